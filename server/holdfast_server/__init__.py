@@ -1,0 +1,1 @@
+"""Holdfast, the checkpoint store for workflow engines: the server."""

@@ -1,0 +1,1 @@
+"""Generated messages of what lies in the bucket."""

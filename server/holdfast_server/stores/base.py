@@ -1,0 +1,93 @@
+"""What Holdfast asks of an object store, and no more.
+
+Five operations: put-if-absent, get, put under a fresh key, list in key order, delete. Every store
+passes the one suite in `tests/stores/`. A store maps the errors of its library to the ones below; it
+knows nothing of checkpoints.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class StoreError(Exception):
+    """A store operation failed. The message is fit for a caller: it holds no library's own text."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store cannot be reached, is overloaded or answers nonsense; trying again may help.
+
+    After a write, the outcome is unknown: a late request may still land.
+    """
+
+
+class StoreAccessDeniedError(StoreError):
+    """The store refuses access, or its credentials or bucket are wrong; trying again does not help."""
+
+
+class ObjectNotFoundError(StoreError):
+    """No object has the key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"no object {key!r}")
+        self.key = key
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What a get returns: the bytes that were asked for, and the size of the whole object."""
+
+    data: bytes
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSummary:
+    """What a list says of an object. `modified_seconds` is the store's own clock, since the epoch."""
+
+    key: str
+    size_bytes: int
+    modified_seconds: float
+
+
+class ObjectWriter(Protocol):
+    """An object in the making. It becomes visible, whole and durable, when `finish` returns."""
+
+    async def write(self, data: bytes) -> None:
+        """Append bytes. May wait until earlier ones are on their way, so that memory stays bounded."""
+
+    async def finish(self) -> None:
+        """Make the object durable and visible."""
+
+
+class ObjectStore(Protocol):
+    """The store. Keys are made of `[A-Za-z0-9._~%-]` and `/`; listings are in byte order of the keys.
+
+    Every operation raises StoreUnavailableError or StoreAccessDeniedError where it cannot be done.
+    """
+
+    async def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Create an object unless the key has one. Of all who try, one gets True, also after a crash.
+
+        False never proves that somebody else made it: a request may have been sent twice underneath.
+        """
+
+    async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> StoredObject:
+        """Read an object, or `length` bytes of it from `offset`; fewer where the object ends.
+
+        Raises:
+            ObjectNotFoundError: no object has the key.
+        """
+
+    def put(self, key: str) -> AbstractAsyncContextManager[ObjectWriter]:
+        """Write an object of any size under a key that was never used. Left unfinished, it never appears."""
+
+    async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
+        """The first `limit` objects, in key order, whose keys begin with `prefix` and follow `start_after`.
+
+        The prefix ends with "/". Every object whose write was acknowledged before the call is seen.
+        """
+
+    async def delete(self, key: str) -> None:
+        """Remove an object. Removing one that is not there is no error."""

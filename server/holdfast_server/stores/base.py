@@ -78,6 +78,7 @@ class ObjectStore(Protocol):
 
         Raises:
             ObjectNotFoundError: no object has the key.
+
         """
 
     def put(self, key: str) -> AbstractAsyncContextManager[ObjectWriter]:

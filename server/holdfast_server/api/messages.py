@@ -1,0 +1,65 @@
+"""The protocol's values as messages of the API."""
+
+from holdfast.v1 import checkpoint_pb2, checkpoint_service_pb2
+
+from holdfast_server.protocol.load import Skipped
+from holdfast_server.protocol.log import Entry
+
+
+def checkpoint(entry: Entry) -> checkpoint_pb2.Checkpoint:
+    """A checkpoint's metadata."""
+    marker = entry.marker
+    return checkpoint_pb2.Checkpoint(
+        namespace=marker.namespace,
+        workflow_id=marker.workflow_id,
+        checkpoint_id=marker.checkpoint_id,
+        revision=marker.revision,
+        parent_id=marker.parent_id,
+        format=checkpoint_pb2.Format(name=marker.format.name, version=marker.format.version),
+        producer=checkpoint_pb2.Producer(name=marker.producer.name, version=marker.producer.version),
+        labels=marker.labels,
+        parts=[
+            checkpoint_pb2.PartInfo(name=part.name, size_bytes=part.size_bytes, sha256=part.sha256, crc32c=part.crc32c)
+            for part in marker.parts
+        ],
+        size_bytes=sum(part.size_bytes for part in marker.parts),
+        create_time=marker.create_time,
+        expire_time=marker.expire_time if marker.HasField("expire_time") else None,
+        epoch=marker.writer_epoch,
+        request_id=marker.request_id,
+        trace_id=marker.trace_id,
+    )
+
+
+def skipped(each: Skipped) -> checkpoint_service_pb2.SkippedCheckpoint:
+    """A checkpoint that was passed over."""
+    return checkpoint_service_pb2.SkippedCheckpoint(
+        checkpoint_id=each.checkpoint_id,
+        revision=each.revision,
+        reason=each.error.reason,
+        message=each.error.message,
+    )
+
+
+def finding(each: Skipped) -> checkpoint_service_pb2.Finding:
+    """Something that a validation found."""
+    return checkpoint_service_pb2.Finding(
+        reason=each.error.reason,
+        message=each.error.message,
+        checkpoint_id=each.checkpoint_id,
+        revision=each.revision,
+        part=each.error.metadata.get("part", ""),
+    )
+
+
+def workflow(head: Entry) -> checkpoint_service_pb2.Workflow:
+    """A workflow, as the head of its log has it."""
+    marker = head.marker
+    return checkpoint_service_pb2.Workflow(
+        namespace=marker.namespace,
+        workflow_id=marker.workflow_id,
+        head_revision=marker.revision,
+        checkpoint_revision=marker.last_data_revision,
+        epoch=marker.epoch,
+        update_time=marker.create_time,
+    )

@@ -1,0 +1,187 @@
+"""Requests checked, field by field, and turned into the protocol's own values."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from crc32c import crc32c
+from holdfast.v1 import checkpoint_pb2
+
+from holdfast_server.api.errors import InvalidRequestError
+from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.errors import Reason
+from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
+from holdfast_server.protocol.load import AcceptedFormat
+from holdfast_server.protocol.save import SaveRequest
+
+UNARY_PAYLOAD_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20
+MAX_PARTS = 256
+MAX_LABELS = 64
+MAX_PAGE_SIZE = 1000
+DEFAULT_PAGE_SIZE = 100
+
+_MAX_VERSION = 2**31 - 1
+_MAX_TTL_SECONDS = 100 * 366 * 24 * 3600
+
+
+def workflow(namespace: str, workflow_id: str) -> WorkflowKeys:
+    """The workflow that a request names."""
+    name("namespace", namespace, 128)
+    name("workflow_id", workflow_id, 512)
+    return WorkflowKeys(namespace, workflow_id)
+
+
+def name(field: str, value: str, limit: int, *, required: bool = True) -> None:
+    """Check an identifier.
+
+    Raises:
+        InvalidRequestError: it is empty though required, too long, or holds what no name may hold.
+
+    """
+    if not value:
+        if required:
+            raise invalid(field, "must not be empty")
+        return
+    size = len(value.encode())
+    if size > limit:
+        raise invalid(field, f"has {size} bytes, the limit is {limit}")
+    if "/" in value or "\\" in value:
+        raise invalid(field, "must not hold a slash")
+    if value in (".", ".."):
+        raise invalid(field, 'must not be "." or ".."')
+    if any(character < " " or character == "\x7f" for character in value):
+        raise invalid(field, "must not hold NUL or other control characters")
+
+
+def request(
+    keys: WorkflowKeys, request_id: str, attempt: checkpoint_pb2.Attempt, epoch: int | None, trace_id: str
+) -> Request:
+    """What every appending request says of itself."""
+    name("request_id", request_id, 128)
+    if epoch is not None and epoch < 0:
+        raise invalid("epoch", f"is {epoch}, must not be negative")
+    if attempt.number < 0:
+        raise invalid("attempt.number", f"is {attempt.number}, must not be negative")
+    elapsed = attempt.elapsed.seconds + attempt.elapsed.nanos / 1e9
+    if elapsed < 0:
+        raise invalid("attempt.elapsed", "must not be negative")
+    return Request(keys, request_id, epoch, elapsed if attempt.number > 1 else None, trace_id)
+
+
+def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> SaveRequest:
+    """The header of a save."""
+    keys = workflow(header.namespace, header.workflow_id)
+    epoch = header.epoch if header.HasField("epoch") else None
+    expected = header.expected_revision if header.HasField("expected_revision") else None
+    if expected is not None and not 0 <= expected <= MAX_REVISION:
+        raise invalid("expected_revision", f"is {expected}, must be 0 to {MAX_REVISION}")
+    name("checkpoint_id", header.checkpoint_id, 256, required=False)
+    name("parent_id", header.parent_id, 256, required=False)
+    name("format.name", header.format.name, 128)
+    if header.format.version < 1:
+        raise invalid("format.version", f"is {header.format.version}, must be 1 to {_MAX_VERSION}")
+    name("producer.name", header.producer.name, 128, required=False)
+    name("producer.version", header.producer.version, 128, required=False)
+    return SaveRequest(
+        request=request(keys, header.request_id, header.attempt, epoch, trace_id),
+        format_name=header.format.name,
+        format_version=header.format.version,
+        checkpoint_id=header.checkpoint_id,
+        parent_id=header.parent_id,
+        producer_name=header.producer.name,
+        producer_version=header.producer.version,
+        labels=labels("labels", header.labels),
+        expected_revision=expected,
+        ttl_seconds=_ttl(header),
+    )
+
+
+def labels(field: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Labels, as a dictionary of their own."""
+    checked = dict(given)
+    if len(checked) > MAX_LABELS:
+        raise invalid(field, f"has {len(checked)} labels, the limit is {MAX_LABELS}")
+    for key, value in checked.items():
+        name(f"{field} key {key[:40]!r}", key, 128)
+        if len(value.encode()) > 1024:
+            raise invalid(f"{field}[{key!r}]", f"has {len(value.encode())} bytes, the limit is 1024")
+        if "\0" in value:
+            raise invalid(f"{field}[{key!r}]", "must not hold NUL")
+    return checked
+
+
+def parts(given: Sequence[checkpoint_pb2.Part]) -> None:
+    """Check the parts of a unary save."""
+    if not given:
+        raise invalid("parts", "must hold at least one part")
+    if len(given) > MAX_PARTS:
+        raise invalid("parts", f"has {len(given)} parts, the limit is {MAX_PARTS}")
+    total = sum(len(part.data) for part in given)
+    if total > UNARY_PAYLOAD_BYTES:
+        raise InvalidRequestError(
+            [("parts", f"hold {total} bytes, the limit of Save is {UNARY_PAYLOAD_BYTES}: use SaveStream")],
+            Reason.PAYLOAD_TOO_LARGE,
+        )
+    seen: set[str] = set()
+    for index, part in enumerate(given):
+        part_name(f"parts[{index}].name", part.name, seen)
+        if part.HasField("crc32c") and crc32c(part.data) != part.crc32c:
+            raise invalid(f"parts[{index}].crc32c", "does not match the data")
+
+
+def part_name(field: str, value: str, seen: set[str]) -> None:
+    """Check a part's name, which must be new, and enter it in `seen`."""
+    name(field, value, 256, required=False)
+    if value in seen:
+        raise invalid(field, f"{value!r} names two parts")
+    seen.add(value)
+
+
+def chunk(given: checkpoint_pb2.Chunk, offset: int) -> None:
+    """Check a chunk of a streamed save, which must begin at `offset` of its part."""
+    if len(given.data) > CHUNK_BYTES:
+        raise invalid("chunk.data", f"has {len(given.data)} bytes, the limit is {CHUNK_BYTES}")
+    if given.offset != offset:
+        raise invalid("chunk.offset", f"is {given.offset}, part {given.part!r} has {offset} bytes so far")
+    if crc32c(given.data) != given.crc32c:
+        raise invalid("chunk.crc32c", f"does not match the data at offset {given.offset} of part {given.part!r}")
+
+
+def formats(field: str, given: Iterable[checkpoint_pb2.AcceptedFormat]) -> tuple[AcceptedFormat, ...]:
+    """The formats that a caller accepts."""
+    accepted = []
+    for index, each in enumerate(given):
+        name(f"{field}[{index}].name", each.name, 128)
+        if not 1 <= each.min_version <= each.max_version:
+            raise invalid(f"{field}[{index}]", "versions must hold: 1 <= min_version <= max_version")
+        accepted.append(AcceptedFormat(each.name, each.min_version, each.max_version))
+    return tuple(accepted)
+
+
+def page_size(given: int) -> int:
+    """The size of a page."""
+    if not 0 <= given <= MAX_PAGE_SIZE:
+        raise invalid("page_size", f"is {given}, must be 0 to {MAX_PAGE_SIZE}")
+    return given or DEFAULT_PAGE_SIZE
+
+
+def revision_token(token: str) -> int | None:
+    """The revision that a page of List begins below."""
+    if not token:
+        return None
+    if not (token.isascii() and token.isdigit() and len(token) <= 12):
+        raise invalid("page_token", "is none that this server gave")
+    return int(token)
+
+
+def _ttl(header: checkpoint_pb2.SaveHeader) -> float | None:
+    if not header.HasField("ttl"):
+        return None
+    seconds = float(header.ttl.seconds) + header.ttl.nanos / 1e9
+    if not 0 < seconds <= _MAX_TTL_SECONDS:
+        raise invalid("ttl", f"is {seconds} s, must be more than 0 and at most {_MAX_TTL_SECONDS} s")
+    return seconds
+
+
+def invalid(field: str, what: str) -> InvalidRequestError:
+    """The error of one wrong field."""
+    return InvalidRequestError([(field, what)])

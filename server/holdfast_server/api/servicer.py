@@ -1,0 +1,270 @@
+"""CheckpointService: each call's request checked, the protocol asked, its answer put into a message."""
+
+from collections.abc import AsyncIterator
+
+from crc32c import crc32c
+from holdfast.v1 import checkpoint_pb2
+from holdfast.v1 import checkpoint_service_pb2 as api
+from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceServicer
+
+from holdfast_server.api import messages, requests
+from holdfast_server.api.calls import Calls, Context, parsed, request_id_of
+from holdfast_server.api.streams import receive_parts, send_parts
+from holdfast_server.protocol import load, ownership, workflows
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.keys import LAYOUT_VERSION
+from holdfast_server.protocol.load import AcceptedFormat, Depth
+from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.protocol.marker import MARKER_VERSION
+from holdfast_server.protocol.payload import PartUpload, read_part
+from holdfast_server.protocol.save import save
+from holdfast_server.protocol.validate import validate
+
+SERVER_VERSION = "0.1.0"
+
+_DEPTHS = {
+    api.VALIDATE_DEPTH_UNSPECIFIED: Depth.CHECKSUM,
+    api.VALIDATE_DEPTH_MARKER: Depth.MARKER,
+    api.VALIDATE_DEPTH_PRESENCE: Depth.PRESENCE,
+    api.VALIDATE_DEPTH_CHECKSUM: Depth.CHECKSUM,
+}
+
+
+class CheckpointService(CheckpointServiceServicer):
+    """The service.
+
+    Args:
+        log: the commit log of the store.
+        calls: admits calls.
+        inline_limit_bytes: how many bytes of payload a commit marker may hold.
+        payload_limit_bytes: how many bytes a streamed payload may have.
+
+    """
+
+    def __init__(self, log: Log, calls: Calls, *, inline_limit_bytes: int, payload_limit_bytes: int) -> None:
+        self._log = log
+        self._calls = calls
+        self._inline_limit_bytes = inline_limit_bytes
+        self._payload_limit_bytes = payload_limit_bytes
+
+    async def Save(self, request: api.SaveRequest, context: Context) -> api.SaveResponse:  # noqa: N802
+        """Save a small checkpoint."""
+        async with self._calls.enter(context, request_id_of(request)) as call:
+            parsed(request)
+            wanted = requests.save(request.header, call.trace_id)
+            requests.parts(request.parts)
+            keys = wanted.request.keys
+            stored = []
+            room = self._inline_limit_bytes
+            base = 0
+            if sum(len(part.data) for part in request.parts) > room:
+                base = await self._log.known_revision(keys)
+            for part in request.parts:
+                async with PartUpload(self._log.store, keys, base, part.name, room) as upload:
+                    await upload.write(part.data)
+                    stored.append(await upload.finish())
+                room -= len(stored[-1].inline)
+            saved = await save(self._log, wanted, stored, deadline=call.deadline)
+            return api.SaveResponse(checkpoint=messages.checkpoint(saved.entry), replayed=saved.replayed)
+
+    async def SaveStream(  # noqa: N802
+        self, request_iterator: AsyncIterator[api.SaveStreamRequest], context: Context
+    ) -> api.SaveStreamResponse:
+        """Save a checkpoint of any size."""
+        first = await anext(request_iterator, None)
+        async with self._calls.enter(context, request_id_of(first)) as call:
+            parsed(first)
+            if first is None or first.WhichOneof("message") != "header":
+                raise requests.invalid("header", "must be the first message of the stream")
+            wanted = requests.save(first.header, call.trace_id)
+            base = await self._log.known_revision(wanted.request.keys)
+            stored = await receive_parts(
+                request_iterator,
+                self._log.store,
+                wanted.request.keys,
+                base,
+                inline_limit_bytes=self._inline_limit_bytes,
+                payload_limit_bytes=self._payload_limit_bytes,
+            )
+            saved = await save(self._log, wanted, stored, deadline=call.deadline)
+            return api.SaveStreamResponse(checkpoint=messages.checkpoint(saved.entry), replayed=saved.replayed)
+
+    async def Load(self, request: api.LoadRequest, context: Context) -> api.LoadResponse:  # noqa: N802
+        """Load a checkpoint, with its payload while that is small."""
+        async with self._calls.enter(context):
+            parsed(request)
+            keys = requests.workflow(request.namespace, request.workflow_id)
+            found = await self._find(request)
+            response = api.LoadResponse(
+                checkpoint=messages.checkpoint(found.entry),
+                fell_back=bool(found.skipped),
+                skipped=[messages.skipped(each) for each in found.skipped],
+            )
+            if response.checkpoint.size_bytes > requests.UNARY_PAYLOAD_BYTES:
+                return response
+            try:
+                for part in found.entry.marker.parts:
+                    data = b"".join([block async for block in read_part(self._log.store, keys, part)])
+                    response.parts.add(name=part.name, data=data, crc32c=crc32c(data))
+            except HoldfastError as error:
+                raise await load.as_of_now(self._log, keys, found.entry, error) from None
+            response.payload_included = True
+            return response
+
+    async def LoadStream(  # noqa: N802
+        self, request: api.LoadStreamRequest, context: Context
+    ) -> AsyncIterator[api.LoadStreamResponse]:
+        """Load a checkpoint of any size."""
+        async with self._calls.enter(context):
+            parsed(request)
+            keys = requests.workflow(request.namespace, request.workflow_id)
+            found = await self._find(request)
+            yield api.LoadStreamResponse(
+                header=api.LoadStreamHeader(
+                    checkpoint=messages.checkpoint(found.entry),
+                    fell_back=bool(found.skipped),
+                    skipped=[messages.skipped(each) for each in found.skipped],
+                )
+            )
+            try:
+                async for message in send_parts(self._log.store, keys, found.entry.marker.parts, request.ranges):
+                    yield message
+            except HoldfastError as error:
+                raise await load.as_of_now(self._log, keys, found.entry, error) from None
+
+    async def List(self, request: api.ListRequest, context: Context) -> api.ListResponse:  # noqa: N802
+        """List a workflow's checkpoints."""
+        async with self._calls.enter(context):
+            parsed(request)
+            keys = requests.workflow(request.namespace, request.workflow_id)
+            size = requests.page_size(request.page_size)
+            below = requests.revision_token(request.page_token)
+            accepted = requests.formats("filter.formats", request.filter.formats)
+            wanted_labels = requests.labels("filter.labels", request.filter.labels)
+            response = api.ListResponse()
+            async for entry in load.history(self._log, keys, below):
+                if len(response.checkpoints) == size:
+                    response.next_page_token = str(response.checkpoints[-1].revision)
+                    break
+                if _passes(entry, request.filter, wanted_labels, accepted):
+                    response.checkpoints.append(messages.checkpoint(entry))
+            return response
+
+    async def ListWorkflows(  # noqa: N802
+        self, request: api.ListWorkflowsRequest, context: Context
+    ) -> api.ListWorkflowsResponse:
+        """List the workflows of a namespace."""
+        async with self._calls.enter(context):
+            parsed(request)
+            requests.name("namespace", request.namespace, 128)
+            size = requests.page_size(request.page_size)
+            page = await workflows.page(self._log, request.namespace, request.page_token, size)
+            return api.ListWorkflowsResponse(
+                workflows=[messages.workflow(head) for head in page.heads], next_page_token=page.next_token
+            )
+
+    async def Validate(self, request: api.ValidateRequest, context: Context) -> api.ValidateResponse:  # noqa: N802
+        """Tell whether a workflow can be resumed."""
+        async with self._calls.enter(context):
+            parsed(request)
+            keys = requests.workflow(request.namespace, request.workflow_id)
+            requests.name("checkpoint_id", request.checkpoint_id, 256, required=False)
+            accepted = requests.formats("accepted_formats", request.accepted_formats)
+            if request.depth not in _DEPTHS:
+                raise requests.invalid("depth", f"is {request.depth}, which is no depth")
+            verdict = await validate(self._log, keys, request.checkpoint_id, _DEPTHS[request.depth], accepted)
+            return api.ValidateResponse(
+                resumable=verdict.resumable,
+                findings=[messages.finding(each) for each in verdict.findings],
+                checkpoint=_optional(verdict.entry),
+                last_good=_optional(verdict.last_good),
+            )
+
+    async def Delete(self, request: api.DeleteRequest, context: Context) -> api.DeleteResponse:  # noqa: N802
+        """Delete one checkpoint."""
+        async with self._calls.enter(context, request_id_of(request)) as call:
+            parsed(request)
+            keys = requests.workflow(request.namespace, request.workflow_id)
+            requests.name("checkpoint_id", request.checkpoint_id, 256)
+            epoch = request.epoch if request.HasField("epoch") else None
+            asked = requests.request(keys, request.request_id, request.attempt, epoch, call.trace_id)
+            done = await ownership.delete(self._log, asked, request.checkpoint_id, deadline=call.deadline)
+            return api.DeleteResponse(revision=done.entry.revision, replayed=done.replayed)
+
+    async def DeleteWorkflow(  # noqa: N802
+        self, request: api.DeleteWorkflowRequest, context: Context
+    ) -> api.DeleteWorkflowResponse:
+        """Delete every checkpoint of a workflow."""
+        async with self._calls.enter(context, request_id_of(request)) as call:
+            parsed(request)
+            keys = requests.workflow(request.namespace, request.workflow_id)
+            epoch = request.epoch if request.HasField("epoch") else None
+            asked = requests.request(keys, request.request_id, request.attempt, epoch, call.trace_id)
+            done = await ownership.delete_workflow(self._log, asked, deadline=call.deadline)
+            return api.DeleteWorkflowResponse(revision=done.entry.revision, replayed=done.replayed)
+
+    async def AcquireWriter(  # noqa: N802
+        self, request: api.AcquireWriterRequest, context: Context
+    ) -> api.AcquireWriterResponse:
+        """Fence every earlier writer of a workflow."""
+        async with self._calls.enter(context, request_id_of(request)) as call:
+            parsed(request)
+            keys = requests.workflow(request.namespace, request.workflow_id)
+            asked = requests.request(keys, request.request_id, request.attempt, None, call.trace_id)
+            done = await ownership.acquire_writer(self._log, asked, deadline=call.deadline)
+            return api.AcquireWriterResponse(
+                epoch=done.entry.marker.writer_epoch, revision=done.entry.revision, replayed=done.replayed
+            )
+
+    async def GetCapabilities(  # noqa: N802
+        self, request: api.GetCapabilitiesRequest, context: Context
+    ) -> api.GetCapabilitiesResponse:
+        """Tell what this server can do."""
+        async with self._calls.enter(context):
+            parsed(request)
+            return api.GetCapabilitiesResponse(
+                server_version=SERVER_VERSION,
+                api_versions=["holdfast.v1"],
+                layout_version=LAYOUT_VERSION,
+                marker_version=MARKER_VERSION,
+                features=["fencing", "fallback", "streams"],
+                limits=api.Limits(
+                    unary_payload_bytes=requests.UNARY_PAYLOAD_BYTES,
+                    chunk_bytes=requests.CHUNK_BYTES,
+                    payload_bytes=self._payload_limit_bytes,
+                    parts=requests.MAX_PARTS,
+                    labels=requests.MAX_LABELS,
+                    page_size=requests.MAX_PAGE_SIZE,
+                ),
+            )
+
+    async def _find(self, request: api.LoadRequest | api.LoadStreamRequest) -> load.Found:
+        keys = requests.workflow(request.namespace, request.workflow_id)
+        requests.name("checkpoint_id", request.checkpoint_id, 256, required=False)
+        accepted = requests.formats("accepted_formats", request.accepted_formats)
+        fallback = request.fallback == api.FALLBACK_LAST_GOOD
+        return await load.find(self._log, keys, request.checkpoint_id, accepted, fallback=fallback)
+
+
+def _optional(entry: Entry | None) -> checkpoint_pb2.Checkpoint | None:
+    return None if entry is None else messages.checkpoint(entry)
+
+
+def _passes(
+    entry: Entry, wanted: api.ListFilter, wanted_labels: dict[str, str], accepted: tuple[AcceptedFormat, ...]
+) -> bool:
+    marker = entry.marker
+    created = marker.create_time.ToNanoseconds()
+    if wanted.HasField("created_after") and created < wanted.created_after.ToNanoseconds():
+        return False
+    if wanted.HasField("created_before") and created >= wanted.created_before.ToNanoseconds():
+        return False
+    if any(marker.labels.get(key) != value for key, value in wanted_labels.items()):
+        return False
+    try:
+        load.require_accepted(entry, accepted)
+    except HoldfastError as error:
+        if error.reason is not Reason.FORMAT_INCOMPATIBLE:
+            raise
+        return False
+    return True

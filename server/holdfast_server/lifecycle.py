@@ -1,0 +1,100 @@
+"""A server's life: it starts on its store, serves until it is told to stop, drains and ends."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+from google.protobuf import json_format
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from holdfast.v1 import checkpoint_service_pb2
+from holdfast.v1.checkpoint_service_pb2_grpc import add_CheckpointServiceServicer_to_server
+
+from holdfast_server.api.calls import Calls, MalformedRequests
+from holdfast_server.api.servicer import CheckpointService
+from holdfast_server.config import Config
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.keys import LAYOUT_VERSION, MANIFEST_KEY
+from holdfast_server.protocol.log import Log
+from holdfast_server.storage.v1.marker_pb2 import StoreManifest
+from holdfast_server.stores.base import ObjectStore
+
+_SERVICE = checkpoint_service_pb2.DESCRIPTOR.services_by_name["CheckpointService"].full_name
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 4 << 20),
+    ("grpc.max_send_message_length", 8 << 20),
+    # Allows the keepalive that the SDK sends.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+async def check_layout(store: ObjectStore) -> None:
+    """Mark a new store with the layout that this server writes, or check the mark of an old one.
+
+    Raises:
+        HoldfastError: LAYOUT_UNSUPPORTED.
+        StoreError: the store cannot be used.
+
+    """
+    manifest = StoreManifest(layout_version=LAYOUT_VERSION)
+    if await store.put_if_absent(MANIFEST_KEY, json_format.MessageToJson(manifest).encode()):
+        return
+    try:
+        found = json_format.Parse((await store.get(MANIFEST_KEY)).data, StoreManifest(), ignore_unknown_fields=True)
+    except json_format.ParseError:
+        raise HoldfastError(Reason.LAYOUT_UNSUPPORTED, f"{MANIFEST_KEY} of the store cannot be read") from None
+    if found.layout_version > LAYOUT_VERSION:
+        raise HoldfastError(
+            Reason.LAYOUT_UNSUPPORTED,
+            f"the store has layout {found.layout_version}, this server knows up to {LAYOUT_VERSION}",
+            layout_version=found.layout_version,
+        )
+
+
+@asynccontextmanager
+async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
+    """A running server, and the port that it listens on. At the end it drains.
+
+    Raises:
+        HoldfastError: LAYOUT_UNSUPPORTED.
+        StoreError: the store cannot be used.
+        OSError: the address cannot be listened on.
+
+    """
+    await check_layout(store)
+    server = grpc.aio.server(interceptors=[MalformedRequests()], options=_OPTIONS)
+    service = CheckpointService(
+        Log(store, cache_bytes=config.cache_bytes),
+        Calls(limit=config.calls_in_flight, longest_seconds=config.longest_call_seconds),
+        inline_limit_bytes=config.inline_limit_bytes,
+        payload_limit_bytes=config.payload_limit_bytes,
+    )
+    add_CheckpointServiceServicer_to_server(service, server)
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    try:
+        port = server.add_insecure_port(config.listen)
+    except RuntimeError:
+        raise OSError(f"cannot listen on {config.listen}") from None
+    await server.start()
+    for name in ("", _SERVICE):
+        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield port
+    finally:
+        await healthy.enter_graceful_shutdown()
+        await server.stop(config.drain_seconds)
+
+
+async def until_told_to_stop() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()

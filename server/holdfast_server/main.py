@@ -1,0 +1,70 @@
+"""The command `holdfast-server`: the one module that knows every part and wires them together."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from holdfast_server import config as configuration
+from holdfast_server.config import Config, ConfigError
+from holdfast_server.lifecycle import serving, until_told_to_stop
+from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.stores.base import StoreError
+from holdfast_server.stores.file import FileStore
+
+_FLAGS = {
+    "listen": "address to serve on, host:port",
+    "store": "where checkpoints lie: file:///path",
+    "drain_seconds": "how long calls in progress may go on after SIGTERM",
+    "calls_in_flight": "how many calls may run at once",
+    "longest_call_seconds": "how long a call may take",
+    "inline_limit_bytes": "how many bytes of payload a commit marker may hold",
+    "payload_limit_bytes": "how many bytes a streamed payload may have",
+    "cache_bytes": "how many bytes of commit markers are kept in memory",
+}
+
+
+def main() -> None:
+    """Run the command."""
+    arguments = _parser().parse_args()
+    try:
+        config = configuration.load(vars(arguments), os.environ, Path.cwd())
+    except ConfigError as error:
+        sys.exit(f"holdfast-server: {error}")
+    if arguments.command == "config":
+        sys.stdout.write(json.dumps(asdict(config), indent=2) + "\n")
+        return
+    try:
+        asyncio.run(_serve(config))
+    except HoldfastError as error:
+        sys.exit(f"holdfast-server: {error.reason}: {error.message}")
+    except (StoreError, OSError) as error:
+        sys.exit(f"holdfast-server: {error}")
+
+
+async def _serve(config: Config) -> None:
+    store = FileStore(Path(unquote(urlsplit(config.store).path)))
+    async with serving(config, store) as port:
+        host = config.listen.rpartition(":")[0]
+        sys.stdout.write(f"holdfast-server listens on {host}:{port}, store {config.store}\n")
+        sys.stdout.flush()
+        await until_told_to_stop()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="holdfast-server", description="The checkpoint store for workflow engines.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, about in (("serve", "serve until SIGTERM"), ("config", "print the configuration in force")):
+        command = commands.add_parser(name, help=about)
+        command.add_argument("--config", help="a TOML file with settings")
+        for setting, meaning in _FLAGS.items():
+            command.add_argument(f"--{setting.replace('_', '-')}", dest=setting, help=meaning)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""The next marker of a log: what carries over from the head, and what the head forbids."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, RecentEntry, RevisionRange
+
+_RECENT_ENTRIES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What every request that appends to a log says of itself.
+
+    Attributes:
+        keys: the workflow.
+        request_id: the idempotency key.
+        epoch: the writer's epoch; None where it has none.
+        elapsed_seconds: on a second or later try, the time since the first; None on the first.
+        trace_id: the trace, 32 hex digits, or "".
+
+    """
+
+    keys: WorkflowKeys
+    request_id: str
+    epoch: int | None = None
+    elapsed_seconds: float | None = None
+    trace_id: str = ""
+
+
+class Replay(Exception):  # noqa: N818 - not an error: it ends an append that has already happened
+    """An earlier try of the request has committed this entry."""
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__()
+        self.entry = entry
+
+
+async def refuse_or_replay(log: Log, head: Entry, request: Request, fingerprint: bytes) -> None:
+    """Stop a request that has already happened, or whose writer is fenced.
+
+    Raises:
+        Replay: an earlier try has committed.
+        HoldfastError: REQUEST_ID_REUSED, WRITER_FENCED.
+
+    """
+    earlier = await log.find_request(request.keys, head, request.request_id, request.elapsed_seconds)
+    if earlier is not None:
+        if earlier.marker.request_fingerprint != fingerprint:
+            raise HoldfastError(
+                Reason.REQUEST_ID_REUSED,
+                f"request id {request.request_id!r} belongs to revision {earlier.revision}, which has other content",
+                revision=earlier.revision,
+            )
+        raise Replay(earlier)
+    if request.epoch is not None and request.epoch < head.marker.epoch:
+        raise HoldfastError(
+            Reason.WRITER_FENCED,
+            f"epoch {request.epoch} is fenced: a newer writer has epoch {head.marker.epoch}",
+            epoch=request.epoch,
+            head_epoch=head.marker.epoch,
+        )
+
+
+def successor(head: Entry | None, request: Request, kind: MarkerKind.ValueType, fingerprint: bytes) -> Marker:
+    """The marker that follows a head, with all that carries over. The caller fills in its own matter."""
+    marker = Marker(
+        kind=kind,
+        namespace=request.keys.namespace,
+        workflow_id=request.keys.workflow_id,
+        revision=1,
+        epoch=request.epoch or 0,
+        writer_epoch=request.epoch or 0,
+        request_id=request.request_id,
+        request_fingerprint=fingerprint,
+        trace_id=request.trace_id,
+    )
+    marker.create_time.FromNanoseconds(time.time_ns())
+    if head is not None:
+        before = head.marker
+        marker.revision = before.revision + 1
+        marker.epoch = max(marker.epoch, before.epoch)
+        marker.low_water_mark = before.low_water_mark
+        marker.floor = before.floor
+        marker.last_data_revision = before.last_data_revision
+        marker.previous_data_revision = before.last_data_revision
+        marker.deleted.extend(before.deleted)
+        marker.previous_digest = head.digest
+    return marker
+
+
+def remember(marker: Marker, head: Entry | None, checkpoint_id: str = "") -> Marker:
+    """Enter a finished marker in its own list of recent entries."""
+    marker.recent.append(
+        RecentEntry(revision=marker.revision, request_id=marker.request_id, checkpoint_id=checkpoint_id)
+    )
+    if head is not None:
+        above_floor = [entry for entry in head.marker.recent if entry.revision > marker.floor]
+        marker.recent.extend(above_floor[: _RECENT_ENTRIES - 1])
+    return marker
+
+
+def is_deleted(head: Entry, revision: int) -> bool:
+    """Whether the head has a revision as deleted."""
+    return any(deleted.first <= revision <= deleted.last for deleted in head.marker.deleted)
+
+
+def with_deleted(ranges: Iterable[RevisionRange], revision: int) -> list[RevisionRange]:
+    """Ranges of revisions with one more in them, ascending and merged."""
+    bounds = sorted([*((kept.first, kept.last) for kept in ranges), (revision, revision)])
+    merged = [bounds[0]]
+    for first, last in bounds[1:]:
+        if first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return [RevisionRange(first=first, last=last) for first, last in merged]

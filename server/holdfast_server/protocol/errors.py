@@ -1,0 +1,49 @@
+"""Why an operation of the protocol failed: one class, whose reason is one of the API's table.
+
+What each reason means to a caller (status code, whether to retry, advice) stands in
+`proto/holdfast/v1/errors.proto` and is put on the wire in `holdfast_server.api.errors`.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """The reasons, by the names that callers see."""
+
+    CHECKPOINT_NOT_FOUND = "CHECKPOINT_NOT_FOUND"
+    WORKFLOW_NOT_FOUND = "WORKFLOW_NOT_FOUND"
+    CHECKPOINT_DELETED = "CHECKPOINT_DELETED"
+    CHECKPOINT_CORRUPTED = "CHECKPOINT_CORRUPTED"
+    FORMAT_INCOMPATIBLE = "FORMAT_INCOMPATIBLE"
+    LAYOUT_UNSUPPORTED = "LAYOUT_UNSUPPORTED"
+    WRITER_FENCED = "WRITER_FENCED"
+    REVISION_CONFLICT = "REVISION_CONFLICT"
+    CHECKPOINT_ID_REUSED = "CHECKPOINT_ID_REUSED"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    COMMIT_UNKNOWN = "COMMIT_UNKNOWN"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    SHUTTING_DOWN = "SHUTTING_DOWN"
+    STORE_ACCESS_DENIED = "STORE_ACCESS_DENIED"
+    OVERLOADED = "OVERLOADED"
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
+    PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+    INVALID_REQUEST = "INVALID_REQUEST"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    INTERNAL = "INTERNAL"
+
+
+class HoldfastError(Exception):
+    """An operation failed for a reason that its caller can act on.
+
+    Attributes:
+        reason: which one.
+        message: the same for people; every value that it shows is also in `metadata`.
+        metadata: ids and values.
+
+    """
+
+    def __init__(self, reason: Reason, message: str, **metadata: object) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.metadata = {name: str(value) for name, value in metadata.items()}

@@ -1,0 +1,290 @@
+"""The commit log of a workflow: dense slots, each won by one put-if-absent, the newest telling all.
+
+The log knows how to find the head, read a slot and append to it. What an entry means is for
+`save`, `fence` and `delete` to say: they give a function that builds the next marker from the head
+and refuses where the head forbids it.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+
+from holdfast_server.protocol import marker as marker_codec
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
+from holdfast_server.protocol.put_if_absent import put_if_absent
+from holdfast_server.storage.v1.marker_pb2 import Marker
+from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore
+
+GRACE_SECONDS = 24 * 3600.0
+_RECENT_SECONDS = GRACE_SECONDS / 10
+_CLOCK_SKEW_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A slot of the log: its marker, and the digest of the frame that it was read from."""
+
+    marker: Marker
+    digest: bytes
+    size_bytes: int
+
+    @property
+    def revision(self) -> int:
+        """The slot."""
+        return self.marker.revision
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest entry, as of `read_at` by a clock that counts suspend."""
+
+    entry: Entry
+    read_at: float
+
+
+Build = Callable[[Entry | None], Awaitable[Marker]]
+
+
+class Log:
+    """The logs of all workflows of a store, with a cache of their heads and markers.
+
+    Args:
+        store: where the markers lie.
+        cache_bytes: how many bytes of markers to keep in memory.
+
+    """
+
+    def __init__(self, store: ObjectStore, *, cache_bytes: int = 32 << 20) -> None:
+        self.store = store
+        self._heads: OrderedDict[WorkflowKeys, Head] = OrderedDict()
+        self._cached_bytes = 0
+        self._cache_bytes = cache_bytes
+        self._turns: dict[WorkflowKeys, _Turn] = {}
+
+    async def head(self, keys: WorkflowKeys) -> Entry | None:
+        """The newest entry, read from the store: one request while the cached head is still the head."""
+        cached = self._cached(keys)
+        if cached is None:
+            return await self._find_head(keys)
+        following = await self._read(keys, cached.revision + 1)
+        if following is None:
+            self._keep(keys, cached)
+            return cached
+        return await self._find_head(keys)
+
+    async def read(self, keys: WorkflowKeys, revision: int, head: Entry) -> Entry | None:
+        """A slot, as the head has it; None where it does not exist.
+
+        Raises:
+            HoldfastError: CHECKPOINT_CORRUPTED, LAYOUT_UNSUPPORTED.
+
+        """
+        if revision == head.revision:
+            return head
+        if not head.marker.floor < revision < head.revision:
+            return None
+        return await self._read(keys, revision)
+
+    async def read_unbounded(self, keys: WorkflowKeys, revision: int) -> Entry | None:
+        """A slot, where no head is there to tell whether it exists: only for what lies below a damaged head."""
+        return await self._read(keys, revision)
+
+    async def walk_back(self, keys: WorkflowKeys, head: Entry, down_to: int) -> AsyncIterator[Entry]:
+        """The entries from the head down to a slot, that one left out; damaged ones are passed over."""
+        for revision in range(head.revision, max(down_to, head.marker.floor), -1):
+            try:
+                entry = await self.read(keys, revision, head)
+            except HoldfastError as error:
+                if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+                    raise
+                continue
+            if entry is not None:
+                yield entry
+
+    async def find_request(
+        self, keys: WorkflowKeys, head: Entry, request_id: str, elapsed_seconds: float | None
+    ) -> Entry | None:
+        """What an earlier try of a request has committed, if anything.
+
+        Args:
+            keys: the workflow.
+            head: the head of its log.
+            request_id: the request.
+            elapsed_seconds: on a second or later try, the time since the first; None on a first try.
+
+        """
+        for recent in head.marker.recent:
+            if recent.request_id == request_id:
+                return await self.read(keys, recent.revision, head)
+        if elapsed_seconds is None or not head.marker.recent:
+            return None
+        oldest = time.time() - elapsed_seconds - _CLOCK_SKEW_SECONDS
+        async for entry in self.walk_back(keys, head, 0):
+            if entry.marker.request_id == request_id:
+                return entry
+            if entry.marker.create_time.seconds < oldest:
+                return None
+        return None
+
+    async def append(self, keys: WorkflowKeys, build: Build, *, deadline: float) -> Entry:
+        """Append a marker to the log.
+
+        Args:
+            keys: the workflow.
+            build: makes the marker that follows a head, or raises what forbids it. Called again with
+                the new head each time that a slot is lost.
+            deadline: until when, in the event loop's time.
+
+        Raises:
+            HoldfastError: COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED of the head, and whatever `build` raises.
+
+        """
+        async with self._turn(keys):
+            head = self._cached(keys) or await self._find_head(keys)
+            read_at = self._heads[keys].read_at if keys in self._heads else _now()
+            while True:
+                marker = await build(head)
+                revision = marker.revision
+                frame = marker_codec.encode(marker)
+                found = await put_if_absent(
+                    self.store,
+                    keys.marker(revision),
+                    frame,
+                    is_mine=lambda data, sent=frame: data == sent,  # type: ignore[misc]
+                    deadline=deadline,
+                )
+                if found is None and (_now() - read_at < _RECENT_SECONDS or await self._still_counts(keys, revision)):
+                    entry = _entry(marker, frame)
+                    self._keep(keys, entry)
+                    return entry
+                if found is None:
+                    head = await self._find_head(keys)
+                else:
+                    head = self._decode(keys, revision, found)
+                    self._keep(keys, head)
+                read_at = _now()
+
+    async def head_below(self, prefix: str) -> Entry | None:
+        """The head of the workflow whose keys begin with `prefix`, where only its keys are known."""
+        listed = await self.store.list(f"{prefix}log/", limit=1)
+        if not listed:
+            return None
+        key = listed[0].key
+        try:
+            frame = (await self.store.get(key)).data
+        except ObjectNotFoundError:
+            return None
+        return _entry(marker_codec.decode(frame, key), frame)
+
+    async def known_revision(self, keys: WorkflowKeys) -> int:
+        """The head's revision, from the cache where it is known; 0 for an empty log. It may lag behind."""
+        head = self._cached(keys) or await self._find_head(keys)
+        return 0 if head is None else head.revision
+
+    async def newest(self, keys: WorkflowKeys) -> int | None:
+        """The newest slot by a listing, without reading it; None where the log is empty."""
+        listed = await self.store.list(keys.log, limit=1)
+        return keys.revision(listed[0].key) if listed else None
+
+    def forget(self, keys: WorkflowKeys) -> None:
+        """Drop what is cached of a workflow."""
+        head = self._heads.pop(keys, None)
+        if head is not None:
+            self._cached_bytes -= head.entry.size_bytes
+
+    async def _still_counts(self, keys: WorkflowKeys, revision: int) -> bool:
+        """Whether a slot that was won on an old view of the log lies above the floor of the log of today."""
+        head = await self._find_head(keys)
+        return head is not None and head.marker.floor < revision <= head.revision
+
+    async def _find_head(self, keys: WorkflowKeys) -> Entry | None:
+        while True:
+            revision = await self.newest(keys)
+            if revision is None:
+                self.forget(keys)
+                return None
+            entry = await self._read(keys, revision)
+            # None: collected between the listing and the read, so a newer one exists.
+            if entry is not None:
+                self._keep(keys, entry)
+                return entry
+
+    async def _read(self, keys: WorkflowKeys, revision: int) -> Entry | None:
+        if not 0 < revision <= MAX_REVISION:
+            return None
+        try:
+            frame = (await self.store.get(keys.marker(revision))).data
+        except ObjectNotFoundError:
+            return None
+        return self._decode(keys, revision, frame)
+
+    def _decode(self, keys: WorkflowKeys, revision: int, frame: bytes) -> Entry:
+        marker = marker_codec.decode(frame, keys.marker(revision))
+        named = (marker.namespace, marker.workflow_id, marker.revision)
+        if named != (keys.namespace, keys.workflow_id, revision):
+            raise HoldfastError(
+                Reason.CHECKPOINT_CORRUPTED, "a commit marker names another place", key=keys.marker(revision)
+            )
+        return _entry(marker, frame)
+
+    def _cached(self, keys: WorkflowKeys) -> Entry | None:
+        head = self._heads.get(keys)
+        if head is None or _now() - head.read_at >= _RECENT_SECONDS:
+            return None
+        self._heads.move_to_end(keys)
+        return head.entry
+
+    def _keep(self, keys: WorkflowKeys, entry: Entry) -> None:
+        self.forget(keys)
+        self._heads[keys] = Head(entry, _now())
+        self._cached_bytes += entry.size_bytes
+        while self._cached_bytes > self._cache_bytes and len(self._heads) > 1:
+            self.forget(next(iter(self._heads)))
+
+    def _turn(self, keys: WorkflowKeys) -> "_TurnOf":
+        return _TurnOf(self._turns, keys)
+
+
+@dataclass(slots=True)
+class _Turn:
+    lock: asyncio.Lock
+    waiting: int = 0
+
+
+class _TurnOf:
+    """Lets one append per workflow run at a time in this process: others would only lose their slots."""
+
+    def __init__(self, turns: dict[WorkflowKeys, _Turn], keys: WorkflowKeys) -> None:
+        self._turns = turns
+        self._keys = keys
+
+    async def __aenter__(self) -> None:
+        turn = self._turns.setdefault(self._keys, _Turn(asyncio.Lock()))
+        turn.waiting += 1
+        try:
+            await turn.lock.acquire()
+        except BaseException:
+            self._leave(turn)
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        turn = self._turns[self._keys]
+        turn.lock.release()
+        self._leave(turn)
+
+    def _leave(self, turn: _Turn) -> None:
+        turn.waiting -= 1
+        if turn.waiting == 0:
+            del self._turns[self._keys]
+
+
+def _entry(marker: Marker, frame: bytes) -> Entry:
+    return Entry(marker, sha256(frame).digest(), len(frame))
+
+
+def _now() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

@@ -1,0 +1,111 @@
+"""Entries without a payload: the fence of a new writer, and deletions."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+from holdfast_server.protocol import entries, load
+from holdfast_server.protocol.entries import Replay, Request
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.log import Build, Entry, Log
+from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The committed entry, and whether an earlier try had committed it."""
+
+    entry: Entry
+    replayed: bool
+
+
+async def acquire_writer(log: Log, request: Request, *, deadline: float) -> Appended:
+    """Append a fence with the next epoch: saves with a lower one lose from then on.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN, REQUEST_ID_REUSED.
+
+    """
+    fingerprint = sha256(b"fence").digest()
+
+    async def build(head: Entry | None) -> Marker:
+        if head is not None:
+            await entries.refuse_or_replay(log, head, request, fingerprint)
+        marker = entries.successor(head, request, MarkerKind.MARKER_KIND_FENCE, fingerprint)
+        marker.epoch += 1
+        marker.writer_epoch = marker.epoch
+        return entries.remember(marker, head)
+
+    return await _append(log, request, build, deadline)
+
+
+async def delete(log: Log, request: Request, checkpoint_id: str, *, deadline: float) -> Appended:
+    """Append the deletion of one checkpoint.
+
+    Raises:
+        HoldfastError: WORKFLOW_NOT_FOUND, CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED, WRITER_FENCED,
+            REQUEST_ID_REUSED, COMMIT_UNKNOWN.
+
+    """
+    fingerprint = sha256(b"delete\0" + checkpoint_id.encode()).digest()
+
+    async def build(head: Entry | None) -> Marker:
+        if head is None:
+            raise _no_workflow(request)
+        await entries.refuse_or_replay(log, head, request, fingerprint)
+        target = await load.find_by_id(log, request.keys, head, checkpoint_id)
+        marker = entries.successor(head, request, MarkerKind.MARKER_KIND_DELETED, fingerprint)
+        marker.checkpoint_id = checkpoint_id
+        merged = entries.with_deleted(head.marker.deleted, target.revision)
+        del marker.deleted[:]
+        marker.deleted.extend(merged)
+        if target.revision == head.marker.last_data_revision:
+            marker.last_data_revision = await _newest_live(log, request.keys, head, target)
+            marker.previous_data_revision = marker.last_data_revision
+        return entries.remember(marker, head)
+
+    return await _append(log, request, build, deadline)
+
+
+async def delete_workflow(log: Log, request: Request, *, deadline: float) -> Appended:
+    """Append the deletion of everything before it: the floor rises to the slot below.
+
+    Raises:
+        HoldfastError: WORKFLOW_NOT_FOUND, WRITER_FENCED, REQUEST_ID_REUSED, COMMIT_UNKNOWN.
+
+    """
+    fingerprint = sha256(b"delete workflow").digest()
+
+    async def build(head: Entry | None) -> Marker:
+        if head is None:
+            raise _no_workflow(request)
+        await entries.refuse_or_replay(log, head, request, fingerprint)
+        marker = entries.successor(head, request, MarkerKind.MARKER_KIND_DELETED, fingerprint)
+        marker.floor = head.revision
+        marker.last_data_revision = 0
+        marker.previous_data_revision = 0
+        del marker.deleted[:]
+        return entries.remember(marker, head)
+
+    return await _append(log, request, build, deadline)
+
+
+async def _newest_live(log: Log, keys: WorkflowKeys, head: Entry, target: Entry) -> int:
+    revision = target.marker.previous_data_revision
+    while revision > head.marker.floor:
+        if not entries.is_deleted(head, revision):
+            return revision
+        entry = await log.read(keys, revision, head)
+        revision = entry.marker.previous_data_revision if entry is not None else revision - 1
+    return 0
+
+
+async def _append(log: Log, request: Request, build: Build, deadline: float) -> Appended:
+    try:
+        return Appended(await log.append(request.keys, build, deadline=deadline), replayed=False)
+    except Replay as replay:
+        return Appended(replay.entry, replayed=True)
+
+
+def _no_workflow(request: Request) -> HoldfastError:
+    return HoldfastError(Reason.WORKFLOW_NOT_FOUND, f"nothing was ever saved for workflow {request.keys.workflow_id!r}")

@@ -1,0 +1,177 @@
+"""Payloads: parts on their way into blobs or markers, and back, with their digests checked.
+
+Digests are computed in threads, and no more than a few blocks of a payload are in memory at a time.
+"""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from crc32c import crc32c
+
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.keys import WorkflowKeys, new_blob
+from holdfast_server.storage.v1.marker_pb2 import PartEncoding, StoredPart
+from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectWriter
+
+_READ_BYTES = 4 << 20
+# Below this, computing a digest takes less time than handing it to a thread.
+_INLINE_DIGEST_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class PartData:
+    """A part that is in memory as a whole."""
+
+    name: str
+    data: bytes
+
+
+class Digests:
+    """The running SHA-256 and CRC-32C of a part."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self.crc32c = 0
+        self.size_bytes = 0
+
+    async def update(self, data: bytes) -> None:
+        """Take in bytes."""
+        if len(data) > _INLINE_DIGEST_BYTES:
+            await asyncio.to_thread(self._update, data)
+        else:
+            self._update(data)
+
+    def _update(self, data: bytes) -> None:
+        self._sha256.update(data)
+        self.crc32c = crc32c(data, self.crc32c)
+        self.size_bytes += len(data)
+
+    @property
+    def sha256(self) -> bytes:
+        """SHA-256 so far."""
+        return self._sha256.digest()
+
+
+class PartUpload:
+    """A part that arrives in pieces. It stays in memory while it is small, and goes to a fresh blob after that.
+
+    Args:
+        store: where blobs go.
+        keys: the workflow.
+        base_revision: the head's revision when the upload began.
+        name: the part's name.
+        inline_limit_bytes: how much of it may stay in memory.
+
+    """
+
+    def __init__(
+        self, store: ObjectStore, keys: WorkflowKeys, base_revision: int, name: str, inline_limit_bytes: int
+    ) -> None:
+        self.name = name
+        self._store = store
+        self._keys = keys
+        self._relative = new_blob(base_revision, uuid.uuid4().hex)
+        self._inline_limit_bytes = inline_limit_bytes
+        self._digests = Digests()
+        self._inline = bytearray()
+        self._writer: ObjectWriter | None = None
+        self._exit = AsyncExitStack()
+
+    async def __aenter__(self) -> "PartUpload":
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._exit.aclose()
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes have arrived."""
+        return self._digests.size_bytes
+
+    async def write(self, data: bytes) -> None:
+        """Take in bytes."""
+        await self._digests.update(data)
+        if self._writer is None and len(self._inline) + len(data) <= self._inline_limit_bytes:
+            self._inline += data
+            return
+        if self._writer is None:
+            self._writer = await self._exit.enter_async_context(self._store.put(self._keys.blob(self._relative)))
+            if self._inline:
+                await self._writer.write(bytes(self._inline))
+                self._inline.clear()
+        await self._writer.write(data)
+
+    async def finish(self) -> StoredPart:
+        """Make the part durable and tell where it is."""
+        part = StoredPart(
+            name=self.name,
+            size_bytes=self._digests.size_bytes,
+            sha256=self._digests.sha256,
+            crc32c=self._digests.crc32c,
+            encoding=PartEncoding.PART_ENCODING_IDENTITY,
+        )
+        if self._writer is None:
+            part.inline = bytes(self._inline)
+        else:
+            await self._writer.finish()
+            part.blob = self._relative
+        return part
+
+
+async def read_part(
+    store: ObjectStore, keys: WorkflowKeys, part: StoredPart, offset: int = 0, length: int | None = None
+) -> AsyncIterator[bytes]:
+    """The bytes of a part, or a range of it, block by block. A part that is read whole is checked against its digest.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED, at the latest behind the last block.
+
+    """
+    end = part.size_bytes if length is None else min(part.size_bytes, offset + length)
+    digests = Digests() if (offset, end) == (0, part.size_bytes) else None
+    async for block in _blocks(store, keys, part, offset, end):
+        if digests is not None:
+            await digests.update(block)
+        yield block
+    if digests is not None and (digests.sha256, digests.crc32c) != (part.sha256, part.crc32c):
+        raise damaged(part, "does not match its digest")
+
+
+async def require_presence(store: ObjectStore, keys: WorkflowKeys, part: StoredPart) -> None:
+    """Check that a part is there with its size, without reading it.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED.
+
+    """
+    async for _ in _blocks(store, keys, part, 0, min(1, part.size_bytes)):
+        pass
+
+
+async def _blocks(
+    store: ObjectStore, keys: WorkflowKeys, part: StoredPart, offset: int, end: int
+) -> AsyncIterator[bytes]:
+    if part.WhichOneof("location") == "inline":
+        if len(part.inline) != part.size_bytes:
+            raise damaged(part, f"has {len(part.inline)} bytes instead of {part.size_bytes}")
+        if end > offset:
+            yield part.inline[offset:end]
+        return
+    while offset < end:
+        try:
+            found = await store.get(keys.blob(part.blob), offset=offset, length=min(_READ_BYTES, end - offset))
+        except ObjectNotFoundError:
+            raise damaged(part, "is gone") from None
+        if found.size_bytes != part.size_bytes or not found.data:
+            raise damaged(part, f"has {found.size_bytes} bytes instead of {part.size_bytes}")
+        offset += len(found.data)
+        yield found.data
+
+
+def damaged(part: StoredPart, what: str) -> HoldfastError:
+    """The error of a part that is not what its marker says."""
+    return HoldfastError(Reason.CHECKPOINT_CORRUPTED, f"part {part.name!r} {what}", part=part.name)

@@ -1,0 +1,36 @@
+# The targets of Holdfast. `make` lists them.
+python := .venv/bin/python
+
+.PHONY: help demo test lint proto check
+help:
+	@echo "make demo   kill a workflow twice, resume it, compare the result"
+	@echo "make test   run every test"
+	@echo "make lint   formatting, lint, types, import directions, stale generated code"
+	@echo "make proto  generate the stubs from proto/"
+	@echo "make check  what CI runs before the tests"
+
+.venv/ready: pyproject.toml client/pyproject.toml server/pyproject.toml
+	python3 -m venv .venv
+	$(python) -m pip install --quiet --upgrade "pip>=25.1"
+	$(python) -m pip install --quiet --group dev -e ./client -e ./server
+	touch $@
+
+demo: .venv/ready
+	$(python) -m examples.demo
+
+test: .venv/ready
+	$(python) -m pytest
+
+lint: .venv/ready
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
+	$(python) tools/async_to_sync.py --check
+
+proto: .venv/ready
+	tools/generate_stubs.sh
+
+check: lint
+	tools/generate_stubs.sh 2>/dev/null
+	git diff --exit-code -- client/holdfast/v1 server/holdfast_server/storage

@@ -1,0 +1,153 @@
+"""What the client speaks in: formats, checkpoints, and what comes back from calls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from holdfast.v1 import checkpoint_pb2, checkpoint_service_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """The format of a payload: a name and a version from 1."""
+
+    name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedFormat:
+    """A format name, and a closed range of versions."""
+
+    name: str
+    min_version: int
+    max_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartInfo:
+    """A part of a payload, without its bytes."""
+
+    name: str
+    size_bytes: int
+    sha256: bytes
+    crc32c: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A committed checkpoint, without its payload. `replayed` tells that an earlier try had committed it."""
+
+    namespace: str
+    workflow_id: str
+    checkpoint_id: str
+    revision: int
+    parent_id: str
+    format: Format
+    labels: Mapping[str, str]
+    parts: tuple[PartInfo, ...]
+    size_bytes: int
+    created: datetime
+    expires: datetime | None
+    epoch: int
+    request_id: str
+    trace_id: str
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A checkpoint that was passed over, or something that stands against one."""
+
+    checkpoint_id: str
+    revision: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCheckpoint:
+    """A checkpoint with its payload.
+
+    Attributes:
+        info: its metadata.
+        parts: its bytes by part name.
+        format: the format of these bytes.
+        fell_back: whether it is an older one than was asked for.
+        skipped: what was passed over, newest first.
+        migrated_from: the format that it was stored in, where `resume` migrated it.
+
+    """
+
+    info: Checkpoint
+    parts: Mapping[str, bytes]
+    format: Format
+    fell_back: bool = False
+    skipped: tuple[Skipped, ...] = ()
+    migrated_from: Format | None = None
+
+    @property
+    def data(self) -> bytes:
+        """The default part; where there is none, the only part.
+
+        Raises:
+            KeyError: there are several parts and none is the default.
+
+        """
+        if "" not in self.parts and len(self.parts) == 1:
+            return next(iter(self.parts.values()))
+        return self.parts[""]
+
+    @property
+    def revision(self) -> int:
+        """Its revision."""
+        return self.info.revision
+
+    @property
+    def checkpoint_id(self) -> str:
+        """Its id."""
+        return self.info.checkpoint_id
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Whether a checkpoint can be resumed from, what stands against it, and the last good one."""
+
+    resumable: bool
+    findings: tuple[Skipped, ...]
+    checkpoint: Checkpoint | None
+    last_good: Checkpoint | None
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """The ownership of a workflow: its epoch, and the revision of the fence."""
+
+    epoch: int
+    revision: int
+
+
+def from_message(message: checkpoint_pb2.Checkpoint, *, replayed: bool = False) -> Checkpoint:
+    """A checkpoint of the API as the client's own."""
+    return Checkpoint(
+        namespace=message.namespace,
+        workflow_id=message.workflow_id,
+        checkpoint_id=message.checkpoint_id,
+        revision=message.revision,
+        parent_id=message.parent_id,
+        format=Format(message.format.name, message.format.version),
+        labels=dict(message.labels),
+        parts=tuple(PartInfo(part.name, part.size_bytes, part.sha256, part.crc32c) for part in message.parts),
+        size_bytes=message.size_bytes,
+        created=message.create_time.ToDatetime(UTC),
+        expires=message.expire_time.ToDatetime(UTC) if message.HasField("expire_time") else None,
+        epoch=message.epoch,
+        request_id=message.request_id,
+        trace_id=message.trace_id,
+        replayed=replayed,
+    )
+
+
+def skipped(message: checkpoint_service_pb2.SkippedCheckpoint | checkpoint_service_pb2.Finding) -> Skipped:
+    """What was passed over, as the client's own."""
+    return Skipped(message.checkpoint_id, message.revision, message.reason, message.message)

@@ -1,0 +1,91 @@
+"""Payloads on their way out: what a caller gives as data, cut into checked chunks."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import BinaryIO
+
+from crc32c import crc32c
+
+from holdfast.v1 import checkpoint_pb2
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+UNARY_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20
+
+Data = bytes | Mapping[str, bytes] | BinaryIO
+Progress = Callable[[int, int], None]
+
+
+class Outgoing:
+    """The parts of a payload, which may be sent more than once.
+
+    Args:
+        data: bytes, a mapping of part name to bytes, or an open binary file that can seek.
+
+    Raises:
+        TypeError: it is something else.
+
+    """
+
+    def __init__(self, data: Data) -> None:
+        self._parts: dict[str, bytes] = {}
+        self._file: BinaryIO | None = None
+        self._start = 0
+        if isinstance(data, bytes | bytearray | memoryview):
+            self._parts[""] = bytes(data)
+        elif isinstance(data, Mapping):
+            self._parts.update((name, bytes(value)) for name, value in data.items())
+        elif hasattr(data, "read") and hasattr(data, "seek"):
+            self._file = data
+            self._start = data.tell()
+        else:
+            raise TypeError("data must be bytes, a mapping of part name to bytes, or an open binary file that can seek")
+        self.size_bytes = self._size()
+
+    @property
+    def fits_unary(self) -> bool:
+        """Whether one message can hold it."""
+        return self.size_bytes <= UNARY_BYTES
+
+    def inline(self) -> list[checkpoint_pb2.Part]:
+        """The parts as one message holds them."""
+        parts = self._parts if self._file is None else {"": self._read_all(self._file)}
+        return [checkpoint_pb2.Part(name=name, data=data, crc32c=crc32c(data)) for name, data in parts.items()]
+
+    def messages(self, header: checkpoint_pb2.SaveHeader, progress: Progress | None) -> Iterator[api.SaveStreamRequest]:
+        """The messages of a stream: header, chunks, finish. Calls `progress` with the bytes sent and all."""
+        yield api.SaveStreamRequest(header=header)
+        sent = 0
+        for chunk in self._chunks():
+            yield api.SaveStreamRequest(chunk=chunk)
+            sent += len(chunk.data)
+            if progress is not None:
+                progress(sent, self.size_bytes)
+        yield api.SaveStreamRequest(finish=api.SaveStreamFinish(size_bytes=sent))
+
+    def _chunks(self) -> Iterator[checkpoint_pb2.Chunk]:
+        if self._file is not None:
+            self._file.seek(self._start)
+            offset = 0
+            while True:
+                data = self._file.read(CHUNK_BYTES)
+                if data or offset == 0:
+                    yield checkpoint_pb2.Chunk(part="", offset=offset, data=data, crc32c=crc32c(data))
+                if not data:
+                    return
+                offset += len(data)
+        for name, part in self._parts.items():
+            for offset in range(0, len(part) or 1, CHUNK_BYTES):
+                data = part[offset : offset + CHUNK_BYTES]
+                yield checkpoint_pb2.Chunk(part=name, offset=offset, data=data, crc32c=crc32c(data))
+
+    def _read_all(self, file: BinaryIO) -> bytes:
+        file.seek(self._start)
+        return file.read()
+
+    def _size(self) -> int:
+        if self._file is None:
+            return sum(len(part) for part in self._parts.values())
+        end = self._file.seek(0, os.SEEK_END)
+        self._file.seek(self._start)
+        return end - self._start

@@ -1,0 +1,85 @@
+# Generated from holdfast/calls.py by tools/async_to_sync.py; do not edit.
+"""One logical call: one deadline, one trace, and as many tries as both and the bucket allow."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from holdfast import _sync as runtime
+from holdfast import trace
+from holdfast.errors import HoldfastError, from_rpc_error
+from holdfast.retry import RetryBucket, RetryPolicy
+from holdfast.v1 import checkpoint_pb2
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One try of a call: its number from 1, the seconds since the first, its time, and its metadata."""
+
+    number: int
+    elapsed_seconds: float
+    timeout_seconds: float
+    metadata: tuple[tuple[str, str], ...]
+
+    @property
+    def attempt(self) -> checkpoint_pb2.Attempt:
+        """The same as a message."""
+        attempt = checkpoint_pb2.Attempt(number=self.number)
+        attempt.elapsed.FromNanoseconds(int(self.elapsed_seconds * 1e9))
+        return attempt
+
+
+class Caller:
+    """Makes calls with retry.
+
+    Args:
+        policy: how to retry.
+        bucket: the channel's tokens.
+
+    """
+
+    def __init__(self, policy: RetryPolicy, bucket: RetryBucket) -> None:
+        self._policy = policy
+        self._bucket = bucket
+
+    def call(self, send: Callable[[Try], _Result], *, timeout_seconds: float, request_id: str = "") -> _Result:
+        """Send until it succeeds, fails for good, or the time is up.
+
+        Args:
+            send: makes one try.
+            timeout_seconds: for all tries and pauses together.
+            request_id: the idempotency key, for errors that the server did not make.
+
+        Raises:
+            HoldfastError: the last try's error.
+
+        """
+        context = trace.current()
+        started = time.monotonic()
+        number = 1
+        while True:
+            elapsed = time.monotonic() - started
+            left = timeout_seconds - elapsed
+            timeout = min(left, self._policy.attempt_timeout_seconds or left)
+            try:
+                result = send(Try(number, elapsed, max(timeout, 0.001), (("traceparent", context.traceparent),)))
+            except runtime.RpcError as rpc_error:
+                error = from_rpc_error(rpc_error, trace_id=context.trace_id, request_id=request_id)
+            else:
+                self._bucket.succeeded()
+                return result
+            pause = self._pause(number, error, timeout_seconds - (time.monotonic() - started))
+            if pause is None:
+                raise error from None
+            runtime.sleep(pause)
+            number += 1
+
+    def _pause(self, number: int, error: HoldfastError, left: float) -> float | None:
+        if not error.retryable:
+            return None
+        self._bucket.failed()
+        pause = self._policy.pause_seconds(number, error)
+        return pause if self._bucket.is_open and pause < left else None

@@ -1,0 +1,58 @@
+"""Generates the synchronous client from the asynchronous one, which is the source of truth.
+
+Usage: async_to_sync.py [--check]; with --check it writes nothing and fails where a file is stale.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+CLIENT = Path(__file__).resolve().parent.parent / "client" / "holdfast"
+MODULES = ("calls", "client", "download", "workflow")
+HEADER = "# Generated from holdfast/{name}.py by tools/async_to_sync.py; do not edit.\n"
+REPLACEMENTS = (
+    (r"\basync (def|with|for)\b", r"\1"),
+    (r"\bawait ", ""),
+    (r"\bAwaitable\[([\w.]+)\]", r"\1"),
+    (r"from collections\.abc import Awaitable, ", "from collections.abc import "),
+    (r"\bAsyncIterator\b", "Iterator"),
+    (r"\bAsyncClient\b", "Client"),
+    (r"\b__a(enter|exit)__\b", r"__\1__"),
+    (r"\b_aio as runtime\b", "_sync as runtime"),
+    (rf"\bfrom holdfast\.({'|'.join(MODULES)}) import\b", r"from holdfast.sync.\1 import"),
+)
+
+
+def main() -> None:
+    """Generate or check."""
+    stale = []
+    for name in MODULES:
+        target = CLIENT / "sync" / f"{name}.py"
+        wanted = synchronous(name)
+        if "--check" not in sys.argv:
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(wanted)
+        elif not target.exists() or target.read_text() != wanted:
+            stale.append(target.name)
+    if stale:
+        sys.exit(f"stale in client/holdfast/sync: {', '.join(stale)}; run tools/async_to_sync.py")
+
+
+def synchronous(name: str) -> str:
+    """The synchronous twin of a module."""
+    text = HEADER.format(name=name) + (CLIENT / f"{name}.py").read_text()
+    for pattern, replacement in REPLACEMENTS:
+        text = re.sub(pattern, replacement, text)
+    ruff = [str(Path(sys.executable).parent / "ruff")]
+    path = ["--stdin-filename", str(CLIENT / "sync" / f"{name}.py")]
+    text = _piped([*ruff, "check", "--select", "I", "--fix", "--quiet", *path, "-"], text)
+    return _piped([*ruff, "format", "--quiet", *path, "-"], text)
+
+
+def _piped(command: list[str], text: str) -> str:
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
+
+
+if __name__ == "__main__":
+    main()

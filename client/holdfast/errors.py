@@ -12,32 +12,6 @@ from google.rpc import error_details_pb2, status_pb2
 
 from holdfast.v1 import errors_pb2
 
-__all__ = [
-    "CheckpointCorruptedError",
-    "CheckpointDeletedError",
-    "CheckpointIdReusedError",
-    "CheckpointNotFoundError",
-    "CommitUnknownError",
-    "DeadlineExceededError",
-    "FormatIncompatibleError",
-    "HoldfastError",
-    "InternalError",
-    "InvalidRequestError",
-    "LayoutUnsupportedError",
-    "OverloadedError",
-    "PayloadTooLargeError",
-    "QuotaExceededError",
-    "RequestIdReusedError",
-    "RevisionConflictError",
-    "ServerUnavailableError",
-    "ShuttingDownError",
-    "StoreAccessDeniedError",
-    "StoreUnavailableError",
-    "WorkflowCheckpointResumeError",
-    "WorkflowNotFoundError",
-    "WriterFencedError",
-]
-
 _DOMAIN = "holdfast.dev"
 _DETAILS_KEY = "grpc-status-details-bin"
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"

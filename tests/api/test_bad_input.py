@@ -1,0 +1,130 @@
+"""Bad input gets an error that names the field, and the server goes on."""
+
+import grpc
+import holdfast
+import pytest
+from crc32c import crc32c
+from holdfast.errors import from_rpc_error
+from holdfast.v1 import checkpoint_pb2
+from holdfast.v1 import checkpoint_service_pb2 as api
+from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
+
+BAD_NAMES = ["", "x" * 600, "a/b", "..", "nul\0", "line\nbreak"]
+
+
+def header(**changes):
+    fields = {"namespace": "n", "workflow_id": "w", "request_id": "r"} | changes
+    return checkpoint_pb2.SaveHeader(**({"format": checkpoint_pb2.Format(name="f", version=1)} | fields))
+
+
+def chunk(data=b"x", **changes):
+    return api.SaveStreamRequest(chunk=checkpoint_pb2.Chunk(**({"data": data, "crc32c": crc32c(data)} | changes)))
+
+
+FINISH = api.SaveStreamRequest(finish=api.SaveStreamFinish(size_bytes=1))
+HEADER = api.SaveStreamRequest(header=header())
+
+
+@pytest.fixture
+async def stub(served):
+    async with grpc.aio.insecure_channel(served.target) as channel:
+        yield CheckpointServiceStub(channel)
+        part = checkpoint_pb2.Part(data=b"x")
+        assert (await stub_of(channel).Save(api.SaveRequest(header=header(), parts=[part]))).checkpoint.revision == 1
+
+
+def stub_of(channel):
+    return CheckpointServiceStub(channel)
+
+
+async def violation(call):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    error = from_rpc_error(caught.value, trace_id="", request_id="")
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.trace_id
+    return error.field_violations[0][0]
+
+
+@pytest.mark.parametrize("field", ["namespace", "workflow_id", "request_id", "checkpoint_id", "parent_id"])
+@pytest.mark.parametrize("bad", BAD_NAMES)
+async def test_a_bad_name_is_refused_by_its_field(stub, field, bad):
+    if not bad and field in ("checkpoint_id", "parent_id"):
+        return
+    request = api.SaveRequest(header=header(**{field: bad}), parts=[checkpoint_pb2.Part(data=b"x")])
+    assert await violation(stub.Save(request)) == field
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"format": checkpoint_pb2.Format(name="f")}, "format.version"),
+        ({"format": checkpoint_pb2.Format(name="f", version=-1)}, "format.version"),
+        ({"epoch": -1}, "epoch"),
+        ({"expected_revision": -1}, "expected_revision"),
+        ({"attempt": checkpoint_pb2.Attempt(number=-1)}, "attempt.number"),
+        ({"labels": {str(i): "" for i in range(65)}}, "labels"),
+        ({"labels": {"k": "v" * 1025}}, "labels['k']"),
+    ],
+)
+async def test_a_bad_value_is_refused_by_its_field(stub, changes, field):
+    request = api.SaveRequest(header=header(**changes), parts=[checkpoint_pb2.Part(data=b"x")])
+    assert await violation(stub.Save(request)) == field
+
+
+async def test_bad_parts_are_refused(stub):
+    part = checkpoint_pb2.Part
+    assert await violation(stub.Save(api.SaveRequest(header=header()))) == "parts"
+    twice = [part(data=b"x"), part(data=b"y")]
+    assert await violation(stub.Save(api.SaveRequest(header=header(), parts=twice))) == "parts[1].name"
+    wrong = [part(data=b"x", crc32c=1)]
+    assert await violation(stub.Save(api.SaveRequest(header=header(), parts=wrong))) == "parts[0].crc32c"
+    large = [part(data=b"x" * (1 << 20) + b"x")]
+    assert await violation(stub.Save(api.SaveRequest(header=header(), parts=large))) == "parts"
+
+
+@pytest.mark.parametrize(
+    ("messages", "field"),
+    [
+        ([], "header"),
+        ([chunk()], "header"),
+        ([HEADER, HEADER], "header"),
+        ([HEADER], "finish"),
+        ([HEADER, chunk()], "finish"),
+        ([HEADER, FINISH], "chunk"),
+        ([HEADER, chunk(crc32c=1), FINISH], "chunk.crc32c"),
+        ([HEADER, chunk(offset=-1), FINISH], "chunk.offset"),
+        ([HEADER, chunk(offset=5), FINISH], "chunk.offset"),
+        ([HEADER, chunk(), chunk(part="b"), chunk(offset=1)], "chunk.part"),
+        ([HEADER, chunk(), chunk(offset=1), FINISH], "finish.size_bytes"),
+        ([HEADER, chunk(), FINISH, chunk()], "message"),
+        ([HEADER, api.SaveStreamRequest()], "message"),
+    ],
+)
+async def test_a_bad_stream_is_refused_and_saves_nothing(stub, messages, field):
+    assert await violation(stub.SaveStream(iter(messages))) == field
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Load(api.LoadRequest(namespace="n", workflow_id="w"))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_bytes_that_are_no_message_are_refused(stub, served):
+    async with grpc.aio.insecure_channel(served.target) as channel:
+        save = channel.unary_unary("/holdfast.v1.CheckpointService/Save")
+        assert await violation(save(b"\x0a\x04\x0a\x02\xff\xfe")) == "request"
+
+
+async def test_bad_pages_ranges_and_depths_are_refused(stub, client):
+    await client.save("n", "v", b"0123456789", format=holdfast.Format("f", 1))
+    names = {"namespace": "n", "workflow_id": "v"}
+    assert await violation(stub.List(api.ListRequest(page_size=-1, **names))) == "page_size"
+    assert await violation(stub.List(api.ListRequest(page_token="?", **names))) == "page_token"
+    for wanted, field in (
+        (api.PartRange(offset=-1), "ranges[0].offset"),
+        (api.PartRange(offset=11), "ranges[0].offset"),
+        (api.PartRange(length=-1), "ranges[0].length"),
+        (api.PartRange(part="no"), "ranges[0].part"),
+    ):
+        stream = stub.LoadStream(api.LoadStreamRequest(ranges=[wanted], **names))
+        await stream.read()
+        assert await violation(stream.read()) == field

@@ -1,0 +1,192 @@
+"""The service through the SDK, over a real connection."""
+
+import asyncio
+import io
+
+import holdfast
+import pytest
+
+FORMAT = holdfast.Format("test", 1)
+
+
+async def test_what_is_saved_is_loaded(client):
+    saved = await client.save("n", "w", {"": b"main", "extra": b"more"}, format=FORMAT, labels={"a": "b"})
+    loaded = await client.load("n", "w")
+    assert (loaded.data, loaded.parts["extra"]) == (b"main", b"more")
+    assert loaded.info == saved
+    assert loaded.info.labels == {"a": "b"}
+
+
+async def test_large_payloads_are_streamed_with_progress(client):
+    data = bytes(range(256)) * 20_000
+    seen = []
+    await client.save(
+        "n", "w", io.BytesIO(data), format=FORMAT, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen[-1] == (len(data), len(data))
+    assert (await client.load("n", "w")).data == data
+
+
+async def test_the_synchronous_client_does_the_same(served):
+    def run():
+        with holdfast.Client(served.target) as client:
+            client.save("n", "w", b"x" * 3_000_000, format=FORMAT)
+            client.save("n", "w", b"small", format=FORMAT)
+            return client.load("n", "w").data, [each.revision for each in client.list("n", "w", page_size=1)]
+
+    assert await asyncio.to_thread(run) == (b"small", [2, 1])
+
+
+async def test_a_small_save_costs_one_store_request_once_the_head_is_known(client, served):
+    await client.save("n", "w", b"first", format=FORMAT)
+    served.store.requests.clear()
+    await client.save("n", "w", b"second", format=FORMAT)
+    assert served.store.requests == {"put_if_absent": 1}
+
+
+async def test_a_save_with_a_chosen_id_costs_two(client, served):
+    await client.save("n", "w", b"first", format=FORMAT)
+    served.store.requests.clear()
+    await client.save("n", "w", b"second", format=FORMAT, checkpoint_id="mine")
+    assert served.store.requests == {"put_if_absent": 2}
+
+
+async def test_a_warm_load_of_the_newest_costs_one(client, served):
+    await client.save("n", "w", b"first", format=FORMAT)
+    served.store.requests.clear()
+    await client.load("n", "w")
+    assert served.store.requests == {"get": 1}
+
+
+async def test_the_same_request_commits_once(client):
+    first = await client.save("n", "w", b"x", format=FORMAT, request_id="r")
+    second = await client.save("n", "w", b"x", format=FORMAT, request_id="r")
+    assert (first.revision, second.revision, second.replayed) == (1, 1, True)
+
+
+async def test_a_lost_answer_behind_the_commit_is_no_second_commit(client, served):
+    lost = iter([True])
+    served.store.lose_answer = lambda operation, key: operation == "put_if_absent" and next(lost, False)
+    assert (await client.save("n", "w", b"x", format=FORMAT)).revision == 1
+    assert [each.revision async for each in client.list("n", "w")] == [1]
+
+
+async def test_a_store_that_stays_down_leaves_the_commit_unknown(client, served):
+    await client.save("n", "w", b"x", format=FORMAT)
+    served.store.lose_request = lambda operation, key: True
+    with pytest.raises((holdfast.CommitUnknownError, holdfast.DeadlineExceededError)) as caught:
+        await client.save("n", "w", b"y", format=FORMAT, timeout=1)
+    assert caught.value.trace_id
+    served.store.lose_request = lambda operation, key: False
+    assert (await client.load("n", "w")).data == b"x"
+
+
+async def test_an_unreachable_store_is_retried_until_it_is_back(client, served):
+    await client.save("n", "w", b"x", format=FORMAT)
+    lost = iter([True, True])
+    served.store.lose_request = lambda operation, key: next(lost, False)
+    assert (await client.load("n", "w")).data == b"x"
+
+
+async def test_a_fenced_writer_is_refused(client):
+    old, new = client.workflow("n", "w"), client.workflow("n", "w")
+    await old.acquire_writer()
+    await old.save(b"x", format=FORMAT)
+    await new.acquire_writer()
+    with pytest.raises(holdfast.WriterFencedError) as caught:
+        await old.save(b"y", format=FORMAT)
+    assert caught.value.metadata["head_epoch"] == "2"
+    await new.save(b"z", format=FORMAT)
+
+
+async def test_of_racing_saves_with_one_expected_revision_one_wins(client):
+    saves = [client.save("n", "w", str(i).encode(), format=FORMAT, expected_revision=0) for i in range(8)]
+    results = await asyncio.gather(*saves, return_exceptions=True)
+    assert sum(isinstance(each, holdfast.Checkpoint) for each in results) == 1
+    assert sum(isinstance(each, holdfast.RevisionConflictError) for each in results) == 7
+
+
+async def test_racing_saves_without_conditions_all_commit_at_dense_revisions(client):
+    saved = await asyncio.gather(*(client.save("n", "w", str(i).encode(), format=FORMAT) for i in range(40)))
+    assert sorted(each.revision for each in saved) == list(range(1, 41))
+
+
+async def test_a_chosen_id_belongs_to_one_checkpoint(client):
+    await client.save("n", "w", b"x", format=FORMAT, checkpoint_id="mine")
+    for _ in range(20):
+        await client.save("n", "w", b"between", format=FORMAT)
+    again = await client.save("n", "w", b"x", format=FORMAT, checkpoint_id="mine")
+    assert (again.revision, again.replayed) == (1, True)
+    with pytest.raises(holdfast.CheckpointIdReusedError):
+        await client.save("n", "w", b"other", format=FORMAT, checkpoint_id="mine")
+    assert (await client.load("n", "w", "mine")).data == b"x"
+
+
+async def test_a_reused_request_id_is_refused(client):
+    await client.save("n", "w", b"x", format=FORMAT, request_id="r")
+    with pytest.raises(holdfast.RequestIdReusedError):
+        await client.save("n", "w", b"other", format=FORMAT, request_id="r")
+
+
+async def test_deleted_checkpoints_are_told_from_missing_ones(client):
+    with pytest.raises(holdfast.WorkflowNotFoundError):
+        await client.load("n", "w")
+    first = await client.save("n", "w", b"x", format=FORMAT)
+    second = await client.save("n", "w", b"y", format=FORMAT)
+    await client.delete("n", "w", second.checkpoint_id)
+    assert (await client.load("n", "w")).checkpoint_id == first.checkpoint_id
+    with pytest.raises(holdfast.CheckpointDeletedError):
+        await client.load("n", "w", second.checkpoint_id)
+    with pytest.raises(holdfast.CheckpointNotFoundError):
+        await client.load("n", "w", "never-was")
+    await client.delete_workflow("n", "w")
+    with pytest.raises(holdfast.CheckpointNotFoundError):
+        await client.load("n", "w")
+
+
+async def test_a_damaged_blob_is_found_and_fallback_says_so(client, served):
+    good = await client.save("n", "w", b"g" * 200_000, format=FORMAT)
+    await client.save("n", "w", b"b" * 200_000, format=FORMAT)
+    blob = max(
+        (path for path in served.folder.rglob("*") if path.is_file() and "/blob/" in str(path)),
+        key=lambda path: path.stat().st_mtime_ns,
+    )
+    damaged = bytearray(blob.read_bytes())
+    damaged[1000] ^= 1
+    blob.write_bytes(damaged)
+    with pytest.raises(holdfast.CheckpointCorruptedError) as caught:
+        await client.resume("n", "w", format=FORMAT)
+    assert caught.value.last_good.checkpoint_id == good.checkpoint_id
+    assert caught.value.metadata["revision"] == "2"
+    loaded = await client.resume("n", "w", format=FORMAT, fallback=True)
+    assert (loaded.fell_back, loaded.checkpoint_id, len(loaded.skipped)) == (True, good.checkpoint_id, 1)
+    verdict = await client.validate("n", "w")
+    assert not verdict.resumable
+    assert verdict.findings[0].reason == "CHECKPOINT_CORRUPTED"
+    assert verdict.last_good.checkpoint_id == good.checkpoint_id
+    assert (await client.validate("n", "w", depth="presence")).resumable
+    blob.unlink()
+    assert not (await client.validate("n", "w", depth="presence")).resumable
+
+
+async def test_another_format_is_refused_and_never_fallen_back_from(client):
+    await client.save("n", "w", b"old", format=FORMAT)
+    await client.save("n", "w", b"new", format=holdfast.Format("test", 2))
+    with pytest.raises(holdfast.FormatIncompatibleError):
+        await client.resume("n", "w", format=FORMAT, fallback=True)
+
+
+async def test_migrations_bring_old_formats_up(client):
+    migrations = holdfast.Migrations()
+    migrations.register("test", from_version=1)(lambda parts: {"": parts[""] + b"+2"})
+    migrations.register("test", from_version=2)(lambda parts: {"": parts[""] + b"+3"})
+    await client.save("n", "w", b"1", format=FORMAT)
+    loaded = await client.resume("n", "w", format=holdfast.Format("test", 3), migrations=migrations)
+    assert (loaded.data, loaded.migrated_from) == (b"1+2+3", FORMAT)
+
+
+async def test_workflows_are_listed_over_all_pages(client):
+    names = {f"w-{i}" for i in range(7)} | {"w", "w.x", "ü" * 200}
+    for name in names:
+        await client.save("n", name, b"x", format=FORMAT)
+    assert {each async for each in client.list_workflows("n", page_size=2)} == names

@@ -1,0 +1,71 @@
+"""A server in the test's own process, on a store that counts its requests and can be told to fail."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import holdfast
+import pytest
+from holdfast_server.config import Config
+from holdfast_server.lifecycle import serving
+from holdfast_server.stores.base import ObjectStore, StoreUnavailableError
+from holdfast_server.stores.file import FileStore
+
+
+class WatchedStore:
+    """A real store that counts requests, and loses requests or answers where a test says so."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.requests: Counter[str] = Counter()
+        self.lose_request: Callable[[str, str], bool] = lambda operation, key: False
+        self.lose_answer: Callable[[str, str], bool] = lambda operation, key: False
+
+    async def put_if_absent(self, key, data):
+        return await self._watched("put_if_absent", key, lambda: self._store.put_if_absent(key, data))
+
+    async def get(self, key, *, offset=0, length=None):
+        return await self._watched("get", key, lambda: self._store.get(key, offset=offset, length=length))
+
+    async def list(self, prefix, *, start_after="", limit=1000):
+        call = lambda: self._store.list(prefix, start_after=start_after, limit=limit)  # noqa: E731
+        return await self._watched("list", prefix, call)
+
+    async def delete(self, key):
+        await self._watched("delete", key, lambda: self._store.delete(key))
+
+    def put(self, key):
+        self.requests["put"] += 1
+        return self._store.put(key)
+
+    async def _watched(self, operation, key, call):
+        self.requests[operation] += 1
+        if self.lose_request(operation, key):
+            raise StoreUnavailableError("lost on the way there")
+        answer = await call()
+        if self.lose_answer(operation, key):
+            raise StoreUnavailableError("lost on the way back")
+        return answer
+
+
+@dataclass
+class Served:
+    target: str
+    store: WatchedStore
+    folder: Path
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    store = WatchedStore(FileStore(tmp_path / "store"))
+    config = Config(listen="127.0.0.1:0", store=(tmp_path / "store").as_uri(), drain_seconds=1)
+    async with serving(config, store) as port:
+        store.requests.clear()
+        yield Served(f"127.0.0.1:{port}", store, tmp_path / "store")
+
+
+@pytest.fixture
+async def client(served: Served) -> AsyncIterator[holdfast.AsyncClient]:
+    async with holdfast.AsyncClient(served.target, timeout=20) as client:
+        yield client

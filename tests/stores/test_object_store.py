@@ -1,0 +1,84 @@
+"""What every store promises."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore
+from holdfast_server.stores.file import FileStore
+from holdfast_server.stores.memory import MemoryStore
+
+
+@pytest.fixture(params=["file", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    return FileStore(tmp_path / "store") if request.param == "file" else MemoryStore()
+
+
+async def test_first_put_if_absent_wins_and_its_bytes_stay(store):
+    assert await store.put_if_absent("a/b", b"first")
+    assert not await store.put_if_absent("a/b", b"second")
+    assert (await store.get("a/b")).data == b"first"
+
+
+async def test_of_many_racers_one_wins_and_its_bytes_are_read(store):
+    for attempt in range(20):
+        racers = [store.put_if_absent(f"race/{attempt}", str(racer).encode()) for racer in range(32)]
+        won = await asyncio.gather(*racers)
+        assert sum(won) == 1
+        assert (await store.get(f"race/{attempt}")).data == str(won.index(True)).encode()
+
+
+async def test_a_range_is_read_and_ends_where_the_object_ends(store):
+    await store.put_if_absent("a", b"0123456789")
+    assert (await store.get("a", offset=2, length=3)).data == b"234"
+    beyond = await store.get("a", offset=8, length=100)
+    assert (beyond.data, beyond.size_bytes) == (b"89", 10)
+
+
+async def test_a_missing_object_is_named(store):
+    with pytest.raises(ObjectNotFoundError) as caught:
+        await store.get("no/such")
+    assert caught.value.key == "no/such"
+
+
+async def test_listing_is_in_byte_order_of_whole_keys(store):
+    keys = ["p/a/1", "p/a-b/1", "p/a%2E/1", "p/a0/1", "p/aa", "p/b/c/d", "p/~x/1", "q/other"]
+    for key in keys:
+        await store.put_if_absent(key, b"x")
+    expected = sorted(key for key in keys if key.startswith("p/"))
+    assert [found.key for found in await store.list("p/")] == expected
+    for position in range(len(expected)):
+        found = await store.list("p/", start_after=expected[position], limit=2)
+        assert [each.key for each in found] == expected[position + 1 : position + 3]
+    assert [each.key for each in await store.list("p/", start_after="p/a/~", limit=1)] == ["p/a0/1"]
+    assert await store.list("nothing/") == []
+
+
+async def test_an_upload_appears_whole_when_it_is_finished(store):
+    async with store.put("up/load") as writer:
+        for _ in range(5):
+            await writer.write(b"x" * 1_000_000)
+        assert await store.list("up/") == []
+        await writer.finish()
+    assert (await store.get("up/load")).size_bytes == 5_000_000
+
+
+async def test_an_abandoned_upload_never_appears(store):
+    async with store.put("up/load") as writer:
+        await writer.write(b"x")
+    with pytest.raises(ObjectNotFoundError):
+        await store.get("up/load")
+    assert await store.list("up/") == []
+
+
+async def test_an_empty_upload_is_an_empty_object(store):
+    async with store.put("empty") as writer:
+        await writer.finish()
+    assert (await store.get("empty")).data == b""
+
+
+async def test_deleting_twice_is_no_error(store):
+    await store.put_if_absent("a/b", b"x")
+    await store.delete("a/b")
+    await store.delete("a/b")
+    assert await store.list("a/") == []

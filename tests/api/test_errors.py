@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import pytest
-
 import holdfast
+import pytest
 from holdfast.errors import of_reason
 from holdfast.v1 import errors_pb2
 from holdfast_server.api.errors import code_of

@@ -46,8 +46,8 @@ async def test_every_acknowledged_save_outlives_sigkill(tmp_path):
             savers = [asyncio.create_task(saver(client, number)) for number in range(SAVERS)]
             before = len(acknowledged)
             enough = before + chance.randrange(20, 200)
-            while len(acknowledged) < enough:
-                await asyncio.sleep(0.01)  # noqa: ASYNC110 - the kill must come at no particular event
+            while len(acknowledged) < enough:  # noqa: ASYNC110 - the kill comes at no particular event
+                await asyncio.sleep(0.01)
             process.kill()
             process.wait()
             for each in savers:

@@ -59,6 +59,8 @@ def _decode(frame: bytes, key: str, body: _Body) -> _Body:
             supported_marker_version=MARKER_VERSION,
             key=key,
         )
+    if version < 1:
+        raise _corrupted(key, "its version is none")
     data = frame[_FRAME.size :]
     if len(data) != length:
         raise _corrupted(key, f"it holds {len(data)} bytes instead of {length}")

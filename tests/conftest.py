@@ -1,16 +1,21 @@
 """A server in the test's own process, on a store that counts its requests and can be told to fail."""
 
+import os
+import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
 import holdfast
 import pytest
 from holdfast_server.config import Config
 from holdfast_server.lifecycle import serving
 from holdfast_server.stores.base import ObjectStore, StoreUnavailableError
 from holdfast_server.stores.file import FileStore
+
+from tests.stores import ceph
 
 
 class WatchedStore:
@@ -69,3 +74,31 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 async def client(served: Served) -> AsyncIterator[holdfast.AsyncClient]:
     async with holdfast.AsyncClient(served.target, timeout=20) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    given = os.environ.get("HOLDFAST_TEST_S3_URL")
+    if given:
+        yield given
+        return
+    if ceph.missing():
+        why = f"no S3 server: {', '.join(ceph.missing())} not found, HOLDFAST_TEST_S3_URL not set"
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": ceph.ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": ceph.SECRET_KEY,
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with ceph.running(tmp_path_factory.mktemp("ceph")) as server:
+        yield server.endpoint_url
+
+
+@pytest.fixture
+def s3_bucket(s3_endpoint: str) -> str:
+    bucket = f"test-{uuid.uuid4().hex[:12]}"
+    boto3.client("s3", endpoint_url=s3_endpoint).create_bucket(Bucket=bucket)
+    return bucket

@@ -1,5 +1,6 @@
 """Configuration: one frozen dataclass, filled from flags, then `HOLDFAST_*`, then a TOML file, then defaults."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -17,7 +18,7 @@ class Config:
 
     Attributes:
         listen: address to serve on, host:port; port 0 takes a free one.
-        store: where checkpoints lie, `file:///path`.
+        store: where checkpoints lie, `file:///path` or `s3://bucket/prefix`.
         drain_seconds: how long calls in progress may go on after SIGTERM.
         calls_in_flight: how many calls may run at once; more are refused with OVERLOADED.
         longest_call_seconds: how long a call may take, whatever its deadline.
@@ -46,8 +47,8 @@ class Config:
         host, _, port = self.listen.rpartition(":")
         if not host or not port.isdigit() or int(port) > 65535:
             raise ConfigError(f"listen: {self.listen!r} is no host:port")
-        if not self.store.startswith("file:///"):
-            raise ConfigError(f"store: {self.store!r} is no file:///path")
+        if not re.match(r"file:///.|s3://[^/]", self.store):
+            raise ConfigError(f"store: {self.store!r} is neither file:///path nor s3://bucket/prefix")
         for name, lowest, highest in (
             ("drain_seconds", 0, 3600),
             ("calls_in_flight", 1, 100_000),

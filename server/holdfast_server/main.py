@@ -5,6 +5,8 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,12 +15,13 @@ from holdfast_server import config as configuration
 from holdfast_server.config import Config, ConfigError
 from holdfast_server.lifecycle import serving, until_told_to_stop
 from holdfast_server.protocol.errors import HoldfastError
-from holdfast_server.stores.base import StoreError
+from holdfast_server.stores.base import ObjectStore, StoreError
 from holdfast_server.stores.file import FileStore
+from holdfast_server.stores.s3 import S3Store
 
 _FLAGS = {
     "listen": "address to serve on, host:port",
-    "store": "where checkpoints lie: file:///path",
+    "store": "where checkpoints lie: file:///path or s3://bucket/prefix",
     "drain_seconds": "how long calls in progress may go on after SIGTERM",
     "calls_in_flight": "how many calls may run at once",
     "longest_call_seconds": "how long a call may take",
@@ -47,12 +50,24 @@ def main() -> None:
 
 
 async def _serve(config: Config) -> None:
-    store = FileStore(Path(unquote(urlsplit(config.store).path)))
-    async with serving(config, store) as port:
+    async with _open_store(config.store) as store, serving(config, store) as port:
         host = config.listen.rpartition(":")[0]
         sys.stdout.write(f"holdfast-server listens on {host}:{port}, store {config.store}\n")
         sys.stdout.flush()
         await until_told_to_stop()
+
+
+@asynccontextmanager
+async def _open_store(url: str) -> AsyncIterator[ObjectStore]:
+    """The store that a URL names. For S3, endpoint, region and credentials come from the AWS variables."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        yield FileStore(Path(unquote(parts.path)))
+        return
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    async with S3Store.open(parts.netloc, parts.path, endpoint_url=endpoint) as store:
+        await store.probe()
+        yield store
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,13 +7,22 @@ import sys
 from pathlib import Path
 
 import holdfast
+import pytest
 
 FORMAT = holdfast.Format("test", 1)
 ROUNDS = 10
 SAVERS = 32
 
 
-def start(store: Path) -> tuple[subprocess.Popen[str], str]:
+@pytest.fixture(params=["file", "s3"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "file":
+        return tmp_path.as_uri()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", request.getfixturevalue("s3_endpoint"))
+    return f"s3://{request.getfixturevalue('s3_bucket')}/some/prefix"
+
+
+def start(store_url: str) -> tuple[subprocess.Popen[str], str]:
     command = [
         sys.executable,
         "-m",
@@ -22,13 +31,13 @@ def start(store: Path) -> tuple[subprocess.Popen[str], str]:
         "--listen",
         "127.0.0.1:0",
         "--store",
-        store.as_uri(),
+        store_url,
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     return process, process.stdout.readline().split()[3].rstrip(",")
 
 
-async def test_every_acknowledged_save_outlives_sigkill(tmp_path):
+async def test_every_acknowledged_save_outlives_sigkill(store_url):
     acknowledged: dict[tuple[str, str], bytes] = {}
     chance = random.Random(7)
 
@@ -41,7 +50,7 @@ async def test_every_acknowledged_save_outlives_sigkill(tmp_path):
             count += 1
 
     for _ in range(ROUNDS):
-        process, target = start(tmp_path)
+        process, target = start(store_url)
         async with holdfast.AsyncClient(target) as client:
             savers = [asyncio.create_task(saver(client, number)) for number in range(SAVERS)]
             before = len(acknowledged)
@@ -53,7 +62,7 @@ async def test_every_acknowledged_save_outlives_sigkill(tmp_path):
             for each in savers:
                 each.cancel()
             await asyncio.gather(*savers, return_exceptions=True)
-    process, target = start(tmp_path)
+    process, target = start(store_url)
     async with holdfast.AsyncClient(target) as client:
         for (workflow_id, checkpoint_id), data in acknowledged.items():
             assert (await client.load("n", workflow_id, checkpoint_id)).data == data
@@ -65,3 +74,26 @@ async def test_every_acknowledged_save_outlives_sigkill(tmp_path):
                 assert (await client.validate("n", workflow_id, each.checkpoint_id)).resumable
     process.terminate()
     assert process.wait(15) == 0
+
+
+async def test_two_servers_on_one_store_lose_no_save_and_give_no_revision_twice(store_url):
+    first, second = start(store_url), start(store_url)
+    try:
+        async with holdfast.AsyncClient(first[1]) as one, holdfast.AsyncClient(second[1]) as other:
+            saves = [
+                client.save("n", "w", b"%d" % number, format=FORMAT) for number in range(20) for client in (one, other)
+            ]
+            saved = await asyncio.gather(*saves)
+            assert sorted(each.revision for each in saved) == list(range(1, 41))
+            assert {each.checkpoint_id for each in saved} == {each.checkpoint_id async for each in one.list("n", "w")}
+            writer = await one.acquire_writer("n", "w")
+            await other.acquire_writer("n", "w")
+            with pytest.raises(holdfast.WriterFencedError):
+                await one.save("n", "w", b"late", format=FORMAT, epoch=writer.epoch)
+            large = bytes(range(256)) * 100_000
+            await other.save("n", "w", large, format=FORMAT)
+            assert (await one.load("n", "w")).data == large
+    finally:
+        for process, _ in (first, second):
+            process.terminate()
+            process.wait(15)

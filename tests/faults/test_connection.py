@@ -1,0 +1,75 @@
+"""The SDK over a connection that breaks."""
+
+import holdfast
+import pytest
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+from tests.faults.proxy import CuttingProxy
+
+FORMAT = holdfast.Format("test", 1)
+LARGE = bytes(range(256)) * 50_000
+
+
+@pytest.fixture
+async def proxy(served):
+    async with CuttingProxy(served.target).running() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def through(proxy):
+    async with holdfast.AsyncClient(f"127.0.0.1:{proxy.port}", timeout=20) as client:
+        yield client
+
+
+async def test_a_load_goes_on_where_its_stream_was_cut(client, through, proxy):
+    await client.save("n", "w", LARGE, format=FORMAT)
+    asked = []
+    stream = through._stub.LoadStream
+
+    def watched(request: api.LoadStreamRequest, **options):
+        asked.append([each.offset for each in request.ranges])
+        return stream(request, **options)
+
+    through._stub.LoadStream = watched
+    proxy.cut_answers_after.append(6_000_000)
+    assert (await through.load("n", "w")).data == LARGE
+    assert proxy.cuts == 1
+    assert asked[0] == []
+    assert asked[1][0] > 1_000_000
+
+
+async def test_a_save_whose_stream_was_cut_commits_once(client, through, proxy):
+    proxy.cut_requests_after.append(6_000_000)
+    saved = await through.save("n", "w", LARGE, format=FORMAT)
+    assert proxy.cuts == 1
+    assert (await client.load("n", "w")).data == LARGE
+    assert [each.revision async for each in client.list("n", "w")] == [saved.revision] == [1]
+
+
+async def test_an_answer_lost_behind_the_commit_is_replayed(client, through, proxy, served):
+    def cut_the_next_answer(operation: str, key: str) -> bool:
+        if operation == "put_if_absent" and not proxy.cuts and not proxy.cut_answers_after:
+            proxy.cut_answers_after.append(1)
+        return False
+
+    served.store.lose_answer = cut_the_next_answer
+    saved = await through.save("n", "w", b"x", format=FORMAT)
+    assert proxy.cuts == 1
+    assert saved.revision == 1
+    assert saved.replayed
+    assert [each.revision async for each in client.list("n", "w")] == [1]
+
+
+async def test_a_deadline_that_is_too_short_is_told_as_such(through, served):
+    # The server's own word comes first where it is quick: the commit may or may not have happened.
+    with pytest.raises((holdfast.DeadlineExceededError, holdfast.CommitUnknownError)) as caught:
+        await through.save("n", "w", b"x", format=FORMAT, timeout=0.0001)
+    assert caught.value.trace_id
+
+
+async def test_an_unreachable_server_is_told_with_a_trace_id(served):
+    async with holdfast.AsyncClient("127.0.0.1:9", timeout=0.5) as client:
+        with pytest.raises((holdfast.ServerUnavailableError, holdfast.DeadlineExceededError)) as caught:
+            await client.save("n", "w", b"x", format=FORMAT)
+    assert len(caught.value.trace_id) == 32

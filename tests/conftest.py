@@ -4,6 +4,7 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,13 +62,21 @@ class Served:
     folder: Path
 
 
+@asynccontextmanager
+async def serving_watched(
+    folder: Path, *, around: Callable[[ObjectStore], ObjectStore] = lambda store: store, **settings: int
+) -> AsyncIterator[Served]:
+    store = WatchedStore(FileStore(folder / "store"))
+    config = Config(listen="127.0.0.1:0", store=(folder / "store").as_uri(), drain_seconds=1, **settings)
+    async with serving(config, around(store)) as port:
+        store.requests.clear()
+        yield Served(f"127.0.0.1:{port}", store, folder / "store")
+
+
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    store = WatchedStore(FileStore(tmp_path / "store"))
-    config = Config(listen="127.0.0.1:0", store=(tmp_path / "store").as_uri(), drain_seconds=1)
-    async with serving(config, store) as port:
-        store.requests.clear()
-        yield Served(f"127.0.0.1:{port}", store, tmp_path / "store")
+    async with serving_watched(tmp_path) as served:
+        yield served
 
 
 @pytest.fixture

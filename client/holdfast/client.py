@@ -143,7 +143,10 @@ class AsyncClient:
             request = api.SaveRequest(header=header, parts=await runtime.in_thread(outgoing.inline))
             return await self._stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata)
 
-        response = await self._caller.call(send, timeout_seconds=self._time(timeout), request_id=header.request_id)
+        method = "Save" if outgoing.fits_unary else "SaveStream"
+        response = await self._caller.call(
+            method, send, timeout_seconds=self._time(timeout), request_id=header.request_id
+        )
         return from_message(response.checkpoint, replayed=response.replayed)
 
     async def load(
@@ -179,7 +182,7 @@ class AsyncClient:
             accepted_formats=_formats(accepted_formats),
             fallback=api.FALLBACK_LAST_GOOD if fallback else api.FALLBACK_NONE,
         )
-        response = await self._unary(self._stub.Load, request, timeout)
+        response = await self._unary("Load", request, timeout)
         if response.payload_included:
             received = {part.name: part.data for part in response.parts}
             return _loaded(response, await runtime.in_thread(checked, response.checkpoint, received))
@@ -200,7 +203,7 @@ class AsyncClient:
             )
             await download.receive(stream)
 
-        await self._caller.call(send, timeout_seconds=self._time(timeout))
+        await self._caller.call("LoadStream", send, timeout_seconds=self._time(timeout))
         return _loaded(download.header, await download.parts())
 
     async def list(
@@ -228,7 +231,7 @@ class AsyncClient:
             wanted.created_before.FromDatetime(created_before)
         request = api.ListRequest(namespace=namespace, workflow_id=workflow_id, page_size=page_size, filter=wanted)
         while True:
-            response = await self._unary(self._stub.List, request, timeout)
+            response = await self._unary("List", request, timeout)
             for message in response.checkpoints:
                 yield from_message(message)
             if not response.next_page_token:
@@ -246,7 +249,7 @@ class AsyncClient:
         """
         request = api.ListWorkflowsRequest(namespace=namespace, page_size=page_size)
         while True:
-            response = await self._unary(self._stub.ListWorkflows, request, timeout)
+            response = await self._unary("ListWorkflows", request, timeout)
             for message in response.workflows:
                 yield message.workflow_id
             if not response.next_page_token:
@@ -276,7 +279,7 @@ class AsyncClient:
             depth=_DEPTHS[depth],
             accepted_formats=_formats(accepted_formats),
         )
-        response = await self._unary(self._stub.Validate, request, timeout)
+        response = await self._unary("Validate", request, timeout)
         return Validation(
             resumable=response.resumable,
             findings=tuple(skipped(each) for each in response.findings),
@@ -307,7 +310,7 @@ class AsyncClient:
             request_id=request_id or uuid.uuid4().hex,
             epoch=epoch,
         )
-        response = await self._unary(self._stub.Delete, request, timeout)
+        response = await self._unary("Delete", request, timeout)
         return int(response.revision)
 
     async def delete_workflow(
@@ -328,7 +331,7 @@ class AsyncClient:
         request = api.DeleteWorkflowRequest(
             namespace=namespace, workflow_id=workflow_id, request_id=request_id or uuid.uuid4().hex, epoch=epoch
         )
-        response = await self._unary(self._stub.DeleteWorkflow, request, timeout)
+        response = await self._unary("DeleteWorkflow", request, timeout)
         return int(response.revision)
 
     async def acquire_writer(
@@ -343,7 +346,7 @@ class AsyncClient:
         request = api.AcquireWriterRequest(
             namespace=namespace, workflow_id=workflow_id, request_id=request_id or uuid.uuid4().hex
         )
-        response = await self._unary(self._stub.AcquireWriter, request, timeout)
+        response = await self._unary("AcquireWriter", request, timeout)
         return Writer(response.epoch, response.revision)
 
     async def capabilities(self, *, timeout: float | None = None) -> api.GetCapabilitiesResponse:
@@ -354,7 +357,7 @@ class AsyncClient:
 
         """
         response: api.GetCapabilitiesResponse = await self._unary(
-            self._stub.GetCapabilities, api.GetCapabilitiesRequest(), timeout
+            "GetCapabilities", api.GetCapabilitiesRequest(), timeout
         )
         return response
 
@@ -410,14 +413,16 @@ class AsyncClient:
             return None
         return found.last_good
 
-    async def _unary(self, method: Any, request: Any, timeout: float | None) -> Any:
+    async def _unary(self, method: str, request: Any, timeout: float | None) -> Any:
         async def send(attempt: Try) -> Any:
             if "attempt" in request.DESCRIPTOR.fields_by_name:
                 request.attempt.CopyFrom(attempt.attempt)
-            return await method(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata)
+            return await getattr(self._stub, method)(
+                request, timeout=attempt.timeout_seconds, metadata=attempt.metadata
+            )
 
         request_id = getattr(request, "request_id", "")
-        return await self._caller.call(send, timeout_seconds=self._time(timeout), request_id=request_id)
+        return await self._caller.call(method, send, timeout_seconds=self._time(timeout), request_id=request_id)
 
     def _time(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else timeout

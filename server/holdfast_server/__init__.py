@@ -1,1 +1,3 @@
-"""Holdfast, the checkpoint store for workflow engines: the server."""
+"""The Holdfast server: a checkpoint store for workflow engines."""
+
+SERVER_VERSION = "0.1.0"

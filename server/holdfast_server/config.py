@@ -21,6 +21,8 @@ class Config:
         store: where checkpoints lie, `file:///path` or `s3://bucket/prefix`.
         drain_seconds: how long calls in progress may go on after SIGTERM.
         calls_in_flight: how many calls may run at once; more are refused with OVERLOADED.
+        bytes_in_flight: how many bytes of payload the calls in flight may hold in memory together; more calls are
+            refused with OVERLOADED.
         longest_call_seconds: how long a call may take, whatever its deadline.
         inline_limit_bytes: how many bytes of payload a commit marker may hold.
         payload_limit_bytes: how many bytes a streamed payload may have.
@@ -32,6 +34,7 @@ class Config:
     store: str = ""
     drain_seconds: float = 10.0
     calls_in_flight: int = 256
+    bytes_in_flight: int = 1 << 30
     longest_call_seconds: float = 3600.0
     inline_limit_bytes: int = 64 << 10
     payload_limit_bytes: int = 64 << 30
@@ -52,6 +55,7 @@ class Config:
         for name, lowest, highest in (
             ("drain_seconds", 0, 3600),
             ("calls_in_flight", 1, 100_000),
+            ("bytes_in_flight", 1 << 20, 1 << 40),
             ("longest_call_seconds", 1, 86_400),
             ("inline_limit_bytes", 0, 1 << 20),
             ("payload_limit_bytes", 1 << 20, 1 << 42),

@@ -67,9 +67,14 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
     """
     await check_layout(store)
     server = grpc.aio.server(interceptors=[MalformedRequests()], options=_OPTIONS)
+    calls = Calls(
+        limit=config.calls_in_flight,
+        bytes_limit=config.bytes_in_flight,
+        longest_seconds=config.longest_call_seconds,
+    )
     service = CheckpointService(
         Log(store, cache_bytes=config.cache_bytes),
-        Calls(limit=config.calls_in_flight, longest_seconds=config.longest_call_seconds),
+        calls,
         inline_limit_bytes=config.inline_limit_bytes,
         payload_limit_bytes=config.payload_limit_bytes,
     )
@@ -87,6 +92,7 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
     try:
         yield port
     finally:
+        calls.drain()
         await healthy.enter_graceful_shutdown()
         await server.stop(config.drain_seconds)
 

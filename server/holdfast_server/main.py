@@ -12,18 +12,22 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from holdfast_server import config as configuration
+from holdfast_server import logs
 from holdfast_server.config import Config, ConfigError
 from holdfast_server.lifecycle import serving, until_told_to_stop
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.stores.base import ObjectStore, StoreError
 from holdfast_server.stores.file import FileStore
 from holdfast_server.stores.s3 import S3Store
+from holdfast_server.stores.traced import TracedStore
+from holdfast_server.telemetry import exporting
 
 _FLAGS = {
     "listen": "address to serve on, host:port",
     "store": "where checkpoints lie: file:///path or s3://bucket/prefix",
     "drain_seconds": "how long calls in progress may go on after SIGTERM",
     "calls_in_flight": "how many calls may run at once",
+    "bytes_in_flight": "how many bytes of payload the calls in flight may hold in memory",
     "longest_call_seconds": "how long a call may take",
     "inline_limit_bytes": "how many bytes of payload a commit marker may hold",
     "payload_limit_bytes": "how many bytes a streamed payload may have",
@@ -41,8 +45,10 @@ def main() -> None:
     if arguments.command == "config":
         sys.stdout.write(json.dumps(asdict(config), indent=2) + "\n")
         return
+    logs.configure()
     try:
-        asyncio.run(_serve(config))
+        with exporting():
+            asyncio.run(_serve(config))
     except HoldfastError as error:
         sys.exit(f"holdfast-server: {error.reason}: {error.message}")
     except (StoreError, OSError) as error:
@@ -62,12 +68,12 @@ async def _open_store(url: str) -> AsyncIterator[ObjectStore]:
     """The store that a URL names. For S3, endpoint, region and credentials come from the AWS variables."""
     parts = urlsplit(url)
     if parts.scheme == "file":
-        yield FileStore(Path(unquote(parts.path)))
+        yield TracedStore(FileStore(Path(unquote(parts.path))))
         return
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     async with S3Store.open(parts.netloc, parts.path, endpoint_url=endpoint) as store:
         await store.probe()
-        yield store
+        yield TracedStore(store, bucket=parts.netloc, prefix=parts.path)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -111,7 +111,20 @@ async def test_a_bad_stream_is_refused_and_saves_nothing(stub, messages, field):
 async def test_bytes_that_are_no_message_are_refused(stub, served):
     async with grpc.aio.insecure_channel(served.target) as channel:
         save = channel.unary_unary("/holdfast.v1.CheckpointService/Save")
-        assert await violation(save(b"\x0a\x04\x0a\x02\xff\xfe")) == "request"
+        assert await violation(save(b"\x0a\xff")) == "request"
+
+
+@pytest.mark.parametrize(
+    ("raw", "field"),
+    [
+        (b"\x0a\x04\x0a\x02\xff\xfe", "namespace"),
+        (b"\x0a\x05\x0a\x01n\x12\x00\x12\x03\x0a\x01\xff", "parts.name"),
+    ],
+)
+async def test_text_that_is_not_utf8_is_refused_by_its_field(stub, served, raw, field):
+    async with grpc.aio.insecure_channel(served.target) as channel:
+        save = channel.unary_unary("/holdfast.v1.CheckpointService/Save")
+        assert await violation(save(raw)) == field
 
 
 async def test_bad_pages_ranges_and_depths_are_refused(stub, client):

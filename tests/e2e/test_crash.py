@@ -2,12 +2,12 @@
 
 import asyncio
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import holdfast
 import pytest
+
+from tests.servers import start
 
 FORMAT = holdfast.Format("test", 1)
 ROUNDS = 10
@@ -20,21 +20,6 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
         return tmp_path.as_uri()
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", request.getfixturevalue("s3_endpoint"))
     return f"s3://{request.getfixturevalue('s3_bucket')}/some/prefix"
-
-
-def start(store_url: str) -> tuple[subprocess.Popen[str], str]:
-    command = [
-        sys.executable,
-        "-m",
-        "holdfast_server.main",
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--store",
-        store_url,
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    return process, process.stdout.readline().split()[3].rstrip(",")
 
 
 async def test_every_acknowledged_save_outlives_sigkill(store_url):

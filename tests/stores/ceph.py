@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -13,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.ports import free_port
 
 ACCESS_KEY = "holdfast-test"
 SECRET_KEY = "holdfast-test-secret"
@@ -30,7 +31,7 @@ def missing() -> list[str]:
 
 @contextmanager
 def running(folder: Path) -> Iterator[S3Server]:
-    mon, rgw = _free_port(), _free_port()
+    mon, rgw = free_port(), free_port()
     for name in ("mon", "osd", "run", "log", "rgw"):
         (folder / name).mkdir(parents=True)
     (folder / "keyring").touch()
@@ -139,9 +140,3 @@ def _wait_for_http(endpoint: str) -> None:
             time.sleep(0.05)
         else:
             return
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

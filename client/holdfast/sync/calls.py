@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from holdfast import _sync as runtime
-from holdfast import trace
+from holdfast import telemetry
 from holdfast.errors import HoldfastError, from_rpc_error
 from holdfast.retry import RetryBucket, RetryPolicy
 from holdfast.v1 import checkpoint_pb2
@@ -45,10 +45,13 @@ class Caller:
         self._policy = policy
         self._bucket = bucket
 
-    def call(self, send: Callable[[Try], _Result], *, timeout_seconds: float, request_id: str = "") -> _Result:
+    def call(
+        self, method: str, send: Callable[[Try], _Result], *, timeout_seconds: float, request_id: str = ""
+    ) -> _Result:
         """Send until it succeeds, fails for good, or the time is up.
 
         Args:
+            method: the method's name in the service.
             send: makes one try.
             timeout_seconds: for all tries and pauses together.
             request_id: the idempotency key, for errors that the server did not make.
@@ -57,25 +60,28 @@ class Caller:
             HoldfastError: the last try's error.
 
         """
-        context = trace.current()
         started = time.monotonic()
         number = 1
-        while True:
-            elapsed = time.monotonic() - started
-            left = timeout_seconds - elapsed
-            timeout = min(left, self._policy.attempt_timeout_seconds or left)
-            try:
-                result = send(Try(number, elapsed, max(timeout, 0.001), (("traceparent", context.traceparent),)))
-            except runtime.RpcError as rpc_error:
-                error = from_rpc_error(rpc_error, trace_id=context.trace_id, request_id=request_id)
-            else:
-                self._bucket.succeeded()
-                return result
-            pause = self._pause(number, error, timeout_seconds - (time.monotonic() - started))
-            if pause is None:
-                raise error from None
-            runtime.sleep(pause)
-            number += 1
+        with telemetry.logical_call(method, request_id) as logical:
+            while True:
+                elapsed = time.monotonic() - started
+                left = timeout_seconds - elapsed
+                timeout = max(min(left, self._policy.attempt_timeout_seconds or left), 0.001)
+                try:
+                    with logical.attempt(number) as metadata:
+                        try:
+                            result = send(Try(number, elapsed, timeout, metadata))
+                        except runtime.RpcError as error:
+                            raise from_rpc_error(error, trace_id=logical.trace_id, request_id=request_id) from None
+                except HoldfastError as error:
+                    pause = self._pause(number, error, timeout_seconds - (time.monotonic() - started))
+                    if pause is None:
+                        raise
+                else:
+                    self._bucket.succeeded()
+                    return result
+                runtime.sleep(pause)
+                number += 1
 
     def _pause(self, number: int, error: HoldfastError, left: float) -> float | None:
         if not error.retryable:

@@ -144,7 +144,8 @@ class Client:
             request = api.SaveRequest(header=header, parts=runtime.in_thread(outgoing.inline))
             return self._stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata)
 
-        response = self._caller.call(send, timeout_seconds=self._time(timeout), request_id=header.request_id)
+        method = "Save" if outgoing.fits_unary else "SaveStream"
+        response = self._caller.call(method, send, timeout_seconds=self._time(timeout), request_id=header.request_id)
         return from_message(response.checkpoint, replayed=response.replayed)
 
     def load(
@@ -180,7 +181,7 @@ class Client:
             accepted_formats=_formats(accepted_formats),
             fallback=api.FALLBACK_LAST_GOOD if fallback else api.FALLBACK_NONE,
         )
-        response = self._unary(self._stub.Load, request, timeout)
+        response = self._unary("Load", request, timeout)
         if response.payload_included:
             received = {part.name: part.data for part in response.parts}
             return _loaded(response, runtime.in_thread(checked, response.checkpoint, received))
@@ -201,7 +202,7 @@ class Client:
             )
             download.receive(stream)
 
-        self._caller.call(send, timeout_seconds=self._time(timeout))
+        self._caller.call("LoadStream", send, timeout_seconds=self._time(timeout))
         return _loaded(download.header, download.parts())
 
     def list(
@@ -229,7 +230,7 @@ class Client:
             wanted.created_before.FromDatetime(created_before)
         request = api.ListRequest(namespace=namespace, workflow_id=workflow_id, page_size=page_size, filter=wanted)
         while True:
-            response = self._unary(self._stub.List, request, timeout)
+            response = self._unary("List", request, timeout)
             for message in response.checkpoints:
                 yield from_message(message)
             if not response.next_page_token:
@@ -245,7 +246,7 @@ class Client:
         """
         request = api.ListWorkflowsRequest(namespace=namespace, page_size=page_size)
         while True:
-            response = self._unary(self._stub.ListWorkflows, request, timeout)
+            response = self._unary("ListWorkflows", request, timeout)
             for message in response.workflows:
                 yield message.workflow_id
             if not response.next_page_token:
@@ -275,7 +276,7 @@ class Client:
             depth=_DEPTHS[depth],
             accepted_formats=_formats(accepted_formats),
         )
-        response = self._unary(self._stub.Validate, request, timeout)
+        response = self._unary("Validate", request, timeout)
         return Validation(
             resumable=response.resumable,
             findings=tuple(skipped(each) for each in response.findings),
@@ -306,7 +307,7 @@ class Client:
             request_id=request_id or uuid.uuid4().hex,
             epoch=epoch,
         )
-        response = self._unary(self._stub.Delete, request, timeout)
+        response = self._unary("Delete", request, timeout)
         return int(response.revision)
 
     def delete_workflow(
@@ -327,7 +328,7 @@ class Client:
         request = api.DeleteWorkflowRequest(
             namespace=namespace, workflow_id=workflow_id, request_id=request_id or uuid.uuid4().hex, epoch=epoch
         )
-        response = self._unary(self._stub.DeleteWorkflow, request, timeout)
+        response = self._unary("DeleteWorkflow", request, timeout)
         return int(response.revision)
 
     def acquire_writer(
@@ -342,7 +343,7 @@ class Client:
         request = api.AcquireWriterRequest(
             namespace=namespace, workflow_id=workflow_id, request_id=request_id or uuid.uuid4().hex
         )
-        response = self._unary(self._stub.AcquireWriter, request, timeout)
+        response = self._unary("AcquireWriter", request, timeout)
         return Writer(response.epoch, response.revision)
 
     def capabilities(self, *, timeout: float | None = None) -> api.GetCapabilitiesResponse:
@@ -352,9 +353,7 @@ class Client:
             HoldfastError: a subclass for each reason.
 
         """
-        response: api.GetCapabilitiesResponse = self._unary(
-            self._stub.GetCapabilities, api.GetCapabilitiesRequest(), timeout
-        )
+        response: api.GetCapabilitiesResponse = self._unary("GetCapabilities", api.GetCapabilitiesRequest(), timeout)
         return response
 
     def workflow(self, namespace: str, workflow_id: str) -> Workflow:
@@ -407,14 +406,14 @@ class Client:
             return None
         return found.last_good
 
-    def _unary(self, method: Any, request: Any, timeout: float | None) -> Any:
+    def _unary(self, method: str, request: Any, timeout: float | None) -> Any:
         def send(attempt: Try) -> Any:
             if "attempt" in request.DESCRIPTOR.fields_by_name:
                 request.attempt.CopyFrom(attempt.attempt)
-            return method(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata)
+            return getattr(self._stub, method)(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata)
 
         request_id = getattr(request, "request_id", "")
-        return self._caller.call(send, timeout_seconds=self._time(timeout), request_id=request_id)
+        return self._caller.call(method, send, timeout_seconds=self._time(timeout), request_id=request_id)
 
     def _time(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else timeout

@@ -1,34 +1,66 @@
-"""What surrounds every call: its deadline, its trace id, its place among the calls in flight, its errors."""
+"""What surrounds every call: its span, its deadline, its place among those in flight, its errors."""
 
 import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.message import Message
 
 from holdfast_server.api.errors import InvalidRequestError, to_status
+from holdfast_server.api.malformed import explain, request_type
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.stores.base import StoreAccessDeniedError, StoreError
+from holdfast_server.telemetry import CallSpan, serving_call
 
 _LOG = logging.getLogger("holdfast.server")
 _DETAILS_KEY = "grpc-status-details-bin"
 # Kept back from the caller's deadline, so that an answer about an unknown outcome still arrives.
 _MARGIN_SECONDS = 0.05
+# What a stream holds in memory: parts on their way to the store, or blocks on their way to the caller.
+_STREAM_BYTES = 32 << 20
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
 class Call:
-    """A call in progress. `deadline` is in the event loop's time."""
+    """A call in progress.
 
-    trace_id: str
-    deadline: float
+    Attributes:
+        method: the full method.
+        trace_id: its trace, 32 hex digits.
+        deadline: in the event loop's time.
+        request_id: the idempotency key, once the request is known.
+        span: its span.
+
+    """
+
+    def __init__(self, method: str, trace_id: str, deadline: float, span: CallSpan) -> None:
+        self.method = method
+        self.trace_id = trace_id
+        self.deadline = deadline
+        self.request_id = ""
+        self.span = span
+
+    def about(self, request: object) -> None:
+        """Take note of the request that the call brought.
+
+        Raises:
+            InvalidRequestError: it could not be parsed.
+
+        """
+        refuse_malformed(request)
+        named = getattr(request, "header", request)
+        self.request_id = str(getattr(named, "request_id", ""))
+        self.span.describe(
+            namespace=getattr(named, "namespace", ""),
+            workflow=getattr(named, "workflow_id", ""),
+            checkpoint=getattr(named, "checkpoint_id", ""),
+            request_id=self.request_id,
+        )
 
 
 class Calls:
@@ -36,48 +68,73 @@ class Calls:
 
     Args:
         limit: how many calls may be in flight.
+        bytes_limit: how many bytes of payload they may hold in memory together.
         longest_seconds: how long a call without a deadline may take.
 
     """
 
-    def __init__(self, *, limit: int, longest_seconds: float) -> None:
+    def __init__(self, *, limit: int, bytes_limit: int, longest_seconds: float) -> None:
         self._limit = limit
+        self._bytes_limit = bytes_limit
         self._longest_seconds = longest_seconds
         self._in_flight = 0
+        self._bytes_in_flight = 0
+        self._is_draining = False
+
+    def drain(self) -> None:
+        """Refuse new calls from now on; those in flight go on."""
+        self._is_draining = True
 
     @asynccontextmanager
-    async def enter(self, context: Context, request_id: str = "") -> AsyncIterator[Call]:
-        """Run a call's body; whatever it raises ends the call with its status."""
-        call = Call(trace_id_of(context), self._deadline(context))
-        self._in_flight += 1
-        try:
-            if self._in_flight > self._limit:
-                raise HoldfastError(
-                    Reason.OVERLOADED,
-                    f"{self._limit} calls are in flight already",
-                    limit=self._limit,
-                )
-            async with asyncio.timeout_at(call.deadline + _MARGIN_SECONDS):
-                yield call
-        except HoldfastError as error:
-            await _abort(context, error, request_id, call.trace_id)
-        except StoreAccessDeniedError as error:
-            denied = HoldfastError(Reason.STORE_ACCESS_DENIED, str(error))
-            await _abort(context, denied, request_id, call.trace_id)
-        except StoreError as error:
-            failed = HoldfastError(Reason.STORE_UNAVAILABLE, str(error))
-            await _abort(context, failed, request_id, call.trace_id)
-        except TimeoutError:
-            late = HoldfastError(Reason.DEADLINE_EXCEEDED, "the deadline passed before the call was done")
-            await _abort(context, late, request_id, call.trace_id)
-        except grpc.aio.AbortError:
-            raise
-        except Exception:  # noqa: BLE001 - the last line: logged with its traceback, answered as INTERNAL
-            _LOG.exception("call failed unexpectedly", extra={"trace_id": call.trace_id})
-            fault = HoldfastError(Reason.INTERNAL, "the server failed; its log has the trace id")
-            await _abort(context, fault, request_id, call.trace_id)
-        finally:
-            self._in_flight -= 1
+    async def enter(
+        self, name: str, context: Context, request: object = None, *, is_stream: bool = False
+    ) -> AsyncIterator[Call]:
+        """Run a call's body; whatever it raises ends the call with its status.
+
+        Args:
+            name: the method's name.
+            context: the call's.
+            request: its request; None where the first message of a stream is still to come.
+            is_stream: whether its payload passes through in pieces.
+
+        """
+        method = f"holdfast.v1.CheckpointService/{name}"
+        size = _STREAM_BYTES if is_stream else request.ByteSize() if isinstance(request, Message) else 0
+        headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        with serving_call(method, headers) as span:
+            call = Call(method, span.trace_id or secrets.token_hex(16), self._deadline(context), span)
+            self._in_flight += 1
+            self._bytes_in_flight += size
+            try:
+                async with asyncio.timeout_at(call.deadline + _MARGIN_SECONDS):
+                    self._admit()
+                    if request is not None:
+                        call.about(request)
+                    yield call
+            except grpc.aio.AbortError:
+                raise
+            except asyncio.CancelledError:
+                span.failed("CANCELLED", "CANCELLED")
+                raise
+            except Exception as error:  # noqa: BLE001 - the last line: every failure becomes a status
+                await _abort(context, call, _failure(error, call))
+            finally:
+                self._in_flight -= 1
+                self._bytes_in_flight -= size
+
+    def _admit(self) -> None:
+        if self._is_draining:
+            raise HoldfastError(Reason.SHUTTING_DOWN, "the server is shutting down")
+        if self._in_flight > self._limit:
+            raise HoldfastError(
+                Reason.OVERLOADED, f"{self._limit} calls are in flight already", calls_limit=self._limit
+            )
+        if self._bytes_in_flight > self._bytes_limit and self._in_flight > 1:
+            raise HoldfastError(
+                Reason.OVERLOADED,
+                f"the calls in flight hold {self._bytes_limit} bytes already",
+                bytes_limit=self._bytes_limit,
+            )
 
     def _deadline(self, context: Context) -> float:
         remaining = context.time_remaining()
@@ -99,47 +156,58 @@ class MalformedRequests(grpc.aio.ServerInterceptor):
             try:
                 return parse(raw)
             except Exception:  # noqa: BLE001 - whatever the parser says, the bytes are no request
-                return Malformed()
+                return Malformed(*explain(raw, request_type(handler_call_details.method)))
 
         return handler._replace(request_deserializer=lenient)
 
 
 class Malformed:
-    """Stands for a request that could not be parsed."""
+    """Stands for a request that could not be parsed, and tells which field of it is to blame."""
+
+    def __init__(self, field: str, what: str) -> None:
+        self.field = field
+        self.what = what
 
 
-def parsed(request: object) -> None:
-    """Refuse a request that could not be parsed.
+def refuse_malformed(message: object) -> None:
+    """Refuse a message that could not be parsed.
 
     Raises:
         InvalidRequestError: it could not.
 
     """
-    if isinstance(request, Malformed):
-        raise InvalidRequestError([("request", "is no message of this call, or holds text that is not UTF-8")])
+    if isinstance(message, Malformed):
+        raise InvalidRequestError([(message.field, message.what)])
 
 
-def request_id_of(request: object) -> str:
-    """The request id that a request names, if it can be told."""
-    if not isinstance(request, Message):
-        return ""
-    named = getattr(request, "header", request)
-    return str(getattr(named, "request_id", ""))
+def _failure(error: Exception, call: Call) -> HoldfastError:
+    """The protocol's own word for whatever ended a call."""
+    if isinstance(error, HoldfastError):
+        return error
+    if isinstance(error, StoreAccessDeniedError):
+        return HoldfastError(Reason.STORE_ACCESS_DENIED, str(error))
+    if isinstance(error, StoreError):
+        return HoldfastError(Reason.STORE_UNAVAILABLE, str(error))
+    if isinstance(error, TimeoutError):
+        return HoldfastError(Reason.DEADLINE_EXCEEDED, "the deadline passed before the call was done")
+    _LOG.error("call failed unexpectedly", exc_info=error, extra={"trace_id": call.trace_id})
+    return HoldfastError(Reason.INTERNAL, "the server failed; its log has the trace id")
 
 
-def trace_id_of(context: Context) -> str:
-    """The caller's trace id by W3C trace context, or a fresh one."""
-    for key, value in context.invocation_metadata() or ():
-        if key == "traceparent" and isinstance(value, str):
-            fields = value.split("-")
-            if len(fields) >= 4 and len(fields[1]) == 32 and not set(fields[1]) - set("0123456789abcdef"):
-                return fields[1]
-    return secrets.token_hex(16)
-
-
-async def _abort(context: Context, error: HoldfastError, request_id: str, trace_id: str) -> NoReturn:
-    status = to_status(error, request_id, trace_id)
+async def _abort(context: Context, call: Call, error: HoldfastError) -> NoReturn:
+    status = to_status(error, call.request_id, call.trace_id)
     code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+    call.span.failed(error.reason, code.name)
+    _LOG.info(
+        "call failed",
+        extra={
+            "trace_id": call.trace_id,
+            "request_id": call.request_id,
+            "method": call.method,
+            "reason": str(error.reason),
+            "error": error.message,
+        },
+    )
     metadata = ((_DETAILS_KEY, status.SerializeToString()),)
     await context.abort(code, status.message, metadata)
     raise AssertionError("abort does not return")

@@ -7,8 +7,9 @@ from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceServicer
 
+from holdfast_server import SERVER_VERSION, telemetry
 from holdfast_server.api import messages, requests
-from holdfast_server.api.calls import Calls, Context, parsed, request_id_of
+from holdfast_server.api.calls import Call, Calls, Context
 from holdfast_server.api.streams import receive_parts, send_parts
 from holdfast_server.protocol import load, ownership, workflows
 from holdfast_server.protocol.errors import HoldfastError, Reason
@@ -17,10 +18,9 @@ from holdfast_server.protocol.load import AcceptedFormat, Depth
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.marker import MARKER_VERSION
 from holdfast_server.protocol.payload import PartUpload, read_part
-from holdfast_server.protocol.save import save
+from holdfast_server.protocol.save import Saved, SaveRequest, save
 from holdfast_server.protocol.validate import validate
-
-SERVER_VERSION = "0.1.0"
+from holdfast_server.storage.v1.marker_pb2 import StoredPart
 
 _DEPTHS = {
     api.VALIDATE_DEPTH_UNSPECIFIED: Depth.CHECKSUM,
@@ -49,8 +49,7 @@ class CheckpointService(CheckpointServiceServicer):
 
     async def Save(self, request: api.SaveRequest, context: Context) -> api.SaveResponse:  # noqa: N802
         """Save a small checkpoint."""
-        async with self._calls.enter(context, request_id_of(request)) as call:
-            parsed(request)
+        async with self._calls.enter("Save", context, request) as call:
             wanted = requests.save(request.header, call.trace_id)
             requests.parts(request.parts)
             keys = wanted.request.keys
@@ -64,16 +63,16 @@ class CheckpointService(CheckpointServiceServicer):
                     await upload.write(part.data)
                     stored.append(await upload.finish())
                 room -= len(stored[-1].inline)
-            saved = await save(self._log, wanted, stored, deadline=call.deadline)
+            saved = await self._commit(call, wanted, stored)
             return api.SaveResponse(checkpoint=messages.checkpoint(saved.entry), replayed=saved.replayed)
 
     async def SaveStream(  # noqa: N802
         self, request_iterator: AsyncIterator[api.SaveStreamRequest], context: Context
     ) -> api.SaveStreamResponse:
         """Save a checkpoint of any size."""
-        first = await anext(request_iterator, None)
-        async with self._calls.enter(context, request_id_of(first)) as call:
-            parsed(first)
+        async with self._calls.enter("SaveStream", context, is_stream=True) as call:
+            first = await anext(request_iterator, None)
+            call.about(first)
             if first is None or first.WhichOneof("message") != "header":
                 raise requests.invalid("header", "must be the first message of the stream")
             wanted = requests.save(first.header, call.trace_id)
@@ -86,15 +85,14 @@ class CheckpointService(CheckpointServiceServicer):
                 inline_limit_bytes=self._inline_limit_bytes,
                 payload_limit_bytes=self._payload_limit_bytes,
             )
-            saved = await save(self._log, wanted, stored, deadline=call.deadline)
+            saved = await self._commit(call, wanted, stored)
             return api.SaveStreamResponse(checkpoint=messages.checkpoint(saved.entry), replayed=saved.replayed)
 
     async def Load(self, request: api.LoadRequest, context: Context) -> api.LoadResponse:  # noqa: N802
         """Load a checkpoint, with its payload while that is small."""
-        async with self._calls.enter(context):
-            parsed(request)
+        async with self._calls.enter("Load", context, request) as call:
             keys = requests.workflow(request.namespace, request.workflow_id)
-            found = await self._find(request)
+            found = await self._find(call, request)
             response = api.LoadResponse(
                 checkpoint=messages.checkpoint(found.entry),
                 fell_back=bool(found.skipped),
@@ -109,16 +107,16 @@ class CheckpointService(CheckpointServiceServicer):
             except HoldfastError as error:
                 raise await load.as_of_now(self._log, keys, found.entry, error) from None
             response.payload_included = True
+            telemetry.PAYLOAD_BYTES.add(response.checkpoint.size_bytes, {"holdfast.direction": "loaded"})
             return response
 
     async def LoadStream(  # noqa: N802
         self, request: api.LoadStreamRequest, context: Context
     ) -> AsyncIterator[api.LoadStreamResponse]:
         """Load a checkpoint of any size."""
-        async with self._calls.enter(context):
-            parsed(request)
+        async with self._calls.enter("LoadStream", context, request, is_stream=True) as call:
             keys = requests.workflow(request.namespace, request.workflow_id)
-            found = await self._find(request)
+            found = await self._find(call, request)
             yield api.LoadStreamResponse(
                 header=api.LoadStreamHeader(
                     checkpoint=messages.checkpoint(found.entry),
@@ -129,13 +127,13 @@ class CheckpointService(CheckpointServiceServicer):
             try:
                 async for message in send_parts(self._log.store, keys, found.entry.marker.parts, request.ranges):
                     yield message
+                    telemetry.PAYLOAD_BYTES.add(len(message.chunk.data), {"holdfast.direction": "loaded"})
             except HoldfastError as error:
                 raise await load.as_of_now(self._log, keys, found.entry, error) from None
 
     async def List(self, request: api.ListRequest, context: Context) -> api.ListResponse:  # noqa: N802
         """List a workflow's checkpoints."""
-        async with self._calls.enter(context):
-            parsed(request)
+        async with self._calls.enter("List", context, request):
             keys = requests.workflow(request.namespace, request.workflow_id)
             size = requests.page_size(request.page_size)
             below = requests.revision_token(request.page_token)
@@ -154,8 +152,7 @@ class CheckpointService(CheckpointServiceServicer):
         self, request: api.ListWorkflowsRequest, context: Context
     ) -> api.ListWorkflowsResponse:
         """List the workflows of a namespace."""
-        async with self._calls.enter(context):
-            parsed(request)
+        async with self._calls.enter("ListWorkflows", context, request):
             requests.name("namespace", request.namespace, 128)
             size = requests.page_size(request.page_size)
             page = await workflows.page(self._log, request.namespace, request.page_token, size)
@@ -165,8 +162,7 @@ class CheckpointService(CheckpointServiceServicer):
 
     async def Validate(self, request: api.ValidateRequest, context: Context) -> api.ValidateResponse:  # noqa: N802
         """Tell whether a workflow can be resumed."""
-        async with self._calls.enter(context):
-            parsed(request)
+        async with self._calls.enter("Validate", context, request):
             keys = requests.workflow(request.namespace, request.workflow_id)
             requests.name("checkpoint_id", request.checkpoint_id, 256, required=False)
             accepted = requests.formats("accepted_formats", request.accepted_formats)
@@ -182,8 +178,7 @@ class CheckpointService(CheckpointServiceServicer):
 
     async def Delete(self, request: api.DeleteRequest, context: Context) -> api.DeleteResponse:  # noqa: N802
         """Delete one checkpoint."""
-        async with self._calls.enter(context, request_id_of(request)) as call:
-            parsed(request)
+        async with self._calls.enter("Delete", context, request) as call:
             keys = requests.workflow(request.namespace, request.workflow_id)
             requests.name("checkpoint_id", request.checkpoint_id, 256)
             epoch = request.epoch if request.HasField("epoch") else None
@@ -195,8 +190,7 @@ class CheckpointService(CheckpointServiceServicer):
         self, request: api.DeleteWorkflowRequest, context: Context
     ) -> api.DeleteWorkflowResponse:
         """Delete every checkpoint of a workflow."""
-        async with self._calls.enter(context, request_id_of(request)) as call:
-            parsed(request)
+        async with self._calls.enter("DeleteWorkflow", context, request) as call:
             keys = requests.workflow(request.namespace, request.workflow_id)
             epoch = request.epoch if request.HasField("epoch") else None
             asked = requests.request(keys, request.request_id, request.attempt, epoch, call.trace_id)
@@ -207,8 +201,7 @@ class CheckpointService(CheckpointServiceServicer):
         self, request: api.AcquireWriterRequest, context: Context
     ) -> api.AcquireWriterResponse:
         """Fence every earlier writer of a workflow."""
-        async with self._calls.enter(context, request_id_of(request)) as call:
-            parsed(request)
+        async with self._calls.enter("AcquireWriter", context, request) as call:
             keys = requests.workflow(request.namespace, request.workflow_id)
             asked = requests.request(keys, request.request_id, request.attempt, None, call.trace_id)
             done = await ownership.acquire_writer(self._log, asked, deadline=call.deadline)
@@ -220,8 +213,7 @@ class CheckpointService(CheckpointServiceServicer):
         self, request: api.GetCapabilitiesRequest, context: Context
     ) -> api.GetCapabilitiesResponse:
         """Tell what this server can do."""
-        async with self._calls.enter(context):
-            parsed(request)
+        async with self._calls.enter("GetCapabilities", context, request):
             return api.GetCapabilitiesResponse(
                 server_version=SERVER_VERSION,
                 api_versions=["holdfast.v1"],
@@ -238,12 +230,29 @@ class CheckpointService(CheckpointServiceServicer):
                 ),
             )
 
-    async def _find(self, request: api.LoadRequest | api.LoadStreamRequest) -> load.Found:
+    async def _commit(self, call: Call, wanted: SaveRequest, parts: list[StoredPart]) -> Saved:
+        blobs = sum(1 for part in parts if part.blob)
+        try:
+            saved = await save(self._log, wanted, parts, deadline=call.deadline)
+        except BaseException:
+            telemetry.ORPHANS.add(blobs)
+            raise
+        if saved.replayed:
+            telemetry.ORPHANS.add(blobs)
+        call.span.describe(checkpoint=saved.entry.marker.checkpoint_id, revision=saved.entry.revision)
+        telemetry.PAYLOAD_BYTES.add(sum(part.size_bytes for part in parts), {"holdfast.direction": "saved"})
+        return saved
+
+    async def _find(self, call: Call, request: api.LoadRequest | api.LoadStreamRequest) -> load.Found:
         keys = requests.workflow(request.namespace, request.workflow_id)
         requests.name("checkpoint_id", request.checkpoint_id, 256, required=False)
         accepted = requests.formats("accepted_formats", request.accepted_formats)
         fallback = request.fallback == api.FALLBACK_LAST_GOOD
-        return await load.find(self._log, keys, request.checkpoint_id, accepted, fallback=fallback)
+        found = await load.find(self._log, keys, request.checkpoint_id, accepted, fallback=fallback)
+        call.span.describe(checkpoint=found.entry.marker.checkpoint_id, revision=found.entry.revision)
+        if found.skipped:
+            telemetry.FALLBACKS.add(1)
+        return found
 
 
 def _optional(entry: Entry | None) -> checkpoint_pb2.Checkpoint | None:

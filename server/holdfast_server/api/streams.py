@@ -8,7 +8,7 @@ from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import requests
-from holdfast_server.api.calls import parsed
+from holdfast_server.api.calls import refuse_malformed
 from holdfast_server.api.errors import InvalidRequestError
 from holdfast_server.protocol.errors import Reason
 from holdfast_server.protocol.keys import WorkflowKeys
@@ -113,7 +113,7 @@ async def _next(messages: AsyncIterator[api.SaveStreamRequest]) -> api.SaveStrea
     message = await anext(messages, None)
     if message is None:
         raise requests.invalid("finish", "the stream ended without it; nothing was saved")
-    parsed(message)
+    refuse_malformed(message)
     if message.WhichOneof("message") is None:
         raise requests.invalid("message", "a message of the stream is empty")
     if message.WhichOneof("message") == "header":

@@ -1,0 +1,60 @@
+"""Any object store, with a span and a figure for each of its requests."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectSummary, ObjectWriter, StoredObject
+from holdfast_server.telemetry import store_request
+
+
+class TracedStore:
+    """Passes every request on to a store.
+
+    Args:
+        store: the store.
+        bucket: the bucket's name where it is one of S3, for the spans; else "".
+        prefix: what the bucket's keys begin with.
+
+    """
+
+    def __init__(self, store: ObjectStore, *, bucket: str = "", prefix: str = "") -> None:
+        self._store = store
+        self._bucket = bucket
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+
+    async def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Create an object unless the key has one."""
+        with store_request("put_if_absent", self._attributes(key)):
+            return await self._store.put_if_absent(key, data)
+
+    async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> StoredObject:
+        """Read an object, or a range of it. That there is none is an answer, not a failure of the store."""
+        absent: ObjectNotFoundError | None = None
+        with store_request("get", self._attributes(key)):
+            try:
+                return await self._store.get(key, offset=offset, length=length)
+            except ObjectNotFoundError as error:
+                absent = error
+        raise absent
+
+    @asynccontextmanager
+    async def put(self, key: str) -> AsyncIterator[ObjectWriter]:
+        """Write an object under a fresh key; the span lasts from its first byte to its end."""
+        with store_request("put", self._attributes(key)):
+            async with self._store.put(key) as writer:
+                yield writer
+
+    async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
+        """List objects in key order."""
+        with store_request("list", self._attributes(prefix)):
+            return await self._store.list(prefix, start_after=start_after, limit=limit)
+
+    async def delete(self, key: str) -> None:
+        """Remove an object."""
+        with store_request("delete", self._attributes(key)):
+            await self._store.delete(key)
+
+    def _attributes(self, key: str) -> dict[str, str]:
+        if self._bucket:
+            return {"aws.s3.bucket": self._bucket, "aws.s3.key": self._prefix + key}
+        return {"holdfast.store.key": key}

@@ -1,0 +1,170 @@
+"""Traces, metrics and logs: what every call and every store request tells of itself.
+
+Spans and instruments go through the OpenTelemetry API, and cost next to nothing until `exporting` connects them
+to a collector. Where to is for the usual `OTEL_*` variables to say: without OTEL_EXPORTER_OTLP_ENDPOINT
+(or its form for one signal) nothing is sent. Names follow the semantic conventions for RPC.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from opentelemetry import metrics, trace
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from holdfast_server import SERVER_VERSION
+
+_TRACER = trace.get_tracer("holdfast.server", SERVER_VERSION)
+_METER = metrics.get_meter("holdfast.server", SERVER_VERSION)
+_PROPAGATOR = TraceContextTextMapPropagator()
+_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+_CALL_SECONDS = _METER.create_histogram(
+    "rpc.server.call.duration", "s", "Calls by method, status code and reason of failure."
+)
+_CALL_STORE_REQUESTS = _METER.create_histogram("holdfast.call.store_requests", "{request}", "What a call costs.")
+_STORE_SECONDS = _METER.create_histogram("holdfast.store.request.duration", "s", "Store requests by operation.")
+PAYLOAD_BYTES = _METER.create_counter("holdfast.payload.size", "By", "Payload saved and loaded.")
+FALLBACKS = _METER.create_counter("holdfast.fallbacks", "{load}", "Loads answered with an older checkpoint.")
+ORPHANS = _METER.create_counter("holdfast.orphans", "{blob}", "Blobs whose save failed behind their upload.")
+
+
+@dataclass(slots=True)
+class _StoreRequests:
+    count: int = 0
+
+
+_store_requests: ContextVar[_StoreRequests | None] = ContextVar("store_requests", default=None)
+
+
+@contextmanager
+def exporting(environment: Mapping[str, str] = os.environ) -> Iterator[None]:
+    """Send spans and metrics to the collector that the `OTEL_*` variables name; at the end send what is left."""
+    resource = Resource.create(
+        {SERVICE_NAME: environment.get("OTEL_SERVICE_NAME", "holdfast-server"), SERVICE_VERSION: SERVER_VERSION}
+    )
+    stops = []
+    if _is_wanted("TRACES", environment):
+        tracing = TracerProvider(resource=resource)
+        tracing.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        trace.set_tracer_provider(tracing)
+        stops.append(tracing.shutdown)
+    if _is_wanted("METRICS", environment):
+        metering = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], resource)
+        metrics.set_meter_provider(metering)
+        stops.append(metering.shutdown)
+    try:
+        yield
+    finally:
+        for stop in stops:
+            stop()
+
+
+def _is_wanted(signal: str, environment: Mapping[str, str]) -> bool:
+    if environment.get(f"OTEL_{signal}_EXPORTER", "otlp") != "otlp":
+        return False
+    return bool(environment.get(_ENDPOINT) or environment.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
+
+
+class CallSpan:
+    """The span of a call that is served, and the figures of its metrics."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self._status_code = "OK"
+        self._reason = ""
+
+    def describe(self, **attributes: str | int) -> None:
+        """Tell what the call is about; empty values are left out."""
+        if self._span.is_recording():
+            self._span.set_attributes({f"holdfast.{name}": value for name, value in attributes.items() if value})
+
+    def failed(self, reason: str, status_code: str) -> None:
+        """Note that the call ends with an error."""
+        self._reason, self._status_code = reason, status_code
+        self._span.set_attributes({"error.type": reason, "holdfast.reason": reason})
+        self._span.set_status(Status(StatusCode.ERROR, reason))
+
+    @property
+    def trace_id(self) -> str:
+        """Its trace, 32 hex digits; "" where there is none."""
+        context = self._span.get_span_context()
+        return f"{context.trace_id:032x}" if context.is_valid else ""
+
+    @property
+    def outcome(self) -> dict[str, str]:
+        """Status code and, where it failed, reason, as attributes."""
+        outcome = {"rpc.status_code": self._status_code}
+        return outcome | {"error.type": self._reason} if self._reason else outcome
+
+
+@contextmanager
+def serving_call(method: str, headers: Mapping[str, str]) -> Iterator[CallSpan]:
+    """The server span of a call, below the span that the caller's W3C trace context names.
+
+    Args:
+        method: the full method, such as "holdfast.v1.CheckpointService/Save".
+        headers: the call's metadata.
+
+    """
+    attributes = {"rpc.system.name": "grpc", "rpc.method": method}
+    started = time.perf_counter()
+    requests = _StoreRequests()
+    token = _store_requests.set(requests)
+    parent = _PROPAGATOR.extract(headers)
+    try:
+        with _TRACER.start_as_current_span(
+            method,
+            parent,
+            SpanKind.SERVER,
+            attributes,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            call = CallSpan(span)
+            try:
+                yield call
+            finally:
+                span.set_attribute("rpc.status_code", call.outcome["rpc.status_code"])
+    finally:
+        _store_requests.reset(token)
+        _CALL_SECONDS.record(time.perf_counter() - started, attributes | call.outcome)
+        _CALL_STORE_REQUESTS.record(requests.count, attributes)
+
+
+@contextmanager
+def store_request(operation: str, attributes: Mapping[str, str]) -> Iterator[None]:
+    """The client span of one store request. What it raises makes it a failed one, named by its class."""
+    requests = _store_requests.get()
+    if requests is not None:
+        requests.count += 1
+    started = time.perf_counter()
+    outcome = {"holdfast.store.operation": operation}
+    try:
+        with _TRACER.start_as_current_span(
+            f"store {operation}",
+            kind=SpanKind.CLIENT,
+            attributes={**attributes, **outcome},
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                yield
+            except BaseException as error:
+                outcome["error.type"] = type(error).__name__
+                span.set_attribute("error.type", type(error).__name__)
+                span.set_status(Status(StatusCode.ERROR, str(error)))
+                raise
+    finally:
+        _STORE_SECONDS.record(time.perf_counter() - started, outcome)

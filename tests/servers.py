@@ -1,0 +1,34 @@
+"""Servers in processes of their own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+EXECUTABLE = [sys.executable, "-m", "holdfast_server.main"]
+
+
+def start(
+    store_url: str, *flags: str, listen: str = "127.0.0.1:0", environment: Mapping[str, str] | None = None
+) -> tuple[subprocess.Popen[str], str]:
+    """A server, and its target."""
+    process = subprocess.Popen(
+        [*EXECUTABLE, "serve", "--listen", listen, "--store", store_url, *flags],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environment or {})},
+    )
+    assert process.stdout is not None
+    return process, process.stdout.readline().split()[3].rstrip(",")
+
+
+@contextmanager
+def server(store_url: str, *flags: str, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The target of a server that ends with the block, by draining."""
+    process, target = start(store_url, *flags, environment=environment)
+    try:
+        yield target
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0

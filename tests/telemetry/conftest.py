@@ -1,0 +1,23 @@
+import os
+import shutil
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.telemetry import jaeger
+
+
+@pytest.fixture(scope="session")
+def traces(tmp_path_factory):
+    given = os.environ.get("HOLDFAST_TEST_JAEGER_URL")
+    if given:
+        default = f"http://{urlsplit(given).hostname}:4318"
+        yield jaeger.Jaeger(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", default), given.rstrip("/"))
+        return
+    if shutil.which(jaeger.PROGRAM) is None:
+        why = "no Jaeger: `jaeger` not found, HOLDFAST_TEST_JAEGER_URL not set"
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
+    with jaeger.running(tmp_path_factory.mktemp("jaeger")) as running:
+        yield running

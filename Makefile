@@ -12,7 +12,7 @@ help:
 .venv/ready: pyproject.toml client/pyproject.toml server/pyproject.toml
 	python3 -m venv .venv
 	$(python) -m pip install --quiet --upgrade "pip>=25.1"
-	$(python) -m pip install --quiet --group dev -e ./client -e ./server
+	$(python) -m pip install --quiet --group dev -e "./client[cli]" -e ./server
 	touch $@
 
 demo: .venv/ready

@@ -8,6 +8,7 @@ from holdfast.checkpoint import (
     PartInfo,
     Skipped,
     Validation,
+    WorkflowInfo,
     Writer,
 )
 from holdfast.client import AsyncClient
@@ -73,6 +74,7 @@ __all__ = [
     "StoreUnavailableError",
     "Validation",
     "WorkflowCheckpointResumeError",
+    "WorkflowInfo",
     "WorkflowNotFoundError",
     "Writer",
     "WriterFencedError",

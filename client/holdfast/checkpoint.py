@@ -56,6 +56,28 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkflowInfo:
+    """A workflow, as the head of its log has it.
+
+    Attributes:
+        namespace: the namespace.
+        workflow_id: the workflow.
+        head_revision: the newest slot of its log.
+        checkpoint_revision: the newest slot that holds a checkpoint; 0 for none.
+        epoch: the epoch of its newest writer.
+        updated: when the head was written.
+
+    """
+
+    namespace: str
+    workflow_id: str
+    head_revision: int
+    checkpoint_revision: int
+    epoch: int
+    updated: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """A checkpoint that was passed over, or something that stands against one."""
 
@@ -151,3 +173,15 @@ def from_message(message: checkpoint_pb2.Checkpoint, *, replayed: bool = False) 
 def skipped(message: checkpoint_service_pb2.SkippedCheckpoint | checkpoint_service_pb2.Finding) -> Skipped:
     """What was passed over, as the client's own."""
     return Skipped(message.checkpoint_id, message.revision, message.reason, message.message)
+
+
+def workflow_info(message: checkpoint_service_pb2.Workflow) -> WorkflowInfo:
+    """A workflow of the API as the client's own."""
+    return WorkflowInfo(
+        message.namespace,
+        message.workflow_id,
+        message.head_revision,
+        message.checkpoint_revision,
+        message.epoch,
+        message.update_time.ToDatetime(UTC),
+    )

@@ -14,9 +14,11 @@ from holdfast.checkpoint import (
     Format,
     LoadedCheckpoint,
     Validation,
+    WorkflowInfo,
     Writer,
     from_message,
     skipped,
+    workflow_info,
 )
 from holdfast.download import Download, checked
 from holdfast.errors import HoldfastError, WorkflowCheckpointResumeError
@@ -240,8 +242,8 @@ class AsyncClient:
 
     async def list_workflows(
         self, namespace: str, *, page_size: int = 0, timeout: float | None = None
-    ) -> AsyncIterator[str]:
-        """Iterate over the ids of a namespace's workflows, over all pages.
+    ) -> AsyncIterator[WorkflowInfo]:
+        """Iterate over a namespace's workflows, over all pages.
 
         Raises:
             HoldfastError: a subclass for each reason.
@@ -251,7 +253,7 @@ class AsyncClient:
         while True:
             response = await self._unary("ListWorkflows", request, timeout)
             for message in response.workflows:
-                yield message.workflow_id
+                yield workflow_info(message)
             if not response.next_page_token:
                 return
             request.page_token = response.next_page_token

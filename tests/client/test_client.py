@@ -189,4 +189,4 @@ async def test_workflows_are_listed_over_all_pages(client):
     names = {f"w-{i}" for i in range(7)} | {"w", "w.x", "ü" * 200}
     for name in names:
         await client.save("n", name, b"x", format=FORMAT)
-    assert {each async for each in client.list_workflows("n", page_size=2)} == names
+    assert {each.workflow_id async for each in client.list_workflows("n", page_size=2)} == names

@@ -14,9 +14,11 @@ from holdfast.checkpoint import (
     Format,
     LoadedCheckpoint,
     Validation,
+    WorkflowInfo,
     Writer,
     from_message,
     skipped,
+    workflow_info,
 )
 from holdfast.errors import HoldfastError, WorkflowCheckpointResumeError
 from holdfast.migrations import Migrations
@@ -237,8 +239,10 @@ class Client:
                 return
             request.page_token = response.next_page_token
 
-    def list_workflows(self, namespace: str, *, page_size: int = 0, timeout: float | None = None) -> Iterator[str]:
-        """Iterate over the ids of a namespace's workflows, over all pages.
+    def list_workflows(
+        self, namespace: str, *, page_size: int = 0, timeout: float | None = None
+    ) -> Iterator[WorkflowInfo]:
+        """Iterate over a namespace's workflows, over all pages.
 
         Raises:
             HoldfastError: a subclass for each reason.
@@ -248,7 +252,7 @@ class Client:
         while True:
             response = self._unary("ListWorkflows", request, timeout)
             for message in response.workflows:
-                yield message.workflow_id
+                yield workflow_info(message)
             if not response.next_page_token:
                 return
             request.page_token = response.next_page_token

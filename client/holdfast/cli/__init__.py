@@ -1,0 +1,1 @@
+"""The command `holdfast`: what the client can do, from a shell."""

@@ -1,0 +1,47 @@
+"""Exit codes, by kind of error. The table stands in docs/cli.md too, which a test compares."""
+
+from holdfast.errors import HoldfastError
+
+INTERNAL = 1
+USAGE = 2
+NOT_FOUND = 3
+DAMAGED = 4
+INCOMPATIBLE = 5
+CONFLICT = 6
+UNAVAILABLE = 7
+REFUSED = 8
+INTERRUPTED = 130
+
+BY_REASON = {
+    "CHECKPOINT_NOT_FOUND": NOT_FOUND,
+    "WORKFLOW_NOT_FOUND": NOT_FOUND,
+    "CHECKPOINT_DELETED": NOT_FOUND,
+    "CHECKPOINT_CORRUPTED": DAMAGED,
+    "FORMAT_INCOMPATIBLE": INCOMPATIBLE,
+    "LAYOUT_UNSUPPORTED": INCOMPATIBLE,
+    "WRITER_FENCED": CONFLICT,
+    "REVISION_CONFLICT": CONFLICT,
+    "CHECKPOINT_ID_REUSED": CONFLICT,
+    "REQUEST_ID_REUSED": CONFLICT,
+    "COMMIT_UNKNOWN": UNAVAILABLE,
+    "STORE_UNAVAILABLE": UNAVAILABLE,
+    "SERVER_UNAVAILABLE": UNAVAILABLE,
+    "SHUTTING_DOWN": UNAVAILABLE,
+    "OVERLOADED": UNAVAILABLE,
+    "DEADLINE_EXCEEDED": UNAVAILABLE,
+    "STORE_ACCESS_DENIED": REFUSED,
+    "QUOTA_EXCEEDED": REFUSED,
+    "PAYLOAD_TOO_LARGE": REFUSED,
+    "INVALID_REQUEST": USAGE,
+    "INTERNAL": INTERNAL,
+}
+
+
+def of_error(error: HoldfastError) -> int:
+    """The exit code of an error."""
+    return BY_REASON.get(error.reason, INTERNAL)
+
+
+def of_findings(reasons: list[str]) -> int:
+    """The exit code of a check that found something: that of the newest finding."""
+    return BY_REASON.get(reasons[0], DAMAGED) if reasons else DAMAGED

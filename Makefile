@@ -1,12 +1,13 @@
 # The targets of Holdfast. `make` lists them.
 python := .venv/bin/python
 
-.PHONY: help demo test lint proto check
+.PHONY: help demo test lint proto check bench
 help:
 	@echo "make demo   kill a workflow twice, resume it, compare the result"
 	@echo "make test   run every test"
 	@echo "make lint   formatting, lint, types, import directions, stale generated code"
 	@echo "make proto  generate the stubs from proto/"
+	@echo "make bench  measure against other stores, print ratios"
 	@echo "make check  what CI runs before the tests"
 
 .venv/ready: pyproject.toml client/pyproject.toml server/pyproject.toml
@@ -30,6 +31,13 @@ lint: .venv/ready
 
 proto: .venv/ready
 	tools/generate_stubs.sh
+
+bench: .venv/bench-ready
+	$(python) -m benchmarks
+
+.venv/bench-ready: .venv/ready
+	$(python) -m pip install --quiet --group bench
+	touch $@
 
 check: lint
 	tools/generate_stubs.sh 2>/dev/null

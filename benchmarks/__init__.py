@@ -1,0 +1,1 @@
+"""Benchmarks: Holdfast beside something real, in one run on one machine, as ratios."""

@@ -1,0 +1,47 @@
+"""How things are measured: operations per second by so many callers, and bytes per second."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+SECONDS = 3.0
+WARM_UP_SECONDS = 0.5
+
+Operation = Callable[[int, int], Awaitable[object]]
+
+
+async def per_second(operation: Operation, callers: int) -> float:
+    """How many operations callers finish in a second. Each is called with the caller's number and a count."""
+    counts = [0] * callers
+    stop = asyncio.Event()
+
+    async def call(number: int) -> None:
+        while not stop.is_set():
+            await operation(number, counts[number])
+            counts[number] += 1
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(callers):
+            group.create_task(call(number))
+        await asyncio.sleep(WARM_UP_SECONDS)
+        before, started = sum(counts), time.perf_counter()
+        await asyncio.sleep(SECONDS)
+        done, seconds = sum(counts) - before, time.perf_counter() - started
+        stop.set()
+    return done / seconds
+
+
+async def seconds_of(operation: Awaitable[object]) -> float:
+    """How long something takes."""
+    started = time.perf_counter()
+    await operation
+    return time.perf_counter() - started
+
+
+def memory_mib(pid: int, field: str) -> float:
+    """What /proc says of a process: VmRSS now, VmHWM at its peak."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024
+    raise ValueError(field)

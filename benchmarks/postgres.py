@@ -1,0 +1,41 @@
+"""A throw-away Postgres, where its programs are found."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.ports import free_port
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[str | None]:
+    """Its URL; None where there is no server."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path(shutil.which("initdb") or "/-").parent]
+    if not (programs[-1] / "initdb").exists():
+        yield None
+        return
+    data = folder / "postgres"
+    data.mkdir()
+    as_user: list[str] = []
+    if os.geteuid() == 0:
+        # Postgres refuses to run as root.
+        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        shutil.chown(data, "postgres", "postgres")
+        for parent in data.parents:
+            if not parent.stat().st_mode & 0o001:
+                parent.chmod(parent.stat().st_mode | 0o011)
+    quiet = {"stdout": subprocess.DEVNULL, "cwd": "/"}
+    control = [*as_user, str(programs[-1] / "pg_ctl"), "-D", str(data), "-w"]
+    subprocess.run(
+        [*as_user, str(programs[-1] / "initdb"), "-D", str(data), "-U", "bench", "-A", "trust"], check=True, **quiet
+    )  # type: ignore[call-overload]
+    port = free_port()
+    options = f"-p {port} -k '' -c listen_addresses=127.0.0.1 -c max_connections=64"
+    subprocess.run([*control, "-o", options, "-l", str(data / "log"), "start"], check=True, **quiet)  # type: ignore[call-overload]
+    try:
+        yield f"postgresql://bench@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, **quiet)  # type: ignore[call-overload]

@@ -1,0 +1,148 @@
+"""Saves and loads of 4 KiB: what is measured, on Holdfast and on everything beside it."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aioboto3
+import holdfast
+from botocore.config import Config
+from holdfast.v1 import checkpoint_pb2
+from holdfast.v1 import checkpoint_service_pb2 as api
+from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
+from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from psycopg_pool import AsyncConnectionPool
+
+from benchmarks.measure import Operation
+
+PAYLOAD = os.urandom(4096)
+FORMAT = holdfast.Format("bench", 1)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something that saves and loads, the newest of what a caller has saved."""
+
+    save: Operation
+    load: Operation
+
+
+@asynccontextmanager
+async def sdk(target: str) -> AsyncIterator[Subject]:
+    """Holdfast, or the service that does nothing, through the SDK."""
+    run = uuid.uuid4().hex[:8]
+    async with holdfast.AsyncClient(target) as client:
+        yield Subject(
+            lambda caller, count: client.save("bench", f"{run}-{caller}", PAYLOAD, format=FORMAT),
+            lambda caller, count: client.load("bench", f"{run}-{caller}"),
+        )
+
+
+@asynccontextmanager
+async def stub(target: str) -> AsyncIterator[Subject]:
+    """The same through plain gRPC, which leaves more of the time to the server."""
+    import grpc  # noqa: PLC0415 - only here
+
+    run = uuid.uuid4().hex[:8]
+    async with grpc.aio.insecure_channel(target) as channel:
+        service: Any = CheckpointServiceStub(channel)
+
+        def save(caller: int, count: int) -> Any:
+            header = checkpoint_pb2.SaveHeader(
+                namespace="bench",
+                workflow_id=f"{run}-{caller}",
+                request_id=f"{count}",
+                format=checkpoint_pb2.Format(name="bench", version=1),
+            )
+            return service.Save(api.SaveRequest(header=header, parts=[checkpoint_pb2.Part(data=PAYLOAD)]))
+
+        yield Subject(
+            save,
+            lambda caller, count: service.Load(api.LoadRequest(namespace="bench", workflow_id=f"{run}-{caller}")),
+        )
+
+
+@asynccontextmanager
+async def files(folder: Path) -> AsyncIterator[Subject]:
+    """Plain files: written, synced, renamed into place, the folder synced; read back whole."""
+    with ThreadPoolExecutor(32) as threads:
+        loop = asyncio.get_running_loop()
+
+        def save(caller: int, count: int) -> None:
+            home = folder / str(caller)
+            home.mkdir(exist_ok=True)
+            temporary = home / "temporary"
+            with temporary.open("wb") as file:
+                file.write(PAYLOAD)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(home / f"{count}")
+            descriptor = os.open(home, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+
+        yield Subject(
+            lambda caller, count: loop.run_in_executor(threads, save, caller, count),
+            lambda caller, count: loop.run_in_executor(threads, (folder / str(caller) / "0").read_bytes),
+        )
+
+
+@asynccontextmanager
+async def langgraph_sqlite(folder: Path) -> AsyncIterator[Subject]:
+    """LangGraph's own saver on sqlite, every commit synced."""
+    async with AsyncSqliteSaver.from_conn_string(str(folder / "bench.sqlite")) as saver:
+        await saver.setup()
+        await saver.conn.execute("PRAGMA synchronous=FULL")
+        yield _saver(saver)
+
+
+@asynccontextmanager
+async def langgraph_postgres(url: str) -> AsyncIterator[Subject]:
+    """LangGraph's own saver on Postgres, with a pool of connections."""
+    options = {"autocommit": True, "prepare_threshold": 0}
+    async with AsyncExitStack() as stack:
+        pool: Any = AsyncConnectionPool(url, min_size=4, max_size=32, kwargs=options, open=False)
+        await stack.enter_async_context(pool)
+        saver = AsyncPostgresSaver(pool)
+        await saver.setup()
+        yield _saver(saver)
+
+
+def _saver(saver: BaseCheckpointSaver[Any]) -> Subject:
+    run = uuid.uuid4().hex[:8]
+
+    def config(caller: int) -> Any:
+        return {"configurable": {"thread_id": f"{run}-{caller}", "checkpoint_ns": ""}}
+
+    def save(caller: int, count: int) -> Any:
+        versions: Any = {"state": f"{count + 1:032}.0"}
+        checkpoint = {**empty_checkpoint(), "channel_values": {"state": PAYLOAD}, "channel_versions": versions}
+        return saver.aput(config(caller), checkpoint, {"source": "loop", "step": count}, versions)  # type: ignore[arg-type]
+
+    return Subject(save, lambda caller, count: saver.aget_tuple(config(caller)))
+
+
+@asynccontextmanager
+async def s3_objects(endpoint: str, bucket: str) -> AsyncIterator[Subject]:
+    """Plain PUT and GET by aioboto3."""
+    run = uuid.uuid4().hex[:8]
+    config = Config(max_pool_connections=64, request_checksum_calculation="when_required")
+    async with aioboto3.Session().client("s3", endpoint_url=endpoint, config=config) as client:
+
+        async def load(caller: int, count: int) -> bytes:
+            answer = await client.get_object(Bucket=bucket, Key=f"{run}/{caller}/0")
+            async with answer["Body"]:
+                return await answer["Body"].read()
+
+        yield Subject(
+            lambda caller, count: client.put_object(Bucket=bucket, Key=f"{run}/{caller}/{count}", Body=PAYLOAD),
+            load,
+        )

@@ -1,7 +1,7 @@
 """The command `holdfast-server`: the one module that knows every part and wires them together."""
 
 import argparse
-import asyncio
+import gc
 import json
 import os
 import sys
@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+import uvloop
 
 from holdfast_server import config as configuration
 from holdfast_server import logs
@@ -47,33 +49,36 @@ def main() -> None:
         return
     logs.configure()
     try:
-        with exporting():
-            asyncio.run(_serve(config))
+        with exporting() as is_traced:
+            uvloop.run(_serve(config, is_traced=is_traced))
     except HoldfastError as error:
         sys.exit(f"holdfast-server: {error.reason}: {error.message}")
     except (StoreError, OSError) as error:
         sys.exit(f"holdfast-server: {error}")
 
 
-async def _serve(config: Config) -> None:
-    async with _open_store(config.store) as store, serving(config, store) as port:
+async def _serve(config: Config, *, is_traced: bool) -> None:
+    async with _open_store(config.store, is_traced=is_traced) as store, serving(config, store) as port:
         host = config.listen.rpartition(":")[0]
         sys.stdout.write(f"holdfast-server listens on {host}:{port}, store {config.store}\n")
         sys.stdout.flush()
+        # What is loaded by now stays: the collector need not look at it again.
+        gc.freeze()
         await until_told_to_stop()
 
 
 @asynccontextmanager
-async def _open_store(url: str) -> AsyncIterator[ObjectStore]:
+async def _open_store(url: str, *, is_traced: bool) -> AsyncIterator[ObjectStore]:
     """The store that a URL names. For S3, endpoint, region and credentials come from the AWS variables."""
     parts = urlsplit(url)
     if parts.scheme == "file":
-        yield TracedStore(FileStore(Path(unquote(parts.path))))
+        folder = FileStore(Path(unquote(parts.path)))
+        yield TracedStore(folder) if is_traced else folder
         return
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     async with S3Store.open(parts.netloc, parts.path, endpoint_url=endpoint) as store:
         await store.probe()
-        yield TracedStore(store, bucket=parts.netloc, prefix=parts.path)
+        yield TracedStore(store, bucket=parts.netloc, prefix=parts.path) if is_traced else store
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -49,8 +49,11 @@ _store_requests: ContextVar[_StoreRequests | None] = ContextVar("store_requests"
 
 
 @contextmanager
-def exporting(environment: Mapping[str, str] = os.environ) -> Iterator[None]:
-    """Send spans and metrics to the collector that the `OTEL_*` variables name; at the end send what is left."""
+def exporting(environment: Mapping[str, str] = os.environ) -> Iterator[bool]:
+    """Send spans and metrics to the collector that the `OTEL_*` variables name; at the end send what is left.
+
+    Tells whether anything is sent at all.
+    """
     resource = Resource.create(
         {SERVICE_NAME: environment.get("OTEL_SERVICE_NAME", "holdfast-server"), SERVICE_VERSION: SERVER_VERSION}
     )
@@ -65,7 +68,7 @@ def exporting(environment: Mapping[str, str] = os.environ) -> Iterator[None]:
         metrics.set_meter_provider(metering)
         stops.append(metering.shutdown)
     try:
-        yield
+        yield bool(stops)
     finally:
         for stop in stops:
             stop()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-import secrets
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
@@ -22,6 +22,8 @@ _DETAILS_KEY = "grpc-status-details-bin"
 _MARGIN_SECONDS = 0.05
 # What a stream holds in memory: parts on their way to the store, or blocks on their way to the caller.
 _STREAM_BYTES = 32 << 20
+
+_METHOD_PREFIX = "holdfast.v1.CheckpointService/"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -98,11 +100,11 @@ class Calls:
             is_stream: whether its payload passes through in pieces.
 
         """
-        method = f"holdfast.v1.CheckpointService/{name}"
+        method = _METHOD_PREFIX + name
         size = _STREAM_BYTES if is_stream else request.ByteSize() if isinstance(request, Message) else 0
         headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         with serving_call(method, headers) as span:
-            call = Call(method, span.trace_id or secrets.token_hex(16), self._deadline(context), span)
+            call = Call(method, span.trace_id or f"{random.getrandbits(128):032x}", self._deadline(context), span)
             self._in_flight += 1
             self._bytes_in_flight += size
             try:

@@ -74,7 +74,8 @@ class PartUpload:
         self.name = name
         self._store = store
         self._keys = keys
-        self._relative = new_blob(base_revision, uuid.uuid4().hex)
+        self._base_revision = base_revision
+        self._relative = ""
         self._inline_limit_bytes = inline_limit_bytes
         self._digests = Digests()
         self._inline = bytearray()
@@ -99,6 +100,7 @@ class PartUpload:
             self._inline += data
             return
         if self._writer is None:
+            self._relative = new_blob(self._base_revision, uuid.uuid4().hex)
             self._writer = await self._exit.enter_async_context(self._store.put(self._keys.blob(self._relative)))
             if self._inline:
                 await self._writer.write(bytes(self._inline))

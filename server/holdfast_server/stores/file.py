@@ -1,9 +1,10 @@
 """An object store in a folder, the embedded default.
 
-An object is a file. It is written under a temporary name, synced, and linked into place: the link
-fails where the name is taken, which is put-if-absent. Then its folder is synced, and the folders
-above where they are new, so that an acknowledged object survives a power cut. A failed sync fails the write
-and its temporary file is never used again: after such an error the kernel may have dropped the pages.
+An object is a file. It is written without a name, synced, and linked into place: the link fails where
+the name is taken, which is put-if-absent. Then its folder is synced, and the folders above where they
+are new, so that an acknowledged object survives a power cut. A failed sync fails the write and the file is
+never used again: after such an error the kernel may have dropped the pages. Where the file system knows no
+files without a name (O_TMPFILE), they get a temporary one.
 """
 
 import asyncio
@@ -14,19 +15,26 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from holdfast_server.stores.base import (
     ObjectNotFoundError,
     ObjectSummary,
     StoreAccessDeniedError,
     StoredObject,
+    StoreError,
     StoreUnavailableError,
 )
+from holdfast_server.stores.batches import Batches
+from holdfast_server.stores.draft import Draft, needs_names, sync_folder
 
 _Result = TypeVar("_Result")
 
 _THREADS = 32
+# Two batches of each kind at a time: while one waits for the disk, the next fills up.
+_LANES = 2
+# Reads above this would hold up the small ones behind them.
+_LARGE_READ_BYTES = 256 << 10
 _TEMPORARY_FOLDER = ".tmp"
 _REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -36,20 +44,24 @@ class FileStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._temporary = root / _TEMPORARY_FOLDER
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="file-store")
-        self._names = _TemporaryNames()
+        self._creates = Batches(self._create_all, self._threads, _LANES)
+        self._reads = Batches(self._read_all, self._threads, _LANES)
         self._known_folders: set[Path] = set()
-        with _errors_mapped(root):
-            self._temporary.mkdir(parents=True, exist_ok=True)
+        temporary = root / _TEMPORARY_FOLDER
+        with _errors_mapped():
+            temporary.mkdir(parents=True, exist_ok=True)
+            self._temporary = temporary if needs_names(temporary) else None
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         """Create an object unless the key has one."""
-        return await self._run(self._create, key, data)
+        return await self._creates.run((key, data))
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> StoredObject:
         """Read an object, or a range of it."""
-        return await self._run(self._read, key, offset, length)
+        if length is not None and length > _LARGE_READ_BYTES:
+            return await self._run(self._read, key, offset, length)
+        return await self._reads.run((key, offset, length))
 
     @asynccontextmanager
     async def put(self, key: str) -> AsyncIterator["_FileWriter"]:
@@ -71,25 +83,42 @@ class FileStore:
     async def _run(self, function: Callable[..., _Result], *arguments: object) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
-    def _create(self, key: str, data: bytes) -> bool:
-        path = self._root / key
-        with _errors_mapped(path), self._temporary_file() as (descriptor, temporary):
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            return self._publish(descriptor, temporary, path)
+    def _create_all(self, items: Sequence[tuple[str, bytes]]) -> Sequence[bool | Exception]:
+        """Create objects together, step by step: once the first is synced, the rest are nearly so."""
+        results: dict[int, bool | Exception] = {}
+        drafts: dict[int, Draft] = {}
 
-    def _publish(self, descriptor: int, temporary: str, path: Path) -> bool:
-        os.fsync(descriptor)
-        self._make_folder(path.parent)
+        def for_each(step: Callable[[int], None]) -> None:
+            for index in range(len(items)):
+                if not isinstance(results.get(index), Exception):
+                    with _failure_noted(results, index):
+                        step(index)
+
+        def write(index: int) -> None:
+            drafts[index] = self._draft(items[index][0])
+            drafts[index].append(items[index][1])
+
         try:
-            os.link(temporary, path)
-        except FileExistsError:
-            # The winner may not have synced the folder yet, and a reader must not lose what it was told.
-            _sync_folder(path.parent)
-            return False
-        _sync_folder(path.parent)
-        return True
+            for_each(write)
+            for_each(lambda index: drafts[index].sync())
+            for_each(lambda index: results.update({index: drafts[index].link()}))
+            for_each(lambda index: drafts[index].sync_name())
+        finally:
+            for draft in drafts.values():
+                draft.close()
+        return [results[index] for index in range(len(items))]
+
+    def _read_all(self, items: Sequence[tuple[str, int, int | None]]) -> Sequence[StoredObject | Exception]:
+        results: dict[int, StoredObject | Exception] = {}
+        for index, item in enumerate(items):
+            with _failure_noted(results, index):
+                results[index] = self._read(*item)
+        return [results[index] for index in range(len(items))]
+
+    def _draft(self, key: str) -> Draft:
+        path = self._root / key
+        self._make_folder(path.parent)
+        return Draft(str(path), self._temporary)
 
     def _make_folder(self, folder: Path) -> None:
         if folder in self._known_folders:
@@ -99,25 +128,14 @@ class FileStore:
             missing.append(missing[-1].parent)
         for new in reversed(missing):
             new.mkdir(exist_ok=True)
-            _sync_folder(new.parent)
+            sync_folder(new.parent)
         if len(self._known_folders) >= 10_000:
             self._known_folders.clear()
         self._known_folders.add(folder)
 
-    @contextmanager
-    def _temporary_file(self) -> Iterator[tuple[int, str]]:
-        temporary = f"{self._temporary}/{self._names.next()}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
-            yield descriptor, temporary
-        finally:
-            os.close(descriptor)
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
-
     def _read(self, key: str, offset: int, length: int | None) -> StoredObject:
         path = self._root / key
-        with _errors_mapped(path, key):
+        with _errors_mapped(key):
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 size = os.fstat(descriptor).st_size
@@ -128,7 +146,7 @@ class FileStore:
 
     def _list(self, prefix: str, start_after: str, limit: int) -> Sequence[ObjectSummary]:
         found: list[ObjectSummary] = []
-        with _errors_mapped(self._root / prefix):
+        with _errors_mapped():
             for key, entry in _walk(str(self._root), prefix, start_after):
                 with suppress(FileNotFoundError):
                     status = entry.stat()
@@ -139,71 +157,50 @@ class FileStore:
 
     def _unlink(self, key: str) -> None:
         path = self._root / key
-        with _errors_mapped(path), suppress(FileNotFoundError, NotADirectoryError):
+        with _errors_mapped(), suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
 
 class _FileWriter:
-    """Appends to a temporary file that `finish` links into place."""
+    """Appends to a draft, which `finish` publishes."""
 
     def __init__(self, store: FileStore, key: str) -> None:
         self._store = store
-        self._path = store._root / key  # noqa: SLF001 - the writer is the store's own
+        self._key = key
         self._lock = threading.Lock()
         self._discarded = False
-        self._descriptor: int | None = None
-        self._temporary = f"{store._temporary}/{store._names.next()}"  # noqa: SLF001
+        self._draft: Draft | None = None
 
     async def write(self, data: bytes) -> None:
-        await self._store._run(self._append, data)  # noqa: SLF001
+        await self._store._run(self._append, data)
 
     async def finish(self) -> None:
-        await self._store._run(self._link)  # noqa: SLF001
+        await self._store._run(self._publish)
 
     def discard(self) -> None:
-        """Forget the temporary file. A write that a cancelled caller left running ends first."""
+        """Forget the draft. A write that a cancelled caller left running ends first."""
         with self._lock:
             self._discarded = True
-            if self._descriptor is None:
-                return
-            os.close(self._descriptor)
-            self._descriptor = None
-            with suppress(FileNotFoundError):
-                os.unlink(self._temporary)
-
-    def _open(self) -> int:
-        if self._discarded:
-            raise StoreUnavailableError("the upload was given up")
-        if self._descriptor is None:
-            self._descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        return self._descriptor
+            if self._draft is not None:
+                self._draft.close()
 
     def _append(self, data: bytes) -> None:
-        with self._lock, _errors_mapped(self._path):
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._open(), view) :]
+        with self._lock, _errors_mapped():
+            self._opened().append(data)
 
-    def _link(self) -> None:
-        with self._lock, _errors_mapped(self._path):
-            published = self._store._publish(self._open(), self._temporary, self._path)  # noqa: SLF001
+    def _publish(self) -> None:
+        with self._lock, _errors_mapped():
+            published = self._opened().publish()
         if not published:
             raise StoreUnavailableError("the key of an upload was already in use")
 
-
-class _TemporaryNames:
-    """Names that no other process or thread gives out."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._count = 0
-        self._run = os.urandom(8).hex()
-
-    def next(self) -> str:
-        with self._lock:
-            self._count += 1
-            return f"{self._run}-{self._count}"
+    def _opened(self) -> Draft:
+        if self._discarded:
+            raise StoreUnavailableError("the upload was given up")
+        if self._draft is None:
+            self._draft = self._store._draft(self._key)
+        return self._draft
 
 
 def _walk(root: str, prefix: str, start_after: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -222,16 +219,17 @@ def _walk(root: str, prefix: str, start_after: str) -> Iterator[tuple[str, os.Di
             yield key, entry
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+@contextmanager
+def _failure_noted(results: dict[int, Any], index: int) -> Iterator[None]:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        with _errors_mapped():
+            yield
+    except StoreError as error:
+        results[index] = error
 
 
 @contextmanager
-def _errors_mapped(path: Path, key: str | None = None) -> Iterator[None]:
+def _errors_mapped(key: str | None = None) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:

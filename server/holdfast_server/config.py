@@ -19,6 +19,7 @@ class Config:
     Attributes:
         listen: address to serve on, host:port; port 0 takes a free one.
         store: where checkpoints lie, `file:///path` or `s3://bucket/prefix`.
+        workers: how many processes serve, on one port.
         drain_seconds: how long calls in progress may go on after SIGTERM.
         calls_in_flight: how many calls may run at once; more are refused with OVERLOADED.
         bytes_in_flight: how many bytes of payload the calls in flight may hold in memory together; more calls are
@@ -32,6 +33,7 @@ class Config:
 
     listen: str = "127.0.0.1:7433"
     store: str = ""
+    workers: int = 1
     drain_seconds: float = 10.0
     calls_in_flight: int = 256
     bytes_in_flight: int = 1 << 30
@@ -53,6 +55,7 @@ class Config:
         if not re.match(r"file:///.|s3://[^/]", self.store):
             raise ConfigError(f"store: {self.store!r} is neither file:///path nor s3://bucket/prefix")
         for name, lowest, highest in (
+            ("workers", 1, 256),
             ("drain_seconds", 0, 3600),
             ("calls_in_flight", 1, 100_000),
             ("bytes_in_flight", 1 << 20, 1 << 40),

@@ -23,7 +23,6 @@ from holdfast_server.stores.base import ObjectStore
 
 _SERVICE = checkpoint_service_pb2.DESCRIPTOR.services_by_name["CheckpointService"].full_name
 _OPTIONS = (
-    ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 4 << 20),
     ("grpc.max_send_message_length", 8 << 20),
     # Allows the keepalive that the SDK sends.
@@ -66,7 +65,9 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
 
     """
     await check_layout(store)
-    server = grpc.aio.server(interceptors=[MalformedRequests()], options=_OPTIONS)
+    is_shared = config.workers > 1
+    options = (*_OPTIONS, ("grpc.so_reuseport", int(is_shared)))
+    server = grpc.aio.server(interceptors=[MalformedRequests()], options=options)
     calls = Calls(
         limit=config.calls_in_flight,
         bytes_limit=config.bytes_in_flight,
@@ -97,10 +98,10 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
         await server.stop(config.drain_seconds)
 
 
-async def until_told_to_stop() -> None:
-    """Wait for SIGTERM or SIGINT."""
+def told_to_stop() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+    return stop

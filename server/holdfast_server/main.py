@@ -1,6 +1,7 @@
 """The command `holdfast-server`: the one module that knows every part and wires them together."""
 
 import argparse
+import asyncio
 import gc
 import json
 import os
@@ -16,17 +17,22 @@ import uvloop
 from holdfast_server import config as configuration
 from holdfast_server import logs
 from holdfast_server.config import Config, ConfigError
-from holdfast_server.lifecycle import serving, until_told_to_stop
+from holdfast_server.lifecycle import serving, told_to_stop
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.stores.base import ObjectStore, StoreError
 from holdfast_server.stores.file import FileStore
 from holdfast_server.stores.s3 import S3Store
 from holdfast_server.stores.traced import TracedStore
 from holdfast_server.telemetry import exporting
+from holdfast_server.workers import supervise
+
+# Tells a process that it is one of several, and not the one that starts them.
+_WORKER = "HOLDFAST_WORKER"
 
 _FLAGS = {
     "listen": "address to serve on, host:port",
     "store": "where checkpoints lie: file:///path or s3://bucket/prefix",
+    "workers": "how many processes serve, on one port",
     "drain_seconds": "how long calls in progress may go on after SIGTERM",
     "calls_in_flight": "how many calls may run at once",
     "bytes_in_flight": "how many bytes of payload the calls in flight may hold in memory",
@@ -49,12 +55,21 @@ def main() -> None:
         return
     logs.configure()
     try:
+        if config.workers > 1 and _WORKER not in os.environ:
+            sys.exit(_supervise(config))
         with exporting() as is_traced:
             uvloop.run(_serve(config, is_traced=is_traced))
     except HoldfastError as error:
         sys.exit(f"holdfast-server: {error.reason}: {error.message}")
     except (StoreError, OSError) as error:
         sys.exit(f"holdfast-server: {error}")
+
+
+def _supervise(config: Config) -> int:
+    os.environ[_WORKER] = "1"
+    settings = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(config).items() if name != "listen"]
+    arguments = ["serve", *settings]
+    return asyncio.run(supervise(config.workers, config.listen, arguments, drain_seconds=config.drain_seconds))
 
 
 async def _serve(config: Config, *, is_traced: bool) -> None:
@@ -64,7 +79,10 @@ async def _serve(config: Config, *, is_traced: bool) -> None:
         sys.stdout.flush()
         # What is loaded by now stays: the collector need not look at it again.
         gc.freeze()
-        await until_told_to_stop()
+        stop = told_to_stop()
+        if _WORKER in os.environ:
+            asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
+        await stop.wait()
 
 
 @asynccontextmanager

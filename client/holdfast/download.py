@@ -1,8 +1,7 @@
 """Payloads on their way in: chunks checked and put together, going on where a broken stream stopped."""
 
 import hashlib
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
 
 from crc32c import crc32c
 
@@ -25,7 +24,8 @@ class Download:
     def __init__(self, request: api.LoadStreamRequest, progress: Progress | None) -> None:
         self._request = request
         self._progress = progress
-        self._received: dict[str, bytearray] = {}
+        self._received: dict[str, list[bytes]] = {}
+        self._sizes: dict[str, int] = {}
         self._total = 0
         self.header: api.LoadStreamHeader | None = None
 
@@ -38,7 +38,7 @@ class Download:
         request.checkpoint_id = self.header.checkpoint.checkpoint_id
         request.fallback = api.FALLBACK_NONE
         for part in self.header.checkpoint.parts:
-            have = len(self._received.get(part.name, b""))
+            have = self._sizes.get(part.name, 0)
             if have < part.size_bytes or part.name not in self._received:
                 request.ranges.add(part=part.name, offset=have)
         return request
@@ -60,19 +60,27 @@ class Download:
 
         """
         assert self.header is not None
-        return await runtime.in_thread(checked, self.header.checkpoint, self._received)
+        return await runtime.in_thread(self._joined, self.header.checkpoint)
+
+    def _joined(self, checkpoint: checkpoint_pb2.Checkpoint) -> dict[str, bytes]:
+        # Piece by piece, so that no more than one part is in memory twice.
+        parts = {name: b"".join(self._received.pop(name)) for name in list(self._received)}
+        return checked(checkpoint, parts)
 
     def _take(self, chunk: checkpoint_pb2.Chunk) -> None:
-        part = self._received.setdefault(chunk.part, bytearray())
-        if chunk.offset != len(part) or crc32c(chunk.data) != chunk.crc32c:
+        size = self._sizes.get(chunk.part, 0)
+        # Each look at the field copies it.
+        data = chunk.data
+        if chunk.offset != size or crc32c(data) != chunk.crc32c:
             raise of_reason("CHECKPOINT_CORRUPTED", f"a chunk of part {chunk.part!r} was damaged on its way")
-        part += chunk.data
-        self._total += len(chunk.data)
+        self._received.setdefault(chunk.part, []).append(data)
+        self._sizes[chunk.part] = size + len(data)
+        self._total += len(data)
         if self._progress is not None and self.header is not None:
             self._progress(self._total, self.header.checkpoint.size_bytes)
 
 
-def checked(checkpoint: checkpoint_pb2.Checkpoint, received: Any) -> dict[str, bytes]:
+def checked(checkpoint: checkpoint_pb2.Checkpoint, received: Mapping[str, bytes]) -> dict[str, bytes]:
     """Parts, once they match the digests in the checkpoint's metadata.
 
     Raises:
@@ -86,4 +94,4 @@ def checked(checkpoint: checkpoint_pb2.Checkpoint, received: Any) -> dict[str, b
                 f"part {part.name!r} of checkpoint {checkpoint.checkpoint_id!r} does not match its digest",
                 metadata={"checkpoint_id": checkpoint.checkpoint_id, "part": part.name},
             )
-    return {part.name: bytes(received.get(part.name, b"")) for part in checkpoint.parts}
+    return {part.name: received.get(part.name, b"") for part in checkpoint.parts}

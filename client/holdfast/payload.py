@@ -56,28 +56,28 @@ class Outgoing:
         """The messages of a stream: header, chunks, finish. Calls `progress` with the bytes sent and all."""
         yield api.SaveStreamRequest(header=header)
         sent = 0
-        for chunk in self._chunks():
+        for name, offset, data in self._pieces():
+            chunk = checkpoint_pb2.Chunk(part=name, offset=offset, data=data, crc32c=crc32c(data))
             yield api.SaveStreamRequest(chunk=chunk)
-            sent += len(chunk.data)
+            sent += len(data)
             if progress is not None:
                 progress(sent, self.size_bytes)
         yield api.SaveStreamRequest(finish=api.SaveStreamFinish(size_bytes=sent))
 
-    def _chunks(self) -> Iterator[checkpoint_pb2.Chunk]:
+    def _pieces(self) -> Iterator[tuple[str, int, bytes]]:
         if self._file is not None:
             self._file.seek(self._start)
             offset = 0
             while True:
                 data = self._file.read(CHUNK_BYTES)
                 if data or offset == 0:
-                    yield checkpoint_pb2.Chunk(part="", offset=offset, data=data, crc32c=crc32c(data))
+                    yield "", offset, data
                 if not data:
                     return
                 offset += len(data)
         for name, part in self._parts.items():
             for offset in range(0, len(part) or 1, CHUNK_BYTES):
-                data = part[offset : offset + CHUNK_BYTES]
-                yield checkpoint_pb2.Chunk(part=name, offset=offset, data=data, crc32c=crc32c(data))
+                yield name, offset, part[offset : offset + CHUNK_BYTES]
 
     def _read_all(self, file: BinaryIO) -> bytes:
         file.seek(self._start)

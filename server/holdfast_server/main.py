@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import ctypes
 import gc
 import json
 import os
@@ -54,6 +55,7 @@ def main() -> None:
         sys.stdout.write(json.dumps(asdict(config), indent=2) + "\n")
         return
     logs.configure()
+    _bound_memory()
     try:
         if config.workers > 1 and _WORKER not in os.environ:
             sys.exit(_supervise(config))
@@ -63,6 +65,14 @@ def main() -> None:
         sys.exit(f"holdfast-server: {error.reason}: {error.message}")
     except (StoreError, OSError) as error:
         sys.exit(f"holdfast-server: {error}")
+
+
+def _bound_memory() -> None:
+    """Let threads share their heaps: each with its own would keep freed blocks of payload that others could use."""
+    # glibc's M_ARENA_MAX; other C libraries have no such function and no such heaps.
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(-8, 2)
 
 
 def _supervise(config: Config) -> int:

@@ -136,14 +136,17 @@ def part_name(field: str, value: str, seen: set[str]) -> None:
     seen.add(value)
 
 
-def chunk(given: checkpoint_pb2.Chunk, offset: int) -> None:
-    """Check a chunk of a streamed save, which must begin at `offset` of its part."""
-    if len(given.data) > CHUNK_BYTES:
-        raise invalid("chunk.data", f"has {len(given.data)} bytes, the limit is {CHUNK_BYTES}")
+def chunk(given: checkpoint_pb2.Chunk, offset: int) -> bytes:
+    """The data of a chunk of a streamed save, which must begin at `offset` of its part."""
+    # Each look at the field copies it.
+    data = given.data
+    if len(data) > CHUNK_BYTES:
+        raise invalid("chunk.data", f"has {len(data)} bytes, the limit is {CHUNK_BYTES}")
     if given.offset != offset:
         raise invalid("chunk.offset", f"is {given.offset}, part {given.part!r} has {offset} bytes so far")
-    if crc32c(given.data) != given.crc32c:
+    if crc32c(data) != given.crc32c:
         raise invalid("chunk.crc32c", f"does not match the data at offset {given.offset} of part {given.part!r}")
+    return data
 
 
 def formats(field: str, given: Iterable[checkpoint_pb2.AcceptedFormat]) -> tuple[AcceptedFormat, ...]:

@@ -1,6 +1,7 @@
 """CheckpointService: each call's request checked, the protocol asked, its answer put into a message."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from crc32c import crc32c
 from holdfast.v1 import checkpoint_pb2
@@ -18,6 +19,7 @@ from holdfast_server.protocol.load import AcceptedFormat, Depth
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.marker import MARKER_VERSION
 from holdfast_server.protocol.payload import PartUpload, read_part
+from holdfast_server.protocol.read_ahead import read_ahead
 from holdfast_server.protocol.save import Saved, SaveRequest, save
 from holdfast_server.protocol.validate import validate
 from holdfast_server.storage.v1.marker_pb2 import StoredPart
@@ -77,14 +79,15 @@ class CheckpointService(CheckpointServiceServicer):
                 raise requests.invalid("header", "must be the first message of the stream")
             wanted = requests.save(first.header, call.trace_id)
             base = await self._log.known_revision(wanted.request.keys)
-            stored = await receive_parts(
-                request_iterator,
-                self._log.store,
-                wanted.request.keys,
-                base,
-                inline_limit_bytes=self._inline_limit_bytes,
-                payload_limit_bytes=self._payload_limit_bytes,
-            )
+            async with read_ahead(request_iterator) as ahead:
+                stored = await receive_parts(
+                    ahead,
+                    self._log.store,
+                    wanted.request.keys,
+                    base,
+                    inline_limit_bytes=self._inline_limit_bytes,
+                    payload_limit_bytes=self._payload_limit_bytes,
+                )
             saved = await self._commit(call, wanted, stored)
             return api.SaveStreamResponse(checkpoint=messages.checkpoint(saved.entry), replayed=saved.replayed)
 
@@ -125,9 +128,14 @@ class CheckpointService(CheckpointServiceServicer):
                 )
             )
             try:
-                async for message in send_parts(self._log.store, keys, found.entry.marker.parts, request.ranges):
-                    yield message
-                    telemetry.PAYLOAD_BYTES.add(len(message.chunk.data), {"holdfast.direction": "loaded"})
+                async with aclosing(
+                    send_parts(self._log.store, keys, found.entry.marker.parts, request.ranges)
+                ) as sent:
+                    async for message in sent:
+                        if message.HasField("finish"):
+                            size = message.finish.size_bytes
+                            telemetry.PAYLOAD_BYTES.add(size, {"holdfast.direction": "loaded"})
+                        yield message
             except HoldfastError as error:
                 raise await load.as_of_now(self._log, keys, found.entry, error) from None
 

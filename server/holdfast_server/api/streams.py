@@ -1,6 +1,7 @@
 """Payloads as streams of chunks, in both directions, with bounded memory."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import NoReturn
 
 from crc32c import crc32c
@@ -44,11 +45,11 @@ async def receive_parts(
         room = inline_limit_bytes - sum(len(part.inline) for part in stored)
         async with PartUpload(store, keys, base_revision, name, room) as upload:
             while message.WhichOneof("message") == "chunk" and message.chunk.part == name:
-                requests.chunk(message.chunk, upload.size_bytes)
-                total += len(message.chunk.data)
+                data = requests.chunk(message.chunk, upload.size_bytes)
+                total += len(data)
                 if total > payload_limit_bytes:
                     _too_large(payload_limit_bytes)
-                await upload.write(message.chunk.data)
+                await upload.write(data)
                 message = await _next(messages)
             # The last part is made durable only once the stream is known to be whole.
             if message.WhichOneof("message") == "finish":
@@ -66,7 +67,7 @@ async def send_parts(
     keys: WorkflowKeys,
     parts: Sequence[StoredPart],
     ranges: Sequence[api.PartRange],
-) -> AsyncIterator[api.LoadStreamResponse]:
+) -> AsyncGenerator[api.LoadStreamResponse]:
     """The chunks of the parts or ranges that were asked for, and the message that ends them.
 
     Raises:
@@ -84,12 +85,13 @@ async def send_parts(
         offset = each.offset
         if part.size_bytes == 0:
             yield _chunk(each.part, 0, b"")
-        async for block in read_part(store, keys, part, offset, each.length or None):
-            for start in range(0, len(block), requests.CHUNK_BYTES):
-                piece = block[start : start + requests.CHUNK_BYTES]
-                yield _chunk(each.part, offset, piece)
-                offset += len(piece)
-                total += len(piece)
+        async with aclosing(read_part(store, keys, part, offset, each.length or None)) as blocks:
+            async for block in blocks:
+                for start in range(0, len(block), requests.CHUNK_BYTES):
+                    piece = block[start : start + requests.CHUNK_BYTES]
+                    yield _chunk(each.part, offset, piece)
+                    offset += len(piece)
+                    total += len(piece)
     yield api.LoadStreamResponse(finish=api.LoadStreamFinish(size_bytes=total))
 
 

@@ -6,14 +6,15 @@ Digests are computed in threads, and no more than a few blocks of a payload are 
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 
 from crc32c import crc32c
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys, new_blob
+from holdfast_server.protocol.read_ahead import read_ahead
 from holdfast_server.storage.v1.marker_pb2 import PartEncoding, StoredPart
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectWriter
 
@@ -126,7 +127,7 @@ class PartUpload:
 
 async def read_part(
     store: ObjectStore, keys: WorkflowKeys, part: StoredPart, offset: int = 0, length: int | None = None
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """The bytes of a part, or a range of it, block by block. A part that is read whole is checked against its digest.
 
     Raises:
@@ -135,10 +136,11 @@ async def read_part(
     """
     end = part.size_bytes if length is None else min(part.size_bytes, offset + length)
     digests = Digests() if (offset, end) == (0, part.size_bytes) else None
-    async for block in _blocks(store, keys, part, offset, end):
-        if digests is not None:
-            await digests.update(block)
-        yield block
+    async with aclosing(_blocks(store, keys, part, offset, end)) as blocks, read_ahead(blocks) as ahead:
+        async for block in ahead:
+            if digests is not None:
+                await digests.update(block)
+            yield block
     if digests is not None and (digests.sha256, digests.crc32c) != (part.sha256, part.crc32c):
         raise damaged(part, "does not match its digest")
 
@@ -156,7 +158,7 @@ async def require_presence(store: ObjectStore, keys: WorkflowKeys, part: StoredP
 
 async def _blocks(
     store: ObjectStore, keys: WorkflowKeys, part: StoredPart, offset: int, end: int
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     if part.WhichOneof("location") == "inline":
         if len(part.inline) != part.size_bytes:
             raise damaged(part, f"has {len(part.inline)} bytes instead of {part.size_bytes}")

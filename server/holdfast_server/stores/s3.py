@@ -26,7 +26,7 @@ from holdfast_server.stores.base import (
     StoreUnavailableError,
 )
 
-_PART_BYTES = 8 << 20
+_PART_BYTES = 7 << 20
 _PARTS_IN_FLIGHT = 2
 _THREAD_DIGEST_BYTES = 256 << 10
 _REFUSALS = {
@@ -81,7 +81,8 @@ class S3Store:
             read_timeout=30,
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"addressing_style": "path"} if endpoint_url else None,
+            # The signature covers Content-MD5, and that the body: hashing it twice would only stall the loop.
+            s3={"payload_signing_enabled": False, "addressing_style": "path" if endpoint_url else "auto"},
         )
         session = aioboto3.Session()
         async with session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config) as client:
@@ -222,26 +223,25 @@ class _S3Writer:
     def __init__(self, store: S3Store, key: str) -> None:
         self._store = store
         self._key = key
-        self._buffer = bytearray()
+        self._pieces: list[bytes] = []
+        self._pieces_bytes = 0
         self._upload_id = ""
         self._parts: list[asyncio.Task[str]] = []
         self._finished = False
 
     async def write(self, data: bytes) -> None:
-        self._buffer += data
-        while len(self._buffer) >= _PART_BYTES:
-            part = bytes(self._buffer[:_PART_BYTES])
-            del self._buffer[:_PART_BYTES]
-            await self._send(part)
+        self._pieces.append(data)
+        self._pieces_bytes += len(data)
+        if self._pieces_bytes >= _PART_BYTES:
+            await self._send(self._taken())
 
     async def finish(self) -> None:
         if not self._upload_id:
-            await self._store._put_object(self._key, bytes(self._buffer))
+            await self._store._put_object(self._key, self._taken())
         else:
-            if self._buffer:
-                await self._send(bytes(self._buffer))
+            if self._pieces:
+                await self._send(self._taken())
             await self._complete([await part for part in self._parts])
-        self._buffer.clear()
         self._finished = True
 
     async def abandon(self) -> None:
@@ -261,6 +261,13 @@ class _S3Writer:
     @property
     def _where(self) -> dict[str, str]:
         return {"Bucket": self._store._bucket, "Key": self._store._prefix + self._key}
+
+    def _taken(self) -> bytes:
+        """What was collected. Parts may differ in size; all but the last are large enough."""
+        taken = b"".join(self._pieces)
+        self._pieces.clear()
+        self._pieces_bytes = 0
+        return taken
 
     async def _send(self, data: bytes) -> None:
         if not self._upload_id:

@@ -3,7 +3,7 @@
 import os
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,17 @@ from holdfast_server.stores.file import FileStore
 from tests.stores import ceph
 
 
+async def nothing(operation: str, key: str) -> None:
+    pass
+
+
 class WatchedStore:
     """A real store that counts requests, and loses requests or answers where a test says so."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self.requests: Counter[str] = Counter()
+        self.before: Callable[[str, str], Awaitable[None]] = nothing
         self.lose_request: Callable[[str, str], bool] = lambda operation, key: False
         self.lose_answer: Callable[[str, str], bool] = lambda operation, key: False
 
@@ -47,6 +52,7 @@ class WatchedStore:
 
     async def _watched(self, operation, key, call):
         self.requests[operation] += 1
+        await self.before(operation, key)
         if self.lose_request(operation, key):
             raise StoreUnavailableError("lost on the way there")
         answer = await call()

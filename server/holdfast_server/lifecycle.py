@@ -22,6 +22,8 @@ from holdfast_server.storage.v1.marker_pb2 import StoreManifest
 from holdfast_server.stores.base import ObjectStore
 
 _SERVICE = checkpoint_service_pb2.DESCRIPTOR.services_by_name["CheckpointService"].full_name
+# For what calls that are ended at the end of the drain have to say.
+_ANSWER_SECONDS = 1.0
 _OPTIONS = (
     ("grpc.max_receive_message_length", 4 << 20),
     ("grpc.max_send_message_length", 8 << 20),
@@ -93,9 +95,9 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
     try:
         yield port
     finally:
-        calls.drain()
+        calls.drain(config.drain_seconds)
         await healthy.enter_graceful_shutdown()
-        await server.stop(config.drain_seconds)
+        await server.stop(config.drain_seconds + _ANSWER_SECONDS)
 
 
 def told_to_stop() -> asyncio.Event:

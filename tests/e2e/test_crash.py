@@ -10,7 +10,7 @@ import pytest
 from tests.servers import start
 
 FORMAT = holdfast.Format("test", 1)
-ROUNDS = 10
+ROUNDS = 50
 SAVERS = 32
 
 
@@ -22,6 +22,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     return f"s3://{request.getfixturevalue('s3_bucket')}/some/prefix"
 
 
+@pytest.mark.timeout(900)
 async def test_every_acknowledged_save_outlives_sigkill(store_url):
     acknowledged: dict[tuple[str, str], bytes] = {}
     chance = random.Random(7)

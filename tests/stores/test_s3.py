@@ -1,5 +1,8 @@
 """What only S3 can get wrong."""
 
+import asyncio
+
+import boto3
 import pytest
 from holdfast_server.stores.base import StoreAccessDeniedError, StoreUnavailableError
 from holdfast_server.stores.s3 import S3Store
@@ -28,3 +31,27 @@ async def test_an_unreachable_server_is_told_from_a_refusal(s3_endpoint):
     async with S3Store.open("any", endpoint_url="http://127.0.0.1:9") as store:
         with pytest.raises(StoreUnavailableError, match="cannot be reached"):
             await store.get("a")
+
+
+async def test_an_upload_that_is_cancelled_leaves_nothing_in_the_bucket(s3_endpoint, s3_bucket):
+    plain = boto3.client("s3", endpoint_url=s3_endpoint)
+    under_way = asyncio.Event()
+
+    async def upload(store: S3Store) -> None:
+        async with store.put("large") as writer:
+            for _ in range(40):
+                await writer.write(bytes(1 << 20))
+                if plain.list_multipart_uploads(Bucket=s3_bucket).get("Uploads"):
+                    under_way.set()
+                    await asyncio.sleep(0)
+            await writer.finish()
+
+    async with S3Store.open(s3_bucket, endpoint_url=s3_endpoint) as store:
+        task = asyncio.create_task(upload(store))
+        await under_way.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not plain.list_multipart_uploads(Bucket=s3_bucket).get("Uploads")
+        assert plain.list_objects_v2(Bucket=s3_bucket)["KeyCount"] == 0
+        assert len(asyncio.all_tasks()) == 1

@@ -81,11 +81,15 @@ class Calls:
         self._longest_seconds = longest_seconds
         self._in_flight = 0
         self._bytes_in_flight = 0
+        self._timeouts: set[asyncio.Timeout] = set()
         self._is_draining = False
 
-    def drain(self) -> None:
-        """Refuse new calls from now on; those in flight go on."""
+    def drain(self, seconds: float) -> None:
+        """Refuse new calls from now on; those in flight go on for so long, then end with SHUTTING_DOWN."""
         self._is_draining = True
+        limit = asyncio.get_running_loop().time() + seconds
+        for timeout in self._timeouts:
+            timeout.reschedule(min(limit, timeout.when() or limit))
 
     @asynccontextmanager
     async def enter(
@@ -108,18 +112,22 @@ class Calls:
             self._in_flight += 1
             self._bytes_in_flight += size
             try:
-                async with asyncio.timeout_at(call.deadline + _MARGIN_SECONDS):
-                    self._admit()
-                    if request is not None:
-                        call.about(request)
-                    yield call
+                async with asyncio.timeout_at(call.deadline + _MARGIN_SECONDS) as timeout:
+                    self._timeouts.add(timeout)
+                    try:
+                        self._admit()
+                        if request is not None:
+                            call.about(request)
+                        yield call
+                    finally:
+                        self._timeouts.discard(timeout)
             except grpc.aio.AbortError:
                 raise
             except asyncio.CancelledError:
                 span.failed("CANCELLED", "CANCELLED")
                 raise
             except Exception as error:  # noqa: BLE001 - the last line: every failure becomes a status
-                await _abort(context, call, _failure(error, call))
+                await _abort(context, call, self._failure(error, call))
             finally:
                 self._in_flight -= 1
                 self._bytes_in_flight -= size
@@ -137,6 +145,23 @@ class Calls:
                 f"the calls in flight hold {self._bytes_limit} bytes already",
                 bytes_limit=self._bytes_limit,
             )
+
+    def _failure(self, error: Exception, call: Call) -> HoldfastError:
+        """The protocol's own word for whatever ended a call."""
+        if isinstance(error, HoldfastError):
+            return error
+        if isinstance(error, StoreAccessDeniedError):
+            return HoldfastError(Reason.STORE_ACCESS_DENIED, str(error))
+        if isinstance(error, StoreError):
+            return HoldfastError(Reason.STORE_UNAVAILABLE, str(error))
+        if isinstance(error, TimeoutError) and self._is_draining:
+            return HoldfastError(
+                Reason.SHUTTING_DOWN, "the server shut down before it knew the outcome; the same request id finds out"
+            )
+        if isinstance(error, TimeoutError):
+            return HoldfastError(Reason.DEADLINE_EXCEEDED, "the deadline passed before the call was done")
+        _LOG.error("call failed unexpectedly", exc_info=error, extra={"trace_id": call.trace_id})
+        return HoldfastError(Reason.INTERNAL, "the server failed; its log has the trace id")
 
     def _deadline(self, context: Context) -> float:
         remaining = context.time_remaining()
@@ -180,20 +205,6 @@ def refuse_malformed(message: object) -> None:
     """
     if isinstance(message, Malformed):
         raise InvalidRequestError([(message.field, message.what)])
-
-
-def _failure(error: Exception, call: Call) -> HoldfastError:
-    """The protocol's own word for whatever ended a call."""
-    if isinstance(error, HoldfastError):
-        return error
-    if isinstance(error, StoreAccessDeniedError):
-        return HoldfastError(Reason.STORE_ACCESS_DENIED, str(error))
-    if isinstance(error, StoreError):
-        return HoldfastError(Reason.STORE_UNAVAILABLE, str(error))
-    if isinstance(error, TimeoutError):
-        return HoldfastError(Reason.DEADLINE_EXCEEDED, "the deadline passed before the call was done")
-    _LOG.error("call failed unexpectedly", exc_info=error, extra={"trace_id": call.trace_id})
-    return HoldfastError(Reason.INTERNAL, "the server failed; its log has the trace id")
 
 
 async def _abort(context: Context, call: Call, error: HoldfastError) -> NoReturn:

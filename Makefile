@@ -28,6 +28,8 @@ lint: .venv/ready
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 	$(python) tools/async_to_sync.py --check
+	.venv/bin/hadolint deploy/Dockerfile
+	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 
 proto: .venv/ready
 	tools/generate_stubs.sh

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+DEFAULT_LISTEN = "127.0.0.1:7433"
+
 
 class ConfigError(Exception):
     """A setting is wrong. The message names it and where it came from."""
@@ -31,7 +33,7 @@ class Config:
 
     """
 
-    listen: str = "127.0.0.1:7433"
+    listen: str = DEFAULT_LISTEN
     store: str = ""
     workers: int = 1
     drain_seconds: float = 10.0

@@ -17,7 +17,8 @@ import uvloop
 
 from holdfast_server import config as configuration
 from holdfast_server import logs
-from holdfast_server.config import Config, ConfigError
+from holdfast_server.config import DEFAULT_LISTEN, Config, ConfigError
+from holdfast_server.health import is_serving
 from holdfast_server.lifecycle import serving, told_to_stop
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.stores.base import ObjectStore, StoreError
@@ -47,6 +48,8 @@ _FLAGS = {
 def main() -> None:
     """Run the command."""
     arguments = _parser().parse_args()
+    if arguments.command == "health":
+        sys.exit(0 if is_serving(arguments.target) else 1)
     try:
         config = configuration.load(vars(arguments), os.environ, Path.cwd())
     except ConfigError as error:
@@ -112,6 +115,8 @@ async def _open_store(url: str, *, is_traced: bool) -> AsyncIterator[ObjectStore
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="holdfast-server", description="The checkpoint store for workflow engines.")
     commands = parser.add_subparsers(dest="command", required=True)
+    health = commands.add_parser("health", help="tell by the exit code whether a server serves")
+    health.add_argument("--target", default=DEFAULT_LISTEN, help=f"the server, host:port ({DEFAULT_LISTEN})")
     for name, about in (("serve", "serve until SIGTERM"), ("config", "print the configuration in force")):
         command = commands.add_parser(name, help=about)
         command.add_argument("--config", help="a TOML file with settings")

@@ -1,0 +1,59 @@
+"""What the image is made of: the packages as built, in an environment of their own."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.ports import free_port
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """The sources as the image gets them, and an environment with nothing in it."""
+    folder = tmp_path_factory.mktemp("packages")
+    for name in ("client", "server"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    return folder
+
+
+def run(environment, program, *arguments):
+    return subprocess.run(
+        [environment / "venv" / "bin" / program, *arguments],
+        cwd=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    ).stdout
+
+
+@pytest.mark.timeout(600)
+def test_the_client_installs_without_anything_of_the_server(environment):
+    run(environment, "pip", "install", "--quiet", "./client")
+    installed = {line.split("==")[0].lower() for line in run(environment, "pip", "freeze").splitlines()}
+    assert not installed & {"holdfast-server", "aioboto3", "botocore", "opentelemetry-sdk", "rich"}
+    assert len(installed) < 12
+    run(environment, "python", "-c", "import holdfast; holdfast.Client('127.0.0.1:1').close()")
+
+
+@pytest.mark.timeout(600)
+def test_the_server_serves_as_the_image_starts_it_and_its_health_check_tells(environment):
+    run(environment, "pip", "install", "--quiet", "./client", "./server")
+    port = free_port()
+    check = [environment / "venv" / "bin" / "holdfast-server", "health", "--target", f"127.0.0.1:{port}"]
+    assert subprocess.run(check, check=False).returncode == 1
+    settings = {"HOLDFAST_LISTEN": f"0.0.0.0:{port}", "HOLDFAST_STORE": (environment / "data").as_uri()}
+    server = subprocess.Popen([check[0], "serve"], env=settings, stdout=subprocess.PIPE, text=True, cwd=environment)
+    try:
+        assert "listens on" in server.stdout.readline()
+        assert subprocess.run(check, check=False).returncode == 0
+    finally:
+        server.terminate()
+    assert server.wait(30) == 0

@@ -3,14 +3,16 @@
 import asyncio
 import json
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import grpc
 import pytest
 
 FOLDER = Path(__file__).parent / "typescript"
-PROTO = Path(__file__).parents[2] / "proto"
+ROOT = Path(__file__).parents[2]
 
 
 async def run(*command, **options):
@@ -22,23 +24,26 @@ async def run(*command, **options):
     return out
 
 
-@pytest.fixture
-async def program(tmp_path_factory):
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
     if shutil.which("npm") is None:
         why = "no Node.js: `npm` not found"
         if os.environ.get("CI"):
             pytest.fail(why)
         pytest.skip(why)
     folder = tmp_path_factory.mktemp("typescript")
+    [snippet] = re.findall(r"```typescript\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (folder / "readme.ts").write_text(snippet)
     for name in ("client.ts", "package.json", "package-lock.json", "tsconfig.json"):
         shutil.copy(FOLDER / name, folder / name)
-    await run("npm", "ci", "--no-audit", "--no-fund", cwd=folder)
-    await run("npm", "run", "build", cwd=folder)
-    return folder / "build" / "client.js"
+    for command in (("npm", "ci", "--no-audit", "--no-fund"), ("npm", "run", "build")):
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "build"
 
 
 async def test_a_typescript_program_saves_loads_lists_validates_streams_and_reads_error_details(served, program):
-    seen = json.loads(await run("node", str(program), served.target, str(PROTO)))
+    seen = json.loads(await run("node", str(program / "client.js"), served.target, str(ROOT / "proto")))
     assert seen["revision"] == 1
     assert seen["loaded"] == "state"
     [[checkpoint_id, labels]] = seen["listed"]
@@ -53,3 +58,9 @@ async def test_a_typescript_program_saves_loads_lists_validates_streams_and_read
     assert info["reason"] == "WORKFLOW_NOT_FOUND"
     assert info["domain"] == "holdfast.dev"
     assert len(seen["details"]["google.rpc.RequestInfo"]["servingData"]) == 32
+
+
+async def test_the_lines_in_the_readme_run_as_written(served, program):
+    written = (program / "readme.js").read_text()
+    (program / "readme.js").write_text(written.replace("127.0.0.1:7433", served.target))
+    assert await run("node", str(program / "readme.js"), cwd=ROOT) == b"state after step 1\n"

@@ -7,6 +7,9 @@ from typing import Any, TypeVar
 import grpc
 
 _Result = TypeVar("_Result")
+_Message = TypeVar("_Message")
+
+RECEIVED_KEY = "holdfast-received"
 
 sleep = asyncio.sleep
 RpcError = grpc.aio.AioRpcError
@@ -22,7 +25,32 @@ async def in_thread(function: Callable[..., _Result], *arguments: Any) -> _Resul
     return await asyncio.to_thread(function, *arguments)
 
 
-async def iterate(messages: Iterator[_Result]) -> AsyncIterator[_Result]:
+async def send_stream(
+    method: Any, first: _Message, rest: Callable[[str], Iterator[_Message]], *, resumes: bool, **options: Any
+) -> Any:
+    """Send a stream and wait for its answer.
+
+    Args:
+        method: the stub's method.
+        first: its first message.
+        rest: the others, given what the server says that it has received already.
+        resumes: whether to wait for the server to say that.
+        options: of the call.
+
+    """
+    call: Any = None
+
+    async def messages() -> AsyncIterator[_Message]:
+        yield first
+        received = dict(await call.initial_metadata()).get(RECEIVED_KEY, "") if resumes else ""
+        async for message in _iterate(rest(received)):
+            yield message
+
+    call = method(messages(), **options)
+    return await call
+
+
+async def _iterate(messages: Iterator[_Result]) -> AsyncIterator[_Result]:
     """The messages of a stream, each made in a thread, since making one may read a file."""
     done = object()
     while (message := await asyncio.to_thread(next, messages, done)) is not done:

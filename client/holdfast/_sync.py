@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import grpc
 
 _Result = TypeVar("_Result")
+_Message = TypeVar("_Message")
+
+RECEIVED_KEY = "holdfast-received"
 
 sleep = time.sleep
 RpcError = grpc.RpcError
@@ -22,6 +26,21 @@ def in_thread(function: Callable[..., _Result], *arguments: Any) -> _Result:
     return function(*arguments)
 
 
-def iterate(messages: Iterator[_Result]) -> Iterator[_Result]:
-    """The messages of a stream."""
-    return messages
+def send_stream(
+    method: Any, first: _Message, rest: Callable[[str], Iterator[_Message]], *, resumes: bool, **options: Any
+) -> Any:
+    """Send a stream and wait for its answer; as `_aio` has it."""
+    started: SimpleQueue[Any] = SimpleQueue()
+
+    def messages() -> Iterator[_Message]:
+        yield first
+        call = started.get()
+        yield from rest(dict(call.initial_metadata()).get(RECEIVED_KEY, "") if resumes else "")
+
+    call = method.future(messages(), **options)
+    started.put(call)
+    try:
+        return call.result()
+    except BaseException:
+        call.cancel()
+        raise

@@ -14,6 +14,8 @@ from holdfast.v1 import errors_pb2
 
 _DOMAIN = "holdfast.dev"
 _DETAILS_KEY = "grpc-status-details-bin"
+# What grpc.aio makes of a message that it cannot send any more, where it learns of the broken connection only later.
+_SEND_FAILED = "Internal error from Core"
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
 
 
@@ -207,7 +209,7 @@ def from_rpc_error(error: Any, *, trace_id: str, request_id: str) -> HoldfastErr
     status = _status(metadata.get(_DETAILS_KEY))
     info = error_details_pb2.ErrorInfo()
     if status is None or not _unpack(status, info) or info.domain != _DOMAIN:
-        return _without_details(error.code(), trace_id, request_id)
+        return _without_details(error, trace_id, request_id)
     request_info, violations = error_details_pb2.RequestInfo(), error_details_pb2.BadRequest()
     _unpack(status, request_info)
     _unpack(status, violations)
@@ -222,11 +224,13 @@ def from_rpc_error(error: Any, *, trace_id: str, request_id: str) -> HoldfastErr
     )
 
 
-def _without_details(code: grpc.StatusCode, trace_id: str, request_id: str) -> HoldfastError:
+def _without_details(error: Any, trace_id: str, request_id: str) -> HoldfastError:
+    code: grpc.StatusCode = error.code()
     details: dict[str, Any] = {"code": code, "trace_id": trace_id, "request_id": request_id}
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return of_reason("DEADLINE_EXCEEDED", "the deadline passed before the server answered", **details)
-    if code is grpc.StatusCode.UNAVAILABLE:
+    if code is grpc.StatusCode.UNAVAILABLE or error.details() == _SEND_FAILED:
+        details["code"] = grpc.StatusCode.UNAVAILABLE
         return ServerUnavailableError(
             "the server cannot be reached, or the connection broke",
             reason="SERVER_UNAVAILABLE",

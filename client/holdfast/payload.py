@@ -52,11 +52,20 @@ class Outgoing:
         parts = self._parts if self._file is None else {"": self._read_all(self._file)}
         return [checkpoint_pb2.Part(name=name, data=data, crc32c=crc32c(data)) for name, data in parts.items()]
 
-    def messages(self, header: checkpoint_pb2.SaveHeader, progress: Progress | None) -> Iterator[api.SaveStreamRequest]:
-        """The messages of a stream: header, chunks, finish. Calls `progress` with the bytes sent and all."""
-        yield api.SaveStreamRequest(header=header)
+    def messages(self, received: str, progress: Progress | None) -> Iterator[api.SaveStreamRequest]:
+        """The messages of a stream behind its header: chunks, finish.
+
+        Args:
+            received: what the server has already, as it says in its metadata; "" for nothing.
+            progress: called with the bytes sent and all.
+
+        """
+        next_part, next_byte = map(int, (received or "0:0").split(":"))
         sent = 0
-        for name, offset, data in self._pieces():
+        for index, name, offset, data in self._pieces():
+            if index < next_part or (index == next_part and offset < next_byte):
+                sent += len(data)
+                continue
             chunk = checkpoint_pb2.Chunk(part=name, offset=offset, data=data, crc32c=crc32c(data))
             yield api.SaveStreamRequest(chunk=chunk)
             sent += len(data)
@@ -64,20 +73,20 @@ class Outgoing:
                 progress(sent, self.size_bytes)
         yield api.SaveStreamRequest(finish=api.SaveStreamFinish(size_bytes=sent))
 
-    def _pieces(self) -> Iterator[tuple[str, int, bytes]]:
+    def _pieces(self) -> Iterator[tuple[int, str, int, bytes]]:
         if self._file is not None:
             self._file.seek(self._start)
             offset = 0
             while True:
                 data = self._file.read(CHUNK_BYTES)
                 if data or offset == 0:
-                    yield "", offset, data
+                    yield 0, "", offset, data
                 if not data:
                     return
                 offset += len(data)
-        for name, part in self._parts.items():
+        for index, (name, part) in enumerate(self._parts.items()):
             for offset in range(0, len(part) or 1, CHUNK_BYTES):
-                yield name, offset, part[offset : offset + CHUNK_BYTES]
+                yield index, name, offset, part[offset : offset + CHUNK_BYTES]
 
     def _read_all(self, file: BinaryIO) -> bytes:
         file.seek(self._start)

@@ -98,6 +98,7 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
         calls.drain(config.drain_seconds)
         await healthy.enter_graceful_shutdown()
         await server.stop(config.drain_seconds + _ANSWER_SECONDS)
+        await service.close()
 
 
 def told_to_stop() -> asyncio.Event:

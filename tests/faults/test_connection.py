@@ -1,8 +1,11 @@
 """The SDK over a connection that breaks."""
 
+import asyncio
+
 import holdfast
 import pytest
 from holdfast.v1 import checkpoint_service_pb2 as api
+from holdfast_server.protocol.payload import PartUpload
 
 from tests.faults.proxy import CuttingProxy
 
@@ -39,12 +42,67 @@ async def test_a_load_goes_on_where_its_stream_was_cut(client, through, proxy):
     assert asked[1][0] > 1_000_000
 
 
-async def test_a_save_whose_stream_was_cut_commits_once(client, through, proxy):
+@pytest.fixture
+def sent(monkeypatch):
+    """The sizes of the chunks that the server took in, over all streams."""
+    sizes = []
+    write = PartUpload.write
+
+    async def counted(self, data):
+        await write(self, data)
+        sizes.append(len(data))
+
+    monkeypatch.setattr(PartUpload, "write", counted)
+    return sizes
+
+
+async def test_a_save_whose_stream_was_cut_goes_on_where_it_was_and_commits_once(client, through, proxy, sent):
     proxy.cut_requests_after.append(6_000_000)
     saved = await through.save("n", "w", LARGE, format=FORMAT)
     assert proxy.cuts == 1
+    assert sum(sent) == len(LARGE)
     assert (await client.load("n", "w")).data == LARGE
     assert [each.revision async for each in client.list("n", "w")] == [saved.revision] == [1]
+
+
+async def test_a_save_of_many_parts_that_was_cut_twice_loses_none(client, through, proxy, sent):
+    parts = {"empty": b"", "one": LARGE[:3_000_000], "none": b"", "two": LARGE[5:5_000_000], "last": b"x"}
+    proxy.cut_requests_after += [2_500_000, 4_000_000]
+    await through.save("n", "w", parts, format=FORMAT)
+    assert proxy.cuts == 2
+    assert sum(sent) == sum(map(len, parts.values()))
+    assert (await client.load("n", "w")).parts == parts
+
+
+async def test_the_synchronous_client_goes_on_as_well(client, proxy, sent):
+    def save():
+        with holdfast.Client(f"127.0.0.1:{proxy.port}", timeout=20) as through:
+            return through.save("n", "w", LARGE, format=FORMAT)
+
+    proxy.cut_requests_after.append(6_000_000)
+    assert (await asyncio.to_thread(save)).revision == 1
+    assert proxy.cuts == 1
+    assert sum(sent) == len(LARGE)
+    assert (await client.load("n", "w")).data == LARGE
+
+
+async def test_a_large_save_whose_commit_is_unknown_sends_nothing_twice(client, served, sent):
+    await client.save("n", "w", b"first", format=FORMAT)
+    sent.clear()
+    tries = []
+    served.store.lose_request = lambda operation, key: "/log/" in key and len(tries) == 1
+    policy = holdfast.RetryPolicy(attempt_timeout_seconds=1)
+    async with holdfast.AsyncClient(served.target, timeout=20, retry=policy) as impatient:
+        stream = impatient._stub.SaveStream
+
+        def counted(*arguments, **options):
+            tries.append(options)
+            return stream(*arguments, **options)
+
+        impatient._stub.SaveStream = counted
+        assert (await impatient.save("n", "w", LARGE, format=FORMAT)).revision == 2
+    assert len(tries) == 2
+    assert sum(sent) == len(LARGE)
 
 
 async def test_an_answer_lost_behind_the_commit_is_replayed(client, through, proxy, served):

@@ -107,6 +107,9 @@ class CheckpointServiceServicer:
 
     def SaveStream(self, request_iterator, context):
         """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
+        A retry may go on where an earlier stream of the same request id broke: it sends the metadata
+        "holdfast-resume: 1" and the header, waits for the initial metadata, whose "holdfast-received" tells the
+        part that comes next, counted from 0, a colon, and the byte to go on from, and sends what is missing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

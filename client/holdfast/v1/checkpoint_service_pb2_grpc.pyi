@@ -38,7 +38,11 @@ class CheckpointServiceStub:
     Save: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.SaveRequest, _checkpoint_service_pb2.SaveResponse]
     """Saves a checkpoint whose parts are at most 1 MiB together."""
     SaveStream: _grpc.StreamUnaryMultiCallable[_checkpoint_service_pb2.SaveStreamRequest, _checkpoint_service_pb2.SaveStreamResponse]
-    """Saves a checkpoint of any size: the header, then chunks part by part, then finish."""
+    """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
+    A retry may go on where an earlier stream of the same request id broke: it sends the metadata
+    "holdfast-resume: 1" and the header, waits for the initial metadata, whose "holdfast-received" tells the
+    part that comes next, counted from 0, a colon, and the byte to go on from, and sends what is missing.
+    """
     Load: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.LoadRequest, _checkpoint_service_pb2.LoadResponse]
     """Loads a checkpoint's metadata, and its payload while that is at most 1 MiB."""
     LoadStream: _grpc.UnaryStreamMultiCallable[_checkpoint_service_pb2.LoadStreamRequest, _checkpoint_service_pb2.LoadStreamResponse]
@@ -68,7 +72,11 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     Save: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.SaveRequest, _checkpoint_service_pb2.SaveResponse]  # type: ignore[assignment]
     """Saves a checkpoint whose parts are at most 1 MiB together."""
     SaveStream: _aio.StreamUnaryMultiCallable[_checkpoint_service_pb2.SaveStreamRequest, _checkpoint_service_pb2.SaveStreamResponse]  # type: ignore[assignment]
-    """Saves a checkpoint of any size: the header, then chunks part by part, then finish."""
+    """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
+    A retry may go on where an earlier stream of the same request id broke: it sends the metadata
+    "holdfast-resume: 1" and the header, waits for the initial metadata, whose "holdfast-received" tells the
+    part that comes next, counted from 0, a colon, and the byte to go on from, and sends what is missing.
+    """
     Load: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.LoadRequest, _checkpoint_service_pb2.LoadResponse]  # type: ignore[assignment]
     """Loads a checkpoint's metadata, and its payload while that is at most 1 MiB."""
     LoadStream: _aio.UnaryStreamMultiCallable[_checkpoint_service_pb2.LoadStreamRequest, _checkpoint_service_pb2.LoadStreamResponse]  # type: ignore[assignment]
@@ -107,7 +115,11 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_checkpoint_service_pb2.SaveStreamRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.SaveStreamResponse, _abc.Awaitable[_checkpoint_service_pb2.SaveStreamResponse]]:
-        """Saves a checkpoint of any size: the header, then chunks part by part, then finish."""
+        """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
+        A retry may go on where an earlier stream of the same request id broke: it sends the metadata
+        "holdfast-resume: 1" and the header, waits for the initial metadata, whose "holdfast-received" tells the
+        part that comes next, counted from 0, a colon, and the byte to go on from, and sends what is missing.
+        """
 
     @_abc_1.abstractmethod
     def Load(

@@ -23,6 +23,10 @@ _MARGIN_SECONDS = 0.05
 # What a stream holds in memory: parts on their way to the store, or blocks on their way to the caller.
 _STREAM_BYTES = 32 << 20
 
+# A caller that sends the first can go on where an earlier stream of the same request broke; the answer to it, which
+# comes before anything else, is the second: the part that comes next, counted from 0, a colon, and from which byte.
+RESUME_KEY = "holdfast-resume"
+RECEIVED_KEY = "holdfast-received"
 _METHOD_PREFIX = "holdfast.v1.CheckpointService/"
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -194,6 +198,11 @@ class Malformed:
     def __init__(self, field: str, what: str) -> None:
         self.field = field
         self.what = what
+
+
+def is_resuming(context: Context) -> bool:
+    """Whether the caller can go on where an earlier stream of the same request broke."""
+    return any(key == RESUME_KEY for key, _ in context.invocation_metadata() or ())
 
 
 def refuse_malformed(message: object) -> None:

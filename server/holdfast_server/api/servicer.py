@@ -1,7 +1,8 @@
 """CheckpointService: each call's request checked, the protocol asked, its answer put into a message."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 
 from crc32c import crc32c
 from holdfast.v1 import checkpoint_pb2
@@ -10,8 +11,10 @@ from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceServicer
 
 from holdfast_server import SERVER_VERSION, telemetry
 from holdfast_server.api import messages, requests
-from holdfast_server.api.calls import Call, Calls, Context
-from holdfast_server.api.streams import receive_parts, send_parts
+from holdfast_server.api.calls import RECEIVED_KEY, Call, Calls, Context, is_resuming
+from holdfast_server.api.incoming import Incoming, StreamEndedError
+from holdfast_server.api.outgoing import send_parts
+from holdfast_server.api.parked import ParkedUploads
 from holdfast_server.protocol import load, ownership, workflows
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import LAYOUT_VERSION
@@ -23,6 +26,7 @@ from holdfast_server.protocol.read_ahead import read_ahead
 from holdfast_server.protocol.save import Saved, SaveRequest, save
 from holdfast_server.protocol.validate import validate
 from holdfast_server.storage.v1.marker_pb2 import StoredPart
+from holdfast_server.stores.base import StoreUnavailableError
 
 _DEPTHS = {
     api.VALIDATE_DEPTH_UNSPECIFIED: Depth.CHECKSUM,
@@ -48,6 +52,11 @@ class CheckpointService(CheckpointServiceServicer):
         self._calls = calls
         self._inline_limit_bytes = inline_limit_bytes
         self._payload_limit_bytes = payload_limit_bytes
+        self._parked = ParkedUploads()
+
+    async def close(self) -> None:
+        """Forget uploads whose streams broke."""
+        await self._parked.close()
 
     async def Save(self, request: api.SaveRequest, context: Context) -> api.SaveResponse:  # noqa: N802
         """Save a small checkpoint."""
@@ -78,17 +87,8 @@ class CheckpointService(CheckpointServiceServicer):
             if first is None or first.WhichOneof("message") != "header":
                 raise requests.invalid("header", "must be the first message of the stream")
             wanted = requests.save(first.header, call.trace_id)
-            base = await self._log.known_revision(wanted.request.keys)
-            async with read_ahead(request_iterator) as ahead:
-                stored = await receive_parts(
-                    ahead,
-                    self._log.store,
-                    wanted.request.keys,
-                    base,
-                    inline_limit_bytes=self._inline_limit_bytes,
-                    payload_limit_bytes=self._payload_limit_bytes,
-                )
-            saved = await self._commit(call, wanted, stored)
+            async with self._incoming(context, wanted) as incoming, read_ahead(request_iterator) as ahead:
+                saved = await self._commit(call, wanted, await incoming.receive(ahead))
             return api.SaveStreamResponse(checkpoint=messages.checkpoint(saved.entry), replayed=saved.replayed)
 
     async def Load(self, request: api.LoadRequest, context: Context) -> api.LoadResponse:  # noqa: N802
@@ -237,6 +237,35 @@ class CheckpointService(CheckpointServiceServicer):
                     page_size=requests.MAX_PAGE_SIZE,
                 ),
             )
+
+    @asynccontextmanager
+    async def _incoming(self, context: Context, wanted: SaveRequest) -> AsyncIterator[Incoming]:
+        """The upload of a streamed save: a parked one where the caller can go on with it, else a new one."""
+        request = (wanted.request.keys, wanted.request.request_id)
+        parked = await self._parked.take(request) if is_resuming(context) else None
+        incoming = parked or Incoming(
+            self._log.store,
+            wanted.request.keys,
+            await self._log.known_revision(wanted.request.keys),
+            inline_limit_bytes=self._inline_limit_bytes,
+            payload_limit_bytes=self._payload_limit_bytes,
+        )
+        part, offset = incoming.position
+        await context.send_initial_metadata(((RECEIVED_KEY, f"{part}:{offset}"),))
+        try:
+            yield incoming
+        except (asyncio.CancelledError, TimeoutError, StreamEndedError, StoreUnavailableError):
+            self._parked.park(request, incoming)
+            raise
+        except HoldfastError as error:
+            if error.reason is Reason.COMMIT_UNKNOWN:
+                self._parked.park(request, incoming)
+            else:
+                self._parked.discard(incoming)
+            raise
+        except BaseException:
+            self._parked.discard(incoming)
+            raise
 
     async def _commit(self, call: Call, wanted: SaveRequest, parts: list[StoredPart]) -> Saved:
         blobs = sum(1 for part in parts if part.blob)

@@ -27,7 +27,7 @@ from holdfast_server.stores.base import (
 )
 
 _PART_BYTES = 7 << 20
-_PARTS_IN_FLIGHT = 2
+_PARTS_IN_FLIGHT = 3
 _THREAD_DIGEST_BYTES = 256 << 10
 _REFUSALS = {
     "AccessDenied": "refuses access",
@@ -232,15 +232,15 @@ class _S3Writer:
     async def write(self, data: bytes) -> None:
         self._pieces.append(data)
         self._pieces_bytes += len(data)
-        if self._pieces_bytes >= _PART_BYTES:
-            await self._send(self._taken())
+        while self._pieces_bytes >= _PART_BYTES:
+            await self._send_part()
 
     async def finish(self) -> None:
         if not self._upload_id:
-            await self._store._put_object(self._key, self._taken())
+            await self._store._put_object(self._key, self._take())
         else:
             if self._pieces:
-                await self._send(self._taken())
+                await self._send_part()
             await self._complete([await part for part in self._parts])
         self._finished = True
 
@@ -262,21 +262,24 @@ class _S3Writer:
     def _where(self) -> dict[str, str]:
         return {"Bucket": self._store._bucket, "Key": self._store._prefix + self._key}
 
-    def _taken(self) -> bytes:
-        """What was collected. Parts may differ in size; all but the last are large enough."""
+    def _take(self) -> bytes:
+        """The next part: all of one size but the last, as some stores want it."""
         taken = b"".join(self._pieces)
         self._pieces.clear()
-        self._pieces_bytes = 0
+        if len(taken) > _PART_BYTES:
+            self._pieces.append(taken[_PART_BYTES:])
+            taken = taken[:_PART_BYTES]
+        self._pieces_bytes -= len(taken)
         return taken
 
-    async def _send(self, data: bytes) -> None:
+    async def _send_part(self) -> None:
         if not self._upload_id:
             with self._store._errors_mapped(self._key):
                 created = await self._store._client.create_multipart_upload(**self._where)
             self._upload_id = created["UploadId"]
         if len(self._parts) >= _PARTS_IN_FLIGHT:
             await self._parts[-_PARTS_IN_FLIGHT]
-        self._parts.append(asyncio.create_task(self._upload_part(len(self._parts) + 1, data)))
+        self._parts.append(asyncio.create_task(self._upload_part(len(self._parts) + 1, self._take())))
 
     async def _upload_part(self, number: int, data: bytes) -> str:
         digest = await _md5(data)

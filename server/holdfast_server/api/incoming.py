@@ -1,0 +1,145 @@
+"""The payload of a streamed save on its way in, which outlives a stream that breaks.
+
+A chunk is taken wholly or not at all, whatever happens to the call that brought it. So when the stream
+breaks the upload is parked, and the retry of the same request goes on where it stopped.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, NoReturn
+
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+from holdfast_server.api import requests
+from holdfast_server.api.calls import refuse_malformed
+from holdfast_server.api.errors import InvalidRequestError
+from holdfast_server.protocol.errors import Reason
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.payload import PartUpload
+from holdfast_server.storage.v1.marker_pb2 import StoredPart
+from holdfast_server.stores.base import ObjectStore
+
+
+class StreamEndedError(InvalidRequestError):
+    """A stream ended before its `finish`."""
+
+
+class Incoming:
+    """The parts of a payload, as they arrive.
+
+    Args:
+        store: where they go.
+        keys: the workflow.
+        base_revision: the head's revision when the upload began.
+        inline_limit_bytes: how much may stay in the marker.
+        payload_limit_bytes: how much there may be.
+
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        keys: WorkflowKeys,
+        base_revision: int,
+        *,
+        inline_limit_bytes: int,
+        payload_limit_bytes: int,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._base_revision = base_revision
+        self._inline_limit_bytes = inline_limit_bytes
+        self._payload_limit_bytes = payload_limit_bytes
+        self._stored: list[StoredPart] = []
+        self._names: set[str] = set()
+        self._upload: PartUpload | None = None
+        self._step: asyncio.Task[None] | None = None
+        self._total = 0
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Which part comes next, counted from 0, and from which byte."""
+        return len(self._stored), 0 if self._upload is None else self._upload.size_bytes
+
+    async def receive(self, messages: AsyncIterator[api.SaveStreamRequest]) -> list[StoredPart]:
+        """Take in chunks up to the message that ends them, and make the parts durable.
+
+        Raises:
+            StreamEndedError: they ended early.
+            InvalidRequestError: a message is wrong or out of place.
+
+        """
+        async for message in messages:
+            refuse_malformed(message)
+            kind = message.WhichOneof("message")
+            if kind == "finish":
+                await self._require_end(messages, message.finish)
+                await self._whole(self._close_part())
+                return self._stored
+            if kind is None:
+                raise requests.invalid("message", "a message of the stream is empty")
+            if kind == "header":
+                raise requests.invalid("header", "must not come twice")
+            await self._take(message)
+        raise StreamEndedError([("finish", "the stream ended without it; nothing was saved")])
+
+    async def settle(self) -> bool:
+        """Wait for what has begun; whether all of it went well, so that a retry can go on from here."""
+        if self._step is None:
+            return True
+        await asyncio.wait([self._step])
+        return not self._step.cancelled() and self._step.exception() is None
+
+    async def discard(self) -> None:
+        """Forget what is not durable yet."""
+        await self.settle()
+        if self._upload is not None:
+            await self._upload.__aexit__(None, None, None)
+            self._upload = None
+
+    async def _take(self, message: api.SaveStreamRequest) -> None:
+        name = message.chunk.part
+        if self._upload is not None and self._upload.name != name:
+            await self._whole(self._close_part())
+        if self._upload is None:
+            self._open_part(name)
+        assert self._upload is not None
+        data = requests.chunk(message.chunk, self._upload.size_bytes)
+        if self._total + len(data) > self._payload_limit_bytes:
+            _too_large(self._payload_limit_bytes)
+        self._total += len(data)
+        await self._whole(self._upload.write(data))
+
+    def _open_part(self, name: str) -> None:
+        requests.part_name("chunk.part", name, self._names)
+        if len(self._names) > requests.MAX_PARTS:
+            raise requests.invalid("chunk.part", f"begins part {len(self._names)}, the limit is {requests.MAX_PARTS}")
+        room = self._inline_limit_bytes - sum(len(part.inline) for part in self._stored)
+        self._upload = PartUpload(self._store, self._keys, self._base_revision, name, room)
+
+    async def _close_part(self) -> None:
+        if self._upload is None:
+            return
+        part = await self._upload.finish()
+        await self._upload.__aexit__(None, None, None)
+        self._upload = None
+        self._stored.append(part)
+
+    async def _whole(self, step: Coroutine[Any, Any, None]) -> None:
+        """Run a step to its end, also when the call is cancelled meanwhile; `settle` waits for it then."""
+        self._step = asyncio.ensure_future(step)
+        await asyncio.shield(self._step)
+
+    async def _require_end(self, messages: AsyncIterator[api.SaveStreamRequest], finish: api.SaveStreamFinish) -> None:
+        if self._upload is None and not self._stored:
+            raise requests.invalid("chunk", "the stream must hold at least one part")
+        if finish.size_bytes != self._total:
+            raise requests.invalid("finish.size_bytes", f"is {finish.size_bytes}, the chunks held {self._total} bytes")
+        if await anext(messages, None) is not None:
+            raise requests.invalid("message", "nothing may come behind finish")
+
+
+def _too_large(limit: int) -> NoReturn:
+    raise InvalidRequestError(
+        [("chunk.data", f"the payload passes the limit of {limit} bytes")], Reason.PAYLOAD_TOO_LARGE
+    )

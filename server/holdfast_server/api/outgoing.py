@@ -1,0 +1,63 @@
+"""Payloads on their way out, as streams of chunks with bounded memory."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from crc32c import crc32c
+from holdfast.v1 import checkpoint_pb2
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+from holdfast_server.api import requests
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.payload import read_part
+from holdfast_server.storage.v1.marker_pb2 import StoredPart
+from holdfast_server.stores.base import ObjectStore
+
+
+async def send_parts(
+    store: ObjectStore,
+    keys: WorkflowKeys,
+    parts: Sequence[StoredPart],
+    ranges: Sequence[api.PartRange],
+) -> AsyncGenerator[api.LoadStreamResponse]:
+    """The chunks of the parts or ranges that were asked for, and the message that ends them.
+
+    Raises:
+        InvalidRequestError: a range names no part, or lies outside of it.
+        HoldfastError: CHECKPOINT_CORRUPTED.
+
+    """
+    by_name = {part.name: part for part in parts}
+    wanted = ranges or [api.PartRange(part=part.name) for part in parts]
+    for index, each in enumerate(wanted):
+        _require_range(index, each, by_name)
+    total = 0
+    for each in wanted:
+        part = by_name[each.part]
+        offset = each.offset
+        if part.size_bytes == 0:
+            yield _chunk(each.part, 0, b"")
+        async with aclosing(read_part(store, keys, part, offset, each.length or None)) as blocks:
+            async for block in blocks:
+                for start in range(0, len(block), requests.CHUNK_BYTES):
+                    piece = block[start : start + requests.CHUNK_BYTES]
+                    yield _chunk(each.part, offset, piece)
+                    offset += len(piece)
+                    total += len(piece)
+    yield api.LoadStreamResponse(finish=api.LoadStreamFinish(size_bytes=total))
+
+
+def _chunk(part: str, offset: int, data: bytes) -> api.LoadStreamResponse:
+    chunk = checkpoint_pb2.Chunk(part=part, offset=offset, data=data, crc32c=crc32c(data))
+    return api.LoadStreamResponse(chunk=chunk)
+
+
+def _require_range(index: int, wanted: api.PartRange, parts: dict[str, StoredPart]) -> None:
+    field = f"ranges[{index}]"
+    part = parts.get(wanted.part)
+    if part is None:
+        raise requests.invalid(f"{field}.part", f"the checkpoint has no part {wanted.part!r}")
+    if not 0 <= wanted.offset <= part.size_bytes:
+        raise requests.invalid(f"{field}.offset", f"is {wanted.offset}, must be 0 to {part.size_bytes}")
+    if wanted.length < 0:
+        raise requests.invalid(f"{field}.length", f"is {wanted.length}, must not be negative")

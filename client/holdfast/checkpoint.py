@@ -98,6 +98,7 @@ class LoadedCheckpoint:
         fell_back: whether it is an older one than was asked for.
         skipped: what was passed over, newest first.
         migrated_from: the format that it was stored in, where `resume` migrated it.
+        head_revision: the newest slot of the log, which a fence or a deletion may hold; 0 where it is damaged.
 
     """
 
@@ -107,6 +108,7 @@ class LoadedCheckpoint:
     fell_back: bool = False
     skipped: tuple[Skipped, ...] = ()
     migrated_from: Format | None = None
+    head_revision: int = 0
 
     @property
     def data(self) -> bytes:

@@ -446,5 +446,10 @@ def _formats(given: Sequence[AcceptedFormat]) -> Sequence[checkpoint_pb2.Accepte
 def _loaded(response: Any, parts: Mapping[str, bytes]) -> LoadedCheckpoint:
     info = from_message(response.checkpoint)
     return LoadedCheckpoint(
-        info, parts, info.format, response.fell_back, tuple(skipped(each) for each in response.skipped)
+        info,
+        parts,
+        info.format,
+        response.fell_back,
+        tuple(skipped(each) for each in response.skipped),
+        head_revision=response.head_revision,
     )

@@ -78,7 +78,7 @@ class Workflow:
         migrations: Migrations | None = None,
         fallback: bool = False,
     ) -> LoadedCheckpoint:
-        """Resume from the newest checkpoint; what is saved next has it as its parent.
+        """Resume from the newest checkpoint; what is saved next has it as its parent, and requires the head of now.
 
         Raises:
             WorkflowCheckpointResumeError: a subclass for each reason.
@@ -88,4 +88,5 @@ class Workflow:
             self._namespace, self._workflow_id, format=format, migrations=migrations, fallback=fallback
         )
         self._parent_id = loaded.checkpoint_id
+        self.revision = loaded.head_revision or None
         return loaded

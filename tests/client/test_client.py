@@ -190,3 +190,24 @@ async def test_workflows_are_listed_over_all_pages(client):
     for name in names:
         await client.save("n", name, b"x", format=FORMAT)
     assert {each.workflow_id async for each in client.list_workflows("n", page_size=2)} == names
+
+
+async def test_a_handle_that_resumed_is_refused_once_somebody_else_was_there(client):
+    first, second = client.workflow("n", "w"), client.workflow("n", "w")
+    await first.acquire_writer()
+    saved = await first.save(b"1", format=FORMAT)
+    assert (await second.resume(format=FORMAT)).data == b"1"
+    assert second.revision == saved.revision
+    await first.save(b"2", format=FORMAT)
+    with pytest.raises(holdfast.RevisionConflictError):
+        await second.save(b"other", format=FORMAT)
+
+
+async def test_a_handle_resumes_past_a_fence_and_saves_on(client):
+    handle = client.workflow("n", "w")
+    saved = await handle.save(b"1", format=FORMAT)
+    await client.acquire_writer("n", "w")
+    fresh = client.workflow("n", "w")
+    assert (await fresh.resume(format=FORMAT)).revision == saved.revision
+    assert fresh.revision == 2
+    assert (await fresh.save(b"2", format=FORMAT, labels={"a": "b"})).parent_id == saved.checkpoint_id

@@ -308,10 +308,13 @@ class LoadResponse(_message.Message):
     PAYLOAD_INCLUDED_FIELD_NUMBER: _builtins.int
     FELL_BACK_FIELD_NUMBER: _builtins.int
     SKIPPED_FIELD_NUMBER: _builtins.int
+    HEAD_REVISION_FIELD_NUMBER: _builtins.int
     payload_included: _builtins.bool
     """False where the payload is larger than 1 MiB: use LoadStream."""
     fell_back: _builtins.bool
     """True where this is not the checkpoint that was asked for, but the last good one before it."""
+    head_revision: _builtins.int
+    """The newest slot of the workflow's log, which a fence or a deletion may hold; 0 where it is damaged."""
     @_builtins.property
     def checkpoint(self) -> _checkpoint_pb2.Checkpoint:
         """The checkpoint."""
@@ -332,10 +335,11 @@ class LoadResponse(_message.Message):
         payload_included: _builtins.bool = ...,
         fell_back: _builtins.bool = ...,
         skipped: _abc.Iterable[Global___SkippedCheckpoint] | None = ...,
+        head_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "fell_back", b"fell_back", "parts", b"parts", "payload_included", b"payload_included", "skipped", b"skipped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "fell_back", b"fell_back", "head_revision", b"head_revision", "parts", b"parts", "payload_included", b"payload_included", "skipped", b"skipped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -464,8 +468,11 @@ class LoadStreamHeader(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     FELL_BACK_FIELD_NUMBER: _builtins.int
     SKIPPED_FIELD_NUMBER: _builtins.int
+    HEAD_REVISION_FIELD_NUMBER: _builtins.int
     fell_back: _builtins.bool
     """True where this is not the checkpoint that was asked for, but the last good one before it."""
+    head_revision: _builtins.int
+    """The newest slot of the workflow's log, which a fence or a deletion may hold; 0 where it is damaged."""
     @_builtins.property
     def checkpoint(self) -> _checkpoint_pb2.Checkpoint:
         """The checkpoint."""
@@ -480,10 +487,11 @@ class LoadStreamHeader(_message.Message):
         checkpoint: _checkpoint_pb2.Checkpoint | None = ...,
         fell_back: _builtins.bool = ...,
         skipped: _abc.Iterable[Global___SkippedCheckpoint] | None = ...,
+        head_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "fell_back", b"fell_back", "skipped", b"skipped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "fell_back", b"fell_back", "head_revision", b"head_revision", "skipped", b"skipped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

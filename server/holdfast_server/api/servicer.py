@@ -100,6 +100,7 @@ class CheckpointService(CheckpointServiceServicer):
                 checkpoint=messages.checkpoint(found.entry),
                 fell_back=bool(found.skipped),
                 skipped=[messages.skipped(each) for each in found.skipped],
+                head_revision=found.head_revision,
             )
             if response.checkpoint.size_bytes > requests.UNARY_PAYLOAD_BYTES:
                 return response
@@ -125,6 +126,7 @@ class CheckpointService(CheckpointServiceServicer):
                     checkpoint=messages.checkpoint(found.entry),
                     fell_back=bool(found.skipped),
                     skipped=[messages.skipped(each) for each in found.skipped],
+                    head_revision=found.head_revision,
                 )
             )
             try:

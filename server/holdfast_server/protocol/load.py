@@ -43,9 +43,10 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a load found: the entry, and what was passed over before it."""
+    """What a load found: the entry, what was passed over before it, and the head's revision (0: it is damaged)."""
 
     entry: Entry
+    head_revision: int
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -67,11 +68,14 @@ async def find(
 
     """
     if not fallback:
-        entry = await _wanted(log, keys, await _head(log, keys), checkpoint_id)
+        head = await _head(log, keys)
+        entry = await _wanted(log, keys, head, checkpoint_id)
         require_accepted(entry, accepted)
-        return Found(entry)
+        return Found(entry, head.revision)
     skipped: list[Skipped] = []
-    async for candidate in candidates(log, keys, checkpoint_id, skipped):
+    readable = await head_or_skip(log, keys, skipped)
+    head_revision = readable.revision if readable is not None and not skipped else 0
+    async for candidate in candidates(log, keys, readable, checkpoint_id, skipped):
         require_accepted(candidate, accepted)
         try:
             await check(log, keys, candidate, Depth.CHECKSUM)
@@ -80,18 +84,19 @@ async def find(
                 raise
             skipped.append(Skipped(candidate.revision, candidate.marker.checkpoint_id, error))
             continue
-        return Found(candidate, tuple(skipped))
+        return Found(candidate, head_revision, tuple(skipped))
     raise _nothing_good(skipped)
 
 
-async def candidates(log: Log, keys: WorkflowKeys, checkpoint_id: str, skipped: list[Skipped]) -> AsyncIterator[Entry]:
+async def candidates(
+    log: Log, keys: WorkflowKeys, head: Entry | None, checkpoint_id: str, skipped: list[Skipped]
+) -> AsyncIterator[Entry]:
     """The checkpoint that a load means, then the older ones, newest first. Damaged markers go to `skipped`.
 
     Raises:
-        HoldfastError: WORKFLOW_NOT_FOUND, CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED, LAYOUT_UNSUPPORTED.
+        HoldfastError: CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED, LAYOUT_UNSUPPORTED.
 
     """
-    head = await _head_or_skip(log, keys, skipped)
     if head is None:
         return
     try:
@@ -220,8 +225,13 @@ async def _head(log: Log, keys: WorkflowKeys) -> Entry:
     return head
 
 
-async def _head_or_skip(log: Log, keys: WorkflowKeys, skipped: list[Skipped]) -> Entry | None:
-    """The head; where the newest marker is damaged, the newest older one that can be read."""
+async def head_or_skip(log: Log, keys: WorkflowKeys, skipped: list[Skipped]) -> Entry | None:
+    """The head; where the newest marker is damaged, the newest older one that can be read.
+
+    Raises:
+        HoldfastError: WORKFLOW_NOT_FOUND, LAYOUT_UNSUPPORTED.
+
+    """
     try:
         return await _head(log, keys)
     except HoldfastError as error:

@@ -43,7 +43,8 @@ async def validate(
     findings: list[Skipped] = []
     first: Entry | None = None
     try:
-        async for entry in load.candidates(log, keys, checkpoint_id, findings):
+        head = await load.head_or_skip(log, keys, findings)
+        async for entry in load.candidates(log, keys, head, checkpoint_id, findings):
             first = first or (entry if not findings else None)
             try:
                 load.require_accepted(entry, accepted)

@@ -1,7 +1,8 @@
-"""A file that nobody sees until it is whole, synced, and linked to its name.
+"""A file that nobody sees until it is whole, durable, and linked to its name.
 
 Written without a name (O_TMPFILE) where the file system knows that, so that a crash leaves nothing behind; else
-under a temporary one. For one thread at a time.
+under a temporary one. For one thread at a time. Each system call costs a hand-off of the interpreter lock, which is
+why there are so few of them.
 """
 
 import os
@@ -16,11 +17,35 @@ _WRITE = os.O_WRONLY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
+class Folder:
+    """An open folder, which is closed with its last user.
+
+    Args:
+        path: where it is.
+
+    Raises:
+        OSError: it cannot be opened.
+
+    """
+
+    def __init__(self, path: str) -> None:
+        self.descriptor = os.open(path, _FOLDER)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):
+            os.close(self.descriptor)
+
+    def sync(self) -> None:
+        """Make the names in it durable."""
+        os.fsync(self.descriptor)
+
+
 class Draft:
     """A file in the making.
 
     Args:
-        path: where it will be; the folder must be there.
+        folder: where it will be.
+        name: how it will be called there.
         temporary: a folder on the same file system for a temporary name; None to have no name.
 
     Raises:
@@ -28,18 +53,14 @@ class Draft:
 
     """
 
-    def __init__(self, path: str, temporary: Path | None) -> None:
-        folder, self._name = os.path.split(path)
+    def __init__(self, folder: Folder, name: str, temporary: Path | None) -> None:
+        self._folder = folder
+        self._name = name
         self._temporary = "" if temporary is None else f"{temporary}/{uuid.uuid4().hex}"
-        self._folder = os.open(folder, _FOLDER)
-        try:
-            if self._temporary:
-                self._file = os.open(self._temporary, _WRITE | os.O_CREAT | os.O_EXCL, 0o644)
-            else:
-                self._file = os.open(".", _WRITE | os.O_TMPFILE, 0o644, dir_fd=self._folder)
-        except BaseException:
-            os.close(self._folder)
-            raise
+        if self._temporary:
+            self._file = os.open(self._temporary, _WRITE | os.O_CREAT | os.O_EXCL, 0o644)
+        else:
+            self._file = os.open(".", _WRITE | os.O_TMPFILE, 0o644, dir_fd=folder.descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -57,31 +78,32 @@ class Draft:
         """Make what was written durable."""
         _sync_data(self._file)
 
+    def write_durably(self, data: bytes) -> None:
+        """Write all that it will hold, and make it durable."""
+        if hasattr(os, "RWF_DSYNC") and os.pwritev(self._file, [data], 0, os.RWF_DSYNC) == len(data):
+            return
+        os.lseek(self._file, 0, os.SEEK_SET)
+        self.append(data)
+        self.sync()
+
     def link(self) -> bool:
         """Give it its name; False where that is taken."""
         source = self._temporary or f"/proc/self/fd/{self._file}"
+        folder = self._folder.descriptor
         try:
             # Any folder will do for a source that is absolute; giving one makes the call follow the link in /proc.
-            os.link(source, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=True)
+            os.link(source, self._name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
         except FileExistsError:
             return False
         return True
 
     def sync_name(self) -> None:
         """Make the name durable, also one that somebody else has taken and a reader may be told of."""
-        os.fsync(self._folder)
-
-    def publish(self) -> bool:
-        """All of it: durable, then visible; False where the name is taken."""
-        self.sync()
-        published = self.link()
-        self.sync_name()
-        return published
+        self._folder.sync()
 
     def close(self) -> None:
-        """Forget what was not published."""
+        """Forget what was not linked."""
         os.close(self._file)
-        os.close(self._folder)
         if self._temporary:
             with suppress(FileNotFoundError):
                 os.unlink(self._temporary)
@@ -89,20 +111,11 @@ class Draft:
 
 def needs_names(folder: Path) -> bool:
     """Whether a folder's file system cannot link files that have no name."""
-    name = f"{folder}/{uuid.uuid4().hex}"
+    name = uuid.uuid4().hex
     try:
-        with Draft(name, None) as draft:
-            draft.publish()
-        os.unlink(name)
+        with Draft(Folder(str(folder)), name, None) as draft:
+            draft.link()
+        os.unlink(f"{folder}/{name}")
     except (OSError, AttributeError):
         return True
     return False
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, _FOLDER)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

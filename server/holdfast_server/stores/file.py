@@ -11,6 +11,7 @@ import asyncio
 import errno
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -26,7 +27,7 @@ from holdfast_server.stores.base import (
     StoreUnavailableError,
 )
 from holdfast_server.stores.batches import Batches
-from holdfast_server.stores.draft import Draft, needs_names, sync_folder
+from holdfast_server.stores.draft import Draft, Folder, needs_names
 
 _Result = TypeVar("_Result")
 
@@ -34,6 +35,7 @@ _THREADS = 32
 # Two batches of each kind at a time: while one waits for the disk, the next fills up.
 _LANES = 2
 # Reads above this would hold up the small ones behind them.
+_OPEN_FOLDERS = 256
 _LARGE_READ_BYTES = 256 << 10
 _TEMPORARY_FOLDER = ".tmp"
 _REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -47,7 +49,8 @@ class FileStore:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="file-store")
         self._creates = Batches(self._create_all, self._threads, _LANES)
         self._reads = Batches(self._read_all, self._threads, _LANES)
-        self._known_folders: set[Path] = set()
+        self._lock = threading.Lock()
+        self._open_folders: OrderedDict[str, Folder] = OrderedDict()
         temporary = root / _TEMPORARY_FOLDER
         with _errors_mapped():
             temporary.mkdir(parents=True, exist_ok=True)
@@ -84,7 +87,7 @@ class FileStore:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     def _create_all(self, items: Sequence[tuple[str, bytes]]) -> Sequence[bool | Exception]:
-        """Create objects together, step by step: once the first is synced, the rest are nearly so."""
+        """Create objects together, step by step: once the first folder is synced, the others are nearly so."""
         results: dict[int, bool | Exception] = {}
         drafts: dict[int, Draft] = {}
 
@@ -96,11 +99,10 @@ class FileStore:
 
         def write(index: int) -> None:
             drafts[index] = self._draft(items[index][0])
-            drafts[index].append(items[index][1])
+            drafts[index].write_durably(items[index][1])
 
         try:
             for_each(write)
-            for_each(lambda index: drafts[index].sync())
             for_each(lambda index: results.update({index: drafts[index].link()}))
             for_each(lambda index: drafts[index].sync_name())
         finally:
@@ -116,22 +118,31 @@ class FileStore:
         return [results[index] for index in range(len(items))]
 
     def _draft(self, key: str) -> Draft:
-        path = self._root / key
-        self._make_folder(path.parent)
-        return Draft(str(path), self._temporary)
+        folder, _, name = f"{self._root}/{key}".rpartition("/")
+        return Draft(self._folder(folder), name, self._temporary)
+
+    def _folder(self, path: str) -> Folder:
+        """A folder, made where it is missing. Those used of late are kept open."""
+        with self._lock:
+            folder = self._open_folders.get(path)
+            if folder is not None:
+                self._open_folders.move_to_end(path)
+                return folder
+        self._make_folder(Path(path))
+        folder = Folder(path)
+        with self._lock:
+            self._open_folders[path] = folder
+            if len(self._open_folders) > _OPEN_FOLDERS:
+                self._open_folders.popitem(last=False)
+        return folder
 
     def _make_folder(self, folder: Path) -> None:
-        if folder in self._known_folders:
-            return
         missing = [folder]
         while missing[-1] != self._root and not missing[-1].parent.is_dir():
             missing.append(missing[-1].parent)
         for new in reversed(missing):
             new.mkdir(exist_ok=True)
-            sync_folder(new.parent)
-        if len(self._known_folders) >= 10_000:
-            self._known_folders.clear()
-        self._known_folders.add(folder)
+            Folder(str(new.parent)).sync()
 
     def _read(self, key: str, offset: int, length: int | None) -> StoredObject:
         path = self._root / key
@@ -159,7 +170,7 @@ class FileStore:
         path = self._root / key
         with _errors_mapped(), suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
-            sync_folder(path.parent)
+            Folder(str(path.parent)).sync()
 
 
 class _FileWriter:
@@ -191,7 +202,10 @@ class _FileWriter:
 
     def _publish(self) -> None:
         with self._lock, _errors_mapped():
-            published = self._opened().publish()
+            draft = self._opened()
+            draft.sync()
+            published = draft.link()
+            draft.sync_name()
         if not published:
             raise StoreUnavailableError("the key of an upload was already in use")
 

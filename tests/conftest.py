@@ -72,9 +72,8 @@ class Served:
 async def serving_watched(
     folder: Path, *, around: Callable[[ObjectStore], ObjectStore] = lambda store: store, **settings: int
 ) -> AsyncIterator[Served]:
-    store = WatchedStore(FileStore(folder / "store"))
     config = Config(listen="127.0.0.1:0", store=(folder / "store").as_uri(), drain_seconds=1, **settings)
-    async with serving(config, around(store)) as port:
+    async with FileStore.open(folder / "store") as real, serving(config, around(store := WatchedStore(real))) as port:
         store.requests.clear()
         yield Served(f"127.0.0.1:{port}", store, folder / "store")
 

@@ -103,8 +103,8 @@ async def _open_store(url: str, *, is_traced: bool) -> AsyncIterator[ObjectStore
     """The store that a URL names. For S3, endpoint, region and credentials come from the AWS variables."""
     parts = urlsplit(url)
     if parts.scheme == "file":
-        folder = FileStore(Path(unquote(parts.path)))
-        yield TracedStore(folder) if is_traced else folder
+        async with FileStore.open(Path(unquote(parts.path))) as folder:
+            yield TracedStore(folder) if is_traced else folder
         return
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     async with S3Store.open(parts.netloc, parts.path, endpoint_url=endpoint) as store:

@@ -13,7 +13,8 @@ from holdfast_server.stores.s3 import S3Store
 @pytest.fixture(params=["file", "memory", "s3"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
     if request.param == "file":
-        yield FileStore(tmp_path / "store")
+        async with FileStore.open(tmp_path / "store") as folder:
+            yield folder
     elif request.param == "memory":
         yield MemoryStore()
     else:

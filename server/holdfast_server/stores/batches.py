@@ -1,13 +1,12 @@
-"""Blocking work handed to threads many pieces at a time.
+"""Blocking work handed on many pieces at a time.
 
-Waking a thread and being woken by it costs more than a small file operation. So what is asked for while all
-lanes are busy waits and then goes as one batch: a lone caller is served at once, and many share a wake-up, and
-whatever else the work can share.
+Waking a thread or a process and being woken by it costs more than a small file operation. So what is asked for
+while all lanes are busy waits and then goes as one batch: a lone caller is served at once, and many share a
+wake-up, and whatever else the work can share.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 _Item = TypeVar("_Item")
@@ -15,24 +14,21 @@ _Result = TypeVar("_Result")
 
 _LARGEST_BATCH = 64
 
+Work = Callable[[Sequence[_Item]], Awaitable[Sequence[_Result | Exception]]]
+
 
 class Batches(Generic[_Item, _Result]):
     """Runs items in batches, for the callers of one event loop.
 
     Args:
-        work: does a batch, in a thread; a result or an exception for each item, in order.
-        threads: where.
-        lanes: how many batches may run at a time.
+        lanes: each does a batch at a time: a result or an exception for each item, in order.
 
     """
 
-    def __init__(
-        self, work: Callable[[Sequence[_Item]], Sequence[_Result | Exception]], threads: Executor, lanes: int
-    ) -> None:
-        self._work = work
-        self._threads = threads
-        self._free_lanes = lanes
+    def __init__(self, lanes: Sequence[Work[_Item, _Result]]) -> None:
+        self._free_lanes = list(lanes)
         self._waiting: list[tuple[_Item, asyncio.Future[_Result]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, item: _Item) -> _Result:
         """The result of an item. One that has begun goes on when its caller is cancelled."""
@@ -44,21 +40,27 @@ class Batches(Generic[_Item, _Result]):
             loop.call_soon(self._start)
         return await future
 
+    async def close(self) -> None:
+        """Wait for what has begun."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     def _start(self) -> None:
         while self._waiting and self._free_lanes:
             batch = self._waiting[:_LARGEST_BATCH]
             del self._waiting[:_LARGEST_BATCH]
-            self._free_lanes -= 1
-            items = [item for item, _ in batch]
-            done = asyncio.get_running_loop().run_in_executor(self._threads, self._work, items)
-            done.add_done_callback(lambda done, batch=batch: self._finish(done, [future for _, future in batch]))  # type: ignore[misc]
+            task = asyncio.create_task(self._run(self._free_lanes.pop(), batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    def _finish(
-        self, done: asyncio.Future[Sequence[_Result | Exception]], futures: Sequence[asyncio.Future[_Result]]
-    ) -> None:
-        self._free_lanes += 1
+    async def _run(self, lane: Work[_Item, _Result], batch: Sequence[tuple[_Item, asyncio.Future[_Result]]]) -> None:
+        results: Sequence[_Result | Exception]
+        try:
+            results = await lane([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 - it is raised where each item was asked for
+            results = [error] * len(batch)
+        self._free_lanes.append(lane)
         self._start()
-        for future, result in zip(futures, done.result(), strict=True):
+        for (_, future), result in zip(batch, results, strict=True):
             if future.done():
                 continue
             if isinstance(result, Exception):

@@ -1,18 +1,21 @@
 """A file that nobody sees until it is whole, durable, and linked to its name.
 
 Written without a name (O_TMPFILE) where the file system knows that, so that a crash leaves nothing behind; else
-under a temporary one. For one thread at a time. Each system call costs a hand-off of the interpreter lock, which is
-why there are so few of them.
+under a temporary one. For one thread at a time.
 """
 
 import os
+import threading
 import uuid
+from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 # Data and size are enough: what else fsync would write, nobody reads.
 _sync_data = getattr(os, "fdatasync", os.fsync)
+TEMPORARY_FOLDER = ".tmp"
+_OPEN_FOLDERS = 256
 _WRITE = os.O_WRONLY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -74,17 +77,14 @@ class Draft:
         while view:
             view = view[os.write(self._file, view) :]
 
+    def begin_sync(self) -> None:
+        """Have the kernel begin to write, so that several files are on their way when the first is waited for."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def sync(self) -> None:
         """Make what was written durable."""
         _sync_data(self._file)
-
-    def write_durably(self, data: bytes) -> None:
-        """Write all that it will hold, and make it durable."""
-        if hasattr(os, "RWF_DSYNC") and os.pwritev(self._file, [data], 0, os.RWF_DSYNC) == len(data):
-            return
-        os.lseek(self._file, 0, os.SEEK_SET)
-        self.append(data)
-        self.sync()
 
     def link(self) -> bool:
         """Give it its name; False where that is taken."""
@@ -109,7 +109,54 @@ class Draft:
                 os.unlink(self._temporary)
 
 
-def needs_names(folder: Path) -> bool:
+class Drafts:
+    """Makes drafts below a root, and the folders that they need. Folders used of late are kept open.
+
+    Args:
+        root: a folder, which is made where it is missing.
+
+    Raises:
+        OSError: it cannot be made or written to.
+
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._folders: OrderedDict[str, Folder] = OrderedDict()
+        temporary = root / TEMPORARY_FOLDER
+        temporary.mkdir(parents=True, exist_ok=True)
+        self._temporary = temporary if _needs_names(temporary) else None
+
+    def draft(self, key: str) -> Draft:
+        """A draft of what will be at a path below the root."""
+        folder, _, name = f"{self._root}/{key}".rpartition("/")
+        return Draft(self._folder(folder), name, self._temporary)
+
+    def _folder(self, path: str) -> Folder:
+        with self._lock:
+            folder = self._folders.get(path)
+            if folder is not None:
+                self._folders.move_to_end(path)
+                return folder
+        self._make(Path(path))
+        folder = Folder(path)
+        with self._lock:
+            self._folders[path] = folder
+            if len(self._folders) > _OPEN_FOLDERS:
+                self._folders.popitem(last=False)
+        return folder
+
+    def _make(self, folder: Path) -> None:
+        missing = [folder]
+        while missing[-1] != self._root and not missing[-1].parent.is_dir():
+            missing.append(missing[-1].parent)
+        for new in reversed(missing):
+            new.mkdir(exist_ok=True)
+            Folder(str(new.parent)).sync()
+
+
+def _needs_names(folder: Path) -> bool:
     """Whether a folder's file system cannot link files that have no name."""
     name = uuid.uuid4().hex
     try:

@@ -11,12 +11,12 @@ import asyncio
 import errno
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from holdfast_server.stores.base import (
     ObjectNotFoundError,
@@ -27,34 +27,56 @@ from holdfast_server.stores.base import (
     StoreUnavailableError,
 )
 from holdfast_server.stores.batches import Batches
-from holdfast_server.stores.draft import Draft, Folder, needs_names
+from holdfast_server.stores.draft import TEMPORARY_FOLDER, Draft, Drafts, Folder
+from holdfast_server.stores.lanes import Lane
 
 _Result = TypeVar("_Result")
 
 _THREADS = 32
-# Two batches of each kind at a time: while one waits for the disk, the next fills up.
-_LANES = 2
+# More would make the batches smaller, and each hand-over is dear.
+_CREATE_LANES = 1
+_READ_LANES = 2
 # Reads above this would hold up the small ones behind them.
-_OPEN_FOLDERS = 256
 _LARGE_READ_BYTES = 256 << 10
-_TEMPORARY_FOLDER = ".tmp"
 _REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_ABSENCES = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
 
 
 class FileStore:
-    """Keeps objects below a folder, which it makes where it is missing."""
+    """Keeps objects below a folder, which it makes where it is missing. Made by `open`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, lanes: Sequence[Lane]) -> None:
         self._root = root
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="file-store")
-        self._creates = Batches(self._create_all, self._threads, _LANES)
-        self._reads = Batches(self._read_all, self._threads, _LANES)
-        self._lock = threading.Lock()
-        self._open_folders: OrderedDict[str, Folder] = OrderedDict()
-        temporary = root / _TEMPORARY_FOLDER
+        self._creates = Batches([partial(self._create_all, lane) for lane in lanes])
+        self._reads = Batches([self._read_all] * _READ_LANES)
         with _errors_mapped():
-            temporary.mkdir(parents=True, exist_ok=True)
-            self._temporary = temporary if needs_names(temporary) else None
+            self._drafts = Drafts(root)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, root: Path) -> AsyncIterator["FileStore"]:
+        """A store, with its threads and processes.
+
+        Args:
+            root: the folder.
+
+        Raises:
+            StoreError: it cannot be used.
+
+        """
+        lanes = [Lane(root) for _ in range(_CREATE_LANES)]
+        store = cls(root, lanes)
+        try:
+            for lane in lanes:
+                await lane.start()
+            yield store
+        finally:
+            await store._creates.close()
+            await store._reads.close()
+            for lane in lanes:
+                await lane.close()
+            store._threads.shutdown(wait=False)
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         """Create an object unless the key has one."""
@@ -86,63 +108,21 @@ class FileStore:
     async def _run(self, function: Callable[..., _Result], *arguments: object) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
-    def _create_all(self, items: Sequence[tuple[str, bytes]]) -> Sequence[bool | Exception]:
-        """Create objects together, step by step: once the first folder is synced, the others are nearly so."""
-        results: dict[int, bool | Exception] = {}
-        drafts: dict[int, Draft] = {}
+    async def _create_all(self, lane: Lane, items: Sequence[tuple[str, bytes]]) -> Sequence[bool | Exception]:
+        created = await lane.create_all(items)
+        return [each if isinstance(each, bool) else _of_errno(each) for each in created]
 
-        def for_each(step: Callable[[int], None]) -> None:
-            for index in range(len(items)):
-                if not isinstance(results.get(index), Exception):
-                    with _failure_noted(results, index):
-                        step(index)
+    async def _read_all(self, items: Sequence[tuple[str, int, int | None]]) -> Sequence[StoredObject | Exception]:
+        return await self._run(self._read_each, items)
 
-        def write(index: int) -> None:
-            drafts[index] = self._draft(items[index][0])
-            drafts[index].write_durably(items[index][1])
-
-        try:
-            for_each(write)
-            for_each(lambda index: results.update({index: drafts[index].link()}))
-            for_each(lambda index: drafts[index].sync_name())
-        finally:
-            for draft in drafts.values():
-                draft.close()
-        return [results[index] for index in range(len(items))]
-
-    def _read_all(self, items: Sequence[tuple[str, int, int | None]]) -> Sequence[StoredObject | Exception]:
-        results: dict[int, StoredObject | Exception] = {}
-        for index, item in enumerate(items):
-            with _failure_noted(results, index):
-                results[index] = self._read(*item)
-        return [results[index] for index in range(len(items))]
-
-    def _draft(self, key: str) -> Draft:
-        folder, _, name = f"{self._root}/{key}".rpartition("/")
-        return Draft(self._folder(folder), name, self._temporary)
-
-    def _folder(self, path: str) -> Folder:
-        """A folder, made where it is missing. Those used of late are kept open."""
-        with self._lock:
-            folder = self._open_folders.get(path)
-            if folder is not None:
-                self._open_folders.move_to_end(path)
-                return folder
-        self._make_folder(Path(path))
-        folder = Folder(path)
-        with self._lock:
-            self._open_folders[path] = folder
-            if len(self._open_folders) > _OPEN_FOLDERS:
-                self._open_folders.popitem(last=False)
-        return folder
-
-    def _make_folder(self, folder: Path) -> None:
-        missing = [folder]
-        while missing[-1] != self._root and not missing[-1].parent.is_dir():
-            missing.append(missing[-1].parent)
-        for new in reversed(missing):
-            new.mkdir(exist_ok=True)
-            Folder(str(new.parent)).sync()
+    def _read_each(self, items: Sequence[tuple[str, int, int | None]]) -> Sequence[StoredObject | Exception]:
+        results: list[StoredObject | Exception] = []
+        for item in items:
+            try:
+                results.append(self._read(*item))
+            except StoreError as error:
+                results.append(error)
+        return results
 
     def _read(self, key: str, offset: int, length: int | None) -> StoredObject:
         path = self._root / key
@@ -213,7 +193,7 @@ class _FileWriter:
         if self._discarded:
             raise StoreUnavailableError("the upload was given up")
         if self._draft is None:
-            self._draft = self._store._draft(self._key)
+            self._draft = self._store._drafts.draft(self._key)
         return self._draft
 
 
@@ -227,31 +207,26 @@ def _walk(root: str, prefix: str, start_after: str) -> Iterator[tuple[str, os.Di
     for name, entry in sorted(entries, key=lambda item: item[0]):
         key = prefix + name
         if name.endswith("/"):
-            if name != f"{_TEMPORARY_FOLDER}/" and (key > start_after or start_after.startswith(key)):
+            if name != f"{TEMPORARY_FOLDER}/" and (key > start_after or start_after.startswith(key)):
                 yield from _walk(root, key, start_after)
         elif key > start_after:
             yield key, entry
 
 
 @contextmanager
-def _failure_noted(results: dict[int, Any], index: int) -> Iterator[None]:
-    try:
-        with _errors_mapped():
-            yield
-    except StoreError as error:
-        results[index] = error
-
-
-@contextmanager
 def _errors_mapped(key: str | None = None) -> Iterator[None]:
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        if key is not None:
-            raise ObjectNotFoundError(key) from error
-        raise StoreUnavailableError("the store's folder is gone") from error
     except OSError as error:
-        name = errno.errorcode.get(error.errno or 0, "unknown error")
-        if error.errno in _REFUSALS:
-            raise StoreAccessDeniedError(f"the store's folder refuses access ({name})") from error
-        raise StoreUnavailableError(f"the store's folder failed ({name})") from error
+        if key is not None and error.errno in _ABSENCES:
+            raise ObjectNotFoundError(key) from error
+        raise _of_errno(error.errno or 0) from error
+
+
+def _of_errno(number: int) -> StoreError:
+    if number in _ABSENCES:
+        return StoreUnavailableError("the store's folder is gone")
+    name = errno.errorcode.get(number, "unknown error")
+    if number in _REFUSALS:
+        return StoreAccessDeniedError(f"the store's folder refuses access ({name})")
+    return StoreUnavailableError(f"the store's folder failed ({name})")

@@ -1,0 +1,57 @@
+"""The server's side of the processes that create small files."""
+
+import asyncio
+import marshal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from holdfast_server.stores.base import StoreUnavailableError
+from holdfast_server.stores.file_lane import LENGTH, frame
+
+
+class Lane:
+    """One such process, for one batch at a time. One that died is started again when it is needed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> asyncio.subprocess.Process:
+        """Start the process."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "holdfast_server.stores.file_lane",
+            str(self._root),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        return self._process
+
+    async def create_all(self, items: Sequence[tuple[str, bytes]]) -> list[bool | int]:
+        """Create files below the root: True for created, False for taken, an errno for failed.
+
+        Raises:
+            StoreUnavailableError: the process died; what it was to do may have been done.
+
+        """
+        process = self._process or await self.start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(frame(list(items)))
+            await process.stdin.drain()
+            header = await process.stdout.readexactly(LENGTH.size)
+            results: list[bool | int] = marshal.loads(await process.stdout.readexactly(LENGTH.unpack(header)[0]))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            await self.close()
+            raise StoreUnavailableError("the process that writes files died") from None
+        return results
+
+    async def close(self) -> None:
+        """End the process, once it has done what it was given."""
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+            await process.wait()

@@ -5,15 +5,13 @@ import shutil
 import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.ports import free_port
+from tests.ports import free_port, wait_for_http
 
 ACCESS_KEY = "holdfast-test"
 SECRET_KEY = "holdfast-test-secret"
@@ -67,7 +65,7 @@ def running(folder: Path) -> Iterator[S3Server]:
         run("radosgw-admin", "--name", "client.rgw", "user", "create", "--uid=test", "--display-name=test", *keys)
         run("radosgw", "--name", "client.rgw")
         endpoint = f"http://127.0.0.1:{rgw}"
-        _wait_for_http(endpoint)
+        wait_for_http(endpoint)
         yield S3Server(endpoint)
     finally:
         for pid_file in (folder / "run").glob("*.pid"):
@@ -125,18 +123,3 @@ rgw_run_sync_thread = false
 rgw_enable_ops_log = false
 rgw_relaxed_region_enforcement = true
 """
-
-
-def _wait_for_http(endpoint: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(endpoint, timeout=5).close()
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return

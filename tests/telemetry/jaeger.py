@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.ports import free_port
+from tests.ports import free_port, wait_for_http
 
 PROGRAM = "jaeger"
 
@@ -79,24 +79,11 @@ def running(folder: Path) -> Iterator[Jaeger]:
         process = subprocess.Popen([PROGRAM, "--config", str(config)], stdout=log, stderr=log)
         try:
             found = Jaeger(f"http://127.0.0.1:{otlp}", f"http://127.0.0.1:{query}")
-            _wait_for(f"{found.query_url}/api/v3/services")
+            wait_for_http(f"{found.query_url}/api/v3/services")
             yield found
         finally:
             process.terminate()
             process.wait(15)
-
-
-def _wait_for(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
 
 
 _CONFIGURATION = """

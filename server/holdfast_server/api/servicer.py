@@ -12,13 +12,14 @@ from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceServicer
 from holdfast_server import SERVER_VERSION, telemetry
 from holdfast_server.api import messages, requests
 from holdfast_server.api.calls import RECEIVED_KEY, Call, Calls, Context, is_resuming
+from holdfast_server.api.filters import passes
 from holdfast_server.api.incoming import Incoming, StreamEndedError
 from holdfast_server.api.outgoing import send_parts
 from holdfast_server.api.parked import ParkedUploads
 from holdfast_server.protocol import load, ownership, workflows
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import LAYOUT_VERSION
-from holdfast_server.protocol.load import AcceptedFormat, Depth
+from holdfast_server.protocol.load import Depth
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.marker import MARKER_VERSION
 from holdfast_server.protocol.payload import PartUpload, read_part
@@ -154,7 +155,7 @@ class CheckpointService(CheckpointServiceServicer):
                 if len(response.checkpoints) == size:
                     response.next_page_token = str(response.checkpoints[-1].revision)
                     break
-                if _passes(entry, request.filter, wanted_labels, accepted):
+                if passes(entry, request.filter, wanted_labels, accepted):
                     response.checkpoints.append(messages.checkpoint(entry))
             return response
 
@@ -296,23 +297,3 @@ class CheckpointService(CheckpointServiceServicer):
 
 def _optional(entry: Entry | None) -> checkpoint_pb2.Checkpoint | None:
     return None if entry is None else messages.checkpoint(entry)
-
-
-def _passes(
-    entry: Entry, wanted: api.ListFilter, wanted_labels: dict[str, str], accepted: tuple[AcceptedFormat, ...]
-) -> bool:
-    marker = entry.marker
-    created = marker.create_time.ToNanoseconds()
-    if wanted.HasField("created_after") and created < wanted.created_after.ToNanoseconds():
-        return False
-    if wanted.HasField("created_before") and created >= wanted.created_before.ToNanoseconds():
-        return False
-    if any(marker.labels.get(key) != value for key, value in wanted_labels.items()):
-        return False
-    try:
-        load.require_accepted(entry, accepted)
-    except HoldfastError as error:
-        if error.reason is not Reason.FORMAT_INCOMPATIBLE:
-            raise
-        return False
-    return True

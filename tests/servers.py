@@ -5,17 +5,23 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import IO
 
 EXECUTABLE = [sys.executable, "-m", "holdfast_server.main"]
 
 
 def start(
-    store_url: str, *flags: str, listen: str = "127.0.0.1:0", environment: Mapping[str, str] | None = None
+    store_url: str,
+    *flags: str,
+    listen: str = "127.0.0.1:0",
+    environment: Mapping[str, str] | None = None,
+    stderr: IO[str] | None = None,
 ) -> tuple[subprocess.Popen[str], str]:
     """A server, and its target."""
     process = subprocess.Popen(
         [*EXECUTABLE, "serve", "--listen", listen, "--store", store_url, *flags],
         stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         env={**os.environ, **(environment or {})},
     )

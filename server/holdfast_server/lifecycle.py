@@ -97,7 +97,11 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
     finally:
         calls.drain(config.drain_seconds)
         await healthy.enter_graceful_shutdown()
-        await server.stop(config.drain_seconds + _ANSWER_SECONDS)
+        stopping = asyncio.create_task(server.stop(config.drain_seconds + _ANSWER_SECONDS))
+        await calls.ended()
+        # Who merely watches the health has no claim on the rest of the drain.
+        await server.stop(_ANSWER_SECONDS)
+        await stopping
         await service.close()
 
 

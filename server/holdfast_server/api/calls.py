@@ -87,6 +87,8 @@ class Calls:
         self._bytes_in_flight = 0
         self._timeouts: set[asyncio.Timeout] = set()
         self._is_draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def drain(self, seconds: float) -> None:
         """Refuse new calls from now on; those in flight go on for so long, then end with SHUTTING_DOWN."""
@@ -94,6 +96,10 @@ class Calls:
         limit = asyncio.get_running_loop().time() + seconds
         for timeout in self._timeouts:
             timeout.reschedule(min(limit, timeout.when() or limit))
+
+    async def ended(self) -> None:
+        """Wait until no call is in flight."""
+        await self._idle.wait()
 
     @asynccontextmanager
     async def enter(
@@ -114,6 +120,7 @@ class Calls:
         with serving_call(method, headers) as span:
             call = Call(method, span.trace_id or f"{random.getrandbits(128):032x}", self._deadline(context), span)
             self._in_flight += 1
+            self._idle.clear()
             self._bytes_in_flight += size
             try:
                 async with asyncio.timeout_at(call.deadline + _MARGIN_SECONDS) as timeout:
@@ -135,6 +142,8 @@ class Calls:
             finally:
                 self._in_flight -= 1
                 self._bytes_in_flight -= size
+                if not self._in_flight:
+                    self._idle.set()
 
     def _admit(self) -> None:
         if self._is_draining:

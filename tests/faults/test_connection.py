@@ -74,6 +74,16 @@ async def test_a_save_of_many_parts_that_was_cut_twice_loses_none(client, throug
     assert (await client.load("n", "w")).parts == parts
 
 
+async def test_another_process_with_the_same_request_id_begins_anew(client, through, proxy, sent):
+    proxy.cut_requests_after.append(6_000_000)
+    through._caller._bucket._tokens = 0.0
+    with pytest.raises(holdfast.ServerUnavailableError):
+        await through.save("n", "w", LARGE, format=FORMAT, request_id="r")
+    other = LARGE[::-1]
+    assert (await client.save("n", "w", other, format=FORMAT, request_id="r")).revision == 1
+    assert (await client.load("n", "w")).data == other
+
+
 async def test_the_synchronous_client_goes_on_as_well(client, proxy, sent):
     def save():
         with holdfast.Client(f"127.0.0.1:{proxy.port}", timeout=20) as through:

@@ -141,13 +141,14 @@ class Client:
         def send(attempt: Try) -> Any:
             header.attempt.CopyFrom(attempt.attempt)
             if not outgoing.fits_unary:
+                resumes = attempt.number > 1
                 return runtime.send_stream(
                     self._stub.SaveStream,
                     api.SaveStreamRequest(header=header),
                     lambda received: outgoing.messages(received, progress),
-                    resumes=attempt.number > 1,
+                    resumes=resumes,
                     timeout=attempt.timeout_seconds,
-                    metadata=(*attempt.metadata, ("holdfast-resume", "1")),
+                    metadata=(*attempt.metadata, ("holdfast-resume", "1")) if resumes else attempt.metadata,
                 )
             request = api.SaveRequest(header=header, parts=runtime.in_thread(outgoing.inline))
             return self._stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata)

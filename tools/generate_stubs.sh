@@ -1,8 +1,14 @@
 #!/usr/bin/env bash
 # Generates the protobuf and gRPC stubs, with their types, from proto/ into client/ and server/.
+# By tools of their own, not the newest: stubs refuse to load beside a library that is older than they are.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=${PYTHON:-.venv/bin/python}
+python=.venv/stubs/bin/python
+if [ ! -e .venv/stubs/ready ]; then
+  python3 -m venv .venv/stubs
+  "$python" -m pip install --quiet grpcio-tools==1.74.0 mypy-protobuf==5.1.0
+  touch .venv/stubs/ready
+fi
 PATH="$(dirname "$python"):$PATH"
 
 generate() { # target folder, proto files

@@ -3,11 +3,13 @@
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.ports import free_port
+from tests.servers import server
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,6 +43,25 @@ def test_the_client_installs_without_anything_of_the_server(environment):
     assert not installed & {"holdfast-server", "aioboto3", "botocore", "opentelemetry-sdk", "rich"}
     assert len(installed) < 12
     run(environment, "python", "-c", "import holdfast; holdfast.Client('127.0.0.1:1').close()")
+
+
+@pytest.mark.timeout(600)
+def test_the_client_runs_on_the_oldest_libraries_that_it_allows(environment, tmp_path):
+    oldest = environment / "oldest"
+    subprocess.run([sys.executable, "-m", "venv", oldest], check=True)
+    wanted = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())["project"]["dependencies"]
+    pinned = [each.split(",")[0].replace(">=", "==") for each in wanted]
+    subprocess.run([oldest / "bin" / "pip", "install", "--quiet", "./client", *pinned], cwd=environment, check=True)
+    program = "\n".join(
+        [
+            "import holdfast, sys",
+            "with holdfast.Client(sys.argv[1]) as client:",
+            "    client.save('n', 'w', bytes(3_000_000), format=holdfast.Format('f', 1))",
+            "    assert client.load('n', 'w').data == bytes(3_000_000)",
+        ]
+    )
+    with server(tmp_path.as_uri()) as target:
+        subprocess.run([oldest / "bin" / "python", "-W", "error", "-c", program, target], check=True, timeout=60)
 
 
 @pytest.mark.timeout(600)

@@ -5,7 +5,7 @@ import warnings
 
 from holdfast.v1 import checkpoint_service_pb2 as holdfast_dot_v1_dot_checkpoint__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in holdfast/v1/checkpoint_service_pb2_grpc.py depends on'
+        + f' but the generated code in holdfast/v1/checkpoint_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class CheckpointServiceStub:
+class CheckpointServiceStub(object):
     """Saves, finds and verifies the checkpoints of workflows. Every failure is a google.rpc.Status as
     errors.proto tells.
     """
@@ -93,7 +93,7 @@ class CheckpointServiceStub:
                 _registered_method=True)
 
 
-class CheckpointServiceServicer:
+class CheckpointServiceServicer(object):
     """Saves, finds and verifies the checkpoints of workflows. Every failure is a google.rpc.Status as
     errors.proto tells.
     """
@@ -244,7 +244,7 @@ def add_CheckpointServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class CheckpointService:
+class CheckpointService(object):
     """Saves, finds and verifies the checkpoints of workflows. Every failure is a google.rpc.Status as
     errors.proto tells.
     """

@@ -83,12 +83,12 @@ async def _large(folder: Path, s3: tuple[str, str] | None) -> None:
     print(f"           load {load:6.0f} MB/s, {load / cp:.2f} of it; the server's memory rose by {lift:.0f} MiB")
     if s3 is None:
         return
-    put, got = await large.by_multipart(*s3, source, copy)
+    put, got, plain_lift = await large.by_multipart(*s3, source, copy)
     with _holdfast(f"s3://{s3[1]}/large") as (target, pid):
         save, load, lift = await large.through_holdfast(target, pid, source)
     print(f"  s3://    save {save:6.0f} MB/s, {save / put:.2f} of aioboto3's multipart upload ({put:.0f} MB/s)")
     print(f"           load {load:6.0f} MB/s, {load / got:.2f} of its download ({got:.0f} MB/s)")
-    print(f"           the server's memory rose by {lift:.0f} MiB")
+    print(f"           the server's memory rose by {lift:.0f} MiB, aioboto3's by {plain_lift:.0f} MiB")
 
 
 async def _measured(subjects: dict[str, AbstractAsyncContextManager[Subject]]) -> Figures:

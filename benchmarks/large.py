@@ -9,7 +9,7 @@ import aioboto3
 import holdfast
 from botocore.config import Config
 
-from benchmarks.measure import memory_mib, seconds_of
+from benchmarks.measure import memory_mib, reset_peak, seconds_of
 
 SIZE_BYTES = 1 << 30
 FORMAT = holdfast.Format("bench", 1)
@@ -34,16 +34,19 @@ async def through_holdfast(target: str, pid: int, source: Path) -> tuple[float, 
     return _speed(saving), _speed(loading), memory_mib(pid, "VmHWM") - before
 
 
-async def by_multipart(endpoint: str, bucket: str, source: Path, target: Path) -> tuple[float, float]:
-    """MB/s of aioboto3's own managed upload and download."""
+async def by_multipart(endpoint: str, bucket: str, source: Path, target: Path) -> tuple[float, float, float]:
+    """MB/s of aioboto3's own managed upload and download, and by how many MiB they lift this process's memory."""
     key = uuid.uuid4().hex
     config = Config(max_pool_connections=64, request_checksum_calculation="when_required")
     async with aioboto3.Session().client("s3", endpoint_url=endpoint, config=config) as client:
+        before = memory_mib(os.getpid(), "VmRSS")
+        reset_peak()
         with source.open("rb") as file:
             saving = await seconds_of(client.upload_fileobj(file, bucket, key))
         with target.open("wb") as file:
             loading = await seconds_of(client.download_fileobj(bucket, key, file))
-    return _speed(saving), _speed(loading)
+        lift = memory_mib(os.getpid(), "VmHWM") - before
+    return _speed(saving), _speed(loading), lift
 
 
 async def by_cp(source: Path, target: Path) -> float:

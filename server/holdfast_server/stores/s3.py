@@ -27,7 +27,7 @@ from holdfast_server.stores.base import (
 )
 
 _PART_BYTES = 7 << 20
-_PARTS_IN_FLIGHT = 3
+_PARTS_IN_FLIGHT = 2
 _THREAD_DIGEST_BYTES = 256 << 10
 _REFUSALS = {
     "AccessDenied": "refuses access",

@@ -74,6 +74,8 @@ async def _large(folder: Path, s3: tuple[str, str] | None) -> None:
     source, copy = folder / "input", folder / "copy"
     large.write_input(source)
     print("\n1 GiB")
+    # First, while this process has kept no memory that an upload could use again.
+    plain = await large.by_multipart(*s3, source, copy) if s3 else None
     cp = await large.by_cp(source, copy)
     copy.unlink()
     with _holdfast((folder / "large").as_uri()) as (target, pid):
@@ -81,9 +83,9 @@ async def _large(folder: Path, s3: tuple[str, str] | None) -> None:
     shutil.rmtree(folder / "large")
     print(f"  file://  save {save:6.0f} MB/s, {save / cp:.2f} of cp with sync ({cp:.0f} MB/s)")
     print(f"           load {load:6.0f} MB/s, {load / cp:.2f} of it; the server's memory rose by {lift:.0f} MiB")
-    if s3 is None:
+    if s3 is None or plain is None:
         return
-    put, got, plain_lift = await large.by_multipart(*s3, source, copy)
+    put, got, plain_lift = plain
     with _holdfast(f"s3://{s3[1]}/large") as (target, pid):
         save, load, lift = await large.through_holdfast(target, pid, source)
     print(f"  s3://    save {save:6.0f} MB/s, {save / put:.2f} of aioboto3's multipart upload ({put:.0f} MB/s)")

@@ -9,7 +9,8 @@ import aioboto3
 import holdfast
 from botocore.config import Config
 
-from benchmarks.measure import memory_mib, reset_peak, seconds_of
+from benchmarks.measure import reset_peak, seconds_of
+from tests.servers import memory_mib
 
 SIZE_BYTES = 1 << 30
 FORMAT = holdfast.Format("bench", 1)

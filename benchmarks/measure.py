@@ -42,11 +42,3 @@ async def seconds_of(operation: Awaitable[object]) -> float:
 def reset_peak() -> None:
     """Have VmHWM of this process begin anew."""
     Path("/proc/self/clear_refs").write_text("5")
-
-
-def memory_mib(pid: int, field: str) -> float:
-    """What /proc says of a process: VmRSS now, VmHWM at its peak."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) / 1024
-    raise ValueError(field)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 EXECUTABLE = [sys.executable, "-m", "holdfast_server.main"]
@@ -38,3 +39,11 @@ def server(store_url: str, *flags: str, environment: Mapping[str, str] | None = 
     finally:
         process.terminate()
         assert process.wait(30) == 0
+
+
+def memory_mib(pid: int, field: str) -> float:
+    """What /proc says of a process: VmRSS now, VmHWM at its peak."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024
+    raise ValueError(field)

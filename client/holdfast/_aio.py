@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 import grpc
 
+from holdfast.payload import RECEIVED_KEY
+
 _Result = TypeVar("_Result")
 _Message = TypeVar("_Message")
-
-RECEIVED_KEY = "holdfast-received"
 
 sleep = asyncio.sleep
 RpcError = grpc.aio.AioRpcError

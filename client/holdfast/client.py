@@ -23,7 +23,7 @@ from holdfast.checkpoint import (
 from holdfast.download import Download, checked
 from holdfast.errors import HoldfastError, WorkflowCheckpointResumeError
 from holdfast.migrations import Migrations
-from holdfast.payload import Data, Outgoing, Progress
+from holdfast.payload import RESUME, Data, Outgoing, Progress
 from holdfast.retry import RetryBucket, RetryPolicy
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -147,7 +147,7 @@ class AsyncClient:
                     lambda received: outgoing.messages(received, progress),
                     resumes=resumes,
                     timeout=attempt.timeout_seconds,
-                    metadata=(*attempt.metadata, ("holdfast-resume", "1")) if resumes else attempt.metadata,
+                    metadata=(*attempt.metadata, RESUME) if resumes else attempt.metadata,
                 )
             request = api.SaveRequest(header=header, parts=await runtime.in_thread(outgoing.inline))
             return await self._stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata)

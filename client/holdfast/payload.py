@@ -12,6 +12,10 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 UNARY_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 20
 
+# Metadata by which a retried stream learns where to go on; `checkpoint_service.proto` tells how.
+RESUME = ("holdfast-resume", "1")
+RECEIVED_KEY = "holdfast-received"
+
 Data = bytes | Mapping[str, bytes] | BinaryIO
 Progress = Callable[[int, int], None]
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from pathlib import Path
 
 import holdfast
 import pytest
@@ -12,14 +11,6 @@ from tests.servers import start
 FORMAT = holdfast.Format("test", 1)
 ROUNDS = 50
 SAVERS = 32
-
-
-@pytest.fixture(params=["file", "s3"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "file":
-        return tmp_path.as_uri()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", request.getfixturevalue("s3_endpoint"))
-    return f"s3://{request.getfixturevalue('s3_bucket')}/some/prefix"
 
 
 @pytest.mark.timeout(900)

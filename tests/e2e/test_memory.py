@@ -1,7 +1,6 @@
 """Payloads of any size pass through the server with bounded memory."""
 
 import io
-from pathlib import Path
 
 import grpc
 import holdfast
@@ -9,8 +8,7 @@ import pytest
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
-from tests.e2e.test_crash import store_url  # noqa: F401 - a fixture
-from tests.servers import start
+from tests.servers import memory_mib, start
 
 SIZE_BYTES = 2 << 30
 LIMIT_MIB = 96
@@ -38,20 +36,15 @@ class Pattern(io.RawIOBase):
         return data
 
 
-def mib(pid: int, field: str) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
-
-
 @pytest.mark.timeout(600)
-async def test_two_gib_lift_the_servers_memory_by_no_more_than_its_limit(store_url):  # noqa: F811
+async def test_two_gib_lift_the_servers_memory_by_no_more_than_its_limit(store_url):
     process, target = start(store_url)
     try:
-        before = mib(process.pid, "VmRSS")
+        before = memory_mib(process.pid, "VmRSS")
         async with holdfast.AsyncClient(target, timeout=300) as client:
             saved = await client.save("n", "w", Pattern(SIZE_BYTES), format=holdfast.Format("test", 1))
         assert saved.size_bytes == SIZE_BYTES
-        after_save = mib(process.pid, "VmHWM") - before
+        after_save = memory_mib(process.pid, "VmHWM") - before
         received = 0
         async with grpc.aio.insecure_channel(target) as channel:
             async for message in CheckpointServiceStub(channel).LoadStream(
@@ -59,7 +52,7 @@ async def test_two_gib_lift_the_servers_memory_by_no_more_than_its_limit(store_u
             ):
                 received += len(message.chunk.data)
         assert received == SIZE_BYTES
-        after_load = mib(process.pid, "VmHWM") - before
+        after_load = memory_mib(process.pid, "VmHWM") - before
         assert max(after_save, after_load) <= LIMIT_MIB, (after_save, after_load)
     finally:
         process.terminate()

@@ -22,7 +22,7 @@ from holdfast.checkpoint import (
 )
 from holdfast.errors import HoldfastError, WorkflowCheckpointResumeError
 from holdfast.migrations import Migrations
-from holdfast.payload import Data, Outgoing, Progress
+from holdfast.payload import RESUME, Data, Outgoing, Progress
 from holdfast.retry import RetryBucket, RetryPolicy
 from holdfast.sync.calls import Caller, Try
 from holdfast.sync.download import Download, checked
@@ -148,7 +148,7 @@ class Client:
                     lambda received: outgoing.messages(received, progress),
                     resumes=resumes,
                     timeout=attempt.timeout_seconds,
-                    metadata=(*attempt.metadata, ("holdfast-resume", "1")) if resumes else attempt.metadata,
+                    metadata=(*attempt.metadata, RESUME) if resumes else attempt.metadata,
                 )
             request = api.SaveRequest(header=header, parts=runtime.in_thread(outgoing.inline))
             return self._stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata)

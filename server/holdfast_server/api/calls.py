@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import grpc
 from google.protobuf.message import Message
 
-from holdfast_server.api.errors import InvalidRequestError, to_status
+from holdfast_server.api.errors import InvalidRequestError, code_of, to_status
 from holdfast_server.api.malformed import explain, request_type
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.stores.base import StoreAccessDeniedError, StoreError
@@ -227,7 +227,7 @@ def refuse_malformed(message: object) -> None:
 
 async def _abort(context: Context, call: Call, error: HoldfastError) -> NoReturn:
     status = to_status(error, call.request_id, call.trace_id)
-    code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+    code = code_of(error.reason)
     call.span.failed(error.reason, code.name)
     _LOG.info(
         "call failed",

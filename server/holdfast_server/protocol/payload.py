@@ -8,7 +8,6 @@ import hashlib
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
 
 from crc32c import crc32c
 
@@ -21,14 +20,6 @@ from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, Object
 _READ_BYTES = 4 << 20
 # Below this, computing a digest takes less time than handing it to a thread.
 _INLINE_DIGEST_BYTES = 64 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class PartData:
-    """A part that is in memory as a whole."""
-
-    name: str
-    data: bytes
 
 
 class Digests:

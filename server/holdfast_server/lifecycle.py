@@ -27,6 +27,9 @@ _ANSWER_SECONDS = 1.0
 _OPTIONS = (
     ("grpc.max_receive_message_length", 4 << 20),
     ("grpc.max_send_message_length", 8 << 20),
+    # A window that gRPC widens by its own measure fills with payload whenever the store is slower than the caller.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 4 << 20),
     # Allows the keepalive that the SDK sends.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),

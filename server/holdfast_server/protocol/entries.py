@@ -86,6 +86,7 @@ def successor(head: Entry | None, request: Request, kind: MarkerKind.ValueType, 
         marker.epoch = max(marker.epoch, before.epoch)
         marker.low_water_mark = before.low_water_mark
         marker.floor = before.floor
+        marker.claim_generation = before.claim_generation
         marker.last_data_revision = before.last_data_revision
         marker.previous_data_revision = before.last_data_revision
         marker.deleted.extend(before.deleted)
@@ -104,15 +105,20 @@ def remember(marker: Marker, head: Entry | None, checkpoint_id: str = "") -> Mar
     return marker
 
 
+def is_unborn(head: Entry) -> bool:
+    """Whether nothing was ever committed: the log was begun by a collection of what unfinished saves had left."""
+    return head.revision == 1 and head.marker.kind == MarkerKind.MARKER_KIND_GC
+
+
 def is_deleted(head: Entry, revision: int) -> bool:
     """Whether the head has a revision as deleted."""
     return any(deleted.first <= revision <= deleted.last for deleted in head.marker.deleted)
 
 
-def with_deleted(ranges: Iterable[RevisionRange], revision: int) -> list[RevisionRange]:
-    """Ranges of revisions with one more in them, ascending and merged."""
-    bounds = sorted([*((kept.first, kept.last) for kept in ranges), (revision, revision)])
-    merged = [bounds[0]]
+def with_deleted(ranges: Iterable[RevisionRange], *revisions: int) -> list[RevisionRange]:
+    """Ranges of revisions with more in them, ascending and merged."""
+    bounds = sorted([*((kept.first, kept.last) for kept in ranges), *((each, each) for each in revisions)])
+    merged = bounds[:1]
     for first, last in bounds[1:]:
         if first <= merged[-1][1] + 1:
             merged[-1] = (merged[-1][0], max(last, merged[-1][1]))

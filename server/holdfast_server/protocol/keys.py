@@ -7,7 +7,7 @@ filesystem no folder grows past 4096 entries.
 
 from dataclasses import dataclass
 from hashlib import sha256
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 LAYOUT_VERSION = 1
 MANIFEST_KEY = "holdfast.json"
@@ -15,7 +15,7 @@ MAX_REVISION = 16**9 - 1
 
 _LONGEST_NAME = 200
 # Sorts behind every key below a workflow, since those begin with a letter.
-_BEHIND_ALL = "~"
+BEHIND_ALL = "~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,27 @@ class WorkflowKeys:
         """A blob, by its key below the workflow's prefix."""
         return f"{self.prefix}{relative}"
 
-    def claim(self, checkpoint_id: str) -> str:
+    @property
+    def blobs(self) -> str:
+        """Where its blobs lie, those of the oldest uploads first."""
+        return f"{self.prefix}blob/"
+
+    def blobs_from(self, base_revision: int) -> str:
+        """A key before those of the uploads that began at a revision or later, behind all others."""
+        return f"{self.blobs}{_cut(base_revision)}"
+
+    @property
+    def claims(self) -> str:
+        """Where its claims of chosen ids lie, those of the oldest generation first."""
+        return f"{self.prefix}id/"
+
+    def claims_of(self, generation: int) -> str:
+        """Where the claims of a generation lie."""
+        return f"{self.claims}{_cut(generation)}/"
+
+    def claim(self, generation: int, checkpoint_id: str) -> str:
         """The prepare marker of a checkpoint id that a caller chose."""
-        return f"{self.prefix}id/{encode_name(checkpoint_id)}"
+        return f"{self.claims_of(generation)}{encode_name(checkpoint_id)}"
 
 
 def namespace_prefix(namespace: str) -> str:
@@ -67,7 +85,32 @@ def namespace_prefix(namespace: str) -> str:
 
 def behind_workflow(key: str, prefix: str) -> str:
     """A key behind all those of the workflow that `key` belongs to, before those of the next one."""
-    return f"{prefix}{key.removeprefix(prefix).split('/', 1)[0]}/{_BEHIND_ALL}"
+    return f"{prefix}{key.removeprefix(prefix).split('/', 1)[0]}/{BEHIND_ALL}"
+
+
+def workflow_prefix(key: str) -> str:
+    """The prefix of the workflow that a key below `ns/` belongs to."""
+    return "/".join(key.split("/", 4)[:4]) + "/"
+
+
+def workflow_of(prefix: str) -> WorkflowKeys | None:
+    """The workflow whose prefix this is; None where a long name hides behind its digest."""
+    namespace, workflow_id = (unquote(each) for each in prefix.split("/")[1:4:2])
+    keys = WorkflowKeys(namespace, workflow_id)
+    return keys if keys.prefix == prefix else None
+
+
+def blob_base(relative: str) -> int:
+    """The revision that the head had when a blob's upload began.
+
+    Raises:
+        ValueError: the key is no blob's.
+
+    """
+    digits = relative.removeprefix("blob/").partition("-")[0].replace("/", "")
+    if len(digits) != 9:
+        raise ValueError("not the key of a blob")
+    return int(digits, 16)
 
 
 def new_blob(base_revision: int, upload_id: str) -> str:

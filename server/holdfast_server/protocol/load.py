@@ -204,11 +204,14 @@ async def _search_id(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: s
         entry = await log.read(keys, told, head)
         if entry is not None and entry.marker.checkpoint_id == checkpoint_id:
             return entry
-    key = keys.claim(checkpoint_id)
+    key = keys.claim(head.marker.claim_generation, checkpoint_id)
     try:
         claim = marker_codec.decode_claim((await log.store.get(key)).data, key)
     except ObjectNotFoundError:
-        return None
+        newer = await log.head(keys)
+        if newer is None or newer.marker.claim_generation == head.marker.claim_generation:
+            return None
+        return await _search_id(log, keys, newer, checkpoint_id)
     async for entry in log.walk_back(keys, head, claim.base_revision):
         if entry.marker.kind == MarkerKind.MARKER_KIND_DATA and entry.marker.checkpoint_id == checkpoint_id:
             return entry

@@ -20,7 +20,9 @@ from holdfast_server.storage.v1.marker_pb2 import Marker
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore
 
 GRACE_SECONDS = 24 * 3600.0
-_RECENT_SECONDS = GRACE_SECONDS / 10
+# A head that was read longer ago, as a part of the grace, is looked at again before anything rests on it.
+_RECENT_PART = 0.1
+_SCAN_ENTRIES = 32
 _CLOCK_SKEW_SECONDS = 300.0
 
 
@@ -55,11 +57,16 @@ class Log:
     Args:
         store: where the markers lie.
         cache_bytes: how many bytes of markers to keep in memory.
+        grace_seconds: how long what is dead stays in the store before it is collected.
 
     """
 
-    def __init__(self, store: ObjectStore, *, cache_bytes: int = 32 << 20) -> None:
+    def __init__(
+        self, store: ObjectStore, *, cache_bytes: int = 32 << 20, grace_seconds: float = GRACE_SECONDS
+    ) -> None:
         self.store = store
+        self.grace_seconds = grace_seconds
+        self._recent_seconds = grace_seconds * _RECENT_PART
         self._heads: OrderedDict[WorkflowKeys, Head] = OrderedDict()
         self._cached_bytes = 0
         self._cache_bytes = cache_bytes
@@ -104,6 +111,19 @@ class Log:
                 continue
             if entry is not None:
                 yield entry
+
+    async def scan(self, keys: WorkflowKeys, first: int, last: int) -> AsyncIterator[tuple[int, Entry | None]]:
+        """The slots of a closed range, oldest first, read several at a time; None for one that is gone.
+
+        Raises:
+            HoldfastError: CHECKPOINT_CORRUPTED, LAYOUT_UNSUPPORTED.
+
+        """
+        for start in range(first, last + 1, _SCAN_ENTRIES):
+            slots = range(start, min(start + _SCAN_ENTRIES, last + 1))
+            found = await asyncio.gather(*(self._read(keys, slot) for slot in slots))
+            for each in zip(slots, found, strict=True):
+                yield each
 
     async def find_request(
         self, keys: WorkflowKeys, head: Entry, request_id: str, elapsed_seconds: float | None
@@ -157,7 +177,7 @@ class Log:
                     is_mine=lambda data, sent=frame: data == sent,  # type: ignore[misc]
                     deadline=deadline,
                 )
-                if found is None and (_now() - read_at < _RECENT_SECONDS or await self._still_counts(keys, revision)):
+                if found is None and (self._is_recent(read_at) or await self._still_counts(keys, revision)):
                     entry = _entry(marker, frame)
                     self._keep(keys, entry)
                     return entry
@@ -180,10 +200,30 @@ class Log:
             return None
         return _entry(marker_codec.decode(frame, key), frame)
 
+    async def known_head(self, keys: WorkflowKeys) -> Entry | None:
+        """The head, from the cache where it is known; None for an empty log. It may lag behind."""
+        return self._cached(keys) or await self._find_head(keys)
+
     async def known_revision(self, keys: WorkflowKeys) -> int:
-        """The head's revision, from the cache where it is known; 0 for an empty log. It may lag behind."""
-        head = self._cached(keys) or await self._find_head(keys)
+        """The revision of the known head; 0 for an empty log."""
+        head = await self.known_head(keys)
         return 0 if head is None else head.revision
+
+    async def settled(self, keys: WorkflowKeys, before_seconds: float) -> Entry | None:
+        """The head as it was at a time of the store's own clock; None where the log was empty.
+
+        Args:
+            keys: the workflow.
+            before_seconds: the time, in seconds since the epoch.
+
+        """
+        position = ""
+        while listed := await self.store.list(keys.log, start_after=position):
+            for each in listed:
+                if each.modified_seconds <= before_seconds:
+                    return await self._read(keys, keys.revision(each.key))
+            position = listed[-1].key
+        return None
 
     async def newest(self, keys: WorkflowKeys) -> int | None:
         """The newest slot by a listing, without reading it; None where the log is empty."""
@@ -233,7 +273,7 @@ class Log:
 
     def _cached(self, keys: WorkflowKeys) -> Entry | None:
         head = self._heads.get(keys)
-        if head is None or _now() - head.read_at >= _RECENT_SECONDS:
+        if head is None or not self._is_recent(head.read_at):
             return None
         self._heads.move_to_end(keys)
         return head.entry
@@ -244,6 +284,9 @@ class Log:
         self._cached_bytes += entry.size_bytes
         while self._cached_bytes > self._cache_bytes and len(self._heads) > 1:
             self.forget(next(iter(self._heads)))
+
+    def _is_recent(self, read_at: float) -> bool:
+        return _now() - read_at < self._recent_seconds
 
     def _turn(self, keys: WorkflowKeys) -> "_TurnOf":
         return _TurnOf(self._turns, keys)

@@ -136,6 +136,24 @@ async def read_part(
         raise damaged(part, "does not match its digest")
 
 
+async def copy_part(store: ObjectStore, keys: WorkflowKeys, part: StoredPart, base_revision: int) -> StoredPart:
+    """The same part in a fresh blob.
+
+    Raises:
+        HoldfastError: STORE_UNAVAILABLE: it is gone, and must be sent again.
+
+    """
+    async with PartUpload(store, keys, base_revision, part.name, 0) as upload:
+        try:
+            async for block in read_part(store, keys, part):
+                await upload.write(block)
+        except HoldfastError:
+            raise HoldfastError(
+                Reason.STORE_UNAVAILABLE, "the upload took so long that it was collected; it must be sent again"
+            ) from None
+        return await upload.finish()
+
+
 async def require_presence(store: ObjectStore, keys: WorkflowKeys, part: StoredPart) -> None:
     """Check that a part is there with its size, without reading it.
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from holdfast_server.protocol import entries
-from holdfast_server.protocol import marker as marker_codec
+from holdfast_server.protocol.claim import Claim
 from holdfast_server.protocol.entries import Replay, Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.keys import WorkflowKeys, blob_base
 from holdfast_server.protocol.log import Entry, Log
-from holdfast_server.protocol.put_if_absent import put_if_absent
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, PrepareMarker, StoredPart
+from holdfast_server.protocol.payload import copy_part
+from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, StoredPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +67,22 @@ async def save(log: Log, wanted: SaveRequest, parts: list[StoredPart], *, deadli
 
     """
     fingerprint = _fingerprint(wanted, parts)
-    search = await _claim(log, wanted, deadline) if wanted.checkpoint_id else None
+    claim = Claim(log, wanted.request, wanted.checkpoint_id, deadline) if wanted.checkpoint_id else None
+    if claim is not None:
+        await claim.make(await log.known_head(wanted.request.keys))
+    uploaded = parts
 
     async def build(head: Entry | None) -> Marker:
+        nonlocal uploaded
         if head is not None:
             await entries.refuse_or_replay(log, head, wanted.request, fingerprint)
-            if search is not None:
-                await search.require_unused(head, fingerprint)
+            if claim is not None:
+                await claim.require_unused(head, fingerprint)
         _require_revision(wanted, head)
+        if head is not None:
+            uploaded = await _uploaded_anew(log, wanted.request.keys, head, uploaded)
         marker = entries.successor(head, wanted.request, MarkerKind.MARKER_KIND_DATA, fingerprint)
-        _describe(marker, wanted, parts)
+        _describe(marker, wanted, uploaded)
         return entries.remember(marker, head, marker.checkpoint_id)
 
     try:
@@ -96,54 +103,19 @@ def told_revision(checkpoint_id: str) -> int | None:
     return int(digits) if kind == "cp" and len(digits) == 12 and digits.isascii() and digits.isdigit() else None
 
 
-class _IdSearch:
-    """Looks for a chosen id in every slot between its claim's base and the head, each slot once."""
+async def _uploaded_anew(log: Log, keys: WorkflowKeys, head: Entry, parts: list[StoredPart]) -> list[StoredPart]:
+    """The parts, those copied whose blobs the garbage collection may take by now.
 
-    def __init__(self, log: Log, wanted: SaveRequest, base_revision: int) -> None:
-        self._log = log
-        self._wanted = wanted
-        self._searched_to = base_revision
+    Raises:
+        HoldfastError: STORE_UNAVAILABLE: it has taken one; the caller must send the payload again.
 
-    async def require_unused(self, head: Entry, fingerprint: bytes) -> None:
-        found = await self._find(head)
-        self._searched_to = head.revision
-        if found is None:
-            return
-        if found.marker.request_fingerprint == fingerprint and not entries.is_deleted(head, found.revision):
-            raise Replay(found)
-        raise HoldfastError(
-            Reason.CHECKPOINT_ID_REUSED,
-            f"checkpoint id {self._wanted.checkpoint_id!r} belongs to revision {found.revision}, "
-            "which has other content or was deleted",
-            checkpoint_id=self._wanted.checkpoint_id,
-            revision=found.revision,
-        )
-
-    async def _find(self, head: Entry) -> Entry | None:
-        keys, wanted_id = self._wanted.request.keys, self._wanted.checkpoint_id
-        recent = head.marker.recent
-        for entry in recent:
-            if entry.checkpoint_id == wanted_id and entry.revision > head.marker.floor:
-                return await self._log.read(keys, entry.revision, head)
-        if recent and recent[-1].revision <= self._searched_to + 1:
-            return None
-        async for older in self._log.walk_back(keys, head, self._searched_to):
-            if older.marker.kind == MarkerKind.MARKER_KIND_DATA and older.marker.checkpoint_id == wanted_id:
-                return older
-        return None
-
-
-async def _claim(log: Log, wanted: SaveRequest, deadline: float) -> _IdSearch:
-    """Claim a chosen id, or learn from the claim that is there where to look for it."""
-    keys = wanted.request.keys
-    base = await log.known_revision(keys)
-    claim = PrepareMarker(checkpoint_id=wanted.checkpoint_id, request_id=wanted.request.request_id, base_revision=base)
-    key = keys.claim(wanted.checkpoint_id)
-    frame = marker_codec.encode(claim)
-    found = await put_if_absent(log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
-    if found is not None:
-        base = marker_codec.decode_claim(found, key).base_revision
-    return _IdSearch(log, wanted, base)
+    """
+    return [
+        await copy_part(log.store, keys, part, head.revision)
+        if part.blob and blob_base(part.blob) < head.marker.low_water_mark
+        else part
+        for part in parts
+    ]
 
 
 def _require_revision(wanted: SaveRequest, head: Entry | None) -> None:

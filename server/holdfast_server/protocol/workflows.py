@@ -4,6 +4,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 
+from holdfast_server.protocol import entries
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import behind_workflow, namespace_prefix
 from holdfast_server.protocol.log import Entry, Log
@@ -33,7 +34,7 @@ async def page(log: Log, namespace: str, token: str, size: int) -> Page:
             return Page(tuple(heads), "")
         position = behind_workflow(listed[0].key, prefix)
         head = await log.head_below(position.removesuffix("~"))
-        if head is not None:
+        if head is not None and not entries.is_unborn(head):
             heads.append(head)
     return Page(tuple(heads), _encode_token(position.removeprefix(prefix)))
 

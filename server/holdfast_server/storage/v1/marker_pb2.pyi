@@ -285,6 +285,7 @@ class Marker(_message.Message):
     TRACE_ID_FIELD_NUMBER: _builtins.int
     TRANSACTION_ID_FIELD_NUMBER: _builtins.int
     WRITER_EPOCH_FIELD_NUMBER: _builtins.int
+    CLAIM_GENERATION_FIELD_NUMBER: _builtins.int
     kind: Global___MarkerKind.ValueType
     """What the slot says."""
     namespace: _builtins.str
@@ -319,6 +320,8 @@ class Marker(_message.Message):
     """PREPARED: the transaction."""
     writer_epoch: _builtins.int
     """The highest epoch under which the request itself was sent; 0 where it named none."""
+    claim_generation: _builtins.int
+    """Claims of chosen ids made in an earlier generation than this slot's revision no longer count."""
     @_builtins.property
     def format(self) -> Global___StoredFormat:
         """The payload's format."""
@@ -379,10 +382,11 @@ class Marker(_message.Message):
         trace_id: _builtins.str = ...,
         transaction_id: _builtins.str = ...,
         writer_epoch: _builtins.int = ...,
+        claim_generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "format", b"format", "producer", b"producer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "parent_id", b"parent_id", "parts", b"parts", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "producer", b"producer", "recent", b"recent", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id", "transaction_id", b"transaction_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "parent_id", b"parent_id", "parts", b"parts", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "producer", b"producer", "recent", b"recent", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id", "transaction_id", b"transaction_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -425,16 +429,20 @@ class StoreManifest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LAYOUT_VERSION_FIELD_NUMBER: _builtins.int
+    GRACE_SECONDS_FIELD_NUMBER: _builtins.int
     layout_version: _builtins.int
     """The layout of the keys."""
+    grace_seconds: _builtins.float
+    """How long what is dead stays before it is collected; all servers of the store go by it. 0 means a day."""
     def __init__(
         self,
         *,
         layout_version: _builtins.int = ...,
+        grace_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layout_version", b"layout_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grace_seconds", b"grace_seconds", "layout_version", b"layout_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

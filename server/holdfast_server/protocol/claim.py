@@ -1,0 +1,107 @@
+"""Checkpoint ids that callers choose: claimed before the commit, unique by the log.
+
+A claim tells after which revision to look for its id, so that nobody reads the whole log for it. Claims lie by
+generation: a garbage collection that removes dead ones begins a new generation and takes the ids that live over into
+it, so that no key is ever used again after it may have been removed.
+"""
+
+from holdfast_server.protocol import entries
+from holdfast_server.protocol import marker as marker_codec
+from holdfast_server.protocol.entries import Replay, Request
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.protocol.put_if_absent import put_if_absent
+from holdfast_server.storage.v1.marker_pb2 import MarkerKind, PrepareMarker
+
+
+class Claim:
+    """The claim of an id, and the search for it in every slot behind the claim's base, each slot once.
+
+    Args:
+        log: the log.
+        request: who claims it.
+        checkpoint_id: the id.
+        deadline: until when, in the event loop's time.
+
+    """
+
+    def __init__(self, log: Log, request: Request, checkpoint_id: str, deadline: float) -> None:
+        self._log = log
+        self._request = request
+        self._checkpoint_id = checkpoint_id
+        self._deadline = deadline
+        self._generation = 0
+        self._searched_to = 0
+
+    async def make(self, head: Entry | None) -> None:
+        """Claim the id in the generation of a head, or learn from the claim that is there where to look.
+
+        Raises:
+            HoldfastError: COMMIT_UNKNOWN.
+
+        """
+        self._generation = 0 if head is None else head.marker.claim_generation
+        self._searched_to = await put_claim(
+            self._log,
+            self._request,
+            self._checkpoint_id,
+            generation=self._generation,
+            base_revision=0 if head is None else head.revision,
+            deadline=self._deadline,
+        )
+
+    async def require_unused(self, head: Entry, fingerprint: bytes) -> None:
+        """Check that no checkpoint has the id.
+
+        Raises:
+            Replay: an equal save has it.
+            HoldfastError: CHECKPOINT_ID_REUSED.
+
+        """
+        if head.marker.claim_generation != self._generation:
+            await self.make(head)
+        found = await self._find(head)
+        self._searched_to = head.revision
+        if found is None:
+            return
+        if found.marker.request_fingerprint == fingerprint and not entries.is_deleted(head, found.revision):
+            raise Replay(found)
+        raise HoldfastError(
+            Reason.CHECKPOINT_ID_REUSED,
+            f"checkpoint id {self._checkpoint_id!r} belongs to revision {found.revision}, "
+            "which has other content or was deleted",
+            checkpoint_id=self._checkpoint_id,
+            revision=found.revision,
+        )
+
+    async def _find(self, head: Entry) -> Entry | None:
+        keys, wanted_id = self._request.keys, self._checkpoint_id
+        recent = head.marker.recent
+        for entry in recent:
+            if entry.checkpoint_id == wanted_id and entry.revision > head.marker.floor:
+                return await self._log.read(keys, entry.revision, head)
+        if recent and recent[-1].revision <= self._searched_to + 1:
+            return None
+        async for older in self._log.walk_back(keys, head, self._searched_to):
+            if older.marker.kind == MarkerKind.MARKER_KIND_DATA and older.marker.checkpoint_id == wanted_id:
+                return older
+        return None
+
+
+async def put_claim(
+    log: Log, request: Request, checkpoint_id: str, *, generation: int, base_revision: int, deadline: float
+) -> int:
+    """Claim an id.
+
+    Returns:
+        The base revision of the claim that is in place, this one or an older one.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED.
+
+    """
+    claim = PrepareMarker(checkpoint_id=checkpoint_id, request_id=request.request_id, base_revision=base_revision)
+    key = request.keys.claim(generation, checkpoint_id)
+    frame = marker_codec.encode(claim)
+    found = await put_if_absent(log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
+    return base_revision if found is None else marker_codec.decode_claim(found, key).base_revision

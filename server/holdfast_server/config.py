@@ -1,11 +1,17 @@
 """Configuration: one frozen dataclass, filled from flags, then `HOLDFAST_*`, then a TOML file, then defaults."""
 
+import json
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+from holdfast_server.protocol.retention import Retention
+from holdfast_server.protocol.sweep import Policies
+
+Rules = dict[str, dict[str, float]]
 
 DEFAULT_LISTEN = "127.0.0.1:7433"
 
@@ -30,6 +36,9 @@ class Config:
         inline_limit_bytes: how many bytes of payload a commit marker may hold.
         payload_limit_bytes: how many bytes a streamed payload may have.
         cache_bytes: how many bytes of commit markers are kept in memory.
+        grace_seconds: how long what is dead stays in the store; an old store keeps the grace that it was made with.
+        gc_interval_seconds: how often this server collects garbage; 0 for never.
+        retention: by namespace, or "*" for all others: `keep_last` checkpoints, `max_age_seconds`.
 
     """
 
@@ -43,6 +52,9 @@ class Config:
     inline_limit_bytes: int = 64 << 10
     payload_limit_bytes: int = 64 << 30
     cache_bytes: int = 32 << 20
+    grace_seconds: float = 86_400.0
+    gc_interval_seconds: float = 43_200.0
+    retention: Rules = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -65,10 +77,26 @@ class Config:
             ("inline_limit_bytes", 0, 1 << 20),
             ("payload_limit_bytes", 1 << 20, 1 << 42),
             ("cache_bytes", 1 << 20, 1 << 36),
+            ("grace_seconds", 0, 366 * 86_400),
+            ("gc_interval_seconds", 0, 366 * 86_400),
         ):
             value = getattr(self, name)
             if not lowest <= value <= highest:
                 raise ConfigError(f"{name}: {value} is not within {lowest} to {highest}")
+        _check_retention(self.retention)
+
+    @property
+    def policies(self) -> Policies:
+        """What the namespaces keep."""
+        return Policies(
+            {
+                namespace: Retention(
+                    keep_last=None if rules.get("keep_last") is None else int(rules["keep_last"]),
+                    max_age_seconds=rules.get("max_age_seconds"),
+                )
+                for namespace, rules in self.retention.items()
+            }
+        )
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path) -> Config:
@@ -87,13 +115,30 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path)
     path = flags.get("config") or environment.get("HOLDFAST_CONFIG")
     if path:
         settings |= _from_file(Path(path))
-    for field in fields(Config):
-        from_environment = environment.get(f"HOLDFAST_{field.name.upper()}")
+    for name in (each.name for each in fields(Config)):
+        from_environment = environment.get(f"HOLDFAST_{name.upper()}")
         if from_environment is not None:
-            settings[field.name] = _typed(field.name, from_environment, f"HOLDFAST_{field.name.upper()}")
-        if flags.get(field.name) is not None:
-            settings[field.name] = _typed(field.name, flags[field.name], f"--{field.name.replace('_', '-')}")
+            settings[name] = _typed(name, from_environment, f"HOLDFAST_{name.upper()}")
+        if flags.get(name) is not None:
+            settings[name] = _typed(name, flags[name], f"--{name.replace('_', '-')}")
     return Config(**settings)
+
+
+def _check_retention(retention: Rules) -> None:
+    for namespace, rules in retention.items():
+        if not isinstance(rules, dict) or set(rules) - {"keep_last", "max_age_seconds"}:
+            raise ConfigError(f"retention: {namespace!r} may have keep_last and max_age_seconds, nothing else")
+        for name, value in rules.items():
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or value < 1 or (name == "keep_last" and value != int(value)):
+                raise ConfigError(f"retention: {name} of {namespace!r} is {value!r}, wanted is a number of at least 1")
+
+
+def _rules(value: Any) -> Rules:
+    rules = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(rules, dict):
+        raise TypeError
+    return rules
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -103,7 +148,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"config: cannot read {str(path)!r}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         raise ConfigError(f"config: {str(path)!r} is no TOML") from None
-    known = {field.name for field in fields(Config)}
+    known = {each.name for each in fields(Config)}
     unknown = sorted(set(given) - known)
     if unknown:
         raise ConfigError(f"{unknown[0]}: unknown setting in {str(path)!r}")
@@ -111,9 +156,15 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def _typed(name: str, value: Any, source: str) -> Any:
-    wanted = next(field.type for field in fields(Config) if field.name == name)
-    convert = {str: str, int: int, float: float}[wanted]  # type: ignore[index]
+    wanted = next(each.type for each in fields(Config) if each.name == name)
+    kinds: dict[Any, tuple[Callable[[Any], Any], str]] = {
+        str: (str, "str"),
+        int: (int, "int"),
+        float: (float, "float"),
+        Rules: (_rules, "JSON object"),
+    }
+    convert, kind = kinds[wanted]
     try:
         return convert(value)
     except (TypeError, ValueError):
-        raise ConfigError(f"{name}: {value!r} from {source} is no {convert.__name__}") from None
+        raise ConfigError(f"{name}: {value!r} from {source} is no {kind}") from None

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import grpc
-from google.protobuf import json_format
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from holdfast.v1 import checkpoint_service_pb2
@@ -15,10 +14,9 @@ from holdfast.v1.checkpoint_service_pb2_grpc import add_CheckpointServiceService
 from holdfast_server.api.calls import Calls, MalformedRequests
 from holdfast_server.api.servicer import CheckpointService
 from holdfast_server.config import Config
-from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.keys import LAYOUT_VERSION, MANIFEST_KEY
+from holdfast_server.housekeeping import keeping_house
+from holdfast_server.protocol.layout import open_layout
 from holdfast_server.protocol.log import Log
-from holdfast_server.storage.v1.marker_pb2 import StoreManifest
 from holdfast_server.stores.base import ObjectStore
 
 _SERVICE = checkpoint_service_pb2.DESCRIPTOR.services_by_name["CheckpointService"].full_name
@@ -36,29 +34,6 @@ _OPTIONS = (
 )
 
 
-async def check_layout(store: ObjectStore) -> None:
-    """Mark a new store with the layout that this server writes, or check the mark of an old one.
-
-    Raises:
-        HoldfastError: LAYOUT_UNSUPPORTED.
-        StoreError: the store cannot be used.
-
-    """
-    manifest = StoreManifest(layout_version=LAYOUT_VERSION)
-    if await store.put_if_absent(MANIFEST_KEY, json_format.MessageToJson(manifest).encode()):
-        return
-    try:
-        found = json_format.Parse((await store.get(MANIFEST_KEY)).data, StoreManifest(), ignore_unknown_fields=True)
-    except json_format.ParseError:
-        raise HoldfastError(Reason.LAYOUT_UNSUPPORTED, f"{MANIFEST_KEY} of the store cannot be read") from None
-    if found.layout_version > LAYOUT_VERSION:
-        raise HoldfastError(
-            Reason.LAYOUT_UNSUPPORTED,
-            f"the store has layout {found.layout_version}, this server knows up to {LAYOUT_VERSION}",
-            layout_version=found.layout_version,
-        )
-
-
 @asynccontextmanager
 async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
     """A running server, and the port that it listens on. At the end it drains.
@@ -69,7 +44,8 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
         OSError: the address cannot be listened on.
 
     """
-    await check_layout(store)
+    grace_seconds = await open_layout(store, grace_seconds=config.grace_seconds)
+    log = Log(store, cache_bytes=config.cache_bytes, grace_seconds=grace_seconds)
     is_shared = config.workers > 1
     options = (*_OPTIONS, ("grpc.so_reuseport", int(is_shared)))
     server = grpc.aio.server(interceptors=[MalformedRequests()], options=options)
@@ -79,7 +55,7 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
         longest_seconds=config.longest_call_seconds,
     )
     service = CheckpointService(
-        Log(store, cache_bytes=config.cache_bytes),
+        log,
         calls,
         inline_limit_bytes=config.inline_limit_bytes,
         payload_limit_bytes=config.payload_limit_bytes,
@@ -96,7 +72,8 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
     for name in ("", _SERVICE):
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
     try:
-        yield port
+        async with keeping_house(log, config.policies, config.gc_interval_seconds):
+            yield port
     finally:
         calls.drain(config.drain_seconds)
         await healthy.enter_graceful_shutdown()

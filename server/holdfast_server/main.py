@@ -21,11 +21,14 @@ from holdfast_server.config import DEFAULT_LISTEN, Config, ConfigError
 from holdfast_server.health import is_serving
 from holdfast_server.lifecycle import serving, told_to_stop
 from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.protocol.layout import open_layout
+from holdfast_server.protocol.log import Log
 from holdfast_server.stores.base import ObjectStore, StoreError
 from holdfast_server.stores.file import FileStore
 from holdfast_server.stores.s3 import S3Store
 from holdfast_server.stores.traced import TracedStore
 from holdfast_server.telemetry import exporting
+from holdfast_server.upkeep import run_fsck, run_gc
 from holdfast_server.workers import supervise
 
 # Tells a process that it is one of several, and not the one that starts them.
@@ -42,6 +45,15 @@ _FLAGS = {
     "inline_limit_bytes": "how many bytes of payload a commit marker may hold",
     "payload_limit_bytes": "how many bytes a streamed payload may have",
     "cache_bytes": "how many bytes of commit markers are kept in memory",
+    "grace_seconds": "how long what is dead stays in a store, told when the store is made",
+    "gc_interval_seconds": "how often to collect garbage, 0 for never",
+    "retention": 'what namespaces keep, such as {"*": {"keep_last": 10, "max_age_seconds": 86400}}',
+}
+_COMMANDS = {
+    "serve": "serve until SIGTERM",
+    "config": "print the configuration in force",
+    "gc": "collect garbage once: apply retention, remove what has been dead for the grace",
+    "fsck": "check every marker and every part of the store",
 }
 
 
@@ -60,6 +72,8 @@ def main() -> None:
     logs.configure()
     _bound_memory()
     try:
+        if arguments.command in ("gc", "fsck"):
+            sys.exit(uvloop.run(_keep_in_order(config, arguments)))
         if config.workers > 1 and _WORKER not in os.environ:
             sys.exit(_supervise(config))
         with exporting() as is_traced:
@@ -80,7 +94,8 @@ def _bound_memory() -> None:
 
 def _supervise(config: Config) -> int:
     os.environ[_WORKER] = "1"
-    settings = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(config).items() if name != "listen"]
+    texts = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in asdict(config).items()}
+    settings = [f"--{name.replace('_', '-')}={value}" for name, value in texts.items() if name != "listen"]
     arguments = ["serve", *settings]
     return asyncio.run(supervise(config.workers, config.listen, arguments, drain_seconds=config.drain_seconds))
 
@@ -96,6 +111,15 @@ async def _serve(config: Config, *, is_traced: bool) -> None:
         if _WORKER in os.environ:
             asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
         await stop.wait()
+
+
+async def _keep_in_order(config: Config, arguments: argparse.Namespace) -> int:
+    async with _open_store(config.store, is_traced=False) as store:
+        grace_seconds = await open_layout(store, grace_seconds=config.grace_seconds)
+        log = Log(store, cache_bytes=config.cache_bytes, grace_seconds=grace_seconds)
+        if arguments.command == "gc":
+            return await run_gc(log, config.policies, after=arguments.after, dry_run=arguments.dry_run)
+        return await run_fsck(log, after=arguments.after, repair=arguments.repair, quick=arguments.quick)
 
 
 @asynccontextmanager
@@ -117,11 +141,18 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     health = commands.add_parser("health", help="tell by the exit code whether a server serves")
     health.add_argument("--target", default=DEFAULT_LISTEN, help=f"the server, host:port ({DEFAULT_LISTEN})")
-    for name, about in (("serve", "serve until SIGTERM"), ("config", "print the configuration in force")):
+    for name, about in _COMMANDS.items():
         command = commands.add_parser(name, help=about)
         command.add_argument("--config", help="a TOML file with settings")
         for setting, meaning in _FLAGS.items():
             command.add_argument(f"--{setting.replace('_', '-')}", dest=setting, help=meaning)
+        if name in ("gc", "fsck"):
+            command.add_argument("--after", default="", help="go on behind a position that an earlier run told")
+        if name == "gc":
+            command.add_argument("--dry-run", action="store_true", help="only tell what would go")
+        if name == "fsck":
+            command.add_argument("--repair", action="store_true", help="mend what can be mended")
+            command.add_argument("--quick", action="store_true", help="look for parts without reading them")
     return parser
 
 

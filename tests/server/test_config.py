@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from holdfast_server.config import Config, ConfigError, load
+from holdfast_server.protocol.retention import Retention
 
 from tests.servers import EXECUTABLE
 
@@ -19,6 +20,16 @@ def test_flags_beat_the_environment_which_beats_the_file_which_beats_the_default
     config = load({"calls_in_flight": "3"}, environment, HERE)
     assert (config.calls_in_flight, config.workers, config.drain_seconds, config.cache_bytes) == (3, 2, 1.5, 32 << 20)
     assert config.listen == "127.0.0.1:1"
+
+
+def test_retention_is_a_table_in_the_file_and_json_elsewhere(tmp_path):
+    file = tmp_path / "holdfast.toml"
+    file.write_text('[retention."*"]\nkeep_last = 5\n[retention.jobs]\nmax_age_seconds = 3600\n')
+    from_file = load({"config": str(file)}, {}, HERE)
+    from_flag = load({"retention": '{"*": {"keep_last": 5}, "jobs": {"max_age_seconds": 3600}}'}, {}, HERE)
+    assert from_file.policies == from_flag.policies
+    assert from_file.policies.of("jobs") == Retention(max_age_seconds=3600)
+    assert from_file.policies.of("others") == Retention(keep_last=5)
 
 
 def test_with_nothing_given_it_serves_on_loopback_from_a_folder():
@@ -42,11 +53,18 @@ def test_with_nothing_given_it_serves_on_loopback_from_a_folder():
         ("inline_limit_bytes", "2000000"),
         ("payload_limit_bytes", "1"),
         ("cache_bytes", "-5"),
+        ("grace_seconds", "-1"),
+        ("gc_interval_seconds", "never"),
+        ("retention", "keep everything"),
+        ("retention", '{"*": 3}'),
+        ("retention", '{"*": {"keep": 3}}'),
+        ("retention", '{"*": {"keep_last": 0}}'),
+        ("retention", '{"n": {"max_age_seconds": "1d"}}'),
     ],
 )
 def test_a_wrong_setting_is_named_wherever_it_comes_from(name, value, tmp_path):
     file = tmp_path / "holdfast.toml"
-    file.write_text(f'{name} = "{value}"\n')
+    file.write_text(f"{name} = '{value}'\n")
     for flags, environment in (
         ({name: value}, {}),
         ({}, {f"HOLDFAST_{name.upper()}": value}),

@@ -1,7 +1,8 @@
 """The next marker of a log: what carries over from the head, and what the head forbids."""
 
 import time
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
@@ -113,6 +114,19 @@ def is_unborn(head: Entry) -> bool:
 def is_deleted(head: Entry, revision: int) -> bool:
     """Whether the head has a revision as deleted."""
     return any(deleted.first <= revision <= deleted.last for deleted in head.marker.deleted)
+
+
+def gone(head: Entry) -> Callable[[int], bool]:
+    """Tells of a revision whether a head has it as gone: deleted, or at or below the floor."""
+    floor = head.marker.floor
+    firsts = [each.first for each in head.marker.deleted]
+    lasts = [each.last for each in head.marker.deleted]
+
+    def is_gone(revision: int) -> bool:
+        index = bisect_right(firsts, revision) - 1
+        return revision <= floor or (index >= 0 and revision <= lasts[index])
+
+    return is_gone
 
 
 def with_deleted(ranges: Iterable[RevisionRange], *revisions: int) -> list[RevisionRange]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from holdfast_server.protocol import entries
 from holdfast_server.protocol.claim import put_claim
 from holdfast_server.protocol.entries import Request
-from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.keys import WorkflowKeys, blob_base
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.retention import Ledger, Retention, blob_number
@@ -162,11 +162,11 @@ class _Collection:
         return retired, [revision for revision in self._ledger.live(head) if revision not in going]
 
     async def _read_up_to(self, head: Entry) -> None:
+        is_gone = entries.gone(head)
         async for revision, entry in self._log.scan(self._keys, self._ledger.last + 1, head.revision):
-            if entry is None and revision > head.marker.floor:
-                key = self._keys.marker(revision)
-                raise HoldfastError(Reason.CHECKPOINT_CORRUPTED, "a commit marker is gone", key=key)
-            self._ledger.enter(entry)
+            if isinstance(entry, HoldfastError) and not is_gone(revision):
+                raise entry
+            self._ledger.enter(None if isinstance(entry, HoldfastError) else entry)
 
     async def _has_dead_claims(self, head: Entry, kept: Sequence[int]) -> bool:
         living = sum(1 for revision in kept if revision in self._ledger.chosen_ids)

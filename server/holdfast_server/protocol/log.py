@@ -112,16 +112,16 @@ class Log:
             if entry is not None:
                 yield entry
 
-    async def scan(self, keys: WorkflowKeys, first: int, last: int) -> AsyncIterator[tuple[int, Entry | None]]:
-        """The slots of a closed range, oldest first, read several at a time; None for one that is gone.
+    async def scan(self, keys: WorkflowKeys, first: int, last: int) -> AsyncIterator[tuple[int, Entry | HoldfastError]]:
+        """The slots of a closed range, oldest first, read several at a time; what is damaged or gone as its error.
 
         Raises:
-            HoldfastError: CHECKPOINT_CORRUPTED, LAYOUT_UNSUPPORTED.
+            HoldfastError: LAYOUT_UNSUPPORTED.
 
         """
         for start in range(first, last + 1, _SCAN_ENTRIES):
             slots = range(start, min(start + _SCAN_ENTRIES, last + 1))
-            found = await asyncio.gather(*(self._read(keys, slot) for slot in slots))
+            found = await asyncio.gather(*(self._read_or_damage(keys, slot) for slot in slots))
             for each in zip(slots, found, strict=True):
                 yield each
 
@@ -262,6 +262,19 @@ class Log:
             return None
         return self._decode(keys, revision, frame)
 
+    async def _read_or_damage(self, keys: WorkflowKeys, revision: int) -> Entry | HoldfastError:
+        try:
+            entry = await self._read(keys, revision)
+        except HoldfastError as error:
+            if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+                raise
+            return error
+        if entry is None:
+            return HoldfastError(
+                Reason.CHECKPOINT_CORRUPTED, "a commit marker is gone", key=keys.marker(revision), revision=revision
+            )
+        return entry
+
     def _decode(self, keys: WorkflowKeys, revision: int, frame: bytes) -> Entry:
         marker = marker_codec.decode(frame, keys.marker(revision))
         named = (marker.namespace, marker.workflow_id, marker.revision)
@@ -325,8 +338,13 @@ class _TurnOf:
             del self._turns[self._keys]
 
 
+def digest_of(frame: bytes) -> bytes:
+    """What the next marker says of this one."""
+    return sha256(frame).digest()
+
+
 def _entry(marker: Marker, frame: bytes) -> Entry:
-    return Entry(marker, sha256(frame).digest(), len(frame))
+    return Entry(marker, digest_of(frame), len(frame))
 
 
 def _now() -> float:

@@ -1,11 +1,11 @@
 """Which checkpoints of a workflow may go by policy or by the time that their caller gave them."""
 
 from array import array
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf, isnan, nan
 
+from holdfast_server.protocol import entries
 from holdfast_server.protocol.log import Entry
 from holdfast_server.protocol.save import told_revision
 from holdfast_server.storage.v1.marker_pb2 import MarkerKind
@@ -67,7 +67,7 @@ class Ledger:
 
     def live(self, head: Entry) -> Iterator[int]:
         """The checkpoints that exist as a head has it, newest first."""
-        is_gone = _gone(head)
+        is_gone = entries.gone(head)
         for revision in range(min(head.revision, self.last), max(head.marker.floor, self._floor), -1):
             if not isnan(self._created[revision - self._floor - 1]) and not is_gone(revision):
                 yield revision
@@ -99,21 +99,8 @@ class Ledger:
         named = zip(self._blobs, self._blob_revisions, strict=True)
         if settled is None:
             return {number for number, _ in named}
-        is_gone = _gone(settled)
+        is_gone = entries.gone(settled)
         return {number for number, revision in named if not is_gone(revision)}
-
-
-def _gone(head: Entry) -> Callable[[int], bool]:
-    """Tells of a revision whether a head has it as gone."""
-    floor = head.marker.floor
-    firsts = [each.first for each in head.marker.deleted]
-    lasts = [each.last for each in head.marker.deleted]
-
-    def is_gone(revision: int) -> bool:
-        index = bisect_right(firsts, revision) - 1
-        return revision <= floor or (index >= 0 and revision <= lasts[index])
-
-    return is_gone
 
 
 def blob_number(relative: str) -> int:

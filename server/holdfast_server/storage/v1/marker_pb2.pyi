@@ -433,17 +433,19 @@ class StoreManifest(_message.Message):
     layout_version: _builtins.int
     """The layout of the keys."""
     grace_seconds: _builtins.float
-    """How long what is dead stays before it is collected; all servers of the store go by it. 0 means a day."""
+    """How long what is dead stays before it is collected; all servers of the store go by it. A day where it is missing."""
     def __init__(
         self,
         *,
         layout_version: _builtins.int = ...,
-        grace_seconds: _builtins.float = ...,
+        grace_seconds: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "grace_seconds", b"grace_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grace_seconds", b"grace_seconds", "layout_version", b"layout_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "grace_seconds", b"grace_seconds", "layout_version", b"layout_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__grace_seconds: _TypeAlias = _typing.Literal["grace_seconds"]  # noqa: Y015
+    _WhichOneofArgType__grace_seconds: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__grace_seconds) -> _WhichOneofReturnType__grace_seconds | None: ...
 
 Global___StoreManifest: _TypeAlias = StoreManifest  # noqa: Y015

@@ -1,0 +1,40 @@
+"""What a store as a whole says of itself: the layout of its keys, and the grace that all its servers go by."""
+
+from google.protobuf import json_format
+
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.keys import LAYOUT_VERSION, MANIFEST_KEY
+from holdfast_server.protocol.log import GRACE_SECONDS
+from holdfast_server.storage.v1.marker_pb2 import StoreManifest
+from holdfast_server.stores.base import ObjectStore
+
+
+async def open_layout(store: ObjectStore, *, grace_seconds: float = GRACE_SECONDS) -> float:
+    """Mark a new store with the layout that this server writes, or check the mark of an old one.
+
+    Args:
+        store: the store.
+        grace_seconds: how long what is dead stays in a new store.
+
+    Returns:
+        The store's grace in seconds; an old store keeps the one that it was made with.
+
+    Raises:
+        HoldfastError: LAYOUT_UNSUPPORTED.
+        StoreError: the store cannot be used.
+
+    """
+    manifest = StoreManifest(layout_version=LAYOUT_VERSION, grace_seconds=grace_seconds)
+    if await store.put_if_absent(MANIFEST_KEY, json_format.MessageToJson(manifest).encode()):
+        return grace_seconds
+    try:
+        found = json_format.Parse((await store.get(MANIFEST_KEY)).data, StoreManifest(), ignore_unknown_fields=True)
+    except json_format.ParseError:
+        raise HoldfastError(Reason.LAYOUT_UNSUPPORTED, f"{MANIFEST_KEY} of the store cannot be read") from None
+    if found.layout_version > LAYOUT_VERSION:
+        raise HoldfastError(
+            Reason.LAYOUT_UNSUPPORTED,
+            f"the store has layout {found.layout_version}, this server knows up to {LAYOUT_VERSION}",
+            layout_version=found.layout_version,
+        )
+    return found.grace_seconds if found.HasField("grace_seconds") else GRACE_SECONDS

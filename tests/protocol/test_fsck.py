@@ -1,0 +1,105 @@
+"""The check of a store: what it finds, what it leaves alone, and what a repair makes usable again."""
+
+import pytest
+from holdfast_server.protocol import ownership
+from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.fsck import fsck
+from holdfast_server.protocol.log import Log
+from holdfast_server.protocol.retention import Retention
+
+from tests.protocol.test_gc import GRACE, KEYS, workflow
+
+
+async def check(run, **options):
+    findings = []
+    checked = await fsck(Log(run.log.store, grace_seconds=GRACE), on_finding=findings.append, **options)
+    assert checked.findings == len(findings)
+    return checked, findings
+
+
+def damage(run, key):
+    data, modified = run.log.store._objects[key]
+    run.log.store._objects[key] = (bytes([data[0] ^ 1]) + data[1:], modified)
+
+
+async def test_a_sound_store_has_no_findings_and_its_orphans_are_counted():
+    run = workflow()
+    for number in range(40):
+        await run.save(checkpoint_id=f"id-{number}")
+    await run.upload(b"o" * 70)
+    await run.collect(Retention(keep_last=35))
+    checked, findings = await check(run)
+    assert findings == []
+    assert (checked.markers, checked.checkpoints, checked.orphans, checked.orphan_bytes) == (41, 35, 1, 70)
+
+
+async def test_a_damaged_part_and_one_that_is_gone_are_named():
+    run = workflow()
+    first, second = [await run.save() for _ in range(2)]
+    damage(run, KEYS.blob(first.marker.parts[0].blob))
+    await run.log.store.delete(KEYS.blob(second.marker.parts[0].blob))
+    _, findings = await check(run)
+    assert [each.key for each in findings] == [KEYS.marker(2), KEYS.marker(1)]
+    assert "is gone" in findings[0].what
+    assert "does not match its digest" in findings[1].what
+    assert first.marker.checkpoint_id in findings[1].what
+
+
+async def test_a_marker_put_in_the_place_of_another_breaks_the_chain():
+    run, other = workflow(), workflow()
+    for _ in range(3):
+        await run.save()
+        await other.save()
+    run.log.store._objects[KEYS.marker(2)] = other.log.store._objects[KEYS.marker(2)]
+    _, findings = await check(run)
+    assert {each.key for each in findings} >= {KEYS.marker(2), KEYS.marker(3)}
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_a_lost_marker_in_the_middle_is_told_as_deleted_by_a_repair_so_that_collections_go_on(is_gone):
+    run = workflow()
+    for _ in range(5):
+        await run.save()
+    if is_gone:
+        await run.log.store.delete(KEYS.marker(3))
+    else:
+        damage(run, KEYS.marker(3))
+    checked, findings = await check(run, repair=True)
+    assert (checked.repaired, [each.key for each in findings]) == (1, [KEYS.marker(3)])
+    assert (await check(run))[1] == []
+    run.log = Log(run.log.store, grace_seconds=GRACE)
+    await run.collect(Retention(keep_last=1), passed=GRACE + 1)
+    await run.collect(Retention(keep_last=1), passed=2 * GRACE + 2)
+    assert len(await run.objects("blob/")) == 1
+    assert await run.load() == b"x" * 100
+
+
+async def test_a_workflow_whose_head_is_damaged_can_be_saved_to_after_a_repair_but_not_by_its_older_writers():
+    run = workflow()
+    await ownership.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
+    for number in range(3):
+        await run.save(bytes([number]), checkpoint_id=f"id-{number}")
+    damage(run, KEYS.marker(4))
+    run.log = Log(run.log.store, grace_seconds=GRACE)
+    with pytest.raises(HoldfastError) as refused:
+        await run.save(b"new")
+    assert refused.value.reason is Reason.CHECKPOINT_CORRUPTED
+    checked, findings = await check(run, repair=True)
+    assert (checked.repaired, len(findings)) == (1, 1)
+    assert (await check(run))[1] == []
+    assert await run.load() == bytes([1])
+    assert await run.load("id-0") == bytes([0])
+    with pytest.raises(HoldfastError) as fenced:
+        await ownership.delete_workflow(run.log, Request(KEYS, "b", epoch=1), deadline=run.deadline())
+    assert fenced.value.reason is Reason.WRITER_FENCED
+    await run.save(b"new", checkpoint_id="id-2")
+    assert await run.load("id-2") == b"new"
+
+
+async def test_a_log_that_is_damaged_throughout_is_a_finding_and_no_crash():
+    run = workflow()
+    await run.save()
+    damage(run, KEYS.marker(1))
+    checked, findings = await check(run, repair=True)
+    assert (checked.repaired, len(findings)) == (0, 1)

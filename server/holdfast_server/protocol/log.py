@@ -42,7 +42,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The newest entry, as of `read_at` by a clock that counts suspend."""
+    """The newest entry as it was at `read_at` or later, by a clock that counts suspend."""
 
     entry: Entry
     read_at: float
@@ -77,9 +77,10 @@ class Log:
         cached = self._cached(keys)
         if cached is None:
             return await self._find_head(keys)
+        read_at = _now()
         following = await self._read(keys, cached.revision + 1)
         if following is None:
-            self._keep(keys, cached)
+            self._keep(keys, cached, read_at)
             return cached
         return await self._find_head(keys)
 
@@ -136,12 +137,19 @@ class Log:
             request_id: the request.
             elapsed_seconds: on a second or later try, the time since the first; None on a first try.
 
+        Raises:
+            HoldfastError: COMMIT_UNKNOWN: the try may have committed what was collected since.
+
         """
         for recent in head.marker.recent:
             if recent.request_id == request_id:
                 return await self.read(keys, recent.revision, head)
         if elapsed_seconds is None or not head.marker.recent:
             return None
+        if head.marker.floor and elapsed_seconds + _CLOCK_SKEW_SECONDS > self.grace_seconds:
+            raise HoldfastError(
+                Reason.COMMIT_UNKNOWN, "the first try lies further back than the log is kept", request_id=request_id
+            )
         oldest = time.time() - elapsed_seconds - _CLOCK_SKEW_SECONDS
         async for entry in self.walk_back(keys, head, 0):
             if entry.marker.request_id == request_id:
@@ -164,8 +172,7 @@ class Log:
 
         """
         async with self._turn(keys):
-            head = self._cached(keys) or await self._find_head(keys)
-            read_at = self._heads[keys].read_at if keys in self._heads else _now()
+            head, read_at = await self._known(keys)
             while True:
                 marker = await build(head)
                 revision = marker.revision
@@ -177,16 +184,15 @@ class Log:
                     is_mine=lambda data, sent=frame: data == sent,  # type: ignore[misc]
                     deadline=deadline,
                 )
-                if found is None and (self._is_recent(read_at) or await self._still_counts(keys, revision)):
-                    entry = _entry(marker, frame)
-                    self._keep(keys, entry)
-                    return entry
                 if found is None:
-                    head = await self._find_head(keys)
-                else:
-                    head = self._decode(keys, revision, found)
-                    self._keep(keys, head)
-                read_at = _now()
+                    if not self._is_recent(read_at):
+                        await self._require_counted(keys, revision)
+                    entry = _entry(marker, frame)
+                    self._keep(keys, entry, read_at)
+                    return entry
+                # Whoever won the slot did so since `read_at`; whether that is still the head, only time can tell.
+                self._keep(keys, self._decode(keys, revision, found), read_at)
+                head, read_at = await self._known(keys)
 
     async def head_below(self, prefix: str) -> Entry | None:
         """The head of the workflow whose keys begin with `prefix`, where only its keys are known."""
@@ -202,7 +208,7 @@ class Log:
 
     async def known_head(self, keys: WorkflowKeys) -> Entry | None:
         """The head, from the cache where it is known; None for an empty log. It may lag behind."""
-        return self._cached(keys) or await self._find_head(keys)
+        return (await self._known(keys))[0]
 
     async def known_revision(self, keys: WorkflowKeys) -> int:
         """The revision of the known head; 0 for an empty log."""
@@ -236,13 +242,30 @@ class Log:
         if head is not None:
             self._cached_bytes -= head.entry.size_bytes
 
-    async def _still_counts(self, keys: WorkflowKeys, revision: int) -> bool:
-        """Whether a slot that was won on an old view of the log lies above the floor of the log of today."""
+    async def _require_counted(self, keys: WorkflowKeys, revision: int) -> None:
+        """Check that a slot that was won on an old view of the log lies above the floor of the log of today.
+
+        Below it there is no telling: the slot may have been collected before it was won, or long after. To append
+        again could commit twice, and bring an old state back as the newest.
+        """
         head = await self._find_head(keys)
-        return head is not None and head.marker.floor < revision <= head.revision
+        if head is None or not head.marker.floor < revision <= head.revision:
+            raise HoldfastError(
+                Reason.COMMIT_UNKNOWN, "the commit took so long that it may have been collected", revision=revision
+            )
+
+    async def _known(self, keys: WorkflowKeys) -> tuple[Entry | None, float]:
+        """The head, from the cache while that is recent, and when it was the head for sure."""
+        cached = self._cached(keys)
+        if cached is not None:
+            return cached, self._heads[keys].read_at
+        read_at = _now()
+        return await self._find_head(keys), read_at
 
     async def _find_head(self, keys: WorkflowKeys) -> Entry | None:
         while True:
+            # Before the requests: a process may be paused for as long as it likes behind them.
+            read_at = _now()
             revision = await self.newest(keys)
             if revision is None:
                 self.forget(keys)
@@ -250,7 +273,7 @@ class Log:
             entry = await self._read(keys, revision)
             # None: collected between the listing and the read, so a newer one exists.
             if entry is not None:
-                self._keep(keys, entry)
+                self._keep(keys, entry, read_at)
                 return entry
 
     async def _read(self, keys: WorkflowKeys, revision: int) -> Entry | None:
@@ -291,9 +314,9 @@ class Log:
         self._heads.move_to_end(keys)
         return head.entry
 
-    def _keep(self, keys: WorkflowKeys, entry: Entry) -> None:
+    def _keep(self, keys: WorkflowKeys, entry: Entry, read_at: float) -> None:
         self.forget(keys)
-        self._heads[keys] = Head(entry, _now())
+        self._heads[keys] = Head(entry, read_at)
         self._cached_bytes += entry.size_bytes
         while self._cached_bytes > self._cache_bytes and len(self._heads) > 1:
             self.forget(next(iter(self._heads)))

@@ -3,7 +3,7 @@
 from collections import deque
 from typing import NamedTuple
 
-from tests.model.protocol import State, Violation, check, land
+from tests.model.protocol import State, ViolationError, check, land
 
 
 class Scenario(NamedTuple):
@@ -38,7 +38,7 @@ def explore(scenario: Scenario, rules: frozenset = frozenset(), *, most: int = 1
                     came_from[following] = (state, label)
                     check(following)
                     queue.append(following)
-        except Violation as violation:
+        except ViolationError as violation:
             return Result(len(came_from), str(violation), _trace(came_from, state))
         if len(came_from) > most:
             raise RuntimeError(f"{scenario.name}: more than {most} states")

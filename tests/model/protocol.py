@@ -1,7 +1,7 @@
 """The commit protocol as a state machine, small enough to visit every state that it can reach.
 
-A state holds what lies in the store, what is on its way to it, what each actor knows, and the true history. An actor moves
-by one store request, or by the loss of one. A crash needs no step of its own: an actor that never moves again has crashed.
+A state holds what lies in the store, what is on its way to it, what each actor knows, and the true history. An actor
+moves by one store request, or by the loss of one. A crash needs no step of its own: who never moves again has crashed.
 Time is counted in graces: a view of the head is recent within the tick in which it was read, and what is older than
 a tick is older than the grace. Rules can be broken by name (see `MUTANTS`), to see that the check would notice.
 """
@@ -12,7 +12,7 @@ from typing import NamedTuple
 DATA, FENCE, GC, DELETED = "data", "fence", "gc", "deleted"
 
 
-class Violation(Exception):
+class ViolationError(Exception):
     """A promise is broken."""
 
 
@@ -70,14 +70,14 @@ def land(state: State, revision: int, marker: Marker, rules: frozenset) -> State
     if slots[revision - 1] is not None and "put overwrites" not in rules:
         return None
     if slots[revision - 1] is not None and slots[revision - 1] != marker.request:
-        raise Violation(f"revision {revision} has two winners")
+        raise ViolationError(f"revision {revision} has two winners")
     slots = (*slots[: revision - 1], marker.request, *slots[revision:])
     if revision <= len(state.log):
         if revision > state.log[-1].floor:
-            raise Violation(f"revision {revision} was won twice")
+            raise ViolationError(f"revision {revision} was won twice")
         return state._replace(slots=slots)
     if revision > len(state.log) + 1:
-        raise Violation(f"revision {revision} leaves a gap")
+        raise ViolationError(f"revision {revision} leaves a gap")
     marker = marker._replace(stamp=state.time)
     check_append(state, marker)
     return state._replace(slots=slots, log=(*state.log, marker))
@@ -85,15 +85,15 @@ def land(state: State, revision: int, marker: Marker, rules: frozenset) -> State
 
 def check_append(state: State, marker: Marker) -> None:
     if any(each.request == marker.request for each in state.log):
-        raise Violation(f"{marker.request} was committed twice")
+        raise ViolationError(f"{marker.request} was committed twice")
     if marker.kind == DATA and any(each.kind == FENCE and each.epoch > marker.writer_epoch for each in state.log):
-        raise Violation(f"{marker.request} was committed by a fenced writer")
+        raise ViolationError(f"{marker.request} was committed by a fenced writer")
     if marker.expected is not None and marker.expected != len(state.log):
-        raise Violation(f"{marker.request} was committed on revision {len(state.log)}, expected {marker.expected}")
+        raise ViolationError(f"{marker.request} was committed on revision {len(state.log)}, expected {marker.expected}")
     if marker.kind == GC:
         live = visible(state, len(state.log))
         if live and (marker.floor >= live[-1] or live[-1] in marker.deleted):
-            raise Violation("the newest checkpoint was retired")
+            raise ViolationError("the newest checkpoint was retired")
 
 
 def check(state: State) -> None:
@@ -101,15 +101,15 @@ def check(state: State) -> None:
     for revision in visible(state, len(state.log)):
         marker = state.log[revision - 1]
         if len(state.slots) < revision or state.slots[revision - 1] != marker.request:
-            raise Violation(f"the marker of revision {revision} is gone")
+            raise ViolationError(f"the marker of revision {revision} is gone")
         if marker.blob is not None and marker.blob not in state.blobs:
-            raise Violation(f"the blob of revision {revision} is gone")
+            raise ViolationError(f"the blob of revision {revision} is gone")
     for request, revision in state.acked:
         if revision > len(state.log) or state.log[revision - 1].request != request:
-            raise Violation(f"{request} was acknowledged as revision {revision}, where it is not")
+            raise ViolationError(f"{request} was acknowledged as revision {revision}, where it is not")
     for marker in state.log:
         if marker.request in state.failed:
-            raise Violation(f"{marker.request} was reported as failed, and is committed")
+            raise ViolationError(f"{marker.request} was reported as failed, and is committed")
 
 
 class Save(NamedTuple):
@@ -159,9 +159,7 @@ class Writer(NamedTuple):
 
     def _build(self, state, save, rules):
         head = head_of(state, self.view)
-        done = next(
-            (r for r in range(head.floor + 1, self.view + 1) if state.log[r - 1].request == save.request), None
-        )
+        done = next((r for r in range(head.floor + 1, self.view + 1) if state.log[r - 1].request == save.request), None)
         if self.is_retry and self.began_at != state.time and head.floor and "late retry accepted" not in rules:
             # The log no longer tells whether the first try has committed.
             yield "does not know, for good", self._next(), state
@@ -255,7 +253,9 @@ class Writer(NamedTuple):
         return self._next(), state._replace(failed=state.failed | {save.request})
 
     def _next(self):
-        return self._replace(saves=self.saves[1:], at="begin", blob=None, slot=0, sent=None, is_retry=False, began_at=-1)
+        return self._replace(
+            saves=self.saves[1:], at="begin", blob=None, slot=0, sent=None, is_retry=False, began_at=-1
+        )
 
 
 class Collector(NamedTuple):
@@ -284,7 +284,7 @@ class Collector(NamedTuple):
         floor = max(head.floor, min(self.settled, kept - 1 if kept else self.view))
         orphans = self._orphans(state, rules, self.view)
         low_water = max([head.low_water, *(min(each.base + 1, self.view + 1) for each in orphans)])
-        if (retired, floor, low_water) == ([], head.floor, head.low_water):
+        if not retired and floor < head.floor + 2 and low_water == head.low_water:
             yield "needs no marker", self._replace(at="remove", doomed=self._doom(state, rules)), state
             return
         gone = head.deleted | set(retired)
@@ -311,8 +311,7 @@ class Collector(NamedTuple):
             for revision, marker in enumerate(state.log[:up_to], 1)
             if revision > settled.floor and revision not in settled.deleted
         }
-        is_old = lambda each: self._is_old(each.stamp, state, rules) or "age of blobs ignored" in rules  # noqa: E731
-        return sorted(each for each in state.blobs if each not in named and is_old(each))
+        return sorted(each for each in state.blobs if each not in named and self._is_old(each.stamp, state, rules))
 
     def _doom(self, state, rules, low_water=None):
         settled = head_of(state, self.settled)
@@ -364,10 +363,10 @@ class Reader(NamedTuple):
         *_, target = visible(state, self.view) or [0]
         exist = visible(state, len(state.log))
         if target < self.must and self.must in exist:
-            raise Violation(f"a load got revision {target}, though {self.must} had been acknowledged")
+            raise ViolationError(f"a load got revision {target}, though {self.must} had been acknowledged")
         blob = state.log[target - 1].blob if target else None
         is_whole = target == 0 or (state.slots[target - 1] is not None and (blob is None or blob in state.blobs))
         if is_whole or ("damage believed" not in rules and target not in exist):
             yield "loads", self._replace(at="begin", loads=self.loads - 1), state
             return
-        raise Violation(f"a load met revision {target} damaged")
+        raise ViolationError(f"a load met revision {target} damaged")

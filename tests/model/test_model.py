@@ -43,6 +43,15 @@ SCENARIOS = [
         ticks=2,
     ),
     Scenario(
+        "deletions beside a writer that lost its slot",
+        (
+            Writer((Save("a"), *(Save(each, kind=DELETED) for each in "xyz")), losses=0, retries=0),
+            Writer((Save("c"),), losses=0, retries=0),
+            Collector(1),
+        ),
+        ticks=1,
+    ),
+    Scenario(
         "deletion beside a stale writer",
         (
             Writer((Save("a"), Save("x", kind=DELETED)), losses=0, retries=0),

@@ -10,6 +10,7 @@ from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import Reason
 from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.load import AcceptedFormat
+from holdfast_server.protocol.log import now
 from holdfast_server.protocol.save import SaveRequest
 
 UNARY_PAYLOAD_BYTES = 1 << 20
@@ -64,7 +65,7 @@ def request(
     elapsed = attempt.elapsed.seconds + attempt.elapsed.nanos / 1e9
     if elapsed < 0:
         raise invalid("attempt.elapsed", "must not be negative")
-    return Request(keys, request_id, epoch, elapsed if attempt.number > 1 else None, trace_id)
+    return Request(keys, request_id, epoch, now() - elapsed if attempt.number > 1 else None, trace_id)
 
 
 def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> SaveRequest:

@@ -61,8 +61,8 @@ class Claim:
         if head.marker.claim_generation != self._generation:
             await self.make(head)
         found = await self._find(head)
-        self._searched_to = head.revision
         if found is None:
+            self._searched_to = head.revision
             return
         if found.marker.request_fingerprint == fingerprint and not entries.is_deleted(head, found.revision):
             raise Replay(found)

@@ -21,7 +21,7 @@ class Request:
         keys: the workflow.
         request_id: the idempotency key.
         epoch: the writer's epoch; None where it has none.
-        elapsed_seconds: on a second or later try, the time since the first; None on the first.
+        first_tried: on a second or later try, when the first began, by `log.now`; None on the first.
         trace_id: the trace, 32 hex digits, or "".
 
     """
@@ -29,7 +29,7 @@ class Request:
     keys: WorkflowKeys
     request_id: str
     epoch: int | None = None
-    elapsed_seconds: float | None = None
+    first_tried: float | None = None
     trace_id: str = ""
 
 
@@ -49,7 +49,7 @@ async def refuse_or_replay(log: Log, head: Entry, request: Request, fingerprint:
         HoldfastError: REQUEST_ID_REUSED, WRITER_FENCED.
 
     """
-    earlier = await log.find_request(request.keys, head, request.request_id, request.elapsed_seconds)
+    earlier = await log.find_request(request.keys, head, request.request_id, request.first_tried)
     if earlier is not None:
         if earlier.marker.request_fingerprint != fingerprint:
             raise HoldfastError(

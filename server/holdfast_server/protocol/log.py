@@ -17,12 +17,13 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.put_if_absent import put_if_absent
 from holdfast_server.storage.v1.marker_pb2 import Marker
-from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore
+from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError
 
 GRACE_SECONDS = 24 * 3600.0
 # A head that was read longer ago, as a part of the grace, is looked at again before anything rests on it.
 _RECENT_PART = 0.1
 _SCAN_ENTRIES = 32
+# How far the clocks of a store's machines may differ: this, or a part of the grace where that is less.
 _CLOCK_SKEW_SECONDS = 300.0
 
 
@@ -67,6 +68,7 @@ class Log:
         self.store = store
         self.grace_seconds = grace_seconds
         self._recent_seconds = grace_seconds * _RECENT_PART
+        self._clock_skew_seconds = min(_CLOCK_SKEW_SECONDS, grace_seconds * _RECENT_PART)
         self._heads: OrderedDict[WorkflowKeys, Head] = OrderedDict()
         self._cached_bytes = 0
         self._cache_bytes = cache_bytes
@@ -77,7 +79,7 @@ class Log:
         cached = self._cached(keys)
         if cached is None:
             return await self._find_head(keys)
-        read_at = _now()
+        read_at = now()
         following = await self._read(keys, cached.revision + 1)
         if following is None:
             self._keep(keys, cached, read_at)
@@ -127,7 +129,7 @@ class Log:
                 yield each
 
     async def find_request(
-        self, keys: WorkflowKeys, head: Entry, request_id: str, elapsed_seconds: float | None
+        self, keys: WorkflowKeys, head: Entry, request_id: str, first_tried: float | None
     ) -> Entry | None:
         """What an earlier try of a request has committed, if anything.
 
@@ -135,7 +137,7 @@ class Log:
             keys: the workflow.
             head: the head of its log.
             request_id: the request.
-            elapsed_seconds: on a second or later try, the time since the first; None on a first try.
+            first_tried: on a second or later try, when the first began, by `now`; None on a first try.
 
         Raises:
             HoldfastError: COMMIT_UNKNOWN: the try may have committed what was collected since.
@@ -144,18 +146,20 @@ class Log:
         for recent in head.marker.recent:
             if recent.request_id == request_id:
                 return await self.read(keys, recent.revision, head)
-        if elapsed_seconds is None or not head.marker.recent:
+        if first_tried is None:
             return None
-        if head.marker.floor and elapsed_seconds + _CLOCK_SKEW_SECONDS > self.grace_seconds:
+        first = await self._last_before(keys, first_tried) + 1
+        # What the first try aimed at may have been won, and collected, by others since it read its head.
+        kept_seconds = self.grace_seconds - self._recent_seconds - self._clock_skew_seconds
+        if head.marker.floor and now() - first_tried > kept_seconds:
             raise HoldfastError(
                 Reason.COMMIT_UNKNOWN, "the first try lies further back than the log is kept", request_id=request_id
             )
-        oldest = time.time() - elapsed_seconds - _CLOCK_SKEW_SECONDS
-        async for entry in self.walk_back(keys, head, 0):
-            if entry.marker.request_id == request_id:
+        # Below the floor too: a deletion since then does not make undone what was committed before it.
+        oldest_known = min((recent.revision for recent in head.marker.recent), default=head.revision + 1)
+        async for _, entry in self.scan(keys, first, oldest_known - 1):
+            if isinstance(entry, Entry) and entry.marker.request_id == request_id:
                 return entry
-            if entry.marker.create_time.seconds < oldest:
-                return None
         return None
 
     async def append(self, keys: WorkflowKeys, build: Build, *, deadline: float) -> Entry:
@@ -174,7 +178,7 @@ class Log:
         async with self._turn(keys):
             head, read_at = await self._known(keys)
             while True:
-                marker = await build(head)
+                marker, read_at = await self._built(keys, build, head, read_at)
                 revision = marker.revision
                 frame = marker_codec.encode(marker)
                 found = await put_if_absent(
@@ -193,6 +197,20 @@ class Log:
                 # Whoever won the slot did so since `read_at`; whether that is still the head, only time can tell.
                 self._keep(keys, self._decode(keys, revision, found), read_at)
                 head, read_at = await self._known(keys)
+
+    async def _built(
+        self, keys: WorkflowKeys, build: Build, head: Entry | None, read_at: float
+    ) -> tuple[Marker, float]:
+        """The next marker. What forbids it must stand in the head of now: another server may have moved on."""
+        started = now()
+        while True:
+            try:
+                return await build(head), read_at
+            except HoldfastError:
+                if read_at >= started:
+                    raise
+                read_at = now()
+                head = await self.head(keys)
 
     async def head_below(self, prefix: str) -> Entry | None:
         """The head of the workflow whose keys begin with `prefix`, where only its keys are known."""
@@ -231,6 +249,20 @@ class Log:
             position = listed[-1].key
         return None
 
+    async def _last_before(self, keys: WorkflowKeys, moment: float) -> int:
+        """A slot that was won before a moment of this process, by the store's own clock: those of servers differ."""
+        newest_seconds = None
+        position = ""
+        while listed := await self.store.list(keys.log, start_after=position):
+            newest_seconds = listed[0].modified_seconds if newest_seconds is None else newest_seconds
+            # The newest slot is older than now, by as much at least as it is older than this moment.
+            before = newest_seconds - (now() - moment) - self._clock_skew_seconds
+            for each in listed:
+                if each.modified_seconds < before:
+                    return keys.revision(each.key)
+            position = listed[-1].key
+        return 0
+
     async def newest(self, keys: WorkflowKeys) -> int | None:
         """The newest slot by a listing, without reading it; None where the log is empty."""
         listed = await self.store.list(keys.log, limit=1)
@@ -248,7 +280,10 @@ class Log:
         Below it there is no telling: the slot may have been collected before it was won, or long after. To append
         again could commit twice, and bring an old state back as the newest.
         """
-        head = await self._find_head(keys)
+        try:
+            head = await self._find_head(keys)
+        except StoreError:
+            head = None
         if head is None or not head.marker.floor < revision <= head.revision:
             raise HoldfastError(
                 Reason.COMMIT_UNKNOWN, "the commit took so long that it may have been collected", revision=revision
@@ -259,13 +294,13 @@ class Log:
         cached = self._cached(keys)
         if cached is not None:
             return cached, self._heads[keys].read_at
-        read_at = _now()
+        read_at = now()
         return await self._find_head(keys), read_at
 
     async def _find_head(self, keys: WorkflowKeys) -> Entry | None:
         while True:
             # Before the requests: a process may be paused for as long as it likes behind them.
-            read_at = _now()
+            read_at = now()
             revision = await self.newest(keys)
             if revision is None:
                 self.forget(keys)
@@ -322,7 +357,7 @@ class Log:
             self.forget(next(iter(self._heads)))
 
     def _is_recent(self, read_at: float) -> bool:
-        return _now() - read_at < self._recent_seconds
+        return now() - read_at < self._recent_seconds
 
     def _turn(self, keys: WorkflowKeys) -> "_TurnOf":
         return _TurnOf(self._turns, keys)
@@ -370,5 +405,6 @@ def _entry(marker: Marker, frame: bytes) -> Entry:
     return Entry(marker, digest_of(frame), len(frame))
 
 
-def _now() -> float:
+def now() -> float:
+    """The time in seconds, by a clock of this machine that counts suspend."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

@@ -45,7 +45,8 @@ async def put_if_absent(
                     if await store.put_if_absent(key, data):
                         return None
                 except StoreUnavailableError:
-                    in_doubt = True
+                    pass
+                in_doubt = True
                 try:
                     found = (await store.get(key)).data
                     return None if is_mine(found) else found

@@ -27,7 +27,7 @@ class SaveRequest:
         producer_name: the program that saves.
         producer_version: its version.
         labels: the labels.
-        expected_revision: the head's revision that the commit requires, 0 for a new workflow; None for any.
+        expected_revision: the head's revision that the commit requires, 0: no checkpoint exists; None for any.
         ttl_seconds: how long the checkpoint must be kept; None for ever.
 
     """
@@ -119,22 +119,21 @@ async def _uploaded_anew(log: Log, keys: WorkflowKeys, head: Entry, parts: list[
 
 
 def _require_revision(wanted: SaveRequest, head: Entry | None) -> None:
-    if wanted.expected_revision is None:
+    expected = wanted.expected_revision
+    revision = 0 if head is None else head.revision
+    if expected in (None, revision) or (expected == 0 and _is_empty(head)):
         return
-    revision = 0 if head is None or _is_empty(head) else head.revision
-    if wanted.expected_revision not in (revision, head.revision if head is not None else 0):
-        actual = head.revision if head is not None else 0
-        raise HoldfastError(
-            Reason.REVISION_CONFLICT,
-            f"expected revision {wanted.expected_revision}, the head is revision {actual}",
-            expected_revision=wanted.expected_revision,
-            head_revision=actual,
-        )
+    raise HoldfastError(
+        Reason.REVISION_CONFLICT,
+        f"expected revision {expected}, the head is revision {revision}",
+        expected_revision=expected,
+        head_revision=revision,
+    )
 
 
-def _is_empty(head: Entry) -> bool:
-    """Whether the workflow was deleted as a whole."""
-    return head.marker.kind == MarkerKind.MARKER_KIND_DELETED and not head.marker.checkpoint_id
+def _is_empty(head: Entry | None) -> bool:
+    """Whether the workflow holds no checkpoint, whatever else its log tells."""
+    return head is None or head.marker.last_data_revision <= head.marker.floor
 
 
 def _describe(marker: Marker, wanted: SaveRequest, parts: list[StoredPart]) -> None:

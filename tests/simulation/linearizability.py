@@ -1,0 +1,205 @@
+"""Whether a history of operations on one workflow could have happened one after the other.
+
+The search of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993) with Lowe's memory of what was tried: an
+operation may come next if no other one had ended before it began. Operations whose outcome nobody knows stay open:
+they may have happened at any time since they began, or never.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import inf
+from typing import NamedTuple
+
+SAVE, FENCE, DELETE, DELETE_ALL, COLLECT, LOAD, LIST = (
+    "save",
+    "acquire writer",
+    "delete",
+    "delete workflow",
+    "collect",
+    "load",
+    "list",
+)
+MUTATIONS = (SAVE, FENCE, DELETE, DELETE_ALL, COLLECT)
+
+
+class Checkpoint(NamedTuple):
+    revision: int
+    checkpoint_id: str
+    value: str
+
+
+class State(NamedTuple):
+    """What a workflow is, as its callers may know it."""
+
+    revision: int = 0
+    epoch: int = 0
+    live: tuple[Checkpoint, ...] = ()
+    used: frozenset[str] = frozenset()
+
+
+@dataclass
+class Operation:
+    """What was asked, when, and what was answered.
+
+    Attributes:
+        name: of the operation.
+        kind: what was asked.
+        value: the payload of a save, which no other has.
+        checkpoint_id: the one that was asked for, or "".
+        expected: the revision that a save requires.
+        epoch: the writer's epoch.
+        keep_last: how many checkpoints a collection keeps.
+        began: when it was asked for.
+        ended: when it was answered; never, where nobody knows the outcome.
+        error: the reason why it failed; None where it did not.
+        revision: the one that was answered.
+        answer: what was loaded.
+        was_tried_once: whether no try came before the one that told the outcome.
+
+    """
+
+    name: str
+    kind: str
+    value: str = ""
+    checkpoint_id: str = ""
+    expected: int | None = None
+    epoch: int | None = None
+    keep_last: int = 0
+    began: float = 0.0
+    ended: float = inf
+    error: str | None = None
+    revision: int = 0
+    answer: object = None
+    was_tried_once: bool = True
+    listed: list[Checkpoint] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        asked = {"id": self.checkpoint_id, "expected": self.expected, "epoch": self.epoch, "keep": self.keep_last}
+        told = ", ".join(f"{name} {each}" for name, each in asked.items() if each not in ("", None, 0))
+        result = "?" if self.ended == inf else self.error or self.answer or self.revision
+        return f"[{self.began:.3f}, {self.ended:.3f}] {self.name} {self.kind} {told} -> {result} @{self.revision}"
+
+
+def unexplained(history: list[Operation]) -> list[Operation]:
+    """The operations that no order explains, besides those of the longest order that was found; none: all is well."""
+    everything = (1 << len(history)) - 1
+    closed = sum(1 << index for index, each in enumerate(history) if each.ended < inf)
+    seen: set[tuple[int, State]] = set()
+    best = everything
+    stack = [(everything, State())]
+    while stack:
+        left, state = stack.pop()
+        left = _take_reads(history, left, state)
+        if not left & closed:
+            return []
+        if (left, state) in seen or _is_hopeless(history, left, state):
+            continue
+        seen.add((left, state))
+        if (left & closed).bit_count() < (best & closed).bit_count():
+            best = left
+        for index in _next(history, left):
+            if history[index].kind not in MUTATIONS or (history[index].error and history[index].ended < inf):
+                continue
+            following = _mutated(state, history[index])
+            if following is not None:
+                stack.append((left & ~(1 << index), following))
+    return [each for index, each in enumerate(history) if best >> index & 1 and each.ended < inf]
+
+
+def _is_hopeless(history: list[Operation], left: int, state: State) -> bool:
+    """Whether a revision has passed that an operation which is left was answered."""
+    live = {each.revision for each in state.live}
+    return any(
+        left >> index & 1
+        and each.ended < inf
+        and 0 < each.revision <= state.revision
+        and (
+            each.revision < state.revision if each.kind == LIST else each.kind in MUTATIONS or each.revision not in live
+        )
+        for index, each in enumerate(history)
+    )
+
+
+def _next(history: list[Operation], left: int) -> Iterator[int]:
+    indexes = [index for index in range(len(history)) if left >> index & 1]
+    first_end = min(history[index].ended for index in indexes)
+    # All collections are alike and open: what the second could explain, the first can.
+    collections = [index for index in indexes if history[index].kind == COLLECT][1:]
+    return (index for index in indexes if history[index].began <= first_end and index not in collections)
+
+
+def _take_reads(history: list[Operation], left: int, state: State) -> int:
+    """Takes what changes nothing and fits at once: later would be no better."""
+    while True:
+        taken = next(
+            (
+                index
+                for index in _next(history, left)
+                if history[index].ended < inf
+                and (history[index].kind not in MUTATIONS or history[index].error)
+                and _fits(state, history[index])
+            ),
+            None,
+        )
+        if taken is None:
+            return left
+        left &= ~(1 << taken)
+        if not left:
+            return left
+
+
+def _fits(state: State, read: Operation) -> bool:
+    """Whether a state explains an answer that changed nothing."""
+    ids = {each.checkpoint_id: each for each in state.live}
+    if read.kind == LIST:
+        return (tuple(read.listed), read.revision) == (state.live, state.revision)
+    if read.error is None:
+        found = ids.get(read.checkpoint_id) if read.checkpoint_id else next(iter(state.live[-1:]), None)
+        return found is not None and (found.value, found.revision) == (read.answer, read.revision)
+    match read.error:
+        case "WORKFLOW_NOT_FOUND":
+            return state.revision == 0
+        case "CHECKPOINT_NOT_FOUND" | "CHECKPOINT_DELETED":
+            return read.checkpoint_id not in ids if read.checkpoint_id else not state.live
+        case "REVISION_CONFLICT":
+            return not _meets(state, read.expected)
+        case "WRITER_FENCED":
+            return read.epoch is not None and read.epoch < state.epoch
+        case "CHECKPOINT_ID_REUSED":
+            return read.checkpoint_id in state.used
+    return False
+
+
+def _meets(state: State, expected: int | None) -> bool:
+    return expected is None or expected == state.revision or (expected == 0 and not state.live)
+
+
+def _mutated(state: State, operation: Operation) -> State | None:
+    """The state after an operation; None where it cannot happen there, or not as it was answered."""
+    revision = state.revision + 1
+    if operation.ended < inf and operation.revision not in (revision, 0):
+        return None
+    match operation.kind:
+        case "save":
+            ids = {each.checkpoint_id for each in state.live}
+            fenced = operation.epoch is not None and operation.epoch < state.epoch
+            if (
+                fenced
+                or (operation.checkpoint_id in ids and operation.checkpoint_id)
+                or not _meets(state, operation.expected)
+            ):
+                return None
+            saved = Checkpoint(revision, operation.checkpoint_id or str(operation.answer or ""), operation.value)
+            used = state.used | {operation.checkpoint_id} if operation.checkpoint_id else state.used
+            epoch = max(state.epoch, operation.epoch or 0)
+            return State(revision, epoch, (*state.live, saved), used)
+        case "acquire writer":
+            epoch = state.epoch + 1
+            return None if operation.epoch not in (None, epoch) else state._replace(revision=revision, epoch=epoch)
+        case "delete":
+            kept = tuple(each for each in state.live if each.checkpoint_id != operation.checkpoint_id)
+            return None if kept == state.live else state._replace(revision=revision, live=kept)
+        case "delete workflow":
+            return None if state.revision == 0 else state._replace(revision=revision, live=())
+        case _:
+            return state._replace(revision=revision, live=state.live[-operation.keep_last :])

@@ -1,0 +1,111 @@
+"""Broken rules, planted in the real code: each is a piece of a function's source and what takes its place."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from holdfast_server.protocol import entries, gc, load, log, ownership, put_if_absent, save
+from holdfast_server.protocol.claim import Claim
+
+_GIVE_UP = 'raise HoldfastError(Reason.REVISION_CONFLICT, "gave up")'
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A rule, the function that holds it, and how it is broken."""
+
+    rule: str
+    function: Callable
+    old: str
+    new: str
+
+
+MUTANTS = [
+    Mutant(
+        "own 412 taken for a loss",
+        put_if_absent.put_if_absent,
+        "return None\n                except StoreUnavailableError:",
+        f"return None\n                    {_GIVE_UP}\n                except StoreUnavailableError:",
+    ),
+    Mutant(
+        "doubt taken for a failure",
+        put_if_absent.put_if_absent,
+        "except StoreUnavailableError:\n                    pass",
+        f"except StoreUnavailableError:\n                    {_GIVE_UP}",
+    ),
+    Mutant(
+        "cleans up after an unknown outcome",
+        save.save,
+        "    except Replay as replay:",
+        "    except HoldfastError as error:\n"
+        "        for part in uploaded:\n"
+        "            await log.store.delete(wanted.request.keys.blob(part.blob))\n"
+        "        raise\n"
+        "    except Replay as replay:",
+    ),
+    Mutant("slot skipped", entries.successor, "before.revision + 1", "before.revision + 2"),
+    Mutant("floor ignored", log.Log._require_counted, "head.marker.floor < revision", "0 < revision"),
+    Mutant("low-water mark ignored", save._uploaded_anew, "< head.marker.low_water_mark", "< 0"),
+    Mutant(
+        "reads references before its marker",
+        gc._Collection.run,
+        "        if plan.is_worth_a_marker(head) and not dry_run:",
+        "        before = [each async for each in self._doomed(head, plan.low_water_mark)]\n"
+        "        if plan.is_worth_a_marker(head) and not dry_run:\n"
+        "            await self._append()\n"
+        "        await self._delete([each.key for _, each in before])\n"
+        "        return Collected()\n"
+        "        if plan.is_worth_a_marker(head) and not dry_run:",
+    ),
+    Mutant("epoch not compared", entries.refuse_or_replay, "request.epoch < head.marker.epoch", "False"),
+    Mutant("acknowledges without recency", log.Log.append, "not self._is_recent(read_at)", "False"),
+    Mutant("newest marker removed on delete", gc._Collection._doomed, "self._settled.marker.floor + 1)", "self._settled.marker.floor + 2)"),
+    Mutant("no replay", entries.refuse_or_replay, "earlier is not None", "False"),
+    Mutant(
+        "slot that was lost taken for the head",
+        log.Log.append,
+        "self._decode(keys, revision, found), read_at)",
+        "self._decode(keys, revision, found), now())",
+    ),
+    Mutant(
+        "appends again where it was collected",
+        log.Log.append,
+        "                        await self._require_counted(keys, revision)",
+        "                        try:\n"
+        "                            await self._require_counted(keys, revision)\n"
+        "                        except HoldfastError:\n"
+        "                            head, read_at = await self._known(keys)\n"
+        "                            continue",
+    ),
+    Mutant("late retry accepted", log.Log.find_request, "head.marker.floor and", "False and"),
+    Mutant("no compare-and-set", save._require_revision, "expected in (None, revision)", "True"),
+    Mutant("no grace", gc._Collection.__init__, "now - log.grace_seconds", "now"),
+    Mutant("floor of now", gc._Collection._doomed, "self._settled.marker.floor + 1", "head.marker.floor + 1"),
+    Mutant("stale cache believed", log.Log._cached, "not self._is_recent(head.read_at)", "False"),
+    Mutant("damage believed", load.as_of_now, "    head = await", "    return damage\n    head = await"),
+    # Rules that the model does not know.
+    Mutant("refuses by an old head", log.Log._built, "read_at >= started", "True"),
+    Mutant("id not searched", Claim._find, "entry.checkpoint_id == wanted_id", "False"),
+    Mutant("claim's base ignored", Claim.make, "self._searched_to = await", "self._searched_to = head.revision if head else 0\n        await"),
+    Mutant("deletion hides a commit from its retry", log.Log.find_request, "self.scan(keys, first,", "self.scan(keys, max(first, head.marker.floor + 1),"),
+    Mutant("clocks of servers compared", log.Log._last_before, "newest_seconds - (now() - moment)", "time.time() - (now() - moment)"),
+    Mutant("deleted checkpoint stays the newest", ownership.delete, "target.revision == head.marker.last_data_revision", "False"),
+]
+
+
+@contextmanager
+def planted(mutant: Mutant) -> Iterator[None]:
+    """The real code with a broken rule, while the block lasts."""
+    source = inspect.getsource(mutant.function)
+    assert source.count(mutant.old) == 1, f"{mutant.rule}: its place in {mutant.function.__qualname__} is gone"
+    broken = source.replace(mutant.old, mutant.new)
+    built: dict[str, Callable] = {}
+    # A method's source is indented, which needs something to belong to.
+    exec(compile(f"if True:\n{broken}" if source[0] == " " else broken, "mutant", "exec"), mutant.function.__globals__, built)
+    code, kept = built[mutant.function.__name__].__code__, mutant.function.__code__
+    mutant.function.__code__ = code
+    try:
+        yield
+    finally:
+        mutant.function.__code__ = kept

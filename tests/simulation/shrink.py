@@ -1,0 +1,45 @@
+"""From a plan that breaks a promise to a small one that still does: fewer steps, fewer faults."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from tests.simulation.workload import Outcome, Plan, without
+
+Judge = Callable[[Plan], Outcome]
+
+
+def shrink(plan: Plan, judge: Judge) -> Plan:
+    """Leave out steps, then faults, in ever smaller chunks, while the run still breaks a promise.
+
+    The algorithm is Zeller's and Hildebrandt's ddmin ("Simplifying and Isolating Failure-Inducing Input", 2002), once through.
+    """
+    names = _fewest(
+        [step.name for step in plan.steps],
+        lambda left_out: bool(judge(without(plan, set(left_out))).violation),
+    )
+    plan = without(plan, names)
+    objects = judge(plan).objects
+    assert objects is not None
+    quiet = _fewest(
+        objects.struck,
+        lambda left_out: bool(judge(_quieter(plan, left_out)).violation),
+    )
+    return _quieter(plan, quiet)
+
+
+def _quieter(plan: Plan, requests: Sequence[str]) -> Plan:
+    return replace(plan, weather=replace(plan.weather, quiet=plan.weather.quiet | frozenset(requests)))
+
+
+def _fewest(everything: Sequence[str], still_fails: Callable[[Sequence[str]], bool]) -> set[str]:
+    """What can be left out."""
+    out: list[str] = []
+    chunk = max(1, len(everything) // 2)
+    while True:
+        for start in range(0, len(everything), chunk):
+            more = [each for each in everything[start : start + chunk] if each not in out]
+            if more and still_fails([*out, *more]):
+                out += more
+        if chunk == 1:
+            return set(out)
+        chunk //= 2

@@ -122,7 +122,7 @@ def _is_hopeless(history: list[Operation], left: int, state: State) -> bool:
 
 def _next(history: list[Operation], left: int) -> Iterator[int]:
     indexes = [index for index in range(len(history)) if left >> index & 1]
-    first_end = min(history[index].ended for index in indexes)
+    first_end = min((history[index].ended for index in indexes), default=inf)
     # All collections are alike and open: what the second could explain, the first can.
     collections = [index for index in indexes if history[index].kind == COLLECT][1:]
     return (index for index in indexes if history[index].began <= first_end and index not in collections)

@@ -13,12 +13,19 @@ _GIVE_UP = 'raise HoldfastError(Reason.REVISION_CONFLICT, "gave up")'
 
 @dataclass(frozen=True)
 class Mutant:
-    """A rule, the function that holds it, and how it is broken."""
+    """A rule, the function that holds it, how it is broken, and the seeds among which it must be noticed."""
 
     rule: str
     function: Callable
     old: str
     new: str
+    seeds: range = range(1000)
+
+
+# Of the plans, every third has writers, readers and collections that stand still.
+_STALLED = range(2, 6000, 3)
+# Others have many short faults, or last for days.
+_HURRIED = range(0, 3000, 3)
 
 
 MUTANTS = [
@@ -45,8 +52,8 @@ MUTANTS = [
         "    except Replay as replay:",
     ),
     Mutant("slot skipped", entries.successor, "before.revision + 1", "before.revision + 2"),
-    Mutant("floor ignored", log.Log._require_counted, "head.marker.floor < revision", "0 < revision"),
-    Mutant("low-water mark ignored", save._uploaded_anew, "< head.marker.low_water_mark", "< 0"),
+    Mutant("floor ignored", log.Log._require_counted, "head.marker.floor < revision", "0 < revision", seeds=_STALLED),
+    Mutant("low-water mark ignored", save._uploaded_anew, "< head.marker.low_water_mark", "< 0", seeds=_STALLED),
     Mutant(
         "reads references before its marker",
         gc._Collection.run,
@@ -57,16 +64,23 @@ MUTANTS = [
         "        await self._delete([each.key for _, each in before])\n"
         "        return Collected()\n"
         "        if plan.is_worth_a_marker(head) and not dry_run:",
+        seeds=_STALLED,
     ),
     Mutant("epoch not compared", entries.refuse_or_replay, "request.epoch < head.marker.epoch", "False"),
-    Mutant("acknowledges without recency", log.Log.append, "not self._is_recent(read_at)", "False"),
-    Mutant("newest marker removed on delete", gc._Collection._doomed, "self._settled.marker.floor + 1)", "self._settled.marker.floor + 2)"),
+    Mutant("acknowledges without recency", log.Log.append, "not self._is_recent(read_at)", "False", seeds=_STALLED),
+    Mutant(
+        "newest marker removed on delete",
+        gc._Collection._doomed,
+        "self._settled.marker.floor + 1)",
+        "self._settled.marker.floor + 2)",
+    ),
     Mutant("no replay", entries.refuse_or_replay, "earlier is not None", "False"),
     Mutant(
         "slot that was lost taken for the head",
         log.Log.append,
         "self._decode(keys, revision, found), read_at)",
         "self._decode(keys, revision, found), now())",
+        seeds=_STALLED,
     ),
     Mutant(
         "appends again where it was collected",
@@ -77,20 +91,52 @@ MUTANTS = [
         "                        except HoldfastError:\n"
         "                            head, read_at = await self._known(keys)\n"
         "                            continue",
+        seeds=_STALLED,
     ),
-    Mutant("late retry accepted", log.Log.find_request, "head.marker.floor and", "False and"),
+    Mutant("late retry accepted", log.Log.find_request, "head.marker.floor and", "False and", seeds=_STALLED),
     Mutant("no compare-and-set", save._require_revision, "expected in (None, revision)", "True"),
     Mutant("no grace", gc._Collection.__init__, "now - log.grace_seconds", "now"),
-    Mutant("floor of now", gc._Collection._doomed, "self._settled.marker.floor + 1", "head.marker.floor + 1"),
-    Mutant("stale cache believed", log.Log._cached, "not self._is_recent(head.read_at)", "False"),
-    Mutant("damage believed", load.as_of_now, "    head = await", "    return damage\n    head = await"),
+    Mutant(
+        "floor of now",
+        gc._Collection._doomed,
+        "self._settled.marker.floor + 1",
+        "head.marker.floor + 1",
+        seeds=_STALLED,
+    ),
+    Mutant("stale cache believed", log.Log._cached, "not self._is_recent(head.read_at)", "False", seeds=_STALLED),
+    Mutant(
+        "damage believed", load.as_of_now, "    head = await", "    return damage\n    head = await", seeds=_STALLED
+    ),
     # Rules that the model does not know.
-    Mutant("refuses by an old head", log.Log._built, "read_at >= started", "True"),
+    Mutant("refuses by an old head", log.Log._built, "read_at >= started or", "True or"),
     Mutant("id not searched", Claim._find, "entry.checkpoint_id == wanted_id", "False"),
-    Mutant("claim's base ignored", Claim.make, "self._searched_to = await", "self._searched_to = head.revision if head else 0\n        await"),
-    Mutant("deletion hides a commit from its retry", log.Log.find_request, "self.scan(keys, first,", "self.scan(keys, max(first, head.marker.floor + 1),"),
-    Mutant("clocks of servers compared", log.Log._last_before, "newest_seconds - (now() - moment)", "time.time() - (now() - moment)"),
-    Mutant("deleted checkpoint stays the newest", ownership.delete, "target.revision == head.marker.last_data_revision", "False"),
+    Mutant(
+        "claim's base ignored",
+        Claim.make,
+        "self._searched_to = await",
+        "self._searched_to = head.revision if head else 0\n        await",
+    ),
+    Mutant(
+        "deletion hides a commit from its retry",
+        log.Log.find_request,
+        "self.scan(keys, first,",
+        "self.scan(keys, max(first, head.marker.floor + 1),",
+        seeds=_HURRIED,
+    ),
+    Mutant(
+        "clocks of servers compared",
+        log.Log._last_before,
+        "newest_seconds - (now() - moment)",
+        "time.time() - (now() - moment)",
+        seeds=_HURRIED,
+    ),
+    Mutant(
+        "deleted checkpoint stays the newest",
+        ownership.delete,
+        "target.revision == head.marker.last_data_revision",
+        "False",
+        seeds=_HURRIED,
+    ),
 ]
 
 
@@ -102,7 +148,11 @@ def planted(mutant: Mutant) -> Iterator[None]:
     broken = source.replace(mutant.old, mutant.new)
     built: dict[str, Callable] = {}
     # A method's source is indented, which needs something to belong to.
-    exec(compile(f"if True:\n{broken}" if source[0] == " " else broken, "mutant", "exec"), mutant.function.__globals__, built)
+    exec(
+        compile(f"if True:\n{broken}" if source[0] == " " else broken, "mutant", "exec"),
+        mutant.function.__globals__,
+        built,
+    )
     code, kept = built[mutant.function.__name__].__code__, mutant.function.__code__
     mutant.function.__code__ = code
     try:

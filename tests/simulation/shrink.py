@@ -11,7 +11,7 @@ Judge = Callable[[Plan], Outcome]
 def shrink(plan: Plan, judge: Judge) -> Plan:
     """Leave out steps, then faults, in ever smaller chunks, while the run still breaks a promise.
 
-    The algorithm is Zeller's and Hildebrandt's ddmin ("Simplifying and Isolating Failure-Inducing Input", 2002), once through.
+    The algorithm is ddmin, once through (Zeller and others: "Simplifying and Isolating Failure-Inducing Input").
     """
     names = _fewest(
         [step.name for step in plan.steps],

@@ -43,7 +43,7 @@ class Weather:
     rates: dict[str, float] = field(default_factory=dict)
     # Faults that do not strike although the seed says so: what shrinking takes away.
     quiet: frozenset[str] = frozenset()
-    # Faults that strike where a test says so, by the request's name.
+    # Faults that strike where a test says so, by the request's name; a pause may tell its graces: "pause before:2.5".
     planned: dict[str, str] = field(default_factory=dict)
 
     def of(self, request: str, kinds: tuple[str, ...]) -> tuple[random.Random, str]:
@@ -51,7 +51,7 @@ class Weather:
         chance = random.Random(crc32(request.encode(), self.seed & 0xFFFFFFFF) + (self.seed << 32))
         draw = chance.random()
         what = request.partition(" ")[2].rpartition(" ")[0]
-        strikes = self.planned.get(request, "")
+        strikes = self.planned.get(request, "") if request not in self.quiet else ""
         for kind in kinds:
             rate = self.rates.get(kind, 0.0) + self.rates.get(f"{kind} {what}", 0.0)
             if not strikes and draw < rate and request not in self.quiet:
@@ -66,6 +66,7 @@ class Objects:
     def __init__(self, weather: Weather, *, overwrites: bool = False) -> None:
         self.weather = weather
         self.trace: list[str] = []
+        self.requests: list[str] = []
         self.struck: list[str] = []
         self.is_over = False
         self._overwrites = overwrites
@@ -149,6 +150,8 @@ class SimulatedStore:
             raise StoreUnavailableError("the run is over")
         request = self._objects.name(_kind(what))
         chance, fault = self._objects.weather.of(request, (*kinds, *PROCESS_FAULTS))
+        fault, _, graces = fault.partition(":")
+        self._objects.requests.append(request)
         if fault:
             self._objects.struck.append(request)
         self._objects.trace.append(
@@ -156,7 +159,7 @@ class SimulatedStore:
         )
         delay = 10 ** chance.uniform(-3, -1)
         if fault == "pause before":
-            await _paused(_pause(chance))
+            await _paused(GRACE * float(graces) if graces else _pause(chance))
         if fault == "crash before":
             await _crashed()
         answer = self._issue(apply, delay, fault, chance)
@@ -168,7 +171,7 @@ class SimulatedStore:
             if fault == "crash behind" and not self._objects.is_over:
                 await _crashed()
             if fault == "pause behind" and not self._objects.is_over:
-                await _paused(_pause(chance))
+                await _paused(GRACE * float(graces) if graces else _pause(chance))
         if fault in ("lost", "late", "unanswered"):
             raise StoreUnavailableError("no answer from the store")
         if fault == "denied":

@@ -80,11 +80,20 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run follows from."""
+    """All that a run follows from.
+
+    Attributes:
+        weather: the faults.
+        scripts: what each client does.
+        hurry: how often a step follows at once on the one before.
+        naps: how long clients rest else, in graces.
+
+    """
 
     weather: Weather
     scripts: tuple[tuple[Step, ...], ...]
     hurry: float = 0.5
+    naps: tuple[float, ...] = (1e-4, 0.03, 0.3, 1.1)
 
     @property
     def steps(self) -> list[Step]:
@@ -105,31 +114,93 @@ class Outcome:
 
 
 def planned(seed: int) -> Plan:
-    """The plan of a seed."""
-    chance = random.Random(seed)
-    kinds = (*WRITE_FAULTS, *READ_FAULTS, *PROCESS_FAULTS)
+    """The plan of a seed: of three kinds, by turns."""
+    return (_hurried, _lasting, _stalled)[seed % 3](seed, random.Random(seed))
+
+
+def _hurried(seed: int, chance: random.Random) -> Plan:
+    """Many faults of a few kinds, in operations that overlap."""
+    return Plan(
+        Weather(seed, _rates(chance)),
+        _scripts(chance, collections=chance.choice((0, 2, 5))),
+        hurry=chance.choice((0.2, 0.5, 0.9)),
+    )
+
+
+def _lasting(seed: int, chance: random.Random) -> Plan:
+    """Days, with the faults that collections are most in the way of."""
+    rates = {each: rate / 3 for each, rate in _rates(chance).items()}
+    rates |= dict.fromkeys(chance.sample(_NASTY, chance.choice((1, 2, 3))), 0.3)
+    return Plan(Weather(seed, rates), _scripts(chance, collections=9), hurry=chance.choice((0.1, 0.5)))
+
+
+def _stalled(seed: int, chance: random.Random) -> Plan:
+    """One writer, one reader and one collection stand still somewhere, while all others go on for graces."""
+    victim = f"0.{chance.randrange(5)}/0"
+    collector = f"{chance.choice((3, 4))}.{chance.randrange(14)}/0"
+    places = {
+        f"{victim} {chance.choice(('PUT log #0', 'PUT log #0', 'PUT blob #0'))}": (0.02, 0.06, 1.2, 2.5, 4.0),
+        f"{victim} {chance.choice(('GET log #0', 'GET log #1'))}": (1.2, 2.5, 4.0),
+        f"2.0/0 {chance.choice(('GET log #0', 'GET blob #0'))}": (1.2, 2.5, 4.0),
+        f"{collector} {chance.choice(('PUT log #0', 'LIST blob #0'))}": (0.3, 1.2, 2.5),
+    }
+    stalls = {
+        place: f"pause {_moment(place, chance)}:{chance.choice(graces)}"
+        for place, graces in places.items()
+        if chance.random() < 0.7
+    }
+    save = Step("", spec.SAVE, has_blob=True, tries=4)
+    deletes = chance.choice((0, 0, 0.4))
+    steady = tuple(
+        replace(save, name=f"1.{index}", kind=spec.DELETE_ALL if chance.random() < deletes else spec.SAVE)
+        for index in range(16)
+    )
+    collect_ = Step("", spec.COLLECT, keep_last=1, patience=10 * GRACE, tries=1)
+    return Plan(
+        Weather(seed, planned=stalls),
+        (
+            tuple(replace(save, name=f"0.{index}", patience=10 * GRACE, tries=2) for index in range(5)),
+            steady,
+            (Step("2.0", spec.LOAD, patience=10 * GRACE, tries=1),),
+            *(tuple(replace(collect_, name=f"{client}.{index}") for index in range(14)) for client in (3, 4)),
+        ),
+        hurry=0.1,
+        naps=chance.choice(((0.003, 0.01, 0.03, 0.6), (0.003, 0.1, 0.3, 0.6))),
+    )
+
+
+def _moment(place: str, chance: random.Random) -> str:
+    if "PUT log" in place:
+        return chance.choice(("before", "before", "behind"))
+    return "behind"
+
+
+def _rates(chance: random.Random) -> dict[str, float]:
     busy = chance.choice((0.0, 0.02, 0.06, 0.12))
-    rates = {kind: busy * chance.choice((0.0, 0.0, 0.3, 1.0)) for kind in kinds}
-    # Half of the runs take days, and have the faults that collections are most in the way of.
-    is_long = chance.random() < 0.5
-    if is_long:
-        rates = {each: rate / 3 for each, rate in rates.items()}
-        rates |= {each: 0.3 for each in chance.sample(_NASTY, chance.choice((1, 2, 3)))}
+    kinds = (*WRITE_FAULTS, *READ_FAULTS, *PROCESS_FAULTS)
+    return {kind: busy * chance.choice((0.0, 0.0, 0.3, 1.0)) for kind in kinds}
+
+
+def _scripts(chance: random.Random, *, collections: int) -> tuple[tuple[Step, ...], ...]:
     keep_last = chance.choice((1, 1, 2, 4))
     has_blobs, compares, chooses = chance.random(), chance.choice((0.0, 0.6)), chance.choice((0.0, 0.4))
 
-    def step(client: int, index: int, kinds: dict[str, int]) -> Step:
+    def script(client: int, length: int, kinds: dict[str, int]) -> tuple[Step, ...]:
+        return tuple(step(f"{client}.{index}", kinds) for index in range(length))
+
+    def step(name: str, kinds: dict[str, int]) -> Step:
         kind = chance.choices(list(kinds), list(kinds.values()))[0]
         return Step(
-            name=f"{client}.{index}",
+            name=name,
             kind=kind,
             target=chance.choice(("", f"{chance.randrange(2)}.{chance.randrange(8)}")),
             checkpoint_id=chance.choice("xyz") if kind == spec.SAVE and chance.random() < chooses else "",
             compares=chance.random() < compares,
             has_blob=chance.random() < has_blobs,
             keep_last=keep_last,
-            patience=chance.choice((0.2, 60, 3600, 2 * GRACE)),
-            tries=chance.choice((1, 3, 6)),
+            # A collection has no caller who gives up; each appends once at most, since it is never tried again.
+            patience=10 * GRACE if kind == spec.COLLECT else chance.choice((0.2, 60, 3600, 2 * GRACE)),
+            tries=1 if kind == spec.COLLECT else chance.choice((1, 3, 6)),
             falls_back=chance.random() < 0.3,
         )
 
@@ -140,11 +211,13 @@ def planned(seed: int) -> Plan:
         spec.DELETE: chance.choice((0, 2)),
         spec.DELETE_ALL: chance.choice((0, 0, 2)),
     }
-    scripts = [tuple(step(client, index, writes) for index in range(chance.randint(2, 8))) for client in range(2)]
-    scripts.append(tuple(step(2, index, {spec.LOAD: 1}) for index in range(chance.randint(1, 5))))
-    for client in (3, 4):
-        scripts.append(tuple(step(client, index, {spec.COLLECT: 1}) for index in range(chance.choice((0, 2, 5)))))
-    return Plan(Weather(seed, rates), tuple(scripts), hurry=chance.choice((0.2, 0.5, 0.9) if not is_long else (0.1, 0.5)))
+    return (
+        script(0, chance.randint(2, 8), writes),
+        script(1, chance.randint(2, 8), writes),
+        script(2, chance.randint(1, 5), {spec.LOAD: 1}),
+        script(3, collections, {spec.COLLECT: 1}),
+        script(4, collections, {spec.COLLECT: 1}),
+    )
 
 
 def run(plan: Plan, *, overwrites: bool = False) -> Outcome:
@@ -238,7 +311,7 @@ class Run:
         for step in script:
             chance = random.Random(f"{self._plan.weather.seed} {step.name}")
             if chance.random() > self._plan.hurry:
-                await asyncio.sleep(GRACE * chance.choice((1e-4, 0.03, 0.3, 1.1)))
+                await asyncio.sleep(GRACE * chance.choice(self._plan.naps))
             else:
                 await asyncio.sleep(10 ** chance.uniform(-3, 0))
             operation = self._asked(client, step)

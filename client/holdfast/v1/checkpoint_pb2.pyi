@@ -391,7 +391,7 @@ class SaveHeader(_message.Message):
     parent_id: _builtins.str
     """The id of the checkpoint that this one was made from, at most 256 bytes; "" for none."""
     expected_revision: _builtins.int
-    """Commit only while the head of the log has this revision; 0: only if the workflow is new."""
+    """Commit only while the head of the log has this revision; 0: only while the workflow holds no checkpoint."""
     epoch: _builtins.int
     """The writer's epoch, from AcquireWriter. A save below the head's epoch is refused."""
     @_builtins.property

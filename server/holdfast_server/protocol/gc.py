@@ -164,9 +164,14 @@ class _Collection:
     async def _read_up_to(self, head: Entry) -> None:
         is_gone = entries.gone(head)
         async for revision, entry in self._log.scan(self._keys, self._ledger.last + 1, head.revision):
-            if isinstance(entry, HoldfastError) and not is_gone(revision):
+            if isinstance(entry, HoldfastError) and not is_gone(revision) and not await self._was_collected(revision):
                 raise entry
             self._ledger.enter(None if isinstance(entry, HoldfastError) else entry)
+
+    async def _was_collected(self, revision: int) -> bool:
+        """Whether another collection has overtaken this one, which must have stood still for a grace."""
+        head = await self._log.head(self._keys)
+        return head is not None and revision <= head.marker.floor
 
     async def _has_dead_claims(self, head: Entry, kept: Sequence[int]) -> bool:
         living = sum(1 for revision in kept if revision in self._ledger.chosen_ids)

@@ -268,6 +268,11 @@ async def _read_data(log: Log, keys: WorkflowKeys, head: Entry, revision: int) -
         error.metadata["revision"] = str(revision)
         raise
     if entry is None:
+        newest = await log.head(keys)
+        if newest is None or entries.gone(newest)(revision):
+            raise HoldfastError(
+                Reason.CHECKPOINT_DELETED, f"the checkpoint of revision {revision} was deleted", revision=revision
+            )
         raise HoldfastError(
             Reason.CHECKPOINT_CORRUPTED, f"the commit marker of revision {revision} is gone", revision=revision
         )
@@ -284,9 +289,10 @@ async def _data_below(
         try:
             entry = await _read_data(log, keys, head, revision)
         except HoldfastError as error:
-            if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+            if error.reason is Reason.CHECKPOINT_CORRUPTED:
+                skipped.append(Skipped(revision, "", error))
+            elif error.reason is not Reason.CHECKPOINT_DELETED:
                 raise
-            skipped.append(Skipped(revision, "", error))
         else:
             following = entry.marker.previous_data_revision
             if entry.marker.kind == MarkerKind.MARKER_KIND_DATA and not entries.is_deleted(head, revision):

@@ -17,7 +17,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.put_if_absent import put_if_absent
 from holdfast_server.storage.v1.marker_pb2 import Marker
-from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError
+from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError, StoreUnavailableError
 
 GRACE_SECONDS = 24 * 3600.0
 # A head that was read longer ago, as a part of the grace, is looked at again before anything rests on it.
@@ -25,6 +25,8 @@ _RECENT_PART = 0.1
 _SCAN_ENTRIES = 32
 # How far the clocks of a store's machines may differ: this, or a part of the grace where that is less.
 _CLOCK_SKEW_SECONDS = 300.0
+# What tells nothing of the head.
+_NO_REFUSALS = frozenset({Reason.COMMIT_UNKNOWN, Reason.STORE_UNAVAILABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,12 @@ class Log:
                 return await self.read(keys, recent.revision, head)
         if first_tried is None:
             return None
-        first = await self._last_before(keys, first_tried) + 1
+        try:
+            first = await self._last_before(keys, first_tried) + 1
+        except StoreUnavailableError:
+            raise HoldfastError(
+                Reason.COMMIT_UNKNOWN, "the store does not tell what became of the first try", request_id=request_id
+            ) from None
         # What the first try aimed at may have been won, and collected, by others since it read its head.
         kept_seconds = self.grace_seconds - self._recent_seconds - self._clock_skew_seconds
         if head.marker.floor and now() - first_tried > kept_seconds:
@@ -206,8 +213,8 @@ class Log:
         while True:
             try:
                 return await build(head), read_at
-            except HoldfastError:
-                if read_at >= started:
+            except HoldfastError as error:
+                if read_at >= started or error.reason in _NO_REFUSALS:
                     raise
                 read_at = now()
                 head = await self.head(keys)

@@ -110,7 +110,7 @@ class AsyncClient:
             checkpoint_id: the id; "" lets the server choose.
             parent_id: the checkpoint that this one was made from.
             labels: labels to find it by.
-            expected_revision: commit only while the log's head has this revision; 0: the workflow must hold no checkpoint.
+            expected_revision: commit only while the log's head has this revision; 0: while no checkpoint exists.
             epoch: the writer's epoch.
             ttl: how long it must be kept.
             request_id: the idempotency key; made up where none is given.

@@ -1,0 +1,100 @@
+"""Commits by several servers on one store: what one of them has not seen yet must not lead it astray."""
+
+import asyncio
+
+import pytest
+from holdfast_server.protocol import ownership
+from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.log import Log, now
+from holdfast_server.protocol.payload import PartUpload
+from holdfast_server.protocol.save import SaveRequest, save
+from holdfast_server.stores.base import StoreAccessDeniedError
+from holdfast_server.stores.memory import MemoryStore
+
+KEYS = WorkflowKeys("n", "w")
+
+
+async def commit(log, request_id, *, first_tried=None, **fields):
+    async with PartUpload(log.store, KEYS, 0, "", 100) as upload:
+        await upload.write(request_id.encode())
+        part = await upload.finish()
+    request = Request(KEYS, request_id, first_tried=first_tried)
+    return await save(log, SaveRequest(request, "f", 1, **fields), [part], deadline=deadline())
+
+
+def deadline():
+    return asyncio.get_running_loop().time() + 5
+
+
+async def test_a_server_that_has_not_seen_the_newest_commit_refuses_no_right_expectation():
+    store = MemoryStore()
+    behind, ahead = Log(store), Log(store)
+    await commit(behind, "a")
+    await commit(ahead, "b")
+    assert (await commit(behind, "c", expected_revision=2)).entry.revision == 3
+
+
+async def test_a_server_that_has_not_seen_a_checkpoint_deletes_it():
+    store = MemoryStore()
+    behind, ahead = Log(store), Log(store)
+    await commit(behind, "a")
+    saved = await commit(ahead, "b")
+    done = await ownership.delete(behind, Request(KEYS, "d"), saved.entry.marker.checkpoint_id, deadline=deadline())
+    assert done.entry.revision == 3
+
+
+async def test_an_expectation_that_is_wrong_everywhere_is_refused():
+    store = MemoryStore()
+    behind, ahead = Log(store), Log(store)
+    await commit(behind, "a")
+    await commit(ahead, "b")
+    with pytest.raises(HoldfastError) as refused:
+        await commit(behind, "c", expected_revision=1)
+    assert refused.value.reason is Reason.REVISION_CONFLICT
+    assert refused.value.metadata["head_revision"] == "2"
+
+
+async def test_no_checkpoint_is_what_revision_0_expects_whatever_else_the_log_holds():
+    log = Log(MemoryStore())
+    await ownership.acquire_writer(log, Request(KEYS, "fence"), deadline=deadline())
+    assert (await commit(log, "a", expected_revision=0)).entry.revision == 2
+    with pytest.raises(HoldfastError) as refused:
+        await commit(log, "b", expected_revision=0)
+    assert refused.value.reason is Reason.REVISION_CONFLICT
+
+
+async def test_a_retry_finds_its_first_try_behind_a_deletion_of_the_workflow():
+    log = Log(MemoryStore())
+    began = now()
+    first = await commit(log, "a")
+    await ownership.delete_workflow(log, Request(KEYS, "d"), deadline=deadline())
+    again = await commit(log, "a", first_tried=began)
+    assert (again.replayed, again.entry.revision) == (True, first.entry.revision)
+
+
+async def test_a_retry_finds_its_first_try_behind_more_entries_than_the_head_remembers():
+    log = Log(MemoryStore())
+    began = now()
+    first = await commit(log, "a")
+    for number in range(40):
+        await commit(log, f"b{number}")
+    again = await commit(log, "a", first_tried=began)
+    assert (again.replayed, again.entry.revision) == (True, first.entry.revision)
+
+
+async def test_access_that_is_refused_behind_a_commit_leaves_its_outcome_unknown():
+    class SentTwice(MemoryStore):
+        """Answers a put as an HTTP client does that sent it twice, then refuses access."""
+
+        async def put_if_absent(self, key, data):
+            await super().put_if_absent(key, data)
+            return False
+
+        async def get(self, key, **window):
+            raise StoreAccessDeniedError("the store refuses access")
+
+    with pytest.raises(HoldfastError) as unknown:
+        await commit(Log(SentTwice()), "a")
+    assert unknown.value.reason is Reason.COMMIT_UNKNOWN

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from holdfast_server.protocol import entries, gc, load, log, ownership, put_if_absent, save
+from holdfast_server.protocol import entries, gc, load, log, ownership, put_if_absent, retries, save
 from holdfast_server.protocol.claim import Claim
 
 _GIVE_UP = 'raise HoldfastError(Reason.REVISION_CONFLICT, "gave up")'
@@ -93,7 +93,7 @@ MUTANTS = [
         "                            continue",
         seeds=_STALLED,
     ),
-    Mutant("late retry accepted", log.Log.find_request, "head.marker.floor and", "False and", seeds=_STALLED),
+    Mutant("late retry accepted", retries.find_request, "head.marker.floor and", "False and", seeds=_STALLED),
     Mutant("no compare-and-set", save._require_revision, "expected in (None, revision)", "True"),
     Mutant("no grace", gc._Collection.__init__, "now - log.grace_seconds", "now"),
     Mutant(
@@ -118,16 +118,16 @@ MUTANTS = [
     ),
     Mutant(
         "deletion hides a commit from its retry",
-        log.Log.find_request,
-        "self.scan(keys, first,",
-        "self.scan(keys, max(first, head.marker.floor + 1),",
+        retries.find_request,
+        "log.scan(keys, first,",
+        "log.scan(keys, max(first, head.marker.floor + 1),",
         seeds=_HURRIED,
     ),
     Mutant(
         "clocks of servers compared",
-        log.Log._last_before,
+        retries._last_before,
         "newest_seconds - (now() - moment)",
-        "time.time() - (now() - moment)",
+        "__import__('holdfast_server.protocol.entries').protocol.entries.time.time() - (now() - moment)",
         seeds=_HURRIED,
     ),
     Mutant(

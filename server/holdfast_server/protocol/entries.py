@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.protocol.retries import find_request
 from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, RecentEntry, RevisionRange
 
 _RECENT_ENTRIES = 16
@@ -49,7 +50,7 @@ async def refuse_or_replay(log: Log, head: Entry, request: Request, fingerprint:
         HoldfastError: REQUEST_ID_REUSED, WRITER_FENCED.
 
     """
-    earlier = await log.find_request(request.keys, head, request.request_id, request.first_tried)
+    earlier = await find_request(log, request.keys, head, request.request_id, request.first_tried)
     if earlier is not None:
         if earlier.marker.request_fingerprint != fingerprint:
             raise HoldfastError(

@@ -16,15 +16,14 @@ from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.put_if_absent import put_if_absent
+from holdfast_server.protocol.turns import TurnOf, Turns
 from holdfast_server.storage.v1.marker_pb2 import Marker
-from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError, StoreUnavailableError
+from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError
 
 GRACE_SECONDS = 24 * 3600.0
 # A head that was read longer ago, as a part of the grace, is looked at again before anything rests on it.
 _RECENT_PART = 0.1
 _SCAN_ENTRIES = 32
-# How far the clocks of a store's machines may differ: this, or a part of the grace where that is less.
-_CLOCK_SKEW_SECONDS = 300.0
 # What tells nothing of the head.
 _NO_REFUSALS = frozenset({Reason.COMMIT_UNKNOWN, Reason.STORE_UNAVAILABLE})
 
@@ -69,12 +68,11 @@ class Log:
     ) -> None:
         self.store = store
         self.grace_seconds = grace_seconds
-        self._recent_seconds = grace_seconds * _RECENT_PART
-        self._clock_skew_seconds = min(_CLOCK_SKEW_SECONDS, grace_seconds * _RECENT_PART)
+        self.recent_seconds = grace_seconds * _RECENT_PART
         self._heads: OrderedDict[WorkflowKeys, Head] = OrderedDict()
         self._cached_bytes = 0
         self._cache_bytes = cache_bytes
-        self._turns: dict[WorkflowKeys, _Turn] = {}
+        self._turns: Turns = {}
 
     async def head(self, keys: WorkflowKeys) -> Entry | None:
         """The newest entry, read from the store: one request while the cached head is still the head."""
@@ -130,45 +128,6 @@ class Log:
             for each in zip(slots, found, strict=True):
                 yield each
 
-    async def find_request(
-        self, keys: WorkflowKeys, head: Entry, request_id: str, first_tried: float | None
-    ) -> Entry | None:
-        """What an earlier try of a request has committed, if anything.
-
-        Args:
-            keys: the workflow.
-            head: the head of its log.
-            request_id: the request.
-            first_tried: on a second or later try, when the first began, by `now`; None on a first try.
-
-        Raises:
-            HoldfastError: COMMIT_UNKNOWN: the try may have committed what was collected since.
-
-        """
-        for recent in head.marker.recent:
-            if recent.request_id == request_id:
-                return await self.read(keys, recent.revision, head)
-        if first_tried is None:
-            return None
-        try:
-            first = await self._last_before(keys, first_tried) + 1
-        except StoreUnavailableError:
-            raise HoldfastError(
-                Reason.COMMIT_UNKNOWN, "the store does not tell what became of the first try", request_id=request_id
-            ) from None
-        # What the first try aimed at may have been won, and collected, by others since it read its head.
-        kept_seconds = self.grace_seconds - self._recent_seconds - self._clock_skew_seconds
-        if head.marker.floor and now() - first_tried > kept_seconds:
-            raise HoldfastError(
-                Reason.COMMIT_UNKNOWN, "the first try lies further back than the log is kept", request_id=request_id
-            )
-        # Below the floor too: a deletion since then does not make undone what was committed before it.
-        oldest_known = min((recent.revision for recent in head.marker.recent), default=head.revision + 1)
-        async for _, entry in self.scan(keys, first, oldest_known - 1):
-            if isinstance(entry, Entry) and entry.marker.request_id == request_id:
-                return entry
-        return None
-
     async def append(self, keys: WorkflowKeys, build: Build, *, deadline: float) -> Entry:
         """Append a marker to the log.
 
@@ -182,7 +141,7 @@ class Log:
             HoldfastError: COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED of the head, and whatever `build` raises.
 
         """
-        async with self._turn(keys):
+        async with TurnOf(self._turns, keys):
             head, read_at = await self._known(keys)
             while True:
                 marker, read_at = await self._built(keys, build, head, read_at)
@@ -255,20 +214,6 @@ class Log:
                     return await self._read(keys, keys.revision(each.key))
             position = listed[-1].key
         return None
-
-    async def _last_before(self, keys: WorkflowKeys, moment: float) -> int:
-        """A slot that was won before a moment of this process, by the store's own clock: those of servers differ."""
-        newest_seconds = None
-        position = ""
-        while listed := await self.store.list(keys.log, start_after=position):
-            newest_seconds = listed[0].modified_seconds if newest_seconds is None else newest_seconds
-            # The newest slot is older than now, by as much at least as it is older than this moment.
-            before = newest_seconds - (now() - moment) - self._clock_skew_seconds
-            for each in listed:
-                if each.modified_seconds < before:
-                    return keys.revision(each.key)
-            position = listed[-1].key
-        return 0
 
     async def newest(self, keys: WorkflowKeys) -> int | None:
         """The newest slot by a listing, without reading it; None where the log is empty."""
@@ -364,43 +309,7 @@ class Log:
             self.forget(next(iter(self._heads)))
 
     def _is_recent(self, read_at: float) -> bool:
-        return now() - read_at < self._recent_seconds
-
-    def _turn(self, keys: WorkflowKeys) -> "_TurnOf":
-        return _TurnOf(self._turns, keys)
-
-
-@dataclass(slots=True)
-class _Turn:
-    lock: asyncio.Lock
-    waiting: int = 0
-
-
-class _TurnOf:
-    """Lets one append per workflow run at a time in this process: others would only lose their slots."""
-
-    def __init__(self, turns: dict[WorkflowKeys, _Turn], keys: WorkflowKeys) -> None:
-        self._turns = turns
-        self._keys = keys
-
-    async def __aenter__(self) -> None:
-        turn = self._turns.setdefault(self._keys, _Turn(asyncio.Lock()))
-        turn.waiting += 1
-        try:
-            await turn.lock.acquire()
-        except BaseException:
-            self._leave(turn)
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        turn = self._turns[self._keys]
-        turn.lock.release()
-        self._leave(turn)
-
-    def _leave(self, turn: _Turn) -> None:
-        turn.waiting -= 1
-        if turn.waiting == 0:
-            del self._turns[self._keys]
+        return now() - read_at < self.recent_seconds
 
 
 def digest_of(frame: bytes) -> bytes:

@@ -1,0 +1,69 @@
+"""Retries: what an earlier try of a request has committed, however long ago, and whatever became of it since."""
+
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.log import Entry, Log, now
+from holdfast_server.stores.base import StoreUnavailableError
+
+# How far the clocks of a store's machines may differ: this, or a part of the grace where that is less.
+_CLOCK_SKEW_SECONDS = 300.0
+
+
+async def find_request(
+    log: Log, keys: WorkflowKeys, head: Entry, request_id: str, first_tried: float | None
+) -> Entry | None:
+    """What an earlier try of a request has committed, if anything.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        head: the head of its log.
+        request_id: the request.
+        first_tried: on a second or later try, when the first began, by `now`; None on a first try.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN: the try may have committed what was collected since.
+
+    """
+    for recent in head.marker.recent:
+        if recent.request_id == request_id:
+            return await log.read(keys, recent.revision, head)
+    if first_tried is None:
+        return None
+    try:
+        first = await _last_before(log, keys, first_tried) + 1
+    except StoreUnavailableError:
+        raise HoldfastError(
+            Reason.COMMIT_UNKNOWN, "the store does not tell what became of the first try", request_id=request_id
+        ) from None
+    # What the first try aimed at may have been won, and collected, by others since it read its head.
+    kept_seconds = log.grace_seconds - log.recent_seconds - _clock_skew_seconds(log)
+    if head.marker.floor and now() - first_tried > kept_seconds:
+        raise HoldfastError(
+            Reason.COMMIT_UNKNOWN, "the first try lies further back than the log is kept", request_id=request_id
+        )
+    # Below the floor too: a deletion since then does not make undone what was committed before it.
+    oldest_known = min((recent.revision for recent in head.marker.recent), default=head.revision + 1)
+    async for _, entry in log.scan(keys, first, oldest_known - 1):
+        if isinstance(entry, Entry) and entry.marker.request_id == request_id:
+            return entry
+    return None
+
+
+async def _last_before(log: Log, keys: WorkflowKeys, moment: float) -> int:
+    """A slot that was won before a moment of this process, by the store's own clock: those of servers differ."""
+    newest_seconds = None
+    position = ""
+    while listed := await log.store.list(keys.log, start_after=position):
+        newest_seconds = listed[0].modified_seconds if newest_seconds is None else newest_seconds
+        # The newest slot is older than now, by as much at least as it is older than this moment.
+        before = newest_seconds - (now() - moment) - _clock_skew_seconds(log)
+        for each in listed:
+            if each.modified_seconds < before:
+                return keys.revision(each.key)
+        position = listed[-1].key
+    return 0
+
+
+def _clock_skew_seconds(log: Log) -> float:
+    return min(_CLOCK_SKEW_SECONDS, log.recent_seconds)

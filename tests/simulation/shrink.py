@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from tests.simulation.workload import Outcome, Plan, without
+from tests.simulation.plans import Plan, without
+from tests.simulation.workload import Outcome
 
 Judge = Callable[[Plan], Outcome]
 

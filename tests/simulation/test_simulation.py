@@ -7,9 +7,10 @@ import pytest
 from tests.simulation import linearizability as spec
 from tests.simulation.linearizability import Checkpoint, Operation, unexplained
 from tests.simulation.mutants import MUTANTS, planted
+from tests.simulation.plans import Plan, Step, planned
 from tests.simulation.shrink import shrink
 from tests.simulation.store import PROCESS_FAULTS, Weather
-from tests.simulation.workload import Outcome, Plan, Step, planned, run
+from tests.simulation.workload import Outcome, run
 
 SEEDS = int(os.environ.get("HOLDFAST_SIMULATION_SEEDS", "3000"))
 CHUNK = 500

@@ -1,0 +1,188 @@
+"""What a run follows from: the scripts of its clients, and the faults. All of it is drawn from one seed."""
+
+import random
+from dataclasses import dataclass, replace
+
+from tests.simulation import linearizability as spec
+from tests.simulation.store import GRACE, PROCESS_FAULTS, READ_FAULTS, WRITE_FAULTS, Weather
+
+_NASTY = (
+    "pause before PUT log",
+    "pause behind PUT blob",
+    "pause behind PUT log",
+    "pause behind GET log",
+    "pause before GET blob",
+    "pause before DELETE blob",
+    "pause before DELETE log",
+    "late PUT log",
+    "late DELETE log",
+    "late DELETE id",
+    "refused PUT log",
+    "unanswered PUT log",
+    "crash behind PUT log",
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that a client does.
+
+    Attributes:
+        name: unique in the run.
+        kind: what, in the words of the specification.
+        target: the step whose checkpoint is loaded or deleted; "" for the newest.
+        checkpoint_id: the id that a save chooses.
+        compares: whether a save requires the revision that the client knows.
+        has_blob: whether the payload goes into a blob.
+        keep_last: what a collection keeps.
+        patience: seconds before a try is given up.
+        tries: how often it is tried.
+        falls_back: whether a load may fall back.
+
+    """
+
+    name: str
+    kind: str
+    target: str = ""
+    checkpoint_id: str = ""
+    compares: bool = False
+    has_blob: bool = False
+    keep_last: int = 2
+    patience: float = 60.0
+    tries: int = 4
+    falls_back: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run follows from.
+
+    Attributes:
+        weather: the faults.
+        scripts: what each client does.
+        hurry: how often a step follows at once on the one before.
+        naps: how long clients rest else, in graces.
+
+    """
+
+    weather: Weather
+    scripts: tuple[tuple[Step, ...], ...]
+    hurry: float = 0.5
+    naps: tuple[float, ...] = (1e-4, 0.03, 0.3, 1.1)
+
+    @property
+    def steps(self) -> list[Step]:
+        return [step for script in self.scripts for step in script]
+
+
+def planned(seed: int) -> Plan:
+    """The plan of a seed: of three kinds, by turns."""
+    return (_hurried, _lasting, _stalled)[seed % 3](seed, random.Random(seed))
+
+
+def _hurried(seed: int, chance: random.Random) -> Plan:
+    """Many faults of a few kinds, in operations that overlap."""
+    return Plan(
+        Weather(seed, _rates(chance)),
+        _scripts(chance, collections=chance.choice((0, 2, 5))),
+        hurry=chance.choice((0.2, 0.5, 0.9)),
+    )
+
+
+def _lasting(seed: int, chance: random.Random) -> Plan:
+    """Days, with the faults that collections are most in the way of."""
+    rates = {each: rate / 3 for each, rate in _rates(chance).items()}
+    rates |= dict.fromkeys(chance.sample(_NASTY, chance.choice((1, 2, 3))), 0.3)
+    return Plan(Weather(seed, rates), _scripts(chance, collections=9), hurry=chance.choice((0.1, 0.5)))
+
+
+def _stalled(seed: int, chance: random.Random) -> Plan:
+    """One writer, one reader and one collection stand still somewhere, while all others go on for graces."""
+    victim = f"0.{chance.randrange(5)}/0"
+    collector = f"{chance.choice((3, 4))}.{chance.randrange(14)}/0"
+    places = {
+        f"{victim} {chance.choice(('PUT log #0', 'PUT log #0', 'PUT blob #0'))}": (0.02, 0.06, 1.2, 2.5, 4.0),
+        f"{victim} {chance.choice(('GET log #0', 'GET log #1'))}": (1.2, 2.5, 4.0),
+        f"2.0/0 {chance.choice(('GET log #0', 'GET blob #0'))}": (1.2, 2.5, 4.0),
+        f"{collector} {chance.choice(('PUT log #0', 'LIST blob #0'))}": (0.3, 1.2, 2.5),
+    }
+    stalls = {
+        place: f"pause {_moment(place, chance)}:{chance.choice(graces)}"
+        for place, graces in places.items()
+        if chance.random() < 0.7
+    }
+    save = Step("", spec.SAVE, has_blob=True, tries=4)
+    deletes = chance.choice((0, 0, 0.4))
+    steady = tuple(
+        replace(save, name=f"1.{index}", kind=spec.DELETE_ALL if chance.random() < deletes else spec.SAVE)
+        for index in range(16)
+    )
+    collect_ = Step("", spec.COLLECT, keep_last=1, patience=10 * GRACE, tries=1)
+    return Plan(
+        Weather(seed, planned=stalls),
+        (
+            tuple(replace(save, name=f"0.{index}", patience=10 * GRACE, tries=2) for index in range(5)),
+            steady,
+            (Step("2.0", spec.LOAD, patience=10 * GRACE, tries=1),),
+            *(tuple(replace(collect_, name=f"{client}.{index}") for index in range(14)) for client in (3, 4)),
+        ),
+        hurry=0.1,
+        naps=chance.choice(((0.003, 0.01, 0.03, 0.6), (0.003, 0.1, 0.3, 0.6))),
+    )
+
+
+def _moment(place: str, chance: random.Random) -> str:
+    if "PUT log" in place:
+        return chance.choice(("before", "before", "behind"))
+    return "behind"
+
+
+def _rates(chance: random.Random) -> dict[str, float]:
+    busy = chance.choice((0.0, 0.02, 0.06, 0.12))
+    kinds = (*WRITE_FAULTS, *READ_FAULTS, *PROCESS_FAULTS)
+    return {kind: busy * chance.choice((0.0, 0.0, 0.3, 1.0)) for kind in kinds}
+
+
+def _scripts(chance: random.Random, *, collections: int) -> tuple[tuple[Step, ...], ...]:
+    keep_last = chance.choice((1, 1, 2, 4))
+    has_blobs, compares, chooses = chance.random(), chance.choice((0.0, 0.6)), chance.choice((0.0, 0.4))
+
+    def script(client: int, length: int, kinds: dict[str, int]) -> tuple[Step, ...]:
+        return tuple(step(f"{client}.{index}", kinds) for index in range(length))
+
+    def step(name: str, kinds: dict[str, int]) -> Step:
+        kind = chance.choices(list(kinds), list(kinds.values()))[0]
+        return Step(
+            name=name,
+            kind=kind,
+            target=chance.choice(("", f"{chance.randrange(2)}.{chance.randrange(8)}")),
+            checkpoint_id=chance.choice("xyz") if kind == spec.SAVE and chance.random() < chooses else "",
+            compares=chance.random() < compares,
+            has_blob=chance.random() < has_blobs,
+            keep_last=keep_last,
+            # A collection has no caller who gives up; each appends once at most, since it is never tried again.
+            patience=10 * GRACE if kind == spec.COLLECT else chance.choice((0.2, 60, 3600, 2 * GRACE)),
+            tries=1 if kind == spec.COLLECT else chance.choice((1, 3, 6)),
+            falls_back=chance.random() < 0.3,
+        )
+
+    writes = {
+        spec.SAVE: 12,
+        spec.LOAD: 2,
+        spec.FENCE: chance.choice((0, 2)),
+        spec.DELETE: chance.choice((0, 2)),
+        spec.DELETE_ALL: chance.choice((0, 0, 2)),
+    }
+    return (
+        script(0, chance.randint(2, 8), writes),
+        script(1, chance.randint(2, 8), writes),
+        script(2, chance.randint(1, 5), {spec.LOAD: 1}),
+        script(3, collections, {spec.COLLECT: 1}),
+        script(4, collections, {spec.COLLECT: 1}),
+    )
+
+
+def without(plan: Plan, names: set[str]) -> Plan:
+    """The plan without some of its steps."""
+    scripts = tuple(tuple(step for step in script if step.name not in names) for script in plan.scripts)
+    return replace(plan, scripts=scripts)

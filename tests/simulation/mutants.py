@@ -108,7 +108,7 @@ MUTANTS = [
         "damage believed", load.as_of_now, "    head = await", "    return damage\n    head = await", seeds=_STALLED
     ),
     # Rules that the model does not know.
-    Mutant("refuses by an old head", log.Log._built, "read_at >= started or", "True or"),
+    Mutant("refuses by an old head", log.Log._built, "read_at >= came_in or", "True or"),
     Mutant("id not searched", Claim._find, "entry.checkpoint_id == wanted_id", "False"),
     Mutant(
         "claim's base ignored",

@@ -141,10 +141,11 @@ class Log:
             HoldfastError: COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED of the head, and whatever `build` raises.
 
         """
+        came_in = now()
         async with TurnOf(self._turns, keys):
             head, read_at = await self._known(keys)
             while True:
-                marker, read_at = await self._built(keys, build, head, read_at)
+                marker, read_at = await self._built(keys, build, head, read_at, came_in)
                 revision = marker.revision
                 frame = marker_codec.encode(marker)
                 found = await put_if_absent(
@@ -165,15 +166,14 @@ class Log:
                 head, read_at = await self._known(keys)
 
     async def _built(
-        self, keys: WorkflowKeys, build: Build, head: Entry | None, read_at: float
+        self, keys: WorkflowKeys, build: Build, head: Entry | None, read_at: float, came_in: float
     ) -> tuple[Marker, float]:
-        """The next marker. What forbids it must stand in the head of now: another server may have moved on."""
-        started = now()
+        """The next marker. What forbids it must stand in a head read since: another server may have moved on."""
         while True:
             try:
                 return await build(head), read_at
             except HoldfastError as error:
-                if read_at >= started or error.reason in _NO_REFUSALS:
+                if read_at >= came_in or error.reason in _NO_REFUSALS:
                     raise
                 read_at = now()
                 head = await self.head(keys)

@@ -65,7 +65,6 @@ class Run:
         self._ids: dict[str, str] = {}
         self._history: list[Operation] = []
         self._tasks: set[asyncio.Task] = set()
-        self._chance = random.Random(plan.weather.seed)
         self._violation = ""
 
     def run(self) -> Outcome:
@@ -93,11 +92,11 @@ class Run:
         return UUID(int=random.Random(self._objects.name("uuid")).getrandbits(128))
 
     async def _main(self) -> None:
-        await asyncio.gather(*(self._client(index, script) for index, script in enumerate(self._plan.scripts)))
+        await asyncio.gather(*(self._client(script) for script in self._plan.scripts))
         self._objects.weather = Weather(0)
         # Whatever is late has landed by then, and nobody holds a head that he read before.
         await asyncio.sleep(10 * GRACE)
-        log = self._new_process().log
+        log = self._logs[self._new_process()]
         await self._audit(log)
         if not self._violation:
             left = unexplained(self._history)
@@ -127,13 +126,13 @@ class Run:
     def _new_process(self) -> Process:
         skew = random.Random(len(self._everybody) + self._plan.weather.seed).choice((-3600.0, 0.0, 3600.0))
         process = Process(f"server {len(self._everybody)}", skew)
-        process.log = Log(Store(self._objects), grace_seconds=GRACE)  # type: ignore[attr-defined]
+        self._logs[process] = Log(Store(self._objects), grace_seconds=GRACE)
         self._everybody.append(process)
         return process
 
     # The clients
 
-    async def _client(self, index: int, script: tuple[Step, ...]) -> None:
+    async def _client(self, script: tuple[Step, ...]) -> None:
         client = Client()
         for step in script:
             chance = random.Random(f"{self._plan.weather.seed} {step.name}")
@@ -189,7 +188,7 @@ class Run:
             context = contextvars.Context()
             context.run(PROCESS.set, process)
             context.run(TRY.set, name)
-            log = process.log  # type: ignore[attr-defined]
+            log = self._logs[process]
             task = self._loop.create_task(self._serve(log, step, operation, number), context=context)
             death = self._loop.create_task(process.died.wait())
             self._tasks |= {task, death}

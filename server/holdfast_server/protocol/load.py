@@ -134,8 +134,7 @@ async def check(log: Log, keys: WorkflowKeys, entry: Entry, depth: Depth) -> Non
 
 async def as_of_now(log: Log, keys: WorkflowKeys, entry: Entry, damage: HoldfastError) -> HoldfastError:
     """The true name of a damage: a checkpoint deleted in the meantime is not damaged."""
-    head = await log.head(keys)
-    if head is None or entry.revision <= head.marker.floor or entries.is_deleted(head, entry.revision):
+    if await _is_gone_by_now(log, keys, entry.revision):
         return _deleted(entry.marker.checkpoint_id)
     damage.metadata.setdefault("checkpoint_id", entry.marker.checkpoint_id)
     damage.metadata.setdefault("revision", str(entry.revision))
@@ -268,8 +267,7 @@ async def _read_data(log: Log, keys: WorkflowKeys, head: Entry, revision: int) -
         error.metadata["revision"] = str(revision)
         raise
     if entry is None:
-        newest = await log.head(keys)
-        if newest is None or entries.gone(newest)(revision):
+        if await _is_gone_by_now(log, keys, revision):
             raise HoldfastError(
                 Reason.CHECKPOINT_DELETED, f"the checkpoint of revision {revision} was deleted", revision=revision
             )
@@ -298,6 +296,11 @@ async def _data_below(
             if entry.marker.kind == MarkerKind.MARKER_KIND_DATA and not entries.is_deleted(head, revision):
                 yield entry
         revision = following
+
+
+async def _is_gone_by_now(log: Log, keys: WorkflowKeys, revision: int) -> bool:
+    head = await log.head(keys)
+    return head is None or entries.gone(head)(revision)
 
 
 def _deleted(checkpoint_id: str) -> HoldfastError:

@@ -3,49 +3,19 @@
 Digests are computed in threads, and no more than a few blocks of a payload are in memory at a time.
 """
 
-import asyncio
-import hashlib
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 
-from crc32c import crc32c
-
+from holdfast_server.protocol.digests import BLOCK_BYTES, Digests, crc32c_of
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys, new_blob
 from holdfast_server.protocol.read_ahead import read_ahead
 from holdfast_server.storage.v1.marker_pb2 import PartEncoding, StoredPart
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectWriter
 
-_READ_BYTES = 4 << 20
-# Below this, computing a digest takes less time than handing it to a thread.
-_INLINE_DIGEST_BYTES = 64 << 10
-
-
-class Digests:
-    """The running SHA-256 and CRC-32C of a part."""
-
-    def __init__(self) -> None:
-        self._sha256 = hashlib.sha256()
-        self.crc32c = 0
-        self.size_bytes = 0
-
-    async def update(self, data: bytes) -> None:
-        """Take in bytes."""
-        if len(data) > _INLINE_DIGEST_BYTES:
-            await asyncio.to_thread(self._update, data)
-        else:
-            self._update(data)
-
-    def _update(self, data: bytes) -> None:
-        self._sha256.update(data)
-        self.crc32c = crc32c(data, self.crc32c)
-        self.size_bytes += len(data)
-
-    @property
-    def sha256(self) -> bytes:
-        """SHA-256 so far."""
-        return self._sha256.digest()
+# No block is larger: a marker that says otherwise is damaged.
+_LARGEST_BLOCK_BYTES = 64 << 20
 
 
 class PartUpload:
@@ -113,13 +83,17 @@ class PartUpload:
         else:
             await self._writer.finish()
             part.blob = self._relative
+            part.block_bytes = BLOCK_BYTES
+            part.block_crc32c.extend(self._digests.block_crc32c)
         return part
 
 
 async def read_part(
     store: ObjectStore, keys: WorkflowKeys, part: StoredPart, offset: int = 0, length: int | None = None
 ) -> AsyncGenerator[bytes]:
-    """The bytes of a part, or a range of it, block by block. A part that is read whole is checked against its digest.
+    """The bytes of a part, or a range of it, block by block, each checked before it is given.
+
+    A part that is read whole is checked against its digest as well.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED, at the latest behind the last block.
@@ -161,28 +135,51 @@ async def require_presence(store: ObjectStore, keys: WorkflowKeys, part: StoredP
         HoldfastError: CHECKPOINT_CORRUPTED.
 
     """
-    async for _ in _blocks(store, keys, part, 0, min(1, part.size_bytes)):
-        pass
+    if part.WhichOneof("location") == "inline":
+        _require_size(part, len(part.inline))
+    elif part.size_bytes:
+        await _stored(store, keys, part, 0, 1)
 
 
 async def _blocks(
     store: ObjectStore, keys: WorkflowKeys, part: StoredPart, offset: int, end: int
 ) -> AsyncGenerator[bytes]:
     if part.WhichOneof("location") == "inline":
-        if len(part.inline) != part.size_bytes:
-            raise damaged(part, f"has {len(part.inline)} bytes instead of {part.size_bytes}")
+        _require_size(part, len(part.inline))
         if end > offset:
             yield part.inline[offset:end]
         return
-    while offset < end:
-        try:
-            found = await store.get(keys.blob(part.blob), offset=offset, length=min(_READ_BYTES, end - offset))
-        except ObjectNotFoundError:
-            raise damaged(part, "is gone") from None
-        if found.size_bytes != part.size_bytes or not found.data:
-            raise damaged(part, f"has {found.size_bytes} bytes instead of {part.size_bytes}")
-        offset += len(found.data)
-        yield found.data
+    size = _block_bytes(part)
+    for start in range(offset - offset % size, end, size):
+        block = await _stored(store, keys, part, start, min(size, part.size_bytes - start))
+        if part.block_crc32c and await crc32c_of(block) != part.block_crc32c[start // size]:
+            raise damaged(part, f"does not match its digest in the block at byte {start}")
+        yield block[max(offset - start, 0) : end - start]
+
+
+async def _stored(store: ObjectStore, keys: WorkflowKeys, part: StoredPart, offset: int, length: int) -> bytes:
+    try:
+        found = await store.get(keys.blob(part.blob), offset=offset, length=length)
+    except ObjectNotFoundError:
+        raise damaged(part, "is gone") from None
+    _require_size(part, found.size_bytes)
+    if len(found.data) != length:
+        raise damaged(part, f"gave {len(found.data)} bytes at {offset} instead of {length}")
+    return found.data
+
+
+def _block_bytes(part: StoredPart) -> int:
+    if not part.block_crc32c:
+        return BLOCK_BYTES
+    size = part.block_bytes
+    if not 0 < size <= _LARGEST_BLOCK_BYTES or len(part.block_crc32c) != -(-part.size_bytes // size):
+        raise damaged(part, f"has {len(part.block_crc32c)} checksums of blocks of {size} bytes")
+    return size
+
+
+def _require_size(part: StoredPart, size_bytes: int) -> None:
+    if size_bytes != part.size_bytes:
+        raise damaged(part, f"has {size_bytes} bytes instead of {part.size_bytes}")
 
 
 def damaged(part: StoredPart, what: str) -> HoldfastError:

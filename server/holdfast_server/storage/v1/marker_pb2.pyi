@@ -89,6 +89,8 @@ class StoredPart(_message.Message):
     ENCODING_FIELD_NUMBER: _builtins.int
     INLINE_FIELD_NUMBER: _builtins.int
     BLOB_FIELD_NUMBER: _builtins.int
+    BLOCK_BYTES_FIELD_NUMBER: _builtins.int
+    BLOCK_CRC32C_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The part's name."""
     size_bytes: _builtins.int
@@ -103,6 +105,12 @@ class StoredPart(_message.Message):
     """The bytes themselves, while they are small."""
     blob: _builtins.str
     """The blob's key below the workflow's own prefix."""
+    block_bytes: _builtins.int
+    """Of a blob: how many bytes a block of it has, all but the last."""
+    @_builtins.property
+    def block_crc32c(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of a blob: CRC-32C of each of its blocks, so that a range of it can be checked. None: it is older than that."""
+
     def __init__(
         self,
         *,
@@ -113,10 +121,12 @@ class StoredPart(_message.Message):
         encoding: Global___PartEncoding.ValueType = ...,
         inline: _builtins.bytes = ...,
         blob: _builtins.str = ...,
+        block_bytes: _builtins.int = ...,
+        block_crc32c: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "inline", b"inline", "location", b"location"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "crc32c", b"crc32c", "encoding", b"encoding", "inline", b"inline", "location", b"location", "name", b"name", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "block_bytes", b"block_bytes", "block_crc32c", b"block_crc32c", "crc32c", b"crc32c", "encoding", b"encoding", "inline", b"inline", "location", b"location", "name", b"name", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_location: _TypeAlias = _typing.Literal["inline", "blob"]  # noqa: Y015
     _WhichOneofArgType_location: _TypeAlias = _typing.Literal["location", b"location"]  # noqa: Y015

@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from tests.ports import free_port, wait_for_http
@@ -18,9 +17,88 @@ SECRET_KEY = "holdfast-test-secret"
 PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "monmaptool")
 
 
-@dataclass(frozen=True)
-class S3Server:
-    endpoint_url: str
+class Cluster:
+    """A monitor, one OSD and a gateway.
+
+    Args:
+        folder: where everything lies, configuration and data.
+        objectstore: "memstore", fast and gone with its process, or "bluestore", which outlives it.
+
+    """
+
+    def __init__(self, folder: Path, objectstore: str) -> None:
+        self._folder = folder
+        self._conf = folder / "ceph.conf"
+        self._objectstore = objectstore
+        self._mon_port, self._rgw_port = free_port(), free_port()
+        self.endpoint_url = f"http://127.0.0.1:{self._rgw_port}"
+
+    def create(self) -> None:
+        """Make the cluster, and start it."""
+        for name in ("mon", "osd", "run", "log", "rgw"):
+            (self._folder / name).mkdir(parents=True)
+        (self._folder / "keyring").touch()
+        fsid, monmap = str(uuid.uuid4()), str(self._folder / "monmap")
+        self._conf.write_text(_configuration(self._folder, fsid, self._mon_port, self._rgw_port, self._objectstore))
+        address = f"[v2:127.0.0.1:{self._mon_port}]"
+        self._run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", address, monmap)
+        self._run("ceph-mon", "--id", "a", "--mkfs", "--monmap", monmap)
+        self._start_mon()
+        osd = str(uuid.uuid4())
+        self._run("ceph", "osd", "new", osd)
+        self._run("ceph-osd", "--id", "0", "--mkfs", "--osd-uuid", osd)
+        self._start_osd()
+        keys = (f"--access-key={ACCESS_KEY}", f"--secret-key={SECRET_KEY}")
+        self._run("radosgw-admin", "--name", "client.rgw", "user", "create", "--uid=test", "--display-name=test", *keys)
+        self._start_gateway()
+
+    def restart(self) -> None:
+        """Start what was killed. On memstore nothing would be left."""
+        self._start_mon()
+        self._start_osd()
+        self._start_gateway()
+
+    def kill(self) -> None:
+        """End every process at once, as a power cut would, and wait until they are gone."""
+        pids = []
+        for pid_file in (self._folder / "run").glob("*.pid"):
+            with suppress(ProcessLookupError, ValueError):
+                pids.append(int(pid_file.read_text()))
+                os.kill(pids[-1], signal.SIGKILL)
+            pid_file.unlink()
+        for pid in pids:
+            _wait_for_end(pid)
+
+    def _start_mon(self) -> None:
+        self._run("ceph-mon", "--id", "a")
+        self._wait_for("quorum", "ceph", "--connect-timeout", "20", "mon", "stat")
+
+    def _start_osd(self) -> None:
+        booted = self._boots()
+        self._run("ceph-osd", "--id", "0")
+        deadline = time.monotonic() + 60
+        # The map may tell of a killed one as up for a while; one that has booted has a new address in it.
+        while self._boots() == booted or "1 up" not in self._run("ceph", "osd", "stat"):
+            _pause(deadline, "ceph-osd")
+
+    def _boots(self) -> str:
+        return self._run("ceph", "osd", "dump", "--format", "json").partition('"up_from":')[2].partition(",")[0]
+
+    def _start_gateway(self) -> None:
+        self._run("radosgw", "--name", "client.rgw")
+        wait_for_http(self.endpoint_url)
+
+    def _run(self, *command: str) -> str:
+        command = (*command, "-c", str(self._conf))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{command[0]} failed: {done.stderr[-500:]}")
+        return done.stdout + done.stderr
+
+    def _wait_for(self, words: str, *command: str) -> None:
+        deadline = time.monotonic() + 60
+        while words not in self._run(*command):
+            _pause(deadline, command[0])
 
 
 def missing() -> list[str]:
@@ -28,52 +106,28 @@ def missing() -> list[str]:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[S3Server]:
-    mon, rgw = free_port(), free_port()
-    for name in ("mon", "osd", "run", "log", "rgw"):
-        (folder / name).mkdir(parents=True)
-    (folder / "keyring").touch()
-    fsid = str(uuid.uuid4())
-    conf = folder / "ceph.conf"
-    conf.write_text(_configuration(folder, fsid, mon, rgw))
-
-    def run(*command: str) -> str:
-        done = subprocess.run([*command, "-c", str(conf)], capture_output=True, text=True, timeout=60, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{command[0]} failed: {done.stderr[-500:]}")
-        return done.stdout + done.stderr
-
-    def wait_for(words: str, *command: str) -> None:
-        deadline = time.monotonic() + 60
-        while words not in run(*command):
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{command[0]} is not ready")
-            time.sleep(0.05)
-
+def running(folder: Path, objectstore: str = "memstore") -> Iterator[Cluster]:
+    cluster = Cluster(folder, objectstore)
     try:
-        address = f"[v2:127.0.0.1:{mon}]"
-        run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", address, str(folder / "monmap"))
-        run("ceph-mon", "--id", "a", "--mkfs", "--monmap", str(folder / "monmap"))
-        run("ceph-mon", "--id", "a")
-        wait_for("quorum", "ceph", "--connect-timeout", "20", "mon", "stat")
-        osd = str(uuid.uuid4())
-        run("ceph", "osd", "new", osd)
-        run("ceph-osd", "--id", "0", "--mkfs", "--osd-uuid", osd)
-        run("ceph-osd", "--id", "0")
-        wait_for("1 up", "ceph", "osd", "stat")
-        keys = (f"--access-key={ACCESS_KEY}", f"--secret-key={SECRET_KEY}")
-        run("radosgw-admin", "--name", "client.rgw", "user", "create", "--uid=test", "--display-name=test", *keys)
-        run("radosgw", "--name", "client.rgw")
-        endpoint = f"http://127.0.0.1:{rgw}"
-        wait_for_http(endpoint)
-        yield S3Server(endpoint)
+        cluster.create()
+        yield cluster
     finally:
-        for pid_file in (folder / "run").glob("*.pid"):
-            with suppress(ProcessLookupError, ValueError):
-                os.kill(int(pid_file.read_text()), signal.SIGKILL)
+        cluster.kill()
 
 
-def _configuration(folder: Path, fsid: str, mon: int, rgw: int) -> str:
+def _pause(deadline: float, program: str) -> None:
+    if time.monotonic() > deadline:
+        raise RuntimeError(f"{program} is not ready")
+    time.sleep(0.05)
+
+
+def _wait_for_end(pid: int) -> None:
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{pid}").exists():
+        _pause(deadline, f"the end of process {pid}")
+
+
+def _configuration(folder: Path, fsid: str, mon: int, rgw: int, objectstore: str) -> str:
     return f"""
 [global]
 fsid = {fsid}
@@ -106,8 +160,10 @@ mon_data_avail_crit = 1
 mon_data_avail_warn = 2
 [osd]
 osd_data = {folder}/osd
-osd_objectstore = memstore
+osd_objectstore = {objectstore}
 memstore_device_bytes = 8589934592
+bluestore_block_size = 17179869184
+bluestore_fsck_on_mount = false
 osd_memory_target = 1073741824
 osd_class_load_list = *
 osd_class_default_list = *

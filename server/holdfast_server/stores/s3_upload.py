@@ -1,0 +1,126 @@
+"""An object on its way into a bucket: one request while it is small, else parts with a bound on what is in memory.
+
+Every request of an upload can be sent again, since its key is fresh and a part replaces itself.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from holdfast_server.stores.base import ObjectNotFoundError, StoreAccessDeniedError, StoreUnavailableError
+from holdfast_server.stores.retried import retried
+from holdfast_server.stores.s3_bucket import Bucket, md5
+
+_PART_BYTES = 7 << 20
+_PARTS_IN_FLIGHT = 2
+
+
+class Upload:
+    """Collects bytes into parts, and has a bounded number of them on their way.
+
+    Args:
+        bucket: where to.
+        key: a key that was never used.
+
+    """
+
+    def __init__(self, bucket: Bucket, key: str) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._pieces: list[bytes] = []
+        self._pieces_bytes = 0
+        self._sent_bytes = 0
+        self._upload_id = ""
+        self._parts: list[asyncio.Task[str]] = []
+        self._finished = False
+
+    async def write(self, data: bytes) -> None:
+        """Append bytes. May wait until earlier ones are on their way."""
+        self._pieces.append(data)
+        self._pieces_bytes += len(data)
+        while self._pieces_bytes >= _PART_BYTES:
+            await self._send_part()
+
+    async def finish(self) -> None:
+        """Make the object visible."""
+        if not self._upload_id:
+            data = self._take()
+            await retried(lambda: self._bucket.put_object(self._key, data))
+        else:
+            if self._pieces:
+                await self._send_part()
+            await self._complete([await part for part in self._parts])
+        self._finished = True
+
+    async def abandon(self) -> None:
+        """Give up what is not finished: every task ends, and the server forgets the parts."""
+        if self._finished or not self._upload_id:
+            return
+        for part in self._parts:
+            part.cancel()
+        await asyncio.gather(*self._parts, return_exceptions=True)
+        try:
+            with self._bucket.errors_mapped(self._key):
+                await self._bucket.client.abort_multipart_upload(**self._upload)
+        except (StoreUnavailableError, StoreAccessDeniedError, ObjectNotFoundError):
+            # It holds no visible object; a lifecycle rule of the bucket clears what is left.
+            return
+
+    @property
+    def _upload(self) -> dict[str, Any]:
+        return {**self._bucket.place(self._key), "UploadId": self._upload_id}
+
+    def _take(self) -> bytes:
+        """The next part: all of one size but the last, as some stores want it."""
+        taken = b"".join(self._pieces)
+        self._pieces.clear()
+        if len(taken) > _PART_BYTES:
+            self._pieces.append(taken[_PART_BYTES:])
+            taken = taken[:_PART_BYTES]
+        self._pieces_bytes -= len(taken)
+        self._sent_bytes += len(taken)
+        return taken
+
+    async def _send_part(self) -> None:
+        if not self._upload_id:
+            self._upload_id = await retried(self._create)
+        if len(self._parts) >= _PARTS_IN_FLIGHT:
+            await self._parts[-_PARTS_IN_FLIGHT]
+        self._parts.append(asyncio.create_task(self._upload_part(len(self._parts) + 1, self._take())))
+
+    async def _create(self) -> str:
+        with self._bucket.errors_mapped(self._key):
+            created = await self._bucket.client.create_multipart_upload(**self._bucket.place(self._key))
+        return str(created["UploadId"])
+
+    async def _upload_part(self, number: int, data: bytes) -> str:
+        digest = await md5(data)
+
+        async def send() -> str:
+            with self._bucket.errors_mapped(self._key):
+                sent = await self._bucket.client.upload_part(
+                    **self._upload, PartNumber=number, Body=data, ContentMD5=digest
+                )
+            return str(sent["ETag"])
+
+        try:
+            return await retried(send)
+        except ObjectNotFoundError:
+            raise self._forgotten() from None
+
+    async def _complete(self, tags: Sequence[str]) -> None:
+        parts = [{"ETag": tag, "PartNumber": number} for number, tag in enumerate(tags, 1)]
+
+        async def send() -> None:
+            with self._bucket.errors_mapped(self._key):
+                await self._bucket.client.complete_multipart_upload(**self._upload, MultipartUpload={"Parts": parts})
+
+        try:
+            await retried(send)
+        except ObjectNotFoundError:
+            # The server forgets an upload that it has completed: an answer was lost.
+            if await retried(lambda: self._bucket.size(self._key)) != self._sent_bytes:
+                raise self._forgotten() from None
+
+    def _forgotten(self) -> StoreUnavailableError:
+        return StoreUnavailableError(f"{self._bucket.where}: the server has forgotten an upload; it must be sent again")

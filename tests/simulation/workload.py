@@ -81,6 +81,7 @@ class Run:
                 mock.patch.object(entries, "_RECENT_ENTRIES", 3),
                 mock.patch("uuid.uuid4", self._uuid),
                 mock.patch("random.getrandbits", lambda bits: self._uuid().int >> (128 - bits)),
+                mock.patch("random.uniform", lambda low, high: low + (high - low) * self._uuid().int / 2**128),
             ):
                 self._loop.run_until_complete(self._main())
                 self._loop.run_until_complete(self._end())

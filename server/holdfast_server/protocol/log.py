@@ -19,6 +19,7 @@ from holdfast_server.protocol.put_if_absent import put_if_absent
 from holdfast_server.protocol.turns import TurnOf, Turns
 from holdfast_server.storage.v1.marker_pb2 import Marker
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError
+from holdfast_server.stores.retried import retried
 
 GRACE_SECONDS = 24 * 3600.0
 # A head that was read longer ago, as a part of the grace, is looked at again before anything rests on it.
@@ -97,7 +98,7 @@ class Log:
             return head
         if not head.marker.floor < revision < head.revision:
             return None
-        return await self._read(keys, revision)
+        return await retried(lambda: self._read(keys, revision))
 
     async def read_unbounded(self, keys: WorkflowKeys, revision: int) -> Entry | None:
         """A slot, where no head is there to tell whether it exists: only for what lies below a damaged head."""
@@ -274,7 +275,7 @@ class Log:
 
     async def _read_or_damage(self, keys: WorkflowKeys, revision: int) -> Entry | HoldfastError:
         try:
-            entry = await self._read(keys, revision)
+            entry = await retried(lambda: self._read(keys, revision))
         except HoldfastError as error:
             if error.reason is not Reason.CHECKPOINT_CORRUPTED:
                 raise

@@ -13,6 +13,7 @@ from holdfast_server.protocol.keys import WorkflowKeys, new_blob
 from holdfast_server.protocol.read_ahead import read_ahead
 from holdfast_server.storage.v1.marker_pb2 import PartEncoding, StoredPart
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectWriter
+from holdfast_server.stores.retried import retried
 
 # No block is larger: a marker that says otherwise is damaged.
 _LARGEST_BLOCK_BYTES = 64 << 20
@@ -159,7 +160,7 @@ async def _blocks(
 
 async def _stored(store: ObjectStore, keys: WorkflowKeys, part: StoredPart, offset: int, length: int) -> bytes:
     try:
-        found = await store.get(keys.blob(part.blob), offset=offset, length=length)
+        found = await retried(lambda: store.get(keys.blob(part.blob), offset=offset, length=length))
     except ObjectNotFoundError:
         raise damaged(part, "is gone") from None
     _require_size(part, found.size_bytes)

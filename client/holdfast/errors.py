@@ -16,6 +16,8 @@ _DOMAIN = "holdfast.dev"
 _DETAILS_KEY = "grpc-status-details-bin"
 # What grpc.aio makes of a message that it cannot send any more, where it learns of the broken connection only later.
 _SEND_FAILED = "Internal error from Core"
+# A caller who cancels gets no status: one without details comes from a server that ends, or from a proxy.
+_BROKEN_OFF = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
 
 
@@ -229,7 +231,7 @@ def _without_details(error: Any, trace_id: str, request_id: str) -> HoldfastErro
     details: dict[str, Any] = {"code": code, "trace_id": trace_id, "request_id": request_id}
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return of_reason("DEADLINE_EXCEEDED", "the deadline passed before the server answered", **details)
-    if code is grpc.StatusCode.UNAVAILABLE or error.details() == _SEND_FAILED:
+    if code in _BROKEN_OFF or error.details() == _SEND_FAILED:
         details["code"] = grpc.StatusCode.UNAVAILABLE
         return ServerUnavailableError(
             "the server cannot be reached, or the connection broke",

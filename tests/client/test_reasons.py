@@ -211,6 +211,30 @@ async def test_quota_exceeded():
     await server.stop(0)
 
 
+class Ending(CheckpointServiceServicer):
+    """Breaks off the first call, as a server does that ends."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    async def Delete(self, request: api.DeleteRequest, context) -> api.DeleteResponse:  # noqa: N802
+        self.tries += 1
+        if self.tries == 1:
+            await context.abort(grpc.StatusCode.CANCELLED, "")
+        return api.DeleteResponse(revision=7)
+
+
+async def test_a_call_that_a_server_breaks_off_is_tried_again():
+    server, ending = grpc.aio.server(), Ending()
+    add_CheckpointServiceServicer_to_server(ending, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with holdfast.AsyncClient(f"127.0.0.1:{port}") as client:
+        assert await client.delete("n", "w", "x") == 7
+    assert ending.tries == 2
+    await server.stop(0)
+
+
 async def test_payload_too_large(tmp_path):
     limits = serving_watched(tmp_path, payload_limit_bytes=1 << 20)
     async with limits as served, holdfast.AsyncClient(served.target) as client:

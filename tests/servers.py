@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -39,6 +39,16 @@ def server(store_url: str, *flags: str, environment: Mapping[str, str] | None = 
     finally:
         process.terminate()
         assert process.wait(30) == 0
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, by any of its threads."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        # A thread may end in between.
+        with suppress(FileNotFoundError):
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def memory_mib(pid: int, field: str) -> float:

@@ -8,13 +8,9 @@ from pathlib import Path
 
 import holdfast
 
-from tests.servers import EXECUTABLE, start
+from tests.servers import EXECUTABLE, children, start
 
 FORMAT = holdfast.Format("test", 1)
-
-
-def children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def eventually(condition):

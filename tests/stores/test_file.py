@@ -3,29 +3,21 @@
 import asyncio
 import os
 import signal
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
+import uvloop
 from holdfast_server.stores.base import StoreUnavailableError
 from holdfast_server.stores.draft import TEMPORARY_FOLDER, Draft, Drafts, Folder
 from holdfast_server.stores.file import FileStore
 
-
-def children() -> set[int]:
-    found: set[int] = set()
-    for task in Path("/proc/self/task").iterdir():
-        # A thread may end in between.
-        with suppress(FileNotFoundError):
-            found.update(map(int, (task / "children").read_text().split()))
-    return found
+from tests.servers import children
 
 
 async def test_a_lane_that_dies_fails_its_batch_and_is_replaced(tmp_path):
-    before = children()
+    before = set(children(os.getpid()))
     async with FileStore.open(tmp_path) as store:
         assert await store.put_if_absent("a/1", b"one")
-        [lane] = children() - before
+        [lane] = set(children(os.getpid())) - before
         os.kill(lane, signal.SIGSTOP)
         waiting = asyncio.create_task(store.put_if_absent("a/2", b"two"))
         await asyncio.sleep(0)
@@ -34,7 +26,23 @@ async def test_a_lane_that_dies_fails_its_batch_and_is_replaced(tmp_path):
             await waiting
         assert await store.put_if_absent("a/3", b"three")
         assert [each.key for each in await store.list("a/")] == ["a/1", "a/3"]
-    assert children() == before
+    assert set(children(os.getpid())) == before
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_lane_that_died_at_rest_is_replaced_before_anybody_notices(run, tmp_path):
+    async def scenario():
+        before = set(children(os.getpid()))
+        async with FileStore.open(tmp_path) as store:
+            for number in range(3):
+                assert await store.put_if_absent(f"a/{number}", b"x")
+                [lane] = set(children(os.getpid())) - before
+                os.kill(lane, signal.SIGKILL)
+                while lane in children(os.getpid()):  # noqa: ASYNC110 - the kernel sends no event for it
+                    await asyncio.sleep(0.01)
+            assert await store.put_if_absent("a/last", b"x")
+
+    run(scenario())
 
 
 async def test_one_object_that_cannot_be_written_does_not_fail_its_batch(tmp_path):

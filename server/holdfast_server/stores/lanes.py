@@ -36,7 +36,7 @@ class Lane:
             StoreUnavailableError: the process died; what it was to do may have been done.
 
         """
-        process = self._process or await self.start()
+        process = await self._running()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -48,6 +48,13 @@ class Lane:
             await self.close()
             raise StoreUnavailableError("the process that writes files died") from None
         return results
+
+    async def _running(self) -> asyncio.subprocess.Process:
+        process = self._process
+        if process is not None and process.stdin is not None and process.stdin.is_closing():
+            # It died while it had nothing to do.
+            await self.close()
+        return self._process or await self.start()
 
     async def close(self) -> None:
         """End the process, once it has done what it was given."""

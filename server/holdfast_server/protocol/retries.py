@@ -7,6 +7,8 @@ from holdfast_server.stores.base import StoreUnavailableError
 
 # How far the clocks of a store's machines may differ: this, or a part of the grace where that is less.
 _CLOCK_SKEW_SECONDS = 300.0
+# S3 tells whole seconds: what seems to lie before a moment may lie so far behind it.
+_TIMESTAMP_SECONDS = 1.0
 
 
 async def find_request(
@@ -57,7 +59,7 @@ async def _last_before(log: Log, keys: WorkflowKeys, moment: float) -> int:
     while listed := await log.store.list(keys.log, start_after=position):
         newest_seconds = listed[0].modified_seconds if newest_seconds is None else newest_seconds
         # The newest slot is older than now, by as much at least as it is older than this moment.
-        before = newest_seconds - (now() - moment) - _clock_skew_seconds(log)
+        before = newest_seconds - (now() - moment) - _clock_skew_seconds(log) - _TIMESTAMP_SECONDS
         for each in listed:
             if each.modified_seconds < before:
                 return keys.revision(each.key)

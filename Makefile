@@ -1,13 +1,14 @@
 # The targets of Holdfast. `make` lists them.
 python := .venv/bin/python
 
-.PHONY: help demo test lint proto check bench
+.PHONY: help demo test lint proto check bench soak
 help:
 	@echo "make demo   kill a workflow twice, resume it, compare the result"
 	@echo "make test   run every test"
 	@echo "make lint   formatting, lint, types, import directions, stale generated code"
 	@echo "make proto  generate the stubs from proto/"
 	@echo "make bench  measure against other stores, print ratios"
+	@echo "make soak   ten minutes of load, kills and collections on both stores, then an audit (SOAK_SECONDS on each)"
 	@echo "make check  what CI runs before the tests"
 
 .venv/ready: pyproject.toml client/pyproject.toml server/pyproject.toml
@@ -36,6 +37,9 @@ proto: .venv/ready
 
 bench: .venv/bench-ready
 	$(python) -m benchmarks
+
+soak: .venv/ready
+	$(python) -m tests.soak --seconds $(or $(SOAK_SECONDS),300)
 
 .venv/bench-ready: .venv/ready
 	$(python) -m pip install --quiet --group bench

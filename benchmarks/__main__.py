@@ -142,12 +142,7 @@ def _s3(folder: Path) -> Iterator[tuple[str, str] | None]:
         yield None
         return
     with ceph.running(folder / "ceph") as server:
-        os.environ |= {
-            "AWS_ACCESS_KEY_ID": ceph.ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": ceph.SECRET_KEY,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL_S3": server.endpoint_url,
-        }
+        os.environ |= {**ceph.CREDENTIALS, "AWS_ENDPOINT_URL_S3": server.endpoint_url}
         bucket = f"bench-{uuid.uuid4().hex[:8]}"
         boto3.client("s3").create_bucket(Bucket=bucket)
         yield server.endpoint_url, bucket

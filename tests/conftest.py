@@ -101,12 +101,7 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         if os.environ.get("CI"):
             pytest.fail(why)
         pytest.skip(why)
-    os.environ |= {
-        "AWS_ACCESS_KEY_ID": ceph.ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": ceph.SECRET_KEY,
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
+    os.environ |= ceph.CREDENTIALS
     with ceph.running(tmp_path_factory.mktemp("ceph")) as server:
         yield server.endpoint_url
 

@@ -16,7 +16,7 @@ class Fault(Enum):
     THROTTLED = "the store answers that it is too busy"
     FORBIDDEN = "the store refuses access"
     CUT_BODY = "the connection is cut in the middle of what was read"
-    SHORT_BODY = "what was read has lost its end, and its length says so too"
+    SHORT_BODY = "the object has lost its end, and its length says so too"
     FLIPPED = "a bit of what was read is another"
 
 

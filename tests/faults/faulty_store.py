@@ -36,7 +36,8 @@ class FaultyStore:
         if found.data and fault is Fault.FLIPPED:
             return replace(found, data=self._faults.flipped(found.data))
         if found.data and fault is Fault.SHORT_BODY:
-            return replace(found, data=self._faults.cut(found.data))
+            data = self._faults.cut(found.data)
+            return replace(found, data=data, size_bytes=offset + len(data))
         return found
 
     @asynccontextmanager

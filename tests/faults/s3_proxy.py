@@ -75,6 +75,9 @@ class S3Proxy:
             body = self._faults.flipped(body)
         if fault is Fault.SHORT_BODY and is_read:
             body = self._faults.cut(body)
+            if "Content-Range" in headers:
+                start = int(headers["Content-Range"].removeprefix("bytes ").partition("-")[0])
+                headers["Content-Range"] = f"bytes {start}-{start + len(body) - 1}/{start + len(body)}"
         answer = web.StreamResponse(status=status, headers=headers)
         answer.content_length = int(headers["Content-Length"]) if request.method == "HEAD" else len(body)
         await answer.prepare(request)

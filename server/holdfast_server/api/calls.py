@@ -222,7 +222,7 @@ def refuse_malformed(message: object) -> None:
 
     """
     if isinstance(message, Malformed):
-        raise InvalidRequestError([(message.field, message.what)])
+        raise InvalidRequestError(message.field, message.what)
 
 
 async def _abort(context: Context, call: Call, error: HoldfastError) -> NoReturn:

@@ -16,22 +16,23 @@ DOMAIN = "holdfast.dev"
 RETRY_AFTER_SECONDS = 0.5
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
-# Larger details are turned into another status on the way.
-_LONGEST_VALUE = 512
+# More than 8 KiB, the message with its escapes among them, gRPC turns into another status on the way.
+_LONGEST_TEXT_BYTES = 512
+_LONGEST_ID_BYTES = 128
 
 
 class InvalidRequestError(HoldfastError):
-    """Fields of a request are wrong.
+    """A field of a request is wrong.
 
-    Attributes:
-        violations: pairs of a field's path and what is wrong with it.
+    Args:
+        field: its path.
+        what: what is wrong with it.
+        reason: INVALID_REQUEST, or PAYLOAD_TOO_LARGE.
 
     """
 
-    def __init__(self, violations: list[tuple[str, str]], reason: Reason = Reason.INVALID_REQUEST) -> None:
-        field, what = violations[0]
+    def __init__(self, field: str, what: str, reason: Reason = Reason.INVALID_REQUEST) -> None:
         super().__init__(reason, f"{field}: {what}", field=field)
-        self.violations = violations
 
 
 def code_of(reason: Reason) -> grpc.StatusCode:
@@ -42,26 +43,30 @@ def code_of(reason: Reason) -> grpc.StatusCode:
 
 def to_status(error: HoldfastError, request_id: str, trace_id: str) -> status_pb2.Status:
     """An error as it goes over the wire."""
-    metadata = {name: value[:_LONGEST_VALUE] for name, value in error.metadata.items()}
+    metadata = {name: _cut(value) for name, value in error.metadata.items()}
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata),
-        error_details_pb2.RequestInfo(request_id=request_id, serving_data=trace_id),
+        error_details_pb2.RequestInfo(request_id=_cut(request_id, _LONGEST_ID_BYTES), serving_data=trace_id),
     ]
-    if isinstance(error, InvalidRequestError):
-        violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=field, description=what[:_LONGEST_VALUE])
-            for field, what in error.violations[:8]
-        ]
-        details.append(error_details_pb2.BadRequest(field_violations=violations))
+    if error.reason in (Reason.INVALID_REQUEST, Reason.PAYLOAD_TOO_LARGE):
+        field = error.metadata["field"]
+        what = error.message.removeprefix(f"{field}: ")
+        details.append(
+            error_details_pb2.BadRequest(field_violations=[{"field": _cut(field), "description": _cut(what)}])
+        )
     if error.reason is Reason.OVERLOADED:
         delay = Duration()
         delay.FromNanoseconds(int(RETRY_AFTER_SECONDS * 1e9))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     return status_pb2.Status(
         code=code_of(error.reason).value[0],
-        message=error.message[: 2 * _LONGEST_VALUE],
+        message=_cut(error.message),
         details=[_packed(detail) for detail in details],
     )
+
+
+def _cut(text: str, limit_bytes: int = _LONGEST_TEXT_BYTES) -> str:
+    return text.encode(errors="replace")[:limit_bytes].decode(errors="ignore")
 
 
 def _packed(detail: Message) -> Any:

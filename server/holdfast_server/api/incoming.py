@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, NoReturn
 
+from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import requests
@@ -81,7 +82,7 @@ class Incoming:
             if kind == "header":
                 raise requests.invalid("header", "must not come twice")
             await self._take(message)
-        raise StreamEndedError([("finish", "the stream ended without it; nothing was saved")])
+        raise StreamEndedError("finish", "the stream ended without it; nothing was saved")
 
     async def settle(self) -> bool:
         """Wait for what has begun; whether all of it went well, so that a retry can go on from here."""
@@ -99,21 +100,28 @@ class Incoming:
 
     async def _take(self, message: api.SaveStreamRequest) -> None:
         name = message.chunk.part
-        if self._upload is not None and self._upload.name != name:
+        goes_on = self._upload is not None and self._upload.name == name
+        data = self._checked(message.chunk, goes_on=goes_on)
+        if not goes_on:
             await self._whole(self._close_part())
-        if self._upload is None:
             self._open_part(name)
         assert self._upload is not None
-        data = requests.chunk(message.chunk, self._upload.size_bytes)
-        if self._total + len(data) > self._payload_limit_bytes:
-            _too_large(self._payload_limit_bytes)
         self._total += len(data)
         await self._whole(self._upload.write(data))
 
+    def _checked(self, chunk: checkpoint_pb2.Chunk, *, goes_on: bool) -> bytes:
+        """The data of a chunk that may come now. Nothing is changed for one that may not: a retry goes on from here."""
+        if not goes_on:
+            requests.part_name("chunk.part", chunk.part, set(self._names))
+            if len(self._names) == requests.MAX_PARTS:
+                raise requests.invalid("chunk.part", f"begins one part more than the limit of {requests.MAX_PARTS}")
+        data = requests.chunk(chunk, self._upload.size_bytes if self._upload is not None and goes_on else 0)
+        if self._total + len(data) > self._payload_limit_bytes:
+            _too_large(self._payload_limit_bytes)
+        return data
+
     def _open_part(self, name: str) -> None:
-        requests.part_name("chunk.part", name, self._names)
-        if len(self._names) > requests.MAX_PARTS:
-            raise requests.invalid("chunk.part", f"begins part {len(self._names)}, the limit is {requests.MAX_PARTS}")
+        self._names.add(name)
         room = self._inline_limit_bytes - sum(len(part.inline) for part in self._stored)
         self._upload = PartUpload(self._store, self._keys, self._base_revision, name, room)
 
@@ -140,6 +148,4 @@ class Incoming:
 
 
 def _too_large(limit: int) -> NoReturn:
-    raise InvalidRequestError(
-        [("chunk.data", f"the payload passes the limit of {limit} bytes")], Reason.PAYLOAD_TOO_LARGE
-    )
+    raise InvalidRequestError("chunk.data", f"the payload passes the limit of {limit} bytes", Reason.PAYLOAD_TOO_LARGE)

@@ -27,6 +27,8 @@ async def send_parts(
         HoldfastError: CHECKPOINT_CORRUPTED.
 
     """
+    if len(ranges) > requests.MAX_RANGES:
+        raise requests.invalid("ranges", f"has {len(ranges)} ranges, the limit is {requests.MAX_RANGES}")
     by_name = {part.name: part for part in parts}
     wanted = ranges or [api.PartRange(part=part.name) for part in parts]
     for index, each in enumerate(wanted):

@@ -31,9 +31,14 @@ class ParkedUploads:
             return None
         incoming, timer = found
         timer.cancel()
-        if await incoming.settle():
+        try:
+            is_whole = await incoming.settle()
+        except asyncio.CancelledError:
+            self.park(request, incoming)
+            raise
+        if is_whole:
             return incoming
-        await incoming.discard()
+        self.discard(incoming)
         return None
 
     def discard(self, incoming: Incoming) -> None:

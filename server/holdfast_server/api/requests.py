@@ -1,9 +1,11 @@
 """Requests checked, field by field, and turned into the protocol's own values."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from crc32c import crc32c
+from google.protobuf.timestamp_pb2 import Timestamp
 from holdfast.v1 import checkpoint_pb2
+from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api.errors import InvalidRequestError
 from holdfast_server.protocol.entries import Request
@@ -12,11 +14,14 @@ from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.load import AcceptedFormat
 from holdfast_server.protocol.log import now
 from holdfast_server.protocol.save import SaveRequest
+from holdfast_server.protocol.sense import MAX_EPOCH, is_time
 
 UNARY_PAYLOAD_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 20
 MAX_PARTS = 256
 MAX_LABELS = 64
+MAX_FORMATS = 64
+MAX_RANGES = 1024
 MAX_PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 100
 
@@ -58,8 +63,8 @@ def request(
 ) -> Request:
     """What every appending request says of itself."""
     name("request_id", request_id, 128)
-    if epoch is not None and epoch < 0:
-        raise invalid("epoch", f"is {epoch}, must not be negative")
+    if epoch is not None and not 0 <= epoch <= MAX_EPOCH:
+        raise invalid("epoch", f"is {epoch}, must be 0 to {MAX_EPOCH}")
     if attempt.number < 0:
         raise invalid("attempt.number", f"is {attempt.number}, must not be negative")
     elapsed = attempt.elapsed.seconds + attempt.elapsed.nanos / 1e9
@@ -118,10 +123,8 @@ def parts(given: Sequence[checkpoint_pb2.Part]) -> None:
         raise invalid("parts", f"has {len(given)} parts, the limit is {MAX_PARTS}")
     total = sum(len(part.data) for part in given)
     if total > UNARY_PAYLOAD_BYTES:
-        raise InvalidRequestError(
-            [("parts", f"hold {total} bytes, the limit of Save is {UNARY_PAYLOAD_BYTES}: use SaveStream")],
-            Reason.PAYLOAD_TOO_LARGE,
-        )
+        what = f"hold {total} bytes, the limit of Save is {UNARY_PAYLOAD_BYTES}: use SaveStream"
+        raise InvalidRequestError("parts", what, Reason.PAYLOAD_TOO_LARGE)
     seen: set[str] = set()
     for index, part in enumerate(given):
         part_name(f"parts[{index}].name", part.name, seen)
@@ -150,8 +153,10 @@ def chunk(given: checkpoint_pb2.Chunk, offset: int) -> bytes:
     return data
 
 
-def formats(field: str, given: Iterable[checkpoint_pb2.AcceptedFormat]) -> tuple[AcceptedFormat, ...]:
+def formats(field: str, given: Sequence[checkpoint_pb2.AcceptedFormat]) -> tuple[AcceptedFormat, ...]:
     """The formats that a caller accepts."""
+    if len(given) > MAX_FORMATS:
+        raise invalid(field, f"has {len(given)} formats, the limit is {MAX_FORMATS}")
     accepted = []
     for index, each in enumerate(given):
         name(f"{field}[{index}].name", each.name, 128)
@@ -159,6 +164,14 @@ def formats(field: str, given: Iterable[checkpoint_pb2.AcceptedFormat]) -> tuple
             raise invalid(f"{field}[{index}]", "versions must hold: 1 <= min_version <= max_version")
         accepted.append(AcceptedFormat(each.name, each.min_version, each.max_version))
     return tuple(accepted)
+
+
+def times(given: api.ListFilter) -> None:
+    """Check the times of a filter."""
+    for field in ("created_after", "created_before"):
+        each: Timestamp = getattr(given, field)
+        if not is_time(each):
+            raise invalid(f"filter.{field}", f"is no time: {each.seconds} s, {each.nanos} ns")
 
 
 def page_size(given: int) -> int:
@@ -188,4 +201,4 @@ def _ttl(header: checkpoint_pb2.SaveHeader) -> float | None:
 
 def invalid(field: str, what: str) -> InvalidRequestError:
     """The error of one wrong field."""
-    return InvalidRequestError([(field, what)])
+    return InvalidRequestError(field, what)

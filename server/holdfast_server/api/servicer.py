@@ -148,6 +148,7 @@ class CheckpointService(CheckpointServiceServicer):
             keys = requests.workflow(request.namespace, request.workflow_id)
             size = requests.page_size(request.page_size)
             below = requests.revision_token(request.page_token)
+            requests.times(request.filter)
             accepted = requests.formats("filter.formats", request.filter.formats)
             wanted_labels = requests.labels("filter.labels", request.filter.labels)
             response = api.ListResponse()
@@ -254,8 +255,8 @@ class CheckpointService(CheckpointServiceServicer):
             payload_limit_bytes=self._payload_limit_bytes,
         )
         part, offset = incoming.position
-        await context.send_initial_metadata(((RECEIVED_KEY, f"{part}:{offset}"),))
         try:
+            await context.send_initial_metadata(((RECEIVED_KEY, f"{part}:{offset}"),))
             yield incoming
         except (asyncio.CancelledError, TimeoutError, StreamEndedError, StoreUnavailableError):
             self._parked.park(request, incoming)

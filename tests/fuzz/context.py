@@ -1,0 +1,25 @@
+"""A call as the service sees it, without a connection: its metadata, and how it was ended."""
+
+import grpc
+
+
+class Context:
+    """Stands for a call's context; `ended` tells code, message and trailing metadata of a call that was aborted."""
+
+    def __init__(self, metadata: tuple[tuple[str, str | bytes], ...] = ()) -> None:
+        self._metadata = metadata
+        self.initial: dict[str, str] = {}
+        self.ended: tuple[grpc.StatusCode, str, dict[str, bytes]] | None = None
+
+    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        return self._metadata
+
+    def time_remaining(self) -> float | None:
+        return 60.0
+
+    async def send_initial_metadata(self, metadata: tuple[tuple[str, str], ...]) -> None:
+        self.initial.update(metadata)
+
+    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: tuple = ()) -> None:
+        self.ended = (code, details, dict(trailing_metadata))
+        raise grpc.aio.AbortError

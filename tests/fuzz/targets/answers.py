@@ -1,0 +1,62 @@
+"""Answers of a server: any message is taken in by the SDK as a value of its own, or as one of its errors."""
+
+from holdfast import AsyncClient, Format, HoldfastError
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+from tests.fuzz.loop import run
+from tests.fuzz.messages import fill
+from tests.fuzz.reader import Reader
+
+_SERVICE = api.DESCRIPTOR.services_by_name["CheckpointService"]
+
+
+def check(data: bytes) -> None:
+    reader = Reader(data)
+    run(_call(reader, reader.below(6)))
+
+
+async def _call(reader: Reader, which: int) -> None:
+    async with AsyncClient("none.invalid:1") as client:
+        client._stub = _Stub(reader)
+        try:
+            if which == 0:
+                saved = await client.save("n", "w", b"data", format=Format("f", 1))
+                assert saved.created.year
+            elif which == 1:
+                loaded = await client.load("n", "w")
+                assert loaded.parts.keys() == {part.name for part in loaded.info.parts}
+            elif which == 2:
+                async for each in client.list("n", "w"):
+                    assert each.created.year
+            elif which == 3:
+                async for info in client.list_workflows("n"):
+                    assert info.updated.year
+            elif which == 4:
+                await client.validate("n", "w")
+            else:
+                await client.resume("n", "w", format=Format("f", 1), fallback=True)
+        except HoldfastError:
+            pass
+
+
+class _Stub:
+    """Answers each call with any message, as long as there are choices left; then with an empty one."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def __getattr__(self, method: str) -> object:
+        if method == "LoadStream":
+            return self._stream
+
+        async def answer(request: object, **_: object) -> object:
+            response = getattr(api, _SERVICE.methods_by_name[method].output_type.name)()
+            return fill(response, self._reader)
+
+        return answer
+
+    async def _stream(self, request: object, **_: object) -> object:
+        while not self._reader.is_used_up:
+            yield fill(api.LoadStreamResponse(), self._reader)
+        # A stream that ends early would be tried again, and again.
+        yield api.LoadStreamResponse(chunk={"part": "none of the header's"})

@@ -1,7 +1,7 @@
 # The targets of Holdfast. `make` lists them.
 python := .venv/bin/python
 
-.PHONY: help demo test lint proto check bench soak
+.PHONY: help demo test lint proto check bench soak fuzz
 help:
 	@echo "make demo   kill a workflow twice, resume it, compare the result"
 	@echo "make test   run every test"
@@ -9,6 +9,7 @@ help:
 	@echo "make proto  generate the stubs from proto/"
 	@echo "make bench  measure against other stores, print ratios"
 	@echo "make soak   ten minutes of load, kills and collections on both stores, then an audit (SOAK_SECONDS on each)"
+	@echo "make fuzz   look for inputs that break a parser, a minute for each (FUZZ_SECONDS)"
 	@echo "make check  what CI runs before the tests"
 
 .venv/ready: pyproject.toml client/pyproject.toml server/pyproject.toml
@@ -40,6 +41,13 @@ bench: .venv/bench-ready
 
 soak: .venv/ready
 	$(python) -m tests.soak --seconds $(or $(SOAK_SECONDS),300)
+
+fuzz: .venv/fuzz-ready
+	$(python) -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),60)
+
+.venv/fuzz-ready: .venv/ready
+	$(python) -m pip install --quiet --group fuzz
+	touch $@
 
 .venv/bench-ready: .venv/ready
 	$(python) -m pip install --quiet --group bench

@@ -3,8 +3,11 @@
 Names are percent-encoded; a long one is replaced by its digest, and the marker holds the true name.
 Revisions in the log are inverted, so that the newest lists first, and cut by slashes, so that on a
 filesystem no folder grows past 4096 entries.
+
+Whatever else lies there is somebody else's: a key counts as Holdfast's only where it is exactly what Holdfast makes.
 """
 
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import quote, unquote
@@ -14,6 +17,14 @@ MANIFEST_KEY = "holdfast.json"
 MAX_REVISION = 16**9 - 1
 
 _LONGEST_NAME = 200
+_NAME = rf"(?:[A-Za-z0-9_%-]{{1,{_LONGEST_NAME}}}|~[0-9a-f]{{64}})"
+_REVISION = r"[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{3}"
+_SLOT = re.compile(_REVISION)
+_BLOB = re.compile(rf"blob/({_REVISION})-[0-9a-f]{{32}}")
+_CLAIM = re.compile(rf"{_REVISION}/{_NAME}")
+_WORKFLOW = re.compile(rf"ns/({_NAME})/wf/({_NAME})/")
+# What stands behind the prefix of a namespace.
+_STEP = re.compile(rf"{_NAME}/")
 # Sorts behind every key below a workflow, since those begin with a letter.
 BEHIND_ALL = "~"
 
@@ -39,17 +50,9 @@ class WorkflowKeys:
         """The commit marker of a revision."""
         return f"{self.log}{_cut(MAX_REVISION - revision)}"
 
-    def revision(self, key: str) -> int:
-        """The revision of a commit marker's key.
-
-        Raises:
-            ValueError: the key is no commit marker's.
-
-        """
-        digits = key.removeprefix(self.log).replace("/", "")
-        if len(digits) != 9:
-            raise ValueError("not the key of a commit marker")
-        return MAX_REVISION - int(digits, 16)
+    def revision(self, key: str) -> int | None:
+        """The revision of a commit marker's key; None where the key is no commit marker's."""
+        return slot(key.removeprefix(self.log)) if key.startswith(self.log) else None
 
     def blob(self, relative: str) -> str:
         """A blob, by its key below the workflow's prefix."""
@@ -77,40 +80,44 @@ class WorkflowKeys:
         """The prepare marker of a checkpoint id that a caller chose."""
         return f"{self.claims_of(generation)}{encode_name(checkpoint_id)}"
 
+    def is_claim(self, key: str) -> bool:
+        """Whether a key is that of a prepare marker."""
+        return key.startswith(self.claims) and _CLAIM.fullmatch(key, len(self.claims)) is not None
+
 
 def namespace_prefix(namespace: str) -> str:
     """Where the workflows of a namespace lie."""
     return f"ns/{encode_name(namespace)}/wf/"
 
 
-def behind_workflow(key: str, prefix: str) -> str:
-    """A key behind all those of the workflow that `key` belongs to, before those of the next one."""
-    return f"{prefix}{key.removeprefix(prefix).split('/', 1)[0]}/{BEHIND_ALL}"
+def slot(relative: str) -> int | None:
+    """The revision of a commit marker's key below its log; None where the key is no commit marker's."""
+    revision = MAX_REVISION - int(relative.replace("/", ""), 16) if _SLOT.fullmatch(relative) else 0
+    return revision or None
 
 
-def workflow_prefix(key: str) -> str:
-    """The prefix of the workflow that a key below `ns/` belongs to."""
-    return "/".join(key.split("/", 4)[:4]) + "/"
+def workflow_prefix(key: str) -> str | None:
+    """The prefix of the workflow that a key belongs to; None where it belongs to none."""
+    found = _WORKFLOW.match(key)
+    return found and found[0]
+
+
+def is_workflow_step(step: str) -> bool:
+    """Whether this, behind the prefix of a namespace, is the prefix of a workflow."""
+    return _STEP.fullmatch(step) is not None
 
 
 def workflow_of(prefix: str) -> WorkflowKeys | None:
     """The workflow whose prefix this is; None where a long name hides behind its digest."""
-    namespace, workflow_id = (unquote(each) for each in prefix.split("/")[1:4:2])
-    keys = WorkflowKeys(namespace, workflow_id)
-    return keys if keys.prefix == prefix else None
+    found = _WORKFLOW.fullmatch(prefix)
+    keys = WorkflowKeys(unquote(found[1]), unquote(found[2])) if found else None
+    return keys if keys is not None and keys.prefix == prefix else None
 
 
-def blob_base(relative: str) -> int:
-    """The revision that the head had when a blob's upload began.
-
-    Raises:
-        ValueError: the key is no blob's.
-
-    """
-    digits = relative.removeprefix("blob/").partition("-")[0].replace("/", "")
-    if len(digits) != 9:
-        raise ValueError("not the key of a blob")
-    return int(digits, 16)
+def blob_base(relative: str) -> int | None:
+    """The revision that the head had when a blob's upload began; None where the key is no blob's."""
+    found = _BLOB.fullmatch(relative)
+    return int(found[1].replace("/", ""), 16) if found else None
 
 
 def new_blob(base_revision: int, upload_id: str) -> str:

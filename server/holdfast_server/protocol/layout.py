@@ -1,12 +1,20 @@
-"""What a store as a whole says of itself: the layout of its keys, and the grace that all its servers go by."""
+"""What a store as a whole says of itself: the layout of its keys, and the grace that all its servers go by.
+
+What cannot be understood is refused: by a wrong grace a collection would remove what is still counted on.
+"""
 
 from google.protobuf import json_format
 
+from holdfast_server.protocol.bounded_read import read_whole
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import LAYOUT_VERSION, MANIFEST_KEY
 from holdfast_server.protocol.log import GRACE_SECONDS
 from holdfast_server.storage.v1.marker_pb2 import StoreManifest
 from holdfast_server.stores.base import ObjectStore
+
+MAX_GRACE_SECONDS = 366 * 86_400.0
+
+_MAX_MANIFEST_BYTES = 64 << 10
 
 
 async def open_layout(store: ObjectStore, *, grace_seconds: float = GRACE_SECONDS) -> float:
@@ -28,8 +36,9 @@ async def open_layout(store: ObjectStore, *, grace_seconds: float = GRACE_SECOND
     if await store.put_if_absent(MANIFEST_KEY, json_format.MessageToJson(manifest).encode()):
         return grace_seconds
     try:
-        found = json_format.Parse((await store.get(MANIFEST_KEY)).data, StoreManifest(), ignore_unknown_fields=True)
-    except json_format.ParseError:
+        text = (await read_whole(store, MANIFEST_KEY, _MAX_MANIFEST_BYTES)).decode()
+        found = json_format.Parse(text, StoreManifest(), ignore_unknown_fields=True)
+    except (json_format.ParseError, UnicodeDecodeError, RecursionError, HoldfastError):
         raise HoldfastError(Reason.LAYOUT_UNSUPPORTED, f"{MANIFEST_KEY} of the store cannot be read") from None
     if found.layout_version > LAYOUT_VERSION:
         raise HoldfastError(
@@ -37,4 +46,10 @@ async def open_layout(store: ObjectStore, *, grace_seconds: float = GRACE_SECOND
             f"the store has layout {found.layout_version}, this server knows up to {LAYOUT_VERSION}",
             layout_version=found.layout_version,
         )
-    return found.grace_seconds if found.HasField("grace_seconds") else GRACE_SECONDS
+    grace = found.grace_seconds if found.HasField("grace_seconds") else GRACE_SECONDS
+    if found.layout_version < 1 or not 0 <= grace <= MAX_GRACE_SECONDS:
+        raise HoldfastError(
+            Reason.LAYOUT_UNSUPPORTED,
+            f"{MANIFEST_KEY} of the store makes no sense: layout {found.layout_version}, a grace of {grace} s",
+        )
+    return grace

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from holdfast_server.protocol import entries
+from holdfast_server.protocol import entries, slots
 from holdfast_server.protocol import marker as marker_codec
+from holdfast_server.protocol.bounded_read import read_whole
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log
@@ -205,7 +206,7 @@ async def _search_id(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: s
             return entry
     key = keys.claim(head.marker.claim_generation, checkpoint_id)
     try:
-        claim = marker_codec.decode_claim((await log.store.get(key)).data, key)
+        claim = marker_codec.decode_claim(await read_whole(log.store, key), key)
     except ObjectNotFoundError:
         newer = await log.head(keys)
         if newer is None or newer.marker.claim_generation == head.marker.claim_generation:
@@ -240,9 +241,10 @@ async def head_or_skip(log: Log, keys: WorkflowKeys, skipped: list[Skipped]) -> 
         if error.reason is not Reason.CHECKPOINT_CORRUPTED:
             raise
         damage = error
-    newest = await log.newest(keys)
-    skipped.append(Skipped(newest or 0, "", damage))
-    for revision in range((newest or 0) - 1, 0, -1):
+    revision = await log.newest(keys)
+    skipped.append(Skipped(revision or 0, "", damage))
+    # By what lies there: what was put far beyond the log must not be looked for slot by slot.
+    while revision and (revision := await slots.newest(log.store, keys, below=revision)):
         try:
             return await log.read_unbounded(keys, revision)
         except HoldfastError as error:

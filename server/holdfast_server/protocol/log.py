@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from holdfast_server.protocol import marker as marker_codec
+from holdfast_server.protocol import slots
+from holdfast_server.protocol.bounded_read import read_whole
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.put_if_absent import put_if_absent
@@ -123,9 +125,9 @@ class Log:
 
         """
         for start in range(first, last + 1, _SCAN_ENTRIES):
-            slots = range(start, min(start + _SCAN_ENTRIES, last + 1))
-            found = await asyncio.gather(*(self._read_or_damage(keys, slot) for slot in slots))
-            for each in zip(slots, found, strict=True):
+            revisions = range(start, min(start + _SCAN_ENTRIES, last + 1))
+            found = await asyncio.gather(*(self._read_or_damage(keys, revision) for revision in revisions))
+            for each in zip(revisions, found, strict=True):
                 yield each
 
     async def append(self, keys: WorkflowKeys, build: Build, *, deadline: float) -> Entry:
@@ -138,7 +140,8 @@ class Log:
             deadline: until when, in the event loop's time.
 
         Raises:
-            HoldfastError: COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED of the head, and whatever `build` raises.
+            HoldfastError: COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED of the head, QUOTA_EXCEEDED: the log is full, and
+                whatever `build` raises.
 
         """
         came_in = now()
@@ -147,6 +150,8 @@ class Log:
             while True:
                 marker, read_at = await self._built(keys, build, head, read_at, came_in)
                 revision = marker.revision
+                if revision > MAX_REVISION:
+                    raise HoldfastError(Reason.QUOTA_EXCEEDED, "the log has no slot left", revision=revision)
                 frame = marker_codec.encode(marker)
                 found = await put_if_absent(
                     self.store,
@@ -180,15 +185,22 @@ class Log:
 
     async def head_below(self, prefix: str) -> Entry | None:
         """The head of the workflow whose keys begin with `prefix`, where only its keys are known."""
-        listed = await self.store.list(f"{prefix}log/", limit=1)
-        if not listed:
-            return None
-        key = listed[0].key
+        async for each, _ in slots.listed(self.store, f"{prefix}log/", first_page=1):
+            return await self.read_at(each.key)
+        return None
+
+    async def read_at(self, key: str) -> Entry | None:
+        """The entry with a key, where only that is known; None where there is none.
+
+        Raises:
+            HoldfastError: CHECKPOINT_CORRUPTED, LAYOUT_UNSUPPORTED.
+
+        """
         try:
-            frame = (await self.store.get(key)).data
+            frame = await read_whole(self.store, key)
         except ObjectNotFoundError:
             return None
-        return _entry(marker_codec.decode(frame, key), frame)
+        return _entry(_of_place(marker_codec.decode(frame, key), key), frame)
 
     async def known_head(self, keys: WorkflowKeys) -> Entry | None:
         """The head, from the cache where it is known; None for an empty log. It may lag behind."""
@@ -207,18 +219,14 @@ class Log:
             before_seconds: the time, in seconds since the epoch.
 
         """
-        position = ""
-        while listed := await self.store.list(keys.log, start_after=position):
-            for each in listed:
-                if each.modified_seconds <= before_seconds:
-                    return await self._read(keys, keys.revision(each.key))
-            position = listed[-1].key
+        async for each, revision in slots.listed(self.store, keys.log):
+            if each.modified_seconds <= before_seconds:
+                return await self._read(keys, revision)
         return None
 
     async def newest(self, keys: WorkflowKeys) -> int | None:
         """The newest slot by a listing, without reading it; None where the log is empty."""
-        listed = await self.store.list(keys.log, limit=1)
-        return keys.revision(listed[0].key) if listed else None
+        return await slots.newest(self.store, keys)
 
     def forget(self, keys: WorkflowKeys) -> None:
         """Drop what is cached of a workflow."""
@@ -267,7 +275,7 @@ class Log:
         if not 0 < revision <= MAX_REVISION:
             return None
         try:
-            frame = (await self.store.get(keys.marker(revision))).data
+            frame = await read_whole(self.store, keys.marker(revision))
         except ObjectNotFoundError:
             return None
         return self._decode(keys, revision, frame)
@@ -286,13 +294,8 @@ class Log:
         return entry
 
     def _decode(self, keys: WorkflowKeys, revision: int, frame: bytes) -> Entry:
-        marker = marker_codec.decode(frame, keys.marker(revision))
-        named = (marker.namespace, marker.workflow_id, marker.revision)
-        if named != (keys.namespace, keys.workflow_id, revision):
-            raise HoldfastError(
-                Reason.CHECKPOINT_CORRUPTED, "a commit marker names another place", key=keys.marker(revision)
-            )
-        return _entry(marker, frame)
+        key = keys.marker(revision)
+        return _entry(_of_place(marker_codec.decode(frame, key), key), frame)
 
     def _cached(self, keys: WorkflowKeys) -> Entry | None:
         head = self._heads.get(keys)
@@ -315,6 +318,13 @@ class Log:
 def digest_of(frame: bytes) -> bytes:
     """What the next marker says of this one."""
     return sha256(frame).digest()
+
+
+def _of_place(marker: Marker, key: str) -> Marker:
+    """A marker that lies where it belongs."""
+    if WorkflowKeys(marker.namespace, marker.workflow_id).marker(marker.revision) != key:
+        raise HoldfastError(Reason.CHECKPOINT_CORRUPTED, "a commit marker names another place", key=key)
+    return marker
 
 
 def _entry(marker: Marker, frame: bytes) -> Entry:

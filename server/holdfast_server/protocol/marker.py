@@ -1,7 +1,11 @@
 """The bytes of a commit marker: a small frame around a protobuf body.
 
-Frame: magic "HFMK", marker version (u16), reserved (u16), body length (u32), CRC-32C of the body
+Frame: magic "HFMK", marker version (u16), reserved (u16, zero), body length (u32), CRC-32C of the body
 (u32), body; integers big-endian. A reader refuses a newer version than it knows, before it looks further.
+
+The checksum of version 1 covers the body alone. Every later version that keeps magic and version in their place must
+count the first eight bytes in, so that none of its markers is whole by the rules of version 1. So what says that it is
+newer, and is whole by those rules, is a marker of version 1 whose version has rotted: damage, not a newer server's.
 """
 
 import struct
@@ -10,7 +14,10 @@ from typing import TypeVar
 from crc32c import crc32c
 from google.protobuf.message import DecodeError, Message
 
+from holdfast_server.protocol import sense
+from holdfast_server.protocol.bounded_read import MAX_MARKER_BYTES
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.keys import MAX_REVISION
 from holdfast_server.storage.v1.marker_pb2 import Marker, PrepareMarker
 
 MARKER_VERSION = 1
@@ -22,19 +29,39 @@ _FRAME = struct.Struct(">4sHHII")
 
 
 def encode(body: Message) -> bytes:
-    """Frame a marker."""
+    """Frame a marker.
+
+    Raises:
+        HoldfastError: QUOTA_EXCEEDED: it would be too large to be read again.
+
+    """
     data = body.SerializeToString(deterministic=True)
+    if _FRAME.size + len(data) > MAX_MARKER_BYTES:
+        raise HoldfastError(
+            Reason.QUOTA_EXCEEDED,
+            f"the commit marker would have {len(data)} bytes: too many checkpoints are deleted between living ones",
+            marker_bytes=len(data),
+        )
     return _FRAME.pack(_MAGIC, MARKER_VERSION, 0, len(data), crc32c(data)) + data
 
 
 def decode(frame: bytes, key: str) -> Marker:
-    """Read a commit marker.
+    """Read a commit marker. What it tells makes sense, as `sense` has it.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED or LAYOUT_UNSUPPORTED.
 
     """
-    return _decode(frame, key, Marker())
+    body = _decode(frame, key, Marker())
+    unknown = sense.unknown(body)
+    if unknown:
+        raise HoldfastError(
+            Reason.LAYOUT_UNSUPPORTED, f"a commit marker tells of {unknown}, which this server does not know", key=key
+        )
+    nonsense = sense.nonsense(body)
+    if nonsense:
+        raise _corrupted(key, f"its field {nonsense} makes no sense")
+    return body
 
 
 def decode_claim(frame: bytes, key: str) -> PrepareMarker:
@@ -44,14 +71,19 @@ def decode_claim(frame: bytes, key: str) -> PrepareMarker:
         HoldfastError: CHECKPOINT_CORRUPTED or LAYOUT_UNSUPPORTED.
 
     """
-    return _decode(frame, key, PrepareMarker())
+    body = _decode(frame, key, PrepareMarker())
+    if not 0 <= body.base_revision <= MAX_REVISION:
+        raise _corrupted(key, "its field base_revision makes no sense")
+    return body
 
 
 def _decode(frame: bytes, key: str, body: _Body) -> _Body:
     if len(frame) < _FRAME.size or frame[:4] != _MAGIC:
         raise _corrupted(key, "its frame is cut off or is none")
-    _, version, _, length, checksum = _FRAME.unpack_from(frame)
-    if version > MARKER_VERSION:
+    _, version, reserved, length, checksum = _FRAME.unpack_from(frame)
+    data = frame[_FRAME.size :]
+    flaw = _flaw(data, reserved, length, checksum)
+    if version > MARKER_VERSION and flaw:
         raise HoldfastError(
             Reason.LAYOUT_UNSUPPORTED,
             f"a commit marker has version {version}, this server reads up to {MARKER_VERSION}",
@@ -59,18 +91,24 @@ def _decode(frame: bytes, key: str, body: _Body) -> _Body:
             supported_marker_version=MARKER_VERSION,
             key=key,
         )
-    if version < 1:
+    if version != MARKER_VERSION:
         raise _corrupted(key, "its version is none")
-    data = frame[_FRAME.size :]
-    if len(data) != length:
-        raise _corrupted(key, f"it holds {len(data)} bytes instead of {length}")
-    if crc32c(data) != checksum:
-        raise _corrupted(key, "its checksum does not match")
+    if flaw:
+        raise _corrupted(key, flaw)
     try:
         body.ParseFromString(data)
     except DecodeError:
         raise _corrupted(key, "its body cannot be read") from None
     return body
+
+
+def _flaw(data: bytes, reserved: int, length: int, checksum: int) -> str:
+    """What is wrong with a frame by the rules of version 1; "" for nothing."""
+    if reserved:
+        return "its reserved bytes are set"
+    if len(data) != length:
+        return f"it holds {len(data)} bytes instead of {length}"
+    return "its checksum does not match" if crc32c(data) != checksum else ""
 
 
 def _corrupted(key: str, why: str) -> HoldfastError:

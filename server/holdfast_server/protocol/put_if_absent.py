@@ -9,6 +9,7 @@ COMMIT_UNKNOWN, and nothing is cleaned up.
 import asyncio
 from collections.abc import Callable
 
+from holdfast_server.protocol.bounded_read import read_whole
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreAccessDeniedError, StoreUnavailableError
 
@@ -32,7 +33,7 @@ async def put_if_absent(
         None where this request's object is in place, else the object that is there instead.
 
     Raises:
-        HoldfastError: COMMIT_UNKNOWN.
+        HoldfastError: COMMIT_UNKNOWN; CHECKPOINT_CORRUPTED: what lies there is larger than any marker.
         StoreAccessDeniedError: the store refused the first request: nothing was written.
 
     """
@@ -48,7 +49,7 @@ async def put_if_absent(
                     pass
                 in_doubt = True
                 try:
-                    found = (await store.get(key)).data
+                    found = await read_whole(store, key)
                     return None if is_mine(found) else found
                 except (ObjectNotFoundError, StoreUnavailableError):
                     await asyncio.sleep(pause)

@@ -1,5 +1,6 @@
 """Retries: what an earlier try of a request has committed, however long ago, and whatever became of it since."""
 
+from holdfast_server.protocol import slots
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log, now
@@ -53,15 +54,11 @@ async def find_request(
 async def _last_before(log: Log, keys: WorkflowKeys, moment: float) -> int:
     """A slot that was won before a moment of this process, by the store's own clock: those of servers differ."""
     newest_seconds = None
-    position = ""
-    while listed := await log.store.list(keys.log, start_after=position):
-        newest_seconds = listed[0].modified_seconds if newest_seconds is None else newest_seconds
+    async for each, revision in slots.listed(log.store, keys.log):
+        newest_seconds = each.modified_seconds if newest_seconds is None else newest_seconds
         # The newest slot is older than now, by as much at least as it is older than this moment.
-        before = newest_seconds - (now() - moment) - _clock_skew_seconds(log)
-        for each in listed:
-            if each.modified_seconds < before:
-                return keys.revision(each.key)
-        position = listed[-1].key
+        if each.modified_seconds < newest_seconds - (now() - moment) - _clock_skew_seconds(log):
+            return revision
     return 0
 
 

@@ -112,7 +112,7 @@ async def _uploaded_anew(log: Log, keys: WorkflowKeys, head: Entry, parts: list[
     """
     return [
         await copy_part(log.store, keys, part, head.revision)
-        if part.blob and blob_base(part.blob) < head.marker.low_water_mark
+        if part.blob and (blob_base(part.blob) or 0) < head.marker.low_water_mark
         else part
         for part in parts
     ]

@@ -1,13 +1,20 @@
-"""The workflows of a namespace, found by skipping from one to the next in key order."""
+"""The workflows of a namespace or of the whole store, found by skipping from one to the next in key order."""
 
 import base64
 import binascii
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
-from holdfast_server.protocol import entries
+from holdfast_server.protocol import entries, slots
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.keys import behind_workflow, namespace_prefix
+from holdfast_server.protocol.keys import BEHIND_ALL, is_workflow_step, namespace_prefix, workflow_prefix
 from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.stores.base import ObjectStore
+
+_PAGE_ENTRIES = 1000
+# A name in a key has at most 200 letters; base64 makes 4 of 3.
+_LONGEST_TOKEN = 280
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,32 +28,82 @@ class Page:
 async def page(log: Log, namespace: str, token: str, size: int) -> Page:
     """A page of workflows that have a log. What a save that never committed left behind is none.
 
+    A workflow whose newest marker is damaged is told by the newest one that can be read, without any not at all.
+
     Raises:
         HoldfastError: INVALID_REQUEST for a token that is none, LAYOUT_UNSUPPORTED.
 
     """
-    prefix = namespace_prefix(namespace)
-    position = prefix + _decode_token(token)
+    below = namespace_prefix(namespace)
     heads: list[Entry] = []
-    while len(heads) < size:
-        listed = await log.store.list(prefix, start_after=position, limit=1)
-        if not listed:
-            return Page(tuple(heads), "")
-        position = behind_workflow(listed[0].key, prefix)
-        head = await log.head_below(position.removesuffix("~"))
-        if head is not None and not entries.is_unborn(head):
-            heads.append(head)
-    return Page(tuple(heads), _encode_token(position.removeprefix(prefix)))
+    async with aclosing(prefixes(log.store, below, after=below + _decode_token(token) if token else "")) as found:
+        async for prefix in found:
+            head = await newest_readable(log, prefix)
+            if head is not None and not entries.is_unborn(head):
+                heads.append(head)
+            if len(heads) == size:
+                return Page(tuple(heads), _encode_token(prefix.removeprefix(below)))
+    return Page(tuple(heads), "")
 
 
-def _encode_token(position: str) -> str:
-    return base64.urlsafe_b64encode(position.encode()).decode()
+async def prefixes(
+    store: ObjectStore, below: str, *, after: str = "", on_foreign: Callable[[str], None] = lambda key: None
+) -> AsyncGenerator[str]:
+    """The prefixes of workflows, in key order, each once.
+
+    Args:
+        store: where they lie.
+        below: where to look, a prefix of theirs.
+        after: the one behind which to begin, "" for the start.
+        on_foreign: told the key of each object that belongs to no workflow.
+
+    """
+    position = f"{after}{BEHIND_ALL}" if after else ""
+    last, limit = after, 1
+    while listed := await store.list(below, start_after=position, limit=limit):
+        # Where foreign objects lie, so do others.
+        limit = _PAGE_ENTRIES
+        for each in listed:
+            position = each.key
+            prefix = workflow_prefix(each.key)
+            if prefix is None:
+                on_foreign(each.key)
+            elif prefix != last:
+                yield prefix
+                # A foreign object may lie even behind what is behind all of ours.
+                position = max(position, f"{prefix}{BEHIND_ALL}")
+                last, limit = prefix, 1
+                break
+
+
+async def newest_readable(log: Log, prefix: str) -> Entry | None:
+    """The newest entry that can be read of the workflow with a prefix; None where there is none.
+
+    Raises:
+        HoldfastError: LAYOUT_UNSUPPORTED.
+
+    """
+    async with aclosing(slots.listed(log.store, f"{prefix}log/", first_page=1)) as found:
+        async for each, _ in found:
+            try:
+                return await log.read_at(each.key)
+            except HoldfastError as error:
+                if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+                    raise
+    return None
+
+
+def _encode_token(step: str) -> str:
+    return base64.urlsafe_b64encode(f"{step}{BEHIND_ALL}".encode()).decode()
 
 
 def _decode_token(token: str) -> str:
+    """What stands behind the prefix of a namespace in that of the workflow that the page before ended with."""
     try:
-        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
+        position = base64.b64decode(token[: _LONGEST_TOKEN + 1].encode(), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError):
-        raise HoldfastError(
-            Reason.INVALID_REQUEST, "page_token: is none that this server gave", field="page_token"
-        ) from None
+        position = ""
+    step = position.removesuffix(BEHIND_ALL)
+    if len(token) > _LONGEST_TOKEN or step == position or not is_workflow_step(step):
+        raise HoldfastError(Reason.INVALID_REQUEST, "page_token: is none that this server gave", field="page_token")
+    return step

@@ -1,7 +1,7 @@
 """An object store in memory, for tests of callers: it has every promise but durability."""
 
 import time
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -38,7 +38,7 @@ class MemoryStore:
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
         """List objects in key order."""
         found: list[ObjectSummary] = []
-        first = bisect_right(self._keys, max(start_after, prefix))
+        first = bisect_right(self._keys, start_after) if start_after >= prefix else bisect_left(self._keys, prefix)
         for key in self._keys[first:]:
             if not key.startswith(prefix) or len(found) == limit:
                 break

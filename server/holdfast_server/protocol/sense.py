@@ -1,0 +1,79 @@
+"""What holds of every marker, whoever wrote it.
+
+Bytes whose checksum matches may still tell what no server writes: a log that leads in circles, a range that ends before
+it begins, a blob that lies outside of its workflow. It is looked for once, where a marker is read, so that nothing
+behind that has to ask.
+"""
+
+from collections.abc import Iterator
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast_server.protocol.keys import MAX_REVISION, blob_base
+from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, PartEncoding, StoredPart
+
+# The highest epoch that a caller may name. Each one that a server gives takes a slot.
+MAX_EPOCH = 1 << 62
+_MAX_SIZE = (1 << 63) - 1
+
+
+def unknown(marker: Marker) -> str:
+    """What a newer server wrote into a marker that this one cannot understand; "" for nothing."""
+    if marker.kind not in MarkerKind.values():
+        return f"kind {marker.kind}"
+    encodings = {part.encoding for part in marker.parts} - set(PartEncoding.values())
+    return f"encoding {min(encodings)} of a part" if encodings else ""
+
+
+def nonsense(marker: Marker) -> str:
+    """The first field of a marker that tells what no server writes; "" for none."""
+    return next((name for name, makes_sense in _fields(marker) if not makes_sense), "")
+
+
+def _fields(marker: Marker) -> Iterator[tuple[str, bool]]:
+    revision, parts = marker.revision, marker.parts
+    yield "kind", marker.kind != MarkerKind.MARKER_KIND_UNSPECIFIED
+    yield "revision", 1 <= revision <= MAX_REVISION
+    yield "epoch", 0 <= marker.writer_epoch <= marker.epoch <= MAX_EPOCH + MAX_REVISION
+    yield "create_time", is_time(marker.create_time)
+    yield "expire_time", is_time(marker.expire_time)
+    yield "floor", 0 <= marker.floor < revision
+    yield "low_water_mark", 0 <= marker.low_water_mark <= revision
+    yield "claim_generation", 0 <= marker.claim_generation <= revision
+    yield "last_data_revision", 0 <= marker.last_data_revision <= revision
+    yield "previous_data_revision", 0 <= marker.previous_data_revision < revision
+    yield "recent", _are_recent(marker)
+    yield "deleted", _are_ranges(marker)
+    yield "parts", all(map(_is_part, parts)) and len({part.name for part in parts}) == len(parts)
+    yield "parts", sum(part.size_bytes for part in parts) <= _MAX_SIZE
+
+
+def is_time(given: Timestamp) -> bool:
+    """Whether a timestamp is a time, of the years 1 to 9999."""
+    return -62_135_596_800 <= given.seconds <= 253_402_300_799 and 0 <= given.nanos < 10**9
+
+
+def _are_recent(marker: Marker) -> bool:
+    """Whether the recent entries are slots up to the marker's own, newest first."""
+    before = marker.revision + 1
+    for entry in marker.recent:
+        if not 1 <= entry.revision < before:
+            return False
+        before = entry.revision
+    return True
+
+
+def _are_ranges(marker: Marker) -> bool:
+    """Whether the deleted revisions are ranges below the marker's own slot, ascending."""
+    end = 0
+    for deleted in marker.deleted:
+        first, last = deleted.first, deleted.last
+        if not end < first <= last:
+            return False
+        end = last
+    return end < marker.revision
+
+
+def _is_part(part: StoredPart) -> bool:
+    location = part.WhichOneof("location")
+    return part.size_bytes >= 0 and (location == "inline" or (location == "blob" and blob_base(part.blob) is not None))

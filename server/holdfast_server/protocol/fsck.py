@@ -10,8 +10,9 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from holdfast_server.protocol import entries, load
+from holdfast_server.protocol import entries, load, slots
 from holdfast_server.protocol import marker as marker_codec
+from holdfast_server.protocol.bounded_read import read_whole
 from holdfast_server.protocol.claim import put_claim
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
@@ -20,10 +21,16 @@ from holdfast_server.protocol.load import Depth
 from holdfast_server.protocol.log import Entry, Log, digest_of
 from holdfast_server.protocol.put_if_absent import put_if_absent
 from holdfast_server.protocol.retention import Ledger, blob_number
-from holdfast_server.protocol.sweep import known_workflow, workflow_prefixes
+from holdfast_server.protocol.sweep import ALL, known_workflow
+from holdfast_server.protocol.workflows import newest_readable, prefixes
 from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
+from holdfast_server.stores.base import ObjectSummary
 
 _APPEND_SECONDS = 60.0
+# A log is dense: what lies farther beyond its end was never a part of it, and a repair that reached so far would
+# leave a gap that every collection had to read.
+_LONGEST_GAP = 1000
+_FOREIGN = "is no object of Holdfast's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,7 @@ async def fsck(
         checked.findings += 1
         on_finding(Finding(key, what))
 
-    async for prefix in workflow_prefixes(log.store, after):
+    async for prefix in prefixes(log.store, ALL, after=after, on_foreign=lambda key: found(key, _FOREIGN)):
         checked.workflows += 1
         keys = await _workflow(log, prefix)
         if keys is None:
@@ -101,17 +108,8 @@ async def _workflow(log: Log, prefix: str) -> WorkflowKeys | None:
     except HoldfastError as error:
         if error.reason is not Reason.CHECKPOINT_CORRUPTED:
             raise
-    position = ""
-    while page := await log.store.list(f"{prefix}log/", start_after=position):
-        for each in page:
-            try:
-                marker = marker_codec.decode((await log.store.get(each.key)).data, each.key)
-            except HoldfastError:
-                continue
-            keys = WorkflowKeys(marker.namespace, marker.workflow_id)
-            return keys if keys.prefix == prefix else None
-        position = page[-1].key
-    return None
+    readable = await newest_readable(log, prefix)
+    return None if readable is None else WorkflowKeys(readable.marker.namespace, readable.marker.workflow_id)
 
 
 class _Check:
@@ -126,30 +124,35 @@ class _Check:
     async def run(self, depth: Depth, *, repair: bool) -> None:
         newest = await self._log.newest(self._keys)
         if newest is None:
-            return await self._count_orphans()
+            return await self._look_around()
         head = await self._readable_head(newest)
         if head is None:
             return self._found(self._keys.log, "none of its markers can be read")
+        is_part_of_log = newest - head.revision <= _LONGEST_GAP
+        if not is_part_of_log:
+            self._found(self._keys.marker(newest), "it lies too far beyond the log to be a part of it: remove it")
         self._ledger = Ledger(head.marker.floor)
         await self._check_chain(head)
         for revision in await asyncio.to_thread(lambda: list(self._ledger.live(head))):
             await self._check_parts(head, revision, depth)
-        await self._count_orphans()
-        if repair and (self._damaged or head.revision < newest):
+        await self._look_around()
+        if repair and is_part_of_log and (self._damaged or head.revision < newest):
             await self._repair(head, newest)
         return None
 
     async def _readable_head(self, newest: int) -> Entry | None:
-        for revision in range(newest, 0, -1):
+        revision: int | None = newest
+        while revision is not None:
             try:
                 head = await self._log.read_unbounded(self._keys, revision)
             except HoldfastError as error:
                 if error.reason is not Reason.CHECKPOINT_CORRUPTED:
                     raise
                 self._found(self._keys.marker(revision), f"{error.message}; it was the head of the log")
-                continue
-            if head is not None:
-                return head
+            else:
+                if head is not None:
+                    return head
+            revision = await slots.newest(self._log.store, self._keys, below=revision)
         return None
 
     async def _check_chain(self, head: Entry) -> None:
@@ -182,24 +185,23 @@ class _Check:
             elif error.reason is not Reason.CHECKPOINT_DELETED:
                 raise
 
-    async def _count_orphans(self) -> None:
+    async def _look_around(self) -> None:
+        """Count the blobs that nothing names, and name what lies in the workflow's place and is not Holdfast's."""
         named = self._ledger.blobs_named(None)
-        async for key, size in self._blobs():
-            relative = key.removeprefix(self._keys.prefix)
-            try:
-                blob_base(relative)
+        async for each in self._objects():
+            relative = each.key.removeprefix(self._keys.prefix)
+            if blob_base(relative) is not None:
                 is_orphan = blob_number(relative) not in named
-            except ValueError:
-                self._found(key, "is no object of Holdfast's")
-                continue
-            self._checked.orphans += is_orphan
-            self._checked.orphan_bytes += size if is_orphan else 0
+                self._checked.orphans += is_orphan
+                self._checked.orphan_bytes += each.size_bytes if is_orphan else 0
+            elif self._keys.revision(each.key) is None and not self._keys.is_claim(each.key):
+                self._found(each.key, _FOREIGN)
 
-    async def _blobs(self) -> AsyncIterator[tuple[str, int]]:
+    async def _objects(self) -> AsyncIterator[ObjectSummary]:
         position = ""
-        while page := await self._log.store.list(self._keys.blobs, start_after=position):
+        while page := await self._log.store.list(self._keys.prefix, start_after=position):
             for each in page:
-                yield each.key, each.size_bytes
+                yield each
             position = page[-1].key
 
     async def _repair(self, head: Entry, newest: int) -> None:
@@ -232,7 +234,7 @@ class _Check:
             marker.epoch += lost
             marker.low_water_mark = newest + 1
             marker.claim_generation = marker.revision
-            marker.previous_digest = digest_of((await self._log.store.get(self._keys.marker(newest))).data)
+            marker.previous_digest = await self._digest(newest)
             for revision in self._ledger.live(head):
                 if revision in self._ledger.chosen_ids:
                     await put_claim(
@@ -248,3 +250,10 @@ class _Check:
             await put_if_absent(self._log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
         self._log.forget(self._keys)
         self._checked.repaired += 1
+
+    async def _digest(self, damaged: int) -> bytes:
+        """Of a marker that is damaged; empty where it is larger than any marker."""
+        try:
+            return digest_of(await read_whole(self._log.store, self._keys.marker(damaged)))
+        except HoldfastError:
+            return b""

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, fields
 
-from holdfast_server.protocol import entries
+from holdfast_server.protocol import entries, slots
 from holdfast_server.protocol.claim import put_claim
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError
@@ -177,7 +177,7 @@ class _Collection:
         living = sum(1 for revision in kept if revision in self._ledger.chosen_ids)
         claims = 0
         async for each in self._listed(self._keys.claims_of(head.marker.claim_generation)):
-            claims += each.modified_seconds <= self._cutoff
+            claims += self._keys.is_claim(each.key) and each.modified_seconds <= self._cutoff
             if claims - living >= max(_DEAD_CLAIMS, living):
                 return True
         return False
@@ -197,7 +197,8 @@ class _Collection:
     async def _doomed(self, head: Entry | None, low_water_mark: int) -> AsyncIterator[tuple[str, ObjectSummary]]:
         """What may be removed now, and as what it counts."""
         if self._settled is not None and self._settled.marker.floor:
-            async for each in self._listed(self._keys.log, self._keys.marker(self._settled.marker.floor + 1)):
+            behind = self._keys.marker(self._settled.marker.floor + 1)
+            async for each, _ in slots.listed(self._log.store, self._keys.log, behind):
                 yield "markers", each
         named = await asyncio.to_thread(self._ledger.blobs_named, self._settled)
         async for each, base in self._orphans(named, 0):
@@ -208,14 +209,16 @@ class _Collection:
             async for each in self._listed(self._keys.claims):
                 if each.key >= self._keys.claims_of(head.marker.claim_generation):
                     break
-                yield "claims", each
+                if self._keys.is_claim(each.key):
+                    yield "claims", each
 
     async def _orphans(self, named: set[int], first_base: int) -> AsyncIterator[tuple[ObjectSummary, int]]:
         """Blobs older than the grace that nothing names, with their base revisions, from one on."""
         async for each in self._listed(self._keys.blobs, self._keys.blobs_from(first_base)):
             relative = each.key.removeprefix(self._keys.prefix)
-            if each.modified_seconds <= self._cutoff and blob_number(relative) not in named:
-                yield each, blob_base(relative)
+            base = blob_base(relative)
+            if base is not None and each.modified_seconds <= self._cutoff and blob_number(relative) not in named:
+                yield each, base
 
     async def _listed(self, prefix: str, start_after: str = "") -> AsyncIterator[ObjectSummary]:
         while page := await self._log.store.list(prefix, start_after=start_after):

@@ -5,17 +5,18 @@ Any number of sweeps may run at once, and one that was cut off goes on behind th
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.gc import Collected, collect
-from holdfast_server.protocol.keys import BEHIND_ALL, WorkflowKeys, workflow_of, workflow_prefix
+from holdfast_server.protocol.keys import WorkflowKeys, workflow_of
 from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.retention import Retention
+from holdfast_server.protocol.workflows import prefixes
 from holdfast_server.stores.base import ObjectStore
 
-_ALL = "ns/"
+ALL = "ns/"
 _CLOCKS = "clock/"
 _AT_ONCE = 8
 _KEEP_ALL = Retention()
@@ -65,21 +66,12 @@ async def sweep(
             on_progress(window[-1], total)
         window.clear()
 
-    async for prefix in workflow_prefixes(log.store, after):
+    async for prefix in prefixes(log.store, ALL, after=after):
         window.append(prefix)
         if len(window) == _AT_ONCE:
             await finish_window()
     await finish_window()
     return total
-
-
-async def workflow_prefixes(store: ObjectStore, after: str = "") -> AsyncIterator[str]:
-    """The prefixes of all workflows of a store behind a position, in key order."""
-    position = f"{after}{BEHIND_ALL}" if after else ""
-    while listed := await store.list(_ALL, start_after=position, limit=1):
-        prefix = workflow_prefix(listed[0].key)
-        position = f"{prefix}{BEHIND_ALL}"
-        yield prefix
 
 
 async def store_time(store: ObjectStore) -> float:
@@ -101,12 +93,7 @@ async def known_workflow(log: Log, prefix: str) -> WorkflowKeys | None:
 
     """
     head = await log.head_below(prefix)
-    if head is None:
-        return workflow_of(prefix)
-    keys = WorkflowKeys(head.marker.namespace, head.marker.workflow_id)
-    if keys.prefix != prefix:
-        raise HoldfastError(Reason.CHECKPOINT_CORRUPTED, "a commit marker names another place", key=prefix)
-    return keys
+    return workflow_of(prefix) if head is None else WorkflowKeys(head.marker.namespace, head.marker.workflow_id)
 
 
 async def _collect_below(log: Log, prefix: str, policies: Policies, now: float, dry_run: bool) -> Collected:

@@ -37,17 +37,33 @@ async def send_stream(
         resumes: whether to wait for the server to say that.
         options: of the call.
 
+    Raises:
+        RpcError: the call failed.
+        Exception: what `rest` raised, such as an OSError of a file that cannot be read.
+
     """
     call: Any = None
+    failures: list[Exception] = []
 
     async def messages() -> AsyncIterator[_Message]:
-        yield first
-        received = dict(await call.initial_metadata()).get(RECEIVED_KEY, "") if resumes else ""
-        async for message in _iterate(rest(received)):
-            yield message
+        try:
+            yield first
+            received = dict(await call.initial_metadata()).get(RECEIVED_KEY, "") if resumes else ""
+            async for message in _iterate(rest(received)):
+                yield message
+        except Exception as error:
+            failures.append(error)
+            raise
 
     call = method(messages(), **options)
-    return await call
+    try:
+        return await call
+    except asyncio.CancelledError:
+        # That is how gRPC ends a call whose messages failed.
+        task = asyncio.current_task()
+        if failures and task is not None and not task.cancelling():
+            raise failures[0] from None
+        raise
 
 
 async def _iterate(messages: Iterator[_Result]) -> AsyncIterator[_Result]:

@@ -31,16 +31,26 @@ def send_stream(
 ) -> Any:
     """Send a stream and wait for its answer; as `_aio` has it."""
     started: SimpleQueue[Any] = SimpleQueue()
+    failures: list[Exception] = []
 
     def messages() -> Iterator[_Message]:
-        yield first
-        call = started.get()
-        yield from rest(dict(call.initial_metadata()).get(RECEIVED_KEY, "") if resumes else "")
+        try:
+            yield first
+            call = started.get()
+            yield from rest(dict(call.initial_metadata()).get(RECEIVED_KEY, "") if resumes else "")
+        except Exception as error:
+            failures.append(error)
+            raise
 
     call = method.future(messages(), **options)
     started.put(call)
     try:
         return call.result()
+    except RpcError:
+        # That is how gRPC ends a call whose messages failed.
+        if failures:
+            raise failures[0] from None
+        raise
     except BaseException:
         call.cancel()
         raise

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast.errors import of_reason
 from holdfast.v1 import checkpoint_pb2, checkpoint_service_pb2
 
 
@@ -163,8 +166,8 @@ def from_message(message: checkpoint_pb2.Checkpoint, *, replayed: bool = False) 
         labels=dict(message.labels),
         parts=tuple(PartInfo(part.name, part.size_bytes, part.sha256, part.crc32c) for part in message.parts),
         size_bytes=message.size_bytes,
-        created=message.create_time.ToDatetime(UTC),
-        expires=message.expire_time.ToDatetime(UTC) if message.HasField("expire_time") else None,
+        created=_moment(message.create_time),
+        expires=_moment(message.expire_time) if message.HasField("expire_time") else None,
         epoch=message.epoch,
         request_id=message.request_id,
         trace_id=message.trace_id,
@@ -185,5 +188,18 @@ def workflow_info(message: checkpoint_service_pb2.Workflow) -> WorkflowInfo:
         message.head_revision,
         message.checkpoint_revision,
         message.epoch,
-        message.update_time.ToDatetime(UTC),
+        _moment(message.update_time),
     )
+
+
+def _moment(time: Timestamp) -> datetime:
+    """A time of the API as Python's own.
+
+    Raises:
+        InternalError: it is none.
+
+    """
+    try:
+        return time.ToDatetime(UTC)
+    except (ValueError, OverflowError):
+        raise of_reason("INTERNAL", f"the server told a time that is none: {time.seconds} s, {time.nanos} ns") from None

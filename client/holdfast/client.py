@@ -207,6 +207,9 @@ class AsyncClient:
         )
 
         async def send(attempt: Try) -> None:
+            # The stream before may have broken behind its last chunk.
+            if download.is_whole:
+                return
             stream = self._stub.LoadStream(
                 download.next_request(), timeout=attempt.timeout_seconds, metadata=attempt.metadata
             )

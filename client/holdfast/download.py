@@ -1,4 +1,7 @@
-"""Payloads on their way in: chunks checked and put together, going on where a broken stream stopped."""
+"""Payloads on their way in: chunks checked and put together, going on where a broken stream stopped.
+
+The header tells how much there is, and no more than that is ever held. Only `finish` tells that a stream was whole.
+"""
 
 import hashlib
 from collections.abc import AsyncIterator, Mapping
@@ -6,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from crc32c import crc32c
 
 from holdfast import _aio as runtime
-from holdfast.errors import of_reason
+from holdfast.errors import HoldfastError, of_reason, unavailable
 from holdfast.payload import Progress
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -26,8 +29,14 @@ class Download:
         self._progress = progress
         self._received: dict[str, list[bytes]] = {}
         self._sizes: dict[str, int] = {}
+        self._wanted: dict[str, int] = {}
         self._total = 0
         self.header: api.LoadStreamHeader | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is missing: another stream would have nothing to bring."""
+        return self.header is not None and not any(self._is_missing(name) for name in self._wanted)
 
     def next_request(self) -> api.LoadStreamRequest:
         """What is still missing, of the very checkpoint that the first stream began."""
@@ -37,20 +46,36 @@ class Download:
         request.CopyFrom(self._request)
         request.checkpoint_id = self.header.checkpoint.checkpoint_id
         request.fallback = api.FALLBACK_NONE
-        for part in self.header.checkpoint.parts:
-            have = self._sizes.get(part.name, 0)
-            if have < part.size_bytes or part.name not in self._received:
-                request.ranges.add(part=part.name, offset=have)
+        for name in self._wanted:
+            if self._is_missing(name):
+                request.ranges.add(part=name, offset=self._sizes.get(name, 0))
         return request
 
     async def receive(self, stream: AsyncIterator[api.LoadStreamResponse]) -> None:
-        """Take in a stream, to its end."""
+        """Take in a stream, to its end.
+
+        Raises:
+            CheckpointCorruptedError: what it brings is not what its header tells.
+            ServerUnavailableError: it ended before its `finish`.
+
+        """
+        total_before = self._total
+        has_header = is_finished = False
         async for message in stream:
             kind = message.WhichOneof("message")
-            if kind == "header" and self.header is None:
-                self.header = message.header
+            if is_finished or has_header == (kind == "header"):
+                raise _damaged("its messages are out of order")
+            if kind == "header":
+                self._begin(message.header)
+                has_header = True
             elif kind == "chunk":
                 self._take(message.chunk)
+            elif kind == "finish":
+                if message.finish.size_bytes != self._total - total_before or not self.is_whole:
+                    raise _damaged("something is missing")
+                is_finished = True
+        if not is_finished:
+            raise unavailable("the stream ended before its payload did")
 
     async def parts(self) -> dict[str, bytes]:
         """The parts, checked against their digests.
@@ -67,17 +92,37 @@ class Download:
         parts = {name: b"".join(self._received.pop(name)) for name in list(self._received)}
         return checked(checkpoint, parts)
 
+    def _is_missing(self, name: str) -> bool:
+        return name not in self._received or self._sizes[name] < self._wanted[name]
+
+    def _begin(self, header: api.LoadStreamHeader) -> None:
+        """Take the header of the first stream; those of the others must be of the same checkpoint."""
+        wanted = {part.name: part.size_bytes for part in header.checkpoint.parts}
+        if len(wanted) < len(header.checkpoint.parts) or any(size < 0 for size in wanted.values()):
+            raise _damaged("its header makes no sense")
+        if self.header is None:
+            self.header, self._wanted = header, wanted
+        elif (header.checkpoint.checkpoint_id, wanted) != (self.header.checkpoint.checkpoint_id, self._wanted):
+            raise _damaged("it goes on with another checkpoint")
+
     def _take(self, chunk: checkpoint_pb2.Chunk) -> None:
         size = self._sizes.get(chunk.part, 0)
         # Each look at the field copies it.
         data = chunk.data
         if chunk.offset != size or crc32c(data) != chunk.crc32c:
-            raise of_reason("CHECKPOINT_CORRUPTED", f"a chunk of part {chunk.part!r} was damaged on its way")
-        self._received.setdefault(chunk.part, []).append(data)
+            raise _damaged(f"a chunk of part {chunk.part!r} does not match")
+        if size + len(data) > self._wanted.get(chunk.part, -1):
+            raise _damaged(f"part {chunk.part!r} has more bytes than its header tells")
+        if data or chunk.part not in self._received:
+            self._received.setdefault(chunk.part, []).append(data)
         self._sizes[chunk.part] = size + len(data)
         self._total += len(data)
         if self._progress is not None and self.header is not None:
             self._progress(self._total, self.header.checkpoint.size_bytes)
+
+
+def _damaged(what: str) -> HoldfastError:
+    return of_reason("CHECKPOINT_CORRUPTED", f"the payload was damaged on its way: {what}")
 
 
 def checked(checkpoint: checkpoint_pb2.Checkpoint, received: Mapping[str, bytes]) -> dict[str, bytes]:

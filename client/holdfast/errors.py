@@ -3,6 +3,7 @@
 Status code, whether to retry and what to do come from the table in `proto/holdfast/v1/errors.proto`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ _DETAILS_KEY = "grpc-status-details-bin"
 # What grpc.aio makes of a message that it cannot send any more, where it learns of the broken connection only later.
 _SEND_FAILED = "Internal error from Core"
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
+_MILLISECONDS = re.compile(r"[0-9]{1,9}")
 
 
 class HoldfastError(Exception):
@@ -196,6 +198,18 @@ def of_reason(reason: str, message: str, **details: Any) -> HoldfastError:
     return _CLASSES.get(reason, HoldfastError)(message, reason=reason, **details)
 
 
+def unavailable(message: str, **details: Any) -> HoldfastError:
+    """The exception of a connection that cannot be made, or that broke."""
+    return ServerUnavailableError(
+        message,
+        reason="SERVER_UNAVAILABLE",
+        code=grpc.StatusCode.UNAVAILABLE,
+        retryable=True,
+        advice="Check that the server runs and that the target is right.",
+        **details,
+    )
+
+
 def from_rpc_error(error: Any, *, trace_id: str, request_id: str) -> HoldfastError:
     """The exception of a failed call. Where the status has no details, the code alone tells.
 
@@ -226,19 +240,12 @@ def from_rpc_error(error: Any, *, trace_id: str, request_id: str) -> HoldfastErr
 
 def _without_details(error: Any, trace_id: str, request_id: str) -> HoldfastError:
     code: grpc.StatusCode = error.code()
-    details: dict[str, Any] = {"code": code, "trace_id": trace_id, "request_id": request_id}
+    details: dict[str, Any] = {"trace_id": trace_id, "request_id": request_id}
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return of_reason("DEADLINE_EXCEEDED", "the deadline passed before the server answered", **details)
+        return of_reason("DEADLINE_EXCEEDED", "the deadline passed before the server answered", code=code, **details)
     if code is grpc.StatusCode.UNAVAILABLE or error.details() == _SEND_FAILED:
-        details["code"] = grpc.StatusCode.UNAVAILABLE
-        return ServerUnavailableError(
-            "the server cannot be reached, or the connection broke",
-            reason="SERVER_UNAVAILABLE",
-            retryable=True,
-            advice="Check that the server runs and that the target is right.",
-            **details,
-        )
-    return of_reason("INTERNAL", f"the call ended with status {code.name}", **details)
+        return unavailable("the server cannot be reached, or the connection broke", **details)
+    return of_reason("INTERNAL", f"the call ended with status {code.name}", code=code, **details)
 
 
 def _status(raw: bytes | str | None) -> status_pb2.Status | None:
@@ -251,14 +258,23 @@ def _status(raw: bytes | str | None) -> status_pb2.Status | None:
 
 
 def _unpack(status: status_pb2.Status, into: Any) -> bool:
-    return any(detail.Unpack(into) for detail in status.details)
+    """Fill in the detail of a type. One that cannot be read counts as none."""
+    try:
+        return any(detail.Unpack(into) for detail in status.details)
+    except DecodeError:
+        into.Clear()
+        return False
 
 
 def _retry_after(status: status_pb2.Status, pushback: bytes | str | None) -> float | None:
-    if isinstance(pushback, str) and pushback.isdigit():
+    """How long the server asks to wait; None where it says nothing, or nothing that can be read."""
+    if isinstance(pushback, str) and _MILLISECONDS.fullmatch(pushback):
         return int(pushback) / 1000
     retry = error_details_pb2.RetryInfo()
-    return retry.retry_delay.ToTimedelta().total_seconds() if _unpack(status, retry) else None
+    if not _unpack(status, retry):
+        return None
+    seconds: float = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    return max(0.0, seconds)
 
 
 def _status_code(number: int) -> grpc.StatusCode:

@@ -1,11 +1,13 @@
 """Payloads on their way out: what a caller gives as data, cut into checked chunks."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
 
 from crc32c import crc32c
 
+from holdfast.errors import of_reason
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -15,6 +17,7 @@ CHUNK_BYTES = 1 << 20
 # Metadata by which a retried stream learns where to go on; `checkpoint_service.proto` tells how.
 RESUME = ("holdfast-resume", "1")
 RECEIVED_KEY = "holdfast-received"
+_POSITION = re.compile(r"([0-9]{1,18}):([0-9]{1,18})")
 
 Data = bytes | Mapping[str, bytes] | BinaryIO
 Progress = Callable[[int, int], None]
@@ -63,16 +66,20 @@ class Outgoing:
             received: what the server has already, as it says in its metadata; "" for nothing.
             progress: called with the bytes sent and all.
 
+        Raises:
+            InternalError: what the server says is no position.
+
         """
-        next_part, next_byte = map(int, (received or "0:0").split(":"))
+        next_part, next_byte = _position(received) if received else (0, 0)
         sent = 0
         for index, name, offset, data in self._pieces():
-            if index < next_part or (index == next_part and offset < next_byte):
-                sent += len(data)
-                continue
-            chunk = checkpoint_pb2.Chunk(part=name, offset=offset, data=data, crc32c=crc32c(data))
-            yield api.SaveStreamRequest(chunk=chunk)
             sent += len(data)
+            known = max(0, next_byte - offset) if index == next_part else 0
+            missing = data[known:]
+            if index < next_part or (known and not missing):
+                continue
+            chunk = checkpoint_pb2.Chunk(part=name, offset=offset + known, data=missing, crc32c=crc32c(missing))
+            yield api.SaveStreamRequest(chunk=chunk)
             if progress is not None:
                 progress(sent, self.size_bytes)
         yield api.SaveStreamRequest(finish=api.SaveStreamFinish(size_bytes=sent))
@@ -102,3 +109,10 @@ class Outgoing:
         end = self._file.seek(0, os.SEEK_END)
         self._file.seek(self._start)
         return end - self._start
+
+
+def _position(received: str) -> tuple[int, int]:
+    found = _POSITION.fullmatch(received)
+    if found is None:
+        raise of_reason("INTERNAL", f"the server told a position that is none: {received[:80]!r}")
+    return int(found[1]), int(found[2])

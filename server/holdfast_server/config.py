@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from holdfast_server.protocol.retention import Retention
 from holdfast_server.protocol.sweep import Policies
@@ -14,6 +15,9 @@ from holdfast_server.protocol.sweep import Policies
 Rules = dict[str, dict[str, float]]
 
 DEFAULT_LISTEN = "127.0.0.1:7433"
+
+# Checkpoints, or seconds: more than there are of either.
+_MOST_KEPT = 10**12
 
 
 class ConfigError(Exception):
@@ -64,9 +68,9 @@ class Config:
 
         """
         host, _, port = self.listen.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
+        if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
             raise ConfigError(f"listen: {self.listen!r} is no host:port")
-        if not re.match(r"file:///.|s3://[^/]", self.store):
+        if not _is_store(self.store):
             raise ConfigError(f"store: {self.store!r} is neither file:///path nor s3://bucket/prefix")
         for name, lowest, highest in (
             ("workers", 1, 256),
@@ -124,13 +128,20 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path)
     return Config(**settings)
 
 
+def _is_store(url: str) -> bool:
+    """Whether a store can lie there: a path that a system call takes, or the name of a bucket."""
+    path = unquote(url)
+    return bool(re.match(r"file:///.|s3://[A-Za-z0-9][A-Za-z0-9._-]*(/|$)", url)) and "\0" not in path
+
+
 def _check_retention(retention: Rules) -> None:
     for namespace, rules in retention.items():
         if not isinstance(rules, dict) or set(rules) - {"keep_last", "max_age_seconds"}:
             raise ConfigError(f"retention: {namespace!r} may have keep_last and max_age_seconds, nothing else")
         for name, value in rules.items():
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or value < 1 or (name == "keep_last" and value != int(value)):
+            # What is none, and what is without end, lies outside as well.
+            if not is_number or not 1 <= value <= _MOST_KEPT or (name == "keep_last" and value != int(value)):
                 raise ConfigError(f"retention: {name} of {namespace!r} is {value!r}, wanted is a number of at least 1")
 
 
@@ -141,12 +152,19 @@ def _rules(value: Any) -> Rules:
     return rules
 
 
+def _whole(value: Any) -> int:
+    """A number as text or as TOML has it; there 1.5 and true are none."""
+    if isinstance(value, bool | float):
+        raise TypeError
+    return int(value)
+
+
 def _from_file(path: Path) -> dict[str, Any]:
     try:
         given = tomllib.loads(path.read_text())
     except OSError:
         raise ConfigError(f"config: cannot read {str(path)!r}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         raise ConfigError(f"config: {str(path)!r} is no TOML") from None
     known = {each.name for each in fields(Config)}
     unknown = sorted(set(given) - known)
@@ -159,12 +177,12 @@ def _typed(name: str, value: Any, source: str) -> Any:
     wanted = next(each.type for each in fields(Config) if each.name == name)
     kinds: dict[Any, tuple[Callable[[Any], Any], str]] = {
         str: (str, "str"),
-        int: (int, "int"),
+        int: (_whole, "int"),
         float: (float, "float"),
         Rules: (_rules, "JSON object"),
     }
     convert, kind = kinds[wanted]
     try:
         return convert(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         raise ConfigError(f"{name}: {value!r} from {source} is no {kind}") from None

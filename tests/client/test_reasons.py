@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc
 import holdfast
 import pytest
+from crc32c import crc32c
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1 import errors_pb2
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceServicer, add_CheckpointServiceServicer_to_server
@@ -73,8 +74,9 @@ async def test_layout_unsupported(tmp_path):
         await client.save("n", "w", b"x", format=FORMAT)
     marker = newest_marker(served.folder)
     frame = bytearray(marker.read_bytes())
-    # The version is the field behind the magic.
+    # The version is the field behind the magic; the last one of the head is the checksum, which covers both then.
     frame[4:6] = (99).to_bytes(2, "big")
+    frame[12:16] = crc32c(frame[:8] + frame[16:]).to_bytes(4, "big")
     marker.write_bytes(frame)
     async with serving_watched(tmp_path) as served, holdfast.AsyncClient(served.target) as client:
         await failure(client.load("n", "w"), holdfast.LayoutUnsupportedError)

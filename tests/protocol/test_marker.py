@@ -1,11 +1,24 @@
+import struct
+
 import pytest
+from crc32c import crc32c
 from holdfast_server.protocol import marker
+from holdfast_server.protocol.bounded_read import MAX_MARKER_BYTES, read_whole
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.storage.v1.marker_pb2 import Marker
+from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, PrepareMarker
+from holdfast_server.stores.memory import MemoryStore
 from hypothesis import given
 from hypothesis import strategies as st
 
-FRAME = marker.encode(Marker(namespace="n", workflow_id="w", revision=7, request_id="r"))
+FIELDS = {"kind": MarkerKind.MARKER_KIND_DATA, "namespace": "n", "workflow_id": "w", "revision": 7, "request_id": "r"}
+FRAME = marker.encode(Marker(**FIELDS))
+BLOB = "blob/000/000/006-" + "a" * 32
+
+
+def refused(frame):
+    with pytest.raises(HoldfastError) as caught:
+        marker.decode(frame, "key")
+    return caught.value
 
 
 def test_a_marker_reads_back_as_it_was_written():
@@ -13,32 +26,113 @@ def test_a_marker_reads_back_as_it_was_written():
 
 
 @given(st.integers(0, len(FRAME) - 1), st.integers(1, 255))
-def test_no_flipped_byte_goes_unnoticed(position, flip):
+def test_no_flipped_byte_goes_unnoticed_or_passes_for_a_newer_version(position, flip):
     damaged = bytearray(FRAME)
     damaged[position] ^= flip
-    if position in (6, 7):  # reserved: readers pass over it
-        return
-    with pytest.raises(HoldfastError) as caught:
-        marker.decode(bytes(damaged), "key")
-    assert caught.value.reason in (Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED)
+    assert refused(bytes(damaged)).reason is Reason.CHECKPOINT_CORRUPTED
+
+
+def test_reserved_bytes_that_are_set_are_damage():
+    assert "its reserved bytes are set" in refused(FRAME[:7] + b"\1" + FRAME[8:]).message
 
 
 @given(st.integers(0, len(FRAME) - 1))
 def test_no_cut_goes_unnoticed(length):
-    with pytest.raises(HoldfastError) as caught:
-        marker.decode(FRAME[:length], "key")
-    assert caught.value.reason is Reason.CHECKPOINT_CORRUPTED
+    assert refused(FRAME[:length]).reason is Reason.CHECKPOINT_CORRUPTED
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_crash_the_decoder(raw):
-    with pytest.raises(HoldfastError):
-        marker.decode(raw, "key")
+    refused(raw)
 
 
-def test_a_newer_marker_is_refused_as_such():
-    newer = bytearray(FRAME)
-    newer[5] = marker.MARKER_VERSION + 1
+@given(st.integers(marker.MARKER_VERSION + 1, 2**16 - 1), st.binary(max_size=100))
+def test_a_newer_marker_is_refused_as_such_whatever_it_holds(version, body):
+    head = struct.pack(">4sHH", b"HFMK", version, 0)
+    frame = head + struct.pack(">II", len(body), crc32c(head + body)) + body
+    assert refused(frame).reason is Reason.LAYOUT_UNSUPPORTED
+
+
+def test_a_newer_marker_of_another_frame_is_refused_as_such():
+    assert refused(b"HFMK\0\2" + b"x" * 50).reason is Reason.LAYOUT_UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("kind", MarkerKind.MARKER_KIND_UNSPECIFIED),
+        ("revision", 0),
+        ("revision", -1),
+        ("revision", 16**9),
+        ("epoch", -1),
+        ("epoch", 2**63 - 1),
+        ("floor", 7),
+        ("floor", -1),
+        ("low_water_mark", 8),
+        ("claim_generation", 8),
+        ("last_data_revision", 8),
+        ("previous_data_revision", 7),
+        ("create_time", {"nanos": 10**9}),
+        ("expire_time", {"seconds": 253_402_300_800}),
+        ("recent", [{"revision": 8}]),
+        ("recent", [{"revision": 6}, {"revision": 7}]),
+        ("recent", [{"revision": 0}]),
+        ("deleted", [{"first": 3, "last": 2}]),
+        ("deleted", [{"first": 1, "last": 2}, {"first": 2, "last": 3}]),
+        ("deleted", [{"first": 0, "last": 2}]),
+        ("deleted", [{"first": 5, "last": 7}]),
+        ("parts", [{"name": "a", "size_bytes": 1}]),
+        ("parts", [{"name": "a", "inline": b""}, {"name": "a", "inline": b""}]),
+        ("parts", [{"size_bytes": -1, "inline": b""}]),
+        ("parts", [{"blob": "../../x"}]),
+        ("parts", [{"blob": "blob/000/000/006-../../../../x"}]),
+        ("parts", [{"blob": BLOB.upper()}]),
+        ("parts", [{"name": "a", "size_bytes": 2**62, "blob": BLOB}, {"name": "b", "size_bytes": 2**62, "blob": BLOB}]),
+    ],
+)
+def test_a_marker_that_tells_what_no_server_writes_is_damaged_and_its_field_is_named(field, value):
+    error = refused(marker.encode(Marker(**{**FIELDS, field: value})))
+    assert error.reason is Reason.CHECKPOINT_CORRUPTED
+    assert f"its field {field} makes no sense" in error.message
+
+
+@pytest.mark.parametrize("newer", [{"kind": 99}, {"parts": [{"encoding": 99, "inline": b""}]}])
+def test_what_only_a_newer_server_can_have_written_is_no_damage(newer):
+    assert refused(marker.encode(Marker(**{**FIELDS, **newer}))).reason is Reason.LAYOUT_UNSUPPORTED
+
+
+def test_a_claim_from_nowhere_is_damaged():
+    with pytest.raises(HoldfastError, match="base_revision"):
+        marker.decode_claim(marker.encode(PrepareMarker(base_revision=-1)), "key")
+
+
+def test_a_marker_that_would_be_too_large_to_read_is_not_written():
     with pytest.raises(HoldfastError) as caught:
-        marker.decode(bytes(newer), "key")
-    assert caught.value.reason is Reason.LAYOUT_UNSUPPORTED
+        marker.encode(Marker(request_fingerprint=bytes(MAX_MARKER_BYTES)))
+    assert caught.value.reason is Reason.QUOTA_EXCEEDED
+
+
+@pytest.mark.parametrize("size", [0, 1, 256 << 10, (256 << 10) + 1, 1 << 20])
+async def test_a_marker_of_any_size_is_read_whole(size):
+    store = MemoryStore()
+    await store.put_if_absent("key", bytes(size))
+    assert await read_whole(store, "key") == bytes(size)
+
+
+class HugeStore(MemoryStore):
+    """Its one object is larger than memory; it is told how much of it was asked for."""
+
+    asked = 0
+
+    async def get(self, key, *, offset=0, length=None):
+        self.asked += length
+        return (await super().get(key, length=length)).__class__(bytes(length), 1 << 50)
+
+
+async def test_of_what_is_larger_than_any_marker_only_the_beginning_is_read():
+    store = HugeStore()
+    await store.put_if_absent("key", b"")
+    with pytest.raises(HoldfastError) as caught:
+        await read_whole(store, "key")
+    assert caught.value.reason is Reason.CHECKPOINT_CORRUPTED
+    assert store.asked <= 256 << 10

@@ -1,7 +1,7 @@
-"""Streamed saves of honest callers, over streams that break at any moment: what both sides know, and what must come of it.
+"""Streamed saves over streams that break at any moment: what both sides know, and what must come of it.
 
-Each request has one payload. A caller who goes on sends what is missing by what the server told; some break the rules of
-the stream, and are refused. Whatever commits holds the payload byte for byte, and no upload is left open at the end.
+Each request has one payload. A caller who goes on sends what is missing by what the server told; some break the rules
+of the stream, and are refused. Whatever commits holds the payload byte for byte, and at the end no upload is open.
 """
 
 import asyncio
@@ -127,6 +127,8 @@ class Uploads:
             stream.position = tuple(map(int, told.split(":")))
         part, offset = stream.position
         payload = list(PAYLOADS[stream.request].items())
+        if part < len(payload) and offset == len(payload[part][1]) > 0:
+            part, offset = part + 1, 0
         if part >= len(payload):
             size = sum(len(data) for _, data in payload)
             stream.messages.put_nowait(api.SaveStreamRequest(finish={"size_bytes": size}))

@@ -246,11 +246,14 @@ async def head_or_skip(log: Log, keys: WorkflowKeys, skipped: list[Skipped]) -> 
     # By what lies there: what was put far beyond the log must not be looked for slot by slot.
     while revision and (revision := await slots.newest(log.store, keys, below=revision)):
         try:
-            return await log.read_unbounded(keys, revision)
+            entry = await log.read_unbounded(keys, revision)
         except HoldfastError as error:
             if error.reason is not Reason.CHECKPOINT_CORRUPTED:
                 raise
             skipped.append(Skipped(revision, "", error))
+        else:
+            if entry is not None:
+                return entry
     return None
 
 

@@ -68,11 +68,10 @@ async def prefixes(
             prefix = workflow_prefix(each.key)
             if prefix is None:
                 on_foreign(each.key)
+            # A foreign object may lie even behind what is behind all of ours.
             elif prefix != last:
                 yield prefix
-                # A foreign object may lie even behind what is behind all of ours.
-                position = max(position, f"{prefix}{BEHIND_ALL}")
-                last, limit = prefix, 1
+                position, last, limit = f"{prefix}{BEHIND_ALL}", prefix, 1
                 break
 
 

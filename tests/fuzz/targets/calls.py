@@ -22,7 +22,7 @@ from tests.fuzz.targets.bucket import BoundedStore
 
 _SERVICE = api.DESCRIPTOR.services_by_name["CheckpointService"]
 _METHODS = [method.name for method in _SERVICE.methods]
-_NAMES = {"namespace": "n", "workflow_id": "w", "request_id": "r", "checkpoint_id": "c0"}
+_NAMES = {"namespace": "n", "workflow_id": "w", "request_id": "r"}
 # What the SDK may meet of them is told in docs/errors.md.
 _NEVER = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
 # gRPC takes 8 KiB of metadata; details go as base64 then, the message with % escapes.
@@ -103,14 +103,11 @@ def _raw(name: str, reader: Reader) -> bytes:
 
 
 def _name(request: Any) -> None:
-    """A request that would be taken, for what else it holds to be looked at."""
-    if request.DESCRIPTOR.name == "SaveStreamRequest":
-        request.header.SetInParent()
+    """Name the workflow, for what else a request holds to be looked at."""
     named = request.header if "header" in request.DESCRIPTOR.fields_by_name else request
-    for field, value in _NAMES.items():
-        if field in named.DESCRIPTOR.fields_by_name and request.DESCRIPTOR.name != "SaveRequest" or field != "checkpoint_id":
-            if field in named.DESCRIPTOR.fields_by_name:
-                setattr(named, field, value)
+    for field in named.DESCRIPTOR.fields_by_name:
+        if field in _NAMES:
+            setattr(named, field, _NAMES[field])
     if "format" in named.DESCRIPTOR.fields_by_name:
         named.format.name, named.format.version = "f", 1
 

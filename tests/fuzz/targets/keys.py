@@ -25,7 +25,9 @@ def check(data: bytes) -> None:
     # As a folder's listing gives names that are not UTF-8.
     key = reader.choice(_STARTS) + reader.rest().decode(errors="surrogateescape")
     slot = KEYS.revision(key)
-    assert (slot is not None) == (re.fullmatch(rf"ns/n/wf/w/log/{_CUT}", key) is not None and not key.endswith("f" * 3 + "/fff/fff"))
+    assert (slot is not None) == (
+        re.fullmatch(rf"ns/n/wf/w/log/{_CUT}", key) is not None and not key.endswith("f" * 3 + "/fff/fff")
+    )
     assert slot is None or (KEYS.marker(slot) == key and 1 <= slot <= keys.MAX_REVISION)
     relative = key.removeprefix(KEYS.prefix)
     base = keys.blob_base(relative)

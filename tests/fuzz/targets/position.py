@@ -25,5 +25,7 @@ def check(data: bytes) -> None:
         assert index > part or (index == part and chunk.offset >= byte)
         assert chunk.data == _PARTS[chunk.part][chunk.offset :][: len(chunk.data)]
     # Nothing is missing between what the server has and what it gets.
-    owed = sum(max(0, len(_PARTS[name]) - (byte if index == part else 0)) for index, name in enumerate(names) if index >= part)
+    owed = sum(
+        max(0, len(_PARTS[name]) - (byte if index == part else 0)) for index, name in enumerate(names) if index >= part
+    )
     assert sum(len(message.chunk.data) for message in messages) == owed

@@ -37,7 +37,7 @@ async def run_fsck(log: Log, *, after: str, repair: bool, quick: bool) -> int:
     """
 
     def on_finding(finding: Finding) -> None:
-        sys.stdout.write(f"{finding.key}: {finding.what}\n")
+        sys.stdout.write(f"{_printable(finding.key)}: {finding.what}\n")
 
     depth = Depth.PRESENCE if quick else Depth.CHECKSUM
     tell = _Progress().tell
@@ -56,6 +56,11 @@ class _Progress:
         if time.monotonic() - self._told_at >= _PROGRESS_SECONDS:
             self._told_at = time.monotonic()
             sys.stderr.write(f"{so_far.workflows} workflows; go on from here with --after {position}\n")
+
+
+def _printable(key: str) -> str:
+    """A key in a line of text: those of foreign objects may hold what is no text, or ends the line."""
+    return key.encode("unicode_escape").decode() if not key.isprintable() else key
 
 
 def _summarise(figures: dict[str, Any]) -> None:

@@ -141,3 +141,50 @@ async def test_bad_pages_ranges_and_depths_are_refused(stub, client):
         stream = stub.LoadStream(api.LoadStreamRequest(ranges=[wanted], **names))
         await stream.read()
         assert await violation(stream.read()) == field
+
+
+@pytest.mark.parametrize("length", [129, 5_000, 20_000, 3_000_000])
+async def test_an_id_of_any_length_is_refused_by_its_field(stub, length):
+    request = api.SaveRequest(header=header(request_id="x" * length), parts=[checkpoint_pb2.Part(data=b"x")])
+    assert await violation(stub.Save(request)) == "request_id"
+
+
+async def test_names_of_any_length_and_script_are_refused_by_their_field(stub, client):
+    await client.save("n", "v", b"0123456789", format=holdfast.Format("f", 1))
+    for length in (100, 1_000, 100_000):
+        wanted = [api.PartRange(part="\N{GRINNING FACE}" * length)]
+        stream = stub.LoadStream(api.LoadStreamRequest(namespace="n", workflow_id="v", ranges=wanted))
+        await stream.read()
+        assert await violation(stream.read()) == "ranges[0].part"
+
+
+async def test_a_page_token_of_workflows_that_is_none_is_refused_by_its_field(stub):
+    for token in ("?", "Li4vLi4v", "x" * 1_000_000):
+        assert (
+            await violation(stub.ListWorkflows(api.ListWorkflowsRequest(namespace="n", page_token=token)))
+            == "page_token"
+        )
+
+
+async def test_times_of_a_filter_that_are_none_are_refused_by_their_field(stub, client):
+    await client.save("n", "v", b"x", format=holdfast.Format("f", 1))
+    for field in ("created_after", "created_before"):
+        for time in ({"seconds": 2**62}, {"nanos": -1}):
+            request = api.ListRequest(namespace="n", workflow_id="v", filter={field: time})
+            assert await violation(stub.List(request)) == f"filter.{field}"
+
+
+async def test_more_formats_and_ranges_than_anybody_has_are_refused(stub, client):
+    await client.save("n", "v", b"x", format=holdfast.Format("f", 1))
+    names = {"namespace": "n", "workflow_id": "v"}
+    many = [checkpoint_pb2.AcceptedFormat(name="f", min_version=1, max_version=1)] * 65
+    assert await violation(stub.Load(api.LoadRequest(accepted_formats=many, **names))) == "accepted_formats"
+    assert await violation(stub.List(api.ListRequest(filter={"formats": many}, **names))) == "filter.formats"
+    stream = stub.LoadStream(api.LoadStreamRequest(ranges=[api.PartRange()] * 1025, **names))
+    await stream.read()
+    assert await violation(stream.read()) == "ranges"
+
+
+async def test_an_epoch_that_nobody_can_have_been_given_is_refused(stub):
+    request = api.SaveRequest(header=header(epoch=2**63 - 1), parts=[checkpoint_pb2.Part(data=b"x")])
+    assert await violation(stub.Save(request)) == "epoch"

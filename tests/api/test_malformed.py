@@ -1,0 +1,30 @@
+"""Bytes that are no request: what is said of them, and how much of them is looked at for it."""
+
+import pytest
+from holdfast_server.api import malformed
+from holdfast_server.api.malformed import explain, request_type
+
+SAVE = request_type("/holdfast.v1.CheckpointService/Save")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"\x0a", b"\x0a\xff", b"\x80" * 20, b"\x0a\x05ab", b"\x0b\x0b\x0b", b"\x0d\x00", b"\xff\xff\xff\xff\xff"],
+)
+def test_bytes_that_are_cut_off_or_no_fields_are_no_request(raw):
+    assert explain(raw, SAVE) == ("request", "is no SaveRequest")
+
+
+def test_text_that_is_not_utf8_is_found_behind_fields_of_every_kind():
+    known_and_unknown = b"\x78\x01" + b"\x79" + bytes(8) + b"\x7d" + bytes(4) + b"\x7a\x02\xff\xff"
+    assert explain(known_and_unknown + b"\x0a\x03\x0a\x01\xff", SAVE) == ("namespace", "is not UTF-8")
+
+
+def test_of_millions_of_fields_only_some_are_looked_at(monkeypatch):
+    looked_at = []
+    walk = malformed._varint
+    monkeypatch.setattr(malformed, "_varint", lambda raw, position: looked_at.append(1) or walk(raw, position))
+    for raw in (b"\x78\x01" * (2 << 20), b"\x12\x00" * (2 << 20)):
+        looked_at.clear()
+        assert explain(raw, SAVE)[0] == "request"
+        assert len(looked_at) <= 2 * malformed._MOST_FIELDS + 2

@@ -120,8 +120,9 @@ async def test_a_stream_that_breaks_the_rules_is_damage_and_not_tried_again(mess
 
 
 async def test_a_stream_that_goes_on_with_another_checkpoint_is_damage():
-    with pytest.raises(holdfast.CheckpointCorruptedError):
+    with pytest.raises(holdfast.CheckpointCorruptedError) as caught:
         await load(WHOLE[:2], [header(checkpoint_id="other"), *WHOLE[2:], finish(3)])
+    assert len(caught.value.trace_id) == 32
 
 
 async def test_a_time_that_is_none_is_an_error_of_the_sdk():

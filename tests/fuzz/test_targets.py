@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from tests.fuzz.defects import DEFECTS
 from tests.fuzz.inputs import TARGETS, check, kept
 from tests.simulation.mutants import planted
 
+ROOT = Path(__file__).parents[2]
 INPUTS = [(target, path) for target in TARGETS for path in kept(target)]
 
 
@@ -65,7 +67,9 @@ def test_the_search_by_coverage_finds_a_planted_crash_and_keeps_its_input(tmp_pa
         "search.main()\n"
     )
     arguments = ["manifest", str(tmp_path), f"-artifact_prefix={tmp_path}/", "-runs=200000", "-seed=1"]
-    run = subprocess.run([sys.executable, "-c", planted_crash, *arguments], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", planted_crash, *arguments], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert run.returncode != 0, json.dumps(run.stderr[-2000:])
     assert "planted" in run.stdout + run.stderr
     assert [path.read_bytes()[:3] for path in tmp_path.glob("crash-*")] == [b"hf!"]

@@ -1,14 +1,24 @@
 """Objects of others in the bucket, and markers that are damaged: neither stops what has nothing to do with them."""
 
+import os
+from hashlib import sha256
+
 import pytest
+from crc32c import crc32c
 from holdfast_server.protocol import load, workflows
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.layout import open_layout
 from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.retention import Retention
+from holdfast_server.protocol.sweep import Policies, sweep
+from holdfast_server.stores.file import FileStore
 from holdfast_server.stores.memory import MemoryStore
+from holdfast_server.stores.s3 import S3Store
+from holdfast_server.upkeep import run_fsck
 
+from tests.fuzz.frames import frame
+from tests.fuzz.targets.marker import sound
 from tests.protocol.test_fsck import check
 from tests.protocol.test_gc import GRACE, KEYS, Workflow, sweep_after, workflow
 
@@ -174,10 +184,53 @@ async def test_a_manifest_that_makes_no_sense_is_refused(manifest):
 
 
 async def test_findings_about_names_that_are_no_text_can_be_told(capsys):
-    from holdfast_server.upkeep import run_fsck  # noqa: PLC0415
-
     run = workflow()
     await run.save()
     run.log.store._insert(f"{KEYS.prefix}\udcff\n", b"")
     assert await run_fsck(run.log, after="", repair=False, quick=False) == 1
     assert f"{KEYS.prefix}\\udcff\\n: is no object of Holdfast's\n" in capsys.readouterr().out
+
+
+async def go_on(store):
+    """Save, load, list, collect and check beside what lies there; the keys that fsck names."""
+    run = Workflow(Log(store, grace_seconds=GRACE))
+    for number in range(2):
+        await run.save(bytes([number]))
+    assert await run.load() == bytes([1])
+    assert len((await workflows.page(run.log, "n", "", 10)).heads) == 1
+    assert (await sweep(run.log, Policies({"*": Retention(keep_last=1)}))).damaged == 0
+    return {each.key for each in (await check(run))[1]}
+
+
+async def test_folders_made_in_a_console_of_a_real_s3_server_stop_nothing(s3_endpoint, s3_bucket):
+    folders = {"ns/", "ns/n/", KEYS.prefix, KEYS.log, KEYS.blobs, KEYS.claims, f"{KEYS.prefix}\N{SNOWMAN}/"}
+    async with S3Store.open(s3_bucket, "some/prefix", endpoint_url=s3_endpoint) as store:
+        for folder in folders:
+            assert await store.put_if_absent(folder, b"")
+        assert await go_on(store) == folders
+        for folder in folders:
+            assert (await store.get(folder)).size_bytes == 0
+
+
+async def test_files_that_people_leave_in_a_folder_stop_nothing(tmp_path):
+    left = [b"ns/.DS_Store", b"ns/n/wf/w/log/.DS_Store", b"ns/n/wf/w/blob/caf\xe9.txt", b"ns/n/wf/w/id/000/old\n"]
+    async with FileStore.open(tmp_path) as store:
+        paths = [tmp_path / os.fsdecode(name) for name in left]
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"not ours")
+        assert await go_on(store) == {os.fsdecode(name) for name in left}
+        assert [path.read_bytes() for path in paths] == [b"not ours"] * len(left)
+
+
+async def test_a_marker_that_leads_out_of_a_folder_reads_nothing_there(tmp_path):
+    secret = b"not for you"
+    (tmp_path / "secret").write_bytes(secret)
+    part = {"size_bytes": len(secret), "sha256": sha256(secret).digest(), "crc32c": crc32c(secret)}
+    forged = sound(1, parts=[{**part, "blob": "../../../../../secret"}])
+    async with FileStore.open(tmp_path / "store") as store:
+        await store.put_if_absent(KEYS.marker(1), frame(forged.SerializeToString()))
+        with pytest.raises(HoldfastError) as refused:
+            await Workflow(Log(store)).load()
+        assert refused.value.reason is Reason.CHECKPOINT_CORRUPTED
+        assert "parts makes no sense" in refused.value.message

@@ -74,6 +74,8 @@ class Caller:
                         except runtime.RpcError as error:
                             raise from_rpc_error(error, trace_id=logical.trace_id, request_id=request_id) from None
                 except HoldfastError as error:
+                    # What the client itself finds wrong with an answer has none yet.
+                    error.trace_id = error.trace_id or logical.trace_id
                     pause = self._pause(number, error, timeout_seconds - (time.monotonic() - started))
                     if pause is None:
                         raise

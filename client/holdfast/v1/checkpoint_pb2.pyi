@@ -393,7 +393,7 @@ class SaveHeader(_message.Message):
     expected_revision: _builtins.int
     """Commit only while the head of the log has this revision; 0: only while the workflow holds no checkpoint."""
     epoch: _builtins.int
-    """The writer's epoch, from AcquireWriter. A save below the head's epoch is refused."""
+    """The writer's epoch, from AcquireWriter, at most 2^62. A save below the head's epoch is refused."""
     @_builtins.property
     def format(self) -> Global___Format:
         """The format of the payload. Required."""

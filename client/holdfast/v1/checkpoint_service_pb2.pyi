@@ -278,7 +278,7 @@ class LoadRequest(_message.Message):
     """What to do when the checkpoint is damaged."""
     @_builtins.property
     def accepted_formats(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.AcceptedFormat]:
-        """The formats that the caller understands, checked before any data moves; none given: any."""
+        """The formats that the caller understands, checked before any data moves, at most 64; none given: any."""
 
     def __init__(
         self,
@@ -397,11 +397,11 @@ class LoadStreamRequest(_message.Message):
     """What to do when the checkpoint is damaged."""
     @_builtins.property
     def accepted_formats(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.AcceptedFormat]:
-        """The formats that the caller understands, checked before any data moves; none given: any."""
+        """The formats that the caller understands, checked before any data moves, at most 64; none given: any."""
 
     @_builtins.property
     def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartRange]:
-        """What to send, in this order; none given: every part, whole."""
+        """What to send, in this order, at most 1024 ranges; none given: every part, whole."""
 
     def __init__(
         self,
@@ -563,7 +563,7 @@ class ListFilter(_message.Message):
 
     @_builtins.property
     def formats(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.AcceptedFormat]:
-        """Only checkpoints of one of these formats; none given: any."""
+        """Only checkpoints of one of these formats, at most 64; none given: any."""
 
     def __init__(
         self,
@@ -772,7 +772,7 @@ class ValidateRequest(_message.Message):
     """How deep to look."""
     @_builtins.property
     def accepted_formats(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.AcceptedFormat]:
-        """The formats that the caller can resume from; none given: any."""
+        """The formats that the caller can resume from, at most 64; none given: any."""
 
     def __init__(
         self,

@@ -15,14 +15,15 @@ from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, PartEncodi
 # The highest epoch that a caller may name. Each one that a server gives takes a slot.
 MAX_EPOCH = 1 << 62
 _MAX_SIZE = (1 << 63) - 1
+_KINDS = frozenset(MarkerKind.values())
+_ENCODINGS = frozenset(PartEncoding.values())
 
 
 def unknown(marker: Marker) -> str:
     """What a newer server wrote into a marker that this one cannot understand; "" for nothing."""
-    if marker.kind not in MarkerKind.values():
+    if marker.kind not in _KINDS:
         return f"kind {marker.kind}"
-    encodings = {part.encoding for part in marker.parts} - set(PartEncoding.values())
-    return f"encoding {min(encodings)} of a part" if encodings else ""
+    return next((f"encoding {part.encoding} of a part" for part in marker.parts if part.encoding not in _ENCODINGS), "")
 
 
 def nonsense(marker: Marker) -> str:
@@ -57,9 +58,10 @@ def _are_recent(marker: Marker) -> bool:
     """Whether the recent entries are slots up to the marker's own, newest first."""
     before = marker.revision + 1
     for entry in marker.recent:
-        if not 1 <= entry.revision < before:
+        revision = entry.revision
+        if not 1 <= revision < before:
             return False
-        before = entry.revision
+        before = revision
     return True
 
 

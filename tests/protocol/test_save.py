@@ -1,14 +1,17 @@
 """Commits by several servers on one store: what one of them has not seen yet must not lead it astray."""
 
 import asyncio
+import time
 
 import pytest
 from holdfast_server.protocol import ownership
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.gc import collect
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Log, now
 from holdfast_server.protocol.payload import PartUpload
+from holdfast_server.protocol.retention import Retention
 from holdfast_server.protocol.save import SaveRequest, save
 from holdfast_server.stores.base import StoreAccessDeniedError
 from holdfast_server.stores.memory import MemoryStore
@@ -97,4 +100,47 @@ async def test_access_that_is_refused_behind_a_commit_leaves_its_outcome_unknown
 
     with pytest.raises(HoldfastError) as unknown:
         await commit(Log(SentTwice()), "a")
+    assert unknown.value.reason is Reason.COMMIT_UNKNOWN
+
+
+class Interrupted(MemoryStore):
+    """Puts the first marker of a log, then lets something happen before it answers that the slot was taken."""
+
+    def __init__(self, meanwhile):
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    async def put_if_absent(self, key, data):
+        made = await super().put_if_absent(key, data)
+        if key != KEYS.marker(1) or self._meanwhile is None:
+            return made
+        meanwhile, self._meanwhile = self._meanwhile, None
+        await meanwhile(self)
+        return False
+
+
+async def test_a_commit_that_was_collected_and_whose_slot_was_taken_again_is_not_committed_twice():
+    async def years_pass(store):
+        log = Log(store, grace_seconds=1)
+        stale = MemoryStore()
+        await commit(Log(stale), "another")
+        await ownership.delete_workflow(log, Request(KEYS, "d"), deadline=deadline())
+        await ownership.acquire_writer(log, Request(KEYS, "f"), deadline=deadline())
+        for passed in (100, 200):
+            await collect(log, KEYS, Retention(), time.time() + passed)
+        assert await store.put_if_absent(KEYS.marker(1), (await stale.get(KEYS.marker(1))).data)
+
+    with pytest.raises(HoldfastError) as unknown:
+        await commit(Log(Interrupted(years_pass), grace_seconds=0), "a")
+    assert unknown.value.reason is Reason.COMMIT_UNKNOWN
+
+
+async def test_a_commit_is_not_called_failed_because_the_head_behind_it_is_damaged():
+    async def head_rots(store):
+        await commit(Log(store), "b")
+        await store.delete(KEYS.marker(2))
+        await store.put_if_absent(KEYS.marker(2), b"rot")
+
+    with pytest.raises(HoldfastError) as unknown:
+        await commit(Log(Interrupted(head_rots), grace_seconds=0), "a")
     assert unknown.value.reason is Reason.COMMIT_UNKNOWN

@@ -161,9 +161,9 @@ class Log:
                     is_mine=lambda data, sent=frame: data == sent,  # type: ignore[misc]
                     deadline=deadline,
                 )
+                if not self._is_recent(read_at):
+                    await self._require_counted(keys, revision)
                 if found is None:
-                    if not self._is_recent(read_at):
-                        await self._require_counted(keys, revision)
                     entry = _entry(marker, frame)
                     self._keep(keys, entry, read_at)
                     return entry
@@ -236,14 +236,14 @@ class Log:
             self._cached_bytes -= head.entry.size_bytes
 
     async def _require_counted(self, keys: WorkflowKeys, revision: int) -> None:
-        """Check that a slot that was won on an old view of the log lies above the floor of the log of today.
+        """Check that a slot that was won or lost on an old view of the log lies above the floor of the log of today.
 
-        Below it there is no telling: the slot may have been collected before it was won, or long after. To append
-        again could commit twice, and bring an old state back as the newest.
+        Below it there is no telling: the slot may have been collected before it was won, or long after; who lost it
+        may have won it before. To append again could commit twice, and bring an old state back as the newest.
         """
         try:
             head = await self._find_head(keys)
-        except StoreError:
+        except (StoreError, HoldfastError):
             head = None
         if head is None or not head.marker.floor < revision <= head.revision:
             raise HoldfastError(

@@ -1,0 +1,217 @@
+"""A state of the model: what lies in the store, what is on its way there, what each actor knows, and the true history.
+
+Time is counted in graces: a view of the head is recent within the tick in which it was read, and what is older than
+a tick is older than the grace. Every change of the store is made here, and checked against the promises: nothing that
+a live marker names goes, a revision has one winner, no request commits twice.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+DATA, FENCE, GC, DELETED = "data", "fence", "gc", "deleted"
+# How many entries a marker remembers, itself included.
+_RECENT = 2
+
+
+class ViolationError(Exception):
+    """A promise is broken."""
+
+
+class Blob(NamedTuple):
+    request: str
+    number: int
+    base: int
+    stamp: int
+
+
+class Claim(NamedTuple):
+    generation: int
+    chosen: str
+    base: int
+    stamp: int
+
+
+class Marker(NamedTuple):
+    kind: str = ""
+    request: str = ""
+    revision: int = 0
+    stamp: int = -1
+    epoch: int = 0
+    writer_epoch: int = 0
+    expected: int | None = None
+    blob: Blob | None = None
+    chosen: str = ""  # the checkpoint id, where the caller chose it
+    floor: int = 0
+    low_water: int = 0
+    generation: int = 0
+    deleted: frozenset = frozenset()
+    last: int = 0  # the newest checkpoint, this one included
+    previous: int = 0  # the newest one before it
+    recent: tuple = ()  # revisions, newest first
+
+
+class State(NamedTuple):
+    until: int  # when time ends
+    rots: int  # how many objects may still rot
+    actors: tuple
+    time: int = 0
+    log: tuple = ()  # the true history, one marker per revision
+    slots: tuple = ()  # by revision: whose marker lies there, or None
+    blobs: frozenset = frozenset()
+    claims: frozenset = frozenset()
+    rotten: frozenset = frozenset()  # blobs, and the revisions of markers
+    flight: frozenset = frozenset()  # markers and claims that may still land
+    failed: frozenset = frozenset()  # requests reported as failed, for good, that may still land
+
+
+EMPTY = Marker()
+
+
+def head_of(state: State, view: int) -> Marker:
+    return state.log[view - 1] if view else EMPTY
+
+
+def newest(state: State) -> int:
+    """The newest slot by a listing."""
+    return max((index + 1 for index, who in enumerate(state.slots) if who is not None), default=0)
+
+
+def lies_at(state: State, revision: int) -> str | None:
+    return state.slots[revision - 1] if 0 < revision <= len(state.slots) else None
+
+
+def is_live(state: State, view: int, revision: int) -> bool:
+    """Whether a checkpoint exists as a head has it."""
+    head = head_of(state, view)
+    return head.floor < revision <= view and state.log[revision - 1].kind == DATA and revision not in head.deleted
+
+
+def visible(state: State, view: int) -> list[int]:
+    """The checkpoints that exist as a head has it, oldest first."""
+    return [each for each in range(head_of(state, view).floor + 1, view + 1) if is_live(state, view, each)]
+
+
+def revision_of(state: State, request: str) -> int:
+    """Where a request was committed, in truth; 0 where it was not."""
+    return next((each.revision for each in state.log if each.request == request), 0)
+
+
+def meets(state: State, view: int, expected: int | None) -> bool:
+    """Whether a compare-and-set finds what it expects; 0 expects that no checkpoint exists."""
+    return expected in (None, view) or (expected == 0 and not visible(state, view))
+
+
+def following(head: Marker, **matter) -> Marker:
+    """The marker that follows a head, with all that carries over."""
+    revision = head.revision + 1
+    marker = head._replace(
+        revision=revision, blob=None, expected=None, chosen="", writer_epoch=0, previous=head.last, **matter
+    )
+    kept = tuple(each for each in head.recent if each > marker.floor)
+    return marker._replace(recent=(revision, *kept[: _RECENT - 1]))
+
+
+def land(state: State, marker: Marker, rules: frozenset = frozenset()) -> State | None:
+    """The state after a put-if-absent of a marker is applied; None where the slot is taken."""
+    revision = marker.revision
+    slots = state.slots + (None,) * (revision - len(state.slots))
+    if slots[revision - 1] is not None and "put overwrites" not in rules:
+        return None
+    if slots[revision - 1] is not None and slots[revision - 1] != marker.request:
+        raise ViolationError(f"revision {revision} has two winners")
+    slots = (*slots[: revision - 1], marker.request, *slots[revision:])
+    if revision <= len(state.log):
+        if revision > state.log[-1].floor:
+            raise ViolationError(f"revision {revision} was won twice")
+        return state._replace(slots=slots)
+    if revision > len(state.log) + 1:
+        raise ViolationError(f"revision {revision} leaves a gap")
+    _check_append(state, marker)
+    return state._replace(slots=slots, log=(*state.log, marker._replace(stamp=state.time)))
+
+
+def _check_append(state: State, marker: Marker) -> None:
+    request, end = marker.request, len(state.log)
+    if request in state.failed:
+        raise ViolationError(f"{request} was reported as failed, and is committed")
+    if revision_of(state, request):
+        raise ViolationError(f"{request} was committed twice")
+    if not meets(state, end, marker.expected):
+        raise ViolationError(f"{request} was committed on revision {end}, expected {marker.expected}")
+    live = visible(state, end)
+    if marker.kind == GC and live and (marker.floor >= live[-1] or live[-1] in marker.deleted):
+        raise ViolationError("the newest checkpoint was retired")
+    if marker.kind != DATA:
+        return
+    if any(each.kind == FENCE and each.epoch > marker.writer_epoch for each in state.log):
+        raise ViolationError(f"{request} was committed by a fenced writer")
+    if marker.blob is not None and marker.blob not in state.blobs:
+        raise ViolationError(f"{request} was committed without its blob")
+    if marker.chosen and any(state.log[each - 1].chosen == marker.chosen for each in live):
+        raise ViolationError(f"two checkpoints have the id {marker.chosen}")
+
+
+def claimed(state: State, claim: Claim) -> State:
+    """The state after a claim's put-if-absent is applied."""
+    if base_of(state, claim.generation, claim.chosen) is not None:
+        return state
+    return state._replace(claims=state.claims | {claim._replace(stamp=state.time)})
+
+
+def base_of(state: State, generation: int, chosen: str) -> int | None:
+    """The base revision that the claim of an id tells; None where there is no claim."""
+    return next((each.base for each in state.claims if (each.generation, each.chosen) == (generation, chosen)), None)
+
+
+def without_marker(state: State, revision: int) -> State:
+    if is_live(state, len(state.log), revision):
+        raise ViolationError(f"the marker of revision {revision} is gone")
+    slots = (*state.slots[: revision - 1], None, *state.slots[revision:])
+    return state._replace(slots=slots, rotten=state.rotten - {revision})
+
+
+def without_blob(state: State, blob: Blob) -> State:
+    for revision in visible(state, len(state.log)):
+        if state.log[revision - 1].blob == blob:
+            raise ViolationError(f"the blob of revision {revision} is gone")
+    return state._replace(blobs=state.blobs - {blob}, rotten=state.rotten - {blob})
+
+
+def is_whole(state: State, revision: int) -> bool:
+    """Whether a checkpoint's marker and its blob lie in the store, sound."""
+    blob = state.log[revision - 1].blob
+    is_there = lies_at(state, revision) is not None and (blob is None or blob in state.blobs)
+    return is_there and not is_rotten(state, revision)
+
+
+def is_rotten(state: State, revision: int) -> bool:
+    return revision in state.rotten or state.log[revision - 1].blob in state.rotten
+
+
+def rotted(state: State) -> Iterator[tuple[str, State]]:
+    """The states after something has rotted that somebody may still count on."""
+    head = head_of(state, len(state.log))
+    for revision in range(head.floor + 1, len(state.log) + 1):
+        blob = state.log[revision - 1].blob
+        for what in (revision, blob):
+            if what is not None and what not in state.rotten and (what is revision or blob in state.blobs):
+                label = f"the {'marker' if what is revision else 'blob'} of revision {revision} rots"
+                yield label, state._replace(rots=state.rots - 1, rotten=state.rotten | {what})
+
+
+def landed(state: State, rules: frozenset) -> Iterator[tuple[str, State]]:
+    """The states after a late request has landed."""
+    for late in state.flight:
+        rest = state._replace(flight=state.flight - {late})
+        if isinstance(late, Claim):
+            yield f"a late claim of {late.chosen} lands", claimed(rest, late)
+        else:
+            yield f"a late put of {late.request} lands", land(rest, late, rules) or rest
+
+
+def failing(state: State, request: str) -> State:
+    """The state after a request was reported as failed, for good."""
+    if revision_of(state, request):
+        raise ViolationError(f"{request} was reported as failed, and is committed")
+    is_late = any(isinstance(each, Marker) and each.request == request for each in state.flight)
+    return state._replace(failed=state.failed | {request}) if is_late else state

@@ -105,7 +105,11 @@ MUTANTS = [
     ),
     Mutant("stale cache believed", log.Log._cached, "not self._is_recent(head.read_at)", "False", seeds=_STALLED),
     Mutant(
-        "damage believed", load.as_of_now, "await _is_gone_by_now(log, keys, entry.revision)", "False", seeds=_STALLED
+        "damage believed",
+        load.as_of_now,
+        "await entries.is_gone_by_now(log, keys, entry.revision)",
+        "False",
+        seeds=_STALLED,
     ),
     # Rules that the model does not know.
     Mutant("refuses by an old head", log.Log._built, "read_at >= came_in or", "True or"),

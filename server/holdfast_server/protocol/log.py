@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from holdfast_server.protocol import marker as marker_codec
-from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
 from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.put_if_absent import put_if_absent
 from holdfast_server.protocol.turns import TurnOf, Turns
@@ -103,17 +103,17 @@ class Log:
         """A slot, where no head is there to tell whether it exists: only for what lies below a damaged head."""
         return await self._read(keys, revision)
 
-    async def walk_back(self, keys: WorkflowKeys, head: Entry, down_to: int) -> AsyncIterator[Entry]:
-        """The entries from the head down to a slot, that one left out; damaged ones are passed over."""
+    async def walk_back(
+        self, keys: WorkflowKeys, head: Entry, down_to: int
+    ) -> AsyncIterator[tuple[int, Entry | HoldfastError]]:
+        """The slots from the head down to one, that one left out; what is damaged or gone as its error.
+
+        Raises:
+            HoldfastError: LAYOUT_UNSUPPORTED.
+
+        """
         for revision in range(head.revision, max(down_to, head.marker.floor), -1):
-            try:
-                entry = await self.read(keys, revision, head)
-            except HoldfastError as error:
-                if error.reason is not Reason.CHECKPOINT_CORRUPTED:
-                    raise
-                continue
-            if entry is not None:
-                yield entry
+            yield revision, head if revision == head.revision else await self._read_or_damage(keys, revision)
 
     async def scan(self, keys: WorkflowKeys, first: int, last: int) -> AsyncIterator[tuple[int, Entry | HoldfastError]]:
         """The slots of a closed range, oldest first, read several at a time; what is damaged or gone as its error.
@@ -207,13 +207,18 @@ class Log:
             before_seconds: the time, in seconds since the epoch.
 
         """
+        async for revision, modified_seconds in self.slots(keys):
+            if modified_seconds <= before_seconds:
+                return await self._read(keys, revision)
+        return None
+
+    async def slots(self, keys: WorkflowKeys) -> AsyncIterator[tuple[int, float]]:
+        """The slots in which markers lie, newest first, and when each was won by the store's own clock."""
         position = ""
         while listed := await self.store.list(keys.log, start_after=position):
             for each in listed:
-                if each.modified_seconds <= before_seconds:
-                    return await self._read(keys, keys.revision(each.key))
+                yield keys.revision(each.key), each.modified_seconds
             position = listed[-1].key
-        return None
 
     async def newest(self, keys: WorkflowKeys) -> int | None:
         """The newest slot by a listing, without reading it; None where the log is empty."""
@@ -279,18 +284,21 @@ class Log:
             if error.reason is not Reason.CHECKPOINT_CORRUPTED:
                 raise
             return error
-        if entry is None:
-            return HoldfastError(
-                Reason.CHECKPOINT_CORRUPTED, "a commit marker is gone", key=keys.marker(revision), revision=revision
-            )
-        return entry
+        return MarkerGoneError(keys.marker(revision), revision) if entry is None else entry
 
     def _decode(self, keys: WorkflowKeys, revision: int, frame: bytes) -> Entry:
-        marker = marker_codec.decode(frame, keys.marker(revision))
+        try:
+            marker = marker_codec.decode(frame, keys.marker(revision))
+        except HoldfastError as error:
+            error.metadata["revision"] = str(revision)
+            raise
         named = (marker.namespace, marker.workflow_id, marker.revision)
         if named != (keys.namespace, keys.workflow_id, revision):
             raise HoldfastError(
-                Reason.CHECKPOINT_CORRUPTED, "a commit marker names another place", key=keys.marker(revision)
+                Reason.CHECKPOINT_CORRUPTED,
+                "a commit marker names another place",
+                key=keys.marker(revision),
+                revision=revision,
             )
         return _entry(marker, frame)
 

@@ -1,6 +1,6 @@
 """Retries: what an earlier try of a request has committed, however long ago, and whatever became of it since."""
 
-from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log, now
 from holdfast_server.stores.base import StoreUnavailableError
@@ -22,7 +22,7 @@ async def find_request(
         first_tried: on a second or later try, when the first began, by `now`; None on a first try.
 
     Raises:
-        HoldfastError: COMMIT_UNKNOWN: the try may have committed what was collected since.
+        HoldfastError: COMMIT_UNKNOWN: the try may have committed what was collected since, or is damaged.
 
     """
     for recent in head.marker.recent:
@@ -44,24 +44,28 @@ async def find_request(
         )
     # Below the floor too: a deletion since then does not make undone what was committed before it.
     oldest_known = min((recent.revision for recent in head.marker.recent), default=head.revision + 1)
-    async for _, entry in log.scan(keys, first, oldest_known - 1):
-        if isinstance(entry, Entry) and entry.marker.request_id == request_id:
-            return entry
+    is_damaged = False
+    async for revision, entry in log.scan(keys, first, oldest_known - 1):
+        if isinstance(entry, Entry):
+            if entry.marker.request_id == request_id:
+                return entry
+        elif revision > head.marker.floor or not isinstance(entry, MarkerGoneError):
+            is_damaged = True
+    if is_damaged:
+        raise HoldfastError(
+            Reason.COMMIT_UNKNOWN, "a commit marker is damaged that may be the first try's", request_id=request_id
+        )
     return None
 
 
 async def _last_before(log: Log, keys: WorkflowKeys, moment: float) -> int:
     """A slot that was won before a moment of this process, by the store's own clock: those of servers differ."""
     newest_seconds = None
-    position = ""
-    while listed := await log.store.list(keys.log, start_after=position):
-        newest_seconds = listed[0].modified_seconds if newest_seconds is None else newest_seconds
+    async for revision, modified_seconds in log.slots(keys):
+        newest_seconds = modified_seconds if newest_seconds is None else newest_seconds
         # The newest slot is older than now, by as much at least as it is older than this moment.
-        before = newest_seconds - (now() - moment) - _clock_skew_seconds(log)
-        for each in listed:
-            if each.modified_seconds < before:
-                return keys.revision(each.key)
-        position = listed[-1].key
+        if modified_seconds < newest_seconds - (now() - moment) - _clock_skew_seconds(log):
+            return revision
     return 0
 
 

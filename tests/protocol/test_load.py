@@ -31,8 +31,8 @@ async def listed(run):
 
 
 def damage(run, key):
-    data, modified = run.log.store._objects[key]
-    run.log.store._objects[key] = (bytes([data[0] ^ 1]) + data[1:], modified)
+    data, modified = run.log.store.objects.by_key[key]
+    run.log.store.objects.by_key[key] = (bytes([data[0] ^ 1]) + data[1:], modified)
 
 
 async def saved(run, count, **fields):

@@ -53,7 +53,7 @@ FOREIGN = [
 async def test_a_foreign_object_stops_nothing_is_left_alone_and_is_named(key):
     run = workflow()
     await run.save(b"before", checkpoint_id="chosen")
-    run.log.store._insert(key, b"not ours")
+    run.log.store.objects.write(key, b"not ours")
     run.log = Log(run.log.store, grace_seconds=GRACE)
     for number in range(3):
         await run.save(bytes([number]))
@@ -77,7 +77,7 @@ async def test_garbage_far_beyond_the_log_is_passed_over_by_a_fallback_and_named
     for number in range(3):
         await run.save(bytes([number]))
     far = KEYS.marker(MAX_REVISION)
-    run.log.store._insert(far, b"garbage")
+    run.log.store.objects.write(far, b"garbage")
     found = await load.find(Log(run.log.store), KEYS, "", (), fallback=True)
     assert (found.entry.revision, found.head_revision) == (3, 0)
     checked, findings = await check(run, repair=True)
@@ -92,7 +92,7 @@ async def test_a_workflow_whose_newest_marker_is_damaged_hides_no_other_from_a_l
         run = Workflow(log, WorkflowKeys("n", name))
         for _ in range(2):
             await run.save()
-    log.store._insert(WorkflowKeys("n", "b").marker(2), b"rot")
+    log.store.objects.write(WorkflowKeys("n", "b").marker(2), b"rot")
     found = await workflows.page(log, "n", "", 10)
     assert [(head.marker.workflow_id, head.revision) for head in found.heads] == [("a", 2), ("b", 1), ("c", 2)]
 
@@ -101,7 +101,7 @@ async def test_a_marker_in_the_place_of_another_workflow_is_not_listed_as_its_ow
     run = workflow()
     await run.save()
     stray = WorkflowKeys("n", "stray")
-    run.log.store._insert(stray.marker(1), (await run.log.store.get(KEYS.marker(1))).data)
+    run.log.store.objects.write(stray.marker(1), (await run.log.store.get(KEYS.marker(1))).data)
     found = await workflows.page(run.log, "n", "", 10)
     assert [head.marker.workflow_id for head in found.heads] == ["w"]
 
@@ -111,8 +111,8 @@ async def test_pages_of_workflows_go_on_behind_foreign_objects_and_tell_each_wor
     names = [f"w{number}" for number in range(7)]
     for name in names:
         await Workflow(log, WorkflowKeys("n", name)).save()
-        log.store._insert(f"ns/n/wf/{name}/\N{SNOWMAN}", b"")
-        log.store._insert(f"ns/n/wf/{name}.txt", b"")
+        log.store.objects.write(f"ns/n/wf/{name}/\N{SNOWMAN}", b"")
+        log.store.objects.write(f"ns/n/wf/{name}.txt", b"")
     told, token = [], ""
     for _ in range(20):
         found = await workflows.page(log, "n", token, 2)
@@ -127,7 +127,7 @@ async def test_the_listing_of_a_folder_of_others_costs_a_request_for_each_thousa
     run = workflow()
     await run.save()
     for number in range(2500):
-        run.log.store._insert(f"ns/backup/{number}", b"")
+        run.log.store.objects.write(f"ns/backup/{number}", b"")
     listed = []
     listing = run.log.store.list
 
@@ -186,7 +186,7 @@ async def test_a_manifest_that_makes_no_sense_is_refused(manifest):
 async def test_findings_about_names_that_are_no_text_can_be_told(capsys):
     run = workflow()
     await run.save()
-    run.log.store._insert(f"{KEYS.prefix}\udcff\n", b"")
+    run.log.store.objects.write(f"{KEYS.prefix}\udcff\n", b"")
     assert await run_fsck(run.log, after="", repair=False, quick=False) == 1
     assert f"{KEYS.prefix}\\udcff\\n: is no object of Holdfast's\n" in capsys.readouterr().out
 

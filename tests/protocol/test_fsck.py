@@ -19,8 +19,8 @@ async def check(run, **options):
 
 
 def damage(run, key):
-    data, modified = run.log.store._objects[key]
-    run.log.store._objects[key] = (bytes([data[0] ^ 1]) + data[1:], modified)
+    data, modified = run.log.store.objects.by_key[key]
+    run.log.store.objects.by_key[key] = (bytes([data[0] ^ 1]) + data[1:], modified)
 
 
 async def test_a_sound_store_has_no_findings_and_its_orphans_are_counted():
@@ -51,7 +51,7 @@ async def test_a_marker_put_in_the_place_of_another_breaks_the_chain():
     for _ in range(3):
         await run.save()
         await other.save()
-    run.log.store._objects[KEYS.marker(2)] = other.log.store._objects[KEYS.marker(2)]
+    run.log.store.objects.by_key[KEYS.marker(2)] = other.log.store.objects.by_key[KEYS.marker(2)]
     _, findings = await check(run)
     assert {each.key for each in findings} >= {KEYS.marker(2), KEYS.marker(3)}
 

@@ -137,7 +137,7 @@ async def test_an_upload_that_outlived_its_time_is_copied_before_it_commits():
     slow = await run.upload(b"slow" * 30)
     await run.upload(b"dead")
     # Another collection has raised the low-water mark, but the slow upload's own blob is not collected yet.
-    run.log.store._objects[KEYS.blob(slow.blob)] = (b"slow" * 30, time.time() + 3 * GRACE)
+    run.log.store.objects.by_key[KEYS.blob(slow.blob)] = (b"slow" * 30, time.time() + 3 * GRACE)
     assert (await run.collect(passed=GRACE + 1)).blobs == 1
     entry = await run.save(parts=[slow])
     assert entry.marker.parts[0].blob != slow.blob
@@ -205,7 +205,7 @@ async def test_a_damaged_marker_stops_the_collection_of_its_workflow():
     for _ in range(4):
         await run.save()
     key = KEYS.marker(2)
-    run.log.store._objects[key] = (b"rot", 0.0)
+    run.log.store.objects.by_key[key] = (b"rot", 0.0)
     before = await run.objects()
     done = await sweep_after(run, 3 * GRACE, Retention(keep_last=1))
     assert (done.damaged, done.blobs, done.markers) == (1, 0, 0)
@@ -230,7 +230,7 @@ async def test_a_sweep_visits_every_workflow_and_goes_on_behind_a_position():
 
 async def sweep_after(run, passed, retention=ALL):
     store = run.log.store
-    objects = store._objects
+    objects = store.objects.by_key
     for key, (data, modified) in list(objects.items()):
         objects[key] = (data, modified - passed)
     return await sweep(run.log, Policies({"*": retention}))

@@ -66,7 +66,7 @@ async def test_a_flipped_byte_of_a_blob_is_found_before_any_range_gives_it(posit
     key = KEYS.blob(part.blob)
     rotten = bytearray(DATA)
     rotten[position] ^= flip
-    store._objects[key] = (bytes(rotten), 0.0)
+    store.objects.by_key[key] = (bytes(rotten), 0.0)
     received, error = await read(store, part, offset, length)
     assert DATA[offset : offset + length].startswith(received)
     first, last = offset // BLOCK, (min(offset + length, len(DATA)) - 1) // BLOCK
@@ -104,7 +104,7 @@ async def test_a_part_of_before_there_were_checksums_of_blocks_is_read_by_its_di
     part.ClearField("block_crc32c")
     assert await read(store, part) == (DATA, None)
     assert await read(store, part, 20, 30) == (DATA[20:50], None)
-    store._objects[KEYS.blob(part.blob)] = (DATA[::-1], 0.0)
+    store.objects.by_key[KEYS.blob(part.blob)] = (DATA[::-1], 0.0)
     _, error = await read(store, part)
     assert error is not None
     assert error.reason is Reason.CHECKPOINT_CORRUPTED
@@ -114,7 +114,7 @@ async def test_presence_is_told_without_reading_the_part():
     store = MemoryStore()
     part = await uploaded(store)
     await require_presence(store, KEYS, part)
-    store._objects[KEYS.blob(part.blob)] = (DATA[:-1], 0.0)
+    store.objects.by_key[KEYS.blob(part.blob)] = (DATA[:-1], 0.0)
     with pytest.raises(HoldfastError, match="instead of"):
         await require_presence(store, KEYS, part)
     await store.delete(KEYS.blob(part.blob))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from holdfast_server.protocol import entries, gc, load, log, ownership, put_if_absent, retries, save
 from holdfast_server.protocol.claim import Claim
+from holdfast_server.stores.memory import Objects
 
 _GIVE_UP = 'raise HoldfastError(Reason.REVISION_CONFLICT, "gave up")'
 
@@ -95,6 +96,7 @@ MUTANTS = [
     ),
     Mutant("late retry accepted", retries.find_request, "head.marker.floor and", "False and", seeds=_STALLED),
     Mutant("no compare-and-set", save._require_revision, "expected in (None, revision)", "True"),
+    Mutant("put overwrites", Objects.create, "key in self.by_key", "False"),
     Mutant("no grace", gc._Collection.__init__, "now - log.grace_seconds", "now"),
     Mutant(
         "floor of now",
@@ -105,7 +107,11 @@ MUTANTS = [
     ),
     Mutant("stale cache believed", log.Log._cached, "not self._is_recent(head.read_at)", "False", seeds=_STALLED),
     Mutant(
-        "damage believed", load.as_of_now, "await _is_gone_by_now(log, keys, entry.revision)", "False", seeds=_STALLED
+        "damage believed",
+        load.as_of_now,
+        "await entries.is_gone_by_now(log, keys, entry.revision)",
+        "False",
+        seeds=_STALLED,
     ),
     # Rules that the model does not know.
     Mutant("refuses by an old head", log.Log._built, "read_at >= came_in or", "True or"),

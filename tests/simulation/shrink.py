@@ -19,10 +19,10 @@ def shrink(plan: Plan, judge: Judge) -> Plan:
         lambda left_out: bool(judge(without(plan, set(left_out))).violation),
     )
     plan = without(plan, names)
-    objects = judge(plan).objects
-    assert objects is not None
+    network = judge(plan).network
+    assert network is not None
     quiet = _fewest(
-        objects.struck,
+        network.struck,
         lambda left_out: bool(judge(_quieter(plan, left_out)).violation),
     )
     return _quieter(plan, quiet)

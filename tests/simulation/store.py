@@ -8,8 +8,7 @@ seed and the request's own name, so that leaving out one operation leaves the ot
 import asyncio
 import contextvars
 import random
-from bisect import bisect_right, insort
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +21,7 @@ from holdfast_server.stores.base import (
     StoredObject,
     StoreUnavailableError,
 )
+from holdfast_server.stores.memory import Objects
 
 from tests.simulation.loop import PROCESS, SimulatedLoop
 
@@ -60,23 +60,18 @@ class Weather:
         return chance, strikes
 
 
-class Objects:
-    """What lies in the store, and who is on his way to it."""
+class Network:
+    """Who is on his way to the objects, and what becomes of him."""
 
-    def __init__(self, weather: Weather, *, overwrites: bool = False) -> None:
+    def __init__(self, weather: Weather) -> None:
         self.weather = weather
+        # Whole seconds, as S3 tells them.
+        self.objects = Objects(lambda: float(int(EPOCH + asyncio.get_running_loop().time())))
         self.trace: list[str] = []
         self.requests: list[str] = []
         self.struck: list[str] = []
         self.is_over = False
-        self._overwrites = overwrites
-        self._data: dict[str, tuple[bytes, float]] = {}
-        self._keys: list[str] = []
         self._counts: dict[str, int] = {}
-
-    @property
-    def keys(self) -> list[str]:
-        return list(self._keys)
 
     def name(self, what: str) -> str:
         """The name of the next request of the try that is running."""
@@ -84,60 +79,29 @@ class Objects:
         self._counts[prefix] = self._counts.get(prefix, -1) + 1
         return f"{prefix} #{self._counts[prefix]}"
 
-    def create(self, key: str, data: bytes) -> bool:
-        if key in self._data and not self._overwrites:
-            return False
-        self.insert(key, data)
-        return True
-
-    def insert(self, key: str, data: bytes) -> None:
-        if key not in self._data:
-            insort(self._keys, key)
-        # Whole seconds, as S3 tells them.
-        self._data[key] = (data, float(int(EPOCH + asyncio.get_running_loop().time())))
-
-    def read(self, key: str) -> bytes:
-        if key not in self._data:
-            raise ObjectNotFoundError(key)
-        return self._data[key][0]
-
-    def listed(self, prefix: str, start_after: str, limit: int) -> list[ObjectSummary]:
-        found: list[ObjectSummary] = []
-        for key in self._keys[bisect_right(self._keys, max(start_after, prefix)) :]:
-            if not key.startswith(prefix) or len(found) == limit:
-                break
-            data, modified = self._data[key]
-            found.append(ObjectSummary(key, len(data), modified))
-        return found
-
-    def remove(self, key: str) -> None:
-        if self._data.pop(key, None) is not None:
-            self._keys.remove(key)
-
 
 class SimulatedStore:
     """The store as a process sees it."""
 
-    def __init__(self, objects: Objects) -> None:
-        self._objects = objects
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._objects = network.objects
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         return bool(await self._write(f"PUT {key}", lambda: self._objects.create(key, data), refusal=False))
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> StoredObject:
-        data = await self._read(f"GET {key}", lambda: self._objects.read(key))
-        end = None if length is None else offset + length
-        return StoredObject(data[offset:end], len(data))
+        return await self._read(f"GET {key}", lambda: self._objects.read(key, offset, length))
 
     @asynccontextmanager
     async def put(self, key: str) -> AsyncIterator["_Writer"]:
         yield _Writer(self, key)
 
-    async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> list[ObjectSummary]:
-        return await self._read(f"LIST {prefix}", lambda: self._objects.listed(prefix, start_after, limit))
+    async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
+        return await self._read(f"LIST {prefix}", lambda: self._objects.list(prefix, start_after, limit))
 
     async def delete(self, key: str) -> None:
-        await self._write(f"DELETE {key}", lambda: self._objects.remove(key))
+        await self._write(f"DELETE {key}", lambda: self._objects.delete(key))
 
     async def _read(self, what: str, apply: Callable[[], Any]) -> Any:
         return await self._request(what, apply, READ_FAULTS, None)
@@ -146,15 +110,15 @@ class SimulatedStore:
         return await self._request(what, apply, WRITE_FAULTS, refusal)
 
     async def _request(self, what: str, apply: Callable[[], Any], kinds: tuple[str, ...], refusal: Any) -> Any:
-        if self._objects.is_over:
+        if self._network.is_over:
             raise StoreUnavailableError("the run is over")
-        request = self._objects.name(_kind(what))
-        chance, fault = self._objects.weather.of(request, (*kinds, *PROCESS_FAULTS))
+        request = self._network.name(_kind(what))
+        chance, fault = self._network.weather.of(request, (*kinds, *PROCESS_FAULTS))
         fault, _, graces = fault.partition(":")
-        self._objects.requests.append(request)
+        self._network.requests.append(request)
         if fault:
-            self._objects.struck.append(request)
-        self._objects.trace.append(
+            self._network.struck.append(request)
+        self._network.trace.append(
             f"{_loop().time():14.3f}  {_who()}  {request}  {what}{f'  -- {fault}' if fault else ''}"
         )
         delay = 10 ** chance.uniform(-3, -1)
@@ -168,9 +132,9 @@ class SimulatedStore:
         try:
             found = await answer
         finally:
-            if fault == "crash behind" and not self._objects.is_over:
+            if fault == "crash behind" and not self._network.is_over:
                 await _crashed()
-            if fault == "pause behind" and not self._objects.is_over:
+            if fault == "pause behind" and not self._network.is_over:
                 await _paused(GRACE * float(graces) if graces else _pause(chance))
         if fault in ("lost", "late", "unanswered"):
             raise StoreUnavailableError("no answer from the store")
@@ -225,7 +189,7 @@ class _Writer:
 
     async def finish(self) -> None:
         data = bytes(self._data)
-        await self._store._write(f"PUT {self._key}", lambda: self._store._objects.insert(self._key, data))
+        await self._store._write(f"PUT {self._key}", lambda: self._store._objects.write(self._key, data))
 
 
 def _loop() -> SimulatedLoop:

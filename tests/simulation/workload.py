@@ -27,7 +27,7 @@ from tests.simulation import linearizability as spec
 from tests.simulation.linearizability import Checkpoint, Operation, unexplained
 from tests.simulation.loop import PROCESS, Process, SimulatedLoop
 from tests.simulation.plans import Plan, Step
-from tests.simulation.store import EPOCH, GRACE, TRY, Objects, Weather
+from tests.simulation.store import EPOCH, GRACE, TRY, Network, Weather
 from tests.simulation.store import SimulatedStore as Store
 
 KEYS = WorkflowKeys("n", "w")
@@ -40,25 +40,25 @@ class Outcome:
 
     violation: str = ""
     history: list[Operation] = field(default_factory=list)
-    objects: Objects | None = None
+    network: Network | None = None
 
     @property
     def trace(self) -> list[str]:
-        return self.objects.trace if self.objects is not None else []
+        return self.network.trace if self.network is not None else []
 
 
-def run(plan: Plan, *, overwrites: bool = False) -> Outcome:
+def run(plan: Plan) -> Outcome:
     """Run a plan, and judge its history."""
-    return Run(plan, overwrites=overwrites).run()
+    return Run(plan).run()
 
 
 class Run:
     """One run in a world of its own."""
 
-    def __init__(self, plan: Plan, *, overwrites: bool = False) -> None:
+    def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._loop = SimulatedLoop()
-        self._objects = Objects(plan.weather, overwrites=overwrites)
+        self._network = Network(plan.weather)
         self._processes: dict[int, Process] = {}
         self._logs: dict[Process, Log] = {}
         self._everybody: list[Process] = []
@@ -87,14 +87,14 @@ class Run:
                 self._loop.run_until_complete(self._end())
         finally:
             self._loop.close()
-        return Outcome(self._violation, self._history, self._objects)
+        return Outcome(self._violation, self._history, self._network)
 
     def _uuid(self) -> UUID:
-        return UUID(int=random.Random(self._objects.name("uuid")).getrandbits(128))
+        return UUID(int=random.Random(self._network.name("uuid")).getrandbits(128))
 
     async def _main(self) -> None:
         await asyncio.gather(*(self._client(script) for script in self._plan.scripts))
-        self._objects.weather = Weather(0)
+        self._network.weather = Weather(0)
         # Whatever is late has landed by then, and nobody holds a head that he read before.
         await asyncio.sleep(10 * GRACE)
         log = self._logs[self._new_process()]
@@ -110,7 +110,7 @@ class Run:
 
     async def _end(self) -> None:
         """End what waits in dead processes, so that nothing outlives the run."""
-        self._objects.is_over = True
+        self._network.is_over = True
         self._loop.revive(self._everybody)
         for each in self._tasks:
             each.cancel()
@@ -127,7 +127,7 @@ class Run:
     def _new_process(self) -> Process:
         skew = random.Random(len(self._everybody) + self._plan.weather.seed).choice((-3600.0, 0.0, 3600.0))
         process = Process(f"server {len(self._everybody)}", skew)
-        self._logs[process] = Log(Store(self._objects), grace_seconds=GRACE)
+        self._logs[process] = Log(Store(self._network), grace_seconds=GRACE)
         self._everybody.append(process)
         return process
 
@@ -303,7 +303,7 @@ class Run:
         if head is not None:
             async for entry in load.history(log, KEYS, None):
                 needed |= {KEYS.blob(part.blob) for part in entry.marker.parts if part.blob}
-        blobs = {key for key in self._objects.keys if key.startswith(KEYS.blobs)}
+        blobs = {key for key in self._network.objects.by_key if key.startswith(KEYS.blobs)}
         if blobs != needed:
             self._violation = f"left behind: {sorted(blobs - needed)}, missing: {sorted(needed - blobs)}"
 

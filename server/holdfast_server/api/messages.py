@@ -2,8 +2,8 @@
 
 from holdfast.v1 import checkpoint_pb2, checkpoint_service_pb2
 
-from holdfast_server.protocol.load import Skipped
 from holdfast_server.protocol.log import Entry
+from holdfast_server.protocol.lookup import Skipped
 
 
 def checkpoint(entry: Entry) -> checkpoint_pb2.Checkpoint:

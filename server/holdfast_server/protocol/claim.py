@@ -7,11 +7,14 @@ it, so that no key is ever used again after it may have been removed.
 
 from holdfast_server.protocol import entries
 from holdfast_server.protocol import marker as marker_codec
+from holdfast_server.protocol.bounded_read import read_whole
 from holdfast_server.protocol.entries import Replay, Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.put_if_absent import put_if_absent
 from holdfast_server.storage.v1.marker_pb2 import MarkerKind, PrepareMarker
+from holdfast_server.stores.base import ObjectNotFoundError
 
 
 class Claim:
@@ -55,7 +58,7 @@ class Claim:
 
         Raises:
             Replay: an equal save has it.
-            HoldfastError: CHECKPOINT_ID_REUSED.
+            HoldfastError: CHECKPOINT_ID_REUSED, CHECKPOINT_CORRUPTED.
 
         """
         if head.marker.claim_generation != self._generation:
@@ -82,10 +85,7 @@ class Claim:
                 return await self._log.read(keys, entry.revision, head)
         if recent and recent[-1].revision <= self._searched_to + 1:
             return None
-        async for older in self._log.walk_back(keys, head, self._searched_to):
-            if older.marker.kind == MarkerKind.MARKER_KIND_DATA and older.marker.checkpoint_id == wanted_id:
-                return older
-        return None
+        return await search(self._log, keys, head, wanted_id, self._searched_to)
 
 
 async def put_claim(
@@ -97,11 +97,54 @@ async def put_claim(
         The base revision of the claim that is in place, this one or an older one.
 
     Raises:
-        HoldfastError: COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED.
+        HoldfastError: COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED.
 
     """
     claim = PrepareMarker(checkpoint_id=checkpoint_id, request_id=request.request_id, base_revision=base_revision)
     key = request.keys.claim(generation, checkpoint_id)
     frame = marker_codec.encode(claim)
     found = await put_if_absent(log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
-    return base_revision if found is None else marker_codec.decode_claim(found, key).base_revision
+    return base_revision if found is None else _base(found, key)
+
+
+async def read_claim(log: Log, keys: WorkflowKeys, checkpoint_id: str, *, generation: int) -> int | None:
+    """The base revision that the claim of an id tells; None where nobody has claimed it.
+
+    Raises:
+        HoldfastError: LAYOUT_UNSUPPORTED.
+
+    """
+    key = keys.claim(generation, checkpoint_id)
+    try:
+        return _base(await read_whole(log.store, key), key)
+    except ObjectNotFoundError:
+        return None
+
+
+async def search(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, base: int) -> Entry | None:
+    """The newest checkpoint with an id in the slots behind a base, as the head has them; None where there is none.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED: it may be one whose marker is damaged.
+
+    """
+    damage: HoldfastError | None = None
+    async for revision, entry in log.walk_back(keys, head, base):
+        if isinstance(entry, HoldfastError):
+            if not await entries.is_gone_by_now(log, keys, revision, head):
+                damage = entry
+        elif entry.marker.kind == MarkerKind.MARKER_KIND_DATA and entry.marker.checkpoint_id == checkpoint_id:
+            return entry
+    if damage is not None:
+        raise damage
+    return None
+
+
+def _base(frame: bytes, key: str) -> int:
+    """What a claim tells. A damaged one tells nothing: the id may lie anywhere."""
+    try:
+        return marker_codec.decode_claim(frame, key).base_revision
+    except HoldfastError as error:
+        if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+            raise
+        return 0

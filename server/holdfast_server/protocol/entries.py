@@ -130,6 +130,14 @@ def gone(head: Entry) -> Callable[[int], bool]:
     return is_gone
 
 
+async def is_gone_by_now(log: Log, keys: WorkflowKeys, revision: int, head: Entry | None = None) -> bool:
+    """Whether a revision is deleted, or at or below the floor, as a head has it or else as it is now."""
+    if head is not None and gone(head)(revision):
+        return True
+    newest = await log.head(keys)
+    return newest is None or gone(newest)(revision)
+
+
 def with_deleted(ranges: Iterable[RevisionRange], *revisions: int) -> list[RevisionRange]:
     """Ranges of revisions with more in them, ascending and merged."""
     bounds = sorted([*((kept.first, kept.last) for kept in ranges), *((each, each) for each in revisions)])

@@ -47,3 +47,10 @@ class HoldfastError(Exception):
         self.reason = reason
         self.message = message
         self.metadata = {name: str(value) for name, value in metadata.items()}
+
+
+class MarkerGoneError(HoldfastError):
+    """A slot of the log holds nothing. Whether that is damage, only a head tells that was read since."""
+
+    def __init__(self, key: str, revision: int) -> None:
+        super().__init__(Reason.CHECKPOINT_CORRUPTED, "a commit marker is gone", key=key, revision=revision)

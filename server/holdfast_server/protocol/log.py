@@ -15,7 +15,7 @@ from hashlib import sha256
 from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol import slots
 from holdfast_server.protocol.bounded_read import read_whole
-from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
 from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.put_if_absent import put_if_absent
 from holdfast_server.protocol.turns import TurnOf, Turns
@@ -106,17 +106,17 @@ class Log:
         """A slot, where no head is there to tell whether it exists: only for what lies below a damaged head."""
         return await self._read(keys, revision)
 
-    async def walk_back(self, keys: WorkflowKeys, head: Entry, down_to: int) -> AsyncIterator[Entry]:
-        """The entries from the head down to a slot, that one left out; damaged ones are passed over."""
+    async def walk_back(
+        self, keys: WorkflowKeys, head: Entry, down_to: int
+    ) -> AsyncIterator[tuple[int, Entry | HoldfastError]]:
+        """The slots from the head down to one, that one left out; what is damaged or gone as its error.
+
+        Raises:
+            HoldfastError: LAYOUT_UNSUPPORTED.
+
+        """
         for revision in range(head.revision, max(down_to, head.marker.floor), -1):
-            try:
-                entry = await self.read(keys, revision, head)
-            except HoldfastError as error:
-                if error.reason is not Reason.CHECKPOINT_CORRUPTED:
-                    raise
-                continue
-            if entry is not None:
-                yield entry
+            yield revision, head if revision == head.revision else await self._read_or_damage(keys, revision)
 
     async def scan(self, keys: WorkflowKeys, first: int, last: int) -> AsyncIterator[tuple[int, Entry | HoldfastError]]:
         """The slots of a closed range, oldest first, read several at a time; what is damaged or gone as its error.
@@ -288,15 +288,15 @@ class Log:
             if error.reason is not Reason.CHECKPOINT_CORRUPTED:
                 raise
             return error
-        if entry is None:
-            return HoldfastError(
-                Reason.CHECKPOINT_CORRUPTED, "a commit marker is gone", key=keys.marker(revision), revision=revision
-            )
-        return entry
+        return MarkerGoneError(keys.marker(revision), revision) if entry is None else entry
 
     def _decode(self, keys: WorkflowKeys, revision: int, frame: bytes) -> Entry:
         key = keys.marker(revision)
-        return _entry(_of_place(marker_codec.decode(frame, key), key), frame)
+        try:
+            return _entry(_of_place(marker_codec.decode(frame, key), key), frame)
+        except HoldfastError as error:
+            error.metadata["revision"] = str(revision)
+            raise
 
     def _cached(self, keys: WorkflowKeys) -> Entry | None:
         head = self._heads.get(keys)

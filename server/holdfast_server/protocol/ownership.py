@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from hashlib import sha256
 
-from holdfast_server.protocol import entries, load
+from holdfast_server.protocol import entries
 from holdfast_server.protocol.entries import Replay, Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Build, Entry, Log
+from holdfast_server.protocol.lookup import find_by_id
 from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
 
 
@@ -53,7 +54,7 @@ async def delete(log: Log, request: Request, checkpoint_id: str, *, deadline: fl
         if head is None:
             raise _no_workflow(request)
         await entries.refuse_or_replay(log, head, request, fingerprint)
-        target = await load.find_by_id(log, request.keys, head, checkpoint_id)
+        target = await find_by_id(log, request.keys, head, checkpoint_id)
         marker = entries.successor(head, request, MarkerKind.MARKER_KIND_DELETED, fingerprint)
         marker.checkpoint_id = checkpoint_id
         merged = entries.with_deleted(head.marker.deleted, target.revision)

@@ -1,7 +1,7 @@
 """Retries: what an earlier try of a request has committed, however long ago, and whatever became of it since."""
 
 from holdfast_server.protocol import slots
-from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log, now
 from holdfast_server.stores.base import StoreUnavailableError
@@ -25,7 +25,7 @@ async def find_request(
         first_tried: on a second or later try, when the first began, by `now`; None on a first try.
 
     Raises:
-        HoldfastError: COMMIT_UNKNOWN: the try may have committed what was collected since.
+        HoldfastError: COMMIT_UNKNOWN: the try may have committed what was collected since, or is damaged.
 
     """
     for recent in head.marker.recent:
@@ -47,9 +47,17 @@ async def find_request(
         )
     # Below the floor too: a deletion since then does not make undone what was committed before it.
     oldest_known = min((recent.revision for recent in head.marker.recent), default=head.revision + 1)
-    async for _, entry in log.scan(keys, first, oldest_known - 1):
-        if isinstance(entry, Entry) and entry.marker.request_id == request_id:
-            return entry
+    is_damaged = False
+    async for revision, entry in log.scan(keys, first, oldest_known - 1):
+        if isinstance(entry, Entry):
+            if entry.marker.request_id == request_id:
+                return entry
+        elif revision > head.marker.floor or not isinstance(entry, MarkerGoneError):
+            is_damaged = True
+    if is_damaged:
+        raise HoldfastError(
+            Reason.COMMIT_UNKNOWN, "a commit marker is damaged that may be the first try's", request_id=request_id
+        )
     return None
 
 

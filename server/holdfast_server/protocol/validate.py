@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from holdfast_server.protocol import load
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.load import AcceptedFormat, Depth, Skipped
+from holdfast_server.protocol.load import AcceptedFormat, Depth
 from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.protocol.lookup import OvertakenError, Skipped, head_or_skip
 
 _FINDINGS = frozenset(
     {
@@ -40,10 +41,20 @@ async def validate(
         HoldfastError: only what says nothing of the workflow, such as STORE_UNAVAILABLE.
 
     """
+    while True:
+        try:
+            return await _validate(log, keys, checkpoint_id, depth, accepted)
+        except OvertakenError:
+            continue
+
+
+async def _validate(
+    log: Log, keys: WorkflowKeys, checkpoint_id: str, depth: Depth, accepted: Sequence[AcceptedFormat]
+) -> Verdict:
     findings: list[Skipped] = []
     first: Entry | None = None
     try:
-        head = await load.head_or_skip(log, keys, findings)
+        head = await head_or_skip(log, keys, findings)
         async for entry in load.candidates(log, keys, head, checkpoint_id, findings):
             first = first or (entry if not findings else None)
             try:
@@ -59,6 +70,6 @@ async def validate(
 
 
 def _finding(error: HoldfastError, revision: int, checkpoint_id: str) -> Skipped:
-    if error.reason not in _FINDINGS:
+    if error.reason not in _FINDINGS or isinstance(error, OvertakenError):
         raise error
     return Skipped(revision, checkpoint_id, error)

@@ -88,8 +88,8 @@ class BoundedStore(MemoryStore):
         await super().delete(key)
 
     def age(self, seconds: float) -> None:
-        for key, (data, modified) in self._objects.items():
-            self._objects[key] = (data, modified - seconds)
+        for key, (data, modified) in self.objects.by_key.items():
+            self.objects.by_key[key] = (data, modified - seconds)
 
 
 def check(data: bytes) -> None:
@@ -115,13 +115,15 @@ async def _bucket(reader: Reader) -> Bucket:
         for keys in (BESIDE, KEYS):
             for number in range(3):
                 await _commit(_log(bucket), keys, f"{number}", chosen=f"c{number}" if number == 1 else "")
-        _BEFORE.update(bucket.store._objects)
-    bucket.store._objects, bucket.store._keys = dict(_BEFORE), sorted(_BEFORE)
+        _BEFORE.update(bucket.store.objects.by_key)
+        bucket = Bucket(BoundedStore())
+    for key, (data, _) in _BEFORE.items():
+        bucket.store.objects.write(key, data)
     for _ in range(reader.below(4) + 1):
         key, data = _object(reader)
         if key.startswith(BESIDE.prefix) or not key:
             continue
-        bucket.store._insert(key, data)
+        bucket.store.objects.write(key, data)
         if _OURS.fullmatch(key) is None or key.endswith("/log/fff/fff/fff"):
             bucket.foreign[key] = data
     return bucket
@@ -146,7 +148,7 @@ async def _do(operation: Callable[[Bucket], Awaitable[None]], bucket: Bucket) ->
     with suppress(HoldfastError, StoreError):
         await operation(bucket)
     for key, data in bucket.foreign.items():
-        assert bucket.store._objects.get(key, (None,))[0] == data, f"{key!r} is not Holdfast's to change"
+        assert bucket.store.objects.by_key.get(key, (None,))[0] == data, f"{key!r} is not Holdfast's to change"
 
 
 def _log(bucket: Bucket) -> Log:

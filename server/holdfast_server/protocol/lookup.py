@@ -1,0 +1,190 @@
+"""Which checkpoint is meant: the newest, one by its id, or the next older one, as a head has it.
+
+Damage is told apart from what was deleted in the meantime, and never hides what may be asked for: a damaged marker may
+be the one with the id.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from holdfast_server.protocol import entries, slots
+from holdfast_server.protocol.claim import read_claim, search
+from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.protocol.save import told_revision
+from holdfast_server.storage.v1.marker_pb2 import MarkerKind
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A checkpoint that was passed over, and why."""
+
+    revision: int
+    checkpoint_id: str
+    error: HoldfastError
+
+
+class OvertakenError(HoldfastError):
+    """What a head has was deleted and collected since it was read; another look at the log tells what is there now."""
+
+
+async def read_head(log: Log, keys: WorkflowKeys) -> Entry:
+    """The head.
+
+    Raises:
+        HoldfastError: WORKFLOW_NOT_FOUND, CHECKPOINT_CORRUPTED, LAYOUT_UNSUPPORTED.
+
+    """
+    head = await log.head(keys)
+    if head is None:
+        raise HoldfastError(
+            Reason.WORKFLOW_NOT_FOUND,
+            f"nothing was ever saved for workflow {keys.workflow_id!r} in namespace {keys.namespace!r}",
+        )
+    return head
+
+
+async def head_or_skip(log: Log, keys: WorkflowKeys, skipped: list[Skipped]) -> Entry | None:
+    """The head; where the newest marker is damaged, the newest older one that can be read.
+
+    Raises:
+        HoldfastError: WORKFLOW_NOT_FOUND, LAYOUT_UNSUPPORTED.
+
+    """
+    try:
+        return await read_head(log, keys)
+    except HoldfastError as error:
+        if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+            raise
+    # The newest one again: another writer may have gone on behind the damage.
+    async for _, revision in slots.listed(log.store, keys.log):
+        try:
+            entry = await log.read_unbounded(keys, revision)
+        except HoldfastError as error:
+            if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+                raise
+            skipped.append(Skipped(revision, "", error))
+            continue
+        if entry is not None:
+            return entry
+    return None
+
+
+async def find_wanted(
+    log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, *, lost: Sequence[int] = ()
+) -> Entry:
+    """The checkpoint with an id, or with "" the newest, as the head has it; see `find_by_id`."""
+    if checkpoint_id:
+        return await find_by_id(log, keys, head, checkpoint_id, lost=lost)
+    if head.marker.last_data_revision <= head.marker.floor:
+        if lost:
+            raise _lost(min(lost))
+        raise HoldfastError(Reason.CHECKPOINT_NOT_FOUND, "the workflow has no checkpoint", revision=head.revision)
+    return await _read_data(log, keys, head, head.marker.last_data_revision)
+
+
+async def find_by_id(
+    log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, *, lost: Sequence[int] = ()
+) -> Entry:
+    """The checkpoint with an id, as the head has it.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        head: the newest marker that can be read.
+        checkpoint_id: the id.
+        lost: the slots above that head, whose markers are damaged.
+
+    Raises:
+        OvertakenError: the head is too old.
+        HoldfastError: CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED, CHECKPOINT_CORRUPTED.
+
+    """
+    entry = await _search_id(log, keys, head, checkpoint_id, lost)
+    if entry is None or entry.revision <= head.marker.floor:
+        raise HoldfastError(
+            Reason.CHECKPOINT_NOT_FOUND, f"no checkpoint {checkpoint_id!r}", checkpoint_id=checkpoint_id
+        )
+    if entries.is_deleted(head, entry.revision):
+        raise deleted(checkpoint_id)
+    return entry
+
+
+async def _search_id(
+    log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, lost: Sequence[int]
+) -> Entry | None:
+    for recent in head.marker.recent:
+        if recent.checkpoint_id == checkpoint_id:
+            if entries.is_deleted(head, recent.revision):
+                raise deleted(checkpoint_id)
+            return await _read_data(log, keys, head, recent.revision)
+    told = told_revision(checkpoint_id)
+    if told is not None:
+        if told in lost:
+            raise _lost(told)
+        entry = await log.read(keys, told, head)
+        if entry is not None and entry.marker.checkpoint_id == checkpoint_id:
+            return entry
+        if entry is None and told < head.revision and not await entries.is_gone_by_now(log, keys, told, head):
+            raise MarkerGoneError(keys.marker(told), told)
+    base = await read_claim(log, keys, checkpoint_id, generation=head.marker.claim_generation)
+    if base is None:
+        newer = await log.head(keys)
+        if newer is None or newer.marker.claim_generation == head.marker.claim_generation:
+            return None
+        return await _search_id(log, keys, newer, checkpoint_id, ())
+    found = await search(log, keys, head, checkpoint_id, base)
+    if found is None and lost:
+        raise _lost(min(lost))
+    return found
+
+
+async def _read_data(log: Log, keys: WorkflowKeys, head: Entry, revision: int) -> Entry:
+    entry = await log.read(keys, revision, head)
+    if entry is None:
+        if await entries.is_gone_by_now(log, keys, revision):
+            raise OvertakenError(
+                Reason.CHECKPOINT_DELETED, f"the checkpoint of revision {revision} was deleted", revision=revision
+            )
+        raise MarkerGoneError(keys.marker(revision), revision)
+    return entry
+
+
+async def live_below(
+    log: Log, keys: WorkflowKeys, head: Entry, below: int, skipped: list[Skipped]
+) -> AsyncIterator[Entry]:
+    """Live checkpoints below a revision, newest first: by the links while they hold, else slot by slot.
+
+    Raises:
+        OvertakenError: the head is too old.
+        HoldfastError: LAYOUT_UNSUPPORTED.
+
+    """
+    is_gone = entries.gone(head)
+    revision = head.marker.last_data_revision if head.marker.last_data_revision < below else below - 1
+    while revision > head.marker.floor:
+        entry = None
+        if not is_gone(revision):
+            try:
+                entry = await _read_data(log, keys, head, revision)
+            except HoldfastError as error:
+                if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+                    raise
+                skipped.append(Skipped(revision, "", error))
+        if entry is not None and entry.marker.kind == MarkerKind.MARKER_KIND_DATA:
+            yield entry
+        revision = revision - 1 if entry is None else entry.marker.previous_data_revision
+
+
+def deleted(checkpoint_id: str, kind: type[HoldfastError] = HoldfastError) -> HoldfastError:
+    """The error of a checkpoint that was deleted."""
+    return kind(Reason.CHECKPOINT_DELETED, f"checkpoint {checkpoint_id!r} was deleted", checkpoint_id=checkpoint_id)
+
+
+def _lost(revision: int) -> HoldfastError:
+    return HoldfastError(
+        Reason.CHECKPOINT_CORRUPTED,
+        f"the newest commit markers are damaged, and the one of revision {revision} may be what was asked for",
+        revision=revision,
+    )

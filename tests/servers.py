@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -17,10 +17,11 @@ def start(
     listen: str = "127.0.0.1:0",
     environment: Mapping[str, str] | None = None,
     stderr: IO[str] | None = None,
+    within: Sequence[str] = (),
 ) -> tuple[subprocess.Popen[str], str]:
-    """A server, and its target."""
+    """A server, and its target. What it runs within is a command that becomes the one that follows it."""
     process = subprocess.Popen(
-        [*EXECUTABLE, "serve", "--listen", listen, "--store", store_url, *flags],
+        [*within, *EXECUTABLE, "serve", "--listen", listen, "--store", store_url, *flags],
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,

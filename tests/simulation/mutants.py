@@ -33,14 +33,14 @@ MUTANTS = [
     Mutant(
         "own 412 taken for a loss",
         put_if_absent.put_if_absent,
-        "return None\n                except StoreUnavailableError:",
-        f"return None\n                    {_GIVE_UP}\n                except StoreUnavailableError:",
+        "return None\n                except StoreUnavailableError as error:",
+        f"return None\n                    {_GIVE_UP}\n                except StoreUnavailableError as error:",
     ),
     Mutant(
         "doubt taken for a failure",
         put_if_absent.put_if_absent,
-        "except StoreUnavailableError:\n                    pass",
-        f"except StoreUnavailableError:\n                    {_GIVE_UP}",
+        "isinstance(error, NothingWrittenError) and not in_doubt:\n                        raise",
+        f"True:\n                        {_GIVE_UP}",
     ),
     Mutant(
         "cleans up after an unknown outcome",

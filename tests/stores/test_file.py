@@ -1,14 +1,17 @@
 """What only a folder can get wrong."""
 
 import asyncio
+import errno
 import os
 import signal
 
 import pytest
 import uvloop
-from holdfast_server.stores.base import StoreUnavailableError
-from holdfast_server.stores.draft import TEMPORARY_FOLDER, Draft, Drafts, Folder
+from holdfast_server.stores.base import NothingWrittenError, StoreAccessDeniedError, StoreUnavailableError
+from holdfast_server.stores.draft import TEMPORARY_FOLDER, Drafts
 from holdfast_server.stores.file import FileStore
+from holdfast_server.stores.file_errors import of_failed_create
+from holdfast_server.stores.folders import MARK, Folder, Folders, make_root
 
 from tests.servers import children
 
@@ -20,7 +23,9 @@ async def test_a_lane_that_dies_fails_its_batch_and_is_replaced(tmp_path):
         [lane] = set(children(os.getpid())) - before
         os.kill(lane, signal.SIGSTOP)
         waiting = asyncio.create_task(store.put_if_absent("a/2", b"two"))
-        await asyncio.sleep(0)
+        # As many turns of the loop as it takes until the batch is on its way.
+        for _ in range(10):
+            await asyncio.sleep(0)
         os.kill(lane, signal.SIGKILL)
         with pytest.raises(StoreUnavailableError, match="died"):
             await waiting
@@ -77,13 +82,140 @@ async def test_nothing_is_left_in_the_temporary_folder(tmp_path):
 
 def test_a_file_system_without_nameless_files_gets_named_ones(tmp_path):
     drafts = Drafts(tmp_path)
-    drafts._temporary = tmp_path / TEMPORARY_FOLDER
+    drafts.has_names = True
     with drafts.draft("a/b") as draft:
         draft.append(b"x")
         draft.sync()
         assert len(list((tmp_path / TEMPORARY_FOLDER).iterdir())) == 1
         assert draft.link()
-    with Draft(Folder(str(tmp_path / "a")), "b", drafts._temporary) as late:
+    with drafts.draft("a/b") as late:
         assert not late.link()
     assert (tmp_path / "a" / "b").read_bytes() == b"x"
     assert list((tmp_path / TEMPORARY_FOLDER).iterdir()) == []
+
+
+@pytest.fixture(params=[False, True], ids=["nameless", "named"])
+def drafts(request, tmp_path):
+    drafts = Drafts(tmp_path)
+    drafts.has_names = request.param
+    return drafts
+
+
+def test_a_name_bears_a_mark_until_it_is_durable(drafts, tmp_path):
+    with drafts.draft("a/b") as draft:
+        draft.append(b"x")
+        draft.sync()
+        assert draft.link()
+        assert (tmp_path / "a/b").stat().st_mode & MARK
+        drafts.settle(draft)
+    assert not (tmp_path / "a/b").stat().st_mode & MARK
+    assert not (tmp_path / "a").stat().st_mode & MARK
+
+
+def test_a_name_that_nobody_made_durable_is_made_so_by_a_copy(drafts, tmp_path):
+    with drafts.draft("a/b") as draft:
+        draft.append(b"x")
+        draft.sync()
+        draft.link()
+    before = (tmp_path / "a/b").stat()
+    drafts.confirm("a/b")
+    after = (tmp_path / "a/b").stat()
+    assert (tmp_path / "a/b").read_bytes() == b"x"
+    assert after.st_ino != before.st_ino
+    assert not after.st_mode & MARK
+    drafts.confirm("a/b")
+    assert (tmp_path / "a/b").stat().st_ino == after.st_ino
+    assert list((tmp_path / TEMPORARY_FOLDER).iterdir()) == []
+
+
+def test_a_folder_that_is_removed_while_a_file_is_written_is_made_anew(drafts, tmp_path):
+    with drafts.draft("a/b/c") as draft:
+        remove_folders(tmp_path)
+        draft.append(b"x")
+        draft.sync()
+        assert draft.link()
+        drafts.settle(draft)
+    assert (tmp_path / "a/b/c").read_bytes() == b"x"
+    (tmp_path / "a/b/c").unlink()
+    remove_folders(tmp_path)
+    with drafts.draft("a/b/d") as draft:
+        assert draft.link()
+    assert (tmp_path / "a/b/d").exists()
+
+
+def remove_folders(root):
+    (root / "a/b").rmdir()
+    (root / "a").rmdir()
+
+
+def test_a_folder_whose_maker_failed_is_made_anew(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a").chmod(0o1755)
+    before = (tmp_path / "a").stat()
+    # Keeps the number of the folder from being given again.
+    held = Folder(str(tmp_path / "a"))
+    Folders(tmp_path).open("a/b")
+    after = (tmp_path / "a").stat()
+    assert after.st_ino != before.st_ino
+    assert not after.st_mode & MARK
+    assert held.is_gone()
+
+
+def test_nobody_waits_for_ever_for_one_who_was_stopped_while_he_made_a_folder(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a").chmod(0o1755)
+    with Folder(str(tmp_path)).locked() as stopped_here:
+        assert stopped_here
+        Folders(tmp_path).open("a")
+    assert not (tmp_path / "a").stat().st_mode & MARK
+
+
+def test_a_sync_that_failed_has_failed_for_everybody_who_shares_the_folder(tmp_path, monkeypatch):
+    folders = Folders(tmp_path)
+    shared = folders.open("a")
+
+    def fail(descriptor):
+        raise OSError(errno.EIO, "as a disk would")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="as a disk would"):
+            shared.sync()
+    with pytest.raises(OSError, match="Input/output error"):
+        shared.sync()
+    assert folders.open("a") is not shared
+    folders.open("a").sync()
+
+
+def test_every_folder_above_a_new_store_is_made_durable(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    make_root(tmp_path / "a/b/store")
+    assert synced[:3] == [str(tmp_path / "a/b"), str(tmp_path / "a"), str(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "the disk is full (ENOSPC)"),
+        (errno.EDQUOT, "the disk quota is used up (EDQUOT)"),
+        (errno.EROFS, "is read-only (EROFS)"),
+        (errno.EIO, "the disk reported an I/O error (EIO)"),
+        (errno.EMFILE, "too many open files (EMFILE)"),
+        (errno.ENFILE, "too many open files (ENFILE)"),
+        (errno.EACCES, "refuses access (EACCES)"),
+        (errno.ENOENT, "is gone"),
+        (errno.EXDEV, "failed (EXDEV)"),
+        (0, "failed (unknown error)"),
+    ],
+)
+def test_what_is_wrong_is_told_in_words(number, words):
+    for may_exist in (True, False):
+        assert str(of_failed_create(number, may_exist=may_exist)).endswith(words)
+
+
+def test_a_refusal_behind_the_name_is_no_promise_that_nothing_was_written():
+    assert type(of_failed_create(errno.EROFS, may_exist=True)) is StoreUnavailableError
+    assert type(of_failed_create(errno.ENOSPC, may_exist=True)) is StoreUnavailableError
+    assert type(of_failed_create(errno.EROFS, may_exist=False)) is StoreAccessDeniedError
+    assert type(of_failed_create(errno.ENOSPC, may_exist=False)) is NothingWrittenError

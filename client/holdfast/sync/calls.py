@@ -14,6 +14,8 @@ from holdfast.v1 import checkpoint_pb2
 
 _Result = TypeVar("_Result")
 
+_SHORTEST_TRY_SECONDS = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Try:
@@ -90,4 +92,5 @@ class Caller:
             return None
         self._bucket.failed()
         pause = self._policy.pause_seconds(number, error)
-        return pause if self._bucket.is_open and pause < left else None
+        # A try that ends before it could be answered would only hide what this one was told.
+        return pause if self._bucket.is_open and pause + _SHORTEST_TRY_SECONDS < left else None

@@ -84,12 +84,18 @@ class Incoming:
             await self._take(message)
         raise StreamEndedError("finish", "the stream ended without it; nothing was saved")
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether something went wrong, so that no retry can go on from here."""
+        step = self._step
+        return step is not None and step.done() and (step.cancelled() or step.exception() is not None)
+
     async def settle(self) -> bool:
         """Wait for what has begun; whether all of it went well, so that a retry can go on from here."""
         if self._step is None:
             return True
         await asyncio.wait([self._step])
-        return not self._step.cancelled() and self._step.exception() is None
+        return not self.has_failed
 
     async def discard(self) -> None:
         """Forget what is not durable yet."""

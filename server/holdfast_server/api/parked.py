@@ -17,8 +17,12 @@ class ParkedUploads:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def park(self, request: Hashable, incoming: Incoming) -> None:
-        """Keep an upload for its retry; beyond the limit the oldest goes."""
+        """Keep an upload for its retry, unless it has failed; beyond the limit the oldest goes."""
         self._drop(request)
+        if incoming.has_failed:
+            # What it has written so far may be what a full disk lacks.
+            self.discard(incoming)
+            return
         if len(self._parked) >= _MOST:
             self._drop(next(iter(self._parked)))
         timer = asyncio.get_running_loop().call_later(_SECONDS, self._drop, request)

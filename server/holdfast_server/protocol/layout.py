@@ -10,7 +10,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import LAYOUT_VERSION, MANIFEST_KEY
 from holdfast_server.protocol.log import GRACE_SECONDS
 from holdfast_server.storage.v1.marker_pb2 import StoreManifest
-from holdfast_server.stores.base import ObjectStore
+from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore
 
 MAX_GRACE_SECONDS = 366 * 86_400.0
 
@@ -32,14 +32,17 @@ async def open_layout(store: ObjectStore, *, grace_seconds: float = GRACE_SECOND
         StoreError: the store cannot be used.
 
     """
-    manifest = StoreManifest(layout_version=LAYOUT_VERSION, grace_seconds=grace_seconds)
-    if await store.put_if_absent(MANIFEST_KEY, json_format.MessageToJson(manifest).encode()):
-        return grace_seconds
     try:
-        text = (await read_whole(store, MANIFEST_KEY, _MAX_MANIFEST_BYTES)).decode()
-        found = json_format.Parse(text, StoreManifest(), ignore_unknown_fields=True)
-    except (json_format.ParseError, UnicodeDecodeError, RecursionError, HoldfastError):
-        raise HoldfastError(Reason.LAYOUT_UNSUPPORTED, f"{MANIFEST_KEY} of the store cannot be read") from None
+        stored = await _read(store)
+    except ObjectNotFoundError:
+        manifest = StoreManifest(layout_version=LAYOUT_VERSION, grace_seconds=grace_seconds)
+        if await store.put_if_absent(MANIFEST_KEY, json_format.MessageToJson(manifest).encode()):
+            return grace_seconds
+        stored = await _read(store)
+    try:
+        found = json_format.Parse(stored.decode(), StoreManifest(), ignore_unknown_fields=True)
+    except (json_format.ParseError, UnicodeDecodeError, RecursionError):
+        raise _unreadable() from None
     if found.layout_version > LAYOUT_VERSION:
         raise HoldfastError(
             Reason.LAYOUT_UNSUPPORTED,
@@ -53,3 +56,14 @@ async def open_layout(store: ObjectStore, *, grace_seconds: float = GRACE_SECOND
             f"{MANIFEST_KEY} of the store makes no sense: layout {found.layout_version}, a grace of {grace} s",
         )
     return grace
+
+
+async def _read(store: ObjectStore) -> bytes:
+    try:
+        return await read_whole(store, MANIFEST_KEY, _MAX_MANIFEST_BYTES)
+    except HoldfastError:
+        raise _unreadable() from None
+
+
+def _unreadable() -> HoldfastError:
+    return HoldfastError(Reason.LAYOUT_UNSUPPORTED, f"{MANIFEST_KEY} of the store cannot be read")

@@ -1,9 +1,9 @@
 """Put-if-absent with doubt handled: won, lost, or honestly unknown.
 
 A store's refusal never proves loss by itself, since an HTTP client may have sent the request twice; a
-failed request never proves anything, since it may still land. So both are settled by reading the
-key: whose request id lies there has won. Where that cannot be found out in time, the outcome is
-COMMIT_UNKNOWN, and nothing is cleaned up.
+failed request never proves anything, since it may still land, unless the store says that nothing was written. So both
+are settled by reading the key: whose request id lies there has won, and stays, since a store tells of nothing that may
+still be lost. Where that cannot be found out in time, the outcome is COMMIT_UNKNOWN, and nothing is cleaned up.
 """
 
 import asyncio
@@ -11,7 +11,13 @@ from collections.abc import Callable
 
 from holdfast_server.protocol.bounded_read import read_whole
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreAccessDeniedError, StoreUnavailableError
+from holdfast_server.stores.base import (
+    NothingWrittenError,
+    ObjectNotFoundError,
+    ObjectStore,
+    StoreAccessDeniedError,
+    StoreUnavailableError,
+)
 
 _PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
@@ -34,33 +40,44 @@ async def put_if_absent(
 
     Raises:
         HoldfastError: COMMIT_UNKNOWN; CHECKPOINT_CORRUPTED: what lies there is larger than any marker.
-        StoreAccessDeniedError: the store refused the first request: nothing was written.
+        StoreAccessDeniedError, NothingWrittenError: that became of the first request: nothing was written.
 
     """
     pause = _PAUSE_SECONDS
     in_doubt = False
+    last_said = "nothing"
     try:
         async with asyncio.timeout_at(deadline):
             while True:
                 try:
                     if await store.put_if_absent(key, data):
                         return None
-                except StoreUnavailableError:
-                    pass
+                except StoreUnavailableError as error:
+                    if isinstance(error, NothingWrittenError) and not in_doubt:
+                        raise
+                    last_said = str(error)
                 in_doubt = True
                 try:
                     found = await read_whole(store, key)
                     return None if is_mine(found) else found
-                except (ObjectNotFoundError, StoreUnavailableError):
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-    except StoreAccessDeniedError:
+                except ObjectNotFoundError:
+                    pass
+                except StoreUnavailableError as error:
+                    last_said = str(error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+    except StoreAccessDeniedError as error:
         if not in_doubt:
             raise
-        raise _unknown(key) from None
+        raise _unknown(key, str(error)) from None
     except TimeoutError:
-        raise _unknown(key) from None
+        raise _unknown(key, last_said) from None
 
 
-def _unknown(key: str) -> HoldfastError:
-    return HoldfastError(Reason.COMMIT_UNKNOWN, "the store did not tell in time whether the commit happened", key=key)
+def _unknown(key: str, last_said: str) -> HoldfastError:
+    return HoldfastError(
+        Reason.COMMIT_UNKNOWN,
+        f"the store did not tell in time whether the commit happened; the last that it said: {last_said}",
+        key=key,
+        last_said=last_said,
+    )

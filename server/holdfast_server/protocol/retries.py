@@ -35,9 +35,12 @@ async def find_request(
         return None
     try:
         first = await _last_before(log, keys, first_tried) + 1
-    except StoreUnavailableError:
+    except StoreUnavailableError as error:
         raise HoldfastError(
-            Reason.COMMIT_UNKNOWN, "the store does not tell what became of the first try", request_id=request_id
+            Reason.COMMIT_UNKNOWN,
+            f"the store does not tell what became of the first try: {error}",
+            request_id=request_id,
+            last_said=error,
         ) from None
     # What the first try aimed at may have been won, and collected, by others since it read its head.
     kept_seconds = log.grace_seconds - log.recent_seconds - _clock_skew_seconds(log)

@@ -22,6 +22,10 @@ class StoreUnavailableError(StoreError):
     """
 
 
+class NothingWrittenError(StoreUnavailableError):
+    """The store could not even begin to write: nothing was written, and nothing will land late."""
+
+
 class StoreAccessDeniedError(StoreError):
     """The store refuses access, or its credentials or bucket are wrong; trying again does not help."""
 
@@ -70,11 +74,14 @@ class ObjectStore(Protocol):
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         """Create an object unless the key has one. Of all who try, one gets True, also after a crash.
 
-        False never proves that somebody else made it: a request may have been sent twice underneath.
+        Behind either answer there is an object, and it is durable. False never proves that somebody else made
+        it: a request may have been sent twice underneath.
         """
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> StoredObject:
         """Read an object, or `length` bytes of it from `offset`; fewer where the object ends.
+
+        What it returns stays: an object that can be seen but might be lost in a power cut is made durable first.
 
         Raises:
             ObjectNotFoundError: no object has the key.
@@ -87,7 +94,8 @@ class ObjectStore(Protocol):
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
         """The first `limit` objects, in key order, whose keys begin with `prefix` and follow `start_after`.
 
-        The prefix ends with "/". Every object whose write was acknowledged before the call is seen.
+        The prefix ends with "/". Every object whose write was acknowledged before the call is seen. What else is
+        seen may be lost in a power cut, unless `get` has returned it.
         """
 
     async def delete(self, key: str) -> None:

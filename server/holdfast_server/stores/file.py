@@ -1,33 +1,27 @@
 """An object store in a folder, the embedded default.
 
 An object is a file. It is written without a name, synced, and linked into place: the link fails where
-the name is taken, which is put-if-absent. Then its folder is synced, and the folders above where they
-are new, so that an acknowledged object survives a power cut. A failed sync fails the write and the file is
-never used again: after such an error the kernel may have dropped the pages. Where the file system knows no
-files without a name (O_TMPFILE), they get a temporary one.
+the name is taken, which is put-if-absent. Then its folder is synced, so that an acknowledged object survives
+a power cut; the folders above are durable before (`folders`). A failed sync fails the write and the file is
+never used again: after such an error the kernel may have dropped the pages. What is read is made durable too, where
+its maker has not come to that yet, or never will (`draft`).
 """
 
 import asyncio
-import errno
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from holdfast_server.stores.base import (
-    ObjectNotFoundError,
-    ObjectSummary,
-    StoreAccessDeniedError,
-    StoredObject,
-    StoreError,
-    StoreUnavailableError,
-)
+from holdfast_server.stores.base import ObjectSummary, StoredObject, StoreError, StoreUnavailableError
 from holdfast_server.stores.batches import Batches
-from holdfast_server.stores.draft import TEMPORARY_FOLDER, Draft, Drafts, Folder
+from holdfast_server.stores.draft import TEMPORARY_FOLDER, Draft, Drafts
+from holdfast_server.stores.file_errors import errors_mapped, of_failed_create
+from holdfast_server.stores.folders import MARK, Folder, make_root
 from holdfast_server.stores.lanes import Lane
 
 _Result = TypeVar("_Result")
@@ -38,8 +32,6 @@ _CREATE_LANES = 1
 _READ_LANES = 2
 # Reads above this would hold up the small ones behind them.
 _LARGE_READ_BYTES = 256 << 10
-_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-_ABSENCES = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
 
 
 class FileStore:
@@ -50,7 +42,8 @@ class FileStore:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="file-store")
         self._creates = Batches([partial(self._create_all, lane) for lane in lanes])
         self._reads = Batches([self._read_all] * _READ_LANES)
-        with _errors_mapped():
+        with errors_mapped():
+            make_root(root)
             self._drafts = Drafts(root)
 
     @classmethod
@@ -110,7 +103,7 @@ class FileStore:
 
     async def _create_all(self, lane: Lane, items: Sequence[tuple[str, bytes]]) -> Sequence[bool | Exception]:
         created = await lane.create_all(items)
-        return [each if isinstance(each, bool) else _of_errno(each) for each in created]
+        return [each if isinstance(each, bool) else of_failed_create(each[0], may_exist=each[1]) for each in created]
 
     async def _read_all(self, items: Sequence[tuple[str, int, int | None]]) -> Sequence[StoredObject | Exception]:
         return await self._run(self._read_each, items)
@@ -126,18 +119,20 @@ class FileStore:
 
     def _read(self, key: str, offset: int, length: int | None) -> StoredObject:
         path = self._root / key
-        with _errors_mapped(key):
+        with errors_mapped(key):
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                size = os.fstat(descriptor).st_size
-                wanted = max(0, size - offset) if length is None else length
-                return StoredObject(os.pread(descriptor, wanted, offset), size)
+                status = os.fstat(descriptor)
+                if status.st_mode & MARK:
+                    self._drafts.confirm(key)
+                wanted = max(0, status.st_size - offset) if length is None else length
+                return StoredObject(os.pread(descriptor, wanted, offset), status.st_size)
             finally:
                 os.close(descriptor)
 
     def _list(self, prefix: str, start_after: str, limit: int) -> Sequence[ObjectSummary]:
         found: list[ObjectSummary] = []
-        with _errors_mapped():
+        with errors_mapped():
             for key, entry in _walk(str(self._root), prefix, start_after):
                 with suppress(FileNotFoundError):
                     status = entry.stat()
@@ -148,7 +143,7 @@ class FileStore:
 
     def _unlink(self, key: str) -> None:
         path = self._root / key
-        with _errors_mapped(), suppress(FileNotFoundError, NotADirectoryError):
+        with errors_mapped(), suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
             Folder(str(path.parent)).sync()
 
@@ -177,11 +172,11 @@ class _FileWriter:
                 self._draft.close()
 
     def _append(self, data: bytes) -> None:
-        with self._lock, _errors_mapped():
+        with self._lock, errors_mapped():
             self._opened().append(data)
 
     def _publish(self) -> None:
-        with self._lock, _errors_mapped():
+        with self._lock, errors_mapped():
             draft = self._opened()
             draft.sync()
             published = draft.link()
@@ -193,7 +188,7 @@ class _FileWriter:
         if self._discarded:
             raise StoreUnavailableError("the upload was given up")
         if self._draft is None:
-            self._draft = self._store._drafts.draft(self._key)
+            self._draft = self._store._drafts.upload(self._key)
         return self._draft
 
 
@@ -211,22 +206,3 @@ def _walk(root: str, prefix: str, start_after: str) -> Iterator[tuple[str, os.Di
                 yield from _walk(root, key, start_after)
         elif key > start_after:
             yield key, entry
-
-
-@contextmanager
-def _errors_mapped(key: str | None = None) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if key is not None and error.errno in _ABSENCES:
-            raise ObjectNotFoundError(key) from error
-        raise _of_errno(error.errno or 0) from error
-
-
-def _of_errno(number: int) -> StoreError:
-    if number in _ABSENCES:
-        return StoreUnavailableError("the store's folder is gone")
-    name = errno.errorcode.get(number, "unknown error")
-    if number in _REFUSALS:
-        return StoreAccessDeniedError(f"the store's folder refuses access ({name})")
-    return StoreUnavailableError(f"the store's folder failed ({name})")

@@ -1,8 +1,8 @@
 """A process that creates small files, so that its system calls do not contend for the server's interpreter lock.
 
 It reads batches from its standard input and answers each on its standard output, until the input ends. A batch is a
-list of paths with bytes, an answer a list: True for created, False for taken, an errno for failed. Both are
-marshalled behind four bytes of length: the two ends are one program in one version.
+list of paths with bytes, an answer a list: True for created, False for taken, for failed an errno and whether the file
+may be there all the same. Both are marshalled behind four bytes of length: the two ends are one program in one version.
 """
 
 import marshal
@@ -18,33 +18,43 @@ from holdfast_server.stores.draft import Draft, Drafts
 LENGTH = struct.Struct(">I")
 
 
-def create_all(drafts: Drafts, items: Sequence[tuple[str, bytes]]) -> list[bool | int]:
+Created = bool | tuple[int, bool]
+
+
+def create_all(drafts: Drafts, items: Sequence[tuple[str, bytes]]) -> list[Created]:
     """Create files together, step by step: while the first is synced, the others are on their way."""
     results: list[Any] = [None] * len(items)
-    failed: dict[int, int] = {}
+    failed: dict[int, tuple[int, bool]] = {}
     open_drafts: dict[int, Draft] = {}
 
-    def for_each(step: Callable[[int], None]) -> None:
+    def for_each(step: Callable[[int], None], *, may_exist: bool) -> None:
         for index in range(len(items)):
             if index not in failed:
                 try:
                     step(index)
                 except OSError as error:
-                    failed[index] = error.errno or 0
+                    failed[index] = error.errno or 0, may_exist
 
     def write(index: int) -> None:
         open_drafts[index] = drafts.draft(items[index][0])
         open_drafts[index].append(items[index][1])
-        open_drafts[index].begin_sync()
+        if len(items) > 1:
+            open_drafts[index].begin_sync()
 
     def link(index: int) -> None:
         results[index] = open_drafts[index].link()
 
+    def settle(index: int) -> None:
+        if results[index]:
+            drafts.settle(open_drafts[index])
+        else:
+            drafts.confirm(items[index][0])
+
     try:
-        for_each(write)
-        for_each(lambda index: open_drafts[index].sync())
-        for_each(link)
-        for_each(lambda index: open_drafts[index].sync_name())
+        for_each(write, may_exist=False)
+        for_each(lambda index: open_drafts[index].sync(), may_exist=False)
+        for_each(link, may_exist=True)
+        for_each(settle, may_exist=True)
     finally:
         for draft in open_drafts.values():
             draft.close()

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast_server.stores.base import StoreUnavailableError
-from holdfast_server.stores.file_lane import LENGTH, frame
+from holdfast_server.stores.file_errors import of_failed_create
+from holdfast_server.stores.file_lane import LENGTH, Created, frame
 
 
 class Lane:
@@ -18,21 +19,30 @@ class Lane:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> asyncio.subprocess.Process:
-        """Start the process."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "holdfast_server.stores.file_lane",
-            str(self._root),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        return self._process
-
-    async def create_all(self, items: Sequence[tuple[str, bytes]]) -> list[bool | int]:
-        """Create files below the root: True for created, False for taken, an errno for failed.
+        """Start the process.
 
         Raises:
+            StoreError: it cannot be started.
+
+        """
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "holdfast_server.stores.file_lane",
+                str(self._root),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:
+            raise of_failed_create(error.errno or 0, may_exist=False) from error
+        return self._process
+
+    async def create_all(self, items: Sequence[tuple[str, bytes]]) -> list[Created]:
+        """Create files below the root: what `file_lane.create_all` gives.
+
+        Raises:
+            StoreError: the process cannot be started, and nothing was done.
             StoreUnavailableError: the process died; what it was to do may have been done.
 
         """
@@ -43,7 +53,7 @@ class Lane:
             process.stdin.write(frame(list(items)))
             await process.stdin.drain()
             header = await process.stdout.readexactly(LENGTH.size)
-            results: list[bool | int] = marshal.loads(await process.stdout.readexactly(LENGTH.unpack(header)[0]))
+            results: list[Created] = marshal.loads(await process.stdout.readexactly(LENGTH.unpack(header)[0]))
         except (asyncio.IncompleteReadError, ConnectionError):
             await self.close()
             raise StoreUnavailableError("the process that writes files died") from None

@@ -1,0 +1,73 @@
+"""What the errors of a file system mean to those who use a store in a folder, in words."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from holdfast_server.stores.base import (
+    NothingWrittenError,
+    ObjectNotFoundError,
+    StoreAccessDeniedError,
+    StoreError,
+    StoreUnavailableError,
+)
+
+_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_ABSENCES = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
+_WORDS = {
+    errno.EACCES: "refuses access",
+    errno.EPERM: "refuses access",
+    errno.EROFS: "is read-only",
+    errno.ENOSPC: "cannot be written to: the disk is full",
+    errno.EDQUOT: "cannot be written to: the disk quota is used up",
+    errno.EIO: "failed: the disk reported an I/O error",
+    errno.EMFILE: "cannot be used: the server has too many open files",
+    errno.ENFILE: "cannot be used: the machine has too many open files",
+    errno.ENOMEM: "cannot be used: the machine is out of memory",
+    errno.ENAMETOOLONG: "cannot be used: its path is too long",
+}
+
+
+@contextmanager
+def errors_mapped(key: str | None = None) -> Iterator[None]:
+    """Raise the errors of a file system as those of a store.
+
+    Args:
+        key: the object that is read; None where none is.
+
+    """
+    try:
+        yield
+    except OSError as error:
+        if key is not None and error.errno in _ABSENCES:
+            raise ObjectNotFoundError(key) from error
+        raise of_errno(error.errno or 0) from error
+
+
+def of_errno(number: int) -> StoreError:
+    """The error of a store that stands for one of a file system."""
+    if number in _REFUSALS:
+        return StoreAccessDeniedError(_told(number))
+    return StoreUnavailableError(_told(number))
+
+
+def of_failed_create(number: int, *, may_exist: bool) -> StoreError:
+    """The same for an object that could not be created.
+
+    Args:
+        number: the error.
+        may_exist: whether it came so late that the object may be there, now or after a crash.
+
+    """
+    if may_exist:
+        return StoreUnavailableError(_told(number))
+    if number in _REFUSALS:
+        return StoreAccessDeniedError(_told(number))
+    return NothingWrittenError(_told(number))
+
+
+def _told(number: int) -> str:
+    if number in _ABSENCES:
+        return "the store's folder is gone"
+    name = errno.errorcode.get(number, "unknown error")
+    return f"the store's folder {_WORDS.get(number, 'failed')} ({name})"

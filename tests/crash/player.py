@@ -1,0 +1,153 @@
+"""A server's protocol on a real store, with a note before and behind each operation: what it has promised."""
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from holdfast_server.protocol import load, ownership
+from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.gc import collect
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.load import Found
+from holdfast_server.protocol.log import Log, now
+from holdfast_server.protocol.payload import PartUpload, read_part
+from holdfast_server.protocol.retention import Retention
+from holdfast_server.protocol.save import Saved, SaveRequest, save
+from holdfast_server.storage.v1.marker_pb2 import StoredPart
+from holdfast_server.stores.base import ObjectStore, StoreError
+
+GRACE_SECONDS = 1000.0
+SMALL_BYTES = 100
+# Too large for a marker, and written in several pieces.
+LARGE_BYTES = 20_000
+_INLINE_LIMIT_BYTES = 1000
+_PIECE_BYTES = 8000
+_DEADLINE_SECONDS = 60.0
+_TRIES = 50
+
+Note = dict[str, Any]
+_Result = TypeVar("_Result")
+_ABSENT = {Reason.WORKFLOW_NOT_FOUND, Reason.CHECKPOINT_NOT_FOUND, Reason.CHECKPOINT_DELETED}
+
+
+def payload(name: str, size: int) -> bytes:
+    """Bytes that tell their own name, and that no others begin like."""
+    return f"{name} {size} ".encode() + random.Random(name).randbytes(size)
+
+
+def name_in(data: bytes) -> str:
+    """The name of a payload; "" where it is not whole."""
+    name, _, rest = data.partition(b" ")
+    size = rest.partition(b" ")[0]
+    whole = size.isdigit() and data == payload(name.decode(), int(size))
+    return name.decode() if whole else ""
+
+
+def workflow(name: str) -> WorkflowKeys:
+    return WorkflowKeys("n", name)
+
+
+class Player:
+    """A server that takes notes. What the store fails to do is asked for again.
+
+    Args:
+        store: the store.
+        note: takes a note.
+
+    """
+
+    def __init__(self, store: ObjectStore, note: Callable[[Note], None]) -> None:
+        self.log = Log(store, grace_seconds=GRACE_SECONDS)
+        self._note = note
+
+    async def save(self, to: str, name: str, size: int = SMALL_BYTES, checkpoint_id: str = "") -> None:
+        """Save a payload. A chosen id that is in use is no failure: somebody went before."""
+        self._note({"begins": "save", "workflow": to, "name": name})
+        request_id, began = uuid.uuid4().hex, now()
+        tries = 0
+
+        async def once() -> Saved:
+            nonlocal tries
+            tries += 1
+            request = Request(workflow(to), request_id, first_tried=None if tries == 1 else began)
+            wanted = SaveRequest(request, "f", 1, checkpoint_id=checkpoint_id)
+            part = await self._upload(workflow(to), payload(name, size))
+            return await save(self.log, wanted, [part], deadline=_deadline())
+
+        saved = await _unless({Reason.CHECKPOINT_ID_REUSED}, once)
+        if saved is not None:
+            self._note_held(to, name, saved.entry.marker.checkpoint_id, saved.entry.revision)
+
+    async def load(self, of: str, checkpoint_id: str = "") -> None:
+        """Load a checkpoint. Who was told of it once may count on it."""
+        keys = workflow(of)
+        found = await _unless(_ABSENT, lambda: load.find(self.log, keys, checkpoint_id, (), fallback=False))
+        if found is not None:
+            name = name_in(await until_done(lambda: read(self.log, keys, found)))
+            assert name
+            self._note_held(of, name, found.entry.marker.checkpoint_id, found.entry.revision)
+
+    async def delete(self, of: str, checkpoint_id: str) -> None:
+        """Delete a checkpoint; one that is not there any more needs no deletion."""
+        self._note({"begins": "delete", "workflow": of, "checkpoint_id": checkpoint_id})
+        request = Request(workflow(of), uuid.uuid4().hex)
+        done = await _unless(_ABSENT, lambda: ownership.delete(self.log, request, checkpoint_id, deadline=_deadline()))
+        if done is not None:
+            self._note({"gone": checkpoint_id, "workflow": of, "revision": done.entry.revision})
+
+    async def collect(self, of: str, keep_last: int, *, graces: float) -> None:
+        """Collect garbage as if so many graces had passed."""
+        live = await until_done(lambda: self._live(of))
+        for checkpoint_id in live[keep_last:]:
+            self._note({"begins": "delete", "workflow": of, "checkpoint_id": checkpoint_id})
+        later = time.time() + graces * GRACE_SECONDS
+        await until_done(lambda: collect(self.log, workflow(of), Retention(keep_last=keep_last), later))
+        for checkpoint_id in live[keep_last:]:
+            self._note({"gone": checkpoint_id, "workflow": of, "revision": 0})
+
+    async def _upload(self, keys: WorkflowKeys, data: bytes) -> StoredPart:
+        base = await self.log.known_revision(keys)
+        async with PartUpload(self.log.store, keys, base, "", _INLINE_LIMIT_BYTES) as upload:
+            for start in range(0, len(data), _PIECE_BYTES):
+                await upload.write(data[start : start + _PIECE_BYTES])
+            return await upload.finish()
+
+    async def _live(self, of: str) -> list[str]:
+        return [entry.marker.checkpoint_id async for entry in load.history(self.log, workflow(of), None)]
+
+    def _note_held(self, in_workflow: str, name: str, checkpoint_id: str, revision: int) -> None:
+        self._note({"held": checkpoint_id, "workflow": in_workflow, "name": name, "revision": revision})
+
+
+async def _unless(reasons: set[Reason], operation: Callable[[], Awaitable[_Result]]) -> _Result | None:
+    """The result of an operation; None where it is refused for one of some reasons."""
+    try:
+        return await until_done(operation)
+    except HoldfastError as error:
+        if error.reason not in reasons:
+            raise
+        return None
+
+
+async def until_done(operation: Callable[[], Awaitable[_Result]]) -> _Result:
+    """The result of an operation, which is tried until the store does what it is asked for."""
+    for _ in range(_TRIES):
+        try:
+            return await operation()
+        except StoreError as error:
+            failure = error
+    raise failure
+
+
+async def read(log: Log, keys: WorkflowKeys, found: Found) -> bytes:
+    """The payload of a checkpoint."""
+    (part,) = found.entry.marker.parts
+    return b"".join([block async for block in read_part(log.store, keys, part)])
+
+
+def _deadline() -> float:
+    return asyncio.get_running_loop().time() + _DEADLINE_SECONDS

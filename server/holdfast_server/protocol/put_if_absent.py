@@ -33,28 +33,34 @@ async def put_if_absent(
 
     Raises:
         HoldfastError: COMMIT_UNKNOWN.
-        StoreAccessDeniedError: the store refused the first request: nothing was written.
+        StoreAccessDeniedError: the store refused every request, and nothing lies there.
 
     """
     pause = _PAUSE_SECONDS
-    in_doubt = False
+    may_land = False
     try:
         async with asyncio.timeout_at(deadline):
             while True:
+                denied: StoreAccessDeniedError | None = None
                 try:
                     if await store.put_if_absent(key, data):
                         return None
+                    may_land = True
                 except StoreUnavailableError:
-                    pass
-                in_doubt = True
+                    may_land = True
+                except StoreAccessDeniedError as error:
+                    # Of two sends underneath, one may have been let through.
+                    denied = error
                 try:
                     found = (await store.get(key)).data
                     return None if is_mine(found) else found
-                except (ObjectNotFoundError, StoreUnavailableError):
+                except (ObjectNotFoundError, StoreUnavailableError) as error:
+                    if denied is not None and not may_land and isinstance(error, ObjectNotFoundError):
+                        raise denied from None
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-    except StoreAccessDeniedError:
-        if not in_doubt:
+    except StoreAccessDeniedError as error:
+        if error is denied:
             raise
         raise _unknown(key) from None
     except TimeoutError:

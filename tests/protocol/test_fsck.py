@@ -106,6 +106,19 @@ async def test_a_log_that_is_damaged_throughout_is_a_finding_and_no_crash():
     assert (checked.repaired, len(findings)) == (0, 1)
 
 
+async def test_a_repaired_workflow_is_collected_at_once():
+    run = workflow()
+    for _ in range(3):
+        await run.save()
+    damage(run, KEYS.marker(3))
+    run.log = Log(run.log.store, grace_seconds=GRACE)
+    # The damaged marker is the head as it was a grace ago.
+    data, modified = run.log.store.objects.by_key[KEYS.marker(3)]
+    run.log.store.objects.by_key[KEYS.marker(3)] = (data, modified - GRACE)
+    await check(run, repair=True)
+    assert (await run.collect(Retention(keep_last=1))).retired == 1
+
+
 async def test_a_repair_hides_no_checkpoint_that_was_saved_while_it_looked():
     class Watched(MemoryStore):
         """Lets something happen before a blob is read."""

@@ -72,6 +72,8 @@ class Weather:
     quiet: frozenset[str] = frozenset()
     # From when to when, in seconds, a fault strikes every request.
     storms: tuple[tuple[float, float, str], ...] = ()
+    # Before which of its steps which server dies, in the order in which they were started.
+    deaths: dict[int, int] = field(default_factory=dict)
     # Faults that strike where a test says so, by the request's name; a pause may tell its graces: "pause before:2.5".
     planned: dict[str, str] = field(default_factory=dict)
 
@@ -113,6 +115,15 @@ class Network:
         prefix = f"{TRY.get()} {what}"
         self._counts[prefix] = self._counts.get(prefix, -1) + 1
         return f"{prefix} #{self._counts[prefix]}"
+
+    def dies_before(self, server: int) -> int:
+        """The step before which a server dies; 0 where it need not."""
+        step = self.weather.deaths.get(server, 0)
+        name = f"server {server} dies before its step {step}"
+        if not step or name in self.weather.quiet:
+            return 0
+        self.struck.append(name)
+        return step
 
 
 class SimulatedStore:

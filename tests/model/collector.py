@@ -46,8 +46,8 @@ class Collector(NamedTuple):
     def _begin(self, state, rules):
         collector = self._replace(now=state.time, view=newest(state), is_recent=True, at="append")
         old = [each.revision for each in state.log if collector._is_old(each.stamp, rules)]
-        settled = max((each for each in old if lies_at(state, each)), default=0)
-        is_damaged = newest(state) in state.rotten or settled in state.rotten
+        settled = max((each for each in old if lies_at(state, each) and each not in state.rotten), default=0)
+        is_damaged = newest(state) in state.rotten
         yield "looks", self._ended() if is_damaged else collector._replace(settled=settled), state
 
     def _is_old(self, stamp, rules):

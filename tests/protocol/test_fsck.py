@@ -7,8 +7,9 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.fsck import fsck
 from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.retention import Retention
+from holdfast_server.stores.memory import MemoryStore
 
-from tests.protocol.test_gc import GRACE, KEYS, workflow
+from tests.protocol.test_gc import GRACE, KEYS, Workflow, workflow
 
 
 async def check(run, **options):
@@ -103,3 +104,42 @@ async def test_a_log_that_is_damaged_throughout_is_a_finding_and_no_crash():
     damage(run, KEYS.marker(1))
     checked, findings = await check(run, repair=True)
     assert (checked.repaired, len(findings)) == (0, 1)
+
+
+async def test_a_repaired_workflow_is_collected_at_once():
+    run = workflow()
+    for _ in range(3):
+        await run.save()
+    damage(run, KEYS.marker(3))
+    run.log = Log(run.log.store, grace_seconds=GRACE)
+    # The damaged marker is the head as it was a grace ago.
+    data, modified = run.log.store.objects.by_key[KEYS.marker(3)]
+    run.log.store.objects.by_key[KEYS.marker(3)] = (data, modified - GRACE)
+    await check(run, repair=True)
+    assert (await run.collect(Retention(keep_last=1))).retired == 1
+
+
+async def test_a_repair_hides_no_checkpoint_that_was_saved_while_it_looked():
+    class Watched(MemoryStore):
+        """Lets something happen before a blob is read."""
+
+        before_blob = None
+
+        async def get(self, key, **window):
+            if self.before_blob is not None and key.startswith(KEYS.blobs):
+                meanwhile, self.before_blob = self.before_blob, None
+                await meanwhile()
+            return await super().get(key, **window)
+
+    run = Workflow(Log(Watched(), grace_seconds=GRACE))
+    for _ in range(3):
+        await run.save()
+    damage(run, KEYS.marker(1))
+
+    async def save():
+        await run.save(b"new")
+
+    run.log.store.before_blob = save
+    checked, _ = await check(run, repair=True)
+    assert checked.repaired == 1
+    assert await run.load() == b"new"

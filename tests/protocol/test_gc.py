@@ -15,6 +15,7 @@ from holdfast_server.protocol.payload import PartUpload, read_part
 from holdfast_server.protocol.retention import Retention
 from holdfast_server.protocol.save import SaveRequest, save
 from holdfast_server.protocol.sweep import Policies, sweep
+from holdfast_server.stores.base import StoreUnavailableError
 from holdfast_server.stores.memory import MemoryStore
 
 KEYS = WorkflowKeys("n", "w")
@@ -226,6 +227,15 @@ async def test_a_sweep_visits_every_workflow_and_goes_on_behind_a_position():
     assert (done.workflows, done.retired) == (24, 22 * 2 + 2 * 1)
     rest = await sweep(log, policies, after=positions[0])
     assert rest.workflows == 24 - 8
+
+
+async def test_a_store_that_loses_what_it_took_tells_no_time():
+    class Losing(MemoryStore):
+        async def put_if_absent(self, key, data):
+            return False
+
+    with pytest.raises(StoreUnavailableError):
+        await sweep(Log(Losing()), Policies({}))
 
 
 async def sweep_after(run, passed, retention=ALL):

@@ -120,6 +120,16 @@ async def test_the_marker_behind_a_damaged_one_is_not_called_damaged():
     assert (answer.entry.revision, answer.skipped) == (3, ())
 
 
+async def test_damage_right_behind_a_cached_head_does_not_hide_what_comes_after_it():
+    run = workflow()
+    await saved(run, 2)
+    behind = Log(run.log.store, grace_seconds=GRACE)
+    await behind.head(KEYS)
+    await saved(run, 2)
+    damage(run, KEYS.marker(3))
+    assert (await load.find(behind, KEYS, "", (), fallback=False)).entry.revision == 4
+
+
 async def test_a_first_checkpoint_whose_marker_is_damaged_is_not_called_missing():
     run = workflow()
     await ownership.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
@@ -190,6 +200,8 @@ async def test_what_a_repair_told_as_deleted_ends_neither_listing_nor_fallback()
     damage(run, KEYS.marker(4))
     answer = await found(run, ids[3])
     assert (answer.entry.revision, [each.revision for each in answer.skipped]) == (2, [4])
+    assert await refusal(found(run, ids[2])) is Reason.CHECKPOINT_DELETED
+    await saved(run, 20)
     assert await refusal(found(run, ids[2])) is Reason.CHECKPOINT_DELETED
 
 

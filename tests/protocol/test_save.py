@@ -144,3 +144,27 @@ async def test_a_commit_is_not_called_failed_because_the_head_behind_it_is_damag
     with pytest.raises(HoldfastError) as unknown:
         await commit(Log(Interrupted(head_rots), grace_seconds=0), "a")
     assert unknown.value.reason is Reason.COMMIT_UNKNOWN
+
+
+class Refusing(MemoryStore):
+    """Refuses to put markers: before they lie there, or behind it."""
+
+    def __init__(self, *, behind):
+        super().__init__()
+        self._behind = behind
+
+    async def put_if_absent(self, key, data):
+        if self._behind:
+            await super().put_if_absent(key, data)
+        raise StoreAccessDeniedError("the store refuses access")
+
+
+async def test_a_commit_that_lies_there_though_the_store_refused_it_is_acknowledged():
+    log = Log(Refusing(behind=True))
+    assert (await commit(log, "a")).entry.revision == 1
+    assert (await log.head(KEYS)).revision == 1
+
+
+async def test_a_commit_that_the_store_refuses_and_does_not_hold_is_told_as_refused():
+    with pytest.raises(StoreAccessDeniedError):
+        await commit(Log(Refusing(behind=False)), "a")

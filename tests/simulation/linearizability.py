@@ -10,16 +10,19 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
-SAVE, FENCE, DELETE, DELETE_ALL, COLLECT, LOAD, LIST = (
+SAVE, FENCE, DELETE, DELETE_ALL, COLLECT, REPAIR, ROT = (
     "save",
     "acquire writer",
     "delete",
     "delete workflow",
     "collect",
-    "load",
-    "list",
+    "repair",
+    "rot",
 )
-MUTATIONS = (SAVE, FENCE, DELETE, DELETE_ALL, COLLECT)
+LOAD, PAGE, AUDIT = "load", "list", "audit"
+MUTATIONS = (SAVE, FENCE, DELETE, DELETE_ALL, COLLECT, REPAIR, ROT)
+# These change what is there at any time since they began, or not at all.
+UPKEEP = (COLLECT, REPAIR)
 
 
 class Checkpoint(NamedTuple):
@@ -35,6 +38,16 @@ class State(NamedTuple):
     epoch: int = 0
     live: tuple[Checkpoint, ...] = ()
     used: frozenset[str] = frozenset()
+    rotten: frozenset[tuple[str, int]] = frozenset()  # ("marker" or "blob", revision)
+
+    def is_damaged(self, revision: int) -> bool:
+        """Whether a checkpoint's marker or its blob is."""
+        return ("marker", revision) in self.rotten or ("blob", revision) in self.rotten
+
+    @property
+    def lost_markers(self) -> set[int]:
+        """The revisions of damaged markers."""
+        return {revision for what, revision in self.rotten if what == "marker"}
 
 
 @dataclass
@@ -53,7 +66,12 @@ class Operation:
         ended: when it was answered; never, where nobody knows the outcome.
         error: the reason why it failed; None where it did not.
         revision: the one that was answered.
-        answer: what was loaded.
+        answer: what was loaded, or what rotted.
+        skipped: the revisions that a load passed over as damaged.
+        falls_back: whether a load may.
+        below: the revision below which a page lists.
+        size: how much fits on it.
+        listed: what was on it.
         was_tried_once: whether no try came before the one that told the outcome.
 
     """
@@ -70,8 +88,18 @@ class Operation:
     error: str | None = None
     revision: int = 0
     answer: object = None
-    was_tried_once: bool = True
+    skipped: frozenset[int] = frozenset()
+    falls_back: bool = False
+    below: int | None = None
+    size: int = 0
     listed: list[Checkpoint] = field(default_factory=list)
+    was_tried_once: bool = True
+
+    def answered(self, **answers: object) -> "Operation":
+        """The same, with answers."""
+        for name, answer in answers.items():
+            setattr(self, name, answer)
+        return self
 
     def __str__(self) -> str:
         asked = {"id": self.checkpoint_id, "expected": self.expected, "epoch": self.epoch, "keep": self.keep_last}
@@ -109,23 +137,22 @@ def unexplained(history: list[Operation]) -> list[Operation]:
 def _is_hopeless(history: list[Operation], left: int, state: State) -> bool:
     """Whether a revision has passed that an operation which is left was answered."""
     live = {each.revision for each in state.live}
-    return any(
-        left >> index & 1
-        and each.ended < inf
-        and 0 < each.revision <= state.revision
-        and (
-            each.revision < state.revision if each.kind == LIST else each.kind in MUTATIONS or each.revision not in live
-        )
-        for index, each in enumerate(history)
-    )
+    for index, each in enumerate(history):
+        if not left >> index & 1 or each.ended == inf or not 0 < each.revision <= state.revision:
+            continue
+        if each.kind == AUDIT and each.revision < state.revision:
+            return True
+        if each.kind in MUTATIONS or (each.kind == LOAD and each.revision not in live):
+            return True
+    return False
 
 
 def _next(history: list[Operation], left: int) -> Iterator[int]:
     indexes = [index for index in range(len(history)) if left >> index & 1]
     first_end = min((history[index].ended for index in indexes), default=inf)
-    # All collections are alike and open: what the second could explain, the first can.
-    collections = [index for index in indexes if history[index].kind == COLLECT][1:]
-    return (index for index in indexes if history[index].began <= first_end and index not in collections)
+    # All collections are alike and open, and so are all repairs: what the second could explain, the first can.
+    alike = [index for kind in UPKEEP for index in [each for each in indexes if history[each].kind == kind][1:]]
+    return (index for index in indexes if history[index].began <= first_end and index not in alike)
 
 
 def _take_reads(history: list[Operation], left: int, state: State) -> int:
@@ -151,11 +178,14 @@ def _take_reads(history: list[Operation], left: int, state: State) -> int:
 def _fits(state: State, read: Operation) -> bool:
     """Whether a state explains an answer that changed nothing."""
     ids = {each.checkpoint_id: each for each in state.live}
-    if read.kind == LIST:
+    if read.kind == AUDIT:
         return (tuple(read.listed), read.revision) == (state.live, state.revision)
+    if read.error == "CHECKPOINT_CORRUPTED":
+        return _fits_damage(state, read)
+    if read.kind == PAGE and read.error is None:
+        return _fits_page(state, read)
     if read.error is None:
-        found = ids.get(read.checkpoint_id) if read.checkpoint_id else next(iter(state.live[-1:]), None)
-        return found is not None and (found.value, found.revision) == (read.answer, read.revision)
+        return _fits_load(state, read)
     match read.error:
         case "WORKFLOW_NOT_FOUND":
             return state.revision == 0
@@ -168,6 +198,56 @@ def _fits(state: State, read: Operation) -> bool:
         case "CHECKPOINT_ID_REUSED":
             return read.checkpoint_id in state.used
     return False
+
+
+def _bounds(state: State, read: Operation) -> list[int]:
+    """The revisions that a load may mean: several where a damaged marker may be the one."""
+    if not read.checkpoint_id:
+        return [state.revision] if state.live else []
+    meant = [each.revision for each in state.live if each.checkpoint_id == read.checkpoint_id]
+    return meant or sorted(state.lost_markers)
+
+
+def _fits_load(state: State, load: Operation) -> bool:
+    """A load gives what was asked for; by fallback the newest at or before it but for what is damaged."""
+    live = {each.revision: each for each in state.live}
+    if any(each in live and not state.is_damaged(each) for each in load.skipped):
+        return False
+    if not load.skipped and load.checkpoint_id:
+        found = live.get(load.revision)
+        return found is not None and (found.checkpoint_id, found.value) == (load.checkpoint_id, load.answer)
+    for bound in _bounds(state, load):
+        newest = max((each for each in live if each <= bound and each not in load.skipped), default=0)
+        if newest == load.revision and newest and live[newest].value == load.answer:
+            return True
+    return False
+
+
+def _fits_damage(state: State, read: Operation) -> bool:
+    """Damage is told where there is some: of what was asked for, or of the newest marker."""
+    if state.revision in state.lost_markers and not read.falls_back:
+        return True
+    if read.kind != LOAD:
+        return False
+    live = [each.revision for each in state.live]
+    if not read.falls_back:
+        return any(state.is_damaged(each) for each in (_bounds(state, read) if read.checkpoint_id else live[-1:]))
+    return any(all(state.is_damaged(each) for each in live if each <= bound) for bound in _bounds(state, read))
+
+
+def _fits_page(state: State, page: Operation) -> bool:
+    """A page shows what is below the last one, newest first and without a gap but for damaged markers."""
+    shown = list(page.listed)
+    for each in reversed(state.live):
+        if page.below is not None and each.revision >= page.below:
+            continue
+        if not shown and len(page.listed) == page.size:
+            break
+        if shown and (shown[0].revision, shown[0].value) == (each.revision, each.value):
+            shown.pop(0)
+        elif each.revision not in state.lost_markers:
+            return False
+    return not shown
 
 
 def _meets(state: State, expected: int | None) -> bool:
@@ -192,7 +272,7 @@ def _mutated(state: State, operation: Operation) -> State | None:
             saved = Checkpoint(revision, operation.checkpoint_id or str(operation.answer or ""), operation.value)
             used = state.used | {operation.checkpoint_id} if operation.checkpoint_id else state.used
             epoch = max(state.epoch, operation.epoch or 0)
-            return State(revision, epoch, (*state.live, saved), used)
+            return state._replace(revision=revision, epoch=epoch, live=(*state.live, saved), used=used)
         case "acquire writer":
             epoch = state.epoch + 1
             return None if operation.epoch not in (None, epoch) else state._replace(revision=revision, epoch=epoch)
@@ -201,5 +281,22 @@ def _mutated(state: State, operation: Operation) -> State | None:
             return None if kept == state.live else state._replace(revision=revision, live=kept)
         case "delete workflow":
             return None if state.revision == 0 else state._replace(revision=revision, live=())
+        case "rot":
+            return state._replace(rotten=state.rotten | {operation.answer})
+        case "repair":
+            return _repaired(state)
         case _:
             return state._replace(revision=revision, live=state.live[-operation.keep_last :])
+
+
+def _repaired(state: State) -> State | None:
+    """Damaged markers are told as deleted; behind a damaged head all writers are fenced."""
+    lost = state.lost_markers
+    if not lost:
+        return None
+    return state._replace(
+        revision=state.revision + 1,
+        epoch=state.epoch + (state.revision in lost),
+        live=tuple(each for each in state.live if each.revision not in lost),
+        rotten=frozenset(each for each in state.rotten if each[0] != "marker"),
+    )

@@ -19,6 +19,8 @@ class Process:
 
     name: str
     skew: float
+    dies_before: int = 0  # the step before which it dies; never, where it is 0
+    steps: int = 0  # how many of its callbacks have run
     is_dead: bool = False
     paused_until: float = 0.0
     held: deque = field(default_factory=deque)
@@ -75,12 +77,21 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             if handle._cancelled:
                 continue
             process = handle._context.get(PROCESS)
-            if process is not None and process.is_dead:
-                self._abandoned.append(handle)
-            elif process is not None and process.paused_until > self._now:
-                process.held.append(handle)
-            else:
+            if process is None:
                 handle._run()
+            elif process.paused_until > self._now and not process.is_dead:
+                process.held.append(handle)
+            elif self._survives(process):
+                handle._run()
+            else:
+                self._abandoned.append(handle)
+
+    def _survives(self, process: Process) -> bool:
+        """Whether a process gets to its next step, which is as far as from one await to another."""
+        process.steps += 1
+        if process.steps == process.dies_before:
+            self.kill(process)
+        return not process.is_dead
 
     def _advance(self) -> None:
         while self._scheduled:

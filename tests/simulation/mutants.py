@@ -5,7 +5,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from holdfast_server.protocol import entries, gc, load, log, ownership, put_if_absent, retries, save
+from holdfast_server.protocol import (
+    claim,
+    entries,
+    fsck,
+    gc,
+    load,
+    log,
+    lookup,
+    ownership,
+    put_if_absent,
+    retries,
+    save,
+)
 from holdfast_server.protocol.claim import Claim
 from holdfast_server.stores.memory import Objects
 
@@ -23,23 +35,25 @@ class Mutant:
     seeds: range = range(1000)
 
 
-# Of the plans, every third has writers, readers and collections that stand still.
-_STALLED = range(2, 6000, 3)
-# Others have many short faults, or last for days.
-_HURRIED = range(0, 3000, 3)
+# Of the plans, every fourth has many short faults.
+_HURRIED = range(0, 4000, 4)
+# Every fourth has writers, readers and collections that stand still.
+_STALLED = range(2, 8000, 4)
+# In every fourth something rots.
+_DAMAGED = range(3, 8000, 4)
 
 
 MUTANTS = [
     Mutant(
         "own 412 taken for a loss",
         put_if_absent.put_if_absent,
-        "return None\n                except StoreUnavailableError as error:",
-        f"return None\n                    {_GIVE_UP}\n                except StoreUnavailableError as error:",
+        "                    may_land = True\n                except StoreUnavailableError as error:",
+        f"                    {_GIVE_UP}\n                except StoreUnavailableError as error:",
     ),
     Mutant(
         "doubt taken for a failure",
         put_if_absent.put_if_absent,
-        "isinstance(error, NothingWrittenError) and not in_doubt:\n                        raise",
+        "isinstance(error, NothingWrittenError) and not may_land:\n                        raise",
         f"True:\n                        {_GIVE_UP}",
     ),
     Mutant(
@@ -86,12 +100,12 @@ MUTANTS = [
     Mutant(
         "appends again where it was collected",
         log.Log.append,
-        "                        await self._require_counted(keys, revision)",
-        "                        try:\n"
-        "                            await self._require_counted(keys, revision)\n"
-        "                        except HoldfastError:\n"
-        "                            head, read_at = await self._known(keys)\n"
-        "                            continue",
+        "                    await self._require_counted(keys, revision)",
+        "                    try:\n"
+        "                        await self._require_counted(keys, revision)\n"
+        "                    except HoldfastError:\n"
+        "                        head, read_at = await self._known(keys)\n"
+        "                        continue",
         seeds=_STALLED,
     ),
     Mutant("late retry accepted", retries.find_request, "head.marker.floor and", "False and", seeds=_STALLED),
@@ -115,7 +129,7 @@ MUTANTS = [
     ),
     # Rules that the model does not know.
     Mutant("refuses by an old head", log.Log._built, "read_at >= came_in or", "True or"),
-    Mutant("id not searched", Claim._find, "entry.checkpoint_id == wanted_id", "False"),
+    Mutant("recent ids not searched", Claim._find, "entry.checkpoint_id == wanted_id", "False"),
     Mutant(
         "claim's base ignored",
         Claim.make,
@@ -123,7 +137,7 @@ MUTANTS = [
         "self._searched_to = head.revision if head else 0\n        await",
     ),
     Mutant(
-        "deletion hides a commit from its retry",
+        "retry's search ends at the floor",
         retries.find_request,
         "log.scan(keys, first,",
         "log.scan(keys, max(first, head.marker.floor + 1),",
@@ -137,11 +151,90 @@ MUTANTS = [
         seeds=_HURRIED,
     ),
     Mutant(
-        "deleted checkpoint stays the newest",
+        "deletion of the newest leaves it the newest",
         ownership.delete,
         "target.revision == head.marker.last_data_revision",
         "False",
         seeds=_HURRIED,
+    ),
+    Mutant(
+        "slot that was collected taken for lost",
+        log.Log.append,
+        "                if not self._is_recent(read_at):\n",
+        "                if found is None and not self._is_recent(read_at):\n",
+        seeds=_STALLED,
+    ),
+    Mutant("retry taken for a first try", retries.find_request, "first_tried is None", "True", seeds=_HURRIED),
+    Mutant("retry passes over damage", retries.find_request, "is_damaged = True", "pass", seeds=_DAMAGED),
+    Mutant(
+        "claim's generation ignored",
+        Claim.require_unused,
+        "head.marker.claim_generation != self._generation",
+        "False",
+    ),
+    Mutant("claims not taken over", gc._Collection._take_over_claims, "in plan.kept", "in ()"),
+    Mutant("id not searched behind the claim's base", claim.search, "log.walk_back(keys, head, base)", "nothing()"),
+    Mutant("search for an id passes over damage", claim.search, "damage = entry", "pass", seeds=_DAMAGED),
+    Mutant(
+        "fallback starts at a slow store",
+        load._find_whole,
+        "except HoldfastError as error:\n            if",
+        "except Exception as error:\n            if isinstance(error, HoldfastError) and",
+    ),
+    Mutant("fallback skips a good one", lookup.live_below, "else below - 1", "else below - 2", seeds=_DAMAGED),
+    Mutant(
+        "fallback begins at the head",
+        load.candidates,
+        'int(error.metadata["revision"])',
+        "head.revision",
+        seeds=_DAMAGED,
+    ),
+    Mutant("damaged head hides an id", lookup._read_told, "told in lost", "False", seeds=_DAMAGED),
+    Mutant(
+        "newest marker not read again",
+        lookup.head_or_skip,
+        "        try:\n            entry =",
+        "        if not skipped:\n"
+        "            skipped.append(Skipped(revision, '', HoldfastError(Reason.CHECKPOINT_CORRUPTED, '')))\n"
+        "            continue\n"
+        "        try:\n            entry =",
+        seeds=_DAMAGED,
+    ),
+    Mutant(
+        "overtaken walk goes on",
+        lookup.live_below,
+        "error.reason is not Reason.CHECKPOINT_CORRUPTED",
+        "error.reason is Reason.LAYOUT_UNSUPPORTED",
+        seeds=_STALLED,
+    ),
+    # Of damage, and of what a repair does, the model knows less.
+    Mutant(
+        "damage behind a cached head taken for the head",
+        log.Log.head,
+        "isinstance(await self._read_or_damage(keys, cached.revision + 1), MarkerGoneError)",
+        "await self._read(keys, cached.revision + 1) is None",
+        seeds=_DAMAGED,
+    ),
+    Mutant(
+        "repair sees the log as it was when it looked",
+        fsck._Check._repair,
+        "if head.marker.last_data_revision in lost:",
+        "if True:",
+        seeds=_DAMAGED,
+    ),
+    Mutant(
+        "repair behind a lost fence leaves the epoch",
+        fsck._Check._repair,
+        "marker.epoch += lost",
+        "pass",
+        seeds=_DAMAGED,
+    ),
+    Mutant("damaged claim believed to be none", claim._base, "return 0", "raise", seeds=_DAMAGED),
+    Mutant(
+        "refused access taken for a failure",
+        put_if_absent.put_if_absent,
+        "denied = error\n",
+        "raise\n",
     ),
 ]
 

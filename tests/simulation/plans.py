@@ -38,6 +38,7 @@ class Step:
         patience: seconds before a try is given up.
         tries: how often it is tried.
         falls_back: whether a load may fall back.
+        size: how many checkpoints a page lists.
 
     """
 
@@ -51,6 +52,7 @@ class Step:
     patience: float = 60.0
     tries: int = 4
     falls_back: bool = False
+    size: int = 2
 
 
 @dataclass(frozen=True)
@@ -76,17 +78,16 @@ class Plan:
 
 
 def planned(seed: int) -> Plan:
-    """The plan of a seed: of three kinds, by turns."""
-    return (_hurried, _lasting, _stalled)[seed % 3](seed, random.Random(seed))
+    """The plan of a seed: of four kinds, by turns."""
+    return (_hurried, _lasting, _stalled, _damaged)[seed % 4](seed, random.Random(seed))
 
 
 def _hurried(seed: int, chance: random.Random) -> Plan:
     """Many faults of a few kinds, in operations that overlap."""
-    return Plan(
-        Weather(seed, _rates(chance)),
-        _scripts(chance, collections=chance.choice((0, 2, 5))),
-        hurry=chance.choice((0.2, 0.5, 0.9)),
-    )
+    rates, scripts = _rates(chance), _scripts(chance, collections=chance.choice((0, 2, 5)))
+    hurry = chance.choice((0.2, 0.5, 0.9))
+    weather = Weather(seed, rates, storms=_storms(chance), deaths=_deaths(chance))
+    return Plan(weather, scripts, hurry=hurry)
 
 
 def _lasting(seed: int, chance: random.Random) -> Plan:
@@ -131,6 +132,37 @@ def _stalled(seed: int, chance: random.Random) -> Plan:
     )
 
 
+def _damaged(seed: int, chance: random.Random) -> Plan:
+    """Something rots, while others save, load, list and repair, and a collection or two run."""
+
+    def read(index: int) -> Step:
+        target = chance.choice(("", f"{index % 2}.{index}"))
+        return Step(f"7.{index}", spec.LOAD, target=target, falls_back=chance.random() < 0.7)
+
+    scripts = _scripts(chance, collections=chance.choice((0, 0, 3)))
+    rots = tuple(Step(f"5.{index}", spec.ROT, tries=1) for index in range(chance.choice((1, 1, 2))))
+    repair = Step("", spec.REPAIR, patience=10 * GRACE, tries=1)
+    repairs = tuple(replace(repair, name=f"6.{index}") for index in range(chance.choice((0, 1, 2))))
+    readers = tuple(read(index) for index in range(6))
+    rates = {each: rate / 3 for each, rate in _rates(chance).items()}
+    rates["pause behind GET log"] = chance.choice((0.0, 0.0, 0.1))
+    return Plan(Weather(seed, rates), (*scripts, rots, repairs, readers), hurry=chance.choice((0.2, 0.8, 1.0)))
+
+
+def _storms(chance: random.Random) -> tuple[tuple[float, float, str], ...]:
+    """Times in which every request fails in the same way."""
+    kinds = [each for each in (*WRITE_FAULTS, *READ_FAULTS) if each not in ("slow", "doubled")]
+    found = []
+    for _ in range(chance.choice((0, 0, 1, 3))):
+        first = 10 ** chance.uniform(0, 5)
+        found.append((first, first + 10 ** chance.uniform(0, 4), chance.choice(kinds)))
+    return tuple(found)
+
+
+def _deaths(chance: random.Random) -> dict[int, int]:
+    return {server: chance.randint(1, 200) for server in range(6) if chance.random() < 0.1}
+
+
 def _moment(place: str, chance: random.Random) -> str:
     if "PUT log" in place:
         return chance.choice(("before", "before", "behind"))
@@ -169,6 +201,7 @@ def _scripts(chance: random.Random, *, collections: int) -> tuple[tuple[Step, ..
     writes = {
         spec.SAVE: 12,
         spec.LOAD: 2,
+        spec.PAGE: 2,
         spec.FENCE: chance.choice((0, 2)),
         spec.DELETE: chance.choice((0, 2)),
         spec.DELETE_ALL: chance.choice((0, 0, 2)),
@@ -176,7 +209,7 @@ def _scripts(chance: random.Random, *, collections: int) -> tuple[tuple[Step, ..
     return (
         script(0, chance.randint(2, 8), writes),
         script(1, chance.randint(2, 8), writes),
-        script(2, chance.randint(1, 5), {spec.LOAD: 1}),
+        script(2, chance.randint(1, 5), {spec.LOAD: 2, spec.PAGE: 1}),
         script(3, collections, {spec.COLLECT: 1}),
         script(4, collections, {spec.COLLECT: 1}),
     )

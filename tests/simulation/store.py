@@ -1,17 +1,18 @@
 """An object store over a network that fails. Every request has three moments: issued, applied, answered.
 
-Between them a fault may strike: the request is lost or late, is applied twice, its answer is lost or replaced by that
-of a second try, the process that asked is paused or killed. What happens to a request is drawn from the
-seed and the request's own name, so that leaving out one operation leaves the others' faults as they were.
+Between them a fault may strike: the request is lost or late, is applied twice, its answer is lost or replaced by
+another one, the process that asked is paused or killed. What happens to a request is drawn from the seed and the
+request's own name, so that leaving out one operation leaves the others' faults as they were. In a storm every
+request fails.
 """
 
 import asyncio
 import contextvars
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from holdfast_server.stores.base import (
@@ -30,8 +31,34 @@ GRACE = 86_400.0
 # Of which try of which operation a request is.
 TRY: contextvars.ContextVar[str] = contextvars.ContextVar("try", default="")
 
-WRITE_FAULTS = ("lost", "late", "unanswered", "refused", "doubled", "denied")
-READ_FAULTS = ("lost", "denied", "slow")
+NEVER, NOW, LATER, TWICE = "never", "now", "later", "twice"
+UNAVAILABLE, DENIED, TAKEN, TRUE = "unavailable", "denied", "taken", "true"
+
+
+class Fault(NamedTuple):
+    """When a request is applied, and what is answered."""
+
+    applied: str
+    answer: str
+
+
+# What an S3 store, the network, or an HTTP client that sends twice can make of a write. A 409, a 500, a connection that
+# broke and a timeout are all UNAVAILABLE to the protocol; they differ in when it hears of them. TAKEN is a 412: that of
+# a second send, or of a conditional write that came in the way of another one and is not there after all.
+WRITE_FAULTS = {
+    "lost": Fault(NEVER, UNAVAILABLE),
+    "late": Fault(LATER, UNAVAILABLE),
+    "unanswered": Fault(NOW, UNAVAILABLE),
+    "refused": Fault(NOW, TAKEN),
+    "misrefused": Fault(NEVER, TAKEN),
+    "doubled": Fault(TWICE, TRUE),
+    "denied": Fault(NEVER, DENIED),
+    "denied behind": Fault(NOW, DENIED),
+}
+# Without a condition nothing is taken.
+PLAIN_FAULTS = {name: fault for name, fault in WRITE_FAULTS.items() if fault.answer != TAKEN}
+READ_FAULTS = {"lost": Fault(NEVER, UNAVAILABLE), "denied": Fault(NEVER, DENIED), "slow": Fault(NOW, TRUE)}
+NO_FAULT = Fault(NOW, TRUE)
 PROCESS_FAULTS = ("pause before", "pause behind", "crash before", "crash between", "crash behind")
 
 
@@ -43,21 +70,31 @@ class Weather:
     rates: dict[str, float] = field(default_factory=dict)
     # Faults that do not strike although the seed says so: what shrinking takes away.
     quiet: frozenset[str] = frozenset()
+    # From when to when, in seconds, a fault strikes every request.
+    storms: tuple[tuple[float, float, str], ...] = ()
+    # Before which of its steps which server dies, in the order in which they were started.
+    deaths: dict[int, int] = field(default_factory=dict)
     # Faults that strike where a test says so, by the request's name; a pause may tell its graces: "pause before:2.5".
     planned: dict[str, str] = field(default_factory=dict)
 
-    def of(self, request: str, kinds: tuple[str, ...]) -> tuple[random.Random, str]:
+    def of(self, request: str, kinds: Iterable[str], moment: float) -> tuple[random.Random, str]:
         """The random numbers of a request, and the fault that strikes it."""
         chance = random.Random(crc32(request.encode(), self.seed & 0xFFFFFFFF) + (self.seed << 32))
         draw = chance.random()
+        if request in self.quiet:
+            return chance, ""
+        if request in self.planned:
+            return chance, self.planned[request]
+        kinds = (*kinds, *PROCESS_FAULTS)
+        for first, last, kind in self.storms:
+            if first <= moment <= last and kind in kinds:
+                return chance, kind
         what = request.partition(" ")[2].rpartition(" ")[0]
-        strikes = self.planned.get(request, "") if request not in self.quiet else ""
         for kind in kinds:
-            rate = self.rates.get(kind, 0.0) + self.rates.get(f"{kind} {what}", 0.0)
-            if not strikes and draw < rate and request not in self.quiet:
-                strikes = kind
-            draw -= rate
-        return chance, strikes
+            draw -= self.rates.get(kind, 0.0) + self.rates.get(f"{kind} {what}", 0.0)
+            if draw < 0:
+                return chance, kind
+        return chance, ""
 
 
 class Network:
@@ -79,6 +116,15 @@ class Network:
         self._counts[prefix] = self._counts.get(prefix, -1) + 1
         return f"{prefix} #{self._counts[prefix]}"
 
+    def dies_before(self, server: int) -> int:
+        """The step before which a server dies; 0 where it need not."""
+        step = self.weather.deaths.get(server, 0)
+        name = f"server {server} dies before its step {step}"
+        if not step or name in self.weather.quiet:
+            return 0
+        self.struck.append(name)
+        return step
+
 
 class SimulatedStore:
     """The store as a process sees it."""
@@ -88,32 +134,29 @@ class SimulatedStore:
         self._objects = network.objects
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
-        return bool(await self._write(f"PUT {key}", lambda: self._objects.create(key, data), refusal=False))
+        made = await self._request(f"PUT {key}", lambda: self._objects.create(key, data), WRITE_FAULTS)
+        return bool(made)
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> StoredObject:
-        return await self._read(f"GET {key}", lambda: self._objects.read(key, offset, length))
+        return await self._request(f"GET {key}", lambda: self._objects.read(key, offset, length), READ_FAULTS)
 
     @asynccontextmanager
     async def put(self, key: str) -> AsyncIterator["_Writer"]:
         yield _Writer(self, key)
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
-        return await self._read(f"LIST {prefix}", lambda: self._objects.list(prefix, start_after, limit))
+        return await self._request(
+            f"LIST {prefix}", lambda: self._objects.list(prefix, start_after, limit), READ_FAULTS
+        )
 
     async def delete(self, key: str) -> None:
-        await self._write(f"DELETE {key}", lambda: self._objects.delete(key))
+        await self._request(f"DELETE {key}", lambda: self._objects.delete(key), PLAIN_FAULTS)
 
-    async def _read(self, what: str, apply: Callable[[], Any]) -> Any:
-        return await self._request(what, apply, READ_FAULTS, None)
-
-    async def _write(self, what: str, apply: Callable[[], Any], refusal: Any = None) -> Any:
-        return await self._request(what, apply, WRITE_FAULTS, refusal)
-
-    async def _request(self, what: str, apply: Callable[[], Any], kinds: tuple[str, ...], refusal: Any) -> Any:
+    async def _request(self, what: str, apply: Callable[[], Any], kinds: dict[str, Fault]) -> Any:
         if self._network.is_over:
             raise StoreUnavailableError("the run is over")
         request = self._network.name(_kind(what))
-        chance, fault = self._network.weather.of(request, (*kinds, *PROCESS_FAULTS))
+        chance, fault = self._network.weather.of(request, kinds, _loop().time())
         fault, _, graces = fault.partition(":")
         self._network.requests.append(request)
         if fault:
@@ -121,12 +164,13 @@ class SimulatedStore:
         self._network.trace.append(
             f"{_loop().time():14.3f}  {_who()}  {request}  {what}{f'  -- {fault}' if fault else ''}"
         )
-        delay = 10 ** chance.uniform(-3, -1)
         if fault == "pause before":
             await _paused(GRACE * float(graces) if graces else _pause(chance))
         if fault == "crash before":
             await _crashed()
-        answer = self._issue(apply, delay, fault, chance)
+        becomes = kinds.get(fault, NO_FAULT)
+        delay = chance.uniform(1, 30) if fault == "slow" else 10 ** chance.uniform(-3, -1)
+        answer = self._issue(apply, becomes, delay, chance)
         if fault == "crash between":
             await _crashed()
         try:
@@ -136,15 +180,17 @@ class SimulatedStore:
                 await _crashed()
             if fault == "pause behind" and not self._network.is_over:
                 await _paused(GRACE * float(graces) if graces else _pause(chance))
-        if fault in ("lost", "late", "unanswered"):
+        if becomes.answer == UNAVAILABLE:
             raise StoreUnavailableError("no answer from the store")
-        if fault == "denied":
+        if becomes.answer == DENIED:
             raise StoreAccessDeniedError("the store refuses access")
-        return refusal if fault == "refused" else found
+        return False if becomes.answer == TAKEN else found
 
-    def _issue(self, apply: Callable[[], Any], delay: float, fault: str, chance: random.Random) -> asyncio.Future:
+    def _issue(self, apply: Callable[[], Any], fault: Fault, delay: float, chance: random.Random) -> asyncio.Future:
         loop = _loop()
         answer = loop.create_future()
+        # At once, or when somebody has waited long enough.
+        patience = 30.0 if fault.answer == UNAVAILABLE and chance.random() < 0.3 else 0.0
         nobody = contextvars.Context()
 
         def arrive(found: Any, error: Exception | None) -> None:
@@ -163,17 +209,13 @@ class SimulatedStore:
             except ObjectNotFoundError as missing:
                 error = missing
             if answers:
-                loop.call_later(10 ** chance.uniform(-3, -1), arrive, found, error, context=nobody)
+                loop.call_later(patience + 10 ** chance.uniform(-3, -1), arrive, found, error, context=nobody)
 
-        if fault in ("lost", "denied"):
-            loop.call_later(delay, arrive, None, None, context=nobody)
-        elif fault == "late":
-            loop.call_later(delay, arrive, None, None, context=nobody)
-            loop.call_later(_long(chance), lambda: applied(answers=False), context=nobody)
-        else:
-            delay = chance.uniform(1, 30) if fault == "slow" else delay
+        if fault.applied in (NOW, TWICE):
             loop.call_later(delay, lambda: applied(answers=True), context=nobody)
-        if fault == "doubled":
+        else:
+            loop.call_later(delay + patience, arrive, None, None, context=nobody)
+        if fault.applied in (LATER, TWICE):
             loop.call_later(_long(chance), lambda: applied(answers=False), context=nobody)
         return answer
 
@@ -189,7 +231,8 @@ class _Writer:
 
     async def finish(self) -> None:
         data = bytes(self._data)
-        await self._store._write(f"PUT {self._key}", lambda: self._store._objects.write(self._key, data))
+        write = lambda: self._store._objects.write(self._key, data)  # noqa: E731
+        await self._store._request(f"PUT {self._key}", write, PLAIN_FAULTS)
 
 
 def _loop() -> SimulatedLoop:

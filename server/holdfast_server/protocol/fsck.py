@@ -208,26 +208,26 @@ class _Check:
         request = Request(self._keys, f"fsck-{uuid.uuid4().hex}")
         deadline = asyncio.get_running_loop().time() + _APPEND_SECONDS
 
-        def mended(head: Entry, lost: list[int]) -> Marker:
+        def mended(head: Entry, lost: set[int]) -> Marker:
             kind = MarkerKind.MARKER_KIND_FENCE if newest > head.revision else MarkerKind.MARKER_KIND_DELETED
             marker = entries.successor(head, request, kind, b"")
             ranges = entries.with_deleted(marker.deleted, *lost)
             del marker.deleted[:]
             marker.deleted.extend(ranges)
-            gone = set(lost)
-            marker.last_data_revision = next((each for each in self._ledger.live(head) if each not in gone), 0)
-            marker.previous_data_revision = marker.last_data_revision
+            if head.marker.last_data_revision in lost:
+                marker.last_data_revision = next((each for each in self._ledger.live(head) if each not in lost), 0)
+                marker.previous_data_revision = marker.last_data_revision
             return marker
 
         if newest == head.revision:
 
             async def build(now: Entry | None) -> Marker:
                 assert now is not None
-                return entries.remember(mended(now, self._damaged), now)
+                return entries.remember(mended(now, set(self._damaged)), now)
 
             await self._log.append(self._keys, build, deadline=deadline)
         else:
-            marker = mended(head, [*self._damaged, *range(head.revision + 1, newest + 1)])
+            marker = mended(head, {*self._damaged, *range(head.revision + 1, newest + 1)})
             lost = newest - head.revision
             marker.revision = newest + 1
             # What the lost slots may have said: a fence each, uploads collected, a new generation of claims.

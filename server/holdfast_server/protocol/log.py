@@ -83,8 +83,7 @@ class Log:
         if cached is None:
             return await self._find_head(keys)
         read_at = now()
-        following = await self._read(keys, cached.revision + 1)
-        if following is None:
+        if isinstance(await self._read_or_damage(keys, cached.revision + 1), MarkerGoneError):
             self._keep(keys, cached, read_at)
             return cached
         return await self._find_head(keys)
@@ -215,6 +214,8 @@ class Log:
     async def settled(self, keys: WorkflowKeys, before_seconds: float) -> Entry | None:
         """The head as it was at a time of the store's own clock; None where the log was empty.
 
+        Where that marker is damaged an older one takes its place, which has no more as dead.
+
         Args:
             keys: the workflow.
             before_seconds: the time, in seconds since the epoch.
@@ -222,7 +223,9 @@ class Log:
         """
         async for each, revision in slots.listed(self.store, keys.log):
             if each.modified_seconds <= before_seconds:
-                return await self._read(keys, revision)
+                entry = await self._read_or_damage(keys, revision)
+                if isinstance(entry, Entry):
+                    return entry
         return None
 
     async def newest(self, keys: WorkflowKeys) -> int | None:

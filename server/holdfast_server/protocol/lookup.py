@@ -119,15 +119,9 @@ async def _search_id(
             if entries.is_deleted(head, recent.revision):
                 raise deleted(checkpoint_id)
             return await _read_data(log, keys, head, recent.revision)
-    told = told_revision(checkpoint_id)
-    if told is not None:
-        if told in lost:
-            raise _lost(told)
-        entry = await log.read(keys, told, head)
-        if entry is not None and entry.marker.checkpoint_id == checkpoint_id:
-            return entry
-        if entry is None and told < head.revision and not await entries.is_gone_by_now(log, keys, told, head):
-            raise MarkerGoneError(keys.marker(told), told)
+    entry = await _read_told(log, keys, head, checkpoint_id, lost)
+    if entry is not None:
+        return entry
     base = await read_claim(log, keys, checkpoint_id, generation=head.marker.claim_generation)
     if base is None:
         newer = await log.head(keys)
@@ -138,6 +132,25 @@ async def _search_id(
     if found is None and lost:
         raise _lost(min(lost))
     return found
+
+
+async def _read_told(
+    log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, lost: Sequence[int]
+) -> Entry | None:
+    """The checkpoint in the slot that its id tells; None where it tells none, or another one lies there."""
+    told = told_revision(checkpoint_id) or 0
+    if told in lost:
+        raise _lost(told)
+    if not head.marker.floor < told <= head.revision:
+        return None
+    try:
+        entry = await _read_data(log, keys, head, told)
+    except HoldfastError:
+        # What a repair told as deleted may be damaged or gone.
+        if entries.is_deleted(head, told):
+            raise deleted(checkpoint_id) from None
+        raise
+    return entry if entry.marker.checkpoint_id == checkpoint_id else None
 
 
 async def _read_data(log: Log, keys: WorkflowKeys, head: Entry, revision: int) -> Entry:

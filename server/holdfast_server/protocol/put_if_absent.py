@@ -40,34 +40,41 @@ async def put_if_absent(
 
     Raises:
         HoldfastError: COMMIT_UNKNOWN; CHECKPOINT_CORRUPTED: what lies there is larger than any marker.
-        StoreAccessDeniedError, NothingWrittenError: that became of the first request: nothing was written.
+        StoreAccessDeniedError: the store refused every request, and nothing lies there.
+        NothingWrittenError: that became of the first request.
 
     """
     pause = _PAUSE_SECONDS
-    in_doubt = False
+    may_land = False
     last_said = "nothing"
     try:
         async with asyncio.timeout_at(deadline):
             while True:
+                denied: StoreAccessDeniedError | None = None
                 try:
                     if await store.put_if_absent(key, data):
                         return None
+                    may_land = True
                 except StoreUnavailableError as error:
-                    if isinstance(error, NothingWrittenError) and not in_doubt:
+                    if isinstance(error, NothingWrittenError) and not may_land:
                         raise
+                    may_land = True
                     last_said = str(error)
-                in_doubt = True
+                except StoreAccessDeniedError as error:
+                    # Of two sends underneath, one may have been let through.
+                    denied = error
                 try:
                     found = await read_whole(store, key)
                     return None if is_mine(found) else found
                 except ObjectNotFoundError:
-                    pass
+                    if denied is not None and not may_land:
+                        raise denied from None
                 except StoreUnavailableError as error:
                     last_said = str(error)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
     except StoreAccessDeniedError as error:
-        if not in_doubt:
+        if error is denied:
             raise
         raise _unknown(key, str(error)) from None
     except TimeoutError:

@@ -14,7 +14,7 @@ from holdfast_server.protocol.keys import WorkflowKeys, workflow_of
 from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.retention import Retention
 from holdfast_server.protocol.workflows import prefixes
-from holdfast_server.stores.base import ObjectStore
+from holdfast_server.stores.base import ObjectStore, StoreUnavailableError
 
 ALL = "ns/"
 _CLOCKS = "clock/"
@@ -75,12 +75,19 @@ async def sweep(
 
 
 async def store_time(store: ObjectStore) -> float:
-    """The time by the store's own clock, in seconds since the epoch: that of an object made just now."""
+    """The time by the store's own clock, in seconds since the epoch: that of an object made just now.
+
+    Raises:
+        StoreError: the store cannot be used, or lost the object.
+
+    """
     key = f"{_CLOCKS}{uuid.uuid4().hex}"
     await store.put_if_absent(key, b"")
     try:
-        before = key[:-1]
-        return next(each.modified_seconds for each in await store.list(_CLOCKS, start_after=before) if each.key == key)
+        listed = await store.list(_CLOCKS, start_after=key[:-1], limit=1)
+        if not listed or listed[0].key != key:
+            raise StoreUnavailableError("the store does not list what was just put into it")
+        return listed[0].modified_seconds
     finally:
         await store.delete(key)
 

@@ -23,6 +23,9 @@ from tests.crash.cuts import Tree
 from tests.crash.player import GRACE_SECONDS, Note, Player, name_in, read, workflow
 from tests.crash.scripts import STORE
 
+# What a cut has left, and how many notes had been taken by then, where the same is left by cuts at several moments.
+State = tuple[Tree, frozenset[int]]
+
 
 @dataclass
 class Seen:
@@ -176,10 +179,20 @@ def _broken_hold(note: Note, seen: Seen, *, is_doomed: bool) -> list[str]:
     return []
 
 
-def recover_each(trees: Sequence[Tree], folder: Path, notes: Sequence[Note]) -> Iterator[Recovered]:
-    """Recover from each of many states, with an eye on whatever the notes name."""
+def broken_in(states: Iterable[State], notes: Sequence[Note], folder: Path) -> Iterator[str]:
+    """Recover from states, one after the other in a folder, and tell what was promised and is not kept.
+
+    Args:
+        states: what a cut has left, each with how many of the notes had been taken by then.
+        notes: all notes.
+        folder: the folder.
+
+    """
     workflows = list(dict.fromkeys(note["workflow"] for note in notes))
     ids = dict.fromkeys((note["workflow"], note.get("held") or note.get("gone") or "") for note in notes)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        for tree in trees:
-            yield runner.run(recover(tree, folder, workflows, [each for each in ids if each[1]]))
+        for tree, counts in states:
+            recovered = runner.run(recover(tree, folder, workflows, [each for each in ids if each[1]]))
+            for count in sorted(counts):
+                for what in broken(recovered, notes[:count]):
+                    yield f"{what}\nof {notes[:count]}\nin {[path for path, _, _ in tree]}"

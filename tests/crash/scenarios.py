@@ -2,9 +2,11 @@
 
 import asyncio
 import copy
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,11 +22,14 @@ from tests.crash.disk import Disk, File, Folder, Hearing
 from tests.crash.mounts import WITHOUT_PROC
 from tests.crash.player import GRACE_SECONDS, Note, Player, workflow
 from tests.crash.record import Call, data, recorded, text
+from tests.crash.recovery import State
 from tests.crash.replay import Replay
 from tests.crash.scripts import NOTES, STORE
 
 # A folder of the log ends with this revision.
 _LAST_OF_FOLDER = 4095
+# For one process to recover from.
+_STATES_AT_ONCE = 32
 
 
 @dataclass
@@ -60,13 +65,28 @@ class Cuts:
             self._found.setdefault(tree, {}).setdefault(run, set()).add(promised)
 
     def broken(self, folder: Path) -> Iterator[str]:
-        """Recover from every state in a folder, and tell what of the promises was broken."""
+        """Recover from every state, in a folder; tell what was promised and is not kept, as soon as it is found."""
         for number, notes in enumerate(self._runs):
-            trees = [tree for tree, runs in self._found.items() if number in runs]
-            for tree, recovered in zip(trees, recovery.recover_each(trees, folder, notes), strict=True):
-                for promised in self._found[tree][number]:
-                    for what in recovery.broken(recovered, notes[:promised]):
-                        yield f"{what}\nof {notes[:promised]}\nin {[path for path, _, _ in tree]}"
+            yield from recovery.broken_in(self._states_of(number), notes, folder)
+
+    def all_broken(self, processes: Executor, folder: Path) -> list[str]:
+        """The same, with the states shared out among processes."""
+        tasks: list[Future[list[str]]] = []
+        for number, notes in enumerate(self._runs):
+            states = self._states_of(number)
+            for start in range(0, len(states), _STATES_AT_ONCE):
+                share = states[start : start + _STATES_AT_ONCE]
+                tasks.append(processes.submit(_all_broken_in, share, notes, folder / str(len(tasks))))
+        return [what for task in tasks for what in task.result()]
+
+    def _states_of(self, run: int) -> list[State]:
+        return [(tree, frozenset(runs[run])) for tree, runs in self._found.items() if run in runs]
+
+
+def _all_broken_in(states: list[State], notes: Sequence[Note], folder: Path) -> list[str]:
+    found = list(recovery.broken_in(states, notes, folder))
+    shutil.rmtree(folder)
+    return found
 
 
 @dataclass(frozen=True)

@@ -70,18 +70,19 @@ async def goes_on(players: Sequence[Player]) -> None:
     await player.save("v", "b3", LARGE_BYTES)
 
 
-async def two_saves(players: Sequence[Player]) -> None:
-    """A short beginning."""
+async def saves(players: Sequence[Player]) -> None:
+    """A save of each kind."""
     (player,) = players
     await player.save("w", "a1")
     await player.save("w", "a2", checkpoint_id="chosen")
+    await player.save("w", "a3", LARGE_BYTES)
 
 
 SCRIPTS: dict[str, tuple[int, Callable[[Sequence[Player]], Awaitable[None]]]] = {
     "life": (1, life),
     "together": (2, together),
     "goes_on": (1, goes_on),
-    "two_saves": (1, two_saves),
+    "saves": (1, saves),
 }
 
 

@@ -151,16 +151,20 @@ class Folders:
         return folder
 
     def _durable(self, path: str) -> Folder:
-        try:
-            folder = Folder(f"{self._root}/{path}")
-        except FileNotFoundError:
-            if not path:
-                raise
-        else:
-            if not path or not folder.is_marked:
-                return folder
-        above, _, name = path.rpartition("/")
-        return _make(self._durable(above), name)
+        while True:
+            try:
+                folder = Folder(f"{self._root}/{path}")
+            except FileNotFoundError:
+                if not path:
+                    raise
+            else:
+                if not path or not folder.is_marked:
+                    return folder
+            above_path, _, name = path.rpartition("/")
+            above = self._durable(above_path)
+            # Where somebody else removes or makes anew what was found here, one looks again.
+            with suppress(FileNotFoundError):
+                return _make(above, name)
 
 
 def _make(above: Folder, name: str) -> Folder:

@@ -97,6 +97,19 @@ async def test_a_slow_store_keeps_no_caller_beyond_his_deadline_and_no_other_one
             await waiting
 
 
+async def test_a_deadline_that_passes_behind_a_failed_try_tells_what_that_had_met(faulty):
+    async with faulty.client() as client:
+        await client.save("n", "w", LARGE, format=FORMAT)
+        faulty.faults.slow_seconds = 3600
+        # As often as the server itself tries again.
+        faulty.faults.plan(Fault.THROTTLED, "GET", "/log/", times=5)
+        faulty.faults.plan(Fault.SLOW, "GET", "/log/", times=ALWAYS)
+        with pytest.raises(
+            holdfast.DeadlineExceededError, match=r"an earlier try ended with STORE_UNAVAILABLE: .*throttles"
+        ):
+            await client.load("n", "w", timeout=4)
+
+
 @pytest.mark.parametrize("verb", ["GET", "PUT"])
 async def test_access_that_is_taken_away_is_told_at_once_and_nothing_is_lost(faulty, verb):
     async with faulty.client() as client:

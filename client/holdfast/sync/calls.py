@@ -14,6 +14,7 @@ from holdfast.v1 import checkpoint_pb2
 
 _Result = TypeVar("_Result")
 
+_DEADLINE = "DEADLINE_EXCEEDED"
 _SHORTEST_TRY_SECONDS = 0.1
 
 
@@ -64,6 +65,7 @@ class Caller:
         """
         started = time.monotonic()
         number = 1
+        before: HoldfastError | None = None
         with telemetry.logical_call(method, request_id) as logical:
             while True:
                 elapsed = time.monotonic() - started
@@ -80,7 +82,8 @@ class Caller:
                     error.trace_id = error.trace_id or logical.trace_id
                     pause = self._pause(number, error, timeout_seconds - (time.monotonic() - started))
                     if pause is None:
-                        raise
+                        raise _explained(error, before) from None
+                    before = before if error.reason == _DEADLINE else error
                 else:
                     self._bucket.succeeded()
                     return result
@@ -94,3 +97,11 @@ class Caller:
         pause = self._policy.pause_seconds(number, error)
         # A try that ends before it could be answered would only hide what this one was told.
         return pause if self._bucket.is_open and pause + _SHORTEST_TRY_SECONDS < left else None
+
+
+def _explained(error: HoldfastError, before: HoldfastError | None) -> HoldfastError:
+    """An error that tells only that the time is up also tells what an earlier try had met."""
+    if before is not None and error.reason == _DEADLINE:
+        error.message += f"; an earlier try ended with {before.reason}: {before.message}"
+        error.metadata["previous_reason"] = before.reason
+    return error

@@ -65,7 +65,11 @@ class S3Proxy:
             await request.read()
             text = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code></Error>"
             return web.Response(status=status, body=text.encode(), content_type="application/xml")
-        status, headers, body = await self._passed_on(request)
+        try:
+            status, headers, body = await self._passed_on(request)
+        except aiohttp.ClientError:
+            # The server is down.
+            return _cut(request)
         if fault is Fault.CUT_BEHIND:
             return _cut(request)
         if fault is Fault.SLOW:

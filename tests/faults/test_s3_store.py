@@ -9,7 +9,7 @@ import holdfast
 import pytest
 from holdfast_server.stores.base import StoreUnavailableError
 
-from tests.faults.conftest import Faulty, faulty_s3
+from tests.faults.conftest import Faulty, faulty_s3, retry_without_end
 from tests.faults.faults import Fault
 from tests.stores.ceph import Cluster, running
 
@@ -111,6 +111,7 @@ async def test_a_store_that_is_killed_and_restarted_under_load_loses_no_acknowle
         store.client() as client,
         asyncio.TaskGroup() as group,
     ):
+        retry_without_end(client)
         savers = [group.create_task(saver(client, number)) for number in range(16)]
         for _ in range(3):
             await more(100)

@@ -26,7 +26,9 @@ def marker_of(call: Call, state: State, view: int, blob: Blob | None, rules: fro
     if call.kind == FENCE:
         return following(head, **matter, epoch=head.epoch + 1)
     if call.kind == DELETED and not call.target:
-        marker = following(head, **matter, floor=view, generation=view + 1, last=0, deleted=frozenset())
+        marker = following(
+            head, **matter, floor=view, generation=view + 1, low_water=view + 1, last=0, deleted=frozenset()
+        )
         return marker._replace(previous=0)
     if call.kind == DELETED:
         target = revision_of(state, call.target)

@@ -63,8 +63,8 @@ def _missing(namespace: str, listed: list[holdfast.Checkpoint], workflow: Workfl
     for checkpoint_id, known in workflow.acknowledged.items():
         if checkpoint_id in there or checkpoint_id in workflow.let_go or known.expires:
             continue
-        # Also those whose own time was over later: a rule that let one go then counted them.
-        newer = sum(each.revision > known.revision for each in workflow.acknowledged.values())
+        # Also those whose own time was over later, or that nobody knows of: a rule that let one go then counted them.
+        newer = sum(each.revision > known.revision for each in workflow.acknowledged.values()) + workflow.unknown
         if namespace == "trimmed" and newer >= KEEP_LAST:
             continue
         # A deletion whose outcome nobody knows may have taken the whole workflow.

@@ -30,6 +30,7 @@ class Workflow:
         sent: digests of everything that was sent, acknowledged or not.
         let_go: ids whose deletion was asked for.
         newest: the highest revision that was acknowledged.
+        unknown: how many saves ended with nobody knowing whether they were committed.
         is_over: whether the deletion of the workflow was acknowledged.
 
     """
@@ -38,6 +39,7 @@ class Workflow:
     sent: set[bytes] = field(default_factory=set)
     let_go: set[str] = field(default_factory=set)
     newest: int = 0
+    unknown: int = 0
     is_over: bool = False
 
 

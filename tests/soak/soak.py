@@ -62,7 +62,7 @@ async def soak(
             watching = group.create_task(watch(world.steady.pid, min(2.0, seconds / 30), over.is_set))
         before_audit(ledger)
         wrong = ledger.broken + await audit(clients[0], ledger)
-        # What nobody names is dead by now; a grace later it may go, in another one it must be gone.
+        # What nobody names is dead by now: after two graces it must be gone.
         for _ in range(2):
             await asyncio.sleep(GRACE_SECONDS + 1)
             await world.collect()

@@ -83,6 +83,8 @@ async def delete_workflow(log: Log, request: Request, *, deadline: float) -> App
         await entries.refuse_or_replay(log, head, request, fingerprint)
         marker = entries.successor(head, request, MarkerKind.MARKER_KIND_DELETED, fingerprint)
         marker.floor = head.revision
+        # What was uploaded before goes after the grace, without another marker of a collection.
+        marker.low_water_mark = marker.revision
         marker.claim_generation = marker.revision
         marker.last_data_revision = 0
         marker.previous_data_revision = 0

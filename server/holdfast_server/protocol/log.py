@@ -115,7 +115,7 @@ class Log:
 
         """
         for revision in range(head.revision, max(down_to, head.marker.floor), -1):
-            yield revision, head if revision == head.revision else await self._read_or_damage(keys, revision)
+            yield revision, head if revision == head.revision else await self._read_one_of_many(keys, revision)
 
     async def scan(self, keys: WorkflowKeys, first: int, last: int) -> AsyncIterator[tuple[int, Entry | HoldfastError]]:
         """The slots of a closed range, oldest first, read several at a time; what is damaged or gone as its error.
@@ -126,7 +126,7 @@ class Log:
         """
         for start in range(first, last + 1, _SCAN_ENTRIES):
             revisions = range(start, min(start + _SCAN_ENTRIES, last + 1))
-            found = await asyncio.gather(*(self._read_or_damage(keys, revision) for revision in revisions))
+            found = await asyncio.gather(*(self._read_one_of_many(keys, revision) for revision in revisions))
             for each in zip(revisions, found, strict=True):
                 yield each
 
@@ -223,7 +223,7 @@ class Log:
         """
         async for each, revision in slots.listed(self.store, keys.log):
             if each.modified_seconds <= before_seconds:
-                entry = await self._read_or_damage(keys, revision)
+                entry = await self._read_one_of_many(keys, revision)
                 if isinstance(entry, Entry):
                     return entry
         return None
@@ -284,9 +284,12 @@ class Log:
             return None
         return self._decode(keys, revision, frame)
 
+    async def _read_one_of_many(self, keys: WorkflowKeys, revision: int) -> Entry | HoldfastError:
+        return await retried(lambda: self._read_or_damage(keys, revision))
+
     async def _read_or_damage(self, keys: WorkflowKeys, revision: int) -> Entry | HoldfastError:
         try:
-            entry = await retried(lambda: self._read(keys, revision))
+            entry = await self._read(keys, revision)
         except HoldfastError as error:
             if error.reason is not Reason.CHECKPOINT_CORRUPTED:
                 raise

@@ -218,3 +218,27 @@ async def test_a_retry_whose_first_try_may_be_damaged_is_not_committed_again():
     await saved(run, 20)
     damage(run, KEYS.marker(1))
     assert await refusal(first(began)) is Reason.COMMIT_UNKNOWN
+
+
+async def test_fallback_that_finds_nothing_good_looks_again_where_something_newer_was_saved_meanwhile():
+    class Busy(MemoryStore):
+        """Another server saves while the oldest checkpoint is read."""
+
+        async def get(self, key, **window):
+            if "/blob/" in key and not self.is_saved and key == self.oldest:
+                self.is_saved = True
+                await Workflow(Log(self, grace_seconds=GRACE), KEYS).save(b"new")
+            return await super().get(key, **window)
+
+    run = workflow()
+    run.log.store = store = Busy()
+    store.is_saved, store.oldest = True, ""
+    await saved(run, 2)
+    await ownership.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
+    blobs = await run.objects("blob/")
+    for key in blobs:
+        damage(run, key)
+    assert await refusal(found(run)) is Reason.CHECKPOINT_CORRUPTED
+    store.is_saved, store.oldest = False, blobs[0]
+    answer = await found(run)
+    assert (answer.entry.revision, [each.revision for each in answer.skipped]) == (4, [])

@@ -52,7 +52,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def revive(self, processes: list[Process]) -> None:
         """Let everything go on that was held up, so that it can be ended."""
         for process in processes:
-            process.is_dead, process.paused_until = False, 0.0
+            process.is_dead, process.paused_until, process.dies_before = False, 0.0, 0
             self._release(process)
         self._ready.extend(self._abandoned)
 

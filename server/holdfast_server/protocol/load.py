@@ -89,6 +89,9 @@ async def _find_whole(log: Log, keys: WorkflowKeys, checkpoint_id: str, accepted
             skipped.append(Skipped(candidate.revision, candidate.marker.checkpoint_id, error))
             continue
         return Found(candidate, head_revision, tuple(skipped))
+    seen = max([0 if readable is None else readable.revision, *(each.revision for each in skipped)])
+    if not checkpoint_id and (await log.newest(keys) or 0) > seen:
+        raise OvertakenError(Reason.CHECKPOINT_CORRUPTED, "something newer was saved while older ones were checked")
     raise _nothing_good(skipped)
 
 

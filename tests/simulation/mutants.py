@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from holdfast_server.protocol import (
     claim,
     entries,
-    fsck,
     gc,
     load,
     log,
     lookup,
     ownership,
     put_if_absent,
+    repair,
     retries,
     save,
 )
@@ -73,9 +73,9 @@ MUTANTS = [
         "reads references before its marker",
         gc._Collection.run,
         "        if plan.is_worth_a_marker(head) and not dry_run:",
-        "        before = [each async for each in self._doomed(head, plan.low_water_mark)]\n"
+        "        before = [each async for each in self._doomed(plan.low_water_mark, plan.claim_generation)]\n"
         "        if plan.is_worth_a_marker(head) and not dry_run:\n"
-        "            await self._append()\n"
+        "            await self._append(plan)\n"
         "        await self._delete([each.key for _, each in before])\n"
         "        return Collected()\n"
         "        if plan.is_worth_a_marker(head) and not dry_run:",
@@ -116,7 +116,7 @@ MUTANTS = [
         "floor of now",
         gc._Collection._doomed,
         "self._settled.marker.floor + 1",
-        "head.marker.floor + 1",
+        "(await self._log.head(self._keys)).marker.floor + 1",
         seeds=_STALLED,
     ),
     Mutant("stale cache believed", log.Log._cached, "not self._is_recent(head.read_at)", "False", seeds=_STALLED),
@@ -172,7 +172,7 @@ MUTANTS = [
         "head.marker.claim_generation != self._generation",
         "False",
     ),
-    Mutant("claims not taken over", gc._Collection._take_over_claims, "in plan.kept", "in ()"),
+    Mutant("claims not taken over", claim.take_over, "iter(revisions)", "iter(())"),
     Mutant("id not searched behind the claim's base", claim.search, "log.walk_back(keys, head, base)", "nothing()"),
     Mutant("search for an id passes over damage", claim.search, "damage = entry", "pass", seeds=_DAMAGED),
     Mutant(
@@ -217,15 +217,15 @@ MUTANTS = [
     ),
     Mutant(
         "repair sees the log as it was when it looked",
-        fsck._Check._repair,
-        "if head.marker.last_data_revision in lost:",
+        repair._mended,
+        "if _holds(lost, head.marker.last_data_revision):",
         "if True:",
         seeds=_DAMAGED,
     ),
     Mutant(
         "repair behind a lost fence leaves the epoch",
-        fsck._Check._repair,
-        "marker.epoch += lost",
+        repair.fence_off,
+        "marker.epoch += newest - head.revision",
         "pass",
         seeds=_DAMAGED,
     ),

@@ -229,8 +229,14 @@ class Run:
                 self._history.remove(operation)
         elif is_read and operation.error == "CHECKPOINT_DELETED" and not operation.checkpoint_id:
             self._history.remove(operation)
+        elif is_read and operation.error == "CHECKPOINT_CORRUPTED" and self._rots_during(operation):
+            # It reads more than once: it may have met what was whole when it began, and damaged later.
+            self._history.remove(operation)
         else:
             operation.ended = self._loop.time()
+
+    def _rots_during(self, operation: Operation) -> bool:
+        return any(each.kind == spec.ROT and each.began >= operation.began for each in self._history)
 
 
 @dataclass

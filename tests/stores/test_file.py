@@ -219,3 +219,36 @@ def test_a_refusal_behind_the_name_is_no_promise_that_nothing_was_written():
     assert type(of_failed_create(errno.ENOSPC, may_exist=True)) is StoreUnavailableError
     assert type(of_failed_create(errno.EROFS, may_exist=False)) is StoreAccessDeniedError
     assert type(of_failed_create(errno.ENOSPC, may_exist=False)) is NothingWrittenError
+
+
+async def test_folders_that_are_empty_go_with_their_last_object(tmp_path):
+    async with FileStore.open(tmp_path) as store:
+        for key in ("ns/a/b/c/1", "ns/a/b/c/2", "ns/a/x/1"):
+            assert await store.put_if_absent(key, b"x")
+        await store.delete("ns/a/b/c/1")
+        assert (tmp_path / "ns/a/b/c").is_dir()
+        await store.delete("ns/a/b/c/2")
+        assert [each.name for each in (tmp_path / "ns/a").iterdir()] == ["x"]
+        await store.delete("ns/a/x/1")
+        assert list((tmp_path / "ns").iterdir()) == []
+
+
+async def test_files_come_and_go_beside_each_other_and_none_is_lost_with_a_folder(tmp_path):
+    async with FileStore.open(tmp_path) as one, FileStore.open(tmp_path) as other:
+
+        async def come_and_go(number: int) -> None:
+            store, reader = (one, other) if number % 2 else (other, one)
+            for turn in range(60):
+                key = f"ns/w{turn % 3}/blob/{number}-{turn}"
+                if turn % 5:
+                    assert await store.put_if_absent(key, key.encode())
+                else:
+                    async with store.put(key) as writer:
+                        await writer.write(key.encode())
+                        await writer.finish()
+                assert (await reader.get(key)).data == key.encode()
+                await reader.delete(key)
+
+        await asyncio.gather(*(come_and_go(number) for number in range(8)))
+        assert await one.list("ns/") == []
+    assert list((tmp_path / "ns").iterdir()) == []

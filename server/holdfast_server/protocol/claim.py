@@ -5,6 +5,10 @@ generation: a garbage collection that removes dead ones begins a new generation 
 it, so that no key is ever used again after it may have been removed.
 """
 
+import asyncio
+from collections.abc import Iterable
+from itertools import islice
+
 from holdfast_server.protocol import entries
 from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol.bounded_read import read_whole
@@ -15,6 +19,8 @@ from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.put_if_absent import put_if_absent
 from holdfast_server.storage.v1.marker_pb2 import MarkerKind, PrepareMarker
 from holdfast_server.stores.base import ObjectNotFoundError
+
+_TAKEN_OVER_AT_ONCE = 32
 
 
 class Claim:
@@ -105,6 +111,31 @@ async def put_claim(
     frame = marker_codec.encode(claim)
     found = await put_if_absent(log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
     return base_revision if found is None else _base(found, key)
+
+
+async def take_over(log: Log, request: Request, revisions: Iterable[int], *, generation: int, deadline: float) -> None:
+    """Claim the chosen ids of checkpoints in a new generation, before the marker that begins it commits.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED.
+
+    """
+
+    async def claim(revision: int) -> None:
+        entry = await log.read_unbounded(request.keys, revision)
+        if entry is not None:
+            await put_claim(
+                log,
+                request,
+                entry.marker.checkpoint_id,
+                generation=generation,
+                base_revision=revision - 1,
+                deadline=deadline,
+            )
+
+    left = iter(revisions)
+    while batch := list(islice(left, _TAKEN_OVER_AT_ONCE)):
+        await asyncio.gather(*map(claim, batch))
 
 
 async def read_claim(log: Log, keys: WorkflowKeys, checkpoint_id: str, *, generation: int) -> int | None:

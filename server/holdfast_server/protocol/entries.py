@@ -12,6 +12,8 @@ from holdfast_server.protocol.retries import find_request
 from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, RecentEntry, RevisionRange
 
 _RECENT_ENTRIES = 16
+# The first revision and the last.
+Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +140,9 @@ async def is_gone_by_now(log: Log, keys: WorkflowKeys, revision: int, head: Entr
     return newest is None or gone(newest)(revision)
 
 
-def with_deleted(ranges: Iterable[RevisionRange], *revisions: int) -> list[RevisionRange]:
+def with_deleted(ranges: Iterable[RevisionRange], more: Iterable[Range]) -> list[RevisionRange]:
     """Ranges of revisions with more in them, ascending and merged."""
-    bounds = sorted([*((kept.first, kept.last) for kept in ranges), *((each, each) for each in revisions)])
+    bounds = sorted([*((kept.first, kept.last) for kept in ranges), *more])
     merged = bounds[:1]
     for first, last in bounds[1:]:
         if first <= merged[-1][1] + 1:

@@ -6,27 +6,29 @@ A damaged head may have been a fence or a deletion: the repair fences every writ
 """
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 
-from holdfast_server.protocol import entries, load, slots
-from holdfast_server.protocol import marker as marker_codec
-from holdfast_server.protocol.bounded_read import read_whole
-from holdfast_server.protocol.claim import put_claim
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol import entries, load
+from holdfast_server.protocol.entries import Range
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.keys import WorkflowKeys, blob_base
+from holdfast_server.protocol.figures import Figures
+from holdfast_server.protocol.inventory import Inventory, inventories
+from holdfast_server.protocol.keys import WorkflowKeys, blob_base, workflow_of
 from holdfast_server.protocol.load import Depth
-from holdfast_server.protocol.log import Entry, Log, digest_of
-from holdfast_server.protocol.put_if_absent import put_if_absent
+from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.protocol.repair import fence_off, tell_as_deleted
 from holdfast_server.protocol.retention import Ledger, blob_number
-from holdfast_server.protocol.sweep import ALL, known_workflow
-from holdfast_server.protocol.workflows import newest_readable, prefixes
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
-from holdfast_server.stores.base import ObjectSummary
+from holdfast_server.protocol.sweep import AHEAD, AT_ONCE
+from holdfast_server.protocol.window import in_order
+from holdfast_server.protocol.workflows import newest_readable
+from holdfast_server.storage.v1.marker_pb2 import MarkerKind
 
-_APPEND_SECONDS = 60.0
+_PARTS_AT_ONCE = 16
+# Of checkpoints above so many bytes only a few are read at a time, whatever the number of workflows.
+_LARGE_BYTES = 256 << 10
+_LARGE_AT_ONCE = 4
 # A log is dense: what lies farther beyond its end was never a part of it, and a repair that reached so far would
 # leave a gap that every collection had to read.
 _LONGEST_GAP = 1000
@@ -48,10 +50,9 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Checked:
+class Checked(Figures):
     """What a check has seen so far. Orphans are no fault: the garbage collection takes them."""
 
-    workflows: int = 0
     markers: int = 0
     checkpoints: int = 0
     orphans: int = 0
@@ -76,7 +77,7 @@ async def fsck(
         depth: whether parts are looked for, or read and compared with their digests.
         repair: whether to mend what can be mended.
         after: the position behind which to begin, "" for the start.
-        on_finding: told each finding.
+        on_finding: told each finding at once, also those that lie behind the position reached.
         on_progress: told the position reached, and the sum so far.
 
     Raises:
@@ -84,176 +85,163 @@ async def fsck(
         StoreError: the store cannot be used.
 
     """
-    checked = Checked()
+    total = Checked()
 
-    def found(key: str, what: str) -> None:
-        checked.findings += 1
-        on_finding(Finding(key, what))
+    def found_foreign(key: str) -> None:
+        total.findings += 1
+        on_finding(Finding(key, _FOREIGN))
 
-    async for prefix in prefixes(log.store, ALL, after=after, on_foreign=lambda key: found(key, _FOREIGN)):
-        checked.workflows += 1
-        keys = await _workflow(log, prefix)
-        if keys is None:
-            found(prefix, "no marker tells whose it is")
-        else:
-            await _Check(log, keys, checked, found).run(depth, repair=repair)
-        on_progress(prefix, checked)
-    return checked
+    large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
+    async def checked_of(inventory: Inventory) -> tuple[str, Checked]:
+        check = _Check(log, inventory, depth, large, on_finding)
+        await check.run(repair=repair)
+        return inventory.prefix, check.checked
 
-async def _workflow(log: Log, prefix: str) -> WorkflowKeys | None:
-    """Whose prefix it is, by any marker that can be read."""
-    try:
-        return await known_workflow(log, prefix)
-    except HoldfastError as error:
-        if error.reason is not Reason.CHECKPOINT_CORRUPTED:
-            raise
-    readable = await newest_readable(log, prefix)
-    return None if readable is None else WorkflowKeys(readable.marker.namespace, readable.marker.workflow_id)
+    found = inventories(log.store, after=after, on_foreign=found_foreign)
+    async with aclosing(in_order(found, checked_of, at_once=AT_ONCE, ahead=AHEAD)) as done:
+        async for position, checked in done:
+            total.add(checked)
+            on_progress(position, total)
+    return total
 
 
 class _Check:
-    def __init__(self, log: Log, keys: WorkflowKeys, checked: Checked, found: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        log: Log,
+        inventory: Inventory,
+        depth: Depth,
+        large: asyncio.Semaphore,
+        on_finding: Callable[[Finding], None],
+    ) -> None:
+        self.checked = Checked()
         self._log = log
-        self._keys = keys
-        self._checked = checked
-        self._found = found
+        self._inventory = inventory
+        self._depth = depth
+        self._large = large
+        self._on_finding = on_finding
         self._ledger = Ledger(0)
-        self._damaged: list[int] = []
+        self._damaged: list[Range] = []
 
-    async def run(self, depth: Depth, *, repair: bool) -> None:
-        newest = await self._log.newest(self._keys)
-        if newest is None:
-            return await self._look_around()
-        head = await self._readable_head(newest)
-        if head is None:
-            return self._found(self._keys.log, "none of its markers can be read")
+    async def run(self, *, repair: bool) -> None:
+        self.checked.workflows = 1
+        keys = await self._workflow()
+        if keys is None:
+            return self._found(self._inventory.prefix, "no marker tells whose it is")
+        newest = await self._inventory.newest(keys)
+        head = None if newest is None else await self._readable_head(keys, newest)
+        if head is None and newest is not None:
+            return self._found(keys.log, "none of its markers can be read")
+        if head is None or newest is None:
+            return await self._check_inventory(keys)
         is_part_of_log = newest - head.revision <= _LONGEST_GAP
         if not is_part_of_log:
-            self._found(self._keys.marker(newest), "it lies too far beyond the log to be a part of it: remove it")
+            self._found(keys.marker(newest), "it lies too far beyond the log to be a part of it: remove it")
         self._ledger = Ledger(head.marker.floor)
-        await self._check_chain(head)
-        for revision in await asyncio.to_thread(lambda: list(self._ledger.live(head))):
-            await self._check_parts(head, revision, depth)
-        await self._look_around()
-        if repair and is_part_of_log and (self._damaged or head.revision < newest):
-            await self._repair(head, newest)
+        await self._check_log(keys, head)
+        await self._check_inventory(keys)
+        if repair and is_part_of_log:
+            await self._repair(keys, head, newest)
         return None
 
-    async def _readable_head(self, newest: int) -> Entry | None:
-        revision: int | None = newest
-        while revision is not None:
+    def _found(self, key: str, what: str) -> None:
+        self.checked.findings += 1
+        self._on_finding(Finding(key, what))
+
+    async def _workflow(self) -> WorkflowKeys | None:
+        """Whose it is, by its keys or by any marker that can be read."""
+        known = workflow_of(self._inventory.prefix)
+        if known is not None:
+            return known
+        readable = await newest_readable(self._log, self._inventory.prefix)
+        return None if readable is None else WorkflowKeys(readable.marker.namespace, readable.marker.workflow_id)
+
+    async def _readable_head(self, keys: WorkflowKeys, newest: int) -> Entry | None:
+        """The newest marker that can be read."""
+        async for revision, each in self._inventory.markers(keys):
             try:
-                head = await self._log.read_unbounded(self._keys, revision)
+                head = await self._log.read_unbounded(keys, revision)
             except HoldfastError as error:
                 if error.reason is not Reason.CHECKPOINT_CORRUPTED:
                     raise
-                self._found(self._keys.marker(revision), f"{error.message}; it was the head of the log")
-            else:
-                if head is not None:
-                    return head
-            revision = await slots.newest(self._log.store, self._keys, below=revision)
+                self._found(each.key, f"{error.message}; it was the head of the log")
+                continue
+            if head is not None:
+                return head
+            if revision == newest:
+                # Collected since it was listed, so a newer one exists.
+                return await self._log.head(keys)
         return None
 
-    async def _check_chain(self, head: Entry) -> None:
+    async def _check_log(self, keys: WorkflowKeys, head: Entry) -> None:
+        async def check_parts(entry: Entry) -> None:
+            await self._check_parts(keys, entry)
+
+        entries_ = self._entries_with_blobs(keys, head)
+        async with aclosing(in_order(entries_, check_parts, at_once=_PARTS_AT_ONCE, ahead=_PARTS_AT_ONCE)) as checked:
+            async for _ in checked:
+                pass
+
+    async def _entries_with_blobs(self, keys: WorkflowKeys, head: Entry) -> AsyncIterator[Entry]:
+        """Checks the chain, and all checkpoints but those that it gives."""
         is_gone = entries.gone(head)
         before: bytes | None = None
-        async for revision, entry in self._log.scan(self._keys, head.marker.floor + 1, head.revision):
-            self._checked.markers += 1
+        async for revision, entry in self._slots(keys, head):
+            self.checked.markers += 1
             if isinstance(entry, HoldfastError):
                 self._ledger.enter(None)
                 before = None
                 if not is_gone(revision):
-                    self._damaged.append(revision)
-                    self._found(self._keys.marker(revision), entry.message)
+                    follows = bool(self._damaged) and self._damaged[-1][1] == revision - 1
+                    self._damaged.append((self._damaged.pop()[0] if follows else revision, revision))
+                    self._found(keys.marker(revision), entry.message)
                 continue
             if before is not None and entry.marker.previous_digest != before:
-                self._found(self._keys.marker(revision), "it does not follow from the marker before it")
+                self._found(keys.marker(revision), "it does not follow from the marker before it")
             before = entry.digest
             self._ledger.enter(entry)
+            if entry.marker.kind == MarkerKind.MARKER_KIND_DATA and not is_gone(revision):
+                self.checked.checkpoints += 1
+                if any(part.blob for part in entry.marker.parts):
+                    yield entry
+                else:
+                    await self._check_parts(keys, entry)
 
-    async def _check_parts(self, head: Entry, revision: int, depth: Depth) -> None:
-        self._checked.checkpoints += 1
-        entry = await self._log.read(self._keys, revision, head)
-        if entry is None:
-            return
+    async def _slots(self, keys: WorkflowKeys, head: Entry) -> AsyncIterator[tuple[int, Entry | HoldfastError]]:
+        async for each in self._log.scan(keys, head.marker.floor + 1, head.revision - 1):
+            yield each
+        yield head.revision, head
+
+    async def _check_parts(self, keys: WorkflowKeys, entry: Entry) -> None:
+        is_large = sum(part.size_bytes for part in entry.marker.parts) > _LARGE_BYTES
         try:
-            await load.check(self._log, self._keys, entry, depth)
+            async with self._large if is_large else nullcontext():
+                await load.check(self._log, keys, entry, self._depth)
         except HoldfastError as error:
             if error.reason is Reason.CHECKPOINT_CORRUPTED:
-                self._found(self._keys.marker(revision), f"{error.message} (checkpoint {entry.marker.checkpoint_id!r})")
+                checkpoint = entry.marker.checkpoint_id
+                self._found(keys.marker(entry.revision), f"{error.message} (checkpoint {checkpoint!r})")
             elif error.reason is not Reason.CHECKPOINT_DELETED:
                 raise
 
-    async def _look_around(self) -> None:
+    async def _check_inventory(self, keys: WorkflowKeys) -> None:
         """Count the blobs that nothing names, and name what lies in the workflow's place and is not Holdfast's."""
-        named = self._ledger.blobs_named(None)
-        async for each in self._objects():
-            relative = each.key.removeprefix(self._keys.prefix)
+        is_named = self._ledger.naming(None)
+        async for each in self._inventory.below(keys.prefix):
+            relative = each.key.removeprefix(keys.prefix)
             if blob_base(relative) is not None:
-                is_orphan = blob_number(relative) not in named
-                self._checked.orphans += is_orphan
-                self._checked.orphan_bytes += each.size_bytes if is_orphan else 0
-            elif self._keys.revision(each.key) is None and not self._keys.is_claim(each.key):
+                is_orphan = not is_named(blob_number(relative))
+                self.checked.orphans += is_orphan
+                self.checked.orphan_bytes += each.size_bytes if is_orphan else 0
+            elif keys.revision(each.key) is None and not keys.is_claim(each.key):
                 self._found(each.key, _FOREIGN)
 
-    async def _objects(self) -> AsyncIterator[ObjectSummary]:
-        position = ""
-        while page := await self._log.store.list(self._keys.prefix, start_after=position):
-            for each in page:
-                yield each
-            position = page[-1].key
-
-    async def _repair(self, head: Entry, newest: int) -> None:
-        request = Request(self._keys, f"fsck-{uuid.uuid4().hex}")
-        deadline = asyncio.get_running_loop().time() + _APPEND_SECONDS
-
-        def mended(head: Entry, lost: set[int]) -> Marker:
-            kind = MarkerKind.MARKER_KIND_FENCE if newest > head.revision else MarkerKind.MARKER_KIND_DELETED
-            marker = entries.successor(head, request, kind, b"")
-            ranges = entries.with_deleted(marker.deleted, *lost)
-            del marker.deleted[:]
-            marker.deleted.extend(ranges)
-            if head.marker.last_data_revision in lost:
-                marker.last_data_revision = next((each for each in self._ledger.live(head) if each not in lost), 0)
-                marker.previous_data_revision = marker.last_data_revision
-            return marker
-
-        if newest == head.revision:
-
-            async def build(now: Entry | None) -> Marker:
-                assert now is not None
-                return entries.remember(mended(now, set(self._damaged)), now)
-
-            await self._log.append(self._keys, build, deadline=deadline)
-        else:
-            marker = mended(head, {*self._damaged, *range(head.revision + 1, newest + 1)})
-            lost = newest - head.revision
-            marker.revision = newest + 1
-            # What the lost slots may have said: a fence each, uploads collected, a new generation of claims.
-            marker.epoch += lost
-            marker.low_water_mark = newest + 1
-            marker.claim_generation = marker.revision
-            marker.previous_digest = await self._digest(newest)
-            for revision in self._ledger.live(head):
-                if revision in self._ledger.chosen_ids:
-                    await put_claim(
-                        self._log,
-                        request,
-                        self._ledger.chosen_ids[revision],
-                        generation=marker.claim_generation,
-                        base_revision=revision - 1,
-                        deadline=deadline,
-                    )
-            frame = marker_codec.encode(entries.remember(marker, head))
-            key = self._keys.marker(marker.revision)
-            await put_if_absent(self._log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
-        self._log.forget(self._keys)
-        self._checked.repaired += 1
-
-    async def _digest(self, damaged: int) -> bytes:
-        """Of a marker that is damaged; empty where it is larger than any marker."""
-        try:
-            return digest_of(await read_whole(self._log.store, self._keys.marker(damaged)))
-        except HoldfastError:
-            return b""
+    async def _repair(self, keys: WorkflowKeys, head: Entry, newest: int) -> None:
+        if head.revision < newest:
+            self.checked.repaired += await fence_off(
+                self._log, keys, self._ledger, self._damaged, head=head, newest=newest
+            )
+        elif self._damaged:
+            await tell_as_deleted(self._log, keys, self._ledger, self._damaged)
+            self.checked.repaired += 1

@@ -8,30 +8,37 @@ checkpoint names which existed then, and claims of earlier generations.
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
-from holdfast_server.protocol import entries, slots
-from holdfast_server.protocol.claim import put_claim
+from holdfast_server.protocol import entries
+from holdfast_server.protocol.claim import take_over
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.protocol.figures import Figures
+from holdfast_server.protocol.inventory import Inventory, take
 from holdfast_server.protocol.keys import WorkflowKeys, blob_base
 from holdfast_server.protocol.log import Entry, Log
-from holdfast_server.protocol.retention import Ledger, Retention, blob_number
+from holdfast_server.protocol.retention import Ledger, Retention, Verdict, blob_number
 from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.stores.base import ObjectSummary
 
+_Result = TypeVar("_Result")
+
 _APPEND_SECONDS = 60.0
-_DELETES_AT_ONCE = 16
+# On top, for each claim that is taken over.
+_CLAIM_SECONDS = 0.05
+_DELETES_AT_ONCE = 64
+_THREAD_VALUES = 2000
 # Fewer dead claims than this are not worth a new generation.
 _DEAD_CLAIMS = 100
 
 
 @dataclass(slots=True)
-class Collected:
+class Collected(Figures):
     """What a collection did, or on a dry run would do."""
 
-    workflows: int = 0
     damaged: int = 0
     retired: int = 0
     markers: int = 0
@@ -39,32 +46,35 @@ class Collected:
     claims: int = 0
     bytes: int = 0
 
-    def add(self, other: "Collected") -> None:
-        """Count in another one."""
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
-
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """What the next marker would say."""
 
-    retired: list[int]
-    kept: list[int]
+    verdict: Verdict
     floor: int
     low_water_mark: int
-    begins_generation: bool
+    claim_generation: int
 
     def is_worth_a_marker(self, head: Entry | None) -> bool:
-        floor, low_water_mark = (0, 0) if head is None else (head.marker.floor, head.marker.low_water_mark)
-        # Raising the floor by one would trade one marker for another.
+        before = Marker() if head is None else head.marker
         return bool(
-            self.retired or self.floor >= floor + 2 or self.low_water_mark > low_water_mark or self.begins_generation
+            self.verdict.retired
+            # Raising the floor by one would trade one marker for another.
+            or self.floor >= before.floor + 2
+            or self.low_water_mark > before.low_water_mark
+            or self.claim_generation > before.claim_generation
         )
 
 
 async def collect(
-    log: Log, keys: WorkflowKeys, retention: Retention, now: float, *, dry_run: bool = False
+    log: Log,
+    keys: WorkflowKeys,
+    retention: Retention,
+    now: float,
+    *,
+    inventory: Inventory | None = None,
+    dry_run: bool = False,
 ) -> Collected:
     """Collect what is dead in a workflow.
 
@@ -73,6 +83,7 @@ async def collect(
         keys: the workflow.
         retention: which checkpoints may go.
         now: the time by the store's own clock, in seconds since the epoch; it may lag behind.
+        inventory: what lies there; it may be older than what is read since. None to list it.
         dry_run: only tell what would be done.
 
     Raises:
@@ -80,62 +91,89 @@ async def collect(
         StoreError: the store cannot be used.
 
     """
-    collection = _Collection(log, keys, retention, now)
-    return await collection.run(dry_run=dry_run)
+    inventory = inventory or await take(log.store, keys.prefix)
+    return await _Collection(log, inventory, keys, retention, now).run(dry_run=dry_run)
 
 
 class _Collection:
-    def __init__(self, log: Log, keys: WorkflowKeys, retention: Retention, now: float) -> None:
+    def __init__(self, log: Log, inventory: Inventory, keys: WorkflowKeys, retention: Retention, now: float) -> None:
         self._log = log
+        self._inventory = inventory
         self._keys = keys
         self._retention = retention
         self._now = now
         self._cutoff = now - log.grace_seconds
         self._settled: Entry | None = None
         self._ledger = Ledger(0)
-        self._request = Request(keys, f"gc-{uuid.uuid4().hex}")
+        self._is_named: Callable[[int], bool] = self._ledger.naming(None)
 
     async def run(self, *, dry_run: bool) -> Collected:
-        self._settled = await self._log.settled(self._keys, self._cutoff)
+        head = await self._find_head()
+        self._settled = await self._find_settled(head)
         if self._settled is not None:
             self._ledger = Ledger(self._settled.marker.floor)
-        head = await self._log.head(self._keys)
         plan = await self._plan(head)
+        low_water_mark, claim_generation = plan.low_water_mark, plan.claim_generation
         if plan.is_worth_a_marker(head) and not dry_run:
-            head = await self._append()
-        done = Collected(workflows=1, retired=len(plan.retired))
-        doomed = self._doomed(head, plan.low_water_mark if head is None else head.marker.low_water_mark)
+            appended = (await self._append(plan)).marker
+            low_water_mark, claim_generation = appended.low_water_mark, appended.claim_generation
+        done = Collected(workflows=1, retired=plan.verdict.retired_checkpoints)
         batch: list[str] = []
-        async for what, each in doomed:
+        async for what, each in self._doomed(low_water_mark, claim_generation):
             setattr(done, what, getattr(done, what) + 1)
             done.bytes += each.size_bytes
-            batch.append(each.key)
+            if not dry_run:
+                batch.append(each.key)
             if len(batch) == _DELETES_AT_ONCE:
-                await self._delete([] if dry_run else batch)
+                await self._delete(batch)
                 batch.clear()
-        await self._delete([] if dry_run else batch)
+        if batch:
+            await self._delete(batch)
         return done
 
     async def _delete(self, keys: Sequence[str]) -> None:
         await asyncio.gather(*(self._log.store.delete(key) for key in keys))
 
-    async def _append(self) -> Entry:
+    async def _find_head(self) -> Entry | None:
+        newest = await self._inventory.newest(self._keys)
+        if newest is None:
+            return None
+        # None: collected since it was listed, so a newer one exists.
+        return await self._log.read_unbounded(self._keys, newest) or await self._log.head(self._keys)
+
+    async def _find_settled(self, head: Entry | None) -> Entry | None:
+        """The head as it was a grace ago, or the newest one before it that can be read; None where there was none."""
+        async for revision, each in self._inventory.markers(self._keys):
+            if each.modified_seconds > self._cutoff:
+                continue
+            if head is not None and revision == head.revision:
+                return head
+            async for _, entry in self._log.scan(self._keys, revision, revision):
+                if isinstance(entry, Entry):
+                    return entry
+        return None
+
+    async def _append(self, expected: _Plan) -> Entry:
+        deadline = asyncio.get_running_loop().time() + _APPEND_SECONDS + _CLAIM_SECONDS * len(expected.verdict.claimed)
+        request = Request(self._keys, f"gc-{uuid.uuid4().hex}")
+
         async def build(head: Entry | None) -> Marker:
             plan = await self._plan(head)
-            marker = entries.successor(head, self._request, MarkerKind.MARKER_KIND_GC, b"")
+            verdict = plan.verdict
+            marker = entries.successor(head, request, MarkerKind.MARKER_KIND_GC, b"")
             marker.low_water_mark = plan.low_water_mark
             marker.floor = plan.floor
-            gone = entries.with_deleted(marker.deleted, *plan.retired)
+            gone = entries.with_deleted(marker.deleted, verdict.retired)
             del marker.deleted[:]
             marker.deleted.extend(each for each in gone if each.last > plan.floor)
-            marker.last_data_revision = plan.kept[0] if plan.kept else 0
-            marker.previous_data_revision = marker.last_data_revision
-            if plan.begins_generation:
+            marker.last_data_revision = marker.previous_data_revision = verdict.newest_kept
+            if plan.claim_generation == marker.revision:
                 marker.claim_generation = marker.revision
-                await self._take_over_claims(plan, marker.claim_generation)
+                await take_over(
+                    self._log, request, verdict.claimed, generation=marker.claim_generation, deadline=deadline
+                )
             return entries.remember(marker, head)
 
-        deadline = asyncio.get_running_loop().time() + _APPEND_SECONDS
         return await self._log.append(self._keys, build, deadline=deadline)
 
     async def _plan(self, head: Entry | None) -> _Plan:
@@ -144,84 +182,69 @@ class _Collection:
             await self._read_up_to(head)
             low_water_mark = head.marker.low_water_mark
         highest = 1 if head is None else head.revision + 1
-        named = await asyncio.to_thread(self._ledger.blobs_named, self._settled)
-        async for _, base in self._orphans(named, low_water_mark):
+        self._is_named = await _computed(len(self._ledger), self._ledger.naming, self._settled)
+        async for _, base in self._orphans(low_water_mark):
             low_water_mark = min(base + 1, highest)
         if head is None:
-            return _Plan([], [], 0, low_water_mark, begins_generation=False)
-        retired, kept = await asyncio.to_thread(self._decide, head)
+            return _Plan(Verdict(), 0, low_water_mark, 0)
+        verdict = await _computed(len(self._ledger), self._ledger.verdict, head, self._retention, self._now)
         # Slots of less than a grace ago stay: stale writers may aim at them, and retries look for what they did.
         settled_revision = self._settled.revision if self._settled is not None else 0
-        floor = max(head.marker.floor, min(settled_revision, kept[-1] - 1 if kept else head.revision))
-        begins_generation = await self._has_dead_claims(head, kept)
-        return _Plan(retired, kept, floor, low_water_mark, begins_generation=begins_generation)
-
-    def _decide(self, head: Entry) -> tuple[list[int], list[int]]:
-        retired = self._ledger.retired(head, self._retention, self._now)
-        going = set(retired)
-        return retired, [revision for revision in self._ledger.live(head) if revision not in going]
+        highest_floor = verdict.oldest_kept - 1 if verdict.oldest_kept else head.revision
+        floor = max(head.marker.floor, min(settled_revision, highest_floor))
+        begins_generation = await self._has_dead_claims(head, len(verdict.claimed))
+        claim_generation = head.revision + 1 if begins_generation else head.marker.claim_generation
+        return _Plan(verdict, floor, low_water_mark, claim_generation)
 
     async def _read_up_to(self, head: Entry) -> None:
         is_gone = entries.gone(head)
-        async for revision, entry in self._log.scan(self._keys, self._ledger.last + 1, head.revision):
+        async for revision, entry in self._log.scan(self._keys, self._ledger.last + 1, head.revision - 1):
             if isinstance(entry, HoldfastError) and not is_gone(revision) and not await self._was_collected(revision):
                 raise entry
             self._ledger.enter(None if isinstance(entry, HoldfastError) else entry)
+        if self._ledger.last < head.revision:
+            self._ledger.enter(head)
 
     async def _was_collected(self, revision: int) -> bool:
         """Whether another collection has overtaken this one, which must have stood still for a grace."""
         head = await self._log.head(self._keys)
         return head is not None and revision <= head.marker.floor
 
-    async def _has_dead_claims(self, head: Entry, kept: Sequence[int]) -> bool:
-        living = sum(1 for revision in kept if revision in self._ledger.chosen_ids)
+    async def _has_dead_claims(self, head: Entry, living: int) -> bool:
         claims = 0
-        async for each in self._listed(self._keys.claims_of(head.marker.claim_generation)):
+        async for each in self._inventory.below(self._keys.claims_of(head.marker.claim_generation)):
             claims += self._keys.is_claim(each.key) and each.modified_seconds <= self._cutoff
             if claims - living >= max(_DEAD_CLAIMS, living):
                 return True
         return False
 
-    async def _take_over_claims(self, plan: _Plan, generation: int) -> None:
-        for revision in plan.kept:
-            if revision in self._ledger.chosen_ids:
-                await put_claim(
-                    self._log,
-                    self._request,
-                    self._ledger.chosen_ids[revision],
-                    generation=generation,
-                    base_revision=revision - 1,
-                    deadline=asyncio.get_running_loop().time() + _APPEND_SECONDS,
-                )
-
-    async def _doomed(self, head: Entry | None, low_water_mark: int) -> AsyncIterator[tuple[str, ObjectSummary]]:
+    async def _doomed(self, low_water_mark: int, claim_generation: int) -> AsyncIterator[tuple[str, ObjectSummary]]:
         """What may be removed now, and as what it counts."""
         if self._settled is not None and self._settled.marker.floor:
-            behind = self._keys.marker(self._settled.marker.floor + 1)
-            async for each, _ in slots.listed(self._log.store, self._keys.log, behind):
+            async for _, each in self._inventory.markers(self._keys, below=self._settled.marker.floor + 1):
                 yield "markers", each
-        named = await asyncio.to_thread(self._ledger.blobs_named, self._settled)
-        async for each, base in self._orphans(named, 0):
+        async for each, base in self._orphans(0):
             if base >= low_water_mark:
                 break
             yield "blobs", each
-        if head is not None:
-            async for each in self._listed(self._keys.claims):
-                if each.key >= self._keys.claims_of(head.marker.claim_generation):
+        if claim_generation:
+            async for each in self._inventory.below(self._keys.claims):
+                if each.key >= self._keys.claims_of(claim_generation):
                     break
                 if self._keys.is_claim(each.key):
                     yield "claims", each
 
-    async def _orphans(self, named: set[int], first_base: int) -> AsyncIterator[tuple[ObjectSummary, int]]:
+    async def _orphans(self, first_base: int) -> AsyncIterator[tuple[ObjectSummary, int]]:
         """Blobs older than the grace that nothing names, with their base revisions, from one on."""
-        async for each in self._listed(self._keys.blobs, self._keys.blobs_from(first_base)):
+        async for each in self._inventory.below(self._keys.blobs, start_after=self._keys.blobs_from(first_base)):
             relative = each.key.removeprefix(self._keys.prefix)
             base = blob_base(relative)
-            if base is not None and each.modified_seconds <= self._cutoff and blob_number(relative) not in named:
+            if base is not None and each.modified_seconds <= self._cutoff and not self._is_named(blob_number(relative)):
                 yield each, base
 
-    async def _listed(self, prefix: str, start_after: str = "") -> AsyncIterator[ObjectSummary]:
-        while page := await self._log.store.list(prefix, start_after=start_after):
-            for each in page:
-                yield each
-            start_after = page[-1].key
+
+async def _computed(size: int, function: Callable[..., _Result], *arguments: object) -> _Result:
+    """What a function of so many values gives, in a thread where it would hold up others."""
+    if size > _THREAD_VALUES:
+        return await asyncio.to_thread(function, *arguments)
+    return function(*arguments)

@@ -8,7 +8,7 @@ Whatever else lies there is somebody else's: a key counts as Holdfast's only whe
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from urllib.parse import quote, unquote
 
@@ -31,20 +31,25 @@ BEHIND_ALL = "~"
 
 @dataclass(frozen=True, slots=True)
 class WorkflowKeys:
-    """The keys of one workflow."""
+    """The keys of one workflow.
+
+    Attributes:
+        namespace: the namespace.
+        workflow_id: the workflow.
+        prefix: where everything of it lies.
+        log: where its commit markers lie, newest first.
+
+    """
 
     namespace: str
     workflow_id: str
+    prefix: str = field(init=False, compare=False)
+    log: str = field(init=False, compare=False)
 
-    @property
-    def prefix(self) -> str:
-        """Where everything of the workflow lies."""
-        return f"{namespace_prefix(self.namespace)}{encode_name(self.workflow_id)}/"
-
-    @property
-    def log(self) -> str:
-        """Where its commit markers lie, newest first."""
-        return f"{self.prefix}log/"
+    def __post_init__(self) -> None:
+        """Encode the names once: they go into every key."""
+        object.__setattr__(self, "prefix", f"{namespace_prefix(self.namespace)}{encode_name(self.workflow_id)}/")
+        object.__setattr__(self, "log", f"{self.prefix}log/")
 
     def marker(self, revision: int) -> str:
         """The commit marker of a revision."""

@@ -26,7 +26,7 @@ from holdfast_server.stores.retried import retried
 GRACE_SECONDS = 24 * 3600.0
 # A head that was read longer ago, as a part of the grace, is looked at again before anything rests on it.
 _RECENT_PART = 0.1
-_SCAN_ENTRIES = 32
+_SCAN_ENTRIES = 64
 # What tells nothing of the head.
 _NO_REFUSALS = frozenset({Reason.COMMIT_UNKNOWN, Reason.STORE_UNAVAILABLE})
 
@@ -183,12 +183,6 @@ class Log:
                 read_at = now()
                 head = await self.head(keys)
 
-    async def head_below(self, prefix: str) -> Entry | None:
-        """The head of the workflow whose keys begin with `prefix`, where only its keys are known."""
-        async for each, _ in slots.listed(self.store, f"{prefix}log/", first_page=1):
-            return await self.read_at(each.key)
-        return None
-
     async def read_at(self, key: str) -> Entry | None:
         """The entry with a key, where only that is known; None where there is none.
 
@@ -210,23 +204,6 @@ class Log:
         """The revision of the known head; 0 for an empty log."""
         head = await self.known_head(keys)
         return 0 if head is None else head.revision
-
-    async def settled(self, keys: WorkflowKeys, before_seconds: float) -> Entry | None:
-        """The head as it was at a time of the store's own clock; None where the log was empty.
-
-        Where that marker is damaged an older one takes its place, which has no more as dead.
-
-        Args:
-            keys: the workflow.
-            before_seconds: the time, in seconds since the epoch.
-
-        """
-        async for each, revision in slots.listed(self.store, keys.log):
-            if each.modified_seconds <= before_seconds:
-                entry = await self._read_one_of_many(keys, revision)
-                if isinstance(entry, Entry):
-                    return entry
-        return None
 
     async def newest(self, keys: WorkflowKeys) -> int | None:
         """The newest slot by a listing, without reading it; None where the log is empty."""

@@ -57,7 +57,7 @@ async def delete(log: Log, request: Request, checkpoint_id: str, *, deadline: fl
         target = await find_by_id(log, request.keys, head, checkpoint_id)
         marker = entries.successor(head, request, MarkerKind.MARKER_KIND_DELETED, fingerprint)
         marker.checkpoint_id = checkpoint_id
-        merged = entries.with_deleted(head.marker.deleted, target.revision)
+        merged = entries.with_deleted(head.marker.deleted, [(target.revision, target.revision)])
         del marker.deleted[:]
         marker.deleted.extend(merged)
         if target.revision == head.marker.last_data_revision:

@@ -5,7 +5,7 @@ Digests are computed in threads, and no more than a few blocks of a payload are 
 
 import uuid
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, nullcontext
 
 from holdfast_server.protocol.digests import BLOCK_BYTES, Digests, crc32c_of
 from holdfast_server.protocol.errors import HoldfastError, Reason
@@ -15,6 +15,8 @@ from holdfast_server.storage.v1.marker_pb2 import PartEncoding, StoredPart
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectWriter
 from holdfast_server.stores.retried import retried
 
+# Less comes as one block, mostly, with nothing behind it that could be read ahead.
+_READ_AHEAD_BYTES = 256 << 10
 # No block is larger: a marker that says otherwise is damaged.
 _LARGEST_BLOCK_BYTES = 64 << 20
 
@@ -102,8 +104,9 @@ async def read_part(
     """
     end = part.size_bytes if length is None else min(part.size_bytes, offset + length)
     digests = Digests() if (offset, end) == (0, part.size_bytes) else None
-    async with aclosing(_blocks(store, keys, part, offset, end)) as blocks, read_ahead(blocks) as ahead:
-        async for block in ahead:
+    in_time = read_ahead if end - offset > _READ_AHEAD_BYTES else nullcontext
+    async with aclosing(_blocks(store, keys, part, offset, end)) as blocks, in_time(blocks) as found:
+        async for block in found:
             if digests is not None:
                 await digests.update(block)
             yield block

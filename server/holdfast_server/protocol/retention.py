@@ -1,14 +1,20 @@
 """Which checkpoints of a workflow may go by policy or by the time that their caller gave them."""
 
 from array import array
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, isnan, nan
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from holdfast_server.protocol import entries
+from holdfast_server.protocol.entries import Range
 from holdfast_server.protocol.log import Entry
 from holdfast_server.protocol.save import told_revision
 from holdfast_server.storage.v1.marker_pb2 import MarkerKind
+
+_DATA = MarkerKind.MARKER_KIND_DATA
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +33,28 @@ class Retention:
     max_age_seconds: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What retention says of a workflow.
+
+    Attributes:
+        retired: the checkpoints that may go, as ranges, which hold slots without a checkpoint too; ascending.
+        retired_checkpoints: how many they are.
+        newest_kept: the newest checkpoint that stays, 0 for none.
+        oldest_kept: the oldest one, 0 for none.
+        claimed: those that stay and have an id that a caller chose.
+
+    """
+
+    retired: Sequence[Range] = ()
+    retired_checkpoints: int = 0
+    newest_kept: int = 0
+    oldest_kept: int = 0
+    claimed: Sequence[int] = ()
+
+
 class Ledger:
-    """What the collection must know of every entry above a floor, in a few bytes for each.
+    """What the collection must know of every entry above a floor: 17 bytes for each, and 24 for each of its blobs.
 
     Args:
         floor: the slot below the first entry.
@@ -40,9 +66,13 @@ class Ledger:
         # Of a checkpoint when it was made and when it may go; not a number where the slot holds none.
         self._created = array("d")
         self._expires = array("d")
+        self._is_claimed = bytearray()
         self._blobs = array("Q")
         self._blob_revisions = array("q")
-        self.chosen_ids: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        """How many entries it holds."""
+        return len(self._created)
 
     @property
     def last(self) -> int:
@@ -51,15 +81,15 @@ class Ledger:
 
     def enter(self, entry: Entry | None) -> None:
         """Enter the next slot; None where it is gone."""
-        if entry is None or entry.marker.kind != MarkerKind.MARKER_KIND_DATA:
+        if entry is None or entry.marker.kind != _DATA:
             self._created.append(nan)
             self._expires.append(nan)
+            self._is_claimed.append(False)
             return
         marker = entry.marker
-        self._created.append(marker.create_time.ToNanoseconds() / 1e9)
-        self._expires.append(marker.expire_time.ToNanoseconds() / 1e9 if marker.HasField("expire_time") else inf)
-        if told_revision(marker.checkpoint_id) != entry.revision:
-            self.chosen_ids[entry.revision] = marker.checkpoint_id
+        self._created.append(_seconds(marker.create_time))
+        self._expires.append(_seconds(marker.expire_time) if marker.HasField("expire_time") else inf)
+        self._is_claimed.append(told_revision(marker.checkpoint_id) != entry.revision)
         for part in marker.parts:
             if part.blob:
                 self._blobs.append(blob_number(part.blob))
@@ -72,8 +102,12 @@ class Ledger:
             if not isnan(self._created[revision - self._floor - 1]) and not is_gone(revision):
                 yield revision
 
-    def retired(self, head: Entry, retention: Retention, now: float) -> list[int]:
-        """The checkpoints that may go, newest first.
+    def is_claimed(self, revision: int) -> bool:
+        """Whether a checkpoint has an id that a caller chose."""
+        return bool(self._is_claimed[revision - self._floor - 1])
+
+    def verdict(self, head: Entry, retention: Retention, now: float) -> Verdict:
+        """What may go and what stays.
 
         Args:
             head: the head.
@@ -83,24 +117,43 @@ class Ledger:
         """
         keep_last = inf if retention.keep_last is None else retention.keep_last
         oldest = now - (inf if retention.max_age_seconds is None else retention.max_age_seconds)
-        gone: list[int] = []
-        kept = 0
+        retired: list[Range] = []
+        retired_checkpoints = kept = newest_kept = oldest_kept = 0
+        claimed = array("q")
+        is_run = False
         for revision in self.live(head):
             index = revision - self._floor - 1
             by_rule = kept >= 1 and (kept >= keep_last or self._created[index] < oldest)
             if by_rule or self._expires[index] < now:
-                gone.append(revision)
-            else:
-                kept += 1
-        return gone
+                retired_checkpoints += 1
+                retired.append((revision, retired.pop()[1] if is_run else revision))
+                is_run = True
+                continue
+            kept += 1
+            newest_kept, oldest_kept = newest_kept or revision, revision
+            if self._is_claimed[index]:
+                claimed.append(revision)
+            is_run = False
+        return Verdict(retired[::-1], retired_checkpoints, newest_kept, oldest_kept, claimed)
 
-    def blobs_named(self, settled: Entry | None) -> set[int]:
-        """The numbers of the blobs that the log may still need: all but those of what an older head has as gone."""
+    def naming(self, settled: Entry | None) -> Callable[[int], bool]:
+        """Tells of a blob's number whether the log may still need it: all but what an older head has as gone."""
         named = zip(self._blobs, self._blob_revisions, strict=True)
         if settled is None:
-            return {number for number, _ in named}
-        is_gone = entries.gone(settled)
-        return {number for number, revision in named if not is_gone(revision)}
+            numbers = array("Q", sorted(self._blobs))
+        else:
+            is_gone = entries.gone(settled)
+            numbers = array("Q", sorted(number for number, revision in named if not is_gone(revision)))
+
+        def is_named(number: int) -> bool:
+            index = bisect_left(numbers, number)
+            return index < len(numbers) and numbers[index] == number
+
+        return is_named
+
+
+def _seconds(time: Timestamp) -> float:
+    return time.seconds + time.nanos / 1e9
 
 
 def blob_number(relative: str) -> int:

@@ -1,24 +1,27 @@
-"""Garbage collection of a whole store: one workflow after the other in key order, a few at a time.
+"""Garbage collection of a whole store: the workflows in key order, some at a time.
 
 Any number of sweeps may run at once, and one that was cut off goes on behind the last position that it told.
 """
 
-import asyncio
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.gc import Collected, collect
+from holdfast_server.protocol.inventory import Inventory, inventories
 from holdfast_server.protocol.keys import WorkflowKeys, workflow_of
 from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.retention import Retention
-from holdfast_server.protocol.workflows import prefixes
+from holdfast_server.protocol.window import in_order
+from holdfast_server.protocol.workflows import newest_readable
 from holdfast_server.stores.base import ObjectStore, StoreUnavailableError
 
-ALL = "ns/"
+# How many workflows are worked on at a time, and how many may be done behind one that takes longer.
+AT_ONCE = 16
+AHEAD = 1000
 _CLOCKS = "clock/"
-_AT_ONCE = 8
 _KEEP_ALL = Retention()
 
 
@@ -57,20 +60,15 @@ async def sweep(
     """
     total = Collected()
     now = await store_time(log.store)
-    window: list[str] = []
 
-    async def finish_window() -> None:
-        for each in await asyncio.gather(*(_collect_below(log, prefix, policies, now, dry_run) for prefix in window)):
-            total.add(each)
-        if window:
-            on_progress(window[-1], total)
-        window.clear()
+    async def collected_of(inventory: Inventory) -> tuple[str, Collected]:
+        return inventory.prefix, await _collect(log, inventory, policies, now, dry_run=dry_run)
 
-    async for prefix in prefixes(log.store, ALL, after=after):
-        window.append(prefix)
-        if len(window) == _AT_ONCE:
-            await finish_window()
-    await finish_window()
+    found = inventories(log.store, after=after)
+    async with aclosing(in_order(found, collected_of, at_once=AT_ONCE, ahead=AHEAD)) as done:
+        async for position, collected in done:
+            total.add(collected)
+            on_progress(position, total)
     return total
 
 
@@ -92,24 +90,23 @@ async def store_time(store: ObjectStore) -> float:
         await store.delete(key)
 
 
-async def known_workflow(log: Log, prefix: str) -> WorkflowKeys | None:
-    """The workflow with a prefix; None where nothing tells its name: it has no log, and the name is a long one.
-
-    Raises:
-        HoldfastError: CHECKPOINT_CORRUPTED.
-
-    """
-    head = await log.head_below(prefix)
-    return workflow_of(prefix) if head is None else WorkflowKeys(head.marker.namespace, head.marker.workflow_id)
-
-
-async def _collect_below(log: Log, prefix: str, policies: Policies, now: float, dry_run: bool) -> Collected:
+async def _collect(log: Log, inventory: Inventory, policies: Policies, now: float, *, dry_run: bool) -> Collected:
     try:
-        keys = await known_workflow(log, prefix)
+        keys = await _workflow(log, inventory.prefix)
         if keys is None:
             return Collected(workflows=1)
-        return await collect(log, keys, policies.of(keys.namespace), now, dry_run=dry_run)
+        retention = policies.of(keys.namespace)
+        return await collect(log, keys, retention, now, inventory=inventory, dry_run=dry_run)
     except HoldfastError as error:
         if error.reason is not Reason.CHECKPOINT_CORRUPTED:
             raise
         return Collected(workflows=1, damaged=1)
+
+
+async def _workflow(log: Log, prefix: str) -> WorkflowKeys | None:
+    """The workflow with a prefix; None where nothing tells its name: it has no log, and the name is a long one."""
+    known = workflow_of(prefix)
+    if known is not None:
+        return known
+    readable = await newest_readable(log, prefix)
+    return None if readable is None else WorkflowKeys(readable.marker.namespace, readable.marker.workflow_id)

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +33,9 @@ _CREATE_LANES = 1
 _READ_LANES = 2
 # Reads above this would hold up the small ones behind them.
 _LARGE_READ_BYTES = 256 << 10
+# Sorts behind every character of a key.
+_BEHIND_ALL = "\x7f"
+_SPARE_ENTRIES = 1000
 
 
 class FileStore:
@@ -133,7 +137,7 @@ class FileStore:
     def _list(self, prefix: str, start_after: str, limit: int) -> Sequence[ObjectSummary]:
         found: list[ObjectSummary] = []
         with errors_mapped():
-            for key, entry in _walk(str(self._root), prefix, start_after):
+            for key, entry in _walk(str(self._root), prefix, start_after, limit):
                 with suppress(FileNotFoundError):
                     status = entry.stat()
                     found.append(ObjectSummary(key, status.st_size, status.st_mtime))
@@ -142,10 +146,18 @@ class FileStore:
         return found
 
     def _unlink(self, key: str) -> None:
-        path = self._root / key
         with errors_mapped(), suppress(FileNotFoundError, NotADirectoryError):
-            path.unlink()
-            Folder(str(path.parent)).sync()
+            folder = os.path.dirname(f"{self._root}/{key}")
+            os.unlink(f"{self._root}/{key}")
+            Folder(folder).sync()
+            self._prune(folder)
+
+    def _prune(self, folder: str) -> None:
+        """Remove a folder that is empty, and those above it. Whoever is about to put a file there makes it anew."""
+        with suppress(OSError):
+            while os.path.dirname(folder) != str(self._root):
+                os.rmdir(folder)
+                folder = os.path.dirname(folder)
 
 
 class _FileWriter:
@@ -192,17 +204,37 @@ class _FileWriter:
         return self._draft
 
 
-def _walk(root: str, prefix: str, start_after: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def _walk(root: str, prefix: str, start_after: str, limit: int) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Files below a folder in byte order of their keys, leaving out branches that end before `start_after`."""
-    try:
-        with os.scandir(f"{root}/{prefix}") as scan:
-            entries = [(entry.name + "/" if entry.is_dir() else entry.name, entry) for entry in scan]
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for name, entry in sorted(entries, key=lambda item: item[0]):
-        key = prefix + name
-        if name.endswith("/"):
-            if name != f"{TEMPORARY_FOLDER}/" and (key > start_after or start_after.startswith(key)):
-                yield from _walk(root, key, start_after)
-        elif key > start_after:
-            yield key, entry
+    behind = ""
+    while True:
+        first = _first_entries(root, prefix, start_after, behind, limit)
+        for key, entry in first:
+            if not key.endswith("/"):
+                yield key, entry
+            elif key != f"{TEMPORARY_FOLDER}/":
+                yield from _walk(root, key, start_after, limit)
+        if len(first) < limit:
+            return
+        # Some of the folders were empty.
+        behind = first[-1][0]
+
+
+def _first_entries(
+    root: str, prefix: str, start_after: str, behind: str, limit: int
+) -> list[tuple[str, os.DirEntry[str]]]:
+    """The first entries of a folder behind one, in order. However many it has, only a few times `limit` are held."""
+    found: list[tuple[str, os.DirEntry[str]]] = []
+    last = _BEHIND_ALL
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{root}/{prefix}") as scan:
+        for entry in scan:
+            is_folder = entry.is_dir()
+            key = f"{prefix}{entry.name}/" if is_folder else prefix + entry.name
+            if behind < key < last and (key > start_after or (is_folder and start_after.startswith(key))):
+                found.append((key, entry))
+                if len(found) > 2 * limit + _SPARE_ENTRIES:
+                    found.sort(key=itemgetter(0))
+                    del found[limit:]
+                    last = found[-1][0]
+    found.sort(key=itemgetter(0))
+    return found[:limit]

@@ -1,0 +1,117 @@
+"""Repairing a log that has lost markers, so that it can be saved to and collected again.
+
+What is damaged or gone is told as deleted. A damaged head may have been a fence, a deletion or a collection: what is
+appended behind it fences every writer, lets no older upload commit and begins a new generation of claims.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+
+from holdfast_server.protocol import entries
+from holdfast_server.protocol import marker as marker_codec
+from holdfast_server.protocol.bounded_read import read_whole
+from holdfast_server.protocol.claim import take_over
+from holdfast_server.protocol.entries import Range, Request
+from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.log import Entry, Log, digest_of
+from holdfast_server.protocol.put_if_absent import put_if_absent
+from holdfast_server.protocol.retention import Ledger
+from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
+
+_APPEND_SECONDS = 60.0
+
+
+async def tell_as_deleted(log: Log, keys: WorkflowKeys, ledger: Ledger, lost: Sequence[Range]) -> None:
+    """Append the deletion of slots below a head that can be read.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        ledger: what its entries say, up to a head behind all that is lost.
+        lost: what is damaged or gone.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED of the head.
+
+    """
+    request = _request(keys)
+
+    async def build(head: Entry | None) -> Marker:
+        assert head is not None
+        return entries.remember(_mended(head, request, MarkerKind.MARKER_KIND_DELETED, ledger, lost), head)
+
+    await log.append(keys, build, deadline=_deadline())
+    log.forget(keys)
+
+
+async def fence_off(
+    log: Log, keys: WorkflowKeys, ledger: Ledger, lost: Sequence[Range], *, head: Entry, newest: int
+) -> bool:
+    """Put a fence behind a head that cannot be read.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        ledger: what its entries say, up to `head`.
+        lost: what is damaged or gone below `head`.
+        head: the newest entry that can be read.
+        newest: the newest slot.
+
+    Returns:
+        Whether that was done; else somebody else has appended there.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN.
+
+    """
+    request = _request(keys)
+    deadline = _deadline()
+    lost = [*lost, (head.revision + 1, newest)]
+    marker = _mended(head, request, MarkerKind.MARKER_KIND_FENCE, ledger, lost)
+    marker.revision = newest + 1
+    # What the lost slots may have said: a fence each, uploads collected, a new generation of claims.
+    marker.epoch += newest - head.revision
+    marker.low_water_mark = newest + 1
+    marker.claim_generation = marker.revision
+    marker.previous_digest = await _digest(log, keys, newest)
+    claimed = (each for each in ledger.live(head) if ledger.is_claimed(each))
+    await take_over(log, request, claimed, generation=marker.claim_generation, deadline=deadline)
+    frame = marker_codec.encode(entries.remember(marker, head))
+    key = keys.marker(marker.revision)
+    found = await put_if_absent(log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
+    log.forget(keys)
+    return found is None
+
+
+def _mended(head: Entry, request: Request, kind: MarkerKind.ValueType, ledger: Ledger, lost: Sequence[Range]) -> Marker:
+    marker = entries.successor(head, request, kind, b"")
+    ranges = entries.with_deleted(marker.deleted, lost)
+    del marker.deleted[:]
+    marker.deleted.extend(ranges)
+    # Where the newest checkpoint is not lost it stays, also one that was saved since the ledger was written.
+    if _holds(lost, head.marker.last_data_revision):
+        newest = next((each for each in ledger.live(head) if not _holds(lost, each)), 0)
+        marker.last_data_revision = marker.previous_data_revision = newest
+    return marker
+
+
+async def _digest(log: Log, keys: WorkflowKeys, damaged: int) -> bytes:
+    """Of a marker that is damaged; empty where it is larger than any marker."""
+    try:
+        return digest_of(await read_whole(log.store, keys.marker(damaged)))
+    except HoldfastError:
+        return b""
+
+
+def _holds(ranges: Sequence[Range], revision: int) -> bool:
+    return any(first <= revision <= last for first, last in ranges)
+
+
+def _request(keys: WorkflowKeys) -> Request:
+    return Request(keys, f"fsck-{uuid.uuid4().hex}")
+
+
+def _deadline() -> float:
+    return asyncio.get_running_loop().time() + _APPEND_SECONDS

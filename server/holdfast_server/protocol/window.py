@@ -1,0 +1,44 @@
+"""Work on many items, some at a time: the slowest holds up nobody, and the results come in the order of the items."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from typing import Any, TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+async def in_order(
+    items: AsyncIterator[_Item],
+    work: Callable[[_Item], Coroutine[Any, Any, _Result]],
+    *,
+    at_once: int,
+    ahead: int,
+) -> AsyncGenerator[_Result]:
+    """The results of work on items, in their order. What is under way ends with the generator: close it.
+
+    Args:
+        items: what to work on.
+        work: what to do with each. An error is raised where its result would come.
+        at_once: how many are under way at a time.
+        ahead: how many results may wait for a slow one before them.
+
+    """
+    begun: deque[asyncio.Task[_Result]] = deque()
+    free = asyncio.Semaphore(at_once)
+    try:
+        async for item in items:
+            await free.acquire()
+            begun.append(asyncio.create_task(work(item)))
+            begun[-1].add_done_callback(lambda _: free.release())
+            while begun and (begun[0].done() or len(begun) > ahead):
+                yield await begun[0]
+                begun.popleft()
+        while begun:
+            yield await begun[0]
+            begun.popleft()
+    finally:
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)

@@ -7,6 +7,7 @@ import pytest
 from holdfast_server.protocol import ownership
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.fsck import fsck
 from holdfast_server.protocol.gc import collect
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Log, now
@@ -168,3 +169,17 @@ async def test_a_commit_that_lies_there_though_the_store_refused_it_is_acknowled
 async def test_a_commit_that_the_store_refuses_and_does_not_hold_is_told_as_refused():
     with pytest.raises(StoreAccessDeniedError):
         await commit(Log(Refusing(behind=False)), "a")
+
+
+async def test_a_retry_whose_first_try_may_be_what_a_repair_gave_up_does_not_commit_again():
+    store = MemoryStore()
+    log = Log(store)
+    await commit(log, "a")
+    began = now()
+    await commit(log, "b")
+    store.objects.write(KEYS.marker(2), b"rot")
+    assert (await fsck(Log(store), repair=True)).repaired == 1
+    with pytest.raises(HoldfastError) as unknown:
+        await commit(Log(store), "b", first_tried=began)
+    assert unknown.value.reason is Reason.COMMIT_UNKNOWN
+    assert (await commit(Log(store), "c", first_tried=now() + 3600)).entry.revision == 4

@@ -173,7 +173,12 @@ MUTANTS = [
         "False",
     ),
     Mutant("claims not taken over", claim.take_over, "iter(revisions)", "iter(())"),
-    Mutant("id not searched behind the claim's base", claim.search, "log.walk_back(keys, head, base)", "nothing()"),
+    Mutant(
+        "id not searched behind the claim's base",
+        claim.search,
+        "log.walk_back(keys, head, base)",
+        "log.walk_back(keys, head, head.revision)",
+    ),
     Mutant("search for an id passes over damage", claim.search, "damage = entry", "pass", seeds=_DAMAGED),
     Mutant(
         "fallback starts at a slow store",

@@ -129,7 +129,9 @@ class Run:
         client = Client()
         for step in script:
             chance = random.Random(f"{self._plan.weather.seed} {step.name}")
-            if chance.random() > self._plan.hurry:
+            if step.rest is not None:
+                await asyncio.sleep(GRACE * step.rest)
+            elif chance.random() > self._plan.hurry:
                 await asyncio.sleep(GRACE * chance.choice(self._plan.naps))
             else:
                 await asyncio.sleep(10 ** chance.uniform(-3, 0))

@@ -49,7 +49,12 @@ async def find_request(
             Reason.COMMIT_UNKNOWN, "the first try lies further back than the log is kept", request_id=request_id
         )
     # Below the floor too: a deletion since then does not make undone what was committed before it.
-    oldest_known = min((recent.revision for recent in head.marker.recent), default=head.revision + 1)
+    oldest_known = head.revision + 1
+    for recent in head.marker.recent:
+        # A repair has left a gap where markers were lost.
+        if recent.revision < oldest_known - 1:
+            break
+        oldest_known = recent.revision
     is_damaged = False
     async for revision, entry in log.scan(keys, first, oldest_known - 1):
         if isinstance(entry, Entry):

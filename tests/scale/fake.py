@@ -1,0 +1,169 @@
+"""A store of any number of objects, written fast: real markers, straight into a folder, days old and never synced.
+
+What is written tells at once what a check and each round of the garbage collection must say of it.
+"""
+
+import os
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from crc32c import crc32c
+from holdfast_server.protocol import entries
+from holdfast_server.protocol import marker as marker_codec
+from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.keys import WorkflowKeys, new_blob
+from holdfast_server.protocol.log import Entry, digest_of
+from holdfast_server.protocol.save import new_checkpoint_id
+from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, PartEncoding, PrepareMarker, StoredPart
+
+AGE_SECONDS = 5 * 86_400
+BLOB_BYTES = 700
+_ROUNDS = 4
+
+
+@dataclass
+class Told:
+    """What must be found in what was written.
+
+    Attributes:
+        objects: how many there are.
+        checked: the figures of a check.
+        findings: the keys that a check must name, and whether without reading the parts too.
+        rounds: the figures of each round of the collection, a grace apart, until nothing is left to do.
+        appended: what a round puts there: markers, and claims that it takes over.
+
+    """
+
+    objects: int = 0
+    checked: Counter = field(default_factory=Counter)
+    findings: list[tuple[str, bool]] = field(default_factory=list)
+    rounds: list[Counter] = field(default_factory=lambda: [Counter() for _ in range(_ROUNDS)])
+    appended: list[list[str]] = field(default_factory=lambda: [[] for _ in range(_ROUNDS)])
+
+    def add(self, other: "Told") -> None:
+        self.objects += other.objects
+        self.checked += other.checked
+        self.findings += other.findings
+        for mine, theirs in zip(self.rounds, other.rounds, strict=True):
+            mine.update(theirs)
+        for mine, theirs in zip(self.appended, other.appended, strict=True):
+            mine.extend(theirs)
+
+
+class Fake:
+    """A workflow in a folder.
+
+    Args:
+        folder: the store.
+        keys: the workflow.
+
+    """
+
+    def __init__(self, folder: Path, keys: WorkflowKeys) -> None:
+        self.keys = keys
+        self.told = Told()
+        self.told.checked["workflows"] = 1
+        for each in self.told.rounds:
+            each["workflows"] = 1
+        self.head: Entry | None = None
+        self._folder = folder
+        self._folders: set[str] = set()
+        self._seconds = int(time.time()) - AGE_SECONDS
+
+    @property
+    def revision(self) -> int:
+        return 0 if self.head is None else self.head.revision
+
+    def save(self, *, in_blob: bool = False, checkpoint_id: str = "", ttl_seconds: int = 0) -> None:
+        """A checkpoint that a check counts and that stays, until the caller says otherwise."""
+        marker = self.successor()
+        marker.checkpoint_id = checkpoint_id or new_checkpoint_id(marker.revision)
+        marker.format.name, marker.format.version = "fake", 1
+        marker.parts.append(self._part(marker.revision, in_blob=in_blob))
+        marker.last_data_revision = marker.revision
+        if ttl_seconds:
+            marker.expire_time.FromSeconds(self._seconds + ttl_seconds)
+        if checkpoint_id:
+            claim = PrepareMarker(checkpoint_id=checkpoint_id, request_id="r", base_revision=marker.revision - 1)
+            self.write(self.keys.claim(0, checkpoint_id), marker_codec.encode(claim))
+        self.commit(marker)
+        self.told.checked["checkpoints"] += 1
+
+    def delete(self) -> None:
+        """The deletion of the whole workflow."""
+        marker = self.successor(MarkerKind.MARKER_KIND_DELETED)
+        marker.floor = self.revision
+        marker.claim_generation = marker.low_water_mark = marker.revision
+        marker.last_data_revision = marker.previous_data_revision = 0
+        self.commit(marker)
+        self.told.checked["checkpoints"] = 0
+        self.told.checked["markers"] = 1
+
+    def orphan(self, base: int) -> None:
+        """A blob that no marker names."""
+        self.write(self.keys.blob(new_blob(base, uuid.uuid4().hex)), bytes(BLOB_BYTES))
+        self.orphaned(1)
+
+    def orphaned(self, blobs: int) -> None:
+        """Count blobs as orphans."""
+        self.told.checked["orphans"] += blobs
+        self.told.checked["orphan_bytes"] += blobs * BLOB_BYTES
+
+    def goes(self, number: int, **figures: int) -> None:
+        """What a round of the collection removes of the workflow."""
+        self.told.rounds[number - 1].update(figures)
+
+    def appends(self, number: int, revision: int, *taken_over: str) -> None:
+        """The marker that a round appends, and the ids whose claims it takes over."""
+        self.told.appended[number - 1].append(self.keys.marker(revision))
+        self.told.appended[number - 1] += [self.keys.claim(revision, each) for each in taken_over]
+
+    def finds(self, key: str, *, when_quick: bool = True) -> None:
+        """What a check must name."""
+        self.told.findings.append((key, when_quick))
+
+    def commit(self, marker: Marker) -> None:
+        entries.remember(marker, self.head, marker.checkpoint_id)
+        frame = marker_codec.encode(marker)
+        self.write(self.keys.marker(marker.revision), frame)
+        self.head = Entry(marker, digest_of(frame), len(frame))
+        self.told.checked["markers"] += 1
+
+    def write(self, key: str, data: bytes) -> None:
+        path = f"{self._folder}/{key}"
+        folder = path.rpartition("/")[0]
+        if folder not in self._folders:
+            os.makedirs(folder, exist_ok=True)
+            self._folders.add(folder)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        os.write(descriptor, data)
+        os.utime(descriptor, (self._seconds, self._seconds))
+        os.close(descriptor)
+        self.told.objects += 1
+
+    def path(self, key: str) -> Path:
+        return self._folder / key
+
+    def successor(self, kind: MarkerKind.ValueType = MarkerKind.MARKER_KIND_DATA) -> Marker:
+        marker = entries.successor(self.head, Request(self.keys, f"request-{self.revision + 1}"), kind, b"f" * 32)
+        marker.create_time.FromSeconds(self._seconds)
+        return marker
+
+    def _part(self, revision: int, *, in_blob: bool) -> StoredPart:
+        data = revision.to_bytes(8, "big") + b"x" * ((BLOB_BYTES if in_blob else 100) - 8)
+        part = StoredPart(
+            size_bytes=len(data),
+            sha256=sha256(data).digest(),
+            crc32c=crc32c(data),
+            encoding=PartEncoding.PART_ENCODING_IDENTITY,
+        )
+        if in_blob:
+            part.blob = new_blob(revision - 1, uuid.uuid4().hex)
+            self.write(self.keys.blob(part.blob), data)
+        else:
+            part.inline = data
+        return part

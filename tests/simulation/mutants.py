@@ -21,18 +21,32 @@ from holdfast_server.protocol import (
 from holdfast_server.protocol.claim import Claim
 from holdfast_server.stores.memory import Objects
 
+from tests.simulation.directed import contested, overtaken, repaired_meanwhile
+from tests.simulation.plans import Plan, planned
+
 _GIVE_UP = 'raise HoldfastError(Reason.REVISION_CONFLICT, "gave up")'
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A rule, the function that holds it, how it is broken, and the seeds among which it must be noticed."""
+    """A rule that is broken, and where that is noticed.
+
+    Attributes:
+        rule: the rule.
+        function: the one that holds it.
+        old: a piece of its source.
+        new: what takes its place.
+        seeds: among which it must be noticed.
+        plan: what a seed means.
+
+    """
 
     rule: str
     function: Callable
     old: str
     new: str
     seeds: range = range(1000)
+    plan: Callable[[int], Plan] = planned
 
 
 # Of the plans, every fourth has many short faults.
@@ -162,7 +176,7 @@ MUTANTS = [
         log.Log.append,
         "                if not self._is_recent(read_at):\n",
         "                if found is None and not self._is_recent(read_at):\n",
-        seeds=_STALLED,
+        plan=contested,
     ),
     Mutant("retry taken for a first try", retries.find_request, "first_tried is None", "True", seeds=_HURRIED),
     Mutant("retry passes over damage", retries.find_request, "is_damaged = True", "pass", seeds=_DAMAGED),
@@ -194,7 +208,13 @@ MUTANTS = [
         "head.revision",
         seeds=_DAMAGED,
     ),
-    Mutant("damaged head hides an id", lookup._read_told, "told in lost", "False", seeds=_DAMAGED),
+    Mutant(
+        "damaged head hides an id",
+        load.candidates,
+        "lost=[each.revision for each in skipped]",
+        "lost=()",
+        seeds=_DAMAGED,
+    ),
     Mutant(
         "newest marker not read again",
         lookup.head_or_skip,
@@ -203,14 +223,14 @@ MUTANTS = [
         "            skipped.append(Skipped(revision, '', HoldfastError(Reason.CHECKPOINT_CORRUPTED, '')))\n"
         "            continue\n"
         "        try:\n            entry =",
-        seeds=_DAMAGED,
+        plan=repaired_meanwhile,
     ),
     Mutant(
         "overtaken walk goes on",
         lookup.live_below,
         "error.reason is not Reason.CHECKPOINT_CORRUPTED",
         "error.reason is Reason.LAYOUT_UNSUPPORTED",
-        seeds=_STALLED,
+        plan=overtaken,
     ),
     # Of damage, and of what a repair does, the model knows less.
     Mutant(
@@ -239,7 +259,7 @@ MUTANTS = [
         "refused access taken for a failure",
         put_if_absent.put_if_absent,
         "denied = error\n",
-        "raise\n",
+        "denied = error\n                    raise\n",
     ),
 ]
 

@@ -165,29 +165,6 @@ def _deaths(chance: random.Random) -> dict[int, int]:
     return {server: chance.randint(1, 200) for server in range(6) if chance.random() < 0.1}
 
 
-def contested(seed: int) -> Plan:
-    """Two writers of one slot: one has won it and stands still before he learns so, the other wins it once more."""
-    stalls = {
-        "0.0/0 PUT log #0": "unanswered",
-        "0.0/0 GET log #1": "pause before:3.0",
-        "5.0/0 PUT log #0": "pause before:2.6",
-    }
-    save = Step("", spec.SAVE, patience=10 * GRACE, tries=1)
-    load = replace(save, kind=spec.LOAD)
-    collect_ = replace(save, kind=spec.COLLECT, keep_last=1)
-    return Plan(
-        Weather(seed, planned=stalls),
-        (
-            (replace(save, name="0.0", rest=0.001),),
-            tuple(replace(save, name=f"1.{index}", rest=rest) for index, rest in enumerate((0.0, 0.01, 0.01))),
-            tuple(replace(load, name=f"2.{index}", rest=rest) for index, rest in enumerate((0.002, 3.1))),
-            tuple(replace(collect_, name=f"3.{index}", rest=rest) for index, rest in enumerate((0.03, 1.2, 1.1))),
-            (),
-            (replace(save, name="5.0", rest=0.0005),),
-        ),
-    )
-
-
 def _moment(place: str, chance: random.Random) -> str:
     if "PUT log" in place:
         return chance.choice(("before", "before", "behind"))

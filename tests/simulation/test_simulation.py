@@ -28,11 +28,11 @@ def test_every_seed_keeps_every_promise(first):
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda each: each.rule)
 def test_a_rule_broken_in_the_real_code_is_noticed(mutant):
     with planted(mutant):
-        found = next((seed for seed in mutant.seeds if run(planned(seed)).violation), None)
+        found = next((seed for seed in mutant.seeds if run(mutant.plan(seed)).violation), None)
         assert found is not None, f"nobody noticed: {mutant.rule}"
         # A mutant that cannot even run would be noticed by anybody.
-        assert "Error(" not in run(planned(found)).violation
-    assert not run(planned(found)).violation
+        assert "Error(" not in run(mutant.plan(found)).violation
+    assert not run(mutant.plan(found)).violation
 
 
 @pytest.mark.parametrize("moment", [each for each in PROCESS_FAULTS if each.startswith("crash")])

@@ -1,0 +1,65 @@
+"""Plans that are written, not drawn: what chance would hardly ever bring together. A seed still draws all the rest."""
+
+import random
+from dataclasses import replace
+
+from tests.simulation import linearizability as spec
+from tests.simulation.plans import Plan, Step
+from tests.simulation.store import GRACE, Weather
+
+_SAVE = Step("", spec.SAVE, has_blob=True, patience=10 * GRACE, tries=1)
+_LOAD = replace(_SAVE, kind=spec.LOAD, has_blob=False)
+_COLLECT = replace(_LOAD, kind=spec.COLLECT, keep_last=1)
+_ROT = replace(_LOAD, kind=spec.ROT)
+_REPAIR = replace(_LOAD, kind=spec.REPAIR)
+
+
+def contested(seed: int) -> Plan:
+    """Two writers of one slot: one has won it and stands still before he learns so, the other wins it once more."""
+    stalls = {
+        "0.0/0 PUT log #0": "unanswered",
+        "0.0/0 GET log #1": "pause before:3.0",
+        "5.0/0 PUT log #0": "pause before:2.6",
+    }
+    return Plan(
+        Weather(seed, planned=stalls),
+        (
+            _script(0, _SAVE, 0.001),
+            _script(1, _SAVE, 0.0, 0.01, 0.01),
+            _script(2, _LOAD, 0.002, 3.1),
+            _script(3, _COLLECT, 0.03, 1.2, 1.1),
+            _script(5, _SAVE, 0.0005),
+        ),
+    )
+
+
+def repaired_meanwhile(seed: int) -> Plan:
+    """A load meets a damaged head, and goes on when a repair has put a fence behind it."""
+    return Plan(
+        Weather(seed, planned={"2.0/0 GET log #0": "pause behind:0.003"}),
+        (
+            _script(0, _SAVE, 0.0, 0.001),
+            _script(2, replace(_LOAD, falls_back=True), 0.003),
+            _script(5, _ROT, 0.002),
+            _script(6, _REPAIR, 0.004),
+        ),
+    )
+
+
+def overtaken(seed: int) -> Plan:
+    """A load falls back from what rotted, and stands still until all that it might find is collected."""
+    request = f"2.0/0 GET log #{random.Random(seed).randrange(1, 4)}"
+    return Plan(
+        Weather(seed, planned={request: "pause before:2.5"}),
+        (
+            _script(0, _SAVE, 0.0, 0.001, 0.001, 0.001),
+            _script(1, _SAVE, 0.006, 0.001),
+            _script(2, replace(_LOAD, target="0.3", falls_back=True), 0.005),
+            _script(3, _COLLECT, 0.03, 1.2, 1.1),
+            _script(5, _ROT, 0.004),
+        ),
+    )
+
+
+def _script(client: int, step: Step, *rests: float) -> tuple[Step, ...]:
+    return tuple(replace(step, name=f"{client}.{index}", rest=rest) for index, rest in enumerate(rests))

@@ -55,6 +55,7 @@ _COMMANDS = {
     "gc": "collect garbage once: apply retention, remove what has been dead for the grace",
     "fsck": "check every marker and every part of the store",
 }
+_UPKEEP = ("gc", "fsck")
 
 
 def main() -> None:
@@ -72,16 +73,22 @@ def main() -> None:
     logs.configure()
     _bound_memory()
     try:
-        if arguments.command in ("gc", "fsck"):
+        if arguments.command in _UPKEEP:
             sys.exit(uvloop.run(_keep_in_order(config, arguments)))
         if config.workers > 1 and _WORKER not in os.environ:
             sys.exit(_supervise(config))
         with exporting() as is_traced:
             uvloop.run(_serve(config, is_traced=is_traced))
     except HoldfastError as error:
-        sys.exit(f"holdfast-server: {error.reason}: {error.message}")
+        _fail(arguments, f"{error.reason}: {error.message}")
     except (StoreError, OSError) as error:
-        sys.exit(f"holdfast-server: {error}")
+        _fail(arguments, str(error))
+
+
+def _fail(arguments: argparse.Namespace, message: str) -> None:
+    sys.stderr.write(f"holdfast-server: {message}\n")
+    # Of a command that looks for damage, 1 says that it found some.
+    sys.exit(2 if arguments.command in _UPKEEP else 1)
 
 
 def _bound_memory() -> None:
@@ -146,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--config", help="a TOML file with settings")
         for setting, meaning in _FLAGS.items():
             command.add_argument(f"--{setting.replace('_', '-')}", dest=setting, help=meaning)
-        if name in ("gc", "fsck"):
+        if name in _UPKEEP:
             command.add_argument("--after", default="", help="go on behind a position that an earlier run told")
         if name == "gc":
             command.add_argument("--dry-run", action="store_true", help="only tell what would go")

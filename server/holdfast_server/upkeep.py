@@ -1,10 +1,14 @@
 """The commands that keep a store in order, `gc` and `fsck`: progress on stderr, a summary on stdout."""
 
+import asyncio
 import json
+import shlex
+import signal
 import sys
 import time
+from collections.abc import Coroutine
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from holdfast_server.protocol.fsck import Checked, Finding, fsck
 from holdfast_server.protocol.gc import Collected
@@ -13,17 +17,24 @@ from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.sweep import Policies, sweep
 
 _PROGRESS_SECONDS = 2.0
+_Figures = TypeVar("_Figures", Collected, Checked)
 
 
 async def run_gc(log: Log, policies: Policies, *, after: str, dry_run: bool) -> int:
     """Collect garbage once.
 
     Returns:
-        The exit code: 1 where a workflow is damaged and was left alone.
+        The exit code: 1 where a workflow is damaged and was left alone, that of a signal where one has ended the run.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED.
+        StoreError: the store cannot be used.
 
     """
     progress = _Progress()
-    collected = await sweep(log, policies, after=after, dry_run=dry_run, on_progress=progress.tell)
+    collected = await _until_told(sweep(log, policies, after=after, dry_run=dry_run, on_progress=progress), progress)
+    if isinstance(collected, signal.Signals):
+        return _code(collected)
     _summarise({**asdict(collected), "dry_run": dry_run})
     return 1 if collected.damaged else 0
 
@@ -32,7 +43,11 @@ async def run_fsck(log: Log, *, after: str, repair: bool, quick: bool) -> int:
     """Check the store once.
 
     Returns:
-        The exit code: 1 where something is wrong.
+        The exit code: 1 where something is wrong, that of a signal where one has ended the run.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED.
+        StoreError: the store cannot be used.
 
     """
 
@@ -40,22 +55,60 @@ async def run_fsck(log: Log, *, after: str, repair: bool, quick: bool) -> int:
         sys.stdout.write(f"{_printable(finding.key)}: {finding.what}\n")
 
     depth = Depth.PRESENCE if quick else Depth.CHECKSUM
-    tell = _Progress().tell
-    checked = await fsck(log, depth=depth, repair=repair, after=after, on_finding=on_finding, on_progress=tell)
+    progress = _Progress()
+    checking = fsck(log, depth=depth, repair=repair, after=after, on_finding=on_finding, on_progress=progress)
+    checked = await _until_told(checking, progress)
+    if isinstance(checked, signal.Signals):
+        return _code(checked)
     _summarise(asdict(checked))
     return 1 if checked.findings else 0
 
 
 class _Progress:
-    """Tells now and then how far it is, so that a run that is cut off can go on there."""
+    """Tells how far a run is, now and then and where it is cut off, so that another one can go on there."""
 
     def __init__(self) -> None:
         self._told_at = time.monotonic()
+        self._reached = ""
 
-    def tell(self, position: str, so_far: Collected | Checked) -> None:
+    def __call__(self, position: str, so_far: Collected | Checked) -> None:
+        self._reached = f"{so_far.workflows} workflows; go on from here with --after {shlex.quote(position)}\n"
         if time.monotonic() - self._told_at >= _PROGRESS_SECONDS:
-            self._told_at = time.monotonic()
-            sys.stderr.write(f"{so_far.workflows} workflows; go on from here with --after {position}\n")
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell the position; what was found before it is told by then."""
+        self._told_at = time.monotonic()
+        sys.stdout.flush()
+        sys.stderr.write(self._reached)
+
+
+async def _until_told(run: Coroutine[Any, Any, _Figures], progress: _Progress) -> _Figures | signal.Signals:
+    """The figures of a run, or the signal that has ended it. Where it ends too early, how far it came is told."""
+    caught: list[signal.Signals] = []
+    task = asyncio.ensure_future(run)
+
+    def end(number: signal.Signals) -> None:
+        caught.append(number)
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        progress.tell()
+        if not caught:
+            raise
+        return caught[0]
+    except Exception:
+        progress.tell()
+        raise
+
+
+def _code(number: signal.Signals) -> int:
+    """The exit code by which shells know that a signal has ended a command."""
+    return 128 + number
 
 
 def _printable(key: str) -> str:

@@ -78,3 +78,9 @@ async def test_an_old_store_keeps_its_grace(tmp_path):
         pass
     manifest = json.loads((tmp_path / "store" / "holdfast.json").read_text())
     assert manifest["graceSeconds"] == 5
+
+
+def test_a_command_that_cannot_use_the_store_exits_with_2(tmp_path):
+    (tmp_path / "holdfast.json").write_text("no manifest")
+    for command in ("gc", "fsck"):
+        assert run(command, "--store", tmp_path.as_uri(), expect=2) == []

@@ -21,24 +21,26 @@ def contested(seed: int) -> Plan:
         "0.0/0 GET log #1": "pause before:3.0",
         "5.0/0 PUT log #0": "pause before:2.6",
     }
+    busy = {"server": 2}
     return Plan(
         Weather(seed, planned=stalls),
         (
-            _script(0, _SAVE, 0.001),
-            _script(1, _SAVE, 0.0, 0.01, 0.01),
-            _script(2, _LOAD, 0.002, 3.1),
-            _script(3, _COLLECT, 0.03, 1.2, 1.1),
-            _script(5, _SAVE, 0.0005),
+            _script(0, replace(_SAVE, has_blob=False, server=0), 0.001),
+            _script(1, replace(_SAVE, **busy), 0.0, 0.01, 0.01),
+            _script(2, replace(_LOAD, **busy), 0.002, 3.1),
+            _script(3, replace(_COLLECT, **busy), 0.03, 1.2, 1.1),
+            _script(5, replace(_SAVE, server=1), 0.0005),
         ),
     )
 
 
 def repaired_meanwhile(seed: int) -> Plan:
-    """A load meets a damaged head, and goes on when a repair has put a fence behind it."""
+    """A load meets a damaged head, and goes on when a repair has put a fence behind it and a writer has gone on."""
     return Plan(
         Weather(seed, planned={"2.0/0 GET log #0": "pause behind:0.003"}),
         (
             _script(0, _SAVE, 0.0, 0.001),
+            _script(1, _SAVE, 0.005),
             _script(2, replace(_LOAD, falls_back=True), 0.003),
             _script(5, _ROT, 0.002),
             _script(6, _REPAIR, 0.004),

@@ -211,7 +211,7 @@ def _bounds(state: State, read: Operation) -> list[int]:
 def _fits_load(state: State, load: Operation) -> bool:
     """A load gives what was asked for; by fallback the newest at or before it but for what is damaged."""
     live = {each.revision: each for each in state.live}
-    if any(each in live and not state.is_damaged(each) for each in load.skipped):
+    if any(each > state.revision or (each in live and not state.is_damaged(each)) for each in load.skipped):
         return False
     if not load.skipped and load.checkpoint_id:
         found = live.get(load.revision)

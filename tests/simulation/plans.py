@@ -40,6 +40,7 @@ class Step:
         falls_back: whether a load may fall back.
         rest: how long its client rests before it, in graces; None: as the plan has it.
         size: how many checkpoints a page lists.
+        server: which of the three is asked; None: any.
 
     """
 
@@ -55,6 +56,7 @@ class Step:
     falls_back: bool = False
     rest: float | None = None
     size: int = 2
+    server: int | None = None
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,8 @@ class Run:
         for number in range(step.tries):
             name = f"{step.name}/{number}"
             operation.was_tried_once = number == 0
-            process = self._process(chance.randrange(3))
+            place = chance.randrange(3)
+            process = self._process(place if step.server is None else step.server)
             context = contextvars.Context()
             context.run(PROCESS.set, process)
             context.run(TRY.set, name)

@@ -597,7 +597,9 @@ class ListRequest(_message.Message):
     workflow_id: _builtins.str
     """The workflow."""
     page_size: _builtins.int
-    """How many checkpoints at most, 0 to 1000; 0: the server chooses. A page may hold fewer."""
+    """How many checkpoints at most, 0 to 1000; 0: the server chooses. A page may hold fewer, or none and still not be the
+    last: only next_page_token tells.
+    """
     page_token: _builtins.str
     """next_page_token of the page before; "" for the first page."""
     @_builtins.property

@@ -35,6 +35,8 @@ _DEPTHS = {
     api.VALIDATE_DEPTH_PRESENCE: Depth.PRESENCE,
     api.VALIDATE_DEPTH_CHECKSUM: Depth.CHECKSUM,
 }
+# For one page: a filter that little passes must not have a call read a whole log.
+_LOOKED_AT_MOST = 2 * requests.MAX_PAGE_SIZE
 
 
 class CheckpointService(CheckpointServiceServicer):
@@ -152,12 +154,15 @@ class CheckpointService(CheckpointServiceServicer):
             accepted = requests.formats("filter.formats", request.filter.formats)
             wanted_labels = requests.labels("filter.labels", request.filter.labels)
             response = api.ListResponse()
+            looked_at = 0
             async for entry in load.history(self._log, keys, below):
-                if len(response.checkpoints) == size:
-                    response.next_page_token = str(response.checkpoints[-1].revision)
+                if len(response.checkpoints) == size or looked_at == _LOOKED_AT_MOST:
+                    response.next_page_token = str(below)
                     break
                 if passes(entry, request.filter, wanted_labels, accepted):
                     response.checkpoints.append(messages.checkpoint(entry))
+                looked_at += 1
+                below = entry.revision
             return response
 
     async def ListWorkflows(  # noqa: N802

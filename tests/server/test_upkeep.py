@@ -1,0 +1,78 @@
+"""A run of `gc` or `fsck` that is cut off tells where another one can go on."""
+
+import json
+import shlex
+import signal
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from holdfast_server.protocol import ownership
+from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.log import Log, now
+from holdfast_server.protocol.sweep import Policies
+from holdfast_server.stores.base import StoreUnavailableError
+from holdfast_server.stores.memory import MemoryStore
+from holdfast_server.upkeep import run_fsck, run_gc
+
+WORKFLOWS = 300
+RUNS = {
+    "gc": partial(run_gc, policies=Policies({}), dry_run=False),
+    "fsck": partial(run_fsck, repair=False, quick=False),
+}
+
+
+class CutOff(MemoryStore):
+    """Something happens at one of the reads."""
+
+    countdown = 0
+    happens: Callable[[], None]
+
+    async def get(self, key, **where):
+        self.countdown -= 1
+        if self.countdown == 0:
+            self.happens()
+        return await super().get(key, **where)
+
+
+@pytest.fixture
+async def log():
+    log = Log(CutOff(), cache_bytes=0)
+    for number in range(WORKFLOWS):
+        await ownership.acquire_writer(log, Request(WorkflowKeys("n", f"w{number}"), "r"), deadline=now() + 60)
+    log.store.countdown = WORKFLOWS // 2
+    return log
+
+
+async def require_the_rest(log, command, told):
+    *_, position = shlex.split(told)
+    first = int(told.partition(" ")[0])
+    assert 0 < first < WORKFLOWS
+    log.store.countdown = 0
+    assert await RUNS[command](log, after=position) == 0
+    return first
+
+
+@pytest.mark.parametrize("command", RUNS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_run_that_a_signal_ends_tells_its_position_and_the_signal(log, command, number, capsys):
+    log.store.happens = partial(signal.raise_signal, number)
+    assert await RUNS[command](log, after="") == 128 + number
+    out, told = capsys.readouterr()
+    assert out == ""
+    first = await require_the_rest(log, command, told)
+    assert json.loads(capsys.readouterr().out)["workflows"] == WORKFLOWS - first
+
+
+@pytest.mark.parametrize("command", RUNS)
+async def test_a_run_that_the_store_ends_tells_its_position(log, command, capsys):
+    def fails():
+        # For good: a read that fails once is tried again.
+        log.store.countdown = 1
+        raise StoreUnavailableError("no answer")
+
+    log.store.happens = fails
+    with pytest.raises(StoreUnavailableError):
+        await RUNS[command](log, after="")
+    await require_the_rest(log, command, capsys.readouterr().err)

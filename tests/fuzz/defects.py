@@ -69,7 +69,6 @@ DEFECTS = [
         "        data = self._checked(message.chunk, goes_on=True)\n",
     ),
     _defect("incoming", "upload lost with its retry", ParkedUploads.take, "self.park(request, incoming)", "pass"),
-    _defect("incoming", "failed upload gone on with", ParkedUploads.take, "if is_whole", "if True"),
     _defect(
         "config",
         "port of any script",
@@ -114,7 +113,7 @@ DEFECTS = [
     _defect("bucket", "blob of others met", gc._Collection._orphans, "base is not None and ", ""),
     _defect("bucket", "links in circles", sense._fields, "0 <= marker.previous_data_revision < revision", "True"),
     _defect("bucket", "stands still at a foreign object", workflows.prefixes, "elif prefix != last", "else"),
-    _defect("bucket", "foreign object not named", fsck._Check._look_around, "self._found(each.key, _FOREIGN)", "pass"),
+    _defect("bucket", "foreign object not named", fsck._Check._name_foreign, "self._found(each.key, _FOREIGN)", "pass"),
     _defect(
         "bucket",
         "damaged head ends a listing",

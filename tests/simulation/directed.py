@@ -34,6 +34,21 @@ def contested(seed: int) -> Plan:
     )
 
 
+def deleted_meanwhile(seed: int) -> Plan:
+    """A writer stands still, for less than a grace, before a slot that another one takes, deletes and has collected."""
+    delete_all = replace(_SAVE, kind=spec.DELETE_ALL, has_blob=False, server=0)
+    return Plan(
+        Weather(seed, planned={"1.0/0 PUT log #0": "pause before:0.02"}),
+        (
+            (*_script(0, replace(_SAVE, server=0), 0.0), *_script(4, delete_all, 0.001)),
+            (*_script(5, replace(_SAVE, server=0), 1.501), *_script(6, delete_all, 0.001)),
+            _script(1, replace(_SAVE, server=1), 1.5),
+            _script(2, replace(_LOAD, target="1.0", server=0), 1.53),
+            _script(3, replace(_COLLECT, server=2), 1.503),
+        ),
+    )
+
+
 def repaired_meanwhile(seed: int) -> Plan:
     """A load meets a damaged head, and goes on when a repair has put a fence behind it and a writer has gone on."""
     return Plan(

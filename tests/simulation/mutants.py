@@ -21,7 +21,7 @@ from holdfast_server.protocol import (
 from holdfast_server.protocol.claim import Claim
 from holdfast_server.stores.memory import Objects
 
-from tests.simulation.directed import contested, overtaken, repaired_meanwhile
+from tests.simulation.directed import contested, deleted_meanwhile, overtaken, repaired_meanwhile
 from tests.simulation.plans import Plan, planned
 
 _GIVE_UP = 'raise HoldfastError(Reason.REVISION_CONFLICT, "gave up")'
@@ -36,7 +36,7 @@ class Mutant:
         function: the one that holds it.
         old: a piece of its source.
         new: what takes its place.
-        seeds: among which it must be noticed.
+        first: the seed where the search begins, which is one that has noticed it; every fourth is of its kind.
         plan: what a seed means.
 
     """
@@ -45,16 +45,13 @@ class Mutant:
     function: Callable
     old: str
     new: str
-    seeds: range = range(1000)
+    first: int = 0
     plan: Callable[[int], Plan] = planned
 
-
-# Of the plans, every fourth has many short faults.
-_HURRIED = range(0, 4000, 4)
-# Every fourth has writers, readers and collections that stand still.
-_STALLED = range(2, 8000, 4)
-# In every fourth something rots.
-_DAMAGED = range(3, 8000, 4)
+    @property
+    def seeds(self) -> range:
+        """The seeds among which it must be noticed."""
+        return range(self.first, self.first + 4000, 4)
 
 
 MUTANTS = [
@@ -69,6 +66,7 @@ MUTANTS = [
         put_if_absent.put_if_absent,
         "isinstance(error, NothingWrittenError) and not may_land:\n                        raise",
         f"True:\n                        {_GIVE_UP}",
+        first=4,
     ),
     Mutant(
         "cleans up after an unknown outcome",
@@ -79,10 +77,11 @@ MUTANTS = [
         "            await log.store.delete(wanted.request.keys.blob(part.blob))\n"
         "        raise\n"
         "    except Replay as replay:",
+        first=15,
     ),
     Mutant("slot skipped", entries.successor, "before.revision + 1", "before.revision + 2"),
-    Mutant("floor ignored", log.Log._require_counted, "head.marker.floor < revision", "0 < revision", seeds=_STALLED),
-    Mutant("low-water mark ignored", save._uploaded_anew, "< head.marker.low_water_mark", "< 0", seeds=_STALLED),
+    Mutant("floor ignored", log.Log._require_counted, "head.marker.floor < revision", "0 < revision", first=1070),
+    Mutant("low-water mark ignored", save._uploaded_anew, "< head.marker.low_water_mark", "< 0", first=3058),
     Mutant(
         "reads references before its marker",
         gc._Collection.run,
@@ -93,23 +92,24 @@ MUTANTS = [
         "        await self._delete([each.key for _, each in before])\n"
         "        return Collected()\n"
         "        if plan.is_worth_a_marker(head) and not dry_run:",
-        seeds=_STALLED,
+        first=94,
     ),
-    Mutant("epoch not compared", entries.refuse_or_replay, "request.epoch < head.marker.epoch", "False"),
-    Mutant("acknowledges without recency", log.Log.append, "not self._is_recent(read_at)", "False", seeds=_STALLED),
+    Mutant("epoch not compared", entries.refuse_or_replay, "request.epoch < head.marker.epoch", "False", first=33),
+    Mutant("acknowledges without recency", log.Log.append, "not self._is_recent(read_at)", "False", first=1070),
     Mutant(
         "newest marker removed on delete",
         gc._Collection._doomed,
         "self._settled.marker.floor + 1)",
         "self._settled.marker.floor + 2)",
+        first=1,
     ),
-    Mutant("no replay", entries.refuse_or_replay, "earlier is not None", "False"),
+    Mutant("no replay", entries.refuse_or_replay, "earlier is not None", "False", first=1),
     Mutant(
         "slot that was lost taken for the head",
         log.Log.append,
         "self._decode(keys, revision, found), read_at)",
         "self._decode(keys, revision, found), now())",
-        seeds=_STALLED,
+        first=3690,
     ),
     Mutant(
         "appends again where it was collected",
@@ -120,56 +120,53 @@ MUTANTS = [
         "                    except HoldfastError:\n"
         "                        head, read_at = await self._known(keys)\n"
         "                        continue",
-        seeds=_STALLED,
+        first=1282,
     ),
-    Mutant("late retry accepted", retries.find_request, "head.marker.floor and", "False and", seeds=_STALLED),
+    Mutant("late retry accepted", retries.find_request, "head.marker.floor and", "False and", first=1282),
     Mutant("no compare-and-set", save._require_revision, "expected in (None, revision)", "True"),
-    Mutant("put overwrites", Objects.create, "key in self.by_key", "False"),
-    Mutant("no grace", gc._Collection.__init__, "now - log.grace_seconds", "now"),
+    Mutant("put overwrites", Objects.create, "key in self.by_key", "False", first=2),
+    Mutant("no grace", gc._Collection.__init__, "now - log.grace_seconds", "now", first=30),
     Mutant(
         "floor of now",
         gc._Collection._doomed,
         "self._settled.marker.floor + 1",
         "(await self._log.head(self._keys)).marker.floor + 1",
-        seeds=_STALLED,
+        plan=deleted_meanwhile,
     ),
-    Mutant("stale cache believed", log.Log._cached, "not self._is_recent(head.read_at)", "False", seeds=_STALLED),
+    Mutant("stale cache believed", log.Log._cached, "not self._is_recent(head.read_at)", "False", first=778),
     Mutant(
-        "damage believed",
-        load.as_of_now,
-        "await entries.is_gone_by_now(log, keys, entry.revision)",
-        "False",
-        seeds=_STALLED,
+        "damage believed", load.as_of_now, "await entries.is_gone_by_now(log, keys, entry.revision)", "False", first=214
     ),
     # Rules that the model does not know.
-    Mutant("refuses by an old head", log.Log._built, "read_at >= came_in or", "True or"),
-    Mutant("recent ids not searched", Claim._find, "entry.checkpoint_id == wanted_id", "False"),
+    Mutant("refuses by an old head", log.Log._built, "read_at >= came_in or", "True or", first=53),
+    Mutant("recent ids not searched", Claim._find, "entry.checkpoint_id == wanted_id", "False", first=4),
     Mutant(
         "claim's base ignored",
         Claim.make,
         "self._searched_to = await",
         "self._searched_to = head.revision if head else 0\n        await",
+        first=75,
     ),
     Mutant(
         "retry's search ends at the floor",
         retries.find_request,
         "log.scan(keys, first,",
         "log.scan(keys, max(first, head.marker.floor + 1),",
-        seeds=_HURRIED,
+        first=7128,
     ),
     Mutant(
         "clocks of servers compared",
         retries._last_before,
         "newest_seconds - (now() - moment)",
         "__import__('holdfast_server.protocol.entries').protocol.entries.time.time() - (now() - moment)",
-        seeds=_HURRIED,
+        first=2348,
     ),
     Mutant(
         "deletion of the newest leaves it the newest",
         ownership.delete,
         "target.revision == head.marker.last_data_revision",
         "False",
-        seeds=_HURRIED,
+        first=2852,
     ),
     Mutant(
         "slot that was collected taken for lost",
@@ -178,42 +175,36 @@ MUTANTS = [
         "                if found is None and not self._is_recent(read_at):\n",
         plan=contested,
     ),
-    Mutant("retry taken for a first try", retries.find_request, "first_tried is None", "True", seeds=_HURRIED),
-    Mutant("retry passes over damage", retries.find_request, "is_damaged = True", "pass", seeds=_DAMAGED),
+    Mutant("retry taken for a first try", retries.find_request, "first_tried is None", "True", first=784),
+    Mutant("retry passes over damage", retries.find_request, "is_damaged = True", "pass", first=21367),
     Mutant(
         "claim's generation ignored",
         Claim.require_unused,
         "head.marker.claim_generation != self._generation",
         "False",
+        first=160,
     ),
-    Mutant("claims not taken over", claim.take_over, "iter(revisions)", "iter(())"),
+    Mutant("claims not taken over", claim.take_over, "iter(revisions)", "iter(())", first=117),
     Mutant(
         "id not searched behind the claim's base",
         claim.search,
         "log.walk_back(keys, head, base)",
         "log.walk_back(keys, head, head.revision)",
     ),
-    Mutant("search for an id passes over damage", claim.search, "damage = entry", "pass", seeds=_DAMAGED),
+    Mutant("search for an id passes over damage", claim.search, "damage = entry", "pass", first=131),
     Mutant(
         "fallback starts at a slow store",
         load._find_whole,
         "except HoldfastError as error:\n            if",
         "except Exception as error:\n            if isinstance(error, HoldfastError) and",
+        first=1719,
     ),
-    Mutant("fallback skips a good one", lookup.live_below, "else below - 1", "else below - 2", seeds=_DAMAGED),
+    Mutant("fallback skips a good one", lookup.live_below, "else below - 1", "else below - 2", first=99),
     Mutant(
-        "fallback begins at the head",
-        load.candidates,
-        'int(error.metadata["revision"])',
-        "head.revision",
-        seeds=_DAMAGED,
+        "fallback begins at the head", load.candidates, 'int(error.metadata["revision"])', "head.revision", first=351
     ),
     Mutant(
-        "damaged head hides an id",
-        load.candidates,
-        "lost=[each.revision for each in skipped]",
-        "lost=()",
-        seeds=_DAMAGED,
+        "damaged head hides an id", load.candidates, "lost=[each.revision for each in skipped]", "lost=()", first=731
     ),
     Mutant(
         "newest marker not read again",
@@ -224,6 +215,7 @@ MUTANTS = [
         "            continue\n"
         "        try:\n            entry =",
         plan=repaired_meanwhile,
+        first=1,
     ),
     Mutant(
         "overtaken walk goes on",
@@ -231,6 +223,7 @@ MUTANTS = [
         "error.reason is not Reason.CHECKPOINT_CORRUPTED",
         "error.reason is Reason.LAYOUT_UNSUPPORTED",
         plan=overtaken,
+        first=68,
     ),
     # Of damage, and of what a repair does, the model knows less.
     Mutant(
@@ -238,28 +231,29 @@ MUTANTS = [
         log.Log.head,
         "isinstance(await self._read_or_damage(keys, cached.revision + 1), MarkerGoneError)",
         "await self._read(keys, cached.revision + 1) is None",
-        seeds=_DAMAGED,
+        first=679,
     ),
     Mutant(
         "repair sees the log as it was when it looked",
         repair._mended,
         "if _holds(lost, head.marker.last_data_revision):",
         "if True:",
-        seeds=_DAMAGED,
+        first=1459,
     ),
     Mutant(
         "repair behind a lost fence leaves the epoch",
         repair.fence_off,
         "marker.epoch += newest - head.revision",
         "pass",
-        seeds=_DAMAGED,
+        first=4331,
     ),
-    Mutant("damaged claim believed to be none", claim._base, "return 0", "raise", seeds=_DAMAGED),
+    Mutant("damaged claim believed to be none", claim._base, "return 0", "raise", first=47),
     Mutant(
         "refused access taken for a failure",
         put_if_absent.put_if_absent,
         "denied = error\n",
         "denied = error\n                    raise\n",
+        first=16,
     ),
 ]
 

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from tests.simulation import linearizability as spec
+from tests.simulation.directed import contested, deleted_meanwhile, overtaken, repaired_meanwhile
 from tests.simulation.linearizability import Checkpoint, Operation, unexplained
 from tests.simulation.mutants import MUTANTS, planted
 from tests.simulation.plans import Plan, Step, planned
@@ -22,6 +23,13 @@ def test_every_seed_keeps_every_promise(first):
     for seed in range(first, min(first + CHUNK, SEEDS)):
         if run(planned(seed)).violation:
             pytest.fail(told(seed, shrink(planned(seed), run)))
+
+
+@pytest.mark.parametrize("plan", [contested, deleted_meanwhile, overtaken, repaired_meanwhile])
+def test_every_written_plan_keeps_every_promise(plan):
+    for seed in range(200):
+        if run(plan(seed)).violation:
+            pytest.fail(told(seed, plan(seed)))
 
 
 @pytest.mark.timeout(600)
@@ -83,7 +91,7 @@ def test_a_read_of_what_was_overwritten_before_it_began_is_not_linearizable():
 def test_an_unknown_outcome_may_come_to_pass_later_or_never():
     lost = Operation("a", spec.SAVE, value="a", began=0)
     nothing = Operation("b", spec.LOAD, began=1, ended=2, error="WORKFLOW_NOT_FOUND")
-    late = Operation("c", spec.LIST, began=3, ended=4, revision=1, listed=[Checkpoint(1, "", "a")])
+    late = Operation("c", spec.PAGE, began=3, ended=4, revision=1, listed=[Checkpoint(1, "", "a")])
     assert unexplained([lost, nothing]) == []
     assert unexplained([lost, nothing, late]) == []
     gone = Operation("d", spec.LOAD, began=5, ended=6, error="CHECKPOINT_NOT_FOUND")

@@ -132,15 +132,18 @@ class _Check:
         newest = await self._inventory.newest(keys)
         head = None if newest is None else await self._readable_head(keys, newest)
         if head is None and newest is not None:
-            return self._found(keys.log, "none of its markers can be read")
+            self._found(keys.log, "none of its markers can be read")
+            return await self._name_foreign(keys)
         if head is None or newest is None:
-            return await self._check_inventory(keys)
+            await self._count_orphans(keys)
+            return await self._name_foreign(keys)
         is_part_of_log = newest - head.revision <= _LONGEST_GAP
         if not is_part_of_log:
             self._found(keys.marker(newest), "it lies too far beyond the log to be a part of it: remove it")
         self._ledger = Ledger(head.marker.floor)
         await self._check_log(keys, head)
-        await self._check_inventory(keys)
+        await self._count_orphans(keys)
+        await self._name_foreign(keys)
         if repair and is_part_of_log:
             await self._repair(keys, head, newest)
         return None
@@ -225,16 +228,20 @@ class _Check:
             elif error.reason is not Reason.CHECKPOINT_DELETED:
                 raise
 
-    async def _check_inventory(self, keys: WorkflowKeys) -> None:
-        """Count the blobs that nothing names, and name what lies in the workflow's place and is not Holdfast's."""
+    async def _count_orphans(self, keys: WorkflowKeys) -> None:
+        """Count the blobs that nothing names."""
         is_named = self._ledger.naming(None)
-        async for each in self._inventory.below(keys.prefix):
+        async for each in self._inventory.below(keys.blobs):
             relative = each.key.removeprefix(keys.prefix)
-            if blob_base(relative) is not None:
-                is_orphan = not is_named(blob_number(relative))
-                self.checked.orphans += is_orphan
-                self.checked.orphan_bytes += each.size_bytes if is_orphan else 0
-            elif keys.revision(each.key) is None and not keys.is_claim(each.key):
+            if blob_base(relative) is not None and not is_named(blob_number(relative)):
+                self.checked.orphans += 1
+                self.checked.orphan_bytes += each.size_bytes
+
+    async def _name_foreign(self, keys: WorkflowKeys) -> None:
+        """Name what lies in the workflow's place and is not Holdfast's."""
+        async for each in self._inventory.below(keys.prefix):
+            is_blob = blob_base(each.key.removeprefix(keys.prefix)) is not None
+            if not is_blob and keys.revision(each.key) is None and not keys.is_claim(each.key):
                 self._found(each.key, _FOREIGN)
 
     async def _repair(self, keys: WorkflowKeys, head: Entry, newest: int) -> None:

@@ -196,6 +196,10 @@ async def _validate(bucket: Bucket) -> None:
 
 
 async def _list_workflows(bucket: Bucket) -> None:
+    await _whole(_require_listed(bucket))
+
+
+async def _require_listed(bucket: Bucket) -> None:
     found = await workflows.page(_log(bucket), "n", "", 10)
     assert BESIDE.workflow_id in {head.marker.workflow_id for head in found.heads}
     assert len({head.marker.workflow_id for head in found.heads}) == len(found.heads)

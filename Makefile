@@ -49,6 +49,10 @@ fuzz: .venv/fuzz-ready
 	$(python) -m pip install --quiet --group fuzz
 	touch $@
 
+.venv/engines-ready: .venv/ready
+	$(python) -m pip install --quiet --group engines
+	touch $@
+
 .venv/bench-ready: .venv/ready
 	$(python) -m pip install --quiet --group bench
 	touch $@

@@ -1,0 +1,1 @@
+"""Engines that checkpoint into Holdfast: a module for each, installed as an extra of the same name."""

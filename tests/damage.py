@@ -5,8 +5,20 @@ from pathlib import Path
 
 def damage_newest(folder: Path) -> None:
     """Flip a byte of the blob that was written last."""
-    blobs = [path for path in folder.glob("ns/*/wf/*/blob/**/*") if path.is_file()]
-    newest = max(blobs, key=lambda path: path.stat().st_mtime_ns)
-    data = bytearray(newest.read_bytes())
+    _damage(max(_blobs(folder, "*"), key=lambda path: path.stat().st_mtime_ns))
+
+
+def damage_all(folder: Path, workflow_id: str) -> None:
+    """Flip a byte of each blob of a workflow."""
+    for blob in _blobs(folder, workflow_id):
+        _damage(blob)
+
+
+def _blobs(folder: Path, workflow_id: str) -> list[Path]:
+    return [path for path in folder.glob(f"ns/*/wf/{workflow_id}/blob/**/*") if path.is_file()]
+
+
+def _damage(blob: Path) -> None:
+    data = bytearray(blob.read_bytes())
     data[len(data) // 2] ^= 1
-    newest.write_bytes(data)
+    blob.write_bytes(data)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.damage import damage_newest
+from tests.damage import damage_all
 from tests.soak.ledger import Acknowledged, Ledger, digest_of
 from tests.soak.samples import Sample, growth
 from tests.soak.soak import soak
@@ -32,7 +32,7 @@ async def test_the_audit_notices_what_was_lost_what_rotted_and_what_should_be_go
         chosen = next(iter(kept.acknowledged))
         kept.acknowledged[chosen] = Acknowledged(kept.acknowledged[chosen].revision, digest_of(b"x"), expires=False)
         ledger.workflows["kept", "w1"].is_over = True
-        damage_newest(tmp_path / "store")
+        damage_all(tmp_path / "store", "w2")
 
     with folder(tmp_path) as store:
         result = await soak(store, 8, pause_seconds=100, before_audit=spoil)

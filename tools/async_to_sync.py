@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 CLIENT = Path(__file__).resolve().parent.parent / "client" / "holdfast"
-MODULES = ("calls", "client", "download", "workflow")
+MODULES = ("calls", "changes", "client", "connection", "download", "lists", "loads", "records", "workflow")
 HEADER = "# Generated from holdfast/{name}.py by tools/async_to_sync.py; do not edit.\n"
 REPLACEMENTS = (
     (r"\basync (def|with|for)\b", r"\1"),
@@ -17,7 +17,7 @@ REPLACEMENTS = (
     (r"\bAwaitable\[([\w.]+)\]", r"\1"),
     (r"from collections\.abc import Awaitable, ", "from collections.abc import "),
     (r"\bAsyncIterator\b", "Iterator"),
-    (r"\bAsyncClient\b", "Client"),
+    (r"\bAsync(Changes|Client|Connection|Lists|Loads|Records)\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\b_aio as runtime\b", "_sync as runtime"),
     (rf"\bfrom holdfast\.({'|'.join(MODULES)}) import\b", r"from holdfast.sync.\1 import"),

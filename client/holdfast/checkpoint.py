@@ -1,6 +1,6 @@
 """What the client speaks in: formats, checkpoints, and what comes back from calls."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -91,6 +91,22 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """Something small that is attached to a checkpoint.
+
+    Attributes:
+        key: unique for the checkpoint, 1 to 512 bytes.
+        data: what is attached.
+        replace: only on the way to the server: whether it takes the place of what the key has.
+
+    """
+
+    key: str
+    data: bytes
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedCheckpoint:
     """A checkpoint with its payload.
 
@@ -102,6 +118,7 @@ class LoadedCheckpoint:
         skipped: what was passed over, newest first.
         migrated_from: the format that it was stored in, where `resume` migrated it.
         head_revision: the newest slot of the log, which a fence or a deletion may hold; 0 where it is damaged.
+        records: its records in the order of their keys, where they were asked for.
 
     """
 
@@ -112,6 +129,7 @@ class LoadedCheckpoint:
     skipped: tuple[Skipped, ...] = ()
     migrated_from: Format | None = None
     head_revision: int = 0
+    records: tuple[Record, ...] = ()
 
     @property
     def data(self) -> bytes:
@@ -173,6 +191,29 @@ def from_message(message: checkpoint_pb2.Checkpoint, *, replayed: bool = False) 
         trace_id=message.trace_id,
         replayed=replayed,
     )
+
+
+def formats(given: Sequence[AcceptedFormat]) -> Sequence[checkpoint_pb2.AcceptedFormat]:
+    """Accepted formats as messages of the API."""
+    return [
+        checkpoint_pb2.AcceptedFormat(name=each.name, min_version=each.min_version, max_version=each.max_version)
+        for each in given
+    ]
+
+
+def list_filter(
+    labels: Mapping[str, str] | None,
+    created_after: datetime | None,
+    created_before: datetime | None,
+    accepted: Sequence[AcceptedFormat],
+) -> checkpoint_service_pb2.ListFilter:
+    """A filter as a message of the API."""
+    wanted = checkpoint_service_pb2.ListFilter(labels=labels or {}, formats=formats(accepted))
+    if created_after is not None:
+        wanted.created_after.FromDatetime(created_after)
+    if created_before is not None:
+        wanted.created_before.FromDatetime(created_before)
+    return wanted
 
 
 def skipped(message: checkpoint_service_pb2.SkippedCheckpoint | checkpoint_service_pb2.Finding) -> Skipped:

@@ -15,9 +15,9 @@ from crc32c import crc32c
 from holdfast_server.protocol import entries
 from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.ids import new_checkpoint_id
 from holdfast_server.protocol.keys import WorkflowKeys, new_blob
 from holdfast_server.protocol.log import Entry, digest_of
-from holdfast_server.protocol.save import new_checkpoint_id
 from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, PartEncoding, PrepareMarker, StoredPart
 
 AGE_SECONDS = 5 * 86_400

@@ -94,7 +94,7 @@ MUTANTS = [
         "        if plan.is_worth_a_marker(head) and not dry_run:",
         first=94,
     ),
-    Mutant("epoch not compared", entries.refuse_or_replay, "request.epoch < head.marker.epoch", "False", first=33),
+    Mutant("epoch not compared", entries.refuse_fenced, "request.epoch < head.marker.epoch", "False", first=33),
     Mutant("acknowledges without recency", log.Log.append, "not self._is_recent(read_at)", "False", first=1070),
     Mutant(
         "newest marker removed on delete",
@@ -179,7 +179,7 @@ MUTANTS = [
     Mutant("retry passes over damage", retries.find_request, "is_damaged = True", "pass", first=21367),
     Mutant(
         "claim's generation ignored",
-        Claim.require_unused,
+        Claim.find_replaced,
         "head.marker.claim_generation != self._generation",
         "False",
         first=160,

@@ -2,10 +2,10 @@
 """Client: one method per call of the service, and `resume`."""
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any, Literal, Self
+from datetime import timedelta
+from typing import Any, Literal
 
 from holdfast import _sync as runtime
 from holdfast.checkpoint import (
@@ -14,32 +14,20 @@ from holdfast.checkpoint import (
     Format,
     LoadedCheckpoint,
     Validation,
-    WorkflowInfo,
-    Writer,
+    formats,
     from_message,
     skipped,
-    workflow_info,
 )
 from holdfast.errors import HoldfastError, WorkflowCheckpointResumeError
 from holdfast.migrations import Migrations
 from holdfast.payload import RESUME, Data, Outgoing, Progress
-from holdfast.retry import RetryBucket, RetryPolicy
-from holdfast.sync.calls import Caller, Try
-from holdfast.sync.download import Download, checked
+from holdfast.sync.calls import Try
+from holdfast.sync.changes import Changes
+from holdfast.sync.lists import Lists
 from holdfast.sync.workflow import Workflow
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
-from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
-_CHANNEL_OPTIONS: list[tuple[str, Any]] = [
-    ("grpc.enable_retries", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.max_receive_message_length", 8 << 20),
-]
 _DEPTHS = {
     "marker": api.VALIDATE_DEPTH_MARKER,
     "presence": api.VALIDATE_DEPTH_PRESENCE,
@@ -49,8 +37,8 @@ _DEPTHS = {
 Depth = Literal["marker", "presence", "checksum"]
 
 
-class Client:
-    """A client of one Holdfast server.
+class Client(Lists, Changes):
+    """A client of one Holdfast server: saving, loading and resuming here, the rest in the classes it is made of.
 
     Args:
         target: host:port, or any target that gRPC takes.
@@ -59,30 +47,6 @@ class Client:
         producer: name and version of the calling program, kept with each checkpoint.
 
     """
-
-    def __init__(
-        self,
-        target: str,
-        *,
-        timeout: float = 30.0,
-        retry: RetryPolicy | None = None,
-        producer: tuple[str, str] = ("", ""),
-    ) -> None:
-        self._timeout = timeout
-        self._producer = checkpoint_pb2.Producer(name=producer[0], version=producer[1])
-        self._channel = runtime.open_channel(target, _CHANNEL_OPTIONS)
-        self._stub: Any = CheckpointServiceStub(self._channel)
-        self._caller = Caller(retry or RetryPolicy(), RetryBucket())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._channel.close()
 
     def save(
         self,
@@ -97,6 +61,8 @@ class Client:
         expected_revision: int | None = None,
         epoch: int | None = None,
         ttl: timedelta | None = None,
+        replace: bool = False,
+        needs_parent: bool = False,
         request_id: str | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
@@ -114,6 +80,8 @@ class Client:
             expected_revision: commit only while the log's head has this revision; 0: while no checkpoint exists.
             epoch: the writer's epoch.
             ttl: how long it must be kept.
+            replace: take the place of the checkpoint that has the same id, if there is one.
+            needs_parent: it is of no use without its parent, which is kept as long as it.
             request_id: the idempotency key; made up where none is given.
             timeout: seconds for everything, retries included.
             progress: called with the bytes sent and all, for payloads that are streamed.
@@ -133,6 +101,8 @@ class Client:
             labels=labels or {},
             expected_revision=expected_revision,
             epoch=epoch,
+            replace=replace,
+            needs_parent=needs_parent,
         )
         if ttl is not None:
             header.ttl.FromTimedelta(ttl)
@@ -157,116 +127,6 @@ class Client:
         response = self._caller.call(method, send, timeout_seconds=self._time(timeout), request_id=header.request_id)
         return from_message(response.checkpoint, replayed=response.replayed)
 
-    def load(
-        self,
-        namespace: str,
-        workflow_id: str,
-        checkpoint_id: str | None = None,
-        *,
-        accepted_formats: Sequence[AcceptedFormat] = (),
-        fallback: bool = False,
-        timeout: float | None = None,
-        progress: Progress | None = None,
-    ) -> LoadedCheckpoint:
-        """Load a checkpoint with its payload, of any size, its digests checked.
-
-        Args:
-            namespace: the namespace.
-            workflow_id: the workflow.
-            checkpoint_id: the checkpoint; None for the newest.
-            accepted_formats: refuse any other format before data moves; none given: any.
-            fallback: answer damage with the newest older checkpoint that is whole.
-            timeout: seconds for everything, retries included.
-            progress: called with the bytes received and all, for payloads that are streamed.
-
-        Raises:
-            WorkflowCheckpointResumeError: a subclass for each reason.
-
-        """
-        request = api.LoadRequest(
-            namespace=namespace,
-            workflow_id=workflow_id,
-            checkpoint_id=checkpoint_id or "",
-            accepted_formats=_formats(accepted_formats),
-            fallback=api.FALLBACK_LAST_GOOD if fallback else api.FALLBACK_NONE,
-        )
-        response = self._unary("Load", request, timeout)
-        if response.payload_included:
-            received = {part.name: part.data for part in response.parts}
-            return _loaded(response, runtime.in_thread(checked, response.checkpoint, received))
-        download = Download(
-            api.LoadStreamRequest(
-                namespace=namespace,
-                workflow_id=workflow_id,
-                checkpoint_id=checkpoint_id or "",
-                accepted_formats=request.accepted_formats,
-                fallback=request.fallback,
-            ),
-            progress,
-        )
-
-        def send(attempt: Try) -> None:
-            # The stream before may have broken behind its last chunk.
-            if download.is_whole:
-                return
-            stream = self._stub.LoadStream(
-                download.next_request(), timeout=attempt.timeout_seconds, metadata=attempt.metadata
-            )
-            download.receive(stream)
-
-        self._caller.call("LoadStream", send, timeout_seconds=self._time(timeout))
-        return _loaded(download.header, download.parts())
-
-    def list(
-        self,
-        namespace: str,
-        workflow_id: str,
-        *,
-        labels: Mapping[str, str] | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        formats: Sequence[AcceptedFormat] = (),
-        page_size: int = 0,
-        timeout: float | None = None,
-    ) -> Iterator[Checkpoint]:
-        """Iterate over a workflow's checkpoints, newest first, over all pages.
-
-        Raises:
-            HoldfastError: a subclass for each reason.
-
-        """
-        wanted = api.ListFilter(labels=labels or {}, formats=_formats(formats))
-        if created_after is not None:
-            wanted.created_after.FromDatetime(created_after)
-        if created_before is not None:
-            wanted.created_before.FromDatetime(created_before)
-        request = api.ListRequest(namespace=namespace, workflow_id=workflow_id, page_size=page_size, filter=wanted)
-        while True:
-            response = self._unary("List", request, timeout)
-            for message in response.checkpoints:
-                yield from_message(message)
-            if not response.next_page_token:
-                return
-            request.page_token = response.next_page_token
-
-    def list_workflows(
-        self, namespace: str, *, page_size: int = 0, timeout: float | None = None
-    ) -> Iterator[WorkflowInfo]:
-        """Iterate over a namespace's workflows, over all pages.
-
-        Raises:
-            HoldfastError: a subclass for each reason.
-
-        """
-        request = api.ListWorkflowsRequest(namespace=namespace, page_size=page_size)
-        while True:
-            response = self._unary("ListWorkflows", request, timeout)
-            for message in response.workflows:
-                yield workflow_info(message)
-            if not response.next_page_token:
-                return
-            request.page_token = response.next_page_token
-
     def validate(
         self,
         namespace: str,
@@ -288,7 +148,7 @@ class Client:
             workflow_id=workflow_id,
             checkpoint_id=checkpoint_id or "",
             depth=_DEPTHS[depth],
-            accepted_formats=_formats(accepted_formats),
+            accepted_formats=formats(accepted_formats),
         )
         response = self._unary("Validate", request, timeout)
         return Validation(
@@ -297,68 +157,6 @@ class Client:
             checkpoint=from_message(response.checkpoint) if response.HasField("checkpoint") else None,
             last_good=from_message(response.last_good) if response.HasField("last_good") else None,
         )
-
-    def delete(
-        self,
-        namespace: str,
-        workflow_id: str,
-        checkpoint_id: str,
-        *,
-        epoch: int | None = None,
-        request_id: str | None = None,
-        timeout: float | None = None,
-    ) -> int:
-        """Delete a checkpoint. Returns the revision of the deletion, the log's new head.
-
-        Raises:
-            HoldfastError: a subclass for each reason.
-
-        """
-        request = api.DeleteRequest(
-            namespace=namespace,
-            workflow_id=workflow_id,
-            checkpoint_id=checkpoint_id,
-            request_id=request_id or uuid.uuid4().hex,
-            epoch=epoch,
-        )
-        response = self._unary("Delete", request, timeout)
-        return int(response.revision)
-
-    def delete_workflow(
-        self,
-        namespace: str,
-        workflow_id: str,
-        *,
-        epoch: int | None = None,
-        request_id: str | None = None,
-        timeout: float | None = None,
-    ) -> int:
-        """Delete every checkpoint of a workflow. Returns the revision of the deletion.
-
-        Raises:
-            HoldfastError: a subclass for each reason.
-
-        """
-        request = api.DeleteWorkflowRequest(
-            namespace=namespace, workflow_id=workflow_id, request_id=request_id or uuid.uuid4().hex, epoch=epoch
-        )
-        response = self._unary("DeleteWorkflow", request, timeout)
-        return int(response.revision)
-
-    def acquire_writer(
-        self, namespace: str, workflow_id: str, *, request_id: str | None = None, timeout: float | None = None
-    ) -> Writer:
-        """Become the only writer of a workflow: saves with a lower epoch are refused from now on.
-
-        Raises:
-            HoldfastError: a subclass for each reason.
-
-        """
-        request = api.AcquireWriterRequest(
-            namespace=namespace, workflow_id=workflow_id, request_id=request_id or uuid.uuid4().hex
-        )
-        response = self._unary("AcquireWriter", request, timeout)
-        return Writer(response.epoch, response.revision)
 
     def capabilities(self, *, timeout: float | None = None) -> api.GetCapabilitiesResponse:
         """Tell what the server can do.
@@ -419,34 +217,3 @@ class Client:
         except HoldfastError:
             return None
         return found.last_good
-
-    def _unary(self, method: str, request: Any, timeout: float | None) -> Any:
-        def send(attempt: Try) -> Any:
-            if "attempt" in request.DESCRIPTOR.fields_by_name:
-                request.attempt.CopyFrom(attempt.attempt)
-            return getattr(self._stub, method)(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata)
-
-        request_id = getattr(request, "request_id", "")
-        return self._caller.call(method, send, timeout_seconds=self._time(timeout), request_id=request_id)
-
-    def _time(self, timeout: float | None) -> float:
-        return self._timeout if timeout is None else timeout
-
-
-def _formats(given: Sequence[AcceptedFormat]) -> Sequence[checkpoint_pb2.AcceptedFormat]:
-    return [
-        checkpoint_pb2.AcceptedFormat(name=each.name, min_version=each.min_version, max_version=each.max_version)
-        for each in given
-    ]
-
-
-def _loaded(response: Any, parts: Mapping[str, bytes]) -> LoadedCheckpoint:
-    info = from_message(response.checkpoint)
-    return LoadedCheckpoint(
-        info,
-        parts,
-        info.format,
-        response.fell_back,
-        tuple(skipped(each) for each in response.skipped),
-        head_revision=response.head_revision,
-    )

@@ -380,6 +380,8 @@ class SaveHeader(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    REPLACE_FIELD_NUMBER: _builtins.int
+    NEEDS_PARENT_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace, 1 to 128 bytes, without slashes or control characters, not "." or ".."."""
     workflow_id: _builtins.str
@@ -394,6 +396,14 @@ class SaveHeader(_message.Message):
     """Commit only while the head of the log has this revision; 0: only while the workflow holds no checkpoint."""
     epoch: _builtins.int
     """The writer's epoch, from AcquireWriter, at most 2^62. A save below the head's epoch is refused."""
+    replace: _builtins.bool
+    """Takes the place of the checkpoint that has the same checkpoint_id, if there is one: that one is deleted by the very
+    commit of this one. Without it an id that exists with other content is CHECKPOINT_ID_REUSED.
+    """
+    needs_parent: _builtins.bool
+    """The checkpoint is of no use without its parent, which must exist: pruning and retention keep the parent as long as
+    this one.
+    """
     @_builtins.property
     def format(self) -> Global___Format:
         """The format of the payload. Required."""
@@ -429,10 +439,12 @@ class SaveHeader(_message.Message):
         epoch: _builtins.int | None = ...,
         ttl: _duration_pb2.Duration | None = ...,
         attempt: Global___Attempt | None = ...,
+        replace: _builtins.bool = ...,
+        needs_parent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_expected_revision", b"_expected_revision", "_ttl", b"_ttl", "attempt", b"attempt", "epoch", b"epoch", "expected_revision", b"expected_revision", "format", b"format", "producer", b"producer", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_expected_revision", b"_expected_revision", "_ttl", b"_ttl", "attempt", b"attempt", "checkpoint_id", b"checkpoint_id", "epoch", b"epoch", "expected_revision", b"expected_revision", "format", b"format", "labels", b"labels", "namespace", b"namespace", "parent_id", b"parent_id", "producer", b"producer", "request_id", b"request_id", "ttl", b"ttl", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_expected_revision", b"_expected_revision", "_ttl", b"_ttl", "attempt", b"attempt", "checkpoint_id", b"checkpoint_id", "epoch", b"epoch", "expected_revision", b"expected_revision", "format", b"format", "labels", b"labels", "namespace", b"namespace", "needs_parent", b"needs_parent", "parent_id", b"parent_id", "producer", b"producer", "replace", b"replace", "request_id", b"request_id", "ttl", b"ttl", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
     _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
@@ -448,3 +460,33 @@ class SaveHeader(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl) -> _WhichOneofReturnType__ttl | None: ...
 
 Global___SaveHeader: _TypeAlias = SaveHeader  # noqa: Y015
+
+@_typing.final
+class Record(_message.Message):
+    """Something small that an engine attaches to a checkpoint, under a key of its own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    REPLACE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The key: unique for the checkpoint, 1 to 512 bytes. Records are ordered by it."""
+    data: _builtins.bytes
+    """What is attached."""
+    replace: _builtins.bool
+    """Only on the way to the server: takes the place of what the key has. Without it, what was there first stays."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        replace: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "key", b"key", "replace", b"replace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Record: _TypeAlias = Record  # noqa: Y015

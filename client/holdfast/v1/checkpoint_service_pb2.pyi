@@ -268,6 +268,7 @@ class LoadRequest(_message.Message):
     CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
     ACCEPTED_FORMATS_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
+    INCLUDE_RECORDS_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace."""
     workflow_id: _builtins.str
@@ -276,6 +277,8 @@ class LoadRequest(_message.Message):
     """The checkpoint; "" for the newest."""
     fallback: Global___Fallback.ValueType
     """What to do when the checkpoint is damaged."""
+    include_records: _builtins.bool
+    """Whether to load the checkpoint's records too."""
     @_builtins.property
     def accepted_formats(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.AcceptedFormat]:
         """The formats that the caller understands, checked before any data moves, at most 64; none given: any."""
@@ -288,10 +291,11 @@ class LoadRequest(_message.Message):
         checkpoint_id: _builtins.str = ...,
         accepted_formats: _abc.Iterable[_checkpoint_pb2.AcceptedFormat] | None = ...,
         fallback: Global___Fallback.ValueType = ...,
+        include_records: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_formats", b"accepted_formats", "checkpoint_id", b"checkpoint_id", "fallback", b"fallback", "namespace", b"namespace", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_formats", b"accepted_formats", "checkpoint_id", b"checkpoint_id", "fallback", b"fallback", "include_records", b"include_records", "namespace", b"namespace", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -309,12 +313,21 @@ class LoadResponse(_message.Message):
     FELL_BACK_FIELD_NUMBER: _builtins.int
     SKIPPED_FIELD_NUMBER: _builtins.int
     HEAD_REVISION_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    RECORDS_INCLUDED_FIELD_NUMBER: _builtins.int
+    STAMP_FIELD_NUMBER: _builtins.int
     payload_included: _builtins.bool
     """False where the payload is larger than 1 MiB: use LoadStream."""
     fell_back: _builtins.bool
     """True where this is not the checkpoint that was asked for, but the last good one before it."""
     head_revision: _builtins.int
     """The newest slot of the workflow's log, which a fence or a deletion may hold; 0 where it is damaged."""
+    records_included: _builtins.bool
+    """Whether the records were asked for and are in the answer: together they have at most 2 MiB. Else ListRecords tells
+    them.
+    """
+    stamp: _builtins.int
+    """What the records reflect, for AttachRecordsRequest.observed_stamp."""
     @_builtins.property
     def checkpoint(self) -> _checkpoint_pb2.Checkpoint:
         """The checkpoint."""
@@ -327,6 +340,10 @@ class LoadResponse(_message.Message):
     def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___SkippedCheckpoint]:
         """What was passed over, newest first."""
 
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.Record]:
+        """The checkpoint's records, in the order of their keys."""
+
     def __init__(
         self,
         *,
@@ -336,10 +353,13 @@ class LoadResponse(_message.Message):
         fell_back: _builtins.bool = ...,
         skipped: _abc.Iterable[Global___SkippedCheckpoint] | None = ...,
         head_revision: _builtins.int = ...,
+        records: _abc.Iterable[_checkpoint_pb2.Record] | None = ...,
+        records_included: _builtins.bool = ...,
+        stamp: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "fell_back", b"fell_back", "head_revision", b"head_revision", "parts", b"parts", "payload_included", b"payload_included", "skipped", b"skipped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "fell_back", b"fell_back", "head_revision", b"head_revision", "parts", b"parts", "payload_included", b"payload_included", "records", b"records", "records_included", b"records_included", "skipped", b"skipped", "stamp", b"stamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -592,16 +612,28 @@ class ListRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    BEFORE_CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    IDS_ONLY_FIELD_NUMBER: _builtins.int
+    INCLUDE_PAYLOAD_FIELD_NUMBER: _builtins.int
+    INCLUDE_RECORDS_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace."""
     workflow_id: _builtins.str
-    """The workflow."""
+    """The workflow; "": every workflow of the namespace, one after the other."""
     page_size: _builtins.int
     """How many checkpoints at most, 0 to 1000; 0: the server chooses. A page may hold fewer, or none and still not be the
     last: only next_page_token tells.
     """
     page_token: _builtins.str
     """next_page_token of the page before; "" for the first page."""
+    before_checkpoint_id: _builtins.str
+    """Only checkpoints that are older than this one."""
+    ids_only: _builtins.bool
+    """Whether to tell of each checkpoint its id, workflow and revision only."""
+    include_payload: _builtins.bool
+    """Whether contents hold the payloads, while they are small."""
+    include_records: _builtins.bool
+    """Whether contents hold the records, while they are small."""
     @_builtins.property
     def filter(self) -> Global___ListFilter:
         """Which checkpoints; the same on every page."""
@@ -614,14 +646,56 @@ class ListRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         filter: Global___ListFilter | None = ...,
+        before_checkpoint_id: _builtins.str = ...,
+        ids_only: _builtins.bool = ...,
+        include_payload: _builtins.bool = ...,
+        include_records: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_checkpoint_id", b"before_checkpoint_id", "filter", b"filter", "ids_only", b"ids_only", "include_payload", b"include_payload", "include_records", b"include_records", "namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRequest: _TypeAlias = ListRequest  # noqa: Y015
+
+@_typing.final
+class Content(_message.Message):
+    """What a checkpoint of a list holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    PAYLOAD_INCLUDED_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    RECORDS_INCLUDED_FIELD_NUMBER: _builtins.int
+    payload_included: _builtins.bool
+    """Whether the payload was asked for and is here. Else Load gives it."""
+    records_included: _builtins.bool
+    """Whether the records were asked for and are here. Else ListRecords gives them."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.Part]:
+        """The payload."""
+
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.Record]:
+        """The records, in the order of their keys."""
+
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[_checkpoint_pb2.Part] | None = ...,
+        payload_included: _builtins.bool = ...,
+        records: _abc.Iterable[_checkpoint_pb2.Record] | None = ...,
+        records_included: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "payload_included", b"payload_included", "records", b"records", "records_included", b"records_included"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Content: _TypeAlias = Content  # noqa: Y015
 
 @_typing.final
 class ListResponse(_message.Message):
@@ -631,21 +705,31 @@ class ListResponse(_message.Message):
 
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CONTENTS_FIELD_NUMBER: _builtins.int
+    STAMP_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """For the next page; "" where this is the last."""
+    stamp: _builtins.int
+    """What the records reflect, for AttachRecordsRequest.observed_stamp."""
     @_builtins.property
     def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.Checkpoint]:
         """The checkpoints, newest first."""
+
+    @_builtins.property
+    def contents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Content]:
+        """What each of the checkpoints holds, where that was asked for."""
 
     def __init__(
         self,
         *,
         checkpoints: _abc.Iterable[_checkpoint_pb2.Checkpoint] | None = ...,
         next_page_token: _builtins.str = ...,
+        contents: _abc.Iterable[Global___Content] | None = ...,
+        stamp: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "contents", b"contents", "next_page_token", b"next_page_token", "stamp", b"stamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1078,6 +1162,358 @@ class AcquireWriterResponse(_message.Message):
 Global___AcquireWriterResponse: _TypeAlias = AcquireWriterResponse  # noqa: Y015
 
 @_typing.final
+class DeleteCheckpointsRequest(_message.Message):
+    """Request of DeleteCheckpoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The namespace."""
+    workflow_id: _builtins.str
+    """The workflow; "": every workflow of the namespace."""
+    request_id: _builtins.str
+    """The idempotency key of the call, the same on every try and on every page."""
+    epoch: _builtins.int
+    """The writer's epoch, where a single workflow is named."""
+    page_token: _builtins.str
+    """next_page_token of the answer before; "" at first."""
+    @_builtins.property
+    def filter(self) -> Global___ListFilter:
+        """Which checkpoints; it must say something. Those that are saved meanwhile may stay."""
+
+    @_builtins.property
+    def attempt(self) -> _checkpoint_pb2.Attempt:
+        """Which try this is."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        filter: Global___ListFilter | None = ...,
+        request_id: _builtins.str = ...,
+        epoch: _builtins.int | None = ...,
+        attempt: _checkpoint_pb2.Attempt | None = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "attempt", b"attempt", "epoch", b"epoch", "filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "attempt", b"attempt", "epoch", b"epoch", "filter", b"filter", "namespace", b"namespace", "page_token", b"page_token", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
+    _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
+
+Global___DeleteCheckpointsRequest: _TypeAlias = DeleteCheckpointsRequest  # noqa: Y015
+
+@_typing.final
+class DeleteCheckpointsResponse(_message.Message):
+    """Response of DeleteCheckpoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELETED_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    deleted: _builtins.int
+    """How many checkpoints this call has deleted."""
+    next_page_token: _builtins.str
+    """Where to go on; "" where all is done."""
+    def __init__(
+        self,
+        *,
+        deleted: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteCheckpointsResponse: _TypeAlias = DeleteCheckpointsResponse  # noqa: Y015
+
+@_typing.final
+class PruneRequest(_message.Message):
+    """Request of Prune."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    KEEP_LAST_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The namespace."""
+    workflow_id: _builtins.str
+    """The workflow."""
+    keep_last: _builtins.int
+    """How many of the newest checkpoints stay, at least 1. Whatever these need stays too."""
+    request_id: _builtins.str
+    """The idempotency key, the same on every try."""
+    epoch: _builtins.int
+    """The writer's epoch."""
+    @_builtins.property
+    def attempt(self) -> _checkpoint_pb2.Attempt:
+        """Which try this is."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        keep_last: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+        epoch: _builtins.int | None = ...,
+        attempt: _checkpoint_pb2.Attempt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "attempt", b"attempt", "epoch", b"epoch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "attempt", b"attempt", "epoch", b"epoch", "keep_last", b"keep_last", "namespace", b"namespace", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
+    _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
+
+Global___PruneRequest: _TypeAlias = PruneRequest  # noqa: Y015
+
+@_typing.final
+class PruneResponse(_message.Message):
+    """Response of Prune."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELETED_FIELD_NUMBER: _builtins.int
+    deleted: _builtins.int
+    """How many checkpoints this call has deleted."""
+    def __init__(
+        self,
+        *,
+        deleted: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PruneResponse: _TypeAlias = PruneResponse  # noqa: Y015
+
+@_typing.final
+class CopyWorkflowRequest(_message.Message):
+    """Request of CopyWorkflow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    TARGET_WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The namespace of both."""
+    workflow_id: _builtins.str
+    """The workflow to copy."""
+    target_workflow_id: _builtins.str
+    """The workflow to copy it to, which must have no checkpoint but those that an earlier try has copied."""
+    request_id: _builtins.str
+    """The idempotency key, the same on every try."""
+    @_builtins.property
+    def attempt(self) -> _checkpoint_pb2.Attempt:
+        """Which try this is."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        target_workflow_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        attempt: _checkpoint_pb2.Attempt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "namespace", b"namespace", "request_id", b"request_id", "target_workflow_id", b"target_workflow_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CopyWorkflowRequest: _TypeAlias = CopyWorkflowRequest  # noqa: Y015
+
+@_typing.final
+class CopyWorkflowResponse(_message.Message):
+    """Response of CopyWorkflow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COPIED_FIELD_NUMBER: _builtins.int
+    copied: _builtins.int
+    """How many checkpoints were copied, by all tries together."""
+    def __init__(
+        self,
+        *,
+        copied: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["copied", b"copied"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CopyWorkflowResponse: _TypeAlias = CopyWorkflowResponse  # noqa: Y015
+
+@_typing.final
+class AttachRecordsRequest(_message.Message):
+    """Request of AttachRecords."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    OBSERVED_STAMP_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The namespace."""
+    workflow_id: _builtins.str
+    """The workflow."""
+    checkpoint_id: _builtins.str
+    """The checkpoint, which need not exist yet. Records whose checkpoint does not come go after the store's grace."""
+    request_id: _builtins.str
+    """The idempotency key, the same on every try."""
+    observed_stamp: _builtins.int
+    """The largest stamp that the caller has seen: what he attaches now comes behind all that he knows of."""
+    epoch: _builtins.int
+    """The writer's epoch. With it the call asks the store once more."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.Record]:
+        """The records, 1 to 1000, of 3 MiB together at most."""
+
+    @_builtins.property
+    def attempt(self) -> _checkpoint_pb2.Attempt:
+        """Which try this is."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        checkpoint_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        records: _abc.Iterable[_checkpoint_pb2.Record] | None = ...,
+        observed_stamp: _builtins.int = ...,
+        epoch: _builtins.int | None = ...,
+        attempt: _checkpoint_pb2.Attempt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "attempt", b"attempt", "epoch", b"epoch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "attempt", b"attempt", "checkpoint_id", b"checkpoint_id", "epoch", b"epoch", "namespace", b"namespace", "observed_stamp", b"observed_stamp", "records", b"records", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
+    _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epoch) -> _WhichOneofReturnType__epoch | None: ...
+
+Global___AttachRecordsRequest: _TypeAlias = AttachRecordsRequest  # noqa: Y015
+
+@_typing.final
+class AttachRecordsResponse(_message.Message):
+    """Response of AttachRecords."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAMP_FIELD_NUMBER: _builtins.int
+    stamp: _builtins.int
+    """The place of the batch among all of them: what comes behind it has a larger one."""
+    def __init__(
+        self,
+        *,
+        stamp: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stamp", b"stamp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttachRecordsResponse: _TypeAlias = AttachRecordsResponse  # noqa: Y015
+
+@_typing.final
+class ListRecordsRequest(_message.Message):
+    """Request of ListRecords."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The namespace."""
+    workflow_id: _builtins.str
+    """The workflow."""
+    checkpoint_id: _builtins.str
+    """The checkpoint."""
+    page_token: _builtins.str
+    """next_page_token of the page before; "" for the first page."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        checkpoint_id: _builtins.str = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "namespace", b"namespace", "page_token", b"page_token", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRecordsRequest: _TypeAlias = ListRecordsRequest  # noqa: Y015
+
+@_typing.final
+class ListRecordsResponse(_message.Message):
+    """Response of ListRecords."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STAMP_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; "" where this is the last."""
+    stamp: _builtins.int
+    """What the records reflect, for AttachRecordsRequest.observed_stamp."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.Record]:
+        """The records, in the order of their keys."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[_checkpoint_pb2.Record] | None = ...,
+        next_page_token: _builtins.str = ...,
+        stamp: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "records", b"records", "stamp", b"stamp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRecordsResponse: _TypeAlias = ListRecordsResponse  # noqa: Y015
+
+@_typing.final
 class GetCapabilitiesRequest(_message.Message):
     """Request of GetCapabilities."""
 
@@ -1106,6 +1542,7 @@ class Limits(_message.Message):
     PARTS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    RECORDS_BYTES_FIELD_NUMBER: _builtins.int
     unary_payload_bytes: _builtins.int
     """Bytes of payload in a Save and in a Load's answer."""
     chunk_bytes: _builtins.int
@@ -1118,6 +1555,8 @@ class Limits(_message.Message):
     """Labels of a checkpoint."""
     page_size: _builtins.int
     """Checkpoints or workflows on a page."""
+    records_bytes: _builtins.int
+    """The bytes of the records of one call, their keys included."""
     def __init__(
         self,
         *,
@@ -1127,10 +1566,11 @@ class Limits(_message.Message):
         parts: _builtins.int = ...,
         labels: _builtins.int = ...,
         page_size: _builtins.int = ...,
+        records_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_bytes", b"chunk_bytes", "labels", b"labels", "page_size", b"page_size", "parts", b"parts", "payload_bytes", b"payload_bytes", "unary_payload_bytes", b"unary_payload_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_bytes", b"chunk_bytes", "labels", b"labels", "page_size", b"page_size", "parts", b"parts", "payload_bytes", b"payload_bytes", "records_bytes", b"records_bytes", "unary_payload_bytes", b"unary_payload_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -86,6 +86,31 @@ class CheckpointServiceStub(object):
                 request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.AcquireWriterRequest.SerializeToString,
                 response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.AcquireWriterResponse.FromString,
                 _registered_method=True)
+        self.DeleteCheckpoints = channel.unary_unary(
+                '/holdfast.v1.CheckpointService/DeleteCheckpoints',
+                request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteCheckpointsRequest.SerializeToString,
+                response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteCheckpointsResponse.FromString,
+                _registered_method=True)
+        self.Prune = channel.unary_unary(
+                '/holdfast.v1.CheckpointService/Prune',
+                request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.PruneRequest.SerializeToString,
+                response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.PruneResponse.FromString,
+                _registered_method=True)
+        self.CopyWorkflow = channel.unary_unary(
+                '/holdfast.v1.CheckpointService/CopyWorkflow',
+                request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.CopyWorkflowRequest.SerializeToString,
+                response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.CopyWorkflowResponse.FromString,
+                _registered_method=True)
+        self.AttachRecords = channel.unary_unary(
+                '/holdfast.v1.CheckpointService/AttachRecords',
+                request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.AttachRecordsRequest.SerializeToString,
+                response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.AttachRecordsResponse.FromString,
+                _registered_method=True)
+        self.ListRecords = channel.unary_unary(
+                '/holdfast.v1.CheckpointService/ListRecords',
+                request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListRecordsRequest.SerializeToString,
+                response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListRecordsResponse.FromString,
+                _registered_method=True)
         self.GetCapabilities = channel.unary_unary(
                 '/holdfast.v1.CheckpointService/GetCapabilities',
                 request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetCapabilitiesRequest.SerializeToString,
@@ -171,6 +196,41 @@ class CheckpointServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteCheckpoints(self, request, context):
+        """Deletes the checkpoints that a filter finds, of a workflow or of every workflow of a namespace.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Prune(self, request, context):
+        """Deletes a workflow's checkpoints but for the newest ones, and for those that they need.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CopyWorkflow(self, request, context):
+        """Copies a workflow's checkpoints with their records into another workflow that has none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AttachRecords(self, request, context):
+        """Attaches records to a checkpoint id, all of them or none. The checkpoint need not exist yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRecords(self, request, context):
+        """Lists the records that are attached to a checkpoint id, in the order of their keys.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCapabilities(self, request, context):
         """Tells what this server can do.
         """
@@ -230,6 +290,31 @@ def add_CheckpointServiceServicer_to_server(servicer, server):
                     servicer.AcquireWriter,
                     request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.AcquireWriterRequest.FromString,
                     response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.AcquireWriterResponse.SerializeToString,
+            ),
+            'DeleteCheckpoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCheckpoints,
+                    request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteCheckpointsRequest.FromString,
+                    response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteCheckpointsResponse.SerializeToString,
+            ),
+            'Prune': grpc.unary_unary_rpc_method_handler(
+                    servicer.Prune,
+                    request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.PruneRequest.FromString,
+                    response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.PruneResponse.SerializeToString,
+            ),
+            'CopyWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.CopyWorkflow,
+                    request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.CopyWorkflowRequest.FromString,
+                    response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.CopyWorkflowResponse.SerializeToString,
+            ),
+            'AttachRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.AttachRecords,
+                    request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.AttachRecordsRequest.FromString,
+                    response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.AttachRecordsResponse.SerializeToString,
+            ),
+            'ListRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRecords,
+                    request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListRecordsRequest.FromString,
+                    response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListRecordsResponse.SerializeToString,
             ),
             'GetCapabilities': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCapabilities,
@@ -509,6 +594,141 @@ class CheckpointService(object):
             '/holdfast.v1.CheckpointService/AcquireWriter',
             holdfast_dot_v1_dot_checkpoint__service__pb2.AcquireWriterRequest.SerializeToString,
             holdfast_dot_v1_dot_checkpoint__service__pb2.AcquireWriterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCheckpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.v1.CheckpointService/DeleteCheckpoints',
+            holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteCheckpointsRequest.SerializeToString,
+            holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteCheckpointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Prune(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.v1.CheckpointService/Prune',
+            holdfast_dot_v1_dot_checkpoint__service__pb2.PruneRequest.SerializeToString,
+            holdfast_dot_v1_dot_checkpoint__service__pb2.PruneResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CopyWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.v1.CheckpointService/CopyWorkflow',
+            holdfast_dot_v1_dot_checkpoint__service__pb2.CopyWorkflowRequest.SerializeToString,
+            holdfast_dot_v1_dot_checkpoint__service__pb2.CopyWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttachRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.v1.CheckpointService/AttachRecords',
+            holdfast_dot_v1_dot_checkpoint__service__pb2.AttachRecordsRequest.SerializeToString,
+            holdfast_dot_v1_dot_checkpoint__service__pb2.AttachRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.v1.CheckpointService/ListRecords',
+            holdfast_dot_v1_dot_checkpoint__service__pb2.ListRecordsRequest.SerializeToString,
+            holdfast_dot_v1_dot_checkpoint__service__pb2.ListRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

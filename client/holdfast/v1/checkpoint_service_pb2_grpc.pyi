@@ -59,6 +59,16 @@ class CheckpointServiceStub:
     """Deletes every checkpoint of a workflow."""
     AcquireWriter: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AcquireWriterRequest, _checkpoint_service_pb2.AcquireWriterResponse]
     """Makes the caller the only writer of a workflow: every save with a lower epoch is refused from then on."""
+    DeleteCheckpoints: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteCheckpointsRequest, _checkpoint_service_pb2.DeleteCheckpointsResponse]
+    """Deletes the checkpoints that a filter finds, of a workflow or of every workflow of a namespace."""
+    Prune: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PruneRequest, _checkpoint_service_pb2.PruneResponse]
+    """Deletes a workflow's checkpoints but for the newest ones, and for those that they need."""
+    CopyWorkflow: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.CopyWorkflowRequest, _checkpoint_service_pb2.CopyWorkflowResponse]
+    """Copies a workflow's checkpoints with their records into another workflow that has none."""
+    AttachRecords: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AttachRecordsRequest, _checkpoint_service_pb2.AttachRecordsResponse]
+    """Attaches records to a checkpoint id, all of them or none. The checkpoint need not exist yet."""
+    ListRecords: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListRecordsRequest, _checkpoint_service_pb2.ListRecordsResponse]
+    """Lists the records that are attached to a checkpoint id, in the order of their keys."""
     GetCapabilities: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetCapabilitiesRequest, _checkpoint_service_pb2.GetCapabilitiesResponse]
     """Tells what this server can do."""
 
@@ -93,6 +103,16 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     """Deletes every checkpoint of a workflow."""
     AcquireWriter: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AcquireWriterRequest, _checkpoint_service_pb2.AcquireWriterResponse]  # type: ignore[assignment]
     """Makes the caller the only writer of a workflow: every save with a lower epoch is refused from then on."""
+    DeleteCheckpoints: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteCheckpointsRequest, _checkpoint_service_pb2.DeleteCheckpointsResponse]  # type: ignore[assignment]
+    """Deletes the checkpoints that a filter finds, of a workflow or of every workflow of a namespace."""
+    Prune: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PruneRequest, _checkpoint_service_pb2.PruneResponse]  # type: ignore[assignment]
+    """Deletes a workflow's checkpoints but for the newest ones, and for those that they need."""
+    CopyWorkflow: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.CopyWorkflowRequest, _checkpoint_service_pb2.CopyWorkflowResponse]  # type: ignore[assignment]
+    """Copies a workflow's checkpoints with their records into another workflow that has none."""
+    AttachRecords: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AttachRecordsRequest, _checkpoint_service_pb2.AttachRecordsResponse]  # type: ignore[assignment]
+    """Attaches records to a checkpoint id, all of them or none. The checkpoint need not exist yet."""
+    ListRecords: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListRecordsRequest, _checkpoint_service_pb2.ListRecordsResponse]  # type: ignore[assignment]
+    """Lists the records that are attached to a checkpoint id, in the order of their keys."""
     GetCapabilities: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetCapabilitiesRequest, _checkpoint_service_pb2.GetCapabilitiesResponse]  # type: ignore[assignment]
     """Tells what this server can do."""
 
@@ -184,6 +204,46 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.AcquireWriterResponse, _abc.Awaitable[_checkpoint_service_pb2.AcquireWriterResponse]]:
         """Makes the caller the only writer of a workflow: every save with a lower epoch is refused from then on."""
+
+    @_abc_1.abstractmethod
+    def DeleteCheckpoints(
+        self,
+        request: _checkpoint_service_pb2.DeleteCheckpointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.DeleteCheckpointsResponse, _abc.Awaitable[_checkpoint_service_pb2.DeleteCheckpointsResponse]]:
+        """Deletes the checkpoints that a filter finds, of a workflow or of every workflow of a namespace."""
+
+    @_abc_1.abstractmethod
+    def Prune(
+        self,
+        request: _checkpoint_service_pb2.PruneRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.PruneResponse, _abc.Awaitable[_checkpoint_service_pb2.PruneResponse]]:
+        """Deletes a workflow's checkpoints but for the newest ones, and for those that they need."""
+
+    @_abc_1.abstractmethod
+    def CopyWorkflow(
+        self,
+        request: _checkpoint_service_pb2.CopyWorkflowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.CopyWorkflowResponse, _abc.Awaitable[_checkpoint_service_pb2.CopyWorkflowResponse]]:
+        """Copies a workflow's checkpoints with their records into another workflow that has none."""
+
+    @_abc_1.abstractmethod
+    def AttachRecords(
+        self,
+        request: _checkpoint_service_pb2.AttachRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.AttachRecordsResponse, _abc.Awaitable[_checkpoint_service_pb2.AttachRecordsResponse]]:
+        """Attaches records to a checkpoint id, all of them or none. The checkpoint need not exist yet."""
+
+    @_abc_1.abstractmethod
+    def ListRecords(
+        self,
+        request: _checkpoint_service_pb2.ListRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.ListRecordsResponse, _abc.Awaitable[_checkpoint_service_pb2.ListRecordsResponse]]:
+        """Lists the records that are attached to a checkpoint id, in the order of their keys."""
 
     @_abc_1.abstractmethod
     def GetCapabilities(

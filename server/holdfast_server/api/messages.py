@@ -4,6 +4,7 @@ from holdfast.v1 import checkpoint_pb2, checkpoint_service_pb2
 
 from holdfast_server.protocol.log import Entry
 from holdfast_server.protocol.lookup import Skipped
+from holdfast_server.storage.v1.marker_pb2 import StoredRecord
 
 
 def checkpoint(entry: Entry) -> checkpoint_pb2.Checkpoint:
@@ -28,6 +29,22 @@ def checkpoint(entry: Entry) -> checkpoint_pb2.Checkpoint:
         epoch=marker.writer_epoch,
         request_id=marker.request_id,
         trace_id=marker.trace_id,
+    )
+
+
+def record(each: StoredRecord) -> checkpoint_pb2.Record:
+    """A record."""
+    return checkpoint_pb2.Record(key=each.key, data=each.data)
+
+
+def identity(entry: Entry) -> checkpoint_pb2.Checkpoint:
+    """No more of a checkpoint than what names it."""
+    marker = entry.marker
+    return checkpoint_pb2.Checkpoint(
+        namespace=marker.namespace,
+        workflow_id=marker.workflow_id,
+        checkpoint_id=marker.checkpoint_id,
+        revision=marker.revision,
     )
 
 

@@ -18,6 +18,12 @@ from holdfast_server.protocol.sense import MAX_EPOCH, is_time
 
 UNARY_PAYLOAD_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 20
+# Of the records of one call, and of those of one answer, which has a payload beside them.
+RECORDS_BYTES = 3 << 20
+RECORDS_ANSWER_BYTES = 2 << 20
+# Of the contents of one page.
+PAGE_BYTES = 4 << 20
+MAX_RECORDS = 1000
 MAX_PARTS = 256
 MAX_LABELS = 64
 MAX_FORMATS = 64
@@ -25,6 +31,7 @@ MAX_RANGES = 1024
 MAX_PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 100
 
+_MAX_KEY_BYTES = 512
 _MAX_VERSION = 2**31 - 1
 _MAX_TTL_SECONDS = 100 * 366 * 24 * 3600
 
@@ -82,6 +89,10 @@ def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> SaveRequest:
         raise invalid("expected_revision", f"is {expected}, must be 0 to {MAX_REVISION}")
     name("checkpoint_id", header.checkpoint_id, 256, required=False)
     name("parent_id", header.parent_id, 256, required=False)
+    if header.replace and not header.checkpoint_id:
+        raise invalid("checkpoint_id", "must not be empty where replace is set")
+    if header.needs_parent and not header.parent_id:
+        raise invalid("parent_id", "must not be empty where needs_parent is set")
     name("format.name", header.format.name, 128)
     if header.format.version < 1:
         raise invalid("format.version", f"is {header.format.version}, must be 1 to {_MAX_VERSION}")
@@ -98,6 +109,8 @@ def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> SaveRequest:
         labels=labels("labels", header.labels),
         expected_revision=expected,
         ttl_seconds=_ttl(header),
+        replace=header.replace,
+        needs_parent=header.needs_parent,
     )
 
 
@@ -138,6 +151,25 @@ def part_name(field: str, value: str, seen: set[str]) -> None:
     if value in seen:
         raise invalid(field, f"{value!r} names two parts")
     seen.add(value)
+
+
+def records(given: Sequence[checkpoint_pb2.Record]) -> None:
+    """Check the records of a call."""
+    if not 1 <= len(given) <= MAX_RECORDS:
+        raise invalid("records", f"holds {len(given)} records, must hold 1 to {MAX_RECORDS}")
+    seen: set[str] = set()
+    total = 0
+    for index, record in enumerate(given):
+        size = len(record.key.encode())
+        if not 1 <= size <= _MAX_KEY_BYTES:
+            raise invalid(f"records[{index}].key", f"has {size} bytes, must have 1 to {_MAX_KEY_BYTES}")
+        if record.key in seen:
+            raise invalid(f"records[{index}].key", f"{record.key[:40]!r} names two records")
+        seen.add(record.key)
+        total += size + len(record.data)
+    if total > RECORDS_BYTES:
+        what = f"hold {total} bytes, the limit of one call is {RECORDS_BYTES}"
+        raise InvalidRequestError("records", what, Reason.PAYLOAD_TOO_LARGE)
 
 
 def chunk(given: checkpoint_pb2.Chunk, offset: int) -> bytes:

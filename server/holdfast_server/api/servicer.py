@@ -4,25 +4,25 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
-from crc32c import crc32c
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
-from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceServicer
 
 from holdfast_server import SERVER_VERSION, telemetry
 from holdfast_server.api import messages, requests
+from holdfast_server.api.attachments import Attachments
 from holdfast_server.api.calls import RECEIVED_KEY, Call, Calls, Context, is_resuming
-from holdfast_server.api.filters import passes
+from holdfast_server.api.changes import Changes
 from holdfast_server.api.incoming import Incoming, StreamEndedError
+from holdfast_server.api.lists import Lists
 from holdfast_server.api.outgoing import send_parts
 from holdfast_server.api.parked import ParkedUploads
-from holdfast_server.protocol import load, ownership, workflows
+from holdfast_server.protocol import load
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import LAYOUT_VERSION
 from holdfast_server.protocol.load import Depth
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.marker import MARKER_VERSION
-from holdfast_server.protocol.payload import PartUpload, read_part
+from holdfast_server.protocol.payload import PartUpload
 from holdfast_server.protocol.read_ahead import read_ahead
 from holdfast_server.protocol.save import Saved, SaveRequest, save
 from holdfast_server.protocol.validate import validate
@@ -35,12 +35,10 @@ _DEPTHS = {
     api.VALIDATE_DEPTH_PRESENCE: Depth.PRESENCE,
     api.VALIDATE_DEPTH_CHECKSUM: Depth.CHECKSUM,
 }
-# For one page: a filter that little passes must not have a call read a whole log.
-_LOOKED_AT_MOST = 2 * requests.MAX_PAGE_SIZE
 
 
-class CheckpointService(CheckpointServiceServicer):
-    """The service.
+class CheckpointService(Lists, Changes, Attachments):
+    """The service: saving, loading and validating here, the rest in the classes that it is made of.
 
     Args:
         log: the commit log of the store.
@@ -51,8 +49,7 @@ class CheckpointService(CheckpointServiceServicer):
     """
 
     def __init__(self, log: Log, calls: Calls, *, inline_limit_bytes: int, payload_limit_bytes: int) -> None:
-        self._log = log
-        self._calls = calls
+        super().__init__(log, calls)
         self._inline_limit_bytes = inline_limit_bytes
         self._payload_limit_bytes = payload_limit_bytes
         self._parked = ParkedUploads()
@@ -105,16 +102,10 @@ class CheckpointService(CheckpointServiceServicer):
                 skipped=[messages.skipped(each) for each in found.skipped],
                 head_revision=found.head_revision,
             )
-            if response.checkpoint.size_bytes > requests.UNARY_PAYLOAD_BYTES:
-                return response
-            try:
-                for part in found.entry.marker.parts:
-                    data = b"".join([block async for block in read_part(self._log.store, keys, part)])
-                    response.parts.add(name=part.name, data=data, crc32c=crc32c(data))
-            except HoldfastError as error:
-                raise await load.as_of_now(self._log, keys, found.entry, error) from None
-            response.payload_included = True
-            telemetry.PAYLOAD_BYTES.add(response.checkpoint.size_bytes, {"holdfast.direction": "loaded"})
+            if request.include_records:
+                await self.add_records(response, keys, found.entry.marker.checkpoint_id, requests.RECORDS_ANSWER_BYTES)
+            if response.checkpoint.size_bytes <= requests.UNARY_PAYLOAD_BYTES:
+                await self.add_payload(response, keys, found.entry)
             return response
 
     async def LoadStream(  # noqa: N802
@@ -144,39 +135,6 @@ class CheckpointService(CheckpointServiceServicer):
             except HoldfastError as error:
                 raise await load.as_of_now(self._log, keys, found.entry, error) from None
 
-    async def List(self, request: api.ListRequest, context: Context) -> api.ListResponse:  # noqa: N802
-        """List a workflow's checkpoints."""
-        async with self._calls.enter("List", context, request):
-            keys = requests.workflow(request.namespace, request.workflow_id)
-            size = requests.page_size(request.page_size)
-            below = requests.revision_token(request.page_token)
-            requests.times(request.filter)
-            accepted = requests.formats("filter.formats", request.filter.formats)
-            wanted_labels = requests.labels("filter.labels", request.filter.labels)
-            response = api.ListResponse()
-            looked_at = 0
-            async for entry in load.history(self._log, keys, below):
-                if len(response.checkpoints) == size or looked_at == _LOOKED_AT_MOST:
-                    response.next_page_token = str(below)
-                    break
-                if passes(entry, request.filter, wanted_labels, accepted):
-                    response.checkpoints.append(messages.checkpoint(entry))
-                looked_at += 1
-                below = entry.revision
-            return response
-
-    async def ListWorkflows(  # noqa: N802
-        self, request: api.ListWorkflowsRequest, context: Context
-    ) -> api.ListWorkflowsResponse:
-        """List the workflows of a namespace."""
-        async with self._calls.enter("ListWorkflows", context, request):
-            requests.name("namespace", request.namespace, 128)
-            size = requests.page_size(request.page_size)
-            page = await workflows.page(self._log, request.namespace, request.page_token, size)
-            return api.ListWorkflowsResponse(
-                workflows=[messages.workflow(head) for head in page.heads], next_page_token=page.next_token
-            )
-
     async def Validate(self, request: api.ValidateRequest, context: Context) -> api.ValidateResponse:  # noqa: N802
         """Tell whether a workflow can be resumed."""
         async with self._calls.enter("Validate", context, request):
@@ -193,39 +151,6 @@ class CheckpointService(CheckpointServiceServicer):
                 last_good=_optional(verdict.last_good),
             )
 
-    async def Delete(self, request: api.DeleteRequest, context: Context) -> api.DeleteResponse:  # noqa: N802
-        """Delete one checkpoint."""
-        async with self._calls.enter("Delete", context, request) as call:
-            keys = requests.workflow(request.namespace, request.workflow_id)
-            requests.name("checkpoint_id", request.checkpoint_id, 256)
-            epoch = request.epoch if request.HasField("epoch") else None
-            asked = requests.request(keys, request.request_id, request.attempt, epoch, call.trace_id)
-            done = await ownership.delete(self._log, asked, request.checkpoint_id, deadline=call.deadline)
-            return api.DeleteResponse(revision=done.entry.revision, replayed=done.replayed)
-
-    async def DeleteWorkflow(  # noqa: N802
-        self, request: api.DeleteWorkflowRequest, context: Context
-    ) -> api.DeleteWorkflowResponse:
-        """Delete every checkpoint of a workflow."""
-        async with self._calls.enter("DeleteWorkflow", context, request) as call:
-            keys = requests.workflow(request.namespace, request.workflow_id)
-            epoch = request.epoch if request.HasField("epoch") else None
-            asked = requests.request(keys, request.request_id, request.attempt, epoch, call.trace_id)
-            done = await ownership.delete_workflow(self._log, asked, deadline=call.deadline)
-            return api.DeleteWorkflowResponse(revision=done.entry.revision, replayed=done.replayed)
-
-    async def AcquireWriter(  # noqa: N802
-        self, request: api.AcquireWriterRequest, context: Context
-    ) -> api.AcquireWriterResponse:
-        """Fence every earlier writer of a workflow."""
-        async with self._calls.enter("AcquireWriter", context, request) as call:
-            keys = requests.workflow(request.namespace, request.workflow_id)
-            asked = requests.request(keys, request.request_id, request.attempt, None, call.trace_id)
-            done = await ownership.acquire_writer(self._log, asked, deadline=call.deadline)
-            return api.AcquireWriterResponse(
-                epoch=done.entry.marker.writer_epoch, revision=done.entry.revision, replayed=done.replayed
-            )
-
     async def GetCapabilities(  # noqa: N802
         self, request: api.GetCapabilitiesRequest, context: Context
     ) -> api.GetCapabilitiesResponse:
@@ -236,7 +161,7 @@ class CheckpointService(CheckpointServiceServicer):
                 api_versions=["holdfast.v1"],
                 layout_version=LAYOUT_VERSION,
                 marker_version=MARKER_VERSION,
-                features=["fencing", "fallback", "streams"],
+                features=["copy", "fallback", "fencing", "prune", "records", "replace", "streams"],
                 limits=api.Limits(
                     unary_payload_bytes=requests.UNARY_PAYLOAD_BYTES,
                     chunk_bytes=requests.CHUNK_BYTES,
@@ -244,6 +169,7 @@ class CheckpointService(CheckpointServiceServicer):
                     parts=requests.MAX_PARTS,
                     labels=requests.MAX_LABELS,
                     page_size=requests.MAX_PAGE_SIZE,
+                    records_bytes=requests.RECORDS_BYTES,
                 ),
             )
 

@@ -14,6 +14,7 @@ from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol.bounded_read import read_whole
 from holdfast_server.protocol.entries import Replay, Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.ids import told_revision
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.put_if_absent import put_if_absent
@@ -59,8 +60,16 @@ class Claim:
             deadline=self._deadline,
         )
 
-    async def require_unused(self, head: Entry, fingerprint: bytes) -> None:
-        """Check that no checkpoint has the id.
+    async def find_replaced(self, head: Entry, fingerprint: bytes, *, replaces: bool) -> int:
+        """Check that no checkpoint has the id, or that this one takes the place of the one that has.
+
+        Args:
+            head: the head.
+            fingerprint: of the content.
+            replaces: whether it may.
+
+        Returns:
+            The revision of the checkpoint that is replaced; 0 for none.
 
         Raises:
             Replay: an equal save has it.
@@ -72,9 +81,12 @@ class Claim:
         found = await self._find(head)
         if found is None:
             self._searched_to = head.revision
-            return
-        if found.marker.request_fingerprint == fingerprint and not entries.is_deleted(head, found.revision):
+            return 0
+        is_deleted = entries.is_deleted(head, found.revision)
+        if found.marker.request_fingerprint == fingerprint and not is_deleted:
             raise Replay(found)
+        if replaces:
+            return 0 if is_deleted else found.revision
         raise HoldfastError(
             Reason.CHECKPOINT_ID_REUSED,
             f"checkpoint id {self._checkpoint_id!r} belongs to revision {found.revision}, "
@@ -89,9 +101,17 @@ class Claim:
         for entry in recent:
             if entry.checkpoint_id == wanted_id and entry.revision > head.marker.floor:
                 return await self._log.read(keys, entry.revision, head)
-        if recent and recent[-1].revision <= self._searched_to + 1:
-            return None
-        return await search(self._log, keys, head, wanted_id, self._searched_to)
+        if not recent or recent[-1].revision > self._searched_to + 1:
+            found = await search(self._log, keys, head, wanted_id, self._searched_to)
+            if found is not None:
+                return found
+        return await self._find_told(head)
+
+    async def _find_told(self, head: Entry) -> Entry | None:
+        """The checkpoint to which a server gave the id before somebody chose it."""
+        told = told_revision(self._checkpoint_id) or 0
+        entry = await self._log.read(self._request.keys, told, head) if told else None
+        return entry if entry is not None and entry.marker.checkpoint_id == self._checkpoint_id else None
 
 
 async def put_claim(

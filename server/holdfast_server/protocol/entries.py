@@ -61,6 +61,16 @@ async def refuse_or_replay(log: Log, head: Entry, request: Request, fingerprint:
                 revision=earlier.revision,
             )
         raise Replay(earlier)
+    refuse_fenced(head, request)
+
+
+def refuse_fenced(head: Entry, request: Request) -> None:
+    """Refuse a request whose writer is fenced.
+
+    Raises:
+        HoldfastError: WRITER_FENCED.
+
+    """
     if request.epoch is not None and request.epoch < head.marker.epoch:
         raise HoldfastError(
             Reason.WRITER_FENCED,
@@ -138,6 +148,13 @@ async def is_gone_by_now(log: Log, keys: WorkflowKeys, revision: int, head: Entr
         return True
     newest = await log.head(keys)
     return newest is None or gone(newest)(revision)
+
+
+def mark_deleted(marker: Marker, more: Iterable[Range]) -> None:
+    """Enter revisions below a marker into its deleted ones."""
+    merged = with_deleted(marker.deleted, more)
+    del marker.deleted[:]
+    marker.deleted.extend(merged)
 
 
 def with_deleted(ranges: Iterable[RevisionRange], more: Iterable[Range]) -> list[RevisionRange]:

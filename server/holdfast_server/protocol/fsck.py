@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 
-from holdfast_server.protocol import entries, load
+from holdfast_server.protocol import entries, load, records
 from holdfast_server.protocol.entries import Range
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.figures import Figures
 from holdfast_server.protocol.inventory import Inventory, inventories
-from holdfast_server.protocol.keys import WorkflowKeys, blob_base, workflow_of
+from holdfast_server.protocol.keys import WorkflowKeys, batch_stamp, blob_base, workflow_of
 from holdfast_server.protocol.load import Depth
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.repair import fence_off, tell_as_deleted
@@ -55,6 +55,7 @@ class Checked(Figures):
 
     markers: int = 0
     checkpoints: int = 0
+    records: int = 0
     orphans: int = 0
     orphan_bytes: int = 0
     findings: int = 0
@@ -143,6 +144,7 @@ class _Check:
         self._ledger = Ledger(head.marker.floor)
         await self._check_log(keys, head)
         await self._count_orphans(keys)
+        await self._check_records(keys)
         await self._name_foreign(keys)
         if repair and is_part_of_log:
             await self._repair(keys, head, newest)
@@ -237,11 +239,32 @@ class _Check:
                 self.checked.orphans += 1
                 self.checked.orphan_bytes += each.size_bytes
 
+    async def _check_records(self, keys: WorkflowKeys) -> None:
+        async def check(key: str) -> None:
+            try:
+                self.checked.records += await records.check(self._log.store, keys, key)
+            except HoldfastError as error:
+                if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+                    raise
+                self._found(key, error.message)
+
+        async def batches() -> AsyncIterator[str]:
+            async for each in self._inventory.below(keys.records):
+                if batch_stamp(each.key.removeprefix(keys.prefix)) is not None:
+                    yield each.key
+
+        if self._depth is not Depth.PRESENCE:
+            async with aclosing(in_order(batches(), check, at_once=_PARTS_AT_ONCE, ahead=_PARTS_AT_ONCE)) as checked:
+                async for _ in checked:
+                    pass
+
     async def _name_foreign(self, keys: WorkflowKeys) -> None:
         """Name what lies in the workflow's place and is not Holdfast's."""
         async for each in self._inventory.below(keys.prefix):
-            is_blob = blob_base(each.key.removeprefix(keys.prefix)) is not None
-            if not is_blob and keys.revision(each.key) is None and not keys.is_claim(each.key):
+            relative = each.key.removeprefix(keys.prefix)
+            if blob_base(relative) is not None or batch_stamp(relative) is not None:
+                continue
+            if keys.revision(each.key) is None and not keys.is_claim(each.key):
                 self._found(each.key, _FOREIGN)
 
     async def _repair(self, keys: WorkflowKeys, head: Entry, newest: int) -> None:

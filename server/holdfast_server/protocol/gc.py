@@ -3,12 +3,14 @@
 Nothing is removed that was not dead a whole grace ago, by the store's own timestamps. First a marker is appended that
 retires checkpoints, raises the floor and the low-water mark; every save that commits behind it obeys them. Only then
 objects go: markers at or below the floor that the head had a grace ago, blobs below the low-water mark that no
-checkpoint names which existed then, and claims of earlier generations.
+checkpoint names which existed then, claims of earlier generations, and records of checkpoints that did not come or are
+dead.
 """
 
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,9 +20,9 @@ from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.figures import Figures
 from holdfast_server.protocol.inventory import Inventory, take
-from holdfast_server.protocol.keys import WorkflowKeys, blob_base
+from holdfast_server.protocol.keys import WorkflowKeys, batch_owner, batch_stamp, blob_base
 from holdfast_server.protocol.log import Entry, Log
-from holdfast_server.protocol.retention import Ledger, Retention, Verdict, blob_number
+from holdfast_server.protocol.retention import Ledger, Retention, Verdict, blob_number, records_number
 from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.stores.base import ObjectSummary
 
@@ -44,6 +46,7 @@ class Collected(Figures):
     markers: int = 0
     blobs: int = 0
     claims: int = 0
+    records: int = 0
     bytes: int = 0
 
 
@@ -104,14 +107,16 @@ class _Collection:
         self._now = now
         self._cutoff = now - log.grace_seconds
         self._settled: Entry | None = None
+        self._has_records = False
         self._ledger = Ledger(0)
         self._is_named: Callable[[int], bool] = self._ledger.naming(None)
 
     async def run(self, *, dry_run: bool) -> Collected:
         head = await self._find_head()
         self._settled = await self._find_settled(head)
-        if self._settled is not None:
-            self._ledger = Ledger(self._settled.marker.floor)
+        self._has_records = await self._find_records()
+        floor = 0 if self._settled is None else self._settled.marker.floor
+        self._ledger = Ledger(floor, has_records=self._has_records)
         plan = await self._plan(head)
         low_water_mark, claim_generation = plan.low_water_mark, plan.claim_generation
         if plan.is_worth_a_marker(head) and not dry_run:
@@ -233,6 +238,22 @@ class _Collection:
                     break
                 if self._keys.is_claim(each.key):
                     yield "claims", each
+
+        if self._has_records:
+            async for each in self._inventory.below(self._keys.records):
+                if self._is_forgotten(each):
+                    yield "records", each
+
+    async def _find_records(self) -> bool:
+        async with aclosing(self._inventory.below(self._keys.records)) as found:
+            return await anext(found, None) is not None
+
+    def _is_forgotten(self, each: ObjectSummary) -> bool:
+        """Whether these are records, older than the grace, of a checkpoint that did not come or was dead by then."""
+        relative = each.key.removeprefix(self._keys.prefix)
+        if batch_stamp(relative) is None or each.modified_seconds > self._cutoff:
+            return False
+        return not self._is_named(records_number(batch_owner(relative)))
 
     async def _orphans(self, first_base: int) -> AsyncIterator[tuple[ObjectSummary, int]]:
         """Blobs older than the grace that nothing names, with their base revisions, from one on."""

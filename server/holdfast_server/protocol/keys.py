@@ -22,6 +22,7 @@ _REVISION = r"[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{3}"
 _SLOT = re.compile(_REVISION)
 _BLOB = re.compile(rf"blob/({_REVISION})-[0-9a-f]{{32}}")
 _CLAIM = re.compile(rf"{_REVISION}/{_NAME}")
+_BATCH = re.compile(rf"rec/[0-9a-f]{{2}}/{_NAME}\.([0-9a-f]{{16}})-[0-9a-f]{{32}}")
 _WORKFLOW = re.compile(rf"ns/({_NAME})/wf/({_NAME})/")
 # What stands behind the prefix of a namespace.
 _STEP = re.compile(rf"{_NAME}/")
@@ -89,6 +90,19 @@ class WorkflowKeys:
         """Whether a key is that of a prepare marker."""
         return key.startswith(self.claims) and _CLAIM.fullmatch(key, len(self.claims)) is not None
 
+    @property
+    def records(self) -> str:
+        """Where its batches of records lie."""
+        return f"{self.prefix}rec/"
+
+    def batches(self, checkpoint_id: str) -> str:
+        """What the keys of a checkpoint's batches of records begin with, the oldest batches first."""
+        return f"{self.records}{records_of(checkpoint_id)}."
+
+    def batch(self, checkpoint_id: str, stamp: int, request_id: str) -> str:
+        """A batch of records."""
+        return f"{self.batches(checkpoint_id)}{stamp:016x}-{sha256(request_id.encode()).hexdigest()[:32]}"
+
 
 def namespace_prefix(namespace: str) -> str:
     """Where the workflows of a namespace lie."""
@@ -128,6 +142,22 @@ def blob_base(relative: str) -> int | None:
 def new_blob(base_revision: int, upload_id: str) -> str:
     """A fresh blob's key below its workflow's prefix."""
     return f"blob/{_cut(base_revision)}-{upload_id}"
+
+
+def records_of(checkpoint_id: str) -> str:
+    """What stands for a checkpoint in the keys of its records: spread by a digest, for the sake of folders."""
+    return f"{sha256(checkpoint_id.encode()).hexdigest()[:2]}/{encode_name(checkpoint_id)}"
+
+
+def batch_stamp(relative: str) -> int | None:
+    """The stamp of a batch of records; None where the key is no batch's."""
+    found = _BATCH.fullmatch(relative)
+    return int(found[1], 16) if found else None
+
+
+def batch_owner(relative: str) -> str:
+    """What `records_of` makes of the checkpoint of a batch."""
+    return relative.removeprefix("rec/").partition(".")[0]
 
 
 def encode_name(name: str) -> str:

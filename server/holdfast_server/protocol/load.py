@@ -187,13 +187,24 @@ async def history(log: Log, keys: WorkflowKeys, below: int | None) -> AsyncItera
         HoldfastError: WORKFLOW_NOT_FOUND, LAYOUT_UNSUPPORTED.
 
     """
+    async for entry in history_of(log, keys, await read_head(log, keys), below):
+        yield entry
+
+
+async def history_of(log: Log, keys: WorkflowKeys, head: Entry, below: int | None) -> AsyncIterator[Entry]:
+    """The same, where the head is known, or the newest marker that can be read.
+
+    Raises:
+        HoldfastError: LAYOUT_UNSUPPORTED, and of a workflow that goes on meanwhile CHECKPOINT_CORRUPTED of its head.
+
+    """
     while True:
-        head = await read_head(log, keys)
         try:
             async for entry in live_below(log, keys, head, head.revision + 1 if below is None else below, []):
                 below = entry.revision
                 yield entry
         except OvertakenError:
+            head = await read_head(log, keys)
             continue
         return
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from holdfast_server.protocol import entries, slots
 from holdfast_server.protocol.claim import read_claim, search
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
+from holdfast_server.protocol.ids import told_revision
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log
-from holdfast_server.protocol.save import told_revision
 from holdfast_server.storage.v1.marker_pb2 import MarkerKind
 
 
@@ -119,16 +119,20 @@ async def _search_id(
             if entries.is_deleted(head, recent.revision):
                 raise deleted(checkpoint_id)
             return await _read_data(log, keys, head, recent.revision)
-    entry = await _read_told(log, keys, head, checkpoint_id, lost)
-    if entry is not None:
-        return entry
+    told = await _read_told(log, keys, head, checkpoint_id, lost)
+    if isinstance(told, Entry):
+        return told
     base = await read_claim(log, keys, checkpoint_id, generation=head.marker.claim_generation)
     if base is None:
         newer = await log.head(keys)
-        if newer is None or newer.marker.claim_generation == head.marker.claim_generation:
-            return None
-        return await _search_id(log, keys, newer, checkpoint_id, ())
+        if newer is not None and newer.marker.claim_generation != head.marker.claim_generation:
+            return await _search_id(log, keys, newer, checkpoint_id, ())
+        if told is not None:
+            raise told
+        return None
     found = await search(log, keys, head, checkpoint_id, base)
+    if found is None and told is not None:
+        raise told
     if found is None and lost:
         raise _lost(min(lost))
     return found
@@ -136,21 +140,27 @@ async def _search_id(
 
 async def _read_told(
     log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, lost: Sequence[int]
-) -> Entry | None:
-    """The checkpoint in the slot that its id tells; None where it tells none, or another one lies there."""
+) -> Entry | HoldfastError | None:
+    """The checkpoint in the slot that its id tells, or that it was deleted; None where the id tells none.
+
+    Another one may have taken the place of a deleted one, and its id.
+    """
     told = told_revision(checkpoint_id) or 0
     if told in lost:
         raise _lost(told)
     if not head.marker.floor < told <= head.revision:
         return None
+    is_deleted = entries.is_deleted(head, told)
     try:
         entry = await _read_data(log, keys, head, told)
     except HoldfastError:
         # What a repair told as deleted may be damaged or gone.
-        if entries.is_deleted(head, told):
-            raise deleted(checkpoint_id) from None
+        if is_deleted:
+            return deleted(checkpoint_id)
         raise
-    return entry if entry.marker.checkpoint_id == checkpoint_id else None
+    if entry.marker.checkpoint_id != checkpoint_id:
+        return None
+    return deleted(checkpoint_id) if is_deleted else entry
 
 
 async def _read_data(log: Log, keys: WorkflowKeys, head: Entry, revision: int) -> Entry:

@@ -18,7 +18,7 @@ from holdfast_server.protocol import sense
 from holdfast_server.protocol.bounded_read import MAX_MARKER_BYTES
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import MAX_REVISION
-from holdfast_server.storage.v1.marker_pb2 import Marker, PrepareMarker
+from holdfast_server.storage.v1.marker_pb2 import Marker, PrepareMarker, RecordBatch
 
 MARKER_VERSION = 1
 
@@ -75,6 +75,16 @@ def decode_claim(frame: bytes, key: str) -> PrepareMarker:
     if not 0 <= body.base_revision <= MAX_REVISION:
         raise _corrupted(key, "its field base_revision makes no sense")
     return body
+
+
+def decode_batch(frame: bytes, key: str) -> RecordBatch:
+    """Read a batch of records.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED or LAYOUT_UNSUPPORTED.
+
+    """
+    return _decode(frame, key, RecordBatch())
 
 
 def _decode(frame: bytes, key: str, body: _Body) -> _Body:

@@ -40,6 +40,18 @@ async def acquire_writer(log: Log, request: Request, *, deadline: float) -> Appe
     return await _append(log, request, build, deadline)
 
 
+async def require_unfenced(log: Log, request: Request) -> None:
+    """Check, for what is no commit, that the writer's epoch is not below the newest one by now.
+
+    Raises:
+        HoldfastError: WRITER_FENCED.
+
+    """
+    head = None if request.epoch is None else await log.head(request.keys)
+    if head is not None:
+        entries.refuse_fenced(head, request)
+
+
 async def delete(log: Log, request: Request, checkpoint_id: str, *, deadline: float) -> Appended:
     """Append the deletion of one checkpoint.
 
@@ -57,9 +69,7 @@ async def delete(log: Log, request: Request, checkpoint_id: str, *, deadline: fl
         target = await find_by_id(log, request.keys, head, checkpoint_id)
         marker = entries.successor(head, request, MarkerKind.MARKER_KIND_DELETED, fingerprint)
         marker.checkpoint_id = checkpoint_id
-        merged = entries.with_deleted(head.marker.deleted, [(target.revision, target.revision)])
-        del marker.deleted[:]
-        marker.deleted.extend(merged)
+        entries.mark_deleted(marker, [(target.revision, target.revision)])
         if target.revision == head.marker.last_data_revision:
             marker.last_data_revision = await _newest_live(log, request.keys, head, target)
             marker.previous_data_revision = marker.last_data_revision

@@ -114,21 +114,18 @@ async def read_part(
         raise damaged(part, "does not match its digest")
 
 
-async def copy_part(store: ObjectStore, keys: WorkflowKeys, part: StoredPart, base_revision: int) -> StoredPart:
-    """The same part in a fresh blob.
+async def copy_part(
+    store: ObjectStore, source: WorkflowKeys, target: WorkflowKeys, part: StoredPart, base_revision: int
+) -> StoredPart:
+    """The same part in a fresh blob, of the same workflow or of another one.
 
     Raises:
-        HoldfastError: STORE_UNAVAILABLE: it is gone, and must be sent again.
+        HoldfastError: CHECKPOINT_CORRUPTED: it is damaged or gone.
 
     """
-    async with PartUpload(store, keys, base_revision, part.name, 0) as upload:
-        try:
-            async for block in read_part(store, keys, part):
-                await upload.write(block)
-        except HoldfastError:
-            raise HoldfastError(
-                Reason.STORE_UNAVAILABLE, "the upload took so long that it was collected; it must be sent again"
-            ) from None
+    async with PartUpload(store, target, base_revision, part.name, 0) as upload:
+        async for block in read_part(store, source, part):
+            await upload.write(block)
         return await upload.finish()
 
 

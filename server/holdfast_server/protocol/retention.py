@@ -1,17 +1,22 @@
-"""Which checkpoints of a workflow may go by policy or by the time that their caller gave them."""
+"""Which checkpoints of a workflow may go by policy or by the time that their caller gave them.
+
+What a checkpoint needs, because it is of no use without its parent, stays as long as it does.
+"""
 
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from math import inf, isnan, nan
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast_server.protocol import entries
 from holdfast_server.protocol.entries import Range
+from holdfast_server.protocol.ids import told_revision
+from holdfast_server.protocol.keys import records_of
 from holdfast_server.protocol.log import Entry
-from holdfast_server.protocol.save import told_revision
 from holdfast_server.storage.v1.marker_pb2 import MarkerKind
 
 _DATA = MarkerKind.MARKER_KIND_DATA
@@ -54,21 +59,27 @@ class Verdict:
 
 
 class Ledger:
-    """What the collection must know of every entry above a floor: 17 bytes for each, and 24 for each of its blobs.
+    """What the collection must know of every entry above a floor: 25 bytes for each, and 16 for each name.
+
+    Names are the blobs of a checkpoint, and where there are records the checkpoint itself.
 
     Args:
         floor: the slot below the first entry.
+        has_records: whether records lie in the workflow.
 
     """
 
-    def __init__(self, floor: int) -> None:
+    def __init__(self, floor: int, *, has_records: bool = False) -> None:
         self._floor = floor
+        self._has_records = has_records
         # Of a checkpoint when it was made and when it may go; not a number where the slot holds none.
         self._created = array("d")
         self._expires = array("d")
         self._is_claimed = bytearray()
-        self._blobs = array("Q")
-        self._blob_revisions = array("q")
+        # The parent that a checkpoint is of no use without; 0 for none.
+        self._needs = array("q")
+        self._names = array("Q")
+        self._naming_revisions = array("q")
 
     def __len__(self) -> int:
         """How many entries it holds."""
@@ -85,15 +96,22 @@ class Ledger:
             self._created.append(nan)
             self._expires.append(nan)
             self._is_claimed.append(False)
+            self._needs.append(0)
             return
         marker = entry.marker
         self._created.append(_seconds(marker.create_time))
         self._expires.append(_seconds(marker.expire_time) if marker.HasField("expire_time") else inf)
         self._is_claimed.append(told_revision(marker.checkpoint_id) != entry.revision)
+        self._needs.append(marker.needed_revision)
         for part in marker.parts:
             if part.blob:
-                self._blobs.append(blob_number(part.blob))
-                self._blob_revisions.append(entry.revision)
+                self._name(blob_number(part.blob), entry)
+        if self._has_records:
+            self._name(records_number(records_of(marker.checkpoint_id)), entry)
+
+    def _name(self, number: int, entry: Entry) -> None:
+        self._names.append(number)
+        self._naming_revisions.append(entry.revision)
 
     def live(self, head: Entry) -> Iterator[int]:
         """The checkpoints that exist as a head has it, newest first."""
@@ -120,16 +138,19 @@ class Ledger:
         retired: list[Range] = []
         retired_checkpoints = kept = newest_kept = oldest_kept = 0
         claimed = array("q")
+        needed: set[int] = set()
         is_run = False
         for revision in self.live(head):
             index = revision - self._floor - 1
             by_rule = kept >= 1 and (kept >= keep_last or self._created[index] < oldest)
-            if by_rule or self._expires[index] < now:
+            if (by_rule or self._expires[index] < now) and revision not in needed:
                 retired_checkpoints += 1
                 retired.append((revision, retired.pop()[1] if is_run else revision))
                 is_run = True
                 continue
-            kept += 1
+            kept += not by_rule
+            if self._needs[index]:
+                needed.add(self._needs[index])
             newest_kept, oldest_kept = newest_kept or revision, revision
             if self._is_claimed[index]:
                 claimed.append(revision)
@@ -137,10 +158,10 @@ class Ledger:
         return Verdict(retired[::-1], retired_checkpoints, newest_kept, oldest_kept, claimed)
 
     def naming(self, settled: Entry | None) -> Callable[[int], bool]:
-        """Tells of a blob's number whether the log may still need it: all but what an older head has as gone."""
-        named = zip(self._blobs, self._blob_revisions, strict=True)
+        """Tells of a blob's or records' number whether the log may need it: all but what an older head has as gone."""
+        named = zip(self._names, self._naming_revisions, strict=True)
         if settled is None:
-            numbers = array("Q", sorted(self._blobs))
+            numbers = array("Q", sorted(self._names))
         else:
             is_gone = entries.gone(settled)
             numbers = array("Q", sorted(number for number, revision in named if not is_gone(revision)))
@@ -150,6 +171,11 @@ class Ledger:
             return index < len(numbers) and numbers[index] == number
 
         return is_named
+
+
+def records_number(owner: str) -> int:
+    """What stands for a checkpoint in the keys of its records, as a number of 64 bits."""
+    return int.from_bytes(sha256(owner.encode()).digest()[:8])
 
 
 def _seconds(time: Timestamp) -> float:

@@ -1,6 +1,5 @@
 """Saving: prepare (upload what is too large for the marker, claim a chosen id), then commit one marker."""
 
-import random
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -8,8 +7,10 @@ from holdfast_server.protocol import entries
 from holdfast_server.protocol.claim import Claim
 from holdfast_server.protocol.entries import Replay, Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.ids import new_checkpoint_id
 from holdfast_server.protocol.keys import WorkflowKeys, blob_base
 from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.protocol.lookup import find_by_id
 from holdfast_server.protocol.payload import copy_part
 from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, StoredPart
 
@@ -29,6 +30,8 @@ class SaveRequest:
         labels: the labels.
         expected_revision: the head's revision that the commit requires, 0: no checkpoint exists; None for any.
         ttl_seconds: how long the checkpoint must be kept; None for ever.
+        replace: whether it takes the place of the checkpoint that has its id.
+        needs_parent: whether it is of no use without its parent.
 
     """
 
@@ -42,6 +45,8 @@ class SaveRequest:
     labels: dict[str, str] = field(default_factory=dict)
     expected_revision: int | None = None
     ttl_seconds: float | None = None
+    replace: bool = False
+    needs_parent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,8 @@ async def save(log: Log, wanted: SaveRequest, parts: list[StoredPart], *, deadli
 
     Raises:
         HoldfastError: WRITER_FENCED, REVISION_CONFLICT, CHECKPOINT_ID_REUSED, REQUEST_ID_REUSED,
-            COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED.
+            COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED; of the parent that is needed CHECKPOINT_NOT_FOUND,
+            CHECKPOINT_DELETED, CHECKPOINT_CORRUPTED.
 
     """
     fingerprint = _fingerprint(wanted, parts)
@@ -74,33 +80,26 @@ async def save(log: Log, wanted: SaveRequest, parts: list[StoredPart], *, deadli
 
     async def build(head: Entry | None) -> Marker:
         nonlocal uploaded
+        replaced = 0
         if head is not None:
             await entries.refuse_or_replay(log, head, wanted.request, fingerprint)
             if claim is not None:
-                await claim.require_unused(head, fingerprint)
+                replaced = await claim.find_replaced(head, fingerprint, replaces=wanted.replace)
         _require_revision(wanted, head)
         if head is not None:
             uploaded = await _uploaded_anew(log, wanted.request.keys, head, uploaded)
         marker = entries.successor(head, wanted.request, MarkerKind.MARKER_KIND_DATA, fingerprint)
         _describe(marker, wanted, uploaded)
+        if replaced:
+            entries.mark_deleted(marker, [(replaced, replaced)])
+        if wanted.needs_parent:
+            marker.needed_revision = await _revision_of_parent(log, wanted, head)
         return entries.remember(marker, head, marker.checkpoint_id)
 
     try:
         return Saved(await log.append(wanted.request.keys, build, deadline=deadline), replayed=False)
     except Replay as replay:
         return Saved(replay.entry, replayed=True)
-
-
-def new_checkpoint_id(revision: int) -> str:
-    """An id that tells its own revision."""
-    return f"cp-{revision:012d}-{random.getrandbits(48):012x}"
-
-
-def told_revision(checkpoint_id: str) -> int | None:
-    """The revision that an id made by a server tells; None where it tells none."""
-    kind, _, rest = checkpoint_id.partition("-")
-    digits = rest.partition("-")[0]
-    return int(digits) if kind == "cp" and len(digits) == 12 and digits.isascii() and digits.isdigit() else None
 
 
 async def _uploaded_anew(log: Log, keys: WorkflowKeys, head: Entry, parts: list[StoredPart]) -> list[StoredPart]:
@@ -110,12 +109,25 @@ async def _uploaded_anew(log: Log, keys: WorkflowKeys, head: Entry, parts: list[
         HoldfastError: STORE_UNAVAILABLE: it has taken one; the caller must send the payload again.
 
     """
-    return [
-        await copy_part(log.store, keys, part, head.revision)
-        if part.blob and (blob_base(part.blob) or 0) < head.marker.low_water_mark
-        else part
-        for part in parts
-    ]
+    try:
+        return [
+            await copy_part(log.store, keys, keys, part, head.revision)
+            if part.blob and (blob_base(part.blob) or 0) < head.marker.low_water_mark
+            else part
+            for part in parts
+        ]
+    except HoldfastError:
+        raise HoldfastError(
+            Reason.STORE_UNAVAILABLE, "the upload took so long that it was collected; it must be sent again"
+        ) from None
+
+
+async def _revision_of_parent(log: Log, wanted: SaveRequest, head: Entry | None) -> int:
+    if head is None:
+        raise HoldfastError(
+            Reason.CHECKPOINT_NOT_FOUND, f"no checkpoint {wanted.parent_id!r}", checkpoint_id=wanted.parent_id
+        )
+    return (await find_by_id(log, wanted.request.keys, head, wanted.parent_id)).revision
 
 
 def _require_revision(wanted: SaveRequest, head: Entry | None) -> None:
@@ -155,6 +167,7 @@ def _fingerprint(wanted: SaveRequest, parts: list[StoredPart]) -> bytes:
     described.format.name = wanted.format_name
     described.format.version = wanted.format_version
     described.labels.update(wanted.labels)
+    described.needed_revision = int(wanted.needs_parent)
     for part in parts:
         described.parts.add(name=part.name, size_bytes=part.size_bytes, sha256=part.sha256)
     return sha256(described.SerializeToString(deterministic=True)).digest()

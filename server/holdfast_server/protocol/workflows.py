@@ -34,16 +34,44 @@ async def page(log: Log, namespace: str, token: str, size: int) -> Page:
         HoldfastError: INVALID_REQUEST for a token that is none, LAYOUT_UNSUPPORTED.
 
     """
-    below = namespace_prefix(namespace)
     heads: list[Entry] = []
-    async with aclosing(prefixes(log.store, below, after=below + _decode_token(token) if token else "")) as found:
+    async with aclosing(walk(log, namespace, token, includes_it=False)) as found:
+        async for position, head in found:
+            heads.append(head)
+            if len(heads) == size:
+                return Page(tuple(heads), position)
+    return Page(tuple(heads), "")
+
+
+async def walk(
+    log: Log, namespace: str, token: str = "", *, includes_it: bool = True
+) -> AsyncGenerator[tuple[str, Entry]]:
+    """The heads of the workflows that have a log, as `page` tells them, each with the token of its place.
+
+    Args:
+        log: the log.
+        namespace: the namespace.
+        token: where to begin, "" for the start.
+        includes_it: whether the workflow of the token is one of them.
+
+    Raises:
+        HoldfastError: INVALID_REQUEST for a token that is none, LAYOUT_UNSUPPORTED.
+
+    """
+    below = namespace_prefix(namespace)
+    first = below + _decode_token(token) if token else ""
+    async with aclosing(_with(first, includes_it, prefixes(log.store, below, after=first))) as found:
         async for prefix in found:
             head = await newest_readable(log, prefix)
             if head is not None and not entries.is_unborn(head):
-                heads.append(head)
-            if len(heads) == size:
-                return Page(tuple(heads), _encode_token(prefix.removeprefix(below)))
-    return Page(tuple(heads), "")
+                yield _encode_token(prefix.removeprefix(below)), head
+
+
+async def _with(first: str, includes_it: bool, others: AsyncGenerator[str]) -> AsyncGenerator[str]:
+    if first and includes_it:
+        yield first
+    async for each in others:
+        yield each
 
 
 async def prefixes(

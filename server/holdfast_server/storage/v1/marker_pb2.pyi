@@ -298,6 +298,7 @@ class Marker(_message.Message):
     TRANSACTION_ID_FIELD_NUMBER: _builtins.int
     WRITER_EPOCH_FIELD_NUMBER: _builtins.int
     CLAIM_GENERATION_FIELD_NUMBER: _builtins.int
+    NEEDED_REVISION_FIELD_NUMBER: _builtins.int
     kind: Global___MarkerKind.ValueType
     """What the slot says."""
     namespace: _builtins.str
@@ -334,6 +335,8 @@ class Marker(_message.Message):
     """The highest epoch under which the request itself was sent; 0 where it named none."""
     claim_generation: _builtins.int
     """Claims of chosen ids made in an earlier generation than this slot's revision no longer count."""
+    needed_revision: _builtins.int
+    """Of a checkpoint that is of no use without its parent, the parent's revision; else 0."""
     @_builtins.property
     def format(self) -> Global___StoredFormat:
         """The payload's format."""
@@ -395,10 +398,11 @@ class Marker(_message.Message):
         transaction_id: _builtins.str = ...,
         writer_epoch: _builtins.int = ...,
         claim_generation: _builtins.int = ...,
+        needed_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "format", b"format", "producer", b"producer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "parent_id", b"parent_id", "parts", b"parts", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "producer", b"producer", "recent", b"recent", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id", "transaction_id", b"transaction_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "producer", b"producer", "recent", b"recent", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id", "transaction_id", b"transaction_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -461,3 +465,69 @@ class StoreManifest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__grace_seconds) -> _WhichOneofReturnType__grace_seconds | None: ...
 
 Global___StoreManifest: _TypeAlias = StoreManifest  # noqa: Y015
+
+@_typing.final
+class StoredRecord(_message.Message):
+    """A record as it is stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    REPLACE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The key."""
+    data: _builtins.bytes
+    """What is attached."""
+    replace: _builtins.bool
+    """Whether it takes the place of what the key has, or gives way to it."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        replace: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "key", b"key", "replace", b"replace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredRecord: _TypeAlias = StoredRecord  # noqa: Y015
+
+@_typing.final
+class RecordBatch(_message.Message):
+    """The records of one call, in a frame like a commit marker's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STAMP_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    checkpoint_id: _builtins.str
+    """The checkpoint."""
+    request_id: _builtins.str
+    """The request that has attached them."""
+    stamp: _builtins.int
+    """Its place among the batches of the checkpoint, the same as in its key."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredRecord]:
+        """The records."""
+
+    def __init__(
+        self,
+        *,
+        checkpoint_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        stamp: _builtins.int = ...,
+        records: _abc.Iterable[Global___StoredRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "records", b"records", "request_id", b"request_id", "stamp", b"stamp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordBatch: _TypeAlias = RecordBatch  # noqa: Y015

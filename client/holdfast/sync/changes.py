@@ -1,0 +1,171 @@
+# Generated from holdfast/changes.py by tools/async_to_sync.py; do not edit.
+"""Calls that change a workflow beside saves: deletions, fences, copies."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from holdfast.checkpoint import AcceptedFormat, Writer, list_filter
+from holdfast.sync.connection import Connection
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+
+class Changes(Connection):
+    """Deletes, prunes, copies and fences."""
+
+    def delete(
+        self,
+        namespace: str,
+        workflow_id: str,
+        checkpoint_id: str,
+        *,
+        epoch: int | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Delete a checkpoint. Returns the revision of the deletion, the log's new head.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = api.DeleteRequest(
+            namespace=namespace,
+            workflow_id=workflow_id,
+            checkpoint_id=checkpoint_id,
+            request_id=request_id or uuid.uuid4().hex,
+            epoch=epoch,
+        )
+        response = self._unary("Delete", request, timeout)
+        return int(response.revision)
+
+    def delete_workflow(
+        self,
+        namespace: str,
+        workflow_id: str,
+        *,
+        epoch: int | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Delete every checkpoint of a workflow. Returns the revision of the deletion.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = api.DeleteWorkflowRequest(
+            namespace=namespace, workflow_id=workflow_id, request_id=request_id or uuid.uuid4().hex, epoch=epoch
+        )
+        response = self._unary("DeleteWorkflow", request, timeout)
+        return int(response.revision)
+
+    def acquire_writer(
+        self, namespace: str, workflow_id: str, *, request_id: str | None = None, timeout: float | None = None
+    ) -> Writer:
+        """Become the only writer of a workflow: saves with a lower epoch are refused from now on.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = api.AcquireWriterRequest(
+            namespace=namespace, workflow_id=workflow_id, request_id=request_id or uuid.uuid4().hex
+        )
+        response = self._unary("AcquireWriter", request, timeout)
+        return Writer(response.epoch, response.revision)
+
+    def delete_checkpoints(
+        self,
+        namespace: str,
+        workflow_id: str = "",
+        *,
+        labels: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        formats: Sequence[AcceptedFormat] = (),
+        epoch: int | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Delete the checkpoints that a filter finds. Returns how many; those that an earlier try deleted do not count.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow; "" for every workflow of the namespace.
+            labels: the labels that it must have.
+            created_after: when it was saved at the earliest.
+            created_before: before when it was saved.
+            formats: of which it must have one.
+            epoch: the writer's epoch, for one workflow.
+            request_id: the idempotency key; made up where none is given.
+            timeout: seconds for each page of workflows, retries included.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = api.DeleteCheckpointsRequest(
+            namespace=namespace,
+            workflow_id=workflow_id,
+            filter=list_filter(labels, created_after, created_before, formats),
+            request_id=request_id or uuid.uuid4().hex,
+            epoch=epoch,
+        )
+        deleted = 0
+        while True:
+            response = self._unary("DeleteCheckpoints", request, timeout)
+            deleted += response.deleted
+            if not response.next_page_token:
+                return int(deleted)
+            request.page_token = response.next_page_token
+
+    def prune(
+        self,
+        namespace: str,
+        workflow_id: str,
+        *,
+        keep_last: int = 1,
+        epoch: int | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Delete a workflow's checkpoints but for the newest ones and what these need. Returns how many.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = api.PruneRequest(
+            namespace=namespace,
+            workflow_id=workflow_id,
+            keep_last=keep_last,
+            request_id=request_id or uuid.uuid4().hex,
+            epoch=epoch,
+        )
+        response = self._unary("Prune", request, timeout)
+        return int(response.deleted)
+
+    def copy_workflow(
+        self,
+        namespace: str,
+        workflow_id: str,
+        target_workflow_id: str,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Copy all checkpoints of a workflow, with their records, into one that has none. Returns how many.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = api.CopyWorkflowRequest(
+            namespace=namespace,
+            workflow_id=workflow_id,
+            target_workflow_id=target_workflow_id,
+            request_id=request_id or uuid.uuid4().hex,
+        )
+        response = self._unary("CopyWorkflow", request, timeout)
+        return int(response.copied)

@@ -1,0 +1,60 @@
+# Generated from holdfast/connection.py by tools/async_to_sync.py; do not edit.
+"""The connection of a client to its server: what every call is sent through."""
+
+from typing import Any, Self
+
+from holdfast import _sync as runtime
+from holdfast.retry import RetryBucket, RetryPolicy
+from holdfast.sync.calls import Caller, Try
+from holdfast.v1 import checkpoint_pb2
+from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
+
+_CHANNEL_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.enable_retries", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.max_receive_message_length", 8 << 20),
+]
+
+
+class Connection:
+    """A connection, which lives as long as the block of `with`."""
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        timeout: float = 30.0,
+        retry: RetryPolicy | None = None,
+        producer: tuple[str, str] = ("", ""),
+    ) -> None:
+        self._timeout = timeout
+        self._producer = checkpoint_pb2.Producer(name=producer[0], version=producer[1])
+        self._channel = runtime.open_channel(target, _CHANNEL_OPTIONS)
+        self._stub: Any = CheckpointServiceStub(self._channel)
+        self._caller = Caller(retry or RetryPolicy(), RetryBucket())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def _unary(self, method: str, request: Any, timeout: float | None) -> Any:
+        def send(attempt: Try) -> Any:
+            if "attempt" in request.DESCRIPTOR.fields_by_name:
+                request.attempt.CopyFrom(attempt.attempt)
+            return getattr(self._stub, method)(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata)
+
+        request_id = getattr(request, "request_id", "")
+        return self._caller.call(method, send, timeout_seconds=self._time(timeout), request_id=request_id)
+
+    def _time(self, timeout: float | None) -> float:
+        return self._timeout if timeout is None else timeout

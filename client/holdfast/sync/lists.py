@@ -1,0 +1,146 @@
+# Generated from holdfast/lists.py by tools/async_to_sync.py; do not edit.
+"""Calls that list checkpoints and workflows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from holdfast import _sync as runtime
+from holdfast.checkpoint import (
+    AcceptedFormat,
+    Checkpoint,
+    LoadedCheckpoint,
+    WorkflowInfo,
+    from_message,
+    list_filter,
+    workflow_info,
+)
+from holdfast.sync.download import checked
+from holdfast.sync.loads import Loads
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+
+class Lists(Loads):
+    """Lists."""
+
+    def list(
+        self,
+        namespace: str,
+        workflow_id: str = "",
+        *,
+        labels: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        formats: Sequence[AcceptedFormat] = (),
+        before: str = "",
+        ids_only: bool = False,
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> Iterator[Checkpoint]:
+        """Iterate over checkpoints, newest first, over all pages.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow; "" for every workflow of the namespace, one after the other.
+            labels: the labels that it must have.
+            created_after: when it was saved at the earliest.
+            created_before: before when it was saved.
+            formats: of which it must have one.
+            before: the id of a checkpoint; only older ones are listed.
+            ids_only: tell of each its id, workflow and revision only.
+            page_size: how many to ask for at a time; 0: the server chooses.
+            timeout: seconds for each page, retries included.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = api.ListRequest(
+            namespace=namespace,
+            workflow_id=workflow_id,
+            page_size=page_size,
+            filter=list_filter(labels, created_after, created_before, formats),
+            before_checkpoint_id=before,
+            ids_only=ids_only,
+        )
+        while True:
+            response = self._unary("List", request, timeout)
+            for message in response.checkpoints:
+                yield from_message(message)
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+
+    def history(
+        self,
+        namespace: str,
+        workflow_id: str = "",
+        *,
+        labels: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        formats: Sequence[AcceptedFormat] = (),
+        before: str = "",
+        records: bool = False,
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> Iterator[LoadedCheckpoint]:
+        """Iterate over checkpoints with their payloads, newest first. Small ones come many in a call.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow; "" for every workflow of the namespace, one after the other.
+            labels: the labels that it must have.
+            created_after: when it was saved at the earliest.
+            created_before: before when it was saved.
+            formats: of which it must have one.
+            before: the id of a checkpoint; only older ones are told.
+            records: load their records too.
+            page_size: how many to ask for at a time; 0: the server chooses.
+            timeout: seconds for each call, retries included.
+
+        Raises:
+            HoldfastError: a subclass for each reason; CHECKPOINT_CORRUPTED where one is damaged.
+
+        """
+        request = api.ListRequest(
+            namespace=namespace,
+            workflow_id=workflow_id,
+            page_size=page_size,
+            filter=list_filter(labels, created_after, created_before, formats),
+            before_checkpoint_id=before,
+            include_payload=True,
+            include_records=records,
+        )
+        while True:
+            response = self._unary("List", request, timeout)
+            for message, content in zip(response.checkpoints, response.contents, strict=True):
+                found = from_message(message)
+                if not content.payload_included:
+                    yield self.load(
+                        found.namespace, found.workflow_id, found.checkpoint_id, records=records, timeout=timeout
+                    )
+                    continue
+                parts = runtime.in_thread(checked, message, {part.name: part.data for part in content.parts})
+                attached = self._records_of(message, content, timeout) if records else ()
+                yield LoadedCheckpoint(found, parts, found.format, records=attached)
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+
+    def list_workflows(
+        self, namespace: str, *, page_size: int = 0, timeout: float | None = None
+    ) -> Iterator[WorkflowInfo]:
+        """Iterate over a namespace's workflows, over all pages.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = api.ListWorkflowsRequest(namespace=namespace, page_size=page_size)
+        while True:
+            response = self._unary("ListWorkflows", request, timeout)
+            for message in response.workflows:
+                yield workflow_info(message)
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token

@@ -1,0 +1,106 @@
+# Generated from holdfast/records.py by tools/async_to_sync.py; do not edit.
+"""Calls that attach records to checkpoints, and read them."""
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from holdfast.checkpoint import Record
+from holdfast.sync.connection import Connection
+from holdfast.v1 import checkpoint_pb2
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+# What a server takes in one call.
+_BATCH_BYTES = 3 << 20
+_BATCH_RECORDS = 1000
+
+
+class Records(Connection):
+    """Attaches and reads records."""
+
+    # What this client knows of: what it attaches comes behind that, whatever the clocks of servers say.
+    _stamp = 0
+
+    def attach(
+        self,
+        namespace: str,
+        workflow_id: str,
+        checkpoint_id: str,
+        records: Iterable[Record],
+        *,
+        epoch: int | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Attach records to a checkpoint, which need not exist yet.
+
+        Up to 3 MiB and 1000 records go in one call, all of them or none. What is more goes in several calls, in order.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+            checkpoint_id: the checkpoint.
+            records: the records; one whose key is taken gives way, unless it replaces.
+            epoch: the writer's epoch.
+            request_id: the idempotency key; made up where none is given.
+            timeout: seconds for each call, retries included.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request_id = request_id or uuid.uuid4().hex
+        for index, batch in enumerate(_batches(records)):
+            request = api.AttachRecordsRequest(
+                namespace=namespace,
+                workflow_id=workflow_id,
+                checkpoint_id=checkpoint_id,
+                request_id=f"{request_id}-{index}" if index else request_id,
+                records=[checkpoint_pb2.Record(key=each.key, data=each.data, replace=each.replace) for each in batch],
+                observed_stamp=self._stamp,
+                epoch=epoch,
+            )
+            response = self._unary("AttachRecords", request, timeout)
+            self._stamp = max(self._stamp, response.stamp)
+
+    def records(
+        self, namespace: str, workflow_id: str, checkpoint_id: str, *, timeout: float | None = None
+    ) -> tuple[Record, ...]:
+        """The records of a checkpoint id, in the order of their keys, whether the checkpoint exists or not.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = api.ListRecordsRequest(namespace=namespace, workflow_id=workflow_id, checkpoint_id=checkpoint_id)
+        found: list[Record] = []
+        while True:
+            response = self._unary("ListRecords", request, timeout)
+            self._stamp = max(self._stamp, response.stamp)
+            found += [Record(each.key, each.data) for each in response.records]
+            if not response.next_page_token:
+                return tuple(found)
+            request.page_token = response.next_page_token
+
+    def _records_of(
+        self, checkpoint: checkpoint_pb2.Checkpoint, answer: Any, timeout: float | None
+    ) -> tuple[Record, ...]:
+        """The records of a checkpoint, from an answer that may hold them."""
+        if answer.records_included:
+            self._stamp = max(self._stamp, getattr(answer, "stamp", 0))
+            return tuple(Record(each.key, each.data) for each in answer.records)
+        return self.records(checkpoint.namespace, checkpoint.workflow_id, checkpoint.checkpoint_id, timeout=timeout)
+
+
+def _batches(records: Iterable[Record]) -> Iterator[Sequence[Record]]:
+    batch: list[Record] = []
+    size = 0
+    for each in records:
+        added = len(each.key.encode()) + len(each.data)
+        if batch and (size + added > _BATCH_BYTES or len(batch) == _BATCH_RECORDS):
+            yield batch
+            batch, size = [], 0
+        batch.append(each)
+        size += added
+    if batch:
+        yield batch

@@ -1,0 +1,136 @@
+"""What changes a workflow beside saves: deletions, fences, copies."""
+
+from contextlib import aclosing
+
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+from holdfast_server.api import requests
+from holdfast_server.api.calls import Call, Context
+from holdfast_server.api.filters import Filter
+from holdfast_server.api.service import Service
+from holdfast_server.protocol import load, ownership, pruning, records, workflows
+from holdfast_server.protocol.copying import copy_workflow
+from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.stores.listing import list_all
+
+# Workflows and checkpoints for one answer of a deletion in a whole namespace.
+_LOOKED_AT_MOST = 2000
+# Of batches of records that go with their workflow at once.
+_FORGOTTEN_MOST = 100_000
+
+
+class Changes(Service):
+    """Delete, DeleteCheckpoints, DeleteWorkflow, Prune, CopyWorkflow and AcquireWriter."""
+
+    async def Delete(self, request: api.DeleteRequest, context: Context) -> api.DeleteResponse:  # noqa: N802
+        """Delete one checkpoint."""
+        async with self._calls.enter("Delete", context, request) as call:
+            requests.name("checkpoint_id", request.checkpoint_id, 256)
+            asked = _asked(call, request)
+            done = await ownership.delete(self._log, asked, request.checkpoint_id, deadline=call.deadline)
+            return api.DeleteResponse(revision=done.entry.revision, replayed=done.replayed)
+
+    async def DeleteCheckpoints(  # noqa: N802
+        self, request: api.DeleteCheckpointsRequest, context: Context
+    ) -> api.DeleteCheckpointsResponse:
+        """Delete the checkpoints that a filter finds."""
+        async with self._calls.enter("DeleteCheckpoints", context, request) as call:
+            wanted = Filter.of(request.filter)
+            if not request.filter.ListFields():
+                raise requests.invalid("filter", "must say which checkpoints; DeleteWorkflow deletes all of them")
+            if request.workflow_id:
+                asked = _asked(call, request)
+                return api.DeleteCheckpointsResponse(deleted=(await self._delete_found(call, asked, wanted))[0])
+            requests.name("namespace", request.namespace, 128)
+            if request.HasField("epoch"):
+                raise requests.invalid("epoch", "needs a workflow_id")
+            response = api.DeleteCheckpointsResponse()
+            looked_at, token = 0, request.page_token
+            async with aclosing(workflows.walk(self._log, request.namespace, token, includes_it=False)) as found:
+                async for position, head in found:
+                    if looked_at >= _LOOKED_AT_MOST:
+                        response.next_page_token = token
+                        break
+                    keys = WorkflowKeys(head.marker.namespace, head.marker.workflow_id)
+                    asked = requests.request(keys, request.request_id, request.attempt, None, call.trace_id)
+                    deleted, seen = await self._delete_found(call, asked, wanted)
+                    response.deleted += deleted
+                    looked_at += 1 + seen
+                    token = position
+            return response
+
+    async def _delete_found(self, call: Call, asked: Request, wanted: Filter) -> tuple[int, int]:
+        """How many were deleted of how many that were looked at."""
+        seen, found = 0, []
+        async for entry in load.history(self._log, asked.keys, None):
+            seen += 1
+            if wanted.passes(entry):
+                found.append(entry.revision)
+        if not found:
+            return 0, seen
+        return await pruning.delete_many(self._log, asked, found, deadline=call.deadline), seen
+
+    async def DeleteWorkflow(  # noqa: N802
+        self, request: api.DeleteWorkflowRequest, context: Context
+    ) -> api.DeleteWorkflowResponse:
+        """Delete every checkpoint of a workflow, and all records."""
+        async with self._calls.enter("DeleteWorkflow", context, request) as call:
+            asked = _asked(call, request)
+            # An id may be used again behind the deletion: what was attached to it before must not come back.
+            attached = await self._attached(asked.keys)
+            done = await ownership.delete_workflow(self._log, asked, deadline=call.deadline)
+            if not done.replayed:
+                await records.forget(self._log.store, attached)
+            return api.DeleteWorkflowResponse(revision=done.entry.revision, replayed=done.replayed)
+
+    async def _attached(self, keys: WorkflowKeys) -> list[str]:
+        """The batches of records of a workflow; what is beyond the limit is left to a collection."""
+        found: list[str] = []
+        async for each in list_all(self._log.store, keys.records):
+            found.append(each.key)
+            if len(found) == _FORGOTTEN_MOST:
+                break
+        return found
+
+    async def Prune(self, request: api.PruneRequest, context: Context) -> api.PruneResponse:  # noqa: N802
+        """Delete all checkpoints but the newest ones and what they need."""
+        async with self._calls.enter("Prune", context, request) as call:
+            if request.keep_last < 1:
+                raise requests.invalid("keep_last", f"is {request.keep_last}, must be at least 1")
+            asked = _asked(call, request)
+            deleted = await pruning.prune(self._log, asked, request.keep_last, deadline=call.deadline)
+            return api.PruneResponse(deleted=deleted)
+
+    async def CopyWorkflow(self, request: api.CopyWorkflowRequest, context: Context) -> api.CopyWorkflowResponse:  # noqa: N802
+        """Copy a workflow's checkpoints into another one."""
+        async with self._calls.enter("CopyWorkflow", context, request) as call:
+            source = requests.workflow(request.namespace, request.workflow_id)
+            requests.name("target_workflow_id", request.target_workflow_id, 512)
+            if request.target_workflow_id == request.workflow_id:
+                raise requests.invalid("target_workflow_id", "must be another workflow")
+            target = WorkflowKeys(request.namespace, request.target_workflow_id)
+            asked = requests.request(target, request.request_id, request.attempt, None, call.trace_id)
+            copied = await copy_workflow(self._log, source, asked, deadline=call.deadline)
+            return api.CopyWorkflowResponse(copied=copied)
+
+    async def AcquireWriter(  # noqa: N802
+        self, request: api.AcquireWriterRequest, context: Context
+    ) -> api.AcquireWriterResponse:
+        """Fence every earlier writer of a workflow."""
+        async with self._calls.enter("AcquireWriter", context, request) as call:
+            keys = requests.workflow(request.namespace, request.workflow_id)
+            asked = requests.request(keys, request.request_id, request.attempt, None, call.trace_id)
+            done = await ownership.acquire_writer(self._log, asked, deadline=call.deadline)
+            return api.AcquireWriterResponse(
+                epoch=done.entry.marker.writer_epoch, revision=done.entry.revision, replayed=done.replayed
+            )
+
+
+def _asked(
+    call: Call, request: api.DeleteRequest | api.DeleteCheckpointsRequest | api.DeleteWorkflowRequest | api.PruneRequest
+) -> Request:
+    """What a request that may name an epoch says of itself."""
+    keys = requests.workflow(request.namespace, request.workflow_id)
+    epoch = request.epoch if request.HasField("epoch") else None
+    return requests.request(keys, request.request_id, request.attempt, epoch, call.trace_id)

@@ -1,0 +1,153 @@
+"""Lists of checkpoints, of one workflow or of a whole namespace, and of workflows."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+from holdfast_server.api import messages, requests
+from holdfast_server.api.calls import Context
+from holdfast_server.api.filters import Filter
+from holdfast_server.api.service import Service
+from holdfast_server.protocol import load, workflows
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.log import Entry
+from holdfast_server.protocol.lookup import find_by_id, read_head
+
+# For one page: a filter that little passes must not have a call read a whole log.
+_LOOKED_AT_MOST = 2 * requests.MAX_PAGE_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """Where a page ends: in which workflow of a namespace, "" where one is listed alone, and above which revision."""
+
+    workflow: str = ""
+    below: int | None = None
+
+    @classmethod
+    def of(cls, token: str) -> "_Position":
+        """What a page token tells.
+
+        Raises:
+            InvalidRequestError: it is none that this server gave.
+
+        """
+        workflow, _, revision = token.rpartition(".")
+        return cls(workflow, requests.revision_token(revision))
+
+    def __str__(self) -> str:
+        return f"{self.workflow}.{self.below}" if self.workflow else f"{self.below}"
+
+
+class Lists(Service):
+    """List and ListWorkflows."""
+
+    async def List(self, request: api.ListRequest, context: Context) -> api.ListResponse:  # noqa: N802
+        """List checkpoints."""
+        async with self._calls.enter("List", context, request):
+            size = requests.page_size(request.page_size)
+            wanted = Filter.of(request.filter)
+            position = _Position.of(request.page_token)
+            page = _Page(self, request, size)
+            looked_at = 0
+            async with aclosing(self.walk(request, position)) as walk:
+                async for found_in, keys, entry in walk:
+                    if page.is_full or looked_at == _LOOKED_AT_MOST:
+                        page.response.next_page_token = str(position)
+                        break
+                    looked_at += 1
+                    if entry is not None and wanted.passes(entry):
+                        await page.add(keys, entry)
+                    position = _Position(found_in, 0 if entry is None else entry.revision)
+            return page.response
+
+    async def walk(
+        self, request: api.ListRequest, position: _Position
+    ) -> AsyncGenerator[tuple[str, WorkflowKeys, Entry | None]]:
+        """Checkpoints behind a position, newest first in each workflow, and each workflow's end; with their workflow.
+
+        Raises:
+            HoldfastError: of a workflow that is listed alone WORKFLOW_NOT_FOUND, CHECKPOINT_CORRUPTED of its head.
+
+        """
+        if request.workflow_id:
+            keys = requests.workflow(request.namespace, request.workflow_id)
+            below = position.below
+            if request.before_checkpoint_id:
+                before = await self._revision_of(keys, request.before_checkpoint_id)
+                below = before if below is None else min(before, below)
+            async for entry in load.history(self._log, keys, below):
+                yield "", keys, entry
+            return
+        requests.name("namespace", request.namespace, 128)
+        if request.before_checkpoint_id:
+            raise requests.invalid("before_checkpoint_id", "needs a workflow_id")
+        async with aclosing(workflows.walk(self._log, request.namespace, position.workflow)) as found:
+            async for token, head in found:
+                keys = WorkflowKeys(head.marker.namespace, head.marker.workflow_id)
+                below = position.below if token == position.workflow else None
+                async for entry in load.history_of(self._log, keys, head, below):
+                    yield token, keys, entry
+                yield token, keys, None
+
+    async def _revision_of(self, keys: WorkflowKeys, checkpoint_id: str) -> int:
+        requests.name("before_checkpoint_id", checkpoint_id, 256)
+        return (await find_by_id(self._log, keys, await read_head(self._log, keys), checkpoint_id)).revision
+
+    async def ListWorkflows(  # noqa: N802
+        self, request: api.ListWorkflowsRequest, context: Context
+    ) -> api.ListWorkflowsResponse:
+        """List the workflows of a namespace."""
+        async with self._calls.enter("ListWorkflows", context, request):
+            requests.name("namespace", request.namespace, 128)
+            size = requests.page_size(request.page_size)
+            page = await workflows.page(self._log, request.namespace, request.page_token, size)
+            return api.ListWorkflowsResponse(
+                workflows=[messages.workflow(head) for head in page.heads], next_page_token=page.next_token
+            )
+
+
+class _Page:
+    """A page of a list in the making."""
+
+    def __init__(self, service: Service, request: api.ListRequest, size: int) -> None:
+        self.response = api.ListResponse()
+        self._service = service
+        self._request = request
+        self._size = size
+        self._room = requests.PAGE_BYTES
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.response.checkpoints) == self._size or self._room <= 0
+
+    async def add(self, keys: WorkflowKeys, entry: Entry) -> None:
+        """Add a checkpoint, with as much of its contents as is asked for and small.
+
+        What is damaged is listed without them: who loads it learns what is wrong.
+        """
+        describe = messages.identity if self._request.ids_only else messages.checkpoint
+        self.response.checkpoints.append(describe(entry))
+        if not (self._request.include_payload or self._request.include_records):
+            return
+        content = self.response.contents.add()
+        try:
+            if self._request.include_payload:
+                await self._add_payload(content, keys, entry)
+            if self._request.include_records:
+                stamp = await self._service.add_records(
+                    content, keys, entry.marker.checkpoint_id, min(self._room, requests.RECORDS_ANSWER_BYTES)
+                )
+                self.response.stamp = max(self.response.stamp, stamp)
+        except HoldfastError as error:
+            if error.reason not in (Reason.CHECKPOINT_CORRUPTED, Reason.CHECKPOINT_DELETED):
+                raise
+            content.Clear()
+        self._room -= content.ByteSize()
+
+    async def _add_payload(self, content: api.Content, keys: WorkflowKeys, entry: Entry) -> None:
+        if sum(part.size_bytes for part in entry.marker.parts) <= min(self._room, requests.UNARY_PAYLOAD_BYTES):
+            await self._service.add_payload(content, keys, entry)

@@ -1,0 +1,101 @@
+"""Copies of workflows: every checkpoint with its id, its parents and its records, oldest first, each by a commit.
+
+A copy that broke is gone on with by the same request id: what is there already is passed over.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from holdfast_server.protocol import records
+from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.protocol.lookup import Skipped, find_by_id, live_below, read_head
+from holdfast_server.protocol.payload import copy_part
+from holdfast_server.protocol.save import SaveRequest, save
+from holdfast_server.storage.v1.marker_pb2 import Marker
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    log: Log
+    source: WorkflowKeys
+    request: Request
+    deadline: float
+
+    async def copy(self, entry: Entry, *, is_first: bool) -> None:
+        """Copy a checkpoint: what it names first, so that whoever sees it has all of it."""
+        target, marker = self.request.keys, entry.marker
+        wanted = self._wanted(marker, is_first=is_first)
+        if await self._is_there(wanted):
+            return
+        await records.copy(self.log, self.source, target, marker.checkpoint_id, deadline=self.deadline)
+        base = await self.log.known_revision(target)
+        parts = [
+            await copy_part(self.log.store, self.source, target, part, base) if part.blob else part
+            for part in marker.parts
+        ]
+        await save(self.log, wanted, parts, deadline=self.deadline)
+
+    async def _is_there(self, wanted: SaveRequest) -> bool:
+        """Whether an earlier try has copied it, whose blobs need not be copied once more."""
+        head = None if self.request.first_tried is None else await self.log.known_head(self.request.keys)
+        if head is None:
+            return False
+        try:
+            found = await find_by_id(self.log, self.request.keys, head, wanted.checkpoint_id)
+        except HoldfastError:
+            return False
+        return found.marker.request_id == wanted.request.request_id
+
+    def _wanted(self, marker: Marker, *, is_first: bool) -> SaveRequest:
+        ttl_seconds = None
+        if marker.HasField("expire_time"):
+            # What is over already goes with the next collection, as it would where it came from.
+            ttl_seconds = max(1e-3, marker.expire_time.ToNanoseconds() / 1e9 - time.time())
+        name = sha256(f"{self.request.request_id}/{marker.revision}".encode()).hexdigest()[:32]
+        return SaveRequest(
+            replace(self.request, request_id=f"copy-{name}"),
+            marker.format.name,
+            marker.format.version,
+            checkpoint_id=marker.checkpoint_id,
+            parent_id=marker.parent_id,
+            producer_name=marker.producer.name,
+            producer_version=marker.producer.version,
+            labels=dict(marker.labels),
+            expected_revision=0 if is_first else None,
+            ttl_seconds=ttl_seconds,
+            needs_parent=bool(marker.needed_revision),
+        )
+
+
+async def copy_workflow(log: Log, source: WorkflowKeys, request: Request, *, deadline: float) -> int:
+    """Copy all checkpoints of a workflow into one that has none, or that an earlier try has begun to fill.
+
+    Args:
+        log: the log.
+        source: the workflow to copy.
+        request: who asks, and the workflow to copy it to.
+        deadline: until when, in the event loop's time.
+
+    Returns:
+        How many checkpoints were copied, by this try or an earlier one.
+
+    Raises:
+        HoldfastError: WORKFLOW_NOT_FOUND; REVISION_CONFLICT: the other workflow has checkpoints; CHECKPOINT_CORRUPTED:
+            one is damaged, and was not copied; CHECKPOINT_DELETED: the workflow was deleted meanwhile; COMMIT_UNKNOWN.
+
+    """
+    head = await read_head(log, source)
+    skipped: list[Skipped] = []
+    revisions = [entry.revision async for entry in live_below(log, source, head, head.revision + 1, skipped)]
+    if skipped:
+        raise skipped[0].error
+    copy = _Copy(log, source, request, deadline)
+    for index, revision in enumerate(reversed(revisions)):
+        entry = await log.read(source, revision, head)
+        if entry is not None:
+            await copy.copy(entry, is_first=index == 0)
+    return len(revisions)

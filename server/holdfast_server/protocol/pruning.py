@@ -1,0 +1,130 @@
+"""Deletions of many checkpoints by one commit: those that somebody chose, or all but the newest ones."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from holdfast_server.protocol import entries
+from holdfast_server.protocol.entries import Range, Replay, Request
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.protocol.retention import Ledger, Retention
+from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
+
+_DELETED, _PRUNED = b"delete checkpoints", b"prune"
+
+
+@dataclass(frozen=True, slots=True)
+class _Doomed:
+    """What goes: ranges, how many checkpoints are in them, and the newest one that stays."""
+
+    ranges: Sequence[Range]
+    checkpoints: int
+    newest_kept: int
+
+
+class _NothingToDoError(Exception):
+    """No checkpoint goes, so there is nothing to commit."""
+
+
+async def delete_many(log: Log, request: Request, revisions: Sequence[int], *, deadline: float) -> int:
+    """Delete checkpoints by their revisions. Those that are gone already are passed over.
+
+    Args:
+        log: the log.
+        request: who asks.
+        revisions: of checkpoints.
+        deadline: until when, in the event loop's time.
+
+    Returns:
+        How many this try has deleted.
+
+    Raises:
+        HoldfastError: WRITER_FENCED, REQUEST_ID_REUSED, COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED.
+
+    """
+    chosen = set(revisions)
+
+    async def doomed(head: Entry) -> _Doomed:
+        is_gone = entries.gone(head)
+        going = sorted(revision for revision in chosen if revision <= head.revision and not is_gone(revision))
+        return _Doomed([(each, each) for each in going], len(going), await _newest_but(log, request, head, chosen))
+
+    return await _append(log, request, doomed, _DELETED, deadline)
+
+
+async def prune(log: Log, request: Request, keep_last: int, *, deadline: float) -> int:
+    """Delete all checkpoints but the newest ones and those that they need.
+
+    Args:
+        log: the log.
+        request: who asks.
+        keep_last: how many stay, at least one.
+        deadline: until when, in the event loop's time.
+
+    Returns:
+        How many this try has deleted.
+
+    Raises:
+        HoldfastError: WORKFLOW_NOT_FOUND, WRITER_FENCED, REQUEST_ID_REUSED, COMMIT_UNKNOWN; CHECKPOINT_CORRUPTED: a
+            marker is damaged, which may hold what another one needs.
+
+    """
+    ledger: Ledger | None = None
+    # Whether there is nothing to do must not rest on an old head.
+    await log.head(request.keys)
+
+    async def doomed(head: Entry) -> _Doomed:
+        nonlocal ledger
+        ledger = ledger or Ledger(head.marker.floor)
+        is_gone = entries.gone(head)
+        async for revision, entry in log.scan(request.keys, ledger.last + 1, head.revision - 1):
+            if isinstance(entry, HoldfastError) and not is_gone(revision):
+                raise entry
+            ledger.enter(None if isinstance(entry, HoldfastError) else entry)
+        if ledger.last < head.revision:
+            ledger.enter(head)
+        # By the clock of no server: what its own time to live lets go is for collections.
+        verdict = ledger.verdict(head, Retention(keep_last=keep_last), now=0.0)
+        return _Doomed(verdict.retired, verdict.retired_checkpoints, verdict.newest_kept)
+
+    return await _append(log, request, doomed, _PRUNED, deadline)
+
+
+async def _append(
+    log: Log, request: Request, choose: Callable[[Entry], Awaitable[_Doomed]], fingerprint: bytes, deadline: float
+) -> int:
+    deleted = 0
+
+    async def build(head: Entry | None) -> Marker:
+        nonlocal deleted
+        if head is None:
+            raise HoldfastError(
+                Reason.WORKFLOW_NOT_FOUND, f"nothing was ever saved for workflow {request.keys.workflow_id!r}"
+            )
+        await entries.refuse_or_replay(log, head, request, fingerprint)
+        doomed = await choose(head)
+        if not doomed.checkpoints:
+            raise _NothingToDoError
+        deleted = doomed.checkpoints
+        marker = entries.successor(head, request, MarkerKind.MARKER_KIND_DELETED, fingerprint)
+        entries.mark_deleted(marker, doomed.ranges)
+        marker.last_data_revision = marker.previous_data_revision = doomed.newest_kept
+        return entries.remember(marker, head)
+
+    try:
+        await log.append(request.keys, build, deadline=deadline)
+    except (Replay, _NothingToDoError):
+        return 0
+    return deleted
+
+
+async def _newest_but(log: Log, request: Request, head: Entry, chosen: set[int]) -> int:
+    """The newest checkpoint that stays; 0 for none."""
+    is_gone = entries.gone(head)
+    revision = head.marker.last_data_revision
+    while revision > head.marker.floor:
+        if not is_gone(revision) and revision not in chosen:
+            return revision
+        entry = await log.read(request.keys, revision, head)
+        revision = entry.marker.previous_data_revision if entry is not None else revision - 1
+    return 0

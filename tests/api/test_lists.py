@@ -5,7 +5,7 @@ import holdfast
 import pytest
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
-from holdfast_server.api import servicer
+from holdfast_server.api import lists
 
 FORMAT = holdfast.Format("test", 1)
 WORKFLOW = {"namespace": "n", "workflow_id": "w"}
@@ -21,7 +21,7 @@ async def fifty_checkpoints(client):
 
 @pytest.mark.usefixtures("fifty_checkpoints")
 async def test_a_page_ends_where_enough_was_looked_at_and_the_next_one_goes_on(served, monkeypatch):
-    monkeypatch.setattr(servicer, "_LOOKED_AT_MOST", 20)
+    monkeypatch.setattr(lists, "_LOOKED_AT_MOST", 20)
     request = api.ListRequest(filter={"labels": {"number": "4"}}, **WORKFLOW)
     pages = []
     async with grpc.aio.insecure_channel(served.target) as channel:
@@ -35,7 +35,7 @@ async def test_a_page_ends_where_enough_was_looked_at_and_the_next_one_goes_on(s
 @pytest.mark.parametrize("page_size", [1, 7, 25, 26])
 @pytest.mark.parametrize("looked_at_most", [1, 3, 25, 50, 51])
 async def test_pages_give_each_checkpoint_that_passes_once(client, monkeypatch, page_size, looked_at_most):
-    monkeypatch.setattr(servicer, "_LOOKED_AT_MOST", looked_at_most)
+    monkeypatch.setattr(lists, "_LOOKED_AT_MOST", looked_at_most)
     listed = [
         each.labels["number"] async for each in client.list("n", "w", labels={"parity": "odd"}, page_size=page_size)
     ]

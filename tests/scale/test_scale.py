@@ -19,7 +19,7 @@ SCALE = float(os.environ.get("HOLDFAST_SCALE", "0.1"))
 SMALL_SCALE = 0.03
 # A command with nothing to do has about 70 MiB; pages of 10,000 objects, and some workflows at a time, take the rest.
 MOST_MIB = 224
-MOST_GROWTH_MIB = 64
+MOST_GROWTH_MIB = 96
 GC = ("gc", "--retention", RETENTION)
 
 

@@ -19,7 +19,7 @@ SCALE = float(os.environ.get("HOLDFAST_SCALE", "0.1"))
 SMALL_SCALE = 0.03
 # A command with nothing to do has about 70 MiB; pages of 10,000 objects, and some workflows at a time, take the rest.
 MOST_MIB = 224
-MOST_GROWTH_MIB = 64
+MOST_GROWTH_MIB = 96
 GC = ("gc", "--retention", RETENTION)
 
 
@@ -27,7 +27,8 @@ GC = ("gc", "--retention", RETENTION)
 def folder(tmp_path: Path) -> Iterator[Path]:
     """Where a store can lie: in memory where there is enough of it."""
     memory = Path("/dev/shm")
-    has_room = memory.is_dir() and shutil.disk_usage(memory).free > 12 << 30
+    # A file takes a page and an inode, and so does each folder.
+    has_room = memory.is_dir() and shutil.disk_usage(memory).free > 12 << 30 and os.statvfs(memory).f_favail > 2_500_000
     with tempfile.TemporaryDirectory(dir=memory if has_room else tmp_path) as made:
         yield Path(made) / "store"
 

@@ -11,7 +11,7 @@ from holdfast_server.api import errors as api_errors
 from holdfast_server.api import malformed, requests
 from holdfast_server.api.incoming import Incoming
 from holdfast_server.api.parked import ParkedUploads
-from holdfast_server.protocol import fsck, gc, keys, layout, marker, sense, workflows
+from holdfast_server.protocol import fsck, gc, keys, layout, marker, records, sense, workflows
 
 from tests.simulation.mutants import Mutant
 
@@ -109,6 +109,13 @@ DEFECTS = [
     _defect("answers", "any time taken", checkpoint._moment, "ValueError, OverflowError", "KeyError"),
     _defect("position", "any position taken", payload._position, "found is None", "False"),
     _defect("position", "gap left open", payload.Outgoing.messages, "max(0, next_byte - offset)", "len(data)"),
+    _defect(
+        "records",
+        "batch of another place believed",
+        records._read_batch,
+        "not 0 <= batch.stamp <= MAX_STAMP or key != keys.batch(batch.checkpoint_id, batch.stamp, batch.request_id)",
+        "False",
+    ),
     _defect("bucket", "claim of others removed", gc._Collection._doomed, "if self._keys.is_claim(each.key)", "if True"),
     _defect("bucket", "blob of others met", gc._Collection._orphans, "base is not None and ", ""),
     _defect("bucket", "links in circles", sense._fields, "0 <= marker.previous_data_revision < revision", "True"),

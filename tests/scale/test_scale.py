@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def require_checked(ended: Ended, told: Told, *, is_quick: bool) -> None:
     findings = {key for key, when_quick in told.findings if when_quick or not is_quick}
     assert {line.partition(": ")[0] for line in ended.lines} == findings
-    assert ended.figures == {**told.checked, "findings": len(ended.lines), "repaired": 0}
+    assert ended.figures == {**told.checked, "findings": len(ended.lines), "repaired": 0, "records": 0}
     assert ended.code == 1
 
 

@@ -38,7 +38,10 @@ GRACE = 1000.0
 _MOST_REQUESTS = 1500
 _CUT = "[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{3}"
 _NAME = "[A-Za-z0-9_%~-]{1,200}"
-_OURS = re.compile(rf"ns/{_NAME}/wf/{_NAME}/(log/{_CUT}|blob/{_CUT}-[0-9a-f]{{32}}|id/{_CUT}/{_NAME})")
+_OURS = re.compile(
+    rf"ns/{_NAME}/wf/{_NAME}/(log/{_CUT}|blob/{_CUT}-[0-9a-f]{{32}}|id/{_CUT}/{_NAME}"
+    rf"|rec/[0-9a-f]{{2}}/{_NAME}[.][0-9a-f]{{16}}-[0-9a-f]{{32}})"
+)
 # Two workflows with three checkpoints each, made once.
 _BEFORE: dict[str, tuple[bytes, float]] = {}
 _PLACES = ("ns/", "ns/n/", "ns/n/wf/", KEYS.prefix, KEYS.log, KEYS.blobs, KEYS.claims)

@@ -416,6 +416,7 @@ async def test_conversation_search_reads_the_store(store):
     assert len(await source.run_history(run_id="r")) == 6
 
 
+@pytest.mark.timeout(300)
 def test_a_killed_agent_resumes_to_the_undisturbed_result(tmp_path: Path):
     program = "tests.adapters.programs.pydantic_ai"
     with server((tmp_path / "store").as_uri()) as target:

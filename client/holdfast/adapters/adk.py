@@ -26,7 +26,6 @@ from holdfast.adapters._names import joined, split
 from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
 from holdfast.client import AsyncClient
 from holdfast.errors import (
-    CheckpointCorruptedError,
     CheckpointDeletedError,
     CheckpointNotFoundError,
     RevisionConflictError,
@@ -237,23 +236,11 @@ class HoldfastSessionService(BaseSessionService):
             events.append(event)
             if len(events) == limit:
                 break
-            try:
-                last = await self._load(workflow, SESSION_FORMAT, last.info.parent_id)
-            except CheckpointCorruptedError as error:
-                if not self._fallback:
-                    raise
-                good = last = await self._good_below(workflow, last.info, error)
-                events = []
+            parent_id = last.info.parent_id
+            last = await self._load(workflow, SESSION_FORMAT, parent_id, fallback=self._fallback)
+            if last.checkpoint_id != parent_id:
+                good, events = last, []
         return good, events[::-1]
-
-    async def _good_below(self, workflow: str, above: Checkpoint, damage: CheckpointCorruptedError) -> LoadedCheckpoint:
-        async for info in self._client.list(self._namespace, workflow):
-            if info.revision < above.revision and info.checkpoint_id != above.parent_id:
-                try:
-                    return await self._load(workflow, SESSION_FORMAT, info.checkpoint_id)
-                except CheckpointCorruptedError:
-                    continue
-        raise damage
 
     async def _merged(self, session: Session) -> Session:
         for prefix, workflow in (
@@ -282,17 +269,16 @@ class HoldfastSessionService(BaseSessionService):
 
     async def _find(self, workflow: str, form: Format) -> LoadedCheckpoint | None:
         try:
-            return await self._load(workflow, form)
+            return await self._load(workflow, form, fallback=self._fallback)
         except _MISSING:
             return None
 
-    async def _load(self, workflow: str, form: Format, checkpoint_id: str | None = None) -> LoadedCheckpoint:
+    async def _load(
+        self, workflow: str, form: Format, checkpoint_id: str | None = None, *, fallback: bool = False
+    ) -> LoadedCheckpoint:
+        accepted = [AcceptedFormat(form.name, 1, form.version)]
         return await self._client.load(
-            self._namespace,
-            workflow,
-            checkpoint_id,
-            accepted_formats=[AcceptedFormat(form.name, 1, form.version)],
-            fallback=self._fallback and checkpoint_id is None,
+            self._namespace, workflow, checkpoint_id, accepted_formats=accepted, fallback=fallback
         )
 
     async def _save(self, workflow: str, data: Any, *, form: Format = SESSION_FORMAT, **options: Any) -> Checkpoint:

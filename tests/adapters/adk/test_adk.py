@@ -457,6 +457,26 @@ async def test_with_fallback_a_session_with_a_hole_ends_before_it_and_goes_on_fr
     assert (await read(service, session)).state == {"last": 0}
 
 
+@pytest.mark.parametrize("back", [0, 1])
+async def test_a_damaged_commit_marker_is_noticed_wherever_it_lies(tmp_path, back):
+    folder = tmp_path / "store"
+    with serving(folder) as served:
+        async with HoldfastSessionService.from_target(served.target, namespace="n") as service:
+            session = await made(service, "a", "b", "c")
+    # The newest lists first.
+    markers = sorted(path for path in folder.glob("ns/n/wf/adk-session*/log/**/*") if path.is_file())
+    markers[back].write_bytes(markers[back].read_bytes()[:-1])
+    # A server that has not seen it whole.
+    with serving(folder) as served:
+        async with HoldfastSessionService.from_target(served.target, namespace="n") as service:
+            with pytest.raises(holdfast.CheckpointCorruptedError):
+                await read(service, session)
+        async with HoldfastSessionService.from_target(served.target, namespace="n", fallback=True) as service:
+            found = await read(service, session)
+            assert texts(found) == ["a", "b", "c"][: 2 - back]
+            assert found.state == {"last": 1 - back}
+
+
 async def test_with_fallback_and_nothing_good_left_it_is_an_error(lenient, store_of):
     session = await lenient.create_session(**WHO, state={"big": BIG})
     damage_all(store_of, "*")
@@ -521,6 +541,7 @@ async def test_a_real_runner_leaves_what_it_leaves_in_memory(service):
     ]
 
 
+@pytest.mark.timeout(300)
 def test_a_killed_agent_resumes_to_the_undisturbed_result(tmp_path: Path):
     program = "tests.adapters.programs.adk"
     with serving(tmp_path / "store") as served:

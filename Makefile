@@ -23,6 +23,7 @@ demo: .venv/ready
 
 test: .venv/ready
 	$(python) -m pytest
+	if [ -e .venv/adk-ready ]; then HOLDFAST_SERVER_PYTHON=$(abspath $(python)) .venv/adk/bin/python -m pytest --confcutdir=tests/adapters/adk tests/adapters/adk; fi
 
 lint: .venv/ready
 	.venv/bin/ruff format --check .
@@ -51,6 +52,13 @@ fuzz: .venv/fuzz-ready
 
 .venv/engines-ready: .venv/ready
 	$(python) -m pip install --quiet --group engines
+	touch $@
+
+# Google ADK and CrewAI exclude each other.
+.venv/adk-ready: .venv/ready
+	python3 -m venv .venv/adk
+	.venv/adk/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.venv/adk/bin/python -m pip install --quiet --group adk -e ./client
 	touch $@
 
 .venv/bench-ready: .venv/ready

@@ -1,9 +1,13 @@
 """Lists with contents, of one workflow and of a whole namespace."""
 
+import grpc
 import holdfast
 import pytest
 from holdfast import Record
+from holdfast.v1 import checkpoint_service_pb2 as api
+from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
+from tests.conftest import serving_watched
 from tests.damage import damage_newest
 
 FORMAT = holdfast.Format("test", 1)
@@ -83,3 +87,22 @@ async def test_damage_in_a_history_is_told_where_it_lies(served, client):
     with pytest.raises(holdfast.HoldfastError) as caught:
         _ = [each async for each in client.history("n", "w")]
     assert caught.value.reason == "CHECKPOINT_CORRUPTED"
+
+
+async def test_a_slot_whose_marker_is_damaged_is_told_beside_a_list_and_ends_a_history(served, client):
+    for _ in range(4):
+        await save(client, "w", b"x")
+    marker = served.folder / "ns/n/wf/w/log/fff/fff/ffd"
+    marker.chmod(0o600)
+    marker.write_bytes(marker.read_bytes()[:-1])
+    async with (
+        serving_watched(served.folder.parent) as fresh,
+        holdfast.AsyncClient(fresh.target, timeout=20) as other,
+        grpc.aio.insecure_channel(fresh.target) as channel,
+    ):
+        page = await CheckpointServiceStub(channel).List(api.ListRequest(namespace="n", workflow_id="w"))
+        assert [each.revision for each in page.checkpoints] == [4, 3, 1]
+        assert [(each.revision, each.reason) for each in page.skipped] == [(2, "CHECKPOINT_CORRUPTED")]
+        with pytest.raises(holdfast.HoldfastError) as caught:
+            _ = [each async for each in other.history("n", "w")]
+        assert (caught.value.reason, caught.value.metadata["revision"]) == ("CHECKPOINT_CORRUPTED", "2")

@@ -1,8 +1,8 @@
 """Python objects as JSON and back, by their types' names and their state: no pickle, and no code that the data chooses.
 
 Values that JSON has stay as they are; subclasses of them come back as the plain ones. Well-known types of the standard
-library have a form of their own. Of any other object the class is named and the state is kept, as `__getstate__` gives it;
-only classes that the caller allows are written or restored, and none of their constructors is called. Objects that are
+library have a form of their own. Of any other object the class is named and the state kept, as `__getstate__` gives it.
+Only classes that the caller allows are written or restored, and none of their constructors is called. Objects that are
 shared come back as equals, not as one; cycles are refused.
 """
 

@@ -27,7 +27,7 @@ from crewai.flow.flow import Flow, FlowState, listen, start  # noqa: E402
 from crewai.flow.human_feedback import human_feedback  # noqa: E402
 from crewai.flow.persistence import persist  # noqa: E402
 from holdfast.adapters.crewai import FORMAT, HoldfastFlowPersistence  # noqa: E402
-from pydantic import BaseModel  # noqa: E402
+from pydantic import BaseModel, Field  # noqa: E402
 
 # More than a commit marker holds, so that there is a blob to damage.
 LONG = "x" * 100_000
@@ -36,7 +36,7 @@ NOBODY = "127.0.0.1:1"
 
 class Draft(FlowState):
     title: str = ""
-    words: dict[int, str] = {}
+    words: dict[int, str] = Field(default_factory=dict)
     when: datetime | None = None
 
 
@@ -329,7 +329,9 @@ def test_flows_of_many_threads_do_not_meet(persistence):
 def test_each_save_of_many_threads_to_one_flow_is_kept(persistence, client, namespace):
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(lambda n: persistence.save_state("f", "m", {"id": "f", "n": n}), range(32)))
-    saved = {json.loads(client.load(namespace, "f", each.checkpoint_id).data)["n"] for each in client.list(namespace, "f")}
+    saved = {
+        json.loads(client.load(namespace, "f", each.checkpoint_id).data)["n"] for each in client.list(namespace, "f")
+    }
     assert saved == set(range(32))
 
 

@@ -1,7 +1,7 @@
 """A workflow of five executors, two of them agents with a scripted model, that is checkpointed in Holdfast.
 
-The engine saves a checkpoint when a run begins and behind each superstep, here behind each executor. A process that goes
-on restores the latest one, or begins where there is none.
+The engine saves a checkpoint when a run begins and behind each superstep, here behind each executor. A process that
+goes on restores the latest one, or begins where there is none.
 
 What an executor yields is an event of its process, in no checkpoint: the last executor here leaves its result in the
 workflow's state too, where a process finds it that goes on behind the last superstep.
@@ -100,11 +100,9 @@ class Publish(Executor):
         point("end publish")
 
 
-async def main(target: str, result: Path) -> None:
-    """Run the workflow from where it is."""
-    async with Points.from_target(
-        target, namespace=result.parent.parent.name, workflow_id="article", timeout=60
-    ) as storage:
+async def main(target: str, namespace: str) -> Any:
+    """Run the workflow from where it is, and return its result."""
+    async with Points.from_target(target, namespace=namespace, workflow_id="article", timeout=60) as storage:
         collect, count = Collect(id="collect"), Count()
         write, review = (
             AgentExecutor(Agent(client=Scripted(name), name=name), id=name) for name in ("write", "review")
@@ -122,8 +120,9 @@ async def main(target: str, result: Path) -> None:
             await workflow.run(checkpoint_id=latest.checkpoint_id)
         final = await storage.get_latest(workflow_name="article")
         assert final is not None
-        result.write_text(json.dumps(final.state["article"]))
+        return final.state["article"]
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
+    result = Path(sys.argv[2])
+    result.write_text(json.dumps(asyncio.run(main(sys.argv[1], result.parent.parent.name))))

@@ -1,7 +1,7 @@
 """A flow of four steps, two of them by an agent with a scripted model, that keeps its state in Holdfast.
 
-CrewAI restores a flow's state, not its place: a flow that goes on begins with its first step again. Each step here looks
-into the state whether its work is done already, which is how a flow must be written that is to be resumed.
+CrewAI restores a flow's state, not its place: a flow that goes on begins with its first step again. Each step here
+looks into the state whether its work is done already, which is how a flow must be written that is to be resumed.
 
 What may run twice: the work of the one step that was not saved yet when the process died. Work whose state was saved
 never runs again.
@@ -20,6 +20,7 @@ from crewai.flow.flow import Flow, FlowState, listen, start
 from crewai.flow.persistence import persist
 from crewai.llms.base_llm import BaseLLM
 from holdfast.adapters.crewai import HoldfastFlowPersistence
+from pydantic import Field
 
 from tests.adapters.killing import point
 
@@ -43,7 +44,7 @@ class Points(HoldfastFlowPersistence):
 
 
 class Done(FlowState):
-    work: dict[str, str] = {}
+    work: dict[str, str] = Field(default_factory=dict)
 
 
 class Article(Flow[Done]):
@@ -68,12 +69,14 @@ class Article(Flow[Done]):
 
     @listen(review)
     def publish(self) -> str:
-        self._work("publish", lambda: self.state.work["review"].upper())
+        self._work("publish", lambda: f"{self.state.work['review']}, published")
         return self.state.work["publish"]
 
 
 def _ask(answer: str) -> str:
-    agent = Agent(role="writer", goal="write", backstory="a writer", llm=Scripted(model="scripted", answer=answer), verbose=False)
+    agent = Agent(
+        role="writer", goal="write", backstory="a writer", llm=Scripted(model="scripted", answer=answer), verbose=False
+    )
     return str(agent.kickoff("Write.").raw)
 
 

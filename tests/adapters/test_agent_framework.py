@@ -11,7 +11,7 @@ from typing import Any
 import holdfast
 import pytest
 
-from tests.adapters import killing
+from tests.adapters import killing, pages
 from tests.adapters.engines import require
 from tests.damage import damage_newest
 from tests.servers import server
@@ -522,6 +522,7 @@ async def test_a_workflow_within_a_workflow_goes_on_in_another_instance(storage)
     assert answered.get_outputs() == ["is it 42? False"]
 
 
+@pytest.mark.filterwarnings("ignore:.*FUNCTIONAL_WORKFLOWS")
 async def test_a_workflow_of_functions_replays_its_steps_from_a_checkpoint(storage):
     ran = []
 
@@ -558,6 +559,10 @@ async def test_a_damaged_checkpoint_fails_the_run_and_tells_why(storage, served)
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with server((tmp_path_factory.mktemp("agent_framework") / "store").as_uri()) as target:
         yield target
+
+
+def test_the_code_of_the_page_runs_as_written(target):
+    assert pages.output_of("agent-framework", target) == "['HELLO']\n"
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,4 @@
+import copy
 import json
 import os
 import threading
@@ -11,7 +12,7 @@ from uuid import UUID, uuid4
 import holdfast
 import pytest
 
-from tests.adapters import killing
+from tests.adapters import killing, pages
 from tests.adapters.engines import require
 from tests.damage import damage_newest
 from tests.servers import server
@@ -434,6 +435,43 @@ def test_a_flow_that_waits_for_a_human_is_resumed_by_another_instance(persistenc
     assert resumed.resume("fine") == "draft, fine"
     with pytest.raises(ValueError, match="No pending feedback"):
         Review.from_pending(waiting.flow_id, persistence)
+
+
+def test_only_the_methods_that_are_persisted_are_checkpoints(persistence, client, namespace):
+    class Partly(Flow[Draft]):
+        @start()
+        @persist(persistence)
+        def begin(self):
+            self.state.title = "begun"
+
+        @listen(begin)
+        def middle(self):
+            self.state.title = "lost"
+
+        @persist(persistence)
+        @listen(middle)
+        def end(self):
+            self.state.title = "ended"
+
+    flow = Partly()
+    flow.kickoff()
+    assert [each.labels["method"] for each in client.list(namespace, flow.flow_id)] == ["end", "begin"]
+
+
+def test_a_copy_of_a_persistence_is_another_hand_on_the_same_client(persistence):
+    copy.deepcopy(persistence).save_state("f", "m", {"id": "f"})
+    assert persistence.model_copy(deep=True).load_state("f") == {"id": "f"}
+
+
+async def test_a_flow_of_an_event_loop_is_kept_too(persistence):
+    flow = story(persistence)()
+    assert await flow.kickoff_async(inputs={"id": "a/flow"}) == "A TALE"
+    assert Draft.model_validate(persistence.load_state("a/flow")) == flow.state
+
+
+def test_the_code_of_the_page_runs_as_written(target):
+    assert pages.output_of("crewai", target).endswith("hello \n")
+    assert pages.output_of("crewai", target).endswith("hello hello \n")
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,10 @@ class HoldfastFlowPersistence(FlowPersistence):
         self._client = client or Client(self.target)
         self.init_db()
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # A connection cannot be copied, and need not be.
+        return self.__copy__()
+
     @classmethod
     @contextmanager
     def from_target(

@@ -194,11 +194,26 @@ class HoldfastCheckpointStorage:
 
         """
         try:
-            infos = await self._infos(workflow_name, latest=not self._fallback)
-        except CheckpointCorruptedError:
-            return await self._behind_damage(workflow_name)
+            # Where what was listed has been deleted meanwhile, there may be older ones that were not.
+            while infos := await self._infos(workflow_name, latest=not self._fallback):
+                found = await self._first_whole(sorted(infos, key=_timestamp, reverse=True))
+                if found is not None:
+                    return found
+        except CheckpointCorruptedError as error:
+            if not self._fallback:
+                raise
+            return await self._behind_damage(workflow_name, error)
+        return None
+
+    async def _first_whole(self, infos: Iterable[Checkpoint]) -> WorkflowCheckpoint | None:
+        """The first of some checkpoints that is whole; None where all of them are gone.
+
+        Raises:
+            CheckpointCorruptedError: the first that is still there is damaged, and `fallback` is off or finds nothing.
+
+        """
         damage = None
-        for info in sorted(infos, key=_timestamp, reverse=True):
+        for info in infos:
             try:
                 return self._checkpoint(await self._loaded(info.checkpoint_id))
             except _ABSENT:
@@ -210,14 +225,11 @@ class HoldfastCheckpointStorage:
             raise damage
         return None
 
-    async def _behind_damage(self, workflow_name: str) -> WorkflowCheckpoint:
+    async def _behind_damage(self, workflow_name: str, damage: CheckpointCorruptedError) -> WorkflowCheckpoint:
         """The newest checkpoint that is whole, where the log itself is damaged, so that it cannot be listed."""
-        loaded = await self._loaded(None, fallback=self._fallback)
-        if loaded.info.labels["workflow_name"] != workflow_name:
-            found = loaded.info.labels["workflow_name"]
-            raise WorkflowCheckpointException(
-                f"the log {self._workflow_id!r} is damaged, and the newest whole checkpoint is one of {found!r}"
-            )
+        loaded = await self._loaded(None, fallback=True)
+        if loaded.info.labels.get("workflow_name") != workflow_name:
+            raise damage
         return self._checkpoint(loaded)
 
     async def _infos(self, workflow_name: str, *, latest: bool = False) -> list[Checkpoint]:
@@ -267,7 +279,15 @@ class HoldfastCheckpointStorage:
     def _checkpoint(self, loaded: LoadedCheckpoint) -> WorkflowCheckpoint:
         try:
             fields = decode(json.loads(loaded.data), self._allowed)
-        except (TypeError, ValueError, KeyError, AttributeError, ImportError) as error:
+        except (
+            TypeError,
+            ValueError,
+            LookupError,
+            ArithmeticError,
+            AttributeError,
+            ImportError,
+            RecursionError,
+        ) as error:
             raise WorkflowCheckpointException(
                 f"Checkpoint {loaded.info.labels['checkpoint_id']} cannot be restored: {error}"
             ) from error

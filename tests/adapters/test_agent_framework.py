@@ -1,8 +1,8 @@
 import asyncio
 import copy
 import inspect
+import json
 import logging
-import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -128,10 +128,8 @@ async def test_a_checkpoint_comes_back_with_every_type_that_the_engine_puts_into
 async def test_it_holds_no_pickle(storage, client):
     await storage.save(full())
     data = (await client.load("n", "run")).data
-    assert data.isascii()
+    assert json.loads(data)["workflow_name"] == "w"
     assert b"pickle" not in data
-    with pytest.raises(pickle.UnpicklingError):
-        pickle.loads(data)
 
 
 async def test_a_checkpoint_of_a_workflow_within_a_workflow_comes_back(storage):

@@ -1,19 +1,24 @@
-"""The engines that the tests of adapters need."""
+"""Engines that may not be installed."""
 
 import importlib.util
 import os
-from contextlib import suppress
 
 import pytest
 
 
-def require(module: str) -> None:
-    """Skip the tests of an engine that is not installed; where CI runs, fail instead."""
-    # Of a dotted name, the package that holds it may be missing.
-    with suppress(ModuleNotFoundError):
-        if importlib.util.find_spec(module) is not None:
-            return
-    why = f"{module} is not installed"
-    if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why, allow_module_level=True)
+def require(module_name: str) -> None:
+    """Skip the tests of a module whose engine is not installed; fail them where CI runs.
+
+    Args:
+        module_name: the engine's import name.
+
+    """
+    try:
+        found = importlib.util.find_spec(module_name) is not None
+    except ModuleNotFoundError:
+        found = False
+    if not found:
+        why = f"{module_name} is not installed: make .venv/engines-ready"
+        if os.environ.get("CI"):
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why, allow_module_level=True)

@@ -1,0 +1,33 @@
+"""Ids of engines as ids of Holdfast: any text becomes a name that the server takes, and no two texts the same one."""
+
+import re
+from hashlib import sha256
+
+WORKFLOW_BYTES = 512
+CHECKPOINT_BYTES = 256
+
+_RESERVED = re.compile(r"[%/\\\x00-\x1f\x7f]")
+
+
+def holdfast_id(text: str, limit_bytes: int) -> str:
+    """The id that stands for an engine's id: the same text where a name may hold it, else escaped; a long one is cut.
+
+    Args:
+        text: the engine's id.
+        limit_bytes: how long the result may be, in UTF-8.
+
+    Raises:
+        ValueError: it is empty, or no Unicode text.
+
+    """
+    if not text:
+        raise ValueError("an id must not be empty")
+    escaped = _RESERVED.sub(lambda found: f"%{ord(found[0]):02X}", text)
+    if escaped in (".", ".."):
+        escaped = escaped.replace(".", "%2E")
+    if len(escaped.encode()) <= limit_bytes:
+        return escaped
+    # No escaped text holds "%~", so that what is cut meets no other id.
+    digest = sha256(text.encode()).hexdigest()
+    kept = escaped.encode()[: limit_bytes - len(digest) - 2].decode(errors="ignore")
+    return f"{kept}%~{digest}"

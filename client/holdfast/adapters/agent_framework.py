@@ -1,0 +1,316 @@
+"""Workflows of Microsoft Agent Framework that keep their checkpoints in Holdfast.
+
+A storage is one workflow of Holdfast, with a log of its own: best one for each run, since what the engine calls the
+latest checkpoint is the latest of a workflow's definition, whoever ran it. The engine's own stores pickle; here a
+checkpoint is JSON, and only classes that are allowed are written or restored.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+from agent_framework import WorkflowCheckpoint, register_checkpoint_type
+from agent_framework.exceptions import WorkflowCheckpointException
+
+from holdfast.adapters._ids import CHECKPOINT_BYTES, WORKFLOW_BYTES, holdfast_id
+from holdfast.adapters._objects import decode, encode
+from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
+from holdfast.client import AsyncClient
+from holdfast.errors import (
+    CheckpointCorruptedError,
+    CheckpointDeletedError,
+    CheckpointNotFoundError,
+    WorkflowNotFoundError,
+)
+
+FORMAT = Format("agent-framework-checkpoint", 1)
+
+_ACCEPTED = (AcceptedFormat(FORMAT.name, 1, FORMAT.version),)
+_ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
+# The prefixes that the engine's own stores trust.
+_TRUSTED = ("agent_framework.", "agent_framework_orchestrations.", "openai.types.")
+# How far the clocks of two writers may be apart.
+_CLOCKS_APART = timedelta(minutes=5)
+
+_logger = logging.getLogger(__name__)
+
+
+class HoldfastCheckpointStorage:
+    """A `CheckpointStorage`.
+
+    Args:
+        client: an open client, which stays the caller's.
+        namespace: where the checkpoints are kept.
+        workflow_id: the run, or whatever else has its checkpoints together.
+        fallback: answer a damaged checkpoint with the newest older one that is whole, as its id tells. Off, damage is
+            an error.
+        allowed_checkpoint_types: the application's own classes that a checkpoint may hold, as "module:qualname"; those
+            given to `agent_framework.register_checkpoint_type`, and the engine's own, need no mention.
+
+    Raises:
+        ValueError: the workflow's id is empty.
+
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        *,
+        namespace: str = "default",
+        workflow_id: str = "checkpoints",
+        fallback: bool = False,
+        allowed_checkpoint_types: Iterable[str] = (),
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._workflow_id = holdfast_id(workflow_id, WORKFLOW_BYTES)
+        self._fallback = fallback
+        self._own_types = frozenset(allowed_checkpoint_types)
+
+    @classmethod
+    @asynccontextmanager
+    async def from_target(
+        cls,
+        target: str,
+        *,
+        namespace: str = "default",
+        workflow_id: str = "checkpoints",
+        fallback: bool = False,
+        allowed_checkpoint_types: Iterable[str] = (),
+        **client_options: Any,
+    ) -> AsyncIterator[Self]:
+        """A storage with a client of its own, which is closed with the block.
+
+        Args:
+            target: host:port, or any target that gRPC takes.
+            namespace: as for the class, like the next three.
+            workflow_id: the run.
+            fallback: answer damage with an older checkpoint.
+            allowed_checkpoint_types: the application's own classes.
+            client_options: what `holdfast.AsyncClient` takes.
+
+        """
+        async with AsyncClient(target, **client_options) as client:
+            yield cls(
+                client,
+                namespace=namespace,
+                workflow_id=workflow_id,
+                fallback=fallback,
+                allowed_checkpoint_types=allowed_checkpoint_types,
+            )
+
+    async def save(self, checkpoint: WorkflowCheckpoint) -> str:
+        """Save a checkpoint under its id, as it is now. Returns the id.
+
+        Raises:
+            WorkflowCheckpointException: it holds what cannot be restored, or its id or timestamp is none.
+            CheckpointIdReusedError: the id belongs to a checkpoint with other content, or to a deleted one.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        await self._client.save(
+            self._namespace,
+            self._workflow_id,
+            self._payload(checkpoint),
+            format=FORMAT,
+            checkpoint_id=_holdfast_id(checkpoint.checkpoint_id),
+            parent_id=_holdfast_id(checkpoint.previous_checkpoint_id) if checkpoint.previous_checkpoint_id else "",
+            labels={
+                "checkpoint_id": checkpoint.checkpoint_id,
+                "timestamp": _moment(checkpoint.timestamp).isoformat(),
+                "workflow_name": checkpoint.workflow_name,
+            },
+        )
+        return checkpoint.checkpoint_id
+
+    async def load(self, checkpoint_id: str) -> WorkflowCheckpoint:
+        """The checkpoint of an id; with `fallback`, an older one where it is damaged.
+
+        Raises:
+            WorkflowCheckpointException: there is none, or it holds what may not be restored.
+            CheckpointCorruptedError: it is damaged, and `fallback` is off or finds nothing.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        try:
+            loaded = await self._loaded(_holdfast_id(checkpoint_id), fallback=self._fallback)
+        except _ABSENT as error:
+            raise WorkflowCheckpointException(f"No checkpoint found with ID {checkpoint_id}") from error
+        return self._checkpoint(loaded)
+
+    async def list_checkpoints(self, *, workflow_name: str) -> list[WorkflowCheckpoint]:
+        """The checkpoints of a workflow's name, in the order in which they were saved; with `fallback`, the whole ones.
+
+        Raises:
+            WorkflowCheckpointException: one of them holds what may not be restored.
+            CheckpointCorruptedError: one of them is damaged, and `fallback` is off.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        found = []
+        for info in reversed(await self._infos(workflow_name)):
+            try:
+                found.append(self._checkpoint(await self._loaded(info.checkpoint_id)))
+            except _ABSENT:
+                continue
+            except CheckpointCorruptedError as error:
+                self._pass_over(info, error)
+        return found
+
+    async def list_checkpoint_ids(self, *, workflow_name: str) -> list[str]:
+        """The ids of a workflow's name, in the order in which they were saved.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        return [info.labels["checkpoint_id"] for info in reversed(await self._infos(workflow_name))]
+
+    async def delete(self, checkpoint_id: str) -> bool:
+        """Delete a checkpoint. Returns whether there was one.
+
+        Raises:
+            WorkflowCheckpointException: the id is none.
+            HoldfastError: a subclass for each reason.
+
+        """
+        try:
+            await self._client.delete(self._namespace, self._workflow_id, _holdfast_id(checkpoint_id))
+        except _ABSENT:
+            return False
+        return True
+
+    async def get_latest(self, *, workflow_name: str) -> WorkflowCheckpoint | None:
+        """The checkpoint with the latest timestamp of a workflow's name; None where there is none.
+
+        Raises:
+            WorkflowCheckpointException: it holds what may not be restored.
+            CheckpointCorruptedError: it is damaged, and `fallback` is off or finds nothing.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        try:
+            # Where what was listed has been deleted meanwhile, there may be older ones that were not.
+            while infos := await self._infos(workflow_name, latest=not self._fallback):
+                found = await self._first_whole(sorted(infos, key=_timestamp, reverse=True))
+                if found is not None:
+                    return found
+        except CheckpointCorruptedError as error:
+            if not self._fallback:
+                raise
+            return await self._behind_damage(workflow_name, error)
+        return None
+
+    async def _first_whole(self, infos: Iterable[Checkpoint]) -> WorkflowCheckpoint | None:
+        """The first of some checkpoints that is whole; None where all of them are gone.
+
+        Raises:
+            CheckpointCorruptedError: the first that is still there is damaged, and `fallback` is off or finds nothing.
+
+        """
+        damage = None
+        for info in infos:
+            try:
+                return self._checkpoint(await self._loaded(info.checkpoint_id))
+            except _ABSENT:
+                continue
+            except CheckpointCorruptedError as error:
+                self._pass_over(info, error)
+                damage = damage or error
+        if damage is not None:
+            raise damage
+        return None
+
+    async def _behind_damage(self, workflow_name: str, damage: CheckpointCorruptedError) -> WorkflowCheckpoint:
+        """The newest checkpoint that is whole, where the log itself is damaged, so that it cannot be listed."""
+        loaded = await self._loaded(None, fallback=True)
+        if loaded.info.labels.get("workflow_name") != workflow_name:
+            raise damage
+        return self._checkpoint(loaded)
+
+    async def _infos(self, workflow_name: str, *, latest: bool = False) -> list[Checkpoint]:
+        """What a workflow's name has, newest first; where only the latest is wanted, no further than it can lie."""
+        found: list[Checkpoint] = []
+        newest = datetime.min.replace(tzinfo=UTC) + _CLOCKS_APART
+        try:
+            async for info in self._client.list(
+                self._namespace, self._workflow_id, labels={"workflow_name": workflow_name}
+            ):
+                # Nothing is saved before it is made.
+                if latest and info.created < newest - _CLOCKS_APART:
+                    break
+                found.append(info)
+                newest = max(newest, _timestamp(info))
+        except WorkflowNotFoundError:
+            return []
+        return found
+
+    async def _loaded(self, holdfast_checkpoint_id: str | None, *, fallback: bool = False) -> LoadedCheckpoint:
+        loaded = await self._client.load(
+            self._namespace, self._workflow_id, holdfast_checkpoint_id, accepted_formats=_ACCEPTED, fallback=fallback
+        )
+        for each in loaded.skipped:
+            _logger.warning("passed over checkpoint %s: %s", each.checkpoint_id, each.message)
+        return loaded
+
+    def _pass_over(self, info: Checkpoint, error: CheckpointCorruptedError) -> None:
+        if not self._fallback:
+            raise error
+        _logger.warning("passed over checkpoint %s: %s", info.checkpoint_id, error)
+
+    def _allowed(self, name: str) -> bool:
+        # The engine tells nobody what was registered, but keeps it beside the function.
+        registered = vars(sys.modules[register_checkpoint_type.__module__]).get("_REGISTERED_CHECKPOINT_TYPE_KEYS", ())
+        return name.startswith(_TRUSTED) or name in self._own_types or name in registered
+
+    def _payload(self, checkpoint: WorkflowCheckpoint) -> bytes:
+        try:
+            return json.dumps(encode(checkpoint.to_dict(), self._allowed)).encode()
+        except (TypeError, ValueError, RecursionError, ImportError) as error:
+            raise WorkflowCheckpointException(
+                f"Checkpoint {checkpoint.checkpoint_id} cannot be saved: {error}. Classes of the application must be "
+                "named in allowed_checkpoint_types, or given to register_checkpoint_type."
+            ) from error
+
+    def _checkpoint(self, loaded: LoadedCheckpoint) -> WorkflowCheckpoint:
+        try:
+            fields = decode(json.loads(loaded.data), self._allowed)
+        except (
+            TypeError,
+            ValueError,
+            LookupError,
+            ArithmeticError,
+            AttributeError,
+            ImportError,
+            RecursionError,
+        ) as error:
+            raise WorkflowCheckpointException(
+                f"Checkpoint {loaded.info.labels['checkpoint_id']} cannot be restored: {error}"
+            ) from error
+        return WorkflowCheckpoint.from_dict(fields)
+
+
+def _holdfast_id(checkpoint_id: object) -> str:
+    if not isinstance(checkpoint_id, str):
+        raise WorkflowCheckpointException(f"a checkpoint's id must be text, not {type(checkpoint_id).__name__}")
+    try:
+        return holdfast_id(checkpoint_id, CHECKPOINT_BYTES)
+    except ValueError as error:
+        raise WorkflowCheckpointException(f"no checkpoint can have the ID {checkpoint_id!r}: {error}") from error
+
+
+def _moment(timestamp: str) -> datetime:
+    """A checkpoint's own time; one without a zone is UTC."""
+    try:
+        moment = datetime.fromisoformat(timestamp)
+    except (TypeError, ValueError) as error:
+        raise WorkflowCheckpointException(f"a checkpoint's timestamp must be ISO 8601, not {timestamp!r}") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _timestamp(info: Checkpoint) -> datetime:
+    return datetime.fromisoformat(info.labels["timestamp"])

@@ -216,6 +216,23 @@ def list_filter(
     return wanted
 
 
+def require_accepted(found: Checkpoint, accepted: Sequence[AcceptedFormat]) -> None:
+    """Refuse a checkpoint of another format, as a load does.
+
+    Raises:
+        FormatIncompatibleError: it has none of the formats, of which none means any.
+
+    """
+    name, version = found.format.name, found.format.version
+    if accepted and not any(each.name == name and each.min_version <= version <= each.max_version for each in accepted):
+        understood = ", ".join(f"{each.name} {each.min_version} to {each.max_version}" for each in accepted)
+        raise of_reason(
+            "FORMAT_INCOMPATIBLE",
+            f"the checkpoint has format {name} version {version}, the caller accepts {understood}",
+            metadata={"checkpoint_id": found.checkpoint_id, "revision": str(found.revision)},
+        )
+
+
 def skipped(message: checkpoint_service_pb2.SkippedCheckpoint | checkpoint_service_pb2.Finding) -> Skipped:
     """What was passed over, as the client's own."""
     return Skipped(message.checkpoint_id, message.revision, message.reason, message.message)

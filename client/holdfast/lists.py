@@ -11,6 +11,7 @@ from holdfast.checkpoint import (
     WorkflowInfo,
     from_message,
     list_filter,
+    require_accepted,
     workflow_info,
 )
 from holdfast.download import checked
@@ -81,6 +82,7 @@ class AsyncLists(AsyncLoads):
         formats: Sequence[AcceptedFormat] = (),
         before: str = "",
         records: bool = False,
+        accepted_formats: Sequence[AcceptedFormat] = (),
         page_size: int = 0,
         timeout: float | None = None,
     ) -> AsyncIterator[LoadedCheckpoint]:
@@ -95,6 +97,7 @@ class AsyncLists(AsyncLoads):
             formats: of which it must have one.
             before: the id of a checkpoint; only older ones are told.
             records: load their records too.
+            accepted_formats: end where another one is met; none given: any.
             page_size: how many to ask for at a time; 0: the server chooses.
             timeout: seconds for each call, retries included.
 
@@ -118,6 +121,7 @@ class AsyncLists(AsyncLoads):
                 raise of_reason(damaged.reason, damaged.message, metadata={"revision": str(damaged.revision)})
             for message, content in zip(response.checkpoints, response.contents, strict=True):
                 found = from_message(message)
+                require_accepted(found, accepted_formats)
                 if not content.payload_included:
                     yield await self.load(
                         found.namespace, found.workflow_id, found.checkpoint_id, records=records, timeout=timeout

@@ -8,7 +8,7 @@ event of the chain is. App and user state are workflows of their own, of which t
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import Any, Self
 from weakref import WeakValueDictionary
@@ -26,6 +26,7 @@ from holdfast.adapters._names import joined, split
 from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
 from holdfast.client import AsyncClient
 from holdfast.errors import (
+    CheckpointCorruptedError,
     CheckpointDeletedError,
     CheckpointNotFoundError,
     RevisionConflictError,
@@ -229,18 +230,43 @@ class HoldfastSessionService(BaseSessionService):
         after = -inf if config.after_timestamp is None else config.after_timestamp
         good = last = newest
         events: list[Event] = []
-        while len(events) < limit and "event" in last.parts:
-            event = Event.model_validate_json(last.parts["event"])
+        if not limit:
+            return good, events
+        async for each in self._chain(workflow, newest, limit):
+            if events and each.checkpoint_id != last.info.parent_id:
+                good, events = each, []
+            if "event" not in each.parts:
+                break
+            event = Event.model_validate_json(each.parts["event"])
             if event.timestamp < after:
                 break
             events.append(event)
             if len(events) == limit:
                 break
-            parent_id = last.info.parent_id
-            last = await self._load(workflow, SESSION_FORMAT, parent_id, fallback=self._fallback)
-            if last.checkpoint_id != parent_id:
-                good, events = last, []
+            last = each
         return good, events[::-1]
+
+    async def _chain(self, workflow: str, newest: LoadedCheckpoint, limit: float) -> AsyncIterator[LoadedCheckpoint]:
+        """A checkpoint and those before it by their parents, newest first; with `fallback`, but for damaged ones."""
+        yield newest
+        if not self._fallback:
+            # Many in a call; what is no part of the chain may lie between, and be damaged.
+            accepted = [AcceptedFormat(SESSION_FORMAT.name, 1, SESSION_FORMAT.version)]
+            history = self._client.history(
+                self._namespace,
+                workflow,
+                before=newest.checkpoint_id,
+                page_size=int(min(limit, 1000)),
+                accepted_formats=accepted,
+            )
+            with suppress(CheckpointCorruptedError):
+                async for each in history:
+                    if each.checkpoint_id == newest.info.parent_id:
+                        newest = each
+                        yield each
+        while newest.info.parent_id:
+            newest = await self._load(workflow, SESSION_FORMAT, newest.info.parent_id, fallback=self._fallback)
+            yield newest
 
     async def _merged(self, session: Session) -> Session:
         for prefix, workflow in (

@@ -151,6 +151,8 @@ class HoldfastCheckpointStorage:
             HoldfastError: a subclass for each other reason.
 
         """
+        if not self._fallback:
+            return await self._history(workflow_name)
         found = []
         for info in reversed(await self._infos(workflow_name)):
             try:
@@ -160,6 +162,19 @@ class HoldfastCheckpointStorage:
             except CheckpointCorruptedError as error:
                 self._pass_over(info, error)
         return found
+
+    async def _history(self, workflow_name: str) -> list[WorkflowCheckpoint]:
+        history = self._client.history(
+            self._namespace,
+            self._workflow_id,
+            labels={"workflow_name": workflow_name},
+            accepted_formats=_ACCEPTED,
+            page_size=1000,
+        )
+        try:
+            return [self._checkpoint(each) async for each in history][::-1]
+        except WorkflowNotFoundError:
+            return []
 
     async def list_checkpoint_ids(self, *, workflow_name: str) -> list[str]:
         """The ids of a workflow's name, in the order in which they were saved.

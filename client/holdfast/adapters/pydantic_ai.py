@@ -213,6 +213,18 @@ class HoldfastStepStore(StepStore):
 
     async def _all(self, workflow: str, form: Format, **labels: str | None) -> list[LoadedCheckpoint]:
         """The checkpoints with labels, oldest first."""
+        if not self._fallback:
+            history = self._client.history(
+                self._namespace,
+                workflow,
+                labels=_labels(labels),
+                accepted_formats=[AcceptedFormat(form.name, 1, form.version)],
+                page_size=1000,
+            )
+            try:
+                return [each async for each in history][::-1]
+            except WorkflowNotFoundError:
+                return []
         return await self._payloads(workflow, form, await self._infos(workflow, **labels))
 
     async def _infos(self, workflow: str, **labels: str | None) -> list[Checkpoint]:

@@ -12,6 +12,7 @@ from holdfast.checkpoint import (
     WorkflowInfo,
     from_message,
     list_filter,
+    require_accepted,
     workflow_info,
 )
 from holdfast.errors import of_reason
@@ -82,6 +83,7 @@ class Lists(Loads):
         formats: Sequence[AcceptedFormat] = (),
         before: str = "",
         records: bool = False,
+        accepted_formats: Sequence[AcceptedFormat] = (),
         page_size: int = 0,
         timeout: float | None = None,
     ) -> Iterator[LoadedCheckpoint]:
@@ -96,6 +98,7 @@ class Lists(Loads):
             formats: of which it must have one.
             before: the id of a checkpoint; only older ones are told.
             records: load their records too.
+            accepted_formats: end where another one is met; none given: any.
             page_size: how many to ask for at a time; 0: the server chooses.
             timeout: seconds for each call, retries included.
 
@@ -119,6 +122,7 @@ class Lists(Loads):
                 raise of_reason(damaged.reason, damaged.message, metadata={"revision": str(damaged.revision)})
             for message, content in zip(response.checkpoints, response.contents, strict=True):
                 found = from_message(message)
+                require_accepted(found, accepted_formats)
                 if not content.payload_included:
                     yield self.load(
                         found.namespace, found.workflow_id, found.checkpoint_id, records=records, timeout=timeout

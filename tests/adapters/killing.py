@@ -22,7 +22,7 @@ def point(name: str) -> None:
     """A place where the program may be killed. What was reached is in the journal, also behind a kill."""
     global _reached  # noqa: PLW0603 - a process is killed as a whole
     _reached += 1
-    with open(os.environ[_JOURNAL], "a") as journal:  # noqa: PTH123
+    with open(os.environ[_JOURNAL], "a") as journal:
         journal.write(f"{name}\n")
     if _reached == int(os.environ.get(_KILL_AT, "0")):
         os.kill(os.getpid(), signal.SIGKILL)

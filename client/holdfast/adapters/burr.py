@@ -80,7 +80,7 @@ class _Persister:
         self._serde = serde_kwargs or {}
 
     def _described(  # noqa: PLR0917 - as Burr has them
-        self, partition_key: _Key, app_id: str, step: str, position: str, state: State, status: _Status
+        self, partition_key: _Key, app_id: str, step: str, position: str, state: State[Any], status: _Status
     ) -> dict[str, Any]:
         """What is said to the client of a state."""
         if status not in ("completed", "failed"):
@@ -136,7 +136,14 @@ class AsyncHoldfastPersister(_Persister, AsyncBaseStatePersister):
         return True
 
     async def save(  # noqa: PLR0917 - the signature is Burr's
-        self, partition_key: _Key, app_id: str, sequence_id: int, position: str, state: State, status: _Status, **_: Any
+        self,
+        partition_key: _Key,
+        app_id: str,
+        sequence_id: int,
+        position: str,
+        state: State[Any],
+        status: _Status,
+        **_: Any,
     ) -> None:
         """Save the state behind a step. The same state again is no error.
 
@@ -241,7 +248,14 @@ class HoldfastPersister(_Persister, BaseStatePersister):
         return True
 
     def save(  # noqa: PLR0917 - the signature is Burr's
-        self, partition_key: _Key, app_id: str, sequence_id: int, position: str, state: State, status: _Status, **_: Any
+        self,
+        partition_key: _Key,
+        app_id: str,
+        sequence_id: int,
+        position: str,
+        state: State[Any],
+        status: _Status,
+        **_: Any,
     ) -> None:
         """Save the state behind a step; as `AsyncHoldfastPersister.save`, also in what it raises."""
         step = _step_id(sequence_id)

@@ -108,3 +108,6 @@ async def converse(target: str, name: str) -> list[str]:
 
 if __name__ == "__main__":
     main()
+    # Temporal's threads outlive the event loop, and some interpreters abort when they meet them at their end
+    # (temporalio/sdk-python issue 300), behind all that the program has done.
+    os._exit(0)

@@ -1,0 +1,193 @@
+"""Temporal's external storage over Holdfast: a payload too large for the history is a checkpoint, named by a claim.
+
+A Temporal workflow, with its activities and all its runs, has one workflow of Holdfast; a payload's id there is its
+digest, so that what a replay or a retry stores again is kept once. The payload is Temporal's own message, behind
+whatever codec is configured. Which payloads come here, and how failures are retried, is Temporal's to decide.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self, TypeVar
+
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import (
+    StorageDriver,
+    StorageDriverActivityInfo,
+    StorageDriverClaim,
+    StorageDriverRetrieveContext,
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
+)
+
+from holdfast.checkpoint import AcceptedFormat, Format
+from holdfast.client import AsyncClient
+
+FORMAT = Format("temporal-payload", 1)
+
+_ACCEPTED = AcceptedFormat(FORMAT.name, FORMAT.version, FORMAT.version)
+_TYPE = "holdfast"
+_CLAIM_KEYS = ("namespace", "workflow_id", "checkpoint_id")
+_ESCAPED = re.compile(r"[%:/\\\x00-\x1f\x7f]")
+_WORKFLOW_ID_BYTES = 512
+# An id is never used again: what is stored in the place of such a checkpoint gets another one.
+_SPENT = frozenset({"CHECKPOINT_DELETED", "CHECKPOINT_CORRUPTED"})
+
+# A worker may store hundreds of payloads at once; a server refuses what is too much.
+_PAYLOADS_AT_ONCE = 32
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def workflow_id(namespace: str, workflow_id: str) -> str:
+    """The workflow of Holdfast that holds the payloads of a Temporal workflow, for `client.delete_workflow` and others.
+
+    Args:
+        namespace: Temporal's namespace.
+        workflow_id: Temporal's id of the workflow.
+
+    """
+    return _place("workflow", namespace, workflow_id)
+
+
+class HoldfastStorageDriver(StorageDriver):
+    """Stores payloads of any size, and retrieves them by their claims. There is no older version to fall back to.
+
+    Args:
+        client: the client; it stays the caller's, and belongs to the event loop that it was made in.
+        namespace: the namespace of Holdfast.
+        driver_name: the driver's name in Temporal's references; whoever retrieves needs a driver of the same name.
+
+    """
+
+    def __init__(self, client: AsyncClient, *, namespace: str, driver_name: str = _TYPE) -> None:
+        if not driver_name:
+            raise ValueError("driver_name must not be empty")
+        self._client = client
+        self._namespace = namespace
+        self._name = driver_name
+        self._turns = asyncio.Semaphore(_PAYLOADS_AT_ONCE)
+
+    @classmethod
+    @asynccontextmanager
+    async def from_target(
+        cls, target: str, *, namespace: str, driver_name: str = _TYPE, **client_options: Any
+    ) -> AsyncIterator[Self]:
+        """A driver with a client of its own, which is closed at the end.
+
+        Args:
+            target: host:port, or any target that gRPC takes.
+            namespace: as for the constructor.
+            driver_name: as for the constructor.
+            **client_options: what `AsyncClient` takes: timeout (seconds), retry, producer.
+
+        """
+        async with AsyncClient(target, **client_options) as client:
+            yield cls(client, namespace=namespace, driver_name=driver_name)
+
+    def name(self) -> str:
+        return self._name
+
+    def type(self) -> str:
+        return _TYPE
+
+    async def store(self, context: StorageDriverStoreContext, payloads: Sequence[Payload]) -> list[StorageDriverClaim]:
+        """Store payloads. A claim is given only for bytes that lie in the store, checked by their digest.
+
+        Args:
+            context: whose payloads they are.
+            payloads: the payloads.
+
+        Returns:
+            A claim for each, in their order.
+
+        Raises:
+            HoldfastError: a subclass for each reason; the first failure ends the others.
+
+        """
+        place = _place_of(context.target)
+        return await self._all(lambda payload: self._store(place, payload), payloads)
+
+    async def retrieve(
+        self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
+    ) -> list[Payload]:
+        """Retrieve payloads, whole and with their digests checked.
+
+        Args:
+            context: says nothing yet.
+            claims: claims that `store` gave, of any driver of this class whose client reaches the same store.
+
+        Returns:
+            A payload for each, in their order.
+
+        Raises:
+            CheckpointCorruptedError: one is damaged.
+            CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError: one is gone.
+            HoldfastError: a subclass for each other reason; the first failure ends the others.
+            ValueError: a claim is none of this driver's.
+
+        """
+        return await self._all(self._retrieve, [_named(claim) for claim in claims])
+
+    async def _store(self, place: str, payload: Payload) -> StorageDriverClaim:
+        data, checkpoint_id = await asyncio.to_thread(_serialised, payload)
+        found = await self._client.validate(self._namespace, place, checkpoint_id, accepted_formats=[_ACCEPTED])
+        if not found.resumable:
+            is_spent = any(each.reason in _SPENT for each in found.findings)
+            saved = await self._client.save(
+                self._namespace, place, data, format=FORMAT, checkpoint_id="" if is_spent else checkpoint_id
+            )
+            checkpoint_id = saved.checkpoint_id
+        return StorageDriverClaim(dict(zip(_CLAIM_KEYS, (self._namespace, place, checkpoint_id), strict=True)))
+
+    async def _retrieve(self, names: tuple[str, str, str]) -> Payload:
+        loaded = await self._client.load(*names, accepted_formats=[_ACCEPTED])
+        return Payload.FromString(loaded.data)
+
+    async def _all(self, call: Callable[[_Item], Awaitable[_Result]], items: Iterable[_Item]) -> list[_Result]:
+        """The results for items. The first failure ends the others and is raised as it is, not in a group."""
+
+        async def in_turn(item: _Item) -> _Result:
+            async with self._turns:
+                return await call(item)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(in_turn(item)) for item in items]
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+
+def _place_of(target: StorageDriverWorkflowInfo | StorageDriverActivityInfo | None) -> str:
+    """The workflow of Holdfast for what Temporal stores for."""
+    if target is None:
+        return "unknown"
+    kind = "workflow" if isinstance(target, StorageDriverWorkflowInfo) else "activity"
+    return _place(kind, target.namespace, target.id or "")
+
+
+def _place(kind: str, namespace: str, temporal_id: str) -> str:
+    full = ":".join(
+        (kind, *(_ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", each) for each in (namespace, temporal_id)))
+    )
+    if len(full.encode()) <= _WORKFLOW_ID_BYTES:
+        return full
+    # Temporal's ids may be longer than Holdfast's. The claim tells the place, so nobody has to read it.
+    return f"{kind}:sha256:{hashlib.sha256(full.encode()).hexdigest()}"
+
+
+def _serialised(payload: Payload) -> tuple[bytes, str]:
+    data = payload.SerializeToString(deterministic=True)
+    return data, f"sha256-{hashlib.sha256(data).hexdigest()}"
+
+
+def _named(claim: StorageDriverClaim) -> tuple[str, str, str]:
+    missing = [key for key in _CLAIM_KEYS if not claim.claim_data.get(key)]
+    if missing:
+        raise ValueError(f"the claim is none of a {_TYPE} driver's: it lacks {', '.join(missing)}")
+    namespace, place, checkpoint_id = (claim.claim_data[key] for key in _CLAIM_KEYS)
+    return namespace, place, checkpoint_id

@@ -6,6 +6,8 @@ import holdfast
 import pytest
 from holdfast import Record
 
+from tests.damage import damage_newest
+
 FORMAT = holdfast.Format("test", 1)
 
 
@@ -56,6 +58,18 @@ async def test_an_id_that_a_server_gave_can_be_replaced(client):
     assert (await client.load("n", "w", saved.checkpoint_id)).data == b"2"
     await client.delete("n", "w", saved.checkpoint_id)
     assert await reason(client.load("n", "w", saved.checkpoint_id)) == "CHECKPOINT_DELETED"
+
+
+async def test_a_damaged_checkpoint_can_be_replaced_by_the_same_content_and_a_deleted_one_by_any(served, client):
+    data = bytes(100_000)
+    await save(client, data, checkpoint_id="c")
+    damage_newest(served.folder)
+    assert await reason(client.load("n", "w", "c")) == "CHECKPOINT_CORRUPTED"
+    await save(client, data, checkpoint_id="c", replace=True)
+    assert (await client.load("n", "w", "c")).data == data
+    await client.delete("n", "w", "c")
+    await save(client, b"new", checkpoint_id="c", replace=True)
+    assert (await client.load("n", "w", "c")).data == b"new"
 
 
 async def test_of_many_replacements_at_once_one_stays(client):

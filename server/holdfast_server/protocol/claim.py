@@ -83,10 +83,11 @@ class Claim:
             self._searched_to = head.revision
             return 0
         is_deleted = entries.is_deleted(head, found.revision)
+        if replaces:
+            # Also where the content is the same: what is replaced may be damaged.
+            return 0 if is_deleted else found.revision
         if found.marker.request_fingerprint == fingerprint and not is_deleted:
             raise Replay(found)
-        if replaces:
-            return 0 if is_deleted else found.revision
         raise HoldfastError(
             Reason.CHECKPOINT_ID_REUSED,
             f"checkpoint id {self._checkpoint_id!r} belongs to revision {found.revision}, "

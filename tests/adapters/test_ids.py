@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from holdfast.adapters._ids import holdfast_id
+from holdfast.adapters.ids import holdfast_id
 from hypothesis import given
 from hypothesis import strategies as st
 

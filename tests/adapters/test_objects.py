@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import pytest
-from holdfast.adapters._objects import decode, encode, type_name
+from holdfast.adapters.objects import decode, encode, type_name
 from hypothesis import given
 from hypothesis import strategies as st
 

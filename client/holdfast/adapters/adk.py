@@ -22,7 +22,7 @@ from google.adk.platform import uuid as platform_uuid
 from google.adk.sessions import BaseSessionService, Session, State
 from google.adk.sessions.base_session_service import GetSessionConfig, ListSessionsResponse
 
-from holdfast.adapters._names import joined, split
+from holdfast.adapters.ids import joined, split
 from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
 from holdfast.client import AsyncClient
 from holdfast.errors import (

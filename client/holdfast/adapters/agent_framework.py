@@ -16,8 +16,8 @@ from typing import Any, Self
 from agent_framework import WorkflowCheckpoint, register_checkpoint_type
 from agent_framework.exceptions import WorkflowCheckpointException
 
-from holdfast.adapters._ids import CHECKPOINT_BYTES, WORKFLOW_BYTES, holdfast_id
-from holdfast.adapters._objects import decode, encode
+from holdfast.adapters.ids import CHECKPOINT_BYTES, WORKFLOW_BYTES, holdfast_id
+from holdfast.adapters.objects import decode, encode
 from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
 from holdfast.client import AsyncClient
 from holdfast.errors import (

@@ -15,7 +15,7 @@ from crewai.flow.async_feedback.types import PendingFeedbackContext
 from crewai.flow.persistence import FlowPersistence
 from pydantic import BaseModel, PrivateAttr, TypeAdapter
 
-from holdfast.adapters._ids import WORKFLOW_BYTES, holdfast_id
+from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id
 from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format
 from holdfast.errors import (
     CheckpointDeletedError,

@@ -20,7 +20,7 @@ from pydantic_ai_harness.step_persistence import (
     ToolEffectRecord,
 )
 
-from holdfast.adapters._names import joined, short
+from holdfast.adapters.ids import CHECKPOINT_BYTES, LABEL_BYTES, holdfast_id, joined
 from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
 from holdfast.client import AsyncClient
 from holdfast.errors import (
@@ -171,7 +171,7 @@ class HoldfastStepStore(StepStore):
     async def _save_once(
         self, workflow: str, form: Format, data: Any, idempotency_key: str | None, **labels: str
     ) -> None:
-        checkpoint_id = "" if idempotency_key is None else short(f"key-{idempotency_key}")
+        checkpoint_id = "" if idempotency_key is None else holdfast_id(f"key-{idempotency_key}", CHECKPOINT_BYTES)
         try:
             await self._save(workflow, form, data, checkpoint_id, labels)
         except CheckpointIdReusedError:
@@ -247,7 +247,7 @@ class HoldfastStepStore(StepStore):
 
 
 def _run_key(run_id: str) -> str:
-    return short(f"run-{run_id}")
+    return holdfast_id(f"run-{run_id}", CHECKPOINT_BYTES)
 
 
 def _events(run_id: str) -> str:
@@ -263,7 +263,7 @@ def _effects(run_id: str) -> str:
 
 
 def _labels(given: dict[str, str | None]) -> dict[str, str]:
-    return {key: short(value) for key, value in given.items() if value is not None}
+    return {key: value and holdfast_id(value, LABEL_BYTES) for key, value in given.items() if value is not None}
 
 
 def _snapshot(loaded: LoadedCheckpoint) -> ContinuableSnapshot:

@@ -2,11 +2,14 @@
 
 import re
 from hashlib import sha256
+from urllib.parse import unquote
 
 WORKFLOW_BYTES = 512
 CHECKPOINT_BYTES = 256
+LABEL_BYTES = 1024
 
 _RESERVED = re.compile(r"[%/\\\x00-\x1f\x7f]")
+_RESERVED_OR_COLON = re.compile(r"[%:/\\\x00-\x1f\x7f]")
 
 
 def holdfast_id(text: str, limit_bytes: int) -> str:
@@ -22,7 +25,7 @@ def holdfast_id(text: str, limit_bytes: int) -> str:
     """
     if not text:
         raise ValueError("an id must not be empty")
-    escaped = _RESERVED.sub(lambda found: f"%{ord(found[0]):02X}", text)
+    escaped = _RESERVED.sub(_escape, text)
     if escaped in (".", ".."):
         escaped = escaped.replace(".", "%2E")
     if len(escaped.encode()) <= limit_bytes:
@@ -31,3 +34,17 @@ def holdfast_id(text: str, limit_bytes: int) -> str:
     digest = sha256(text.encode()).hexdigest()
     kept = escaped.encode()[: limit_bytes - len(digest) - 2].decode(errors="ignore")
     return f"{kept}%~{digest}"
+
+
+def joined(*ids: str) -> str:
+    """One id of several, with colons between them, which `split` takes apart again. However long it becomes."""
+    return ":".join(_RESERVED_OR_COLON.sub(_escape, each) for each in ids)
+
+
+def split(name: str) -> list[str]:
+    """The ids that a name was joined from."""
+    return [unquote(each) for each in name.split(":")]
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"%{ord(found[0]):02X}"

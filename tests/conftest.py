@@ -46,6 +46,9 @@ class WatchedStore:
     async def delete(self, key):
         await self._watched("delete", key, lambda: self._store.delete(key))
 
+    async def copy(self, source, target):
+        return await self._watched("copy", target, lambda: self._store.copy(source, target))
+
     def put(self, key):
         self.requests["put"] += 1
         return self._store.put(key)

@@ -49,6 +49,9 @@ class FaultyStore:
         call = lambda: self._store.list(prefix, start_after=start_after, limit=limit)  # noqa: E731
         return await self._struck(StoreRequest("LIST", prefix), call)
 
+    async def copy(self, source: str, target: str) -> bool:
+        return False
+
     async def delete(self, key):
         return await self._struck(StoreRequest("DELETE", key), lambda: self._store.delete(key))
 

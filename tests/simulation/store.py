@@ -149,6 +149,9 @@ class SimulatedStore:
             f"LIST {prefix}", lambda: self._objects.list(prefix, start_after, limit), READ_FAULTS
         )
 
+    async def copy(self, source: str, target: str) -> bool:
+        return False
+
     async def delete(self, key: str) -> None:
         await self._request(f"DELETE {key}", lambda: self._objects.delete(key), PLAIN_FAULTS)
 

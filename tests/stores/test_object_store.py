@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from holdfast_server.stores.base import ObjectNotFoundError
+from holdfast_server.stores.file import FileStore
 
 
 async def test_first_put_if_absent_wins_and_its_bytes_stay(store):
@@ -77,3 +78,18 @@ async def test_deleting_twice_is_no_error(store):
     await store.delete("a/b")
     await store.delete("a/b")
     assert await store.list("a/") == []
+
+
+async def test_a_copy_is_whole_or_the_store_says_that_it_cannot(store):
+    data = bytes(range(256)) * 4000
+    async with store.put("a/source") as writer:
+        await writer.write(data)
+        await writer.finish()
+    if await store.copy("a/source", "b/target"):
+        await store.delete("a/source")
+        assert (await store.get("b/target")).data == data
+    else:
+        assert await store.list("b/") == []
+    if not isinstance(store, FileStore):
+        with pytest.raises(ObjectNotFoundError):
+            await store.copy("a/never", "b/other")

@@ -1,8 +1,8 @@
 """What Holdfast asks of an object store, and no more.
 
-Five operations: put-if-absent, get, put under a fresh key, list in key order, delete. Every store
-passes the one suite in `tests/stores/`. A store maps the errors of its library to the ones below; it
-knows nothing of checkpoints.
+Five operations: put-if-absent, get, put under a fresh key, list in key order, delete. A sixth, copy, spares traffic
+where a store has it. Every store passes the one suite in `tests/stores/`. A store maps the errors of its library to the
+ones below; it knows nothing of checkpoints.
 """
 
 from collections.abc import Sequence
@@ -96,6 +96,17 @@ class ObjectStore(Protocol):
 
         Every object whose write was acknowledged before the call is seen. What else is seen may be lost in a power
         cut, unless `get` has returned it.
+        """
+
+    async def copy(self, source: str, target: str) -> bool:
+        """Copy an object to a fresh key without its bytes passing through here.
+
+        Returns:
+            Whether it is there now; False where the store cannot do so, and has written nothing.
+
+        Raises:
+            ObjectNotFoundError: there is nothing to copy.
+
         """
 
     async def delete(self, key: str) -> None:

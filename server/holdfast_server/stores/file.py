@@ -98,6 +98,10 @@ class FileStore:
         """List objects in key order."""
         return await self._run(self._list, prefix, start_after, limit)
 
+    async def copy(self, source: str, target: str) -> bool:
+        """Nothing: a second name of a file would share the mark that tells whether the first is durable."""
+        return False
+
     async def delete(self, key: str) -> None:
         """Remove an object."""
         await self._run(self._unlink, key)

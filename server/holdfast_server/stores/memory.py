@@ -83,6 +83,11 @@ class MemoryStore:
         """List objects in key order."""
         return self.objects.list(prefix, start_after, limit)
 
+    async def copy(self, source: str, target: str) -> bool:
+        """Copy an object to a fresh key."""
+        self.objects.write(target, self.objects.read(source, 0, None).data)
+        return True
+
     async def delete(self, key: str) -> None:
         """Remove an object."""
         self.objects.delete(key)

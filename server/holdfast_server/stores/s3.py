@@ -11,10 +11,14 @@ from contextlib import asynccontextmanager
 
 import aioboto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from holdfast_server.stores.base import ObjectSummary, StoreAccessDeniedError, StoredObject
 from holdfast_server.stores.s3_bucket import Bucket, PreconditionFailedError, RangeError
 from holdfast_server.stores.s3_upload import Upload
+
+# Of servers that know no CopyObject, or not of such an object.
+_CANNOT_COPY = (400, 405, 501)
 
 
 class S3Store:
@@ -134,6 +138,18 @@ class S3Store:
                 break
             start_after = found[-1].key
         return found
+
+    async def copy(self, source: str, target: str) -> bool:
+        """Copy an object within the bucket, where the server can."""
+        place = self._bucket.place(target)
+        with self._bucket.errors_mapped(source):
+            try:
+                await self._bucket.client.copy_object(**place, CopySource=self._bucket.place(source))
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] in _CANNOT_COPY:
+                    return False
+                raise
+        return True
 
     async def delete(self, key: str) -> None:
         """Remove an object."""

@@ -49,6 +49,11 @@ class TracedStore:
         with store_request("list", self._attributes(prefix)):
             return await self._store.list(prefix, start_after=start_after, limit=limit)
 
+    async def copy(self, source: str, target: str) -> bool:
+        """Copy an object to a fresh key."""
+        with store_request("copy", self._attributes(target)):
+            return await self._store.copy(source, target)
+
     async def delete(self, key: str) -> None:
         """Remove an object."""
         with store_request("delete", self._attributes(key)):

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,16 +57,33 @@ def run(program: str, target: str, folder: Path, *, kill_at: int = 0) -> Run:
     """
     folder.mkdir()
     journal, result = folder / "journal", folder / "result.json"
-    environment = {**os.environ, _JOURNAL: str(journal)}
-    command = [sys.executable, "-m", program, target, str(result)]
+    arguments, environment = [target, str(result)], {_JOURNAL: str(journal)}
     kills = 0
     if kill_at:
-        first = subprocess.run(command, env={**environment, _KILL_AT: str(kill_at)}, timeout=120, check=False)
-        assert first.returncode == -signal.SIGKILL, f"{program} ended with {first.returncode} before point {kill_at}"
+        code = _ended(program, arguments, {**environment, _KILL_AT: str(kill_at)})
+        assert code == -signal.SIGKILL, f"{program} ended with {code} before point {kill_at}"
         assert not result.exists()
         kills = 1
-    subprocess.run(command, env=environment, timeout=120, check=True)
+    code = _ended(program, arguments, environment)
+    assert code == 0, f"{program} ended with {code}"
     return Run(json.loads(result.read_text()), journal.read_text().splitlines(), kills)
+
+
+def _ended(program: str, arguments: list[str], environment: dict[str, str]) -> int:
+    """How a process of a program ended."""
+    launcher = _launcher(program)
+    assert launcher.stdin is not None
+    assert launcher.stdout is not None
+    launcher.stdin.write(json.dumps({"arguments": arguments, "environment": environment}) + "\n")
+    launcher.stdin.flush()
+    return int(launcher.stdout.readline())
+
+
+@cache
+def _launcher(program: str) -> subprocess.Popen[str]:
+    """What starts the processes of a program; it ends with this process, whose pipe it reads."""
+    command = [sys.executable, "-m", "tests.adapters.launcher", program]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def ten_points(calm: Run) -> list[int]:

@@ -112,6 +112,7 @@ class AsyncLists(AsyncLoads):
         )
         while True:
             response = await self._unary("List", request, timeout)
+            self._stamp = max(self._stamp, response.stamp)
             for message, content in zip(response.checkpoints, response.contents, strict=True):
                 found = from_message(message)
                 if not content.payload_included:

@@ -43,7 +43,10 @@ async def test_listing_is_in_byte_order_of_whole_keys(store):
         found = await store.list("p/", start_after=expected[position], limit=2)
         assert [each.key for each in found] == expected[position + 1 : position + 3]
     assert [each.key for each in await store.list("p/", start_after="p/a/~", limit=1)] == ["p/a0/1"]
+    assert [each.key for each in await store.list("p/a")] == [key for key in expected if key.startswith("p/a")]
+    assert [each.key for each in await store.list("p/a", start_after="p/a0", limit=1)] == ["p/a0/1"]
     assert await store.list("nothing/") == []
+    assert await store.list("p/nothing") == []
 
 
 async def test_an_upload_appears_whole_when_it_is_finished(store):

@@ -113,6 +113,7 @@ class Lists(Loads):
         )
         while True:
             response = self._unary("List", request, timeout)
+            self._stamp = max(self._stamp, response.stamp)
             for message, content in zip(response.checkpoints, response.contents, strict=True):
                 found = from_message(message)
                 if not content.payload_included:

@@ -103,7 +103,8 @@ class CheckpointService(Lists, Changes, Attachments):
                 head_revision=found.head_revision,
             )
             if request.include_records:
-                await self.add_records(response, keys, found.entry.marker.checkpoint_id, requests.RECORDS_ANSWER_BYTES)
+                checkpoint_id = found.entry.marker.checkpoint_id
+                response.stamp = await self.add_records(response, keys, checkpoint_id, requests.RECORDS_ANSWER_BYTES)
             if response.checkpoint.size_bytes <= requests.UNARY_PAYLOAD_BYTES:
                 await self.add_payload(response, keys, found.entry)
             return response

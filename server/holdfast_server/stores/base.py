@@ -94,8 +94,8 @@ class ObjectStore(Protocol):
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
         """The first `limit` objects, in key order, whose keys begin with `prefix` and follow `start_after`.
 
-        The prefix ends with "/". Every object whose write was acknowledged before the call is seen. What else is
-        seen may be lost in a power cut, unless `get` has returned it.
+        Every object whose write was acknowledged before the call is seen. What else is seen may be lost in a power
+        cut, unless `get` has returned it.
         """
 
     async def delete(self, key: str) -> None:

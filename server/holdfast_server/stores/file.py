@@ -137,7 +137,8 @@ class FileStore:
     def _list(self, prefix: str, start_after: str, limit: int) -> Sequence[ObjectSummary]:
         found: list[ObjectSummary] = []
         with errors_mapped():
-            for key, entry in _walk(str(self._root), prefix, start_after, limit):
+            folder, slash, begin = prefix.rpartition("/")
+            for key, entry in _walk(str(self._root), folder + slash, start_after, limit, begin):
                 with suppress(FileNotFoundError):
                     status = entry.stat()
                     found.append(ObjectSummary(key, status.st_size, status.st_mtime))
@@ -204,11 +205,16 @@ class _FileWriter:
         return self._draft
 
 
-def _walk(root: str, prefix: str, start_after: str, limit: int) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Files below a folder in byte order of their keys, leaving out branches that end before `start_after`."""
+def _walk(
+    root: str, folder: str, start_after: str, limit: int, begin: str = ""
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Files below a folder in byte order of their keys, leaving out branches that end before `start_after`.
+
+    Of the folder's own entries only those whose names begin with `begin`.
+    """
     behind = ""
     while True:
-        first = _first_entries(root, prefix, start_after, behind, limit)
+        first = _first_entries(root, folder, start_after, behind, limit, begin)
         for key, entry in first:
             if not key.endswith("/"):
                 yield key, entry
@@ -221,15 +227,17 @@ def _walk(root: str, prefix: str, start_after: str, limit: int) -> Iterator[tupl
 
 
 def _first_entries(
-    root: str, prefix: str, start_after: str, behind: str, limit: int
+    root: str, folder: str, start_after: str, behind: str, limit: int, begin: str
 ) -> list[tuple[str, os.DirEntry[str]]]:
     """The first entries of a folder behind one, in order. However many it has, only a few times `limit` are held."""
     found: list[tuple[str, os.DirEntry[str]]] = []
     last = _BEHIND_ALL
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{root}/{prefix}") as scan:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{root}/{folder}") as scan:
         for entry in scan:
+            if not entry.name.startswith(begin):
+                continue
             is_folder = entry.is_dir()
-            key = f"{prefix}{entry.name}/" if is_folder else prefix + entry.name
+            key = f"{folder}{entry.name}/" if is_folder else folder + entry.name
             if behind < key < last and (key > start_after or (is_folder and start_after.startswith(key))):
                 found.append((key, entry))
                 if len(found) > 2 * limit + _SPARE_ENTRIES:

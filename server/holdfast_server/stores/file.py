@@ -214,7 +214,7 @@ def _walk(
     """
     behind = ""
     while True:
-        first = _first_entries(root, folder, start_after, behind, limit, begin)
+        first = _first_entries(root, folder, start_after, behind, limit, begin=begin)
         for key, entry in first:
             if not key.endswith("/"):
                 yield key, entry
@@ -227,7 +227,7 @@ def _walk(
 
 
 def _first_entries(
-    root: str, folder: str, start_after: str, behind: str, limit: int, begin: str
+    root: str, folder: str, start_after: str, behind: str, limit: int, *, begin: str
 ) -> list[tuple[str, os.DirEntry[str]]]:
     """The first entries of a folder behind one, in order. However many it has, only a few times `limit` are held."""
     found: list[tuple[str, os.DirEntry[str]]] = []

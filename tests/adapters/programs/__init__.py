@@ -1,0 +1,1 @@
+"""Programs that are killed while an engine of theirs saves into Holdfast."""

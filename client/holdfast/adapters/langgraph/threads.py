@@ -13,7 +13,7 @@ from holdfast.adapters.langgraph.known import Known, Order
 from holdfast.adapters.langgraph.names import Place, decoded, encoded, index_of, names_of, place_of
 from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
 from holdfast.client import AsyncClient
-from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError
+from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError, of_reason
 
 _NAMES_FORMAT = Format("langgraph-names", 1)
 _NAMES_ACCEPTED = (AcceptedFormat(_NAMES_FORMAT.name, 1, _NAMES_FORMAT.version),)
@@ -111,7 +111,15 @@ class AsyncThreads:
             await self.client.delete_checkpoints(self.namespace, labels=labels, formats=ACCEPTED)
 
     async def copy_thread(self, source_id: str, target_id: str) -> None:
-        """Copy all that there is of a thread."""
+        """Copy all that there is of a thread to one that has nothing.
+
+        Raises:
+            RevisionConflictError: it has something.
+
+        """
+        for place in await self._places(target_id):
+            if await self._newest(place.workflow_id) is not None:
+                raise of_reason("REVISION_CONFLICT", f"thread {target_id!r} has checkpoints")
         for place in await self._places(source_id):
             target = place._replace(thread_id=target_id)
             if await self._newest(place.workflow_id) is None:

@@ -12,7 +12,7 @@ CLIENT = Path(__file__).resolve().parent.parent / "client" / "holdfast"
 MODULES = ("calls", "changes", "client", "connection", "download", "lists", "loads", "records", "workflow")
 # The twins, by the path of their source; both without ".py".
 TWINS = {name: f"sync/{name}" for name in MODULES} | {
-    "adapters/langgraph/threads": "adapters/langgraph/sync_threads",
+    f"adapters/langgraph/{name}": f"adapters/langgraph/sync/{name}" for name in ("lists", "lookups", "threads")
 }
 HEADER = "# Generated from holdfast/{name}.py by tools/async_to_sync.py; do not edit.\n"
 REPLACEMENTS = (
@@ -21,10 +21,14 @@ REPLACEMENTS = (
     (r"\bAwaitable\[([\w.]+)\]", r"\1"),
     (r"from collections\.abc import Awaitable, ", "from collections.abc import "),
     (r"\bAsyncIterator\b", "Iterator"),
-    (r"\bAsync(Changes|Client|Connection|Lists|Loads|Records|Threads)\b", r"\1"),
+    (r"\bAsync(Changes|Client|Connection|Lists|Loads|Lookups|Records|Threads)\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\b_aio as runtime\b", "_sync as runtime"),
     (rf"\bfrom holdfast\.({'|'.join(MODULES)}) import\b", r"from holdfast.sync.\1 import"),
+    (
+        r"\bfrom holdfast\.adapters\.langgraph\.(lists|lookups) import\b",
+        r"from holdfast.adapters.langgraph.sync.\1 import",
+    ),
 )
 
 

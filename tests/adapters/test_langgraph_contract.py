@@ -205,6 +205,17 @@ async def test_a_saver_that_has_not_looked_yet_learns_the_order_before_it_saves(
     assert (await saver.aget_tuple(config())).checkpoint["id"] == "2"
 
 
+async def test_the_latest_is_the_largest_id_that_is_left(saver, another):
+    for each, run_id in (("2", "a"), ("4", "b"), ("1", "a"), ("3", "a")):
+        await put(saver, config(), checkpoint(each), run_id=run_id)
+    await saver.adelete_for_runs(["b"])
+    for each in (saver, another):
+        assert (await each.aget_tuple(config())).checkpoint["id"] == "3"
+        assert await listed(each, config()) == ["3", "2", "1"]
+    await saver.aprune(["t"])
+    assert await listed(saver, config()) == ["3"]
+
+
 async def test_threads_copied_newest_first_are_in_order(saver):
     source = InMemorySaver()
     at = config()

@@ -125,7 +125,7 @@ async def run(target: str, namespace: str) -> Any:
                 given: Any = {"log": ["begun"]}
             elif state.interrupts:
                 given = Command(resume="yes")
-            elif state.next:
+            elif state.tasks:
                 given = None
             else:
                 return state.values

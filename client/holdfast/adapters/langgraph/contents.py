@@ -21,8 +21,6 @@ ACCEPTED = (AcceptedFormat(FORMAT.name, 1, FORMAT.version),)
 # Metadata that every checkpoint of LangGraph has, and by which it is looked for.
 _LABELLED = ("source", "step", "run_id")
 _LONGEST_LABEL = 1000
-# A checkpoint of a workflow whose ids were not always saved in their order.
-MIXED = "mixed"
 NEEDS_PARENT = "needs_parent"
 _DELTA_COUNTERS = "counters_since_delta_snapshot"
 
@@ -164,4 +162,5 @@ def _read(serde: Any, loaded: LoadedCheckpoint, kind: str, data: bytes, what: st
         return serde.loads_typed((kind, data))
     except Exception as error:
         message = f"the serializer cannot read {what} of checkpoint {loaded.checkpoint_id!r}, which has type {kind!r}"
-        raise of_reason("FORMAT_INCOMPATIBLE", f"{message}: {type(error).__name__}: {error}") from error
+        details = f"{message}: {type(error).__name__}: {error}"
+        raise of_reason("FORMAT_INCOMPATIBLE", details, trace_id=loaded.info.trace_id) from error

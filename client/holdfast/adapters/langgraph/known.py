@@ -2,11 +2,15 @@
 
 LangGraph's latest checkpoint is the one with the largest id, Holdfast's newest is the one that was saved last. They are
 the same while ids grow from save to save. A save whose id is not larger than those before it, and each save behind it,
-is labelled, so that who reads the newest learns that the order has to be looked up.
+is labelled with the largest id, so that who reads the newest learns where the latest is.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from holdfast.adapters.langgraph.names import decoded, encoded
+
+_LABEL = "largest"
 _MOST = 10_000
 
 
@@ -17,13 +21,24 @@ class Order:
     largest_id: str = ""
     is_mixed: bool = False
 
-    def mixes(self, checkpoint_id: str) -> bool:
-        """Whether the order is no longer that of the ids, once this one is saved."""
-        return self.is_mixed or checkpoint_id < self.largest_id
+    @classmethod
+    def of(cls, newest_id: str, labels: Mapping[str, str]) -> "Order":
+        """What the newest checkpoint tells, by its id as LangGraph has it and its labels."""
+        return cls(decoded(labels[_LABEL]), True) if is_mixed(labels) else cls(newest_id)
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """What it adds to the labels of the checkpoint that is saved with it."""
+        return {_LABEL: encoded(self.largest_id)} if self.is_mixed else {}
 
     def with_id(self, checkpoint_id: str) -> "Order":
-        """The order once it is saved."""
-        return Order(max(self.largest_id, checkpoint_id), self.mixes(checkpoint_id))
+        """The order once a checkpoint is saved."""
+        return Order(max(self.largest_id, checkpoint_id), is_mixed=self.is_mixed or checkpoint_id < self.largest_id)
+
+
+def is_mixed(labels: Mapping[str, str]) -> bool:
+    """Whether a checkpoint, or one before it, was saved out of the order of the ids."""
+    return _LABEL in labels
 
 
 class Known:

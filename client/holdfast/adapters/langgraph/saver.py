@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from threading import Lock
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from holdfast.adapters.langgraph.contents import Wanted
 from holdfast.adapters.langgraph.known import Known
 from holdfast.adapters.langgraph.names import Place
-from holdfast.adapters.langgraph.sync_threads import Threads
+from holdfast.adapters.langgraph.sync.threads import Threads
 from holdfast.adapters.langgraph.threads import AsyncThreads
 from holdfast.client import AsyncClient
 from holdfast.retry import RetryPolicy
@@ -99,7 +100,10 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         self._namespace = namespace
         self._fallback = fallback
         self._known = Known()
-        self._connection = _Connection(target, {"timeout": timeout, "retry": retry, "producer": ("langgraph", "")})
+        self._connection = _Connection(
+            target,
+            {"timeout": timeout, "retry": retry, "producer": ("langgraph-checkpoint", version("langgraph-checkpoint"))},
+        )
 
     @classmethod
     def from_target(cls, target: str, *, namespace: str, **options: Any) -> Self:

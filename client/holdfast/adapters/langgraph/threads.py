@@ -1,86 +1,45 @@
 """The threads of LangGraph in Holdfast: what the saver's methods come to in calls of the client."""
 
-import json
-import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast import _aio as runtime
 from holdfast.adapters.langgraph import contents
-from holdfast.adapters.langgraph.contents import ACCEPTED, FORMAT, MIXED, NEEDS_PARENT, Wanted
-from holdfast.adapters.langgraph.known import Known, Order
-from holdfast.adapters.langgraph.names import Place, decoded, encoded, index_of, names_of, place_of
-from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
-from holdfast.client import AsyncClient
-from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError, of_reason
-
-_NAMES_FORMAT = Format("langgraph-names", 1)
-_NAMES_ACCEPTED = (AcceptedFormat(_NAMES_FORMAT.name, 1, _NAMES_FORMAT.version),)
-_MISSING = (CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError)
-_LARGEST_PAGE = 1000
-
-_log = logging.getLogger(__name__)
+from holdfast.adapters.langgraph.contents import ACCEPTED, FORMAT, NEEDS_PARENT
+from holdfast.adapters.langgraph.known import Order
+from holdfast.adapters.langgraph.lists import AsyncLists
+from holdfast.adapters.langgraph.lookups import MISSING
+from holdfast.adapters.langgraph.names import Place, decoded, encoded, index_of, names_of
+from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, of_reason
 
 
-@dataclass(frozen=True, slots=True)
-class AsyncThreads:
-    """The threads of a namespace.
-
-    Attributes:
-        client: an open client.
-        namespace: the namespace.
-        serde: the serializer.
-        known: the orders of workflows.
-        fallback: whether damage of a latest checkpoint is answered with an older one.
-
-    """
-
-    client: AsyncClient
-    namespace: str
-    serde: Any
-    known: Known
-    fallback: bool
+class AsyncThreads(AsyncLists):
+    """What changes threads, and single checkpoints."""
 
     async def get(self, place: Place, checkpoint_id: str) -> Any:
         """A checkpoint, or with "" the latest; None where it does not exist."""
         try:
-            loaded = await (self._load(place, checkpoint_id) if checkpoint_id else self._load_latest(place))
-        except _MISSING:
+            loaded = await self.load(place, checkpoint_id)
+        except MISSING:
             if not checkpoint_id:
                 self.known.put(place.workflow_id, Order())
             return None
         return await runtime.in_thread(contents.unpack, self.serde, place, loaded)
 
-    async def list(self, wanted: Wanted) -> AsyncIterator[Any]:
-        """Checkpoints with their writes: a namespace after the other, the largest id first in each."""
-        left = wanted.limit
-        if left is not None and left <= 0:
-            return
-        async for place, loaded in self._candidates(wanted):
-            metadata = await runtime.in_thread(contents.unpack_metadata, self.serde, loaded)
-            if not contents.matches(metadata, wanted.metadata):
-                continue
-            yield await runtime.in_thread(contents.unpack, self.serde, place, loaded)
-            if left is not None:
-                left -= 1
-                if not left:
-                    return
-
     async def put(self, place: Place, config: Any, checkpoint: Any, metadata: Any) -> None:
         """Save a checkpoint."""
         packed = await runtime.in_thread(contents.pack, self.serde, config, checkpoint, metadata)
         workflow_id, checkpoint_id = place.workflow_id, checkpoint["id"]
-        order = await self._order(workflow_id)
+        order = await self.order(workflow_id)
         if not order.largest_id:
-            await self._introduce(place)
-        labels = {**packed.labels, MIXED: "1"} if order.mixes(checkpoint_id) else packed.labels
+            await self.introduce(place)
+        labels = {**packed.labels, **order.with_id(checkpoint_id).labels}
         try:
             await self._save(workflow_id, packed, labels, needs_parent=packed.needs_parent)
         except (CheckpointDeletedError, CheckpointNotFoundError):
             # Its parent was deleted, which nothing can bring back.
             await self._save(workflow_id, packed, labels, needs_parent=False)
-        self.known.put(workflow_id, order.with_id(checkpoint_id))
+        self.known.put(workflow_id, (self.known.get(workflow_id) or order).with_id(checkpoint_id))
 
     async def put_writes(
         self, place: Place, checkpoint_id: str, given: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -96,7 +55,7 @@ class AsyncThreads:
 
     async def delete_thread(self, thread_id: str) -> None:
         """Delete all that there is of a thread."""
-        for place in await self._places(thread_id):
+        for place in await self.places(thread_id):
             await self._delete(place.workflow_id)
             names = names_of(place.workflow_id)
             if names is not None:
@@ -117,97 +76,28 @@ class AsyncThreads:
             RevisionConflictError: it has something.
 
         """
-        for place in await self._places(target_id):
-            if await self._newest(place.workflow_id) is not None:
+        for place in await self.places(target_id):
+            if await self.newest(place.workflow_id) is not None:
                 raise of_reason("REVISION_CONFLICT", f"thread {target_id!r} has checkpoints")
-        for place in await self._places(source_id):
+        for place in await self.places(source_id):
             target = place._replace(thread_id=target_id)
-            if await self._newest(place.workflow_id) is None:
+            if await self.newest(place.workflow_id) is None:
                 continue
-            await self._introduce(target)
+            await self.introduce(target)
             await self.client.copy_workflow(self.namespace, place.workflow_id, target.workflow_id)
             self.known.forget(target.workflow_id)
 
     async def prune(self, thread_id: str) -> None:
         """Delete all but the latest checkpoint of each namespace, and what it needs."""
-        for place in await self._places(thread_id):
-            newest = await self._newest(place.workflow_id)
+        for place in await self.places(thread_id):
+            newest = await self.newest(place.workflow_id)
             if newest is None:
                 continue
-            if MIXED in newest.labels:
-                await self._prune_mixed(place.workflow_id)
+            order = Order.of(decoded(newest.checkpoint_id), newest.labels)
+            if order.is_mixed:
+                await self._prune_mixed(place.workflow_id, order)
             else:
                 await self.client.prune(self.namespace, place.workflow_id, keep_last=1)
-
-    async def delta_history(self, place: Place, checkpoint_id: str, channels: Sequence[str]) -> Mapping[str, Any]:
-        """What the ancestors of a checkpoint hold of channels, as LangGraph's `get_delta_channel_history` has it."""
-        found: dict[str, list[Any]] = {channel: [] for channel in channels}
-        seeds: dict[str, Any] = {}
-        async for ancestor in self._ancestors(place, checkpoint_id):
-            left = [channel for channel in channels if channel not in seeds]
-            unpacked = await runtime.in_thread(contents.unpack, self.serde, place, ancestor)
-            for write in reversed(unpacked.pending_writes):
-                if write[1] in left:
-                    found[write[1]].append(write)
-            values = unpacked.checkpoint["channel_values"]
-            seeds |= {channel: values[channel] for channel in left if channel in values}
-            if len(seeds) == len(found):
-                break
-        return {
-            channel: {"writes": found[channel][::-1], **({"seed": seeds[channel]} if channel in seeds else {})}
-            for channel in channels
-        }
-
-    async def _load(self, place: Place, checkpoint_id: str) -> LoadedCheckpoint:
-        return await self.client.load(
-            self.namespace, place.workflow_id, encoded(checkpoint_id), accepted_formats=ACCEPTED, records=True
-        )
-
-    async def _load_latest(self, place: Place, checkpoint_id: str | None = None) -> LoadedCheckpoint:
-        """The latest checkpoint; where its id is known, that one, or with fallback an older one."""
-        loaded = await self.client.load(
-            self.namespace,
-            place.workflow_id,
-            checkpoint_id,
-            accepted_formats=ACCEPTED,
-            fallback=self.fallback,
-            records=True,
-        )
-        if loaded.fell_back:
-            reasons = ", ".join(f"{each.checkpoint_id or each.revision}: {each.reason}" for each in loaded.skipped)
-            _log.warning("thread %r: fell back to checkpoint %s (%s)", place.thread_id, loaded.checkpoint_id, reasons)
-        if checkpoint_id is not None:
-            return loaded
-        order = Order(decoded(loaded.checkpoint_id), MIXED in loaded.info.labels)
-        if order.is_mixed:
-            largest = await self._largest(place.workflow_id)
-            if largest != loaded.checkpoint_id and not loaded.fell_back:
-                loaded = await self._load_latest(place, largest)
-        self.known.put(place.workflow_id, order)
-        return loaded
-
-    async def _largest(self, workflow_id: str) -> str:
-        largest = ""
-        async for each in self.client.list(self.namespace, workflow_id, formats=ACCEPTED, ids_only=True):
-            if decoded(each.checkpoint_id) >= decoded(largest):
-                largest = each.checkpoint_id
-        return largest
-
-    async def _newest(self, workflow_id: str) -> Checkpoint | None:
-        """The checkpoint that was saved last; None where there is none."""
-        try:
-            async for newest in self.client.list(self.namespace, workflow_id, page_size=1):
-                return newest
-        except WorkflowNotFoundError:
-            pass
-        return None
-
-    async def _order(self, workflow_id: str) -> Order:
-        known = self.known.get(workflow_id)
-        if known is not None:
-            return known
-        newest = await self._newest(workflow_id)
-        return Order() if newest is None else Order(decoded(newest.checkpoint_id), MIXED in newest.labels)
 
     async def _save(
         self, workflow_id: str, packed: contents.Contents, labels: Mapping[str, str], *, needs_parent: bool
@@ -224,178 +114,25 @@ class AsyncThreads:
             needs_parent=needs_parent,
         )
 
-    async def _introduce(self, place: Place) -> None:
-        """See to it that a namespace is found from its thread, and its names from its workflow."""
-        names = names_of(place.workflow_id)
-        told = [(index_of(place.thread_id), place.index_id)] if place.checkpoint_ns else []
-        for workflow_id, checkpoint_id in [*told, (names, "names")] if names is not None else told:
-            await self.client.save(
-                self.namespace,
-                workflow_id,
-                json.dumps(place).encode(),
-                format=_NAMES_FORMAT,
-                checkpoint_id=checkpoint_id,
-                replace=True,
-            )
-
-    async def _places(self, thread_id: str) -> Sequence[Place]:
-        """The namespaces of a thread, "" first, which need not hold anything."""
-        found = {Place(thread_id, "")}
-        try:
-            async for each in self.client.history(self.namespace, index_of(thread_id), formats=_NAMES_ACCEPTED):
-                found.add(Place(thread_id, json.loads(each.data)[1]))
-        except WorkflowNotFoundError:
-            pass
-        return sorted(found)
-
-    async def _place(self, workflow_id: str) -> Place | None:
-        """The place of a workflow; None where it was deleted in the meantime."""
-        names = names_of(workflow_id)
-        if names is None:
-            return place_of(workflow_id)
-        try:
-            return Place(*json.loads((await self.client.load(self.namespace, names)).data))
-        except _MISSING:
-            return None
-
-    async def _candidates(self, wanted: Wanted) -> AsyncIterator[tuple[Place, LoadedCheckpoint]]:
-        """The checkpoints of a list, and those that only their metadata keeps out."""
-        if wanted.thread_id is None:
-            async for place, loaded in self._everywhere(wanted):
-                yield place, loaded
-            return
-        if wanted.checkpoint_ns is not None:
-            places: Sequence[Place] = [Place(wanted.thread_id, wanted.checkpoint_ns)]
-        else:
-            places = await self._places(wanted.thread_id)
-        for place in places:
-            try:
-                async for loaded in self._within(place, wanted):
-                    yield place, loaded
-            except WorkflowNotFoundError:
-                continue
-
-    async def _everywhere(self, wanted: Wanted) -> AsyncIterator[tuple[Place, LoadedCheckpoint]]:
-        place: Place | None = None
-        workflow_id = ""
-        async for loaded in self._sorted(self._history("", wanted, "")):
-            if loaded.info.workflow_id != workflow_id:
-                workflow_id = loaded.info.workflow_id
-                place = await self._place(workflow_id)
-            if place is not None and wanted.checkpoint_ns in (None, place.checkpoint_ns) and _is_wanted(loaded, wanted):
-                yield place, loaded
-
-    async def _within(self, place: Place, wanted: Wanted) -> AsyncIterator[LoadedCheckpoint]:
-        if wanted.checkpoint_id:
-            try:
-                loaded = await self._load(place, wanted.checkpoint_id)
-            except _MISSING:
-                return
-            if _is_wanted(loaded, wanted):
-                yield loaded
-            return
-        before = await self._before(place.workflow_id, wanted.before) if wanted.before else ""
-        async for loaded in self._sorted(self._history(place.workflow_id, wanted, before)):
-            if _is_wanted(loaded, wanted):
-                yield loaded
-
-    async def _before(self, workflow_id: str, wanted: str) -> str:
-        """What the server may leave out: all that is newer than a checkpoint, if it exists and ids have their order."""
-        newest = await self._newest(workflow_id)
-        if newest is None or MIXED in newest.labels:
-            return ""
-        try:
-            async for _ in self.client.list(
-                self.namespace, workflow_id, before=encoded(wanted), ids_only=True, page_size=1
-            ):
-                break
-        except _MISSING:
-            return ""
-        return encoded(wanted)
-
-    def _history(self, workflow_id: str, wanted: Wanted, before: str) -> AsyncIterator[LoadedCheckpoint]:
-        labels = contents.labels_of(wanted.metadata)
-        # What only a look at the metadata can tell, or at ids, is asked for in larger pages than are wanted.
-        is_exact = not wanted.metadata and (before or not wanted.before)
-        return self.client.history(
-            self.namespace,
-            workflow_id,
-            labels=labels,
-            formats=ACCEPTED,
-            before=before,
-            records=True,
-            page_size=min(wanted.limit or 0, _LARGEST_PAGE) if is_exact else 0,
-        )
-
-    async def _sorted(self, found: AsyncIterator[LoadedCheckpoint]) -> AsyncIterator[LoadedCheckpoint]:
-        """By descending ids in each workflow: only those behind a labelled one have to be waited for."""
-        held: list[LoadedCheckpoint] = []
-        async for loaded in found:
-            if held and loaded.info.workflow_id != held[0].info.workflow_id:
-                for each in sorted(held, key=_id, reverse=True):
-                    yield each
-                held = []
-            if held or MIXED in loaded.info.labels:
-                held.append(loaded)
-            else:
-                yield loaded
-        for each in sorted(held, key=_id, reverse=True):
-            yield each
-
-    async def _ancestors(self, place: Place, checkpoint_id: str) -> AsyncIterator[LoadedCheckpoint]:
-        """The ancestors of a checkpoint, or with "" of the latest, nearest first."""
-        try:
-            target = await (self._load(place, checkpoint_id) if checkpoint_id else self._load_latest(place))
-        except _MISSING:
-            return
-        parent_id = target.info.parent_id
-        if not parent_id:
-            return
-        try:
-            async for loaded in self.client.history(
-                self.namespace, place.workflow_id, formats=ACCEPTED, before=target.checkpoint_id, records=True
-            ):
-                if loaded.checkpoint_id == parent_id:
-                    yield loaded
-                    parent_id = loaded.info.parent_id
-                    if not parent_id:
-                        return
-        except CheckpointDeletedError:
-            # One of them, not always an ancestor.
-            pass
-        # One that was saved anew after its child; or there is none.
-        while parent_id:
-            try:
-                loaded = await self._load(place, decoded(parent_id))
-            except _MISSING:
-                return
-            yield loaded
-            parent_id = loaded.info.parent_id
-
-    async def _prune_mixed(self, workflow_id: str) -> None:
+    async def _prune_mixed(self, workflow_id: str, order: Order) -> None:
         """As the server prunes, but for the order of ids."""
         found = {each.checkpoint_id: each async for each in self.client.list(self.namespace, workflow_id)}
-        kept = await self._largest(workflow_id)
+        kept = encoded(order.largest_id)
+        if kept not in found:
+            kept = max(found, key=decoded)
         stays = {kept}
         while kept in found and NEEDS_PARENT in found[kept].labels:
             kept = found[kept].parent_id
             stays.add(kept)
         for checkpoint_id in found.keys() - stays:
-            await self.client.delete(self.namespace, workflow_id, checkpoint_id)
+            try:
+                await self.client.delete(self.namespace, workflow_id, checkpoint_id)
+            except MISSING:
+                continue
 
     async def _delete(self, workflow_id: str) -> None:
         self.known.forget(workflow_id)
         try:
             await self.client.delete_workflow(self.namespace, workflow_id)
-        except _MISSING:
+        except MISSING:
             return
-
-
-def _id(loaded: LoadedCheckpoint) -> str:
-    return decoded(loaded.checkpoint_id)
-
-
-def _is_wanted(loaded: LoadedCheckpoint, wanted: Wanted) -> bool:
-    """Whether its id is one of those that a list holds."""
-    own = _id(loaded)
-    return wanted.checkpoint_id in ("", own) and (not wanted.before or own < wanted.before)

@@ -1,6 +1,9 @@
 """Graphs of LangGraph that keep their state in Holdfast, and are killed."""
 
 import operator
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -135,6 +138,42 @@ def test_a_graph_runs_by_the_synchronous_methods_as_well(target):
         assert len(found["notes"]) == 28
         assert graph.get_state(AT).values == found
         assert len(list(graph.get_state_history(AT))) == 8
+
+
+TYPED = """
+import sys
+from dataclasses import dataclass
+from typing import TypedDict
+from holdfast.adapters.langgraph import HoldfastSaver
+from langgraph.graph import StateGraph
+from langgraph.types import Command, interrupt
+
+@dataclass
+class Draft:
+    title: str
+
+class State(TypedDict):
+    draft: Draft
+
+with HoldfastSaver.from_target(sys.argv[1], namespace=sys.argv[2]) as saver:
+    builder = StateGraph(State).add_node("ask", lambda state: {"draft": Draft(interrupt(state["draft"].title))})
+    graph = builder.set_entry_point("ask").compile(checkpointer=saver)
+    graph.invoke({"draft": Draft("old")}, {"configurable": {"thread_id": "t"}})
+    print(graph.get_state({"configurable": {"thread_id": "t"}}).values["draft"])
+"""
+
+
+@pytest.mark.parametrize(("strict", "draft"), [("true", "Draft(title='old')"), ("false", "{'title': 'old'}")])
+def test_a_graph_allows_the_types_of_its_state_where_it_is_told_to(target, strict, draft):
+    found = subprocess.run(
+        [sys.executable, "-c", TYPED, target, uuid.uuid4().hex],
+        env={**os.environ, "LANGGRAPH_STRICT_MSGPACK": strict},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    assert found.stdout == f"{draft}\n"
 
 
 def test_the_code_of_the_page_runs_as_written(target):

@@ -532,14 +532,36 @@ async def test_a_prune_keeps_what_a_delta_channel_is_made_from(another, seed, is
     assert await another.aget_delta_channel_history(config=made[-1], channels=["d"]) == before
 
 
+def watched(saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the calls that a saver makes from now on."""
+    client, methods = saver._connection.asynchronous, []
+    call = client._caller.call
+    monkeypatch.setattr(
+        client._caller, "call", lambda method, *rest, **named: methods.append(method) or call(method, *rest, **named)
+    )
+    return methods
+
+
+async def test_a_step_asks_the_server_once_for_each_thing_that_it_keeps(another, monkeypatch):
+    methods = watched(another, monkeypatch)
+    for ns, first in (("", []), ("child", ["Save"])):
+        assert await another.aget_tuple(config(ns=ns)) is None
+        at = await put(another, config(ns=ns), checkpoint("1"))
+        assert methods == ["Load", *first, "Save"]
+        methods.clear()
+        await another.aput_writes(at, [("a", 1), ("b", 2)], "task")
+        at = await put(another, at, checkpoint("2"))
+        await another.aget_tuple(config(ns=ns))
+        assert methods == ["AttachRecords", "Save", "Load"]
+        methods.clear()
+
+
 async def test_the_history_of_a_delta_channel_comes_in_few_calls(another, monkeypatch):
     at = config()
     for n in range(60):
         at = await put(another, at, checkpoint(f"{n:03}", {"d": n + 1}), counters_since_delta_snapshot={"d": (1, 1)})
         await another.aput_writes(at, [("d", n)], "task")
-    client, methods = another._connection.asynchronous, []
-    unary = client._unary
-    monkeypatch.setattr(client, "_unary", lambda method, *rest: methods.append(method) or unary(method, *rest))
+    methods = watched(another, monkeypatch)
     found = await another.aget_delta_channel_history(config=at, channels=["d"])
     assert [each[2] for each in found["d"]["writes"]] == list(range(59))
     assert methods == ["Load", "List"]
@@ -636,6 +658,19 @@ async def test_with_fallback_a_damaged_latest_checkpoint_is_answered_with_the_on
             await saver.aget_tuple(config(checkpoint_id="2"))
         at = await put(saver, found.config, checkpoint("3"))
         assert await saver.aget_tuple(config()) == await another.aget_tuple(at)
+
+
+async def test_damaged_writes_are_a_typed_error_also_with_fallback(saver, target, store, namespace):
+    at = await put(saver, config(), checkpoint("1"))
+    await put(saver, at, checkpoint("2"))
+    await saver.aput_writes(config(checkpoint_id="2"), [("ch", LONG)], "task")
+    [batch] = [path for path in store.glob(f"ns/{namespace}/wf/t/rec/**/*") if path.is_file()]
+    batch.write_bytes(batch.read_bytes().replace(b"xxx", b"xxy"))
+    async with HoldfastSaver.from_target(target, namespace=namespace, fallback=True) as falling_back:
+        for each in (saver, falling_back):
+            with pytest.raises(holdfast.CheckpointCorruptedError):
+                await each.aget_tuple(config())
+    assert (await saver.aget_tuple(at)).pending_writes == []
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])

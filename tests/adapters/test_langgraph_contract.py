@@ -206,7 +206,7 @@ async def test_a_saver_that_has_not_looked_yet_learns_the_order_before_it_saves(
 
 
 async def test_the_latest_is_the_largest_id_that_is_left(saver, another):
-    for each, run_id in (("2", "a"), ("4", "b"), ("1", "a"), ("3", "a")):
+    for each, run_id in (("2", "a"), ("4", "b"), ("3", "a"), ("1", "a")):
         await put(saver, config(), checkpoint(each), run_id=run_id)
     await saver.adelete_for_runs(["b"])
     for each in (saver, another):

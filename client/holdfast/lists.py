@@ -14,6 +14,7 @@ from holdfast.checkpoint import (
     workflow_info,
 )
 from holdfast.download import checked
+from holdfast.errors import of_reason
 from holdfast.loads import AsyncLoads
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -98,7 +99,7 @@ class AsyncLists(AsyncLoads):
             timeout: seconds for each call, retries included.
 
         Raises:
-            HoldfastError: a subclass for each reason; CHECKPOINT_CORRUPTED where one is damaged.
+            HoldfastError: a subclass for each reason; CHECKPOINT_CORRUPTED where one is damaged, or may be missing.
 
         """
         request = api.ListRequest(
@@ -113,6 +114,8 @@ class AsyncLists(AsyncLoads):
         while True:
             response = await self._unary("List", request, timeout)
             self._stamp = max(self._stamp, response.stamp)
+            for damaged in response.skipped:
+                raise of_reason(damaged.reason, damaged.message, metadata={"revision": str(damaged.revision)})
             for message, content in zip(response.checkpoints, response.contents, strict=True):
                 found = from_message(message)
                 if not content.payload_included:

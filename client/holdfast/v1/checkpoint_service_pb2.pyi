@@ -707,6 +707,7 @@ class ListResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     CONTENTS_FIELD_NUMBER: _builtins.int
     STAMP_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """For the next page; "" where this is the last."""
     stamp: _builtins.int
@@ -719,6 +720,10 @@ class ListResponse(_message.Message):
     def contents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Content]:
         """What each of the checkpoints holds, where that was asked for."""
 
+    @_builtins.property
+    def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___SkippedCheckpoint]:
+        """Slots between these checkpoints whose markers are damaged: each may have been a checkpoint."""
+
     def __init__(
         self,
         *,
@@ -726,10 +731,11 @@ class ListResponse(_message.Message):
         next_page_token: _builtins.str = ...,
         contents: _abc.Iterable[Global___Content] | None = ...,
         stamp: _builtins.int = ...,
+        skipped: _abc.Iterable[Global___SkippedCheckpoint] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "contents", b"contents", "next_page_token", b"next_page_token", "stamp", b"stamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "contents", b"contents", "next_page_token", b"next_page_token", "skipped", b"skipped", "stamp", b"stamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

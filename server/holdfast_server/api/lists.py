@@ -14,7 +14,7 @@ from holdfast_server.protocol import load, workflows
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry
-from holdfast_server.protocol.lookup import find_by_id, read_head
+from holdfast_server.protocol.lookup import Skipped, find_by_id, read_head
 
 # For one page: a filter that little passes must not have a call read a whole log.
 _LOOKED_AT_MOST = 2 * requests.MAX_PAGE_SIZE
@@ -53,7 +53,8 @@ class Lists(Service):
             position = _Position.of(request.page_token)
             page = _Page(self, request, size)
             looked_at = 0
-            async with aclosing(self.walk(request, position)) as walk:
+            skipped: list[Skipped] = []
+            async with aclosing(self._walk(request, position, skipped)) as walk:
                 async for found_in, keys, entry in walk:
                     if page.is_full or looked_at == _LOOKED_AT_MOST:
                         page.response.next_page_token = str(position)
@@ -62,10 +63,11 @@ class Lists(Service):
                     if entry is not None and wanted.passes(entry):
                         await page.add(keys, entry)
                     position = _Position(found_in, 0 if entry is None else entry.revision)
+            page.response.skipped.extend(messages.skipped(each) for each in skipped)
             return page.response
 
-    async def walk(
-        self, request: api.ListRequest, position: _Position
+    async def _walk(
+        self, request: api.ListRequest, position: _Position, skipped: list[Skipped]
     ) -> AsyncGenerator[tuple[str, WorkflowKeys, Entry | None]]:
         """Checkpoints behind a position, newest first in each workflow, and each workflow's end; with their workflow.
 
@@ -79,7 +81,7 @@ class Lists(Service):
             if request.before_checkpoint_id:
                 before = await self._revision_of(keys, request.before_checkpoint_id)
                 below = before if below is None else min(before, below)
-            async for entry in load.history(self._log, keys, below):
+            async for entry in load.history(self._log, keys, below, skipped):
                 yield "", keys, entry
             return
         requests.name("namespace", request.namespace, 128)
@@ -89,7 +91,7 @@ class Lists(Service):
             async for token, head in found:
                 keys = WorkflowKeys(head.marker.namespace, head.marker.workflow_id)
                 below = position.below if token == position.workflow else None
-                async for entry in load.history_of(self._log, keys, head, below):
+                async for entry in load.history_of(self._log, keys, head, below, skipped):
                     yield token, keys, entry
                 yield token, keys, None
 

@@ -180,27 +180,32 @@ def require_accepted(entry: Entry, accepted: Sequence[AcceptedFormat]) -> None:
     )
 
 
-async def history(log: Log, keys: WorkflowKeys, below: int | None) -> AsyncIterator[Entry]:
-    """The checkpoints of a workflow below a revision (None: all), newest first. Damaged markers are left out.
+async def history(
+    log: Log, keys: WorkflowKeys, below: int | None, skipped: list[Skipped] | None = None
+) -> AsyncIterator[Entry]:
+    """The checkpoints of a workflow below a revision (None: all), newest first. Damaged markers go to `skipped`.
 
     Raises:
         HoldfastError: WORKFLOW_NOT_FOUND, LAYOUT_UNSUPPORTED.
 
     """
-    async for entry in history_of(log, keys, await read_head(log, keys), below):
+    async for entry in history_of(log, keys, await read_head(log, keys), below, skipped):
         yield entry
 
 
-async def history_of(log: Log, keys: WorkflowKeys, head: Entry, below: int | None) -> AsyncIterator[Entry]:
+async def history_of(
+    log: Log, keys: WorkflowKeys, head: Entry, below: int | None, skipped: list[Skipped] | None = None
+) -> AsyncIterator[Entry]:
     """The same, where the head is known, or the newest marker that can be read.
 
     Raises:
         HoldfastError: LAYOUT_UNSUPPORTED, and of a workflow that goes on meanwhile CHECKPOINT_CORRUPTED of its head.
 
     """
+    skipped = [] if skipped is None else skipped
     while True:
         try:
-            async for entry in live_below(log, keys, head, head.revision + 1 if below is None else below, []):
+            async for entry in live_below(log, keys, head, head.revision + 1 if below is None else below, skipped):
                 below = entry.revision
                 yield entry
         except OvertakenError:

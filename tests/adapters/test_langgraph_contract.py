@@ -402,14 +402,23 @@ async def test_a_thousand_and_more_writes_of_a_call_come_all(saver):
     assert [each[2] for each in await written(saver, at)] == list(range(2500))
 
 
-async def test_no_part_is_seen_of_a_large_call_that_broke(another, target, namespace):
+@pytest.mark.parametrize("calls", range(4))
+async def test_no_part_is_seen_of_a_large_call_that_broke(another, monkeypatch, calls):
     at = await put(another, config())
-    packed = contents.pack_writes(another.serde, [("ch", "x" * (9 << 20)), ("ch", "y")], "task", "")
-    assert len(packed.heads) == 1
-    async with holdfast.AsyncClient(target) as client:
-        await client.attach(namespace, "t", at["configurable"]["checkpoint_id"], packed.chunks)
+    client = another._connection.asynchronous
+    unary, left = client._unary, iter(range(calls))
+
+    async def breaking(*arguments: Any) -> Any:
+        if next(left, None) is None:
+            raise ConnectionError
+        return await unary(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client, "_unary", breaking)
+        with pytest.raises(ConnectionError):
+            await another.aput_writes(at, [("ch", "x" * (8 << 20)), ("ch", "y")], "task")
     assert await written(another, at) == []
-    await another.aput_writes(at, [("ch", "z" * (9 << 20)), ("ch", "u")], "task")
+    await another.aput_writes(at, [("ch", "z" * (8 << 20)), ("ch", "u")], "task")
     assert [each[2][:1] for each in await written(another, at)] == ["z", "u"]
 
 

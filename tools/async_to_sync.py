@@ -10,6 +10,10 @@ from pathlib import Path
 
 CLIENT = Path(__file__).resolve().parent.parent / "client" / "holdfast"
 MODULES = ("calls", "changes", "client", "connection", "download", "lists", "loads", "records", "workflow")
+# The twins, by the path of their source; both without ".py".
+TWINS = {name: f"sync/{name}" for name in MODULES} | {
+    f"adapters/langgraph/{name}": f"adapters/langgraph/sync/{name}" for name in ("lists", "lookups", "threads")
+}
 HEADER = "# Generated from holdfast/{name}.py by tools/async_to_sync.py; do not edit.\n"
 REPLACEMENTS = (
     (r"\basync (def|with|for)\b", r"\1"),
@@ -17,26 +21,30 @@ REPLACEMENTS = (
     (r"\bAwaitable\[([\w.]+)\]", r"\1"),
     (r"from collections\.abc import Awaitable, ", "from collections.abc import "),
     (r"\bAsyncIterator\b", "Iterator"),
-    (r"\bAsync(Changes|Client|Connection|Lists|Loads|Records)\b", r"\1"),
+    (r"\bAsync(Changes|Client|Connection|Lists|Loads|Lookups|Records|Threads)\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\b_aio as runtime\b", "_sync as runtime"),
     (rf"\bfrom holdfast\.({'|'.join(MODULES)}) import\b", r"from holdfast.sync.\1 import"),
+    (
+        r"\bfrom holdfast\.adapters\.langgraph\.(lists|lookups) import\b",
+        r"from holdfast.adapters.langgraph.sync.\1 import",
+    ),
 )
 
 
 def main() -> None:
     """Generate or check."""
     stale = []
-    for name in MODULES:
-        target = CLIENT / "sync" / f"{name}.py"
+    for name, twin in TWINS.items():
+        target = CLIENT / f"{twin}.py"
         wanted = synchronous(name)
         if "--check" not in sys.argv:
             target.parent.mkdir(exist_ok=True)
             target.write_text(wanted)
         elif not target.exists() or target.read_text() != wanted:
-            stale.append(target.name)
+            stale.append(f"{twin}.py")
     if stale:
-        sys.exit(f"stale in client/holdfast/sync: {', '.join(stale)}; run tools/async_to_sync.py")
+        sys.exit(f"stale in client/holdfast: {', '.join(stale)}; run tools/async_to_sync.py")
 
 
 def synchronous(name: str) -> str:
@@ -45,7 +53,7 @@ def synchronous(name: str) -> str:
     for pattern, replacement in REPLACEMENTS:
         text = re.sub(pattern, replacement, text)
     ruff = [str(Path(sys.executable).parent / "ruff")]
-    path = ["--stdin-filename", str(CLIENT / "sync" / f"{name}.py")]
+    path = ["--stdin-filename", str(CLIENT / f"{TWINS[name]}.py")]
     text = _piped([*ruff, "check", "--select", "I", "--fix", "--quiet", *path, "-"], text)
     return _piped([*ruff, "format", "--quiet", *path, "-"], text)
 

@@ -1,6 +1,7 @@
 """Calls that list checkpoints and workflows."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from holdfast import _aio as runtime
@@ -15,7 +16,7 @@ from holdfast.checkpoint import (
     workflow_info,
 )
 from holdfast.download import checked
-from holdfast.errors import of_reason
+from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, of_reason
 from holdfast.loads import AsyncLoads
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -123,9 +124,11 @@ class AsyncLists(AsyncLoads):
                 found = from_message(message)
                 require_accepted(found, accepted_formats)
                 if not content.payload_included:
-                    yield await self.load(
-                        found.namespace, found.workflow_id, found.checkpoint_id, records=records, timeout=timeout
-                    )
+                    # What is deleted by now was not there in the end.
+                    with suppress(CheckpointDeletedError, CheckpointNotFoundError):
+                        yield await self.load(
+                            found.namespace, found.workflow_id, found.checkpoint_id, records=records, timeout=timeout
+                        )
                     continue
                 parts = await runtime.in_thread(checked, message, {part.name: part.data for part in content.parts})
                 attached = await self._records_of(message, content, timeout) if records else ()

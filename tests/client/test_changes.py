@@ -147,6 +147,25 @@ async def test_a_prune_never_cuts_a_chain_that_a_kept_one_needs(client):
     assert [each.checkpoint_id async for each in client.list("n", "w")] == ["delta 2", "delta 1", "full"]
 
 
+async def test_a_needed_parent_that_was_replaced_since_stays_too(client):
+    await save(client, checkpoint_id="full")
+    await save(client, checkpoint_id="delta", parent_id="full", needs_parent=True)
+    for number in range(2):
+        await save(client, b"%d" % number, checkpoint_id="full", replace=True)
+    await save(client, b"aside", checkpoint_id="aside")
+    await save(client, b"2", checkpoint_id="delta", parent_id="full", needs_parent=True, replace=True)
+    await save(client, b"newest", checkpoint_id="delta 2", parent_id="delta", needs_parent=True)
+    await save(client, b"3", checkpoint_id="delta", parent_id="full", needs_parent=True, replace=True)
+    await client.prune("n", "w")
+    assert [each.checkpoint_id async for each in client.list("n", "w")] == ["delta", "full"]
+    await save(client, b"4", checkpoint_id="delta 3", parent_id="delta", needs_parent=True)
+    for number in range(2):
+        await save(client, b"x%d" % number, checkpoint_id="full", replace=True)
+    await save(client, b"5", checkpoint_id="delta 4", parent_id="delta 3", needs_parent=True)
+    await client.prune("n", "w")
+    assert [each.checkpoint_id async for each in client.list("n", "w")] == ["delta 4", "full", "delta 3", "delta"]
+
+
 async def test_a_parent_that_is_needed_must_exist(client):
     assert await reason(save(client, parent_id="p", needs_parent=True)) == "CHECKPOINT_NOT_FOUND"
     await save(client, checkpoint_id="p")
@@ -195,4 +214,6 @@ async def test_nothing_is_copied_onto_other_checkpoints(client):
     await save(client, b"1")
     await save(client, b"2", workflow_id="copy")
     assert await reason(client.copy_workflow("n", "w", "copy")) == "REVISION_CONFLICT"
+    await client.copy_workflow("n", "w", "equal")
+    assert await reason(client.copy_workflow("n", "w", "equal")) == "REVISION_CONFLICT"
     assert await reason(client.copy_workflow("n", "never", "other")) == "WORKFLOW_NOT_FOUND"

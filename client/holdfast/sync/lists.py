@@ -2,6 +2,7 @@
 """Calls that list checkpoints and workflows."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from holdfast import _sync as runtime
@@ -15,7 +16,7 @@ from holdfast.checkpoint import (
     require_accepted,
     workflow_info,
 )
-from holdfast.errors import of_reason
+from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, of_reason
 from holdfast.sync.download import checked
 from holdfast.sync.loads import Loads
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -124,9 +125,11 @@ class Lists(Loads):
                 found = from_message(message)
                 require_accepted(found, accepted_formats)
                 if not content.payload_included:
-                    yield self.load(
-                        found.namespace, found.workflow_id, found.checkpoint_id, records=records, timeout=timeout
-                    )
+                    # What is deleted by now was not there in the end.
+                    with suppress(CheckpointDeletedError, CheckpointNotFoundError):
+                        yield self.load(
+                            found.namespace, found.workflow_id, found.checkpoint_id, records=records, timeout=timeout
+                        )
                     continue
                 parts = runtime.in_thread(checked, message, {part.name: part.data for part in content.parts})
                 attached = self._records_of(message, content, timeout) if records else ()

@@ -9,12 +9,12 @@ from hashlib import sha256
 
 from holdfast_server.protocol import records
 from holdfast_server.protocol.entries import Request
-from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.lookup import Skipped, find_by_id, live_below, read_head
 from holdfast_server.protocol.payload import copy_part
-from holdfast_server.protocol.save import SaveRequest, save
+from holdfast_server.protocol.save import SaveRequest, is_empty, save
 from holdfast_server.storage.v1.marker_pb2 import Marker
 
 
@@ -29,7 +29,7 @@ class _Copy:
         """Copy a checkpoint: what it names first, so that whoever sees it has all of it."""
         target, marker = self.request.keys, entry.marker
         wanted = self._wanted(marker, is_first=is_first)
-        if await self._is_there(wanted):
+        if self.request.first_tried is not None and await self._is_there(wanted):
             return
         await records.copy(self.log, self.source, target, marker.checkpoint_id, deadline=self.deadline)
         base = await self.log.known_revision(target)
@@ -39,9 +39,20 @@ class _Copy:
         ]
         await save(self.log, wanted, parts, deadline=self.deadline)
 
+    async def require_room(self, oldest: Entry) -> None:
+        """Check that the other workflow is empty, or that an earlier try has begun to fill it."""
+        target = await self.log.head(self.request.keys)
+        if is_empty(target) or await self._is_there(self._wanted(oldest.marker, is_first=True)):
+            return
+        raise HoldfastError(
+            Reason.REVISION_CONFLICT,
+            f"workflow {self.request.keys.workflow_id!r} has checkpoints that are no part of this copy",
+            head_revision=0 if target is None else target.revision,
+        )
+
     async def _is_there(self, wanted: SaveRequest) -> bool:
         """Whether an earlier try has copied it, whose blobs need not be copied once more."""
-        head = None if self.request.first_tried is None else await self.log.known_head(self.request.keys)
+        head = await self.log.known_head(self.request.keys)
         if head is None:
             return False
         try:
@@ -96,6 +107,8 @@ async def copy_workflow(log: Log, source: WorkflowKeys, request: Request, *, dea
     copy = _Copy(log, source, request, deadline)
     for index, revision in enumerate(reversed(revisions)):
         entry = await log.read(source, revision, head)
+        if entry is not None and index == 0:
+            await copy.require_room(entry)
         if entry is not None:
             await copy.copy(entry, is_first=index == 0)
     return len(revisions)

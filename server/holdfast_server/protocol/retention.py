@@ -78,6 +78,8 @@ class Ledger:
         self._is_claimed = bytearray()
         # The parent that a checkpoint is of no use without; 0 for none.
         self._needs = array("q")
+        # By which revision one was replaced.
+        self._replaced: dict[int, int] = {}
         self._names = array("Q")
         self._naming_revisions = array("q")
 
@@ -103,6 +105,8 @@ class Ledger:
         self._expires.append(_seconds(marker.expire_time) if marker.HasField("expire_time") else inf)
         self._is_claimed.append(told_revision(marker.checkpoint_id) != entry.revision)
         self._needs.append(marker.needed_revision)
+        if marker.replaced_revision:
+            self._replaced[marker.replaced_revision] = entry.revision
         for part in marker.parts:
             if part.blob:
                 self._name(blob_number(part.blob), entry)
@@ -133,12 +137,21 @@ class Ledger:
             now: the time, in seconds since the epoch.
 
         """
+        needed: set[int] = set()
+        while True:
+            known = len(needed)
+            verdict = self._verdict(head, retention, now, needed)
+            # What is needed may have been replaced, and then lie above what needs it.
+            if len(needed) == known:
+                return verdict
+
+    def _verdict(self, head: Entry, retention: Retention, now: float, needed: set[int]) -> Verdict:
+        """The verdict where some are needed, to which what the others need is added."""
         keep_last = inf if retention.keep_last is None else retention.keep_last
         oldest = now - (inf if retention.max_age_seconds is None else retention.max_age_seconds)
         retired: list[Range] = []
         retired_checkpoints = kept = newest_kept = oldest_kept = 0
         claimed = array("q")
-        needed: set[int] = set()
         is_run = False
         for revision in self.live(head):
             index = revision - self._floor - 1
@@ -150,12 +163,18 @@ class Ledger:
                 continue
             kept += not by_rule
             if self._needs[index]:
-                needed.add(self._needs[index])
+                needed.add(self._newest_of(self._needs[index]))
             newest_kept, oldest_kept = newest_kept or revision, revision
             if self._is_claimed[index]:
                 claimed.append(revision)
             is_run = False
         return Verdict(retired[::-1], retired_checkpoints, newest_kept, oldest_kept, claimed)
+
+    def _newest_of(self, revision: int) -> int:
+        """What has taken the place of a checkpoint by now; itself where nothing has."""
+        while revision in self._replaced:
+            revision = self._replaced[revision]
+        return revision
 
     def naming(self, settled: Entry | None) -> Callable[[int], bool]:
         """Tells of a blob's or records' number whether the log may need it: all but what an older head has as gone."""

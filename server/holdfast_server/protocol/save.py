@@ -92,6 +92,7 @@ async def save(log: Log, wanted: SaveRequest, parts: list[StoredPart], *, deadli
         _describe(marker, wanted, uploaded)
         if replaced:
             entries.mark_deleted(marker, [(replaced, replaced)])
+            marker.replaced_revision = replaced
         if wanted.needs_parent:
             marker.needed_revision = await _revision_of_parent(log, wanted, head)
         return entries.remember(marker, head, marker.checkpoint_id)
@@ -133,7 +134,7 @@ async def _revision_of_parent(log: Log, wanted: SaveRequest, head: Entry | None)
 def _require_revision(wanted: SaveRequest, head: Entry | None) -> None:
     expected = wanted.expected_revision
     revision = 0 if head is None else head.revision
-    if expected in (None, revision) or (expected == 0 and _is_empty(head)):
+    if expected in (None, revision) or (expected == 0 and is_empty(head)):
         return
     raise HoldfastError(
         Reason.REVISION_CONFLICT,
@@ -143,7 +144,7 @@ def _require_revision(wanted: SaveRequest, head: Entry | None) -> None:
     )
 
 
-def _is_empty(head: Entry | None) -> bool:
+def is_empty(head: Entry | None) -> bool:
     """Whether the workflow holds no checkpoint, whatever else its log tells."""
     return head is None or head.marker.last_data_revision <= head.marker.floor
 

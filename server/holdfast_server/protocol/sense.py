@@ -44,6 +44,7 @@ def _fields(marker: Marker) -> Iterator[tuple[str, bool]]:
     yield "last_data_revision", 0 <= marker.last_data_revision <= revision
     yield "previous_data_revision", 0 <= marker.previous_data_revision < revision
     yield "needed_revision", 0 <= marker.needed_revision < revision
+    yield "replaced_revision", 0 <= marker.replaced_revision < revision
     yield "recent", _are_recent(marker)
     yield "deleted", _are_ranges(marker)
     yield "parts", all(map(_is_part, parts)) and len({part.name for part in parts}) == len(parts)

@@ -299,6 +299,7 @@ class Marker(_message.Message):
     WRITER_EPOCH_FIELD_NUMBER: _builtins.int
     CLAIM_GENERATION_FIELD_NUMBER: _builtins.int
     NEEDED_REVISION_FIELD_NUMBER: _builtins.int
+    REPLACED_REVISION_FIELD_NUMBER: _builtins.int
     kind: Global___MarkerKind.ValueType
     """What the slot says."""
     namespace: _builtins.str
@@ -337,6 +338,8 @@ class Marker(_message.Message):
     """Claims of chosen ids made in an earlier generation than this slot's revision no longer count."""
     needed_revision: _builtins.int
     """Of a checkpoint that is of no use without its parent, the parent's revision; else 0."""
+    replaced_revision: _builtins.int
+    """Of a checkpoint that has taken the place of another one with its id, that one's revision; else 0."""
     @_builtins.property
     def format(self) -> Global___StoredFormat:
         """The payload's format."""
@@ -399,10 +402,11 @@ class Marker(_message.Message):
         writer_epoch: _builtins.int = ...,
         claim_generation: _builtins.int = ...,
         needed_revision: _builtins.int = ...,
+        replaced_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "format", b"format", "producer", b"producer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "producer", b"producer", "recent", b"recent", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id", "transaction_id", b"transaction_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "producer", b"producer", "recent", b"recent", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id", "transaction_id", b"transaction_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

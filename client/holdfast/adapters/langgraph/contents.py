@@ -1,0 +1,166 @@
+"""What a checkpoint of LangGraph is in Holdfast: its parts and labels, made and read back by the saver's serializer.
+
+The server keeps bytes and never reads them. The type that the serializer gives stands in the part's name.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple, get_checkpoint_metadata
+
+from holdfast.adapters.langgraph import writes
+from holdfast.adapters.langgraph.names import Place, decoded, encoded
+from holdfast.checkpoint import AcceptedFormat, Format, LoadedCheckpoint
+from holdfast.errors import of_reason
+
+FORMAT = Format("langgraph-checkpoint", 1)
+ACCEPTED = (AcceptedFormat(FORMAT.name, 1, FORMAT.version),)
+# Metadata that every checkpoint of LangGraph has, and by which it is looked for.
+_LABELLED = ("source", "step", "run_id")
+_LONGEST_LABEL = 1000
+NEEDS_PARENT = "needs_parent"
+_DELTA_COUNTERS = "counters_since_delta_snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A checkpoint to save: its id, its parent's or "", its parts, its labels, and whether it needs its parent."""
+
+    checkpoint_id: str
+    parent_id: str
+    parts: Mapping[str, bytes]
+    labels: Mapping[str, str]
+    needs_parent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which checkpoints a list holds.
+
+    Attributes:
+        thread_id: the thread; None for every one.
+        checkpoint_ns: its namespace; None for every one.
+        checkpoint_id: the only one; "" for all.
+        metadata: what their metadata must have.
+        before: their ids must be smaller than this; "" for all.
+        limit: how many at most; None for all.
+
+    """
+
+    thread_id: str | None
+    checkpoint_ns: str | None
+    checkpoint_id: str
+    metadata: Mapping[str, Any]
+    before: str
+    limit: int | None
+
+
+def pack(serde: Any, config: Any, checkpoint: Any, metadata: Any) -> Contents:
+    """What is saved of a checkpoint."""
+    merged = get_checkpoint_metadata(config, metadata)
+    parent_id = config["configurable"].get("checkpoint_id") or ""
+    parts = {}
+    for name, value in (("checkpoint", checkpoint), ("metadata", merged)):
+        kind, data = _dumped(serde, value)
+        parts[f"{name}.{encoded(kind)}"] = data
+    needs_parent = bool(parent_id) and _replays(checkpoint, merged)
+    labels = labels_of(merged) | ({NEEDS_PARENT: "1"} if needs_parent else {})
+    return Contents(encoded(checkpoint["id"]), parent_id and encoded(parent_id), parts, labels, needs_parent)
+
+
+def unpack(serde: Any, place: Place, loaded: LoadedCheckpoint) -> CheckpointTuple:
+    """The checkpoint that was saved, with its pending writes.
+
+    Raises:
+        CheckpointCorruptedError: a part or a record is missing.
+        FormatIncompatibleError: the serializer cannot read it.
+
+    """
+    parent_id = decoded(loaded.info.parent_id)
+    return CheckpointTuple(
+        config=config_of(place, decoded(loaded.checkpoint_id)),
+        checkpoint=_part(serde, loaded, "checkpoint"),
+        metadata=unpack_metadata(serde, loaded),
+        parent_config=config_of(place, parent_id) if parent_id else None,
+        pending_writes=[
+            (each.task_id, each.channel, _read(serde, loaded, each.kind, each.data, f"channel {each.channel!r}"))
+            for each in writes.unpack(loaded.records)
+        ],
+    )
+
+
+def unpack_metadata(serde: Any, loaded: LoadedCheckpoint) -> Any:
+    """The metadata of a checkpoint."""
+    return _part(serde, loaded, "metadata")
+
+
+def pack_writes(serde: Any, given: Sequence[tuple[str, Any]], task_id: str, task_path: str) -> writes.Packed:
+    """What is saved of a task's writes."""
+    return writes.pack(
+        [
+            writes.Write(task_id, task_path, WRITES_IDX_MAP.get(channel, index), channel, *_dumped(serde, value))
+            for index, (channel, value) in enumerate(given)
+        ]
+    )
+
+
+def config_of(place: Place, checkpoint_id: str) -> Any:
+    """A config that names a checkpoint."""
+    return {"configurable": {**place._asdict(), "checkpoint_id": checkpoint_id}}
+
+
+def labels_of(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """The labels of metadata, and those by which it is found. What Python holds for equal has equal labels."""
+    found = ((key, _label(metadata[key])) for key in _LABELLED if key in metadata)
+    return {key: label for key, label in found if label is not None}
+
+
+def matches(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether metadata has the wanted values."""
+    return all(metadata.get(key) == value for key, value in wanted.items())
+
+
+def _label(value: Any) -> str | None:
+    if isinstance(value, str):
+        data = value.encode(errors="surrogatepass")
+        return value if _is_label(value, data) else f"sha256 {sha256(data).hexdigest()}"
+    if isinstance(value, bool | int | float) and math.isfinite(value):
+        return f"{int(value) if value == int(value) else value!r}"[:_LONGEST_LABEL]
+    return None
+
+
+def _is_label(value: str, data: bytes) -> bool:
+    return len(data) <= _LONGEST_LABEL and "\0" not in value and value.isprintable()
+
+
+def _replays(checkpoint: Any, metadata: Any) -> bool:
+    """Whether the value of a delta channel has to be made from what ancestors hold."""
+    return any(
+        channel in checkpoint["channel_versions"] and channel not in checkpoint["channel_values"]
+        for channel in metadata.get(_DELTA_COUNTERS) or ()
+    )
+
+
+def _dumped(serde: Any, value: Any) -> tuple[str, bytes]:
+    kind, data = serde.dumps_typed(value)
+    return kind, bytes(data)
+
+
+def _part(serde: Any, loaded: LoadedCheckpoint, name: str) -> Any:
+    for part, data in loaded.parts.items():
+        prefix, _, kind = part.partition(".")
+        if prefix == name:
+            return _read(serde, loaded, decoded(kind), data, name)
+    raise of_reason("CHECKPOINT_CORRUPTED", f"checkpoint {loaded.checkpoint_id!r} has no part {name!r}")
+
+
+def _read(serde: Any, loaded: LoadedCheckpoint, kind: str, data: bytes, what: str) -> Any:
+    try:
+        return serde.loads_typed((kind, data))
+    except Exception as error:
+        message = f"the serializer cannot read {what} of checkpoint {loaded.checkpoint_id!r}, which has type {kind!r}"
+        details = f"{message}: {type(error).__name__}: {error}"
+        raise of_reason("FORMAT_INCOMPATIBLE", details, trace_id=loaded.info.trace_id) from error

@@ -1,0 +1,1 @@
+"""The synchronous twins, generated from the asynchronous source."""

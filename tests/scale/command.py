@@ -1,13 +1,13 @@
 """The server's commands as processes, with what they print and the most memory that they had."""
 
 import json
-import os
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers import EXECUTABLE
+from tests.servers import EXECUTABLE, memory_mib
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,14 @@ def run(folder: Path, *arguments: str) -> Ended:
     """Run a command on a store to its end."""
     output = folder.parent / "output"
     process = started(folder, *arguments, output=output)
-    assert process.stderr is not None
-    told = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    memory, told = 0.0, ""
+    while process.returncode is None:
+        try:
+            _, told = process.communicate(timeout=0.02)
+        except subprocess.TimeoutExpired:
+            # What wait4 tells is no less than what the process had that started it.
+            with suppress(ValueError, FileNotFoundError):
+                memory = memory_mib(process.pid, "VmHWM")
     lines = output.read_text().splitlines()
     assert lines, told[-2000:]
-    return Ended(process.returncode, lines[:-1], json.loads(lines[-1]), usage.ru_maxrss / 1024)
+    return Ended(process.returncode, lines[:-1], json.loads(lines[-1]), memory)

@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
-SAVE, FENCE, DELETE, DELETE_ALL, COLLECT, REPAIR, ROT = (
+SAVE, FENCE, DELETE, DELETE_ALL, PRUNE, COLLECT, REPAIR, ROT = (
     "save",
     "acquire writer",
     "delete",
     "delete workflow",
+    "prune",
     "collect",
     "repair",
     "rot",
 )
 LOAD, PAGE, AUDIT = "load", "list", "audit"
-MUTATIONS = (SAVE, FENCE, DELETE, DELETE_ALL, COLLECT, REPAIR, ROT)
+MUTATIONS = (SAVE, FENCE, DELETE, DELETE_ALL, PRUNE, COLLECT, REPAIR, ROT)
 # These change what is there at any time since they began, or not at all.
 UPKEEP = (COLLECT, REPAIR)
 
@@ -61,7 +62,8 @@ class Operation:
         checkpoint_id: the one that was asked for, or "".
         expected: the revision that a save requires.
         epoch: the writer's epoch.
-        keep_last: how many checkpoints a collection keeps.
+        keep_last: how many checkpoints a collection or a prune keeps.
+        replaces: whether a save takes the place of what has its id.
         began: when it was asked for.
         ended: when it was answered; never, where nobody knows the outcome.
         error: the reason why it failed; None where it did not.
@@ -83,6 +85,7 @@ class Operation:
     expected: int | None = None
     epoch: int | None = None
     keep_last: int = 0
+    replaces: bool = False
     began: float = 0.0
     ended: float = inf
     error: str | None = None
@@ -196,7 +199,7 @@ def _fits(state: State, read: Operation) -> bool:
         case "WRITER_FENCED":
             return read.epoch is not None and read.epoch < state.epoch
         case "CHECKPOINT_ID_REUSED":
-            return read.checkpoint_id in state.used
+            return read.checkpoint_id in state.used and not read.replaces
     return False
 
 
@@ -265,14 +268,17 @@ def _mutated(state: State, operation: Operation) -> State | None:
             fenced = operation.epoch is not None and operation.epoch < state.epoch
             if (
                 fenced
-                or (operation.checkpoint_id in ids and operation.checkpoint_id)
+                or (operation.checkpoint_id in ids and operation.checkpoint_id and not operation.replaces)
                 or not _meets(state, operation.expected)
             ):
                 return None
             saved = Checkpoint(revision, operation.checkpoint_id or str(operation.answer or ""), operation.value)
             used = state.used | {operation.checkpoint_id} if operation.checkpoint_id else state.used
             epoch = max(state.epoch, operation.epoch or 0)
-            return state._replace(revision=revision, epoch=epoch, live=(*state.live, saved), used=used)
+            live = tuple(
+                each for each in state.live if each.checkpoint_id != saved.checkpoint_id or not saved.checkpoint_id
+            )
+            return state._replace(revision=revision, epoch=epoch, live=(*live, saved), used=used)
         case "acquire writer":
             epoch = state.epoch + 1
             return None if operation.epoch not in (None, epoch) else state._replace(revision=revision, epoch=epoch)
@@ -281,12 +287,23 @@ def _mutated(state: State, operation: Operation) -> State | None:
             return None if kept == state.live else state._replace(revision=revision, live=kept)
         case "delete workflow":
             return None if state.revision == 0 else state._replace(revision=revision, live=())
+        case "prune":
+            return _pruned(state, operation)
         case "rot":
             return state._replace(rotten=state.rotten | {operation.answer})
         case "repair":
             return _repaired(state)
         case _:
             return state._replace(revision=revision, live=state.live[-operation.keep_last :])
+
+
+def _pruned(state: State, operation: Operation) -> State | None:
+    """A prune that has nothing to delete changes nothing. How many it deleted it tells where it was tried once."""
+    kept = state.live[-operation.keep_last :]
+    deleted = len(state.live) - len(kept)
+    if operation.ended < inf and operation.was_tried_once and operation.answer != deleted:
+        return None
+    return state._replace(revision=state.revision + 1, live=kept) if deleted else state
 
 
 def _repaired(state: State) -> State | None:

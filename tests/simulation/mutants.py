@@ -13,6 +13,7 @@ from holdfast_server.protocol import (
     log,
     lookup,
     ownership,
+    pruning,
     put_if_absent,
     repair,
     retries,
@@ -22,7 +23,7 @@ from holdfast_server.protocol.claim import Claim
 from holdfast_server.stores.memory import Objects
 
 from tests.simulation.directed import contested, deleted_meanwhile, overtaken, repaired_meanwhile
-from tests.simulation.plans import Plan, planned
+from tests.simulation.plans import Plan, planned, replacing
 
 _GIVE_UP = 'raise HoldfastError(Reason.REVISION_CONFLICT, "gave up")'
 
@@ -254,6 +255,35 @@ MUTANTS = [
         "denied = error\n",
         "denied = error\n                    raise\n",
         first=16,
+    ),
+    # Of replacements and prunes the model knows nothing.
+    Mutant(
+        "replaced one stays",
+        save.save,
+        "entries.mark_deleted(marker, [(replaced, replaced)])",
+        "pass",
+        plan=replacing,
+    ),
+    Mutant(
+        "replacement looks for its id no further than its claim",
+        Claim.find_replaced,
+        "found = await self._find(head)",
+        "found = None",
+        plan=replacing,
+    ),
+    Mutant(
+        "prune by an old head",
+        pruning.prune,
+        "await log.head(request.keys)",
+        "pass",
+        plan=replacing,
+    ),
+    Mutant(
+        "prune forgets what was deleted before",
+        entries.mark_deleted,
+        "with_deleted(marker.deleted, more)",
+        "with_deleted((), more)",
+        plan=replacing,
     ),
 ]
 

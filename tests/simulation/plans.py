@@ -34,7 +34,8 @@ class Step:
         checkpoint_id: the id that a save chooses.
         compares: whether a save requires the revision that the client knows.
         has_blob: whether the payload goes into a blob.
-        keep_last: what a collection keeps.
+        keep_last: what a collection or a prune keeps.
+        replaces: whether a save takes the place of what has its id.
         patience: seconds before a try is given up.
         tries: how often it is tried.
         falls_back: whether a load may fall back.
@@ -51,6 +52,7 @@ class Step:
     compares: bool = False
     has_blob: bool = False
     keep_last: int = 2
+    replaces: bool = False
     patience: float = 60.0
     tries: int = 4
     falls_back: bool = False
@@ -84,6 +86,20 @@ class Plan:
 def planned(seed: int) -> Plan:
     """The plan of a seed: of four kinds, by turns."""
     return (_hurried, _lasting, _stalled, _damaged)[seed % 4](seed, random.Random(seed))
+
+
+def replacing(seed: int) -> Plan:
+    """The plan of a seed, but that saves replace each other, and prunes take the place of some deletions."""
+    plan, chance = planned(seed), random.Random(f"{seed} replacing")
+
+    def changed(step: Step) -> Step:
+        draw = chance.random()
+        if step.kind == spec.SAVE and draw < 0.6:
+            return replace(step, checkpoint_id=step.checkpoint_id or chance.choice("xyz"), replaces=draw < 0.5)
+        is_pruned = step.kind in (spec.DELETE, spec.DELETE_ALL, spec.PAGE) and draw < 0.5
+        return replace(step, kind=spec.PRUNE, keep_last=chance.choice((1, 2, 3))) if is_pruned else step
+
+    return replace(plan, scripts=tuple(tuple(map(changed, script)) for script in plan.scripts))
 
 
 def _hurried(seed: int, chance: random.Random) -> Plan:

@@ -1,8 +1,8 @@
 """Damage: a marker, a blob or a claim that lies in the store rots, is cut off or, if it is a blob, is gone.
 
-The newest marker rots only where it is a checkpoint's, and where there is an older one: what a lost fence or deletion
-had said, nobody could know, and a log of which nothing can be read is lost. For the same reason one marker rots in a
-run at most.
+The newest marker rots only where it is a checkpoint's that has replaced none, and where there is an older one: what a
+lost fence or deletion had said, nobody could know, and a log of which nothing can be read is lost. For the same reason
+one marker rots in a run at most.
 """
 
 import random
@@ -47,7 +47,7 @@ def _damageable(objects: Objects, done: frozenset[Damage]) -> list[tuple[str, in
         if (MARKER, revision) in done:
             continue
         marker = marker_codec.decode(objects.by_key[key][0], key)
-        is_checkpoint = marker.kind == MarkerKind.MARKER_KIND_DATA
+        is_checkpoint = marker.kind == MarkerKind.MARKER_KIND_DATA and not marker.replaced_revision
         if (index or (is_checkpoint and keys[1:])) and not any(what == MARKER for what, _ in done):
             found.append((MARKER, revision, key))
         blobs = [KEYS.blob(part.blob) for part in marker.parts if part.blob]

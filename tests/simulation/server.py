@@ -2,7 +2,7 @@
 
 from contextlib import aclosing
 
-from holdfast_server.protocol import load, ownership
+from holdfast_server.protocol import load, ownership, pruning
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.fsck import fsck
@@ -42,6 +42,8 @@ async def serve(log: Log, step: Step, asked: Operation, request: Request, deadli
         case spec.FENCE:
             done = await ownership.acquire_writer(log, request, deadline=deadline)
             return asked.answered(revision=done.entry.revision, answer=done.entry.marker.writer_epoch)
+        case spec.PRUNE:
+            return asked.answered(answer=await pruning.prune(log, request, step.keep_last, deadline=deadline))
         case spec.DELETE:
             done = await ownership.delete(log, request, asked.checkpoint_id, deadline=deadline)
         case _:
@@ -60,6 +62,7 @@ async def _save(log: Log, step: Step, asked: Operation, request: Request, deadli
         1,
         checkpoint_id=asked.checkpoint_id,
         expected_revision=asked.expected,
+        replace=asked.replaces,
         labels={"value": asked.value},
     )
     saved = await save(log, wanted, [part], deadline=deadline)

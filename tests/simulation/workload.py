@@ -175,6 +175,7 @@ class Run:
             case spec.SAVE:
                 operation.value = step.name
                 operation.checkpoint_id = step.checkpoint_id
+                operation.replaces = step.replaces
                 operation.expected = client.revision if step.compares else None
             case spec.LOAD:
                 operation.checkpoint_id = wanted
@@ -186,7 +187,7 @@ class Run:
                 if not wanted:
                     return None
                 operation.checkpoint_id = wanted
-            case spec.COLLECT:
+            case spec.COLLECT | spec.PRUNE:
                 operation.keep_last = step.keep_last
         return operation
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-EXECUTABLE = [sys.executable, "-m", "holdfast_server.main"]
+# An engine's environment may hold no server.
+EXECUTABLE = [os.environ.get("HOLDFAST_SERVER_PYTHON", sys.executable), "-m", "holdfast_server.main"]
 
 
 def start(

@@ -112,12 +112,9 @@ class AsyncChanges(AsyncConnection):
             epoch=epoch,
         )
         deleted = 0
-        while True:
-            response = await self._unary("DeleteCheckpoints", request, timeout)
+        async for response in self._pages("DeleteCheckpoints", request, timeout):
             deleted += response.deleted
-            if not response.next_page_token:
-                return int(deleted)
-            request.page_token = response.next_page_token
+        return deleted
 
     async def prune(
         self,

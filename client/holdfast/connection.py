@@ -1,5 +1,6 @@
 """The connection of a client to its server: what every call is sent through."""
 
+from collections.abc import AsyncIterator
 from typing import Any, Self
 
 from holdfast import _aio as runtime
@@ -56,6 +57,15 @@ class AsyncConnection:
 
         request_id = getattr(request, "request_id", "")
         return await self._caller.call(method, send, timeout_seconds=self._time(timeout), request_id=request_id)
+
+    async def _pages(self, method: str, request: Any, timeout: float | None) -> AsyncIterator[Any]:
+        """The answers to a request, page by page; the timeout is that of each."""
+        while True:
+            response = await self._unary(method, request, timeout)
+            yield response
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
 
     def _time(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else timeout

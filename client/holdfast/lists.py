@@ -64,13 +64,9 @@ class AsyncLists(AsyncLoads):
             before_checkpoint_id=before,
             ids_only=ids_only,
         )
-        while True:
-            response = await self._unary("List", request, timeout)
+        async for response in self._pages("List", request, timeout):
             for message in response.checkpoints:
                 yield from_message(message)
-            if not response.next_page_token:
-                return
-            request.page_token = response.next_page_token
 
     async def history(
         self,
@@ -115,8 +111,7 @@ class AsyncLists(AsyncLoads):
             include_payload=True,
             include_records=records,
         )
-        while True:
-            response = await self._unary("List", request, timeout)
+        async for response in self._pages("List", request, timeout):
             self._stamp = max(self._stamp, response.stamp)
             for damaged in response.skipped:
                 raise of_reason(damaged.reason, damaged.message, metadata={"revision": str(damaged.revision)})
@@ -133,9 +128,6 @@ class AsyncLists(AsyncLoads):
                 parts = await runtime.in_thread(checked, message, {part.name: part.data for part in content.parts})
                 attached = await self._records_of(message, content, timeout) if records else ()
                 yield LoadedCheckpoint(found, parts, found.format, records=attached)
-            if not response.next_page_token:
-                return
-            request.page_token = response.next_page_token
 
     async def list_workflows(
         self, namespace: str, *, page_size: int = 0, timeout: float | None = None
@@ -147,10 +139,6 @@ class AsyncLists(AsyncLoads):
 
         """
         request = api.ListWorkflowsRequest(namespace=namespace, page_size=page_size)
-        while True:
-            response = await self._unary("ListWorkflows", request, timeout)
+        async for response in self._pages("ListWorkflows", request, timeout):
             for message in response.workflows:
                 yield workflow_info(message)
-            if not response.next_page_token:
-                return
-            request.page_token = response.next_page_token

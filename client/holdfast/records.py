@@ -73,13 +73,10 @@ class AsyncRecords(AsyncConnection):
         """
         request = api.ListRecordsRequest(namespace=namespace, workflow_id=workflow_id, checkpoint_id=checkpoint_id)
         found: list[Record] = []
-        while True:
-            response = await self._unary("ListRecords", request, timeout)
+        async for response in self._pages("ListRecords", request, timeout):
             self._stamp = max(self._stamp, response.stamp)
             found += [Record(each.key, each.data) for each in response.records]
-            if not response.next_page_token:
-                return tuple(found)
-            request.page_token = response.next_page_token
+        return tuple(found)
 
     async def _records_of(
         self, checkpoint: checkpoint_pb2.Checkpoint, answer: Any, timeout: float | None

@@ -7,15 +7,14 @@ serialises a state to, as JSON. Burr decides what is saved and when, and its ser
 
 import json
 import operator
-import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal, Self, TypeAlias
-from urllib.parse import unquote
 
 from burr.core.persistence import AsyncBaseStatePersister, BaseStatePersister, PersistedStateData
 from burr.core.state import State
 
+from holdfast.adapters.ids import WORKFLOW_BYTES, joined, split
 from holdfast.checkpoint import AcceptedFormat, Format, LoadedCheckpoint, Validation, WorkflowInfo
 from holdfast.client import AsyncClient
 from holdfast.errors import (
@@ -36,8 +35,6 @@ _Serde: TypeAlias = dict[str, Any] | None
 _ACCEPTED = AcceptedFormat(FORMAT.name, FORMAT.version, FORMAT.version)
 _SEQUENCE, _POSITION, _STATUS = "sequence_id", "position", "status"
 _NOT_FOUND = (CheckpointNotFoundError, CheckpointDeletedError, WorkflowNotFoundError)
-_ESCAPED = re.compile(r"[%:/\\\x00-\x1f\x7f]")
-_WORKFLOW_ID_BYTES = 512
 
 
 def workflow_id(partition_key: _Key, app_id: str) -> str:
@@ -52,10 +49,14 @@ def workflow_id(partition_key: _Key, app_id: str) -> str:
         ValueError: both are too long together, or hold what is no text.
 
     """
-    found = f"{_escaped('' if partition_key is None else partition_key, 'partition_key')}:{_escaped(app_id, 'app_id')}"
+    ids = {"partition_key": "" if partition_key is None else partition_key, "app_id": app_id}
+    for name, given in ids.items():
+        if not isinstance(given, str):
+            raise TypeError(f"{name} must be a string, not {type(given).__name__}")
+    found = joined(*ids.values())
     size = len(found.encode())
-    if size > _WORKFLOW_ID_BYTES:
-        raise ValueError(f"partition_key and app_id have {size} bytes together, the limit is {_WORKFLOW_ID_BYTES}")
+    if size > WORKFLOW_BYTES:
+        raise ValueError(f"partition_key and app_id have {size} bytes together, the limit is {WORKFLOW_BYTES}")
     return found
 
 
@@ -310,12 +311,6 @@ class HoldfastPersister(_Persister, BaseStatePersister):
             raise
 
 
-def _escaped(text: str, name: str) -> str:
-    if not isinstance(text, str):
-        raise TypeError(f"{name} must be a string, not {type(text).__name__}")
-    return _ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", text)
-
-
 def _step_id(sequence_id: int) -> str:
     try:
         return str(operator.index(sequence_id))
@@ -332,4 +327,4 @@ def _app_ids(partition_key: _Key, workflows: Iterable[WorkflowInfo]) -> list[str
     prefix = workflow_id(partition_key, "")
     mine = [each for each in workflows if each.checkpoint_revision and each.workflow_id.startswith(prefix)]
     mine.sort(key=lambda each: each.updated, reverse=True)
-    return [unquote(each.workflow_id.removeprefix(prefix)) for each in mine]
+    return [split(each.workflow_id)[1] for each in mine]

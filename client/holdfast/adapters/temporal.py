@@ -7,7 +7,6 @@ whatever codec is configured. Which payloads come here, and how failures are ret
 
 import asyncio
 import hashlib
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
@@ -22,6 +21,7 @@ from temporalio.converter import (
     StorageDriverWorkflowInfo,
 )
 
+from holdfast.adapters.ids import WORKFLOW_BYTES, joined
 from holdfast.checkpoint import AcceptedFormat, Format
 from holdfast.client import AsyncClient
 
@@ -30,8 +30,6 @@ FORMAT = Format("temporal-payload", 1)
 _ACCEPTED = AcceptedFormat(FORMAT.name, FORMAT.version, FORMAT.version)
 _TYPE = "holdfast"
 _CLAIM_KEYS = ("namespace", "workflow_id", "checkpoint_id")
-_ESCAPED = re.compile(r"[%:/\\\x00-\x1f\x7f]")
-_WORKFLOW_ID_BYTES = 512
 # An id is never used again: what is stored in the place of such a checkpoint gets another one.
 _SPENT = frozenset({"CHECKPOINT_DELETED", "CHECKPOINT_CORRUPTED"})
 
@@ -171,10 +169,8 @@ def _place_of(target: StorageDriverWorkflowInfo | StorageDriverActivityInfo | No
 
 
 def _place(kind: str, namespace: str, temporal_id: str) -> str:
-    full = ":".join(
-        (kind, *(_ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", each) for each in (namespace, temporal_id)))
-    )
-    if len(full.encode()) <= _WORKFLOW_ID_BYTES:
+    full = joined(kind, namespace, temporal_id)
+    if len(full.encode()) <= WORKFLOW_BYTES:
         return full
     # Temporal's ids may be longer than Holdfast's. The claim tells the place, so nobody has to read it.
     return f"{kind}:sha256:{hashlib.sha256(full.encode()).hexdigest()}"

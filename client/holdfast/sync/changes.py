@@ -113,12 +113,9 @@ class Changes(Connection):
             epoch=epoch,
         )
         deleted = 0
-        while True:
-            response = self._unary("DeleteCheckpoints", request, timeout)
+        for response in self._pages("DeleteCheckpoints", request, timeout):
             deleted += response.deleted
-            if not response.next_page_token:
-                return int(deleted)
-            request.page_token = response.next_page_token
+        return deleted
 
     def prune(
         self,

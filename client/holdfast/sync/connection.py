@@ -1,6 +1,7 @@
 # Generated from holdfast/connection.py by tools/async_to_sync.py; do not edit.
 """The connection of a client to its server: what every call is sent through."""
 
+from collections.abc import Iterator
 from typing import Any, Self
 
 from holdfast import _sync as runtime
@@ -55,6 +56,15 @@ class Connection:
 
         request_id = getattr(request, "request_id", "")
         return self._caller.call(method, send, timeout_seconds=self._time(timeout), request_id=request_id)
+
+    def _pages(self, method: str, request: Any, timeout: float | None) -> Iterator[Any]:
+        """The answers to a request, page by page; the timeout is that of each."""
+        while True:
+            response = self._unary(method, request, timeout)
+            yield response
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
 
     def _time(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else timeout

@@ -65,13 +65,9 @@ class Lists(Loads):
             before_checkpoint_id=before,
             ids_only=ids_only,
         )
-        while True:
-            response = self._unary("List", request, timeout)
+        for response in self._pages("List", request, timeout):
             for message in response.checkpoints:
                 yield from_message(message)
-            if not response.next_page_token:
-                return
-            request.page_token = response.next_page_token
 
     def history(
         self,
@@ -116,8 +112,7 @@ class Lists(Loads):
             include_payload=True,
             include_records=records,
         )
-        while True:
-            response = self._unary("List", request, timeout)
+        for response in self._pages("List", request, timeout):
             self._stamp = max(self._stamp, response.stamp)
             for damaged in response.skipped:
                 raise of_reason(damaged.reason, damaged.message, metadata={"revision": str(damaged.revision)})
@@ -134,9 +129,6 @@ class Lists(Loads):
                 parts = runtime.in_thread(checked, message, {part.name: part.data for part in content.parts})
                 attached = self._records_of(message, content, timeout) if records else ()
                 yield LoadedCheckpoint(found, parts, found.format, records=attached)
-            if not response.next_page_token:
-                return
-            request.page_token = response.next_page_token
 
     def list_workflows(
         self, namespace: str, *, page_size: int = 0, timeout: float | None = None
@@ -148,10 +140,6 @@ class Lists(Loads):
 
         """
         request = api.ListWorkflowsRequest(namespace=namespace, page_size=page_size)
-        while True:
-            response = self._unary("ListWorkflows", request, timeout)
+        for response in self._pages("ListWorkflows", request, timeout):
             for message in response.workflows:
                 yield workflow_info(message)
-            if not response.next_page_token:
-                return
-            request.page_token = response.next_page_token

@@ -74,13 +74,10 @@ class Records(Connection):
         """
         request = api.ListRecordsRequest(namespace=namespace, workflow_id=workflow_id, checkpoint_id=checkpoint_id)
         found: list[Record] = []
-        while True:
-            response = self._unary("ListRecords", request, timeout)
+        for response in self._pages("ListRecords", request, timeout):
             self._stamp = max(self._stamp, response.stamp)
             found += [Record(each.key, each.data) for each in response.records]
-            if not response.next_page_token:
-                return tuple(found)
-            request.page_token = response.next_page_token
+        return tuple(found)
 
     def _records_of(
         self, checkpoint: checkpoint_pb2.Checkpoint, answer: Any, timeout: float | None

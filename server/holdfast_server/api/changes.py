@@ -52,8 +52,7 @@ class Changes(Service):
                     if looked_at >= _LOOKED_AT_MOST:
                         response.next_page_token = token
                         break
-                    keys = WorkflowKeys(head.marker.namespace, head.marker.workflow_id)
-                    asked = requests.request(keys, request.request_id, request.attempt, None, call.trace_id)
+                    asked = requests.request(head.keys, request.request_id, request.attempt, None, call.trace_id)
                     deleted, seen = await self._delete_found(call, asked, wanted)
                     response.deleted += deleted
                     looked_at += 1 + seen

@@ -89,11 +89,10 @@ class Lists(Service):
             raise requests.invalid("before_checkpoint_id", "needs a workflow_id")
         async with aclosing(workflows.walk(self._log, request.namespace, position.workflow)) as found:
             async for token, head in found:
-                keys = WorkflowKeys(head.marker.namespace, head.marker.workflow_id)
                 below = position.below if token == position.workflow else None
-                async for entry in load.history_of(self._log, keys, head, below, skipped):
-                    yield token, keys, entry
-                yield token, keys, None
+                async for entry in load.history_of(self._log, head.keys, head, below, skipped):
+                    yield token, head.keys, entry
+                yield token, head.keys, None
 
     async def _revision_of(self, keys: WorkflowKeys, checkpoint_id: str) -> int:
         requests.name("before_checkpoint_id", checkpoint_id, 256)

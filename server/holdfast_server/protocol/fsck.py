@@ -15,14 +15,14 @@ from holdfast_server.protocol.entries import Range
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.figures import Figures
 from holdfast_server.protocol.inventory import Inventory, inventories
-from holdfast_server.protocol.keys import WorkflowKeys, batch_stamp, blob_base, workflow_of
+from holdfast_server.protocol.keys import WorkflowKeys, batch_stamp, blob_base
 from holdfast_server.protocol.load import Depth
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.repair import fence_off, tell_as_deleted
 from holdfast_server.protocol.retention import Ledger, blob_number
 from holdfast_server.protocol.sweep import AHEAD, AT_ONCE
 from holdfast_server.protocol.window import in_order
-from holdfast_server.protocol.workflows import newest_readable
+from holdfast_server.protocol.workflows import owner_of
 from holdfast_server.storage.v1.marker_pb2 import MarkerKind
 
 _PARTS_AT_ONCE = 16
@@ -127,7 +127,7 @@ class _Check:
 
     async def run(self, *, repair: bool) -> None:
         self.checked.workflows = 1
-        keys = await self._workflow()
+        keys = await owner_of(self._log, self._inventory.prefix)
         if keys is None:
             return self._found(self._inventory.prefix, "no marker tells whose it is")
         newest = await self._inventory.newest(keys)
@@ -153,14 +153,6 @@ class _Check:
     def _found(self, key: str, what: str) -> None:
         self.checked.findings += 1
         self._on_finding(Finding(key, what))
-
-    async def _workflow(self) -> WorkflowKeys | None:
-        """Whose it is, by its keys or by any marker that can be read."""
-        known = workflow_of(self._inventory.prefix)
-        if known is not None:
-            return known
-        readable = await newest_readable(self._log, self._inventory.prefix)
-        return None if readable is None else WorkflowKeys(readable.marker.namespace, readable.marker.workflow_id)
 
     async def _readable_head(self, keys: WorkflowKeys, newest: int) -> Entry | None:
         """The newest marker that can be read."""

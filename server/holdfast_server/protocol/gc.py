@@ -17,7 +17,6 @@ from typing import TypeVar
 from holdfast_server.protocol import entries
 from holdfast_server.protocol.claim import take_over
 from holdfast_server.protocol.entries import Request
-from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.figures import Figures
 from holdfast_server.protocol.inventory import Inventory, take
 from holdfast_server.protocol.keys import WorkflowKeys, batch_owner, batch_stamp, blob_base
@@ -184,7 +183,7 @@ class _Collection:
     async def _plan(self, head: Entry | None) -> _Plan:
         low_water_mark = 0
         if head is not None:
-            await self._read_up_to(head)
+            await self._ledger.read_up_to(self._log, self._keys, head)
             low_water_mark = head.marker.low_water_mark
         highest = 1 if head is None else head.revision + 1
         self._is_named = await _computed(len(self._ledger), self._ledger.naming, self._settled)
@@ -200,20 +199,6 @@ class _Collection:
         begins_generation = await self._has_dead_claims(head, len(verdict.claimed))
         claim_generation = head.revision + 1 if begins_generation else head.marker.claim_generation
         return _Plan(verdict, floor, low_water_mark, claim_generation)
-
-    async def _read_up_to(self, head: Entry) -> None:
-        is_gone = entries.gone(head)
-        async for revision, entry in self._log.scan(self._keys, self._ledger.last + 1, head.revision - 1):
-            if isinstance(entry, HoldfastError) and not is_gone(revision) and not await self._was_collected(revision):
-                raise entry
-            self._ledger.enter(None if isinstance(entry, HoldfastError) else entry)
-        if self._ledger.last < head.revision:
-            self._ledger.enter(head)
-
-    async def _was_collected(self, revision: int) -> bool:
-        """Whether another collection has overtaken this one, which must have stood still for a grace."""
-        head = await self._log.head(self._keys)
-        return head is not None and revision <= head.marker.floor
 
     async def _has_dead_claims(self, head: Entry, living: int) -> bool:
         claims = 0

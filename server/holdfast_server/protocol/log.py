@@ -44,6 +44,11 @@ class Entry:
         """The slot."""
         return self.marker.revision
 
+    @property
+    def keys(self) -> WorkflowKeys:
+        """The workflow, by its true names."""
+        return WorkflowKeys(self.marker.namespace, self.marker.workflow_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Head:

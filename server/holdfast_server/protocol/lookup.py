@@ -4,7 +4,7 @@ Damage is told apart from what was deleted in the meantime, and never hides what
 be the one with the id.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Set
 from dataclasses import dataclass
 
 from holdfast_server.protocol import entries, slots
@@ -38,10 +38,7 @@ async def read_head(log: Log, keys: WorkflowKeys) -> Entry:
     """
     head = await log.head(keys)
     if head is None:
-        raise HoldfastError(
-            Reason.WORKFLOW_NOT_FOUND,
-            f"nothing was ever saved for workflow {keys.workflow_id!r} in namespace {keys.namespace!r}",
-        )
+        raise no_workflow(keys)
     return head
 
 
@@ -69,6 +66,23 @@ async def head_or_skip(log: Log, keys: WorkflowKeys, skipped: list[Skipped]) -> 
         if entry is not None:
             return entry
     return None
+
+
+async def newest_live(log: Log, keys: WorkflowKeys, head: Entry, but: Set[int]) -> int:
+    """The newest checkpoint as a head has it but for some that are about to go; 0 for none.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED, LAYOUT_UNSUPPORTED.
+
+    """
+    is_gone = entries.gone(head)
+    revision = head.marker.last_data_revision
+    while revision > head.marker.floor:
+        if not is_gone(revision) and revision not in but:
+            return revision
+        entry = await log.read(keys, revision, head)
+        revision = entry.marker.previous_data_revision if entry is not None else revision - 1
+    return 0
 
 
 async def find_wanted(
@@ -198,6 +212,14 @@ async def live_below(
         if entry is not None and entry.marker.kind == MarkerKind.MARKER_KIND_DATA:
             yield entry
         revision = revision - 1 if entry is None else entry.marker.previous_data_revision
+
+
+def no_workflow(keys: WorkflowKeys) -> HoldfastError:
+    """The error of a workflow without a log."""
+    return HoldfastError(
+        Reason.WORKFLOW_NOT_FOUND,
+        f"nothing was ever saved for workflow {keys.workflow_id!r} in namespace {keys.namespace!r}",
+    )
 
 
 def deleted(checkpoint_id: str, kind: type[HoldfastError] = HoldfastError) -> HoldfastError:

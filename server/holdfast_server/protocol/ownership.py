@@ -5,10 +5,8 @@ from hashlib import sha256
 
 from holdfast_server.protocol import entries
 from holdfast_server.protocol.entries import Replay, Request
-from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Build, Entry, Log
-from holdfast_server.protocol.lookup import find_by_id
+from holdfast_server.protocol.lookup import find_by_id, newest_live, no_workflow
 from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
 
 
@@ -64,14 +62,14 @@ async def delete(log: Log, request: Request, checkpoint_id: str, *, deadline: fl
 
     async def build(head: Entry | None) -> Marker:
         if head is None:
-            raise _no_workflow(request)
+            raise no_workflow(request.keys)
         await entries.refuse_or_replay(log, head, request, fingerprint)
         target = await find_by_id(log, request.keys, head, checkpoint_id)
         marker = entries.successor(head, request, MarkerKind.MARKER_KIND_DELETED, fingerprint)
         marker.checkpoint_id = checkpoint_id
         entries.mark_deleted(marker, [(target.revision, target.revision)])
         if target.revision == head.marker.last_data_revision:
-            marker.last_data_revision = await _newest_live(log, request.keys, head, target)
+            marker.last_data_revision = await newest_live(log, request.keys, head, {target.revision})
             marker.previous_data_revision = marker.last_data_revision
         return entries.remember(marker, head)
 
@@ -89,7 +87,7 @@ async def delete_workflow(log: Log, request: Request, *, deadline: float) -> App
 
     async def build(head: Entry | None) -> Marker:
         if head is None:
-            raise _no_workflow(request)
+            raise no_workflow(request.keys)
         await entries.refuse_or_replay(log, head, request, fingerprint)
         marker = entries.successor(head, request, MarkerKind.MARKER_KIND_DELETED, fingerprint)
         marker.floor = head.revision
@@ -104,22 +102,8 @@ async def delete_workflow(log: Log, request: Request, *, deadline: float) -> App
     return await _append(log, request, build, deadline)
 
 
-async def _newest_live(log: Log, keys: WorkflowKeys, head: Entry, target: Entry) -> int:
-    revision = target.marker.previous_data_revision
-    while revision > head.marker.floor:
-        if not entries.is_deleted(head, revision):
-            return revision
-        entry = await log.read(keys, revision, head)
-        revision = entry.marker.previous_data_revision if entry is not None else revision - 1
-    return 0
-
-
 async def _append(log: Log, request: Request, build: Build, deadline: float) -> Appended:
     try:
         return Appended(await log.append(request.keys, build, deadline=deadline), replayed=False)
     except Replay as replay:
         return Appended(replay.entry, replayed=True)
-
-
-def _no_workflow(request: Request) -> HoldfastError:
-    return HoldfastError(Reason.WORKFLOW_NOT_FOUND, f"nothing was ever saved for workflow {request.keys.workflow_id!r}")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from holdfast_server.protocol import entries
 from holdfast_server.protocol.entries import Range, Replay, Request
-from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.protocol.lookup import newest_live, no_workflow
 from holdfast_server.protocol.retention import Ledger, Retention
 from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
 
@@ -47,7 +47,7 @@ async def delete_many(log: Log, request: Request, revisions: Sequence[int], *, d
     async def doomed(head: Entry) -> _Doomed:
         is_gone = entries.gone(head)
         going = sorted(revision for revision in chosen if revision <= head.revision and not is_gone(revision))
-        return _Doomed([(each, each) for each in going], len(going), await _newest_but(log, request, head, chosen))
+        return _Doomed([(each, each) for each in going], len(going), await newest_live(log, request.keys, head, chosen))
 
     return await _append(log, request, doomed, _DELETED, deadline)
 
@@ -76,13 +76,7 @@ async def prune(log: Log, request: Request, keep_last: int, *, deadline: float) 
     async def doomed(head: Entry) -> _Doomed:
         nonlocal ledger
         ledger = ledger or Ledger(head.marker.floor)
-        is_gone = entries.gone(head)
-        async for revision, entry in log.scan(request.keys, ledger.last + 1, head.revision - 1):
-            if isinstance(entry, HoldfastError) and not is_gone(revision):
-                raise entry
-            ledger.enter(None if isinstance(entry, HoldfastError) else entry)
-        if ledger.last < head.revision:
-            ledger.enter(head)
+        await ledger.read_up_to(log, request.keys, head)
         # By the clock of no server: what its own time to live lets go is for collections.
         verdict = ledger.verdict(head, Retention(keep_last=keep_last), now=0.0)
         return _Doomed(verdict.retired, verdict.retired_checkpoints, verdict.newest_kept)
@@ -98,9 +92,7 @@ async def _append(
     async def build(head: Entry | None) -> Marker:
         nonlocal deleted
         if head is None:
-            raise HoldfastError(
-                Reason.WORKFLOW_NOT_FOUND, f"nothing was ever saved for workflow {request.keys.workflow_id!r}"
-            )
+            raise no_workflow(request.keys)
         await entries.refuse_or_replay(log, head, request, fingerprint)
         doomed = await choose(head)
         if not doomed.checkpoints:
@@ -116,15 +108,3 @@ async def _append(
     except (Replay, _NothingToDoError):
         return 0
     return deleted
-
-
-async def _newest_but(log: Log, request: Request, head: Entry, chosen: set[int]) -> int:
-    """The newest checkpoint that stays; 0 for none."""
-    is_gone = entries.gone(head)
-    revision = head.marker.last_data_revision
-    while revision > head.marker.floor:
-        if not is_gone(revision) and revision not in chosen:
-            return revision
-        entry = await log.read(request.keys, revision, head)
-        revision = entry.marker.previous_data_revision if entry is not None else revision - 1
-    return 0

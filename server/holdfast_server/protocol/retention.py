@@ -14,9 +14,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast_server.protocol import entries
 from holdfast_server.protocol.entries import Range
+from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.ids import told_revision
-from holdfast_server.protocol.keys import records_of
-from holdfast_server.protocol.log import Entry
+from holdfast_server.protocol.keys import WorkflowKeys, records_of
+from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.storage.v1.marker_pb2 import MarkerKind
 
 _DATA = MarkerKind.MARKER_KIND_DATA
@@ -117,6 +118,24 @@ class Ledger:
         self._names.append(number)
         self._naming_revisions.append(entry.revision)
 
+    async def read_up_to(self, log: Log, keys: WorkflowKeys, head: Entry) -> None:
+        """Enter what follows up to a head.
+
+        Raises:
+            HoldfastError: CHECKPOINT_CORRUPTED: a marker is damaged; LAYOUT_UNSUPPORTED.
+
+        """
+        is_gone = entries.gone(head)
+        async for revision, entry in log.scan(keys, self.last + 1, head.revision - 1):
+            if not isinstance(entry, HoldfastError):
+                self.enter(entry)
+            elif is_gone(revision) or await _was_collected(log, keys, revision):
+                self.enter(None)
+            else:
+                raise entry
+        if self.last < head.revision:
+            self.enter(head)
+
     def live(self, head: Entry) -> Iterator[int]:
         """The checkpoints that exist as a head has it, newest first."""
         is_gone = entries.gone(head)
@@ -190,6 +209,12 @@ class Ledger:
             return index < len(numbers) and numbers[index] == number
 
         return is_named
+
+
+async def _was_collected(log: Log, keys: WorkflowKeys, revision: int) -> bool:
+    """Whether a collection has overtaken whoever reads, who must have stood still for a grace."""
+    head = await log.head(keys)
+    return head is not None and revision <= head.marker.floor
 
 
 def records_number(owner: str) -> int:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.gc import Collected, collect
 from holdfast_server.protocol.inventory import Inventory, inventories
-from holdfast_server.protocol.keys import WorkflowKeys, workflow_of
 from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.retention import Retention
 from holdfast_server.protocol.window import in_order
-from holdfast_server.protocol.workflows import newest_readable
+from holdfast_server.protocol.workflows import owner_of
 from holdfast_server.stores.base import ObjectStore, StoreUnavailableError
 
 # How many workflows are worked on at a time, and how many may be done behind one that takes longer.
@@ -92,7 +91,7 @@ async def store_time(store: ObjectStore) -> float:
 
 async def _collect(log: Log, inventory: Inventory, policies: Policies, now: float, *, dry_run: bool) -> Collected:
     try:
-        keys = await _workflow(log, inventory.prefix)
+        keys = await owner_of(log, inventory.prefix)
         if keys is None:
             return Collected(workflows=1)
         retention = policies.of(keys.namespace)
@@ -101,12 +100,3 @@ async def _collect(log: Log, inventory: Inventory, policies: Policies, now: floa
         if error.reason is not Reason.CHECKPOINT_CORRUPTED:
             raise
         return Collected(workflows=1, damaged=1)
-
-
-async def _workflow(log: Log, prefix: str) -> WorkflowKeys | None:
-    """The workflow with a prefix; None where nothing tells its name: it has no log, and the name is a long one."""
-    known = workflow_of(prefix)
-    if known is not None:
-        return known
-    readable = await newest_readable(log, prefix)
-    return None if readable is None else WorkflowKeys(readable.marker.namespace, readable.marker.workflow_id)

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 from holdfast_server.protocol import entries, slots
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.keys import BEHIND_ALL, is_workflow_step, namespace_prefix, workflow_prefix
+from holdfast_server.protocol.keys import (
+    BEHIND_ALL,
+    WorkflowKeys,
+    is_workflow_step,
+    namespace_prefix,
+    workflow_of,
+    workflow_prefix,
+)
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.stores.base import ObjectStore
 
@@ -101,6 +108,22 @@ async def prefixes(
                 yield prefix
                 position, last, limit = f"{prefix}{BEHIND_ALL}", prefix, 1
                 break
+
+
+async def owner_of(log: Log, prefix: str) -> WorkflowKeys | None:
+    """The workflow with a prefix, by its keys or by any marker that can be read.
+
+    None where nothing tells its name: it is a long one, and no marker of the log can be read.
+
+    Raises:
+        HoldfastError: LAYOUT_UNSUPPORTED.
+
+    """
+    known = workflow_of(prefix)
+    if known is not None:
+        return known
+    readable = await newest_readable(log, prefix)
+    return None if readable is None else readable.keys
 
 
 async def newest_readable(log: Log, prefix: str) -> Entry | None:

@@ -1,8 +1,5 @@
-"""A server in a process of its own, by an interpreter that has it: Google ADK's environment does not."""
+"""A server in a process of its own, by the interpreter that HOLDFAST_SERVER_PYTHON names: this one has no server."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +7,8 @@ from pathlib import Path
 
 import holdfast
 import pytest
+
+from tests.servers import server
 
 
 @dataclass
@@ -20,15 +19,8 @@ class Served:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Served]:
-    python = os.environ.get("HOLDFAST_SERVER_PYTHON", sys.executable)
-    command = [python, "-m", "holdfast_server.main", "serve", "--listen", "127.0.0.1:0", "--store", folder.as_uri()]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield Served(process.stdout.readline().split()[3].rstrip(","), folder)
-    finally:
-        process.terminate()
-        assert process.wait(30) == 0
+    with server(folder.as_uri()) as target:
+        yield Served(target, folder)
 
 
 @pytest.fixture(scope="session")

@@ -129,6 +129,9 @@ async def test_a_damaged_batch_is_told_as_damage(served, client):
         with pytest.raises(holdfast.HoldfastError) as caught:
             await call
         assert caught.value.reason == "CHECKPOINT_CORRUPTED"
+        assert "a batch of records is damaged" in str(caught.value)
+        assert caught.value.metadata["checkpoint_id"] == "c"
+        assert "/rec/" in caught.value.metadata["key"]
     assert (await client.load("n", "w", "c")).data == b"x"
 
 

@@ -25,6 +25,7 @@ MARKER_VERSION = 1
 _Body = TypeVar("_Body", bound=Message)
 
 _MAGIC = b"HFMK"
+_NAMES: dict[type[Message], str] = {Marker: "commit marker", PrepareMarker: "claim", RecordBatch: "batch of records"}
 _FRAME = struct.Struct(">4sHHII")
 
 
@@ -60,7 +61,7 @@ def decode(frame: bytes, key: str) -> Marker:
         )
     nonsense = sense.nonsense(body)
     if nonsense:
-        raise _corrupted(key, f"its field {nonsense} makes no sense")
+        raise _corrupted(body, key, f"its field {nonsense} makes no sense")
     return body
 
 
@@ -73,7 +74,7 @@ def decode_claim(frame: bytes, key: str) -> PrepareMarker:
     """
     body = _decode(frame, key, PrepareMarker())
     if not 0 <= body.base_revision <= MAX_REVISION:
-        raise _corrupted(key, "its field base_revision makes no sense")
+        raise _corrupted(body, key, "its field base_revision makes no sense")
     return body
 
 
@@ -89,26 +90,26 @@ def decode_batch(frame: bytes, key: str) -> RecordBatch:
 
 def _decode(frame: bytes, key: str, body: _Body) -> _Body:
     if len(frame) < _FRAME.size or frame[:4] != _MAGIC:
-        raise _corrupted(key, "its frame is cut off or is none")
+        raise _corrupted(body, key, "its frame is cut off or is none")
     _, version, reserved, length, checksum = _FRAME.unpack_from(frame)
     data = frame[_FRAME.size :]
     flaw = _flaw(data, reserved, length, checksum)
     if version > MARKER_VERSION and flaw:
         raise HoldfastError(
             Reason.LAYOUT_UNSUPPORTED,
-            f"a commit marker has version {version}, this server reads up to {MARKER_VERSION}",
+            f"a {_NAMES[type(body)]} has version {version}, this server reads up to {MARKER_VERSION}",
             marker_version=version,
             supported_marker_version=MARKER_VERSION,
             key=key,
         )
     if version != MARKER_VERSION:
-        raise _corrupted(key, "its version is none")
+        raise _corrupted(body, key, "its version is none")
     if flaw:
-        raise _corrupted(key, flaw)
+        raise _corrupted(body, key, flaw)
     try:
         body.ParseFromString(data)
     except DecodeError:
-        raise _corrupted(key, "its body cannot be read") from None
+        raise _corrupted(body, key, "its body cannot be read") from None
     return body
 
 
@@ -121,5 +122,5 @@ def _flaw(data: bytes, reserved: int, length: int, checksum: int) -> str:
     return "its checksum does not match" if crc32c(data) != checksum else ""
 
 
-def _corrupted(key: str, why: str) -> HoldfastError:
-    return HoldfastError(Reason.CHECKPOINT_CORRUPTED, f"a commit marker is damaged: {why}", key=key)
+def _corrupted(body: Message, key: str, why: str) -> HoldfastError:
+    return HoldfastError(Reason.CHECKPOINT_CORRUPTED, f"a {_NAMES[type(body)]} is damaged: {why}", key=key)

@@ -104,11 +104,14 @@ async def read(store: ObjectStore, keys: WorkflowKeys, checkpoint_id: str) -> Re
     """
     found = await batches(store, keys, checkpoint_id)
     whole: list[RecordBatch] = []
-    for start in range(0, len(found), _READS_AT_ONCE):
-        read_now = await asyncio.gather(
-            *(_read_batch(store, keys, key) for key in found[start : start + _READS_AT_ONCE])
-        )
-        whole += [batch for batch in read_now if batch is not None]
+    try:
+        for start in range(0, len(found), _READS_AT_ONCE):
+            some = found[start : start + _READS_AT_ONCE]
+            read_now = await asyncio.gather(*(_read_batch(store, keys, key) for key in some))
+            whole += [batch for batch in read_now if batch is not None]
+    except HoldfastError as error:
+        error.metadata.setdefault("checkpoint_id", checkpoint_id)
+        raise
     return _merged(whole)
 
 
@@ -138,7 +141,9 @@ async def _read_batch(store: ObjectStore, keys: WorkflowKeys, key: str) -> Recor
         return None
     batch = marker_codec.decode_batch(frame, key)
     if not 0 <= batch.stamp <= MAX_STAMP or key != keys.batch(batch.checkpoint_id, batch.stamp, batch.request_id):
-        raise HoldfastError(Reason.CHECKPOINT_CORRUPTED, "the records of another place lie there", key=key)
+        raise HoldfastError(
+            Reason.CHECKPOINT_CORRUPTED, "a batch of records is damaged: it belongs to another place", key=key
+        )
     return batch
 
 

@@ -13,11 +13,11 @@ import holdfast
 import pytest
 
 from tests.adapters import killing, pages
-from tests.adapters.engines import require
 from tests.damage import damage_newest
+from tests.required import require_engine
 from tests.servers import server
 
-require("agent_framework")
+require_engine("agent_framework")
 
 from agent_framework import (  # noqa: E402
     AgentExecutorRequest,

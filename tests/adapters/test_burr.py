@@ -9,12 +9,12 @@ import subprocess
 import holdfast
 import pytest
 
-from tests.adapters.engines import require
 from tests.adapters.killing import run, ten_points
 from tests.damage import damage_newest
+from tests.required import require_engine
 from tests.servers import EXECUTABLE, server, start
 
-require("burr")
+require_engine("burr")
 
 from burr.core import ApplicationBuilder, Result, State, action, default, expr  # noqa: E402
 from burr.core.parallelism import MapStates  # noqa: E402

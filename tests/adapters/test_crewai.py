@@ -14,11 +14,11 @@ import holdfast
 import pytest
 
 from tests.adapters import killing, pages
-from tests.adapters.engines import require
 from tests.damage import damage_newest
+from tests.required import require_engine
 from tests.servers import server
 
-require("crewai")
+require_engine("crewai")
 
 for _name in ("CREWAI_DISABLE_TELEMETRY", "CREWAI_DISABLE_TRACKING", "CREWAI_DISABLE_VERSION_CHECK", "CREWAI_TESTING"):
     os.environ[_name] = "true"

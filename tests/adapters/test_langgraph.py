@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.engines import require
+from tests.required import require_engine
 from tests.servers import server
 
-require("langgraph.checkpoint.conformance")
+require_engine("langgraph.checkpoint.conformance")
 
 from holdfast.adapters.langgraph import HoldfastSaver  # noqa: E402
 from langgraph.checkpoint.conformance import checkpointer_test, validate  # noqa: E402

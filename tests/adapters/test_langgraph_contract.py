@@ -12,11 +12,11 @@ from typing import Any
 import holdfast
 import pytest
 
-from tests.adapters.engines import require
 from tests.damage import damage_newest
+from tests.required import require_engine
 from tests.servers import server
 
-require("langgraph.checkpoint.base")
+require_engine("langgraph.checkpoint.base")
 
 from holdfast.adapters.langgraph import HoldfastSaver, contents  # noqa: E402
 from langgraph.checkpoint.base import BaseCheckpointSaver  # noqa: E402

@@ -12,10 +12,10 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from tests.adapters import killing, pages
-from tests.adapters.engines import require
+from tests.required import require_engine
 from tests.servers import server
 
-require("langgraph.graph")
+require_engine("langgraph.graph")
 
 from holdfast.adapters.langgraph import HoldfastSaver  # noqa: E402
 from langgraph.channels import DeltaChannel  # noqa: E402

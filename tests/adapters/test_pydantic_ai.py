@@ -8,9 +8,9 @@ from pathlib import Path
 import holdfast
 import pytest
 
-from tests.adapters.engines import require
+from tests.required import require_engine
 
-require("pydantic_ai_harness")
+require_engine("pydantic_ai_harness")
 
 from holdfast.adapters.pydantic_ai import SNAPSHOT_FORMAT, HoldfastStepStore  # noqa: E402
 from pydantic_ai import Agent, BinaryContent, ToolCallPart  # noqa: E402

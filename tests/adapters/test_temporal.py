@@ -8,12 +8,12 @@ import shutil
 import holdfast
 import pytest
 
-from tests.adapters.engines import require
 from tests.adapters.killing import run, ten_points
 from tests.damage import damage_newest
+from tests.required import require, require_engine
 from tests.servers import server, start
 
-require("temporalio")
+require_engine("temporalio")
 
 from google.protobuf import json_format  # noqa: E402
 from holdfast.adapters.temporal import FORMAT, HoldfastStorageDriver, workflow_id  # noqa: E402
@@ -304,7 +304,7 @@ async def test_damage_is_told_through_temporals_converter(driver, served):
 def temporal_program():
     program = os.environ.get("HOLDFAST_TEST_TEMPORAL") or shutil.which("temporal")
     if program is None:
-        pytest.skip("no Temporal: `temporal` not found, HOLDFAST_TEST_TEMPORAL not set")
+        require("no Temporal: `temporal` not found, HOLDFAST_TEST_TEMPORAL not set")
     return program
 
 

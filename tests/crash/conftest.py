@@ -11,15 +11,7 @@ import pytest
 
 from tests.crash import mounts, record
 from tests.crash.scenarios import Cuts
-
-
-def require(why_not: str) -> None:
-    """Skip a test for a reason, "" for none; on CI that is a failure."""
-    if not why_not:
-        return
-    if os.environ.get("CI"):
-        pytest.fail(why_not)
-    pytest.skip(why_not)
+from tests.required import require
 
 
 @pytest.fixture(scope="session")

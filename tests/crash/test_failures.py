@@ -16,9 +16,9 @@ import holdfast
 import pytest
 
 from tests.crash import troubles
-from tests.crash.conftest import require
 from tests.crash.mounts import on_mounts
 from tests.crash.troubles import Served, serving
+from tests.required import require
 
 FORMAT = holdfast.Format("test", 1)
 SMALL = b"x" * 1000

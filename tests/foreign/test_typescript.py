@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import grpc
 import pytest
+
+from tests.required import require
 
 FOLDER = Path(__file__).parent / "typescript"
 ROOT = Path(__file__).parents[2]
@@ -27,10 +28,7 @@ async def run(*command, **options):
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     if shutil.which("npm") is None:
-        why = "no Node.js: `npm` not found"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
+        require("no Node.js: `npm` not found")
     folder = tmp_path_factory.mktemp("typescript")
     [snippet] = re.findall(r"```typescript\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (folder / "readme.ts").write_text(snippet)

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.defects import DEFECTS
 from tests.fuzz.inputs import TARGETS, check, kept
+from tests.required import require
 from tests.simulation.mutants import planted
 
 ROOT = Path(__file__).parents[2]
@@ -46,10 +46,7 @@ def test_every_target_has_a_defect_that_it_notices():
 
 def test_the_search_by_coverage_finds_a_planted_crash_and_keeps_its_input(tmp_path):
     if importlib.util.find_spec("atheris") is None:
-        why = "atheris is not installed: pip install --group fuzz"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
+        require("atheris is not installed: pip install --group fuzz")
     # What it looks for is three comparisons away: coverage leads there, chance hardly does.
     planted_crash = (
         "import sys, tests.fuzz.search as search\n"

@@ -10,10 +10,10 @@ from pathlib import Path
 import holdfast
 import pytest
 
-from tests.adapters.engines import require
+from tests.required import require_engine
 
 if "HOLDFAST_SERVER_PYTHON" in os.environ:
-    require("google.adk")
+    require_engine("google.adk")
 elif importlib.util.find_spec("google.adk") is None:
     pytest.skip("google.adk has an environment of its own: make .venv/adk-ready", allow_module_level=True)
 

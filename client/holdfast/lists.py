@@ -130,15 +130,21 @@ class AsyncLists(AsyncLoads):
                 yield LoadedCheckpoint(found, parts, found.format, records=attached)
 
     async def list_workflows(
-        self, namespace: str, *, page_size: int = 0, timeout: float | None = None
+        self, namespace: str, *, prefix: str = "", page_size: int = 0, timeout: float | None = None
     ) -> AsyncIterator[WorkflowInfo]:
         """Iterate over a namespace's workflows, over all pages.
+
+        Args:
+            namespace: the namespace.
+            prefix: what their ids begin with.
+            page_size: how many to ask for at a time; 0: the server chooses.
+            timeout: seconds for each call, retries included.
 
         Raises:
             HoldfastError: a subclass for each reason.
 
         """
-        request = api.ListWorkflowsRequest(namespace=namespace, page_size=page_size)
+        request = api.ListWorkflowsRequest(namespace=namespace, workflow_id_prefix=prefix, page_size=page_size)
         async for response in self._pages("ListWorkflows", request, timeout):
             for message in response.workflows:
                 yield workflow_info(message)

@@ -166,6 +166,12 @@ async def test_a_page_token_of_workflows_that_is_none_is_refused_by_its_field(st
         )
 
 
+@pytest.mark.parametrize("given", ["a/b", "a\n", "x" * 513])
+async def test_a_beginning_that_no_workflow_id_has_is_refused_by_its_field(stub, given):
+    request = api.ListWorkflowsRequest(namespace="n", workflow_id_prefix=given)
+    assert await violation(stub.ListWorkflows(request)) == "workflow_id_prefix"
+
+
 async def test_times_of_a_filter_that_are_none_are_refused_by_their_field(stub, client):
     await client.save("n", "v", b"x", format=holdfast.Format("f", 1))
     for field in ("created_after", "created_before"):

@@ -192,6 +192,13 @@ async def test_workflows_are_listed_over_all_pages(client):
     assert {each.workflow_id async for each in client.list_workflows("n", page_size=2)} == names
 
 
+async def test_workflows_are_listed_by_what_their_ids_begin_with(client):
+    for name in ("run:1", "run:2", "run", "runs", "run:" + "ü" * 200):
+        await client.save("n", name, b"x", format=FORMAT)
+    found = {each.workflow_id async for each in client.list_workflows("n", prefix="run:", page_size=1)}
+    assert found == {"run:1", "run:2", "run:" + "ü" * 200}
+
+
 async def test_a_handle_that_resumed_is_refused_once_somebody_else_was_there(client):
     first, second = client.workflow("n", "w"), client.workflow("n", "w")
     await first.acquire_writer()

@@ -22,7 +22,7 @@ from google.adk.platform import uuid as platform_uuid
 from google.adk.sessions import BaseSessionService, Session, State
 from google.adk.sessions.base_session_service import GetSessionConfig, ListSessionsResponse
 
-from holdfast.adapters.ids import joined, split
+from holdfast.adapters.ids import joined
 from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
 from holdfast.client import AsyncClient
 from holdfast.errors import (
@@ -132,13 +132,14 @@ class HoldfastSessionService(BaseSessionService):
     async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
         """The sessions of an app, or of one of its users, without events, the last updated one last."""
         sessions = []
-        async for found in self._client.list_workflows(self._namespace, page_size=1000):
-            kind, *ids = split(found.workflow_id)
-            if kind != _SESSION or ids[0] != app_name or user_id not in (None, ids[1]) or not found.checkpoint_revision:
+        states: dict[str, dict[str, Any]] = {}
+        prefix = joined(_SESSION, app_name, *(() if user_id is None else (user_id,)), "")
+        async for found in self._client.list_workflows(self._namespace, prefix=prefix, page_size=1000):
+            if not found.checkpoint_revision:
                 continue
             newest = await self._find(found.workflow_id, SESSION_FORMAT)
             if newest is not None:
-                sessions.append(await self._merged(Session.model_validate_json(newest.parts["session"])))
+                sessions.append(await self._merged(Session.model_validate_json(newest.parts["session"]), states))
         sessions.sort(key=lambda each: (each.last_update_time, each.user_id, each.id))
         return ListSessionsResponse(sessions=sessions)
 
@@ -268,12 +269,16 @@ class HoldfastSessionService(BaseSessionService):
             newest = await self._load(workflow, SESSION_FORMAT, newest.info.parent_id, fallback=self._fallback)
             yield newest
 
-    async def _merged(self, session: Session) -> Session:
+    async def _merged(self, session: Session, states: dict[str, dict[str, Any]] | None = None) -> Session:
+        """A session with what it shares with others, of which `states` keeps what was loaded before."""
+        states = {} if states is None else states
         for prefix, workflow in (
             (State.APP_PREFIX, joined(_APP, session.app_name)),
             (State.USER_PREFIX, joined(_USER, session.app_name, session.user_id)),
         ):
-            session.state |= {prefix + key: value for key, value in (await self._state(workflow)).items()}
+            if workflow not in states:
+                states[workflow] = await self._state(workflow)
+            session.state |= {prefix + key: value for key, value in states[workflow].items()}
         return session
 
     async def _state(self, workflow: str) -> dict[str, Any]:

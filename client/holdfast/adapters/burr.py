@@ -18,7 +18,6 @@ from holdfast.adapters.ids import WORKFLOW_BYTES, joined, split
 from holdfast.checkpoint import AcceptedFormat, Format, LoadedCheckpoint, Validation, WorkflowInfo
 from holdfast.client import AsyncClient
 from holdfast.errors import (
-    CheckpointCorruptedError,
     CheckpointDeletedError,
     CheckpointIdReusedError,
     CheckpointNotFoundError,
@@ -108,8 +107,14 @@ class _Persister:
         )
 
     def _may_replace(self, found: Validation) -> bool:
-        """Whether what has a step's id already may be passed over."""
+        """Whether what has a step's id already may be replaced."""
         return any(each.reason in self._replaceable for each in found.findings[:1])
+
+    def _which(self, sequence_id: int | None) -> dict[str, Any]:
+        """What is said to the client of the state that is wanted."""
+        if sequence_id is None:
+            return {"accepted_formats": [_ACCEPTED], "fallback": self._fallback}
+        return {"accepted_formats": [_ACCEPTED], "checkpoint_id": _step_id(sequence_id)}
 
 
 class AsyncHoldfastPersister(_Persister, AsyncBaseStatePersister):
@@ -164,7 +169,7 @@ class AsyncHoldfastPersister(_Persister, AsyncBaseStatePersister):
         except CheckpointIdReusedError as error:
             conflict = error
         if self._may_replace(await self._client.validate(self._namespace, wanted["workflow_id"], step)):
-            await self._client.save(**wanted)
+            await self._client.save(**wanted, checkpoint_id=step, replace=True)
         elif conflict is not None:
             raise conflict
 
@@ -198,39 +203,20 @@ class AsyncHoldfastPersister(_Persister, AsyncBaseStatePersister):
             return None
         workflow = workflow_id(partition_key, app_id)
         try:
-            if sequence_id is None:
-                loaded = await self._load(workflow, None, fallback=self._fallback)
-            else:
-                loaded = await self._load_step(workflow, _step_id(sequence_id))
+            loaded = await self._client.load(self._namespace, workflow, **self._which(sequence_id))
         except _NOT_FOUND:
             return None
         return self._state(loaded, partition_key, app_id)
 
     async def list_app_ids(self, partition_key: _Key, **_: Any) -> list[str]:
-        """The applications of a partition, the one that was saved last first. Looks at every workflow of the namespace.
+        """The applications of a partition, the one that was saved last first.
 
         Raises:
             HoldfastError: a subclass for each reason.
 
         """
-        found = self._client.list_workflows(self._namespace)
-        return _app_ids(partition_key, [each async for each in found])
-
-    async def _load(self, workflow: str, checkpoint_id: str | None, *, fallback: bool = False) -> LoadedCheckpoint:
-        return await self._client.load(
-            self._namespace, workflow, checkpoint_id, accepted_formats=[_ACCEPTED], fallback=fallback
-        )
-
-    async def _load_step(self, workflow: str, step: str) -> LoadedCheckpoint:
-        try:
-            return await self._load(workflow, step)
-        except (CheckpointDeletedError, CheckpointCorruptedError) as error:
-            if error.reason not in self._replaceable:
-                raise
-            async for each in self._client.list(self._namespace, workflow, labels={_SEQUENCE: step}):
-                if each.checkpoint_id != step:
-                    return await self._load(workflow, each.checkpoint_id)
-            raise
+        found = self._client.list_workflows(self._namespace, prefix=workflow_id(partition_key, ""))
+        return _app_ids([each async for each in found])
 
 
 class HoldfastPersister(_Persister, BaseStatePersister):
@@ -268,7 +254,7 @@ class HoldfastPersister(_Persister, BaseStatePersister):
         except CheckpointIdReusedError as error:
             conflict = error
         if self._may_replace(self._client.validate(self._namespace, wanted["workflow_id"], step)):
-            self._client.save(**wanted)
+            self._client.save(**wanted, checkpoint_id=step, replace=True)
         elif conflict is not None:
             raise conflict
 
@@ -282,33 +268,14 @@ class HoldfastPersister(_Persister, BaseStatePersister):
             return next((each for each in loads if each is not None), None)
         workflow = workflow_id(partition_key, app_id)
         try:
-            if sequence_id is None:
-                loaded = self._load(workflow, None, fallback=self._fallback)
-            else:
-                loaded = self._load_step(workflow, _step_id(sequence_id))
+            loaded = self._client.load(self._namespace, workflow, **self._which(sequence_id))
         except _NOT_FOUND:
             return None
         return self._state(loaded, partition_key, app_id)
 
     def list_app_ids(self, partition_key: _Key, **_: Any) -> list[str]:
         """The applications of a partition; as `AsyncHoldfastPersister.list_app_ids`, also in what it raises."""
-        return _app_ids(partition_key, self._client.list_workflows(self._namespace))
-
-    def _load(self, workflow: str, checkpoint_id: str | None, *, fallback: bool = False) -> LoadedCheckpoint:
-        return self._client.load(
-            self._namespace, workflow, checkpoint_id, accepted_formats=[_ACCEPTED], fallback=fallback
-        )
-
-    def _load_step(self, workflow: str, step: str) -> LoadedCheckpoint:
-        try:
-            return self._load(workflow, step)
-        except (CheckpointDeletedError, CheckpointCorruptedError) as error:
-            if error.reason not in self._replaceable:
-                raise
-            for each in self._client.list(self._namespace, workflow, labels={_SEQUENCE: step}):
-                if each.checkpoint_id != step:
-                    return self._load(workflow, each.checkpoint_id)
-            raise
+        return _app_ids(self._client.list_workflows(self._namespace, prefix=workflow_id(partition_key, "")))
 
 
 def _step_id(sequence_id: int) -> str:
@@ -323,8 +290,8 @@ def _require_newest(sequence_id: int | None) -> None:
         raise ValueError("a sequence_id says nothing without an app_id")
 
 
-def _app_ids(partition_key: _Key, workflows: Iterable[WorkflowInfo]) -> list[str]:
-    prefix = workflow_id(partition_key, "")
-    mine = [each for each in workflows if each.checkpoint_revision and each.workflow_id.startswith(prefix)]
-    mine.sort(key=lambda each: each.updated, reverse=True)
-    return [split(each.workflow_id)[1] for each in mine]
+def _app_ids(workflows: Iterable[WorkflowInfo]) -> list[str]:
+    found = sorted(
+        (each for each in workflows if each.checkpoint_revision), key=lambda each: each.updated, reverse=True
+    )
+    return [split(each.workflow_id)[1] for each in found]

@@ -80,7 +80,7 @@ def list_(client: Client, given: Namespace, output: Output) -> int:
 
 def workflows(client: Client, given: Namespace, output: Output) -> int:
     """List workflows."""
-    found = client.list_workflows(given.namespace, page_size=min(given.limit, 1000))
+    found = client.list_workflows(given.namespace, prefix=given.prefix, page_size=min(given.limit, 1000))
     output.workflows(list(islice(found, given.limit)))
     return 0
 

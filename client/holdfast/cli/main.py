@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--limit", type=_count, default=50, help="how many at most (50)")
 
     workflows = add("workflows", "list the workflows of a namespace", commands.workflows, "namespace")
+    workflows.add_argument("--prefix", default="", help="only those whose ids begin with this")
     workflows.add_argument("--limit", type=_count, default=1000, help="how many at most (1000)")
 
     validate = add("validate", "check a checkpoint", commands.validate, "namespace", "workflow", "checkpoint?")

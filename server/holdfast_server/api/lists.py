@@ -105,7 +105,10 @@ class Lists(Service):
         async with self._calls.enter("ListWorkflows", context, request):
             requests.name("namespace", request.namespace, 128)
             size = requests.page_size(request.page_size)
-            page = await workflows.page(self._log, request.namespace, request.page_token, size)
+            requests.name_prefix("workflow_id_prefix", request.workflow_id_prefix, 512)
+            page = await workflows.page(
+                self._log, request.namespace, request.page_token, size, request.workflow_id_prefix
+            )
             return api.ListWorkflowsResponse(
                 workflows=[messages.workflow(head) for head in page.heads], next_page_token=page.next_token
             )

@@ -50,17 +50,25 @@ def name(field: str, value: str, limit: int, *, required: bool = True) -> None:
         InvalidRequestError: it is empty though required, too long, or holds what no name may hold.
 
     """
-    if not value:
-        if required:
-            raise invalid(field, "must not be empty")
-        return
+    if required and not value:
+        raise invalid(field, "must not be empty")
+    if value in (".", ".."):
+        raise invalid(field, 'must not be "." or ".."')
+    name_prefix(field, value, limit)
+
+
+def name_prefix(field: str, value: str, limit: int) -> None:
+    """Check what an identifier may begin with; "" is anything.
+
+    Raises:
+        InvalidRequestError: it is too long, or holds what no name may hold.
+
+    """
     size = len(value.encode())
     if size > limit:
         raise invalid(field, f"has {size} bytes, the limit is {limit}")
     if "/" in value or "\\" in value:
         raise invalid(field, "must not hold a slash")
-    if value in (".", ".."):
-        raise invalid(field, 'must not be "." or ".."')
     if any(character < " " or character == "\x7f" for character in value):
         raise invalid(field, "must not hold NUL or other control characters")
 

@@ -17,7 +17,8 @@ MANIFEST_KEY = "holdfast.json"
 MAX_REVISION = 16**9 - 1
 
 _LONGEST_NAME = 200
-_NAME = rf"(?:[A-Za-z0-9_%-]{{1,{_LONGEST_NAME}}}|~[0-9a-f]{{64}})"
+_DIGEST = "~"
+_NAME = rf"(?:[A-Za-z0-9_%-]{{1,{_LONGEST_NAME}}}|{_DIGEST}[0-9a-f]{{64}})"
 _REVISION = r"[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{3}"
 _SLOT = re.compile(_REVISION)
 _BLOB = re.compile(rf"blob/({_REVISION})-[0-9a-f]{{32}}")
@@ -109,6 +110,12 @@ def namespace_prefix(namespace: str) -> str:
     return f"ns/{encode_name(namespace)}/wf/"
 
 
+def prefixes_of(namespace: str, id_prefix: str) -> tuple[str, ...]:
+    """Where those workflows lie whose ids begin with a text, in key order; those behind digests, all of them, last."""
+    below = namespace_prefix(namespace)
+    return (f"{below}{_escape(id_prefix)}", f"{below}{_DIGEST}") if id_prefix else (below,)
+
+
 def slot(relative: str) -> int | None:
     """The revision of a commit marker's key below its log; None where the key is no commit marker's."""
     revision = MAX_REVISION - int(relative.replace("/", ""), 16) if _SLOT.fullmatch(relative) else 0
@@ -162,10 +169,14 @@ def batch_owner(relative: str) -> str:
 
 def encode_name(name: str) -> str:
     """A name as one step of a key."""
-    encoded = quote(name, safe="").replace(".", "%2E").replace("~", "%7E")
+    encoded = _escape(name)
     if len(encoded) <= _LONGEST_NAME:
         return encoded
-    return f"~{sha256(name.encode()).hexdigest()}"
+    return f"{_DIGEST}{sha256(name.encode()).hexdigest()}"
+
+
+def _escape(text: str) -> str:
+    return quote(text, safe="").replace(".", "%2E").replace("~", "%7E")
 
 
 def _cut(revision: int) -> str:

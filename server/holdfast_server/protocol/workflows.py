@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from holdfast_server.protocol.keys import (
     WorkflowKeys,
     is_workflow_step,
     namespace_prefix,
+    prefixes_of,
     workflow_of,
     workflow_prefix,
 )
@@ -20,6 +21,8 @@ from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.stores.base import ObjectStore
 
 _PAGE_ENTRIES = 1000
+# For one page: a prefix that few ids behind digests have must not have a call read them all.
+_LOOKED_AT_MOST = 2000
 # A name in a key has at most 200 letters; base64 makes 4 of 3.
 _LONGEST_TOKEN = 280
 
@@ -32,26 +35,36 @@ class Page:
     next_token: str
 
 
-async def page(log: Log, namespace: str, token: str, size: int) -> Page:
+async def page(log: Log, namespace: str, token: str, size: int, id_prefix: str = "") -> Page:
     """A page of workflows that have a log. What a save that never committed left behind is none.
 
     A workflow whose newest marker is damaged is told by the newest one that can be read, without any not at all.
+
+    Args:
+        log: the log.
+        namespace: the namespace.
+        token: that of the page before, "" for the first.
+        size: how many workflows at most; fewer where many others were passed over.
+        id_prefix: what the ids of the workflows begin with.
 
     Raises:
         HoldfastError: INVALID_REQUEST for a token that is none, LAYOUT_UNSUPPORTED.
 
     """
     heads: list[Entry] = []
-    async with aclosing(walk(log, namespace, token, includes_it=False)) as found:
+    looked_at = 0
+    async with aclosing(walk(log, namespace, token, includes_it=False, id_prefix=id_prefix)) as found:
         async for position, head in found:
-            heads.append(head)
-            if len(heads) == size:
+            looked_at += 1
+            if head.keys.workflow_id.startswith(id_prefix):
+                heads.append(head)
+            if len(heads) == size or looked_at == _LOOKED_AT_MOST:
                 return Page(tuple(heads), position)
     return Page(tuple(heads), "")
 
 
 async def walk(
-    log: Log, namespace: str, token: str = "", *, includes_it: bool = True
+    log: Log, namespace: str, token: str = "", *, includes_it: bool = True, id_prefix: str = ""
 ) -> AsyncGenerator[tuple[str, Entry]]:
     """The heads of the workflows that have a log, as `page` tells them, each with the token of its place.
 
@@ -60,6 +73,7 @@ async def walk(
         namespace: the namespace.
         token: where to begin, "" for the start.
         includes_it: whether the workflow of the token is one of them.
+        id_prefix: what the ids of the workflows begin with; those behind digests may have others too.
 
     Raises:
         HoldfastError: INVALID_REQUEST for a token that is none, LAYOUT_UNSUPPORTED.
@@ -67,18 +81,20 @@ async def walk(
     """
     below = namespace_prefix(namespace)
     first = below + _decode_token(token) if token else ""
-    async with aclosing(_with(first, includes_it, prefixes(log.store, below, after=first))) as found:
+    async with aclosing(_from(log.store, first, includes_it, prefixes_of(namespace, id_prefix))) as found:
         async for prefix in found:
             head = await newest_readable(log, prefix)
             if head is not None and not entries.is_unborn(head):
                 yield _encode_token(prefix.removeprefix(below)), head
 
 
-async def _with(first: str, includes_it: bool, others: AsyncGenerator[str]) -> AsyncGenerator[str]:
+async def _from(store: ObjectStore, first: str, includes_it: bool, places: Sequence[str]) -> AsyncGenerator[str]:
     if first and includes_it:
         yield first
-    async for each in others:
-        yield each
+    for place in places:
+        async with aclosing(prefixes(store, place, after=first)) as found:
+            async for each in found:
+                yield each
 
 
 async def prefixes(

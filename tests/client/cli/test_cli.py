@@ -74,6 +74,8 @@ async def test_checkpoints_and_workflows_are_listed_for_people_and_for_programs(
     ]
     _, out, _ = await run("workflows", "n")
     assert "newest checkpoint" in out.decode()
+    _, out, _ = await run("workflows", "n", "--prefix", "w1", "--json")
+    assert [each["workflow_id"] for each in json.loads(out)["workflows"]] == ["w1"]
 
 
 async def test_damage_is_the_exit_code_of_a_check_and_the_last_good_one_is_named(run, served):

@@ -135,10 +135,9 @@ class HoldfastStorageDriver(StorageDriver):
         found = await self._client.validate(self._namespace, place, checkpoint_id, accepted_formats=[_ACCEPTED])
         if not found.resumable:
             is_spent = any(each.reason in _SPENT for each in found.findings)
-            saved = await self._client.save(
-                self._namespace, place, data, format=FORMAT, checkpoint_id="" if is_spent else checkpoint_id
+            await self._client.save(
+                self._namespace, place, data, format=FORMAT, checkpoint_id=checkpoint_id, replace=is_spent
             )
-            checkpoint_id = saved.checkpoint_id
         return StorageDriverClaim(dict(zip(_CLAIM_KEYS, (self._namespace, place, checkpoint_id), strict=True)))
 
     async def _retrieve(self, names: tuple[str, str, str]) -> Payload:

@@ -11,6 +11,8 @@ from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
 _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.enable_retries", 0),
+    # A connection of its own for each client, since a server bounds the calls of each.
+    ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),

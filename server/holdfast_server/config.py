@@ -33,7 +33,8 @@ class Config:
         store: where checkpoints lie, `file:///path` or `s3://bucket/prefix`.
         workers: how many processes serve, on one port.
         drain_seconds: how long calls in progress may go on after SIGTERM.
-        calls_in_flight: how many calls may run at once; more are refused with OVERLOADED.
+        calls_in_flight: how many calls may run at once, half of them of one connection; more are refused with
+            OVERLOADED.
         bytes_in_flight: how many bytes of payload the calls in flight may hold in memory together; more calls are
             refused with OVERLOADED.
         longest_call_seconds: how long a call may take, whatever its deadline.

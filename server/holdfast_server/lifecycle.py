@@ -28,6 +28,8 @@ _OPTIONS = (
     # A window that gRPC widens by its own measure fills with payload whenever the store is slower than the caller.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 4 << 20),
+    # Would reset streams that the server's own count of calls in flight admits.
+    ("grpc.http.overload_protection", 0),
     # Allows the keepalive that the SDK sends.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -47,7 +49,12 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
     grace_seconds = await open_layout(store, grace_seconds=config.grace_seconds)
     log = Log(store, cache_bytes=config.cache_bytes, grace_seconds=grace_seconds)
     is_shared = config.workers > 1
-    options = (*_OPTIONS, ("grpc.so_reuseport", int(is_shared)))
+    options = (
+        *_OPTIONS,
+        ("grpc.so_reuseport", int(is_shared)),
+        # Further calls of a connection wait in their caller, which cannot take every place of the server.
+        ("grpc.max_concurrent_streams", max(1, config.calls_in_flight // 2)),
+    )
     server = grpc.aio.server(interceptors=[MalformedRequests()], options=options)
     calls = Calls(
         limit=config.calls_in_flight,

@@ -139,13 +139,20 @@ async def test_overloaded_is_retried_after_the_time_that_the_server_asks_for(tmp
         served.store.before = wait
         first = asyncio.create_task(client.save("n", "w", b"x", format=FORMAT))
         await asked.wait()
-        async with holdfast.AsyncClient(served.target) as other:
-            error = await failure(without_retry(other).load("n", "w"), holdfast.OverloadedError, calls_limit=1)
-        assert error.retry_after_seconds == 0.5
-        second = asyncio.create_task(client.load("n", "w"))
-        go_on.set()
-        assert (await first).revision == 1
-        assert (await second).data == b"x"
+        async with holdfast.AsyncClient(served.target) as once, holdfast.AsyncClient(served.target) as other:
+            error = await failure(without_retry(once).load("n", "w"), holdfast.OverloadedError, calls_limit=1)
+            assert error.retry_after_seconds == 0.5
+            second = asyncio.create_task(other.load("n", "w"))
+            await asyncio.sleep(0.2)
+            go_on.set()
+            assert (await first).revision == 1
+            assert (await second).data == b"x"
+
+
+async def test_calls_of_one_client_beyond_what_a_server_takes_wait_and_are_not_refused(tmp_path):
+    async with serving_watched(tmp_path, calls_in_flight=8) as served, holdfast.AsyncClient(served.target) as client:
+        saves = (without_retry(client).save("n", f"w{n}", b"x", format=FORMAT) for n in range(200))
+        assert [saved.revision for saved in await asyncio.gather(*saves)] == [1] * 200
 
 
 async def test_overloaded_by_bytes(tmp_path):

@@ -56,7 +56,7 @@ class Download:
 
         Raises:
             CheckpointCorruptedError: what it brings is not what its header tells.
-            ServerUnavailableError: it ended before its `finish`.
+            ServerUnavailableError: it ended before its `finish`, or the checkpoint was replaced since the last stream.
 
         """
         total_before = self._total
@@ -100,8 +100,19 @@ class Download:
         wanted = {part.name: part.size_bytes for part in header.checkpoint.parts}
         if self.header is None:
             self.header, self._wanted = header, wanted
-        elif (header.checkpoint.checkpoint_id, wanted) != (self.header.checkpoint.checkpoint_id, self._wanted):
+            return
+        before, now = self.header.checkpoint, header.checkpoint
+        if now.checkpoint_id != before.checkpoint_id or (now.revision == before.revision and wanted != self._wanted):
             raise _damaged("it goes on with another checkpoint")
+        if now.revision != before.revision:
+            self._forget()
+            raise unavailable("the checkpoint was replaced while it was loaded")
+
+    def _forget(self) -> None:
+        """Begin anew, with the next stream."""
+        self.header, self._total = None, 0
+        for held in (self._received, self._sizes, self._wanted):
+            held.clear()
 
     def _take(self, chunk: checkpoint_pb2.Chunk) -> None:
         size = self._sizes.get(chunk.part, 0)

@@ -125,6 +125,16 @@ async def test_a_stream_that_goes_on_with_another_checkpoint_is_damage():
     assert len(caught.value.trace_id) == 32
 
 
+@pytest.mark.parametrize("parts", [PARTS, {"": b"9876543210", "new": b"x"}])
+async def test_a_load_whose_checkpoint_is_replaced_between_two_streams_begins_anew(parts):
+    replaced = {**parts, "": b"9876543210"}
+    whole = [header(replaced, revision=2), *(chunk(name, data) for name, data in replaced.items())]
+    size = sum(map(len, replaced.values()))
+    loaded, servicer = await load(WHOLE[:2], [whole[0], finish(0)], [*whole, finish(size)])
+    assert loaded.parts == replaced
+    assert not servicer.requests[2].ranges
+
+
 async def test_a_time_that_is_none_is_an_error_of_the_sdk():
     with pytest.raises(holdfast.InternalError, match="a time that is none"):
         await load([header(create_time={"seconds": 2**62}), *WHOLE[1:], finish(13)])

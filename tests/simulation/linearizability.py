@@ -21,6 +21,8 @@ SAVE, FENCE, DELETE, DELETE_ALL, PRUNE, COLLECT, REPAIR, ROT = (
     "rot",
 )
 LOAD, PAGE, AUDIT = "load", "list", "audit"
+# Records change no checkpoint: tests/simulation/attached.py judges them.
+ATTACH = "attach"
 MUTATIONS = (SAVE, FENCE, DELETE, DELETE_ALL, PRUNE, COLLECT, REPAIR, ROT)
 # These change what is there at any time since they began, or not at all.
 UPKEEP = (COLLECT, REPAIR)
@@ -75,6 +77,9 @@ class Operation:
         size: how much fits on it.
         listed: what was on it.
         was_tried_once: whether no try came before the one that told the outcome.
+        client: who asked.
+        stamp: of records, the largest that the client knows.
+        records: what a load gave, by their keys; None where they were not asked for.
 
     """
 
@@ -97,6 +102,9 @@ class Operation:
     size: int = 0
     listed: list[Checkpoint] = field(default_factory=list)
     was_tried_once: bool = True
+    client: str = ""
+    stamp: int = 0
+    records: dict[str, str] | None = None
 
     def answered(self, **answers: object) -> "Operation":
         """The same, with answers."""

@@ -15,6 +15,7 @@ from holdfast_server.protocol import (
     ownership,
     pruning,
     put_if_absent,
+    records,
     repair,
     retries,
     save,
@@ -23,7 +24,7 @@ from holdfast_server.protocol.claim import Claim
 from holdfast_server.stores.memory import Objects
 
 from tests.simulation.directed import contested, deleted_meanwhile, overtaken, repaired_meanwhile
-from tests.simulation.plans import Plan, planned, replacing
+from tests.simulation.plans import Plan, planned, recording, replacing
 
 _GIVE_UP = 'raise HoldfastError(Reason.REVISION_CONFLICT, "gave up")'
 
@@ -284,6 +285,55 @@ MUTANTS = [
         "with_deleted(marker.deleted, more)",
         "with_deleted((), more)",
         plan=replacing,
+    ),
+    Mutant(
+        "records collected before their grace",
+        gc._Collection._is_forgotten,
+        "each.modified_seconds > self._cutoff",
+        "False",
+        first=45,
+        plan=recording,
+    ),
+    Mutant("records of the living collected", gc._Collection._is_forgotten, "not self", "True or self", 1, recording),
+    Mutant("records left behind", gc._Collection._is_forgotten, "not self", "False and self", 1, recording),
+    Mutant(
+        "records unknown to the ledger",
+        gc._Collection.run,
+        "has_records=self._has_records",
+        "has_records=False",
+        first=1,
+        plan=recording,
+    ),
+    Mutant(
+        "stamp of the caller ignored",
+        records.Stamps.next,
+        "min(observed, clock + _FURTHEST_MICROSECONDS)",
+        "0",
+        first=38,
+        plan=recording,
+    ),
+    Mutant(
+        "insert takes the place of what is there",
+        records._merged,
+        "record.replace or record.key not in kept",
+        "True",
+        first=1,
+        plan=recording,
+    ),
+    Mutant(
+        "upsert gives way to what is there",
+        records._merged,
+        "record.replace or record.key not in kept",
+        "record.key not in kept",
+        first=1,
+        plan=recording,
+    ),
+    Mutant(
+        "records acknowledged before they are written",
+        records.attach,
+        "await put_if_absent(",
+        "False and await put_if_absent(",
+        plan=recording,
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from tests.simulation import linearizability as spec
 from tests.simulation.store import GRACE, PROCESS_FAULTS, READ_FAULTS, WRITE_FAULTS, Weather
@@ -31,7 +32,7 @@ class Step:
         name: unique in the run.
         kind: what, in the words of the specification.
         target: the step whose checkpoint is loaded or deleted; "" for the newest.
-        checkpoint_id: the id that a save chooses.
+        checkpoint_id: the id that a save chooses, or that records are attached to or loaded of.
         compares: whether a save requires the revision that the client knows.
         has_blob: whether the payload goes into a blob.
         keep_last: what a collection or a prune keeps.
@@ -42,6 +43,7 @@ class Step:
         rest: how long its client rests before it, in graces; None: as the plan has it.
         size: how many checkpoints a page lists.
         server: which of the three is asked; None: any.
+        reads_records: whether a load reads the records too.
 
     """
 
@@ -59,6 +61,7 @@ class Step:
     rest: float | None = None
     size: int = 2
     server: int | None = None
+    reads_records: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,24 @@ def replacing(seed: int) -> Plan:
         return replace(step, kind=spec.PRUNE, keep_last=chance.choice((1, 2, 3))) if is_pruned else step
 
     return replace(plan, scripts=tuple(tuple(map(changed, script)) for script in plan.scripts))
+
+
+def recording(seed: int) -> Plan:
+    """The plan of a seed where checkpoints are replaced, but that records are attached, and loaded with them."""
+    plan, chance = replacing(seed), random.Random(f"{seed} recording")
+    often = chance.choice((0.3, 0.6))
+
+    def changed(step: Step) -> list[Step]:
+        chosen = chance.choice("xy")
+        if step.kind == spec.LOAD:
+            return [replace(step, checkpoint_id=chosen, falls_back=False, reads_records=True)]
+        if step.kind != spec.SAVE:
+            return [step]
+        attach = Step(f"{step.name}a", spec.ATTACH, checkpoint_id=step.checkpoint_id or chosen, tries=step.tries)
+        both = [attach, step] if chance.random() < 0.5 else [step, attach]
+        return both if chance.random() < often else [step]
+
+    return replace(plan, scripts=tuple(tuple(chain.from_iterable(map(changed, script))) for script in plan.scripts))
 
 
 def _hurried(seed: int, chance: random.Random) -> Plan:

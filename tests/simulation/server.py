@@ -1,24 +1,31 @@
 """The server's side of a call: the real protocol code, asked as the API asks it."""
 
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from weakref import WeakKeyDictionary
 
-from holdfast_server.protocol import load, ownership, pruning
+from holdfast_server.protocol import load, ownership, pruning, records
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.fsck import fsck
 from holdfast_server.protocol.gc import collect
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.protocol.lookup import OvertakenError
 from holdfast_server.protocol.payload import PartUpload, read_part
 from holdfast_server.protocol.retention import Retention
 from holdfast_server.protocol.save import SaveRequest, save
 from holdfast_server.protocol.sweep import store_time
+from holdfast_server.storage.v1.marker_pb2 import RecordBatch, StoredRecord
 
 from tests.simulation import linearizability as spec
 from tests.simulation.linearizability import Checkpoint, Operation
 from tests.simulation.plans import Step
 
 KEYS = WorkflowKeys("n", "w")
+# Each batch has a record under a key of its own, and these two: the first of all batches stays, the last counts.
+FIRST, LAST = "first", "last"
+
+_STAMPS: WeakKeyDictionary[Log, records.Stamps] = WeakKeyDictionary()
 
 
 async def serve(log: Log, step: Step, asked: Operation, request: Request, deadline: float) -> Operation:
@@ -27,10 +34,10 @@ async def serve(log: Log, step: Step, asked: Operation, request: Request, deadli
         case spec.SAVE:
             return await _save(log, step, asked, request, deadline)
         case spec.LOAD:
-            found = await load.find(log, KEYS, asked.checkpoint_id, (), fallback=step.falls_back)
-            skipped = frozenset(each.revision for each in found.skipped)
-            value = await read_value(log, found.entry)
-            return asked.answered(revision=found.entry.revision, answer=value, skipped=skipped)
+            while True:
+                found = await load.find(log, KEYS, asked.checkpoint_id, (), fallback=step.falls_back)
+                with suppress(OvertakenError):
+                    return await _load(log, step, asked, found)
         case spec.PAGE:
             return asked.answered(listed=await listed(log, asked.below, step.size))
         case spec.COLLECT:
@@ -44,6 +51,8 @@ async def serve(log: Log, step: Step, asked: Operation, request: Request, deadli
             return asked.answered(revision=done.entry.revision, answer=done.entry.marker.writer_epoch)
         case spec.PRUNE:
             return asked.answered(answer=await pruning.prune(log, request, step.keep_last, deadline=deadline))
+        case spec.ATTACH:
+            return await _attach(log, asked, request, deadline)
         case spec.DELETE:
             done = await ownership.delete(log, request, asked.checkpoint_id, deadline=deadline)
         case _:
@@ -67,6 +76,33 @@ async def _save(log: Log, step: Step, asked: Operation, request: Request, deadli
     )
     saved = await save(log, wanted, [part], deadline=deadline)
     return asked.answered(revision=saved.entry.revision, answer=saved.entry.marker.checkpoint_id)
+
+
+async def _load(log: Log, step: Step, asked: Operation, found: load.Found) -> Operation:
+    if step.reads_records:
+        await _read_records(log, asked)
+    value = await read_value(log, found.entry)
+    skipped = frozenset(each.revision for each in found.skipped)
+    return asked.answered(revision=found.entry.revision, answer=value, skipped=skipped)
+
+
+async def _attach(log: Log, asked: Operation, request: Request, deadline: float) -> Operation:
+    await ownership.require_unfenced(log, request)
+    batch = RecordBatch(
+        checkpoint_id=asked.checkpoint_id,
+        request_id=request.request_id,
+        stamp=_STAMPS.setdefault(log, records.Stamps()).next(asked.stamp),
+        records=[
+            StoredRecord(key=key, data=asked.value.encode(), replace=key == LAST) for key in (FIRST, LAST, asked.name)
+        ],
+    )
+    await records.attach(log, KEYS, batch, deadline=deadline)
+    return asked.answered(stamp=batch.stamp)
+
+
+async def _read_records(log: Log, asked: Operation) -> None:
+    found = await records.read(log.store, KEYS, asked.checkpoint_id)
+    asked.answered(records={each.key: each.data.decode() for each in found.records}, stamp=found.stamp)
 
 
 async def listed(log: Log, below: int | None, size: int) -> list[Checkpoint]:

@@ -4,17 +4,20 @@ import asyncio
 import contextvars
 import random
 from dataclasses import dataclass, field, replace
+from math import inf
 from types import SimpleNamespace
 from unittest import mock
 from uuid import UUID
 
 from holdfast_server.protocol import entries, gc
 from holdfast_server.protocol import log as log_module
+from holdfast_server.protocol import records as records_module
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.log import Log
 from holdfast_server.stores.base import StoreAccessDeniedError, StoreUnavailableError
 
+from tests.simulation import attached
 from tests.simulation import linearizability as spec
 from tests.simulation.audit import audit, garbage
 from tests.simulation.linearizability import Operation, unexplained
@@ -58,6 +61,7 @@ class Run:
         self._everybody: list[Process] = []
         self._ids: dict[str, str] = {}
         self._history: list[Operation] = []
+        self._attached: list[Operation] = []
         self._tasks: set[asyncio.Task] = set()
         self._damaged: frozenset[Damage] = frozenset()
         self._violation = ""
@@ -73,6 +77,7 @@ class Run:
             with (
                 mock.patch.object(log_module, "time", clock),
                 mock.patch.object(entries, "time", clock),
+                mock.patch.object(records_module, "time", clock),
                 mock.patch.object(entries, "_RECENT_ENTRIES", 3),
                 mock.patch.object(gc, "_DEAD_CLAIMS", 1),
                 mock.patch("uuid.uuid4", self._uuid),
@@ -98,7 +103,9 @@ class Run:
         if not self._violation:
             left = unexplained(self._history)
             self._violation = "no order explains " + "; ".join(map(str, left)) if left else ""
+        self._violation = self._violation or await attached.audit(log, self._history, self._attached)
         self._violation = self._violation or await garbage(log, self._network.objects, self._damaged)
+        self._violation = self._violation or await attached.garbage(log, self._network.objects)
 
     async def _end(self) -> None:
         """End what waits in dead processes, so that nothing outlives the run."""
@@ -126,7 +133,7 @@ class Run:
     # The clients
 
     async def _client(self, script: tuple[Step, ...]) -> None:
-        client = Client()
+        client = Client(script[0].name.partition(".")[0] if script else "")
         for step in script:
             chance = random.Random(f"{self._plan.weather.seed} {step.name}")
             if step.rest is not None:
@@ -138,7 +145,7 @@ class Run:
             operation = self._rotted(step, chance) if step.kind == spec.ROT else self._asked(client, step)
             if operation is None:
                 continue
-            self._history.append(operation)
+            (self._attached if step.kind == spec.ATTACH else self._history).append(operation)
             operation.began = self._loop.time()
             if step.kind == spec.ROT:
                 operation.ended = operation.began
@@ -170,15 +177,19 @@ class Run:
 
     def _asked(self, client: "Client", step: Step) -> Operation | None:
         wanted = self._ids.get(step.target, "")
-        operation = Operation(step.name, step.kind, epoch=client.epoch if step.kind == spec.SAVE else None)
+        epoch = client.epoch if step.kind in (spec.SAVE, spec.ATTACH) else None
+        operation = Operation(step.name, step.kind, epoch=epoch, client=client.name, stamp=client.stamp)
         match step.kind:
             case spec.SAVE:
                 operation.value = step.name
                 operation.checkpoint_id = step.checkpoint_id
                 operation.replaces = step.replaces
                 operation.expected = client.revision if step.compares else None
+            case spec.ATTACH:
+                operation.value = step.name
+                operation.checkpoint_id = step.checkpoint_id
             case spec.LOAD:
-                operation.checkpoint_id = wanted
+                operation.checkpoint_id = step.checkpoint_id or wanted
                 operation.falls_back = step.falls_back
             case spec.PAGE:
                 operation.size = step.size
@@ -222,7 +233,9 @@ class Run:
     def _close(self, operation: Operation) -> None:
         open_ended = ("COMMIT_UNKNOWN", "STORE_UNAVAILABLE", "DEADLINE_EXCEEDED", "StoreUnavailableError")
         is_read = operation.kind in (spec.LOAD, spec.PAGE)
-        if operation.error in open_ended or operation.kind in spec.UPKEEP:
+        if operation.kind == spec.ATTACH:
+            operation.ended = inf if operation.error else self._loop.time()
+        elif operation.error in open_ended or operation.kind in spec.UPKEEP:
             if is_read:
                 self._history.remove(operation)
         elif operation.error == "CHECKPOINT_CORRUPTED" and not is_read:
@@ -231,8 +244,6 @@ class Run:
             # What was refused at once must never be found, so it is left out; behind a lost answer it tells nothing.
             if is_read or operation.was_tried_once:
                 self._history.remove(operation)
-        elif is_read and operation.error == "CHECKPOINT_DELETED" and not operation.checkpoint_id:
-            self._history.remove(operation)
         elif is_read and operation.error == "CHECKPOINT_CORRUPTED" and self._rots_during(operation):
             # It reads more than once: it may have met what was whole when it began, and damaged later.
             self._history.remove(operation)
@@ -247,13 +258,16 @@ class Run:
 class Client:
     """What a client remembers from one operation to the next."""
 
+    name: str = ""
     revision: int = 0
     epoch: int | None = None
     listed_down_to: int | None = None
+    stamp: int = 0
 
     def learn(self, operation: Operation) -> None:
         if operation.kind == spec.FENCE:
             self.epoch = operation.epoch = int(str(operation.answer))
+        self.stamp = max(self.stamp, operation.stamp)
         if operation.revision:
             self.revision = operation.revision
         if operation.kind == spec.PAGE:

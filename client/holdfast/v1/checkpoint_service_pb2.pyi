@@ -460,7 +460,9 @@ class LoadStreamResponse(_message.Message):
 
     @_builtins.property
     def finish(self) -> Global___LoadStreamFinish:
-        """The end. Parts that were sent whole matched their digest."""
+        """The end. Parts that were sent whole matched their digest. A stream that ends without it is not whole: ask for the
+        rest, or for all of it where the header then has another revision.
+        """
 
     def __init__(
         self,

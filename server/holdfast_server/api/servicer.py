@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -18,9 +18,10 @@ from holdfast_server.api.outgoing import send_parts
 from holdfast_server.api.parked import ParkedUploads
 from holdfast_server.protocol import load
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.keys import LAYOUT_VERSION
+from holdfast_server.protocol.keys import LAYOUT_VERSION, WorkflowKeys
 from holdfast_server.protocol.load import Depth
 from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.protocol.lookup import OvertakenError
 from holdfast_server.protocol.marker import MARKER_VERSION
 from holdfast_server.protocol.payload import PartUpload
 from holdfast_server.protocol.read_ahead import read_ahead
@@ -95,19 +96,11 @@ class CheckpointService(Lists, Changes, Attachments):
         """Load a checkpoint, with its payload while that is small."""
         async with self._calls.enter("Load", context, request) as call:
             keys = requests.workflow(request.namespace, request.workflow_id)
-            found = await self._find(call, request)
-            response = api.LoadResponse(
-                checkpoint=messages.checkpoint(found.entry),
-                fell_back=bool(found.skipped),
-                skipped=[messages.skipped(each) for each in found.skipped],
-                head_revision=found.head_revision,
-            )
-            if request.include_records:
-                checkpoint_id = found.entry.marker.checkpoint_id
-                response.stamp = await self.add_records(response, keys, checkpoint_id, requests.RECORDS_ANSWER_BYTES)
-            if response.checkpoint.size_bytes <= requests.UNARY_PAYLOAD_BYTES:
-                await self.add_payload(response, keys, found.entry)
-            return response
+            while True:
+                found = await self._find(call, request)
+                # Where it was deleted or replaced meanwhile, another look tells which.
+                with suppress(OvertakenError):
+                    return await self._loaded(keys, request, found)
 
     async def LoadStream(  # noqa: N802
         self, request: api.LoadStreamRequest, context: Context
@@ -134,7 +127,11 @@ class CheckpointService(Lists, Changes, Attachments):
                             telemetry.PAYLOAD_BYTES.add(size, {"holdfast.direction": "loaded"})
                         yield message
             except HoldfastError as error:
-                raise await load.as_of_now(self._log, keys, found.entry, error) from None
+                failure = await load.as_of_now(self._log, keys, found.entry, error)
+                if not isinstance(failure, OvertakenError):
+                    raise failure from None
+                # Raises where it was deleted. Where it was replaced, the caller begins anew for want of a `finish`.
+                await load.find(self._log, keys, found.entry.marker.checkpoint_id, (), fallback=False)
 
     async def Validate(self, request: api.ValidateRequest, context: Context) -> api.ValidateResponse:  # noqa: N802
         """Tell whether a workflow can be resumed."""
@@ -226,6 +223,20 @@ class CheckpointService(Lists, Changes, Attachments):
         if found.skipped:
             telemetry.FALLBACKS.add(1)
         return found
+
+    async def _loaded(self, keys: WorkflowKeys, request: api.LoadRequest, found: load.Found) -> api.LoadResponse:
+        response = api.LoadResponse(
+            checkpoint=messages.checkpoint(found.entry),
+            fell_back=bool(found.skipped),
+            skipped=[messages.skipped(each) for each in found.skipped],
+            head_revision=found.head_revision,
+        )
+        if request.include_records:
+            checkpoint_id = found.entry.marker.checkpoint_id
+            response.stamp = await self.add_records(response, keys, checkpoint_id, requests.RECORDS_ANSWER_BYTES)
+        if response.checkpoint.size_bytes <= requests.UNARY_PAYLOAD_BYTES:
+            await self.add_payload(response, keys, found.entry)
+        return response
 
 
 def _optional(entry: Entry | None) -> checkpoint_pb2.Checkpoint | None:

@@ -148,7 +148,7 @@ async def check(log: Log, keys: WorkflowKeys, entry: Entry, depth: Depth) -> Non
 
 
 async def as_of_now(log: Log, keys: WorkflowKeys, entry: Entry, damage: HoldfastError) -> HoldfastError:
-    """The true name of a damage: a checkpoint deleted in the meantime is not damaged."""
+    """The true name of a damage: OvertakenError where the checkpoint was deleted or replaced in the meantime."""
     if await entries.is_gone_by_now(log, keys, entry.revision):
         return deleted(entry.marker.checkpoint_id, OvertakenError)
     damage.metadata.setdefault("checkpoint_id", entry.marker.checkpoint_id)

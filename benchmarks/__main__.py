@@ -1,4 +1,4 @@
-"""Runs everything and prints ratios. `python -m benchmarks [small|s3|large …]`; nothing named means all."""
+"""Runs everything and prints ratios. `python -m benchmarks [small|s3|large|graphs …]`; nothing named means all."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import boto3
 
-from benchmarks import large, postgres, small
+from benchmarks import graphs, large, postgres, savers, small
 from benchmarks.measure import per_second
 from benchmarks.small import Subject
 from tests.servers import start
@@ -24,12 +24,14 @@ Figures = dict[tuple[str, int], float]
 
 
 def main() -> None:
-    wanted = set(sys.argv[1:]) or {"small", "s3", "large"}
+    wanted = set(sys.argv[1:]) or {"small", "s3", "large", "graphs"}
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=os.environ.get("HOLDFAST_BENCH_FOLDER")) as name:
         folder = Path(name)
         print(f"{os.cpu_count()} cores, callers on the same machine, files in {folder.parent}")
         if "small" in wanted:
             asyncio.run(_small_on_files(folder))
+        if "graphs" in wanted:
+            asyncio.run(_graphs(folder))
         if wanted & {"s3", "large"}:
             with _s3(folder) as s3:
                 if "s3" in wanted and s3:
@@ -49,9 +51,9 @@ async def _small_on_files(folder: Path) -> None:
                 "Holdfast, plain gRPC": small.stub(target),
                 "a service that does nothing, plain gRPC": small.stub(nothing),
                 "fsynced files": small.files(plain),
-                "LangGraph's sqlite saver": small.langgraph_sqlite(folder),
+                "LangGraph's sqlite saver": small.saves(savers.sqlite(folder)),
             }
-            | ({"LangGraph's Postgres saver": small.langgraph_postgres(url)} if url else {})
+            | ({"LangGraph's Postgres saver": small.saves(savers.postgres(url))} if url else {})
         )
     pairs = [
         ("Holdfast", "a service that does nothing"),
@@ -62,6 +64,19 @@ async def _small_on_files(folder: Path) -> None:
     _print_ratios("4 KiB on file://", figures, pairs + ([("Holdfast", "LangGraph's Postgres saver")] if url else []))
     if not url:
         print("  no Postgres server found: its saver was not measured")
+
+
+async def _graphs(folder: Path) -> None:
+    with postgres.running(folder) as url, _holdfast((folder / "graphs").as_uri()) as (target, _):
+        opened = {
+            "Holdfast's saver": savers.holdfast(target),
+            "the saver in memory": savers.memory(),
+            "LangGraph's sqlite saver": savers.sqlite(folder),
+        } | ({"LangGraph's Postgres saver": savers.postgres(url)} if url else {})
+        figures = await _measured({name: graphs.conversation(each) for name, each in opened.items()})
+    ours, *others = opened
+    title = f"conversations of {graphs.STEPS} steps (save) and their states (load), LangGraph on file://"
+    _print_ratios(title, figures, [(ours, each) for each in others])
 
 
 async def _small_on_s3(folder: Path, endpoint: str, bucket: str) -> None:

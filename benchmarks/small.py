@@ -5,7 +5,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,10 @@ from botocore.config import Config
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
-from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from psycopg_pool import AsyncConnectionPool
+from langgraph.checkpoint.base import empty_checkpoint
 
 from benchmarks.measure import Operation
+from benchmarks.savers import Saver
 
 PAYLOAD = os.urandom(4096)
 FORMAT = holdfast.Format("bench", 1)
@@ -96,38 +94,21 @@ async def files(folder: Path) -> AsyncIterator[Subject]:
 
 
 @asynccontextmanager
-async def langgraph_sqlite(folder: Path) -> AsyncIterator[Subject]:
-    """LangGraph's own saver on sqlite, every commit synced."""
-    async with AsyncSqliteSaver.from_conn_string(str(folder / "bench.sqlite")) as saver:
-        await saver.setup()
-        await saver.conn.execute("PRAGMA synchronous=FULL")
-        yield _saver(saver)
-
-
-@asynccontextmanager
-async def langgraph_postgres(url: str) -> AsyncIterator[Subject]:
-    """LangGraph's own saver on Postgres, with a pool of connections."""
-    options = {"autocommit": True, "prepare_threshold": 0}
-    async with AsyncExitStack() as stack:
-        pool: Any = AsyncConnectionPool(url, min_size=4, max_size=32, kwargs=options, open=False)
-        await stack.enter_async_context(pool)
-        saver = AsyncPostgresSaver(pool)
-        await saver.setup()
-        yield _saver(saver)
-
-
-def _saver(saver: BaseCheckpointSaver[Any]) -> Subject:
+async def saves(opened: AbstractAsyncContextManager[Saver]) -> AsyncIterator[Subject]:
+    """A saver of LangGraph, without a graph."""
     run = uuid.uuid4().hex[:8]
 
     def config(caller: int) -> Any:
         return {"configurable": {"thread_id": f"{run}-{caller}", "checkpoint_ns": ""}}
 
-    def save(caller: int, count: int) -> Any:
-        versions: Any = {"state": f"{count + 1:032}.0"}
-        checkpoint = {**empty_checkpoint(), "channel_values": {"state": PAYLOAD}, "channel_versions": versions}
-        return saver.aput(config(caller), checkpoint, {"source": "loop", "step": count}, versions)  # type: ignore[arg-type]
+    async with opened as saver:
 
-    return Subject(save, lambda caller, count: saver.aget_tuple(config(caller)))
+        def save(caller: int, count: int) -> Any:
+            versions: Any = {"state": f"{count + 1:032}.0"}
+            checkpoint = {**empty_checkpoint(), "channel_values": {"state": PAYLOAD}, "channel_versions": versions}
+            return saver.aput(config(caller), checkpoint, {"source": "loop", "step": count}, versions)  # type: ignore[arg-type]
+
+        yield Subject(save, lambda caller, count: saver.aget_tuple(config(caller)))
 
 
 @asynccontextmanager

@@ -1,0 +1,49 @@
+"""LangGraph's own savers, and Holdfast's."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from holdfast.adapters.langgraph import HoldfastSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from psycopg_pool import AsyncConnectionPool
+
+Saver: TypeAlias = BaseCheckpointSaver[Any]
+
+
+@asynccontextmanager
+async def holdfast(target: str) -> AsyncIterator[Saver]:
+    """Holdfast's."""
+    async with HoldfastSaver.from_target(target, namespace="bench") as saver:
+        yield saver
+
+
+@asynccontextmanager
+async def memory() -> AsyncIterator[Saver]:
+    """One that keeps all in memory: what it does not cost is LangGraph itself."""
+    yield InMemorySaver()
+
+
+@asynccontextmanager
+async def sqlite(folder: Path) -> AsyncIterator[Saver]:
+    """The one on sqlite, every commit synced."""
+    async with AsyncSqliteSaver.from_conn_string(str(folder / "bench.sqlite")) as saver:
+        await saver.setup()
+        await saver.conn.execute("PRAGMA synchronous=FULL")
+        yield saver
+
+
+@asynccontextmanager
+async def postgres(url: str) -> AsyncIterator[Saver]:
+    """The one on Postgres, with a pool of connections."""
+    options = {"autocommit": True, "prepare_threshold": 0}
+    async with AsyncExitStack() as stack:
+        pool: Any = AsyncConnectionPool(url, min_size=4, max_size=32, kwargs=options, open=False)
+        await stack.enter_async_context(pool)
+        saver = AsyncPostgresSaver(pool)
+        await saver.setup()
+        yield saver

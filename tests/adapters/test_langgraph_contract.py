@@ -205,6 +205,24 @@ async def test_a_saver_that_has_not_looked_yet_learns_the_order_before_it_saves(
     assert (await saver.aget_tuple(config())).checkpoint["id"] == "2"
 
 
+async def test_a_saver_that_looked_before_somebody_else_saved_learns_the_order_anew(saver, another):
+    await put(saver, config(), checkpoint("1"))
+    await put(another, config(), checkpoint("9"))
+    await put(saver, config(), checkpoint("5"))
+    for each in (saver, another):
+        assert (await each.aget_tuple(config())).checkpoint["id"] == "9"
+        assert await listed(each, config()) == ["9", "5", "1"]
+
+
+async def test_however_many_save_at_once_the_latest_is_the_largest_id(saver, another):
+    ids = [f"{number:02}" for number in range(40)]
+    random.shuffle(ids)
+    await asyncio.gather(*(put((saver, another)[n % 2], config(), checkpoint(each)) for n, each in enumerate(ids)))
+    for each in (saver, another):
+        assert (await each.aget_tuple(config())).checkpoint["id"] == "39"
+        assert await listed(each, config()) == sorted(ids, reverse=True)
+
+
 async def test_the_latest_is_the_largest_id_that_is_left(saver, another):
     for each, run_id in (("2", "a"), ("4", "b"), ("3", "a"), ("1", "a")):
         await put(saver, config(), checkpoint(each), run_id=run_id)

@@ -2,13 +2,15 @@
 
 LangGraph's latest checkpoint is the one with the largest id, Holdfast's newest is the one that was saved last. They are
 the same while ids grow from save to save. A save whose id is not larger than those before it, and each save behind it,
-is labelled with the largest id, so that who reads the newest learns where the latest is.
+is labelled with the largest id, so that who reads the newest learns where the latest is. That holds for any number of
+writers, since each saves only right behind the revision up to which it knows the ids.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from holdfast.adapters.langgraph.names import decoded, encoded
+from holdfast.checkpoint import Checkpoint
 
 _LABEL = "largest"
 _MOST = 10_000
@@ -16,24 +18,29 @@ _MOST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The largest id of a workflow, "" for none, and whether the newest checkpoint may be another one."""
+    """The largest id of a workflow, "" for none, whether the newest checkpoint may be another one, and as of when."""
 
     largest_id: str = ""
     is_mixed: bool = False
+    revision: int = 0
 
     @classmethod
-    def of(cls, newest_id: str, labels: Mapping[str, str]) -> "Order":
-        """What the newest checkpoint tells, by its id as LangGraph has it and its labels."""
-        return cls(decoded(labels[_LABEL]), True) if is_mixed(labels) else cls(newest_id)
+    def of(cls, newest: Checkpoint, revision: int = 0) -> "Order":
+        """What the newest checkpoint tells, which is the newest up to its own revision or a later one."""
+        revision = max(revision, newest.revision)
+        if is_mixed(newest.labels):
+            return cls(decoded(newest.labels[_LABEL]), True, revision)
+        return cls(decoded(newest.checkpoint_id), False, revision)
 
     @property
     def labels(self) -> Mapping[str, str]:
         """What it adds to the labels of the checkpoint that is saved with it."""
         return {_LABEL: encoded(self.largest_id)} if self.is_mixed else {}
 
-    def with_id(self, checkpoint_id: str) -> "Order":
-        """The order once a checkpoint is saved."""
-        return Order(max(self.largest_id, checkpoint_id), is_mixed=self.is_mixed or checkpoint_id < self.largest_id)
+    def with_id(self, checkpoint_id: str, revision: int = 0) -> "Order":
+        """The order once a checkpoint is saved, as some revision."""
+        is_mixed = self.is_mixed or checkpoint_id < self.largest_id
+        return Order(max(self.largest_id, checkpoint_id), is_mixed, revision)
 
 
 def is_mixed(labels: Mapping[str, str]) -> bool:

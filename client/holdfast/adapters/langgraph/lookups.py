@@ -51,13 +51,10 @@ class AsyncLookups:
             return await self._load_latest(place)
         return await self._load(place, encoded(checkpoint_id), fallback=False)
 
-    async def order(self, workflow_id: str) -> Order:
-        """The order of a workflow's checkpoints."""
-        known = self.known.get(workflow_id)
-        if known is not None:
-            return known
+    async def order(self, workflow_id: str, revision: int = 0) -> Order:
+        """The order of a workflow's checkpoints, as it is now, up to a revision that it has at least."""
         newest = await self.newest(workflow_id)
-        return Order() if newest is None else Order.of(decoded(newest.checkpoint_id), newest.labels)
+        return Order(revision=revision) if newest is None else Order.of(newest, revision)
 
     async def newest(self, workflow_id: str) -> Checkpoint | None:
         """The checkpoint that was saved last; None where there is none."""
@@ -104,7 +101,7 @@ class AsyncLookups:
 
     async def _load_latest(self, place: Place) -> LoadedCheckpoint:
         newest = latest = await self._load(place, None, fallback=self.fallback)
-        order = Order.of(decoded(newest.checkpoint_id), newest.info.labels)
+        order = Order.of(newest.info, newest.head_revision)
         if order.largest_id != decoded(newest.checkpoint_id):
             try:
                 latest = await self._load(place, encoded(order.largest_id), fallback=self.fallback)

@@ -1,6 +1,7 @@
 """The threads of LangGraph in Holdfast: what the saver's methods come to in calls of the client."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from holdfast import _aio as runtime
@@ -10,7 +11,8 @@ from holdfast.adapters.langgraph.known import Order
 from holdfast.adapters.langgraph.lists import AsyncLists
 from holdfast.adapters.langgraph.lookups import MISSING
 from holdfast.adapters.langgraph.names import Place, decoded, encoded, index_of, names_of
-from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, of_reason
+from holdfast.checkpoint import Checkpoint
+from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, RevisionConflictError, of_reason
 
 
 class AsyncThreads(AsyncLists):
@@ -30,16 +32,18 @@ class AsyncThreads(AsyncLists):
         """Save a checkpoint."""
         packed = await runtime.in_thread(contents.pack, self.serde, config, checkpoint, metadata)
         workflow_id, checkpoint_id = place.workflow_id, checkpoint["id"]
-        order = await self.order(workflow_id)
+        order = self.known.get(workflow_id) or await self.order(workflow_id)
         if not order.largest_id:
             await self.introduce(place)
-        labels = {**packed.labels, **order.with_id(checkpoint_id).labels}
-        try:
-            await self._save(workflow_id, packed, labels, needs_parent=packed.needs_parent)
-        except (CheckpointDeletedError, CheckpointNotFoundError):
-            # Its parent was deleted, which nothing can bring back.
-            await self._save(workflow_id, packed, labels, needs_parent=False)
-        self.known.put(workflow_id, (self.known.get(workflow_id) or order).with_id(checkpoint_id))
+        while True:
+            following = order.with_id(checkpoint_id)
+            try:
+                saved = await self._save(workflow_id, packed, {**packed.labels, **following.labels}, order.revision)
+                break
+            except RevisionConflictError as error:
+                # Somebody else was there, perhaps with a larger id.
+                order = await self.order(workflow_id, int(error.metadata["head_revision"]))
+        self.known.put(workflow_id, order.with_id(checkpoint_id, saved.revision))
 
     async def put_writes(
         self, place: Place, checkpoint_id: str, given: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -93,26 +97,29 @@ class AsyncThreads(AsyncLists):
             newest = await self.newest(place.workflow_id)
             if newest is None:
                 continue
-            order = Order.of(decoded(newest.checkpoint_id), newest.labels)
+            order = Order.of(newest)
             if order.is_mixed:
                 await self._prune_mixed(place.workflow_id, order)
             else:
                 await self.client.prune(self.namespace, place.workflow_id, keep_last=1)
 
     async def _save(
-        self, workflow_id: str, packed: contents.Contents, labels: Mapping[str, str], *, needs_parent: bool
-    ) -> None:
-        await self.client.save(
-            self.namespace,
-            workflow_id,
-            packed.parts,
-            format=FORMAT,
-            checkpoint_id=packed.checkpoint_id,
-            parent_id=packed.parent_id,
-            labels=labels,
-            replace=True,
-            needs_parent=needs_parent,
-        )
+        self, workflow_id: str, packed: contents.Contents, labels: Mapping[str, str], expected_revision: int
+    ) -> Checkpoint:
+        options: Any = {
+            "format": FORMAT,
+            "checkpoint_id": packed.checkpoint_id,
+            "parent_id": packed.parent_id,
+            "labels": labels,
+            "expected_revision": expected_revision,
+            "replace": True,
+        }
+        save = partial(self.client.save, self.namespace, workflow_id, packed.parts, **options)
+        try:
+            return await save(needs_parent=packed.needs_parent)
+        except (CheckpointDeletedError, CheckpointNotFoundError):
+            # Its parent was deleted, which nothing can bring back.
+            return await save(needs_parent=False)
 
     async def _prune_mixed(self, workflow_id: str, order: Order) -> None:
         """As the server prunes, but for the order of ids."""

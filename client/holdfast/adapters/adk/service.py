@@ -7,7 +7,7 @@ event of the chain is. App and user state are workflows of their own, of which t
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import Any, Self
@@ -19,25 +19,22 @@ from google.adk.errors.session_not_found_error import SessionNotFoundError
 from google.adk.events import Event, EventActions
 from google.adk.platform import time as platform_time
 from google.adk.platform import uuid as platform_uuid
-from google.adk.sessions import BaseSessionService, Session, State
+from google.adk.sessions import BaseSessionService, Session
 from google.adk.sessions.base_session_service import GetSessionConfig, ListSessionsResponse
 
+from holdfast.adapters.adk.checkpoints import MISSING, Checkpoints, accepted
+from holdfast.adapters.adk.states import States, split
 from holdfast.adapters.ids import joined
-from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
+from holdfast.checkpoint import Format, LoadedCheckpoint
 from holdfast.client import AsyncClient
 from holdfast.errors import (
     CheckpointCorruptedError,
-    CheckpointDeletedError,
-    CheckpointNotFoundError,
     RevisionConflictError,
-    WorkflowNotFoundError,
 )
 
 SESSION_FORMAT = Format("adk-session", 1)
-STATE_FORMAT = Format("adk-state", 1)
 
-_SESSION, _APP, _USER = "adk-session", "adk-app", "adk-user"
-_MISSING = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
+_SESSION = "adk-session"
 
 
 class HoldfastSessionService(BaseSessionService):
@@ -57,6 +54,8 @@ class HoldfastSessionService(BaseSessionService):
         self._client = client
         self._namespace = namespace
         self._fallback = fallback
+        self._checkpoints = Checkpoints(client, namespace, fallback)
+        self._states = States(self._checkpoints)
         self._appending: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @classmethod
@@ -88,20 +87,22 @@ class HoldfastSessionService(BaseSessionService):
         """
         session_id = (session_id or "").strip() or platform_uuid.new_uuid()
         workflow = joined(_SESSION, app_name, user_id, session_id)
-        shared, own = _split_state(EventActions(state_delta=state or {}), app_name, user_id)
+        shared, own = split(EventActions(state_delta=state or {}), app_name, user_id)
         session = Session(
             id=session_id, app_name=app_name, user_id=user_id, state=own, last_update_time=platform_time.get_time()
         )
         exists = AlreadyExistsError(f"Session with id {session_id} already exists.")
-        if shared and await self._find(workflow, SESSION_FORMAT) is not None:
+        if shared and await self._checkpoints.find(workflow, SESSION_FORMAT) is not None:
             raise exists
-        await self._update_shared(shared)
+        await self._states.update(shared)
         try:
-            saved = await self._save(workflow, {"session": _dump(session)}, expected_revision=0)
+            saved = await self._checkpoints.save(
+                workflow, {"session": _dump(session)}, SESSION_FORMAT, expected_revision=0
+            )
         except RevisionConflictError as error:
             raise exists from error
         _mark(session, saved.checkpoint_id, saved.checkpoint_id)
-        return await self._merged(session)
+        return await self._states.merge(session)
 
     async def get_session(
         self, *, app_name: str, user_id: str, session_id: str, config: GetSessionConfig | None = None
@@ -120,14 +121,14 @@ class HoldfastSessionService(BaseSessionService):
 
         """
         workflow = joined(_SESSION, app_name, user_id, session_id.strip())
-        newest = await self._find(workflow, SESSION_FORMAT)
+        newest = await self._checkpoints.find(workflow, SESSION_FORMAT)
         if newest is None:
             return None
         good, events = await self._events(workflow, newest, config or GetSessionConfig())
         session = Session.model_validate_json(good.parts["session"])
         session.events = events
         _mark(session, newest.checkpoint_id, good.checkpoint_id)
-        return await self._merged(session)
+        return await self._states.merge(session)
 
     async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
         """The sessions of an app, or of one of its users, without events, the last updated one last."""
@@ -137,9 +138,9 @@ class HoldfastSessionService(BaseSessionService):
         async for found in self._client.list_workflows(self._namespace, prefix=prefix, page_size=1000):
             if not found.checkpoint_revision:
                 continue
-            newest = await self._find(found.workflow_id, SESSION_FORMAT)
+            newest = await self._checkpoints.find(found.workflow_id, SESSION_FORMAT)
             if newest is not None:
-                sessions.append(await self._merged(Session.model_validate_json(newest.parts["session"]), states))
+                sessions.append(await self._states.merge(Session.model_validate_json(newest.parts["session"]), states))
         sessions.sort(key=lambda each: (each.last_update_time, each.user_id, each.id))
         return ListSessionsResponse(sessions=sessions)
 
@@ -147,12 +148,12 @@ class HoldfastSessionService(BaseSessionService):
         """Delete a session; where there is none, nothing happens. App and user state stay."""
         try:
             await self._client.delete_workflow(self._namespace, joined(_SESSION, app_name, user_id, session_id.strip()))
-        except _MISSING:
+        except MISSING:
             return
 
     async def get_user_state(self, *, app_name: str, user_id: str) -> dict[str, Any]:
         """What all sessions of a user share, by keys without their prefix."""
-        return await self._state(joined(_USER, app_name, user_id))
+        return await self._states.of_user(app_name, user_id)
 
     async def append_event(self, session: Session, event: Event) -> Event:
         """Append an event to a session, which must be as it is stored. A partial event is not stored.
@@ -181,9 +182,9 @@ class HoldfastSessionService(BaseSessionService):
 
     async def _append(self, workflow: str, session: Session, event: Event, event_json: bytes) -> str:
         """Store an event. Returns its checkpoint."""
-        shared, own = _split_state(event.actions, session.app_name, session.user_id)
+        shared, own = split(event.actions, session.app_name, session.user_id)
         while True:
-            newest = await self._find(workflow, SESSION_FORMAT)
+            newest = await self._checkpoints.find(workflow, SESSION_FORMAT)
             if newest is None:
                 raise SessionNotFoundError(f"Session {session.id} not found.")
             if newest.parts.get("event") == event_json:
@@ -193,11 +194,12 @@ class HoldfastSessionService(BaseSessionService):
             stored = Session.model_validate_json(good.parts["session"])
             stored.state.update(own)
             stored.last_update_time = event.timestamp
-            await self._update_shared(shared)
+            await self._states.update(shared)
             try:
-                saved = await self._save(
+                saved = await self._checkpoints.save(
                     workflow,
                     {"session": _dump(stored), "event": event_json},
+                    SESSION_FORMAT,
                     parent_id=good.checkpoint_id,
                     expected_revision=newest.head_revision or None,
                 )
@@ -221,7 +223,7 @@ class HoldfastSessionService(BaseSessionService):
         seen, good = session._storage_update_marker.split("\n")  # noqa: SLF001
         if seen != newest.checkpoint_id:
             raise stale
-        return newest if good == seen else await self._load(workflow, SESSION_FORMAT, good)
+        return newest if good == seen else await self._checkpoints.load(workflow, SESSION_FORMAT, good)
 
     async def _events(
         self, workflow: str, newest: LoadedCheckpoint, config: GetSessionConfig
@@ -252,13 +254,12 @@ class HoldfastSessionService(BaseSessionService):
         yield newest
         if not self._fallback:
             # Many in a call; what is no part of the chain may lie between, and be damaged.
-            accepted = [AcceptedFormat(SESSION_FORMAT.name, 1, SESSION_FORMAT.version)]
             history = self._client.history(
                 self._namespace,
                 workflow,
                 before=newest.checkpoint_id,
                 page_size=int(min(limit, 1000)),
-                accepted_formats=accepted,
+                accepted_formats=accepted(SESSION_FORMAT),
             )
             with suppress(CheckpointCorruptedError):
                 async for each in history:
@@ -266,71 +267,10 @@ class HoldfastSessionService(BaseSessionService):
                         newest = each
                         yield each
         while newest.info.parent_id:
-            newest = await self._load(workflow, SESSION_FORMAT, newest.info.parent_id, fallback=self._fallback)
+            newest = await self._checkpoints.load(
+                workflow, SESSION_FORMAT, newest.info.parent_id, fallback=self._fallback
+            )
             yield newest
-
-    async def _merged(self, session: Session, states: dict[str, dict[str, Any]] | None = None) -> Session:
-        """A session with what it shares with others, of which `states` keeps what was loaded before."""
-        states = {} if states is None else states
-        for prefix, workflow in (
-            (State.APP_PREFIX, joined(_APP, session.app_name)),
-            (State.USER_PREFIX, joined(_USER, session.app_name, session.user_id)),
-        ):
-            if workflow not in states:
-                states[workflow] = await self._state(workflow)
-            session.state |= {prefix + key: value for key, value in states[workflow].items()}
-        return session
-
-    async def _state(self, workflow: str) -> dict[str, Any]:
-        found = await self._find(workflow, STATE_FORMAT)
-        return {} if found is None else json.loads(found.data)
-
-    async def _update_shared(self, deltas: Mapping[str, dict[str, Any]]) -> None:
-        """Update states that other sessions update, too, without losing any update."""
-        for workflow, delta in deltas.items():
-            while True:
-                found = await self._find(workflow, STATE_FORMAT)
-                state = delta if found is None else json.loads(found.data) | delta
-                head = 0 if found is None else found.head_revision or None
-                try:
-                    await self._save(workflow, json.dumps(state).encode(), form=STATE_FORMAT, expected_revision=head)
-                    break
-                except RevisionConflictError:
-                    continue
-
-    async def _find(self, workflow: str, form: Format) -> LoadedCheckpoint | None:
-        try:
-            return await self._load(workflow, form, fallback=self._fallback)
-        except _MISSING:
-            return None
-
-    async def _load(
-        self, workflow: str, form: Format, checkpoint_id: str | None = None, *, fallback: bool = False
-    ) -> LoadedCheckpoint:
-        accepted = [AcceptedFormat(form.name, 1, form.version)]
-        return await self._client.load(
-            self._namespace, workflow, checkpoint_id, accepted_formats=accepted, fallback=fallback
-        )
-
-    async def _save(self, workflow: str, data: Any, *, form: Format = SESSION_FORMAT, **options: Any) -> Checkpoint:
-        return await self._client.save(self._namespace, workflow, data, format=form, **options)
-
-
-def _split_state(
-    actions: EventActions, app_name: str, user_id: str
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """What actions change in shared states, by their workflows, and in the session's own, as ADK's JSON has it."""
-    delta = actions.model_dump(mode="json", include={"state_delta"})["state_delta"]
-    prefixes = {State.APP_PREFIX: joined(_APP, app_name), State.USER_PREFIX: joined(_USER, app_name, user_id)}
-    shared: dict[str, dict[str, Any]] = {}
-    own = {}
-    for key, value in delta.items():
-        prefix = next((each for each in prefixes if key.startswith(each)), None)
-        if prefix is not None:
-            shared.setdefault(prefixes[prefix], {})[key.removeprefix(prefix)] = value
-        elif not key.startswith(State.TEMP_PREFIX):
-            own[key] = value
-    return shared, own
 
 
 def _dump(session: Session) -> bytes:

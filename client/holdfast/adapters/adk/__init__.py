@@ -1,0 +1,5 @@
+"""Google ADK: a session service that keeps sessions and their events in Holdfast. Installed as `holdfast[adk]`."""
+
+from holdfast.adapters.adk.service import SESSION_FORMAT, HoldfastSessionService
+
+__all__ = ["SESSION_FORMAT", "HoldfastSessionService"]

@@ -5,20 +5,18 @@ latest checkpoint is the latest of a workflow's definition, whoever ran it. The 
 checkpoint is JSON, and only classes that are allowed are written or restored.
 """
 
-import json
 import logging
-import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from agent_framework import WorkflowCheckpoint, register_checkpoint_type
+from agent_framework import WorkflowCheckpoint
 from agent_framework.exceptions import WorkflowCheckpointException
 
-from holdfast.adapters.ids import CHECKPOINT_BYTES, WORKFLOW_BYTES, holdfast_id
-from holdfast.adapters.objects import decode, encode
-from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
+from holdfast.adapters.agent_framework.contents import FORMAT, Contents, id_of, labels_of, timestamp
+from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id
+from holdfast.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint
 from holdfast.client import AsyncClient
 from holdfast.errors import (
     CheckpointCorruptedError,
@@ -27,12 +25,8 @@ from holdfast.errors import (
     WorkflowNotFoundError,
 )
 
-FORMAT = Format("agent-framework-checkpoint", 1)
-
 _ACCEPTED = (AcceptedFormat(FORMAT.name, 1, FORMAT.version),)
 _ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
-# The prefixes that the engine's own stores trust.
-_TRUSTED = ("agent_framework.", "agent_framework_orchestrations.", "openai.types.")
 # How far the clocks of two writers may be apart.
 _CLOCKS_APART = timedelta(minutes=5)
 
@@ -69,7 +63,7 @@ class HoldfastCheckpointStorage:
         self._namespace = namespace
         self._workflow_id = holdfast_id(workflow_id, WORKFLOW_BYTES)
         self._fallback = fallback
-        self._own_types = frozenset(allowed_checkpoint_types)
+        self._contents = Contents(frozenset(allowed_checkpoint_types))
 
     @classmethod
     @asynccontextmanager
@@ -115,15 +109,11 @@ class HoldfastCheckpointStorage:
         await self._client.save(
             self._namespace,
             self._workflow_id,
-            self._payload(checkpoint),
+            self._contents.payload(checkpoint),
             format=FORMAT,
-            checkpoint_id=_holdfast_id(checkpoint.checkpoint_id),
-            parent_id=_holdfast_id(checkpoint.previous_checkpoint_id) if checkpoint.previous_checkpoint_id else "",
-            labels={
-                "checkpoint_id": checkpoint.checkpoint_id,
-                "timestamp": _moment(checkpoint.timestamp).isoformat(),
-                "workflow_name": checkpoint.workflow_name,
-            },
+            checkpoint_id=id_of(checkpoint.checkpoint_id),
+            parent_id=id_of(checkpoint.previous_checkpoint_id) if checkpoint.previous_checkpoint_id else "",
+            labels=labels_of(checkpoint),
         )
         return checkpoint.checkpoint_id
 
@@ -137,10 +127,10 @@ class HoldfastCheckpointStorage:
 
         """
         try:
-            loaded = await self._loaded(_holdfast_id(checkpoint_id), fallback=self._fallback)
+            loaded = await self._loaded(id_of(checkpoint_id), fallback=self._fallback)
         except _ABSENT as error:
             raise WorkflowCheckpointException(f"No checkpoint found with ID {checkpoint_id}") from error
-        return self._checkpoint(loaded)
+        return self._contents.checkpoint(loaded)
 
     async def list_checkpoints(self, *, workflow_name: str) -> list[WorkflowCheckpoint]:
         """The checkpoints of a workflow's name, in the order in which they were saved; with `fallback`, the whole ones.
@@ -156,7 +146,7 @@ class HoldfastCheckpointStorage:
         found = []
         for info in reversed(await self._infos(workflow_name)):
             try:
-                found.append(self._checkpoint(await self._loaded(info.checkpoint_id)))
+                found.append(self._contents.checkpoint(await self._loaded(info.checkpoint_id)))
             except _ABSENT:
                 continue
             except CheckpointCorruptedError as error:
@@ -172,7 +162,7 @@ class HoldfastCheckpointStorage:
             page_size=1000,
         )
         try:
-            return [self._checkpoint(each) async for each in history][::-1]
+            return [self._contents.checkpoint(each) async for each in history][::-1]
         except WorkflowNotFoundError:
             return []
 
@@ -194,7 +184,7 @@ class HoldfastCheckpointStorage:
 
         """
         try:
-            await self._client.delete(self._namespace, self._workflow_id, _holdfast_id(checkpoint_id))
+            await self._client.delete(self._namespace, self._workflow_id, id_of(checkpoint_id))
         except _ABSENT:
             return False
         return True
@@ -211,7 +201,7 @@ class HoldfastCheckpointStorage:
         try:
             # Where what was listed has been deleted meanwhile, there may be older ones that were not.
             while infos := await self._infos(workflow_name, latest=not self._fallback):
-                found = await self._first_whole(sorted(infos, key=_timestamp, reverse=True))
+                found = await self._first_whole(sorted(infos, key=timestamp, reverse=True))
                 if found is not None:
                     return found
         except CheckpointCorruptedError as error:
@@ -230,7 +220,7 @@ class HoldfastCheckpointStorage:
         damage = None
         for info in infos:
             try:
-                return self._checkpoint(await self._loaded(info.checkpoint_id))
+                return self._contents.checkpoint(await self._loaded(info.checkpoint_id))
             except _ABSENT:
                 continue
             except CheckpointCorruptedError as error:
@@ -245,7 +235,7 @@ class HoldfastCheckpointStorage:
         loaded = await self._loaded(None, fallback=True)
         if loaded.info.labels.get("workflow_name") != workflow_name:
             raise damage
-        return self._checkpoint(loaded)
+        return self._contents.checkpoint(loaded)
 
     async def _infos(self, workflow_name: str, *, latest: bool = False) -> list[Checkpoint]:
         """What a workflow's name has, newest first; where only the latest is wanted, no further than it can lie."""
@@ -259,7 +249,7 @@ class HoldfastCheckpointStorage:
                 if latest and info.created < newest - _CLOCKS_APART:
                     break
                 found.append(info)
-                newest = max(newest, _timestamp(info))
+                newest = max(newest, timestamp(info))
         except WorkflowNotFoundError:
             return []
         return found
@@ -276,56 +266,3 @@ class HoldfastCheckpointStorage:
         if not self._fallback:
             raise error
         _logger.warning("passed over checkpoint %s: %s", info.checkpoint_id, error)
-
-    def _allowed(self, name: str) -> bool:
-        # The engine tells nobody what was registered, but keeps it beside the function.
-        registered = vars(sys.modules[register_checkpoint_type.__module__]).get("_REGISTERED_CHECKPOINT_TYPE_KEYS", ())
-        return name.startswith(_TRUSTED) or name in self._own_types or name in registered
-
-    def _payload(self, checkpoint: WorkflowCheckpoint) -> bytes:
-        try:
-            return json.dumps(encode(checkpoint.to_dict(), self._allowed)).encode()
-        except (TypeError, ValueError, RecursionError, ImportError) as error:
-            raise WorkflowCheckpointException(
-                f"Checkpoint {checkpoint.checkpoint_id} cannot be saved: {error}. Classes of the application must be "
-                "named in allowed_checkpoint_types, or given to register_checkpoint_type."
-            ) from error
-
-    def _checkpoint(self, loaded: LoadedCheckpoint) -> WorkflowCheckpoint:
-        try:
-            fields = decode(json.loads(loaded.data), self._allowed)
-        except (
-            TypeError,
-            ValueError,
-            LookupError,
-            ArithmeticError,
-            AttributeError,
-            ImportError,
-            RecursionError,
-        ) as error:
-            raise WorkflowCheckpointException(
-                f"Checkpoint {loaded.info.labels['checkpoint_id']} cannot be restored: {error}"
-            ) from error
-        return WorkflowCheckpoint.from_dict(fields)
-
-
-def _holdfast_id(checkpoint_id: object) -> str:
-    if not isinstance(checkpoint_id, str):
-        raise WorkflowCheckpointException(f"a checkpoint's id must be text, not {type(checkpoint_id).__name__}")
-    try:
-        return holdfast_id(checkpoint_id, CHECKPOINT_BYTES)
-    except ValueError as error:
-        raise WorkflowCheckpointException(f"no checkpoint can have the ID {checkpoint_id!r}: {error}") from error
-
-
-def _moment(timestamp: str) -> datetime:
-    """A checkpoint's own time; one without a zone is UTC."""
-    try:
-        moment = datetime.fromisoformat(timestamp)
-    except (TypeError, ValueError) as error:
-        raise WorkflowCheckpointException(f"a checkpoint's timestamp must be ISO 8601, not {timestamp!r}") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _timestamp(info: Checkpoint) -> datetime:
-    return datetime.fromisoformat(info.labels["timestamp"])

@@ -14,6 +14,16 @@ def damage_all(folder: Path, workflow_id: str) -> None:
         _damage(blob)
 
 
+def damage_marker(folder: Path, newer: int = 0) -> None:
+    """Flip a byte of the commit marker that so many are newer than, of a store with one workflow.
+
+    A server that has read it keeps it in memory: only another one meets the damage.
+    """
+    markers = sorted(path for path in folder.glob("ns/*/wf/*/log/**/*") if path.is_file())
+    markers[newer].chmod(0o600)
+    _damage(markers[newer])
+
+
 def _blobs(folder: Path, workflow_id: str) -> list[Path]:
     return [path for path in folder.glob(f"ns/*/wf/{workflow_id}/blob/**/*") if path.is_file()]
 

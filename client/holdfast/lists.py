@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 from holdfast import _aio as runtime
 from holdfast.checkpoint import (
@@ -35,6 +36,7 @@ class AsyncLists(AsyncLoads):
         formats: Sequence[AcceptedFormat] = (),
         before: str = "",
         ids_only: bool = False,
+        strict: bool = False,
         page_size: int = 0,
         timeout: float | None = None,
     ) -> AsyncIterator[Checkpoint]:
@@ -49,11 +51,12 @@ class AsyncLists(AsyncLoads):
             formats: of which it must have one.
             before: the id of a checkpoint; only older ones are listed.
             ids_only: tell of each its id, workflow and revision only.
+            strict: end where a commit marker is damaged, since nobody knows what it told; else it is left out.
             page_size: how many to ask for at a time; 0: the server chooses.
             timeout: seconds for each page, retries included.
 
         Raises:
-            HoldfastError: a subclass for each reason.
+            HoldfastError: a subclass for each reason; CHECKPOINT_CORRUPTED where `strict` ends it.
 
         """
         request = api.ListRequest(
@@ -66,7 +69,11 @@ class AsyncLists(AsyncLoads):
         )
         async for response in self._pages("List", request, timeout):
             for message in response.checkpoints:
+                if strict:
+                    _require_whole(response, message.revision if workflow_id else 0)
                 yield from_message(message)
+            if strict:
+                _require_whole(response)
 
     async def history(
         self,
@@ -113,9 +120,8 @@ class AsyncLists(AsyncLoads):
         )
         async for response in self._pages("List", request, timeout):
             self._stamp = max(self._stamp, response.stamp)
-            for damaged in response.skipped:
-                raise of_reason(damaged.reason, damaged.message, metadata={"revision": str(damaged.revision)})
             for message, content in zip(response.checkpoints, response.contents, strict=True):
+                _require_whole(response, message.revision if workflow_id else 0)
                 found = from_message(message)
                 require_accepted(found, accepted_formats)
                 if not content.payload_included:
@@ -128,6 +134,7 @@ class AsyncLists(AsyncLoads):
                 parts = await runtime.in_thread(checked, message, {part.name: part.data for part in content.parts})
                 attached = await self._records_of(message, content, timeout) if records else ()
                 yield LoadedCheckpoint(found, parts, found.format, records=attached)
+            _require_whole(response)
 
     async def list_workflows(
         self, namespace: str, *, prefix: str = "", page_size: int = 0, timeout: float | None = None
@@ -148,3 +155,10 @@ class AsyncLists(AsyncLoads):
         async for response in self._pages("ListWorkflows", request, timeout):
             for message in response.workflows:
                 yield workflow_info(message)
+
+
+def _require_whole(page: Any, above: int = 0) -> None:
+    """Check that no marker is damaged between the checkpoints of a page, above a revision of the workflow."""
+    for damaged in page.skipped:
+        if damaged.revision > above:
+            raise of_reason(damaged.reason, damaged.message, metadata={"revision": str(damaged.revision)})

@@ -6,14 +6,14 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import holdfast
 import pytest
 
 from tests.adapters import killing, pages
-from tests.damage import damage_newest
+from tests.conftest import serving_watched
+from tests.damage import damage_marker, damage_newest
 from tests.required import require_engine
 from tests.servers import server
 
@@ -405,13 +405,6 @@ async def test_a_fallback_that_finds_nothing_whole_is_an_error(falling_back, ser
         await falling_back.get_latest(workflow_name="w")
 
 
-def damage_head(folder: Path, workflow_id: str) -> None:
-    marker = min(path for path in folder.glob(f"ns/n/wf/{workflow_id}/log/**/*") if path.is_file())
-    data = bytearray(marker.read_bytes())
-    data[len(data) // 2] ^= 1
-    marker.write_bytes(data)
-
-
 def test_a_damaged_head_of_the_log_is_an_error_or_falls_back(tmp_path):
     store = tmp_path / "store"
 
@@ -437,9 +430,29 @@ def test_a_damaged_head_of_the_log_is_an_error_or_falls_back(tmp_path):
 
     with server(store.as_uri()) as target:
         asyncio.run(fill(target))
-    damage_head(store, "run")
+    damage_marker(store)
     with server(store.as_uri()) as target:
         asyncio.run(check(target))
+
+
+async def test_a_damaged_marker_behind_another_one_is_an_error_too_and_no_older_checkpoint_is_the_latest(
+    storage, served
+):
+    await storage.save(checkpoint(0))
+    await storage.save(checkpoint(1))
+    await storage.save(checkpoint(2, "another"))
+    damage_marker(served.folder, newer=1)
+    async with (
+        serving_watched(served.folder.parent) as fresh,
+        HoldfastCheckpointStorage.from_target(fresh.target, namespace="n", workflow_id="run") as strict,
+        HoldfastCheckpointStorage.from_target(
+            fresh.target, namespace="n", workflow_id="run", fallback=True
+        ) as falling_back,
+    ):
+        for call in (strict.get_latest, strict.list_checkpoints, strict.list_checkpoint_ids):
+            with pytest.raises(holdfast.CheckpointCorruptedError):
+                await call(workflow_name="w")
+        assert (await falling_back.get_latest(workflow_name="w")).checkpoint_id == "w-0"
 
 
 async def test_a_server_that_is_not_there_is_a_typed_error():

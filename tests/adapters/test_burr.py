@@ -10,7 +10,7 @@ import holdfast
 import pytest
 
 from tests.adapters.killing import run, ten_points
-from tests.damage import damage_newest
+from tests.damage import damage_marker, damage_newest
 from tests.required import require_engine
 from tests.servers import EXECUTABLE, server, start
 
@@ -381,7 +381,7 @@ def test_behind_a_damaged_commit_marker_an_application_goes_on_once_the_store_is
     with server(url) as target, HoldfastPersister.from_target(target, namespace=NAMESPACE) as persister:
         for sequence_id in range(3):
             persister.save("p", "app", sequence_id, "step", State({"n": sequence_id}), "completed")
-    _damage_newest_marker(tmp_path / "store")
+    damage_marker(tmp_path / "store")
     with server(url) as target, holdfast.Client(target) as client:
         persister = HoldfastPersister(client, namespace=NAMESPACE, fallback=True)
         with pytest.raises(holdfast.CheckpointCorruptedError):
@@ -394,15 +394,6 @@ def test_behind_a_damaged_commit_marker_an_application_goes_on_once_the_store_is
         assert persister.load("p", "app")["sequence_id"] == 1
         persister.save("p", "app", 2, "step", State({"n": "again"}), "completed")
         assert persister.load("p", "app")["state"]["n"] == "again"
-
-
-def _damage_newest_marker(folder) -> None:
-    """Flip a byte of the commit marker that was written last, which holds a small state itself."""
-    markers = [path for path in folder.glob("ns/*/wf/*/log/**/*") if path.is_file()]
-    newest = max(markers, key=lambda path: path.stat().st_mtime_ns)
-    data = bytearray(newest.read_bytes())
-    data[len(data) // 2] ^= 1
-    newest.write_bytes(data)
 
 
 async def test_a_state_of_another_format_version_is_refused(make, client):

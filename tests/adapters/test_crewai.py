@@ -14,7 +14,7 @@ import holdfast
 import pytest
 
 from tests.adapters import killing, pages
-from tests.damage import damage_newest
+from tests.damage import damage_marker, damage_newest
 from tests.required import require_engine
 from tests.servers import server
 
@@ -298,6 +298,19 @@ def test_a_damaged_question_is_never_answered_with_an_older_one(falling_back, st
     damage_newest(store)
     with pytest.raises(holdfast.CheckpointCorruptedError):
         falling_back.load_pending_feedback("f")
+
+
+def test_a_question_whose_marker_is_damaged_is_never_answered_with_an_older_one(tmp_path):
+    url = (tmp_path / "store").as_uri()
+    with server(url) as target, HoldfastFlowPersistence.from_target(target) as persistence:
+        persistence.save_pending_feedback("f", question(message="old"), {"id": "f"})
+        persistence.save_pending_feedback("f", question(message="new"), {"id": "f"})
+        persistence.save_state("f", "m", {"id": "f"})
+    damage_marker(tmp_path / "store", newer=1)
+    with server(url) as target, HoldfastFlowPersistence.from_target(target, fallback=True) as persistence:
+        with pytest.raises(holdfast.CheckpointCorruptedError):
+            persistence.load_pending_feedback("f")
+        assert persistence.load_state("f") == {"id": "f"}
 
 
 def test_a_state_of_a_newer_format_is_refused(persistence, client, namespace):

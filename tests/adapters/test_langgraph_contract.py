@@ -12,7 +12,7 @@ from typing import Any
 import holdfast
 import pytest
 
-from tests.damage import damage_newest
+from tests.damage import damage_marker, damage_newest
 from tests.required import require_engine
 from tests.servers import server
 
@@ -692,6 +692,31 @@ async def test_with_fallback_a_damaged_latest_checkpoint_is_answered_with_the_on
             await saver.aget_tuple(config(checkpoint_id="2"))
         at = await put(saver, found.config, checkpoint("3"))
         assert await saver.aget_tuple(config()) == await another.aget_tuple(at)
+
+
+async def test_a_damaged_marker_behind_another_one_is_a_typed_error_and_no_older_checkpoint_is_the_latest(tmp_path):
+    url = (tmp_path / "store").as_uri()
+    with server(url) as target:
+        async with HoldfastSaver.from_target(target, namespace="n") as saver:
+            for each in ("1", "2", "3"):
+                await put(saver, config(), checkpoint(each), run_id=each)
+            await saver.adelete_for_runs(["1"])
+    damage_marker(tmp_path / "store", newer=1)
+    with server(url) as target:
+        async with (
+            HoldfastSaver.from_target(target, namespace="n") as strict,
+            HoldfastSaver.from_target(target, namespace="n", fallback=True) as falling_back,
+        ):
+            for call in (
+                lambda: strict.aget_tuple(config()),
+                lambda: listed(strict, config()),
+                lambda: put(strict, config(), checkpoint("4")),
+            ):
+                with pytest.raises(holdfast.CheckpointCorruptedError):
+                    await call()
+            assert (await falling_back.aget_tuple(config())).checkpoint["id"] == "2"
+            await put(falling_back, config(checkpoint_id="2"), checkpoint("4"))
+            assert (await strict.aget_tuple(config())).checkpoint["id"] == "4"
 
 
 async def test_damaged_writes_are_a_typed_error_also_with_fallback(saver, target, store, namespace):

@@ -38,7 +38,8 @@ from pydantic_ai_harness.step_persistence import (  # noqa: E402
 from pydantic_ai_harness.step_persistence.recovery import inspect_recovery  # noqa: E402
 
 from tests.adapters import killing  # noqa: E402
-from tests.damage import damage_all, damage_newest  # noqa: E402
+from tests.conftest import serving_watched  # noqa: E402
+from tests.damage import damage_all, damage_marker, damage_newest  # noqa: E402
 from tests.servers import server  # noqa: E402
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -335,6 +336,38 @@ async def test_a_damaged_interrupted_snapshot_does_not_stand_in_the_way_of_a_com
     await store.save_snapshot(snapshot(2, size=100_000, state="interrupted"))
     damage_newest(served.folder)
     assert (await store.latest_snapshot(run_id="r")).step_index == 1
+
+
+async def test_a_damaged_marker_behind_another_one_is_an_error_and_no_older_snapshot_is_the_latest(store, served):
+    await store.save_snapshot(snapshot(1))
+    await store.save_snapshot(snapshot(2))
+    await store.save_snapshot(snapshot(3, state="interrupted"))
+    damage_marker(served.folder, newer=1)
+    async with (
+        serving_watched(served.folder.parent) as fresh,
+        HoldfastStepStore.from_target(fresh.target, namespace="agents") as strict,
+        HoldfastStepStore.from_target(fresh.target, namespace="agents", fallback=True) as falling_back,
+    ):
+        for call in (strict.latest_snapshot, strict.list_snapshots):
+            with pytest.raises(holdfast.CheckpointCorruptedError):
+                await call(run_id="r")
+        assert (await strict.latest_snapshot(run_id="r", include_interrupted=True)).step_index == 3
+        assert (await falling_back.latest_snapshot(run_id="r")).step_index == 1
+
+
+async def test_a_damaged_marker_of_a_tool_effect_is_an_error_and_no_older_effect_counts(store, served):
+    await store.record_tool_effect(effect("1"))
+    await store.record_tool_effect(effect("1", status="completed"))
+    await store.record_tool_effect(effect("2"))
+    damage_marker(served.folder, newer=1)
+    async with (
+        serving_watched(served.folder.parent) as fresh,
+        HoldfastStepStore.from_target(fresh.target, namespace="agents") as strict,
+    ):
+        with pytest.raises(holdfast.CheckpointCorruptedError):
+            await strict.get_tool_effect(run_id="r", tool_call_id="1")
+        with pytest.raises(holdfast.CheckpointCorruptedError):
+            await strict.list_unresolved_tool_effects(run_id="r")
 
 
 async def test_a_damaged_tool_effect_is_an_error(store, served):

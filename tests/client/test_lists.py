@@ -8,7 +8,7 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
 from tests.conftest import serving_watched
-from tests.damage import damage_newest
+from tests.damage import damage_marker, damage_newest
 
 FORMAT = holdfast.Format("test", 1)
 
@@ -89,12 +89,20 @@ async def test_damage_in_a_history_is_told_where_it_lies(served, client):
     assert caught.value.reason == "CHECKPOINT_CORRUPTED"
 
 
+async def until_damage(listed):
+    found = []
+    try:
+        async for each in listed:
+            found.append(each)
+    except holdfast.CheckpointCorruptedError as error:
+        return found, error
+    pytest.fail("no damage was told")
+
+
 async def test_a_slot_whose_marker_is_damaged_is_told_beside_a_list_and_ends_a_history(served, client):
     for _ in range(4):
         await save(client, "w", b"x")
-    marker = served.folder / "ns/n/wf/w/log/fff/fff/ffd"
-    marker.chmod(0o600)
-    marker.write_bytes(marker.read_bytes()[:-1])
+    damage_marker(served.folder, newer=2)
     async with (
         serving_watched(served.folder.parent) as fresh,
         holdfast.AsyncClient(fresh.target, timeout=20) as other,
@@ -103,6 +111,31 @@ async def test_a_slot_whose_marker_is_damaged_is_told_beside_a_list_and_ends_a_h
         page = await CheckpointServiceStub(channel).List(api.ListRequest(namespace="n", workflow_id="w"))
         assert [each.revision for each in page.checkpoints] == [4, 3, 1]
         assert [(each.revision, each.reason) for each in page.skipped] == [(2, "CHECKPOINT_CORRUPTED")]
-        with pytest.raises(holdfast.HoldfastError) as caught:
-            _ = [each async for each in other.history("n", "w")]
-        assert (caught.value.reason, caught.value.metadata["revision"]) == ("CHECKPOINT_CORRUPTED", "2")
+        assert [each.revision async for each in other.list("n", "w")] == [4, 3, 1]
+        for size in (0, 1, 2):
+            for listed in (
+                other.history("n", "w", page_size=size),
+                other.list("n", "w", strict=True, page_size=size),
+                other.list("n", strict=True, page_size=1),
+            ):
+                found, error = await until_damage(listed)
+                assert (len(found), error.metadata["revision"]) == (2, "2")
+
+
+async def test_damage_is_told_once_on_the_page_that_goes_past_it(served, client):
+    for _ in range(5):
+        await save(client, "w", b"x")
+    damage_marker(served.folder, newer=2)
+    told = []
+    async with (
+        serving_watched(served.folder.parent) as fresh,
+        grpc.aio.insecure_channel(fresh.target) as channel,
+    ):
+        request = api.ListRequest(namespace="n", workflow_id="w", page_size=1)
+        while True:
+            page = await CheckpointServiceStub(channel).List(request)
+            told.append(([each.revision for each in page.checkpoints], [each.revision for each in page.skipped]))
+            if not page.next_page_token:
+                break
+            request.page_token = page.next_page_token
+    assert told == [([5], []), ([4], []), ([2], [3]), ([1], [])]

@@ -192,7 +192,10 @@ class HoldfastFlowPersistence(FlowPersistence):
     def _pending(self, workflow_id: str) -> Checkpoint | None:
         """The checkpoint of the question that waits."""
         try:
-            last = next(self._client.list(self.namespace, workflow_id, labels={"kind": "feedback"}, page_size=1), None)
+            found = self._client.list(
+                self.namespace, workflow_id, labels={"kind": "feedback"}, strict=True, page_size=1
+            )
+            last = next(found, None)
         except WorkflowNotFoundError:
             return None
         return last if last is not None and last.labels["feedback"] == "pending" else None

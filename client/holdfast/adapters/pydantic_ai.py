@@ -198,7 +198,7 @@ class HoldfastStepStore(StepStore):
         try:
             if not _labels(labels):
                 return await self._load(workflow, form, None)
-            async for info in self._client.list(self._namespace, workflow, labels=_labels(labels), page_size=1):
+            async for info in self._list(workflow, labels, page_size=1):
                 try:
                     return await self._load(workflow, form, info.checkpoint_id)
                 except CheckpointCorruptedError as error:
@@ -228,11 +228,15 @@ class HoldfastStepStore(StepStore):
         return await self._payloads(workflow, form, await self._infos(workflow, **labels))
 
     async def _infos(self, workflow: str, **labels: str | None) -> list[Checkpoint]:
-        found = self._client.list(self._namespace, workflow, labels=_labels(labels), page_size=1000)
         try:
-            return [each async for each in found][::-1]
+            return [each async for each in self._list(workflow, labels, page_size=1000)][::-1]
         except WorkflowNotFoundError:
             return []
+
+    def _list(self, workflow: str, labels: dict[str, str | None], page_size: int) -> AsyncIterator[Checkpoint]:
+        return self._client.list(
+            self._namespace, workflow, labels=_labels(labels), strict=not self._fallback, page_size=page_size
+        )
 
     async def _payloads(self, workflow: str, form: Format, infos: list[Checkpoint]) -> list[LoadedCheckpoint]:
         loaded = []

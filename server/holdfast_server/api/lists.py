@@ -52,17 +52,20 @@ class Lists(Service):
             wanted = Filter.of(request.filter)
             position = _Position.of(request.page_token)
             page = _Page(self, request, size)
-            looked_at = 0
+            looked_at = told = 0
             skipped: list[Skipped] = []
             async with aclosing(self._walk(request, position, skipped)) as walk:
                 async for found_in, keys, entry in walk:
                     if page.is_full or looked_at == _LOOKED_AT_MOST:
                         page.response.next_page_token = str(position)
+                        # What was met on the way here is for the next page to tell.
+                        del skipped[told:]
                         break
                     looked_at += 1
                     if entry is not None and wanted.passes(entry):
                         await page.add(keys, entry)
                     position = _Position(found_in, 0 if entry is None else entry.revision)
+                    told = len(skipped)
             page.response.skipped.extend(messages.skipped(each) for each in skipped)
             return page.response
 

@@ -243,7 +243,7 @@ class HoldfastCheckpointStorage:
         newest = datetime.min.replace(tzinfo=UTC) + _CLOCKS_APART
         try:
             async for info in self._client.list(
-                self._namespace, self._workflow_id, labels={"workflow_name": workflow_name}
+                self._namespace, self._workflow_id, labels={"workflow_name": workflow_name}, strict=not self._fallback
             ):
                 # Nothing is saved before it is made.
                 if latest and info.created < newest - _CLOCKS_APART:

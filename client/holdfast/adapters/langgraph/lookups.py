@@ -59,7 +59,7 @@ class AsyncLookups:
     async def newest(self, workflow_id: str) -> Checkpoint | None:
         """The checkpoint that was saved last; None where there is none."""
         try:
-            async for newest in self.client.list(self.namespace, workflow_id, page_size=1):
+            async for newest in self.client.list(self.namespace, workflow_id, strict=not self.fallback, page_size=1):
                 return newest
         except WorkflowNotFoundError:
             pass
@@ -127,7 +127,9 @@ class AsyncLookups:
     async def _largest(self, workflow_id: str) -> str:
         """The largest id that is left where the one that was known was deleted."""
         largest = ""
-        async for each in self.client.list(self.namespace, workflow_id, formats=ACCEPTED, ids_only=True):
+        async for each in self.client.list(
+            self.namespace, workflow_id, formats=ACCEPTED, ids_only=True, strict=not self.fallback
+        ):
             if decoded(each.checkpoint_id) >= decoded(largest):
                 largest = each.checkpoint_id
         return largest

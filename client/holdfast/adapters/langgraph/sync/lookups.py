@@ -60,7 +60,7 @@ class Lookups:
     def newest(self, workflow_id: str) -> Checkpoint | None:
         """The checkpoint that was saved last; None where there is none."""
         try:
-            for newest in self.client.list(self.namespace, workflow_id, page_size=1):
+            for newest in self.client.list(self.namespace, workflow_id, strict=not self.fallback, page_size=1):
                 return newest
         except WorkflowNotFoundError:
             pass
@@ -128,7 +128,9 @@ class Lookups:
     def _largest(self, workflow_id: str) -> str:
         """The largest id that is left where the one that was known was deleted."""
         largest = ""
-        for each in self.client.list(self.namespace, workflow_id, formats=ACCEPTED, ids_only=True):
+        for each in self.client.list(
+            self.namespace, workflow_id, formats=ACCEPTED, ids_only=True, strict=not self.fallback
+        ):
             if decoded(each.checkpoint_id) >= decoded(largest):
                 largest = each.checkpoint_id
         return largest

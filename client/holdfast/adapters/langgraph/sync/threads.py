@@ -124,7 +124,7 @@ class Threads(Lists):
 
     def _prune_mixed(self, workflow_id: str, order: Order) -> None:
         """As the server prunes, but for the order of ids."""
-        found = {each.checkpoint_id: each for each in self.client.list(self.namespace, workflow_id)}
+        found = {each.checkpoint_id: each for each in self.client.list(self.namespace, workflow_id, strict=True)}
         kept = encoded(order.largest_id)
         if kept not in found:
             kept = max(found, key=decoded)

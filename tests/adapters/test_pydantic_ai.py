@@ -300,6 +300,24 @@ async def test_a_snapshot_of_any_size_comes_back(store):
     assert await store.latest_snapshot(run_id="r") == saved
 
 
+async def test_older_snapshots_are_deleted_where_that_is_asked_for_but_never_the_newest_complete_one(client):
+    store = HoldfastStepStore(client, namespace="agents", max_snapshots_per_run=2)
+    reference = InMemoryStepStore(max_snapshots_per_run=2)
+    for number, state in enumerate(("complete", "complete", "complete", "interrupted", "interrupted", "interrupted")):
+        for each in (store, reference):
+            await each.save_snapshot(snapshot(number, state=state, idempotency_key=f"{number}:x"))
+            # The retry of one that may be deleted by now changes nothing.
+            await each.save_snapshot(snapshot(0, idempotency_key="0:x"))
+        for interrupted in (False, True):
+            wanted = [
+                each.step_index for each in await reference.list_snapshots(run_id="r", include_interrupted=interrupted)
+            ]
+            found = await store.list_snapshots(run_id="r", include_interrupted=interrupted)
+            assert [each.step_index for each in found] == wanted
+    with pytest.raises(ValueError, match="max_snapshots_per_run is 0"):
+        HoldfastStepStore(client, namespace="agents", max_snapshots_per_run=0)
+
+
 @pytest.mark.parametrize("include_interrupted", [False, True])
 async def test_a_damaged_newest_snapshot_is_an_error(store, served, include_interrupted):
     await store.save_snapshot(snapshot(1, size=100_000))

@@ -7,7 +7,7 @@ told, never left out, unless the caller chose `fallback`. Media stay inside the 
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
 from pydantic import TypeAdapter
@@ -25,6 +25,7 @@ from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckp
 from holdfast.client import AsyncClient
 from holdfast.errors import (
     CheckpointCorruptedError,
+    CheckpointDeletedError,
     CheckpointIdReusedError,
     CheckpointNotFoundError,
     WorkflowNotFoundError,
@@ -57,18 +58,38 @@ class HoldfastStepStore(StepStore):
         namespace: where the runs lie.
         fallback: answer damage with the newest older snapshot or effect that is whole, and lists without what is
             damaged.
+        max_snapshots_per_run: how many of a run's snapshots stay, besides the newest complete one; None: all.
+
+    Raises:
+        ValueError: fewer than one snapshot would stay.
 
     """
 
-    def __init__(self, client: AsyncClient, *, namespace: str, fallback: bool = False) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        *,
+        namespace: str,
+        fallback: bool = False,
+        max_snapshots_per_run: int | None = None,
+    ) -> None:
+        if max_snapshots_per_run is not None and max_snapshots_per_run < 1:
+            raise ValueError(f"max_snapshots_per_run is {max_snapshots_per_run}, must be at least 1")
         self._client = client
         self._namespace = namespace
         self._fallback = fallback
+        self._most = max_snapshots_per_run
 
     @classmethod
     @asynccontextmanager
     async def from_target(
-        cls, target: str, *, namespace: str, fallback: bool = False, **options: Any
+        cls,
+        target: str,
+        *,
+        namespace: str,
+        fallback: bool = False,
+        max_snapshots_per_run: int | None = None,
+        **options: Any,
     ) -> AsyncIterator[Self]:
         """A store with a client of its own, closed with the block.
 
@@ -76,11 +97,12 @@ class HoldfastStepStore(StepStore):
             target: host:port of the server.
             namespace: where the runs lie.
             fallback: as the class has it.
+            max_snapshots_per_run: as the class has it.
             options: what `holdfast.AsyncClient` takes, such as `timeout` in seconds.
 
         """
         async with AsyncClient(target, **options) as client:
-            yield cls(client, namespace=namespace, fallback=fallback)
+            yield cls(client, namespace=namespace, fallback=fallback, max_snapshots_per_run=max_snapshots_per_run)
 
     async def register_run(self, record: RunRecord) -> None:
         """Enter a run. The very same record may be entered again.
@@ -128,6 +150,8 @@ class HoldfastStepStore(StepStore):
         await self._save_once(
             _snapshots(snapshot.run_id), SNAPSHOT_FORMAT, parts, snapshot.idempotency_key, state=snapshot.state
         )
+        if self._most is not None:
+            await self._delete_older(_snapshots(snapshot.run_id), self._most)
 
     async def latest_snapshot(self, *, run_id: str, include_interrupted: bool = False) -> ContinuableSnapshot | None:
         """The newest complete snapshot; None where there is none.
@@ -167,6 +191,16 @@ class HoldfastStepStore(StepStore):
         started = [each for each in last.values() if each.labels["status"] == "started"]
         loaded = await self._payloads(workflow, TOOL_EFFECT_FORMAT, started)
         return [_TOOL_EFFECT.validate_json(each.data) for each in loaded]
+
+    async def _delete_older(self, workflow: str, most: int) -> None:
+        """Delete a run's snapshots but for the newest ones, and the newest complete one, which a run goes on from."""
+        found = [each async for each in self._client.list(self._namespace, workflow, page_size=1000)]
+        complete = [each for each in found if each.labels["state"] == "complete"]
+        kept = {each.checkpoint_id for each in (*found[:most], *complete[:1])}
+        for each in found[most:]:
+            if each.checkpoint_id not in kept:
+                with suppress(CheckpointDeletedError, CheckpointNotFoundError):
+                    await self._client.delete(self._namespace, workflow, each.checkpoint_id)
 
     async def _save_once(
         self, workflow: str, form: Format, data: Any, idempotency_key: str | None, **labels: str

@@ -46,6 +46,8 @@ async def test_listing_is_in_byte_order_of_whole_keys(store):
     assert [each.key for each in await store.list("p/", start_after="p/a/~", limit=1)] == ["p/a0/1"]
     assert [each.key for each in await store.list("p/a")] == [key for key in expected if key.startswith("p/a")]
     assert [each.key for each in await store.list("p/a", start_after="p/a0", limit=1)] == ["p/a0/1"]
+    assert await store.list("p/a", start_after="p/b") == []
+    assert [each.key for each in await store.list("p/a", start_after="p", limit=1)] == [expected[0]]
     assert await store.list("nothing/") == []
     assert await store.list("p/nothing") == []
 

@@ -21,8 +21,9 @@ SAVE, FENCE, DELETE, DELETE_ALL, PRUNE, COLLECT, REPAIR, ROT = (
     "rot",
 )
 LOAD, PAGE, AUDIT = "load", "list", "audit"
-# Records change no checkpoint: tests/simulation/attached.py judges them.
-ATTACH = "attach"
+# These change no checkpoint of the workflow: tests/simulation/attached.py and copied.py judge them.
+ATTACH, COPY, COLLECT_COPY = "attach", "copy", "collect the copy"
+BESIDE = (ATTACH, COPY, COLLECT_COPY)
 MUTATIONS = (SAVE, FENCE, DELETE, DELETE_ALL, PRUNE, COLLECT, REPAIR, ROT)
 # These change what is there at any time since they began, or not at all.
 UPKEEP = (COLLECT, REPAIR)

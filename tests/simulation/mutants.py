@@ -20,11 +20,14 @@ from holdfast_server.protocol import (
     retries,
     save,
 )
+from holdfast_server.protocol import (
+    copying as copying_module,
+)
 from holdfast_server.protocol.claim import Claim
 from holdfast_server.stores.memory import Objects
 
 from tests.simulation.directed import contested, deleted_meanwhile, overtaken, repaired_meanwhile
-from tests.simulation.plans import Plan, planned, recording, replacing
+from tests.simulation.plans import Plan, copying, planned, recording, replacing
 
 _GIVE_UP = 'raise HoldfastError(Reason.REVISION_CONFLICT, "gave up")'
 
@@ -334,6 +337,28 @@ MUTANTS = [
         "await put_if_absent(",
         "False and await put_if_absent(",
         plan=recording,
+    ),
+    Mutant(
+        "copy takes what was collected for damaged",
+        copying_module._Copy.copy,
+        "raise await as_of_now(self.log, self.source, entry, error) from None",
+        "raise",
+        first=866,
+        plan=copying,
+    ),
+    Mutant(
+        "copy without records",
+        copying_module._Copy.copy,
+        "await records.copy(",
+        "False and await records.copy(",
+        plan=copying,
+    ),
+    Mutant(
+        "copy without the oldest",
+        copying_module._copy_all,
+        "if entry is None:",
+        "if entry is None or index == 0:",
+        plan=copying,
     ),
 ]
 

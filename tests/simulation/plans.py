@@ -123,6 +123,17 @@ def recording(seed: int) -> Plan:
     return replace(plan, scripts=tuple(tuple(chain.from_iterable(map(changed, script))) for script in plan.scripts))
 
 
+def copying(seed: int) -> Plan:
+    """The plan of a seed where records are attached, but that the workflow is copied, and the copy collected."""
+    plan, chance = recording(seed), random.Random(f"{seed} copying")
+    patience = chance.choice((60, 3600, 2 * GRACE, 10 * GRACE))
+    rest = chance.choice((1e-5, 1e-4, 0.03, 0.3))
+    copy = Step("8.0", spec.COPY, patience=patience, tries=chance.choice((1, 4, 8)), rest=rest)
+    collect_ = Step("", spec.COLLECT_COPY, keep_last=1000, patience=10 * GRACE, tries=1)
+    collections = tuple(replace(collect_, name=f"9.{index}") for index in range(chance.choice((0, 3, 6))))
+    return replace(plan, scripts=(*plan.scripts, (copy,), collections))
+
+
 def _hurried(seed: int, chance: random.Random) -> Plan:
     """Many faults of a few kinds, in operations that overlap."""
     rates, scripts = _rates(chance), _scripts(chance, collections=chance.choice((0, 2, 5)))

@@ -1,9 +1,10 @@
 """The server's side of a call: the real protocol code, asked as the API asks it."""
 
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
-from holdfast_server.protocol import load, ownership, pruning, records
+from holdfast_server.protocol import copying, load, ownership, pruning, records
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.fsck import fsck
@@ -22,6 +23,7 @@ from tests.simulation.linearizability import Checkpoint, Operation
 from tests.simulation.plans import Step
 
 KEYS = WorkflowKeys("n", "w")
+COPY = WorkflowKeys("n", "copy")
 # Each batch has a record under a key of its own, and these two: the first of all batches stays, the last counts.
 FIRST, LAST = "first", "last"
 
@@ -40,6 +42,12 @@ async def serve(log: Log, step: Step, asked: Operation, request: Request, deadli
                     return await _load(log, step, asked, found)
         case spec.PAGE:
             return asked.answered(listed=await listed(log, asked.below, step.size))
+        case spec.COPY:
+            to_copy = replace(request, keys=COPY)
+            return asked.answered(answer=await copying.copy_workflow(log, KEYS, to_copy, deadline=deadline))
+        case spec.COLLECT_COPY:
+            await collect(log, COPY, Retention(), await store_time(log.store))
+            return asked
         case spec.COLLECT:
             await collect(log, KEYS, Retention(keep_last=step.keep_last), await store_time(log.store))
             return asked
@@ -116,10 +124,10 @@ async def listed(log: Log, below: int | None, size: int) -> list[Checkpoint]:
     return found
 
 
-async def read_value(log: Log, entry: Entry) -> str:
+async def read_value(log: Log, entry: Entry, keys: WorkflowKeys = KEYS) -> str:
     (part,) = entry.marker.parts
     try:
-        async with aclosing(read_part(log.store, KEYS, part)) as blocks:
+        async with aclosing(read_part(log.store, keys, part)) as blocks:
             return b"".join([block async for block in blocks]).decode(errors="replace")
     except HoldfastError as error:
-        raise await load.as_of_now(log, KEYS, entry, error) from None
+        raise await load.as_of_now(log, keys, entry, error) from None

@@ -8,7 +8,7 @@ from tests.simulation import linearizability as spec
 from tests.simulation.directed import contested, deleted_meanwhile, overtaken, repaired_meanwhile
 from tests.simulation.linearizability import Checkpoint, Operation, unexplained
 from tests.simulation.mutants import MUTANTS, planted
-from tests.simulation.plans import Plan, Step, planned, recording, replacing
+from tests.simulation.plans import Plan, Step, copying, planned, recording, replacing
 from tests.simulation.shrink import shrink
 from tests.simulation.store import PROCESS_FAULTS, Weather
 from tests.simulation.workload import Outcome, run
@@ -39,6 +39,14 @@ def test_every_seed_keeps_every_promise_where_records_are_attached(first):
     for seed in range(first, min(first + CHUNK, SEEDS // 3)):
         if run(recording(seed)).violation:
             pytest.fail(told(seed, shrink(recording(seed), run)))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
+def test_every_seed_keeps_every_promise_where_the_workflow_is_copied(first):
+    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
+        if run(copying(seed)).violation:
+            pytest.fail(told(seed, shrink(copying(seed), run)))
 
 
 @pytest.mark.parametrize("plan", [contested, deleted_meanwhile, overtaken, repaired_meanwhile])

@@ -17,7 +17,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.log import Log
 from holdfast_server.stores.base import StoreAccessDeniedError, StoreUnavailableError
 
-from tests.simulation import attached
+from tests.simulation import attached, copied
 from tests.simulation import linearizability as spec
 from tests.simulation.audit import audit, garbage
 from tests.simulation.linearizability import Operation, unexplained
@@ -61,7 +61,7 @@ class Run:
         self._everybody: list[Process] = []
         self._ids: dict[str, str] = {}
         self._history: list[Operation] = []
-        self._attached: list[Operation] = []
+        self._beside: list[Operation] = []
         self._tasks: set[asyncio.Task] = set()
         self._damaged: frozenset[Damage] = frozenset()
         self._violation = ""
@@ -103,9 +103,10 @@ class Run:
         if not self._violation:
             left = unexplained(self._history)
             self._violation = "no order explains " + "; ".join(map(str, left)) if left else ""
-        self._violation = self._violation or await attached.audit(log, self._history, self._attached)
+        self._violation = self._violation or await attached.audit(log, self._history, self._beside)
         self._violation = self._violation or await garbage(log, self._network.objects, self._damaged)
         self._violation = self._violation or await attached.garbage(log, self._network.objects)
+        self._violation = self._violation or await copied.audit(log, self._network.objects, self._history, self._beside)
 
     async def _end(self) -> None:
         """End what waits in dead processes, so that nothing outlives the run."""
@@ -145,7 +146,7 @@ class Run:
             operation = self._rotted(step, chance) if step.kind == spec.ROT else self._asked(client, step)
             if operation is None:
                 continue
-            (self._attached if step.kind == spec.ATTACH else self._history).append(operation)
+            (self._beside if step.kind in spec.BESIDE else self._history).append(operation)
             operation.began = self._loop.time()
             if step.kind == spec.ROT:
                 operation.ended = operation.began
@@ -233,7 +234,7 @@ class Run:
     def _close(self, operation: Operation) -> None:
         open_ended = ("COMMIT_UNKNOWN", "STORE_UNAVAILABLE", "DEADLINE_EXCEEDED", "StoreUnavailableError")
         is_read = operation.kind in (spec.LOAD, spec.PAGE)
-        if operation.kind == spec.ATTACH:
+        if operation.kind in spec.BESIDE:
             operation.ended = inf if operation.error else self._loop.time()
         elif operation.error in open_ended or operation.kind in spec.UPKEEP:
             if is_read:

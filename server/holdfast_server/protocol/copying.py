@@ -11,11 +11,14 @@ from holdfast_server.protocol import records
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.load import as_of_now
 from holdfast_server.protocol.log import Entry, Log
-from holdfast_server.protocol.lookup import Skipped, find_by_id, live_below, read_head
+from holdfast_server.protocol.lookup import OvertakenError, Skipped, find_by_id, live_below, read_head
 from holdfast_server.protocol.payload import copy_part
 from holdfast_server.protocol.save import SaveRequest, is_empty, save
 from holdfast_server.storage.v1.marker_pb2 import Marker
+
+_PREFIX = "copy-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,25 +27,38 @@ class _Copy:
     source: WorkflowKeys
     request: Request
     deadline: float
+    has_begun: bool = False
 
     async def copy(self, entry: Entry, *, is_first: bool) -> None:
-        """Copy a checkpoint: what it names first, so that whoever sees it has all of it."""
+        """Copy a checkpoint: what it names first, so that whoever sees it has all of it.
+
+        Raises:
+            OvertakenError: it was deleted or replaced meanwhile, and is collected.
+
+        """
         target, marker = self.request.keys, entry.marker
         wanted = self._wanted(marker, is_first=is_first)
-        if self.request.first_tried is not None and await self._is_there(wanted):
-            return
+        if self.has_begun or self.request.first_tried is not None:
+            earlier = await self._found(wanted.checkpoint_id)
+            if earlier == wanted.request.request_id:
+                return
+            # What an earlier try has copied was replaced since; what is somebody else's stays.
+            wanted = replace(wanted, replace=earlier.startswith(_PREFIX))
         await records.copy(self.log, self.source, target, marker.checkpoint_id, deadline=self.deadline)
         base = await self.log.known_revision(target)
-        parts = [
-            await copy_part(self.log.store, self.source, target, part, base) if part.blob else part
-            for part in marker.parts
-        ]
+        try:
+            parts = [
+                await copy_part(self.log.store, self.source, target, part, base) if part.blob else part
+                for part in marker.parts
+            ]
+        except HoldfastError as error:
+            raise await as_of_now(self.log, self.source, entry, error) from None
         await save(self.log, wanted, parts, deadline=self.deadline)
 
     async def require_room(self, oldest: Entry) -> None:
         """Check that the other workflow is empty, or that an earlier try has begun to fill it."""
         target = await self.log.head(self.request.keys)
-        if is_empty(target) or await self._is_there(self._wanted(oldest.marker, is_first=True)):
+        if is_empty(target) or await self._has(oldest):
             return
         raise HoldfastError(
             Reason.REVISION_CONFLICT,
@@ -50,16 +66,20 @@ class _Copy:
             head_revision=0 if target is None else target.revision,
         )
 
-    async def _is_there(self, wanted: SaveRequest) -> bool:
-        """Whether an earlier try has copied it, whose blobs need not be copied once more."""
+    async def _has(self, entry: Entry) -> bool:
+        wanted = self._wanted(entry.marker, is_first=True)
+        return await self._found(wanted.checkpoint_id) == wanted.request.request_id
+
+    async def _found(self, checkpoint_id: str) -> str:
+        """The request that saved the checkpoint of this id there, so that it need not be copied again; "" for none."""
         head = await self.log.known_head(self.request.keys)
         if head is None:
-            return False
+            return ""
         try:
-            found = await find_by_id(self.log, self.request.keys, head, wanted.checkpoint_id)
+            found = await find_by_id(self.log, self.request.keys, head, checkpoint_id)
         except HoldfastError:
-            return False
-        return found.marker.request_id == wanted.request.request_id
+            return ""
+        return found.marker.request_id
 
     def _wanted(self, marker: Marker, *, is_first: bool) -> SaveRequest:
         ttl_seconds = None
@@ -68,7 +88,7 @@ class _Copy:
             ttl_seconds = max(1e-3, marker.expire_time.ToNanoseconds() / 1e9 - time.time())
         name = sha256(f"{self.request.request_id}/{marker.revision}".encode()).hexdigest()[:32]
         return SaveRequest(
-            replace(self.request, request_id=f"copy-{name}"),
+            replace(self.request, request_id=f"{_PREFIX}{name}"),
             marker.format.name,
             marker.format.version,
             checkpoint_id=marker.checkpoint_id,
@@ -99,16 +119,28 @@ async def copy_workflow(log: Log, source: WorkflowKeys, request: Request, *, dea
             one is damaged, and was not copied; CHECKPOINT_DELETED: the workflow was deleted meanwhile; COMMIT_UNKNOWN.
 
     """
-    head = await read_head(log, source)
+    copy = _Copy(log, source, request, deadline)
+    while True:
+        try:
+            return await _copy_all(copy)
+        except OvertakenError:
+            # Another look tells what there is now.
+            copy = replace(copy, has_begun=True)
+
+
+async def _copy_all(copy: _Copy) -> int:
+    head = await read_head(copy.log, copy.source)
     skipped: list[Skipped] = []
-    revisions = [entry.revision async for entry in live_below(log, source, head, head.revision + 1, skipped)]
+    live = live_below(copy.log, copy.source, head, head.revision + 1, skipped)
+    revisions = [entry.revision async for entry in live]
     if skipped:
         raise skipped[0].error
-    copy = _Copy(log, source, request, deadline)
     for index, revision in enumerate(reversed(revisions)):
-        entry = await log.read(source, revision, head)
-        if entry is not None and index == 0:
+        entry = await copy.log.read(copy.source, revision, head)
+        if entry is None:
+            continue
+        is_first = index == 0 and not copy.has_begun
+        if is_first:
             await copy.require_room(entry)
-        if entry is not None:
-            await copy.copy(entry, is_first=index == 0)
+        await copy.copy(entry, is_first=is_first)
     return len(revisions)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from reprlib import repr  # noqa: A004 - bounded, unlike the built-in one
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -207,13 +208,33 @@ def list_filter(
     created_before: datetime | None,
     accepted: Sequence[AcceptedFormat],
 ) -> checkpoint_service_pb2.ListFilter:
-    """A filter as a message of the API."""
-    wanted = checkpoint_service_pb2.ListFilter(labels=labels or {}, formats=formats(accepted))
-    if created_after is not None:
-        wanted.created_after.FromDatetime(created_after)
-    if created_before is not None:
-        wanted.created_before.FromDatetime(created_before)
+    """Return a filter as a message of the API.
+
+    Raises:
+        TypeError: a condition has a value that cannot be compared with a checkpoint's. It is never left out, since the
+            filter would then mean more checkpoints.
+
+    """
+    if labels is not None:
+        _require_labels(labels)
+    wanted = checkpoint_service_pb2.ListFilter(labels=labels, formats=formats(accepted))
+    for name, given in (("created_after", created_after), ("created_before", created_before)):
+        if given is None:
+            continue
+        if not isinstance(given, datetime):
+            raise TypeError(f"{name} must be a datetime, not {repr(given)}")
+        getattr(wanted, name).FromDatetime(given)
     return wanted
+
+
+def _require_labels(labels: object) -> None:
+    if not isinstance(labels, Mapping):
+        raise TypeError(f"labels must be a mapping of text to text, not {repr(labels)}")
+    for key, value in labels.items():
+        if not isinstance(key, str):
+            raise TypeError(f"a key of labels must be text, not {repr(key)}")
+        if not isinstance(value, str):
+            raise TypeError(f"labels[{repr(key)}] must be text, not {repr(value)}")
 
 
 def require_accepted(found: Checkpoint, accepted: Sequence[AcceptedFormat]) -> None:

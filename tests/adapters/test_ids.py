@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from holdfast.adapters.ids import holdfast_id
+from holdfast.adapters.ids import holdfast_id, joined
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +32,13 @@ def test_a_text_that_may_be_a_name_stays_as_it_is(text):
 def test_a_long_text_is_cut_and_told_by_its_digest(text):
     assert len(holdfast_id(text, 256).encode()) <= 256
     assert holdfast_id(text, 256) != holdfast_id(text + "x", 256)
+
+
+@pytest.mark.parametrize("given", [None, b"x", 1, float("nan"), ("x",), ["x"]])
+def test_an_id_that_is_not_text_is_named_and_refused(given):
+    for make in (lambda: holdfast_id(given, 256), lambda: joined("a", given)):
+        with pytest.raises(TypeError, match="must be text, not"):
+            make()
 
 
 @pytest.mark.parametrize("text", ["", "\ud800"])

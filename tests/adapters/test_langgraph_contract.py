@@ -6,6 +6,9 @@ import random
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -481,6 +484,86 @@ async def test_deletions_for_runs_spare_other_runs_in_every_thread(saver):
     await saver.adelete_for_runs(["r1", "r" * 2000, "never"])
     left = [each.metadata.get("run_id") async for each in saver.alist(None)]
     assert sorted(left, key=str) == sorted(["r2", "r\n", None] * 2, key=str)
+
+
+async def test_a_run_id_that_is_a_uuid_is_its_text(saver):
+    run_ids = [uuid.uuid4() for _ in range(4)]
+    await put(saver, config("a"), run_id=str(run_ids[0]))
+    await put(saver, config("b"), run_id=run_ids[1])
+    await put(saver, config("c"), run_id=str(run_ids[2]))
+    await saver.adelete_for_runs(each for each in (run_ids[0], str(run_ids[1]), run_ids[3]))
+    assert [each.metadata["run_id"] async for each in saver.alist(None)] == [str(run_ids[2])]
+
+
+class Sort(Enum):
+    A = "a"
+
+
+class Text(str, Enum):  # noqa: UP042 - not a StrEnum: its str() is another text
+    A = "a"
+
+
+NO_TEXT = [None, math.nan, 1.5, True, b"x", ("a",), ["a"], {"a": 1}, object(), Sort.A]
+
+
+@pytest.mark.parametrize("bad", [*NO_TEXT, 1, 10**500, ""], ids=lambda bad: repr(bad)[:20])
+async def test_a_run_id_that_is_none_deletes_nothing_of_any_run(saver, bad):
+    for stored in ("a", "1", "x", "None", "True", 1, ""):
+        await put(saver, config(repr(stored)), run_id=stored)
+    with pytest.raises((TypeError, ValueError), match=r"run_ids\[1\]"):
+        await saver.adelete_for_runs(["a", bad])
+    assert len(await listed(saver, None)) == 7
+
+
+@pytest.mark.parametrize("bad", ["abc", b"abc", "", None, 7, uuid.uuid4()], ids=repr)
+async def test_a_single_id_is_no_list_of_its_characters(saver, bad):
+    for each in "abc":
+        await put(saver, config(each), run_id=each)
+    with pytest.raises(TypeError, match="must be a list of ids"):
+        await saver.adelete_for_runs(bad)
+    for strategy in ("delete", "keep_latest"):
+        with pytest.raises(TypeError, match="must be a list of ids"):
+            await saver.aprune(bad, strategy=strategy)
+    assert len(await listed(saver, None)) == 3
+
+
+async def test_no_other_run_has_the_label_of_a_run(saver):
+    digest = "sha256 " + sha256(b"r" * 2000).hexdigest()
+    long = ["1" + "0" * 1500, "1" + "0" * 1500 + "1"]
+    for number, run_id in enumerate([digest, "r" * 2000, 1, True, "1", *long]):
+        await put(saver, config(str(number)), run_id=run_id)
+    await saver.adelete_for_runs([digest, "1", long[0]])
+    left = [each.metadata["run_id"] async for each in saver.alist(None)]
+    assert sorted(map(str, left)) == sorted(["r" * 2000, "1", "True", long[1]])
+
+
+@pytest.mark.parametrize("bad", NO_TEXT, ids=lambda bad: repr(bad)[:20])
+async def test_a_thread_id_that_is_none_deletes_prunes_and_copies_nothing(saver, bad):
+    for thread_id in ("a", str(bad)):
+        for each in ("1", "2"):
+            await put(saver, config(thread_id), checkpoint(each))
+    for strategy in ("delete", "keep_latest"):
+        with pytest.raises(TypeError, match=r"thread_ids\[1\]"):
+            await saver.aprune(["a", bad], strategy=strategy)
+    for call in (
+        lambda: saver.adelete_thread(bad),
+        lambda: saver.acopy_thread(bad, "copy"),
+        lambda: saver.acopy_thread("a", bad),
+        partial(put, saver, config(bad)),
+        lambda: saver.aget_tuple(config(bad)),
+    ):
+        with pytest.raises(TypeError, match="thread_id"):
+            await call()
+    assert len(await listed(saver, None)) == 4
+
+
+async def test_a_thread_id_of_another_type_means_one_thread_to_every_method(saver):
+    given = uuid.uuid4()
+    for thread_id in (given, 7, Text.A, "b"):
+        await put(saver, config(thread_id))
+    await saver.adelete_thread(given)
+    await saver.aprune((each for each in (7, Text.A)), strategy="delete")
+    assert [each.config["configurable"]["thread_id"] async for each in saver.alist(None)] == ["b"]
 
 
 async def test_a_copy_has_all_and_does_not_change_with_its_source(saver):

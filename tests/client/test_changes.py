@@ -1,6 +1,8 @@
 """Replacements, deletions of many checkpoints, prunes and copies."""
 
 import asyncio
+import uuid
+from datetime import UTC, datetime
 
 import holdfast
 import pytest
@@ -117,12 +119,70 @@ async def test_a_deletion_without_a_filter_is_refused(client):
     assert caught.value.field_violations[0][0] == "filter"
 
 
+ANY_FORMAT = [holdfast.AcceptedFormat("test", 1, 9)]
+
+
+@pytest.mark.parametrize("workflow_id", ["w", ""])
+@pytest.mark.parametrize("given", [{}, {"labels": {}}, {"formats": ANY_FORMAT}, {"labels": {}, "formats": ANY_FORMAT}])
+async def test_a_filter_of_formats_alone_is_refused_like_an_empty_one(client, workflow_id, given):
+    await save(client)
+    with pytest.raises(holdfast.InvalidRequestError, match="labels or a time") as caught:
+        await client.delete_checkpoints("n", workflow_id, **given)
+    assert caught.value.field_violations[0][0] == "filter"
+    assert await revisions(client) == [1]
+
+
+async def test_everything_is_deleted_where_that_is_said(client):
+    await client.save("n", "w", b"x", format=holdfast.Format("another", 1))
+    for workflow_id in ("w", "w", "v"):
+        await save(client, workflow_id=workflow_id)
+    assert await client.delete_checkpoints("n", formats=ANY_FORMAT, all=True) == 3
+    assert await revisions(client) == [1]
+    assert await client.delete_checkpoints("n", "w", all=True) == 1
+
+
+@pytest.mark.parametrize("given", [{"labels": {"run": "1"}}, {"created_before": datetime.now(UTC)}])
+async def test_everything_and_a_condition_contradict_each_other(client, given):
+    await save(client, labels={"run": "1"})
+    with pytest.raises(holdfast.InvalidRequestError) as caught:
+        await client.delete_checkpoints("n", "w", all=True, **given)
+    assert caught.value.field_violations[0][0] == "all"
+    assert await revisions(client) == [1]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"workflow_id": None},
+        {"workflow_id": b"w"},
+        {"labels": {"run": None}},
+        {"labels": {"run": 1}},
+        {"labels": {"run": b"1"}},
+        {"labels": {"run": float("nan")}},
+        {"labels": {"run": uuid.uuid4()}},
+        {"labels": {None: "1"}},
+        {"labels": ""},
+        {"labels": 0},
+        {"labels": [("run", "1")]},
+        {"created_after": 0},
+        {"created_before": "2000-01-01"},
+    ],
+    ids=repr,
+)
+async def test_a_condition_that_cannot_be_told_is_an_error_and_is_never_left_out(client, given):
+    await save(client, labels={"run": "1"})
+    usual = {"workflow_id": "w", "created_before": datetime.max.replace(tzinfo=UTC)}
+    with pytest.raises(TypeError, match=next(iter(given))):
+        await client.delete_checkpoints("n", **{**usual, **given})
+    assert await revisions(client) == [1]
+
+
 async def test_the_newest_one_that_stays_is_the_newest(client):
     for run in ("1", "2", "3", "3"):
         await save(client, run.encode(), labels={"run": run})
     await client.delete_checkpoints("n", "w", labels={"run": "3"})
     assert (await client.load("n", "w")).data == b"2"
-    await client.delete_checkpoints("n", "w", formats=[holdfast.AcceptedFormat("test", 1, 9)])
+    await client.delete_checkpoints("n", "w", formats=ANY_FORMAT, all=True)
     assert await reason(client.load("n", "w")) == "CHECKPOINT_NOT_FOUND"
 
 

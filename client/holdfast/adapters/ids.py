@@ -2,6 +2,7 @@
 
 import re
 from hashlib import sha256
+from reprlib import repr  # noqa: A004 - bounded, unlike the built-in one
 from urllib.parse import unquote
 
 WORKFLOW_BYTES = 512
@@ -20,9 +21,11 @@ def holdfast_id(text: str, limit_bytes: int) -> str:
         limit_bytes: how long the result may be, in UTF-8.
 
     Raises:
+        TypeError: it is not text.
         ValueError: it is empty, or no Unicode text.
 
     """
+    _require_text(text)
     if not text:
         raise ValueError("an id must not be empty")
     escaped = _RESERVED.sub(_escape, text)
@@ -37,13 +40,25 @@ def holdfast_id(text: str, limit_bytes: int) -> str:
 
 
 def joined(*ids: str) -> str:
-    """One id of several, with colons between them, which `split` takes apart again. However long it becomes."""
+    """One id of several, with colons between them, which `split` takes apart again. However long it becomes.
+
+    Raises:
+        TypeError: one of them is not text.
+
+    """
+    for each in ids:
+        _require_text(each)
     return ":".join(_RESERVED_OR_COLON.sub(_escape, each) for each in ids)
 
 
 def split(name: str) -> list[str]:
     """The ids that a name was joined from."""
     return [unquote(each) for each in name.split(":")]
+
+
+def _require_text(given: object) -> None:
+    if not isinstance(given, str):
+        raise TypeError(f"an id must be text, not {repr(given)}")
 
 
 def _escape(found: re.Match[str]) -> str:

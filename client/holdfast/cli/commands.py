@@ -95,7 +95,8 @@ def validate(client: Client, given: Namespace, output: Output) -> int:
 
 def delete(client: Client, given: Namespace, output: Output) -> int:
     """Delete one checkpoint, or all of a workflow's."""
-    if bool(given.checkpoint) == given.all:
+    # An empty CHECKPOINT is a variable without a value: it must not turn into everything.
+    if (given.checkpoint is None) != given.all or given.checkpoint == "":
         raise UsageError("delete takes either a CHECKPOINT or --all")
     if given.all:
         revision = client.delete_workflow(given.namespace, given.workflow, epoch=given.epoch)

@@ -84,11 +84,15 @@ class Changes(Connection):
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         formats: Sequence[AcceptedFormat] = (),
+        all: bool = False,  # noqa: A002 - the API's own word
         epoch: int | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> int:
         """Delete the checkpoints that a filter finds. Returns how many; those that an earlier try deleted do not count.
+
+        Labels or a time are required unless `all` is set, so that a condition that got lost on its way here does not
+        delete everything.
 
         Args:
             namespace: the namespace.
@@ -97,18 +101,24 @@ class Changes(Connection):
             created_after: when it was saved at the earliest.
             created_before: before when it was saved.
             formats: of which it must have one.
+            all: delete every checkpoint, or every one of these formats; not together with labels or times.
             epoch: the writer's epoch, for one workflow.
             request_id: the idempotency key; made up where none is given.
             timeout: seconds for each page of workflows, retries included.
 
         Raises:
-            HoldfastError: a subclass for each reason.
+            InvalidRequestError: the filter has neither labels nor a time, and `all` is not set.
+            TypeError: a condition has a value of another type, such as None for the workflow or for a label.
+            HoldfastError: a subclass for each other reason.
 
         """
+        if not isinstance(workflow_id, str):
+            raise TypeError(f'workflow_id must be text ("" for every workflow), not {workflow_id!r:.100}')
         request = api.DeleteCheckpointsRequest(
             namespace=namespace,
             workflow_id=workflow_id,
             filter=list_filter(labels, created_after, created_before, formats),
+            all=all,
             request_id=request_id or uuid.uuid4().hex,
             epoch=epoch,
         )

@@ -1188,6 +1188,7 @@ class DeleteCheckpointsRequest(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ALL_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace."""
     workflow_id: _builtins.str
@@ -1198,9 +1199,13 @@ class DeleteCheckpointsRequest(_message.Message):
     """The writer's epoch, where a single workflow is named."""
     page_token: _builtins.str
     """next_page_token of the answer before; "" at first."""
+    all: _builtins.bool
+    """Delete every checkpoint, or every one of the filter's formats. Labels and times must be absent."""
     @_builtins.property
     def filter(self) -> Global___ListFilter:
-        """Which checkpoints; it must say something. Those that are saved meanwhile may stay."""
+        """Which checkpoints. Labels or a time are required unless all is set: formats alone choose nearly everything, so
+        a filter that lost its labels is refused. Checkpoints that are saved during the call may stay.
+        """
 
     @_builtins.property
     def attempt(self) -> _checkpoint_pb2.Attempt:
@@ -1216,10 +1221,11 @@ class DeleteCheckpointsRequest(_message.Message):
         epoch: _builtins.int | None = ...,
         attempt: _checkpoint_pb2.Attempt | None = ...,
         page_token: _builtins.str = ...,
+        all: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "attempt", b"attempt", "epoch", b"epoch", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "attempt", b"attempt", "epoch", b"epoch", "filter", b"filter", "namespace", b"namespace", "page_token", b"page_token", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "all", b"all", "attempt", b"attempt", "epoch", b"epoch", "filter", b"filter", "namespace", b"namespace", "page_token", b"page_token", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
     _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015

@@ -37,8 +37,10 @@ class Changes(Service):
         """Delete the checkpoints that a filter finds."""
         async with self._calls.enter("DeleteCheckpoints", context, request) as call:
             wanted = Filter.of(request.filter)
-            if not request.filter.ListFields():
-                raise requests.invalid("filter", "must say which checkpoints; DeleteWorkflow deletes all of them")
+            if request.all and wanted.is_selective:
+                raise requests.invalid("all", "must not be set together with labels or times in the filter")
+            if not request.all and not wanted.is_selective:
+                raise requests.invalid("filter", "must have labels or a time; set all to delete without them")
             if request.workflow_id:
                 asked = _asked(call, request)
                 return api.DeleteCheckpointsResponse(deleted=(await self._delete_found(call, asked, wanted))[0])

@@ -32,6 +32,11 @@ class Filter:
         formats = requests.formats("filter.formats", given.formats)
         return cls(given, requests.labels("filter.labels", given.labels), formats)
 
+    @property
+    def is_selective(self) -> bool:
+        """Whether it has a label or a time, by which one checkpoint differs from others of its format."""
+        return bool(self.labels) or self.given.HasField("created_after") or self.given.HasField("created_before")
+
     def passes(self, entry: Entry) -> bool:
         """Whether a checkpoint meets every condition."""
         marker = entry.marker

@@ -5,8 +5,10 @@ import json
 import sys
 from pathlib import Path
 
+import holdfast
 import pytest
 from holdfast.cli.exit_codes import BY_REASON
+from holdfast.cli.main import main
 from holdfast.v1 import errors_pb2
 
 from tests.damage import damage_newest
@@ -112,6 +114,15 @@ async def test_delete_takes_one_or_all(run):
     assert "CHECKPOINT_DELETED" in err
     assert (await run("delete", "n", "w", "--all"))[0] == 0
     assert json.loads((await run("list", "n", "w", "--json"))[1]) == {"checkpoints": []}
+
+
+@pytest.mark.parametrize("arguments", [("",), ("", "--all"), ("id-0", "--all")])
+async def test_an_empty_checkpoint_id_never_deletes_all(served, client, arguments):
+    await client.save("n", "w", b"x", format=holdfast.Format("f", 1), checkpoint_id="id-0")
+    with pytest.raises(SystemExit) as ended:
+        await asyncio.to_thread(main, ["delete", "n", "w", *arguments, "--target", served.target])
+    assert ended.value.code == 2
+    assert len([each async for each in client.list("n", "w")]) == 1
 
 
 async def test_an_error_tells_reason_ids_trace_and_what_to_do(run):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple, get_checkpoint_metadata
 
@@ -18,9 +19,10 @@ from holdfast.errors import of_reason
 
 FORMAT = Format("langgraph-checkpoint", 1)
 ACCEPTED = (AcceptedFormat(FORMAT.name, 1, FORMAT.version),)
-# Metadata that every checkpoint of LangGraph has, and by which it is looked for.
-_LABELLED = ("source", "step", "run_id")
+# Metadata that every checkpoint of LangGraph has, and by which it is looked for, beside the run's id.
+_LABELLED = ("source", "step")
 _LONGEST_LABEL = 1000
+_DIGEST = "sha256 "
 NEEDS_PARENT = "needs_parent"
 _DELTA_COUNTERS = "counters_since_delta_snapshot"
 
@@ -113,9 +115,17 @@ def config_of(place: Place, checkpoint_id: str) -> Any:
 
 
 def labels_of(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """The labels of metadata, and those by which it is found. What Python holds for equal has equal labels."""
-    found = ((key, _label(metadata[key])) for key in _LABELLED if key in metadata)
-    return {key: label for key, label in found if label is not None}
+    """Return the labels of metadata, by which it is found. Values that Python holds for equal have equal labels."""
+    labels = {key: _label(metadata[key]) for key in _LABELLED if key in metadata}
+    if "run_id" in metadata:
+        run_id = metadata["run_id"]
+        labels["run_id"] = run_label(run_id) if isinstance(run_id, str | UUID) else None
+    return {key: label for key, label in labels.items() if label is not None}
+
+
+def run_label(run_id: str | UUID) -> str:
+    """Return the label of a run's checkpoints, which those of no other run have: a deletion goes by it alone."""
+    return _text_label(str(run_id) if isinstance(run_id, UUID) else run_id)
 
 
 def matches(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
@@ -125,15 +135,16 @@ def matches(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 def _label(value: Any) -> str | None:
     if isinstance(value, str):
-        data = value.encode(errors="surrogatepass")
-        return value if _is_label(value, data) else f"sha256 {sha256(data).hexdigest()}"
+        return _text_label(value)
     if isinstance(value, bool | int | float) and math.isfinite(value):
-        return f"{int(value) if value == int(value) else value!r}"[:_LONGEST_LABEL]
+        return _text_label(f"{int(value) if value == int(value) else value!r}")
     return None
 
 
-def _is_label(value: str, data: bytes) -> bool:
-    return len(data) <= _LONGEST_LABEL and "\0" not in value and value.isprintable()
+def _text_label(text: str) -> str:
+    data = text.encode(errors="surrogatepass")
+    is_kept = len(data) <= _LONGEST_LABEL and text.isprintable() and not text.startswith(_DIGEST)
+    return text if is_kept else f"{_DIGEST}{sha256(data).hexdigest()}"
 
 
 def _replays(checkpoint: Any, metadata: Any) -> bool:

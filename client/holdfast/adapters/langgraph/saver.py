@@ -9,16 +9,14 @@ from typing import Any, Self
 from langgraph.checkpoint.base import BaseCheckpointSaver, get_checkpoint_id
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from holdfast.adapters.langgraph import arguments
 from holdfast.adapters.langgraph.contents import Wanted
 from holdfast.adapters.langgraph.known import Known
-from holdfast.adapters.langgraph.names import Place
 from holdfast.adapters.langgraph.sync.threads import Threads
 from holdfast.adapters.langgraph.threads import AsyncThreads
 from holdfast.client import AsyncClient
 from holdfast.retry import RetryPolicy
 from holdfast.sync.client import Client
-
-_STRATEGIES = ("keep_latest", "delete")
 
 
 class _Connection:
@@ -132,10 +130,10 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         self._connection.close()
 
     async def aget_tuple(self, config: Any) -> Any:
-        return await self._asynchronous.get(_place(config), get_checkpoint_id(config) or "")
+        return await self._asynchronous.get(arguments.place(config), get_checkpoint_id(config) or "")
 
     def get_tuple(self, config: Any) -> Any:
-        return self._synchronous.get(_place(config), get_checkpoint_id(config) or "")
+        return self._synchronous.get(arguments.place(config), get_checkpoint_id(config) or "")
 
     async def alist(
         self,
@@ -161,77 +159,94 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         yield from self._synchronous.list(_wanted(config, filter, before, limit))
 
     async def aput(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
-        await self._asynchronous.put(_place(config), config, checkpoint, metadata)
+        await self._asynchronous.put(arguments.place(config), config, checkpoint, metadata)
         return _config_of(config, checkpoint)
 
     def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
-        self._synchronous.put(_place(config), config, checkpoint, metadata)
+        self._synchronous.put(arguments.place(config), config, checkpoint, metadata)
         return _config_of(config, checkpoint)
 
     async def aput_writes(
         self, config: Any, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         checkpoint_id = config["configurable"]["checkpoint_id"]
-        await self._asynchronous.put_writes(_place(config), checkpoint_id, writes, task_id, task_path)
+        await self._asynchronous.put_writes(arguments.place(config), checkpoint_id, writes, task_id, task_path)
 
     def put_writes(self, config: Any, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
         checkpoint_id = config["configurable"]["checkpoint_id"]
-        self._synchronous.put_writes(_place(config), checkpoint_id, writes, task_id, task_path)
+        self._synchronous.put_writes(arguments.place(config), checkpoint_id, writes, task_id, task_path)
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._asynchronous.delete_thread(str(thread_id))
+        await self._asynchronous.delete_thread(arguments.thread_id(thread_id))
 
     def delete_thread(self, thread_id: str) -> None:
-        self._synchronous.delete_thread(str(thread_id))
+        self._synchronous.delete_thread(arguments.thread_id(thread_id))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """As the base class has it. It looks at every thread of the namespace, once for each run."""
-        await self._asynchronous.delete_for_runs(run_ids)
+        """As the base class has it. It looks at every thread of the namespace, once for each run.
+
+        Raises:
+            TypeError: a run's id is neither text nor a UUID. Nothing is deleted.
+            ValueError: a run's id is empty. Nothing is deleted.
+
+        """
+        await self._asynchronous.delete_for_runs(arguments.run_ids(run_ids))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """As the base class has it. It looks at every thread of the namespace, once for each run."""
-        self._synchronous.delete_for_runs(run_ids)
+        """As the base class has it. It looks at every thread of the namespace, once for each run.
+
+        Raises:
+            TypeError: a run's id is neither text nor a UUID. Nothing is deleted.
+            ValueError: a run's id is empty. Nothing is deleted.
+
+        """
+        self._synchronous.delete_for_runs(arguments.run_ids(run_ids))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """As the base class has it. The target must have no checkpoints: else REVISION_CONFLICT."""
-        await self._asynchronous.copy_thread(str(source_thread_id), str(target_thread_id))
+        source = arguments.thread_id(source_thread_id, "source_thread_id")
+        await self._asynchronous.copy_thread(source, arguments.thread_id(target_thread_id, "target_thread_id"))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """As the base class has it. The target must have no checkpoints: else REVISION_CONFLICT."""
-        self._synchronous.copy_thread(str(source_thread_id), str(target_thread_id))
+        source = arguments.thread_id(source_thread_id, "source_thread_id")
+        self._synchronous.copy_thread(source, arguments.thread_id(target_thread_id, "target_thread_id"))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """As the base class has it. What the values of delta channels are made from stays.
 
         Raises:
+            TypeError: a thread's id is neither text nor an integer nor a UUID. Nothing is deleted.
             ValueError: no such strategy.
 
         """
-        _require_strategy(strategy)
-        for each in thread_ids:
-            await (self.adelete_thread(each) if strategy == "delete" else self._asynchronous.prune(str(each)))
+        is_deletion = arguments.strategy(strategy) == "delete"
+        threads = self._asynchronous
+        for each in arguments.thread_ids(thread_ids):
+            await (threads.delete_thread(each) if is_deletion else threads.prune(each))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """As the base class has it. What the values of delta channels are made from stays.
 
         Raises:
+            TypeError: a thread's id is neither text nor an integer nor a UUID. Nothing is deleted.
             ValueError: no such strategy.
 
         """
-        _require_strategy(strategy)
-        for each in thread_ids:
-            if strategy == "delete":
-                self.delete_thread(each)
-            else:
-                self._synchronous.prune(str(each))
+        is_deletion = arguments.strategy(strategy) == "delete"
+        threads = self._synchronous
+        for each in arguments.thread_ids(thread_ids):
+            threads.delete_thread(each) if is_deletion else threads.prune(each)
 
     async def aget_delta_channel_history(self, *, config: Any, channels: Sequence[str]) -> Mapping[str, Any]:
         checkpoint_id = get_checkpoint_id(config) or ""
-        return await self._asynchronous.delta_history(_place(config), checkpoint_id, channels) if channels else {}
+        return (
+            await self._asynchronous.delta_history(arguments.place(config), checkpoint_id, channels) if channels else {}
+        )
 
     def get_delta_channel_history(self, *, config: Any, channels: Sequence[str]) -> Mapping[str, Any]:
         checkpoint_id = get_checkpoint_id(config) or ""
-        return self._synchronous.delta_history(_place(config), checkpoint_id, channels) if channels else {}
+        return self._synchronous.delta_history(arguments.place(config), checkpoint_id, channels) if channels else {}
 
     def get_next_version(self, current: Any, channel: None) -> Any:
         """As the base class has it; versions in the text form of other savers go on in that form."""
@@ -250,13 +265,8 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         return Threads(client, self._namespace, self.serde, self._known, self._fallback)
 
 
-def _place(config: Any) -> Place:
-    configurable = config["configurable"]
-    return Place(str(configurable["thread_id"]), configurable.get("checkpoint_ns") or "")
-
-
 def _config_of(config: Any, checkpoint: Any) -> Any:
-    named = {"thread_id": config["configurable"]["thread_id"], "checkpoint_ns": _place(config).checkpoint_ns}
+    named = {"thread_id": config["configurable"]["thread_id"], "checkpoint_ns": arguments.place(config).checkpoint_ns}
     return {"configurable": {**named, "checkpoint_id": checkpoint["id"]}}
 
 
@@ -264,15 +274,10 @@ def _wanted(config: Any, metadata: Mapping[str, Any] | None, before: Any, limit:
     configurable = (config or {}).get("configurable") or {}
     thread_id = configurable.get("thread_id")
     return Wanted(
-        None if thread_id is None else str(thread_id),
+        None if thread_id is None else arguments.thread_id(thread_id),
         configurable.get("checkpoint_ns"),
         configurable.get("checkpoint_id") or "",
         metadata or {},
         (before and get_checkpoint_id(before)) or "",
         limit,
     )
-
-
-def _require_strategy(strategy: str) -> None:
-    if strategy not in _STRATEGIES:
-        raise ValueError(f"prune strategy {strategy!r} is none of {', '.join(_STRATEGIES)}")

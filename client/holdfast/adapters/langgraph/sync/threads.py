@@ -71,7 +71,7 @@ class Threads(Lists):
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of runs, in every thread."""
         for run_id in run_ids:
-            labels = contents.labels_of({"run_id": run_id})
+            labels = {"run_id": contents.run_label(run_id)}
             self.client.delete_checkpoints(self.namespace, labels=labels, formats=ACCEPTED)
 
     def copy_thread(self, source_id: str, target_id: str) -> None:

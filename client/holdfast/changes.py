@@ -1,9 +1,9 @@
 """Calls that change a workflow beside saves: deletions, fences, copies."""
 
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from holdfast import request_ids
 from holdfast.checkpoint import AcceptedFormat, Writer, list_filter
 from holdfast.connection import AsyncConnection
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -32,7 +32,7 @@ class AsyncChanges(AsyncConnection):
             namespace=namespace,
             workflow_id=workflow_id,
             checkpoint_id=checkpoint_id,
-            request_id=request_id or uuid.uuid4().hex,
+            request_id=request_id or request_ids.new(),
             epoch=epoch,
         )
         response = await self._unary("Delete", request, timeout)
@@ -54,7 +54,7 @@ class AsyncChanges(AsyncConnection):
 
         """
         request = api.DeleteWorkflowRequest(
-            namespace=namespace, workflow_id=workflow_id, request_id=request_id or uuid.uuid4().hex, epoch=epoch
+            namespace=namespace, workflow_id=workflow_id, request_id=request_id or request_ids.new(), epoch=epoch
         )
         response = await self._unary("DeleteWorkflow", request, timeout)
         return int(response.revision)
@@ -69,7 +69,7 @@ class AsyncChanges(AsyncConnection):
 
         """
         request = api.AcquireWriterRequest(
-            namespace=namespace, workflow_id=workflow_id, request_id=request_id or uuid.uuid4().hex
+            namespace=namespace, workflow_id=workflow_id, request_id=request_id or request_ids.new()
         )
         response = await self._unary("AcquireWriter", request, timeout)
         return Writer(response.epoch, response.revision)
@@ -118,7 +118,7 @@ class AsyncChanges(AsyncConnection):
             workflow_id=workflow_id,
             filter=list_filter(labels, created_after, created_before, formats),
             all=all,
-            request_id=request_id or uuid.uuid4().hex,
+            request_id=request_id or request_ids.new(),
             epoch=epoch,
         )
         deleted = 0
@@ -146,7 +146,7 @@ class AsyncChanges(AsyncConnection):
             namespace=namespace,
             workflow_id=workflow_id,
             keep_last=keep_last,
-            request_id=request_id or uuid.uuid4().hex,
+            request_id=request_id or request_ids.new(),
             epoch=epoch,
         )
         response = await self._unary("Prune", request, timeout)
@@ -171,7 +171,7 @@ class AsyncChanges(AsyncConnection):
             namespace=namespace,
             workflow_id=workflow_id,
             target_workflow_id=target_workflow_id,
-            request_id=request_id or uuid.uuid4().hex,
+            request_id=request_id or request_ids.new(),
         )
         response = await self._unary("CopyWorkflow", request, timeout)
         return int(response.copied)

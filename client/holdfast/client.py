@@ -1,12 +1,12 @@
 """AsyncClient: one method per call of the service, and `resume`."""
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
 from holdfast import _aio as runtime
+from holdfast import request_ids
 from holdfast.calls import Try
 from holdfast.changes import AsyncChanges
 from holdfast.checkpoint import (
@@ -92,7 +92,7 @@ class AsyncClient(AsyncLists, AsyncChanges):
         header = checkpoint_pb2.SaveHeader(
             namespace=namespace,
             workflow_id=workflow_id,
-            request_id=request_id or uuid.uuid4().hex,
+            request_id=request_id or request_ids.new(),
             checkpoint_id=checkpoint_id,
             parent_id=parent_id,
             format=checkpoint_pb2.Format(name=format.name, version=format.version),

@@ -1,9 +1,9 @@
 """Calls that attach records to checkpoints, and read them."""
 
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from holdfast import request_ids
 from holdfast.checkpoint import Record
 from holdfast.connection import AsyncConnection
 from holdfast.v1 import checkpoint_pb2
@@ -48,7 +48,7 @@ class AsyncRecords(AsyncConnection):
             HoldfastError: a subclass for each reason.
 
         """
-        request_id = request_id or uuid.uuid4().hex
+        request_id = request_id or request_ids.new()
         for index, batch in enumerate(_batches(records)):
             request = api.AttachRecordsRequest(
                 namespace=namespace,

@@ -1,10 +1,10 @@
 # Generated from holdfast/changes.py by tools/async_to_sync.py; do not edit.
 """Calls that change a workflow beside saves: deletions, fences, copies."""
 
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from holdfast import request_ids
 from holdfast.checkpoint import AcceptedFormat, Writer, list_filter
 from holdfast.sync.connection import Connection
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -33,7 +33,7 @@ class Changes(Connection):
             namespace=namespace,
             workflow_id=workflow_id,
             checkpoint_id=checkpoint_id,
-            request_id=request_id or uuid.uuid4().hex,
+            request_id=request_id or request_ids.new(),
             epoch=epoch,
         )
         response = self._unary("Delete", request, timeout)
@@ -55,7 +55,7 @@ class Changes(Connection):
 
         """
         request = api.DeleteWorkflowRequest(
-            namespace=namespace, workflow_id=workflow_id, request_id=request_id or uuid.uuid4().hex, epoch=epoch
+            namespace=namespace, workflow_id=workflow_id, request_id=request_id or request_ids.new(), epoch=epoch
         )
         response = self._unary("DeleteWorkflow", request, timeout)
         return int(response.revision)
@@ -70,7 +70,7 @@ class Changes(Connection):
 
         """
         request = api.AcquireWriterRequest(
-            namespace=namespace, workflow_id=workflow_id, request_id=request_id or uuid.uuid4().hex
+            namespace=namespace, workflow_id=workflow_id, request_id=request_id or request_ids.new()
         )
         response = self._unary("AcquireWriter", request, timeout)
         return Writer(response.epoch, response.revision)
@@ -119,7 +119,7 @@ class Changes(Connection):
             workflow_id=workflow_id,
             filter=list_filter(labels, created_after, created_before, formats),
             all=all,
-            request_id=request_id or uuid.uuid4().hex,
+            request_id=request_id or request_ids.new(),
             epoch=epoch,
         )
         deleted = 0
@@ -147,7 +147,7 @@ class Changes(Connection):
             namespace=namespace,
             workflow_id=workflow_id,
             keep_last=keep_last,
-            request_id=request_id or uuid.uuid4().hex,
+            request_id=request_id or request_ids.new(),
             epoch=epoch,
         )
         response = self._unary("Prune", request, timeout)
@@ -172,7 +172,7 @@ class Changes(Connection):
             namespace=namespace,
             workflow_id=workflow_id,
             target_workflow_id=target_workflow_id,
-            request_id=request_id or uuid.uuid4().hex,
+            request_id=request_id or request_ids.new(),
         )
         response = self._unary("CopyWorkflow", request, timeout)
         return int(response.copied)

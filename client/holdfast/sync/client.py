@@ -1,13 +1,13 @@
 # Generated from holdfast/client.py by tools/async_to_sync.py; do not edit.
 """Client: one method per call of the service, and `resume`."""
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
 from holdfast import _sync as runtime
+from holdfast import request_ids
 from holdfast.checkpoint import (
     AcceptedFormat,
     Checkpoint,
@@ -93,7 +93,7 @@ class Client(Lists, Changes):
         header = checkpoint_pb2.SaveHeader(
             namespace=namespace,
             workflow_id=workflow_id,
-            request_id=request_id or uuid.uuid4().hex,
+            request_id=request_id or request_ids.new(),
             checkpoint_id=checkpoint_id,
             parent_id=parent_id,
             format=checkpoint_pb2.Format(name=format.name, version=format.version),

@@ -1,10 +1,10 @@
 # Generated from holdfast/records.py by tools/async_to_sync.py; do not edit.
 """Calls that attach records to checkpoints, and read them."""
 
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from holdfast import request_ids
 from holdfast.checkpoint import Record
 from holdfast.sync.connection import Connection
 from holdfast.v1 import checkpoint_pb2
@@ -49,7 +49,7 @@ class Records(Connection):
             HoldfastError: a subclass for each reason.
 
         """
-        request_id = request_id or uuid.uuid4().hex
+        request_id = request_id or request_ids.new()
         for index, batch in enumerate(_batches(records)):
             request = api.AttachRecordsRequest(
                 namespace=namespace,

@@ -1,0 +1,14 @@
+"""Idempotency keys of calls.
+
+They are drawn straight from the operating system: `uuid` and `random` belong to the caller, whose tests patch, seed and
+count them. A patched source would give two calls one key, and the second call would be answered as a retry.
+"""
+
+from os import urandom
+
+_BYTES = 16
+
+
+def new() -> str:
+    """Return a key that no other call has."""
+    return urandom(_BYTES).hex()

@@ -1,5 +1,12 @@
 """Holdfast, the checkpoint store for workflow engines: the client."""
 
+from holdfast import _package
+
+# Marks this file as ours, for the check and for the other modules.
+__distribution__ = _package.DISTRIBUTION
+__version__ = _package.VERSION
+_package.check()
+
 from holdfast.checkpoint import (
     AcceptedFormat,
     Checkpoint,

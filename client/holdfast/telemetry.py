@@ -9,16 +9,16 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 
 from opentelemetry import metrics, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from holdfast._package import VERSION
 from holdfast.errors import HoldfastError
 
-_TRACER = trace.get_tracer("holdfast", version("holdfast"))
-_METER = metrics.get_meter("holdfast", version("holdfast"))
+_TRACER = trace.get_tracer("holdfast", VERSION)
+_METER = metrics.get_meter("holdfast", VERSION)
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 _CALL_SECONDS = _METER.create_histogram(

@@ -1,6 +1,5 @@
 """What the image is made of: the packages as built, in an environment of their own."""
 
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deploy.test_install import copy_sources
 from tests.ports import free_port
 from tests.servers import server
 
@@ -18,9 +18,7 @@ ROOT = Path(__file__).parents[2]
 def environment(tmp_path_factory):
     """The sources as the image gets them, and an environment with nothing in it."""
     folder = tmp_path_factory.mktemp("packages")
-    for name in ("client", "server"):
-        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    copy_sources(folder)
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     return folder
 

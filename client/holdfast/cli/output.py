@@ -19,8 +19,8 @@ try:
     from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as ProgressBar
     from rich.table import Table
-except ImportError:
-    sys.exit("holdfast: the command needs the extra `cli`: pip install 'holdfast[cli]'")
+except ImportError as error:
+    raise ImportError("the command needs the extra `cli`: pip install 'holdfast-client[cli]'") from error
 
 
 class Output(ABC):

@@ -1,1 +1,5 @@
 """Generated stubs of the API."""
+
+from holdfast import _package
+
+_package.check()

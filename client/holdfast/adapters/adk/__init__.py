@@ -1,4 +1,4 @@
-"""Google ADK: a session service that keeps sessions and their events in Holdfast. Installed as `holdfast[adk]`."""
+"""Google ADK: a session service that keeps sessions and their events in Holdfast. Extra: `holdfast-client[adk]`."""
 
 from holdfast.adapters.adk.service import SESSION_FORMAT, HoldfastSessionService
 

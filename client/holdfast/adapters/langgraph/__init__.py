@@ -1,4 +1,4 @@
-"""LangGraph: a checkpoint saver that keeps threads in Holdfast. Installed as `holdfast[langgraph]`."""
+"""LangGraph: a checkpoint saver that keeps threads in Holdfast. Installed as `holdfast-client[langgraph]`."""
 
 from holdfast.adapters.langgraph.saver import HoldfastSaver
 

@@ -1,0 +1,41 @@
+"""The program `holdfast-server`: checks that the package `holdfast` beside it is ours and of its version, then runs."""
+
+import os
+import sys
+from importlib.util import find_spec
+
+from holdfast_server import SERVER_VERSION
+
+
+def main() -> None:
+    """Run the server's command line, or say in one line why it cannot be imported."""
+    problem = _problem_of_the_client()
+    if problem:
+        sys.stderr.write(f"holdfast-server: {problem}\n")
+        sys.exit(2)
+    from holdfast_server.main import main as run  # noqa: PLC0415
+
+    run()
+
+
+def _problem_of_the_client() -> str:
+    """What is wrong with the package `holdfast` that this process would use, or ""."""
+    needed = f"holdfast-server {SERVER_VERSION} needs holdfast-client {SERVER_VERSION}"
+    spec = find_spec("holdfast")
+    if spec is None:
+        return f"{needed}, which is not installed"
+    folders = spec.submodule_search_locations or ()
+    if not any(os.path.exists(os.path.join(folder, "_package.py")) for folder in folders):
+        found = spec.origin or ", ".join(folders)
+        return f"{needed}, found {found}, which is another project's: that one is named 'holdfast' on PyPI"
+    try:
+        from holdfast import _package  # noqa: PLC0415
+
+        _package.check()
+    except ImportError as error:
+        return str(error)
+    return f"{needed}, found {_package.VERSION}" if _package.VERSION != SERVER_VERSION else ""
+
+
+if __name__ == "__main__":
+    main()

@@ -134,7 +134,7 @@ class WriterFencedError(HoldfastError):
 
 
 class RevisionConflictError(HoldfastError):
-    """The head of the log is not the expected revision."""
+    """Something since the expected revision stands against the request: a save, a fence, the workflow's deletion."""
 
 
 class CheckpointIdReusedError(HoldfastError):

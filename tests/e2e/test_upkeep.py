@@ -71,6 +71,42 @@ async def test_servers_collect_on_a_schedule_while_they_serve(tmp_path):
         assert (await client.load("n", "w")).data == bytes([19]) * 100_000
 
 
+async def test_a_handle_saves_on_behind_scheduled_collections(tmp_path):
+    settings = {"grace_seconds": 0, "gc_interval_seconds": 0.05, "retention": {"n": {"keep_last": 1}}}
+    async with (
+        serving_watched(tmp_path, **settings) as served,
+        holdfast.AsyncClient(served.target, timeout=20) as client,
+    ):
+        handle = client.workflow("n", "w")
+        await handle.acquire_writer()
+        for number in range(4):
+            saved = await handle.save(bytes([number]), format=FORMAT)
+            # A collection has something to retire behind every save but the first.
+            if number:
+                await collected(client, saved.revision)
+        assert (await client.load("n", "w")).data == b"\3"
+
+
+async def collected(client: holdfast.AsyncClient, revision: int) -> None:
+    """Wait until a collection has appended behind a revision."""
+    while True:
+        async for each in client.list_workflows("n"):
+            if each.head_revision > revision:
+                return
+        await asyncio.sleep(0.02)
+
+
+def test_a_handle_saves_on_behind_gc_by_command(tmp_path):
+    with server(tmp_path.as_uri(), "--grace-seconds", "0") as target, holdfast.Client(target) as client:
+        handle = client.workflow("n", "w")
+        for number in range(4):
+            handle.save(bytes([number]) * 100_000, format=FORMAT)
+            gc(tmp_path.as_uri())
+        saved = handle.save(b"x", format=FORMAT)
+        assert saved.revision > 5
+        assert client.load("n", "w").checkpoint_id == saved.checkpoint_id
+
+
 async def test_an_old_store_keeps_its_grace(tmp_path):
     async with serving_watched(tmp_path, grace_seconds=5):
         pass

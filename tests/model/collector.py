@@ -114,6 +114,8 @@ class Collector(NamedTuple):
             deleted=frozenset(each for each in (*head.deleted, *retired) if each > floor),
             last=kept[-1] if kept else 0,
         )._replace(previous=kept[-1] if kept else 0)
+        if "collection forgets the newest save" in rules:
+            marker = marker._replace(saved=0, other_saved=0)
         if not begins:
             return marker, None
         marker = marker._replace(generation=marker.revision)

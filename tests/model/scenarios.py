@@ -22,6 +22,35 @@ SCENARIOS = [
         ),
     ),
     Scenario(
+        "compare-and-set beside upkeep",
+        (
+            steady(Call("a"), Call("d")),
+            Writer((Call("b", expected=1), Call("c", expected=2)), losses=0),
+            Collector(1),
+        ),
+    ),
+    Scenario(
+        "compare-and-set beside deletions",
+        (
+            steady(Call("a"), Call("y", kind=DELETED, target="a"), Call("x", kind=DELETED)),
+            Writer((Call("b", expected=1), Call("c", expected=0)), losses=0),
+        ),
+    ),
+    Scenario(
+        "compare-and-set with epochs",
+        (
+            steady(Call("a"), Call("f", kind=FENCE), Call("b", epoch=1, expected=1), Call("c", epoch=1, expected=1)),
+            Writer((Call("g", kind=FENCE, expected=1), Call("d", epoch=2, expected=1)), losses=0, retries=0),
+        ),
+    ),
+    Scenario(
+        "compare-and-set beside an older server",
+        (
+            steady(Call("a"), Call("b", is_older=True), Call("y", kind=DELETED, target="a")),
+            Writer((Call("c", expected=1), Call("d", expected=2)), losses=0),
+        ),
+    ),
+    Scenario(
         "a writer is fenced",
         (
             Writer((Call("a", epoch=0), Call("b", epoch=0))),

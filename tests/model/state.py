@@ -39,6 +39,8 @@ class Marker(NamedTuple):
     epoch: int = 0
     writer_epoch: int = 0
     expected: int | None = None
+    carried: int | None = None  # the epoch that its request named
+    is_older: bool = False  # whether an older server wrote it
     blob: Blob | None = None
     chosen: str = ""  # the checkpoint id, where the caller chose it
     floor: int = 0
@@ -48,6 +50,11 @@ class Marker(NamedTuple):
     last: int = 0  # the newest checkpoint, this one included
     previous: int = 0  # the newest one before it
     recent: tuple = ()  # revisions, newest first
+    saved: int | None = 0  # the newest save or deletion of the workflow; None: an older server does not tell
+    saved_epoch: int = 0
+    other_saved: int = 0  # the newest save under another epoch
+    fenced: int = 0  # the newest fence
+    previously_fenced: int = 0  # the newest one before it
 
 
 class State(NamedTuple):
@@ -96,17 +103,40 @@ def revision_of(state: State, request: str) -> int:
     return next((each.revision for each in state.log if each.request == request), 0)
 
 
-def meets(state: State, view: int, expected: int | None) -> bool:
-    """Whether a compare-and-set finds what it expects; 0 expects that no checkpoint exists."""
-    return expected in (None, view) or (expected == 0 and not visible(state, view))
+def meets(state: State, view: int, expected: int | None, epoch: int | None) -> bool:
+    """Whether a compare-and-set finds what it expects, by the true history; 0 expects that no checkpoint exists."""
+    if expected in (None, view) or (expected == 0 and not visible(state, view)):
+        return True
+    return 0 < expected < view and not any(_stands_against(each, epoch) for each in state.log[expected:view])
+
+
+def _stands_against(marker: Marker, epoch: int | None) -> bool:
+    is_fence_of_others = marker.kind == FENCE and marker.epoch != epoch
+    return marker.is_older or marker.kind == DATA or is_fence_of_others or _ends_all(marker)
+
+
+def _ends_all(marker: Marker) -> bool:
+    """Whether it is the deletion of the whole workflow."""
+    return marker.kind == DELETED and marker.floor == marker.revision - 1
 
 
 def following(head: Marker, **matter) -> Marker:
     """The marker that follows a head, with all that carries over."""
     revision = head.revision + 1
     marker = head._replace(
-        revision=revision, blob=None, expected=None, chosen="", writer_epoch=0, previous=head.last, **matter
+        revision=revision,
+        blob=None,
+        expected=None,
+        carried=None,
+        is_older=False,
+        chosen="",
+        writer_epoch=0,
+        previous=head.last,
+        **matter,
     )
+    if head.saved is None:
+        marker = marker._replace(saved=head.revision, saved_epoch=0, other_saved=head.revision)
+        marker = marker._replace(fenced=head.revision, previously_fenced=head.revision)
     kept = tuple(each for each in head.recent if each > marker.floor)
     return marker._replace(recent=(revision, *kept[: _RECENT - 1]))
 
@@ -136,7 +166,7 @@ def _check_append(state: State, marker: Marker) -> None:
         raise ViolationError(f"{request} was reported as failed, and is committed")
     if revision_of(state, request):
         raise ViolationError(f"{request} was committed twice")
-    if not meets(state, end, marker.expected):
+    if not meets(state, end, marker.expected, marker.carried):
         raise ViolationError(f"{request} was committed on revision {end}, expected {marker.expected}")
     live = visible(state, end)
     if marker.kind == GC and live and (marker.floor >= live[-1] or live[-1] in marker.deleted):

@@ -7,7 +7,7 @@ next request. A lost answer, a late request and a try given up are steps too, of
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.model.calls import marker_of
+from tests.model.calls import allows, marker_of
 from tests.model.state import (
     DELETED,
     Blob,
@@ -210,8 +210,8 @@ class Writer(NamedTuple):
         return self._refuse(state, call, rules, is_used)
 
     def _require(self, state, call, rules) -> Step:
-        if not meets(state, self.view, call.expected) and "no compare-and-set" not in rules:
-            return self._refuse(state, call, rules, lambda view: not meets(state, view, call.expected))
+        if not allows(head_of(state, self.view), call.expected, call.epoch, rules):
+            return self._refuse(state, call, rules, lambda view: not meets(state, view, call.expected, call.epoch))
         if call.target:
             target = revision_of(state, call.target)
             if not is_live(state, self.view, target):

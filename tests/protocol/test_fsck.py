@@ -99,6 +99,19 @@ async def test_a_workflow_whose_head_is_damaged_can_be_saved_to_after_a_repair_b
     assert await run.load("id-2") == b"new"
 
 
+async def test_a_repair_fences_the_writer_whose_own_fence_was_lost():
+    run = workflow()
+    await run.save(b"1")
+    fence = await ownership.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
+    damage(run, KEYS.marker(2))
+    run.log = Log(run.log.store, grace_seconds=GRACE)
+    await check(run, repair=True)
+    request = Request(KEYS, "b", epoch=fence.entry.marker.writer_epoch)
+    with pytest.raises(HoldfastError) as fenced:
+        await ownership.delete_workflow(run.log, request, deadline=run.deadline())
+    assert fenced.value.reason is Reason.WRITER_FENCED
+
+
 async def test_a_log_that_is_damaged_throughout_is_a_finding_and_no_crash():
     run = workflow()
     await run.save()

@@ -38,9 +38,9 @@ class Workflow:
             await part.write(data)
             return await part.finish()
 
-    async def save(self, data=b"x" * 100, *, parts=None, **fields):
+    async def save(self, data=b"x" * 100, *, parts=None, epoch=None, **fields):
         parts = parts or [await self.upload(data)]
-        wanted = SaveRequest(Request(self.keys, uuid.uuid4().hex), "f", 1, **fields)
+        wanted = SaveRequest(Request(self.keys, uuid.uuid4().hex, epoch), "f", 1, **fields)
         return (await save(self.log, wanted, parts, deadline=self.deadline())).entry
 
     async def load(self, checkpoint_id=""):

@@ -43,6 +43,8 @@ class State(NamedTuple):
     live: tuple[Checkpoint, ...] = ()
     used: frozenset[str] = frozenset()
     rotten: frozenset[tuple[str, int]] = frozenset()  # ("marker" or "blob", revision)
+    saved: int = 0  # the newest save, or deletion of the whole workflow
+    fences: tuple[tuple[int, int], ...] = ()  # revision and epoch
 
     def is_damaged(self, revision: int) -> bool:
         """Whether a checkpoint's marker or its blob is."""
@@ -204,7 +206,7 @@ def _fits(state: State, read: Operation) -> bool:
         case "CHECKPOINT_NOT_FOUND" | "CHECKPOINT_DELETED":
             return read.checkpoint_id not in ids if read.checkpoint_id else not state.live
         case "REVISION_CONFLICT":
-            return not _meets(state, read.expected)
+            return not _meets(state, read.expected, read.epoch)
         case "WRITER_FENCED":
             return read.epoch is not None and read.epoch < state.epoch
         case "CHECKPOINT_ID_REUSED":
@@ -262,8 +264,11 @@ def _fits_page(state: State, page: Operation) -> bool:
     return not shown
 
 
-def _meets(state: State, expected: int | None) -> bool:
-    return expected is None or expected == state.revision or (expected == 0 and not state.live)
+def _meets(state: State, expected: int | None, epoch: int | None) -> bool:
+    if expected in (None, state.revision) or (expected == 0 and not state.live):
+        return True
+    fenced = max((revision for revision, given in state.fences if given != epoch), default=0)
+    return 0 < expected < state.revision and state.saved <= expected and fenced <= expected
 
 
 def _mutated(state: State, operation: Operation) -> State | None:
@@ -278,7 +283,7 @@ def _mutated(state: State, operation: Operation) -> State | None:
             if (
                 fenced
                 or (operation.checkpoint_id in ids and operation.checkpoint_id and not operation.replaces)
-                or not _meets(state, operation.expected)
+                or not _meets(state, operation.expected, operation.epoch)
             ):
                 return None
             saved = Checkpoint(revision, operation.checkpoint_id or str(operation.answer or ""), operation.value)
@@ -287,15 +292,17 @@ def _mutated(state: State, operation: Operation) -> State | None:
             live = tuple(
                 each for each in state.live if each.checkpoint_id != saved.checkpoint_id or not saved.checkpoint_id
             )
-            return state._replace(revision=revision, epoch=epoch, live=(*live, saved), used=used)
+            return state._replace(revision=revision, epoch=epoch, live=(*live, saved), used=used, saved=revision)
         case "acquire writer":
             epoch = state.epoch + 1
-            return None if operation.epoch not in (None, epoch) else state._replace(revision=revision, epoch=epoch)
+            if operation.epoch not in (None, epoch):
+                return None
+            return state._replace(revision=revision, epoch=epoch, fences=(*state.fences, (revision, epoch)))
         case "delete":
             kept = tuple(each for each in state.live if each.checkpoint_id != operation.checkpoint_id)
             return None if kept == state.live else state._replace(revision=revision, live=kept)
         case "delete workflow":
-            return None if state.revision == 0 else state._replace(revision=revision, live=())
+            return None if state.revision == 0 else state._replace(revision=revision, live=(), saved=revision)
         case "prune":
             return _pruned(state, operation)
         case "rot":
@@ -320,9 +327,17 @@ def _repaired(state: State) -> State | None:
     lost = state.lost_markers
     if not lost:
         return None
+    if state.revision in lost:
+        # Each slot behind the newest marker that can be read may have been a save, or have given an epoch.
+        whole = state.revision
+        while whole in lost:
+            whole -= 1
+        epoch = max((given for revision, given in state.fences if revision <= whole), default=0)
+        epoch += state.revision - whole + 1
+        fences = (*state.fences, (state.revision + 1, epoch))
+        state = state._replace(saved=state.revision, fences=fences, epoch=epoch)
     return state._replace(
         revision=state.revision + 1,
-        epoch=state.epoch + (state.revision in lost),
         live=tuple(each for each in state.live if each.revision not in lost),
         rotten=frozenset(each for each in state.rotten if each[0] != "marker"),
     )

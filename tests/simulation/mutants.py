@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from holdfast_server.protocol import (
     claim,
     entries,
+    expected,
     gc,
     load,
     log,
@@ -27,7 +28,7 @@ from holdfast_server.protocol.claim import Claim
 from holdfast_server.stores.memory import Objects
 
 from tests.simulation.directed import contested, deleted_meanwhile, overtaken, repaired_meanwhile
-from tests.simulation.plans import Plan, copying, planned, recording, replacing
+from tests.simulation.plans import Plan, comparing, copying, planned, recording, replacing
 
 _GIVE_UP = 'raise HoldfastError(Reason.REVISION_CONFLICT, "gave up")'
 
@@ -128,7 +129,38 @@ MUTANTS = [
         first=1282,
     ),
     Mutant("late retry accepted", retries.find_request, "head.marker.floor and", "False and", first=1282),
-    Mutant("no compare-and-set", save._require_revision, "expected in (None, revision)", "True"),
+    Mutant("no compare-and-set", expected.require, "expected in (None, revision)", "True"),
+    Mutant("compare-and-set with the head", expected.require, "not 0 < expected < revision", "True", plan=comparing),
+    Mutant(
+        "collection forgets the newest save",
+        gc._Collection._append,
+        "            marker.floor = plan.floor\n",
+        "            marker.floor = plan.floor\n"
+        "            marker.last_save_revision = marker.last_other_save_revision = 0\n",
+        plan=comparing,
+    ),
+    Mutant(
+        "deletion of the workflow does not conflict",
+        ownership.delete_workflow,
+        "expected.enter_save(marker)",
+        "pass",
+        plan=comparing,
+    ),
+    Mutant(
+        "saves of the same epoch do not conflict",
+        expected.require,
+        "    if marker.last_save_revision > expected:",
+        "    if not (epoch and epoch == marker.last_save_epoch) and marker.last_save_revision > expected:",
+        plan=comparing,
+    ),
+    Mutant("fences do not conflict", expected.require, "if newest_foreign > expected", "if False", plan=comparing),
+    Mutant(
+        "fence before one's own ignored",
+        expected.require,
+        "marker.previous_fence_revision if",
+        "0 if",
+        plan=comparing,
+    ),
     Mutant("put overwrites", Objects.create, "key in self.by_key", "False", first=2),
     Mutant("no grace", gc._Collection.__init__, "now - log.grace_seconds", "now", first=30),
     Mutant(
@@ -248,9 +280,17 @@ MUTANTS = [
     Mutant(
         "repair behind a lost fence leaves the epoch",
         repair.fence_off,
-        "marker.epoch += newest - head.revision",
-        "pass",
+        "newest - head.revision + 1",
+        "0",
         first=4331,
+    ),
+    Mutant(
+        "repair gives the epoch of a lost fence",
+        repair.fence_off,
+        "newest - head.revision + 1",
+        "newest - head.revision",
+        first=275,
+        plan=comparing,
     ),
     Mutant("damaged claim believed to be none", claim._base, "return 0", "raise", first=47),
     Mutant(

@@ -34,6 +34,7 @@ class Step:
         target: the step whose checkpoint is loaded or deleted; "" for the newest.
         checkpoint_id: the id that a save chooses, or that records are attached to or loaded of.
         compares: whether a save requires the revision that the client knows.
+        lags: how many revisions the client has known since the one that it requires.
         has_blob: whether the payload goes into a blob.
         keep_last: what a collection or a prune keeps.
         replaces: whether a save takes the place of what has its id.
@@ -52,6 +53,7 @@ class Step:
     target: str = ""
     checkpoint_id: str = ""
     compares: bool = False
+    lags: int = 0
     has_blob: bool = False
     keep_last: int = 2
     replaces: bool = False
@@ -101,6 +103,23 @@ def replacing(seed: int) -> Plan:
             return replace(step, checkpoint_id=step.checkpoint_id or chance.choice("xyz"), replaces=draw < 0.5)
         is_pruned = step.kind in (spec.DELETE, spec.DELETE_ALL, spec.PAGE) and draw < 0.5
         return replace(step, kind=spec.PRUNE, keep_last=chance.choice((1, 2, 3))) if is_pruned else step
+
+    return replace(plan, scripts=tuple(tuple(map(changed, script)) for script in plan.scripts))
+
+
+def comparing(seed: int) -> Plan:
+    """The plan of a seed, but that saves require revisions, old ones too, beside fences, prunes and collections."""
+    plan, chance = planned(seed), random.Random(f"{seed} comparing")
+
+    def changed(step: Step) -> Step:
+        if step.kind == spec.SAVE:
+            return replace(step, compares=chance.random() < 0.8, lags=chance.choice((0, 0, 1, 2)))
+        draw = chance.random()
+        if step.kind == spec.PAGE and draw < 0.5:
+            return replace(step, kind=chance.choice((spec.PRUNE, spec.FENCE)), keep_last=1)
+        if step.kind == spec.LOAD and draw < 0.3:
+            return replace(step, kind=spec.FENCE)
+        return step
 
     return replace(plan, scripts=tuple(tuple(map(changed, script)) for script in plan.scripts))
 

@@ -8,7 +8,7 @@ from tests.simulation import linearizability as spec
 from tests.simulation.directed import contested, deleted_meanwhile, overtaken, repaired_meanwhile
 from tests.simulation.linearizability import Checkpoint, Operation, unexplained
 from tests.simulation.mutants import MUTANTS, planted
-from tests.simulation.plans import Plan, Step, copying, planned, recording, replacing
+from tests.simulation.plans import Plan, Step, comparing, copying, planned, recording, replacing
 from tests.simulation.shrink import shrink
 from tests.simulation.store import PROCESS_FAULTS, Weather
 from tests.simulation.workload import Outcome, run
@@ -31,6 +31,14 @@ def test_every_seed_keeps_every_promise_where_checkpoints_are_replaced_and_prune
     for seed in range(first, min(first + CHUNK, SEEDS // 3)):
         if run(replacing(seed)).violation:
             pytest.fail(told(seed, shrink(replacing(seed), run)))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
+def test_every_seed_keeps_every_promise_where_saves_require_revisions(first):
+    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
+        if run(comparing(seed)).violation:
+            pytest.fail(told(seed, shrink(comparing(seed), run)))
 
 
 @pytest.mark.timeout(600)

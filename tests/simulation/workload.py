@@ -185,7 +185,7 @@ class Run:
                 operation.value = step.name
                 operation.checkpoint_id = step.checkpoint_id
                 operation.replaces = step.replaces
-                operation.expected = client.revision if step.compares else None
+                operation.expected = client.known(step.lags) if step.compares else None
             case spec.ATTACH:
                 operation.value = step.name
                 operation.checkpoint_id = step.checkpoint_id
@@ -260,17 +260,21 @@ class Client:
     """What a client remembers from one operation to the next."""
 
     name: str = ""
-    revision: int = 0
+    revisions: list[int] = field(default_factory=list)
     epoch: int | None = None
     listed_down_to: int | None = None
     stamp: int = 0
+
+    def known(self, lags: int) -> int:
+        """The newest revision that it knows, or an older one; 0 where it knows none."""
+        return self.revisions[-1 - lags] if lags < len(self.revisions) else 0
 
     def learn(self, operation: Operation) -> None:
         if operation.kind == spec.FENCE:
             self.epoch = operation.epoch = int(str(operation.answer))
         self.stamp = max(self.stamp, operation.stamp)
         if operation.revision:
-            self.revision = operation.revision
+            self.revisions.append(operation.revision)
         if operation.kind == spec.PAGE:
             is_last = len(operation.listed) < operation.size
             self.listed_down_to = None if is_last else operation.listed[-1].revision

@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     save.add_argument("--id", default="", help="the checkpoint's id; the server chooses one where none is given")
     save.add_argument("--parent", default="", help="the checkpoint that this one was made from")
     save.add_argument("--label", action="append", type=_pair, default=[], metavar="KEY=VALUE", help="a label")
-    save.add_argument("--expected-revision", type=int, help="save only while the head has this revision; 0: new")
+    save.add_argument("--expected-revision", type=int, help="save only if nobody has saved since this revision; 0: new")
     save.add_argument("--epoch", type=int, help="the writer's epoch")
     save.add_argument("--ttl", type=_duration, metavar="SECONDS", help="how long it must be kept")
     save.add_argument("--request-id", help="the idempotency key; made up where none is given")

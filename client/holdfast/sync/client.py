@@ -77,7 +77,8 @@ class Client(Lists, Changes):
             checkpoint_id: the id; "" lets the server choose.
             parent_id: the checkpoint that this one was made from.
             labels: labels to find it by.
-            expected_revision: commit only while the log's head has this revision; 0: while no checkpoint exists.
+            expected_revision: commit only if nobody has saved since this revision of the log, deleted the whole
+                workflow, or acquired it under another epoch; 0: while no checkpoint exists.
             epoch: the writer's epoch.
             ttl: how long it must be kept.
             replace: take the place of the checkpoint that has the same id, if there is one.

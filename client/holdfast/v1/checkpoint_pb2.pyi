@@ -393,7 +393,10 @@ class SaveHeader(_message.Message):
     parent_id: _builtins.str
     """The id of the checkpoint that this one was made from, at most 256 bytes; "" for none."""
     expected_revision: _builtins.int
-    """Commit only while the head of the log has this revision; 0: only while the workflow holds no checkpoint."""
+    """Commit only if nothing since this revision of the log stands against it: no save, deleted since or not; no deletion
+    of the whole workflow; no fence but the one that gave the very epoch of this save. Deletions of checkpoints, prunes
+    and collections do not stand against it. 0: only while the workflow holds no checkpoint.
+    """
     epoch: _builtins.int
     """The writer's epoch, from AcquireWriter, at most 2^62. A save below the head's epoch is refused."""
     replace: _builtins.bool

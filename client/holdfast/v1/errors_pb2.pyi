@@ -44,7 +44,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_WRITER_FENCED: _ErrorReason.ValueType  # 7
     """A newer writer owns the workflow."""
     ERROR_REASON_REVISION_CONFLICT: _ErrorReason.ValueType  # 8
-    """The head of the log is not the expected revision."""
+    """Something since the expected revision stands against the request, as SaveHeader.expected_revision says."""
     ERROR_REASON_CHECKPOINT_ID_REUSED: _ErrorReason.ValueType  # 9
     """The checkpoint id belongs to another checkpoint."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 10
@@ -90,7 +90,7 @@ ERROR_REASON_LAYOUT_UNSUPPORTED: ErrorReason.ValueType  # 6
 ERROR_REASON_WRITER_FENCED: ErrorReason.ValueType  # 7
 """A newer writer owns the workflow."""
 ERROR_REASON_REVISION_CONFLICT: ErrorReason.ValueType  # 8
-"""The head of the log is not the expected revision."""
+"""Something since the expected revision stands against the request, as SaveHeader.expected_revision says."""
 ERROR_REASON_CHECKPOINT_ID_REUSED: ErrorReason.ValueType  # 9
 """The checkpoint id belongs to another checkpoint."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 10

@@ -10,12 +10,13 @@ from hashlib import sha256
 from holdfast_server.protocol import records
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.expected import is_empty
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.load import as_of_now
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.lookup import OvertakenError, Skipped, find_by_id, live_below, read_head
 from holdfast_server.protocol.payload import copy_part
-from holdfast_server.protocol.save import SaveRequest, is_empty, save
+from holdfast_server.protocol.save import SaveRequest, save
 from holdfast_server.storage.v1.marker_pb2 import Marker
 
 _PREFIX = "copy-"

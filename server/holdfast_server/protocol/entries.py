@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from holdfast_server.protocol import expected
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log
@@ -105,6 +106,7 @@ def successor(head: Entry | None, request: Request, kind: MarkerKind.ValueType, 
         marker.previous_data_revision = before.last_data_revision
         marker.deleted.extend(before.deleted)
         marker.previous_digest = head.digest
+    expected.carry(marker, head)
     return marker
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from hashlib import sha256
 
-from holdfast_server.protocol import entries
+from holdfast_server.protocol import entries, expected
 from holdfast_server.protocol.entries import Replay, Request
 from holdfast_server.protocol.log import Build, Entry, Log
 from holdfast_server.protocol.lookup import find_by_id, newest_live, no_workflow
@@ -33,6 +33,7 @@ async def acquire_writer(log: Log, request: Request, *, deadline: float) -> Appe
         marker = entries.successor(head, request, MarkerKind.MARKER_KIND_FENCE, fingerprint)
         marker.epoch += 1
         marker.writer_epoch = marker.epoch
+        expected.enter_fence(marker)
         return entries.remember(marker, head)
 
     return await _append(log, request, build, deadline)
@@ -97,6 +98,7 @@ async def delete_workflow(log: Log, request: Request, *, deadline: float) -> App
         marker.last_data_revision = 0
         marker.previous_data_revision = 0
         del marker.deleted[:]
+        expected.enter_save(marker)
         return entries.remember(marker, head)
 
     return await _append(log, request, build, deadline)

@@ -8,7 +8,7 @@ import asyncio
 import uuid
 from collections.abc import Sequence
 
-from holdfast_server.protocol import entries
+from holdfast_server.protocol import entries, expected
 from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol.bounded_read import read_whole
 from holdfast_server.protocol.claim import take_over
@@ -71,9 +71,11 @@ async def fence_off(
     lost = [*lost, (head.revision + 1, newest)]
     marker = _mended(head, request, MarkerKind.MARKER_KIND_FENCE, ledger, lost)
     marker.revision = newest + 1
-    # What the lost slots may have said: a fence each, uploads collected, a new generation of claims.
-    marker.epoch += newest - head.revision
+    # What the lost slots may have said: a save or a fence each, uploads collected, a new generation of claims.
+    marker.epoch += newest - head.revision + 1
     marker.low_water_mark = newest + 1
+    expected.assume_all(marker, newest)
+    expected.enter_fence(marker)
     marker.claim_generation = marker.revision
     marker.previous_digest = await _digest(log, keys, newest)
     claimed = (each for each in ledger.live(head) if ledger.is_claimed(each))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from holdfast_server.protocol import entries
+from holdfast_server.protocol import entries, expected
 from holdfast_server.protocol.claim import Claim
 from holdfast_server.protocol.entries import Replay, Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
@@ -28,7 +28,8 @@ class SaveRequest:
         producer_name: the program that saves.
         producer_version: its version.
         labels: the labels.
-        expected_revision: the head's revision that the commit requires, 0: no checkpoint exists; None for any.
+        expected_revision: the revision since which nothing may stand against the commit, 0: no checkpoint exists; None
+            for any.
         ttl_seconds: how long the checkpoint must be kept; None for ever.
         replace: whether it takes the place of the checkpoint that has its id.
         needs_parent: whether it is of no use without its parent.
@@ -85,11 +86,12 @@ async def save(log: Log, wanted: SaveRequest, parts: list[StoredPart], *, deadli
             await entries.refuse_or_replay(log, head, wanted.request, fingerprint)
             if claim is not None:
                 replaced = await claim.find_replaced(head, fingerprint, replaces=wanted.replace)
-        _require_revision(wanted, head)
+        expected.require(head, wanted.expected_revision, wanted.request.epoch)
         if head is not None:
             uploaded = await _uploaded_anew(log, wanted.request.keys, head, uploaded)
         marker = entries.successor(head, wanted.request, MarkerKind.MARKER_KIND_DATA, fingerprint)
         _describe(marker, wanted, uploaded)
+        expected.enter_save(marker)
         if replaced:
             entries.mark_deleted(marker, [(replaced, replaced)])
             marker.replaced_revision = replaced
@@ -129,24 +131,6 @@ async def _revision_of_parent(log: Log, wanted: SaveRequest, head: Entry | None)
             Reason.CHECKPOINT_NOT_FOUND, f"no checkpoint {wanted.parent_id!r}", checkpoint_id=wanted.parent_id
         )
     return (await find_by_id(log, wanted.request.keys, head, wanted.parent_id)).revision
-
-
-def _require_revision(wanted: SaveRequest, head: Entry | None) -> None:
-    expected = wanted.expected_revision
-    revision = 0 if head is None else head.revision
-    if expected in (None, revision) or (expected == 0 and is_empty(head)):
-        return
-    raise HoldfastError(
-        Reason.REVISION_CONFLICT,
-        f"expected revision {expected}, the head is revision {revision}",
-        expected_revision=expected,
-        head_revision=revision,
-    )
-
-
-def is_empty(head: Entry | None) -> bool:
-    """Whether the workflow holds no checkpoint, whatever else its log tells."""
-    return head is None or head.marker.last_data_revision <= head.marker.floor
 
 
 def _describe(marker: Marker, wanted: SaveRequest, parts: list[StoredPart]) -> None:

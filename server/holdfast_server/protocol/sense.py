@@ -45,6 +45,9 @@ def _fields(marker: Marker) -> Iterator[tuple[str, bool]]:
     yield "previous_data_revision", 0 <= marker.previous_data_revision < revision
     yield "needed_revision", 0 <= marker.needed_revision < revision
     yield "replaced_revision", 0 <= marker.replaced_revision < revision
+    yield "last_save_revision", 0 <= marker.last_other_save_revision <= marker.last_save_revision <= revision
+    yield "last_save_epoch", 0 <= marker.last_save_epoch <= marker.epoch
+    yield "last_fence_revision", 0 <= marker.previous_fence_revision <= marker.last_fence_revision <= revision
     yield "recent", _are_recent(marker)
     yield "deleted", _are_ranges(marker)
     yield "parts", all(map(_is_part, parts)) and len({part.name for part in parts}) == len(parts)

@@ -14,6 +14,7 @@ MODULES = ("calls", "changes", "client", "connection", "download", "lists", "loa
 TWINS = {name: f"sync/{name}" for name in MODULES} | {
     f"adapters/langgraph/{name}": f"adapters/langgraph/sync/{name}" for name in ("lists", "lookups", "threads")
 }
+TWINS["adapters/burr/steps"] = "adapters/burr/sync/steps"
 HEADER = "# Generated from holdfast/{name}.py by tools/async_to_sync.py; do not edit.\n"
 REPLACEMENTS = (
     (r"\basync (def|with|for)\b", r"\1"),
@@ -21,7 +22,7 @@ REPLACEMENTS = (
     (r"\bAwaitable\[([\w.]+)\]", r"\1"),
     (r"from collections\.abc import Awaitable, ", "from collections.abc import "),
     (r"\bAsyncIterator\b", "Iterator"),
-    (r"\bAsync(Changes|Client|Connection|Lists|Loads|Lookups|Records|Threads)\b", r"\1"),
+    (r"\bAsync(Changes|Client|Connection|Lists|Loads|Lookups|Records|Steps|Threads)\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\b_aio as runtime\b", "_sync as runtime"),
     (rf"\bfrom holdfast\.({'|'.join(MODULES)}) import\b", r"from holdfast.sync.\1 import"),

@@ -32,6 +32,9 @@ class Point(BaseModel):
     y: float
 
 
+ALLOW = {"allowed_classes": [Point]}
+
+
 class Either:
     """A persister of either kind, asynchronous to the test."""
 
@@ -53,10 +56,10 @@ async def make(request, served):
     """Makes persisters of one kind."""
     if request.param == "async":
         async with holdfast.AsyncClient(served.target, timeout=20) as client:
-            yield lambda **options: Either(AsyncHoldfastPersister(client, namespace=NAMESPACE, **options))
+            yield lambda **options: Either(AsyncHoldfastPersister(client, namespace=NAMESPACE, **{**ALLOW, **options}))
     else:
         with holdfast.Client(served.target, timeout=20) as client:
-            yield lambda **options: Either(HoldfastPersister(client, namespace=NAMESPACE, **options))
+            yield lambda **options: Either(HoldfastPersister(client, namespace=NAMESPACE, **{**ALLOW, **options}))
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""The synchronous twin, generated from the asynchronous source."""

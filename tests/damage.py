@@ -24,6 +24,13 @@ def damage_marker(folder: Path, newer: int = 0) -> None:
     _damage(markers[newer])
 
 
+def damage_newest_marker(folder: Path, workflow_id: str) -> None:
+    """Flip a byte of the newest commit marker of a workflow. A server that has read it keeps it in memory."""
+    newest = min(path for path in folder.glob(f"ns/*/wf/{workflow_id}/log/**/*") if path.is_file())
+    newest.chmod(0o600)
+    _damage(newest)
+
+
 def _blobs(folder: Path, workflow_id: str) -> list[Path]:
     return [path for path in folder.glob(f"ns/*/wf/{workflow_id}/blob/**/*") if path.is_file()]
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from holdfast import request_ids
 from holdfast.checkpoint import AcceptedFormat, Writer, list_filter
+from holdfast.errors import of_reason
 from holdfast.sync.connection import Connection
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -59,6 +60,58 @@ class Changes(Connection):
         )
         response = self._unary("DeleteWorkflow", request, timeout)
         return int(response.revision)
+
+    def delete_workflows(
+        self,
+        namespace: str,
+        prefix: str,
+        *,
+        all: bool = False,  # noqa: A002 - the API's own word
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Delete every checkpoint and all records of the workflows whose ids begin with a text.
+
+        A deletion that broke goes on where it is made again with its request id. Workflows that begin during the call
+        may stay.
+
+        Args:
+            namespace: the namespace.
+            prefix: what the ids begin with. "a" means "ab", too: end it with a separator that ids hold nowhere else.
+            all: delete every workflow of the namespace; the prefix must be "".
+            request_id: the idempotency key; made up where none is given.
+            timeout: seconds for each page of workflows, retries included.
+
+        Returns:
+            How many workflows that held checkpoints were deleted; those that an earlier try deleted do not count.
+
+        Raises:
+            InvalidRequestError: the prefix is empty, and `all` is not set.
+            CheckpointCorruptedError: a workflow's log is damaged, so that it stays; all others were deleted. The
+                metadata names the first such workflow and how many there are.
+            TypeError: the prefix is not text.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix must be text, not {prefix!r:.100}")
+        request = api.DeleteWorkflowsRequest(
+            namespace=namespace, workflow_id_prefix=prefix, all=all, request_id=request_id or request_ids.new()
+        )
+        deleted = 0
+        failed: list[api.FailedDeletion] = []
+        for response in self._pages("DeleteWorkflows", request, timeout):
+            deleted += response.deleted
+            failed += response.failed
+        if failed:
+            raise of_reason(
+                failed[0].reason,
+                f"{len(failed)} workflows could not be deleted, {deleted} were; the first is "
+                f"{failed[0].workflow_id!r}: {failed[0].message}",
+                request_id=request.request_id,
+                metadata={"workflow_id": failed[0].workflow_id, "failed": str(len(failed)), "deleted": str(deleted)},
+            )
+        return deleted
 
     def acquire_writer(
         self, namespace: str, workflow_id: str, *, request_id: str | None = None, timeout: float | None = None

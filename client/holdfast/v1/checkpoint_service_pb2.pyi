@@ -1110,6 +1110,115 @@ class DeleteWorkflowResponse(_message.Message):
 Global___DeleteWorkflowResponse: _TypeAlias = DeleteWorkflowResponse  # noqa: Y015
 
 @_typing.final
+class DeleteWorkflowsRequest(_message.Message):
+    """Request of DeleteWorkflows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_PREFIX_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ALL_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The namespace."""
+    workflow_id_prefix: _builtins.str
+    """What the ids of the workflows begin with, 1 to 512 bytes. End it with a separator that no id holds elsewhere: "a"
+    means "ab", too. Every workflow of the namespace whose id has more than 200 bytes when it is percent-encoded is
+    looked at as well; others cost nothing.
+    """
+    request_id: _builtins.str
+    """Idempotency key of the call, the same on every try and on every page. Required."""
+    page_token: _builtins.str
+    """next_page_token of the answer before; "" at first."""
+    all: _builtins.bool
+    """Delete every workflow of the namespace. The prefix must be ""."""
+    @_builtins.property
+    def attempt(self) -> _checkpoint_pb2.Attempt:
+        """Which try this is."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        workflow_id_prefix: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        attempt: _checkpoint_pb2.Attempt | None = ...,
+        page_token: _builtins.str = ...,
+        all: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "attempt", b"attempt", "namespace", b"namespace", "page_token", b"page_token", "request_id", b"request_id", "workflow_id_prefix", b"workflow_id_prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteWorkflowsRequest: _TypeAlias = DeleteWorkflowsRequest  # noqa: Y015
+
+@_typing.final
+class FailedDeletion(_message.Message):
+    """A workflow that could not be deleted, while others were."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    workflow_id: _builtins.str
+    """The workflow."""
+    reason: _builtins.str
+    """The reason, as in ErrorInfo.reason."""
+    message: _builtins.str
+    """The same for people."""
+    def __init__(
+        self,
+        *,
+        workflow_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FailedDeletion: _TypeAlias = FailedDeletion  # noqa: Y015
+
+@_typing.final
+class DeleteWorkflowsResponse(_message.Message):
+    """Response of DeleteWorkflows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELETED_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    deleted: _builtins.int
+    """How many workflows that held checkpoints this call has deleted; those that an earlier try deleted do not count."""
+    next_page_token: _builtins.str
+    """Where to go on; "" where all is done. A page ends well before the deadline of its call."""
+    @_builtins.property
+    def failed(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailedDeletion]:
+        """Workflows whose logs cannot be appended to, such as damaged ones: they are as they were."""
+
+    def __init__(
+        self,
+        *,
+        deleted: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
+        failed: _abc.Iterable[Global___FailedDeletion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "failed", b"failed", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteWorkflowsResponse: _TypeAlias = DeleteWorkflowsResponse  # noqa: Y015
+
+@_typing.final
 class AcquireWriterRequest(_message.Message):
     """Request of AcquireWriter."""
 

@@ -81,6 +81,11 @@ class CheckpointServiceStub(object):
                 request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteWorkflowRequest.SerializeToString,
                 response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteWorkflowResponse.FromString,
                 _registered_method=True)
+        self.DeleteWorkflows = channel.unary_unary(
+                '/holdfast.v1.CheckpointService/DeleteWorkflows',
+                request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteWorkflowsRequest.SerializeToString,
+                response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteWorkflowsResponse.FromString,
+                _registered_method=True)
         self.AcquireWriter = channel.unary_unary(
                 '/holdfast.v1.CheckpointService/AcquireWriter',
                 request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.AcquireWriterRequest.SerializeToString,
@@ -189,6 +194,13 @@ class CheckpointServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteWorkflows(self, request, context):
+        """Deletes every checkpoint of all workflows whose ids begin with a text, page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AcquireWriter(self, request, context):
         """Makes the caller the only writer of a workflow: every save with a lower epoch is refused from then on.
         """
@@ -285,6 +297,11 @@ def add_CheckpointServiceServicer_to_server(servicer, server):
                     servicer.DeleteWorkflow,
                     request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteWorkflowRequest.FromString,
                     response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteWorkflowResponse.SerializeToString,
+            ),
+            'DeleteWorkflows': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWorkflows,
+                    request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteWorkflowsRequest.FromString,
+                    response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteWorkflowsResponse.SerializeToString,
             ),
             'AcquireWriter': grpc.unary_unary_rpc_method_handler(
                     servicer.AcquireWriter,
@@ -567,6 +584,33 @@ class CheckpointService(object):
             '/holdfast.v1.CheckpointService/DeleteWorkflow',
             holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteWorkflowRequest.SerializeToString,
             holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteWorkflowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWorkflows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.v1.CheckpointService/DeleteWorkflows',
+            holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteWorkflowsRequest.SerializeToString,
+            holdfast_dot_v1_dot_checkpoint__service__pb2.DeleteWorkflowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

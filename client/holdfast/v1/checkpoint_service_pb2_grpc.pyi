@@ -57,6 +57,8 @@ class CheckpointServiceStub:
     """Deletes one checkpoint."""
     DeleteWorkflow: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteWorkflowRequest, _checkpoint_service_pb2.DeleteWorkflowResponse]
     """Deletes every checkpoint of a workflow."""
+    DeleteWorkflows: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteWorkflowsRequest, _checkpoint_service_pb2.DeleteWorkflowsResponse]
+    """Deletes every checkpoint of all workflows whose ids begin with a text, page by page."""
     AcquireWriter: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AcquireWriterRequest, _checkpoint_service_pb2.AcquireWriterResponse]
     """Makes the caller the only writer of a workflow: every save with a lower epoch is refused from then on."""
     DeleteCheckpoints: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteCheckpointsRequest, _checkpoint_service_pb2.DeleteCheckpointsResponse]
@@ -101,6 +103,8 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     """Deletes one checkpoint."""
     DeleteWorkflow: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteWorkflowRequest, _checkpoint_service_pb2.DeleteWorkflowResponse]  # type: ignore[assignment]
     """Deletes every checkpoint of a workflow."""
+    DeleteWorkflows: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteWorkflowsRequest, _checkpoint_service_pb2.DeleteWorkflowsResponse]  # type: ignore[assignment]
+    """Deletes every checkpoint of all workflows whose ids begin with a text, page by page."""
     AcquireWriter: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AcquireWriterRequest, _checkpoint_service_pb2.AcquireWriterResponse]  # type: ignore[assignment]
     """Makes the caller the only writer of a workflow: every save with a lower epoch is refused from then on."""
     DeleteCheckpoints: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteCheckpointsRequest, _checkpoint_service_pb2.DeleteCheckpointsResponse]  # type: ignore[assignment]
@@ -196,6 +200,14 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.DeleteWorkflowResponse, _abc.Awaitable[_checkpoint_service_pb2.DeleteWorkflowResponse]]:
         """Deletes every checkpoint of a workflow."""
+
+    @_abc_1.abstractmethod
+    def DeleteWorkflows(
+        self,
+        request: _checkpoint_service_pb2.DeleteWorkflowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.DeleteWorkflowsResponse, _abc.Awaitable[_checkpoint_service_pb2.DeleteWorkflowsResponse]]:
+        """Deletes every checkpoint of all workflows whose ids begin with a text, page by page."""
 
     @_abc_1.abstractmethod
     def AcquireWriter(

@@ -1,5 +1,6 @@
 """What changes a workflow beside saves: deletions, fences, copies."""
 
+import asyncio
 from contextlib import aclosing
 
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -11,17 +12,25 @@ from holdfast_server.api.service import Service
 from holdfast_server.protocol import load, ownership, pruning, records, workflows
 from holdfast_server.protocol.copying import copy_workflow
 from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.expected import is_empty
 from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.ownership import Appended
 from holdfast_server.stores.listing import list_all
 
 # Workflows and checkpoints for one answer of a deletion in a whole namespace.
 _LOOKED_AT_MOST = 2000
 # Of batches of records that go with their workflow at once.
 _FORGOTTEN_MOST = 100_000
+# A page of a deletion ends once this part of its time is used up, so that its answer arrives.
+_PART_OF_A_PAGE = 0.5
+# Reasons that a single workflow has, and that say nothing of the next one.
+_OF_ONE_WORKFLOW = frozenset({Reason.CHECKPOINT_CORRUPTED, Reason.QUOTA_EXCEEDED})
+_FAILED_MOST = 100
 
 
 class Changes(Service):
-    """Delete, DeleteCheckpoints, DeleteWorkflow, Prune, CopyWorkflow and AcquireWriter."""
+    """Delete, DeleteCheckpoints, DeleteWorkflow, DeleteWorkflows, Prune, CopyWorkflow and AcquireWriter."""
 
     async def Delete(self, request: api.DeleteRequest, context: Context) -> api.DeleteResponse:  # noqa: N802
         """Delete one checkpoint."""
@@ -77,13 +86,57 @@ class Changes(Service):
     ) -> api.DeleteWorkflowResponse:
         """Delete every checkpoint of a workflow, and all records."""
         async with self._calls.enter("DeleteWorkflow", context, request) as call:
-            asked = _asked(call, request)
-            # An id may be used again behind the deletion: what was attached to it before must not come back.
-            attached = await self._attached(asked.keys)
-            done = await ownership.delete_workflow(self._log, asked, deadline=call.deadline)
-            if not done.replayed:
-                await records.forget(self._log.store, attached)
+            done = await self._delete_workflow(call, _asked(call, request))
             return api.DeleteWorkflowResponse(revision=done.entry.revision, replayed=done.replayed)
+
+    async def DeleteWorkflows(  # noqa: N802
+        self, request: api.DeleteWorkflowsRequest, context: Context
+    ) -> api.DeleteWorkflowsResponse:
+        """Delete every checkpoint and all records of the workflows whose ids begin with a text."""
+        async with self._calls.enter("DeleteWorkflows", context, request) as call:
+            requests.name("namespace", request.namespace, 128)
+            requests.name("request_id", request.request_id, 128)
+            prefix = request.workflow_id_prefix
+            requests.name_prefix("workflow_id_prefix", prefix, 512)
+            if bool(prefix) == request.all:
+                raise requests.invalid("workflow_id_prefix", "must not be empty, unless all is set instead of it")
+            clock = asyncio.get_running_loop().time
+            pause_at = clock() + (call.deadline - clock()) * _PART_OF_A_PAGE
+            response = api.DeleteWorkflowsResponse()
+            looked_at, token = 0, request.page_token
+            walk = workflows.walk(self._log, request.namespace, token, includes_it=False, id_prefix=prefix)
+            async with aclosing(walk) as found:
+                async for position, head in found:
+                    is_late = looked_at > 0 and clock() > pause_at
+                    if is_late or looked_at >= _LOOKED_AT_MOST or len(response.failed) >= _FAILED_MOST:
+                        response.next_page_token = token
+                        break
+                    looked_at += 1
+                    token = position
+                    if head.keys.workflow_id.startswith(prefix) and not ownership.is_deleted_workflow(head):
+                        asked = requests.request(head.keys, request.request_id, request.attempt, None, call.trace_id)
+                        await self._delete_one_of_many(call, asked, response, holds_any=not is_empty(head))
+            return response
+
+    async def _delete_one_of_many(
+        self, call: Call, asked: Request, response: api.DeleteWorkflowsResponse, *, holds_any: bool
+    ) -> None:
+        try:
+            done = await self._delete_workflow(call, asked)
+        except HoldfastError as error:
+            if error.reason not in _OF_ONE_WORKFLOW:
+                raise
+            response.failed.add(workflow_id=asked.keys.workflow_id, reason=error.reason, message=error.message)
+        else:
+            response.deleted += holds_any and not done.replayed
+
+    async def _delete_workflow(self, call: Call, asked: Request) -> Appended:
+        # An id may be used again behind the deletion: what was attached to it before must not come back.
+        attached = await self._attached(asked.keys)
+        done = await ownership.delete_workflow(self._log, asked, deadline=call.deadline)
+        if not done.replayed:
+            await records.forget(self._log.store, attached)
+        return done
 
     async def _attached(self, keys: WorkflowKeys) -> list[str]:
         """The batches of records of a workflow; what is beyond the limit is left to a collection."""

@@ -104,6 +104,11 @@ async def delete_workflow(log: Log, request: Request, *, deadline: float) -> App
     return await _append(log, request, build, deadline)
 
 
+def is_deleted_workflow(head: Entry) -> bool:
+    """Whether the head is the deletion of everything before it, so that another deletion has nothing to do."""
+    return head.marker.kind == MarkerKind.MARKER_KIND_DELETED and head.marker.floor == head.revision - 1
+
+
 async def _append(log: Log, request: Request, build: Build, deadline: float) -> Appended:
     try:
         return Appended(await log.append(request.keys, build, deadline=deadline), replayed=False)

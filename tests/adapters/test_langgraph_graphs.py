@@ -163,8 +163,8 @@ with HoldfastSaver.from_target(sys.argv[1], namespace=sys.argv[2]) as saver:
 """
 
 
-@pytest.mark.parametrize(("strict", "draft"), [("true", "Draft(title='old')"), ("false", "{'title': 'old'}")])
-def test_a_graph_allows_the_types_of_its_state_where_it_is_told_to(target, strict, draft):
+@pytest.mark.parametrize("strict", ["true", "false"])
+def test_a_graph_has_the_types_of_its_state_back_strict_or_not(target, strict):
     found = subprocess.run(
         [sys.executable, "-c", TYPED, target, uuid.uuid4().hex],
         env={**os.environ, "LANGGRAPH_STRICT_MSGPACK": strict},
@@ -173,7 +173,7 @@ def test_a_graph_allows_the_types_of_its_state_where_it_is_told_to(target, stric
         timeout=100,
         check=True,
     )
-    assert found.stdout == f"{draft}\n"
+    assert found.stdout == "Draft(title='old')\n"
 
 
 def test_the_code_of_the_page_runs_as_written(target):

@@ -4,11 +4,14 @@ An id that has no exact counterpart in the store is refused before anything is a
 into another one, since a deletion would then mean other threads or runs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from reprlib import repr  # noqa: A004 - bounded, unlike the built-in one
 from typing import Any
 from uuid import UUID
 
+from langgraph.checkpoint.base import get_checkpoint_id
+
+from holdfast.adapters.langgraph.contents import Wanted
 from holdfast.adapters.langgraph.names import Place
 
 _STRATEGIES = ("keep_latest", "delete")
@@ -77,9 +80,35 @@ def strategy(given: Any) -> str:
 
 
 def place(config: Any) -> Place:
-    """Return the place that a config names."""
-    configurable = config["configurable"]
+    """Return the place that a config names.
+
+    Raises:
+        KeyError: it names no thread.
+        TypeError: the thread's id is of another type.
+
+    """
+    configurable = config.get("configurable") or {}
+    if "thread_id" not in configurable:
+        raise KeyError('config["configurable"]["thread_id"] is missing: it names the thread')
     return Place(thread_id(configurable["thread_id"]), configurable.get("checkpoint_ns") or "")
+
+
+def wanted(config: Any, metadata: Mapping[str, Any] | None, before: Any, limit: int | None) -> Wanted:
+    """Return which checkpoints a list holds. No config means all threads; one that names none is an error.
+
+    Raises:
+        KeyError: the config names no thread.
+        TypeError: the thread's id is of another type.
+
+    """
+    return Wanted(
+        place(config).thread_id if config else None,
+        config["configurable"].get("checkpoint_ns") if config else None,
+        (get_checkpoint_id(config) or "") if config else "",
+        metadata or {},
+        (before and get_checkpoint_id(before)) or "",
+        limit,
+    )
 
 
 def _several(what: str, given: Any) -> Iterable[Any]:

@@ -24,6 +24,8 @@ _LABELLED = ("source", "step")
 _LONGEST_LABEL = 1000
 _DIGEST = "sha256 "
 NEEDS_PARENT = "needs_parent"
+# The part that tells the names of thread and namespace, where a digest stands for one of them.
+PLACE = "place"
 _DELTA_COUNTERS = "counters_since_delta_snapshot"
 
 
@@ -60,7 +62,7 @@ class Wanted:
     limit: int | None
 
 
-def pack(serde: Any, config: Any, checkpoint: Any, metadata: Any) -> Contents:
+def pack(serde: Any, place: Place, config: Any, checkpoint: Any, metadata: Any) -> Contents:
     """What is saved of a checkpoint."""
     merged = get_checkpoint_metadata(config, metadata)
     parent_id = config["configurable"].get("checkpoint_id") or ""
@@ -68,6 +70,8 @@ def pack(serde: Any, config: Any, checkpoint: Any, metadata: Any) -> Contents:
     for name, value in (("checkpoint", checkpoint), ("metadata", merged)):
         kind, data = _dumped(serde, value)
         parts[f"{name}.{encoded(kind)}"] = data
+    if place.part is not None:
+        parts[PLACE] = place.part
     needs_parent = bool(parent_id) and _replays(checkpoint, merged)
     labels = labels_of(merged) | ({NEEDS_PARENT: "1"} if needs_parent else {})
     return Contents(encoded(checkpoint["id"]), parent_id and encoded(parent_id), parts, labels, needs_parent)

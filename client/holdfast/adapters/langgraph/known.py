@@ -1,19 +1,31 @@
-"""What a saver knows of the order of a workflow's checkpoints.
+"""What a saver knows of the order of a workflow's checkpoints, and of the runs that it saves for.
 
 LangGraph's latest checkpoint is the one with the largest id, Holdfast's newest is the one that was saved last. They are
 the same while ids grow from save to save. A save whose id is not larger than those before it, and each save behind it,
 is labelled with the largest id, so that who reads the newest learns where the latest is. That holds for any number of
 writers, since each saves only right behind the revision up to which it knows the ids.
+
+A run begins with a load. What it knows since then is its own, so that another run, also one in the same process, cannot
+hide from it that its checkpoints were deleted.
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
 
 from holdfast.adapters.langgraph.names import decoded, encoded
 from holdfast.checkpoint import Checkpoint
 
 _LABEL = "largest"
 _MOST = 10_000
+# LangGraph puts an object of each running graph here, which is the same in all calls of its loop. Reads and updates of
+# a state have none.
+_RUNTIME = "__pregel_runtime"
+_caller: ContextVar[int | None] = ContextVar("holdfast_langgraph_caller", default=None)
+_callers = count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +60,91 @@ def is_mixed(labels: Mapping[str, str]) -> bool:
     return _LABEL in labels
 
 
+@dataclass(slots=True)
+class Run:
+    """What a run knows of a workflow.
+
+    Attributes:
+        order: the order of its checkpoints; None if it has to be looked up.
+        checkpoint_id: the checkpoint that it loaded or saved last; "" for none.
+        is_deleted: whether it has learned that this one was deleted under it.
+
+    """
+
+    order: Order | None = None
+    checkpoint_id: str = ""
+    is_deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
-    """The orders of the workflows that were used lately. What is forgotten costs a call."""
+    """The runs of the workflows that were used lately. What is forgotten costs a call."""
 
-    def __init__(self) -> None:
-        self._orders: dict[str, Order] = {}
+    _runs: "OrderedDict[tuple[object, str], Run]" = field(default_factory=OrderedDict)
+    _existing: "OrderedDict[tuple[str, str], None]" = field(default_factory=OrderedDict)
 
-    def get(self, workflow_id: str) -> Order | None:
-        """The order of a workflow; None where it has to be looked up."""
-        return self._orders.get(workflow_id)
+    def run(self, config: Any, workflow_id: str) -> Run:
+        """The run that a call belongs to. Calls of none share one for each workflow."""
+        run = self._runs.get((_caller_of(config), workflow_id))
+        if run is None:
+            run = self._shared(workflow_id)
+        return run
 
-    def put(self, workflow_id: str, order: Order) -> None:
-        """Note the order of a workflow."""
-        if len(self._orders) >= _MOST:
-            self._orders = {}
-        self._orders[workflow_id] = order
+    def begin(self, config: Any, workflow_id: str, run: Run) -> None:
+        """Note that a run has loaded the checkpoint that it begins from, or none."""
+        if _runtime_of(config) is None:
+            _caller.set(next(_callers))
+        # Two objects: what one run learns must not change what another one began from.
+        for caller in (_caller_of(config), None):
+            before = self._runs.get((caller, workflow_id))
+            order = run.order or (before.order if before and caller is None else None)
+            _keep(self._runs, (caller, workflow_id), Run(order, run.checkpoint_id))
+        self._note(workflow_id, run.checkpoint_id)
 
-    def forget(self, workflow_id: str) -> None:
-        """Look it up the next time."""
-        self._orders.pop(workflow_id, None)
+    def saved(self, run: Run, workflow_id: str, order: Order, checkpoint_id: str) -> None:
+        """Note that a run has saved a checkpoint."""
+        for each in (run, self._shared(workflow_id)):
+            each.order, each.checkpoint_id = order, checkpoint_id
+        self._note(workflow_id, checkpoint_id)
+
+    def forget(self, workflow_id: str, namespaces: str = "") -> None:
+        """Note that the caller deletes a workflow, and those that begin with a prefix. Other runs find it out."""
+        for caller in (None, _caller.get()):
+            # A copy, since threads add to it concurrently.
+            for key in list(self._runs):
+                is_named = key[1] == workflow_id or (namespaces and key[1].startswith(namespaces))
+                if key[0] == caller and is_named:
+                    self._runs.pop(key, None)
+
+    def has_existed(self, workflow_id: str, checkpoint_id: str) -> bool:
+        """Whether a checkpoint was loaded or saved lately."""
+        return (workflow_id, checkpoint_id) in self._existing
+
+    def _note(self, workflow_id: str, checkpoint_id: str) -> None:
+        if checkpoint_id:
+            _keep(self._existing, (workflow_id, checkpoint_id), None)
+
+    def _shared(self, workflow_id: str) -> Run:
+        found = self._runs.get((None, workflow_id))
+        if found is None:
+            found = Run()
+            _keep(self._runs, (None, workflow_id), found)
+        return found
+
+
+def _runtime_of(config: Any) -> object:
+    return config["configurable"].get(_RUNTIME)
+
+
+def _caller_of(config: Any) -> object:
+    """What tells a run from others: its runtime, which every run has loaded with before it saves, or its context."""
+    runtime = _runtime_of(config)
+    return _caller.get() if runtime is None else ("runtime", id(runtime))
+
+
+def _keep(kept: "OrderedDict[Any, Any]", key: Any, value: object) -> None:
+    """Enter something as the newest, and drop the oldest of too many."""
+    kept.pop(key, None)
+    kept[key] = value
+    while len(kept) > _MOST:
+        kept.popitem(last=False)

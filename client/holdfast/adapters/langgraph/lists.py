@@ -5,10 +5,10 @@ from typing import Any
 
 from holdfast import _aio as runtime
 from holdfast.adapters.langgraph import contents
-from holdfast.adapters.langgraph.contents import ACCEPTED, Wanted
+from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE, Wanted
 from holdfast.adapters.langgraph.known import is_mixed
 from holdfast.adapters.langgraph.lookups import MISSING, AsyncLookups
-from holdfast.adapters.langgraph.names import Place, decoded, encoded
+from holdfast.adapters.langgraph.names import Place, decoded, encoded, place_of
 from holdfast.checkpoint import LoadedCheckpoint
 from holdfast.errors import CheckpointDeletedError, WorkflowNotFoundError
 
@@ -70,12 +70,8 @@ class AsyncLists(AsyncLookups):
                 continue
 
     async def _everywhere(self, wanted: Wanted) -> AsyncIterator[tuple[Place, LoadedCheckpoint]]:
-        place: Place | None = None
-        workflow_id = ""
         async for loaded in self._sorted(self._history("", wanted, "")):
-            if loaded.info.workflow_id != workflow_id:
-                workflow_id = loaded.info.workflow_id
-                place = await self.place(workflow_id)
+            place = place_of(loaded.info.workflow_id, loaded.parts.get(PLACE))
             if place is not None and wanted.checkpoint_ns in (None, place.checkpoint_ns) and _is_wanted(loaded, wanted):
                 yield place, loaded
 
@@ -98,14 +94,7 @@ class AsyncLists(AsyncLookups):
         newest = await self.newest(workflow_id)
         if newest is None or is_mixed(newest.labels):
             return ""
-        try:
-            async for _ in self.client.list(
-                self.namespace, workflow_id, before=encoded(wanted), ids_only=True, page_size=1
-            ):
-                break
-        except MISSING:
-            return ""
-        return encoded(wanted)
+        return encoded(wanted) if await self.exists(workflow_id, wanted) else ""
 
     def _history(self, workflow_id: str, wanted: Wanted, before: str) -> AsyncIterator[LoadedCheckpoint]:
         labels = contents.labels_of(wanted.metadata)

@@ -1,22 +1,18 @@
 """Where the threads of LangGraph lie in Holdfast: their namespaces, and the latest checkpoint of each."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.adapters.langgraph.contents import ACCEPTED
+from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE
 from holdfast.adapters.langgraph.known import Known, Order
-from holdfast.adapters.langgraph.names import Place, decoded, encoded, index_of, names_of, place_of
-from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
+from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_of, place_of
+from holdfast.checkpoint import Checkpoint, LoadedCheckpoint
 from holdfast.client import AsyncClient
 from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError
 
 MISSING = (CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError)
-
-_NAMES_FORMAT = Format("langgraph-names", 1)
-_NAMES_ACCEPTED = (AcceptedFormat(_NAMES_FORMAT.name, 1, _NAMES_FORMAT.version),)
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +44,7 @@ class AsyncLookups:
 
         """
         if not checkpoint_id:
-            return await self._load_latest(place)
+            return (await self.load_latest(place))[0]
         return await self._load(place, encoded(checkpoint_id), fallback=False)
 
     async def order(self, workflow_id: str, revision: int = 0) -> Order:
@@ -65,41 +61,33 @@ class AsyncLookups:
             pass
         return None
 
-    async def introduce(self, place: Place) -> None:
-        """See to it that a namespace is found from its thread, and its names from its workflow."""
-        names = names_of(place.workflow_id)
-        told = [(index_of(place.thread_id), place.index_id)] if place.checkpoint_ns else []
-        for workflow_id, checkpoint_id in [*told, (names, "names")] if names is not None else told:
-            await self.client.save(
-                self.namespace,
-                workflow_id,
-                json.dumps(place).encode(),
-                format=_NAMES_FORMAT,
-                checkpoint_id=checkpoint_id,
-                replace=True,
-            )
-
     async def places(self, thread_id: str) -> Sequence[Place]:
-        """The namespaces of a thread, "" first, which need not hold anything."""
+        """The namespaces of a thread that hold checkpoints, and "", which need not. "" is the first."""
         found = {Place(thread_id, "")}
-        try:
-            async for each in self.client.history(self.namespace, index_of(thread_id), formats=_NAMES_ACCEPTED):
-                found.add(Place(thread_id, json.loads(each.data)[1]))
-        except WorkflowNotFoundError:
-            pass
+        async for each in self.client.list_workflows(self.namespace, prefix=namespaces_of(thread_id)):
+            if each.checkpoint_revision:
+                place = place_of(each.workflow_id) or await self._told_place(each.workflow_id)
+                found |= {place} if place is not None else set()
         return sorted(found)
 
-    async def place(self, workflow_id: str) -> Place | None:
-        """The place of a workflow; None where it was deleted in the meantime."""
-        names = names_of(workflow_id)
-        if names is None:
-            return place_of(workflow_id)
+    async def exists(self, workflow_id: str, checkpoint_id: str) -> bool:
+        """Whether a checkpoint exists, damaged or not."""
         try:
-            return Place(*json.loads((await self.client.load(self.namespace, names)).data))
+            async for _ in self.client.list(
+                self.namespace, workflow_id, before=encoded(checkpoint_id), ids_only=True, page_size=1
+            ):
+                break
         except MISSING:
-            return None
+            return False
+        return True
 
-    async def _load_latest(self, place: Place) -> LoadedCheckpoint:
+    async def load_latest(self, place: Place) -> tuple[LoadedCheckpoint, Order]:
+        """The latest checkpoint with its records, and the order of the ids, as of the same moment.
+
+        Raises:
+            WorkflowCheckpointResumeError: a subclass for each reason.
+
+        """
         newest = latest = await self._load(place, None, fallback=self.fallback)
         order = Order.of(newest.info, newest.head_revision)
         if order.largest_id != decoded(newest.checkpoint_id):
@@ -107,8 +95,17 @@ class AsyncLookups:
                 latest = await self._load(place, encoded(order.largest_id), fallback=self.fallback)
             except (CheckpointDeletedError, CheckpointNotFoundError):
                 latest = await self._load(place, await self._largest(place.workflow_id), fallback=self.fallback)
-        self.known.put(place.workflow_id, order)
-        return latest
+        return latest, order
+
+    async def _told_place(self, workflow_id: str) -> Place | None:
+        """The place of a workflow by what its newest checkpoint tells; None where it was deleted since."""
+        try:
+            loaded = await self.client.load(
+                self.namespace, workflow_id, accepted_formats=ACCEPTED, fallback=self.fallback
+            )
+        except MISSING:
+            return None
+        return place_of(workflow_id, loaded.parts.get(PLACE))
 
     async def _load(self, place: Place, checkpoint_id: str | None, *, fallback: bool) -> LoadedCheckpoint:
         loaded = await self.client.load(

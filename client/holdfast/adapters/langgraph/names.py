@@ -1,18 +1,24 @@
 """How threads are found in Holdfast: the ids of workflows and checkpoints that stand for LangGraph's own, of any text.
 
-A thread's checkpoint namespace is one workflow. Names are percent-encoded; where they are too long for an id, their
-digest stands for them, and a workflow beside it tells what they are. A thread's namespaces other than "" are told by
-an index workflow of the thread, so that they are found without a look at any other thread.
+A thread's checkpoint namespace is one workflow. The id of the namespace "" is the thread's name; every other one begins
+with that name and "#", which no name holds, so that all namespaces of a thread are found, and deleted, by this prefix
+and no other thread's are. Names are percent-encoded. A digest stands for a name that is too long, and each checkpoint
+of such a workflow holds the true names.
 """
 
+import json
 from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-_MAX_BYTES = 512
 _PLAIN = "!$&'()*+,:;=@|^ "
 _EMPTY = "%"
 _DIGEST = "%!"
+_SEPARATOR = "#"
+# Letters of a thread and of a namespace as the server's store spells them. Together they stay below the length from
+# which the store keeps a digest instead of an id: a search by prefix looks at every workflow that has one.
+_THREAD_LETTERS = 80
+_NAMESPACE_LETTERS = 117
 
 
 class Place(NamedTuple):
@@ -24,13 +30,15 @@ class Place(NamedTuple):
     @property
     def workflow_id(self) -> str:
         """The workflow that holds its checkpoints."""
-        thread = encoded(self.thread_id)
-        return _short(f"{thread}#{encoded(self.checkpoint_ns)}" if self.checkpoint_ns else thread)
+        thread = _thread(self.thread_id)
+        if not self.checkpoint_ns:
+            return thread
+        return f"{thread}{_SEPARATOR}{_short(encoded(self.checkpoint_ns), _NAMESPACE_LETTERS)}"
 
     @property
-    def index_id(self) -> str:
-        """The id of its namespace in the thread's index."""
-        return sha256(_bytes(self.checkpoint_ns)).hexdigest()
+    def part(self) -> bytes | None:
+        """The part of each checkpoint that tells the names; None if the workflow's id does."""
+        return json.dumps(self).encode() if place_of(self.workflow_id) is None else None
 
 
 def encoded(text: str) -> str:
@@ -47,30 +55,47 @@ def decoded(name: str) -> str:
     return "" if name == _EMPTY else unquote(name, errors="surrogatepass")
 
 
-def index_of(thread_id: str) -> str:
-    """The workflow that tells a thread's namespaces."""
-    return _short(f"{encoded(thread_id)}#")
+def namespaces_of(thread_id: str) -> str:
+    """The prefix of the workflows that hold a thread's namespaces, "" left out."""
+    return f"{_thread(thread_id)}{_SEPARATOR}"
 
 
-def names_of(workflow_id: str) -> str | None:
-    """The workflow that tells what a digest stands for; None where the id itself tells."""
-    return f"%={workflow_id.removeprefix(_DIGEST)}" if workflow_id.startswith(_DIGEST) else None
+def place_of(workflow_id: str, part: bytes | None = None) -> Place | None:
+    """Return the place of a workflow.
 
+    Args:
+        workflow_id: the workflow.
+        part: the part of one of its checkpoints that tells the names, if there is one.
 
-def place_of(workflow_id: str) -> Place:
-    """The place of a workflow whose id is no digest."""
-    thread, _, namespace = workflow_id.partition("#")
-    return Place(decoded(thread), decoded(namespace))
+    Returns:
+        The place; None if a digest stands for a name and no part is given.
+
+    """
+    found = [decoded(each) for each in workflow_id.partition(_SEPARATOR)[::2]]
+    for index, name in enumerate(workflow_id.partition(_SEPARATOR)[::2]):
+        if name.startswith(_DIGEST):
+            if part is None:
+                return None
+            found[index] = json.loads(part)[index]
+        elif not name:
+            found[index] = ""
+    return Place(*found)
 
 
 def record_key(task_id: str, suffix: str) -> str:
     """The key of a task's record."""
-    return f"{_short(encoded(task_id), 400)}#{suffix}"
+    name = encoded(task_id)
+    return f"{name if len(name) <= 400 else _digest(name)}#{suffix}"
 
 
-def _short(name: str, limit: int = _MAX_BYTES) -> str:
-    return name if len(name) <= limit else f"{_DIGEST}{sha256(name.encode()).hexdigest()}"
+def _thread(thread_id: str) -> str:
+    return _short(encoded(thread_id), _THREAD_LETTERS)
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogatepass")
+def _short(name: str, limit: int) -> str:
+    letters = len(quote(name, safe="")) + 2 * (name.count(".") + name.count("~"))
+    return name if letters <= limit else _digest(name)
+
+
+def _digest(name: str) -> str:
+    return f"{_DIGEST}{sha256(name.encode()).hexdigest()}"

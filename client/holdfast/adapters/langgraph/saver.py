@@ -7,11 +7,10 @@ from threading import Lock
 from typing import Any, Self
 
 from langgraph.checkpoint.base import BaseCheckpointSaver, get_checkpoint_id
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from holdfast.adapters.langgraph import arguments
-from holdfast.adapters.langgraph.contents import Wanted
 from holdfast.adapters.langgraph.known import Known
+from holdfast.adapters.langgraph.serializer import serializer
 from holdfast.adapters.langgraph.sync.threads import Threads
 from holdfast.adapters.langgraph.threads import AsyncThreads
 from holdfast.client import AsyncClient
@@ -72,13 +71,16 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
     Args:
         target: host:port of the server, or any target that gRPC takes.
         namespace: where the threads lie.
-        serde: the serializer; without one types that LangGraph does not know as safe are read as plain data, unless
-            `with_allowlist` allows them, and nothing is ever pickled.
+        serde: the serializer; without one LangGraph's own, which restores the data types that the program has imported
+            (models, dataclasses, enums, named tuples), runs nothing else, and never pickles.
+        strict: without `serde`: restore only types that LangGraph knows as safe, and those that `with_allowlist`
+            names; others are read as plain data. None: as `LANGGRAPH_STRICT_MSGPACK` says.
         fallback: answer a damaged latest checkpoint with the newest older one that is whole, and log that.
         timeout: seconds for a call with all its retries.
         retry: how to retry.
 
     Raises:
+        ValueError: both `serde` and `strict` are given.
         HoldfastError: from every method that asks the server, a subclass for each reason; CHECKPOINT_CORRUPTED where
             what was saved is damaged, FORMAT_INCOMPATIBLE where the serializer cannot read it.
 
@@ -90,11 +92,14 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         *,
         namespace: str,
         serde: Any = None,
+        strict: bool | None = None,
         fallback: bool = False,
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
     ) -> None:
-        super().__init__(serde=serde or JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None))
+        if serde is not None and strict is not None:
+            raise ValueError("strict chooses the serializer, and serde is one: give one of them")
+        super().__init__(serde=serializer(strict=strict) if serde is None else serde)
         self._namespace = namespace
         self._fallback = fallback
         self._known = Known()
@@ -130,10 +135,10 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         self._connection.close()
 
     async def aget_tuple(self, config: Any) -> Any:
-        return await self._asynchronous.get(arguments.place(config), get_checkpoint_id(config) or "")
+        return await self._asynchronous.get(arguments.place(config), config, get_checkpoint_id(config) or "")
 
     def get_tuple(self, config: Any) -> Any:
-        return self._synchronous.get(arguments.place(config), get_checkpoint_id(config) or "")
+        return self._synchronous.get(arguments.place(config), config, get_checkpoint_id(config) or "")
 
     async def alist(
         self,
@@ -143,8 +148,13 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         before: Any = None,
         limit: int | None = None,
     ) -> AsyncIterator[Any]:
-        """As the base class has it: a namespace after the other, the newest first in each."""
-        async for each in self._asynchronous.list(_wanted(config, filter, before, limit)):
+        """As the base class has it: a namespace after the other, the newest first in each.
+
+        Raises:
+            KeyError: a config is given, but names no thread; without a config all threads are listed.
+
+        """
+        async for each in self._asynchronous.list(arguments.wanted(config, filter, before, limit)):
             yield each
 
     def list(
@@ -155,8 +165,13 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         before: Any = None,
         limit: int | None = None,
     ) -> Iterator[Any]:
-        """As the base class has it: a namespace after the other, the newest first in each."""
-        yield from self._synchronous.list(_wanted(config, filter, before, limit))
+        """As the base class has it: a namespace after the other, the newest first in each.
+
+        Raises:
+            KeyError: a config is given, but names no thread; without a config all threads are listed.
+
+        """
+        yield from self._synchronous.list(arguments.wanted(config, filter, before, limit))
 
     async def aput(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
         await self._asynchronous.put(arguments.place(config), config, checkpoint, metadata)
@@ -169,12 +184,10 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
     async def aput_writes(
         self, config: Any, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        checkpoint_id = config["configurable"]["checkpoint_id"]
-        await self._asynchronous.put_writes(arguments.place(config), checkpoint_id, writes, task_id, task_path)
+        await self._asynchronous.put_writes(arguments.place(config), config, writes, task_id, task_path)
 
     def put_writes(self, config: Any, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = "") -> None:
-        checkpoint_id = config["configurable"]["checkpoint_id"]
-        self._synchronous.put_writes(arguments.place(config), checkpoint_id, writes, task_id, task_path)
+        self._synchronous.put_writes(arguments.place(config), config, writes, task_id, task_path)
 
     async def adelete_thread(self, thread_id: str) -> None:
         await self._asynchronous.delete_thread(arguments.thread_id(thread_id))
@@ -268,16 +281,3 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
 def _config_of(config: Any, checkpoint: Any) -> Any:
     named = {"thread_id": config["configurable"]["thread_id"], "checkpoint_ns": arguments.place(config).checkpoint_ns}
     return {"configurable": {**named, "checkpoint_id": checkpoint["id"]}}
-
-
-def _wanted(config: Any, metadata: Mapping[str, Any] | None, before: Any, limit: int | None) -> Wanted:
-    configurable = (config or {}).get("configurable") or {}
-    thread_id = configurable.get("thread_id")
-    return Wanted(
-        None if thread_id is None else arguments.thread_id(thread_id),
-        configurable.get("checkpoint_ns"),
-        configurable.get("checkpoint_id") or "",
-        metadata or {},
-        (before and get_checkpoint_id(before)) or "",
-        limit,
-    )

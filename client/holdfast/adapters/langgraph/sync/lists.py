@@ -6,9 +6,9 @@ from typing import Any
 
 from holdfast import _sync as runtime
 from holdfast.adapters.langgraph import contents
-from holdfast.adapters.langgraph.contents import ACCEPTED, Wanted
+from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE, Wanted
 from holdfast.adapters.langgraph.known import is_mixed
-from holdfast.adapters.langgraph.names import Place, decoded, encoded
+from holdfast.adapters.langgraph.names import Place, decoded, encoded, place_of
 from holdfast.adapters.langgraph.sync.lookups import MISSING, Lookups
 from holdfast.checkpoint import LoadedCheckpoint
 from holdfast.errors import CheckpointDeletedError, WorkflowNotFoundError
@@ -71,12 +71,8 @@ class Lists(Lookups):
                 continue
 
     def _everywhere(self, wanted: Wanted) -> Iterator[tuple[Place, LoadedCheckpoint]]:
-        place: Place | None = None
-        workflow_id = ""
         for loaded in self._sorted(self._history("", wanted, "")):
-            if loaded.info.workflow_id != workflow_id:
-                workflow_id = loaded.info.workflow_id
-                place = self.place(workflow_id)
+            place = place_of(loaded.info.workflow_id, loaded.parts.get(PLACE))
             if place is not None and wanted.checkpoint_ns in (None, place.checkpoint_ns) and _is_wanted(loaded, wanted):
                 yield place, loaded
 
@@ -99,12 +95,7 @@ class Lists(Lookups):
         newest = self.newest(workflow_id)
         if newest is None or is_mixed(newest.labels):
             return ""
-        try:
-            for _ in self.client.list(self.namespace, workflow_id, before=encoded(wanted), ids_only=True, page_size=1):
-                break
-        except MISSING:
-            return ""
-        return encoded(wanted)
+        return encoded(wanted) if self.exists(workflow_id, wanted) else ""
 
     def _history(self, workflow_id: str, wanted: Wanted, before: str) -> Iterator[LoadedCheckpoint]:
         labels = contents.labels_of(wanted.metadata)

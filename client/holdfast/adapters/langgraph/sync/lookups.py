@@ -1,23 +1,19 @@
 # Generated from holdfast/adapters/langgraph/lookups.py by tools/async_to_sync.py; do not edit.
 """Where the threads of LangGraph lie in Holdfast: their namespaces, and the latest checkpoint of each."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.adapters.langgraph.contents import ACCEPTED
+from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE
 from holdfast.adapters.langgraph.known import Known, Order
-from holdfast.adapters.langgraph.names import Place, decoded, encoded, index_of, names_of, place_of
-from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
+from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_of, place_of
+from holdfast.checkpoint import Checkpoint, LoadedCheckpoint
 from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError
 from holdfast.sync.client import Client
 
 MISSING = (CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError)
-
-_NAMES_FORMAT = Format("langgraph-names", 1)
-_NAMES_ACCEPTED = (AcceptedFormat(_NAMES_FORMAT.name, 1, _NAMES_FORMAT.version),)
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +45,7 @@ class Lookups:
 
         """
         if not checkpoint_id:
-            return self._load_latest(place)
+            return (self.load_latest(place))[0]
         return self._load(place, encoded(checkpoint_id), fallback=False)
 
     def order(self, workflow_id: str, revision: int = 0) -> Order:
@@ -66,41 +62,33 @@ class Lookups:
             pass
         return None
 
-    def introduce(self, place: Place) -> None:
-        """See to it that a namespace is found from its thread, and its names from its workflow."""
-        names = names_of(place.workflow_id)
-        told = [(index_of(place.thread_id), place.index_id)] if place.checkpoint_ns else []
-        for workflow_id, checkpoint_id in [*told, (names, "names")] if names is not None else told:
-            self.client.save(
-                self.namespace,
-                workflow_id,
-                json.dumps(place).encode(),
-                format=_NAMES_FORMAT,
-                checkpoint_id=checkpoint_id,
-                replace=True,
-            )
-
     def places(self, thread_id: str) -> Sequence[Place]:
-        """The namespaces of a thread, "" first, which need not hold anything."""
+        """The namespaces of a thread that hold checkpoints, and "", which need not. "" is the first."""
         found = {Place(thread_id, "")}
-        try:
-            for each in self.client.history(self.namespace, index_of(thread_id), formats=_NAMES_ACCEPTED):
-                found.add(Place(thread_id, json.loads(each.data)[1]))
-        except WorkflowNotFoundError:
-            pass
+        for each in self.client.list_workflows(self.namespace, prefix=namespaces_of(thread_id)):
+            if each.checkpoint_revision:
+                place = place_of(each.workflow_id) or self._told_place(each.workflow_id)
+                found |= {place} if place is not None else set()
         return sorted(found)
 
-    def place(self, workflow_id: str) -> Place | None:
-        """The place of a workflow; None where it was deleted in the meantime."""
-        names = names_of(workflow_id)
-        if names is None:
-            return place_of(workflow_id)
+    def exists(self, workflow_id: str, checkpoint_id: str) -> bool:
+        """Whether a checkpoint exists, damaged or not."""
         try:
-            return Place(*json.loads((self.client.load(self.namespace, names)).data))
+            for _ in self.client.list(
+                self.namespace, workflow_id, before=encoded(checkpoint_id), ids_only=True, page_size=1
+            ):
+                break
         except MISSING:
-            return None
+            return False
+        return True
 
-    def _load_latest(self, place: Place) -> LoadedCheckpoint:
+    def load_latest(self, place: Place) -> tuple[LoadedCheckpoint, Order]:
+        """The latest checkpoint with its records, and the order of the ids, as of the same moment.
+
+        Raises:
+            WorkflowCheckpointResumeError: a subclass for each reason.
+
+        """
         newest = latest = self._load(place, None, fallback=self.fallback)
         order = Order.of(newest.info, newest.head_revision)
         if order.largest_id != decoded(newest.checkpoint_id):
@@ -108,8 +96,15 @@ class Lookups:
                 latest = self._load(place, encoded(order.largest_id), fallback=self.fallback)
             except (CheckpointDeletedError, CheckpointNotFoundError):
                 latest = self._load(place, self._largest(place.workflow_id), fallback=self.fallback)
-        self.known.put(place.workflow_id, order)
-        return latest
+        return latest, order
+
+    def _told_place(self, workflow_id: str) -> Place | None:
+        """The place of a workflow by what its newest checkpoint tells; None where it was deleted since."""
+        try:
+            loaded = self.client.load(self.namespace, workflow_id, accepted_formats=ACCEPTED, fallback=self.fallback)
+        except MISSING:
+            return None
+        return place_of(workflow_id, loaded.parts.get(PLACE))
 
     def _load(self, place: Place, checkpoint_id: str | None, *, fallback: bool) -> LoadedCheckpoint:
         loaded = self.client.load(

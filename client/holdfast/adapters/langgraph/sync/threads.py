@@ -2,14 +2,16 @@
 """The threads of LangGraph in Holdfast: what the saver's methods come to in calls of the client."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from holdfast import _sync as runtime
 from holdfast.adapters.langgraph import contents
 from holdfast.adapters.langgraph.contents import ACCEPTED, FORMAT, NEEDS_PARENT
-from holdfast.adapters.langgraph.known import Order
-from holdfast.adapters.langgraph.names import Place, decoded, encoded, index_of, names_of
+from holdfast.adapters.langgraph.known import Order, Run
+from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_of, place_of
 from holdfast.adapters.langgraph.sync.lists import Lists
 from holdfast.adapters.langgraph.sync.lookups import MISSING
 from holdfast.checkpoint import Checkpoint
@@ -19,54 +21,73 @@ from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, Rev
 class Threads(Lists):
     """What changes threads, and single checkpoints."""
 
-    def get(self, place: Place, checkpoint_id: str) -> Any:
-        """A checkpoint, or with "" the latest; None where it does not exist."""
+    def get(self, place: Place, config: Any, checkpoint_id: str) -> Any:
+        """A checkpoint, or with "" the latest; None where it does not exist. A run may begin from it."""
         try:
-            loaded = self.load(place, checkpoint_id)
+            if checkpoint_id:
+                loaded, order = self.load(place, checkpoint_id), None
+            else:
+                loaded, order = self.load_latest(place)
         except MISSING:
-            if not checkpoint_id:
-                self.known.put(place.workflow_id, Order())
+            self.known.begin(config, place.workflow_id, Run(None if checkpoint_id else Order()))
             return None
+        self.known.begin(config, place.workflow_id, Run(order, decoded(loaded.checkpoint_id)))
         return runtime.in_thread(contents.unpack, self.serde, place, loaded)
 
     def put(self, place: Place, config: Any, checkpoint: Any, metadata: Any) -> None:
-        """Save a checkpoint."""
-        packed = runtime.in_thread(contents.pack, self.serde, config, checkpoint, metadata)
+        """Save a checkpoint.
+
+        Raises:
+            CheckpointDeletedError: the thread was deleted since the run began.
+
+        """
+        packed = runtime.in_thread(contents.pack, self.serde, place, config, checkpoint, metadata)
         workflow_id, checkpoint_id = place.workflow_id, checkpoint["id"]
-        order = self.known.get(workflow_id) or self.order(workflow_id)
+        run = self.known.run(config, workflow_id)
+        _require_alive(place, run)
+        order = run.order or self.order(workflow_id)
         if not order.largest_id:
-            self.introduce(place)
+            order = self._begun(place, config, run, order)
         while True:
             following = order.with_id(checkpoint_id)
             try:
                 saved = self._save(workflow_id, packed, {**packed.labels, **following.labels}, order.revision)
                 break
             except RevisionConflictError as error:
-                # Somebody else was there, perhaps with a larger id.
+                # Somebody else was there, perhaps with a larger id, or has deleted everything.
+                self._require_beginning(place, config, run)
                 order = self.order(workflow_id, int(error.metadata["head_revision"]))
-        self.known.put(workflow_id, order.with_id(checkpoint_id, saved.revision))
+        self.known.saved(run, workflow_id, order.with_id(checkpoint_id, saved.revision), checkpoint_id)
 
     def put_writes(
-        self, place: Place, checkpoint_id: str, given: Sequence[tuple[str, Any]], task_id: str, task_path: str
+        self, place: Place, config: Any, given: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> None:
-        """Attach a task's writes to a checkpoint."""
+        """Attach a task's writes to a checkpoint.
+
+        Raises:
+            CheckpointDeletedError: the thread was deleted since the run began.
+
+        """
         if not given:
             return
+        _require_alive(place, self.known.run(config, place.workflow_id))
         packed = runtime.in_thread(contents.pack_writes, self.serde, given, task_id, task_path)
-        workflow_id, name = place.workflow_id, encoded(checkpoint_id)
+        workflow_id, name = place.workflow_id, encoded(config["configurable"]["checkpoint_id"])
         if packed.chunks:
             self.client.attach(self.namespace, workflow_id, name, packed.chunks)
         self.client.attach(self.namespace, workflow_id, name, packed.heads)
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete all that there is of a thread."""
-        for place in self.places(thread_id):
-            self._delete(place.workflow_id)
-            names = names_of(place.workflow_id)
-            if names is not None:
-                self._delete(names)
-        # Last, so that who goes on with a deletion that broke still finds the namespaces.
-        self._delete(index_of(thread_id))
+        """Delete all that there is of a thread.
+
+        "" goes first: a namespace that a run begins concurrently is found by the deletion of the others, or finds out
+        that "" is gone (`_begun`).
+        """
+        workflow_id = Place(thread_id, "").workflow_id
+        self.known.forget(workflow_id, namespaces_of(thread_id))
+        with suppress(*MISSING):
+            self.client.delete_workflow(self.namespace, workflow_id)
+        self.client.delete_workflows(self.namespace, namespaces_of(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of runs, in every thread."""
@@ -88,8 +109,10 @@ class Threads(Lists):
             target = place._replace(thread_id=target_id)
             if self.newest(place.workflow_id) is None:
                 continue
-            self.introduce(target)
-            self.client.copy_workflow(self.namespace, place.workflow_id, target.workflow_id)
+            if place_of(target.workflow_id, place.part) == target:
+                self.client.copy_workflow(self.namespace, place.workflow_id, target.workflow_id)
+            else:
+                self._copy_with_names(place, target)
             self.known.forget(target.workflow_id)
 
     def prune(self, thread_id: str) -> None:
@@ -105,7 +128,7 @@ class Threads(Lists):
                 self.client.prune(self.namespace, place.workflow_id, keep_last=1)
 
     def _save(
-        self, workflow_id: str, packed: contents.Contents, labels: Mapping[str, str], expected_revision: int
+        self, workflow_id: str, packed: contents.Contents, labels: Mapping[str, str], expected_revision: int | None
     ) -> Checkpoint:
         options: Any = {
             "format": FORMAT,
@@ -125,6 +148,8 @@ class Threads(Lists):
     def _prune_mixed(self, workflow_id: str, order: Order) -> None:
         """As the server prunes, but for the order of ids."""
         found = {each.checkpoint_id: each for each in self.client.list(self.namespace, workflow_id, strict=True)}
+        if not found:
+            return
         kept = encoded(order.largest_id)
         if kept not in found:
             kept = max(found, key=decoded)
@@ -138,9 +163,62 @@ class Threads(Lists):
             except MISSING:
                 continue
 
-    def _delete(self, workflow_id: str) -> None:
-        self.known.forget(workflow_id)
-        try:
-            self.client.delete_workflow(self.namespace, workflow_id)
-        except MISSING:
-            return
+    def _copy_with_names(self, place: Place, target: Place) -> None:
+        """Copy a namespace to one whose checkpoints hold other names."""
+        listed = self.client.list(
+            self.namespace, place.workflow_id, formats=ACCEPTED, ids_only=True, strict=True, page_size=1000
+        )
+        for checkpoint_id in [each.checkpoint_id for each in listed][::-1]:
+            try:
+                loaded = self.client.load(self.namespace, place.workflow_id, checkpoint_id, records=True)
+            except MISSING:
+                continue
+            if loaded.records:
+                self.client.attach(self.namespace, target.workflow_id, checkpoint_id, loaded.records)
+            labels = loaded.info.labels
+            parts = {**loaded.parts, contents.PLACE: target.part or b""}
+            copied = contents.Contents(checkpoint_id, loaded.info.parent_id, parts, labels, NEEDS_PARENT in labels)
+            self._save(target.workflow_id, copied, labels, None)
+
+    def _begun(self, place: Place, config: Any, run: Run, order: Order) -> Order:
+        """The order of a namespace in which nothing is saved yet, once the thread cannot be deleted unnoticed.
+
+        A deletion of the thread passes over a workflow without a log, and nobody would find out. So the log is begun,
+        by a fence, before a look at "": if that is not deleted by then, the deletion comes to this log later, and the
+        save meets it.
+        """
+        if not place.checkpoint_ns or self._root_of(place, config) is None:
+            return order
+        writer = self.client.acquire_writer(self.namespace, place.workflow_id)
+        self._require_beginning(place, config, run)
+        return replace(order, revision=writer.revision)
+
+    def _require_beginning(self, place: Place, config: Any, run: Run) -> None:
+        """Check that the checkpoints exist which a run stands on: its own last one, and the one of "" above it.
+
+        Raises:
+            CheckpointDeletedError: they do not.
+
+        """
+        known = [(place.workflow_id, run.checkpoint_id), self._root_of(place, config) or ("", "")]
+        for workflow_id, checkpoint_id in known:
+            if checkpoint_id and not self.exists(workflow_id, checkpoint_id):
+                run.is_deleted = True
+        _require_alive(place, run)
+
+    def _root_of(self, place: Place, config: Any) -> tuple[str, str] | None:
+        """The workflow and the checkpoint of "" that a namespace is run for; None where it does not exist yet."""
+        root = Place(place.thread_id, "").workflow_id
+        checkpoint_id = (config["configurable"].get("checkpoint_map") or {}).get("")
+        if place.checkpoint_ns and checkpoint_id and self.known.has_existed(root, checkpoint_id):
+            return root, checkpoint_id
+        return None
+
+
+def _require_alive(place: Place, run: Run) -> None:
+    if run.is_deleted:
+        raise of_reason(
+            "CHECKPOINT_DELETED",
+            f"thread {place.thread_id!r:.200} was deleted since checkpoint {run.checkpoint_id!r:.200} was saved or "
+            "loaded; this run ends, another one begins anew",
+        )

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from holdfast import _aio as runtime
 from holdfast import telemetry
-from holdfast.errors import HoldfastError, from_rpc_error
+from holdfast.errors import HoldfastError
 from holdfast.retry import RetryBucket, RetryPolicy
 from holdfast.v1 import checkpoint_pb2
 
@@ -38,12 +38,14 @@ class Caller:
     """Makes calls with retry.
 
     Args:
+        channels: what the calls are sent through.
         policy: how to retry.
         bucket: the channel's tokens.
 
     """
 
-    def __init__(self, policy: RetryPolicy, bucket: RetryBucket) -> None:
+    def __init__(self, channels: runtime.Channels, policy: RetryPolicy, bucket: RetryBucket) -> None:
+        self._channels = channels
         self._policy = policy
         self._bucket = bucket
 
@@ -71,11 +73,11 @@ class Caller:
                 left = timeout_seconds - elapsed
                 timeout = max(min(left, self._policy.attempt_timeout_seconds or left), 0.001)
                 try:
-                    with logical.attempt(number) as metadata:
-                        try:
-                            result = await send(Try(number, elapsed, timeout, metadata))
-                        except runtime.RpcError as error:
-                            raise from_rpc_error(error, trace_id=logical.trace_id, request_id=request_id) from None
+                    with (
+                        logical.attempt(number) as metadata,
+                        self._channels.border(trace_id=logical.trace_id, request_id=request_id),
+                    ):
+                        result = await send(Try(number, elapsed, timeout, metadata))
                 except HoldfastError as error:
                     # What the client itself finds wrong with an answer has none yet.
                     error.trace_id = error.trace_id or logical.trace_id
@@ -86,7 +88,7 @@ class Caller:
                 else:
                     self._bucket.succeeded()
                     return result
-                await runtime.sleep(pause)
+                await self._channels.pause(pause)
                 number += 1
 
     def _pause(self, number: int, error: HoldfastError, left: float) -> float | None:

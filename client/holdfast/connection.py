@@ -7,7 +7,6 @@ from holdfast import _aio as runtime
 from holdfast.calls import Caller, Try
 from holdfast.retry import RetryBucket, RetryPolicy
 from holdfast.v1 import checkpoint_pb2
-from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
 _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.enable_retries", 0),
@@ -23,7 +22,7 @@ _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
 
 
 class AsyncConnection:
-    """A connection, which lives as long as the block of `async with`."""
+    """A connection, which lives until it is closed, at the latest by the end of its `async with`."""
 
     def __init__(
         self,
@@ -35,19 +34,20 @@ class AsyncConnection:
     ) -> None:
         self._timeout = timeout
         self._producer = checkpoint_pb2.Producer(name=producer[0], version=producer[1])
-        self._channel = runtime.open_channel(target, _CHANNEL_OPTIONS)
-        self._stub: Any = CheckpointServiceStub(self._channel)
-        self._caller = Caller(retry or RetryPolicy(), RetryBucket())
+        self._channels = runtime.Channels(target, _CHANNEL_OPTIONS)
+        self._stub: Any = runtime.Methods(self._channels)
+        self._caller = Caller(self._channels, retry or RetryPolicy(), RetryBucket())
 
     async def __aenter__(self) -> Self:
+        self._channels.current()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection."""
-        await self._channel.close()
+        """Close the client for good. Calls that run end with `ClientClosedError`, as every later call does."""
+        await self._channels.close()
 
     async def _unary(self, method: str, request: Any, timeout: float | None) -> Any:
         async def send(attempt: Try) -> Any:

@@ -129,6 +129,10 @@ class DeadlineExceededError(WorkflowCheckpointResumeError):
     """The deadline passed before the call was done."""
 
 
+class ClientClosedError(WorkflowCheckpointResumeError):
+    """The client was closed before the call, or while it ran."""
+
+
 class WriterFencedError(HoldfastError):
     """A newer writer owns the workflow."""
 
@@ -208,6 +212,17 @@ def unavailable(message: str, **details: Any) -> HoldfastError:
         code=grpc.StatusCode.UNAVAILABLE,
         retryable=True,
         advice="Check that the server runs and that the target is right.",
+        **details,
+    )
+
+
+def closed(message: str = "", **details: Any) -> HoldfastError:
+    """The exception of a call on a client that is closed."""
+    return ClientClosedError(
+        message or "the client is closed: a call that was under way may have taken effect, or not",
+        reason="CLIENT_CLOSED",
+        code=grpc.StatusCode.CANCELLED,
+        advice="Open another client; a call that was under way may be sent again with the same request id.",
         **details,
     )
 

@@ -8,7 +8,6 @@ from holdfast import _sync as runtime
 from holdfast.retry import RetryBucket, RetryPolicy
 from holdfast.sync.calls import Caller, Try
 from holdfast.v1 import checkpoint_pb2
-from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
 _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.enable_retries", 0),
@@ -24,7 +23,7 @@ _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
 
 
 class Connection:
-    """A connection, which lives as long as the block of `with`."""
+    """A connection, which lives until it is closed, at the latest by the end of its `with`."""
 
     def __init__(
         self,
@@ -36,19 +35,20 @@ class Connection:
     ) -> None:
         self._timeout = timeout
         self._producer = checkpoint_pb2.Producer(name=producer[0], version=producer[1])
-        self._channel = runtime.open_channel(target, _CHANNEL_OPTIONS)
-        self._stub: Any = CheckpointServiceStub(self._channel)
-        self._caller = Caller(retry or RetryPolicy(), RetryBucket())
+        self._channels = runtime.Channels(target, _CHANNEL_OPTIONS)
+        self._stub: Any = runtime.Methods(self._channels)
+        self._caller = Caller(self._channels, retry or RetryPolicy(), RetryBucket())
 
     def __enter__(self) -> Self:
+        self._channels.current()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
-        self._channel.close()
+        """Close the client for good. Calls that run end with `ClientClosedError`, as every later call does."""
+        self._channels.close()
 
     def _unary(self, method: str, request: Any, timeout: float | None) -> Any:
         def send(attempt: Try) -> Any:

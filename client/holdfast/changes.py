@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from holdfast import request_ids
+from holdfast import arguments
 from holdfast.checkpoint import AcceptedFormat, Writer, list_filter
 from holdfast.connection import AsyncConnection
 from holdfast.errors import of_reason
@@ -29,11 +29,12 @@ class AsyncChanges(AsyncConnection):
             HoldfastError: a subclass for each reason.
 
         """
-        request = api.DeleteRequest(
+        request = arguments.request(
+            api.DeleteRequest,
             namespace=namespace,
             workflow_id=workflow_id,
             checkpoint_id=checkpoint_id,
-            request_id=request_id or request_ids.new(),
+            request_id=request_id,
             epoch=epoch,
         )
         response = await self._unary("Delete", request, timeout)
@@ -54,8 +55,12 @@ class AsyncChanges(AsyncConnection):
             HoldfastError: a subclass for each reason.
 
         """
-        request = api.DeleteWorkflowRequest(
-            namespace=namespace, workflow_id=workflow_id, request_id=request_id or request_ids.new(), epoch=epoch
+        request = arguments.request(
+            api.DeleteWorkflowRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            request_id=request_id,
+            epoch=epoch,
         )
         response = await self._unary("DeleteWorkflow", request, timeout)
         return int(response.revision)
@@ -121,8 +126,11 @@ class AsyncChanges(AsyncConnection):
             HoldfastError: a subclass for each reason.
 
         """
-        request = api.AcquireWriterRequest(
-            namespace=namespace, workflow_id=workflow_id, request_id=request_id or request_ids.new()
+        request = arguments.request(
+            api.AcquireWriterRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            request_id=request_id,
         )
         response = await self._unary("AcquireWriter", request, timeout)
         return Writer(response.epoch, response.revision)
@@ -164,14 +172,13 @@ class AsyncChanges(AsyncConnection):
             HoldfastError: a subclass for each other reason.
 
         """
-        if not isinstance(workflow_id, str):
-            raise TypeError(f'workflow_id must be text ("" for every workflow), not {workflow_id!r:.100}')
-        request = api.DeleteCheckpointsRequest(
+        request = arguments.request(
+            api.DeleteCheckpointsRequest,
             namespace=namespace,
             workflow_id=workflow_id,
             filter=list_filter(labels, created_after, created_before, formats),
             all=all,
-            request_id=request_id or request_ids.new(),
+            request_id=request_id,
             epoch=epoch,
         )
         deleted = 0
@@ -195,11 +202,12 @@ class AsyncChanges(AsyncConnection):
             HoldfastError: a subclass for each reason.
 
         """
-        request = api.PruneRequest(
+        request = arguments.request(
+            api.PruneRequest,
             namespace=namespace,
             workflow_id=workflow_id,
             keep_last=keep_last,
-            request_id=request_id or request_ids.new(),
+            request_id=request_id,
             epoch=epoch,
         )
         response = await self._unary("Prune", request, timeout)
@@ -220,11 +228,12 @@ class AsyncChanges(AsyncConnection):
             HoldfastError: a subclass for each reason.
 
         """
-        request = api.CopyWorkflowRequest(
+        request = arguments.request(
+            api.CopyWorkflowRequest,
             namespace=namespace,
             workflow_id=workflow_id,
             target_workflow_id=target_workflow_id,
-            request_id=request_id or request_ids.new(),
+            request_id=request_id,
         )
         response = await self._unary("CopyWorkflow", request, timeout)
         return int(response.copied)

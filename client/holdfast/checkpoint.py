@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from reprlib import repr  # noqa: A004 - bounded, unlike the built-in one
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast import arguments
 from holdfast.errors import of_reason
 from holdfast.v1 import checkpoint_pb2, checkpoint_service_pb2
+
+MAX_FORMAT_VERSION = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +196,24 @@ def from_message(message: checkpoint_pb2.Checkpoint, *, replayed: bool = False) 
     )
 
 
-def formats(given: Sequence[AcceptedFormat]) -> Sequence[checkpoint_pb2.AcceptedFormat]:
+def format_message(given: Format, name: str = "format") -> checkpoint_pb2.Format:
+    """A format as a message of the API."""
+    arguments.instance(name, given, Format)
+    return checkpoint_pb2.Format(
+        name=arguments.text(f"{name}.name", given.name),
+        version=arguments.integer(f"{name}.version", given.version, 1, MAX_FORMAT_VERSION),
+    )
+
+
+def formats(given: Sequence[AcceptedFormat], name: str = "accepted_formats") -> Sequence[checkpoint_pb2.AcceptedFormat]:
     """Accepted formats as messages of the API."""
     return [
-        checkpoint_pb2.AcceptedFormat(name=each.name, min_version=each.min_version, max_version=each.max_version)
-        for each in given
+        checkpoint_pb2.AcceptedFormat(
+            name=arguments.text(f"{name}[{index}].name", each.name),
+            min_version=arguments.integer(f"{name}[{index}].min_version", each.min_version, 1, MAX_FORMAT_VERSION),
+            max_version=arguments.integer(f"{name}[{index}].max_version", each.max_version, 1, MAX_FORMAT_VERSION),
+        )
+        for index, each in enumerate(arguments.items(name, given, AcceptedFormat))
     ]
 
 
@@ -215,26 +230,11 @@ def list_filter(
             filter would then mean more checkpoints.
 
     """
-    if labels is not None:
-        _require_labels(labels)
-    wanted = checkpoint_service_pb2.ListFilter(labels=labels, formats=formats(accepted))
+    wanted = arguments.request(checkpoint_service_pb2.ListFilter, labels=labels, formats=formats(accepted, "formats"))
     for name, given in (("created_after", created_after), ("created_before", created_before)):
-        if given is None:
-            continue
-        if not isinstance(given, datetime):
-            raise TypeError(f"{name} must be a datetime, not {repr(given)}")
-        getattr(wanted, name).FromDatetime(given)
+        if given is not None:
+            getattr(wanted, name).FromDatetime(arguments.instance(name, given, datetime))
     return wanted
-
-
-def _require_labels(labels: object) -> None:
-    if not isinstance(labels, Mapping):
-        raise TypeError(f"labels must be a mapping of text to text, not {repr(labels)}")
-    for key, value in labels.items():
-        if not isinstance(key, str):
-            raise TypeError(f"a key of labels must be text, not {repr(key)}")
-        if not isinstance(value, str):
-            raise TypeError(f"labels[{repr(key)}] must be text, not {repr(value)}")
 
 
 def require_accepted(found: Checkpoint, accepted: Sequence[AcceptedFormat]) -> None:

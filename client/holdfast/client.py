@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from holdfast import _aio as runtime
-from holdfast import request_ids
+from holdfast import arguments
 from holdfast.calls import Try
 from holdfast.changes import AsyncChanges
 from holdfast.checkpoint import (
@@ -15,6 +15,7 @@ from holdfast.checkpoint import (
     Format,
     LoadedCheckpoint,
     Validation,
+    format_message,
     formats,
     from_message,
     skipped,
@@ -36,6 +37,12 @@ _DEPTHS = {
 Depth = Literal["marker", "presence", "checksum"]
 
 
+def _depth(depth: str) -> Any:
+    if depth not in _DEPTHS:
+        raise arguments.invalid("depth", f"must be one of {', '.join(_DEPTHS)}, not {depth!r:.100}")
+    return _DEPTHS[depth]
+
+
 class AsyncClient(AsyncLists, AsyncChanges):
     """A client of one Holdfast server: saving, loading and resuming here, the rest in the classes it is made of.
 
@@ -54,8 +61,8 @@ class AsyncClient(AsyncLists, AsyncChanges):
         data: Data,
         *,
         format: Format,  # noqa: A002 - the API's own word
-        checkpoint_id: str = "",
-        parent_id: str = "",
+        checkpoint_id: str | None = None,
+        parent_id: str | None = None,
         labels: Mapping[str, str] | None = None,
         expected_revision: int | None = None,
         epoch: int | None = None,
@@ -73,8 +80,8 @@ class AsyncClient(AsyncLists, AsyncChanges):
             workflow_id: the workflow.
             data: bytes, a mapping of part name to bytes, or an open binary file that can seek.
             format: the payload's format.
-            checkpoint_id: the id; "" lets the server choose.
-            parent_id: the checkpoint that this one was made from.
+            checkpoint_id: the id; None or "" lets the server choose.
+            parent_id: the checkpoint that this one was made from; None or "" for none.
             labels: labels to find it by.
             expected_revision: commit only if nobody has saved since this revision of the log, deleted the whole
                 workflow, or acquired it under another epoch; 0: while no checkpoint exists.
@@ -90,22 +97,23 @@ class AsyncClient(AsyncLists, AsyncChanges):
             HoldfastError: a subclass for each reason.
 
         """
-        header = checkpoint_pb2.SaveHeader(
+        header = arguments.request(
+            checkpoint_pb2.SaveHeader,
             namespace=namespace,
             workflow_id=workflow_id,
-            request_id=request_id or request_ids.new(),
-            checkpoint_id=checkpoint_id,
-            parent_id=parent_id,
-            format=checkpoint_pb2.Format(name=format.name, version=format.version),
+            request_id=request_id,
+            checkpoint_id="" if checkpoint_id is None else checkpoint_id,
+            parent_id="" if parent_id is None else parent_id,
+            format=format_message(format),
             producer=self._producer,
-            labels=labels or {},
+            labels=labels,
             expected_revision=expected_revision,
             epoch=epoch,
             replace=replace,
             needs_parent=needs_parent,
         )
         if ttl is not None:
-            header.ttl.FromTimedelta(ttl)
+            header.ttl.FromTimedelta(arguments.duration("ttl", ttl))
         outgoing = await runtime.in_thread(Outgoing, data)
 
         async def send(attempt: Try) -> Any:
@@ -120,7 +128,7 @@ class AsyncClient(AsyncLists, AsyncChanges):
                     timeout=attempt.timeout_seconds,
                     metadata=(*attempt.metadata, RESUME) if resumes else attempt.metadata,
                 )
-            request = api.SaveRequest(header=header, parts=await runtime.in_thread(outgoing.inline))
+            request = arguments.request(api.SaveRequest, header=header, parts=await runtime.in_thread(outgoing.inline))
             return await self._stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata)
 
         method = "Save" if outgoing.fits_unary else "SaveStream"
@@ -145,11 +153,12 @@ class AsyncClient(AsyncLists, AsyncChanges):
             HoldfastError: the validation itself failed.
 
         """
-        request = api.ValidateRequest(
+        request = arguments.request(
+            api.ValidateRequest,
             namespace=namespace,
             workflow_id=workflow_id,
-            checkpoint_id=checkpoint_id or "",
-            depth=_DEPTHS[depth],
+            checkpoint_id="" if checkpoint_id is None else checkpoint_id,
+            depth=_depth(depth),
             accepted_formats=formats(accepted_formats),
         )
         response = await self._unary("Validate", request, timeout)
@@ -200,7 +209,8 @@ class AsyncClient(AsyncLists, AsyncChanges):
             WorkflowCheckpointResumeError: why it cannot; `last_good` names a checkpoint that would do.
 
         """
-        known = migrations or Migrations()
+        arguments.instance("format", format, Format)
+        known = Migrations() if migrations is None else arguments.instance("migrations", migrations, Migrations)
         accepted = known.accepted(format)
         try:
             loaded = await self.load(

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Self
 
 from holdfast import _aio as runtime
+from holdfast import arguments
 from holdfast.calls import Caller, Try
 from holdfast.retry import RetryBucket, RetryPolicy
 from holdfast.v1 import checkpoint_pb2
@@ -32,11 +33,13 @@ class AsyncConnection:
         retry: RetryPolicy | None = None,
         producer: tuple[str, str] = ("", ""),
     ) -> None:
-        self._timeout = timeout
-        self._producer = checkpoint_pb2.Producer(name=producer[0], version=producer[1])
+        self._timeout = arguments.seconds("timeout", timeout)
+        name, version = arguments.instance("producer", producer, tuple)
+        self._producer = arguments.request(checkpoint_pb2.Producer, name=name, version=version)
+        policy = RetryPolicy() if retry is None else arguments.instance("retry", retry, RetryPolicy)
         self._channels = runtime.Channels(target, _CHANNEL_OPTIONS)
         self._stub: Any = runtime.Methods(self._channels)
-        self._caller = Caller(self._channels, retry or RetryPolicy(), RetryBucket())
+        self._caller = Caller(self._channels, policy, RetryBucket())
 
     async def __aenter__(self) -> Self:
         self._channels.current()
@@ -70,4 +73,4 @@ class AsyncConnection:
             request.page_token = response.next_page_token
 
     def _time(self, timeout: float | None) -> float:
-        return self._timeout if timeout is None else timeout
+        return self._timeout if timeout is None else arguments.seconds("timeout", timeout)

@@ -161,8 +161,8 @@ class PayloadTooLargeError(HoldfastError):
     """The payload is larger than the server takes."""
 
 
-class InvalidRequestError(WorkflowCheckpointResumeError):
-    """A field of the request is wrong."""
+class InvalidRequestError(WorkflowCheckpointResumeError, ValueError):
+    """A field of the request is wrong, found by the server or by the client itself."""
 
 
 class InternalError(WorkflowCheckpointResumeError):

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from holdfast import _aio as runtime
+from holdfast import arguments
 from holdfast.checkpoint import (
     AcceptedFormat,
     Checkpoint,
@@ -59,7 +60,8 @@ class AsyncLists(AsyncLoads):
             HoldfastError: a subclass for each reason; CHECKPOINT_CORRUPTED where `strict` ends it.
 
         """
-        request = api.ListRequest(
+        request = arguments.request(
+            api.ListRequest,
             namespace=namespace,
             workflow_id=workflow_id,
             page_size=page_size,
@@ -109,7 +111,8 @@ class AsyncLists(AsyncLoads):
             HoldfastError: a subclass for each reason; CHECKPOINT_CORRUPTED where one is damaged, or may be missing.
 
         """
-        request = api.ListRequest(
+        request = arguments.request(
+            api.ListRequest,
             namespace=namespace,
             workflow_id=workflow_id,
             page_size=page_size,
@@ -151,7 +154,9 @@ class AsyncLists(AsyncLoads):
             HoldfastError: a subclass for each reason.
 
         """
-        request = api.ListWorkflowsRequest(namespace=namespace, workflow_id_prefix=prefix, page_size=page_size)
+        request = arguments.request(
+            api.ListWorkflowsRequest, namespace=namespace, workflow_id_prefix=prefix, page_size=page_size
+        )
         async for response in self._pages("ListWorkflows", request, timeout):
             for message in response.workflows:
                 yield workflow_info(message)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast import _aio as runtime
+from holdfast import arguments
 from holdfast.calls import Try
 from holdfast.checkpoint import AcceptedFormat, LoadedCheckpoint, Record, formats, from_message, skipped
 from holdfast.download import Download, checked
@@ -43,12 +44,13 @@ class AsyncLoads(AsyncRecords):
             WorkflowCheckpointResumeError: a subclass for each reason.
 
         """
-        request = api.LoadRequest(
+        request = arguments.request(
+            api.LoadRequest,
             namespace=namespace,
             workflow_id=workflow_id,
-            checkpoint_id=checkpoint_id or "",
+            checkpoint_id="" if checkpoint_id is None else checkpoint_id,
             accepted_formats=formats(accepted_formats),
-            fallback=api.FALLBACK_LAST_GOOD if fallback else api.FALLBACK_NONE,
+            fallback=api.FALLBACK_LAST_GOOD if arguments.flag("fallback", fallback) else api.FALLBACK_NONE,
             include_records=records,
         )
         response = await self._unary("Load", request, timeout)
@@ -57,7 +59,8 @@ class AsyncLoads(AsyncRecords):
             received = {part.name: part.data for part in response.parts}
             return _loaded(response, await runtime.in_thread(checked, response.checkpoint, received), attached)
         download = Download(
-            api.LoadStreamRequest(
+            arguments.request(
+                api.LoadStreamRequest,
                 namespace=namespace,
                 workflow_id=workflow_id,
                 # The one whose records are here; what damages it meanwhile may still be answered with an older one.

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from holdfast.checkpoint import AcceptedFormat, Format
+from holdfast import arguments
+from holdfast.checkpoint import MAX_FORMAT_VERSION, AcceptedFormat, Format
 from holdfast.errors import of_reason
 
 Parts = Mapping[str, bytes]
@@ -27,10 +28,13 @@ class Migrations:
         """Register a function that makes version `from_version` + 1 of a format from `from_version`.
 
         Raises:
-            ValueError: there is one already.
+            TypeError: the name is not text, or the version is not a whole number.
+            ValueError: the version is out of range, or has a migration already.
 
         """
-        key = Format(name, from_version)
+        key = Format(
+            arguments.text("name", name), arguments.integer("from_version", from_version, 1, MAX_FORMAT_VERSION - 1)
+        )
         if key in self._steps:
             raise ValueError(f"format {name!r} version {from_version} has a migration already")
 

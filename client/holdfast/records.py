@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from holdfast import request_ids
+from holdfast import arguments, request_ids
 from holdfast.checkpoint import Record
 from holdfast.connection import AsyncConnection
 from holdfast.v1 import checkpoint_pb2
@@ -48,14 +48,15 @@ class AsyncRecords(AsyncConnection):
             HoldfastError: a subclass for each reason.
 
         """
-        request_id = request_id or request_ids.new()
-        for index, batch in enumerate(_batches(records)):
-            request = api.AttachRecordsRequest(
+        request_id = request_ids.new() if request_id is None else request_id
+        for index, batch in enumerate(list(_batches(records))):
+            request = arguments.request(
+                api.AttachRecordsRequest,
                 namespace=namespace,
                 workflow_id=workflow_id,
                 checkpoint_id=checkpoint_id,
                 request_id=f"{request_id}-{index}" if index else request_id,
-                records=[checkpoint_pb2.Record(key=each.key, data=each.data, replace=each.replace) for each in batch],
+                records=batch,
                 observed_stamp=self._stamp,
                 epoch=epoch,
             )
@@ -71,7 +72,9 @@ class AsyncRecords(AsyncConnection):
             HoldfastError: a subclass for each reason.
 
         """
-        request = api.ListRecordsRequest(namespace=namespace, workflow_id=workflow_id, checkpoint_id=checkpoint_id)
+        request = arguments.request(
+            api.ListRecordsRequest, namespace=namespace, workflow_id=workflow_id, checkpoint_id=checkpoint_id
+        )
         found: list[Record] = []
         async for response in self._pages("ListRecords", request, timeout):
             self._stamp = max(self._stamp, response.stamp)
@@ -90,10 +93,15 @@ class AsyncRecords(AsyncConnection):
         )
 
 
-def _batches(records: Iterable[Record]) -> Iterator[Sequence[Record]]:
-    batch: list[Record] = []
+def _batches(records: Iterable[Record]) -> Iterator[Sequence[checkpoint_pb2.Record]]:
+    batch: list[checkpoint_pb2.Record] = []
     size = 0
-    for each in records:
+    for index, given in enumerate(arguments.items("records", records, Record)):
+        each = checkpoint_pb2.Record(
+            key=arguments.text(f"records[{index}].key", given.key),
+            data=arguments.octets(f"records[{index}].data", given.data),
+            replace=arguments.flag(f"records[{index}].replace", given.replace),
+        )
         added = len(each.key.encode()) + len(each.data)
         if batch and (size + added > _BATCH_BYTES or len(batch) == _BATCH_RECORDS):
             yield batch

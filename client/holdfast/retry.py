@@ -8,6 +8,7 @@ below half there are no retries, so that a dead server is not hammered.
 import random
 from dataclasses import dataclass
 
+from holdfast import arguments
 from holdfast.errors import HoldfastError
 
 _LONGEST_SERVER_DELAY_SECONDS = 30.0
@@ -27,6 +28,12 @@ class RetryPolicy:
     initial_backoff_seconds: float = 0.05
     max_backoff_seconds: float = 5.0
     attempt_timeout_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("initial_backoff_seconds", "max_backoff_seconds"):
+            arguments.amount(name, getattr(self, name), 0, arguments.LONGEST_SECONDS)
+        if self.attempt_timeout_seconds is not None:
+            arguments.seconds("attempt_timeout_seconds", self.attempt_timeout_seconds)
 
     def pause_seconds(self, attempt: int, error: HoldfastError) -> float:
         """How long to wait after a failed try, the first being 1."""

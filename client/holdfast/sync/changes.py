@@ -4,7 +4,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from holdfast import request_ids
+from holdfast import arguments
 from holdfast.checkpoint import AcceptedFormat, Writer, list_filter
 from holdfast.errors import of_reason
 from holdfast.sync.connection import Connection
@@ -30,11 +30,12 @@ class Changes(Connection):
             HoldfastError: a subclass for each reason.
 
         """
-        request = api.DeleteRequest(
+        request = arguments.request(
+            api.DeleteRequest,
             namespace=namespace,
             workflow_id=workflow_id,
             checkpoint_id=checkpoint_id,
-            request_id=request_id or request_ids.new(),
+            request_id=request_id,
             epoch=epoch,
         )
         response = self._unary("Delete", request, timeout)
@@ -55,8 +56,12 @@ class Changes(Connection):
             HoldfastError: a subclass for each reason.
 
         """
-        request = api.DeleteWorkflowRequest(
-            namespace=namespace, workflow_id=workflow_id, request_id=request_id or request_ids.new(), epoch=epoch
+        request = arguments.request(
+            api.DeleteWorkflowRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            request_id=request_id,
+            epoch=epoch,
         )
         response = self._unary("DeleteWorkflow", request, timeout)
         return int(response.revision)
@@ -122,8 +127,11 @@ class Changes(Connection):
             HoldfastError: a subclass for each reason.
 
         """
-        request = api.AcquireWriterRequest(
-            namespace=namespace, workflow_id=workflow_id, request_id=request_id or request_ids.new()
+        request = arguments.request(
+            api.AcquireWriterRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            request_id=request_id,
         )
         response = self._unary("AcquireWriter", request, timeout)
         return Writer(response.epoch, response.revision)
@@ -165,14 +173,13 @@ class Changes(Connection):
             HoldfastError: a subclass for each other reason.
 
         """
-        if not isinstance(workflow_id, str):
-            raise TypeError(f'workflow_id must be text ("" for every workflow), not {workflow_id!r:.100}')
-        request = api.DeleteCheckpointsRequest(
+        request = arguments.request(
+            api.DeleteCheckpointsRequest,
             namespace=namespace,
             workflow_id=workflow_id,
             filter=list_filter(labels, created_after, created_before, formats),
             all=all,
-            request_id=request_id or request_ids.new(),
+            request_id=request_id,
             epoch=epoch,
         )
         deleted = 0
@@ -196,11 +203,12 @@ class Changes(Connection):
             HoldfastError: a subclass for each reason.
 
         """
-        request = api.PruneRequest(
+        request = arguments.request(
+            api.PruneRequest,
             namespace=namespace,
             workflow_id=workflow_id,
             keep_last=keep_last,
-            request_id=request_id or request_ids.new(),
+            request_id=request_id,
             epoch=epoch,
         )
         response = self._unary("Prune", request, timeout)
@@ -221,11 +229,12 @@ class Changes(Connection):
             HoldfastError: a subclass for each reason.
 
         """
-        request = api.CopyWorkflowRequest(
+        request = arguments.request(
+            api.CopyWorkflowRequest,
             namespace=namespace,
             workflow_id=workflow_id,
             target_workflow_id=target_workflow_id,
-            request_id=request_id or request_ids.new(),
+            request_id=request_id,
         )
         response = self._unary("CopyWorkflow", request, timeout)
         return int(response.copied)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from holdfast import _sync as runtime
+from holdfast import arguments
 from holdfast.retry import RetryBucket, RetryPolicy
 from holdfast.sync.calls import Caller, Try
 from holdfast.v1 import checkpoint_pb2
@@ -33,11 +34,13 @@ class Connection:
         retry: RetryPolicy | None = None,
         producer: tuple[str, str] = ("", ""),
     ) -> None:
-        self._timeout = timeout
-        self._producer = checkpoint_pb2.Producer(name=producer[0], version=producer[1])
+        self._timeout = arguments.seconds("timeout", timeout)
+        name, version = arguments.instance("producer", producer, tuple)
+        self._producer = arguments.request(checkpoint_pb2.Producer, name=name, version=version)
+        policy = RetryPolicy() if retry is None else arguments.instance("retry", retry, RetryPolicy)
         self._channels = runtime.Channels(target, _CHANNEL_OPTIONS)
         self._stub: Any = runtime.Methods(self._channels)
-        self._caller = Caller(self._channels, retry or RetryPolicy(), RetryBucket())
+        self._caller = Caller(self._channels, policy, RetryBucket())
 
     def __enter__(self) -> Self:
         self._channels.current()
@@ -69,4 +72,4 @@ class Connection:
             request.page_token = response.next_page_token
 
     def _time(self, timeout: float | None) -> float:
-        return self._timeout if timeout is None else timeout
+        return self._timeout if timeout is None else arguments.seconds("timeout", timeout)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from holdfast import _sync as runtime
+from holdfast import arguments
 from holdfast.checkpoint import (
     AcceptedFormat,
     Checkpoint,
@@ -60,7 +61,8 @@ class Lists(Loads):
             HoldfastError: a subclass for each reason; CHECKPOINT_CORRUPTED where `strict` ends it.
 
         """
-        request = api.ListRequest(
+        request = arguments.request(
+            api.ListRequest,
             namespace=namespace,
             workflow_id=workflow_id,
             page_size=page_size,
@@ -110,7 +112,8 @@ class Lists(Loads):
             HoldfastError: a subclass for each reason; CHECKPOINT_CORRUPTED where one is damaged, or may be missing.
 
         """
-        request = api.ListRequest(
+        request = arguments.request(
+            api.ListRequest,
             namespace=namespace,
             workflow_id=workflow_id,
             page_size=page_size,
@@ -152,7 +155,9 @@ class Lists(Loads):
             HoldfastError: a subclass for each reason.
 
         """
-        request = api.ListWorkflowsRequest(namespace=namespace, workflow_id_prefix=prefix, page_size=page_size)
+        request = arguments.request(
+            api.ListWorkflowsRequest, namespace=namespace, workflow_id_prefix=prefix, page_size=page_size
+        )
         for response in self._pages("ListWorkflows", request, timeout):
             for message in response.workflows:
                 yield workflow_info(message)

@@ -359,7 +359,7 @@ def test_its_own_client_is_closed_with_the_block(target, namespace):
     with HoldfastFlowPersistence.from_target(target, namespace=namespace, fallback=True, timeout=5) as persistence:
         persistence.save_state("f", "m", {"id": "f"})
         assert persistence.load_state("f") == {"id": "f"}
-    with pytest.raises(ValueError, match="closed"):
+    with pytest.raises(holdfast.ClientClosedError):
         persistence.load_state("f")
 
 

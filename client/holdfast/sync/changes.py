@@ -98,10 +98,12 @@ class Changes(Connection):
             HoldfastError: a subclass for each other reason.
 
         """
-        if not isinstance(prefix, str):
-            raise TypeError(f"prefix must be text, not {prefix!r:.100}")
-        request = api.DeleteWorkflowsRequest(
-            namespace=namespace, workflow_id_prefix=prefix, all=all, request_id=request_id or request_ids.new()
+        request = arguments.request(
+            api.DeleteWorkflowsRequest,
+            namespace=namespace,
+            workflow_id_prefix=prefix,
+            all=all,
+            request_id=request_id,
         )
         deleted = 0
         failed: list[api.FailedDeletion] = []

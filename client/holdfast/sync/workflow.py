@@ -2,6 +2,7 @@
 """A handle of one workflow: it carries revision and epoch from call to call."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from holdfast.checkpoint import Checkpoint, Format, LoadedCheckpoint, Writer
@@ -69,7 +70,10 @@ class Workflow:
             HoldfastError: a subclass for each other reason.
 
         """
-        start = data.tell() if hasattr(data, "tell") else 0
+        # A file that does not know its position is refused by the save, in its own words.
+        start = 0
+        with suppress(OSError, ValueError, AttributeError):
+            start = data.tell()  # type: ignore[union-attr]
         adoptions = 0
         while True:
             try:

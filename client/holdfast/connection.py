@@ -14,10 +14,18 @@ _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     # A connection of its own for each client, since a server bounds the calls of each.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # What a connection may take to be made; an address that does not answer is passed over long before.
+    ("grpc.min_reconnect_backoff_ms", 2_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # While a call waits, a server that is silent is asked, and given up if it stays silent. Servers of Holdfast refuse
+    # to be asked more often than every 5 seconds.
+    ("grpc.keepalive_time_ms", 6_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Pings that measure a connection would meet that limit where data queues up: a wide window instead.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 4 << 20),
     ("grpc.max_receive_message_length", 8 << 20),
 ]
 
@@ -39,7 +47,7 @@ class AsyncConnection:
         policy = RetryPolicy() if retry is None else arguments.instance("retry", retry, RetryPolicy)
         self._channels = runtime.Channels(target, _CHANNEL_OPTIONS)
         self._stub: Any = runtime.Methods(self._channels)
-        self._caller = Caller(self._channels, policy, RetryBucket())
+        self._caller = Caller(self._channels, policy, RetryBucket(policy))
 
     async def __aenter__(self) -> Self:
         self._channels.current()

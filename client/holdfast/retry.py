@@ -1,17 +1,21 @@
-"""How calls are retried: full-jitter exponential backoff, and a bucket of tokens that a channel shares.
+"""How calls are retried: full-jitter exponential backoff, and a bucket of tokens for each client.
 
-Full jitter is the scheme of "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015); the bucket is
-that of gRPC's retry throttling (gRFC A6): a failure takes a token, a success gives a tenth back, and
-below half there are no retries, so that a dead server is not hammered.
+Full jitter is the scheme of "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015). A failed try takes a token
+from the bucket; a success gives a tenth back, and time gives some back as well. Without a token there are no retries: a
+dead server is not hammered, and a server that is back finds callers that retry.
 """
 
 import random
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from holdfast import arguments
 from holdfast.errors import HoldfastError
 
 _LONGEST_SERVER_DELAY_SECONDS = 30.0
+_MOST_TOKENS = 1e9
+_TOKENS_OF_A_SUCCESS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +25,25 @@ class RetryPolicy:
     Attributes:
         initial_backoff_seconds: the upper bound of the first pause; it doubles with each further one.
         max_backoff_seconds: the bound that it stops at.
-        attempt_timeout_seconds: the most that one try may take; None: all that is left.
+        attempt_timeout_seconds: the most that one try may take. None: 12 seconds for calls that a server answers at
+            once, and all that is left for streams and for calls whose work grows with what is stored (validations,
+            copies, prunes, deletions of many).
+        burst_retries: how many tries of the client's calls may fail in a row before retries are off; 0: no retries.
+        retries_per_second: how many further ones each second allows.
 
     """
 
     initial_backoff_seconds: float = 0.05
     max_backoff_seconds: float = 5.0
     attempt_timeout_seconds: float | None = None
+    burst_retries: float = 50.0
+    retries_per_second: float = 5.0
 
     def __post_init__(self) -> None:
         for name in ("initial_backoff_seconds", "max_backoff_seconds"):
             arguments.amount(name, getattr(self, name), 0, arguments.LONGEST_SECONDS)
+        for name in ("burst_retries", "retries_per_second"):
+            arguments.amount(name, getattr(self, name), 0, _MOST_TOKENS)
         if self.attempt_timeout_seconds is not None:
             arguments.seconds("attempt_timeout_seconds", self.attempt_timeout_seconds)
 
@@ -45,22 +57,34 @@ class RetryPolicy:
 
 
 class RetryBucket:
-    """The tokens of a channel. `is_open` tells whether a failed try may be followed by another."""
+    """The tokens of a client. Threads may share one: a token that two of them take at once does no harm.
 
-    _CAPACITY = 100.0
+    Args:
+        policy: how many tokens there are, and how fast they come back.
+        clock: the time in seconds, which never goes back.
 
-    def __init__(self) -> None:
-        self._tokens = self._CAPACITY
+    """
 
-    @property
-    def is_open(self) -> bool:
-        """Whether enough tries have succeeded lately."""
-        return self._tokens > self._CAPACITY / 2
+    def __init__(self, policy: RetryPolicy, clock: Callable[[], float] = time.monotonic) -> None:
+        self._capacity = policy.burst_retries
+        self._per_second = policy.retries_per_second if policy.burst_retries else 0.0
+        self._clock = clock
+        self._tokens = self._capacity
+        self._refilled = clock()
 
     def succeeded(self) -> None:
         """Note a try that the server answered."""
-        self._tokens = min(self._CAPACITY, self._tokens + 0.1)
+        self._add(_TOKENS_OF_A_SUCCESS)
 
-    def failed(self) -> None:
-        """Note a try that failed and could be retried."""
+    def failed(self) -> bool:
+        """Note a try that failed and could be retried. Return whether it may be."""
+        self._add(0.0)
+        may_retry = self._tokens >= 1
         self._tokens = max(0.0, self._tokens - 1)
+        return may_retry
+
+    def _add(self, tokens: float) -> None:
+        now = self._clock()
+        tokens += (now - self._refilled) * self._per_second
+        self._refilled = now
+        self._tokens = min(self._capacity, self._tokens + tokens)

@@ -7,6 +7,7 @@ import grpc
 import holdfast
 import pytest
 from crc32c import crc32c
+from holdfast.retry import RetryBucket
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1 import errors_pb2
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceServicer, add_CheckpointServiceServicer_to_server
@@ -33,7 +34,7 @@ async def failure(call, expected, **shown):
 
 
 def without_retry(client):
-    client._caller._bucket._tokens = 0.0
+    client._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=0))
     return client
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import holdfast
 import pytest
+from holdfast.retry import RetryBucket
 from holdfast_server.config import Config
 from holdfast_server.lifecycle import serving
 from holdfast_server.stores.base import ObjectStore
@@ -53,7 +54,7 @@ class Faulty:
 
 def retry_without_end(client: holdfast.AsyncClient) -> None:
     """A channel whose bucket of retries is empty gives up at once: right, but not what some tests look at."""
-    client._caller._bucket._CAPACITY = client._caller._bucket._tokens = 1e9
+    client._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=1e9))
 
 
 @asynccontextmanager

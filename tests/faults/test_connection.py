@@ -4,6 +4,7 @@ import asyncio
 
 import holdfast
 import pytest
+from holdfast.retry import RetryBucket
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server.protocol.payload import PartUpload
 
@@ -76,7 +77,7 @@ async def test_a_save_of_many_parts_that_was_cut_twice_loses_none(client, throug
 
 async def test_another_process_with_the_same_request_id_begins_anew(client, through, proxy, sent):
     proxy.cut_requests_after.append(6_000_000)
-    through._caller._bucket._tokens = 0.0
+    through._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=0))
     with pytest.raises(holdfast.ServerUnavailableError):
         await through.save("n", "w", LARGE, format=FORMAT, request_id="r")
     other = LARGE[::-1]

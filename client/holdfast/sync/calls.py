@@ -16,6 +16,21 @@ _Result = TypeVar("_Result")
 
 _DEADLINE = "DEADLINE_EXCEEDED"
 _SHORTEST_TRY_SECONDS = 0.1
+# More than a hung connection takes to be noticed by keepalive, so that the next try finds another one.
+_USUAL_TRY_SECONDS = 12.0
+# Calls that send or receive for as long as it takes, or whose work grows with what is stored.
+_LONG = frozenset(
+    {
+        "CopyWorkflow",
+        "DeleteCheckpoints",
+        "DeleteWorkflow",
+        "DeleteWorkflows",
+        "LoadStream",
+        "Prune",
+        "SaveStream",
+        "Validate",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +81,16 @@ class Caller:
 
         """
         started = time.monotonic()
+        longest = self._policy.attempt_timeout_seconds
+        if longest is None:
+            longest = timeout_seconds if method in _LONG else _USUAL_TRY_SECONDS
         number = 1
         before: HoldfastError | None = None
         with telemetry.logical_call(method, request_id) as logical:
             while True:
                 elapsed = time.monotonic() - started
                 left = timeout_seconds - elapsed
-                timeout = max(min(left, self._policy.attempt_timeout_seconds or left), 0.001)
+                timeout = max(min(left, longest), 0.001)
                 try:
                     with (
                         logical.attempt(number) as metadata,
@@ -84,7 +102,7 @@ class Caller:
                     error.trace_id = error.trace_id or logical.trace_id
                     pause = self._pause(number, error, timeout_seconds - (time.monotonic() - started))
                     if pause is None:
-                        raise _explained(error, before) from None
+                        raise _explained(error, before) from error.__cause__
                     before = before if error.reason == _DEADLINE else error
                 else:
                     self._bucket.succeeded()
@@ -95,10 +113,22 @@ class Caller:
     def _pause(self, number: int, error: HoldfastError, left: float) -> float | None:
         if not error.retryable:
             return None
-        self._bucket.failed()
+        if not self._bucket.failed():
+            error.message += f"; it was not tried again: {self._off()}"
+            error.metadata["retries"] = "off"
+            return None
         pause = self._policy.pause_seconds(number, error)
         # A try that ends before it could be answered would only hide what this one was told.
-        return pause if self._bucket.is_open and pause + _SHORTEST_TRY_SECONDS < left else None
+        return pause if pause + _SHORTEST_TRY_SECONDS < left else None
+
+    def _off(self) -> str:
+        policy = self._policy
+        if not policy.burst_retries:
+            return "this client's RetryPolicy allows no retries"
+        return (
+            f"retries of this client are off for a moment, since too many tries failed (its RetryPolicy allows "
+            f"{policy.burst_retries:g} in a row and {policy.retries_per_second:g} each second)"
+        )
 
 
 def _explained(error: HoldfastError, before: HoldfastError | None) -> HoldfastError:

@@ -1,5 +1,6 @@
 """Requests checked, field by field, and turned into the protocol's own values."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from crc32c import crc32c
@@ -21,8 +22,8 @@ CHUNK_BYTES = 1 << 20
 # Of the records of one call, and of those of one answer, which has a payload beside them.
 RECORDS_BYTES = 3 << 20
 RECORDS_ANSWER_BYTES = 2 << 20
-# Of the contents of one page.
-PAGE_BYTES = 4 << 20
+# Of one page, all in all: clients read 4 MiB unless told otherwise.
+PAGE_BYTES = 3 << 20
 MAX_RECORDS = 1000
 MAX_PARTS = 256
 MAX_LABELS = 64
@@ -32,6 +33,8 @@ MAX_PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 100
 
 _MAX_KEY_BYTES = 512
+# C0, DEL and C1; the separators of lines and paragraphs; what reorders the text around it (Unicode's Bidi_Control).
+_UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
 _MAX_VERSION = 2**31 - 1
 _MAX_TTL_SECONDS = 100 * 366 * 24 * 3600
 
@@ -64,13 +67,13 @@ def name_prefix(field: str, value: str, limit: int) -> None:
         InvalidRequestError: it is too long, or holds what no name may hold.
 
     """
-    size = len(value.encode())
-    if size > limit:
-        raise invalid(field, f"has {size} bytes, the limit is {limit}")
+    # Characters first, so that a text of megabytes is not copied.
+    if len(value) > limit or len(value.encode()) > limit:
+        raise invalid(field, f"has {len(value)} characters, the limit is {limit} bytes of UTF-8")
     if "/" in value or "\\" in value:
         raise invalid(field, "must not hold a slash")
-    if any(character < " " or character == "\x7f" for character in value):
-        raise invalid(field, "must not hold NUL or other control characters")
+    if _UNPRINTABLE.search(value):
+        raise invalid(field, "must not hold NUL, other control characters or those that change the direction of text")
 
 
 def request(
@@ -124,9 +127,9 @@ def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> SaveRequest:
 
 def labels(field: str, given: Mapping[str, str]) -> dict[str, str]:
     """Labels, as a dictionary of their own."""
+    if len(given) > MAX_LABELS:
+        raise invalid(field, f"has {len(given)} labels, the limit is {MAX_LABELS}")
     checked = dict(given)
-    if len(checked) > MAX_LABELS:
-        raise invalid(field, f"has {len(checked)} labels, the limit is {MAX_LABELS}")
     for key, value in checked.items():
         name(f"{field} key {key[:40]!r}", key, 128)
         if len(value.encode()) > 1024:

@@ -122,3 +122,35 @@ async def test_a_handle_that_acquires_the_workflow_late_still_sees_what_another_
         await handle.save(b"2", format=FORMAT)
     assert (await handle.resume(format=FORMAT)).data == b"other"
     await handle.save(b"2", format=FORMAT)
+
+
+async def test_of_two_runs_that_began_from_one_checkpoint_one_acquires_the_workflow(client):
+    await client.save("n", "w", b"1", format=FORMAT)
+    first, second = client.workflow("n", "w"), client.workflow("n", "w")
+    for each in (first, second):
+        await each.resume(format=FORMAT)
+    await first.acquire_writer(expected_revision=first.revision)
+    with pytest.raises(holdfast.RevisionConflictError, match="another writer was acquired"):
+        await second.acquire_writer(expected_revision=second.revision)
+    await first.save(b"2", format=FORMAT)
+    with pytest.raises(holdfast.RevisionConflictError, match="saved to"):
+        await client.acquire_writer("n", "w", expected_revision=1)
+
+
+async def test_every_call_names_an_epoch_that_nobody_was_given(client):
+    await client.save("n", "w", b"1", format=FORMAT, checkpoint_id="c", labels={"a": "b"})
+    for call in (
+        client.save("n", "w", b"2", format=FORMAT, epoch=1),
+        client.delete("n", "w", "c", epoch=1),
+        client.delete_checkpoints("n", "w", labels={"a": "b"}, epoch=1),
+        client.prune("n", "w", epoch=1),
+        client.attach("n", "w", "c", [holdfast.Record("k", b"v")], epoch=1),
+        client.delete_workflow("n", "w", epoch=1),
+        client.save("n", "new", b"1", format=FORMAT, epoch=1 << 62),
+    ):
+        with pytest.raises(holdfast.InvalidRequestError, match="was never given to a writer") as caught:
+            await call
+        ((field, _),) = caught.value.field_violations
+        assert field == "epoch"
+    assert [each.checkpoint_id async for each in client.list("n", "w")] == ["c"]
+    assert (await client.acquire_writer("n", "new")).epoch == 1

@@ -57,7 +57,6 @@ DEFECTS = [
     _defect("calls", "time of a filter not checked", requests.times, "not is_time(each)", "False"),
     _defect("calls", "id of any length told", api_errors._cut, "[:limit_bytes]", ""),
     _defect("calls", "text taken for text", malformed._is_utf8, "except UnicodeDecodeError", "except KeyError"),
-    _defect("calls", "epoch without end", requests.request, "not 0 <= epoch <= MAX_EPOCH", "epoch < 0"),
     _defect(
         "incoming",
         "part begun by a chunk that is refused",

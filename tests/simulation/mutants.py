@@ -100,7 +100,15 @@ MUTANTS = [
         "        if plan.is_worth_a_marker(head) and not dry_run:",
         first=94,
     ),
-    Mutant("epoch not compared", entries.refuse_fenced, "request.epoch < head.marker.epoch", "False", first=33),
+    Mutant("epoch not compared", entries.refuse_epoch, "request.epoch < newest", "False", first=33),
+    Mutant("epoch of nobody accepted", entries.refuse_epoch, "request.epoch > newest", "False", plan=comparing),
+    Mutant(
+        "fence does not compare",
+        ownership.acquire_writer,
+        "expected.require(head, expected_revision, None)",
+        "pass",
+        plan=comparing,
+    ),
     Mutant("acknowledges without recency", log.Log.append, "not self._is_recent(read_at)", "False", first=1070),
     Mutant(
         "newest marker removed on delete",
@@ -289,8 +297,7 @@ MUTANTS = [
         repair.fence_off,
         "newest - head.revision + 1",
         "newest - head.revision",
-        first=275,
-        plan=comparing,
+        first=91,
     ),
     Mutant("damaged claim believed to be none", claim._base, "return 0", "raise", first=47),
     Mutant(

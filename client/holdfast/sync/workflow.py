@@ -38,17 +38,21 @@ class Workflow:
         self.epoch: int | None = None
         self._parent_id = ""
 
-    def acquire_writer(self) -> Writer:
+    def acquire_writer(self, *, expected_revision: int | None = None) -> Writer:
         """Become the only writer.
 
         A handle that has saved or resumed before still goes on from there: if somebody else has saved since, its next
         save is refused until it has resumed.
 
+        Args:
+            expected_revision: acquire only if nobody has saved or acquired since; such as `self.revision`.
+
         Raises:
-            HoldfastError: a subclass for each reason.
+            RevisionConflictError: somebody has; nothing was changed.
+            HoldfastError: a subclass for each other reason.
 
         """
-        writer = self._client.acquire_writer(self._namespace, self._workflow_id)
+        writer = self._client.acquire_writer(self._namespace, self._workflow_id, expected_revision=expected_revision)
         self.epoch = writer.epoch
         if self.revision is None:
             self.revision = writer.revision

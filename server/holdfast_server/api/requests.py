@@ -15,7 +15,7 @@ from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.load import AcceptedFormat
 from holdfast_server.protocol.log import now
 from holdfast_server.protocol.save import SaveRequest
-from holdfast_server.protocol.sense import MAX_EPOCH, is_time
+from holdfast_server.protocol.sense import is_time
 
 UNARY_PAYLOAD_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 20
@@ -81,8 +81,8 @@ def request(
 ) -> Request:
     """What every appending request says of itself."""
     name("request_id", request_id, 128)
-    if epoch is not None and not 0 <= epoch <= MAX_EPOCH:
-        raise invalid("epoch", f"is {epoch}, must be 0 to {MAX_EPOCH}")
+    if epoch is not None and epoch < 0:
+        raise invalid("epoch", f"is {epoch}, must not be negative")
     if attempt.number < 0:
         raise invalid("attempt.number", f"is {attempt.number}, must not be negative")
     elapsed = attempt.elapsed.seconds + attempt.elapsed.nanos / 1e9
@@ -95,9 +95,6 @@ def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> SaveRequest:
     """The header of a save."""
     keys = workflow(header.namespace, header.workflow_id)
     epoch = header.epoch if header.HasField("epoch") else None
-    expected = header.expected_revision if header.HasField("expected_revision") else None
-    if expected is not None and not 0 <= expected <= MAX_REVISION:
-        raise invalid("expected_revision", f"is {expected}, must be 0 to {MAX_REVISION}")
     name("checkpoint_id", header.checkpoint_id, 256, required=False)
     name("parent_id", header.parent_id, 256, required=False)
     if header.replace and not header.checkpoint_id:
@@ -118,11 +115,20 @@ def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> SaveRequest:
         producer_name=header.producer.name,
         producer_version=header.producer.version,
         labels=labels("labels", header.labels),
-        expected_revision=expected,
+        expected_revision=expected_revision(header),
         ttl_seconds=_ttl(header),
         replace=header.replace,
         needs_parent=header.needs_parent,
     )
+
+
+def expected_revision(given: checkpoint_pb2.SaveHeader | api.AcquireWriterRequest) -> int | None:
+    """The revision that a request expects; None where it expects none."""
+    if not given.HasField("expected_revision"):
+        return None
+    if not 0 <= given.expected_revision <= MAX_REVISION:
+        raise invalid("expected_revision", f"is {given.expected_revision}, must be 0 to {MAX_REVISION}")
+    return given.expected_revision
 
 
 def labels(field: str, given: Mapping[str, str]) -> dict[str, str]:

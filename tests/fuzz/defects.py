@@ -5,7 +5,7 @@ Most are what was found and mended, the others are checks that a parser cannot b
 
 from dataclasses import dataclass
 
-from holdfast import checkpoint, download, errors, payload
+from holdfast import checkpoint, download, payload, statuses
 from holdfast_server import config
 from holdfast_server.api import errors as api_errors
 from holdfast_server.api import malformed, requests
@@ -96,12 +96,12 @@ DEFECTS = [
         "if data or chunk.part not in self._received",
         "if True",
     ),
-    _defect("failures", "details taken for readable", errors._unpack, "except DecodeError", "except KeyError"),
-    _defect("failures", "delay into the past", errors._retry_after, "max(0.0, seconds)", "seconds"),
+    _defect("failures", "details taken for readable", statuses._unpack, "except DecodeError", "except KeyError"),
+    _defect("failures", "delay into the past", statuses._retry_after, "max(0.0, seconds)", "seconds"),
     _defect(
         "failures",
         "pushback of any script",
-        errors._retry_after,
+        statuses._retry_after,
         "_MILLISECONDS.fullmatch(pushback)",
         "pushback.isdigit()",
     ),

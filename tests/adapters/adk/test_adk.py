@@ -245,17 +245,6 @@ async def test_what_was_set_without_an_event_is_not_stored(service):
     assert (await read(service, session)).state == {"k": 1}
 
 
-async def test_state_that_json_does_not_know_is_stored_as_adk_writes_it(service):
-    session = await made(service, state={"set": {1}, "call": print})
-    await service.append_event(session, event(state={"bytes": b"b", "call2": print}))
-    assert (await read(service, session)).state == {
-        "set": [1],
-        "call": repr(print),
-        "bytes": "b",
-        "call2": repr(print),
-    }
-
-
 async def test_a_stale_session_is_refused_and_changes_nothing(service):
     session = await made(service, "a")
     stale = await read(service, session)

@@ -1,5 +1,6 @@
 """Google ADK: a session service that keeps sessions and their events in Holdfast. Extra: `holdfast-client[adk]`."""
 
-from holdfast.adapters.adk.service import SESSION_FORMAT, HoldfastSessionService
+from holdfast.adapters.adk.reads import SESSION_FORMAT
+from holdfast.adapters.adk.service import HoldfastSessionService
 
 __all__ = ["SESSION_FORMAT", "HoldfastSessionService"]

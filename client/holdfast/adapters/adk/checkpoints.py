@@ -1,18 +1,27 @@
-"""The checkpoints of a namespace, as the session service asks for them."""
+"""The checkpoints of a namespace, as the session service reads and writes them."""
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
+from holdfast.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint, Record
 from holdfast.client import AsyncClient
-from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError
+from holdfast.errors import (
+    CheckpointCorruptedError,
+    CheckpointDeletedError,
+    CheckpointNotFoundError,
+    WorkflowNotFoundError,
+)
 
 MISSING = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
+
+MOST_IN_A_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
-    """Where sessions and states lie.
+    """The place of sessions and states.
 
     Attributes:
         client: an open client.
@@ -25,26 +34,55 @@ class Checkpoints:
     namespace: str
     fallback: bool
 
-    async def find(self, workflow: str, form: Format) -> LoadedCheckpoint | None:
-        """The newest checkpoint; None where there is none."""
+    async def find(
+        self, workflow: str, formats: Sequence[AcceptedFormat], *, records: bool = False
+    ) -> LoadedCheckpoint | None:
+        """Return the newest checkpoint; None if there is none."""
         try:
-            return await self.load(workflow, form, fallback=self.fallback)
+            return await self.client.load(
+                self.namespace, workflow, accepted_formats=formats, fallback=self.fallback, records=records
+            )
         except MISSING:
             return None
 
     async def load(
-        self, workflow: str, form: Format, checkpoint_id: str | None = None, *, fallback: bool = False
+        self, workflow: str, formats: Sequence[AcceptedFormat], checkpoint_id: str, *, fallback: bool = False
     ) -> LoadedCheckpoint:
-        """A checkpoint, of a format up to this adapter's version of it."""
+        """Return a checkpoint of one of the formats."""
         return await self.client.load(
-            self.namespace, workflow, checkpoint_id, accepted_formats=accepted(form), fallback=fallback
+            self.namespace, workflow, checkpoint_id, accepted_formats=formats, fallback=fallback
         )
 
-    async def save(self, workflow: str, data: Any, form: Format, **options: Any) -> Checkpoint:
+    async def chain(
+        self, workflow: str, formats: Sequence[AcceptedFormat], newest: LoadedCheckpoint, page_size: int
+    ) -> AsyncIterator[LoadedCheckpoint]:
+        """Iterate over a checkpoint and its ancestors, newest first.
+
+        With `fallback` damaged ones are left out: then a checkpoint is not the parent of the one before it.
+        """
+        yield newest
+        if not self.fallback and newest.info.parent_id:
+            # Many in a call. Checkpoints beside the chain may lie in between, and be damaged.
+            history = self.client.history(
+                self.namespace,
+                workflow,
+                before=newest.checkpoint_id,
+                page_size=max(1, min(page_size, MOST_IN_A_PAGE)),
+                accepted_formats=formats,
+            )
+            with suppress(CheckpointCorruptedError):
+                async for each in history:
+                    if each.checkpoint_id == newest.info.parent_id:
+                        newest = each
+                        yield each
+        while newest.info.parent_id:
+            newest = await self.load(workflow, formats, newest.info.parent_id, fallback=self.fallback)
+            yield newest
+
+    async def save(self, workflow: str, data: Any, **options: Any) -> Checkpoint:
         """Save a checkpoint."""
-        return await self.client.save(self.namespace, workflow, data, format=form, **options)
+        return await self.client.save(self.namespace, workflow, data, **options)
 
-
-def accepted(form: Format) -> list[AcceptedFormat]:
-    """A format in all of its versions up to this one."""
-    return [AcceptedFormat(form.name, 1, form.version)]
+    async def attach(self, workflow: str, checkpoint_id: str, record: Record) -> None:
+        """Attach a record to a checkpoint."""
+        await self.client.attach(self.namespace, workflow, checkpoint_id, [record])

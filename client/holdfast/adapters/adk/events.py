@@ -1,0 +1,141 @@
+"""Events as the parts of a checkpoint, and back.
+
+Values in an event are kept exactly, like those of a state. Objects of classes that an event's content, output or
+metadata hold become what ADK writes for them in JSON: a Pydantic model becomes its dictionary.
+"""
+
+import json
+from enum import Enum
+from math import isfinite
+from typing import Any
+
+from google.adk.events import Event
+from google.adk.sessions import State
+from pydantic_core import to_jsonable_python
+
+from holdfast.adapters.adk.entries import Entry, Parts, dumped, readable
+from holdfast.adapters.adk.values import (
+    FAILURES,
+    Json,
+    Values,
+    difference,
+    innermost,
+    require_bounded,
+    shown,
+    step,
+    unkept,
+)
+from holdfast.adapters.objects import encode
+from holdfast.errors import HoldfastError
+
+_STATE_DELTA = {"actions": {"state_delta"}}
+
+
+class Events:
+    """The codec of events.
+
+    Args:
+        values: the codec of their values.
+
+    """
+
+    def __init__(self, values: Values) -> None:
+        self._values = values
+
+    def changes(self, delta: Any) -> Json:
+        """Return the JSON forms of a state's changes, without temporary ones.
+
+        Raises:
+            InvalidRequestError: a value cannot be kept.
+
+        """
+        if not isinstance(delta, dict):
+            raise unkept("state", f"expected a dictionary, not {type(delta).__name__!r}")
+        for key in delta:
+            if not isinstance(key, str):
+                raise unkept(step("state", key), f"the key is of class {type(key).__name__!r}, expected a string")
+        return self._values.dump(
+            "state", {str(key): value for key, value in delta.items() if not key.startswith(State.TEMP_PREFIX)}
+        )
+
+    def dump(self, event: Event) -> Parts:
+        """Return the parts of an event: the event, and what it changes.
+
+        Raises:
+            InvalidRequestError: a value cannot be kept; `metadata["path"]` names it.
+
+        """
+        changes = self.changes(event.actions.state_delta or {})
+        if not isinstance(event.timestamp, int | float) or not isfinite(event.timestamp):
+            raise unkept("event.timestamp", f"expected a number of seconds, not {shown(event.timestamp)}")
+        rest = event.model_copy(update={"actions": event.actions.model_copy(update={"state_delta": {}})})
+        require_bounded("event", rest)
+        try:
+            fields = _fields(rest)
+            form = self._values.dump("event", fields)
+            changed = difference("event", fields, _fields(self._validated(form)))
+        except HoldfastError:
+            raise
+        except FAILURES as error:
+            raise unkept("event", str(error) or type(error).__name__) from None
+        if changed is not None:
+            raise unkept(changed, "it would not be read back as an equal")
+        return {"event": dumped(form), "changes": dumped(changes)}
+
+    def load(self, entry: Entry) -> Event:
+        """Return the event of an entry that has one.
+
+        Raises:
+            CheckpointCorruptedError: this adapter did not write it.
+
+        """
+        with readable(entry.checkpoint_id):
+            if entry.is_earlier:
+                return Event.model_validate_json(entry.event or b"")
+            event = self._validated(json.loads(entry.event or b""))
+            # Validation would refuse keys that states may have.
+            event.actions.state_delta = self._values.load(entry.changes)
+            return event
+
+    def _validated(self, form: Json) -> Event:
+        return Event.model_validate(self._values.load(form))
+
+
+def _fields(event: Event) -> Json:
+    found = event.model_dump(exclude=_STATE_DELTA, exclude_none=True, warnings=False)
+    try:
+        fields: Json = _plain(found)
+    except FAILURES:
+        raise unkept(*innermost("event", found, _failure)) from None
+    return fields
+
+
+def _failure(value: Any) -> str | None:
+    try:
+        _plain(value)
+    except FAILURES as error:
+        return str(error) or type(error).__name__
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without objects of classes, which become what ADK writes for them in JSON.
+
+    Raises:
+        ValueError: there is no JSON for one.
+
+    """
+    cls = type(value)
+    if cls is dict:
+        return {key: _plain(each) for key, each in value.items()}
+    if cls is list:
+        return [_plain(each) for each in value]
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    if value is None or isinstance(value, str | int | float | bytes):
+        return value
+    try:
+        encode(value, lambda _: False)
+    except FAILURES:
+        return to_jsonable_python(value)
+    return value

@@ -1,0 +1,36 @@
+"""What the tests of the session service share. Where Google ADK is not installed, they are skipped or fail."""
+
+import importlib.util
+import os
+
+import pytest
+
+from tests.required import require_engine
+
+if "HOLDFAST_SERVER_PYTHON" in os.environ:
+    require_engine("google.adk")
+elif importlib.util.find_spec("google.adk") is None:
+    pytest.skip("google.adk has an environment of its own: make .venv/adk-ready", allow_module_level=True)
+
+from google.adk.events import Event, EventActions
+from google.adk.sessions import Session
+from google.adk.sessions.base_session_service import GetSessionConfig
+from google.genai import types
+
+WHO = {"app_name": "app", "user_id": "u"}
+
+
+def event(text: str = "hi", *, state=None, **fields) -> Event:
+    """An event, whose state may be what validation would refuse."""
+    made = Event(author="agent", content=types.ModelContent(text), actions=EventActions(), **fields)
+    made.actions.state_delta = state or {}
+    return made
+
+
+async def read(service, session: Session, **config) -> Session | None:
+    wanted = GetSessionConfig(**config) if config else None
+    return await service.get_session(**WHO, session_id=session.id, config=wanted)
+
+
+def texts(session: Session) -> list[str]:
+    return [each.content.parts[0].text[:20] for each in session.events]

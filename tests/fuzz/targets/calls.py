@@ -66,7 +66,8 @@ async def _call(service: CheckpointService, name: str, reader: Reader) -> None:
         if handler.stream_unary:
             await handler.stream_unary(_each(requests), context)
         elif handler.unary_stream:
-            await handler.unary_stream(requests[0], context)
+            async for message in handler.unary_stream(requests[0], context):
+                message.SerializeToString()
         else:
             (await handler.unary_unary(requests[0], context)).SerializeToString()
     except grpc.aio.AbortError:

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 import grpc
 
-from holdfast.errors import HoldfastError, closed, from_rpc_error, of_reason
+from holdfast import targets
+from holdfast.errors import HoldfastError, closed, of_reason
 from holdfast.payload import RECEIVED_KEY
+from holdfast.statuses import from_rpc_error
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
 _Result = TypeVar("_Result")
@@ -86,7 +88,8 @@ class Channels:
             if self.is_closed:
                 raise closed(trace_id=trace_id, request_id=request_id) from error
             if isinstance(error, grpc.RpcError):
-                raise from_rpc_error(error, trace_id=trace_id, request_id=request_id) from None
+                proxy = targets.proxy_of(self._target)
+                raise from_rpc_error(error, trace_id=trace_id, request_id=request_id, proxy=proxy) from None
             if isinstance(error, _FAULTS_OF_GRPC):
                 raise of_reason("INTERNAL", f"the gRPC library failed: {error!r}", request_id=request_id) from error
             raise

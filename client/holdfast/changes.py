@@ -120,18 +120,34 @@ class AsyncChanges(AsyncConnection):
         return deleted
 
     async def acquire_writer(
-        self, namespace: str, workflow_id: str, *, request_id: str | None = None, timeout: float | None = None
+        self,
+        namespace: str,
+        workflow_id: str,
+        *,
+        expected_revision: int | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
     ) -> Writer:
         """Become the only writer of a workflow: saves with a lower epoch are refused from now on.
 
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow, which need not exist yet.
+            expected_revision: acquire only if nobody has saved since this revision of the log, deleted the whole
+                workflow, or acquired it; 0: while no checkpoint exists; None: whatever happened.
+            request_id: the idempotency key; made up where none is given.
+            timeout: seconds for everything, retries included.
+
         Raises:
-            HoldfastError: a subclass for each reason.
+            RevisionConflictError: something since the expected revision stands against it; nothing was changed.
+            HoldfastError: a subclass for each other reason.
 
         """
         request = arguments.request(
             api.AcquireWriterRequest,
             namespace=namespace,
             workflow_id=workflow_id,
+            expected_revision=expected_revision,
             request_id=request_id,
         )
         response = await self._unary("AcquireWriter", request, timeout)

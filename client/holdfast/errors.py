@@ -1,26 +1,14 @@
-"""Typed errors: a failed call's google.rpc details as an exception, one class for each reason.
+"""Typed errors, one class for each reason.
 
 Status code, whether to retry and what to do come from the table in `proto/holdfast/v1/errors.proto`.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
 
 from holdfast.v1 import errors_pb2
-
-_DOMAIN = "holdfast.dev"
-_DETAILS_KEY = "grpc-status-details-bin"
-# What grpc.aio makes of a message that it cannot send any more, where it learns of the broken connection only later.
-_SEND_FAILED = "Internal error from Core"
-# A caller who cancels gets no status: one without details comes from a server that ends, or from a proxy.
-_BROKEN_OFF = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
-_PUSHBACK_KEY = "grpc-retry-pushback-ms"
-_MILLISECONDS = re.compile(r"[0-9]{1,9}")
 
 
 class HoldfastError(Exception):
@@ -125,6 +113,18 @@ class OverloadedError(WorkflowCheckpointResumeError):
     """Too many calls or bytes in flight."""
 
 
+class UnauthenticatedError(WorkflowCheckpointResumeError):
+    """The server, or something before it, does not know the caller."""
+
+
+class PermissionDeniedError(WorkflowCheckpointResumeError):
+    """The server, or something before it, does not allow the call."""
+
+
+class UnimplementedError(WorkflowCheckpointResumeError):
+    """The target does not know the call: an older server, or something else than a Holdfast server."""
+
+
 class DeadlineExceededError(WorkflowCheckpointResumeError):
     """The deadline passed before the call was done."""
 
@@ -157,8 +157,8 @@ class QuotaExceededError(HoldfastError):
     """A quota of the namespace is used up."""
 
 
-class PayloadTooLargeError(HoldfastError):
-    """The payload is larger than the server takes."""
+class PayloadTooLargeError(WorkflowCheckpointResumeError):
+    """The payload is larger than the server takes, or than the caller of a load wants."""
 
 
 class InvalidRequestError(WorkflowCheckpointResumeError, ValueError):
@@ -190,18 +190,44 @@ _CLASSES: dict[str, type[HoldfastError]] = {
     "INVALID_REQUEST": InvalidRequestError,
     "DEADLINE_EXCEEDED": DeadlineExceededError,
     "INTERNAL": InternalError,
+    "UNAUTHENTICATED": UnauthenticatedError,
+    "PERMISSION_DENIED": PermissionDeniedError,
+    "UNIMPLEMENTED": UnimplementedError,
 }
+
+# The class of a reason that this client does not know, where the status code says enough. NOT_FOUND is not among them,
+# since a caller would take it for a workflow that has not begun.
+_CLASSES_BY_CODE: dict[grpc.StatusCode, type[HoldfastError]] = {
+    grpc.StatusCode.DATA_LOSS: CheckpointCorruptedError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
+    grpc.StatusCode.INTERNAL: InternalError,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
+    grpc.StatusCode.UNAVAILABLE: ServerUnavailableError,
+    grpc.StatusCode.UNIMPLEMENTED: UnimplementedError,
+}
+_RETRYABLE_CODES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 
 def of_reason(reason: str, message: str, **details: Any) -> HoldfastError:
-    """The exception of a reason, with the traits that the table gives it."""
+    """The exception of a reason, with the traits that the table gives it.
+
+    A reason that is not in the table is that of a newer server: its status code says what can be said.
+    """
     value = errors_pb2.ErrorReason.DESCRIPTOR.values_by_name.get(f"ERROR_REASON_{reason}")
     if value is not None:
         traits = value.GetOptions().Extensions[errors_pb2.traits]
         details.setdefault("code", _status_code(traits.code))
         details.setdefault("retryable", traits.retryable)
         details.setdefault("advice", traits.advice)
-    return _CLASSES.get(reason, HoldfastError)(message, reason=reason, **details)
+    code = details.get("code")
+    if reason in _CLASSES or code is None:
+        return _CLASSES.get(reason, HoldfastError)(message, reason=reason, **details)
+    asked_to_wait = code is grpc.StatusCode.RESOURCE_EXHAUSTED and details.get("retry_after_seconds") is not None
+    details.setdefault("retryable", code in _RETRYABLE_CODES or asked_to_wait)
+    details.setdefault("advice", "Upgrade the client: it does not know this reason.")
+    return _CLASSES_BY_CODE.get(code, WorkflowCheckpointResumeError)(message, reason=reason, **details)
 
 
 def unavailable(message: str, **details: Any) -> HoldfastError:
@@ -209,10 +235,9 @@ def unavailable(message: str, **details: Any) -> HoldfastError:
     return ServerUnavailableError(
         message,
         reason="SERVER_UNAVAILABLE",
-        code=grpc.StatusCode.UNAVAILABLE,
         retryable=True,
         advice="Check that the server runs and that the target is right.",
-        **details,
+        **{"code": grpc.StatusCode.UNAVAILABLE, **details},
     )
 
 
@@ -225,73 +250,6 @@ def closed(message: str = "", **details: Any) -> HoldfastError:
         advice="Open another client; a call that was under way may be sent again with the same request id.",
         **details,
     )
-
-
-def from_rpc_error(error: Any, *, trace_id: str, request_id: str) -> HoldfastError:
-    """The exception of a failed call. Where the status has no details, the code alone tells.
-
-    Args:
-        error: what the gRPC library raised.
-        trace_id: the call's trace, for statuses that the server did not make.
-        request_id: the call's idempotency key, likewise.
-
-    """
-    metadata = dict(error.trailing_metadata() or ())
-    status = _status(metadata.get(_DETAILS_KEY))
-    info = error_details_pb2.ErrorInfo()
-    if status is None or not _unpack(status, info) or info.domain != _DOMAIN:
-        return _without_details(error, trace_id, request_id)
-    request_info, violations = error_details_pb2.RequestInfo(), error_details_pb2.BadRequest()
-    _unpack(status, request_info)
-    _unpack(status, violations)
-    return of_reason(
-        info.reason,
-        status.message,
-        trace_id=request_info.serving_data or trace_id,
-        request_id=request_info.request_id or request_id,
-        metadata=info.metadata,
-        field_violations=[(each.field, each.description) for each in violations.field_violations],
-        retry_after_seconds=_retry_after(status, metadata.get(_PUSHBACK_KEY)),
-    )
-
-
-def _without_details(error: Any, trace_id: str, request_id: str) -> HoldfastError:
-    code: grpc.StatusCode = error.code()
-    details: dict[str, Any] = {"trace_id": trace_id, "request_id": request_id}
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return of_reason("DEADLINE_EXCEEDED", "the deadline passed before the server answered", code=code, **details)
-    if code in _BROKEN_OFF or error.details() == _SEND_FAILED:
-        return unavailable("the server cannot be reached, or the connection broke", **details)
-    return of_reason("INTERNAL", f"the call ended with status {code.name}", code=code, **details)
-
-
-def _status(raw: bytes | str | None) -> status_pb2.Status | None:
-    if not isinstance(raw, bytes):
-        return None
-    try:
-        return status_pb2.Status.FromString(raw)
-    except DecodeError:
-        return None
-
-
-def _unpack(status: status_pb2.Status, into: Any) -> bool:
-    """Fill in the detail of a type. One that cannot be read counts as none."""
-    try:
-        return any(detail.Unpack(into) for detail in status.details)
-    except DecodeError:
-        into.Clear()
-        return False
-
-
-def _retry_after(status: status_pb2.Status, pushback: bytes | str | None) -> float | None:
-    """How long the server asks to wait; None where it says nothing, or nothing that can be read."""
-    if isinstance(pushback, str) and _MILLISECONDS.fullmatch(pushback):
-        return int(pushback) / 1000
-    retry = error_details_pb2.RetryInfo()
-    if not _unpack(status, retry):
-        return None
-    seconds: float = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
-    return max(0.0, seconds)
 
 
 def _status_code(number: int) -> grpc.StatusCode:

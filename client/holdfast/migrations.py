@@ -1,10 +1,13 @@
 """Format migrations: plain functions, registered per format name, each from one version to the next."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from reprlib import repr  # noqa: A004 - bounded, unlike the built-in one
 
 from holdfast import arguments
 from holdfast.checkpoint import MAX_FORMAT_VERSION, AcceptedFormat, Format
 from holdfast.errors import of_reason
+
+_SHOWN_CHARACTERS = 300
 
 Parts = Mapping[str, bytes]
 Migration = Callable[[Parts], Parts]
@@ -55,16 +58,32 @@ class Migrations:
         """Bring parts from the stored format to the wanted one.
 
         Raises:
-            FormatIncompatibleError: no path of migrations leads there, or a migration failed.
+            FormatIncompatibleError: no path of migrations leads there, or one of them failed or returned anything but
+                parts.
 
         """
         for version in range(stored.version, wanted.version):
             step = self._steps.get(Format(stored.name, version))
             if step is None:
                 raise of_reason("FORMAT_INCOMPATIBLE", f"no migration of {stored.name!r} from version {version}")
-            try:
-                parts = step(parts)
-            except Exception as error:
-                message = f"the migration of {stored.name!r} from version {version} failed: {type(error).__name__}"
-                raise of_reason("FORMAT_INCOMPATIBLE", message) from error
+            parts = _migrated(step, parts, f"the migration of {stored.name!r} from version {version}")
         return parts
+
+
+def _migrated(step: Migration, parts: Parts, what: str) -> Parts:
+    """Take one step, whose result must be parts again."""
+    what = f"{what} ({getattr(step, '__qualname__', repr(step))})"
+    try:
+        migrated: object = step(parts)
+    except Exception as error:
+        message = f"{what} failed: {type(error).__name__}: {str(error)[:_SHOWN_CHARACTERS]}"
+        raise of_reason("FORMAT_INCOMPATIBLE", message) from error
+    if isinstance(migrated, Coroutine):
+        migrated.close()
+    if not isinstance(migrated, Mapping):
+        message = f"{what} returned {repr(migrated)}, not parts: a mapping of part names to bytes"
+        raise of_reason("FORMAT_INCOMPATIBLE", message)
+    try:
+        return {arguments.text("a part's name", name): arguments.octets(name, data) for name, data in migrated.items()}
+    except (TypeError, ValueError) as error:
+        raise of_reason("FORMAT_INCOMPATIBLE", f"{what} returned something else than parts: {error}") from error

@@ -33,8 +33,8 @@ class Config:
         store: where checkpoints lie, `file:///path` or `s3://bucket/prefix`.
         workers: how many processes serve, on one port.
         drain_seconds: how long calls in progress may go on after SIGTERM.
-        calls_in_flight: how many calls may run at once, half of them of one connection; more are refused with
-            OVERLOADED.
+        calls_in_flight: how many calls may run at once, half of them of one connection, half of them streams; more are
+            refused with OVERLOADED.
         bytes_in_flight: how many bytes of payload the calls in flight may hold in memory together; more calls are
             refused with OVERLOADED.
         longest_call_seconds: how long a call may take, whatever its deadline.
@@ -44,6 +44,9 @@ class Config:
         grace_seconds: how long what is dead stays in the store; an old store keeps the grace that it was made with.
         gc_interval_seconds: how often this server collects garbage; 0 for never.
         retention: by namespace, or "*" for all others: `keep_last` checkpoints, `max_age_seconds`.
+        connections: how many connections may be open, fewer if the limit of open files leaves fewer; more are closed.
+        keepalive_seconds: after how long a silent connection is asked whether its caller is still there, and how long
+            the answer may take.
 
     """
 
@@ -60,6 +63,8 @@ class Config:
     grace_seconds: float = 86_400.0
     gc_interval_seconds: float = 43_200.0
     retention: Rules = field(default_factory=dict)
+    connections: int = 1000
+    keepalive_seconds: float = 20.0
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -76,6 +81,8 @@ class Config:
         for name, lowest, highest in (
             ("workers", 1, 256),
             ("drain_seconds", 0, 3600),
+            ("connections", 1, 1_000_000),
+            ("keepalive_seconds", 1, 3600),
             ("calls_in_flight", 1, 100_000),
             ("bytes_in_flight", 1 << 20, 1 << 40),
             ("longest_call_seconds", 1, 86_400),

@@ -7,23 +7,26 @@ from contextlib import asynccontextmanager
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from holdfast.v1 import checkpoint_service_pb2
 from holdfast.v1.checkpoint_service_pb2_grpc import add_CheckpointServiceServicer_to_server
 
 from holdfast_server.api.calls import Calls, MalformedRequests
 from holdfast_server.api.servicer import CheckpointService
 from holdfast_server.config import Config
+from holdfast_server.descriptors import most_connections
 from holdfast_server.housekeeping import keeping_house
 from holdfast_server.protocol.layout import open_layout
 from holdfast_server.protocol.log import Log
+from holdfast_server.reflection import enable_reflection
 from holdfast_server.stores.base import ObjectStore
 
 _SERVICE = checkpoint_service_pb2.DESCRIPTOR.services_by_name["CheckpointService"].full_name
 # For what calls that are ended at the end of the drain have to say.
 _ANSWER_SECONDS = 1.0
 _OPTIONS = (
-    ("grpc.max_receive_message_length", 4 << 20),
+    # Above what any request may have, so that one of a few megabytes too many gets an answer that says which field.
+    # A compressed message counts by what it inflates to.
+    ("grpc.max_receive_message_length", 8 << 20),
     ("grpc.max_send_message_length", 8 << 20),
     # A window that gRPC widens by its own measure fills with payload whenever the store is slower than the caller.
     ("grpc.http2.bdp_probe", 0),
@@ -33,6 +36,13 @@ _OPTIONS = (
     # Allows the keepalive that the SDK sends.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # Tokens and baggage. Between the two limits gRPC refuses by chance.
+    ("grpc.max_metadata_size", 64 << 10),
+    ("grpc.absolute_max_metadata_size", 64 << 10),
+    # A connection without calls is not kept. Its caller connects again when it has one.
+    ("grpc.max_connection_idle_ms", 1_800_000),
+    # Else keepalive stops after two pings without data, and a caller that vanished would keep its calls.
+    ("grpc.http2.max_pings_without_data", 0),
 )
 
 
@@ -48,14 +58,7 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
     """
     grace_seconds = await open_layout(store, grace_seconds=config.grace_seconds)
     log = Log(store, cache_bytes=config.cache_bytes, grace_seconds=grace_seconds)
-    is_shared = config.workers > 1
-    options = (
-        *_OPTIONS,
-        ("grpc.so_reuseport", int(is_shared)),
-        # Further calls of a connection wait in their caller, which cannot take every place of the server.
-        ("grpc.max_concurrent_streams", max(1, config.calls_in_flight // 2)),
-    )
-    server = grpc.aio.server(interceptors=[MalformedRequests()], options=options)
+    server = grpc.aio.server(interceptors=[MalformedRequests()], options=_options(config))
     calls = Calls(
         limit=config.calls_in_flight,
         bytes_limit=config.bytes_in_flight,
@@ -70,7 +73,7 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
     add_CheckpointServiceServicer_to_server(service, server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    enable_reflection(server, (_SERVICE, health.SERVICE_NAME))
     try:
         port = server.add_insecure_port(config.listen)
     except RuntimeError:
@@ -90,6 +93,23 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
         await server.stop(_ANSWER_SECONDS)
         await stopping
         await service.close()
+
+
+def _options(config: Config) -> tuple[tuple[str, int], ...]:
+    keepalive_ms = int(config.keepalive_seconds * 1000)
+    return (
+        *_OPTIONS,
+        ("grpc.so_reuseport", int(config.workers > 1)),
+        # Further calls of a connection wait in their caller, which cannot take every place of the server.
+        ("grpc.max_concurrent_streams", max(1, config.calls_in_flight // 2)),
+        ("grpc.max_allowed_incoming_connections", most_connections(config.connections)),
+        # A caller that never speaks is not waited for. One that vanished answers no ping, and its calls are ended.
+        ("grpc.server_handshake_timeout_ms", keepalive_ms),
+        ("grpc.keepalive_time_ms", keepalive_ms),
+        ("grpc.keepalive_timeout_ms", keepalive_ms),
+        # The time that gRPC really waits for the answer to a ping; a minute by default.
+        ("grpc.http2.ping_timeout_ms", keepalive_ms),
+    )
 
 
 def told_to_stop() -> asyncio.Event:

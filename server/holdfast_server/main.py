@@ -18,6 +18,7 @@ import uvloop
 from holdfast_server import config as configuration
 from holdfast_server import logs
 from holdfast_server.config import DEFAULT_LISTEN, Config, ConfigError
+from holdfast_server.descriptors import raise_limit
 from holdfast_server.health import is_serving
 from holdfast_server.lifecycle import serving, told_to_stop
 from holdfast_server.protocol.errors import HoldfastError
@@ -39,6 +40,8 @@ _FLAGS = {
     "store": "where checkpoints lie: file:///path or s3://bucket/prefix",
     "workers": "how many processes serve, on one port",
     "drain_seconds": "how long calls in progress may go on after SIGTERM",
+    "connections": "how many connections may be open",
+    "keepalive_seconds": "after how long a silent connection is asked whether its caller is still there",
     "calls_in_flight": "how many calls may run at once",
     "bytes_in_flight": "how many bytes of payload the calls in flight may hold in memory",
     "longest_call_seconds": "how long a call may take",
@@ -72,6 +75,7 @@ def main() -> None:
         return
     logs.configure()
     _bound_memory()
+    raise_limit()
     try:
         if arguments.command in _UPKEEP:
             sys.exit(uvloop.run(_keep_in_order(config, arguments)))

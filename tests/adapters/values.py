@@ -58,11 +58,13 @@ def anything() -> st.SearchStrategy[Any]:
 
 
 def as_json(value: Any) -> Any:
-    """What JSON makes of a value that it can keep: text keys, lists for tuples, plain numbers and text."""
+    """What JSON makes of a value that it can keep: text keys, lists for tuples and sets, text for bytes."""
     if isinstance(value, dict):
         return {_key(key): as_json(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | set):
         return [as_json(each) for each in value]
+    if isinstance(value, bytes):
+        return value.decode()
     if isinstance(value, float) and math.isnan(value):
         return "NaN"
     return value

@@ -275,6 +275,42 @@ async def test_internal(client, served):
     assert "no caller" not in str(error)
 
 
+class Refusing(CheckpointServiceServicer):
+    """Refuses loads as something before a server does, by the status alone."""
+
+    def __init__(self, code: grpc.StatusCode) -> None:
+        self._code = code
+
+    async def Load(self, request: api.LoadRequest, context) -> api.LoadResponse:  # noqa: N802
+        await context.abort(self._code, "said by something in between")
+
+
+async def refused(code, expected):
+    server = grpc.aio.server()
+    add_CheckpointServiceServicer_to_server(Refusing(code), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with holdfast.AsyncClient(f"127.0.0.1:{port}") as client:
+        error = await failure(client.load("n", "w"), expected)
+    await server.stop(0)
+    assert error.code is code
+    assert error.reason == code.name
+    assert not error.retryable
+    assert "said by something in between" in str(error)
+
+
+async def test_unauthenticated():
+    await refused(grpc.StatusCode.UNAUTHENTICATED, holdfast.UnauthenticatedError)
+
+
+async def test_permission_denied():
+    await refused(grpc.StatusCode.PERMISSION_DENIED, holdfast.PermissionDeniedError)
+
+
+async def test_unimplemented():
+    await refused(grpc.StatusCode.UNIMPLEMENTED, holdfast.UnimplementedError)
+
+
 def test_no_reason_is_left_out():
     here = set(globals())
     for value in errors_pb2.ErrorReason.DESCRIPTOR.values[1:]:

@@ -1,5 +1,7 @@
 """The handle of a workflow: upkeep and its own writer's other calls never stop it; another writer always does."""
 
+import asyncio
+import datetime
 import io
 import time
 
@@ -122,3 +124,123 @@ async def test_a_handle_that_acquires_the_workflow_late_still_sees_what_another_
         await handle.save(b"2", format=FORMAT)
     assert (await handle.resume(format=FORMAT)).data == b"other"
     await handle.save(b"2", format=FORMAT)
+
+
+async def test_of_two_runs_that_began_from_one_checkpoint_one_acquires_the_workflow(client):
+    await client.save("n", "w", b"1", format=FORMAT)
+    first, second = client.workflow("n", "w"), client.workflow("n", "w")
+    for each in (first, second):
+        await each.resume(format=FORMAT)
+    await first.acquire_writer(expected_revision=first.revision)
+    with pytest.raises(holdfast.RevisionConflictError, match="another writer was acquired"):
+        await second.acquire_writer(expected_revision=second.revision)
+    await first.save(b"2", format=FORMAT)
+    with pytest.raises(holdfast.RevisionConflictError, match="saved to"):
+        await client.acquire_writer("n", "w", expected_revision=1)
+
+
+async def test_every_call_names_an_epoch_that_nobody_was_given(client):
+    await client.save("n", "w", b"1", format=FORMAT, checkpoint_id="c", labels={"a": "b"})
+    for call in (
+        client.save("n", "w", b"2", format=FORMAT, epoch=1),
+        client.delete("n", "w", "c", epoch=1),
+        client.delete_checkpoints("n", "w", labels={"a": "b"}, epoch=1),
+        client.prune("n", "w", epoch=1),
+        client.attach("n", "w", "c", [holdfast.Record("k", b"v")], epoch=1),
+        client.delete_workflow("n", "w", epoch=1),
+        client.save("n", "new", b"1", format=FORMAT, epoch=1 << 62),
+    ):
+        with pytest.raises(holdfast.InvalidRequestError, match="was never given to a writer") as caught:
+            await call
+        ((field, _),) = caught.value.field_violations
+        assert field == "epoch"
+    assert [each.checkpoint_id async for each in client.list("n", "w")] == ["c"]
+    assert (await client.acquire_writer("n", "new")).epoch == 1
+
+
+async def test_a_handle_does_what_a_job_needs(client, tmp_path):
+    handle = client.workflow("n", "w")
+    await handle.acquire_writer()
+    sent, received = [], []
+    payload = bytes(range(256)) * 12_000
+    saved = await handle.save(
+        payload,
+        format=FORMAT,
+        labels={"step": "1"},
+        ttl=datetime.timedelta(days=1),
+        progress=lambda done, whole: sent.append((done, whole)),
+    )
+    assert saved.expires is not None
+    assert sent[-1] == (len(payload), len(payload))
+    await handle.attach([holdfast.Record("k", b"v")])
+    assert await handle.records() == (holdfast.Record("k", b"v"),)
+    await handle.save({"a": b"1", "b": b"2"}, format=FORMAT, needs_parent=True)
+    await handle.save(b"3", format=FORMAT, parent_id="")
+    assert await handle.prune(keep_last=2) == 0
+    assert await handle.prune() == 2
+    newest = await handle.load()
+    assert (newest.data, newest.info.parent_id) == (b"3", "")
+    resumed = await client.workflow("n", "w").resume(format=FORMAT, records=True)
+    assert resumed.records == ()
+    large = await handle.save(payload, format=FORMAT)
+    target = tmp_path / "state.bin"
+    loaded = await handle.load_to(target, progress=lambda done, whole: received.append((done, whole)))
+    assert loaded.checkpoint_id == large.checkpoint_id
+    assert target.read_bytes() == payload
+    assert received[-1] == (len(payload), len(payload))
+    assert list(tmp_path.glob(".state*")) == []
+
+
+async def test_a_file_that_a_load_cannot_fill_stays_as_it_was(client, tmp_path):
+    handle = client.workflow("n", "w")
+    target = tmp_path / "state.bin"
+    target.write_bytes(b"old")
+    with pytest.raises(holdfast.WorkflowNotFoundError):
+        await handle.load_to(target)
+    await handle.save({"a": b"1", "b": b"2"}, format=FORMAT)
+    for part in (None, "c"):
+        with pytest.raises(holdfast.InvalidRequestError, match="must be one of 'a', 'b'"):
+            await handle.load_to(target, part=part)
+    with pytest.raises(FileNotFoundError):
+        await handle.load_to(tmp_path / "no" / "folder", part="a")
+    assert target.read_bytes() == b"old"
+    target.chmod(0o600)
+    await handle.load_to(str(target), part="b")
+    assert target.read_bytes() == b"2"
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+async def test_records_of_a_handle_need_a_checkpoint(client):
+    handle = client.workflow("n", "w")
+    with pytest.raises(holdfast.InvalidRequestError, match="checkpoint_id"):
+        await handle.attach([holdfast.Record("k", b"v")])
+    await handle.attach([holdfast.Record("k", b"v")], checkpoint_id="later")
+    assert await handle.records("later") == (holdfast.Record("k", b"v"),)
+
+
+async def test_a_fenced_handle_neither_prunes_nor_attaches(client):
+    handle = client.workflow("n", "w")
+    await handle.acquire_writer()
+    await handle.save(b"1", format=FORMAT)
+    await client.acquire_writer("n", "w")
+    for call in (handle.prune(), handle.attach([holdfast.Record("k", b"v")])):
+        with pytest.raises(holdfast.WriterFencedError):
+            await call
+
+
+async def test_the_synchronous_handle_does_the_same(served, tmp_path):
+    await asyncio.to_thread(do_a_job, served.target, tmp_path)
+
+
+def do_a_job(target, tmp_path):
+    with holdfast.Client(target) as client:
+        handle = client.workflow("n", "w")
+        handle.acquire_writer()
+        handle.save(b"1", format=FORMAT, ttl=datetime.timedelta(hours=1))
+        client.save("n", "w", b"beside", format=FORMAT, epoch=handle.epoch)
+        handle.save(b"2", format=FORMAT)
+        handle.attach([holdfast.Record("k", b"v")])
+        assert handle.prune() == 2
+        handle.load_to(tmp_path / "x")
+        assert (tmp_path / "x").read_bytes() == b"2"
+        assert handle.records() == (holdfast.Record("k", b"v"),)

@@ -22,6 +22,12 @@ class Pattern(io.RawIOBase):
         self._position = 0
         self._block = bytes(range(256)) * (1 << 12)
 
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         return self._position

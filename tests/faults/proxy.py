@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts its connections where a test says so."""
+"""A TCP proxy that cuts its connections, or goes silent, where a test says so."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,6 +15,9 @@ class CuttingProxy:
         self.cuts = 0
         self.cut_answers_after: list[int] = []
         self.cut_requests_after: list[int] = []
+        # While it is cleared nothing passes, and no connection ends: as where a machine vanished from the network.
+        self.speaks = asyncio.Event()
+        self.speaks.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection(*self._address)
@@ -31,6 +34,7 @@ class CuttingProxy:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cuts: list[int]) -> None:
         seen = 0
         while data := await reader.read(65536):
+            await self.speaks.wait()
             seen += len(data)
             if cuts and seen >= cuts[0]:
                 cuts.pop(0)

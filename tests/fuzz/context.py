@@ -1,6 +1,7 @@
 """A call as the service sees it, without a connection: its metadata, and how it was ended."""
 
 import grpc
+from google.protobuf.message import Message
 
 
 class Context:
@@ -14,11 +15,17 @@ class Context:
     def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         return self._metadata
 
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:1"
+
     def time_remaining(self) -> float | None:
         return 60.0
 
     async def send_initial_metadata(self, metadata: tuple[tuple[str, str], ...]) -> None:
         self.initial.update(metadata)
+
+    async def write(self, message: Message) -> None:
+        message.SerializeToString()
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: tuple = ()) -> None:
         self.ended = (code, details, dict(trailing_metadata))

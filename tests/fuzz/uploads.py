@@ -104,7 +104,7 @@ class Uploads:
     committed: int = 0
 
     def __post_init__(self) -> None:
-        self.calls = Calls(limit=100, bytes_limit=1 << 40, longest_seconds=60)
+        self.calls = Calls(limit=1000, bytes_limit=1 << 40, longest_seconds=60)
         self.service = CheckpointService(
             Log(self.store), self.calls, inline_limit_bytes=INLINE_LIMIT, payload_limit_bytes=1000
         )

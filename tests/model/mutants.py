@@ -12,6 +12,7 @@ MUTANTS = {
     "low-water mark ignored": "two collections",
     "reads references before its marker": "uploads beside a collection",
     "epoch not compared": "a writer is fenced",
+    "epoch of nobody accepted": "an epoch that nobody was given",
     "acknowledges without recency": "deletions beside a writer that lost its slot",
     "newest marker removed on delete": "deletions beside a writer that lost its slot",
     "no replay": "two writers race",

@@ -58,6 +58,13 @@ SCENARIOS = [
         ),
     ),
     Scenario(
+        "an epoch that nobody was given",
+        (
+            Writer((Call("a", epoch=1), Call("b", epoch=2)), retries=0),
+            Writer((Call("f", kind=FENCE), Call("c", epoch=1)), retries=0),
+        ),
+    ),
+    Scenario(
         "two collections",
         (steady(Call("a", has_blob=True), Call("b")), Collector(2), Collector(1)),
         ticks=2,

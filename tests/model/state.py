@@ -168,6 +168,8 @@ def _check_append(state: State, marker: Marker) -> None:
         raise ViolationError(f"{request} was committed twice")
     if not meets(state, end, marker.expected, marker.carried):
         raise ViolationError(f"{request} was committed on revision {end}, expected {marker.expected}")
+    if marker.carried is not None and marker.carried > head_of(state, end).epoch:
+        raise ViolationError(f"{request} was committed under epoch {marker.carried}, which nobody was given")
     live = visible(state, end)
     if marker.kind == GC and live and (marker.floor >= live[-1] or live[-1] in marker.deleted):
         raise ViolationError("the newest checkpoint was retired")

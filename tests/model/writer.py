@@ -170,6 +170,8 @@ class Writer(NamedTuple):
         head = head_of(state, self.view)
         if call.epoch is not None and call.epoch < head.epoch and "epoch not compared" not in rules:
             return self._refuse(state, call, rules, lambda view: call.epoch < head_of(state, view).epoch)
+        if call.epoch is not None and call.epoch > head.epoch and "epoch of nobody accepted" not in rules:
+            return self._refuse(state, call, rules, lambda view: call.epoch > head_of(state, view).epoch)
         if not (call.chosen and self.view):
             return self._require(state, call, rules)
         if self.generation != head.generation and "claim's generation ignored" not in rules:

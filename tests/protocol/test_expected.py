@@ -147,7 +147,7 @@ async def test_a_revision_that_does_not_exist_yet_is_a_conflict():
     await conflict(run, expected_revision=1)
     await save(run)
     refused = await conflict(run, expected_revision=7)
-    assert refused.message == "expected revision 7, but the head is revision 1"
+    assert refused.message == "expected revision 7, the head is revision 1"
 
 
 async def test_no_checkpoint_is_expected_in_vain_where_there_is_one():

@@ -1,6 +1,8 @@
 """Records in garbage collections, in checks of the store, and as batches in any order."""
 
+import pytest
 from holdfast_server.protocol import records
+from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.retention import Retention
 from holdfast_server.storage.v1.marker_pb2 import RecordBatch, StoredRecord
 from hypothesis import given
@@ -74,6 +76,13 @@ async def test_a_check_counts_records_and_names_damaged_ones():
     assert {each.key for each in findings} == {first, misplaced}
 
 
+def merge(batches, after="", limit_bytes=None):
+    window = records._Window(after, limit_bytes)
+    for batch in batches:
+        window.apply(batch)
+    return window.records()
+
+
 written = st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=3, unique_by=lambda each: each[0])
 
 
@@ -88,7 +97,7 @@ def test_of_a_key_the_last_replacement_stays_or_else_the_first_record_and_of_a_r
         for stamp, (request, each) in enumerate(drawn)
     ]
     first_tries = {batch.request_id: batch for batch in reversed(batches)}.values()
-    merged = records._merged(batches)
+    merged = merge(batches)
     assert [each.key for each in merged.records] == sorted(
         {each.key for batch in first_tries for each in batch.records}
     )
@@ -97,3 +106,42 @@ def test_of_a_key_the_last_replacement_stays_or_else_the_first_record_and_of_a_r
         replacing = [stamp for stamp, each in same if each.replace]
         expected = max(replacing) if replacing else min(stamp for stamp, _ in same)
         assert found.data == b"%d" % expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), written), max_size=12), st.integers(0, 60))
+def test_pages_of_any_size_give_the_same_records_as_one_reading_of_all(drawn, limit_bytes):
+    batches = [
+        RecordBatch(
+            request_id=str(request),
+            stamp=stamp,
+            records=[StoredRecord(key=key, data=b"x" * (stamp % 3), replace=replace) for key, replace in each],
+        )
+        for stamp, (request, each) in enumerate(drawn)
+    ]
+    whole = merge(batches)
+    found, after = [], ""
+    while True:
+        page = merge(batches, after, limit_bytes)
+        found += page.records
+        assert page.stamp == whole.stamp
+        if page.is_whole:
+            break
+        after = page.records[-1].key
+    assert found == whole.records
+
+
+async def test_records_of_a_checkpoint_beyond_the_limit_are_refused_and_others_are_not():
+    run = workflow()
+    room = records.Room(run.log.store)
+    size = 3 << 20
+    batch = RecordBatch(checkpoint_id="a", records=[StoredRecord(key="k", data=b"x" * size)])
+    for stamp in range(records.MAX_CHECKPOINT_BYTES // batch.ByteSize()):
+        batch.stamp, batch.request_id = stamp, str(stamp)
+        await room.require(run.keys, "a", batch.ByteSize())
+        await records.attach(run.log, run.keys, batch, deadline=run.deadline())
+    # Another server counts what is in the store.
+    for each in (room, records.Room(run.log.store)):
+        with pytest.raises(HoldfastError) as caught:
+            await each.require(run.keys, "a", size + (2 << 20))
+        assert caught.value.reason is Reason.QUOTA_EXCEEDED
+        await each.require(run.keys, "b", size)

@@ -13,6 +13,8 @@ from holdfast_server.lifecycle import serving
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.stores.memory import MemoryStore
 
+from tests.conftest import serving_watched
+from tests.damage import damage_newest_marker
 from tests.servers import start
 
 FORMAT = holdfast.Format("test", 1)
@@ -77,16 +79,23 @@ async def test_an_address_that_is_taken_is_told(served):
 
 async def test_logs_are_json_lines_with_the_trace_id(tmp_path):
     log = tmp_path / "log"
+    async with serving_watched(tmp_path) as served, holdfast.AsyncClient(served.target) as client:
+        await client.save("n", "w", b"x", format=holdfast.Format("f", 1))
+    damage_newest_marker(served.folder, "w")
     with log.open("w") as stderr:
-        process, target = start((tmp_path / "store").as_uri(), stderr=stderr)
+        process, target = start(served.folder.as_uri(), stderr=stderr)
         async with holdfast.AsyncClient(target) as client:
-            with pytest.raises(holdfast.WorkflowNotFoundError) as caught:
+            # How every engine begins: not a line for each.
+            with pytest.raises(holdfast.WorkflowNotFoundError):
                 await client.load("n", "nobody")
+            with pytest.raises(holdfast.CheckpointCorruptedError) as caught:
+                await client.load("n", "w")
         process.terminate()
         assert process.wait(20) == 0
     [line] = [json.loads(line) for line in log.read_text().splitlines() if "call failed" in line]
     assert line["trace_id"] == caught.value.trace_id
-    assert line["reason"] == "WORKFLOW_NOT_FOUND"
+    assert line["reason"] == "CHECKPOINT_CORRUPTED"
+    assert line["level"] == "warning"
     assert line["method"] == "holdfast.v1.CheckpointService/Load"
 
 

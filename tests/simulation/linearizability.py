@@ -209,6 +209,8 @@ def _fits(state: State, read: Operation) -> bool:
             return not _meets(state, read.expected, read.epoch)
         case "WRITER_FENCED":
             return read.epoch is not None and read.epoch < state.epoch
+        case "INVALID_REQUEST":
+            return read.epoch is not None and read.epoch > state.epoch
         case "CHECKPOINT_ID_REUSED":
             return read.checkpoint_id in state.used and not read.replaces
     return False
@@ -279,23 +281,21 @@ def _mutated(state: State, operation: Operation) -> State | None:
     match operation.kind:
         case "save":
             ids = {each.checkpoint_id for each in state.live}
-            fenced = operation.epoch is not None and operation.epoch < state.epoch
             if (
-                fenced
+                operation.epoch not in (None, state.epoch)
                 or (operation.checkpoint_id in ids and operation.checkpoint_id and not operation.replaces)
                 or not _meets(state, operation.expected, operation.epoch)
             ):
                 return None
             saved = Checkpoint(revision, operation.checkpoint_id or str(operation.answer or ""), operation.value)
             used = state.used | {operation.checkpoint_id} if operation.checkpoint_id else state.used
-            epoch = max(state.epoch, operation.epoch or 0)
             live = tuple(
                 each for each in state.live if each.checkpoint_id != saved.checkpoint_id or not saved.checkpoint_id
             )
-            return state._replace(revision=revision, epoch=epoch, live=(*live, saved), used=used, saved=revision)
+            return state._replace(revision=revision, live=(*live, saved), used=used, saved=revision)
         case "acquire writer":
             epoch = state.epoch + 1
-            if operation.epoch not in (None, epoch):
+            if operation.epoch not in (None, epoch) or not _meets(state, operation.expected, None):
                 return None
             return state._replace(revision=revision, epoch=epoch, fences=(*state.fences, (revision, epoch)))
         case "delete":

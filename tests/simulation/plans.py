@@ -35,6 +35,7 @@ class Step:
         checkpoint_id: the id that a save chooses, or that records are attached to or loaded of.
         compares: whether a save requires the revision that the client knows.
         lags: how many revisions the client has known since the one that it requires.
+        boasts: whether a save names an epoch above the one that its client was given.
         has_blob: whether the payload goes into a blob.
         keep_last: what a collection or a prune keeps.
         replaces: whether a save takes the place of what has its id.
@@ -54,6 +55,7 @@ class Step:
     checkpoint_id: str = ""
     compares: bool = False
     lags: int = 0
+    boasts: bool = False
     has_blob: bool = False
     keep_last: int = 2
     replaces: bool = False
@@ -108,18 +110,19 @@ def replacing(seed: int) -> Plan:
 
 
 def comparing(seed: int) -> Plan:
-    """The plan of a seed, but that saves require revisions, old ones too, beside fences, prunes and collections."""
+    """The plan of a seed, but that saves and fences require revisions, beside prunes and collections."""
     plan, chance = planned(seed), random.Random(f"{seed} comparing")
 
     def changed(step: Step) -> Step:
         if step.kind == spec.SAVE:
-            return replace(step, compares=chance.random() < 0.8, lags=chance.choice((0, 0, 1, 2)))
+            lags, boasts = chance.choice((0, 0, 1, 2)), chance.random() < 0.1
+            return replace(step, compares=chance.random() < 0.8, lags=lags, boasts=boasts)
         draw = chance.random()
         if step.kind == spec.PAGE and draw < 0.5:
-            return replace(step, kind=chance.choice((spec.PRUNE, spec.FENCE)), keep_last=1)
-        if step.kind == spec.LOAD and draw < 0.3:
-            return replace(step, kind=spec.FENCE)
-        return step
+            step = replace(step, kind=chance.choice((spec.PRUNE, spec.FENCE)), keep_last=1)
+        elif step.kind == spec.LOAD and draw < 0.3:
+            step = replace(step, kind=spec.FENCE)
+        return replace(step, compares=step.kind == spec.FENCE and chance.random() < 0.5)
 
     return replace(plan, scripts=tuple(tuple(map(changed, script)) for script in plan.scripts))
 

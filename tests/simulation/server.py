@@ -55,7 +55,8 @@ async def serve(log: Log, step: Step, asked: Operation, request: Request, deadli
             await fsck(log, repair=True)
             return asked
         case spec.FENCE:
-            done = await ownership.acquire_writer(log, request, deadline=deadline)
+            expected = asked.expected
+            done = await ownership.acquire_writer(log, request, expected_revision=expected, deadline=deadline)
             return asked.answered(revision=done.entry.revision, answer=done.entry.marker.writer_epoch)
         case spec.PRUNE:
             return asked.answered(answer=await pruning.prune(log, request, step.keep_last, deadline=deadline))

@@ -186,6 +186,9 @@ class Run:
                 operation.checkpoint_id = step.checkpoint_id
                 operation.replaces = step.replaces
                 operation.expected = client.known(step.lags) if step.compares else None
+                operation.epoch = (client.epoch or 0) + 1 if step.boasts else client.epoch
+            case spec.FENCE:
+                operation.expected = client.known(step.lags) if step.compares else None
             case spec.ATTACH:
                 operation.value = step.name
                 operation.checkpoint_id = step.checkpoint_id

@@ -1,27 +1,27 @@
 """What each command does. All return the exit code."""
 
-import shutil
 import sys
-import tempfile
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import BinaryIO, TypeVar
 
 from google.protobuf import json_format
 
-from holdfast.checkpoint import AcceptedFormat, LoadedCheckpoint, Validation
-from holdfast.cli.exit_codes import of_findings
+from holdfast.checkpoint import AcceptedFormat, LoadedCheckpoint, Record, Validation
+from holdfast.cli import files, streams
+from holdfast.cli.arguments import once
+from holdfast.cli.exit_codes import INTERRUPTED, of_findings
+from holdfast.cli.files import UsageError
 from holdfast.cli.output import Output
+from holdfast.cli.text import printable
+from holdfast.errors import HoldfastError
 from holdfast.sync.client import Client
 
-_IN_MEMORY_BYTES = 16 << 20
+_Item = TypeVar("_Item")
 
-
-class UsageError(Exception):
-    """The arguments do not fit together, or a file of theirs cannot be used."""
+_MAX_PAGE = 1000
 
 
 def save(client: Client, given: Namespace, output: Output) -> int:
@@ -34,9 +34,9 @@ def save(client: Client, given: Namespace, output: Output) -> int:
             given.workflow,
             data,
             format=given.format,
-            checkpoint_id=given.id,
+            checkpoint_id=given.id or "",
             parent_id=given.parent,
-            labels=dict(given.label),
+            labels=once("--label", given.label),
             expected_revision=given.expected_revision,
             epoch=given.epoch,
             ttl=given.ttl,
@@ -49,6 +49,7 @@ def save(client: Client, given: Namespace, output: Output) -> int:
 
 def load(client: Client, given: Namespace, output: Output) -> int:
     """Load a checkpoint and write one part of it to a file or stdout."""
+    files.require_writable(given.output)
     with output.progress("loading") as progress:
         loaded = client.load(
             given.namespace,
@@ -58,35 +59,44 @@ def load(client: Client, given: Namespace, output: Output) -> int:
             fallback=given.fallback,
             progress=progress,
         )
-    data = _chosen_part(loaded, given.part)
-    if given.output == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        output.fallback(loaded)
-        return 0
-    with _file_errors(given.output):
-        Path(given.output).write_bytes(data)
+    files.write(given.output, _chosen_part(loaded, given.part))
     output.fallback(loaded)
-    output.checkpoint(loaded.info)
+    if given.output != "-":
+        output.checkpoint(loaded.info)
     return 0
 
 
 def list_(client: Client, given: Namespace, output: Output) -> int:
     """List checkpoints."""
-    found = client.list(given.namespace, given.workflow, labels=dict(given.label), page_size=min(given.limit, 1000))
-    output.checkpoints(list(islice(found, given.limit)))
-    return 0
+    found = client.list(
+        given.namespace,
+        given.workflow,
+        labels=once("--label", given.label),
+        page_size=min(given.limit, _MAX_PAGE),
+    )
+    return _shown(found, given.limit, output.checkpoints)
+
+
+def history(client: Client, given: Namespace, output: Output) -> int:
+    """List checkpoints whose payloads were loaded and checked."""
+    found = client.history(
+        given.namespace,
+        given.workflow,
+        labels=once("--label", given.label),
+        records=given.records,
+        page_size=min(given.limit, _MAX_PAGE),
+    )
+    return _shown(found, given.limit, output.history)
 
 
 def workflows(client: Client, given: Namespace, output: Output) -> int:
     """List workflows."""
-    found = client.list_workflows(given.namespace, prefix=given.prefix, page_size=min(given.limit, 1000))
-    output.workflows(list(islice(found, given.limit)))
-    return 0
+    found = client.list_workflows(given.namespace, prefix=given.prefix, page_size=min(given.limit, _MAX_PAGE))
+    return _shown(found, given.limit, output.workflows)
 
 
 def validate(client: Client, given: Namespace, output: Output) -> int:
-    """Check a checkpoint; what is found is the exit code."""
+    """Check a checkpoint. The newest finding decides the exit code."""
     verdict = client.validate(
         given.namespace, given.workflow, given.checkpoint, depth=given.depth, accepted_formats=given.accept
     )
@@ -95,26 +105,85 @@ def validate(client: Client, given: Namespace, output: Output) -> int:
 
 def delete(client: Client, given: Namespace, output: Output) -> int:
     """Delete one checkpoint, or all of a workflow's."""
-    # An empty CHECKPOINT is a variable without a value: it must not turn into everything.
-    if (given.checkpoint is None) != given.all or given.checkpoint == "":
+    if (given.checkpoint is not None) == given.all:
         raise UsageError("delete takes either a CHECKPOINT or --all")
-    if given.all:
-        revision = client.delete_workflow(given.namespace, given.workflow, epoch=given.epoch)
-    else:
-        revision = client.delete(given.namespace, given.workflow, given.checkpoint, epoch=given.epoch)
-    output.values({"deleted": given.checkpoint or "all checkpoints", "revision": revision})
+    if not given.all:
+        revision = client.delete(
+            given.namespace, given.workflow, given.checkpoint, epoch=given.epoch, request_id=given.request_id
+        )
+        output.values({"deleted": given.checkpoint, "revision": revision})
+        return 0
+    if not given.yes and not _confirmed(f"delete every checkpoint of {given.workflow} in {given.namespace}"):
+        streams.note("holdfast: not confirmed, nothing was deleted")
+        return INTERRUPTED
+    revision = client.delete_workflow(given.namespace, given.workflow, epoch=given.epoch, request_id=given.request_id)
+    output.values({"deleted": "all checkpoints", "revision": revision})
+    return 0
+
+
+def prune(client: Client, given: Namespace, output: Output) -> int:
+    """Delete all but the newest checkpoints of a workflow, and what these need."""
+    deleted = client.prune(
+        given.namespace,
+        given.workflow,
+        keep_last=given.keep_last,
+        epoch=given.epoch,
+        request_id=given.request_id,
+    )
+    output.values({"deleted": deleted})
+    return 0
+
+
+def copy(client: Client, given: Namespace, output: Output) -> int:
+    """Copy a workflow's checkpoints into one that has none."""
+    copied = client.copy_workflow(given.namespace, given.workflow, given.target_workflow, request_id=given.request_id)
+    output.values({"copied": copied})
+    return 0
+
+
+def records(client: Client, given: Namespace, output: Output) -> int:
+    """List the records of a checkpoint, or write the data of one."""
+    files.require_writable(given.output)
+    if given.key is None and given.output != "-":
+        raise UsageError("--output takes the data of one record: name it by --key")
+    found = client.records(given.namespace, given.workflow, given.checkpoint)
+    if given.key is None:
+        output.records(found)
+        return 0
+    chosen = [each for each in found if each.key == given.key]
+    if not chosen:
+        raise UsageError(f"the checkpoint has no record {given.key!r}")
+    files.write(given.output, chosen[0].data)
+    return 0
+
+
+def attach(client: Client, given: Namespace, output: Output) -> int:
+    """Attach files to a checkpoint as records."""
+    named = once("RECORD", given.record)
+    attached = [Record(key, data, given.replace) for key, data in files.parts(named).items()]
+    client.attach(
+        given.namespace,
+        given.workflow,
+        given.checkpoint,
+        attached,
+        epoch=given.epoch,
+        request_id=given.request_id,
+    )
+    output.values({"attached": len(attached)})
     return 0
 
 
 def resume_check(client: Client, given: Namespace, output: Output) -> int:
-    """Tell whether a resume would succeed, and from where else."""
+    """Say whether a resume would succeed, and from where else."""
     oldest = given.oldest or given.format.version
+    if oldest > given.format.version:
+        raise UsageError(f"--oldest {oldest} is above the version of --format, {given.format.version}")
     accepted = AcceptedFormat(given.format.name, oldest, given.format.version)
     return _judged(client.validate(given.namespace, given.workflow, accepted_formats=[accepted]), output)
 
 
 def capabilities(client: Client, given: Namespace, output: Output) -> int:
-    """Tell what the server can do."""
+    """Say what the server can do."""
     output.values(json_format.MessageToDict(client.capabilities(), preserving_proto_field_name=True))
     return 0
 
@@ -137,26 +206,31 @@ def _chosen_part(loaded: LoadedCheckpoint, name: str | None) -> bytes:
 @contextmanager
 def _payload(given: Namespace) -> Iterator[BinaryIO | Mapping[str, bytes]]:
     if given.part:
-        parts = {}
-        for name, path in given.part:
-            with _file_errors(path):
-                parts[name] = Path(path).read_bytes()
-        yield parts
-    elif given.file == "-":
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spooled:
-            shutil.copyfileobj(sys.stdin.buffer, cast(IO[bytes], spooled))
-            spooled.seek(0)
-            yield cast(BinaryIO, spooled)
-    else:
-        with ExitStack() as stack:
-            with _file_errors(given.file):
-                file = stack.enter_context(Path(given.file).open("rb"))
-            yield file
+        yield files.parts(once("--part", given.part))
+        return
+    with files.opened(given.file) as file:
+        yield file
 
 
-@contextmanager
-def _file_errors(path: str) -> Iterator[None]:
+def _shown(found: Iterable[_Item], limit: int, show: Callable[[Sequence[_Item]], None]) -> int:
+    """Show what a list finds, also where it ends in an error: what came before is true."""
+    items: list[_Item] = []
     try:
-        yield
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+        items.extend(islice(found, limit))
+    except HoldfastError:
+        if items:
+            show(items)
+        raise
+    show(items)
+    return 0
+
+
+def _confirmed(what: str) -> bool:
+    """Ask the person at a terminal. A program that has none is not asked."""
+    if not streams.is_terminal(sys.stdin):
+        return True
+    if not streams.is_terminal(sys.stderr):
+        raise UsageError("delete --all asks on stderr, which is not a terminal: give --yes")
+    sys.stderr.write(f"holdfast: {printable(what)}? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

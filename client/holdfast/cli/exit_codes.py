@@ -10,7 +10,11 @@ INCOMPATIBLE = 5
 CONFLICT = 6
 UNAVAILABLE = 7
 REFUSED = 8
+# A file or a standard stream of this side.
+LOCAL_IO = 9
 INTERRUPTED = 130
+# As if SIGPIPE had ended it.
+BROKEN_PIPE = 141
 
 BY_REASON = {
     "CHECKPOINT_NOT_FOUND": NOT_FOUND,

@@ -1,7 +1,7 @@
 """What the command prints: tables for people, JSON for programs."""
 
+import base64
 import json
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,18 +9,16 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from holdfast.checkpoint import Checkpoint, LoadedCheckpoint, Skipped, Validation, WorkflowInfo
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as ProgressBar
+
+from holdfast.checkpoint import Checkpoint, LoadedCheckpoint, Record, Skipped, Validation, WorkflowInfo
+from holdfast.cli import streams
+from holdfast.cli.text import flat, printable, table
 from holdfast.errors import HoldfastError
 from holdfast.payload import Progress
-
-try:
-    from rich.console import Console
-    from rich.filesize import decimal
-    from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as ProgressBar
-    from rich.table import Table
-except ImportError as error:
-    raise ImportError("the command needs the extra `cli`: pip install 'holdfast-client[cli]'") from error
 
 
 class Output(ABC):
@@ -33,6 +31,14 @@ class Output(ABC):
     @abstractmethod
     def checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
         """A list of them."""
+
+    @abstractmethod
+    def history(self, checkpoints: Sequence[LoadedCheckpoint]) -> None:
+        """A list of them with their payloads."""
+
+    @abstractmethod
+    def records(self, records: Sequence[Record]) -> None:
+        """The records of a checkpoint."""
 
     @abstractmethod
     def workflows(self, workflows: Sequence[WorkflowInfo]) -> None:
@@ -64,24 +70,30 @@ class JsonOutput(Output):
     """One JSON document on stdout; errors on stderr."""
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
-        _print_json(_plain(checkpoint))
+        _print_json(_plain(asdict(checkpoint)))
 
     def checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
-        _print_json({"checkpoints": [_plain(each) for each in checkpoints]})
+        _print_json({"checkpoints": [_plain(asdict(each)) for each in checkpoints]})
+
+    def history(self, checkpoints: Sequence[LoadedCheckpoint]) -> None:
+        _print_json({"checkpoints": [_with_payload(each) for each in checkpoints]})
+
+    def records(self, records: Sequence[Record]) -> None:
+        _print_json({"records": [_record(each) for each in records]})
 
     def workflows(self, workflows: Sequence[WorkflowInfo]) -> None:
-        _print_json({"workflows": [_plain(each) for each in workflows]})
+        _print_json({"workflows": [_plain(asdict(each)) for each in workflows]})
 
     def validation(self, verdict: Validation) -> None:
-        _print_json(_plain(verdict))
+        _print_json(_plain(asdict(verdict)))
 
     def values(self, values: Mapping[str, Any]) -> None:
         _print_json(dict(values))
 
     def fallback(self, loaded: LoadedCheckpoint) -> None:
         if loaded.fell_back:
-            found = {"fell_back": True, "skipped": [_plain(each) for each in loaded.skipped]}
-            sys.stderr.write(json.dumps(found) + "\n")
+            found = {"fell_back": True, "skipped": [_plain(asdict(each)) for each in loaded.skipped]}
+            streams.note(_json(found))
 
     def error(self, error: HoldfastError) -> None:
         described = {
@@ -94,38 +106,42 @@ class JsonOutput(Output):
             "advice": error.advice,
             "retryable": error.retryable,
         }
-        sys.stderr.write(json.dumps({"error": described}) + "\n")
+        streams.note(_json({"error": described}))
 
 
 class TableOutput(Output):
-    """Tables on stdout; progress, fallbacks and errors on stderr."""
-
-    def __init__(self) -> None:
-        self._out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-        self._notes = Console(stderr=True, highlight=False, soft_wrap=True)
+    """Tables on stdout; progress, fallbacks and errors on stderr. All text is escaped and printed whole."""
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         self.checkpoints([checkpoint])
 
     def checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
-        self._table(
-            ("revision", "checkpoint", "format", "size", "created", "labels"),
+        _print_table(
+            ("revision", "checkpoint", "format", "size", "created (UTC)", "labels"),
+            [(*_summary(each), _labels(each)) for each in checkpoints],
+        )
+
+    def history(self, checkpoints: Sequence[LoadedCheckpoint]) -> None:
+        _print_table(
+            ("revision", "checkpoint", "format", "size", "created (UTC)", "epoch", "records", "parent", "labels"),
             [
                 (
-                    str(each.revision),
-                    each.checkpoint_id,
-                    f"{each.format.name}:{each.format.version}",
-                    decimal(each.size_bytes),
-                    _time(each.created),
-                    ", ".join(f"{key}={value}" for key, value in each.labels.items()),
+                    *_summary(each.info),
+                    str(each.info.epoch),
+                    str(len(each.records)),
+                    each.info.parent_id or "none",
+                    _labels(each.info),
                 )
                 for each in checkpoints
             ],
         )
 
+    def records(self, records: Sequence[Record]) -> None:
+        _print_table(("size", "record"), [(decimal(len(each.data)), each.key) for each in records])
+
     def workflows(self, workflows: Sequence[WorkflowInfo]) -> None:
-        self._table(
-            ("workflow", "head", "newest checkpoint", "epoch", "updated"),
+        _print_table(
+            ("workflow", "head", "newest checkpoint", "epoch", "updated (UTC)"),
             [
                 (
                     each.workflow_id,
@@ -139,22 +155,22 @@ class TableOutput(Output):
         )
 
     def validation(self, verdict: Validation) -> None:
-        self._out.print("resumable" if verdict.resumable else "not resumable", markup=False)
+        streams.write("resumable\n" if verdict.resumable else "not resumable\n")
         if verdict.findings:
-            self._table(("revision", "checkpoint", "reason", "what"), [_finding(each) for each in verdict.findings])
+            _print_table(("revision", "checkpoint", "reason", "what"), [_finding(each) for each in verdict.findings])
         if verdict.last_good is not None and not verdict.resumable:
             good = verdict.last_good
-            self._out.print(f"last good: revision {good.revision}, {good.checkpoint_id}", markup=False)
+            streams.write(f"last good: revision {good.revision}, {printable(good.checkpoint_id)}\n")
 
     def values(self, values: Mapping[str, Any]) -> None:
-        self._table(("name", "value"), list(_rows(values)))
+        _print_table(("name", "value"), list(flat(values)))
 
     def fallback(self, loaded: LoadedCheckpoint) -> None:
         if not loaded.fell_back:
             return
-        self._notes.print(f"fell back to revision {loaded.revision}, {loaded.checkpoint_id}", markup=False)
+        streams.note(f"fell back to revision {loaded.revision}, {printable(loaded.checkpoint_id)}")
         for each in loaded.skipped:
-            self._notes.print(f"  skipped revision {each.revision}: {each.reason}: {each.message}", markup=False)
+            streams.note(f"  skipped revision {each.revision}: {printable(f'{each.reason}: {each.message}')}")
 
     def error(self, error: HoldfastError) -> None:
         lines = [f"error: {error.reason}: {error.message}"]
@@ -162,58 +178,85 @@ class TableOutput(Output):
         lines += [f"  request id: {error.request_id}"] if error.request_id else []
         lines += [f"  trace id: {error.trace_id}"] if error.trace_id else []
         lines += [f"  next: {error.advice}"] if error.advice else []
-        self._notes.print("\n".join(lines), markup=False)
+        streams.note("\n".join(map(printable, lines)))
 
     @contextmanager
     def progress(self, verb: str) -> Iterator[Progress | None]:
-        if not self._notes.is_terminal:
+        console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+        if not console.is_terminal:
             yield None
             return
         columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-        with ProgressBar(verb, *columns, console=self._notes, transient=True) as bar:
-            task = bar.add_task(verb, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+        bar = ProgressBar(verb, *columns, console=console, transient=True)
+        task = bar.add_task(verb, total=None)
 
-    def _table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        table = Table(*columns, box=None, pad_edge=False)
-        for row in rows:
-            table.add_row(*(_escaped(cell) for cell in row))
-        # A table that is piped on keeps its rows whole, however wide.
-        self._out.print(table, width=None if self._out.is_terminal else 400)
+        def show(done: int, total: int) -> None:
+            # Begins with the first piece: what comes in one message needs no bar.
+            bar.start()
+            bar.update(task, completed=done, total=total)
+
+        try:
+            yield show
+        finally:
+            bar.stop()
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    streams.write("".join(f"{line}\n" for line in table(columns, rows)))
 
 
 def _print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    streams.write(_json(document, indent=2) + "\n")
+
+
+def _json(document: Any, indent: int | None = None) -> str:
+    # JSON leaves DEL as it is; all else that a terminal would obey is escaped.
+    return json.dumps(document, indent=indent).replace("\x7f", r"\u007f")
 
 
 def _plain(value: Any) -> Any:
-    def plain(each: Any) -> Any:
-        if isinstance(each, datetime):
-            return each.isoformat()
-        if isinstance(each, bytes):
-            return each.hex()
-        if isinstance(each, Mapping):
-            return {key: plain(inner) for key, inner in each.items()}
-        return [plain(inner) for inner in each] if isinstance(each, list | tuple) else each
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
-    return plain(asdict(value))
+
+def _with_payload(loaded: LoadedCheckpoint) -> dict[str, Any]:
+    return {
+        **_plain(asdict(loaded.info)),
+        "data": {name: _base64(data) for name, data in loaded.parts.items()},
+        "records": [_record(each) for each in loaded.records],
+    }
+
+
+def _record(record: Record) -> dict[str, str]:
+    return {"key": record.key, "data": _base64(record.data)}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _summary(checkpoint: Checkpoint) -> tuple[str, str, str, str, str]:
+    return (
+        str(checkpoint.revision),
+        checkpoint.checkpoint_id,
+        f"{checkpoint.format.name}:{checkpoint.format.version}",
+        decimal(checkpoint.size_bytes),
+        _time(checkpoint.created),
+    )
+
+
+def _labels(checkpoint: Checkpoint) -> str:
+    return ", ".join(f"{key}={value}" for key, value in checkpoint.labels.items())
 
 
 def _finding(finding: Skipped) -> tuple[str, str, str, str]:
     return (str(finding.revision or ""), finding.checkpoint_id, finding.reason, finding.message)
 
 
-def _rows(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _rows(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
 def _time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("[", r"\[")

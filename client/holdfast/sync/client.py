@@ -190,7 +190,9 @@ class Client(Lists, Changes):
         format: Format,  # noqa: A002 - the API's own word
         migrations: Migrations | None = None,
         fallback: bool = False,
+        records: bool = False,
         timeout: float | None = None,
+        progress: Progress | None = None,
     ) -> LoadedCheckpoint:
         """Load the newest checkpoint, whole and in the caller's format.
 
@@ -200,7 +202,9 @@ class Client(Lists, Changes):
             format: the format that the caller works with.
             migrations: bring older versions to it.
             fallback: answer damage with the newest older checkpoint that is whole.
+            records: load its records too.
             timeout: seconds for everything, retries included.
+            progress: called with the bytes received and all, for payloads that are streamed.
 
         Raises:
             WorkflowCheckpointResumeError: why it cannot; `last_good` names a checkpoint that would do.
@@ -210,7 +214,15 @@ class Client(Lists, Changes):
         known = Migrations() if migrations is None else arguments.instance("migrations", migrations, Migrations)
         accepted = known.accepted(format)
         try:
-            loaded = self.load(namespace, workflow_id, accepted_formats=[accepted], fallback=fallback, timeout=timeout)
+            loaded = self.load(
+                namespace,
+                workflow_id,
+                accepted_formats=[accepted],
+                fallback=fallback,
+                records=records,
+                timeout=timeout,
+                progress=progress,
+            )
             if loaded.format == format:
                 return loaded
             parts = runtime.in_thread(known.migrate, loaded.parts, loaded.format, format)

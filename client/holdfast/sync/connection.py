@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from holdfast import _sync as runtime
-from holdfast import arguments
+from holdfast import arguments, targets
 from holdfast.retry import RetryBucket, RetryPolicy
 from holdfast.sync.calls import Caller, Try
 from holdfast.v1 import checkpoint_pb2
@@ -46,7 +46,10 @@ class Connection:
         name, version = arguments.instance("producer", producer, tuple)
         self._producer = arguments.request(checkpoint_pb2.Producer, name=name, version=version)
         policy = RetryPolicy() if retry is None else arguments.instance("retry", retry, RetryPolicy)
-        self._channels = runtime.Channels(target, _CHANNEL_OPTIONS)
+        target = targets.checked(target)
+        # What listens on this machine is never behind a proxy, whatever the environment says.
+        proxy = ("grpc.enable_http_proxy", int(not targets.is_loopback(target)))
+        self._channels = runtime.Channels(target, [*_CHANNEL_OPTIONS, proxy])
         self._stub: Any = runtime.Methods(self._channels)
         self._caller = Caller(self._channels, policy, RetryBucket(policy))
 

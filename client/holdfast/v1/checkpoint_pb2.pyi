@@ -398,7 +398,9 @@ class SaveHeader(_message.Message):
     and collections do not stand against it. 0: only while the workflow holds no checkpoint.
     """
     epoch: _builtins.int
-    """The writer's epoch, from AcquireWriter, at most 2^62. A save below the head's epoch is refused."""
+    """The writer's epoch, from AcquireWriter. A save below the head's epoch is refused with WRITER_FENCED; one above it
+    with INVALID_REQUEST, since no writer was given it.
+    """
     replace: _builtins.bool
     """Takes the place of the checkpoint that has the same checkpoint_id, if there is one: that one is deleted by the very
     commit of this one. Without it an id that exists with other content is CHECKPOINT_ID_REUSED.

@@ -1228,12 +1228,17 @@ class AcquireWriterRequest(_message.Message):
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace."""
     workflow_id: _builtins.str
     """The workflow. It need not exist yet."""
     request_id: _builtins.str
     """Idempotency key of the call. Required."""
+    expected_revision: _builtins.int
+    """Acquire only if nothing since this revision stands against it, as in SaveHeader.expected_revision: no save, no
+    deletion of the whole workflow, and no fence at all. 0: only while the workflow holds no checkpoint.
+    """
     @_builtins.property
     def attempt(self) -> _checkpoint_pb2.Attempt:
         """Which try this is."""
@@ -1245,12 +1250,15 @@ class AcquireWriterRequest(_message.Message):
         workflow_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
         attempt: _checkpoint_pb2.Attempt | None = ...,
+        expected_revision: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "attempt", b"attempt", "expected_revision", b"expected_revision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "namespace", b"namespace", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "attempt", b"attempt", "expected_revision", b"expected_revision", "namespace", b"namespace", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
 
 Global___AcquireWriterRequest: _TypeAlias = AcquireWriterRequest  # noqa: Y015
 

@@ -69,6 +69,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The deadline passed before the server was done."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 20
     """A fault of the server itself; its log has the trace id."""
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 23
+    """The server, or something before it, does not know the caller."""
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 24
+    """The server, or something before it, does not allow the call."""
+    ERROR_REASON_UNIMPLEMENTED: _ErrorReason.ValueType  # 25
+    """The target does not know the call."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons."""
@@ -115,6 +121,12 @@ ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 19
 """The deadline passed before the server was done."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 20
 """A fault of the server itself; its log has the trace id."""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 23
+"""The server, or something before it, does not know the caller."""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 24
+"""The server, or something before it, does not allow the call."""
+ERROR_REASON_UNIMPLEMENTED: ErrorReason.ValueType  # 25
+"""The target does not know the call."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

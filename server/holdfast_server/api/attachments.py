@@ -33,26 +33,22 @@ class Attachments(Service):
                 stamp=self._stamps.next(request.observed_stamp),
                 records=[StoredRecord(key=each.key, data=each.data, replace=each.replace) for each in request.records],
             )
+            await self._records_room.require(keys, request.checkpoint_id, batch.ByteSize())
             await records.attach(self._log, keys, batch, deadline=call.deadline)
             return api.AttachRecordsResponse(stamp=batch.stamp)
 
     async def ListRecords(self, request: api.ListRecordsRequest, context: Context) -> api.ListRecordsResponse:  # noqa: N802
         """List the records of a checkpoint id."""
-        async with self._calls.enter("ListRecords", context, request):
+        async with self._calls.enter("ListRecords", context, request) as call:
             keys = requests.workflow(request.namespace, request.workflow_id)
             requests.name("checkpoint_id", request.checkpoint_id, 256)
             after = _decoded(request.page_token)
-            found = await records.read(self._log.store, keys, request.checkpoint_id)
+            limit = requests.RECORDS_ANSWER_BYTES
+            found = await self.read_records(call.place, keys, request.checkpoint_id, after, limit)
             response = api.ListRecordsResponse(stamp=found.stamp)
-            room = requests.RECORDS_ANSWER_BYTES
-            for each in found.records:
-                if after and each.key <= after:
-                    continue
-                room -= len(each.key.encode()) + len(each.data)
-                if room < 0 and response.records:
-                    response.next_page_token = _encoded(response.records[-1].key)
-                    break
-                response.records.append(messages.record(each))
+            response.records.extend(messages.record(each) for each in found.records)
+            if not found.is_whole:
+                response.next_page_token = _encoded(response.records[-1].key)
             return response
 
 

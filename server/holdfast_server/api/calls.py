@@ -1,15 +1,16 @@
-"""What surrounds every call: its span, its deadline, its place among those in flight, its errors."""
+"""Per-call tracing, deadlines, admission and error mapping."""
 
 import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.message import Message
 
+from holdfast_server.api.admission import Admission, Limits, Place
 from holdfast_server.api.errors import InvalidRequestError, code_of, to_status
 from holdfast_server.api.malformed import explain, request_type
 from holdfast_server.protocol.errors import HoldfastError, Reason
@@ -18,10 +19,27 @@ from holdfast_server.telemetry import CallSpan, serving_call
 
 _LOG = logging.getLogger("holdfast.server")
 _DETAILS_KEY = "grpc-status-details-bin"
-# Kept back from the caller's deadline, so that an answer about an unknown outcome still arrives.
+# Kept back from the caller's deadline, half of it for the call's own answer about an unknown outcome and half for the
+# answer's way. At most this part of a short deadline.
 _MARGIN_SECONDS = 0.05
-# What a stream holds in memory: parts on their way to the store, or blocks on their way to the caller.
-_STREAM_BYTES = 32 << 20
+_MARGIN_PART = 0.2
+# A longer id is cut before it is logged, traced or sent back. No call accepts one.
+_LONGEST_ID = 512
+_LONGEST_LOGGED = 2048
+# How long a stream may wait for its caller: for the next message, or for the caller to take one.
+IDLE_SECONDS = 60.0
+# How long a stream that is refused is waited for, to learn which request it brings.
+_REFUSAL_SECONDS = 0.2
+
+# What an operator must see. Anything else is an answer that callers expect and act on.
+_LEVELS = {
+    Reason.INTERNAL: logging.ERROR,
+    Reason.CHECKPOINT_CORRUPTED: logging.WARNING,
+    Reason.COMMIT_UNKNOWN: logging.WARNING,
+    Reason.LAYOUT_UNSUPPORTED: logging.WARNING,
+    Reason.STORE_ACCESS_DENIED: logging.WARNING,
+    Reason.STORE_UNAVAILABLE: logging.WARNING,
+}
 
 # A caller that sends the first can go on where an earlier stream of the same request broke; the answer to it, which
 # comes before anything else, is the second: the part that comes next, counted from 0, a colon, and from which byte.
@@ -38,35 +56,51 @@ class Call:
     Attributes:
         method: the full method.
         trace_id: its trace, 32 hex digits.
-        deadline: in the event loop's time.
+        deadline: until when it may work, in the event loop's time.
         request_id: the idempotency key, once the request is known.
         span: its span.
+        place: its place among those in flight.
 
     """
 
-    def __init__(self, method: str, trace_id: str, deadline: float, span: CallSpan) -> None:
+    def __init__(self, method: str, span: CallSpan, place: Place, deadline: float, limit: float) -> None:
         self.method = method
-        self.trace_id = trace_id
+        self.trace_id = span.trace_id or f"{random.getrandbits(128):032x}"
         self.deadline = deadline
         self.request_id = ""
         self.span = span
+        self.place = place
+        self._limit = limit
+        self._timeout = asyncio.timeout_at(limit)
+
+    async def __aenter__(self) -> "Call":
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        await self._timeout.__aexit__(*exc_info)
+
+    def end_by(self, moment: float) -> None:
+        """End the call at a moment of the event loop's time, if it has not ended by then."""
+        self._limit = min(self._limit, moment)
+        self._timeout.reschedule(self._limit)
 
     def about(self, request: object) -> None:
         """Take note of the request that the call brought.
 
         Raises:
             InvalidRequestError: it could not be parsed.
+            HoldfastError: OVERLOADED: its namespace has too many streams open.
 
         """
         refuse_malformed(request)
         named = getattr(request, "header", request)
-        self.request_id = str(getattr(named, "request_id", ""))
-        self.span.describe(
-            namespace=getattr(named, "namespace", ""),
-            workflow=getattr(named, "workflow_id", ""),
-            checkpoint=getattr(named, "checkpoint_id", ""),
-            request_id=self.request_id,
+        namespace, workflow, checkpoint, self.request_id = (
+            str(getattr(named, field, ""))[:_LONGEST_ID]
+            for field in ("namespace", "workflow_id", "checkpoint_id", "request_id")
         )
+        self.span.describe(namespace=namespace, workflow=workflow, checkpoint=checkpoint, request_id=self.request_id)
+        self.place.enter_namespace(namespace)
 
 
 class Calls:
@@ -80,30 +114,30 @@ class Calls:
     """
 
     def __init__(self, *, limit: int, bytes_limit: int, longest_seconds: float) -> None:
-        self._limit = limit
-        self._bytes_limit = bytes_limit
+        self._admission = Admission(Limits(limit, bytes_limit))
         self._longest_seconds = longest_seconds
-        self._in_flight = 0
-        self._bytes_in_flight = 0
-        self._timeouts: set[asyncio.Timeout] = set()
-        self._is_draining = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._calls: set[Call] = set()
 
     def drain(self, seconds: float) -> None:
         """Refuse new calls from now on; those in flight go on for so long, then end with SHUTTING_DOWN."""
-        self._is_draining = True
+        self._admission.is_draining = True
         limit = asyncio.get_running_loop().time() + seconds
-        for timeout in self._timeouts:
-            timeout.reschedule(min(limit, timeout.when() or limit))
+        for call in self._calls:
+            call.end_by(limit)
 
     async def ended(self) -> None:
         """Wait until no call is in flight."""
-        await self._idle.wait()
+        await self._admission.idle()
 
     @asynccontextmanager
     async def enter(
-        self, name: str, context: Context, request: object = None, *, is_stream: bool = False
+        self,
+        name: str,
+        context: Context,
+        request: object = None,
+        *,
+        is_stream: bool = False,
+        messages: AsyncIterator[object] | None = None,
     ) -> AsyncIterator[Call]:
         """Run a call's body; whatever it raises ends the call with its status.
 
@@ -112,26 +146,21 @@ class Calls:
             context: the call's.
             request: its request; None where the first message of a stream is still to come.
             is_stream: whether its payload passes through in pieces.
+            messages: the messages of a stream that brings its request. The body reads them.
 
         """
         method = _METHOD_PREFIX + name
-        size = _STREAM_BYTES if is_stream else request.ByteSize() if isinstance(request, Message) else 0
         headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        with serving_call(method, headers) as span:
-            call = Call(method, span.trace_id or f"{random.getrandbits(128):032x}", self._deadline(context), span)
-            self._in_flight += 1
-            self._idle.clear()
-            self._bytes_in_flight += size
+        with (
+            serving_call(method, headers) as span,
+            self._admission.place(context.peer(), is_stream=is_stream) as place,
+        ):
+            call = Call(method, span, place, *self._deadlines(context))
+            self._calls.add(call)
             try:
-                async with asyncio.timeout_at(call.deadline + _MARGIN_SECONDS) as timeout:
-                    self._timeouts.add(timeout)
-                    try:
-                        self._admit()
-                        if request is not None:
-                            call.about(request)
-                        yield call
-                    finally:
-                        self._timeouts.discard(timeout)
+                async with call:
+                    await _admit(call, request, messages)
+                    yield call
             except grpc.aio.AbortError:
                 raise
             except asyncio.CancelledError:
@@ -140,24 +169,7 @@ class Calls:
             except Exception as error:  # noqa: BLE001 - the last line: every failure becomes a status
                 await _abort(context, call, self._failure(error, call))
             finally:
-                self._in_flight -= 1
-                self._bytes_in_flight -= size
-                if not self._in_flight:
-                    self._idle.set()
-
-    def _admit(self) -> None:
-        if self._is_draining:
-            raise HoldfastError(Reason.SHUTTING_DOWN, "the server is shutting down")
-        if self._in_flight > self._limit:
-            raise HoldfastError(
-                Reason.OVERLOADED, f"{self._limit} calls are in flight already", calls_limit=self._limit
-            )
-        if self._bytes_in_flight > self._bytes_limit and self._in_flight > 1:
-            raise HoldfastError(
-                Reason.OVERLOADED,
-                f"the calls in flight hold {self._bytes_limit} bytes already",
-                bytes_limit=self._bytes_limit,
-            )
+                self._calls.discard(call)
 
     def _failure(self, error: Exception, call: Call) -> HoldfastError:
         """The protocol's own word for whatever ended a call."""
@@ -167,7 +179,7 @@ class Calls:
             return HoldfastError(Reason.STORE_ACCESS_DENIED, str(error))
         if isinstance(error, StoreError):
             return HoldfastError(Reason.STORE_UNAVAILABLE, str(error))
-        if isinstance(error, TimeoutError) and self._is_draining:
+        if isinstance(error, TimeoutError) and self._admission.is_draining:
             return HoldfastError(
                 Reason.SHUTTING_DOWN, "the server shut down before it knew the outcome; the same request id finds out"
             )
@@ -176,10 +188,13 @@ class Calls:
         _LOG.error("call failed unexpectedly", exc_info=error, extra={"trace_id": call.trace_id})
         return HoldfastError(Reason.INTERNAL, "the server failed; its log has the trace id")
 
-    def _deadline(self, context: Context) -> float:
+    def _deadlines(self, context: Context) -> tuple[float, float]:
+        """Until when a call may work, and when it is ended, in the event loop's time."""
         remaining = context.time_remaining()
-        seconds = self._longest_seconds if remaining is None else min(remaining, self._longest_seconds)
-        return asyncio.get_running_loop().time() + max(0.0, seconds - _MARGIN_SECONDS)
+        seconds = max(0.0, self._longest_seconds if remaining is None else min(remaining, self._longest_seconds))
+        margin = min(_MARGIN_SECONDS, seconds * _MARGIN_PART)
+        now = asyncio.get_running_loop().time()
+        return now + seconds - margin, now + seconds - margin / 2
 
 
 class MalformedRequests(grpc.aio.ServerInterceptor):
@@ -225,18 +240,35 @@ def refuse_malformed(message: object) -> None:
         raise InvalidRequestError(message.field, message.what)
 
 
+async def _admit(call: Call, request: object, messages: AsyncIterator[object] | None) -> None:
+    """Admit a call. A refusal carries the request's id, also where a stream has yet to bring it."""
+    if request is not None:
+        call.about(request)
+    try:
+        call.place.admit()
+    except HoldfastError:
+        if messages is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_REFUSAL_SECONDS):
+                    call.about(await anext(messages, None))
+        raise
+    if isinstance(request, Message):
+        call.place.hold(request.ByteSize())
+
+
 async def _abort(context: Context, call: Call, error: HoldfastError) -> NoReturn:
     status = to_status(error, call.request_id, call.trace_id)
     code = code_of(error.reason)
     call.span.failed(error.reason, code.name)
-    _LOG.info(
+    _LOG.log(
+        _LEVELS.get(error.reason, logging.DEBUG),
         "call failed",
         extra={
             "trace_id": call.trace_id,
             "request_id": call.request_id,
             "method": call.method,
             "reason": str(error.reason),
-            "error": error.message,
+            "error": error.message[:_LONGEST_LOGGED],
         },
     )
     metadata = ((_DETAILS_KEY, status.SerializeToString()),)

@@ -175,7 +175,8 @@ class Changes(Service):
         async with self._calls.enter("AcquireWriter", context, request) as call:
             keys = requests.workflow(request.namespace, request.workflow_id)
             asked = requests.request(keys, request.request_id, request.attempt, None, call.trace_id)
-            done = await ownership.acquire_writer(self._log, asked, deadline=call.deadline)
+            expected = requests.expected_revision(request)
+            done = await ownership.acquire_writer(self._log, asked, expected_revision=expected, deadline=call.deadline)
             return api.AcquireWriterResponse(
                 epoch=done.entry.marker.writer_epoch, revision=done.entry.revision, replayed=done.replayed
             )

@@ -5,24 +5,63 @@ breaks the upload is parked, and the retry of the same request goes on where it 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any, NoReturn
 
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
-from holdfast_server.api import requests
-from holdfast_server.api.calls import refuse_malformed
+from holdfast_server.api import calls, requests
+from holdfast_server.api.admission import Place
 from holdfast_server.api.errors import InvalidRequestError
-from holdfast_server.protocol.errors import Reason
+from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.payload import PartUpload
 from holdfast_server.storage.v1.marker_pb2 import StoredPart
 from holdfast_server.stores.base import ObjectStore
 
+# Of a stream on its way to the store, in the buffers of gRPC and of the store's library.
+_HELD_BYTES = 32 << 20
+
 
 class StreamEndedError(InvalidRequestError):
     """A stream ended before its `finish`."""
+
+
+class StreamIdleError(HoldfastError):
+    """A stream sent nothing for too long."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Reason.DEADLINE_EXCEEDED,
+            f"the stream sent nothing for {calls.IDLE_SECONDS:.0f} s; the same request id goes on from there",
+            idle_seconds=calls.IDLE_SECONDS,
+        )
+
+
+async def attended(
+    messages: AsyncIterator[api.SaveStreamRequest], place: Place
+) -> AsyncGenerator[api.SaveStreamRequest]:
+    """Yield the messages of a stream, and count what they hold in memory.
+
+    Raises:
+        StreamIdleError: the next one did not come.
+        HoldfastError: OVERLOADED: there is no room for the next one.
+
+    """
+    received = 0
+    while True:
+        try:
+            async with asyncio.timeout(calls.IDLE_SECONDS):
+                message = await anext(messages, None)
+        except TimeoutError:
+            raise StreamIdleError from None
+        if message is None:
+            return
+        if isinstance(message, api.SaveStreamRequest):
+            received += message.ByteSize()
+            place.hold(min(received, _HELD_BYTES))
+        yield message
 
 
 class Incoming:
@@ -71,7 +110,7 @@ class Incoming:
 
         """
         async for message in messages:
-            refuse_malformed(message)
+            calls.refuse_malformed(message)
             kind = message.WhichOneof("message")
             if kind == "finish":
                 await self._require_end(messages, message.finish)

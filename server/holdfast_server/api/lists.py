@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import messages, requests
+from holdfast_server.api.admission import Place
 from holdfast_server.api.calls import Context
 from holdfast_server.api.filters import Filter
 from holdfast_server.api.service import Service
@@ -16,6 +17,8 @@ from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry
 from holdfast_server.protocol.lookup import Skipped, find_by_id, read_head
 
+# Of an answer's or content's own small fields.
+_STAMP_BYTES = 64
 # For one page: a filter that little passes must not have a call read a whole log.
 _LOOKED_AT_MOST = 2 * requests.MAX_PAGE_SIZE
 
@@ -47,26 +50,26 @@ class Lists(Service):
 
     async def List(self, request: api.ListRequest, context: Context) -> api.ListResponse:  # noqa: N802
         """List checkpoints."""
-        async with self._calls.enter("List", context, request):
+        async with self._calls.enter("List", context, request) as call:
             size = requests.page_size(request.page_size)
             wanted = Filter.of(request.filter)
             position = _Position.of(request.page_token)
-            page = _Page(self, request, size)
+            page = _Page(self, call.place, request, size)
             looked_at = told = 0
             skipped: list[Skipped] = []
             async with aclosing(self._walk(request, position, skipped)) as walk:
                 async for found_in, keys, entry in walk:
-                    if page.is_full or looked_at == _LOOKED_AT_MOST:
+                    is_wanted = entry is not None and wanted.passes(entry)
+                    is_full = looked_at == _LOOKED_AT_MOST or page.is_full
+                    if is_full or (is_wanted and entry is not None and not await page.add(keys, entry)):
                         page.response.next_page_token = str(position)
-                        # What was met on the way here is for the next page to tell.
+                        # What was met on the way here is for the next page to report.
                         del skipped[told:]
                         break
                     looked_at += 1
-                    if entry is not None and wanted.passes(entry):
-                        await page.add(keys, entry)
                     position = _Position(found_in, 0 if entry is None else entry.revision)
                     told = len(skipped)
-            page.response.skipped.extend(messages.skipped(each) for each in skipped)
+            page.response.skipped.extend(messages.some_skipped(skipped))
             return page.response
 
     async def _walk(
@@ -118,43 +121,66 @@ class Lists(Service):
 
 
 class _Page:
-    """A page of a list in the making."""
+    """A page of a list in the making: at most so many checkpoints, and bytes all in all."""
 
-    def __init__(self, service: Service, request: api.ListRequest, size: int) -> None:
+    def __init__(self, service: Service, place: Place, request: api.ListRequest, size: int) -> None:
         self.response = api.ListResponse()
         self._service = service
+        self._place = place
         self._request = request
         self._size = size
         self._room = requests.PAGE_BYTES
 
     @property
     def is_full(self) -> bool:
-        return len(self.response.checkpoints) == self._size or self._room <= 0
+        return len(self.response.checkpoints) == self._size
 
-    async def add(self, keys: WorkflowKeys, entry: Entry) -> None:
+    async def add(self, keys: WorkflowKeys, entry: Entry) -> bool:
         """Add a checkpoint, with as much of its contents as is asked for and small.
 
-        What is damaged is listed without them: who loads it learns what is wrong.
+        The contents of a damaged one are left out: a load of it says what is wrong.
+
+        Returns:
+            Whether it was added. Else the page has no room for it: it is the first of the next page.
+
         """
         describe = messages.identity if self._request.ids_only else messages.checkpoint
-        self.response.checkpoints.append(describe(entry))
-        if not (self._request.include_payload or self._request.include_records):
-            return
-        content = self.response.contents.add()
+        described = describe(entry)
+        room = self._room - messages.field_bytes(described)
+        is_first = not self.response.checkpoints
+        if not is_first and room < self._least_content_bytes(entry):
+            return False
+        if self._request.include_payload or self._request.include_records:
+            content = await self._content(keys, entry, room if is_first else requests.PAGE_BYTES)
+            if not is_first and messages.field_bytes(content) > room:
+                return False
+            room -= messages.field_bytes(content)
+            self.response.contents.append(content)
+        self.response.checkpoints.append(described)
+        self._room = room
+        self._place.hold(requests.PAGE_BYTES - max(room, 0))
+        return True
+
+    def _least_content_bytes(self, entry: Entry) -> int:
+        size_bytes = sum(part.size_bytes for part in entry.marker.parts)
+        is_included = self._request.include_payload and size_bytes <= requests.UNARY_PAYLOAD_BYTES
+        return size_bytes if is_included else 0
+
+    async def _content(self, keys: WorkflowKeys, entry: Entry, room: int) -> api.Content:
+        """Read what a checkpoint holds, as far as it fits."""
+        content = api.Content()
+        size_bytes = sum(part.size_bytes for part in entry.marker.parts)
         try:
-            if self._request.include_payload:
-                await self._add_payload(content, keys, entry)
+            if self._request.include_payload and size_bytes <= requests.UNARY_PAYLOAD_BYTES:
+                await self._service.add_payload(self._place, content, keys, entry)
             if self._request.include_records:
+                limit = min(room - content.ByteSize() - _STAMP_BYTES, requests.RECORDS_ANSWER_BYTES)
                 stamp = await self._service.add_records(
-                    content, keys, entry.marker.checkpoint_id, min(self._room, requests.RECORDS_ANSWER_BYTES)
+                    self._place, content, keys, entry.marker.checkpoint_id, max(limit, 0)
                 )
                 self.response.stamp = max(self.response.stamp, stamp)
         except HoldfastError as error:
             if error.reason not in (Reason.CHECKPOINT_CORRUPTED, Reason.CHECKPOINT_DELETED):
                 raise
             content.Clear()
-        self._room -= content.ByteSize()
-
-    async def _add_payload(self, content: api.Content, keys: WorkflowKeys, entry: Entry) -> None:
-        if sum(part.size_bytes for part in entry.marker.parts) <= min(self._room, requests.UNARY_PAYLOAD_BYTES):
-            await self._service.add_payload(content, keys, entry)
+        return content

@@ -1,5 +1,8 @@
 """The protocol's values as messages of the API."""
 
+from collections.abc import Sequence
+
+from google.protobuf.message import Message
 from holdfast.v1 import checkpoint_pb2, checkpoint_service_pb2
 
 from holdfast_server.protocol.log import Entry
@@ -32,6 +35,17 @@ def checkpoint(entry: Entry) -> checkpoint_pb2.Checkpoint:
     )
 
 
+# Of checkpoints that were passed over, in one answer.
+MAX_SKIPPED = 256
+_LONGEST_MESSAGE = 512
+
+
+def field_bytes(message: Message) -> int:
+    """Return how many bytes a message has as a field of an answer, its tag and length included."""
+    size = message.ByteSize()
+    return size + 1 + (size.bit_length() + 6) // 7 if size else 2
+
+
 def record(each: StoredRecord) -> checkpoint_pb2.Record:
     """A record."""
     return checkpoint_pb2.Record(key=each.key, data=each.data)
@@ -54,19 +68,35 @@ def skipped(each: Skipped) -> checkpoint_service_pb2.SkippedCheckpoint:
         checkpoint_id=each.checkpoint_id,
         revision=each.revision,
         reason=each.error.reason,
-        message=each.error.message,
+        message=each.error.message[:_LONGEST_MESSAGE],
     )
+
+
+def some_skipped(found: Sequence[Skipped]) -> list[checkpoint_service_pb2.SkippedCheckpoint]:
+    """The checkpoints that were passed over, as many as an answer holds; the last one says how many more there are."""
+    shown = [skipped(each) for each in found[:MAX_SKIPPED]]
+    if len(found) > len(shown):
+        shown[-1].message += f"; and {len(found) - len(shown)} more were passed over"
+    return shown
 
 
 def finding(each: Skipped) -> checkpoint_service_pb2.Finding:
     """Something that a validation found."""
     return checkpoint_service_pb2.Finding(
         reason=each.error.reason,
-        message=each.error.message,
+        message=each.error.message[:_LONGEST_MESSAGE],
         checkpoint_id=each.checkpoint_id,
         revision=each.revision,
         part=each.error.metadata.get("part", ""),
     )
+
+
+def some_findings(found: Sequence[Skipped]) -> list[checkpoint_service_pb2.Finding]:
+    """What a validation found, as much as an answer holds; the last finding says how many more there are."""
+    shown = [finding(each) for each in found[:MAX_SKIPPED]]
+    if len(found) > len(shown):
+        shown[-1].message += f"; and {len(found) - len(shown)} more were found"
+    return shown
 
 
 def workflow(head: Entry) -> checkpoint_service_pb2.Workflow:

@@ -1,13 +1,17 @@
 """Payloads on their way out, as streams of chunks with bounded memory."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import NoReturn
 
 from crc32c import crc32c
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
-from holdfast_server.api import requests
+from holdfast_server.api import calls, requests
+from holdfast_server.api.calls import Call, Context
+from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.payload import read_part
 from holdfast_server.storage.v1.marker_pb2 import StoredPart
@@ -47,6 +51,50 @@ async def send_parts(
                     offset += len(piece)
                     total += len(piece)
     yield api.LoadStreamResponse(finish=api.LoadStreamFinish(size_bytes=total))
+
+
+class StuckReaderError(Exception):
+    """A caller takes no message.
+
+    Attributes:
+        sending: sends the message that the caller does not take. No status reaches the caller before it.
+
+    """
+
+    def __init__(self, sending: asyncio.Task[None]) -> None:
+        super().__init__()
+        self.sending = sending
+
+
+async def write(context: Context, message: api.LoadStreamResponse) -> None:
+    """Send a message, and wait until the caller has room for it.
+
+    Raises:
+        StuckReaderError: the caller reads nothing.
+
+    """
+    sending = asyncio.ensure_future(context.write(message))
+    try:
+        done, _ = await asyncio.wait([sending], timeout=calls.IDLE_SECONDS)
+    except asyncio.CancelledError:
+        sending.cancel()
+        raise
+    if not done:
+        raise StuckReaderError(sending)
+    sending.result()
+
+
+async def end_stuck(call: Call, sending: asyncio.Task[None]) -> NoReturn:
+    """End a call whose caller reads nothing: others get its place at once, the caller its status once it reads.
+
+    Raises:
+        HoldfastError: DEADLINE_EXCEEDED.
+
+    """
+    call.place.leave()
+    await sending
+    what = f"the caller read nothing for {calls.IDLE_SECONDS:.0f} s"
+    raise HoldfastError(Reason.DEADLINE_EXCEEDED, what, idle_seconds=calls.IDLE_SECONDS)
 
 
 def _chunk(part: str, offset: int, data: bytes) -> api.LoadStreamResponse:

@@ -1,5 +1,6 @@
 """Requests checked, field by field, and turned into the protocol's own values."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from crc32c import crc32c
@@ -14,15 +15,15 @@ from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.load import AcceptedFormat
 from holdfast_server.protocol.log import now
 from holdfast_server.protocol.save import SaveRequest
-from holdfast_server.protocol.sense import MAX_EPOCH, is_time
+from holdfast_server.protocol.sense import is_time
 
 UNARY_PAYLOAD_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 20
 # Of the records of one call, and of those of one answer, which has a payload beside them.
 RECORDS_BYTES = 3 << 20
 RECORDS_ANSWER_BYTES = 2 << 20
-# Of the contents of one page.
-PAGE_BYTES = 4 << 20
+# Of one page, all in all: clients read 4 MiB unless told otherwise.
+PAGE_BYTES = 3 << 20
 MAX_RECORDS = 1000
 MAX_PARTS = 256
 MAX_LABELS = 64
@@ -32,6 +33,8 @@ MAX_PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 100
 
 _MAX_KEY_BYTES = 512
+# C0, DEL and C1; the separators of lines and paragraphs; what reorders the text around it (Unicode's Bidi_Control).
+_UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
 _MAX_VERSION = 2**31 - 1
 _MAX_TTL_SECONDS = 100 * 366 * 24 * 3600
 
@@ -64,13 +67,13 @@ def name_prefix(field: str, value: str, limit: int) -> None:
         InvalidRequestError: it is too long, or holds what no name may hold.
 
     """
-    size = len(value.encode())
-    if size > limit:
-        raise invalid(field, f"has {size} bytes, the limit is {limit}")
+    # Characters first, so that a text of megabytes is not copied.
+    if len(value) > limit or len(value.encode()) > limit:
+        raise invalid(field, f"has {len(value)} characters, the limit is {limit} bytes of UTF-8")
     if "/" in value or "\\" in value:
         raise invalid(field, "must not hold a slash")
-    if any(character < " " or character == "\x7f" for character in value):
-        raise invalid(field, "must not hold NUL or other control characters")
+    if _UNPRINTABLE.search(value):
+        raise invalid(field, "must not hold NUL, other control characters or those that change the direction of text")
 
 
 def request(
@@ -78,8 +81,8 @@ def request(
 ) -> Request:
     """What every appending request says of itself."""
     name("request_id", request_id, 128)
-    if epoch is not None and not 0 <= epoch <= MAX_EPOCH:
-        raise invalid("epoch", f"is {epoch}, must be 0 to {MAX_EPOCH}")
+    if epoch is not None and epoch < 0:
+        raise invalid("epoch", f"is {epoch}, must not be negative")
     if attempt.number < 0:
         raise invalid("attempt.number", f"is {attempt.number}, must not be negative")
     elapsed = attempt.elapsed.seconds + attempt.elapsed.nanos / 1e9
@@ -92,9 +95,6 @@ def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> SaveRequest:
     """The header of a save."""
     keys = workflow(header.namespace, header.workflow_id)
     epoch = header.epoch if header.HasField("epoch") else None
-    expected = header.expected_revision if header.HasField("expected_revision") else None
-    if expected is not None and not 0 <= expected <= MAX_REVISION:
-        raise invalid("expected_revision", f"is {expected}, must be 0 to {MAX_REVISION}")
     name("checkpoint_id", header.checkpoint_id, 256, required=False)
     name("parent_id", header.parent_id, 256, required=False)
     if header.replace and not header.checkpoint_id:
@@ -115,18 +115,27 @@ def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> SaveRequest:
         producer_name=header.producer.name,
         producer_version=header.producer.version,
         labels=labels("labels", header.labels),
-        expected_revision=expected,
+        expected_revision=expected_revision(header),
         ttl_seconds=_ttl(header),
         replace=header.replace,
         needs_parent=header.needs_parent,
     )
 
 
+def expected_revision(given: checkpoint_pb2.SaveHeader | api.AcquireWriterRequest) -> int | None:
+    """The revision that a request expects; None where it expects none."""
+    if not given.HasField("expected_revision"):
+        return None
+    if not 0 <= given.expected_revision <= MAX_REVISION:
+        raise invalid("expected_revision", f"is {given.expected_revision}, must be 0 to {MAX_REVISION}")
+    return given.expected_revision
+
+
 def labels(field: str, given: Mapping[str, str]) -> dict[str, str]:
     """Labels, as a dictionary of their own."""
+    if len(given) > MAX_LABELS:
+        raise invalid(field, f"has {len(given)} labels, the limit is {MAX_LABELS}")
     checked = dict(given)
-    if len(checked) > MAX_LABELS:
-        raise invalid(field, f"has {len(checked)} labels, the limit is {MAX_LABELS}")
     for key, value in checked.items():
         name(f"{field} key {key[:40]!r}", key, 128)
         if len(value.encode()) > 1024:

@@ -12,11 +12,12 @@ from holdfast_server.api import messages, requests
 from holdfast_server.api.attachments import Attachments
 from holdfast_server.api.calls import RECEIVED_KEY, Call, Calls, Context, is_resuming
 from holdfast_server.api.changes import Changes
-from holdfast_server.api.incoming import Incoming, StreamEndedError
+from holdfast_server.api.incoming import Incoming, StreamEndedError, StreamIdleError, attended
 from holdfast_server.api.lists import Lists
-from holdfast_server.api.outgoing import send_parts
+from holdfast_server.api.outgoing import StuckReaderError, end_stuck, send_parts, write
 from holdfast_server.api.parked import ParkedUploads
 from holdfast_server.protocol import load
+from holdfast_server.protocol.digests import BLOCK_BYTES
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import LAYOUT_VERSION, WorkflowKeys
 from holdfast_server.protocol.load import Depth
@@ -36,6 +37,10 @@ _DEPTHS = {
     api.VALIDATE_DEPTH_PRESENCE: Depth.PRESENCE,
     api.VALIDATE_DEPTH_CHECKSUM: Depth.CHECKSUM,
 }
+
+# Of blocks on their way to the caller: one that is sent and two that are read ahead.
+_LOAD_STREAM_BYTES = 3 * BLOCK_BYTES
+_FALLBACKS = frozenset(api.Fallback.values())
 
 
 class CheckpointService(Lists, Changes, Attachments):
@@ -82,13 +87,16 @@ class CheckpointService(Lists, Changes, Attachments):
         self, request_iterator: AsyncIterator[api.SaveStreamRequest], context: Context
     ) -> api.SaveStreamResponse:
         """Save a checkpoint of any size."""
-        async with self._calls.enter("SaveStream", context, is_stream=True) as call:
-            first = await anext(request_iterator, None)
+        async with (
+            self._calls.enter("SaveStream", context, is_stream=True, messages=request_iterator) as call,
+            aclosing(attended(request_iterator, call.place)) as sent,
+        ):
+            first = await anext(sent, None)
             call.about(first)
             if first is None or first.WhichOneof("message") != "header":
                 raise requests.invalid("header", "must be the first message of the stream")
             wanted = requests.save(first.header, call.trace_id)
-            async with self._incoming(context, wanted) as incoming, read_ahead(request_iterator) as ahead:
+            async with self._incoming(context, wanted) as incoming, read_ahead(sent) as ahead:
                 saved = await self._commit(call, wanted, await incoming.receive(ahead))
             return api.SaveStreamResponse(checkpoint=messages.checkpoint(saved.entry), replayed=saved.replayed)
 
@@ -100,38 +108,42 @@ class CheckpointService(Lists, Changes, Attachments):
                 found = await self._find(call, request)
                 # Where it was deleted or replaced meanwhile, another look tells which.
                 with suppress(OvertakenError):
-                    return await self._loaded(keys, request, found)
+                    return await self._loaded(call, keys, request, found)
 
-    async def LoadStream(  # noqa: N802
+    async def LoadStream(  # type: ignore[override]  # noqa: N802 - the stub knows generators only
         self, request: api.LoadStreamRequest, context: Context
-    ) -> AsyncIterator[api.LoadStreamResponse]:
+    ) -> None:
         """Load a checkpoint of any size."""
         async with self._calls.enter("LoadStream", context, request, is_stream=True) as call:
-            keys = requests.workflow(request.namespace, request.workflow_id)
-            found = await self._find(call, request)
-            yield api.LoadStreamResponse(
-                header=api.LoadStreamHeader(
-                    checkpoint=messages.checkpoint(found.entry),
-                    fell_back=bool(found.skipped),
-                    skipped=[messages.skipped(each) for each in found.skipped],
-                    head_revision=found.head_revision,
-                )
-            )
             try:
-                async with aclosing(
-                    send_parts(self._log.store, keys, found.entry.marker.parts, request.ranges)
-                ) as sent:
-                    async for message in sent:
-                        if message.HasField("finish"):
-                            size = message.finish.size_bytes
-                            telemetry.PAYLOAD_BYTES.add(size, {"holdfast.direction": "loaded"})
-                        yield message
-            except HoldfastError as error:
-                failure = await load.as_of_now(self._log, keys, found.entry, error)
-                if not isinstance(failure, OvertakenError):
-                    raise failure from None
-                # Raises where it was deleted. Where it was replaced, the caller begins anew for want of a `finish`.
-                await load.find(self._log, keys, found.entry.marker.checkpoint_id, (), fallback=False)
+                await self._send(call, request, context)
+            except StuckReaderError as stuck:
+                await end_stuck(call, stuck.sending)
+
+    async def _send(self, call: Call, request: api.LoadStreamRequest, context: Context) -> None:
+        keys = requests.workflow(request.namespace, request.workflow_id)
+        found = await self._find(call, request)
+        size_bytes = sum(part.size_bytes for part in found.entry.marker.parts)
+        call.place.hold(min(size_bytes, _LOAD_STREAM_BYTES))
+        header = api.LoadStreamHeader(
+            checkpoint=messages.checkpoint(found.entry),
+            fell_back=bool(found.skipped),
+            skipped=messages.some_skipped(found.skipped),
+            head_revision=found.head_revision,
+        )
+        await write(context, api.LoadStreamResponse(header=header))
+        try:
+            async with aclosing(send_parts(self._log.store, keys, found.entry.marker.parts, request.ranges)) as sent:
+                async for message in sent:
+                    if message.HasField("finish"):
+                        telemetry.PAYLOAD_BYTES.add(message.finish.size_bytes, {"holdfast.direction": "loaded"})
+                    await write(context, message)
+        except HoldfastError as error:
+            failure = await load.as_of_now(self._log, keys, found.entry, error)
+            if not isinstance(failure, OvertakenError):
+                raise failure from None
+            # Raises where it was deleted. Where it was replaced, the caller begins anew for want of a `finish`.
+            await load.find(self._log, keys, found.entry.marker.checkpoint_id, (), fallback=False)
 
     async def Validate(self, request: api.ValidateRequest, context: Context) -> api.ValidateResponse:  # noqa: N802
         """Tell whether a workflow can be resumed."""
@@ -144,7 +156,7 @@ class CheckpointService(Lists, Changes, Attachments):
             verdict = await validate(self._log, keys, request.checkpoint_id, _DEPTHS[request.depth], accepted)
             return api.ValidateResponse(
                 resumable=verdict.resumable,
-                findings=[messages.finding(each) for each in verdict.findings],
+                findings=messages.some_findings(verdict.findings),
                 checkpoint=_optional(verdict.entry),
                 last_good=_optional(verdict.last_good),
             )
@@ -187,11 +199,11 @@ class CheckpointService(Lists, Changes, Attachments):
         try:
             await context.send_initial_metadata(((RECEIVED_KEY, f"{part}:{offset}"),))
             yield incoming
-        except (asyncio.CancelledError, TimeoutError, StreamEndedError, StoreUnavailableError):
+        except (asyncio.CancelledError, TimeoutError, StreamEndedError, StreamIdleError, StoreUnavailableError):
             self._parked.park(request, incoming)
             raise
         except HoldfastError as error:
-            if error.reason is Reason.COMMIT_UNKNOWN:
+            if error.reason in (Reason.COMMIT_UNKNOWN, Reason.OVERLOADED):
                 self._parked.park(request, incoming)
             else:
                 self._parked.discard(incoming)
@@ -217,6 +229,8 @@ class CheckpointService(Lists, Changes, Attachments):
         keys = requests.workflow(request.namespace, request.workflow_id)
         requests.name("checkpoint_id", request.checkpoint_id, 256, required=False)
         accepted = requests.formats("accepted_formats", request.accepted_formats)
+        if request.fallback not in _FALLBACKS:
+            raise requests.invalid("fallback", f"is {request.fallback}, which is no Fallback of this API")
         fallback = request.fallback == api.FALLBACK_LAST_GOOD
         found = await load.find(self._log, keys, request.checkpoint_id, accepted, fallback=fallback)
         call.span.describe(checkpoint=found.entry.marker.checkpoint_id, revision=found.entry.revision)
@@ -224,18 +238,21 @@ class CheckpointService(Lists, Changes, Attachments):
             telemetry.FALLBACKS.add(1)
         return found
 
-    async def _loaded(self, keys: WorkflowKeys, request: api.LoadRequest, found: load.Found) -> api.LoadResponse:
+    async def _loaded(
+        self, call: Call, keys: WorkflowKeys, request: api.LoadRequest, found: load.Found
+    ) -> api.LoadResponse:
         response = api.LoadResponse(
             checkpoint=messages.checkpoint(found.entry),
             fell_back=bool(found.skipped),
-            skipped=[messages.skipped(each) for each in found.skipped],
+            skipped=messages.some_skipped(found.skipped),
             head_revision=found.head_revision,
         )
         if request.include_records:
             checkpoint_id = found.entry.marker.checkpoint_id
-            response.stamp = await self.add_records(response, keys, checkpoint_id, requests.RECORDS_ANSWER_BYTES)
+            limit = requests.RECORDS_ANSWER_BYTES
+            response.stamp = await self.add_records(call.place, response, keys, checkpoint_id, limit)
         if response.checkpoint.size_bytes <= requests.UNARY_PAYLOAD_BYTES:
-            await self.add_payload(response, keys, found.entry)
+            await self.add_payload(call.place, response, keys, found.entry)
         return response
 
 

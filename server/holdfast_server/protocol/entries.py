@@ -45,15 +45,17 @@ class Replay(Exception):  # noqa: N818 - not an error: it ends an append that ha
         self.entry = entry
 
 
-async def refuse_or_replay(log: Log, head: Entry, request: Request, fingerprint: bytes) -> None:
-    """Stop a request that has already happened, or whose writer is fenced.
+async def refuse_or_replay(log: Log, head: Entry | None, request: Request, fingerprint: bytes) -> None:
+    """Stop a request that has already happened, or whose epoch is not the newest one.
 
     Raises:
         Replay: an earlier try has committed.
-        HoldfastError: REQUEST_ID_REUSED, WRITER_FENCED.
+        HoldfastError: REQUEST_ID_REUSED, WRITER_FENCED, INVALID_REQUEST.
 
     """
-    earlier = await find_request(log, request.keys, head, request.request_id, request.first_tried)
+    earlier = None
+    if head is not None:
+        earlier = await find_request(log, request.keys, head, request.request_id, request.first_tried)
     if earlier is not None:
         if earlier.marker.request_fingerprint != fingerprint:
             raise HoldfastError(
@@ -62,22 +64,31 @@ async def refuse_or_replay(log: Log, head: Entry, request: Request, fingerprint:
                 revision=earlier.revision,
             )
         raise Replay(earlier)
-    refuse_fenced(head, request)
+    refuse_epoch(head, request)
 
 
-def refuse_fenced(head: Entry, request: Request) -> None:
-    """Refuse a request whose writer is fenced.
+def refuse_epoch(head: Entry | None, request: Request) -> None:
+    """Refuse a request whose epoch is fenced, or was never given to a writer.
 
     Raises:
-        HoldfastError: WRITER_FENCED.
+        HoldfastError: WRITER_FENCED, INVALID_REQUEST.
 
     """
-    if request.epoch is not None and request.epoch < head.marker.epoch:
+    newest = 0 if head is None else head.marker.epoch
+    if request.epoch is not None and request.epoch < newest:
         raise HoldfastError(
             Reason.WRITER_FENCED,
-            f"epoch {request.epoch} is fenced: a newer writer has epoch {head.marker.epoch}",
+            f"epoch {request.epoch} is fenced: a newer writer has epoch {newest}",
             epoch=request.epoch,
-            head_epoch=head.marker.epoch,
+            head_epoch=newest,
+        )
+    if request.epoch is not None and request.epoch > newest:
+        raise HoldfastError(
+            Reason.INVALID_REQUEST,
+            f"epoch: {request.epoch} was never given to a writer, the newest is {newest}; AcquireWriter gives epochs",
+            field="epoch",
+            epoch=request.epoch,
+            head_epoch=newest,
         )
 
 
@@ -88,7 +99,6 @@ def successor(head: Entry | None, request: Request, kind: MarkerKind.ValueType, 
         namespace=request.keys.namespace,
         workflow_id=request.keys.workflow_id,
         revision=1,
-        epoch=request.epoch or 0,
         writer_epoch=request.epoch or 0,
         request_id=request.request_id,
         request_fingerprint=fingerprint,
@@ -98,7 +108,7 @@ def successor(head: Entry | None, request: Request, kind: MarkerKind.ValueType, 
     if head is not None:
         before = head.marker
         marker.revision = before.revision + 1
-        marker.epoch = max(marker.epoch, before.epoch)
+        marker.epoch = before.epoch
         marker.low_water_mark = before.low_water_mark
         marker.floor = before.floor
         marker.claim_generation = before.claim_generation

@@ -30,6 +30,10 @@ class Reason(StrEnum):
     INVALID_REQUEST = "INVALID_REQUEST"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     INTERNAL = "INTERNAL"
+    # Of the table, for what stands before a server; the server itself knows every caller and allows every call.
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
+    UNIMPLEMENTED = "UNIMPLEMENTED"
 
 
 class HoldfastError(Exception):

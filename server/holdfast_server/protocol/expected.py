@@ -96,7 +96,7 @@ def is_empty(head: Entry | None) -> bool:
 def _conflict(expected: int | None, revision: int, why: str, **known: int) -> HoldfastError:
     return HoldfastError(
         Reason.REVISION_CONFLICT,
-        f"expected revision {expected}, but {why}",
+        f"expected revision {expected}, {why}",
         expected_revision=expected,
         head_revision=revision,
         **known,

@@ -18,18 +18,26 @@ class Appended:
     replayed: bool
 
 
-async def acquire_writer(log: Log, request: Request, *, deadline: float) -> Appended:
+async def acquire_writer(
+    log: Log, request: Request, *, expected_revision: int | None = None, deadline: float
+) -> Appended:
     """Append a fence with the next epoch: saves with a lower one lose from then on.
 
+    Args:
+        log: the log.
+        request: who asks.
+        expected_revision: the revision since which nothing may stand against the fence, as of a save; None for any.
+        deadline: until when, in the event loop's time.
+
     Raises:
-        HoldfastError: COMMIT_UNKNOWN, REQUEST_ID_REUSED.
+        HoldfastError: REVISION_CONFLICT, COMMIT_UNKNOWN, REQUEST_ID_REUSED.
 
     """
     fingerprint = sha256(b"fence").digest()
 
     async def build(head: Entry | None) -> Marker:
-        if head is not None:
-            await entries.refuse_or_replay(log, head, request, fingerprint)
+        await entries.refuse_or_replay(log, head, request, fingerprint)
+        expected.require(head, expected_revision, None)
         marker = entries.successor(head, request, MarkerKind.MARKER_KIND_FENCE, fingerprint)
         marker.epoch += 1
         marker.writer_epoch = marker.epoch
@@ -40,15 +48,14 @@ async def acquire_writer(log: Log, request: Request, *, deadline: float) -> Appe
 
 
 async def require_unfenced(log: Log, request: Request) -> None:
-    """Check, for what is no commit, that the writer's epoch is not below the newest one by now.
+    """Check, for a request that commits nothing, that the writer's epoch is the newest one by now.
 
     Raises:
-        HoldfastError: WRITER_FENCED.
+        HoldfastError: WRITER_FENCED, INVALID_REQUEST.
 
     """
-    head = None if request.epoch is None else await log.head(request.keys)
-    if head is not None:
-        entries.refuse_fenced(head, request)
+    if request.epoch is not None:
+        entries.refuse_epoch(await log.head(request.keys), request)
 
 
 async def delete(log: Log, request: Request, checkpoint_id: str, *, deadline: float) -> Appended:

@@ -34,7 +34,11 @@ async def read_ahead(items: AsyncIterator[_Item]) -> AsyncIterator[AsyncIterator
             if found is None:
                 return
             if isinstance(found, Exception):
-                raise found
+                try:
+                    raise found
+                finally:
+                    # Or the error would refer to itself by this frame, and keep its call alive until a collection.
+                    del found
             yield found[0]
 
     task = asyncio.create_task(fetch())

@@ -8,7 +8,8 @@ takes its place, as if the batches were applied one after the other; of two trie
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from holdfast_server.protocol import marker as marker_codec
@@ -18,14 +19,23 @@ from holdfast_server.protocol.keys import WorkflowKeys, batch_stamp
 from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.put_if_absent import put_if_absent
 from holdfast_server.storage.v1.marker_pb2 import RecordBatch, StoredRecord
-from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore
+from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectSummary
 from holdfast_server.stores.listing import list_all
 from holdfast_server.stores.retried import retried
 
 MAX_STAMP = (1 << 62) - 1
+# Of the batches of one checkpoint, each counted as _LEAST_BATCH_BYTES at least: a reader reads them all.
+MAX_CHECKPOINT_BYTES = 64 << 20
+_LEAST_BATCH_BYTES = 16 << 10
+_LISTED_EVERY_BYTES = 4 << 20
+_KNOWN_CHECKPOINTS = 4096
 # No caller moves the clock of a server further than clocks are apart.
 _FURTHEST_MICROSECONDS = 24 * 3600 * 10**6
-_READS_AT_ONCE = 16
+_DELETES_AT_ONCE = 16
+# Tags and lengths of a record, its key and its data: https://protobuf.dev/programming-guides/encoding/
+_FIELD_BYTES = 16
+# A batch may have 3 MiB.
+_READS_AT_ONCE = 4
 
 
 class Stamps:
@@ -44,15 +54,62 @@ class Stamps:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The records of a checkpoint id, in the order of their keys, and the largest stamp among them."""
+    """Records of a checkpoint id, in the order of their keys.
 
-    records: Sequence[StoredRecord] = ()
-    stamp: int = 0
+    Attributes:
+        records: the records.
+        stamp: the largest stamp of all batches of the checkpoint.
+        is_whole: whether no record follows.
 
-    @property
-    def size_bytes(self) -> int:
-        """The bytes of the records and their keys."""
-        return sum(len(each.key.encode()) + len(each.data) for each in self.records)
+    """
+
+    records: Sequence[StoredRecord]
+    stamp: int
+    is_whole: bool
+
+
+class Room:
+    """Keeps the records of one checkpoint within a limit.
+
+    What this process attaches is counted. The store is listed only after a few megabytes, so that a checkpoint with few
+    records costs no request more. Several servers, and a restart, may each pass the limit by that much.
+
+    Args:
+        store: where the records lie.
+
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        # By workflow and checkpoint: the bytes that were listed, and those attached since.
+        self._known: OrderedDict[tuple[WorkflowKeys, str], tuple[int, int]] = OrderedDict()
+
+    async def require(self, keys: WorkflowKeys, checkpoint_id: str, more_bytes: int) -> None:
+        """Refuse a batch that the checkpoint has no room for, and count it otherwise.
+
+        Raises:
+            HoldfastError: QUOTA_EXCEEDED.
+            StoreError: the store cannot be used.
+
+        """
+        checkpoint = (keys, checkpoint_id)
+        listed, since = self._known.pop(checkpoint, (0, 0))
+        more = max(more_bytes, _LEAST_BATCH_BYTES)
+        if since + more > _LISTED_EVERY_BYTES or listed + since + more > MAX_CHECKPOINT_BYTES:
+            found = await _listed(self._store, keys, checkpoint_id)
+            listed, since = sum(max(each.size_bytes, _LEAST_BATCH_BYTES) for each in found), 0
+        is_full = listed + since + more > MAX_CHECKPOINT_BYTES
+        self._known[checkpoint] = (listed, since if is_full else since + more)
+        if len(self._known) > _KNOWN_CHECKPOINTS:
+            self._known.popitem(last=False)
+        if is_full:
+            raise HoldfastError(
+                Reason.QUOTA_EXCEEDED,
+                f"records: checkpoint {checkpoint_id!r} has {listed} bytes of records, "
+                f"{more} more pass the limit of {MAX_CHECKPOINT_BYTES} (a call counts {_LEAST_BATCH_BYTES} or more)",
+                checkpoint_id=checkpoint_id,
+                limit_bytes=MAX_CHECKPOINT_BYTES,
+            )
 
 
 async def attach(log: Log, keys: WorkflowKeys, batch: RecordBatch, *, deadline: float) -> None:
@@ -89,36 +146,122 @@ async def copy(log: Log, source: WorkflowKeys, target: WorkflowKeys, checkpoint_
 
 
 async def batches(store: ObjectStore, keys: WorkflowKeys, checkpoint_id: str) -> list[str]:
-    """The keys of the batches of a checkpoint id, the oldest first."""
-    listed = [each.key async for each in list_all(store, keys.batches(checkpoint_id))]
-    return [key for key in listed if batch_stamp(key.removeprefix(keys.prefix)) is not None]
+    """Return the keys of the batches of a checkpoint id, the oldest first."""
+    return [each.key for each in await _listed(store, keys, checkpoint_id)]
 
 
-async def read(store: ObjectStore, keys: WorkflowKeys, checkpoint_id: str) -> Records:
-    """The records of a checkpoint id.
+async def _listed(store: ObjectStore, keys: WorkflowKeys, checkpoint_id: str) -> list[ObjectSummary]:
+    listed = [each async for each in list_all(store, keys.batches(checkpoint_id))]
+    return [each for each in listed if batch_stamp(each.key.removeprefix(keys.prefix)) is not None]
+
+
+async def read(
+    store: ObjectStore,
+    keys: WorkflowKeys,
+    checkpoint_id: str,
+    *,
+    after: str = "",
+    limit_bytes: int | None = None,
+    hold: Callable[[int], None] = lambda _: None,
+) -> Records:
+    """Read the records of a checkpoint id, as many as fit.
+
+    Every batch is read, since each may hold the next key. No more than a few batches and the answer are in memory.
+
+    Args:
+        store: where they lie.
+        keys: the workflow.
+        checkpoint_id: the checkpoint.
+        after: only records whose keys follow this one.
+        limit_bytes: how many bytes the records may have as fields of a message; None for all records. The first record
+            is returned whatever its size.
+        hold: is given the most bytes that the reading takes in memory, before it begins. May raise.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED: a batch is damaged; LAYOUT_UNSUPPORTED.
         StoreError: the store cannot be used.
 
     """
-    found = await batches(store, keys, checkpoint_id)
-    whole: list[RecordBatch] = []
+    listed = await _listed(store, keys, checkpoint_id)
+    hold(_most_bytes(listed, limit_bytes))
+    found = [each.key for each in listed]
+    window = _Window(after, limit_bytes)
     try:
         for start in range(0, len(found), _READS_AT_ONCE):
             some = found[start : start + _READS_AT_ONCE]
-            read_now = await asyncio.gather(*(_read_batch(store, keys, key) for key in some))
-            whole += [batch for batch in read_now if batch is not None]
+            for batch in await asyncio.gather(*(_read_batch(store, keys, key) for key in some)):
+                if batch is not None:
+                    window.apply(batch)
     except HoldfastError as error:
         error.metadata.setdefault("checkpoint_id", checkpoint_id)
         raise
-    return _merged(whole)
+    return window.records()
+
+
+def _most_bytes(listed: Sequence[ObjectSummary], limit_bytes: int | None) -> int:
+    """Return how many bytes of batches are in memory at once: those being read, raw and parsed, and those kept."""
+    sizes = sorted((each.size_bytes for each in listed), reverse=True)
+    total = sum(sizes)
+    return 2 * sum(sizes[:_READS_AT_ONCE]) + (total if limit_bytes is None else min(total, limit_bytes))
+
+
+class _Window:
+    """The first records behind a key, while batches are applied in the order of their stamps.
+
+    A key that was once dropped for want of room is not taken again: what its records came to is no longer known.
+    """
+
+    def __init__(self, after: str, limit_bytes: int | None) -> None:
+        self._after = after
+        self._limit_bytes = limit_bytes
+        # Keys that follow are dropped, this one too; None for no such key.
+        self._dropped_from: str | None = None
+        self._kept: dict[str, StoredRecord] = {}
+        self._size_bytes = 0
+        self._requests: set[str] = set()
+        self._stamp = 0
+
+    def apply(self, batch: RecordBatch) -> None:
+        """Apply a batch, unless an earlier one of its request was applied."""
+        self._stamp = max(self._stamp, batch.stamp)
+        if batch.request_id in self._requests:
+            return
+        self._requests.add(batch.request_id)
+        for record in batch.records:
+            if self._is_within(record.key) and (record.replace or record.key not in self._kept):
+                before = self._kept.get(record.key)
+                self._size_bytes += _field_bytes(record) - (0 if before is None else _field_bytes(before))
+                self._kept[record.key] = record
+        self._drop()
+
+    def records(self) -> Records:
+        """Return what the batches came to."""
+        return Records([self._kept[key] for key in sorted(self._kept)], self._stamp, self._dropped_from is None)
+
+    def _is_within(self, key: str) -> bool:
+        is_dropped = self._dropped_from is not None and key >= self._dropped_from
+        return (not self._after or key > self._after) and not is_dropped
+
+    def _drop(self) -> None:
+        """Drop the last keys while there are too many."""
+        if self._limit_bytes is None or self._size_bytes <= self._limit_bytes:
+            return
+        for key in sorted(self._kept, reverse=True):
+            if self._size_bytes <= self._limit_bytes or len(self._kept) == 1:
+                break
+            self._size_bytes -= _field_bytes(self._kept.pop(key))
+            self._dropped_from = key
+
+
+def _field_bytes(record: StoredRecord) -> int:
+    """How many bytes a record has as a field of an answer, or a few more: it names its own fields, and its length."""
+    return len(record.key.encode()) + len(record.data) + _FIELD_BYTES
 
 
 async def forget(store: ObjectStore, found: Sequence[str]) -> None:
     """Remove batches by their keys. Keys are never used twice, so that a late request does no harm."""
-    for start in range(0, len(found), _READS_AT_ONCE):
-        await asyncio.gather(*(store.delete(key) for key in found[start : start + _READS_AT_ONCE]))
+    for start in range(0, len(found), _DELETES_AT_ONCE):
+        await asyncio.gather(*(store.delete(key) for key in found[start : start + _DELETES_AT_ONCE]))
 
 
 async def check(store: ObjectStore, keys: WorkflowKeys, key: str) -> int:
@@ -145,17 +288,3 @@ async def _read_batch(store: ObjectStore, keys: WorkflowKeys, key: str) -> Recor
             Reason.CHECKPOINT_CORRUPTED, "a batch of records is damaged: it belongs to another place", key=key
         )
     return batch
-
-
-def _merged(batches: Sequence[RecordBatch]) -> Records:
-    """What the batches come to, which are in the order of their stamps."""
-    kept: dict[str, StoredRecord] = {}
-    requests: set[str] = set()
-    for batch in batches:
-        if batch.request_id in requests:
-            continue
-        requests.add(batch.request_id)
-        for record in batch.records:
-            if record.replace or record.key not in kept:
-                kept[record.key] = record
-    return Records([kept[key] for key in sorted(kept)], batches[-1].stamp if batches else 0)

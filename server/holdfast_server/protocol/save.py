@@ -82,10 +82,9 @@ async def save(log: Log, wanted: SaveRequest, parts: list[StoredPart], *, deadli
     async def build(head: Entry | None) -> Marker:
         nonlocal uploaded
         replaced = 0
-        if head is not None:
-            await entries.refuse_or_replay(log, head, wanted.request, fingerprint)
-            if claim is not None:
-                replaced = await claim.find_replaced(head, fingerprint, replaces=wanted.replace)
+        await entries.refuse_or_replay(log, head, wanted.request, fingerprint)
+        if head is not None and claim is not None:
+            replaced = await claim.find_replaced(head, fingerprint, replaces=wanted.replace)
         expected.require(head, wanted.expected_revision, wanted.request.epoch)
         if head is not None:
             uploaded = await _uploaded_anew(log, wanted.request.keys, head, uploaded)

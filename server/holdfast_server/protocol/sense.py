@@ -12,8 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from holdfast_server.protocol.keys import MAX_REVISION, blob_base
 from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, PartEncoding, StoredPart
 
-# The highest epoch that a caller may name. Each one that a server gives takes a slot.
-MAX_EPOCH = 1 << 62
+# The highest epoch that a caller could name when saves raised epochs too. Each one that a server gives takes a slot.
+_MAX_EPOCH = 1 << 62
 _MAX_SIZE = (1 << 63) - 1
 _KINDS = frozenset(MarkerKind.values())
 _ENCODINGS = frozenset(PartEncoding.values())
@@ -35,7 +35,7 @@ def _fields(marker: Marker) -> Iterator[tuple[str, bool]]:
     revision, parts = marker.revision, marker.parts
     yield "kind", marker.kind != MarkerKind.MARKER_KIND_UNSPECIFIED
     yield "revision", 1 <= revision <= MAX_REVISION
-    yield "epoch", 0 <= marker.writer_epoch <= marker.epoch <= MAX_EPOCH + MAX_REVISION
+    yield "epoch", 0 <= marker.writer_epoch <= marker.epoch <= _MAX_EPOCH + MAX_REVISION
     yield "create_time", is_time(marker.create_time)
     yield "expire_time", is_time(marker.expire_time)
     yield "floor", 0 <= marker.floor < revision

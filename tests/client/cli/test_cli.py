@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 
 import holdfast
@@ -12,25 +11,6 @@ from holdfast.cli.main import main
 from holdfast.v1 import errors_pb2
 
 from tests.damage import damage_newest
-
-EXECUTABLE = str(Path(sys.executable).parent / "holdfast")
-
-
-@pytest.fixture
-def run(served):
-    async def run(*arguments, stdin=b"", target=served.target):
-        process = await asyncio.create_subprocess_exec(
-            EXECUTABLE,
-            *arguments,
-            env={"HOLDFAST_TARGET": target},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate(stdin)
-        return process.returncode, out, err.decode()
-
-    return run
 
 
 async def test_what_is_saved_from_stdin_is_loaded_to_stdout(run):

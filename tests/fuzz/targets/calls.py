@@ -66,8 +66,7 @@ async def _call(service: CheckpointService, name: str, reader: Reader) -> None:
         if handler.stream_unary:
             await handler.stream_unary(_each(requests), context)
         elif handler.unary_stream:
-            async for message in handler.unary_stream(requests[0], context):
-                message.SerializeToString()
+            await handler.unary_stream(requests[0], context)
         else:
             (await handler.unary_unary(requests[0], context)).SerializeToString()
     except grpc.aio.AbortError:

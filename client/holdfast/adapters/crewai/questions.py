@@ -1,0 +1,123 @@
+"""Questions that wait for a human as JSON, and back: without how to reach a model.
+
+CrewAI sends the reply to a question to the model that is named beside it, with its own API key. So connection settings
+(an address, a key, headers) are neither saved nor taken from what was saved: they come from the flow's own code, the
+class that asked, if it is loaded. No class is imported for that.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from crewai.flow.async_feedback.types import PendingFeedbackContext
+from crewai.flow.flow import Flow
+
+from holdfast.adapters.crewai.states import read, unreadable, value_json
+from holdfast.checkpoint import LoadedCheckpoint
+from holdfast.errors import HoldfastError
+
+FEEDBACK_PART = "feedback"
+
+# What a saved question may say of a model: which it is, and how it answers.
+_KEPT = frozenset(
+    {
+        "model",
+        "temperature",
+        "top_p",
+        "top_k",
+        "n",
+        "stop",
+        "seed",
+        "max_tokens",
+        "max_completion_tokens",
+        "presence_penalty",
+        "frequency_penalty",
+        "reasoning_effort",
+    }
+)
+_LEFT_OUT = "llm_settings_left_out"
+
+
+def question_json(context: PendingFeedbackContext) -> bytes:
+    """The payload of a question.
+
+    Raises:
+        UnsavableValueError: it holds what has no JSON form.
+
+    """
+    fields = context.to_dict()
+    if isinstance(fields["llm"], dict):
+        kept, left_out = _split(fields["llm"])
+        fields |= {"llm": kept, **({_LEFT_OUT: left_out} if left_out else {})}
+    return value_json("the feedback context", fields, root="context")
+
+
+def question(loaded: LoadedCheckpoint, feedback_llm: Any) -> PendingFeedbackContext:
+    """The question of a checkpoint, whose model is the one of the flow's own code.
+
+    Args:
+        loaded: the checkpoint.
+        feedback_llm: the model if the flow's class is not loaded; None if there is none.
+
+    Raises:
+        FormatIncompatibleError: it is none that this adapter wrote; or its model was reached in a way of its own, and
+            the code that says how is not loaded.
+
+    """
+    fields = read(loaded, FEEDBACK_PART)
+    try:
+        context = PendingFeedbackContext.from_dict(fields)
+    except Exception as error:
+        raise unreadable(loaded, f"it is no feedback context: {error!r}") from error
+    if not (isinstance(context.flow_class, str) and isinstance(context.method_name, str)):
+        raise unreadable(loaded, "it is no feedback context: flow_class and method_name must be text")
+    found = list(_models_of(context.flow_class, context.method_name))
+    if found and all(each == found[0] for each in found):
+        context.llm = found[0]
+        return context
+    if feedback_llm is not None:
+        context.llm = _config(feedback_llm)
+        return context
+    if not isinstance(context.llm, dict):
+        context.llm = context.llm if isinstance(context.llm, str) else None
+        return context
+    kept, left_out = _split(context.llm)
+    if left_out or fields.get(_LEFT_OUT):
+        raise _no_code(loaded, context, left_out or fields[_LEFT_OUT])
+    context.llm = kept
+    return context
+
+
+def _split(llm: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    return {key: each for key, each in llm.items() if key in _KEPT}, sorted(map(str, llm.keys() - _KEPT))
+
+
+def _models_of(flow_class: str, method_name: str) -> Iterator[Any]:
+    """The models of the loaded classes that have this name and ask in this method."""
+    waiting: list[Any] = [Flow]
+    seen: set[Any] = set()
+    while waiting:
+        cls = waiting.pop()
+        if cls in seen:
+            continue
+        seen.add(cls)
+        waiting += cls.__subclasses__()
+        if f"{cls.__module__}.{cls.__name__}" == flow_class:
+            method = cls.flow_definition().methods.get(method_name)
+            if method is not None and method.human_feedback is not None:
+                yield _config(method.human_feedback.llm)
+
+
+def _config(llm: Any) -> Any:
+    """A model as CrewAI keeps it beside a question."""
+    if llm is None or isinstance(llm, str | dict):
+        return llm
+    to_config = getattr(llm, "to_config_dict", None)
+    return to_config() if to_config is not None else str(llm.model)
+
+
+def _no_code(loaded: LoadedCheckpoint, context: PendingFeedbackContext, left_out: list[str]) -> HoldfastError:
+    return unreadable(
+        loaded,
+        f"the model that reads the reply needs {', '.join(map(str, left_out))!r:.200}, which are taken from the flow's "
+        f"own code only, and class {context.flow_class!r:.200} is not loaded: import it, or give feedback_llm",
+    )

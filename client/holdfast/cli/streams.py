@@ -1,0 +1,70 @@
+"""The standard streams, which may be closed, full, broken, or unable to encode what is written to them."""
+
+import errno
+import os
+import sys
+from typing import Any
+
+from holdfast.cli.text import printable
+
+
+class LocalIOError(Exception):
+    """A file or a standard stream of this side could not be read or written.
+
+    Args:
+        place: the file's path, or the stream's name.
+        error: why.
+        is_output: whether a result was written, and not a payload read.
+
+    """
+
+    def __init__(self, place: str, error: OSError, *, is_output: bool = False) -> None:
+        super().__init__(f"{printable(place)}: {error.strerror or error}")
+        self.is_output = is_output
+        self.is_broken_pipe = error.errno == errno.EPIPE
+
+
+def write(data: str | bytes) -> None:
+    """Write to stdout, at once.
+
+    Raises:
+        LocalIOError: it cannot be written.
+
+    """
+    try:
+        _write(sys.stdout, data)
+    except OSError as error:
+        _discard(sys.stdout)
+        raise LocalIOError("stdout", error, is_output=True) from None
+
+
+def note(text: str) -> None:
+    """Write a line to stderr, if that can be."""
+    try:
+        _write(sys.stderr, f"{text}\n")
+    except OSError:
+        _discard(sys.stderr)
+
+
+def is_terminal(stream: Any) -> bool:
+    """Return whether a standard stream is there and a terminal."""
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def _write(stream: Any, data: str | bytes) -> None:
+    if stream is None:
+        raise OSError(errno.EBADF, "it is closed")
+    # What the terminal has no character for is escaped as well.
+    encoded = data if isinstance(data, bytes) else data.encode(stream.encoding or "ascii", "backslashreplace")
+    stream.flush()
+    stream.buffer.write(encoded)
+    stream.buffer.flush()
+
+
+def _discard(stream: Any) -> None:
+    """Drop what could not be written, which the interpreter would try again at its end and report."""
+    if stream is None or stream not in (sys.__stdout__, sys.__stderr__):
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

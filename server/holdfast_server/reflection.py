@@ -1,0 +1,56 @@
+"""Server reflection in both of its versions, so that old and new tools find the API.
+
+The library has v1alpha only. Version 1 has the same messages under another package, so that the same servicer answers
+both: https://github.com/grpc/grpc-proto/tree/master/grpc/reflection
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+_OLD, _NEW = "grpc.reflection.v1alpha", "grpc.reflection.v1"
+_NEW_SERVICE = f"{_NEW}.ServerReflection"
+
+
+def enable_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
+    """Describe services, and reflection itself, to whoever asks a server.
+
+    Args:
+        server: the server, before it starts.
+        services: their full names.
+
+    """
+    _describe_version_1()
+    names = (*services, reflection.SERVICE_NAME, _NEW_SERVICE)
+    reflection.enable_server_reflection(names, server)
+    servicer: Any = reflection.aio.ReflectionServicer(names)
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(_NEW_SERVICE, {"ServerReflectionInfo": handler}),)
+    )
+
+
+def _describe_version_1() -> None:
+    """Enter version 1 into the pool of descriptors, made of v1alpha's."""
+    pool: Any = descriptor_pool.Default()
+    described = descriptor_pb2.FileDescriptorProto()
+    reflection_pb2.DESCRIPTOR.CopyToProto(described)
+    described.name = "grpc/reflection/v1/reflection.proto"
+    described.package = _NEW
+    for message in described.message_type:
+        for field in message.field:
+            if field.type_name:
+                field.type_name = field.type_name.replace(f".{_OLD}.", f".{_NEW}.")
+    for service in described.service:
+        for method in service.method:
+            method.input_type = method.input_type.replace(f".{_OLD}.", f".{_NEW}.")
+            method.output_type = method.output_type.replace(f".{_OLD}.", f".{_NEW}.")
+    # Adding the same file again changes nothing.
+    pool.AddSerializedFile(described.SerializeToString())

@@ -169,6 +169,10 @@ class InternalError(WorkflowCheckpointResumeError):
     """The server failed; its log has the trace id."""
 
 
+class UploadLostError(HoldfastError):
+    """The server has nothing of an upload that was to go on, or another stream goes on with it."""
+
+
 _CLASSES: dict[str, type[HoldfastError]] = {
     "CHECKPOINT_NOT_FOUND": CheckpointNotFoundError,
     "WORKFLOW_NOT_FOUND": WorkflowNotFoundError,
@@ -193,6 +197,7 @@ _CLASSES: dict[str, type[HoldfastError]] = {
     "UNAUTHENTICATED": UnauthenticatedError,
     "PERMISSION_DENIED": PermissionDeniedError,
     "UNIMPLEMENTED": UnimplementedError,
+    "UPLOAD_LOST": UploadLostError,
 }
 
 # The class of a reason that this client does not know, where the status code says enough. NOT_FOUND is not among them,

@@ -1,6 +1,8 @@
 """Every reason of the table, met through the SDK."""
 
 import asyncio
+import io
+import threading
 from pathlib import Path
 
 import grpc
@@ -10,7 +12,11 @@ from crc32c import crc32c
 from holdfast.retry import RetryBucket
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1 import errors_pb2
-from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceServicer, add_CheckpointServiceServicer_to_server
+from holdfast.v1.checkpoint_service_pb2_grpc import (
+    CheckpointServiceServicer,
+    CheckpointServiceStub,
+    add_CheckpointServiceServicer_to_server,
+)
 from holdfast_server.api.calls import Calls
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.stores.base import StoreAccessDeniedError
@@ -309,6 +315,27 @@ async def test_permission_denied():
 
 async def test_unimplemented():
     await refused(grpc.StatusCode.UNIMPLEMENTED, holdfast.UnimplementedError)
+
+
+async def test_upload_lost(client, served):
+    read, go_on = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell():
+                read.set()
+                go_on.wait()
+            return super().read(size)
+
+    saving = asyncio.create_task(
+        without_retry(client).save("n", "w", Slow(b"x" * (8 << 20)), format=FORMAT, request_id="r")
+    )
+    await asyncio.to_thread(read.wait)
+    async with grpc.aio.insecure_channel(served.target) as channel:
+        asked = api.GetUploadRequest(namespace="n", workflow_id="w", request_id="r")
+        await CheckpointServiceStub(channel).GetUpload(asked)
+    go_on.set()
+    await failure(saving, holdfast.UploadLostError)
 
 
 def test_no_reason_is_left_out():

@@ -10,7 +10,7 @@ from holdfast_server import config
 from holdfast_server.api import errors as api_errors
 from holdfast_server.api import malformed, requests
 from holdfast_server.api.incoming import Incoming
-from holdfast_server.api.parked import ParkedUploads
+from holdfast_server.api.uploads import Uploads
 from holdfast_server.protocol import fsck, gc, keys, layout, marker, records, sense, workflows
 
 from tests.simulation.mutants import Mutant
@@ -67,7 +67,7 @@ DEFECTS = [
         "            await self._whole(self._close_part())\n            self._open_part(name)\n"
         "        data = self._checked(message.chunk, goes_on=True)\n",
     ),
-    _defect("incoming", "upload lost with its retry", ParkedUploads.take, "self.park(request, incoming)", "pass"),
+    _defect("incoming", "upload lost with its retry", Uploads.take, "self.park(request, incoming)", "pass"),
     _defect(
         "config",
         "port of any script",

@@ -46,6 +46,11 @@ class CheckpointServiceStub(object):
                 request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.SaveStreamRequest.SerializeToString,
                 response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.SaveStreamResponse.FromString,
                 _registered_method=True)
+        self.GetUpload = channel.unary_unary(
+                '/holdfast.v1.CheckpointService/GetUpload',
+                request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetUploadRequest.SerializeToString,
+                response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetUploadResponse.FromString,
+                _registered_method=True)
         self.Load = channel.unary_unary(
                 '/holdfast.v1.CheckpointService/Load',
                 request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.LoadRequest.SerializeToString,
@@ -137,9 +142,19 @@ class CheckpointServiceServicer(object):
 
     def SaveStream(self, request_iterator, context):
         """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
-        A retry may go on where an earlier stream of the same request id broke: it sends the metadata
-        "holdfast-resume: 1" and the header, waits for the initial metadata, whose "holdfast-received" tells the
-        part that comes next, counted from 0, a colon, and the byte to go on from, and sends what is missing.
+        A retry may go on where an earlier stream of the same request id stopped, in one of two ways:
+        - It sends the metadata "holdfast-resume: 1" and the header, and waits for the initial metadata. Its
+        "holdfast-received" is the part that comes next, counted from 0, a colon, and the byte to go on from.
+        - It asks GetUpload, and sends the metadata "holdfast-resume: PART:BYTE" with what that returned, "0:0" if nothing
+        was found. Nothing has to be read before the end. UPLOAD_LOST if another server answers, or it has changed since.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUpload(self, request, context):
+        """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows what it
+        received itself, for a minute after the stream broke.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -262,6 +277,11 @@ def add_CheckpointServiceServicer_to_server(servicer, server):
                     servicer.SaveStream,
                     request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.SaveStreamRequest.FromString,
                     response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.SaveStreamResponse.SerializeToString,
+            ),
+            'GetUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUpload,
+                    request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetUploadRequest.FromString,
+                    response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetUploadResponse.SerializeToString,
             ),
             'Load': grpc.unary_unary_rpc_method_handler(
                     servicer.Load,
@@ -395,6 +415,33 @@ class CheckpointService(object):
             '/holdfast.v1.CheckpointService/SaveStream',
             holdfast_dot_v1_dot_checkpoint__service__pb2.SaveStreamRequest.SerializeToString,
             holdfast_dot_v1_dot_checkpoint__service__pb2.SaveStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.v1.CheckpointService/GetUpload',
+            holdfast_dot_v1_dot_checkpoint__service__pb2.GetUploadRequest.SerializeToString,
+            holdfast_dot_v1_dot_checkpoint__service__pb2.GetUploadResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,9 +39,15 @@ class CheckpointServiceStub:
     """Saves a checkpoint whose parts are at most 1 MiB together."""
     SaveStream: _grpc.StreamUnaryMultiCallable[_checkpoint_service_pb2.SaveStreamRequest, _checkpoint_service_pb2.SaveStreamResponse]
     """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
-    A retry may go on where an earlier stream of the same request id broke: it sends the metadata
-    "holdfast-resume: 1" and the header, waits for the initial metadata, whose "holdfast-received" tells the
-    part that comes next, counted from 0, a colon, and the byte to go on from, and sends what is missing.
+    A retry may go on where an earlier stream of the same request id stopped, in one of two ways:
+    - It sends the metadata "holdfast-resume: 1" and the header, and waits for the initial metadata. Its
+      "holdfast-received" is the part that comes next, counted from 0, a colon, and the byte to go on from.
+    - It asks GetUpload, and sends the metadata "holdfast-resume: PART:BYTE" with what that returned, "0:0" if nothing
+      was found. Nothing has to be read before the end. UPLOAD_LOST if another server answers, or it has changed since.
+    """
+    GetUpload: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetUploadRequest, _checkpoint_service_pb2.GetUploadResponse]
+    """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows what it
+    received itself, for a minute after the stream broke.
     """
     Load: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.LoadRequest, _checkpoint_service_pb2.LoadResponse]
     """Loads a checkpoint's metadata, and its payload while that is at most 1 MiB."""
@@ -85,9 +91,15 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     """Saves a checkpoint whose parts are at most 1 MiB together."""
     SaveStream: _aio.StreamUnaryMultiCallable[_checkpoint_service_pb2.SaveStreamRequest, _checkpoint_service_pb2.SaveStreamResponse]  # type: ignore[assignment]
     """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
-    A retry may go on where an earlier stream of the same request id broke: it sends the metadata
-    "holdfast-resume: 1" and the header, waits for the initial metadata, whose "holdfast-received" tells the
-    part that comes next, counted from 0, a colon, and the byte to go on from, and sends what is missing.
+    A retry may go on where an earlier stream of the same request id stopped, in one of two ways:
+    - It sends the metadata "holdfast-resume: 1" and the header, and waits for the initial metadata. Its
+      "holdfast-received" is the part that comes next, counted from 0, a colon, and the byte to go on from.
+    - It asks GetUpload, and sends the metadata "holdfast-resume: PART:BYTE" with what that returned, "0:0" if nothing
+      was found. Nothing has to be read before the end. UPLOAD_LOST if another server answers, or it has changed since.
+    """
+    GetUpload: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetUploadRequest, _checkpoint_service_pb2.GetUploadResponse]  # type: ignore[assignment]
+    """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows what it
+    received itself, for a minute after the stream broke.
     """
     Load: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.LoadRequest, _checkpoint_service_pb2.LoadResponse]  # type: ignore[assignment]
     """Loads a checkpoint's metadata, and its payload while that is at most 1 MiB."""
@@ -140,9 +152,21 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.SaveStreamResponse, _abc.Awaitable[_checkpoint_service_pb2.SaveStreamResponse]]:
         """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
-        A retry may go on where an earlier stream of the same request id broke: it sends the metadata
-        "holdfast-resume: 1" and the header, waits for the initial metadata, whose "holdfast-received" tells the
-        part that comes next, counted from 0, a colon, and the byte to go on from, and sends what is missing.
+        A retry may go on where an earlier stream of the same request id stopped, in one of two ways:
+        - It sends the metadata "holdfast-resume: 1" and the header, and waits for the initial metadata. Its
+          "holdfast-received" is the part that comes next, counted from 0, a colon, and the byte to go on from.
+        - It asks GetUpload, and sends the metadata "holdfast-resume: PART:BYTE" with what that returned, "0:0" if nothing
+          was found. Nothing has to be read before the end. UPLOAD_LOST if another server answers, or it has changed since.
+        """
+
+    @_abc_1.abstractmethod
+    def GetUpload(
+        self,
+        request: _checkpoint_service_pb2.GetUploadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.GetUploadResponse, _abc.Awaitable[_checkpoint_service_pb2.GetUploadResponse]]:
+        """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows what it
+        received itself, for a minute after the stream broke.
         """
 
     @_abc_1.abstractmethod

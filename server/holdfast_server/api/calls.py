@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NoReturn
@@ -224,9 +225,16 @@ class Malformed:
         self.what = what
 
 
-def is_resuming(context: Context) -> bool:
-    """Whether the caller can go on where an earlier stream of the same request broke."""
-    return any(key == RESUME_KEY for key, _ in context.invocation_metadata() or ())
+def resuming(context: Context) -> tuple[bool, tuple[int, int] | None]:
+    """Whether a caller goes on with an upload, and from which part and byte if it says so.
+
+    A caller that waits for the server's answer says "1", one that has asked by GetUpload says "PART:BYTE".
+    """
+    for key, value in context.invocation_metadata() or ():
+        if key == RESUME_KEY:
+            found = re.fullmatch(r"([0-9]{1,3}):([0-9]{1,15})", str(value))
+            return True, (int(found[1]), int(found[2])) if found else None
+    return False, None
 
 
 def refuse_malformed(message: object) -> None:

@@ -1,7 +1,7 @@
 """The payload of a streamed save on its way in, which outlives a stream that breaks.
 
 A chunk is taken wholly or not at all, whatever happens to the call that brought it. So when the stream
-breaks the upload is parked, and the retry of the same request goes on where it stopped.
+breaks the upload is kept, and the retry of the same request goes on where it stopped.
 """
 
 import asyncio
@@ -74,6 +74,9 @@ class Incoming:
         inline_limit_bytes: how much may stay in the marker.
         payload_limit_bytes: how much there may be.
 
+    Attributes:
+        size_bytes: how much has arrived.
+
     """
 
     def __init__(
@@ -94,7 +97,9 @@ class Incoming:
         self._names: set[str] = set()
         self._upload: PartUpload | None = None
         self._step: asyncio.Task[None] | None = None
-        self._total = 0
+        self._waiting: asyncio.Timeout | None = None
+        self._is_taken_over = False
+        self.size_bytes = 0
 
     @property
     def position(self) -> tuple[int, int]:
@@ -109,7 +114,7 @@ class Incoming:
             InvalidRequestError: a message is wrong or out of place.
 
         """
-        async for message in messages:
+        while (message := await self._next(messages)) is not None:
             calls.refuse_malformed(message)
             kind = message.WhichOneof("message")
             if kind == "finish":
@@ -122,6 +127,34 @@ class Incoming:
                 raise requests.invalid("header", "must not come twice")
             await self._take(message)
         raise StreamEndedError("finish", "the stream ended without it; nothing was saved")
+
+    async def _next(self, messages: AsyncIterator[api.SaveStreamRequest]) -> api.SaveStreamRequest | None:
+        """Return the next message, None at the end of the stream.
+
+        Raises:
+            HoldfastError: UPLOAD_LOST: another stream of the same request goes on with this upload.
+
+        """
+        if not self._is_taken_over:
+            try:
+                async with asyncio.timeout(None) as self._waiting:
+                    return await anext(messages, None)
+            except TimeoutError:
+                if not self._is_taken_over:
+                    raise
+            finally:
+                self._waiting = None
+        raise HoldfastError(Reason.UPLOAD_LOST, "another stream of the same request goes on with this upload")
+
+    def end_stream(self) -> None:
+        """End the stream that the upload comes by, before its next message, so that another one may go on."""
+        self._is_taken_over = True
+        if self._waiting is not None:
+            self._waiting.reschedule(asyncio.get_running_loop().time())
+
+    def go_on(self) -> None:
+        """Let another stream bring the rest."""
+        self._is_taken_over = False
 
     @property
     def has_failed(self) -> bool:
@@ -151,7 +184,7 @@ class Incoming:
             await self._whole(self._close_part())
             self._open_part(name)
         assert self._upload is not None
-        self._total += len(data)
+        self.size_bytes += len(data)
         await self._whole(self._upload.write(data))
 
     def _checked(self, chunk: checkpoint_pb2.Chunk, *, goes_on: bool) -> bytes:
@@ -161,7 +194,7 @@ class Incoming:
             if len(self._names) == requests.MAX_PARTS:
                 raise requests.invalid("chunk.part", f"begins one part more than the limit of {requests.MAX_PARTS}")
         data = requests.chunk(chunk, self._upload.size_bytes if self._upload is not None and goes_on else 0)
-        if self._total + len(data) > self._payload_limit_bytes:
+        if self.size_bytes + len(data) > self._payload_limit_bytes:
             _too_large(self._payload_limit_bytes)
         return data
 
@@ -186,8 +219,10 @@ class Incoming:
     async def _require_end(self, messages: AsyncIterator[api.SaveStreamRequest], finish: api.SaveStreamFinish) -> None:
         if self._upload is None and not self._stored:
             raise requests.invalid("chunk", "the stream must hold at least one part")
-        if finish.size_bytes != self._total:
-            raise requests.invalid("finish.size_bytes", f"is {finish.size_bytes}, the chunks held {self._total} bytes")
+        if finish.size_bytes != self.size_bytes:
+            raise requests.invalid(
+                "finish.size_bytes", f"is {finish.size_bytes}, the chunks held {self.size_bytes} bytes"
+            )
         if await anext(messages, None) is not None:
             raise requests.invalid("message", "nothing may come behind finish")
 

@@ -1,6 +1,5 @@
 """CheckpointService: each call's request checked, the protocol asked, its answer put into a message."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 
@@ -10,12 +9,12 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server import SERVER_VERSION, telemetry
 from holdfast_server.api import messages, requests
 from holdfast_server.api.attachments import Attachments
-from holdfast_server.api.calls import RECEIVED_KEY, Call, Calls, Context, is_resuming
+from holdfast_server.api.calls import RECEIVED_KEY, Call, Calls, Context, resuming
 from holdfast_server.api.changes import Changes
-from holdfast_server.api.incoming import Incoming, StreamEndedError, StreamIdleError, attended
+from holdfast_server.api.incoming import Incoming, attended
 from holdfast_server.api.lists import Lists
 from holdfast_server.api.outgoing import StuckReaderError, end_stuck, send_parts, write
-from holdfast_server.api.parked import ParkedUploads
+from holdfast_server.api.uploads import Uploads
 from holdfast_server.protocol import load
 from holdfast_server.protocol.digests import BLOCK_BYTES
 from holdfast_server.protocol.errors import HoldfastError, Reason
@@ -29,7 +28,6 @@ from holdfast_server.protocol.read_ahead import read_ahead
 from holdfast_server.protocol.save import Saved, SaveRequest, save
 from holdfast_server.protocol.validate import validate
 from holdfast_server.storage.v1.marker_pb2 import StoredPart
-from holdfast_server.stores.base import StoreUnavailableError
 
 _DEPTHS = {
     api.VALIDATE_DEPTH_UNSPECIFIED: Depth.CHECKSUM,
@@ -58,11 +56,11 @@ class CheckpointService(Lists, Changes, Attachments):
         super().__init__(log, calls)
         self._inline_limit_bytes = inline_limit_bytes
         self._payload_limit_bytes = payload_limit_bytes
-        self._parked = ParkedUploads()
+        self._uploads = Uploads()
 
     async def close(self) -> None:
         """Forget uploads whose streams broke."""
-        await self._parked.close()
+        await self._uploads.close()
 
     async def Save(self, request: api.SaveRequest, context: Context) -> api.SaveResponse:  # noqa: N802
         """Save a small checkpoint."""
@@ -183,34 +181,50 @@ class CheckpointService(Lists, Changes, Attachments):
                 ),
             )
 
+    async def GetUpload(self, request: api.GetUploadRequest, context: Context) -> api.GetUploadResponse:  # noqa: N802
+        """Tell how much of a streamed save has arrived."""
+        async with self._calls.enter("GetUpload", context, request):
+            keys = requests.workflow(request.namespace, request.workflow_id)
+            requests.name("request_id", request.request_id, 128)
+            upload = (keys, request.request_id)
+            incoming = await self._uploads.take(upload)
+            if incoming is None:
+                return api.GetUploadResponse()
+            self._uploads.park(upload, incoming)
+            part, offset = incoming.position
+            return api.GetUploadResponse(found=True, part=part, offset=offset, size_bytes=incoming.size_bytes)
+
     @asynccontextmanager
     async def _incoming(self, context: Context, wanted: SaveRequest) -> AsyncIterator[Incoming]:
-        """The upload of a streamed save: a parked one where the caller can go on with it, else a new one."""
+        """Open the upload of a streamed save: one that an earlier stream began if the caller goes on, else a new one.
+
+        Raises:
+            HoldfastError: UPLOAD_LOST: the caller goes on from another place than the one that was reached.
+
+        """
         request = (wanted.request.keys, wanted.request.request_id)
-        parked = await self._parked.take(request) if is_resuming(context) else None
-        incoming = parked or Incoming(
+        resumes, expected = resuming(context)
+        found = await self._uploads.take(request) if resumes else None
+        incoming = found or Incoming(
             self._log.store,
             wanted.request.keys,
             await self._log.known_revision(wanted.request.keys),
             inline_limit_bytes=self._inline_limit_bytes,
             payload_limit_bytes=self._payload_limit_bytes,
         )
+        incoming.go_on()
         part, offset = incoming.position
-        try:
+        async with self._uploads.stream(request, incoming):
+            if expected not in (None, (part, offset)):
+                raise HoldfastError(
+                    Reason.UPLOAD_LOST,
+                    f"the stream goes on from part {expected[0]}, byte {expected[1]}; this server has received up to "
+                    f"part {part}, byte {offset}",
+                    part=part,
+                    offset=offset,
+                )
             await context.send_initial_metadata(((RECEIVED_KEY, f"{part}:{offset}"),))
             yield incoming
-        except (asyncio.CancelledError, TimeoutError, StreamEndedError, StreamIdleError, StoreUnavailableError):
-            self._parked.park(request, incoming)
-            raise
-        except HoldfastError as error:
-            if error.reason in (Reason.COMMIT_UNKNOWN, Reason.OVERLOADED):
-                self._parked.park(request, incoming)
-            else:
-                self._parked.discard(incoming)
-            raise
-        except BaseException:
-            self._parked.discard(incoming)
-            raise
 
     async def _commit(self, call: Call, wanted: SaveRequest, parts: list[StoredPart]) -> Saved:
         blobs = sum(1 for part in parts if part.blob)

@@ -42,7 +42,10 @@ class PartInfo:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A committed checkpoint, without its payload. `replayed` tells that an earlier try had committed it."""
+    """A committed checkpoint, without its payload. `replayed` tells that an earlier try had committed it.
+
+    Retention and prunes pass over a `pinned` one.
+    """
 
     namespace: str
     workflow_id: str
@@ -59,6 +62,7 @@ class Checkpoint:
     request_id: str
     trace_id: str
     replayed: bool = False
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +197,7 @@ def from_message(message: checkpoint_pb2.Checkpoint, *, replayed: bool = False) 
         request_id=message.request_id,
         trace_id=message.trace_id,
         replayed=replayed,
+        pinned=message.pinned,
     )
 
 

@@ -69,6 +69,7 @@ class AsyncClient(AsyncLists, AsyncChanges):
         ttl: timedelta | None = None,
         replace: bool = False,
         needs_parent: bool = False,
+        pinned: bool = False,
         request_id: str | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
@@ -89,6 +90,8 @@ class AsyncClient(AsyncLists, AsyncChanges):
             ttl: how long it must be kept.
             replace: take the place of the checkpoint that has the same id, if there is one.
             needs_parent: it is of no use without its parent, which is kept as long as it.
+            pinned: keep it when retention by count and age or a prune would let it go; deletions of it, and its own
+                ttl, still do.
             request_id: the idempotency key; made up where none is given.
             timeout: seconds for everything, retries included.
             progress: called with the bytes sent and all, for payloads that are streamed.
@@ -111,6 +114,7 @@ class AsyncClient(AsyncLists, AsyncChanges):
             epoch=epoch,
             replace=replace,
             needs_parent=needs_parent,
+            pinned=pinned,
         )
         if ttl is not None:
             header.ttl.FromTimedelta(arguments.duration("ttl", ttl))

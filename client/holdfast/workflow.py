@@ -76,6 +76,7 @@ class Workflow:
         ttl: timedelta | None = None,
         replace: bool = False,
         needs_parent: bool = False,
+        pinned: bool = False,
         request_id: str | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
@@ -93,6 +94,7 @@ class Workflow:
             ttl: how long it must be kept.
             replace: take the place of the checkpoint that has the same id, if there is one.
             needs_parent: it is of no use without its parent, which is kept as long as it.
+            pinned: keep it when retention by count and age or a prune would let it go.
             request_id: the idempotency key; made up where none is given.
             timeout: seconds for everything, retries included.
             progress: called with the bytes sent and all, for payloads that are streamed.
@@ -118,6 +120,7 @@ class Workflow:
                     checkpoint_id=checkpoint_id,
                     parent_id=self.checkpoint_id if parent_id is None else parent_id,
                     labels=labels,
+                    pinned=pinned,
                     expected_revision=self.revision,
                     epoch=self.epoch,
                     ttl=ttl,

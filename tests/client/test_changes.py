@@ -234,6 +234,69 @@ async def test_a_parent_that_is_needed_must_exist(client):
     assert await reason(save(client, b"2", parent_id="p", needs_parent=True)) == "CHECKPOINT_DELETED"
 
 
+# Pinning
+
+
+async def test_a_prune_passes_over_pinned_checkpoints_and_does_not_count_them(client):
+    for name in "abcdef":
+        saved = await save(client, checkpoint_id=name, pinned=name in "bef")
+        assert saved.pinned is (name in "bef")
+    assert await client.prune("n", "w", keep_last=2) == 1
+    assert [(each.checkpoint_id, each.pinned) async for each in client.list("n", "w")] == [
+        ("f", True),
+        ("e", True),
+        ("d", False),
+        ("c", False),
+        ("b", True),
+    ]
+    assert await client.prune("n", "w") == 1
+    assert (await client.load("n", "w", "b")).info.pinned
+    assert (await client.load("n", "w")).checkpoint_id == "f"
+
+
+async def test_what_a_pinned_checkpoint_needs_stays_as_well(client):
+    await save(client, checkpoint_id="full")
+    await save(client, checkpoint_id="delta", parent_id="full", needs_parent=True, pinned=True)
+    for name in "xyz":
+        await save(client, checkpoint_id=name)
+    assert await client.prune("n", "w") == 2
+    assert [each.checkpoint_id async for each in client.list("n", "w")] == ["z", "delta", "full"]
+
+
+async def test_deletions_and_replacements_hold_for_pinned_checkpoints(client):
+    for name in "abcd":
+        await save(client, checkpoint_id=name, pinned=True, labels={"k": name})
+    await client.delete("n", "w", "a")
+    await client.delete_checkpoints("n", "w", labels={"k": "b"})
+    await save(client, b"2", checkpoint_id="c", replace=True)
+    await save(client, checkpoint_id="e")
+    assert await client.prune("n", "w") == 1
+    assert [each.checkpoint_id async for each in client.list("n", "w")] == ["e", "d"]
+    await client.delete_workflow("n", "w")
+    assert [each async for each in client.list("n", "w")] == []
+
+
+async def test_a_copy_of_a_pinned_checkpoint_is_pinned(client):
+    await save(client, checkpoint_id="a", pinned=True)
+    await save(client, checkpoint_id="b")
+    await client.copy_workflow("n", "w", "copy")
+    assert [each.pinned async for each in client.list("n", "copy")] == [False, True]
+
+
+async def test_a_request_that_pins_is_another_one_than_the_same_that_does_not(client):
+    assert not (await save(client, request_id="r")).pinned
+    assert await reason(save(client, request_id="r", pinned=True)) == "REQUEST_ID_REUSED"
+    await save(client, checkpoint_id="c", pinned=True)
+    assert await reason(save(client, checkpoint_id="c")) == "CHECKPOINT_ID_REUSED"
+    assert (await save(client, checkpoint_id="c", pinned=True)).replayed
+
+
+async def test_a_handle_of_a_workflow_pins(client):
+    handle = client.workflow("n", "w")
+    assert (await handle.save(b"x", format=FORMAT, pinned=True)).pinned
+    assert not (await handle.save(b"y", format=FORMAT)).pinned
+
+
 # Copying
 
 

@@ -12,6 +12,7 @@ class Call(NamedTuple):
     expected: int | None = None
     has_blob: bool = False
     chosen: str = ""
+    pinned: bool = False
     target: str = ""  # the request whose checkpoint is deleted; "" for the whole workflow
     is_older: bool = False  # whether an older server does it, which compares nothing
 
@@ -80,6 +81,7 @@ def _appended(call: Call, state: State, view: int, blob: Blob | None, rules: fro
     return following(head, **matter, last=head.revision + 1)._replace(
         blob=blob,
         chosen=call.chosen,
+        pinned=call.pinned,
         expected=call.expected,
         carried=call.epoch,
         writer_epoch=head.epoch if call.epoch is None else call.epoch,

@@ -98,7 +98,8 @@ class Collector(NamedTuple):
         """The marker that there is need for, and a claim that must be taken over before."""
         head = head_of(state, self.view)
         live = visible(state, self.view)
-        retired, kept = live[: -self.keep], live[-self.keep :]
+        retired = self._retired(state, live, rules)
+        kept = [each for each in live if each not in retired]
         floor = max(head.floor, min(self.settled, kept[0] - 1 if kept else self.view))
         low_water = max([head.low_water, *(min(each.base + 1, self.view + 1) for each in self._orphans(state, rules))])
         begins = self._has_dead_claims(state, rules, kept)
@@ -120,6 +121,16 @@ class Collector(NamedTuple):
             return marker, None
         marker = marker._replace(generation=marker.revision)
         return marker, None if "claims not taken over" in rules else self._not_taken_over(state, kept)
+
+    def _retired(self, state, live, rules):
+        """Pinned ones stay, and the others are counted as if these were not there."""
+        judged = live if "pinned checkpoints judged" in rules else self._not_pinned(state, live)
+        if "pinned checkpoints counted" in rules:
+            return self._not_pinned(state, live[: -self.keep])
+        return judged[: -self.keep]
+
+    def _not_pinned(self, state, revisions):
+        return [each for each in revisions if not state.log[each - 1].pinned]
 
     def _has_dead_claims(self, state, rules, kept):
         generation = head_of(state, self.view).generation

@@ -40,6 +40,8 @@ MUTANTS = {
     "claims not taken over": "claims that a collection takes over",
     "id not searched behind the claim's base": "two writers race for an id",
     "search for an id passes over damage": "a search for an id where a marker rots",
+    "pinned checkpoints judged": "pinned checkpoints beside a collection",
+    "pinned checkpoints counted": "pinned checkpoints beside a collection",
     "stale cache believed": "a stale reader",
     "damage believed": "uploads beside a collection",
     "digests not checked": "damage",

@@ -184,6 +184,16 @@ SCENARIOS = [
         ),
         ticks=1,
     ),
+    Scenario(
+        "pinned checkpoints beside a collection",
+        (
+            steady(Call("a", has_blob=True, pinned=True), Call("b"), Call("c"), Call("d", pinned=True)),
+            steady(Call("x", kind=DELETED, target="a")),
+            Collector(2),
+            Reader(wants="a"),
+        ),
+        ticks=1,
+    ),
     Scenario("a retry where a marker rots", (Writer((Call("a"),)), steady(Call("b"), Call("c"))), rots=1),
     Scenario(
         "a search for an id where a marker rots",

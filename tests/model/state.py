@@ -43,6 +43,7 @@ class Marker(NamedTuple):
     is_older: bool = False  # whether an older server wrote it
     blob: Blob | None = None
     chosen: str = ""  # the checkpoint id, where the caller chose it
+    pinned: bool = False
     floor: int = 0
     low_water: int = 0
     generation: int = 0
@@ -130,6 +131,7 @@ def following(head: Marker, **matter) -> Marker:
         carried=None,
         is_older=False,
         chosen="",
+        pinned=False,
         writer_epoch=0,
         previous=head.last,
         **matter,
@@ -171,8 +173,8 @@ def _check_append(state: State, marker: Marker) -> None:
     if marker.carried is not None and marker.carried > head_of(state, end).epoch:
         raise ViolationError(f"{request} was committed under epoch {marker.carried}, which nobody was given")
     live = visible(state, end)
-    if marker.kind == GC and live and (marker.floor >= live[-1] or live[-1] in marker.deleted):
-        raise ViolationError("the newest checkpoint was retired")
+    if marker.kind == GC:
+        _check_retired(state, marker, live)
     if marker.kind != DATA:
         return
     if any(each.kind == FENCE and each.epoch > marker.writer_epoch for each in state.log):
@@ -181,6 +183,17 @@ def _check_append(state: State, marker: Marker) -> None:
         raise ViolationError(f"{request} was committed without its blob")
     if marker.chosen and any(state.log[each - 1].chosen == marker.chosen for each in live):
         raise ViolationError(f"two checkpoints have the id {marker.chosen}")
+
+
+def _check_retired(state: State, marker: Marker, live: list[int]) -> None:
+    retired = [each for each in live if each <= marker.floor or each in marker.deleted]
+    pinned = [each for each in live if state.log[each - 1].pinned]
+    if {*retired} & {*pinned}:
+        raise ViolationError("a pinned checkpoint was retired")
+    if [each for each in live if each not in pinned][-1:] == retired[-1:] != []:
+        raise ViolationError("the newest checkpoint that is not pinned was retired")
+    if marker.last != max((each for each in live if each not in retired), default=0):
+        raise ViolationError("a collection forgot which checkpoint is the newest")
 
 
 def claimed(state: State, claim: Claim) -> State:

@@ -8,6 +8,7 @@ import pytest
 from holdfast_server.protocol import load, ownership
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.fsck import fsck
 from holdfast_server.protocol.gc import collect
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Log
@@ -73,6 +74,42 @@ async def test_a_workflow_with_nothing_dead_is_left_as_it_is():
     done = await workflow_.collect(passed=10 * GRACE)
     assert (done.retired, done.markers, done.blobs, done.bytes) == (0, 0, 0, 0)
     assert await workflow_.objects() == before
+
+
+@pytest.mark.parametrize("retention", [Retention(keep_last=2), Retention(max_age_seconds=GRACE), ALL])
+async def test_retention_judges_checkpoints_as_if_pinned_ones_were_not_there(retention):
+    run = workflow()
+    for name in "abcdefg":
+        parts = [await run.upload(name.encode() * 50)]
+        await run.save(parts=parts, checkpoint_id=name, pinned=name in "adg")
+    for passed in (2 * GRACE, 4 * GRACE, 6 * GRACE):
+        await run.collect(retention, passed=passed)
+    left = [entry.marker.checkpoint_id async for entry in load.history(run.log, KEYS, None)]
+    judged = {2: "fe", None: "f" if retention.max_age_seconds else "fecb"}[retention.keep_last]
+    assert left == sorted("adg" + judged, reverse=True)
+    for name in left:
+        assert await run.load(name) == name.encode() * 50
+    assert len(await run.objects("blob/")) == len(left)
+
+
+async def test_a_pinned_checkpoint_goes_when_its_own_time_to_live_is_over():
+    run = workflow()
+    await run.save(checkpoint_id="a", pinned=True, ttl_seconds=1.0)
+    await run.save(checkpoint_id="b", pinned=True)
+    await run.collect(Retention(keep_last=1), passed=10.0)
+    assert [entry.marker.checkpoint_id async for entry in load.history(run.log, KEYS, None)] == ["b"]
+
+
+async def test_a_repair_leaves_checkpoints_pinned():
+    run = workflow()
+    for name in "abcd":
+        await run.save(checkpoint_id=name, pinned=name == "a")
+    key = KEYS.marker(3)
+    await run.log.store.delete(key)
+    await run.log.store.put_if_absent(key, b"rotten")
+    assert (await fsck(Log(run.log.store, grace_seconds=GRACE), repair=True)).repaired == 1
+    await run.collect(Retention(keep_last=1))
+    assert [entry.marker.checkpoint_id async for entry in load.history(run.log, KEYS, None)] == ["d", "a"]
 
 
 async def test_keep_last_retires_the_older_ones_at_once_and_removes_them_after_the_grace():

@@ -28,7 +28,8 @@ async def audit(log: Log, history: list[Operation], damaged: frozenset[Damage]) 
     try:
         found = [entry async for entry in load.history(log, KEYS, None)]
         for entry in reversed(found):
-            listed.listed.append(Checkpoint(entry.revision, _known_id(entry, history), _value(entry)))
+            known_id = _known_id(entry, history)
+            listed.listed.append(Checkpoint(entry.revision, known_id, _value(entry), entry.marker.pinned))
             await _require_readable(log, entry, (BLOB, entry.revision) in damaged)
     except HoldfastError as error:
         if error.reason is not Reason.WORKFLOW_NOT_FOUND:

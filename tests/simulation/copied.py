@@ -53,6 +53,8 @@ def _wrong(copy: Operation, found: list[Entry], history: list[Operation]) -> str
         saved = saves.get(value)
         if saved is None or saved.checkpoint_id not in ("", entry.marker.checkpoint_id):
             return f"{value!r} was never saved as {entry.marker.checkpoint_id!r}"
+        if entry.marker.pinned != saved.pinned:
+            return f"{value!r} is pinned: {entry.marker.pinned}"
         if saved.began > copy.ended:
             return f"{value!r} was saved behind it"
     revisions = [saves[value].revision for value in values if saves[value].revision]

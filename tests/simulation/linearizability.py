@@ -33,6 +33,7 @@ class Checkpoint(NamedTuple):
     revision: int
     checkpoint_id: str
     value: str
+    pinned: bool = False
 
 
 class State(NamedTuple):
@@ -69,6 +70,7 @@ class Operation:
         epoch: the writer's epoch.
         keep_last: how many checkpoints a collection or a prune keeps.
         replaces: whether a save takes the place of what has its id.
+        pinned: whether collections and prunes pass over what it saves.
         began: when it was asked for.
         ended: when it was answered; never, where nobody knows the outcome.
         error: the reason why it failed; None where it did not.
@@ -94,6 +96,7 @@ class Operation:
     epoch: int | None = None
     keep_last: int = 0
     replaces: bool = False
+    pinned: bool = False
     began: float = 0.0
     ended: float = inf
     error: str | None = None
@@ -287,7 +290,8 @@ def _mutated(state: State, operation: Operation) -> State | None:
                 or not _meets(state, operation.expected, operation.epoch)
             ):
                 return None
-            saved = Checkpoint(revision, operation.checkpoint_id or str(operation.answer or ""), operation.value)
+            checkpoint_id = operation.checkpoint_id or str(operation.answer or "")
+            saved = Checkpoint(revision, checkpoint_id, operation.value, operation.pinned)
             used = state.used | {operation.checkpoint_id} if operation.checkpoint_id else state.used
             live = tuple(
                 each for each in state.live if each.checkpoint_id != saved.checkpoint_id or not saved.checkpoint_id
@@ -310,16 +314,22 @@ def _mutated(state: State, operation: Operation) -> State | None:
         case "repair":
             return _repaired(state)
         case _:
-            return state._replace(revision=revision, live=state.live[-operation.keep_last :])
+            return state._replace(revision=revision, live=_kept(state, operation.keep_last))
 
 
 def _pruned(state: State, operation: Operation) -> State | None:
     """A prune that has nothing to delete changes nothing. How many it deleted it tells where it was tried once."""
-    kept = state.live[-operation.keep_last :]
+    kept = _kept(state, operation.keep_last)
     deleted = len(state.live) - len(kept)
     if operation.ended < inf and operation.was_tried_once and operation.answer != deleted:
         return None
     return state._replace(revision=state.revision + 1, live=kept) if deleted else state
+
+
+def _kept(state: State, keep_last: int) -> tuple[Checkpoint, ...]:
+    """What stays by a rule: what is pinned, and of the others the newest."""
+    newest = [each for each in state.live if not each.pinned][-keep_last:]
+    return tuple(each for each in state.live if each.pinned or each in newest)
 
 
 def _repaired(state: State) -> State | None:

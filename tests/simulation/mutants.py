@@ -25,6 +25,7 @@ from holdfast_server.protocol import (
     copying as copying_module,
 )
 from holdfast_server.protocol.claim import Claim
+from holdfast_server.protocol.retention import Ledger
 from holdfast_server.stores.memory import Objects
 
 from tests.simulation.directed import contested, deleted_meanwhile, overtaken, repaired_meanwhile
@@ -336,6 +337,9 @@ MUTANTS = [
         "with_deleted((), more)",
         plan=replacing,
     ),
+    Mutant("pinned checkpoints judged", Ledger.enter, "marker.pinned", "False", plan=replacing),
+    Mutant("pinned checkpoints counted", Ledger._verdict, "kept += is_judged and", "kept +=", plan=replacing),
+    Mutant("copy unpins", copying_module._Copy._wanted, "marker.pinned", "False", plan=copying),
     Mutant(
         "records collected before their grace",
         gc._Collection._is_forgotten,

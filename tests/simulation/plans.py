@@ -46,6 +46,7 @@ class Step:
         size: how many checkpoints a page lists.
         server: which of the three is asked; None: any.
         reads_records: whether a load reads the records too.
+        pinned: whether collections and prunes pass over what a save saves.
 
     """
 
@@ -66,6 +67,7 @@ class Step:
     size: int = 2
     server: int | None = None
     reads_records: bool = False
+    pinned: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,13 +98,14 @@ def planned(seed: int) -> Plan:
 
 
 def replacing(seed: int) -> Plan:
-    """The plan of a seed, but that saves replace each other, and prunes take the place of some deletions."""
+    """The plan of a seed, but that saves replace each other or are pinned, and prunes replace some deletions."""
     plan, chance = planned(seed), random.Random(f"{seed} replacing")
 
     def changed(step: Step) -> Step:
         draw = chance.random()
         if step.kind == spec.SAVE and draw < 0.6:
-            return replace(step, checkpoint_id=step.checkpoint_id or chance.choice("xyz"), replaces=draw < 0.5)
+            chosen = step.checkpoint_id or chance.choice("xyz")
+            return replace(step, checkpoint_id=chosen, replaces=draw < 0.5, pinned=draw < 0.1)
         is_pruned = step.kind in (spec.DELETE, spec.DELETE_ALL, spec.PAGE) and draw < 0.5
         return replace(step, kind=spec.PRUNE, keep_last=chance.choice((1, 2, 3))) if is_pruned else step
 

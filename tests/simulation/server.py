@@ -81,6 +81,7 @@ async def _save(log: Log, step: Step, asked: Operation, request: Request, deadli
         checkpoint_id=asked.checkpoint_id,
         expected_revision=asked.expected,
         replace=asked.replaces,
+        pinned=asked.pinned,
         labels={"value": asked.value},
     )
     saved = await save(log, wanted, [part], deadline=deadline)
@@ -119,7 +120,8 @@ async def listed(log: Log, below: int | None, size: int) -> list[Checkpoint]:
     found: list[Checkpoint] = []
     async with aclosing(load.history(log, KEYS, below)) as history:
         async for entry in history:
-            found.append(Checkpoint(entry.revision, entry.marker.checkpoint_id, entry.marker.labels["value"]))
+            marker = entry.marker
+            found.append(Checkpoint(entry.revision, marker.checkpoint_id, marker.labels["value"], marker.pinned))
             if len(found) == size:
                 break
     return found

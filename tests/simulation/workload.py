@@ -185,6 +185,7 @@ class Run:
                 operation.value = step.name
                 operation.checkpoint_id = step.checkpoint_id
                 operation.replaces = step.replaces
+                operation.pinned = step.pinned
                 operation.expected = client.known(step.lags) if step.compares else None
                 operation.epoch = (client.epoch or 0) + 1 if step.boasts else client.epoch
             case spec.FENCE:

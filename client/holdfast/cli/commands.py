@@ -40,6 +40,7 @@ def save(client: Client, given: Namespace, output: Output) -> int:
             expected_revision=given.expected_revision,
             epoch=given.epoch,
             ttl=given.ttl,
+            pinned=given.pinned,
             request_id=given.request_id,
             progress=progress,
         )

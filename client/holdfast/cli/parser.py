@@ -174,6 +174,7 @@ def _add_saves(add: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="SECONDS",
         help="how long it is kept at least and at most (default: until it is deleted or retired)",
     )
+    save.add_argument("--pinned", action="store_true", help="keep it when retention or a prune would let it go")
     _add_writer(save)
 
 

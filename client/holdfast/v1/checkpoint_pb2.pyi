@@ -239,6 +239,7 @@ class Checkpoint(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace that holds the workflow."""
     workflow_id: _builtins.str
@@ -257,6 +258,8 @@ class Checkpoint(_message.Message):
     """The idempotency key of the save."""
     trace_id: _builtins.str
     """The trace of the save, 32 lower-case hex digits; "" where there was none."""
+    pinned: _builtins.bool
+    """Whether retention and Prune pass it over, as given on save."""
     @_builtins.property
     def format(self) -> Global___Format:
         """The format of the payload."""
@@ -299,10 +302,11 @@ class Checkpoint(_message.Message):
         epoch: _builtins.int = ...,
         request_id: _builtins.str = ...,
         trace_id: _builtins.str = ...,
+        pinned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "format", b"format", "producer", b"producer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "create_time", b"create_time", "epoch", b"epoch", "expire_time", b"expire_time", "format", b"format", "labels", b"labels", "namespace", b"namespace", "parent_id", b"parent_id", "parts", b"parts", "producer", b"producer", "request_id", b"request_id", "revision", b"revision", "size_bytes", b"size_bytes", "trace_id", b"trace_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "create_time", b"create_time", "epoch", b"epoch", "expire_time", b"expire_time", "format", b"format", "labels", b"labels", "namespace", b"namespace", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "producer", b"producer", "request_id", b"request_id", "revision", b"revision", "size_bytes", b"size_bytes", "trace_id", b"trace_id", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -382,6 +386,7 @@ class SaveHeader(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     REPLACE_FIELD_NUMBER: _builtins.int
     NEEDS_PARENT_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace, 1 to 128 bytes, without slashes or control characters, not "." or ".."."""
     workflow_id: _builtins.str
@@ -408,6 +413,10 @@ class SaveHeader(_message.Message):
     needs_parent: _builtins.bool
     """The checkpoint is of no use without its parent, which must exist: pruning and retention keep the parent as long as
     this one.
+    """
+    pinned: _builtins.bool
+    """An engine still points at the checkpoint: retention by count and age and Prune pass it over, with all that it needs,
+    and judge the others as if it were not there. Its own ttl and deletions of it hold as ever.
     """
     @_builtins.property
     def format(self) -> Global___Format:
@@ -446,10 +455,11 @@ class SaveHeader(_message.Message):
         attempt: Global___Attempt | None = ...,
         replace: _builtins.bool = ...,
         needs_parent: _builtins.bool = ...,
+        pinned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_expected_revision", b"_expected_revision", "_ttl", b"_ttl", "attempt", b"attempt", "epoch", b"epoch", "expected_revision", b"expected_revision", "format", b"format", "producer", b"producer", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_expected_revision", b"_expected_revision", "_ttl", b"_ttl", "attempt", b"attempt", "checkpoint_id", b"checkpoint_id", "epoch", b"epoch", "expected_revision", b"expected_revision", "format", b"format", "labels", b"labels", "namespace", b"namespace", "needs_parent", b"needs_parent", "parent_id", b"parent_id", "producer", b"producer", "replace", b"replace", "request_id", b"request_id", "ttl", b"ttl", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_expected_revision", b"_expected_revision", "_ttl", b"_ttl", "attempt", b"attempt", "checkpoint_id", b"checkpoint_id", "epoch", b"epoch", "expected_revision", b"expected_revision", "format", b"format", "labels", b"labels", "namespace", b"namespace", "needs_parent", b"needs_parent", "parent_id", b"parent_id", "pinned", b"pinned", "producer", b"producer", "replace", b"replace", "request_id", b"request_id", "ttl", b"ttl", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
     _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015

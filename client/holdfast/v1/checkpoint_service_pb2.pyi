@@ -1457,7 +1457,7 @@ class PruneRequest(_message.Message):
     workflow_id: _builtins.str
     """The workflow."""
     keep_last: _builtins.int
-    """How many of the newest checkpoints stay, at least 1. Whatever these need stays too."""
+    """How many of the newest checkpoints stay, at least 1. Pinned ones stay beside them, and all that any of these need."""
     request_id: _builtins.str
     """The idempotency key, the same on every try."""
     epoch: _builtins.int

@@ -32,6 +32,7 @@ def checkpoint(entry: Entry) -> checkpoint_pb2.Checkpoint:
         epoch=marker.writer_epoch,
         request_id=marker.request_id,
         trace_id=marker.trace_id,
+        pinned=marker.pinned,
     )
 
 

@@ -119,6 +119,7 @@ def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> SaveRequest:
         ttl_seconds=_ttl(header),
         replace=header.replace,
         needs_parent=header.needs_parent,
+        pinned=header.pinned,
     )
 
 

@@ -100,6 +100,7 @@ class _Copy:
             expected_revision=0 if is_first else None,
             ttl_seconds=ttl_seconds,
             needs_parent=bool(marker.needed_revision),
+            pinned=marker.pinned,
         )
 
 

@@ -1,6 +1,7 @@
 """Which checkpoints of a workflow may go by policy or by the time that their caller gave them.
 
-What a checkpoint needs, because it is of no use without its parent, stays as long as it does.
+What a checkpoint needs, because it is of no use without its parent, stays as long as it does. Pinned checkpoints are
+passed over by the rules, which judge the others as if these were not there; their own time to live holds.
 """
 
 from array import array
@@ -27,10 +28,11 @@ _DATA = MarkerKind.MARKER_KIND_DATA
 class Retention:
     """What a namespace keeps. A checkpoint goes as soon as one rule lets it go.
 
-    The newest checkpoint of a workflow goes by its own time to live only, never by these rules.
+    The newest checkpoint of a workflow that is not pinned goes by its own time to live only, never by these rules, and
+    so does every pinned one.
 
     Attributes:
-        keep_last: how many of the newest checkpoints of a workflow stay; None for all.
+        keep_last: how many of the newest checkpoints of a workflow stay, beside pinned ones; None for all.
         max_age_seconds: how long a checkpoint stays; None for ever.
 
     """
@@ -60,7 +62,7 @@ class Verdict:
 
 
 class Ledger:
-    """What the collection must know of every entry above a floor: 25 bytes for each, and 16 for each name.
+    """What the collection must know of every entry above a floor: 26 bytes for each, and 16 for each name.
 
     Names are the blobs of a checkpoint, and where there are records the checkpoint itself.
 
@@ -77,6 +79,7 @@ class Ledger:
         self._created = array("d")
         self._expires = array("d")
         self._is_claimed = bytearray()
+        self._is_pinned = bytearray()
         # The parent that a checkpoint is of no use without; 0 for none.
         self._needs = array("q")
         # By which revision one was replaced.
@@ -99,12 +102,14 @@ class Ledger:
             self._created.append(nan)
             self._expires.append(nan)
             self._is_claimed.append(False)
+            self._is_pinned.append(False)
             self._needs.append(0)
             return
         marker = entry.marker
         self._created.append(_seconds(marker.create_time))
         self._expires.append(_seconds(marker.expire_time) if marker.HasField("expire_time") else inf)
         self._is_claimed.append(told_revision(marker.checkpoint_id) != entry.revision)
+        self._is_pinned.append(marker.pinned)
         self._needs.append(marker.needed_revision)
         if marker.replaced_revision:
             self._replaced[marker.replaced_revision] = entry.revision
@@ -174,13 +179,14 @@ class Ledger:
         is_run = False
         for revision in self.live(head):
             index = revision - self._floor - 1
-            by_rule = kept >= 1 and (kept >= keep_last or self._created[index] < oldest)
+            is_judged = not self._is_pinned[index]
+            by_rule = is_judged and kept >= 1 and (kept >= keep_last or self._created[index] < oldest)
             if (by_rule or self._expires[index] < now) and revision not in needed:
                 retired_checkpoints += 1
                 retired.append((revision, retired.pop()[1] if is_run else revision))
                 is_run = True
                 continue
-            kept += not by_rule
+            kept += is_judged and not by_rule
             if self._needs[index]:
                 needed.add(self._newest_of(self._needs[index]))
             newest_kept, oldest_kept = newest_kept or revision, revision

@@ -33,6 +33,7 @@ class SaveRequest:
         ttl_seconds: how long the checkpoint must be kept; None for ever.
         replace: whether it takes the place of the checkpoint that has its id.
         needs_parent: whether it is of no use without its parent.
+        pinned: whether retention by count and age and prunes pass it over.
 
     """
 
@@ -48,6 +49,7 @@ class SaveRequest:
     ttl_seconds: float | None = None
     replace: bool = False
     needs_parent: bool = False
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,7 @@ def _describe(marker: Marker, wanted: SaveRequest, parts: list[StoredPart]) -> N
     marker.producer.name = wanted.producer_name
     marker.producer.version = wanted.producer_version
     marker.labels.update(wanted.labels)
+    marker.pinned = wanted.pinned
     marker.parts.extend(parts)
     marker.last_data_revision = marker.revision
     if wanted.ttl_seconds is not None:
@@ -152,6 +155,7 @@ def _fingerprint(wanted: SaveRequest, parts: list[StoredPart]) -> bytes:
     described.format.version = wanted.format_version
     described.labels.update(wanted.labels)
     described.needed_revision = int(wanted.needs_parent)
+    described.pinned = wanted.pinned
     for part in parts:
         described.parts.add(name=part.name, size_bytes=part.size_bytes, sha256=part.sha256)
     return sha256(described.SerializeToString(deterministic=True)).digest()

@@ -300,6 +300,7 @@ class Marker(_message.Message):
     CLAIM_GENERATION_FIELD_NUMBER: _builtins.int
     NEEDED_REVISION_FIELD_NUMBER: _builtins.int
     REPLACED_REVISION_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
     LAST_SAVE_REVISION_FIELD_NUMBER: _builtins.int
     LAST_SAVE_EPOCH_FIELD_NUMBER: _builtins.int
     LAST_FENCE_REVISION_FIELD_NUMBER: _builtins.int
@@ -345,6 +346,8 @@ class Marker(_message.Message):
     """Of a checkpoint that is of no use without its parent, the parent's revision; else 0."""
     replaced_revision: _builtins.int
     """Of a checkpoint that has taken the place of another one with its id, that one's revision; else 0."""
+    pinned: _builtins.bool
+    """Whether retention by count and age and prunes pass the checkpoint over."""
     last_save_revision: _builtins.int
     """The newest slot, this one included, that holds a save or the deletion of the whole workflow, which counts as a save
     of nothing; 0 for none. Absent: an older server wrote the marker, and nothing is known of this field and the next
@@ -421,6 +424,7 @@ class Marker(_message.Message):
         claim_generation: _builtins.int = ...,
         needed_revision: _builtins.int = ...,
         replaced_revision: _builtins.int = ...,
+        pinned: _builtins.bool = ...,
         last_save_revision: _builtins.int | None = ...,
         last_save_epoch: _builtins.int = ...,
         last_fence_revision: _builtins.int = ...,
@@ -429,7 +433,7 @@ class Marker(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "create_time", b"create_time", "expire_time", b"expire_time", "format", b"format", "last_save_revision", b"last_save_revision", "producer", b"producer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "producer", b"producer", "recent", b"recent", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id", "transaction_id", b"transaction_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "producer", b"producer", "recent", b"recent", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id", "transaction_id", b"transaction_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__last_save_revision: _TypeAlias = _typing.Literal["last_save_revision"]  # noqa: Y015
     _WhichOneofArgType__last_save_revision: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision"]  # noqa: Y015

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 
 from holdfast_server import telemetry
+from holdfast_server.protocol.each_workflow import Failure
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.sweep import Policies, sweep
@@ -45,10 +46,14 @@ async def _keep_house(log: Log, policies: Policies, interval_seconds: float) -> 
     while True:
         await asyncio.sleep(interval_seconds * random.uniform(0.5, 1.5))
         try:
-            collected = await sweep(log, policies)
+            collected = await sweep(log, policies, on_failed=_on_failed)
         except (HoldfastError, StoreError) as error:
             _LOG.warning("garbage collection failed; it is tried again", extra={"error": str(error)})
             continue
         _LOG.info("garbage collected", extra=asdict(collected))
-        for what in ("retired", "markers", "blobs", "claims"):
+        for what in ("retired", "markers", "blobs", "claims", "records"):
             telemetry.COLLECTED.add(getattr(collected, what), {"holdfast.collected": what})
+
+
+def _on_failed(prefix: str, error: Failure) -> None:
+    _LOG.warning("a workflow could not be collected", extra={"prefix": prefix, "error": str(error)})

@@ -10,6 +10,8 @@ from collections.abc import Coroutine
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from holdfast_server.protocol.each_workflow import Failure
+from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.fsck import Checked, Finding, fsck
 from holdfast_server.protocol.gc import Collected
 from holdfast_server.protocol.load import Depth
@@ -24,19 +26,26 @@ async def run_gc(log: Log, policies: Policies, *, after: str, dry_run: bool) -> 
     """Collect garbage once.
 
     Returns:
-        The exit code: 1 where a workflow is damaged and was left alone, that of a signal where one has ended the run.
+        The exit code: 1 where a workflow could not be collected and was left alone, that of a signal where one has
+        ended the run.
 
     Raises:
-        HoldfastError: COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED.
+        HoldfastError: COMMIT_UNKNOWN of several workflows in a row.
         StoreError: the store cannot be used.
 
     """
     progress = _Progress()
-    collected = await _until_told(sweep(log, policies, after=after, dry_run=dry_run, on_progress=progress), progress)
+    sweeping = sweep(log, policies, after=after, dry_run=dry_run, on_progress=progress, on_failed=_on_failed)
+    collected = await _until_told(sweeping, progress)
     if isinstance(collected, signal.Signals):
         return _code(collected)
     _summarise({**asdict(collected), "dry_run": dry_run})
-    return 1 if collected.damaged else 0
+    return 1 if collected.damaged or collected.failed else 0
+
+
+def _on_failed(prefix: str, error: Failure) -> None:
+    reason = f"{error.reason}: " if isinstance(error, HoldfastError) else ""
+    sys.stderr.write(f"{prefix}: left alone: {reason}{_printable(str(error))}\n")
 
 
 async def run_fsck(log: Log, *, after: str, repair: bool, quick: bool) -> int:
@@ -46,13 +55,13 @@ async def run_fsck(log: Log, *, after: str, repair: bool, quick: bool) -> int:
         The exit code: 1 where something is wrong, that of a signal where one has ended the run.
 
     Raises:
-        HoldfastError: COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED.
+        HoldfastError: COMMIT_UNKNOWN of several workflows in a row.
         StoreError: the store cannot be used.
 
     """
 
     def on_finding(finding: Finding) -> None:
-        sys.stdout.write(f"{_printable(finding.key)}: {finding.what}\n")
+        sys.stdout.write(f"{_printable(finding.key)}: {_printable(finding.what)}\n")
 
     depth = Depth.PRESENCE if quick else Depth.CHECKSUM
     progress = _Progress()
@@ -112,7 +121,7 @@ def _code(number: signal.Signals) -> int:
 
 
 def _printable(key: str) -> str:
-    """A key in a line of text: those of foreign objects may hold what is no text, or ends the line."""
+    """Text of others in a line: a key of a foreign object, or what a marker says, may hold what ends the line."""
     return key.encode("unicode_escape").decode() if not key.isprintable() else key
 
 

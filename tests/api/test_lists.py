@@ -5,7 +5,11 @@ import holdfast
 import pytest
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
-from holdfast_server.api import lists
+from holdfast_server.api import changes, lists
+from holdfast_server.protocol.keys import WorkflowKeys
+
+from tests.fuzz.frames import frame
+from tests.fuzz.targets.marker import sound
 
 FORMAT = holdfast.Format("test", 1)
 WORKFLOW = {"namespace": "n", "workflow_id": "w"}
@@ -40,3 +44,39 @@ async def test_pages_give_each_checkpoint_that_passes_once(client, monkeypatch, 
         each.labels["number"] async for each in client.list("n", "w", labels={"parity": "odd"}, page_size=page_size)
     ]
     assert listed == [str(number) for number in range(49, 0, -2)]
+
+
+@pytest.fixture
+async def newer_server(client, served):
+    """A workflow among others whose newest marker a newer server has written."""
+    for workflow_id in ("a", "b", "c"):
+        await client.save("n", workflow_id, b"x", format=FORMAT, checkpoint_id="x", labels={"k": "v"})
+    marker = sound(2)
+    marker.kind, marker.workflow_id = 9, "b"
+    await served.store.put_if_absent(WorkflowKeys("n", "b").marker(2), frame(marker.SerializeToString()))
+
+
+@pytest.mark.usefixtures("newer_server")
+async def test_a_marker_of_a_newer_server_is_reported_by_a_list_and_hides_no_other_workflow(client, served):
+    assert [each.workflow_id async for each in client.list_workflows("n")] == ["a", "b", "c"]
+    async with grpc.aio.insecure_channel(served.target) as channel:
+        page = await CheckpointServiceStub(channel).List(api.ListRequest(namespace="n"))
+    assert [each.workflow_id for each in page.checkpoints] == ["a", "b", "c"]
+    assert [(each.revision, each.reason) for each in page.skipped] == [(2, "LAYOUT_UNSUPPORTED")]
+
+
+@pytest.mark.usefixtures("newer_server")
+@pytest.mark.parametrize("looked_at_most", [1, 2, 2000])
+async def test_a_deletion_everywhere_does_what_it_can_and_fails_for_what_it_cannot(client, monkeypatch, looked_at_most):
+    monkeypatch.setattr(changes, "_LOOKED_AT_MOST", looked_at_most)
+    with pytest.raises(holdfast.HoldfastError, match="ns/n/wf/b/"):
+        await client.delete_checkpoints("n", labels={"k": "v"})
+    assert [each.workflow_id async for each in client.list("n")] == ["b"]
+
+
+@pytest.mark.usefixtures("newer_server")
+async def test_a_deletion_of_workflows_by_prefix_reports_one_of_a_newer_server(client):
+    with pytest.raises(holdfast.HoldfastError) as caught:
+        await client.delete_workflows("n", "", all=True)
+    assert caught.value.reason == "LAYOUT_UNSUPPORTED"
+    assert [each.workflow_id async for each in client.list("n")] == ["b"]

@@ -124,7 +124,7 @@ DEFECTS = [
         "bucket",
         "damaged head ends a listing",
         workflows.newest_readable,
-        "is not Reason.CHECKPOINT_CORRUPTED",
+        "not in (Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED)",
         "is not None",
     ),
 ]

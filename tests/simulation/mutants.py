@@ -282,7 +282,7 @@ MUTANTS = [
     Mutant(
         "repair sees the log as it was when it looked",
         repair._mended,
-        "if _holds(lost, head.marker.last_data_revision):",
+        "if is_lost(head.marker.last_data_revision):",
         "if True:",
         first=1459,
     ),
@@ -338,7 +338,13 @@ MUTANTS = [
         plan=replacing,
     ),
     Mutant("pinned checkpoints judged", Ledger.enter, "marker.pinned", "False", plan=replacing),
-    Mutant("pinned checkpoints counted", Ledger._verdict, "kept += is_judged and", "kept +=", plan=replacing),
+    Mutant(
+        "pinned checkpoints counted",
+        Ledger._staying,
+        "            if not self._is_pinned[index]:",
+        "            kept += self._is_pinned[index]\n            if not self._is_pinned[index]:",
+        plan=replacing,
+    ),
     Mutant("copy unpins", copying_module._Copy._wanted, "marker.pinned", "False", plan=copying),
     Mutant(
         "records collected before their grace",

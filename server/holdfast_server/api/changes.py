@@ -14,18 +14,20 @@ from holdfast_server.protocol.copying import copy_workflow
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.expected import is_empty
-from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.keys import WorkflowKeys, workflow_of
 from holdfast_server.protocol.ownership import Appended
 from holdfast_server.stores.listing import list_all
 
 # Workflows and checkpoints for one answer of a deletion in a whole namespace.
 _LOOKED_AT_MOST = 2000
+# Between the position in a page token and that of the first workflow in which nothing could be deleted.
+_FAILED = "!"
 # Of batches of records that go with their workflow at once.
 _FORGOTTEN_MOST = 100_000
 # A page of a deletion ends once this part of its time is used up, so that its answer arrives.
 _PART_OF_A_PAGE = 0.5
 # Reasons that a single workflow has, and that say nothing of the next one.
-_OF_ONE_WORKFLOW = frozenset({Reason.CHECKPOINT_CORRUPTED, Reason.QUOTA_EXCEEDED})
+_OF_ONE_WORKFLOW = frozenset({Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED, Reason.QUOTA_EXCEEDED})
 _FAILED_MOST = 100
 
 
@@ -56,19 +58,48 @@ class Changes(Service):
             requests.name("namespace", request.namespace, 128)
             if request.HasField("epoch"):
                 raise requests.invalid("epoch", "needs a workflow_id")
-            response = api.DeleteCheckpointsResponse()
-            looked_at, token = 0, request.page_token
-            async with aclosing(workflows.walk(self._log, request.namespace, token, includes_it=False)) as found:
-                async for position, head in found:
-                    if looked_at >= _LOOKED_AT_MOST:
-                        response.next_page_token = token
-                        break
-                    asked = requests.request(head.keys, request.request_id, request.attempt, None, call.trace_id)
+            return await self._delete_everywhere(call, request, wanted)
+
+    async def _delete_everywhere(
+        self, call: Call, request: api.DeleteCheckpointsRequest, wanted: Filter
+    ) -> api.DeleteCheckpointsResponse:
+        """Delete in every workflow of a namespace. One in which that cannot be done stops no other.
+
+        The token of the next page carries the first of them on, and the last page fails because of it.
+        """
+        response = api.DeleteCheckpointsResponse()
+        token, _, failed = request.page_token.partition(_FAILED)
+        looked_at = 0
+
+        def cannot(prefix: str, revision: int, error: HoldfastError) -> None:
+            nonlocal failed
+            failed = failed or workflows.token_of(prefix)
+
+        walk = workflows.walk(self._log, request.namespace, token, includes_it=False, on_unreadable=cannot)
+        async with aclosing(walk) as found:
+            async for position, head in found:
+                if looked_at >= _LOOKED_AT_MOST:
+                    response.next_page_token = f"{token}{_FAILED}{failed}" if failed else token
+                    return response
+                asked = requests.request(head.keys, request.request_id, request.attempt, None, call.trace_id)
+                try:
                     deleted, seen = await self._delete_found(call, asked, wanted)
-                    response.deleted += deleted
-                    looked_at += 1 + seen
-                    token = position
-            return response
+                except HoldfastError as error:
+                    if error.reason not in _OF_ONE_WORKFLOW:
+                        raise
+                    deleted, seen = 0, 1
+                    cannot(head.keys.prefix, head.revision, error)
+                response.deleted += deleted
+                looked_at += 1 + seen
+                token = position
+        if failed:
+            prefix = workflows.prefix_of(request.namespace, failed)
+            raise HoldfastError(
+                Reason.CHECKPOINT_CORRUPTED,
+                f"not all could be deleted: of {prefix}, and perhaps of others, commit markers cannot be read",
+                prefix=prefix,
+            )
+        return response
 
     async def _delete_found(self, call: Call, asked: Request, wanted: Filter) -> tuple[int, int]:
         """How many were deleted of how many that were looked at."""
@@ -104,7 +135,20 @@ class Changes(Service):
             pause_at = clock() + (call.deadline - clock()) * _PART_OF_A_PAGE
             response = api.DeleteWorkflowsResponse()
             looked_at, token = 0, request.page_token
-            walk = workflows.walk(self._log, request.namespace, token, includes_it=False, id_prefix=prefix)
+            unreadable: set[str] = set()
+
+            def cannot(of: str, revision: int, error: HoldfastError) -> None:
+                # Its newest marker, which may be no deletion, cannot be followed by one.
+                keys = workflow_of(of)
+                if of not in unreadable and (keys is None or keys.workflow_id.startswith(prefix)):
+                    response.failed.add(
+                        workflow_id=of if keys is None else keys.workflow_id, reason=error.reason, message=error.message
+                    )
+                unreadable.add(of)
+
+            walk = workflows.walk(
+                self._log, request.namespace, token, includes_it=False, id_prefix=prefix, on_unreadable=cannot
+            )
             async with aclosing(walk) as found:
                 async for position, head in found:
                     is_late = looked_at > 0 and clock() > pause_at
@@ -113,6 +157,8 @@ class Changes(Service):
                         break
                     looked_at += 1
                     token = position
+                    if head.keys.prefix in unreadable:
+                        continue
                     if head.keys.workflow_id.startswith(prefix) and not ownership.is_deleted_workflow(head):
                         asked = requests.request(head.keys, request.request_id, request.attempt, None, call.trace_id)
                         await self._delete_one_of_many(call, asked, response, holds_any=not is_empty(head))

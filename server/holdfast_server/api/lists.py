@@ -93,11 +93,21 @@ class Lists(Service):
         requests.name("namespace", request.namespace, 128)
         if request.before_checkpoint_id:
             raise requests.invalid("before_checkpoint_id", "needs a workflow_id")
-        async with aclosing(workflows.walk(self._log, request.namespace, position.workflow)) as found:
+
+        def skip(prefix: str, revision: int, error: HoldfastError) -> None:
+            skipped.append(Skipped(revision, "", error))
+
+        walk = workflows.walk(self._log, request.namespace, position.workflow, on_unreadable=skip)
+        async with aclosing(walk) as found:
             async for token, head in found:
                 below = position.below if token == position.workflow else None
-                async for entry in load.history_of(self._log, head.keys, head, below, skipped):
-                    yield token, head.keys, entry
+                try:
+                    async for entry in load.history_of(self._log, head.keys, head, below, skipped):
+                        yield token, head.keys, entry
+                except HoldfastError as error:
+                    if error.reason not in (Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED):
+                        raise
+                    skip(head.keys.prefix, int(error.metadata.get("revision", head.revision)), error)
                 yield token, head.keys, None
 
     async def _revision_of(self, keys: WorkflowKeys, checkpoint_id: str) -> int:

@@ -1,7 +1,7 @@
 """CheckpointService: each call's request checked, the protocol asked, its answer put into a message."""
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -21,7 +21,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import LAYOUT_VERSION, WorkflowKeys
 from holdfast_server.protocol.load import Depth
 from holdfast_server.protocol.log import Entry, Log
-from holdfast_server.protocol.lookup import OvertakenError
+from holdfast_server.protocol.lookup import OvertakenError, looked_at
 from holdfast_server.protocol.marker import MARKER_VERSION
 from holdfast_server.protocol.payload import PartUpload
 from holdfast_server.protocol.read_ahead import read_ahead
@@ -102,11 +102,12 @@ class CheckpointService(Lists, Changes, Attachments):
         """Load a checkpoint, with its payload while that is small."""
         async with self._calls.enter("Load", context, request) as call:
             keys = requests.workflow(request.namespace, request.workflow_id)
-            while True:
-                found = await self._find(call, request)
-                # Where it was deleted or replaced meanwhile, another look tells which.
-                with suppress(OvertakenError):
-                    return await self._loaded(call, keys, request, found)
+
+            async def look() -> api.LoadResponse:
+                return await self._loaded(call, keys, request, await self._find(call, request))
+
+            # Where it was deleted or replaced meanwhile, another look tells which.
+            return await looked_at(look)
 
     async def LoadStream(  # type: ignore[override]  # noqa: N802 - the stub knows generators only
         self, request: api.LoadStreamRequest, context: Context

@@ -82,7 +82,7 @@ class Claim:
         if found is None:
             self._searched_to = head.revision
             return 0
-        is_deleted = entries.is_deleted(head, found.revision)
+        is_deleted = head.gone.is_deleted(found.revision)
         if replaces:
             # Also where the content is the same: what is replaced may be damaged.
             return 0 if is_deleted else found.revision
@@ -181,9 +181,9 @@ async def search(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, 
 
     """
     damage: HoldfastError | None = None
-    async for revision, entry in log.walk_back(keys, head, base):
+    async for (first, last), entry in log.walk_back(keys, head, base):
         if isinstance(entry, HoldfastError):
-            if not await entries.is_gone_by_now(log, keys, revision, head):
+            if not await entries.is_gone_by_now(log, keys, last, head, first=first):
                 damage = entry
         elif entry.marker.kind == MarkerKind.MARKER_KIND_DATA and entry.marker.checkpoint_id == checkpoint_id:
             return entry

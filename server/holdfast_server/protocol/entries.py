@@ -1,20 +1,18 @@
 """The next marker of a log: what carries over from the head, and what the head forbids."""
 
 import time
-from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from holdfast_server.protocol import expected
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.gone import Range
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.retries import find_request
 from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, RecentEntry, RevisionRange
 
 _RECENT_ENTRIES = 16
-# The first revision and the last.
-Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,30 +134,24 @@ def is_unborn(head: Entry) -> bool:
     return head.revision == 1 and head.marker.kind == MarkerKind.MARKER_KIND_GC
 
 
-def is_deleted(head: Entry, revision: int) -> bool:
-    """Whether the head has a revision as deleted."""
-    return any(deleted.first <= revision <= deleted.last for deleted in head.marker.deleted)
+async def is_gone_by_now(
+    log: Log, keys: WorkflowKeys, revision: int, head: Entry | None = None, *, first: int | None = None
+) -> bool:
+    """Whether a revision is deleted, or at or below the floor, as a head has it or else as it is now.
 
+    Args:
+        log: the log.
+        keys: the workflow.
+        revision: the revision.
+        head: the head; None for that of now alone.
+        first: the first of a range of which all revisions up to that one must be gone.
 
-def gone(head: Entry) -> Callable[[int], bool]:
-    """Tells of a revision whether a head has it as gone: deleted, or at or below the floor."""
-    floor = head.marker.floor
-    firsts = [each.first for each in head.marker.deleted]
-    lasts = [each.last for each in head.marker.deleted]
-
-    def is_gone(revision: int) -> bool:
-        index = bisect_right(firsts, revision) - 1
-        return revision <= floor or (index >= 0 and revision <= lasts[index])
-
-    return is_gone
-
-
-async def is_gone_by_now(log: Log, keys: WorkflowKeys, revision: int, head: Entry | None = None) -> bool:
-    """Whether a revision is deleted, or at or below the floor, as a head has it or else as it is now."""
-    if head is not None and gone(head)(revision):
+    """
+    revisions = (revision if first is None else first, revision)
+    if head is not None and head.gone.all_of(revisions):
         return True
     newest = await log.head(keys)
-    return newest is None or gone(newest)(revision)
+    return newest is None or newest.gone.all_of(revisions)
 
 
 def mark_deleted(marker: Marker, more: Iterable[Range]) -> None:

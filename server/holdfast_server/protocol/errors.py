@@ -55,7 +55,16 @@ class HoldfastError(Exception):
 
 
 class MarkerGoneError(HoldfastError):
-    """A slot of the log holds nothing. Whether that is damage, only a head tells that was read since."""
+    """Slots of the log hold nothing. Whether that is damage, only a head tells that was read since.
 
-    def __init__(self, key: str, revision: int) -> None:
-        super().__init__(Reason.CHECKPOINT_CORRUPTED, "a commit marker is gone", key=key, revision=revision)
+    Args:
+        key: the key of the last one.
+        revision: the last one.
+        first: the first one; None where it is the same.
+
+    """
+
+    def __init__(self, key: str, revision: int, first: int | None = None) -> None:
+        several = f"the commit markers of revisions {first} to {revision} are gone"
+        what = "a commit marker is gone" if first in (None, revision) else several
+        super().__init__(Reason.CHECKPOINT_CORRUPTED, what, key=key, revision=revision)

@@ -10,17 +10,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 
-from holdfast_server.protocol import entries, load, records
-from holdfast_server.protocol.entries import Range
-from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol import load, records
+from holdfast_server.protocol.each_workflow import each_workflow
+from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
 from holdfast_server.protocol.figures import Figures
+from holdfast_server.protocol.gone import Range
 from holdfast_server.protocol.inventory import Inventory, inventories
 from holdfast_server.protocol.keys import WorkflowKeys, batch_stamp, blob_base
 from holdfast_server.protocol.load import Depth
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.repair import fence_off, tell_as_deleted
 from holdfast_server.protocol.retention import Ledger, blob_number
-from holdfast_server.protocol.sweep import AHEAD, AT_ONCE
 from holdfast_server.protocol.window import in_order
 from holdfast_server.protocol.workflows import owner_of
 from holdfast_server.storage.v1.marker_pb2 import MarkerKind
@@ -82,27 +82,31 @@ async def fsck(
         on_progress: told the position reached, and the sum so far.
 
     Raises:
-        HoldfastError: COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED.
+        HoldfastError: COMMIT_UNKNOWN of several workflows in a row.
         StoreError: the store cannot be used.
 
     """
     total = Checked()
 
-    def found_foreign(key: str) -> None:
+    def found(key: str, what: str) -> None:
         total.findings += 1
-        on_finding(Finding(key, _FOREIGN))
+        on_finding(Finding(key, what))
 
     large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
-    async def checked_of(inventory: Inventory) -> tuple[str, Checked]:
-        check = _Check(log, inventory, depth, large, on_finding)
+    async def checked_of(inventory: Inventory) -> Checked:
+        check = _Check(log, inventory, depth, large, found)
         await check.run(repair=repair)
-        return inventory.prefix, check.checked
+        return check.checked
 
-    found = inventories(log.store, after=after, on_foreign=found_foreign)
-    async with aclosing(in_order(found, checked_of, at_once=AT_ONCE, ahead=AHEAD)) as done:
+    workflows = inventories(log.store, after=after, on_foreign=lambda key: found(key, _FOREIGN))
+    async with aclosing(each_workflow(workflows, checked_of)) as done:
         async for position, checked in done:
-            total.add(checked)
+            if isinstance(checked, Checked):
+                total.add(checked)
+            else:
+                found(position, f"it could not be checked to its end: {checked}")
+                total.workflows += 1
             on_progress(position, total)
     return total
 
@@ -114,14 +118,14 @@ class _Check:
         inventory: Inventory,
         depth: Depth,
         large: asyncio.Semaphore,
-        on_finding: Callable[[Finding], None],
+        found: Callable[[str, str], None],
     ) -> None:
         self.checked = Checked()
         self._log = log
         self._inventory = inventory
         self._depth = depth
         self._large = large
-        self._on_finding = on_finding
+        self._found = found
         self._ledger = Ledger(0)
         self._damaged: list[Range] = []
 
@@ -129,15 +133,26 @@ class _Check:
         self.checked.workflows = 1
         keys = await owner_of(self._log, self._inventory.prefix)
         if keys is None:
-            return self._found(self._inventory.prefix, "no marker tells whose it is")
+            self._found(self._inventory.prefix, "no marker tells whose it is")
+            return
+        try:
+            await self._check(keys, repair=repair)
+        except HoldfastError as error:
+            if error.reason not in (Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED):
+                raise
+            # What a newer server has written is for a newer one to check, and to mend.
+            self._found(error.metadata.get("key", keys.prefix), error.message)
+        await self._name_foreign(keys)
+
+    async def _check(self, keys: WorkflowKeys, *, repair: bool) -> None:
         newest = await self._inventory.newest(keys)
         head = None if newest is None else await self._readable_head(keys, newest)
         if head is None and newest is not None:
             self._found(keys.log, "none of its markers can be read")
-            return await self._name_foreign(keys)
+            return
         if head is None or newest is None:
             await self._count_orphans(keys)
-            return await self._name_foreign(keys)
+            return
         is_part_of_log = newest - head.revision <= _LONGEST_GAP
         if not is_part_of_log:
             self._found(keys.marker(newest), "it lies too far beyond the log to be a part of it: remove it")
@@ -145,14 +160,8 @@ class _Check:
         await self._check_log(keys, head)
         await self._count_orphans(keys)
         await self._check_records(keys)
-        await self._name_foreign(keys)
         if repair and is_part_of_log:
             await self._repair(keys, head, newest)
-        return None
-
-    def _found(self, key: str, what: str) -> None:
-        self.checked.findings += 1
-        self._on_finding(Finding(key, what))
 
     async def _readable_head(self, keys: WorkflowKeys, newest: int) -> Entry | None:
         """The newest marker that can be read."""
@@ -182,33 +191,32 @@ class _Check:
 
     async def _entries_with_blobs(self, keys: WorkflowKeys, head: Entry) -> AsyncIterator[Entry]:
         """Checks the chain, and all checkpoints but those that it gives."""
-        is_gone = entries.gone(head)
         before: bytes | None = None
-        async for revision, entry in self._slots(keys, head):
-            self.checked.markers += 1
+        async for (first, revision), entry in self._slots(keys, head):
+            self.checked.markers += not isinstance(entry, MarkerGoneError)
             if isinstance(entry, HoldfastError):
-                self._ledger.enter(None)
+                self._ledger.pass_over(revision)
                 before = None
-                if not is_gone(revision):
-                    follows = bool(self._damaged) and self._damaged[-1][1] == revision - 1
-                    self._damaged.append((self._damaged.pop()[0] if follows else revision, revision))
+                if not head.gone.all_of((first, revision)):
+                    follows = bool(self._damaged) and self._damaged[-1][1] == first - 1
+                    self._damaged.append((self._damaged.pop()[0] if follows else first, revision))
                     self._found(keys.marker(revision), entry.message)
                 continue
             if before is not None and entry.marker.previous_digest != before:
                 self._found(keys.marker(revision), "it does not follow from the marker before it")
             before = entry.digest
             self._ledger.enter(entry)
-            if entry.marker.kind == MarkerKind.MARKER_KIND_DATA and not is_gone(revision):
+            if entry.marker.kind == MarkerKind.MARKER_KIND_DATA and not head.gone(revision):
                 self.checked.checkpoints += 1
                 if any(part.blob for part in entry.marker.parts):
                     yield entry
                 else:
                     await self._check_parts(keys, entry)
 
-    async def _slots(self, keys: WorkflowKeys, head: Entry) -> AsyncIterator[tuple[int, Entry | HoldfastError]]:
+    async def _slots(self, keys: WorkflowKeys, head: Entry) -> AsyncIterator[tuple[Range, Entry | HoldfastError]]:
         async for each in self._log.scan(keys, head.marker.floor + 1, head.revision - 1):
             yield each
-        yield head.revision, head
+        yield (head.revision, head.revision), head
 
     async def _check_parts(self, keys: WorkflowKeys, entry: Entry) -> None:
         is_large = sum(part.size_bytes for part in entry.marker.parts) > _LARGE_BYTES

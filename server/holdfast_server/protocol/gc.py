@@ -38,9 +38,13 @@ _DEAD_CLAIMS = 100
 
 @dataclass(slots=True)
 class Collected(Figures):
-    """What a collection did, or on a dry run would do."""
+    """What a collection did, or on a dry run would do.
+
+    Of the workflows that were left alone `damaged` ones have lost a marker, and `failed` ones have another reason.
+    """
 
     damaged: int = 0
+    failed: int = 0
     retired: int = 0
     markers: int = 0
     blobs: int = 0

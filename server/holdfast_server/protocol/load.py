@@ -15,6 +15,7 @@ from holdfast_server.protocol.lookup import (
     find_wanted,
     head_or_skip,
     live_below,
+    looked_at,
     read_head,
 )
 from holdfast_server.protocol.payload import read_part, require_presence
@@ -63,16 +64,16 @@ async def find(
             CHECKPOINT_CORRUPTED, FORMAT_INCOMPATIBLE, LAYOUT_UNSUPPORTED.
 
     """
-    while True:
-        try:
-            if fallback:
-                return await _find_whole(log, keys, checkpoint_id, accepted)
-            head = await read_head(log, keys)
-            entry = await find_wanted(log, keys, head, checkpoint_id)
-            require_accepted(entry, accepted)
-            return Found(entry, head.revision)
-        except OvertakenError:
-            continue
+
+    async def look() -> Found:
+        if fallback:
+            return await _find_whole(log, keys, checkpoint_id, accepted)
+        head = await read_head(log, keys)
+        entry = await find_wanted(log, keys, head, checkpoint_id)
+        require_accepted(entry, accepted)
+        return Found(entry, head.revision)
+
+    return await looked_at(look)
 
 
 async def _find_whole(log: Log, keys: WorkflowKeys, checkpoint_id: str, accepted: Sequence[AcceptedFormat]) -> Found:

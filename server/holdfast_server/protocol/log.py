@@ -8,14 +8,15 @@ and refuses where the head forbids it.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol import slots
 from holdfast_server.protocol.bounded_read import read_whole
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
+from holdfast_server.protocol.gone import Gone, Range
 from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.put_if_absent import put_if_absent
 from holdfast_server.protocol.turns import TurnOf, Turns
@@ -27,6 +28,8 @@ GRACE_SECONDS = 24 * 3600.0
 # A head that was read longer ago, as a part of the grace, is looked at again before anything rests on it.
 _RECENT_PART = 0.1
 _SCAN_ENTRIES = 64
+# A marker of more bytes is taken apart in a thread.
+_THREAD_BYTES = 64 << 10
 # What tells nothing of the head.
 _NO_REFUSALS = frozenset({Reason.COMMIT_UNKNOWN, Reason.STORE_UNAVAILABLE})
 
@@ -38,6 +41,16 @@ class Entry:
     marker: Marker
     digest: bytes
     size_bytes: int
+    _gone: Gone | None = field(default=None, init=False, compare=False, repr=False)
+
+    @property
+    def gone(self) -> Gone:
+        """The revisions that are gone, as this marker has it."""
+        if self._gone is None:
+            # Kept: it takes a step for each range, and heads are asked again and again.
+            object.__setattr__(self, "_gone", Gone.of(self.marker))
+        assert self._gone is not None
+        return self._gone
 
     @property
     def revision(self) -> int:
@@ -112,28 +125,67 @@ class Log:
 
     async def walk_back(
         self, keys: WorkflowKeys, head: Entry, down_to: int
-    ) -> AsyncIterator[tuple[int, Entry | HoldfastError]]:
-        """The slots from the head down to one, that one left out; what is damaged or gone as its error.
+    ) -> AsyncIterator[tuple[Range, Entry | HoldfastError]]:
+        """The slots from the head down to one, that one left out; what is damaged as its error.
+
+        Slots that hold nothing come as one range: how many there are, only a marker says.
 
         Raises:
             HoldfastError: LAYOUT_UNSUPPORTED.
 
         """
-        for revision in range(head.revision, max(down_to, head.marker.floor), -1):
-            yield revision, head if revision == head.revision else await self._read_one_of_many(keys, revision)
+        end, revision = max(down_to, head.marker.floor), head.revision
+        while revision > end:
+            found = head if revision == head.revision else await self._read_one_of_many(keys, revision)
+            first = revision
+            if isinstance(found, MarkerGoneError):
+                first = max(end, await self.newest_below(keys, revision)) + 1
+                found = MarkerGoneError(keys.marker(revision), revision, first)
+            yield (first, revision), found
+            revision = first - 1
 
-    async def scan(self, keys: WorkflowKeys, first: int, last: int) -> AsyncIterator[tuple[int, Entry | HoldfastError]]:
+    async def newest_below(self, keys: WorkflowKeys, revision: int) -> int:
+        """The newest slot below another one that holds something, by a listing; 0 for none."""
+        return await retried(lambda: slots.newest(self.store, keys, revision)) or 0
+
+    async def scan(
+        self, keys: WorkflowKeys, first: int, last: int
+    ) -> AsyncIterator[tuple[Range, Entry | HoldfastError]]:
         """The slots of a closed range, oldest first, read several at a time; what is damaged or gone as its error.
 
+        Slots in a row that hold nothing come as one range. Where they are many, the others are found by a listing.
+
         Raises:
             HoldfastError: LAYOUT_UNSUPPORTED.
 
         """
-        for start in range(first, last + 1, _SCAN_ENTRIES):
-            revisions = range(start, min(start + _SCAN_ENTRIES, last + 1))
-            found = await asyncio.gather(*(self._read_one_of_many(keys, revision) for revision in revisions))
-            for each in zip(revisions, found, strict=True):
-                yield each
+        begin = first
+        while first <= last:
+            revisions: Sequence[int] = range(first, min(first + _SCAN_ENTRIES, last + 1))
+            found = await self._read_many(keys, revisions)
+            if revisions[-1] < last and all(isinstance(each, MarkerGoneError) for each in found):
+                break
+            for revision, each in zip(revisions, found, strict=True):
+                if isinstance(each, MarkerGoneError):
+                    continue
+                if begin < revision:
+                    yield _gone(keys, begin, revision - 1)
+                yield (revision, revision), each
+                begin = revision + 1
+            first = revisions[-1] + 1
+        listed = await retried(lambda: slots.between(self.store, keys, first, last)) if first <= last else ()
+        for start in range(0, len(listed), _SCAN_ENTRIES):
+            revisions = listed[start : start + _SCAN_ENTRIES]
+            for revision, each in zip(revisions, await self._read_many(keys, revisions), strict=True):
+                if begin < revision:
+                    yield _gone(keys, begin, revision - 1)
+                yield (revision, revision), each
+                begin = revision + 1
+        if begin <= last:
+            yield _gone(keys, begin, last)
+
+    async def _read_many(self, keys: WorkflowKeys, revisions: Sequence[int]) -> Sequence[Entry | HoldfastError]:
+        return await asyncio.gather(*(self._read_one_of_many(keys, revision) for revision in revisions))
 
     async def append(self, keys: WorkflowKeys, build: Build, *, deadline: float) -> Entry:
         """Append a marker to the log.
@@ -172,7 +224,7 @@ class Log:
                     self._keep(keys, entry, read_at)
                     return entry
                 # Whoever won the slot did so since `read_at`; whether that is still the head, only time can tell.
-                self._keep(keys, self._decode(keys, revision, found), read_at)
+                self._keep(keys, await self._decode(keys, revision, found), read_at)
                 head, read_at = await self._known(keys)
 
     async def _built(
@@ -199,7 +251,7 @@ class Log:
             frame = await read_whole(self.store, key)
         except ObjectNotFoundError:
             return None
-        return _entry(_of_place(marker_codec.decode(frame, key), key), frame)
+        return await _entry_at(key, frame)
 
     async def known_head(self, keys: WorkflowKeys) -> Entry | None:
         """The head, from the cache where it is known; None for an empty log. It may lag behind."""
@@ -244,6 +296,7 @@ class Log:
         return await self._find_head(keys), read_at
 
     async def _find_head(self, keys: WorkflowKeys) -> Entry | None:
+        collected = None
         while True:
             # Before the requests: a process may be paused for as long as it likes behind them.
             read_at = now()
@@ -252,10 +305,13 @@ class Log:
                 self.forget(keys)
                 return None
             entry = await self._read(keys, revision)
-            # None: collected between the listing and the read, so a newer one exists.
             if entry is not None:
                 self._keep(keys, entry, read_at)
                 return entry
+            # Collected between the listing and the read, so a newer one exists; else it can be listed but not read.
+            if revision == collected:
+                raise MarkerGoneError(keys.marker(revision), revision)
+            collected = revision
 
     async def _read(self, keys: WorkflowKeys, revision: int) -> Entry | None:
         if not 0 < revision <= MAX_REVISION:
@@ -264,7 +320,7 @@ class Log:
             frame = await read_whole(self.store, keys.marker(revision))
         except ObjectNotFoundError:
             return None
-        return self._decode(keys, revision, frame)
+        return await self._decode(keys, revision, frame)
 
     async def _read_one_of_many(self, keys: WorkflowKeys, revision: int) -> Entry | HoldfastError:
         return await retried(lambda: self._read_or_damage(keys, revision))
@@ -278,10 +334,9 @@ class Log:
             return error
         return MarkerGoneError(keys.marker(revision), revision) if entry is None else entry
 
-    def _decode(self, keys: WorkflowKeys, revision: int, frame: bytes) -> Entry:
-        key = keys.marker(revision)
+    async def _decode(self, keys: WorkflowKeys, revision: int, frame: bytes) -> Entry:
         try:
-            return _entry(_of_place(marker_codec.decode(frame, key), key), frame)
+            return await _entry_at(keys.marker(revision), frame)
         except HoldfastError as error:
             error.metadata["revision"] = str(revision)
             raise
@@ -304,9 +359,25 @@ class Log:
         return now() - read_at < self.recent_seconds
 
 
+def _gone(keys: WorkflowKeys, first: int, last: int) -> tuple[Range, MarkerGoneError]:
+    return (first, last), MarkerGoneError(keys.marker(last), last, first)
+
+
 def digest_of(frame: bytes) -> bytes:
     """What the next marker says of this one."""
     return sha256(frame).digest()
+
+
+async def _entry_at(key: str, frame: bytes) -> Entry:
+    """The entry in a frame, taken apart in a thread where that would hold up others."""
+    return await asyncio.to_thread(_decode, key, frame) if len(frame) > _THREAD_BYTES else _decode(key, frame)
+
+
+def _decode(key: str, frame: bytes) -> Entry:
+    entry = _entry(_of_place(marker_codec.decode(frame, key), key), frame)
+    # Built here, where it may take its time.
+    _ = entry.gone
+    return entry
 
 
 def _of_place(marker: Marker, key: str) -> Marker:

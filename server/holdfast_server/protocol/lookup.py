@@ -4,16 +4,25 @@ Damage is told apart from what was deleted in the meantime, and never hides what
 be the one with the id.
 """
 
-from collections.abc import AsyncIterator, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from holdfast_server.protocol import entries, slots
 from holdfast_server.protocol.claim import read_claim, search
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
+from holdfast_server.protocol.gone import Range
 from holdfast_server.protocol.ids import told_revision
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.storage.v1.marker_pb2 import MarkerKind
+
+_Found = TypeVar("_Found")
+
+_MOST_LOOKS = 100
+# Of slots in a row that hold nothing: how many there are, only a marker says.
+_TOLD_ONE_BY_ONE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,19 @@ class Skipped:
 
 class OvertakenError(HoldfastError):
     """What a head has was deleted and collected since it was read; another look at the log tells what is there now."""
+
+
+async def looked_at(look: Callable[[], Awaitable[_Found]]) -> _Found:
+    """What a look at the log finds; where it was overtaken another one looks, which is enough but for a broken store.
+
+    Raises:
+        OvertakenError: all of many were overtaken.
+
+    """
+    for _ in range(_MOST_LOOKS - 1):
+        with suppress(OvertakenError):
+            return await look()
+    return await look()
 
 
 async def read_head(log: Log, keys: WorkflowKeys) -> Entry:
@@ -75,13 +97,20 @@ async def newest_live(log: Log, keys: WorkflowKeys, head: Entry, but: Set[int]) 
         HoldfastError: CHECKPOINT_CORRUPTED, LAYOUT_UNSUPPORTED.
 
     """
-    is_gone = entries.gone(head)
-    revision = head.marker.last_data_revision
+    revision, is_linked = head.marker.last_data_revision, True
     while revision > head.marker.floor:
-        if not is_gone(revision) and revision not in but:
+        if head.gone(revision):
+            revision, is_linked = head.gone.newest_left(revision), False
+        elif is_linked and revision not in but:
             return revision
-        entry = await log.read(keys, revision, head)
-        revision = entry.marker.previous_data_revision if entry is not None else revision - 1
+        else:
+            entry = await log.read(keys, revision, head)
+            if entry is None:
+                revision, is_linked = await log.newest_below(keys, revision), False
+            elif entry.marker.kind == MarkerKind.MARKER_KIND_DATA and revision not in but:
+                return revision
+            else:
+                revision, is_linked = entry.marker.previous_data_revision, True
     return 0
 
 
@@ -95,7 +124,7 @@ async def find_wanted(
         if lost:
             raise _lost(min(lost))
         raise HoldfastError(Reason.CHECKPOINT_NOT_FOUND, "the workflow has no checkpoint", revision=head.revision)
-    return await _read_data(log, keys, head, head.marker.last_data_revision)
+    return _require_data(await _read_data(log, keys, head, head.marker.last_data_revision))
 
 
 async def find_by_id(
@@ -120,9 +149,26 @@ async def find_by_id(
         raise HoldfastError(
             Reason.CHECKPOINT_NOT_FOUND, f"no checkpoint {checkpoint_id!r}", checkpoint_id=checkpoint_id
         )
-    if entries.is_deleted(head, entry.revision):
+    if head.gone.is_deleted(entry.revision):
         raise deleted(checkpoint_id)
-    return entry
+    return _require_data(entry, checkpoint_id)
+
+
+def _require_data(entry: Entry, checkpoint_id: str = "") -> Entry:
+    """Check that a slot holds the checkpoint that a head says is there.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED.
+
+    """
+    marker = entry.marker
+    if marker.kind == MarkerKind.MARKER_KIND_DATA and checkpoint_id in ("", marker.checkpoint_id):
+        return entry
+    raise HoldfastError(
+        Reason.CHECKPOINT_CORRUPTED,
+        f"revision {entry.revision} does not hold the checkpoint that the head of the log says",
+        revision=entry.revision,
+    )
 
 
 async def _search_id(
@@ -130,7 +176,7 @@ async def _search_id(
 ) -> Entry | None:
     for recent in head.marker.recent:
         if recent.checkpoint_id == checkpoint_id:
-            if entries.is_deleted(head, recent.revision):
+            if head.gone.is_deleted(recent.revision):
                 raise deleted(checkpoint_id)
             return await _read_data(log, keys, head, recent.revision)
     told = await _read_told(log, keys, head, checkpoint_id, lost)
@@ -164,7 +210,7 @@ async def _read_told(
         raise _lost(told)
     if not head.marker.floor < told <= head.revision:
         return None
-    is_deleted = entries.is_deleted(head, told)
+    is_deleted = head.gone.is_deleted(told)
     try:
         entry = await _read_data(log, keys, head, told)
     except HoldfastError:
@@ -198,20 +244,46 @@ async def live_below(
         HoldfastError: LAYOUT_UNSUPPORTED.
 
     """
-    is_gone = entries.gone(head)
     revision = head.marker.last_data_revision if head.marker.last_data_revision < below else below - 1
     while revision > head.marker.floor:
-        entry = None
-        if not is_gone(revision):
-            try:
-                entry = await _read_data(log, keys, head, revision)
-            except HoldfastError as error:
-                if error.reason is not Reason.CHECKPOINT_CORRUPTED:
-                    raise
-                skipped.append(Skipped(revision, "", error))
-        if entry is not None and entry.marker.kind == MarkerKind.MARKER_KIND_DATA:
+        if head.gone(revision):
+            revision = head.gone.newest_left(revision)
+            continue
+        try:
+            entry = await _read_data(log, keys, head, revision)
+        except HoldfastError as error:
+            if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+                raise
+            skipped.append(Skipped(revision, "", error))
+            revision -= 1
+            if isinstance(error, MarkerGoneError):
+                first = await log.newest_below(keys, revision + 1) + 1
+                skipped += await _missing(log, keys, head, (first, revision))
+                revision = first - 1
+            continue
+        if entry.marker.kind == MarkerKind.MARKER_KIND_DATA:
             yield entry
-        revision = revision - 1 if entry is None else entry.marker.previous_data_revision
+        revision = entry.marker.previous_data_revision
+
+
+async def _missing(log: Log, keys: WorkflowKeys, head: Entry, revisions: Range) -> list[Skipped]:
+    """Slots that hold nothing and are not gone as the head has it, newest first; of very many the oldest ones as one.
+
+    Raises:
+        OvertakenError: some are gone by now.
+
+    """
+    first, revision = revisions
+    found: list[Skipped] = []
+    newest = await log.head(keys) if first <= revision else None
+    while (revision := head.gone.newest_left(revision)) >= first:
+        if newest is None or newest.gone(revision):
+            raise OvertakenError(Reason.CHECKPOINT_DELETED, f"revision {revision} was deleted", revision=revision)
+        if len(found) == _TOLD_ONE_BY_ONE:
+            return [*found, Skipped(revision, "", MarkerGoneError(keys.marker(revision), revision, first))]
+        found.append(Skipped(revision, "", MarkerGoneError(keys.marker(revision), revision)))
+        revision -= 1
+    return found
 
 
 def no_workflow(keys: WorkflowKeys) -> HoldfastError:

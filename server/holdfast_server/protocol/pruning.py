@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from holdfast_server.protocol import entries
-from holdfast_server.protocol.entries import Range, Replay, Request
+from holdfast_server.protocol.entries import Replay, Request
+from holdfast_server.protocol.gone import Range
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.lookup import newest_live, no_workflow
 from holdfast_server.protocol.retention import Ledger, Retention
@@ -45,8 +46,7 @@ async def delete_many(log: Log, request: Request, revisions: Sequence[int], *, d
     chosen = set(revisions)
 
     async def doomed(head: Entry) -> _Doomed:
-        is_gone = entries.gone(head)
-        going = sorted(revision for revision in chosen if revision <= head.revision and not is_gone(revision))
+        going = sorted(revision for revision in chosen if revision <= head.revision and not head.gone(revision))
         return _Doomed([(each, each) for each in going], len(going), await newest_live(log, request.keys, head, chosen))
 
     return await _append(log, request, doomed, _DELETED, deadline)

@@ -12,8 +12,9 @@ from holdfast_server.protocol import entries, expected
 from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol.bounded_read import read_whole
 from holdfast_server.protocol.claim import take_over
-from holdfast_server.protocol.entries import Range, Request
+from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.protocol.gone import Gone, Range
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log, digest_of
 from holdfast_server.protocol.put_if_absent import put_if_absent
@@ -78,8 +79,7 @@ async def fence_off(
     expected.enter_fence(marker)
     marker.claim_generation = marker.revision
     marker.previous_digest = await _digest(log, keys, newest)
-    claimed = (each for each in ledger.live(head) if ledger.is_claimed(each))
-    await take_over(log, request, claimed, generation=marker.claim_generation, deadline=deadline)
+    await take_over(log, request, ledger.claimed(head), generation=marker.claim_generation, deadline=deadline)
     frame = marker_codec.encode(entries.remember(marker, head))
     key = keys.marker(marker.revision)
     found = await put_if_absent(log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
@@ -93,8 +93,9 @@ def _mended(head: Entry, request: Request, kind: MarkerKind.ValueType, ledger: L
     del marker.deleted[:]
     marker.deleted.extend(ranges)
     # Where the newest checkpoint is not lost it stays, also one that was saved since the ledger was written.
-    if _holds(lost, head.marker.last_data_revision):
-        newest = next((each for each in ledger.live(head) if not _holds(lost, each)), 0)
+    is_lost = Gone(0, lost).is_deleted
+    if is_lost(head.marker.last_data_revision):
+        newest = next((each for each in ledger.live(head) if not is_lost(each)), 0)
         marker.last_data_revision = marker.previous_data_revision = newest
     return marker
 
@@ -105,10 +106,6 @@ async def _digest(log: Log, keys: WorkflowKeys, damaged: int) -> bytes:
         return digest_of(await read_whole(log.store, keys.marker(damaged)))
     except HoldfastError:
         return b""
-
-
-def _holds(ranges: Sequence[Range], revision: int) -> bool:
-    return any(first <= revision <= last for first, last in ranges)
 
 
 def _request(keys: WorkflowKeys) -> Request:

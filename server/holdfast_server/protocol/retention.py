@@ -5,17 +5,16 @@ passed over by the rules, which judge the others as if these were not there; the
 """
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from math import inf, isnan, nan
+from math import inf
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast_server.protocol import entries
-from holdfast_server.protocol.entries import Range
 from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.protocol.gone import Range
 from holdfast_server.protocol.ids import told_revision
 from holdfast_server.protocol.keys import WorkflowKeys, records_of
 from holdfast_server.protocol.log import Entry, Log
@@ -62,7 +61,7 @@ class Verdict:
 
 
 class Ledger:
-    """What the collection must know of every entry above a floor: 26 bytes for each, and 16 for each name.
+    """What the collection must know of each checkpoint above a floor: 34 bytes for it, and 16 for each name.
 
     Names are the blobs of a checkpoint, and where there are records the checkpoint itself.
 
@@ -73,14 +72,16 @@ class Ledger:
     """
 
     def __init__(self, floor: int, *, has_records: bool = False) -> None:
-        self._floor = floor
+        # The newest slot that was entered or passed over.
+        self.last = floor
         self._has_records = has_records
-        # Of a checkpoint when it was made and when it may go; not a number where the slot holds none.
+        self._revisions = array("q")
+        # When each was made and when it may go.
         self._created = array("d")
         self._expires = array("d")
         self._is_claimed = bytearray()
         self._is_pinned = bytearray()
-        # The parent that a checkpoint is of no use without; 0 for none.
+        # The parent that it is of no use without; 0 for none.
         self._needs = array("q")
         # By which revision one was replaced.
         self._replaced: dict[int, int] = {}
@@ -88,24 +89,16 @@ class Ledger:
         self._naming_revisions = array("q")
 
     def __len__(self) -> int:
-        """How many entries it holds."""
-        return len(self._created)
+        """How many checkpoints it holds."""
+        return len(self._revisions)
 
-    @property
-    def last(self) -> int:
-        """The newest slot that was entered."""
-        return self._floor + len(self._created)
-
-    def enter(self, entry: Entry | None) -> None:
-        """Enter the next slot; None where it is gone."""
-        if entry is None or entry.marker.kind != _DATA:
-            self._created.append(nan)
-            self._expires.append(nan)
-            self._is_claimed.append(False)
-            self._is_pinned.append(False)
-            self._needs.append(0)
-            return
+    def enter(self, entry: Entry) -> None:
+        """Enter an entry above all that were entered before."""
         marker = entry.marker
+        self.last = entry.revision
+        if marker.kind != _DATA:
+            return
+        self._revisions.append(entry.revision)
         self._created.append(_seconds(marker.create_time))
         self._expires.append(_seconds(marker.expire_time) if marker.HasField("expire_time") else inf)
         self._is_claimed.append(told_revision(marker.checkpoint_id) != entry.revision)
@@ -123,6 +116,10 @@ class Ledger:
         self._names.append(number)
         self._naming_revisions.append(entry.revision)
 
+    def pass_over(self, revision: int) -> None:
+        """Pass over slots that are gone, up to a revision."""
+        self.last = revision
+
     async def read_up_to(self, log: Log, keys: WorkflowKeys, head: Entry) -> None:
         """Enter what follows up to a head.
 
@@ -130,27 +127,30 @@ class Ledger:
             HoldfastError: CHECKPOINT_CORRUPTED: a marker is damaged; LAYOUT_UNSUPPORTED.
 
         """
-        is_gone = entries.gone(head)
-        async for revision, entry in log.scan(keys, self.last + 1, head.revision - 1):
+        async for (first, last), entry in log.scan(keys, self.last + 1, head.revision - 1):
             if not isinstance(entry, HoldfastError):
                 self.enter(entry)
-            elif is_gone(revision) or await _was_collected(log, keys, revision):
-                self.enter(None)
-            else:
+                continue
+            left = head.gone.newest_left(last)
+            if left >= first and not await _was_collected(log, keys, left):
                 raise entry
+            self.pass_over(last)
         if self.last < head.revision:
             self.enter(head)
 
     def live(self, head: Entry) -> Iterator[int]:
         """The checkpoints that exist as a head has it, newest first."""
-        is_gone = entries.gone(head)
-        for revision in range(min(head.revision, self.last), max(head.marker.floor, self._floor), -1):
-            if not isnan(self._created[revision - self._floor - 1]) and not is_gone(revision):
-                yield revision
+        return (self._revisions[index] for index in self._live(head))
 
-    def is_claimed(self, revision: int) -> bool:
-        """Whether a checkpoint has an id that a caller chose."""
-        return bool(self._is_claimed[revision - self._floor - 1])
+    def _live(self, head: Entry) -> Iterator[int]:
+        """The same by their places."""
+        for index in range(bisect_right(self._revisions, head.revision) - 1, -1, -1):
+            if not head.gone(self._revisions[index]):
+                yield index
+
+    def claimed(self, head: Entry) -> Iterator[int]:
+        """Those that exist and have an id that a caller chose, newest first."""
+        return (self._revisions[index] for index in self._live(head) if self._is_claimed[index])
 
     def verdict(self, head: Entry, retention: Retention, now: float) -> Verdict:
         """What may go and what stays.
@@ -161,45 +161,58 @@ class Ledger:
             now: the time, in seconds since the epoch.
 
         """
-        needed: set[int] = set()
-        while True:
-            known = len(needed)
-            verdict = self._verdict(head, retention, now, needed)
-            # What is needed may have been replaced, and then lie above what needs it.
-            if len(needed) == known:
-                return verdict
-
-    def _verdict(self, head: Entry, retention: Retention, now: float, needed: set[int]) -> Verdict:
-        """The verdict where some are needed, to which what the others need is added."""
-        keep_last = inf if retention.keep_last is None else retention.keep_last
-        oldest = now - (inf if retention.max_age_seconds is None else retention.max_age_seconds)
+        live = array("q", self._live(head))
+        stays = self._staying(live, head, retention, now)
         retired: list[Range] = []
-        retired_checkpoints = kept = newest_kept = oldest_kept = 0
+        retired_checkpoints = newest_kept = oldest_kept = 0
         claimed = array("q")
         is_run = False
-        for revision in self.live(head):
-            index = revision - self._floor - 1
-            is_judged = not self._is_pinned[index]
-            by_rule = is_judged and kept >= 1 and (kept >= keep_last or self._created[index] < oldest)
-            if (by_rule or self._expires[index] < now) and revision not in needed:
+        for index in live:
+            revision = self._revisions[index]
+            if not stays[index]:
                 retired_checkpoints += 1
                 retired.append((revision, retired.pop()[1] if is_run else revision))
-                is_run = True
-                continue
-            kept += is_judged and not by_rule
-            if self._needs[index]:
-                needed.add(self._newest_of(self._needs[index]))
-            newest_kept, oldest_kept = newest_kept or revision, revision
-            if self._is_claimed[index]:
-                claimed.append(revision)
-            is_run = False
+            else:
+                newest_kept, oldest_kept = newest_kept or revision, revision
+                if self._is_claimed[index]:
+                    claimed.append(revision)
+            is_run = not stays[index]
         return Verdict(retired[::-1], retired_checkpoints, newest_kept, oldest_kept, claimed)
+
+    def _staying(self, live: Sequence[int], head: Entry, retention: Retention, now: float) -> bytearray:
+        """Which stay, by their places: by the rules, or because one that stays needs them."""
+        keep_last = inf if retention.keep_last is None else retention.keep_last
+        oldest = now - (inf if retention.max_age_seconds is None else retention.max_age_seconds)
+        stays = bytearray(len(self))
+        left = array("q")
+        kept = 0
+        for index in live:
+            if self._expires[index] < now:
+                continue
+            if not self._is_pinned[index]:
+                if kept and (kept >= keep_last or self._created[index] < oldest):
+                    continue
+                kept += 1
+            stays[index] = True
+            left.append(index)
+        while left:
+            needed = self._newest_of(self._needs[left.pop()])
+            index = bisect_left(self._revisions, needed)
+            is_known = index < len(self) and self._revisions[index] == needed
+            if is_known and not stays[index] and not head.gone(needed):
+                stays[index] = True
+                left.append(index)
+        return stays
 
     def _newest_of(self, revision: int) -> int:
         """What has taken the place of a checkpoint by now; itself where nothing has."""
-        while revision in self._replaced:
-            revision = self._replaced[revision]
-        return revision
+        newest = revision
+        while newest in self._replaced:
+            newest = self._replaced[newest]
+        while revision != newest:
+            # The next one who asks gets there at once.
+            self._replaced[revision], revision = newest, self._replaced[revision]
+        return newest
 
     def naming(self, settled: Entry | None) -> Callable[[int], bool]:
         """Tells of a blob's or records' number whether the log may need it: all but what an older head has as gone."""
@@ -207,7 +220,7 @@ class Ledger:
         if settled is None:
             numbers = array("Q", sorted(self._names))
         else:
-            is_gone = entries.gone(settled)
+            is_gone = settled.gone
             numbers = array("Q", sorted(number for number, revision in named if not is_gone(revision)))
 
         def is_named(number: int) -> bool:

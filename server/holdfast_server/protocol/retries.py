@@ -56,7 +56,7 @@ async def find_request(
             break
         oldest_known = recent.revision
     is_damaged = False
-    async for revision, entry in log.scan(keys, first, oldest_known - 1):
+    async for (_, revision), entry in log.scan(keys, first, oldest_known - 1):
         if isinstance(entry, Entry):
             if entry.marker.request_id == request_id:
                 return entry

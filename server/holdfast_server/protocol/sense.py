@@ -5,16 +5,19 @@ it begins, a blob that lies outside of its workflow. It is looked for once, wher
 behind that has to ask.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast_server.protocol.keys import MAX_REVISION, blob_base
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, PartEncoding, StoredPart
+from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, PartEncoding, RevisionRange, StoredPart
 
 # The highest epoch that a caller could name when saves raised epochs too. Each one that a server gives takes a slot.
 _MAX_EPOCH = 1 << 62
 _MAX_SIZE = (1 << 63) - 1
+# Far more than any server enters.
+_MOST_RECENT = 1000
 _KINDS = frozenset(MarkerKind.values())
 _ENCODINGS = frozenset(PartEncoding.values())
 
@@ -48,8 +51,9 @@ def _fields(marker: Marker) -> Iterator[tuple[str, bool]]:
     yield "last_save_revision", 0 <= marker.last_other_save_revision <= marker.last_save_revision <= revision
     yield "last_save_epoch", 0 <= marker.last_save_epoch <= marker.epoch
     yield "last_fence_revision", 0 <= marker.previous_fence_revision <= marker.last_fence_revision <= revision
-    yield "recent", _are_recent(marker)
+    yield "recent", len(marker.recent) <= _MOST_RECENT and _are_recent(marker)
     yield "deleted", _are_ranges(marker)
+    yield "last_data_revision", not _is_in(marker.deleted, marker.last_data_revision)
     yield "parts", all(map(_is_part, parts)) and len({part.name for part in parts}) == len(parts)
     yield "parts", sum(part.size_bytes for part in parts) <= _MAX_SIZE
 
@@ -79,6 +83,12 @@ def _are_ranges(marker: Marker) -> bool:
             return False
         end = last
     return end < marker.revision
+
+
+def _is_in(ranges: Sequence[RevisionRange], revision: int) -> bool:
+    """Whether one of some ranges, ascending, holds a revision."""
+    index = bisect_right(ranges, revision, key=lambda each: each.first) - 1
+    return index >= 0 and revision <= ranges[index].last
 
 
 def _is_part(part: StoredPart) -> bool:

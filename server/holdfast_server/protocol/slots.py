@@ -1,6 +1,7 @@
 """The slots of a log that hold something, by a listing. What lies among them and is no commit marker is passed over."""
 
-from collections.abc import AsyncGenerator
+from array import array
+from collections.abc import AsyncGenerator, Sequence
 
 from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys, slot
 from holdfast_server.stores.base import ObjectStore, ObjectSummary
@@ -31,7 +32,22 @@ async def listed(
 
 async def newest(store: ObjectStore, keys: WorkflowKeys, below: int = MAX_REVISION + 1) -> int | None:
     """The newest slot below another one, without reading it; None where there is none."""
-    start_after = keys.marker(below) if below <= MAX_REVISION else ""
-    async for _, revision in listed(store, keys.log, start_after, first_page=1):
+    async for _, revision in listed(store, keys.log, _behind(keys, below), first_page=1):
         return revision
     return None
+
+
+async def between(store: ObjectStore, keys: WorkflowKeys, first: int, last: int) -> Sequence[int]:
+    """The slots of a closed range that hold something, oldest first: eight bytes for each."""
+    found = array("q")
+    async for _, revision in listed(store, keys.log, _behind(keys, last + 1)):
+        if revision < first:
+            break
+        found.append(revision)
+    found.reverse()
+    return found
+
+
+def _behind(keys: WorkflowKeys, revision: int) -> str:
+    """The key behind which the slots below one are listed."""
+    return keys.marker(revision) if revision <= MAX_REVISION else ""

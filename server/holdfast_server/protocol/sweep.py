@@ -1,5 +1,6 @@
 """Garbage collection of a whole store: the workflows in key order, some at a time.
 
+One that cannot be collected is reported and left alone, and the others are collected.
 Any number of sweeps may run at once, and one that was cut off goes on behind the last position that it told.
 """
 
@@ -8,18 +9,15 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from holdfast_server.protocol.each_workflow import Failure, each_workflow
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.gc import Collected, collect
 from holdfast_server.protocol.inventory import Inventory, inventories
 from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.retention import Retention
-from holdfast_server.protocol.window import in_order
 from holdfast_server.protocol.workflows import owner_of
 from holdfast_server.stores.base import ObjectStore, StoreUnavailableError
 
-# How many workflows are worked on at a time, and how many may be done behind one that takes longer.
-AT_ONCE = 16
-AHEAD = 1000
 _CLOCKS = "clock/"
 _KEEP_ALL = Retention()
 
@@ -42,8 +40,9 @@ async def sweep(
     after: str = "",
     dry_run: bool = False,
     on_progress: Callable[[str, Collected], None] = lambda position, collected: None,
+    on_failed: Callable[[str, Failure], None] = lambda prefix, error: None,
 ) -> Collected:
-    """Collect what is dead in every workflow. One that is damaged is counted, and left alone.
+    """Collect what is dead in every workflow. One that cannot be collected is counted, and left alone.
 
     Args:
         log: the log.
@@ -51,24 +50,38 @@ async def sweep(
         after: the position behind which to begin, "" for the start.
         dry_run: only tell what would be done.
         on_progress: told the position reached, and the sum so far.
+        on_failed: told the prefix of each workflow that could not be collected, and why.
 
     Raises:
-        HoldfastError: COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED.
+        HoldfastError: COMMIT_UNKNOWN of several workflows in a row.
         StoreError: the store cannot be used.
 
     """
     total = Collected()
     now = await store_time(log.store)
 
-    async def collected_of(inventory: Inventory) -> tuple[str, Collected]:
-        return inventory.prefix, await _collect(log, inventory, policies, now, dry_run=dry_run)
+    async def collected_of(inventory: Inventory) -> Collected:
+        keys = await owner_of(log, inventory.prefix)
+        if keys is None:
+            return Collected(workflows=1)
+        retention = policies.of(keys.namespace)
+        return await collect(log, keys, retention, now, inventory=inventory, dry_run=dry_run)
 
     found = inventories(log.store, after=after)
-    async with aclosing(in_order(found, collected_of, at_once=AT_ONCE, ahead=AHEAD)) as done:
+    async with aclosing(each_workflow(found, collected_of)) as done:
         async for position, collected in done:
-            total.add(collected)
+            if isinstance(collected, Collected):
+                total.add(collected)
+            else:
+                on_failed(position, collected)
+                total.add(_left_alone(collected))
             on_progress(position, total)
     return total
+
+
+def _left_alone(error: Failure) -> Collected:
+    is_damaged = isinstance(error, HoldfastError) and error.reason is Reason.CHECKPOINT_CORRUPTED
+    return Collected(workflows=1, damaged=is_damaged, failed=not is_damaged)
 
 
 async def store_time(store: ObjectStore) -> float:
@@ -87,16 +100,3 @@ async def store_time(store: ObjectStore) -> float:
         return listed[0].modified_seconds
     finally:
         await store.delete(key)
-
-
-async def _collect(log: Log, inventory: Inventory, policies: Policies, now: float, *, dry_run: bool) -> Collected:
-    try:
-        keys = await owner_of(log, inventory.prefix)
-        if keys is None:
-            return Collected(workflows=1)
-        retention = policies.of(keys.namespace)
-        return await collect(log, keys, retention, now, inventory=inventory, dry_run=dry_run)
-    except HoldfastError as error:
-        if error.reason is not Reason.CHECKPOINT_CORRUPTED:
-            raise
-        return Collected(workflows=1, damaged=1)

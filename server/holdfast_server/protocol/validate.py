@@ -8,7 +8,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.load import AcceptedFormat, Depth
 from holdfast_server.protocol.log import Entry, Log
-from holdfast_server.protocol.lookup import OvertakenError, Skipped, head_or_skip
+from holdfast_server.protocol.lookup import OvertakenError, Skipped, head_or_skip, looked_at
 
 _FINDINGS = frozenset(
     {
@@ -41,11 +41,7 @@ async def validate(
         HoldfastError: only what says nothing of the workflow, such as STORE_UNAVAILABLE.
 
     """
-    while True:
-        try:
-            return await _validate(log, keys, checkpoint_id, depth, accepted)
-        except OvertakenError:
-            continue
+    return await looked_at(lambda: _validate(log, keys, checkpoint_id, depth, accepted))
 
 
 async def _validate(

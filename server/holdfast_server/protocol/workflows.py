@@ -27,6 +27,14 @@ _LOOKED_AT_MOST = 2000
 _LONGEST_TOKEN = 280
 
 
+# Told a workflow's prefix, the revision of a marker, and why that cannot be read.
+Unreadable = Callable[[str, int, HoldfastError], None]
+
+
+def _pass_over(prefix: str, revision: int, error: HoldfastError) -> None:
+    """Nobody asks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Heads of workflows, and the token of the next page, "" for none."""
@@ -38,7 +46,8 @@ class Page:
 async def page(log: Log, namespace: str, token: str, size: int, id_prefix: str = "") -> Page:
     """A page of workflows that have a log. What a save that never committed left behind is none.
 
-    A workflow whose newest marker is damaged is told by the newest one that can be read, without any not at all.
+    A workflow whose newest marker is damaged, or a newer server's, is told by the newest one that can be read, without
+    any not at all.
 
     Args:
         log: the log.
@@ -48,7 +57,7 @@ async def page(log: Log, namespace: str, token: str, size: int, id_prefix: str =
         id_prefix: what the ids of the workflows begin with.
 
     Raises:
-        HoldfastError: INVALID_REQUEST for a token that is none, LAYOUT_UNSUPPORTED.
+        HoldfastError: INVALID_REQUEST for a token that is none.
 
     """
     heads: list[Entry] = []
@@ -64,7 +73,13 @@ async def page(log: Log, namespace: str, token: str, size: int, id_prefix: str =
 
 
 async def walk(
-    log: Log, namespace: str, token: str = "", *, includes_it: bool = True, id_prefix: str = ""
+    log: Log,
+    namespace: str,
+    token: str = "",
+    *,
+    includes_it: bool = True,
+    id_prefix: str = "",
+    on_unreadable: Unreadable = _pass_over,
 ) -> AsyncGenerator[tuple[str, Entry]]:
     """The heads of the workflows that have a log, as `page` tells them, each with the token of its place.
 
@@ -74,18 +89,18 @@ async def walk(
         token: where to begin, "" for the start.
         includes_it: whether the workflow of the token is one of them.
         id_prefix: what the ids of the workflows begin with; those behind digests may have others too.
+        on_unreadable: told the markers that were passed over because they cannot be read.
 
     Raises:
-        HoldfastError: INVALID_REQUEST for a token that is none, LAYOUT_UNSUPPORTED.
+        HoldfastError: INVALID_REQUEST for a token that is none.
 
     """
-    below = namespace_prefix(namespace)
-    first = below + _decode_token(token) if token else ""
+    first = prefix_of(namespace, token) if token else ""
     async with aclosing(_from(log.store, first, includes_it, prefixes_of(namespace, id_prefix))) as found:
         async for prefix in found:
-            head = await newest_readable(log, prefix)
+            head = await newest_readable(log, prefix, on_unreadable)
             if head is not None and not entries.is_unborn(head):
-                yield _encode_token(prefix.removeprefix(below)), head
+                yield token_of(prefix), head
 
 
 async def _from(store: ObjectStore, first: str, includes_it: bool, places: Sequence[str]) -> AsyncGenerator[str]:
@@ -130,10 +145,6 @@ async def owner_of(log: Log, prefix: str) -> WorkflowKeys | None:
     """The workflow with a prefix, by its keys or by any marker that can be read.
 
     None where nothing tells its name: it is a long one, and no marker of the log can be read.
-
-    Raises:
-        HoldfastError: LAYOUT_UNSUPPORTED.
-
     """
     known = workflow_of(prefix)
     if known is not None:
@@ -142,21 +153,49 @@ async def owner_of(log: Log, prefix: str) -> WorkflowKeys | None:
     return None if readable is None else readable.keys
 
 
-async def newest_readable(log: Log, prefix: str) -> Entry | None:
+async def newest_readable(log: Log, prefix: str, on_unreadable: Unreadable = _pass_over) -> Entry | None:
     """The newest entry that can be read of the workflow with a prefix; None where there is none.
 
-    Raises:
-        HoldfastError: LAYOUT_UNSUPPORTED.
+    Args:
+        log: the log.
+        prefix: the prefix.
+        on_unreadable: told the markers above it, which are damaged or a newer server's.
 
     """
-    async with aclosing(slots.listed(log.store, f"{prefix}log/", first_page=1)) as found:
-        async for each, _ in found:
-            try:
-                return await log.read_at(each.key)
-            except HoldfastError as error:
-                if error.reason is not Reason.CHECKPOINT_CORRUPTED:
-                    raise
-    return None
+    collected = 0
+    while True:
+        async with aclosing(slots.listed(log.store, f"{prefix}log/", first_page=1)) as found:
+            async for each, revision in found:
+                try:
+                    entry = await log.read_at(each.key)
+                except HoldfastError as error:
+                    if error.reason not in (Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED):
+                        raise
+                    on_unreadable(prefix, revision, error)
+                    continue
+                if entry is not None:
+                    return entry
+                # Collected since it was listed, so a newer one exists; else it can be listed but not read.
+                if revision != collected:
+                    collected = revision
+                    break
+            else:
+                return None
+
+
+def token_of(prefix: str) -> str:
+    """The token of the place of a workflow, by its prefix."""
+    return _encode_token(prefix.rstrip("/").rpartition("/")[2] + "/")
+
+
+def prefix_of(namespace: str, token: str) -> str:
+    """The prefix of the workflow that a token tells.
+
+    Raises:
+        HoldfastError: INVALID_REQUEST: the token is none.
+
+    """
+    return namespace_prefix(namespace) + _decode_token(token)
 
 
 def _encode_token(step: str) -> str:

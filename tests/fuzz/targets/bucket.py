@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from holdfast_server.protocol import load, ownership, workflows
 from holdfast_server.protocol.entries import Request
-from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.fsck import Finding, fsck
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.load import Depth
@@ -46,7 +46,6 @@ _OURS = re.compile(
 _BEFORE: dict[str, tuple[bytes, float]] = {}
 _PLACES = ("ns/", "ns/n/", "ns/n/wf/", KEYS.prefix, KEYS.log, KEYS.blobs, KEYS.claims)
 _SLOTS = (1, 2, 3, 4, 5, 6, 70)
-# A marker that makes sense so far from the others would be believed: it takes a forger who knows the format.
 _FAR_SLOTS = (10**9, 16**9 - 1)
 
 
@@ -140,7 +139,7 @@ def _object(reader: Reader) -> tuple[str, bytes]:
     if kind == 1:
         claim = fill(PrepareMarker(checkpoint_id="c1"), reader)
         return KEYS.claim(reader.below(3), "c1"), frame(claim.SerializeToString())
-    slot = reader.choice(_SLOTS + _FAR_SLOTS if kind == 2 else _SLOTS)
+    slot = reader.choice(_SLOTS + _FAR_SLOTS)
     body = reader.raw() if kind == 2 else fill(sound(slot), reader).SerializeToString()
     data = frame(body) if reader.below(8) else body
     return KEYS.marker(slot), data
@@ -199,7 +198,7 @@ async def _validate(bucket: Bucket) -> None:
 
 
 async def _list_workflows(bucket: Bucket) -> None:
-    await _whole(_require_listed(bucket))
+    await _required(_require_listed(bucket))
 
 
 async def _require_listed(bucket: Bucket) -> None:
@@ -222,27 +221,25 @@ async def _acquire(bucket: Bucket) -> None:
 
 async def _collect(bucket: Bucket) -> None:
     bucket.store.age(GRACE + 1)
-    await _whole(sweep(_log(bucket), Policies({"*": Retention(keep_last=1)})))
+    await _required(sweep(_log(bucket), Policies({"*": Retention(keep_last=1)})))
 
 
 async def _check_all(bucket: Bucket) -> None:
     findings: list[Finding] = []
-    if await _whole(fsck(_log(bucket), on_finding=findings.append)):
-        assert {key for key in bucket.foreign if key.startswith("ns/")} <= {each.key for each in findings}
+    await _required(fsck(_log(bucket), on_finding=findings.append))
+    assert {key for key in bucket.foreign if key.startswith("ns/")} <= {each.key for each in findings}
 
 
 async def _repair(bucket: Bucket) -> None:
-    await _whole(fsck(_log(bucket), repair=True))
+    await _required(fsck(_log(bucket), repair=True))
 
 
-async def _whole(work: Awaitable[object]) -> bool:
-    """What looks at the whole store ends early only where a newer server has been."""
+async def _required(work: Awaitable[object]) -> None:
+    """What looks at the whole store comes to its end, whatever one workflow holds."""
     try:
         await work
-    except HoldfastError as error:
-        assert error.reason is Reason.LAYOUT_UNSUPPORTED, error
-        return False
-    return True
+    except (HoldfastError, StoreError) as error:
+        raise AssertionError(f"one workflow stopped all: {error}") from error
 
 
 _OPERATIONS = (

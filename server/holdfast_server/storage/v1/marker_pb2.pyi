@@ -34,8 +34,6 @@ class _MarkerKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MarkerKind
     """A checkpoint."""
     MARKER_KIND_FENCE: _MarkerKind.ValueType  # 2
     """A new writer's epoch."""
-    MARKER_KIND_PREPARED: _MarkerKind.ValueType  # 3
-    """A checkpoint that a transaction decides about."""
     MARKER_KIND_GC: _MarkerKind.ValueType  # 4
     """A garbage collection's low-water mark and floor."""
     MARKER_KIND_DELETED: _MarkerKind.ValueType  # 5
@@ -50,8 +48,6 @@ MARKER_KIND_DATA: MarkerKind.ValueType  # 1
 """A checkpoint."""
 MARKER_KIND_FENCE: MarkerKind.ValueType  # 2
 """A new writer's epoch."""
-MARKER_KIND_PREPARED: MarkerKind.ValueType  # 3
-"""A checkpoint that a transaction decides about."""
 MARKER_KIND_GC: MarkerKind.ValueType  # 4
 """A garbage collection's low-water mark and floor."""
 MARKER_KIND_DELETED: MarkerKind.ValueType  # 5
@@ -295,7 +291,6 @@ class Marker(_message.Message):
     DELETED_FIELD_NUMBER: _builtins.int
     PREVIOUS_DIGEST_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
-    TRANSACTION_ID_FIELD_NUMBER: _builtins.int
     WRITER_EPOCH_FIELD_NUMBER: _builtins.int
     CLAIM_GENERATION_FIELD_NUMBER: _builtins.int
     NEEDED_REVISION_FIELD_NUMBER: _builtins.int
@@ -321,7 +316,7 @@ class Marker(_message.Message):
     request_fingerprint: _builtins.bytes
     """SHA-256 of what the request asked for: tells a replay from a reused request id."""
     checkpoint_id: _builtins.str
-    """DATA and PREPARED: the checkpoint's id. DELETED: the deleted checkpoint's, "" for the whole workflow."""
+    """DATA: the checkpoint's id. DELETED: the deleted checkpoint's, "" for the whole workflow."""
     parent_id: _builtins.str
     """The id of the checkpoint that this one was made from."""
     low_water_mark: _builtins.int
@@ -336,8 +331,6 @@ class Marker(_message.Message):
     """SHA-256 of the frame of the slot before; empty where there is none."""
     trace_id: _builtins.str
     """The trace of the request."""
-    transaction_id: _builtins.str
-    """PREPARED: the transaction."""
     writer_epoch: _builtins.int
     """The highest epoch under which the request itself was sent; 0 where it named none."""
     claim_generation: _builtins.int
@@ -419,7 +412,6 @@ class Marker(_message.Message):
         deleted: _abc.Iterable[Global___RevisionRange] | None = ...,
         previous_digest: _builtins.bytes = ...,
         trace_id: _builtins.str = ...,
-        transaction_id: _builtins.str = ...,
         writer_epoch: _builtins.int = ...,
         claim_generation: _builtins.int = ...,
         needed_revision: _builtins.int = ...,
@@ -433,7 +425,7 @@ class Marker(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "create_time", b"create_time", "expire_time", b"expire_time", "format", b"format", "last_save_revision", b"last_save_revision", "producer", b"producer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "producer", b"producer", "recent", b"recent", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id", "transaction_id", b"transaction_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "producer", b"producer", "recent", b"recent", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__last_save_revision: _TypeAlias = _typing.Literal["last_save_revision"]  # noqa: Y015
     _WhichOneofArgType__last_save_revision: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision"]  # noqa: Y015

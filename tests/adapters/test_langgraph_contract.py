@@ -343,8 +343,7 @@ async def test_a_list_over_all_threads_obeys_before_limit_and_filter(saver):
         for n in range(4):
             await put(saver, config(thread_id, "child" if n == 3 else ""), checkpoint(f"{n}"), step=n % 2)
     assert len(await listed(saver, None)) == 12
-    assert await listed(saver, {"configurable": {}}, before=config(checkpoint_id="2")) == ["1", "0"] * 3
-    assert await listed(saver, {"configurable": {"checkpoint_ns": "child"}}) == ["3"] * 3
+    assert await listed(saver, None, before=config(checkpoint_id="2")) == ["1", "0"] * 3
     assert await listed(saver, None, filter={"step": 0}, limit=5) == ["2", "0", "2", "0", "2"]
     assert await listed(saver, None, limit=0) == []
 

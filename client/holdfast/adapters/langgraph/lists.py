@@ -72,7 +72,7 @@ class AsyncLists(AsyncLookups):
     async def _everywhere(self, wanted: Wanted) -> AsyncIterator[tuple[Place, LoadedCheckpoint]]:
         async for loaded in self._sorted(self._history("", wanted, "")):
             place = place_of(loaded.info.workflow_id, loaded.parts.get(PLACE))
-            if place is not None and wanted.checkpoint_ns in (None, place.checkpoint_ns) and _is_wanted(loaded, wanted):
+            if place is not None and _is_wanted(loaded, wanted):
                 yield place, loaded
 
     async def _within(self, place: Place, wanted: Wanted) -> AsyncIterator[LoadedCheckpoint]:

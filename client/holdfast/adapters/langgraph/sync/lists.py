@@ -73,7 +73,7 @@ class Lists(Lookups):
     def _everywhere(self, wanted: Wanted) -> Iterator[tuple[Place, LoadedCheckpoint]]:
         for loaded in self._sorted(self._history("", wanted, "")):
             place = place_of(loaded.info.workflow_id, loaded.parts.get(PLACE))
-            if place is not None and wanted.checkpoint_ns in (None, place.checkpoint_ns) and _is_wanted(loaded, wanted):
+            if place is not None and _is_wanted(loaded, wanted):
                 yield place, loaded
 
     def _within(self, place: Place, wanted: Wanted) -> Iterator[LoadedCheckpoint]:

@@ -6,7 +6,7 @@ is labelled with the largest id, so that who reads the newest learns where the l
 writers, since each saves only right behind the revision up to which it knows the ids.
 
 A run begins with a load. What it knows since then is its own, so that another run, also one in the same process, cannot
-hide from it that its checkpoints were deleted.
+hide from it that its checkpoints were deleted, nor be taken for it where a workflow has one owner.
 """
 
 from collections import OrderedDict
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from holdfast import request_ids
 from holdfast.adapters.langgraph.names import decoded, encoded
 from holdfast.checkpoint import Checkpoint
 
@@ -67,12 +68,18 @@ class Run:
     Attributes:
         order: the order of its checkpoints; None if it has to be looked up.
         checkpoint_id: the checkpoint that it loaded or saved last; "" for none.
-        is_deleted: whether it has learned that this one was deleted under it.
+        revision: the head of the workflow's log when it began or saved last; None if that is not known.
+        epoch: its epoch, once it has acquired the workflow.
+        request_id: of the acquisition, the same for all tasks of the run: only one of them acquires.
+        is_deleted: whether it has learned that its checkpoint was deleted under it.
 
     """
 
     order: Order | None = None
     checkpoint_id: str = ""
+    revision: int | None = None
+    epoch: int | None = None
+    request_id: str = field(default_factory=request_ids.new)
     is_deleted: bool = False
 
 
@@ -98,13 +105,16 @@ class Known:
         for caller in (_caller_of(config), None):
             before = self._runs.get((caller, workflow_id))
             order = run.order or (before.order if before and caller is None else None)
-            _keep(self._runs, (caller, workflow_id), Run(order, run.checkpoint_id))
+            _keep(self._runs, (caller, workflow_id), Run(order, run.checkpoint_id, run.revision))
         self._note(workflow_id, run.checkpoint_id)
 
     def saved(self, run: Run, workflow_id: str, order: Order, checkpoint_id: str) -> None:
         """Note that a run has saved a checkpoint."""
-        for each in (run, self._shared(workflow_id)):
-            each.order, each.checkpoint_id = order, checkpoint_id
+        shared = self._shared(workflow_id)
+        if shared is not run:
+            shared.epoch, shared.request_id = None, request_ids.new()
+        for each in (run, shared):
+            each.order, each.checkpoint_id, each.revision = order, checkpoint_id, order.revision
         self._note(workflow_id, checkpoint_id)
 
     def forget(self, workflow_id: str, namespaces: str = "") -> None:

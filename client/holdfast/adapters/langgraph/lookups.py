@@ -27,6 +27,7 @@ class AsyncLookups:
         serde: the serializer.
         known: the orders of workflows.
         fallback: whether damage of a latest checkpoint is answered with an older one.
+        is_exclusive: whether a run must own each workflow that it writes to.
 
     """
 
@@ -35,6 +36,7 @@ class AsyncLookups:
     serde: Any
     known: Known
     fallback: bool
+    is_exclusive: bool
 
     async def load(self, place: Place, checkpoint_id: str) -> LoadedCheckpoint:
         """A checkpoint with its records, or with "" the latest.

@@ -4,7 +4,7 @@ import random
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from threading import Lock
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 from langgraph.checkpoint.base import BaseCheckpointSaver, get_checkpoint_id
 
@@ -16,6 +16,8 @@ from holdfast.adapters.langgraph.threads import AsyncThreads
 from holdfast.client import AsyncClient
 from holdfast.retry import RetryPolicy
 from holdfast.sync.client import Client
+
+Ownership = Literal["shared", "exclusive"]
 
 
 class _Connection:
@@ -75,12 +77,14 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
             (models, dataclasses, enums, named tuples), runs nothing else, and never pickles.
         strict: without `serde`: restore only types that LangGraph knows as safe, and those that `with_allowlist`
             names; others are read as plain data. None: as `LANGGRAPH_STRICT_MSGPACK` says.
+        ownership: "shared": any run may save to any thread at any time, as with LangGraph's own savers; "exclusive":
+            what a run began from must still be the newest when it writes, and a run that was overtaken is refused.
         fallback: answer a damaged latest checkpoint with the newest older one that is whole, and log that.
         timeout: seconds for a call with all its retries.
         retry: how to retry.
 
     Raises:
-        ValueError: both `serde` and `strict` are given.
+        ValueError: both `serde` and `strict` are given, or the ownership is neither of the two.
         HoldfastError: from every method that asks the server, a subclass for each reason; CHECKPOINT_CORRUPTED where
             what was saved is damaged, FORMAT_INCOMPATIBLE where the serializer cannot read it.
 
@@ -93,6 +97,7 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         namespace: str,
         serde: Any = None,
         strict: bool | None = None,
+        ownership: Ownership = "shared",
         fallback: bool = False,
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
@@ -100,6 +105,9 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         if serde is not None and strict is not None:
             raise ValueError("strict chooses the serializer, and serde is one: give one of them")
         super().__init__(serde=serializer(strict=strict) if serde is None else serde)
+        if ownership not in get_args(Ownership):
+            raise ValueError(f'ownership must be "shared" or "exclusive", not {ownership!r:.100}')
+        self._is_exclusive = ownership == "exclusive"
         self._namespace = namespace
         self._fallback = fallback
         self._known = Known()
@@ -270,12 +278,12 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
     @property
     def _asynchronous(self) -> AsyncThreads:
         client = self._connection.asynchronous
-        return AsyncThreads(client, self._namespace, self.serde, self._known, self._fallback)
+        return AsyncThreads(client, self._namespace, self.serde, self._known, self._fallback, self._is_exclusive)
 
     @property
     def _synchronous(self) -> Threads:
         client = self._connection.synchronous
-        return Threads(client, self._namespace, self.serde, self._known, self._fallback)
+        return Threads(client, self._namespace, self.serde, self._known, self._fallback, self._is_exclusive)
 
 
 def _config_of(config: Any, checkpoint: Any) -> Any:

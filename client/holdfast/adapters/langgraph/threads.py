@@ -28,9 +28,11 @@ class AsyncThreads(AsyncLists):
             else:
                 loaded, order = await self.load_latest(place)
         except MISSING:
-            self.known.begin(config, place.workflow_id, Run(None if checkpoint_id else Order()))
+            run = Run() if checkpoint_id else Run(Order(), revision=0)
+            self.known.begin(config, place.workflow_id, run)
             return None
-        self.known.begin(config, place.workflow_id, Run(order, decoded(loaded.checkpoint_id)))
+        run = Run(order, decoded(loaded.checkpoint_id), loaded.head_revision or None)
+        self.known.begin(config, place.workflow_id, run)
         return await runtime.in_thread(contents.unpack, self.serde, place, loaded)
 
     async def put(self, place: Place, config: Any, checkpoint: Any, metadata: Any) -> None:
@@ -38,23 +40,29 @@ class AsyncThreads(AsyncLists):
 
         Raises:
             CheckpointDeletedError: the thread was deleted since the run began.
+            RevisionConflictError, WriterFencedError: runs are exclusive, and another one was here since this one began.
 
         """
         packed = await runtime.in_thread(contents.pack, self.serde, place, config, checkpoint, metadata)
         workflow_id, checkpoint_id = place.workflow_id, checkpoint["id"]
         run = self.known.run(config, workflow_id)
         _require_alive(place, run)
+        if self.is_exclusive:
+            await self._own(place, config, run)
         order = run.order or await self.order(workflow_id)
-        if not order.largest_id:
+        if not self.is_exclusive and not order.largest_id:
             order = await self._begun(place, config, run, order)
         while True:
-            following = order.with_id(checkpoint_id)
+            labels = {**packed.labels, **order.with_id(checkpoint_id).labels}
+            expected = run.revision if self.is_exclusive else order.revision
             try:
-                saved = await self._save(workflow_id, packed, {**packed.labels, **following.labels}, order.revision)
+                saved = await self._save(workflow_id, packed, labels, expected, run.epoch)
                 break
             except RevisionConflictError as error:
                 # Somebody else was there, perhaps with a larger id, or has deleted everything.
                 await self._require_beginning(place, config, run)
+                if self.is_exclusive:
+                    raise
                 order = await self.order(workflow_id, int(error.metadata["head_revision"]))
         self.known.saved(run, workflow_id, order.with_id(checkpoint_id, saved.revision), checkpoint_id)
 
@@ -65,16 +73,20 @@ class AsyncThreads(AsyncLists):
 
         Raises:
             CheckpointDeletedError: the thread was deleted since the run began.
+            RevisionConflictError, WriterFencedError: runs are exclusive, and another one was here since this one began.
 
         """
         if not given:
             return
-        _require_alive(place, self.known.run(config, place.workflow_id))
+        run = self.known.run(config, place.workflow_id)
+        _require_alive(place, run)
+        if self.is_exclusive:
+            await self._own(place, config, run)
         packed = await runtime.in_thread(contents.pack_writes, self.serde, given, task_id, task_path)
         workflow_id, name = place.workflow_id, encoded(config["configurable"]["checkpoint_id"])
         if packed.chunks:
-            await self.client.attach(self.namespace, workflow_id, name, packed.chunks)
-        await self.client.attach(self.namespace, workflow_id, name, packed.heads)
+            await self.client.attach(self.namespace, workflow_id, name, packed.chunks, epoch=run.epoch)
+        await self.client.attach(self.namespace, workflow_id, name, packed.heads, epoch=run.epoch)
 
     async def delete_thread(self, thread_id: str) -> None:
         """Delete all that there is of a thread.
@@ -127,7 +139,12 @@ class AsyncThreads(AsyncLists):
                 await self.client.prune(self.namespace, place.workflow_id, keep_last=1)
 
     async def _save(
-        self, workflow_id: str, packed: contents.Contents, labels: Mapping[str, str], expected_revision: int | None
+        self,
+        workflow_id: str,
+        packed: contents.Contents,
+        labels: Mapping[str, str],
+        expected_revision: int | None,
+        epoch: int | None,
     ) -> Checkpoint:
         options: Any = {
             "format": FORMAT,
@@ -135,6 +152,7 @@ class AsyncThreads(AsyncLists):
             "parent_id": packed.parent_id,
             "labels": labels,
             "expected_revision": expected_revision,
+            "epoch": epoch,
             "replace": True,
         }
         save = partial(self.client.save, self.namespace, workflow_id, packed.parts, **options)
@@ -177,7 +195,29 @@ class AsyncThreads(AsyncLists):
             labels = loaded.info.labels
             parts = {**loaded.parts, contents.PLACE: target.part or b""}
             copied = contents.Contents(checkpoint_id, loaded.info.parent_id, parts, labels, NEEDS_PARENT in labels)
-            await self._save(target.workflow_id, copied, labels, None)
+            await self._save(target.workflow_id, copied, labels, None, None)
+
+    async def _own(self, place: Place, config: Any, run: Run) -> None:
+        """Acquire a workflow for a run, at its first write, if the run began from what is still the newest.
+
+        Raises:
+            CheckpointDeletedError: the thread was deleted since the run began.
+            RevisionConflictError: another run has saved or acquired it since.
+
+        """
+        if run.epoch is not None:
+            return
+        try:
+            writer = await self.client.acquire_writer(
+                self.namespace, place.workflow_id, expected_revision=run.revision, request_id=run.request_id
+            )
+        except RevisionConflictError:
+            await self._require_beginning(place, config, run)
+            raise
+        if place.checkpoint_ns:
+            await self._require_beginning(place, config, run)
+        # Another task of the run may have saved in between.
+        run.epoch, run.revision = writer.epoch, max(run.revision or 0, writer.revision)
 
     async def _begun(self, place: Place, config: Any, run: Run, order: Order) -> Order:
         """The order of a namespace in which nothing is saved yet, once the thread cannot be deleted unnoticed.

@@ -28,6 +28,7 @@ class Lookups:
         serde: the serializer.
         known: the orders of workflows.
         fallback: whether damage of a latest checkpoint is answered with an older one.
+        is_exclusive: whether a run must own each workflow that it writes to.
 
     """
 
@@ -36,6 +37,7 @@ class Lookups:
     serde: Any
     known: Known
     fallback: bool
+    is_exclusive: bool
 
     def load(self, place: Place, checkpoint_id: str) -> LoadedCheckpoint:
         """A checkpoint with its records, or with "" the latest.

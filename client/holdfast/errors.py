@@ -157,6 +157,10 @@ class QuotaExceededError(HoldfastError):
     """A quota of the namespace is used up."""
 
 
+class LogFullError(HoldfastError):
+    """The log of the workflow has no slot left, or its next marker would be too large to be read again."""
+
+
 class PayloadTooLargeError(WorkflowCheckpointResumeError):
     """The payload is larger than the server takes, or than the caller of a load wants."""
 
@@ -190,6 +194,7 @@ _CLASSES: dict[str, type[HoldfastError]] = {
     "STORE_ACCESS_DENIED": StoreAccessDeniedError,
     "OVERLOADED": OverloadedError,
     "QUOTA_EXCEEDED": QuotaExceededError,
+    "LOG_FULL": LogFullError,
     "PAYLOAD_TOO_LARGE": PayloadTooLargeError,
     "INVALID_REQUEST": InvalidRequestError,
     "DEADLINE_EXCEEDED": DeadlineExceededError,

@@ -47,7 +47,7 @@ _FLAGS = {
     "longest_call_seconds": "how long a call may take",
     "inline_limit_bytes": "how many bytes of payload a commit marker may hold",
     "payload_limit_bytes": "how many bytes a streamed payload may have",
-    "cache_bytes": "how many bytes of commit markers are kept in memory",
+    "cache_bytes": "how many bytes of memory commit markers may take",
     "grace_seconds": "how long what is dead stays in a store, told when the store is made",
     "gc_interval_seconds": "how often to collect garbage, 0 for never",
     "retention": 'what namespaces keep, such as {"*": {"keep_last": 10, "max_age_seconds": 86400}}',

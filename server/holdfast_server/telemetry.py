@@ -37,7 +37,9 @@ _CALL_STORE_REQUESTS = _METER.create_histogram("holdfast.call.store_requests", "
 _STORE_SECONDS = _METER.create_histogram("holdfast.store.request.duration", "s", "Store requests by operation.")
 PAYLOAD_BYTES = _METER.create_counter("holdfast.payload.size", "By", "Payload saved and loaded.")
 FALLBACKS = _METER.create_counter("holdfast.fallbacks", "{load}", "Loads answered with an older checkpoint.")
-COLLECTED = _METER.create_counter("holdfast.collected", description="Checkpoints retired, and objects removed.")
+COLLECTED = _METER.create_counter(
+    "holdfast.collected", description="Checkpoints retired; markers, blobs, claims and batches of records removed."
+)
 ORPHANS = _METER.create_counter("holdfast.orphans", "{blob}", "Blobs whose save failed behind their upload.")
 
 

@@ -19,10 +19,13 @@ from holdfast.v1.checkpoint_service_pb2_grpc import (
 )
 from holdfast_server.api.calls import Calls
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.stores.base import StoreAccessDeniedError
 
 from tests.conftest import serving_watched
 from tests.damage import damage_newest
+from tests.fuzz.frames import frame
+from tests.fuzz.targets.marker import sound
 
 FORMAT = holdfast.Format("test", 1)
 
@@ -204,6 +207,12 @@ async def test_shutting_down(tmp_path):
         ended.set()
         await failure(save, holdfast.ShuttingDownError)
     await serving
+
+
+async def test_log_full(client, served):
+    last = sound(MAX_REVISION)
+    await served.store.put_if_absent(WorkflowKeys("n", "w").marker(MAX_REVISION), frame(last.SerializeToString()))
+    await failure(client.save("n", "w", b"x", format=FORMAT), holdfast.LogFullError, revision=MAX_REVISION + 1)
 
 
 class Broken(CheckpointServiceServicer):

@@ -156,7 +156,7 @@ async def test_a_log_without_a_slot_left_is_full():
     entry.marker.revision = MAX_REVISION
     with pytest.raises(HoldfastError) as full:
         await run.save()
-    assert full.value.reason is Reason.QUOTA_EXCEEDED
+    assert full.value.reason is Reason.LOG_FULL
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_a_claim_from_nowhere_is_damaged():
 def test_a_marker_that_would_be_too_large_to_read_is_not_written():
     with pytest.raises(HoldfastError) as caught:
         marker.encode(Marker(request_fingerprint=bytes(MAX_MARKER_BYTES)))
-    assert caught.value.reason is Reason.QUOTA_EXCEEDED
+    assert caught.value.reason is Reason.LOG_FULL
 
 
 @pytest.mark.parametrize("size", [0, 1, 256 << 10, (256 << 10) + 1, 1 << 20])

@@ -27,7 +27,7 @@ _FORGOTTEN_MOST = 100_000
 # A page of a deletion ends once this part of its time is used up, so that its answer arrives.
 _PART_OF_A_PAGE = 0.5
 # Reasons that a single workflow has, and that say nothing of the next one.
-_OF_ONE_WORKFLOW = frozenset({Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED, Reason.QUOTA_EXCEEDED})
+_OF_ONE_WORKFLOW = frozenset({Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED, Reason.LOG_FULL})
 _FAILED_MOST = 100
 
 

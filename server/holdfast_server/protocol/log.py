@@ -28,6 +28,11 @@ GRACE_SECONDS = 24 * 3600.0
 # A head that was read longer ago, as a part of the grace, is looked at again before anything rests on it.
 _RECENT_PART = 0.1
 _SCAN_ENTRIES = 64
+# What a marker takes in memory beyond its bytes: the library's arena and the objects around it, and of what repeats
+# and of each label a message of its own. Measured: tests/protocol/test_cache.py.
+_HEAD_BYTES = 4_000
+_REPEATED_BYTES = 70
+_LABEL_BYTES = 200
 # A marker of more bytes is taken apart in a thread.
 _THREAD_BYTES = 64 << 10
 # What tells nothing of the head.
@@ -70,6 +75,19 @@ class Head:
     entry: Entry
     read_at: float
 
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory it takes."""
+        marker = self.entry.marker
+        repeated = len(marker.deleted) + len(marker.recent) + len(marker.parts)
+        return (
+            _HEAD_BYTES
+            + self.entry.size_bytes * 6 // 5
+            + repeated * _REPEATED_BYTES
+            + len(marker.labels) * _LABEL_BYTES
+            + 4 * (len(marker.namespace) + len(marker.workflow_id))
+        )
+
 
 Build = Callable[[Entry | None], Awaitable[Marker]]
 
@@ -79,7 +97,7 @@ class Log:
 
     Args:
         store: where the markers lie.
-        cache_bytes: how many bytes of markers to keep in memory.
+        cache_bytes: how much memory the markers that are kept may take, about.
         grace_seconds: how long what is dead stays in the store before it is collected.
 
     """
@@ -197,7 +215,7 @@ class Log:
             deadline: until when, in the event loop's time.
 
         Raises:
-            HoldfastError: COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED of the head, QUOTA_EXCEEDED: the log is full, and
+            HoldfastError: COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED of the head, LOG_FULL, and
                 whatever `build` raises.
 
         """
@@ -208,7 +226,7 @@ class Log:
                 marker, read_at = await self._built(keys, build, head, read_at, came_in)
                 revision = marker.revision
                 if revision > MAX_REVISION:
-                    raise HoldfastError(Reason.QUOTA_EXCEEDED, "the log has no slot left", revision=revision)
+                    raise HoldfastError(Reason.LOG_FULL, "the log has no slot left", revision=revision)
                 frame = marker_codec.encode(marker)
                 found = await put_if_absent(
                     self.store,
@@ -270,7 +288,7 @@ class Log:
         """Drop what is cached of a workflow."""
         head = self._heads.pop(keys, None)
         if head is not None:
-            self._cached_bytes -= head.entry.size_bytes
+            self._cached_bytes -= head.held_bytes
 
     async def _require_counted(self, keys: WorkflowKeys, revision: int) -> None:
         """Check that a slot that was won or lost on an old view of the log lies above the floor of the log of today.
@@ -350,8 +368,8 @@ class Log:
 
     def _keep(self, keys: WorkflowKeys, entry: Entry, read_at: float) -> None:
         self.forget(keys)
-        self._heads[keys] = Head(entry, read_at)
-        self._cached_bytes += entry.size_bytes
+        self._heads[keys] = head = Head(entry, read_at)
+        self._cached_bytes += head.held_bytes
         while self._cached_bytes > self._cache_bytes and len(self._heads) > 1:
             self.forget(next(iter(self._heads)))
 

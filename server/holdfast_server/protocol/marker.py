@@ -33,13 +33,13 @@ def encode(body: Message) -> bytes:
     """Frame a marker.
 
     Raises:
-        HoldfastError: QUOTA_EXCEEDED: it would be too large to be read again.
+        HoldfastError: LOG_FULL: it would be too large to be read again.
 
     """
     data = body.SerializeToString(deterministic=True)
     if _FRAME.size + len(data) > MAX_MARKER_BYTES:
         raise HoldfastError(
-            Reason.QUOTA_EXCEEDED,
+            Reason.LOG_FULL,
             f"the commit marker would have {len(data)} bytes: too many checkpoints are deleted between living ones",
             marker_bytes=len(data),
         )

@@ -763,6 +763,48 @@ async def test_a_damaged_latest_checkpoint_is_a_typed_error(saver, store):
         assert raised.value.trace_id
 
 
+async def collect(saver: HoldfastSaver, at: Any, found: list[str]) -> None:
+    async for each in saver.alist(at):
+        found.append(each.checkpoint["id"])
+
+
+@pytest.mark.parametrize("bad", ["0", "2", "4"])
+async def test_a_damaged_checkpoint_keeps_no_other_one_out_of_a_list(another, target, store, namespace, caplog, bad):
+    saver = another
+    for each in "01234":
+        await put(saver, config(), checkpoint(each, x=LONG if each == bad else "whole"))
+        if each == bad:
+            damage_newest(store)
+    await put(saver, config("other"), checkpoint("5"))
+    for at, wanted in ((config(), "43210"), (None, "543210")):
+        caplog.clear()
+        found: list[str] = []
+        with pytest.raises(holdfast.CheckpointCorruptedError):
+            await collect(saver, at, found)
+        assert sorted(found, reverse=True) == [each for each in wanted if each != bad]
+        assert len([each for each in caplog.records if "left out of a list" in each.message]) == 1
+    async with HoldfastSaver.from_target(target, namespace=namespace, fallback=True) as falling_back:
+        assert await listed(falling_back, config()) == [each for each in "43210" if each != bad]
+        # It has its place, so that no older one is taken for it.
+        assert await listed(falling_back, config(), limit=1) == ([] if bad == "4" else ["4"])
+
+
+async def test_a_checkpoint_that_the_serializer_cannot_read_keeps_no_other_one_out_of_a_list(target, namespace):
+    pickling = JsonPlusSerializer(pickle_fallback=True)
+    async with (
+        HoldfastSaver.from_target(target, namespace=namespace, serde=pickling) as pickles,
+        HoldfastSaver.from_target(target, namespace=namespace) as saver,
+        HoldfastSaver.from_target(target, namespace=namespace, fallback=True) as falling_back,
+    ):
+        for each in ("1", "2", "3"):
+            await put(pickles, config(), checkpoint(each, x=Picklable() if each == "2" else 1))
+        found: list[str] = []
+        with pytest.raises(holdfast.FormatIncompatibleError, match="'2'"):
+            await collect(saver, config(), found)
+        assert found == ["3", "1"]
+        assert await listed(falling_back, config()) == ["3", "1"]
+
+
 async def test_with_fallback_a_damaged_latest_checkpoint_is_answered_with_the_one_before(
     target, namespace, store, caplog, another
 ):

@@ -1,6 +1,7 @@
 """Types in the state of a graph: restored as LangGraph's own savers restore them, and nothing in a store runs code."""
 
 import ipaddress
+import re
 import sys
 import uuid
 from collections import deque
@@ -14,6 +15,8 @@ from subprocess import Popen
 from typing import Any, NamedTuple, TypedDict
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.required import require_engine
 from tests.servers import server
@@ -140,6 +143,74 @@ def test_a_value_comes_back_as_with_langgraphs_own_saver(target, namespace, valu
     wanted = kept(InMemorySaver(), value)
     with HoldfastSaver.from_target(target, namespace=namespace) as saver:
         assert shape(kept(saver, value)) == shape(wanted)
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**66), 2**66)
+    | st.floats()
+    | st.text(st.characters(), max_size=5)
+    | st.binary(max_size=5)
+    | st.sampled_from([Color.RED, Text.A, Perm(0), Perm.R | Perm.W, Point(1, 2), 1j, print, range(3), int, "\ud83c"])
+    | st.uuids()
+    | st.decimals(allow_nan=False)
+    | st.datetimes(timezones=st.none() | st.just(UTC))
+    | st.frozensets(st.integers(0, 9), max_size=3)
+)
+KEYS = st.text(max_size=3) | st.integers(0, 9) | st.none() | st.booleans() | st.just(Color.RED) | st.just("\ud83c")
+ANY = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(KEYS, inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.builds(Draft, st.just("t"), inner)
+        | inner.map(lambda each: Own(a=each))
+        | st.integers(1, 400).flatmap(lambda depth: inner.map(lambda each: nested(each, depth)))
+    ),
+    max_leaves=6,
+)
+
+
+def nested(value: Any, depth: int) -> Any:
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@given(ANY)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_saved_is_loaded_and_all_else_is_refused_by_the_path_of_what_is_wrong(opened, value):
+    def tried(saver: Any) -> Any:
+        try:
+            return repr([shape(each) for each in kept(saver, value)])
+        except (TypeError, ValueError) as error:
+            return error
+
+    wanted, found = tried(InMemorySaver()), tried(opened)
+    if isinstance(wanted, Exception):
+        assert re.match(r"checkpoint\['channel_values'\]\['x'\].* cannot be saved: ", str(found))
+        assert str(wanted) in str(found)
+    else:
+        assert found == wanted
+
+
+@pytest.fixture(scope="module")
+def opened(target: str) -> Iterator[HoldfastSaver]:
+    with HoldfastSaver.from_target(target, namespace=uuid.uuid4().hex) as saver:
+        yield saver
+
+
+def test_a_value_that_cannot_be_kept_is_named_by_its_path(opened):
+    made = checkpoint(x={"a": [1, {"b": Draft("t", [print])}]})
+    with pytest.raises(
+        TypeError, match=r"^checkpoint\['channel_values'\]\['x'\]\['a'\]\[1\]\['b'\]\.tags\[0\] cannot be"
+    ):
+        opened.put(config("path"), made, {}, {})
+    with pytest.raises(TypeError, match=r"^the write to channel 'ch'\[0\] cannot be"):
+        opened.put_writes(config("path", checkpoint_id="1"), [("ok", 1), ("ch", [print])], "task")
+    assert opened.get_tuple(config("path")) is None
 
 
 class State(TypedDict, total=False):

@@ -4,9 +4,10 @@ The server keeps bytes and never reads them. The type that the serializer gives 
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from hashlib import sha256
+from reprlib import repr  # noqa: A004 - bounded, unlike the built-in one
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,8 @@ ACCEPTED = (AcceptedFormat(FORMAT.name, 1, FORMAT.version),)
 _LABELLED = ("source", "step")
 _LONGEST_LABEL = 1000
 _DIGEST = "sha256 "
+# Of the path in an error.
+_DEEPEST_PATH = 20
 NEEDS_PARENT = "needs_parent"
 # The part that tells the names of thread and namespace, where a digest stands for one of them.
 PLACE = "place"
@@ -68,7 +71,7 @@ def pack(serde: Any, place: Place, config: Any, checkpoint: Any, metadata: Any) 
     parent_id = config["configurable"].get("checkpoint_id") or ""
     parts = {}
     for name, value in (("checkpoint", checkpoint), ("metadata", merged)):
-        kind, data = _dumped(serde, value)
+        kind, data = _dumped(serde, value, name)
         parts[f"{name}.{encoded(kind)}"] = data
     if place.part is not None:
         parts[PLACE] = place.part
@@ -107,7 +110,13 @@ def pack_writes(serde: Any, given: Sequence[tuple[str, Any]], task_id: str, task
     """What is saved of a task's writes."""
     return writes.pack(
         [
-            writes.Write(task_id, task_path, WRITES_IDX_MAP.get(channel, index), channel, *_dumped(serde, value))
+            writes.Write(
+                task_id,
+                task_path,
+                WRITES_IDX_MAP.get(channel, index),
+                channel,
+                *_dumped(serde, value, f"the write to channel {repr(channel)}"),
+            )
             for index, (channel, value) in enumerate(given)
         ]
     )
@@ -159,9 +168,47 @@ def _replays(checkpoint: Any, metadata: Any) -> bool:
     )
 
 
-def _dumped(serde: Any, value: Any) -> tuple[str, bytes]:
-    kind, data = serde.dumps_typed(value)
+def _dumped(serde: Any, value: Any, what: str) -> tuple[str, bytes]:
+    """A value as the serializer keeps it.
+
+    Raises:
+        TypeError, ValueError: it cannot be kept; the message names the place in it.
+
+    """
+    try:
+        kind, data = serde.dumps_typed(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        kind_of_error = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind_of_error(f"{_culprit(serde, value, what)} cannot be saved: {error}") from error
     return kind, bytes(data)
+
+
+def _culprit(serde: Any, value: Any, path: str) -> str:
+    """The path of the innermost value that the serializer does not take."""
+    for _ in range(_DEEPEST_PATH):
+        if isinstance(value, Mapping):
+            inner: Iterable[tuple[str, Any]] = ((f"[{repr(key)}]", each) for key, each in value.items())
+        elif isinstance(value, list | tuple):
+            inner = ((f"[{index}]", each) for index, each in enumerate(value))
+        elif is_dataclass(value) and not isinstance(value, type):
+            inner = ((f".{each.name}", getattr(value, each.name, None)) for each in fields(value))
+        else:
+            break
+        for step, each in inner:
+            if not _is_kept(serde, each):
+                path, value = path + step, each
+                break
+        else:
+            break
+    return path
+
+
+def _is_kept(serde: Any, value: Any) -> bool:
+    try:
+        serde.dumps_typed(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return False
+    return True
 
 
 def _part(serde: Any, loaded: LoadedCheckpoint, name: str) -> Any:

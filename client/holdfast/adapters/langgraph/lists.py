@@ -1,7 +1,8 @@
 """Lists of checkpoints, and the ancestors of one."""
 
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from holdfast import _aio as runtime
 from holdfast.adapters.langgraph import contents
@@ -10,28 +11,57 @@ from holdfast.adapters.langgraph.known import is_mixed
 from holdfast.adapters.langgraph.lookups import MISSING, AsyncLookups
 from holdfast.adapters.langgraph.names import Place, decoded, encoded, place_of
 from holdfast.checkpoint import LoadedCheckpoint
-from holdfast.errors import CheckpointDeletedError, WorkflowNotFoundError
+from holdfast.errors import (
+    CheckpointCorruptedError,
+    CheckpointDeletedError,
+    FormatIncompatibleError,
+    HoldfastError,
+    WorkflowNotFoundError,
+)
 
 _LARGEST_PAGE = 1000
+_UNREADABLE = (CheckpointCorruptedError, FormatIncompatibleError)
+# The errors of what could not be read, in the order of the list.
+_Errors: TypeAlias = list[HoldfastError]
+
+_log = logging.getLogger(__name__)
 
 
 class AsyncLists(AsyncLookups):
     """Lists and histories."""
 
     async def list(self, wanted: Wanted) -> AsyncIterator[Any]:
-        """Checkpoints with their writes: a namespace after the other, the largest id first in each."""
-        left = wanted.limit
-        if left is not None and left <= 0:
+        """Checkpoints with their writes: a namespace after the other, the largest id first in each.
+
+        One that cannot be read is logged in its place, where it counts towards the limit; its error comes after all
+        others.
+
+        Raises:
+            CheckpointCorruptedError, FormatIncompatibleError: the first one that cannot be read, at the end; never
+                with `fallback`.
+
+        """
+        unread: list[HoldfastError] = []
+        told = 0
+        if wanted.limit is not None and wanted.limit <= 0:
             return
-        async for place, loaded in self._candidates(wanted):
-            metadata = await runtime.in_thread(contents.unpack_metadata, self.serde, loaded)
-            if not contents.matches(metadata, wanted.metadata):
+        async for place, loaded in self._candidates(wanted, unread):
+            if wanted.limit is not None and told + len(unread) >= wanted.limit:
+                break
+            try:
+                metadata = await runtime.in_thread(contents.unpack_metadata, self.serde, loaded)
+                if not contents.matches(metadata, wanted.metadata):
+                    continue
+                found = await runtime.in_thread(contents.unpack, self.serde, place, loaded)
+            except _UNREADABLE as error:
+                _pass_over(unread, error)
                 continue
-            yield await runtime.in_thread(contents.unpack, self.serde, place, loaded)
-            if left is not None:
-                left -= 1
-                if not left:
-                    return
+            yield found
+            told += 1
+            if told == wanted.limit:
+                break
+        if unread and not self.fallback:
+            raise unread[0]
 
     async def delta_history(self, place: Place, checkpoint_id: str, channels: Sequence[str]) -> Mapping[str, Any]:
         """What the ancestors of a checkpoint hold of channels, as LangGraph's `get_delta_channel_history` has it."""
@@ -52,10 +82,10 @@ class AsyncLists(AsyncLookups):
             for channel in channels
         }
 
-    async def _candidates(self, wanted: Wanted) -> AsyncIterator[tuple[Place, LoadedCheckpoint]]:
-        """The checkpoints of a list, and those that only their metadata keeps out."""
+    async def _candidates(self, wanted: Wanted, unread: _Errors) -> AsyncIterator[tuple[Place, LoadedCheckpoint]]:
+        """The checkpoints of a list, and those that only their metadata keeps out; damage is entered in `unread`."""
         if wanted.thread_id is None:
-            async for place, loaded in self._everywhere(wanted):
+            async for place, loaded in self._everywhere(wanted, unread):
                 yield place, loaded
             return
         if wanted.checkpoint_ns is not None:
@@ -64,18 +94,18 @@ class AsyncLists(AsyncLookups):
             places = await self.places(wanted.thread_id)
         for place in places:
             try:
-                async for loaded in self._within(place, wanted):
+                async for loaded in self._within(place, wanted, unread):
                     yield place, loaded
             except WorkflowNotFoundError:
                 continue
 
-    async def _everywhere(self, wanted: Wanted) -> AsyncIterator[tuple[Place, LoadedCheckpoint]]:
-        async for loaded in self._sorted(self._history("", wanted, "")):
+    async def _everywhere(self, wanted: Wanted, unread: _Errors) -> AsyncIterator[tuple[Place, LoadedCheckpoint]]:
+        async for loaded in self._sorted(self._history("", wanted, "", unread)):
             place = place_of(loaded.info.workflow_id, loaded.parts.get(PLACE))
             if place is not None and _is_wanted(loaded, wanted):
                 yield place, loaded
 
-    async def _within(self, place: Place, wanted: Wanted) -> AsyncIterator[LoadedCheckpoint]:
+    async def _within(self, place: Place, wanted: Wanted, unread: _Errors) -> AsyncIterator[LoadedCheckpoint]:
         if wanted.checkpoint_id:
             try:
                 loaded = await self.load(place, wanted.checkpoint_id)
@@ -85,30 +115,55 @@ class AsyncLists(AsyncLookups):
                 yield loaded
             return
         before = await self._before(place.workflow_id, wanted.before) if wanted.before else ""
-        async for loaded in self._sorted(self._history(place.workflow_id, wanted, before)):
+        async for loaded in self._sorted(self._history(place.workflow_id, wanted, before, unread)):
             if _is_wanted(loaded, wanted):
                 yield loaded
 
     async def _before(self, workflow_id: str, wanted: str) -> str:
         """What the server may leave out: all that is newer than a checkpoint, if it exists and ids have their order."""
-        newest = await self.newest(workflow_id)
-        if newest is None or is_mixed(newest.labels):
+        try:
+            newest = await self.newest(workflow_id)
+            is_ordered = newest is not None and not is_mixed(newest.labels)
+            return encoded(wanted) if is_ordered and await self.exists(workflow_id, wanted) else ""
+        except CheckpointCorruptedError:
             return ""
-        return encoded(wanted) if await self.exists(workflow_id, wanted) else ""
 
-    def _history(self, workflow_id: str, wanted: Wanted, before: str) -> AsyncIterator[LoadedCheckpoint]:
-        labels = contents.labels_of(wanted.metadata)
+    async def _history(
+        self, workflow_id: str, wanted: Wanted, before: str, unread: _Errors
+    ) -> AsyncIterator[LoadedCheckpoint]:
+        """The checkpoints of a workflow, or with "" of all, the newest first; damage is entered in `unread`."""
+        chosen: Any = {"labels": contents.labels_of(wanted.metadata), "formats": ACCEPTED, "before": before}
         # What only a look at the metadata can tell, or at ids, is asked for in larger pages than are wanted.
         is_exact = not wanted.metadata and (before or not wanted.before)
-        return self.client.history(
-            self.namespace,
-            workflow_id,
-            labels=labels,
-            formats=ACCEPTED,
-            before=before,
-            records=True,
-            page_size=min(wanted.limit or 0, _LARGEST_PAGE) if is_exact else 0,
-        )
+        page_size = min(wanted.limit or 0, _LARGEST_PAGE) if is_exact else 0
+        begun: dict[str, int] = {}
+        latest = ""
+        try:
+            async for loaded in self.client.history(
+                self.namespace, workflow_id, **chosen, records=True, page_size=page_size
+            ):
+                latest = loaded.info.workflow_id
+                begun[latest] = loaded.revision
+                yield loaded
+            return
+        except CheckpointCorruptedError as error:
+            damage = error
+        # Those that are left, one by one, so that the damaged one is met alone.
+        met = len(unread)
+        async for info in self.client.list(self.namespace, workflow_id, **chosen, page_size=_LARGEST_PAGE):
+            is_told = info.workflow_id in begun and (info.workflow_id != latest or info.revision >= begun[latest])
+            try:
+                if not is_told:
+                    yield await self.client.load(
+                        self.namespace, info.workflow_id, info.checkpoint_id, accepted_formats=ACCEPTED, records=True
+                    )
+            except CheckpointCorruptedError as error:
+                _pass_over(unread, error)
+            except MISSING:
+                continue
+        if len(unread) == met:
+            # A commit marker, which a list passes over, since nobody knows what it told.
+            _pass_over(unread, damage)
 
     async def _sorted(self, found: AsyncIterator[LoadedCheckpoint]) -> AsyncIterator[LoadedCheckpoint]:
         """By descending ids in each workflow: only those behind a labelled one have to be waited for."""
@@ -154,6 +209,11 @@ class AsyncLists(AsyncLookups):
                 return
             yield loaded
             parent_id = loaded.info.parent_id
+
+
+def _pass_over(unread: _Errors, error: HoldfastError) -> None:
+    _log.warning("left out of a list: %s", error)
+    unread.append(error)
 
 
 def _id(loaded: LoadedCheckpoint) -> str:

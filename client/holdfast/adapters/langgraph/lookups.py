@@ -100,11 +100,9 @@ class AsyncLookups:
         return latest, order
 
     async def _told_place(self, workflow_id: str) -> Place | None:
-        """The place of a workflow by what its newest checkpoint tells; None where it was deleted since."""
+        """The place of a workflow by what any checkpoint of it tells; None where it was deleted since."""
         try:
-            loaded = await self.client.load(
-                self.namespace, workflow_id, accepted_formats=ACCEPTED, fallback=self.fallback
-            )
+            loaded = await self.client.load(self.namespace, workflow_id, accepted_formats=ACCEPTED, fallback=True)
         except MISSING:
             return None
         return place_of(workflow_id, loaded.parts.get(PLACE))

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint, Record
+from holdfast.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint, Record, Writer
 from holdfast.client import AsyncClient
 from holdfast.errors import (
     CheckpointCorruptedError,
@@ -86,3 +86,7 @@ class Checkpoints:
     async def attach(self, workflow: str, checkpoint_id: str, record: Record) -> None:
         """Attach a record to a checkpoint."""
         await self.client.attach(self.namespace, workflow, checkpoint_id, [record])
+
+    async def acquire(self, workflow: str, expected_revision: int | None) -> Writer:
+        """Acquire a workflow whose head is as expected."""
+        return await self.client.acquire_writer(self.namespace, workflow, expected_revision=expected_revision)

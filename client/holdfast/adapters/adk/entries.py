@@ -107,8 +107,8 @@ def read_entry(loaded: LoadedCheckpoint, values: Values) -> Entry:
             loaded.checkpoint_id,
             loaded.info.parent_id,
             Since(**json.loads(parts["since"])),
-            _object(parts.get("changes", b"{}")),
-            _object(parts["state"]) if "state" in parts else None,
+            json_object(parts.get("changes", b"{}")),
+            json_object(parts["state"]) if "state" in parts else None,
             parts.get("event"),
         )
 
@@ -117,7 +117,7 @@ def _earlier(loaded: LoadedCheckpoint, values: Values) -> Entry:
     """Return the entry of a checkpoint of the earlier layout: plain JSON, the state whole in each."""
     is_session = "session" in loaded.parts
     whole = loaded.parts.get("session") or loaded.data
-    found = _object(whole)
+    found = json_object(whole)
     try:
         state = values.dump("state", found["state"] if is_session else found)
     except InvalidRequestError as error:
@@ -195,7 +195,13 @@ def dumped(form: Json) -> bytes:
     return json.dumps(form, separators=(",", ":")).encode()
 
 
-def _object(data: bytes) -> Json:
+def json_object(data: bytes) -> Json:
+    """Return the JSON forms that bytes hold.
+
+    Raises:
+        TypeError, ValueError: they are not a JSON object.
+
+    """
     found = json.loads(data)
     if not isinstance(found, Mapping):
         raise TypeError(f"expected a JSON object, not {type(found).__name__}")

@@ -13,6 +13,8 @@ from holdfast.checkpoint import WorkflowInfo
 from holdfast.errors import of_reason
 
 _SESSION, _APP, _USER = "adk-session", "adk-app", "adk-user"
+# In the id of a session's workflow: what it is, the app, the user, the session.
+_NAMES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,15 @@ def shared_workflows(app_name: str, user_id: str) -> dict[str, str]:
     return {State.APP_PREFIX: joined(_APP, app_name), State.USER_PREFIX: joined(_USER, app_name, user_id)}
 
 
-def listed(found: WorkflowInfo) -> tuple[Place, Session]:
-    """Return the place of a session by its workflow, and as much of the session as the workflow's head says."""
-    _, app_name, user_id, session_id = split_name(found.workflow_id)
+def listed(found: WorkflowInfo) -> tuple[Place, Session] | None:
+    """Return the place of a session by its workflow, and as much of the session as the workflow's head says.
+
+    None if the workflow is not one of a session, though its id begins like one.
+    """
+    names = split_name(found.workflow_id)
+    if len(names) != _NAMES or joined(*names) != found.workflow_id:
+        return None
+    _, app_name, user_id, session_id = names
     session = Session(id=session_id, app_name=app_name, user_id=user_id, last_update_time=found.updated.timestamp())
     return Place(found.workflow_id, shared_workflows(app_name, user_id)), session
 

@@ -11,24 +11,24 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-from google.adk.errors import StaleSessionError
 from google.adk.errors.already_exists_error import AlreadyExistsError
-from google.adk.errors.session_not_found_error import SessionNotFoundError
 from google.adk.events import Event
 from google.adk.platform import time as platform_time
 from google.adk.platform import uuid as platform_uuid
 from google.adk.sessions import BaseSessionService, Session
 from google.adk.sessions.base_session_service import GetSessionConfig, ListSessionsResponse
 
+from holdfast.adapters.adk.appends import Appends
 from holdfast.adapters.adk.checkpoints import MISSING, Checkpoints
-from holdfast.adapters.adk.entries import Parts, Since, dumped, read_entry
+from holdfast.adapters.adk.entries import Since, dumped
 from holdfast.adapters.adk.events import Events
+from holdfast.adapters.adk.marks import Mark
 from holdfast.adapters.adk.places import Place, listed, place_of, prefix_of, required
 from holdfast.adapters.adk.reads import SESSION_FORMAT, SESSION_FORMATS, Reads
 from holdfast.adapters.adk.states import SharedStates
 from holdfast.adapters.adk.turns import Turns
-from holdfast.adapters.adk.values import Json, Values
-from holdfast.checkpoint import LoadedCheckpoint, Record
+from holdfast.adapters.adk.values import Values
+from holdfast.adapters.runs import Ownership, checked
 from holdfast.client import AsyncClient
 from holdfast.errors import (
     CheckpointCorruptedError,
@@ -38,8 +38,6 @@ from holdfast.errors import (
 )
 
 _LOG = logging.getLogger(__name__)
-# Attached to an event once its changes to shared states are applied.
-_APPLIED = "shared-states-applied"
 _UNREADABLE = (CheckpointCorruptedError, FormatIncompatibleError)
 
 
@@ -54,12 +52,24 @@ class HoldfastSessionService(BaseSessionService):
         namespace: the namespace of the sessions.
         fallback: answer damage with the session, or the state, as it was before the damage.
         allowed_types: the application's own classes that states may hold, as "module:qualname".
+        ownership: "shared": a session that is as it is stored can be appended to. "exclusive": a run acquires its
+            session as well, at its first append.
+
+    Raises:
+        ValueError: `ownership` is neither.
 
     """
 
     def __init__(
-        self, client: AsyncClient, *, namespace: str, fallback: bool = False, allowed_types: Iterable[str] = ()
+        self,
+        client: AsyncClient,
+        *,
+        namespace: str,
+        fallback: bool = False,
+        allowed_types: Iterable[str] = (),
+        ownership: Ownership = "shared",
     ) -> None:
+        self.ownership = ownership = checked(ownership)
         self._client = client
         self._namespace = namespace
         self._checkpoints = Checkpoints(client, namespace, fallback)
@@ -67,6 +77,7 @@ class HoldfastSessionService(BaseSessionService):
         self._events = Events(self._values)
         self._reads = Reads(self._checkpoints, self._values, self._events)
         self._states = SharedStates(self._checkpoints, self._values)
+        self._appends = Appends(self._checkpoints, self._values, self._reads, self._states, ownership)
         self._turns = Turns()
 
     @classmethod
@@ -78,6 +89,7 @@ class HoldfastSessionService(BaseSessionService):
         namespace: str,
         fallback: bool = False,
         allowed_types: Iterable[str] = (),
+        ownership: Ownership = "shared",
         **options: Any,
     ) -> AsyncIterator[Self]:
         """Yield a service with a client of its own, closed with the block.
@@ -87,11 +99,12 @@ class HoldfastSessionService(BaseSessionService):
             namespace: the namespace of the sessions.
             fallback: as for the class.
             allowed_types: as for the class.
+            ownership: as for the class.
             options: arguments of `holdfast.AsyncClient`, such as `timeout` in seconds.
 
         """
         async with AsyncClient(target, **options) as client:
-            yield cls(client, namespace=namespace, fallback=fallback, allowed_types=allowed_types)
+            yield cls(client, namespace=namespace, fallback=fallback, allowed_types=allowed_types, ownership=ownership)
 
     async def create_session(
         self, *, app_name: str, user_id: str, state: dict[str, Any] | None = None, session_id: str | None = None
@@ -115,10 +128,10 @@ class HoldfastSessionService(BaseSessionService):
             saved = await self._checkpoints.save(place.workflow, data, format=SESSION_FORMAT, expected_revision=0)
         except RevisionConflictError as error:
             raise AlreadyExistsError(f"Session with id {session_id} already exists.") from error
-        await self._apply(place, shared, saved.checkpoint_id)
+        await self._appends.apply(place, shared, saved.checkpoint_id)
         session = Session(id=session_id, app_name=app_name, user_id=user_id, last_update_time=now)
         session.state = self._values.load(own)
-        _mark(session, saved.checkpoint_id, saved.checkpoint_id)
+        Mark(saved.checkpoint_id, saved.checkpoint_id, saved.revision).put(session)
         return await self._states.merge(session)
 
     async def get_session(
@@ -143,13 +156,11 @@ class HoldfastSessionService(BaseSessionService):
         if newest is None:
             return None
         found = await self._reads.read(place, newest, config or GetSessionConfig())
-        if all(each.key != _APPLIED for each in newest.records):
-            shared, _ = place.split(read_entry(newest, self._values).changes)
-            await self._apply(place, shared, newest.checkpoint_id)
+        await self._appends.apply_late(place, newest)
         session = Session(id=session_id, app_name=app_name, user_id=user_id, last_update_time=found.entry.since.updated)
         session.state = self._reads.values(found)
         session.events = list(found.events)
-        _mark(session, newest.checkpoint_id, found.entry.checkpoint_id)
+        Mark(newest.checkpoint_id, found.entry.checkpoint_id, newest.head_revision or None).put(session)
         return await self._states.merge(session)
 
     async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
@@ -167,9 +178,10 @@ class HoldfastSessionService(BaseSessionService):
         states: dict[str, dict[str, Any]] = {}
         prefix = prefix_of(app_name, user_id)
         async for found in self._client.list_workflows(self._namespace, prefix=prefix, page_size=1000):
-            if not found.checkpoint_revision:
+            named = listed(found)
+            if not found.checkpoint_revision or named is None:
                 continue
-            place, session = listed(found)
+            place, session = named
             try:
                 if not await self._fill(place, session, states):
                     continue
@@ -212,7 +224,7 @@ class HoldfastSessionService(BaseSessionService):
         An append whose outcome is not known may be made again, with the same session and event: it is stored once.
 
         Raises:
-            StaleSessionError: the session was written to since this copy of it was read.
+            SessionConflictError: the session was written to since this copy of it was read; it is a StaleSessionError.
             SessionNotFoundError: there is none, or it was deleted.
             InvalidRequestError: a value of the event cannot be kept; `metadata["path"]` names it.
             HoldfastError: a subclass for each other reason.
@@ -227,69 +239,6 @@ class HoldfastSessionService(BaseSessionService):
         async with self._turns.of(place.workflow):
             if any(each.id == event.id and self._events.dump(each) == parts for each in session.events):
                 return event
-            checkpoint_id = await self._append(place, session, event, parts)
-            _mark(session, checkpoint_id, checkpoint_id)
+            await self._appends.append(place, session, event, parts)
             session.last_update_time = event.timestamp
             return self._commit_event_to_session(session, event)
-
-    async def _append(self, place: Place, session: Session, event: Event, parts: Parts) -> str:
-        """Store an event. Returns its checkpoint."""
-        shared, own = place.split(self._events.changes(event.actions.state_delta))
-        while True:
-            newest = await self._checkpoints.find(place.workflow, SESSION_FORMATS)
-            if newest is None:
-                raise SessionNotFoundError(f"Session {session.id} not found.")
-            if all(newest.parts.get(name) == data for name, data in parts.items()):
-                # An append whose answer was lost had stored it.
-                checkpoint_id = newest.checkpoint_id
-                break
-            good = await self._behind(place, session, newest)
-            since = read_entry(good, self._values).since
-            state = None
-            if since.is_due(sum(map(len, parts.values()))):
-                state = await self._reads.state(place, good) | own
-            try:
-                saved = await self._checkpoints.save(
-                    place.workflow,
-                    since.parts(parts, state, event.timestamp),
-                    format=SESSION_FORMAT,
-                    parent_id=good.checkpoint_id,
-                    needs_parent=True,
-                    expected_revision=newest.head_revision or None,
-                )
-            except (RevisionConflictError, *MISSING):
-                # Another event, a deletion, or an entry that is no checkpoint.
-                continue
-            checkpoint_id = saved.checkpoint_id
-            break
-        await self._apply(place, shared, checkpoint_id)
-        return checkpoint_id
-
-    async def _apply(self, place: Place, shared: dict[str, Json], checkpoint_id: str) -> None:
-        """Apply an event's changes to shared states, and note that."""
-        if not shared:
-            return
-        await self._states.apply(shared, place.change_id(checkpoint_id))
-        await self._checkpoints.attach(place.workflow, checkpoint_id, Record(_APPLIED, b""))
-
-    async def _behind(self, place: Place, session: Session, newest: LoadedCheckpoint) -> LoadedCheckpoint:
-        """Return the checkpoint that a session was made from, if it is as it is stored.
-
-        Raises:
-            StaleSessionError: it is not.
-
-        """
-        stale = StaleSessionError(f"Session {session.id} was written to since it was read; read it again.")
-        if session._storage_update_marker is None:  # noqa: SLF001 - ADK's place for it
-            if read_entry(newest, self._values).since.updated > session.last_update_time:
-                raise stale
-            return newest
-        seen, good = session._storage_update_marker.split("\n")  # noqa: SLF001
-        if seen != newest.checkpoint_id:
-            raise stale
-        return newest if good == seen else await self._checkpoints.load(place.workflow, SESSION_FORMATS, good)
-
-
-def _mark(session: Session, seen: str, good: str) -> None:
-    """Note in a session what it was made from: the newest checkpoint, and the newest one that is whole."""
-    session._storage_update_marker = f"{seen}\n{good}"  # noqa: SLF001

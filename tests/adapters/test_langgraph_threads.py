@@ -165,6 +165,27 @@ async def test_a_run_whose_thread_is_deleted_saves_nothing_any_more(saver, anoth
     assert await listed(another, AT) == (["6", "5"] if begins_anew else ["6"])
 
 
+async def test_a_run_from_an_older_checkpoint_is_refused_too_once_the_thread_is_deleted(saver, another):
+    for each in ("1", "2"):
+        at = await put(saver, config(), checkpoint(each))
+    old = config(checkpoint_id="1")
+    await saver.aget_tuple(old)
+    await another.adelete_thread("t")
+    await put(another, config(), checkpoint("5"))
+    await refused(put(saver, old, checkpoint("6")))
+    assert await listed(another, AT) == ["5"]
+    assert at["configurable"]["checkpoint_id"] == "2"
+
+
+async def test_a_run_goes_on_where_only_what_it_began_from_was_pruned(saver, another):
+    at = await put(saver, config(), checkpoint("1"))
+    await saver.aget_tuple(config())
+    await put(another, config(), checkpoint("2"))
+    await another.aprune(["t"])
+    await put(saver, at, checkpoint("3"))
+    assert await listed(another, AT) == ["3", "2"]
+
+
 async def test_who_deletes_a_thread_himself_may_begin_it_anew_at_once(saver):
     for each in ("1", "2"):
         for ns in ("", "child"):

@@ -75,13 +75,20 @@ class AsyncLookups:
     async def exists(self, workflow_id: str, checkpoint_id: str) -> bool:
         """Whether a checkpoint exists, damaged or not."""
         try:
-            async for _ in self.client.list(
-                self.namespace, workflow_id, before=encoded(checkpoint_id), ids_only=True, page_size=1
-            ):
-                break
+            await self._look_for(workflow_id, checkpoint_id)
         except MISSING:
             return False
         return True
+
+    async def was_deleted(self, workflow_id: str, checkpoint_id: str) -> bool:
+        """Whether a checkpoint that existed has gone with its whole workflow, and not by itself."""
+        try:
+            await self._look_for(workflow_id, checkpoint_id)
+        except CheckpointDeletedError:
+            return False
+        except (CheckpointNotFoundError, WorkflowNotFoundError):
+            return True
+        return False
 
     async def load_latest(self, place: Place) -> tuple[LoadedCheckpoint, Order]:
         """The latest checkpoint with its records, and the order of the ids, as of the same moment.
@@ -98,6 +105,12 @@ class AsyncLookups:
             except (CheckpointDeletedError, CheckpointNotFoundError):
                 latest = await self._load(place, await self._largest(place.workflow_id), fallback=self.fallback)
         return latest, order
+
+    async def _look_for(self, workflow_id: str, checkpoint_id: str) -> None:
+        async for _ in self.client.list(
+            self.namespace, workflow_id, before=encoded(checkpoint_id), ids_only=True, page_size=1
+        ):
+            break
 
     async def _told_place(self, workflow_id: str) -> Place | None:
         """The place of a workflow by what any checkpoint of it tells; None where it was deleted since."""

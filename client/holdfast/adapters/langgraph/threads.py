@@ -49,12 +49,14 @@ class AsyncThreads(AsyncLists):
         _require_alive(place, run)
         if self.is_exclusive:
             await self._own(place, config, run)
+        # A run that began from an older checkpoint has not learned the order, but it has learned the head.
+        is_fork = run.order is None and run.revision is not None
         order = run.order or await self.order(workflow_id)
         if not self.is_exclusive and not order.largest_id:
             order = await self._begun(place, config, run, order)
         while True:
             labels = {**packed.labels, **order.with_id(checkpoint_id).labels}
-            expected = run.revision if self.is_exclusive else order.revision
+            expected = run.revision if self.is_exclusive or is_fork else order.revision
             try:
                 saved = await self._save(workflow_id, packed, labels, expected, run.epoch)
                 break
@@ -63,7 +65,7 @@ class AsyncThreads(AsyncLists):
                 await self._require_beginning(place, config, run)
                 if self.is_exclusive:
                     raise
-                order = await self.order(workflow_id, int(error.metadata["head_revision"]))
+                is_fork, order = False, await self.order(workflow_id, int(error.metadata["head_revision"]))
         self.known.saved(run, workflow_id, order.with_id(checkpoint_id, saved.revision), checkpoint_id)
 
     async def put_writes(
@@ -233,15 +235,15 @@ class AsyncThreads(AsyncLists):
         return replace(order, revision=writer.revision)
 
     async def _require_beginning(self, place: Place, config: Any, run: Run) -> None:
-        """Check that the checkpoints exist which a run stands on: its own last one, and the one of "" above it.
+        """Check that the workflows of a run were not deleted: its own since its last checkpoint, and "" above it.
 
         Raises:
-            CheckpointDeletedError: they do not.
+            CheckpointDeletedError: one of them was.
 
         """
         known = [(place.workflow_id, run.checkpoint_id), self._root_of(place, config) or ("", "")]
         for workflow_id, checkpoint_id in known:
-            if checkpoint_id and not await self.exists(workflow_id, checkpoint_id):
+            if checkpoint_id and await self.was_deleted(workflow_id, checkpoint_id):
                 run.is_deleted = True
         _require_alive(place, run)
 

@@ -76,13 +76,20 @@ class Lookups:
     def exists(self, workflow_id: str, checkpoint_id: str) -> bool:
         """Whether a checkpoint exists, damaged or not."""
         try:
-            for _ in self.client.list(
-                self.namespace, workflow_id, before=encoded(checkpoint_id), ids_only=True, page_size=1
-            ):
-                break
+            self._look_for(workflow_id, checkpoint_id)
         except MISSING:
             return False
         return True
+
+    def was_deleted(self, workflow_id: str, checkpoint_id: str) -> bool:
+        """Whether a checkpoint that existed has gone with its whole workflow, and not by itself."""
+        try:
+            self._look_for(workflow_id, checkpoint_id)
+        except CheckpointDeletedError:
+            return False
+        except (CheckpointNotFoundError, WorkflowNotFoundError):
+            return True
+        return False
 
     def load_latest(self, place: Place) -> tuple[LoadedCheckpoint, Order]:
         """The latest checkpoint with its records, and the order of the ids, as of the same moment.
@@ -99,6 +106,12 @@ class Lookups:
             except (CheckpointDeletedError, CheckpointNotFoundError):
                 latest = self._load(place, self._largest(place.workflow_id), fallback=self.fallback)
         return latest, order
+
+    def _look_for(self, workflow_id: str, checkpoint_id: str) -> None:
+        for _ in self.client.list(
+            self.namespace, workflow_id, before=encoded(checkpoint_id), ids_only=True, page_size=1
+        ):
+            break
 
     def _told_place(self, workflow_id: str) -> Place | None:
         """The place of a workflow by what any checkpoint of it tells; None where it was deleted since."""

@@ -50,12 +50,14 @@ class Threads(Lists):
         _require_alive(place, run)
         if self.is_exclusive:
             self._own(place, config, run)
+        # A run that began from an older checkpoint has not learned the order, but it has learned the head.
+        is_fork = run.order is None and run.revision is not None
         order = run.order or self.order(workflow_id)
         if not self.is_exclusive and not order.largest_id:
             order = self._begun(place, config, run, order)
         while True:
             labels = {**packed.labels, **order.with_id(checkpoint_id).labels}
-            expected = run.revision if self.is_exclusive else order.revision
+            expected = run.revision if self.is_exclusive or is_fork else order.revision
             try:
                 saved = self._save(workflow_id, packed, labels, expected, run.epoch)
                 break
@@ -64,7 +66,7 @@ class Threads(Lists):
                 self._require_beginning(place, config, run)
                 if self.is_exclusive:
                     raise
-                order = self.order(workflow_id, int(error.metadata["head_revision"]))
+                is_fork, order = False, self.order(workflow_id, int(error.metadata["head_revision"]))
         self.known.saved(run, workflow_id, order.with_id(checkpoint_id, saved.revision), checkpoint_id)
 
     def put_writes(
@@ -234,15 +236,15 @@ class Threads(Lists):
         return replace(order, revision=writer.revision)
 
     def _require_beginning(self, place: Place, config: Any, run: Run) -> None:
-        """Check that the checkpoints exist which a run stands on: its own last one, and the one of "" above it.
+        """Check that the workflows of a run were not deleted: its own since its last checkpoint, and "" above it.
 
         Raises:
-            CheckpointDeletedError: they do not.
+            CheckpointDeletedError: one of them was.
 
         """
         known = [(place.workflow_id, run.checkpoint_id), self._root_of(place, config) or ("", "")]
         for workflow_id, checkpoint_id in known:
-            if checkpoint_id and not self.exists(workflow_id, checkpoint_id):
+            if checkpoint_id and self.was_deleted(workflow_id, checkpoint_id):
                 run.is_deleted = True
         _require_alive(place, run)
 

@@ -4,14 +4,15 @@ import os
 import sys
 from importlib.util import find_spec
 
-from holdfast_server import SERVER_VERSION
+from holdfast_server import SERVER_VERSION, streams
 
 
 def main() -> None:
     """Run the server's command line, or say in one line why it cannot be imported."""
+    streams.hold()
     problem = _problem_of_the_client()
     if problem:
-        sys.stderr.write(f"holdfast-server: {problem}\n")
+        streams.note(f"holdfast-server: {problem}")
         sys.exit(2)
     from holdfast_server.main import main as run  # noqa: PLC0415
 

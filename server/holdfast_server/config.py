@@ -1,6 +1,7 @@
 """Configuration: one frozen dataclass, filled from flags, then `HOLDFAST_*`, then a TOML file, then defaults."""
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -30,7 +31,7 @@ class Config:
 
     Attributes:
         listen: address to serve on, host:port; port 0 takes a free one.
-        store: where checkpoints lie, `file:///path` or `s3://bucket/prefix`.
+        store: where checkpoints lie, `file:///path` or `s3://bucket/prefix`; `load` takes a plain path, too.
         workers: how many processes serve, on one port.
         drain_seconds: how long calls in progress may go on after SIGTERM.
         calls_in_flight: how many calls may run at once, half of them of one connection, half of them streams; more are
@@ -41,7 +42,8 @@ class Config:
         inline_limit_bytes: how many bytes of payload a commit marker may hold.
         payload_limit_bytes: how many bytes a streamed payload may have.
         cache_bytes: how many bytes of commit markers are kept in memory.
-        grace_seconds: how long what is dead stays in the store; an old store keeps the grace that it was made with.
+        grace_seconds: how long what is dead stays in a new store, a day if None; an old store keeps the grace that it
+            was made with.
         gc_interval_seconds: how often this server collects garbage; 0 for never.
         retention: by namespace, or "*" for all others: `keep_last` checkpoints, `max_age_seconds`.
         connections: how many connections may be open, fewer if the limit of open files leaves fewer; more are closed.
@@ -60,7 +62,7 @@ class Config:
     inline_limit_bytes: int = 64 << 10
     payload_limit_bytes: int = 64 << 30
     cache_bytes: int = 32 << 20
-    grace_seconds: float = 86_400.0
+    grace_seconds: float | None = None
     gc_interval_seconds: float = 43_200.0
     retention: Rules = field(default_factory=dict)
     connections: int = 1000
@@ -77,7 +79,7 @@ class Config:
         if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
             raise ConfigError(f"listen: {self.listen!r} is no host:port")
         if not _is_store(self.store):
-            raise ConfigError(f"store: {self.store!r} is neither file:///path nor s3://bucket/prefix")
+            raise ConfigError(f"store: {self.store!r} is neither a path nor file:///path nor s3://bucket/prefix")
         for name, lowest, highest in (
             ("workers", 1, 256),
             ("drain_seconds", 0, 3600),
@@ -93,7 +95,7 @@ class Config:
             ("gc_interval_seconds", 0, 366 * 86_400),
         ):
             value = getattr(self, name)
-            if not lowest <= value <= highest:
+            if value is not None and not lowest <= value <= highest:
                 raise ConfigError(f"{name}: {value} is not within {lowest} to {highest}")
         _check_retention(self.retention)
 
@@ -133,7 +135,15 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path)
             settings[name] = _typed(name, from_environment, f"HOLDFAST_{name.upper()}")
         if flags.get(name) is not None:
             settings[name] = _typed(name, flags[name], f"--{name.replace('_', '-')}")
+    settings["store"] = _as_url(settings["store"], folder)
     return Config(**settings)
+
+
+def _as_url(store: str, folder: Path) -> str:
+    """Return a store's URL: a path without a scheme names a folder, from the working folder if it is relative."""
+    if not store or "\0" in store or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", store):
+        return store
+    return Path(os.path.abspath(folder / store)).as_uri()
 
 
 def _is_store(url: str) -> bool:
@@ -187,6 +197,7 @@ def _typed(name: str, value: Any, source: str) -> Any:
         str: (str, "str"),
         int: (_whole, "int"),
         float: (float, "float"),
+        float | None: (float, "float"),
         Rules: (_rules, "JSON object"),
     }
     convert, kind = kinds[wanted]

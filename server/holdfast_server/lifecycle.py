@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import grpc
@@ -113,9 +113,15 @@ def _options(config: Config) -> tuple[tuple[str, int], ...]:
 
 
 def told_to_stop() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT."""
+    """Set by SIGTERM or SIGINT, and by SIGHUP unless it is ignored, as `nohup` has it."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+def stop_signals() -> Sequence[signal.Signals]:
+    """Return the signals that end a program in good order."""
+    signals = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+    return [each for each in signals if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN]

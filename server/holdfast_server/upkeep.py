@@ -10,6 +10,8 @@ from collections.abc import Coroutine
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from holdfast_server import streams
+from holdfast_server.lifecycle import stop_signals
 from holdfast_server.protocol.each_workflow import Failure
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.fsck import Checked, Finding, fsck
@@ -81,7 +83,7 @@ class _Progress:
         self._reached = ""
 
     def __call__(self, position: str, so_far: Collected | Checked) -> None:
-        self._reached = f"{so_far.workflows} workflows; go on from here with --after {shlex.quote(position)}\n"
+        self._reached = f"{so_far.workflows} workflows; go on from here with --after {shlex.quote(position)}"
         if time.monotonic() - self._told_at >= _PROGRESS_SECONDS:
             self.tell()
 
@@ -89,7 +91,8 @@ class _Progress:
         """Tell the position; what was found before it is told by then."""
         self._told_at = time.monotonic()
         sys.stdout.flush()
-        sys.stderr.write(self._reached)
+        if self._reached:
+            streams.note(self._reached)
 
 
 async def _until_told(run: Coroutine[Any, Any, _Figures], progress: _Progress) -> _Figures | signal.Signals:
@@ -101,7 +104,7 @@ async def _until_told(run: Coroutine[Any, Any, _Figures], progress: _Progress) -
         caught.append(number)
         task.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, end, number)
     try:
         return await task

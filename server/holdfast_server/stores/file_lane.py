@@ -76,6 +76,6 @@ def _serve(drafts: Drafts, source: BinaryIO, sink: BinaryIO) -> None:
 
 if __name__ == "__main__":
     # It ends with its server, which may still have something to finish when it is told to stop.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     _serve(Drafts(Path(sys.argv[1])), sys.stdin.buffer, sys.stdout.buffer)

@@ -130,6 +130,10 @@ class Known:
         """Whether a checkpoint was loaded or saved lately."""
         return (workflow_id, checkpoint_id) in self._existing
 
+    def last_id(self, workflow_id: str) -> str:
+        """The checkpoint of a workflow that was loaded or saved last, by whichever run; "" for none."""
+        return self._shared(workflow_id).checkpoint_id
+
     def _note(self, workflow_id: str, checkpoint_id: str) -> None:
         if checkpoint_id:
             _keep(self._existing, (workflow_id, checkpoint_id), None)

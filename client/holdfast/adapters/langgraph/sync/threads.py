@@ -229,7 +229,7 @@ class Threads(Lists):
         by a fence, before a look at "": if that is not deleted by then, the deletion comes to this log later, and the
         save meets it.
         """
-        if not place.checkpoint_ns or self._root_of(place, config) is None:
+        if not self._root_of(place, config):
             return order
         writer = self.client.acquire_writer(self.namespace, place.workflow_id)
         self._require_beginning(place, config, run)
@@ -242,19 +242,27 @@ class Threads(Lists):
             CheckpointDeletedError: one of them was.
 
         """
-        known = [(place.workflow_id, run.checkpoint_id), self._root_of(place, config) or ("", "")]
-        for workflow_id, checkpoint_id in known:
-            if checkpoint_id and self.was_deleted(workflow_id, checkpoint_id):
-                run.is_deleted = True
+        if run.checkpoint_id and self.was_deleted(place.workflow_id, run.checkpoint_id):
+            run.is_deleted = True
+        checkpoint_id = self._root_of(place, config)
+        if checkpoint_id and not run.is_deleted:
+            root = Place(place.thread_id, "").workflow_id
+            # Collections may have taken an older one, while a newer one is on its way to the server.
+            is_current = checkpoint_id == _root_id(config)
+            run.is_deleted = self.was_deleted(root, checkpoint_id) and (is_current or self.newest(root) is None)
         _require_alive(place, run)
 
-    def _root_of(self, place: Place, config: Any) -> tuple[str, str] | None:
-        """The workflow and the checkpoint of "" that a namespace is run for; None where it does not exist yet."""
+    def _root_of(self, place: Place, config: Any) -> str:
+        """The checkpoint of "" that a namespace is run for; an older one if it is not saved yet, else ""."""
+        checkpoint_id = _root_id(config) if place.checkpoint_ns else ""
         root = Place(place.thread_id, "").workflow_id
-        checkpoint_id = (config["configurable"].get("checkpoint_map") or {}).get("")
-        if place.checkpoint_ns and checkpoint_id and self.known.has_existed(root, checkpoint_id):
-            return root, checkpoint_id
-        return None
+        if not checkpoint_id or self.known.has_existed(root, checkpoint_id):
+            return checkpoint_id
+        return self.known.last_id(root)
+
+
+def _root_id(config: Any) -> str:
+    return (config["configurable"].get("checkpoint_map") or {}).get("") or ""
 
 
 def _require_alive(place: Place, run: Run) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
+from holdfast_server import location
 from holdfast_server.protocol.retention import Retention
 from holdfast_server.protocol.sweep import Policies
 
@@ -78,8 +78,10 @@ class Config:
         host, _, port = self.listen.rpartition(":")
         if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
             raise ConfigError(f"listen: {self.listen!r} is no host:port")
-        if not _is_store(self.store):
-            raise ConfigError(f"store: {self.store!r} is neither a path nor file:///path nor s3://bucket/prefix")
+        try:
+            location.parse(self.store)
+        except ValueError as error:
+            raise ConfigError(f"store: {self.store!r} {error}") from None
         for name, lowest, highest in (
             ("workers", 1, 256),
             ("drain_seconds", 0, 3600),
@@ -144,12 +146,6 @@ def _as_url(store: str, folder: Path) -> str:
     if not store or "\0" in store or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", store):
         return store
     return Path(os.path.abspath(folder / store)).as_uri()
-
-
-def _is_store(url: str) -> bool:
-    """Whether a store can lie there: a path that a system call takes, or the name of a bucket."""
-    path = unquote(url)
-    return bool(re.match(r"file:///.|s3://[A-Za-z0-9][A-Za-z0-9._-]*(/|$)", url)) and "\0" not in path
 
 
 def _check_retention(retention: Rules) -> None:

@@ -48,7 +48,7 @@ async def _keep_house(log: Log, policies: Policies, interval_seconds: float) -> 
         try:
             collected = await sweep(log, policies, on_failed=_on_failed)
         except (HoldfastError, StoreError) as error:
-            _LOG.warning("garbage collection failed; it is tried again", extra={"error": str(error)})
+            _LOG.warning("garbage collection failed; it is tried again", extra={"error": _described(error)})
             continue
         _LOG.info("garbage collected", extra=asdict(collected))
         for what in ("retired", "markers", "blobs", "claims", "records"):
@@ -56,4 +56,9 @@ async def _keep_house(log: Log, policies: Policies, interval_seconds: float) -> 
 
 
 def _on_failed(prefix: str, error: Failure) -> None:
-    _LOG.warning("a workflow could not be collected", extra={"prefix": prefix, "error": str(error)})
+    _LOG.warning("a workflow could not be collected", extra={"prefix": prefix, "error": _described(error)})
+
+
+def _described(error: Failure) -> str:
+    """What failed, for the log: of a store also where it is."""
+    return error.detail if isinstance(error, StoreError) else str(error)

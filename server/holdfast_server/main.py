@@ -12,17 +12,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import uvloop
 
 from holdfast_server import config as configuration
-from holdfast_server import logs, streams
+from holdfast_server import location, logs, streams
 from holdfast_server.arguments import UPKEEP, parse
 from holdfast_server.config import Config, ConfigError
 from holdfast_server.descriptors import raise_limit
 from holdfast_server.health import is_serving
 from holdfast_server.lifecycle import serving, told_to_stop
+from holdfast_server.location import FolderLocation
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.keys import MANIFEST_KEY
 from holdfast_server.protocol.layout import NoStoreError, open_layout
@@ -70,7 +70,9 @@ def main() -> None:
         _fail(arguments, f"{error.reason}: {error.message}")
     except NoStoreError as error:
         _fail(arguments, f"{config.store}: {error}")
-    except (StoreError, OSError) as error:
+    except StoreError as error:
+        _fail(arguments, f"{config.store}: {error} ({error.detail})")
+    except OSError as error:
         _fail(arguments, str(error))
 
 
@@ -141,21 +143,20 @@ async def _open_store(url: str, *, is_traced: bool, must_exist: bool = False) ->
         StoreError: it cannot be used.
 
     """
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        root = Path(unquote(parts.path))
-        if must_exist and not (root / MANIFEST_KEY).is_file():
+    place = location.parse(url)
+    if isinstance(place, FolderLocation):
+        if must_exist and not (place.path / MANIFEST_KEY).is_file():
             raise NoStoreError
-        async with FileStore.open(root) as folder:
+        async with FileStore.open(place.path) as folder:
             yield TracedStore(folder) if is_traced else folder
         return
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    async with S3Store.open(parts.netloc, parts.path, endpoint_url=endpoint) as store:
+    async with S3Store.open(place.bucket, place.prefix, endpoint_url=endpoint) as store:
         if must_exist:
             # The probe writes objects.
             await open_layout(store, must_exist=True)
         await store.probe()
-        yield TracedStore(store, bucket=parts.netloc, prefix=parts.path) if is_traced else store
+        yield TracedStore(store, bucket=place.bucket, prefix=place.prefix) if is_traced else store
 
 
 if __name__ == "__main__":

@@ -211,14 +211,14 @@ def test_every_folder_above_a_new_store_is_made_durable(tmp_path, monkeypatch):
 )
 def test_what_is_wrong_is_told_in_words(number, words):
     for may_exist in (True, False):
-        assert str(of_failed_create(number, may_exist=may_exist)).endswith(words)
+        assert str(of_failed_create(number, "/x", may_exist=may_exist)).endswith(words)
 
 
 def test_a_refusal_behind_the_name_is_no_promise_that_nothing_was_written():
-    assert type(of_failed_create(errno.EROFS, may_exist=True)) is StoreUnavailableError
-    assert type(of_failed_create(errno.ENOSPC, may_exist=True)) is StoreUnavailableError
-    assert type(of_failed_create(errno.EROFS, may_exist=False)) is StoreAccessDeniedError
-    assert type(of_failed_create(errno.ENOSPC, may_exist=False)) is NothingWrittenError
+    assert type(of_failed_create(errno.EROFS, "/x", may_exist=True)) is StoreUnavailableError
+    assert type(of_failed_create(errno.ENOSPC, "/x", may_exist=True)) is StoreUnavailableError
+    assert type(of_failed_create(errno.EROFS, "/x", may_exist=False)) is StoreAccessDeniedError
+    assert type(of_failed_create(errno.ENOSPC, "/x", may_exist=False)) is NothingWrittenError
 
 
 async def test_folders_that_are_empty_go_with_their_last_object(tmp_path):

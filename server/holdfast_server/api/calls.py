@@ -176,10 +176,11 @@ class Calls:
         """The protocol's own word for whatever ended a call."""
         if isinstance(error, HoldfastError):
             return error
-        if isinstance(error, StoreAccessDeniedError):
-            return HoldfastError(Reason.STORE_ACCESS_DENIED, str(error))
         if isinstance(error, StoreError):
-            return HoldfastError(Reason.STORE_UNAVAILABLE, str(error))
+            is_denied = isinstance(error, StoreAccessDeniedError)
+            failure = HoldfastError(Reason.STORE_ACCESS_DENIED if is_denied else Reason.STORE_UNAVAILABLE, str(error))
+            failure.__cause__ = error
+            return failure
         if isinstance(error, TimeoutError) and self._admission.is_draining:
             return HoldfastError(
                 Reason.SHUTTING_DOWN, "the server shut down before it knew the outcome; the same request id finds out"
@@ -264,6 +265,16 @@ async def _admit(call: Call, request: object, messages: AsyncIterator[object] | 
         call.place.hold(request.ByteSize())
 
 
+def _store_detail(error: BaseException) -> str:
+    """Where and how the store failed, if that is what ended a call: for the log, not for the caller."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, StoreError):
+            return found.detail
+        found = found.__cause__ or found.__context__
+    return ""
+
+
 async def _abort(context: Context, call: Call, error: HoldfastError) -> NoReturn:
     status = to_status(error, call.request_id, call.trace_id)
     code = code_of(error.reason)
@@ -277,6 +288,7 @@ async def _abort(context: Context, call: Call, error: HoldfastError) -> NoReturn
             "method": call.method,
             "reason": str(error.reason),
             "error": error.message[:_LONGEST_LOGGED],
+            "store": _store_detail(error)[:_LONGEST_LOGGED],
         },
     )
     metadata = ((_DETAILS_KEY, status.SerializeToString()),)

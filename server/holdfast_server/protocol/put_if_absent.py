@@ -16,6 +16,7 @@ from holdfast_server.stores.base import (
     ObjectNotFoundError,
     ObjectStore,
     StoreAccessDeniedError,
+    StoreSettingsError,
     StoreUnavailableError,
 )
 
@@ -40,7 +41,7 @@ async def put_if_absent(
 
     Raises:
         HoldfastError: COMMIT_UNKNOWN; CHECKPOINT_CORRUPTED: what lies there is larger than any marker.
-        StoreAccessDeniedError: the store refused every request, and nothing lies there.
+        StoreAccessDeniedError: the store refused every request, and nothing lies there, or nothing was ever sent.
         NothingWrittenError: that became of the first request.
 
     """
@@ -61,8 +62,10 @@ async def put_if_absent(
                     may_land = True
                     last_said = str(error)
                 except StoreAccessDeniedError as error:
-                    # Of two sends underneath, one may have been let through.
                     denied = error
+                    if isinstance(error, StoreSettingsError) and not may_land:
+                        raise
+                    # Of two sends underneath, one may have been let through.
                 try:
                     found = await read_whole(store, key)
                     return None if is_mine(found) else found

@@ -12,7 +12,18 @@ from typing import Protocol
 
 
 class StoreError(Exception):
-    """A store operation failed. The message is fit for a caller: it holds no library's own text."""
+    """A store operation failed.
+
+    The message is fit for a caller: it names no endpoint, bucket, path or credential.
+
+    Attributes:
+        detail: the same for operators: where the store is, and what the library said.
+
+    """
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail or message
 
 
 class StoreUnavailableError(StoreError):
@@ -28,6 +39,10 @@ class NothingWrittenError(StoreUnavailableError):
 
 class StoreAccessDeniedError(StoreError):
     """The store refuses access, or its credentials or bucket are wrong; trying again does not help."""
+
+
+class StoreSettingsError(StoreAccessDeniedError):
+    """The settings or credentials for the store are wrong: nothing was sent."""
 
 
 class ObjectNotFoundError(StoreError):

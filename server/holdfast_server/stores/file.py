@@ -111,7 +111,10 @@ class FileStore:
 
     async def _create_all(self, lane: Lane, items: Sequence[tuple[str, bytes]]) -> Sequence[bool | Exception]:
         created = await lane.create_all(items)
-        return [each if isinstance(each, bool) else of_failed_create(each[0], may_exist=each[1]) for each in created]
+        return [
+            each if isinstance(each, bool) else of_failed_create(each[0], str(self._root), may_exist=each[1])
+            for each in created
+        ]
 
     async def _read_all(self, items: Sequence[tuple[str, int, int | None]]) -> Sequence[StoredObject | Exception]:
         return await self._run(self._read_each, items)

@@ -1,6 +1,7 @@
 """What the errors of a file system mean to those who use a store in a folder, in words."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,29 +42,37 @@ def errors_mapped(key: str | None = None) -> Iterator[None]:
     except OSError as error:
         if key is not None and error.errno in _ABSENCES:
             raise ObjectNotFoundError(key) from error
-        raise of_errno(error.errno or 0) from error
+        raise of_errno(error.errno or 0, str(error)) from error
 
 
-def of_errno(number: int) -> StoreError:
-    """The error of a store that stands for one of a file system."""
-    if number in _REFUSALS:
-        return StoreAccessDeniedError(_told(number))
-    return StoreUnavailableError(_told(number))
-
-
-def of_failed_create(number: int, *, may_exist: bool) -> StoreError:
-    """The same for an object that could not be created.
+def of_errno(number: int, detail: str = "") -> StoreError:
+    """Return the error of a store that stands for one of a file system.
 
     Args:
         number: the error.
+        detail: the system's own words, with the path.
+
+    """
+    if number in _REFUSALS:
+        return StoreAccessDeniedError(_told(number), detail=detail)
+    return StoreUnavailableError(_told(number), detail=detail)
+
+
+def of_failed_create(number: int, where: str, *, may_exist: bool) -> StoreError:
+    """Return the same for an object that could not be created.
+
+    Args:
+        number: the error.
+        where: the store's folder.
         may_exist: whether it came so late that the object may be there, now or after a crash.
 
     """
+    detail = f"{where}: {os.strerror(number)}"
     if may_exist:
-        return StoreUnavailableError(_told(number))
+        return StoreUnavailableError(_told(number), detail=detail)
     if number in _REFUSALS:
-        return StoreAccessDeniedError(_told(number))
-    return NothingWrittenError(_told(number))
+        return StoreAccessDeniedError(_told(number), detail=detail)
+    return NothingWrittenError(_told(number), detail=detail)
 
 
 def _told(number: int) -> str:

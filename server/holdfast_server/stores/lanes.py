@@ -35,7 +35,7 @@ class Lane:
                 stdout=asyncio.subprocess.PIPE,
             )
         except OSError as error:
-            raise of_failed_create(error.errno or 0, may_exist=False) from error
+            raise of_failed_create(error.errno or 0, str(self._root), may_exist=False) from error
         return self._process
 
     async def create_all(self, items: Sequence[tuple[str, bytes]]) -> list[Created]:

@@ -5,20 +5,26 @@ with a bound on what is in memory. The HTTP client may send a request twice unde
 proves loss; the protocol settles that. Content-MD5 goes with every write, which every S3 server verifies.
 """
 
+import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import aioboto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from holdfast_server.stores.base import ObjectSummary, StoreAccessDeniedError, StoredObject
-from holdfast_server.stores.s3_bucket import Bucket, PreconditionFailedError, RangeError
+from holdfast_server.stores import s3_errors
+from holdfast_server.stores.base import ObjectSummary, StoreAccessDeniedError, StoredObject, StoreError
+from holdfast_server.stores.s3_bucket import Bucket
+from holdfast_server.stores.s3_errors import PreconditionFailedError, RangeError
 from holdfast_server.stores.s3_upload import Upload
 
 # Of servers that know no CopyObject, or not of such an object.
 _CANNOT_COPY = (400, 405, 501)
+_RACERS = 16
 
 
 class S3Store:
@@ -43,25 +49,18 @@ class S3Store:
             bucket: the bucket.
             prefix: below which to keep everything.
             endpoint_url: the server; None for AWS.
-            region: its region; None as AWS_REGION has it.
+            region: its region; None as AWS_REGION, AWS_DEFAULT_REGION or the profile has it.
 
         Raises:
-            StoreAccessDeniedError: there are no credentials.
+            StoreSettingsError: the library does not take the settings.
 
         """
-        config = Config(
-            max_pool_connections=64,
-            retries={"total_max_attempts": 1},
-            connect_timeout=5,
-            read_timeout=30,
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            # The signature covers Content-MD5, and that the body: hashing it twice would only stall the loop.
-            s3={"payload_signing_enabled": False, "addressing_style": "path" if endpoint_url else "auto"},
-        )
-        session = aioboto3.Session()
-        async with session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config) as client:
-            where = f"{endpoint_url or 'AWS S3'}, bucket {bucket!r}"
+        where = f"{endpoint_url or 'AWS S3'}, bucket {bucket!r}"
+        async with AsyncExitStack() as resources:
+            try:
+                client = await resources.enter_async_context(_client(endpoint_url, region))
+            except (BotoCoreError, ValueError, OSError) as error:
+                raise s3_errors.settings_error(error, where) from error
             yield cls(Bucket(client, bucket, f"{prefix.strip('/')}/" if prefix.strip("/") else "", where))
 
     async def probe(self) -> None:
@@ -75,18 +74,30 @@ class S3Store:
         folder = f"probe/{uuid.uuid4().hex}/"
         keys = [f"{folder}{name}" for name in ("a", "b-", "b/c")]
         try:
-            won = [await self.put_if_absent(keys[0], data) for data in (b"first", b"second")]
-            if won != [True, False] or (await self.get(keys[0])).data != b"first":
-                raise self._unfit("put-if-absent is not kept")
+            await self._probe_put_if_absent(keys[0])
             for key in reversed(keys[1:]):
                 await self.put_if_absent(key, b"")
             if [each.key for each in await self.list(folder)] != keys:
-                raise StoreAccessDeniedError(
-                    f"{self._bucket.where}: listings are stale or unordered; Holdfast cannot use it"
-                )
+                raise self._unfit("its listings are stale or unordered")
         finally:
             for key in keys:
-                await self.delete(key)
+                with suppress(StoreError):
+                    await self.delete(key)
+
+    async def _probe_put_if_absent(self, key: str) -> None:
+        """Race writes of one key over several connections: one must win, and stay."""
+        racing = [f"racer {number}".encode() for number in range(_RACERS)]
+        won = await asyncio.gather(*(self.put_if_absent(key, data) for data in racing))
+        winners = [data for data, is_won in zip(racing, won, strict=True) if is_won]
+        found = (await self.get(key)).data
+        # The winner may have been told that it lost, where its request was sent twice underneath.
+        if len(winners) > 1 or found not in (winners or racing):
+            raise self._unfit(
+                f"of {_RACERS} writes of one key at once with If-None-Match {len(winners)} won, and the object "
+                f"{'is one of them' if found in winners else 'is another one'}: put-if-absent is not kept"
+            )
+        if await self.put_if_absent(key, b"late") or (await self.get(key)).data != found:
+            raise self._unfit("a write with If-None-Match replaced an object: put-if-absent is not kept")
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         """Create an object unless the key has one."""
@@ -157,4 +168,24 @@ class S3Store:
             await self._bucket.client.delete_object(**self._bucket.place(key))
 
     def _unfit(self, why: str) -> StoreAccessDeniedError:
-        return StoreAccessDeniedError(f"{self._bucket.where}: {why}; Holdfast cannot use it")
+        message = f"the store is not fit for Holdfast: {why}"
+        return StoreAccessDeniedError(message, detail=f"{self._bucket.where}: {message}")
+
+
+def _client(endpoint_url: str | None, region: str | None) -> AbstractAsyncContextManager[Any]:
+    """A client of the library, not yet open. The library itself does not read AWS_REGION."""
+    config = Config(
+        max_pool_connections=64,
+        retries={"total_max_attempts": 1},
+        connect_timeout=5,
+        read_timeout=30,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        # The signature covers Content-MD5, and that the body: hashing it twice would only stall the loop.
+        s3={"payload_signing_enabled": False, "addressing_style": "path" if endpoint_url else "auto"},
+    )
+    region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
+    opened: AbstractAsyncContextManager[Any] = aioboto3.Session().client(
+        "s3", endpoint_url=endpoint_url, region_name=region, config=config
+    )
+    return opened

@@ -7,34 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import aiohttp
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError
 
-from holdfast_server.stores.base import ObjectNotFoundError, StoreAccessDeniedError, StoreUnavailableError
+from holdfast_server.stores import s3_errors
 
 _THREAD_DIGEST_BYTES = 256 << 10
-_REFUSALS = {
-    "AccessDenied": "refuses access",
-    "AllAccessDisabled": "refuses access",
-    "InvalidAccessKeyId": "does not know the access key",
-    "SignatureDoesNotMatch": "does not accept the secret key",
-    "ExpiredToken": "says that the session token has expired",
-    "RequestTimeTooSkewed": "says that this machine's clock is wrong",
-    "NoSuchBucket": "does not have the bucket",
-    "InvalidBucketName": "does not accept the bucket's name",
-}
-
-
-class PreconditionFailedError(Exception):
-    """The key has an object."""
-
-
-class RangeError(Exception):
-    """The range begins behind the object's end."""
-
-
-_SIGNALS: dict[int, type[Exception]] = {412: PreconditionFailedError, 416: RangeError}
 
 
 class Bucket:
@@ -53,6 +30,7 @@ class Bucket:
         self.name = name
         self.prefix = prefix
         self.where = where
+        self._has_answered = False
 
     def place(self, key: str) -> dict[str, str]:
         """The arguments that name an object."""
@@ -80,29 +58,10 @@ class Bucket:
         """Turn the library's errors into the store's."""
         try:
             yield
-        except ClientError as error:
-            raise self._of_response(error, key) from error
-        except (NoCredentialsError, PartialCredentialsError) as error:
-            raise StoreAccessDeniedError(f"{self.where}: no credentials are configured") from error
-        except ResponseParserError as error:
-            raise StoreUnavailableError(f"{self.where}: the server's answer cannot be read") from error
-        except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise StoreUnavailableError(f"{self.where}: cannot be reached, or the connection broke") from error
-
-    def _of_response(self, error: ClientError, key: str) -> Exception:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if code in _REFUSALS:
-            return StoreAccessDeniedError(f"{self.where}: the server {_REFUSALS[code]}")
-        if status in _SIGNALS:
-            return _SIGNALS[status]()
-        if status == 404:
-            return ObjectNotFoundError(key)
-        if status in (401, 403):
-            return StoreAccessDeniedError(f"{self.where}: the server refuses access")
-        if status in (429, 503):
-            return StoreUnavailableError(f"{self.where}: the server throttles")
-        return StoreUnavailableError(f"{self.where}: the server answered with status {status}")
+        except s3_errors.RAISED as error:
+            self._has_answered |= isinstance(error, ClientError)
+            raise s3_errors.mapped(error, self.where, key, has_answered=self._has_answered) from error
+        self._has_answered = True
 
 
 async def md5(data: bytes) -> str:

@@ -123,4 +123,5 @@ class Upload:
                 raise self._forgotten() from None
 
     def _forgotten(self) -> StoreUnavailableError:
-        return StoreUnavailableError(f"{self._bucket.where}: the server has forgotten an upload; it must be sent again")
+        message = "the store has forgotten an upload; it must be sent again"
+        return StoreUnavailableError(message, detail=f"{self._bucket.where}: {message}")

@@ -1,0 +1,77 @@
+"""A store's URL is read whole or refused: no two of them mean one place in silence."""
+
+import os
+from pathlib import Path
+
+import pytest
+from holdfast_server.config import ConfigError, load
+from holdfast_server.location import BucketLocation, FolderLocation, parse
+from hypothesis import given
+from hypothesis import strategies as st
+
+NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20).filter(
+    lambda name: name not in (".", "..")
+)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=4))
+def test_a_plain_path_names_the_very_folder(names):
+    path = "/" + "/".join(names)
+    assert parse(load({"store": path}, {}, Path("/here")).store) == FolderLocation(Path(path))
+
+
+@given(
+    st.binary(min_size=1, max_size=20).filter(lambda name: not set(name) & set(b"/\0") and name not in (b".", b".."))
+)
+def test_names_that_are_no_text_are_kept(name):
+    path = os.fsdecode(b"/" + name)
+    assert parse(load({"store": path}, {}, Path("/here")).store) == FolderLocation(Path(path))
+
+
+@pytest.mark.parametrize("path", ["run#1", "run?2", "./run;3", "a b", "100%", "%41", "~x", "-x"])
+def test_a_relative_path_lies_in_the_working_folder(path):
+    assert parse(load({"store": path}, {}, Path("/here")).store) == FolderLocation(Path("/here") / path)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("file:///x/run%231", FolderLocation(Path("/x/run#1"))),
+        ("file:///x/run%3F2", FolderLocation(Path("/x/run?2"))),
+        ("file:///x/a b", FolderLocation(Path("/x/a b"))),
+        ("s3://b", BucketLocation("b", "")),
+        ("s3://b/", BucketLocation("b", "")),
+        ("s3://b/a/b/", BucketLocation("b", "a/b")),
+        ("s3://b/100%/a%20b", BucketLocation("b", "100%/a%20b")),
+    ],
+)
+def test_a_url_names_its_place(url, place):
+    assert parse(url) == place
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("file:///x/run#1", "written as %23"),
+        ("file:///x/run?2", "written as %3F"),
+        ("file:///x/a\tb", "written as %09"),
+        ("s3://b/run#1", "no bucket or prefix"),
+        ("s3://b/run?2", "no bucket or prefix"),
+        ("s3://b?region=x", "no bucket or prefix"),
+        ("s3://user@b/x", "name of a bucket"),
+        ("s3://b:80/x", "name of a bucket"),
+        ("s3:///x", "name of a bucket"),
+        ("s3://b/a\nb", "written as %0A"),
+        ("file://host/x", "absolute, without a host"),
+        ("file://x", "absolute, without a host"),
+        ("file:////x", "absolute, without a host"),
+        ("file:///", "absolute, without a host"),
+        ("file:///a%00b", "NUL"),
+        ("http://b/x", "neither a path nor"),
+        ("", "neither a path nor"),
+    ],
+)
+def test_a_url_of_which_a_part_would_be_cut_off_is_refused(url, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        load({"store": url}, {}, Path("/here"))
+    assert str(caught.value).startswith(f"store: {url!r} ")

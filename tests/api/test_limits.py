@@ -16,10 +16,12 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 from holdfast_server.api import calls, requests
 from holdfast_server.api.admission import Admission, Limits
+from holdfast_server.api.calls import Calls
 from holdfast_server.protocol.errors import HoldfastError
 
 from tests.conftest import serving_watched
 from tests.faults.proxy import CuttingProxy
+from tests.fuzz.context import Context
 
 FORMAT = checkpoint_pb2.Format(name="f", version=1)
 WORKFLOW = {"namespace": "n", "workflow_id": "w"}
@@ -162,6 +164,29 @@ async def test_a_stream_above_the_limit_of_bytes_is_refused_and_unary_calls_go_o
         assert (await stub.Save(save(1))).checkpoint.revision == 1
         for stream in streams:
             stream.cancel()
+
+
+async def test_a_drain_does_not_mind_calls_that_are_just_ending():
+    async def enter(calls, context, body):
+        async with calls.enter("Load", context):
+            await body
+
+    class Slow(Context):
+        async def abort(self, *args, **kwargs):
+            await asyncio.sleep(0.05)
+            await super().abort(*args, **kwargs)
+
+    for delay in (0.0, 0.01, 0.1):
+        admitting = Calls(limit=8, bytes_limit=8, longest_seconds=0.1)
+        ending = [
+            asyncio.create_task(enter(admitting, Slow(), asyncio.sleep(1))),
+            asyncio.create_task(enter(admitting, Slow(), asyncio.wait_for(asyncio.sleep(1), 0.001))),
+        ]
+        await asyncio.sleep(delay)
+        admitting.drain(0.05)
+        await admitting.ended()
+        ended = await asyncio.gather(*ending, return_exceptions=True)
+        assert [type(each) for each in ended] == [grpc.aio.AbortError] * 2
 
 
 async def test_a_stream_that_sends_nothing_is_ended_and_its_retry_goes_on(served, connect, monkeypatch):

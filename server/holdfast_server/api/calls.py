@@ -71,7 +71,6 @@ class Call:
         self.request_id = ""
         self.span = span
         self.place = place
-        self._limit = limit
         self._timeout = asyncio.timeout_at(limit)
 
     async def __aenter__(self) -> "Call":
@@ -83,8 +82,8 @@ class Call:
 
     def end_by(self, moment: float) -> None:
         """End the call at a moment of the event loop's time, if it has not ended by then."""
-        self._limit = min(self._limit, moment)
-        self._timeout.reschedule(self._limit)
+        if not self._timeout.expired():
+            self._timeout.reschedule(min(moment, self._timeout.when() or moment))
 
     def about(self, request: object) -> None:
         """Take note of the request that the call brought.
@@ -157,11 +156,14 @@ class Calls:
             self._admission.place(context.peer(), is_stream=is_stream) as place,
         ):
             call = Call(method, span, place, *self._deadlines(context))
-            self._calls.add(call)
             try:
                 async with call:
-                    await _admit(call, request, messages)
-                    yield call
+                    self._calls.add(call)
+                    try:
+                        await _admit(call, request, messages)
+                        yield call
+                    finally:
+                        self._calls.discard(call)
             except grpc.aio.AbortError:
                 raise
             except asyncio.CancelledError:
@@ -169,8 +171,6 @@ class Calls:
                 raise
             except Exception as error:  # noqa: BLE001 - the last line: every failure becomes a status
                 await _abort(context, call, self._failure(error, call))
-            finally:
-                self._calls.discard(call)
 
     def _failure(self, error: Exception, call: Call) -> HoldfastError:
         """The protocol's own word for whatever ended a call."""

@@ -2,11 +2,15 @@
 
 import asyncio
 import dataclasses
+import hashlib
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import holdfast
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.adapters.killing import run, ten_points
 from tests.damage import damage_newest
@@ -16,7 +20,7 @@ from tests.servers import server, start
 require_engine("temporalio")
 
 from google.protobuf import json_format  # noqa: E402
-from holdfast.adapters.temporal import FORMAT, HoldfastStorageDriver, workflow_id  # noqa: E402
+from holdfast.adapters.temporal import FORMAT, ForeignClaimError, HoldfastStorageDriver, workflow_id  # noqa: E402
 from temporalio.api.common.v1 import Payload  # noqa: E402
 from temporalio.api.enums.v1 import EventType  # noqa: E402
 from temporalio.api.failure.v1 import Failure  # noqa: E402
@@ -196,7 +200,7 @@ async def test_a_damaged_payload_that_is_stored_again_is_whole_under_the_claim_t
     [
         ({"checkpoint_id": "other"}, holdfast.CheckpointNotFoundError),
         ({"workflow_id": "other"}, holdfast.WorkflowNotFoundError),
-        ({"namespace": "other"}, holdfast.WorkflowNotFoundError),
+        ({"namespace": "other"}, holdfast.InvalidRequestError),
         ({"namespace": "a/b"}, holdfast.InvalidRequestError),
     ],
 )
@@ -220,9 +224,80 @@ async def test_a_payload_of_another_format_version_is_refused(driver, client):
         await retrieved(driver, [StorageDriverClaim(names)])
 
 
-async def test_a_driver_of_another_namespace_retrieves_by_the_claim(driver, client):
+async def test_a_claim_of_another_namespace_is_followed_only_if_the_caller_allowed_it(driver, client, served):
     claims = await driver.store(of_workflow(), [payload(b"a")])
-    assert await retrieved(HoldfastStorageDriver(client, namespace="elsewhere"), claims) == [payload(b"a")]
+    elsewhere = HoldfastStorageDriver(client, namespace="elsewhere")
+    with pytest.raises(ForeignClaimError, match="names namespace 'payloads', the driver may retrieve from 'elsewhere'"):
+        await retrieved(elsewhere, claims)
+    moved = HoldfastStorageDriver(client, namespace="elsewhere", retrieve_namespaces=[NAMESPACE])
+    assert await retrieved(moved, claims) == [payload(b"a")]
+    with pytest.raises(TypeError, match="several names"):
+        HoldfastStorageDriver(client, namespace="elsewhere", retrieve_namespaces=NAMESPACE)
+
+
+async def planted(client, data, checkpoint_id, **options):
+    """A checkpoint that no driver stored, and the claim that leads to it."""
+    await client.save(NAMESPACE, PLACE, data, format=FORMAT, checkpoint_id=checkpoint_id, **options)
+    names = {"namespace": NAMESPACE, "workflow_id": PLACE, "checkpoint_id": checkpoint_id}
+    return StorageDriverClaim(names)
+
+
+@pytest.mark.parametrize("data", [payload(b"evil").SerializeToString(), {"a": b"x", "b": b"y"}, {"other": b""}])
+async def test_content_that_is_not_what_the_id_is_the_digest_of_is_damage(driver, client, data):
+    [claim] = await driver.store(of_workflow(), [payload(b"a")])
+    await planted(client, data, claim.claim_data["checkpoint_id"], replace=True)
+    with pytest.raises(holdfast.CheckpointCorruptedError, match="its id is the digest of"):
+        await retrieved(driver, [claim])
+    # What was put in its place is no reason to call the payload stored.
+    assert await driver.store(of_workflow(), [payload(b"a")]) == [claim]
+    assert await retrieved(driver, [claim]) == [payload(b"a")]
+
+
+async def test_content_under_an_id_that_is_no_digest_is_refused(driver, client):
+    claim = await planted(client, payload(b"a").SerializeToString(), "chosen")
+    with pytest.raises(holdfast.CheckpointCorruptedError):
+        await retrieved(driver, [claim])
+
+
+async def test_bytes_that_are_no_payload_are_a_typed_error(driver, client):
+    data = b"\xff\xff\xff"
+    claim = await planted(client, data, f"sha256-{hashlib.sha256(data).hexdigest()}")
+    with pytest.raises(holdfast.FormatIncompatibleError, match="no payload of Temporal's"):
+        await retrieved(driver, [claim])
+
+
+def test_each_payload_that_is_stored_is_retrieved_equal(tmp_path):
+    payloads = st.builds(
+        Payload,
+        data=st.binary(max_size=200) | st.sampled_from([b"", b"\0" * 100_000]),
+        metadata=st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), st.binary(max_size=5), max_size=4),
+    )
+    texts = st.text(st.characters(codec="utf-8"), max_size=20)
+
+    @settings(max_examples=60, deadline=None)
+    @given(given_payloads=st.lists(payloads, max_size=4), temporal_id=texts, namespace=texts)
+    def stored_and_retrieved(given_payloads, temporal_id, namespace):
+        # A loop for each, as asyncio.run makes one.
+        async def both():
+            claims = await driver.store(of_workflow(temporal_id, namespace=namespace), given_payloads)
+            return await retrieved(driver, claims)
+
+        assert asyncio.run(both()) == given_payloads
+
+    with server((tmp_path / "store").as_uri()) as target:
+        driver = HoldfastStorageDriver(holdfast.AsyncClient(target), namespace=NAMESPACE)
+        stored_and_retrieved()
+
+
+def test_one_driver_serves_the_event_loops_of_several_threads(tmp_path):
+    async def many(number):
+        payloads = [payload(b"%d" % index * 1_000) for index in range(number, number + 60)]
+        assert await retrieved(driver, await driver.store(of_workflow(), payloads)) == payloads
+
+    with server((tmp_path / "store").as_uri()) as target:
+        driver = HoldfastStorageDriver(holdfast.AsyncClient(target), namespace=NAMESPACE)
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda number: asyncio.run(many(number)), range(0, 80, 20)))
 
 
 async def test_a_server_that_cannot_be_reached_is_a_typed_error(tmp_path):
@@ -232,7 +307,7 @@ async def test_a_server_that_cannot_be_reached_is_a_typed_error(tmp_path):
     async with HoldfastStorageDriver.from_target(target, namespace=NAMESPACE, timeout=1) as driver:
         with pytest.raises(UNREACHABLE):
             await driver.store(of_workflow(), [payload(b"a"), payload(b"b")])
-        claim = StorageDriverClaim({"namespace": "n", "workflow_id": "w", "checkpoint_id": "c"})
+        claim = StorageDriverClaim({"namespace": NAMESPACE, "workflow_id": "w", "checkpoint_id": "c"})
         with pytest.raises(UNREACHABLE):
             await retrieved(driver, [claim, claim])
 

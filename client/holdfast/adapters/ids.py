@@ -9,8 +9,10 @@ WORKFLOW_BYTES = 512
 CHECKPOINT_BYTES = 256
 LABEL_BYTES = 1024
 
-_RESERVED = re.compile(r"[%/\\\x00-\x1f\x7f]")
-_RESERVED_OR_COLON = re.compile(r"[%:/\\\x00-\x1f\x7f]")
+# Control characters, separators of lines, and what changes the direction of text: no name may hold them.
+_UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+_RESERVED = re.compile(rf"[%/\\{_UNPRINTABLE}]")
+_RESERVED_OR_COLON = re.compile(rf"[%:/\\{_UNPRINTABLE}]")
 
 
 def holdfast_id(text: str, limit_bytes: int) -> str:
@@ -62,4 +64,4 @@ def _require_text(given: object) -> None:
 
 
 def _escape(found: re.Match[str]) -> str:
-    return f"%{ord(found[0]):02X}"
+    return "".join(f"%{byte:02X}" for byte in found[0].encode())

@@ -28,13 +28,15 @@ PROMISED = {
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("methods", ["asynchronous", "synchronous"])
-async def test_every_test_of_the_conformance_suite_passes(store_url: str, methods: str) -> None:
+@pytest.mark.parametrize(
+    ("methods", "ownership"), [("asynchronous", "shared"), ("synchronous", "shared"), ("asynchronous", "exclusive")]
+)
+async def test_every_test_of_the_conformance_suite_passes(store_url: str, methods: str, ownership: Any) -> None:
     with server(store_url) as target:
 
         @checkpointer_test(name="HoldfastSaver")
         async def saver() -> Any:
-            async with HoldfastSaver.from_target(target, namespace="conformance") as opened:
+            async with HoldfastSaver.from_target(target, namespace="conformance", ownership=ownership) as opened:
                 yield opened if methods == "asynchronous" else Synchronous(opened)
 
         report = await validate(saver)

@@ -318,7 +318,6 @@ async def test_a_class_that_is_not_allowed_is_not_restored(storage, client):
     for call in (
         lambda: stranger.load("w-0"),
         lambda: stranger.get_latest(workflow_name="w"),
-        lambda: stranger.list_checkpoints(workflow_name="w"),
     ):
         with pytest.raises(WorkflowCheckpointException, match="is not allowed"):
             await call()
@@ -354,10 +353,11 @@ async def test_a_checkpoint_of_a_newer_format_is_refused(storage, client):
     for call in (
         lambda: storage.load("x"),
         lambda: storage.get_latest(workflow_name="w"),
-        lambda: storage.list_checkpoints(workflow_name="w"),
     ):
         with pytest.raises(holdfast.FormatIncompatibleError):
             await call()
+    (listed,) = await storage.list_checkpoints(workflow_name="w")
+    assert isinstance(listed.error, holdfast.FormatIncompatibleError)
 
 
 async def test_a_damaged_newest_checkpoint_is_an_error(storage, served):
@@ -367,10 +367,13 @@ async def test_a_damaged_newest_checkpoint_is_an_error(storage, served):
     for call in (
         lambda: storage.get_latest(workflow_name="w"),
         lambda: storage.load("w-1"),
-        lambda: storage.list_checkpoints(workflow_name="w"),
     ):
         with pytest.raises(holdfast.CheckpointCorruptedError):
             await call()
+    whole, damaged = await storage.list_checkpoints(workflow_name="w")
+    assert (whole.iteration_count, damaged.checkpoint_id) == (0, "w-1")
+    with pytest.raises(holdfast.CheckpointCorruptedError):
+        damaged.state  # noqa: B018
     assert await storage.list_checkpoint_ids(workflow_name="w") == ["w-0", "w-1"]
     assert (await storage.load("w-0")).iteration_count == 0
 

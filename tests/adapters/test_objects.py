@@ -8,9 +8,10 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
-from holdfast.adapters.objects import decode, encode, type_name
+from holdfast.adapters.objects import NotAllowedError, NotKeptError, TooDeepError, decode, dumps, encode, type_name
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,12 +70,105 @@ class Box(Generic[T]):
         self.value = value
 
 
+class Perm(enum.Flag):
+    R = 4
+    W = 2
+
+
+class IntPerm(enum.IntFlag):
+    R = 4
+    W = 2
+
+
+class Loose(enum.Flag, boundary=enum.KEEP):
+    R = 4
+
+
+class Found(enum.Enum):
+    KNOWN = "known"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Found":
+        made = object.__new__(cls)
+        made._name_, made._value_ = str(value).upper(), value
+        return cls._value2member_map_.setdefault(value, made)  # type: ignore[return-value]
+
+
+class Unfindable(enum.Enum):
+    KNOWN = 1
+
+
 class Named(NamedTuple):
-    a: int
+    a: Any
+    b: Any = 0
 
 
-class Rows(list[int]):
+class Rows(list[Any]):
+    def __init__(self, *rows: Any) -> None:
+        super().__init__(rows)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Rows and list(other) == list(self) and vars(other) == vars(self)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Table(dict[Any, Any]):
+    def __getitem__(self, key: Any) -> Any:
+        raise AssertionError("its own methods are not used")
+
+    __setitem__ = __iter__ = items = __getitem__  # type: ignore[assignment]
+
+
+class Tags(set[Any]):
     pass
+
+
+class Words(frozenset[Any]):
+    pass
+
+
+class Votes(Counter[Any]):
+    pass
+
+
+class Sparse(defaultdict[Any, Any]):
+    pass
+
+
+class Ordered(OrderedDict[Any, Any]):
+    pass
+
+
+class Recent(deque[Any]):
+    pass
+
+
+class Failed(RuntimeError):
+    def __init__(self, *, step: int) -> None:
+        super().__init__(f"step {step}")
+        self.step = step
+
+
+@dataclass
+class Reduced:
+    n: Any
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.n,)
+
+
+class OwnReduce:
+    def __reduce__(self) -> Any:
+        return type(self), ()
+
+
+class Unstable:
+    def __init__(self) -> None:
+        self.key = 5
+
+    def __getstate__(self) -> dict[Any, Any]:
+        return {5: 1}
 
 
 def here(name: str) -> bool:
@@ -122,10 +216,33 @@ VALUES = [
     Slots("a", (1,)),
     Open([1]),
     Plain(7),
+    Perm.R | Perm.W,
+    Perm(0),
+    IntPerm.R | IntPerm.W | 64,
+    Loose(7),
+    Found("other"),
+    Named(1, (2,)),
+    Tags({1}),
+    Words({1}),
+    Votes("aab"),
+    Ordered(b=1, a=2),
+    Recent([1, 2], 2),
+    Reduced((1,)),
+    10**5000,
+    -(10**4300),
+    range(1, 5, 2),
+    datetime(2026, 10, 25, 1, 30, tzinfo=ZoneInfo("Europe/London"), fold=1),
+    datetime(2026, 10, 25, 1, 30, fold=1),
+    time(3, 4, tzinfo=ZoneInfo("Asia/Tokyo")),
+    timezone(timedelta(hours=1), "CET"),
+    ZoneInfo("Europe/London"),
+    Decimal("-Infinity"),
 ]
 
 
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value)[:40])
+@pytest.mark.parametrize(
+    "value", VALUES, ids=lambda value: f"{type(value).__name__} {value!r:.40}" if type(value) is not int else "int"
+)
 def test_a_value_comes_back_as_an_equal_one_of_its_type(value):
     back = there_and_back(value)
     assert back == value
@@ -137,6 +254,50 @@ def test_the_details_of_containers_come_back():
     assert there_and_back(defaultdict(int))["new"] == 0
     assert list(there_and_back(OrderedDict(b=1, a=2))) == ["b", "a"]
     assert math.isnan(there_and_back(float("nan")))
+
+
+def test_a_subclass_of_a_container_comes_back_with_its_attributes_and_none_of_its_methods_is_called():
+    rows = Rows(1, (2,))
+    rows.name = "r"
+    back = there_and_back(rows)
+    assert back == rows
+    table = Table(a=1)
+    dict.__setitem__(table, (1,), [2])
+    back = there_and_back(table)
+    assert type(back) is Table
+    assert dict(dict.items(back)) == {"a": 1, (1,): [2]}
+    sparse = there_and_back(Sparse(list, a=[1]))
+    assert (type(sparse), sparse["a"], sparse["new"]) == (Sparse, [1], [])
+    assert there_and_back(Recent([1], 5)).maxlen == 5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("x", (1,)),
+        KeyError("k"),
+        OSError(2, "gone", "/a"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
+        StopIteration(5),
+        ImportError("no", name="m", path="p"),
+        ExceptionGroup("two", [ValueError("a"), Failed(step=1)]),
+        Failed(step=3),
+    ],
+    ids=repr,
+)
+def test_an_exception_comes_back_with_its_arguments_and_attributes(error):
+    error.add_note("a note")
+    back = there_and_back(error, lambda name: here(name) or name.startswith("builtins:"))
+    assert type(back) is type(error)
+    assert (repr(back), str(back), vars(back)) == (repr(error), str(error), vars(error))
+    for name in ("errno", "filename", "reason", "value", "name", "path"):
+        assert getattr(back, name, None) == getattr(error, name, None)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_json_lacks_come_back_out_of_strict_json(value):
+    text = json.dumps(encode([value, complex(value, 0)], here), allow_nan=False)
+    assert repr(decode(json.loads(text), here)) == repr([value, complex(value, 0)])
 
 
 @given(
@@ -176,22 +337,78 @@ def local() -> Any:
     return Local()
 
 
-@pytest.mark.parametrize("value", [lambda: 0, threading.Lock(), ValueError("x"), Named(1), Rows(), local(), json])
-def test_what_cannot_be_told_by_its_state_is_refused(value):
-    with pytest.raises(TypeError):
-        encode([value], lambda name: True)
+@pytest.mark.parametrize("value", [lambda: 0, threading.Lock(), local(), json, OwnReduce(), memoryview(b"x")], ids=repr)
+def test_what_cannot_be_told_by_its_state_is_refused_by_its_path(value):
+    with pytest.raises(NotKeptError, match=r"^state\['a'\]\[0\]\.x: "):
+        encode({"a": [Point(value)]}, lambda name: True, root="state")
+
+
+def test_a_refused_object_s_error_says_what_to_do():
+    with pytest.raises(NotKeptError, match="use __getstate__ and __setstate__ instead"):
+        encode(OwnReduce(), here)
+    with pytest.raises(NotKeptError, match="leave it out in its __getstate__"):
+        encode(memoryview(b"x"), lambda name: True)
+    with pytest.raises(NotKeptError, match="at the top of a module"):
+        encode(local(), lambda name: True)
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ({"a": "\ud83c\udf0a"}, r"value\['a'\]"),
+        ({"\ud83c\udf0a": 1}, "value"),
+        ([Unstable()], r"value\[0\]"),
+        ({10**5000: threading.Lock}, r"value\[a key of 'builtins:int'\]"),
+    ],
+)
+def test_what_would_come_back_as_another_value_is_refused_by_its_path(value, path):
+    with pytest.raises(NotKeptError, match=f"^{path}: "):
+        dumps(value, here)
+
+
+def test_a_member_that_no_name_and_no_value_finds_is_refused():
+    stray = object.__new__(Unfindable)
+    stray._name_, stray._value_ = "STRAY", 2
+    with pytest.raises(NotKeptError, match="^value: .*Unfindable.* cannot be restored"):
+        dumps(stray, here)
+
+
+def nested(levels: int, around: Any) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = around(value)
+    return value
+
+
+@pytest.mark.parametrize("around", [lambda x: [x], lambda x: {"a": x}, lambda x: (x,), lambda x: {1: x}, Point, Rows])
+def test_what_is_accepted_at_any_depth_is_loaded_with_most_of_the_stack_in_use(around):
+    deepest = 0
+    for levels in range(20, 260, 20):
+        try:
+            text = dumps(nested(levels, around), here)
+        except TooDeepError:
+            break
+        assert under(400, lambda text=text: dumps(decode(json.loads(text), here), here)) == text
+        deepest = levels
+    assert 60 <= deepest <= 200
+
+
+def under(frames: int, call: Any) -> Any:
+    return call() if frames == 0 else under(frames - 1, call)
 
 
 def test_a_ring_is_refused():
     ring: list[Any] = []
     ring.append(ring)
-    with pytest.raises(RecursionError):
+    with pytest.raises(
+        RecursionError, match=r"^value\[0\]\[0\].*: it is nested deeper than 200 levels .*or holds itself"
+    ):
         encode(ring, here)
 
 
 def test_a_class_that_is_not_allowed_is_neither_written_nor_restored():
     for value in (Point(1), Point, Colour.RED):
-        with pytest.raises(TypeError, match="is not allowed"):
+        with pytest.raises(NotAllowedError, match="is not allowed"):
             encode(value, lambda name: False)
         with pytest.raises(TypeError, match="is not allowed"):
             decode(encode(value, here), lambda name: False)

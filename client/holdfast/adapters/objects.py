@@ -1,27 +1,59 @@
 """Python objects as JSON and back, by their types' names and their state: no pickle, and no code that the data chooses.
 
-Values that JSON has stay as they are; subclasses of them come back as the plain ones. Well-known types of the standard
-library have a form of their own. Of any other object the class is named and the state kept, as `__getstate__` gives it.
-Only classes that the caller allows are written or restored, and none of their constructors is called. Objects that are
-shared come back as equals, not as one; cycles are refused.
+Values that JSON has stay as they are; subclasses of text and numbers come back as the plain ones. Well-known types of
+the standard library have a form of their own. Of any other object the class is named and the state kept, as
+`__getstate__` gives it, besides what it holds as a container or an exception. Only classes that the caller allows are
+written or restored, and none of their constructors is called; a member of an enumeration is looked up by its name, or
+by its value if no name finds it. Objects that are shared come back as equals, not as one; cycles are refused.
 """
 
+import dataclasses
 import importlib
 import json
-from base64 import b64decode, b64encode
-from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+import re
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any
-from uuid import UUID
+from typing import Any, NoReturn
+
+from holdfast.adapters.object_forms import CONTAINERS, LARGEST_INT, SCALARS
 
 Allowed = Callable[[str], bool]
-_Inner = Callable[[Any], Any]
+
+# How deep a form may be nested: a limit of its own, so that what a process saves can be loaded by any other, however
+# much of its stack is in use.
+MAX_DEPTH = 200
 
 _TYPE = "$type"
 _HEAP_TYPE = 1 << 9
+_SHOWN_CHARACTERS = 60
+_SHOWN_STEPS = 12
+# JSON makes one character of such a pair.
+_SPLIT_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+# The steps from the root to a value, the last one first: the parent's, and a text such as ".name", or (key,).
+_Path = tuple[Any, str | tuple[Any]] | None
+
+
+class NotKeptError(TypeError):
+    """A value that cannot be kept, or not be restored.
+
+    Attributes:
+        path: where it lies.
+
+    """
+
+    def __init__(self, path: _Path, problem: str) -> None:
+        self.path = _shown(path)
+        super().__init__(f"{self.path}: {problem}")
+
+
+class NotAllowedError(NotKeptError):
+    """An object of a class that the caller does not allow."""
+
+
+class TooDeepError(NotKeptError, RecursionError):
+    """A value that is nested too deep, or holds itself."""
 
 
 def type_name(cls: type) -> str:
@@ -29,86 +61,190 @@ def type_name(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def encode(value: Any, allowed: Allowed) -> Any:
+def encode(value: Any, allowed: Allowed, *, root: str = "value") -> Any:
     """The JSON form of a value.
 
     Args:
         value: the value.
         allowed: tells by its name whether a class may be written.
+        root: the value's name in errors.
 
     Raises:
-        TypeError: it holds an object of a class that is not allowed, or that cannot be told by its state.
-        RecursionError: it holds itself.
+        NotAllowedError: it holds an object of a class that is not allowed.
+        TooDeepError: it is nested deeper than 200 levels of JSON, or holds itself.
+        NotKeptError: it holds an object that cannot be restored from its state, or the object's own code failed.
 
     """
-
-    def inner(each: Any) -> Any:
-        return encode(each, allowed)
-
-    cls = type(value)
-    if value is None or (isinstance(value, str | int | float) and not isinstance(value, Enum)):
-        return value
-    if cls is list:
-        return [inner(each) for each in value]
-    if cls is dict and _TYPE not in value and all(type(key) is str for key in value):
-        return {key: inner(each) for key, each in value.items()}
-    name = type_name(cls)
-    if name in _VALUES:
-        return {_TYPE: name, "value": _VALUES[name][0](value, inner)}
-    return _object(value, allowed)
+    return _Encoder(allowed).of(value, (None, root), 0)
 
 
-def decode(value: Any, allowed: Allowed) -> Any:
+def decode(value: Any, allowed: Allowed, *, root: str = "value") -> Any:
     """The value of a JSON form.
 
     Args:
         value: what `encode` made.
         allowed: tells by its name whether a class may be restored.
+        root: the value's name in errors.
 
     Raises:
-        TypeError: it names a class that is not allowed, or none.
-        ValueError, KeyError: it is none that `encode` made.
-        ImportError: an allowed class's module is gone.
+        NotAllowedError: it names a class that is not allowed.
+        NotKeptError: it is none that `encode` made, a class that it names is gone, or the class's own code failed.
 
     """
-
-    def inner(each: Any) -> Any:
-        return decode(each, allowed)
-
-    if isinstance(value, list):
-        return [inner(each) for each in value]
-    if not isinstance(value, dict):
-        return value
-    if _TYPE not in value:
-        return {key: inner(each) for key, each in value.items()}
-    name = value[_TYPE]
-    if name in _VALUES:
-        return _VALUES[name][1](value["value"], inner)
-    return _restored(value, allowed)
+    return _Decoder(allowed).of(value, (None, root))
 
 
-def _object(value: Any, allowed: Allowed) -> Any:
-    """The JSON form of a class, of a member of an enumeration, or of any other object."""
-    if isinstance(value, type):
-        return {_TYPE: "class", "class": _checked(value, allowed)}
-    name = _checked(type(value), allowed)
-    if isinstance(value, Enum):
-        return {_TYPE: name, "member": value.name}
-    return {_TYPE: name, "state": encode(_state(value), allowed)}
+def dumps(value: Any, allowed: Allowed, *, root: str = "value") -> str:
+    """The JSON text of a value, which was read back and found to be the same.
+
+    Args:
+        value: the value.
+        allowed: tells by its name whether a class may be written.
+        root: the value's name in errors.
+
+    Raises:
+        NotKeptError: as for `encode` and `decode`, or it would be read back as another value.
+
+    """
+    form = encode(value, allowed, root=root)
+    text = json.dumps(form, allow_nan=False)
+    again = encode(decode(json.loads(text), allowed, root=root), allowed, root=root)
+    if json.dumps(again) != text and (path := _difference(form, again, (None, root))) is not None:
+        raise NotKeptError(path, "it would come back as another value")
+    return text
 
 
-def _restored(form: Any, allowed: Allowed) -> Any:
-    """What `_object` made the form of."""
-    if form[_TYPE] == "class":
-        return _class(form["class"], allowed)
-    cls = _class(form[_TYPE], allowed)
+class _Encoder:
+    """Makes forms of values."""
+
+    def __init__(self, allowed: Allowed) -> None:
+        self._allowed = allowed
+
+    def of(self, value: Any, path: _Path, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise TooDeepError(path, f"it is nested deeper than {MAX_DEPTH} levels of JSON, or holds itself")
+        cls = type(value)
+        if value is None or cls is bool:
+            return value
+        if isinstance(value, str | int | float) and not isinstance(value, Enum):
+            return _scalar(value, path)
+        if cls is list:
+            return self._items(value, path, depth)
+        if cls is dict and _TYPE not in value and all(type(key) is str for key in value):
+            form = {}
+            for key, each in value.items():
+                form[_scalar(key, path)] = self.of(each, (path, (key,)), depth + 1)
+            return form
+        name = type_name(cls)
+        if name in SCALARS:
+            return {_TYPE: name, "value": self.of(SCALARS[name][0](value), path, depth + 1)}
+        if name in CONTAINERS:
+            return {_TYPE: name, "value": self._content(value, cls, path, depth + 1)}
+        return self._object(value, path, depth)
+
+    def _object(self, value: Any, path: _Path, depth: int) -> Any:
+        """The form of a class, of a member of an enumeration, or of any other object."""
+        if isinstance(value, type):
+            return {_TYPE: "class", "class": self._checked(value, path)}
+        cls = type(value)
+        name = self._checked(cls, path)
+        if isinstance(value, Enum):
+            if cls.__members__.get(value.name) is value:
+                return {_TYPE: name, "member": value.name}
+            return {_TYPE: name, "member_value": self.of(value.value, (path, ".value"), depth + 1)}
+        layout = _layout(cls)
+        form: dict[str, Any] = {_TYPE: name}
+        if issubclass(layout, BaseException):
+            reduced = layout.__reduce__(value)
+            form["args"] = self._items(reduced[1], (path, ".args"), depth + 1)
+            state = reduced[2] if len(reduced) > 2 else None
+        else:
+            _require_plain(cls, layout, path)
+            state = _state(value, path)
+            if layout is not object:
+                form["content"] = self._content(value, layout, path, depth + 1)
+        if type(state) is dict and _TYPE not in state and all(type(key) is str for key in state):
+            form["state"] = {}
+            for key, each in state.items():
+                form["state"][key] = self.of(each, (path, f".{key}"), depth + 2)
+        else:
+            form["state"] = self.of(state, path, depth + 1)
+        return form
+
+    def _content(self, value: Any, layout: Any, path: _Path, depth: int) -> Any:
+        """The form of what a container holds, by its own methods, whichever its subclass may have."""
+        if issubclass(layout, dict):
+            pairs = []
+            for key, each in layout.items(value):
+                pairs.append([self.of(key, path, depth + 2), self.of(each, (path, (key,)), depth + 2)])
+            return [self.of(value.default_factory, path, depth + 1), pairs] if layout is defaultdict else pairs
+        items = self._items(layout.__iter__(value), path, depth)
+        if layout is deque:
+            return [value.maxlen, items]
+        return sorted(items, key=json.dumps) if layout in (set, frozenset) else items
+
+    def _items(self, values: Iterable[Any], path: _Path, depth: int) -> list[Any]:
+        form = []
+        for index, each in enumerate(values):
+            form.append(self.of(each, (path, (index,)), depth + 1))
+        return form
+
+    def _checked(self, cls: type, path: _Path) -> str:
+        """The name of a class that can be found again by it."""
+        name = type_name(cls)
+        if name not in _BUILTINS and _class(name, self._allowed, path) is not cls:
+            raise NotKeptError(path, f"{name!r} is the name of another class now")
+        return name
+
+
+class _Decoder:
+    """Makes values of forms, the innermost first."""
+
+    def __init__(self, allowed: Allowed) -> None:
+        self._allowed = allowed
+
+    def of(self, form: Any, path: _Path) -> Any:
+        if isinstance(form, list):
+            return [self.of(each, (path, (index,))) for index, each in enumerate(form)]
+        if not isinstance(form, dict):
+            return form
+        if _TYPE not in form:
+            return {key: self.of(each, (path, (key,))) for key, each in form.items()}
+        name = form[_TYPE]
+        if not isinstance(name, str):
+            raise NotKeptError(path, f"a type's name is {name!r:.60}, expected text")
+        if name == "class":
+            return _class(form.get("class"), self._allowed, path)
+        inner = {key: self.of(each, path) for key, each in form.items() if key != _TYPE}
+        if name in SCALARS or name in CONTAINERS:
+            cls: Any = None
+        else:
+            cls = _class(name, self._allowed, path)
+        try:
+            if cls is not None:
+                return _restored(cls, inner)
+            return SCALARS[name][1](inner["value"]) if name in SCALARS else CONTAINERS[name].exact(inner["value"])
+        except Exception as error:
+            raise NotKeptError(path, f"{name!r} cannot be restored: {error!r}") from error
+
+
+def _restored(cls: Any, form: dict[str, Any]) -> Any:
+    """The object of a class that an encoder made the form of, whose inner values are restored already."""
     if issubclass(cls, Enum):
-        return cls[form["member"]]
-    restored: Any = object.__new__(cls)
-    state = decode(form["state"], allowed)
+        return cls[form["member"]] if "member" in form else cls(form["member_value"])
+    layout: Any = _layout(cls)
+    state = form["state"]
+    if issubclass(layout, BaseException):
+        # The built-in class's own, which set nothing but the arguments.
+        restored = layout.__new__(cls, *form["args"])
+        layout.__init__(restored, *form["args"])
+    elif layout is object:
+        restored = object.__new__(cls)
+    else:
+        restored = CONTAINERS[type_name(layout)].make(cls, form["content"])
     if state is None:
         return restored
-    if hasattr(cls, "__setstate__"):
+    if hasattr(cls, "__setstate__") and not issubclass(layout, BaseException):
         restored.__setstate__(state)
         return restored
     attributes, slots = state if isinstance(state, tuple) else (state, None)
@@ -117,104 +253,121 @@ def _restored(form: Any, allowed: Allowed) -> Any:
     return restored
 
 
-def _checked(cls: type, allowed: Allowed) -> str:
-    """The name of a class that can be found again by it.
-
-    Raises:
-        TypeError: it is not allowed, or cannot be found.
-
-    """
-    name = type_name(cls)
-    if name not in _BUILTINS and _class(name, allowed) is not cls:
-        raise TypeError(f"{name!r} is the name of another class now")
-    return name
-
-
-def _class(name: str, allowed: Allowed) -> type:
-    if name in _BUILTINS:
-        return _BUILTINS[name]
-    if not allowed(name):
-        raise TypeError(f"class {name!r} is not allowed")
-    module, _, qualname = name.partition(":")
-    found: Any = importlib.import_module(module)
-    for attribute in qualname.split("."):
-        found = getattr(found, attribute, None)
-    if not isinstance(found, type) or type_name(found) != name:
-        raise TypeError(f"no class is found by the name {name!r}")
-    return found
-
-
-def _state(value: Any) -> Any:
-    """What tells one object of a class from another.
-
-    Raises:
-        TypeError: there is more to it than its attributes.
-
-    """
-    cls: Any = type(value)
-    layout = next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE)
-    own_ways = cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__
-    if layout is not object or own_ways or hasattr(cls, "__getnewargs__") or hasattr(cls, "__getnewargs_ex__"):
-        raise TypeError(f"an object of {type_name(cls)!r} has no JSON form")
-    state = value.__getstate__()
+def _state(value: Any, path: _Path) -> Any:
+    try:
+        state = value.__getstate__()
+    except Exception as error:
+        raise NotKeptError(path, f"its __getstate__ failed: {error!r}") from error
     if isinstance(state, dict):
         # Left there by typing, where a generic class was called with its arguments.
         return {key: each for key, each in state.items() if key != "__orig_class__"}
     return state
 
 
-def _pairs(value: Any, inner: _Inner) -> Any:
-    return [[inner(key), inner(each)] for key, each in value.items()]
+def _scalar(value: Any, path: _Path) -> Any:
+    """The form of text or a number, which a reader of JSON makes the same of."""
+    if isinstance(value, str):
+        if not value.isascii() and _SPLIT_PAIR.search(value):
+            raise NotKeptError(path, "its text has the two surrogates of one character, and would come back as that")
+        return value
+    if isinstance(value, int):
+        return value if -LARGEST_INT < value < LARGEST_INT else {_TYPE: type_name(int), "value": hex(value)}
+    if value - value == 0:
+        return value
+    return {_TYPE: type_name(float), "value": float.__repr__(value)}
 
 
-def _from_pairs(value: Any, inner: _Inner) -> dict[Any, Any]:
-    return {inner(key): inner(each) for key, each in value}
+def _class(name: str, allowed: Allowed, path: _Path) -> type:
+    if name in _BUILTINS:
+        return _BUILTINS[name]
+    if not isinstance(name, str) or not allowed(name):
+        raise NotAllowedError(path, f"class {name!r} is not allowed")
+    module, _, qualname = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+    except Exception as error:
+        raise NotKeptError(path, f"no class is found by the name {name!r}: {error!r}") from error
+    for attribute in qualname.split("."):
+        found = getattr(found, attribute, None)
+    if not isinstance(found, type) or type_name(found) != name:
+        raise NotKeptError(
+            path, f"no class is found by the name {name!r}: define it at the top of a module, under that name"
+        )
+    return found
 
 
-def _sorted(value: Any, inner: _Inner) -> Any:
-    return sorted((inner(each) for each in value), key=json.dumps)
+def _layout(cls: type) -> type:
+    """The class that gives objects of a class what is not among their attributes."""
+    return next(base for base in cls.__mro__ if type_name(base) in CONTAINERS or not base.__flags__ & _HEAP_TYPE)
 
 
-def _items(value: Any, inner: _Inner) -> Any:
-    return [inner(each) for each in value]
+def _require_plain(cls: Any, layout: Any, path: _Path) -> None:
+    """Raise unless an object can be restored from what it holds and its attributes."""
+    name = type_name(cls)
+    if layout is not object and type_name(layout) not in CONTAINERS:
+        _refuse(path, name, "keep it out, or let the object that holds it leave it out in its __getstate__")
+    if dataclasses.is_dataclass(cls):
+        # Its fields are all that there is to it, whichever way it has for pickle.
+        return
+    if cls.__reduce_ex__ is not layout.__reduce_ex__ or cls.__reduce__ is not layout.__reduce__:
+        _refuse(
+            path,
+            name,
+            "it has a __reduce__ of its own; make it a dataclass, or use __getstate__ and __setstate__ instead",
+        )
+    if layout is object and (hasattr(cls, "__getnewargs__") or hasattr(cls, "__getnewargs_ex__")):
+        _refuse(path, name, "it has a __getnewargs__; use __getstate__ and __setstate__ instead")
+
+
+def _refuse(path: _Path, name: str, advice: str) -> NoReturn:
+    raise NotKeptError(path, f"an object of {name!r} has no JSON form: {advice}")
+
+
+def _difference(one: Any, other: Any, path: _Path) -> _Path:
+    """The path of the first place where two forms differ; None where there is none.
+
+    What a class's own `__setstate__` makes of its state is the class's own affair.
+    """
+    if isinstance(one, dict) and isinstance(other, dict) and list(one) == list(other):
+        if _TYPE in one and one[_TYPE] == other[_TYPE] and _has_hook(one[_TYPE]):
+            return None
+        hidden = ("value", "state", "content") if _TYPE in one else ()
+        pairs = [(path if key in hidden else (path, (key,)), one[key], other[key]) for key in one]
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = [((path, (index,)), each, other[index]) for index, each in enumerate(one)]
+    else:
+        return None if one == other and type(one) is type(other) else path
+    return next((found for at, *pair in pairs if (found := _difference(*pair, at)) is not None), None)
+
+
+def _has_hook(name: str) -> bool:
+    return (
+        name not in SCALARS
+        and name not in CONTAINERS
+        and name != "class"
+        and hasattr(_class(name, lambda _: True, None), "__setstate__")
+    )
+
+
+def _shown(path: _Path) -> str:
+    steps: list[str] = []
+    while path is not None:
+        path, step = path
+        steps.append(step if isinstance(step, str) else f"[{_shown_key(step[0])}]")
+    steps.reverse()
+    shown = "".join(steps[:_SHOWN_STEPS]) + ("…" if len(steps) > _SHOWN_STEPS else "")
+    return shown.encode("utf-8", "backslashreplace").decode()
+
+
+def _shown_key(key: Any) -> str:
+    try:
+        shown = repr(key)
+    except Exception:  # noqa: BLE001 - an error's text must not fail for what the key's own code raises
+        return f"a key of {type_name(type(key))!r}"
+    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"
 
 
 _BUILTINS: dict[str, type] = {
     type_name(cls): cls
     for cls in (object, type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
-}
-# The forms of well-known types: to JSON and back, each given the value and what to do with values inside of it.
-_VALUES: dict[str, tuple[Callable[[Any, _Inner], Any], Callable[[Any, _Inner], Any]]] = {
-    type_name(cls): form
-    for cls, form in {
-        dict: (_pairs, _from_pairs),
-        OrderedDict: (_pairs, lambda value, inner: OrderedDict(_from_pairs(value, inner))),
-        Counter: (_pairs, lambda value, inner: Counter(_from_pairs(value, inner))),
-        defaultdict: (
-            lambda value, inner: [inner(value.default_factory), _pairs(value, inner)],
-            lambda value, inner: defaultdict(inner(value[0]), _from_pairs(value[1], inner)),
-        ),
-        tuple: (_items, lambda value, inner: tuple(map(inner, value))),
-        set: (_sorted, lambda value, inner: set(map(inner, value))),
-        frozenset: (_sorted, lambda value, inner: frozenset(map(inner, value))),
-        deque: (
-            lambda value, inner: [value.maxlen, _items(value, inner)],
-            lambda value, inner: deque(map(inner, value[1]), value[0]),
-        ),
-        bytes: (lambda value, _: b64encode(value).decode(), lambda value, _: b64decode(value, validate=True)),
-        bytearray: (
-            lambda value, _: b64encode(value).decode(),
-            lambda value, _: bytearray(b64decode(value, validate=True)),
-        ),
-        complex: (lambda value, _: [value.real, value.imag], lambda value, _: complex(*value)),
-        datetime: (lambda value, _: value.isoformat(), lambda value, _: datetime.fromisoformat(value)),
-        date: (lambda value, _: value.isoformat(), lambda value, _: date.fromisoformat(value)),
-        time: (lambda value, _: value.isoformat(), lambda value, _: time.fromisoformat(value)),
-        timedelta: (
-            lambda value, _: [value.days, value.seconds, value.microseconds],
-            lambda value, _: timedelta(*value),
-        ),
-        Decimal: (lambda value, _: str(value), lambda value, _: Decimal(value)),
-        UUID: (lambda value, _: str(value), lambda value, _: UUID(value)),
-    }.items()
 }

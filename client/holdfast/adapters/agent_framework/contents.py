@@ -2,19 +2,53 @@
 
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import is_dataclass
 from datetime import UTC, datetime
+from enum import Enum
+from importlib import import_module
+from typing import Any
 
-from agent_framework import WorkflowCheckpoint, register_checkpoint_type
+from agent_framework import (
+    AgentResponse,
+    AgentResponseUpdate,
+    ChatResponse,
+    ChatResponseUpdate,
+    Content,
+    Message,
+    WorkflowCheckpoint,
+    WorkflowEvent,
+    register_checkpoint_type,
+)
 from agent_framework.exceptions import WorkflowCheckpointException
+from pydantic import BaseModel
 
-from holdfast.adapters.ids import CHECKPOINT_BYTES, holdfast_id
-from holdfast.adapters.objects import decode, encode
+from holdfast.adapters.ids import CHECKPOINT_BYTES, LABEL_BYTES, holdfast_id
+from holdfast.adapters.objects import NotAllowedError, decode, dumps
 from holdfast.checkpoint import Checkpoint, Format, LoadedCheckpoint
 
-FORMAT = Format("agent-framework-checkpoint", 1)
+FORMAT = Format("agent-framework-checkpoint", 2)
 
-# The prefixes that the engine's own stores trust.
-_TRUSTED = ("agent_framework.", "agent_framework_orchestrations.", "openai.types.")
+# The engine's own data. Its tools, agents and stores are not: a tool may hold a command line.
+_ENGINE_DATA = (
+    AgentResponse,
+    AgentResponseUpdate,
+    ChatResponse,
+    ChatResponseUpdate,
+    Content,
+    Message,
+    WorkflowEvent,
+    BaseModel,
+    Enum,
+)
+_ENGINE_MODULES = (
+    "agent_framework._types",
+    "agent_framework._workflows",
+    "agent_framework_orchestrations",
+    "openai.types",
+)
+# What the engine's and an application's own code may raise while its objects are restored is no business of a caller.
+_FAILURES = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, ImportError, RecursionError)
 
 
 class Contents:
@@ -29,18 +63,22 @@ class Contents:
         self._own_types = own_types
 
     def payload(self, checkpoint: WorkflowCheckpoint) -> bytes:
-        """What is stored of a checkpoint.
+        """What is stored of a checkpoint, which was restored and found to be the same.
 
         Raises:
             WorkflowCheckpointException: it holds what cannot be restored.
 
         """
         try:
-            return json.dumps(encode(checkpoint.to_dict(), self._allowed)).encode()
-        except (TypeError, ValueError, RecursionError, ImportError) as error:
+            return dumps(checkpoint.to_dict(), self._allowed, root="checkpoint").encode()
+        except NotAllowedError as error:
             raise WorkflowCheckpointException(
                 f"Checkpoint {checkpoint.checkpoint_id} cannot be saved: {error}. Classes of the application must be "
                 "named in allowed_checkpoint_types, or given to register_checkpoint_type."
+            ) from error
+        except _FAILURES as error:
+            raise WorkflowCheckpointException(
+                f"Checkpoint {checkpoint.checkpoint_id} cannot be saved: {error}"
             ) from error
 
     def checkpoint(self, loaded: LoadedCheckpoint) -> WorkflowCheckpoint:
@@ -51,39 +89,72 @@ class Contents:
 
         """
         try:
-            fields = decode(json.loads(loaded.data), self._allowed)
-        except (
-            TypeError,
-            ValueError,
-            LookupError,
-            ArithmeticError,
-            AttributeError,
-            ImportError,
-            RecursionError,
-        ) as error:
+            fields = decode(json.loads(loaded.data), self._allowed, root="checkpoint")
+        except _FAILURES as error:
+            advice = (
+                ". Name it in allowed_checkpoint_types, or give it to register_checkpoint_type"
+                if isinstance(error, NotAllowedError)
+                else ""
+            )
             raise WorkflowCheckpointException(
-                f"Checkpoint {loaded.info.labels['checkpoint_id']} cannot be restored: {error}"
+                f"Checkpoint {loaded.info.labels['checkpoint_id']} cannot be restored: {error}{advice}"
             ) from error
+        if not isinstance(fields, Mapping):
+            raise WorkflowCheckpointException(
+                f"Checkpoint {loaded.info.labels['checkpoint_id']} cannot be restored: "
+                f"its payload is of class {type(fields).__name__!r}, expected an object of JSON"
+            )
         return WorkflowCheckpoint.from_dict(fields)
 
     def _allowed(self, name: str) -> bool:
         # The engine tells nobody what was registered, but keeps it beside the function.
         registered = vars(sys.modules[register_checkpoint_type.__module__]).get("_REGISTERED_CHECKPOINT_TYPE_KEYS", ())
-        return name.startswith(_TRUSTED) or name in self._own_types or name in registered
+        return name in self._own_types or name in registered or _is_engine_data(name)
+
+
+def _is_engine_data(name: str) -> bool:
+    """Whether a class is the engine's, and holds nothing but data."""
+    module, _, qualname = name.partition(":")
+    if not any(module == each or module.startswith(f"{each}.") for each in _ENGINE_MODULES):
+        return False
+    found: Any = import_module(module)
+    for attribute in qualname.split("."):
+        found = getattr(found, attribute, None)
+    return isinstance(found, type) and (is_dataclass(found) or issubclass(found, _ENGINE_DATA))
 
 
 def labels_of(checkpoint: WorkflowCheckpoint) -> dict[str, str]:
     """What lists tell of a checkpoint.
 
     Raises:
-        WorkflowCheckpointException: its timestamp is none.
+        WorkflowCheckpointException: its timestamp or its workflow's name is none.
 
     """
     return {
         "checkpoint_id": checkpoint.checkpoint_id,
         "timestamp": _moment(checkpoint.timestamp).isoformat(),
-        "workflow_name": checkpoint.workflow_name,
+        "workflow_name": name_of(checkpoint.workflow_name),
     }
+
+
+def name_of(workflow_name: object) -> str:
+    """The workflow's name, as labels have it.
+
+    Raises:
+        WorkflowCheckpointException: no workflow can have it.
+
+    """
+    if not isinstance(workflow_name, str):
+        raise WorkflowCheckpointException(f"a workflow's name must be text, not {type(workflow_name).__name__}")
+    try:
+        size = len(workflow_name.encode())
+    except UnicodeEncodeError as error:
+        raise WorkflowCheckpointException(f"a workflow's name must be Unicode text: {error}") from error
+    if size > LABEL_BYTES:
+        raise WorkflowCheckpointException(
+            f"a workflow's name must have at most {LABEL_BYTES} bytes, not {size}: {workflow_name[:60]!r}…"
+        )
+    return workflow_name
 
 
 def id_of(checkpoint_id: object) -> str:

@@ -14,18 +14,23 @@ from typing import Any, Self
 from agent_framework import WorkflowCheckpoint
 from agent_framework.exceptions import WorkflowCheckpointException
 
-from holdfast.adapters.agent_framework.contents import FORMAT, Contents, id_of, labels_of, timestamp
+from holdfast.adapters.agent_framework import unsaved
+from holdfast.adapters.agent_framework.contents import FORMAT, Contents, id_of, labels_of, name_of, timestamp
 from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id
+from holdfast.adapters.unreadable import unreadable
 from holdfast.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint
 from holdfast.client import AsyncClient
 from holdfast.errors import (
     CheckpointCorruptedError,
     CheckpointDeletedError,
     CheckpointNotFoundError,
+    FormatIncompatibleError,
+    HoldfastError,
+    PayloadTooLargeError,
     WorkflowNotFoundError,
 )
 
-_ACCEPTED = (AcceptedFormat(FORMAT.name, 1, FORMAT.version),)
+_ACCEPTED = tuple(AcceptedFormat(each.name, 1, each.version) for each in (FORMAT, unsaved.FORMAT))
 _ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
 # How far the clocks of two writers may be apart.
 _CLOCKS_APART = timedelta(minutes=5)
@@ -64,6 +69,9 @@ class HoldfastCheckpointStorage:
         self._workflow_id = holdfast_id(workflow_id, WORKFLOW_BYTES)
         self._fallback = fallback
         self._contents = Contents(frozenset(allowed_checkpoint_types))
+        # By workflow names: why the newest checkpoint of this process is not in the store, and those entered there.
+        self._unsaved: dict[str, WorkflowCheckpointException] = {}
+        self._entered: set[str] = set()
 
     @classmethod
     @asynccontextmanager
@@ -100,12 +108,32 @@ class HoldfastCheckpointStorage:
     async def save(self, checkpoint: WorkflowCheckpoint) -> str:
         """Save a checkpoint under its id, as it is now. Returns the id.
 
+        The engine logs what is raised here, and goes on. Until a later checkpoint of the workflow's name is saved,
+        `get_latest` therefore raises that this one is missing, in any process if the store could be told of it.
+
         Raises:
-            WorkflowCheckpointException: it holds what cannot be restored, or its id or timestamp is none.
+            WorkflowCheckpointException: it holds what cannot be restored, or its id, timestamp or name is none.
             CheckpointIdReusedError: the id belongs to a checkpoint with other content, or to a deleted one.
             HoldfastError: a subclass for each other reason.
 
         """
+        name = checkpoint.workflow_name
+        try:
+            await self._save(checkpoint)
+        except (WorkflowCheckpointException, HoldfastError) as error:
+            _logger.error("checkpoint %s of workflow %r is not saved: %s", checkpoint.checkpoint_id, name, error)  # noqa: TRY400
+            self._unsaved[name] = unsaved.error_for(checkpoint, error)
+            if isinstance(error, WorkflowCheckpointException | PayloadTooLargeError):
+                await self._enter_unsaved(checkpoint, error)
+            raise
+        self._unsaved.pop(name, None)
+        if name in self._entered:
+            self._entered.discard(name)
+            await self._delete(unsaved.checkpoint_id(name))
+        return checkpoint.checkpoint_id
+
+    async def _save(self, checkpoint: WorkflowCheckpoint) -> None:
+        labels = labels_of(checkpoint)
         await self._client.save(
             self._namespace,
             self._workflow_id,
@@ -113,9 +141,27 @@ class HoldfastCheckpointStorage:
             format=FORMAT,
             checkpoint_id=id_of(checkpoint.checkpoint_id),
             parent_id=id_of(checkpoint.previous_checkpoint_id) if checkpoint.previous_checkpoint_id else "",
-            labels=labels_of(checkpoint),
+            labels=labels,
         )
-        return checkpoint.checkpoint_id
+
+    async def _enter_unsaved(self, checkpoint: WorkflowCheckpoint, error: Exception) -> None:
+        """Enter into the log that a checkpoint could not be saved, where that can be told at all."""
+        try:
+            labels = labels_of(checkpoint)
+            id_of(checkpoint.checkpoint_id)
+            await self._client.save(
+                self._namespace,
+                self._workflow_id,
+                unsaved.payload(checkpoint, error),
+                format=unsaved.FORMAT,
+                checkpoint_id=unsaved.checkpoint_id(checkpoint.workflow_name),
+                labels=labels,
+                replace=True,
+                pinned=True,
+            )
+            self._entered.add(checkpoint.workflow_name)
+        except (WorkflowCheckpointException, HoldfastError) as failed:
+            _logger.warning("nor could that be entered into the store: %s", failed)
 
     async def load(self, checkpoint_id: str) -> WorkflowCheckpoint:
         """The checkpoint of an id; with `fallback`, an older one where it is damaged.
@@ -130,50 +176,72 @@ class HoldfastCheckpointStorage:
             loaded = await self._loaded(id_of(checkpoint_id), fallback=self._fallback)
         except _ABSENT as error:
             raise WorkflowCheckpointException(f"No checkpoint found with ID {checkpoint_id}") from error
-        return self._contents.checkpoint(loaded)
+        found = self._read(loaded)
+        # Who names the checkpoint to go on from has chosen it.
+        self._unsaved.pop(found.workflow_name, None)
+        return found
 
     async def list_checkpoints(self, *, workflow_name: str) -> list[WorkflowCheckpoint]:
-        """The checkpoints of a workflow's name, in the order in which they were saved; with `fallback`, the whole ones.
+        """The checkpoints of a workflow's name, in the order in which they were saved.
+
+        One that cannot be read, or could not be saved, is an `Unreadable` in its place: its id, name and timestamp
+        are known, and reading anything else of it raises why. With `fallback`, damaged ones are left out.
 
         Raises:
-            WorkflowCheckpointException: one of them holds what may not be restored.
-            CheckpointCorruptedError: one of them is damaged, and `fallback` is off.
+            CheckpointCorruptedError: damage hides which checkpoints there are, and `fallback` is off.
             HoldfastError: a subclass for each other reason.
 
         """
-        if not self._fallback:
-            return await self._history(workflow_name)
         found = []
-        for info in reversed(await self._infos(workflow_name)):
+        async for info, loaded in self._payloads(workflow_name):
             try:
-                found.append(self._contents.checkpoint(await self._loaded(info.checkpoint_id)))
+                found.append(self._read(loaded or await self._loaded(info.checkpoint_id)))
             except _ABSENT:
                 continue
             except CheckpointCorruptedError as error:
-                self._pass_over(info, error)
-        return found
+                if self._fallback:
+                    self._pass_over(info, error)
+                else:
+                    found.append(_unreadable(info, error))
+            except (FormatIncompatibleError, WorkflowCheckpointException) as error:
+                found.append(_unreadable(info, error))
+        return found[::-1]
 
-    async def _history(self, workflow_name: str) -> list[WorkflowCheckpoint]:
-        history = self._client.history(
-            self._namespace,
-            self._workflow_id,
-            labels={"workflow_name": workflow_name},
-            accepted_formats=_ACCEPTED,
-            page_size=1000,
-        )
-        try:
-            return [self._contents.checkpoint(each) async for each in history][::-1]
-        except WorkflowNotFoundError:
-            return []
+    async def _payloads(self, workflow_name: str) -> AsyncIterator[tuple[Checkpoint, LoadedCheckpoint | None]]:
+        """The checkpoints of a workflow's name, newest first: many in a call, but those of which one cannot be read."""
+        lowest = None
+        if not self._fallback:
+            history = self._client.history(
+                self._namespace,
+                self._workflow_id,
+                labels={"workflow_name": name_of(workflow_name)},
+                accepted_formats=_ACCEPTED,
+                page_size=1000,
+            )
+            try:
+                async for each in history:
+                    lowest = each.info.revision
+                    yield each.info, each
+            except WorkflowNotFoundError:
+                return
+            except (CheckpointCorruptedError, FormatIncompatibleError):
+                pass
+            else:
+                return
+        async for info in self._listed(workflow_name):
+            if lowest is None or info.revision < lowest:
+                yield info, None
 
     async def list_checkpoint_ids(self, *, workflow_name: str) -> list[str]:
         """The ids of a workflow's name, in the order in which they were saved.
 
         Raises:
+            WorkflowCheckpointException: the name is none.
             HoldfastError: a subclass for each reason.
 
         """
-        return [info.labels["checkpoint_id"] for info in reversed(await self._infos(workflow_name))]
+        infos = [info async for info in self._listed(workflow_name) if not unsaved.is_entry(info)]
+        return [info.labels["checkpoint_id"] for info in reversed(infos)]
 
     async def delete(self, checkpoint_id: str) -> bool:
         """Delete a checkpoint. Returns whether there was one.
@@ -183,8 +251,11 @@ class HoldfastCheckpointStorage:
             HoldfastError: a subclass for each reason.
 
         """
+        return await self._delete(id_of(checkpoint_id))
+
+    async def _delete(self, holdfast_checkpoint_id: str) -> bool:
         try:
-            await self._client.delete(self._namespace, self._workflow_id, id_of(checkpoint_id))
+            await self._client.delete(self._namespace, self._workflow_id, holdfast_checkpoint_id)
         except _ABSENT:
             return False
         return True
@@ -193,14 +264,20 @@ class HoldfastCheckpointStorage:
         """The checkpoint with the latest timestamp of a workflow's name; None where there is none.
 
         Raises:
-            WorkflowCheckpointException: it holds what may not be restored.
+            WorkflowCheckpointException: it holds what may not be restored, or a later one could not be saved.
             CheckpointCorruptedError: it is damaged, and `fallback` is off or finds nothing.
             HoldfastError: a subclass for each other reason.
 
         """
+        found = await self._latest(workflow_name)
+        if workflow_name in self._unsaved:
+            raise self._unsaved[workflow_name]
+        return found
+
+    async def _latest(self, workflow_name: str) -> WorkflowCheckpoint | None:
         try:
             # Where what was listed has been deleted meanwhile, there may be older ones that were not.
-            while infos := await self._infos(workflow_name, latest=not self._fallback):
+            while infos := await self._newest(workflow_name):
                 found = await self._first_whole(sorted(infos, key=timestamp, reverse=True))
                 if found is not None:
                     return found
@@ -220,7 +297,7 @@ class HoldfastCheckpointStorage:
         damage = None
         for info in infos:
             try:
-                return self._contents.checkpoint(await self._loaded(info.checkpoint_id))
+                return self._read(await self._loaded(info.checkpoint_id))
             except _ABSENT:
                 continue
             except CheckpointCorruptedError as error:
@@ -235,24 +312,36 @@ class HoldfastCheckpointStorage:
         loaded = await self._loaded(None, fallback=True)
         if loaded.info.labels.get("workflow_name") != workflow_name:
             raise damage
+        return self._read(loaded)
+
+    def _read(self, loaded: LoadedCheckpoint) -> WorkflowCheckpoint:
+        if unsaved.is_entry(loaded.info):
+            self._entered.add(loaded.info.labels["workflow_name"])
+            raise unsaved.error_of(loaded)
         return self._contents.checkpoint(loaded)
 
-    async def _infos(self, workflow_name: str, *, latest: bool = False) -> list[Checkpoint]:
-        """What a workflow's name has, newest first; where only the latest is wanted, no further than it can lie."""
+    async def _newest(self, workflow_name: str) -> list[Checkpoint]:
+        """The checkpoints of a workflow's name among which the latest is, newest first."""
         found: list[Checkpoint] = []
         newest = datetime.min.replace(tzinfo=UTC) + _CLOCKS_APART
+        async for info in self._listed(workflow_name):
+            # Nothing is saved before it is made.
+            if not self._fallback and info.created < newest - _CLOCKS_APART:
+                break
+            found.append(info)
+            newest = max(newest, timestamp(info))
+        return found
+
+    async def _listed(self, workflow_name: str) -> AsyncIterator[Checkpoint]:
+        """The checkpoints of a workflow's name, newest first."""
+        labels = {"workflow_name": name_of(workflow_name)}
         try:
             async for info in self._client.list(
-                self._namespace, self._workflow_id, labels={"workflow_name": workflow_name}, strict=not self._fallback
+                self._namespace, self._workflow_id, labels=labels, strict=not self._fallback
             ):
-                # Nothing is saved before it is made.
-                if latest and info.created < newest - _CLOCKS_APART:
-                    break
-                found.append(info)
-                newest = max(newest, timestamp(info))
+                yield info
         except WorkflowNotFoundError:
-            return []
-        return found
+            return
 
     async def _loaded(self, holdfast_checkpoint_id: str | None, *, fallback: bool = False) -> LoadedCheckpoint:
         loaded = await self._client.load(
@@ -266,3 +355,9 @@ class HoldfastCheckpointStorage:
         if not self._fallback:
             raise error
         _logger.warning("passed over checkpoint %s: %s", info.checkpoint_id, error)
+
+
+def _unreadable(info: Checkpoint, error: Exception) -> WorkflowCheckpoint:
+    labels = info.labels
+    known = {name: labels.get(name, "") for name in ("workflow_name", "checkpoint_id", "timestamp")}
+    return unreadable(WorkflowCheckpoint, error, **known)

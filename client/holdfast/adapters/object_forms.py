@@ -1,0 +1,126 @@
+"""How values of well-known types are made of JSON, and what becomes JSON of those that hold nothing else."""
+
+from base64 import b64decode, b64encode
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+# Python reads and writes no more than 4300 digits by default; 2 ** 14283 has 4300.
+LARGEST_INT = 1 << 14283
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """How a container is made of its content: of a class of its own by `make`, by none of that class's methods."""
+
+    exact: Callable[[Any], Any]
+    make: Callable[[Any, Any], Any]
+
+
+def _list(cls: Any, content: Any) -> Any:
+    made = list.__new__(cls)
+    list.extend(made, content)
+    return made
+
+
+def _set(cls: Any, content: Any) -> Any:
+    made = set.__new__(cls)
+    set.update(made, content)
+    return made
+
+
+def _dict(base: Any) -> Callable[[Any, Any], Any]:
+    def make(cls: Any, content: Any) -> Any:
+        made = base.__new__(cls)
+        for key, each in content:
+            base.__setitem__(made, key, each)
+        return made
+
+    return make
+
+
+def _defaultdict(cls: Any, content: Any) -> Any:
+    factory, pairs = content
+    made = defaultdict.__new__(cls)
+    defaultdict.__init__(made, factory, pairs)
+    return made
+
+
+def _deque(cls: Any, content: Any) -> Any:
+    most, items = content
+    made = deque.__new__(cls)
+    deque.__init__(made, items, most)
+    return made
+
+
+def _moment(value: Any) -> Any:
+    """ISO 8601; with fold and zone if it would lose one."""
+    zone = value.tzinfo.key if type(value.tzinfo) is ZoneInfo else None
+    if zone is None and not value.fold:
+        return value.isoformat()
+    plain = value.replace(fold=0) if zone is None else value.replace(fold=0, tzinfo=None)
+    return [plain.isoformat(), value.fold, zone]
+
+
+def _from_moment(cls: Any) -> Callable[[Any], Any]:
+    def made(value: Any) -> Any:
+        if isinstance(value, str):
+            return cls.fromisoformat(value)
+        text, fold, zone = value
+        plain = cls.fromisoformat(text).replace(fold=fold)
+        return plain if zone is None else plain.replace(tzinfo=ZoneInfo(zone))
+
+    return made
+
+
+def _name(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+CONTAINERS: dict[str, Container] = {
+    _name(cls): Container(lambda content, cls=cls, make=make: make(cls, content), make)  # type: ignore[misc]
+    for cls, make in {
+        list: _list,
+        tuple: lambda cls, content: tuple.__new__(cls, content),
+        set: _set,
+        frozenset: lambda cls, content: frozenset.__new__(cls, content),
+        deque: _deque,
+        dict: _dict(dict),
+        Counter: _dict(dict),
+        OrderedDict: _dict(OrderedDict),
+        defaultdict: _defaultdict,
+    }.items()
+}
+
+# To something that JSON has, or lists of it, and back.
+SCALARS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    _name(cls): form
+    for cls, form in {
+        # Numbers that JSON lacks, or that its readers limit.
+        int: (hex, lambda value: int(value, 16)),
+        float: (repr, float),
+        complex: (lambda value: [value.real, value.imag], lambda value: complex(*value)),
+        bytes: (lambda value: b64encode(value).decode(), lambda value: b64decode(value, validate=True)),
+        bytearray: (
+            lambda value: b64encode(value).decode(),
+            lambda value: bytearray(b64decode(value, validate=True)),
+        ),
+        range: (lambda value: [value.start, value.stop, value.step], lambda value: range(*value)),
+        datetime: (_moment, _from_moment(datetime)),
+        date: (lambda value: value.isoformat(), date.fromisoformat),
+        time: (_moment, _from_moment(time)),
+        timedelta: (
+            lambda value: [value.days, value.seconds, value.microseconds],
+            lambda value: timedelta(*value),
+        ),
+        timezone: (lambda value: list(value.__getinitargs__()), lambda value: timezone(*value)),
+        ZoneInfo: (lambda value: value.key, ZoneInfo),
+        Decimal: (str, Decimal),
+        UUID: (str, UUID),
+    }.items()
+}

@@ -124,7 +124,7 @@ async def test_a_checkpoint_missing_because_the_store_failed_is_told_by_the_proc
             await storage.save(lost)
         served.store.lose_request = lambda operation, key: False
         with pytest.raises(
-            WorkflowCheckpointException, match="Checkpoint b of .* could not be saved.*checkpoint_id='a'"
+            WorkflowCheckpointException, match=r"Checkpoint b of .* could not be saved.*checkpoint_id='a'"
         ) as told:
             await storage.get_latest(workflow_name="w")
         assert isinstance(told.value.__cause__, holdfast.HoldfastError)

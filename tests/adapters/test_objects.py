@@ -144,7 +144,7 @@ class Recent(deque[Any]):
     pass
 
 
-class Failed(RuntimeError):
+class FailedError(RuntimeError):
     def __init__(self, *, step: int) -> None:
         super().__init__(f"step {step}")
         self.step = step
@@ -280,8 +280,8 @@ def test_a_subclass_of_a_container_comes_back_with_its_attributes_and_none_of_it
         UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
         StopIteration(5),
         ImportError("no", name="m", path="p"),
-        ExceptionGroup("two", [ValueError("a"), Failed(step=1)]),
-        Failed(step=3),
+        ExceptionGroup("two", [ValueError("a"), FailedError(step=1)]),
+        FailedError(step=3),
     ],
     ids=repr,
 )
@@ -369,7 +369,7 @@ def test_what_would_come_back_as_another_value_is_refused_by_its_path(value, pat
 def test_a_member_that_no_name_and_no_value_finds_is_refused():
     stray = object.__new__(Unfindable)
     stray._name_, stray._value_ = "STRAY", 2
-    with pytest.raises(NotKeptError, match="^value: .*Unfindable.* cannot be restored"):
+    with pytest.raises(NotKeptError, match=r"^value: .*Unfindable.* cannot be restored"):
         dumps(stray, here)
 
 

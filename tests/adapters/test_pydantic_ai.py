@@ -325,8 +325,10 @@ async def test_a_damaged_newest_snapshot_is_an_error(store, served, include_inte
     damage_newest(served.folder)
     with pytest.raises(holdfast.CheckpointCorruptedError):
         await store.latest_snapshot(run_id="r", include_interrupted=include_interrupted)
+    whole, damaged = await store.list_snapshots(run_id="r")
+    assert (whole.step_index, damaged.run_id) == (1, "r")
     with pytest.raises(holdfast.CheckpointCorruptedError):
-        await store.list_snapshots(run_id="r")
+        damaged.messages  # noqa: B018
 
 
 @pytest.mark.parametrize("include_interrupted", [False, True])
@@ -393,8 +395,9 @@ async def test_a_damaged_tool_effect_is_an_error(store, served):
     damage_newest(served.folder)
     with pytest.raises(holdfast.CheckpointCorruptedError):
         await store.get_tool_effect(run_id="r", tool_call_id="1")
-    with pytest.raises(holdfast.CheckpointCorruptedError):
-        await store.list_unresolved_tool_effects(run_id="r")
+    (damaged,) = await store.list_unresolved_tool_effects(run_id="r")
+    assert (damaged.tool_call_id, damaged.status) == ("1", "started")
+    assert isinstance(damaged.error, holdfast.CheckpointCorruptedError)
 
 
 async def test_a_format_of_a_newer_adapter_is_refused(store, client):

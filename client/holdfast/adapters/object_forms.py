@@ -86,9 +86,9 @@ CONTAINERS: dict[str, Container] = {
     _name(cls): Container(lambda content, cls=cls, make=make: make(cls, content), make)  # type: ignore[misc]
     for cls, make in {
         list: _list,
-        tuple: lambda cls, content: tuple.__new__(cls, content),
+        tuple: tuple.__new__,
         set: _set,
-        frozenset: lambda cls, content: frozenset.__new__(cls, content),
+        frozenset: frozenset.__new__,
         deque: _deque,
         dict: _dict(dict),
         Counter: _dict(dict),

@@ -120,7 +120,7 @@ class _Encoder:
     def __init__(self, allowed: Allowed) -> None:
         self._allowed = allowed
 
-    def of(self, value: Any, path: _Path, depth: int) -> Any:
+    def of(self, value: Any, path: _Path, depth: int) -> Any:  # noqa: PLR0911 - one for each kind
         if depth > MAX_DEPTH:
             raise TooDeepError(path, f"it is nested deeper than {MAX_DEPTH} levels of JSON, or holds itself")
         cls = type(value)
@@ -277,7 +277,7 @@ def _scalar(value: Any, path: _Path) -> Any:
     return {_TYPE: type_name(float), "value": float.__repr__(value)}
 
 
-def _class(name: str, allowed: Allowed, path: _Path) -> type:
+def _class(name: Any, allowed: Allowed, path: _Path) -> type:
     if name in _BUILTINS:
         return _BUILTINS[name]
     if not isinstance(name, str) or not allowed(name):
@@ -332,12 +332,12 @@ def _difference(one: Any, other: Any, path: _Path) -> _Path:
         if _TYPE in one and one[_TYPE] == other[_TYPE] and _has_hook(one[_TYPE]):
             return None
         hidden = ("value", "state", "content") if _TYPE in one else ()
-        pairs = [(path if key in hidden else (path, (key,)), one[key], other[key]) for key in one]
+        pairs = [(one[key], other[key], path if key in hidden else (path, (key,))) for key in one]
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        pairs = [((path, (index,)), each, other[index]) for index, each in enumerate(one)]
+        pairs = [(each, other[index], (path, (index,))) for index, each in enumerate(one)]
     else:
         return None if one == other and type(one) is type(other) else path
-    return next((found for at, *pair in pairs if (found := _difference(*pair, at)) is not None), None)
+    return next((found for pair in pairs if (found := _difference(*pair)) is not None), None)
 
 
 def _has_hook(name: str) -> bool:
@@ -353,13 +353,14 @@ def _shown(path: _Path) -> str:
     steps: list[str] = []
     while path is not None:
         path, step = path
-        steps.append(step if isinstance(step, str) else f"[{_shown_key(step[0])}]")
+        steps.append(step if isinstance(step, str) else f"[{shown_key(step[0])}]")
     steps.reverse()
     shown = "".join(steps[:_SHOWN_STEPS]) + ("…" if len(steps) > _SHOWN_STEPS else "")
     return shown.encode("utf-8", "backslashreplace").decode()
 
 
-def _shown_key(key: Any) -> str:
+def shown_key(key: Any) -> str:
+    """Return a key as an error names it, bounded."""
     try:
         shown = repr(key)
     except Exception:  # noqa: BLE001 - an error's text must not fail for what the key's own code raises

@@ -16,6 +16,7 @@ from agent_framework.exceptions import WorkflowCheckpointException
 
 from holdfast.adapters.agent_framework import unsaved
 from holdfast.adapters.agent_framework.contents import FORMAT, Contents, id_of, labels_of, name_of, timestamp
+from holdfast.adapters.histories import newest_first
 from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id
 from holdfast.adapters.unreadable import unreadable
 from holdfast.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint
@@ -121,7 +122,7 @@ class HoldfastCheckpointStorage:
         try:
             await self._save(checkpoint)
         except (WorkflowCheckpointException, HoldfastError) as error:
-            _logger.error("checkpoint %s of workflow %r is not saved: %s", checkpoint.checkpoint_id, name, error)  # noqa: TRY400
+            _logger.error("checkpoint %s of workflow %r is not saved: %s", checkpoint.checkpoint_id, name, error)
             self._unsaved[name] = unsaved.error_for(checkpoint, error)
             if isinstance(error, WorkflowCheckpointException | PayloadTooLargeError):
                 await self._enter_unsaved(checkpoint, error)
@@ -193,7 +194,14 @@ class HoldfastCheckpointStorage:
 
         """
         found = []
-        async for info, loaded in self._payloads(workflow_name):
+        async for info, loaded in newest_first(
+            self._client,
+            self._namespace,
+            self._workflow_id,
+            labels={"workflow_name": name_of(workflow_name)},
+            accepted_formats=_ACCEPTED,
+            strict=not self._fallback,
+        ):
             try:
                 found.append(self._read(loaded or await self._loaded(info.checkpoint_id)))
             except _ABSENT:
@@ -206,31 +214,6 @@ class HoldfastCheckpointStorage:
             except (FormatIncompatibleError, WorkflowCheckpointException) as error:
                 found.append(_unreadable(info, error))
         return found[::-1]
-
-    async def _payloads(self, workflow_name: str) -> AsyncIterator[tuple[Checkpoint, LoadedCheckpoint | None]]:
-        """The checkpoints of a workflow's name, newest first: many in a call, but those of which one cannot be read."""
-        lowest = None
-        if not self._fallback:
-            history = self._client.history(
-                self._namespace,
-                self._workflow_id,
-                labels={"workflow_name": name_of(workflow_name)},
-                accepted_formats=_ACCEPTED,
-                page_size=1000,
-            )
-            try:
-                async for each in history:
-                    lowest = each.info.revision
-                    yield each.info, each
-            except WorkflowNotFoundError:
-                return
-            except (CheckpointCorruptedError, FormatIncompatibleError):
-                pass
-            else:
-                return
-        async for info in self._listed(workflow_name):
-            if lowest is None or info.revision < lowest:
-                yield info, None
 
     async def list_checkpoint_ids(self, *, workflow_name: str) -> list[str]:
         """The ids of a workflow's name, in the order in which they were saved.

@@ -1,4 +1,4 @@
-"""Checkpoints that could not be saved: the engine only logs that, so the storage keeps it, where the next reader meets it.
+"""Checkpoints that could not be saved: the engine only logs that, so the storage keeps it for the next reader.
 
 An entry in the log stands for the newest one of a workflow's name that could not be saved. It is pinned, so that it
 takes no other checkpoint's place in what retention keeps.

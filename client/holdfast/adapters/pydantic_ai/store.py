@@ -1,17 +1,16 @@
 """Pydantic AI: runs, events, snapshots and tool effects of `StepPersistence` in Holdfast.
 
 What is written is there for every process as soon as the call returns, in the order of the log. What cannot be read is
-told, never left out, unless the caller chose `fallback`. Media stay inside the snapshots: Holdfast takes any size.
+reported in its place, never left out, unless the caller chose `fallback`. Media stay inside the snapshots: Holdfast
+takes any size.
 """
 
-import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Self
+from datetime import UTC, datetime
+from typing import Any, Self, TypeVar
 
-from pydantic import TypeAdapter
-from pydantic_ai.messages import ModelMessagesTypeAdapter
 from pydantic_ai_harness.step_persistence import (
     ContinuableSnapshot,
     RunRecord,
@@ -20,7 +19,11 @@ from pydantic_ai_harness.step_persistence import (
     ToolEffectRecord,
 )
 
-from holdfast.adapters.ids import CHECKPOINT_BYTES, LABEL_BYTES, holdfast_id, joined
+from holdfast.adapters.histories import newest_first
+from holdfast.adapters.ids import CHECKPOINT_BYTES, holdfast_id
+from holdfast.adapters.pydantic_ai import contents, names
+from holdfast.adapters.pydantic_ai.contents import EVENT_FORMAT, RUN_FORMAT, SNAPSHOT_FORMAT, TOOL_EFFECT_FORMAT
+from holdfast.adapters.unreadable import unreadable
 from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
 from holdfast.client import AsyncClient
 from holdfast.errors import (
@@ -28,19 +31,13 @@ from holdfast.errors import (
     CheckpointDeletedError,
     CheckpointIdReusedError,
     CheckpointNotFoundError,
+    FormatIncompatibleError,
     WorkflowNotFoundError,
 )
 
-RUN_FORMAT = Format("pydantic-ai-run", 1)
-EVENT_FORMAT = Format("pydantic-ai-event", 1)
-SNAPSHOT_FORMAT = Format("pydantic-ai-snapshot", 1)
-TOOL_EFFECT_FORMAT = Format("pydantic-ai-tool-effect", 1)
+T = TypeVar("T")
 
-_RUNS = "runs"
-_RUN = TypeAdapter(RunRecord)
-_EVENT = TypeAdapter(StepEvent)
-_SNAPSHOT = TypeAdapter(ContinuableSnapshot)
-_TOOL_EFFECT = TypeAdapter(ToolEffectRecord)
+_ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
 
 _logger = logging.getLogger(__name__)
 
@@ -50,8 +47,10 @@ class HoldfastStepStore(StepStore):
 
     Beside what the protocol names it has `list_snapshots`, which the conversation search asks for.
 
-    Every method raises HoldfastError, a subclass for each reason: CheckpointCorruptedError where stored bytes are
-    damaged, FormatIncompatibleError where a newer adapter wrote them, ServerUnavailableError where nobody answers.
+    Every method raises HoldfastError, a subclass for each reason: InvalidRequestError where something cannot be kept,
+    CheckpointCorruptedError where stored bytes are damaged, FormatIncompatibleError where a newer adapter or engine
+    wrote them, ServerUnavailableError where nobody answers. An item of a list that cannot be read is an `Unreadable`
+    in its place, which raises that error where a field is read that is not known.
 
     Args:
         client: the client; who opened it closes it.
@@ -61,7 +60,7 @@ class HoldfastStepStore(StepStore):
         max_snapshots_per_run: how many of a run's snapshots stay, besides the newest complete one; None: all.
 
     Raises:
-        ValueError: fewer than one snapshot would stay.
+        ValueError: `max_snapshots_per_run` is no integer of at least 1.
 
     """
 
@@ -73,8 +72,10 @@ class HoldfastStepStore(StepStore):
         fallback: bool = False,
         max_snapshots_per_run: int | None = None,
     ) -> None:
-        if max_snapshots_per_run is not None and max_snapshots_per_run < 1:
-            raise ValueError(f"max_snapshots_per_run is {max_snapshots_per_run}, must be at least 1")
+        if max_snapshots_per_run is not None and not (type(max_snapshots_per_run) is int and max_snapshots_per_run > 0):
+            raise ValueError(
+                f"max_snapshots_per_run is {max_snapshots_per_run!r:.60}, expected an integer of at least 1, or None"
+            )
         self._client = client
         self._namespace = namespace
         self._fallback = fallback
@@ -112,46 +113,57 @@ class HoldfastStepStore(StepStore):
             HoldfastError: a subclass for each reason.
 
         """
+        data = contents.record(record)
         labels = {"conversation_id": record.conversation_id, "parent_run_id": record.parent_run_id}
         try:
-            await self._save(_RUNS, RUN_FORMAT, _RUN.dump_json(record), _run_key(record.run_id), labels)
+            await self._save(names.RUNS, RUN_FORMAT, data, names.run_key(record.run_id), labels, pinned=True)
         except CheckpointIdReusedError as error:
             raise ValueError(f"run_id {record.run_id!r} is already in the store") from error
 
     async def get_run(self, *, run_id: str) -> RunRecord | None:
         """A run; None where there is none."""
         try:
-            return _RUN.validate_json((await self._load(_RUNS, RUN_FORMAT, _run_key(run_id))).data)
+            return contents.read(RunRecord, await self._load(names.RUNS, RUN_FORMAT, names.run_key(run_id)))
         except (WorkflowNotFoundError, CheckpointNotFoundError):
             return None
 
     async def list_runs(
         self, *, parent_run_id: str | None = None, conversation_id: str | None = None
     ) -> list[RunRecord]:
-        """The runs that match, by the time of their start."""
-        found = await self._all(_RUNS, RUN_FORMAT, conversation_id=conversation_id, parent_run_id=parent_run_id)
-        return sorted((_RUN.validate_json(each.data) for each in found), key=lambda run: run.started_at)
+        """The runs that match, by the time of their start; one that cannot be read, by the time of its save."""
+        labels = {"conversation_id": conversation_id, "parent_run_id": parent_run_id}
+        found = await self._all(names.RUNS, RUN_FORMAT, RunRecord, labels, names.known_of_run)
+        return sorted(found, key=lambda run: _instant(run.started_at))
 
     async def append_event(self, event: StepEvent) -> None:
         """Append an event. Where one with its idempotency key is there, that one stays."""
-        await self._save_once(_events(event.run_id), EVENT_FORMAT, _EVENT.dump_json(event), event.idempotency_key)
+        data = contents.record(event)
+        await self._save_once(names.events(event.run_id), EVENT_FORMAT, data, event.idempotency_key, pinned=True)
 
     async def list_events(self, *, run_id: str) -> list[StepEvent]:
         """The events of a run, in the order of their appends."""
-        return [_EVENT.validate_json(each.data) for each in await self._all(_events(run_id), EVENT_FORMAT)]
+        return await self._all(
+            names.events(run_id),
+            EVENT_FORMAT,
+            StepEvent,
+            {},
+            lambda info: {"run_id": run_id, "timestamp": info.created},
+        )
 
     async def save_snapshot(self, snapshot: ContinuableSnapshot) -> None:
         """Save a snapshot. Where one with its idempotency key is there, that one stays."""
-        about = _SNAPSHOT.dump_python(snapshot, mode="json", exclude={"messages"})
-        parts = {
-            "messages": ModelMessagesTypeAdapter.dump_json(snapshot.messages),
-            "snapshot": json.dumps(about).encode(),
-        }
+        workflow = names.snapshots(snapshot.run_id)
         await self._save_once(
-            _snapshots(snapshot.run_id), SNAPSHOT_FORMAT, parts, snapshot.idempotency_key, state=snapshot.state
+            workflow,
+            SNAPSHOT_FORMAT,
+            contents.snapshot(snapshot),
+            snapshot.idempotency_key,
+            # So that whatever few snapshots are kept, the newest complete one is among them.
+            pinned=snapshot.state != "complete",
+            state=snapshot.state,
         )
         if self._most is not None:
-            await self._delete_older(_snapshots(snapshot.run_id), self._most)
+            await self._delete_older(workflow, self._most)
 
     async def latest_snapshot(self, *, run_id: str, include_interrupted: bool = False) -> ContinuableSnapshot | None:
         """The newest complete snapshot; None where there is none.
@@ -166,31 +178,44 @@ class HoldfastStepStore(StepStore):
 
         """
         state = None if include_interrupted else "complete"
-        newest = await self._newest(_snapshots(run_id), SNAPSHOT_FORMAT, state=state)
-        return None if newest is None else _snapshot(newest)
+        newest = await self._newest(names.snapshots(run_id), SNAPSHOT_FORMAT, state=state)
+        return None if newest is None else contents.read(ContinuableSnapshot, newest)
 
     async def list_snapshots(self, *, run_id: str, include_interrupted: bool = False) -> list[ContinuableSnapshot]:
         """The complete snapshots of a run, or those of any state, in the order of their saves."""
-        state = None if include_interrupted else "complete"
-        return [_snapshot(each) for each in await self._all(_snapshots(run_id), SNAPSHOT_FORMAT, state=state)]
+        return await self._all(
+            names.snapshots(run_id),
+            SNAPSHOT_FORMAT,
+            ContinuableSnapshot,
+            {"state": None if include_interrupted else "complete"},
+            lambda info: {"run_id": run_id, "state": info.labels.get("state"), "timestamp": info.created},
+        )
 
     async def record_tool_effect(self, record: ToolEffectRecord) -> None:
         """Record what became of a tool call, in place of what was recorded before."""
+        data = contents.record(record)
         labels = {"tool_call_id": record.tool_call_id, "status": record.status}
-        await self._save(_effects(record.run_id), TOOL_EFFECT_FORMAT, _TOOL_EFFECT.dump_json(record), "", labels)
+        await self._save(names.effects(record.run_id), TOOL_EFFECT_FORMAT, data, "", labels, pinned=True)
 
     async def get_tool_effect(self, *, run_id: str, tool_call_id: str) -> ToolEffectRecord | None:
         """What was last recorded of a tool call; None where nothing was."""
-        newest = await self._newest(_effects(run_id), TOOL_EFFECT_FORMAT, tool_call_id=tool_call_id)
-        return None if newest is None else _TOOL_EFFECT.validate_json(newest.data)
+        # None would be no filter, and find the newest effect of any call.
+        call = names.text("tool_call_id", tool_call_id)
+        newest = await self._newest(names.effects(run_id), TOOL_EFFECT_FORMAT, tool_call_id=call)
+        return None if newest is None else contents.read(ToolEffectRecord, newest)
 
     async def list_unresolved_tool_effects(self, *, run_id: str) -> list[ToolEffectRecord]:
         """The tool calls that began and did not end, in the order of their first records."""
-        workflow = _effects(run_id)
-        last = {each.labels["tool_call_id"]: each for each in await self._infos(workflow)}
-        started = [each for each in last.values() if each.labels["status"] == "started"]
-        loaded = await self._payloads(workflow, TOOL_EFFECT_FORMAT, started)
-        return [_TOOL_EFFECT.validate_json(each.data) for each in loaded]
+        workflow = names.effects(run_id)
+        infos = [each async for each in self._list(workflow, {}, page_size=1000)][::-1]
+        last = {each.labels["tool_call_id"]: each for each in infos}
+        found = []
+        for info in last.values():
+            if info.labels["status"] != "started":
+                continue
+            known = {"tool_call_id": info.labels["tool_call_id"], "run_id": run_id, "status": "started"}
+            found += await self._item(ToolEffectRecord, TOOL_EFFECT_FORMAT, info, None, known)
+        return found
 
     async def _delete_older(self, workflow: str, most: int) -> None:
         """Delete a run's snapshots but for the newest ones, and the newest complete one, which a run goes on from."""
@@ -203,18 +228,26 @@ class HoldfastStepStore(StepStore):
                     await self._client.delete(self._namespace, workflow, each.checkpoint_id)
 
     async def _save_once(
-        self, workflow: str, form: Format, data: Any, idempotency_key: str | None, **labels: str
+        self, workflow: str, form: Format, data: Any, idempotency_key: str | None, *, pinned: bool, **labels: str
     ) -> None:
         checkpoint_id = "" if idempotency_key is None else holdfast_id(f"key-{idempotency_key}", CHECKPOINT_BYTES)
         try:
-            await self._save(workflow, form, data, checkpoint_id, labels)
+            await self._save(workflow, form, data, checkpoint_id, labels, pinned=pinned)
         except CheckpointIdReusedError:
             # The retry of a save that has happened, with another timestamp.
             return
 
-    async def _save(self, workflow: str, form: Format, data: Any, checkpoint_id: str, labels: dict[str, Any]) -> None:
+    async def _save(
+        self, workflow: str, form: Format, data: Any, checkpoint_id: str, labels: dict[str, Any], *, pinned: bool
+    ) -> None:
         await self._client.save(
-            self._namespace, workflow, data, format=form, checkpoint_id=checkpoint_id, labels=_labels(labels)
+            self._namespace,
+            workflow,
+            data,
+            format=form,
+            checkpoint_id=checkpoint_id,
+            labels=names.labels(labels),
+            pinned=pinned,
         )
 
     async def _load(self, workflow: str, form: Format, checkpoint_id: str | None) -> LoadedCheckpoint:
@@ -230,7 +263,7 @@ class HoldfastStepStore(StepStore):
         """The newest checkpoint with labels."""
         damage: CheckpointCorruptedError | None = None
         try:
-            if not _labels(labels):
+            if not names.labels(labels):
                 return await self._load(workflow, form, None)
             async for info in self._list(workflow, labels, page_size=1):
                 try:
@@ -245,65 +278,54 @@ class HoldfastStepStore(StepStore):
             raise damage
         return None
 
-    async def _all(self, workflow: str, form: Format, **labels: str | None) -> list[LoadedCheckpoint]:
-        """The checkpoints with labels, oldest first."""
-        if not self._fallback:
-            history = self._client.history(
-                self._namespace,
-                workflow,
-                labels=_labels(labels),
-                accepted_formats=[AcceptedFormat(form.name, 1, form.version)],
-                page_size=1000,
-            )
-            try:
-                return [each async for each in history][::-1]
-            except WorkflowNotFoundError:
-                return []
-        return await self._payloads(workflow, form, await self._infos(workflow, **labels))
+    async def _all(
+        self,
+        workflow: str,
+        form: Format,
+        cls: type[T],
+        labels: dict[str, str | None],
+        known: Callable[[Checkpoint], dict[str, Any]],
+    ) -> list[T]:
+        """The items with labels, oldest first."""
+        found: list[T] = []
+        async for info, loaded in newest_first(
+            self._client,
+            self._namespace,
+            workflow,
+            labels=names.labels(labels),
+            accepted_formats=[AcceptedFormat(form.name, 1, form.version)],
+            strict=not self._fallback,
+        ):
+            found += await self._item(cls, form, info, loaded, known(info))
+        return found[::-1]
 
-    async def _infos(self, workflow: str, **labels: str | None) -> list[Checkpoint]:
+    async def _item(
+        self, cls: type[T], form: Format, info: Checkpoint, loaded: LoadedCheckpoint | None, known: dict[str, Any]
+    ) -> list[T]:
+        """An item of a list, in which what is deleted by now is none, and what is damaged none with `fallback`."""
         try:
-            return [each async for each in self._list(workflow, labels, page_size=1000)][::-1]
-        except WorkflowNotFoundError:
+            return [contents.read(cls, loaded or await self._load(info.workflow_id, form, info.checkpoint_id))]
+        except _ABSENT:
             return []
-
-    def _list(self, workflow: str, labels: dict[str, str | None], page_size: int) -> AsyncIterator[Checkpoint]:
-        return self._client.list(
-            self._namespace, workflow, labels=_labels(labels), strict=not self._fallback, page_size=page_size
-        )
-
-    async def _payloads(self, workflow: str, form: Format, infos: list[Checkpoint]) -> list[LoadedCheckpoint]:
-        loaded = []
-        for info in infos:
-            try:
-                loaded.append(await self._load(workflow, form, info.checkpoint_id))
-            except CheckpointCorruptedError as error:
-                if not self._fallback:
-                    raise
+        except CheckpointCorruptedError as error:
+            if self._fallback:
                 _logger.warning("left out: %s", error)
-        return loaded
+                return []
+            return [unreadable(cls, error, **known)]
+        except FormatIncompatibleError as error:
+            return [unreadable(cls, error, **known)]
+
+    async def _list(self, workflow: str, labels: dict[str, str | None], page_size: int) -> AsyncIterator[Checkpoint]:
+        """The checkpoints with labels, newest first; none where there is no workflow."""
+        try:
+            async for each in self._client.list(
+                self._namespace, workflow, labels=names.labels(labels), strict=not self._fallback, page_size=page_size
+            ):
+                yield each
+        except WorkflowNotFoundError:
+            return
 
 
-def _run_key(run_id: str) -> str:
-    return holdfast_id(f"run-{run_id}", CHECKPOINT_BYTES)
-
-
-def _events(run_id: str) -> str:
-    return joined("run", run_id, "events")
-
-
-def _snapshots(run_id: str) -> str:
-    return joined("run", run_id, "snapshots")
-
-
-def _effects(run_id: str) -> str:
-    return joined("run", run_id, "effects")
-
-
-def _labels(given: dict[str, str | None]) -> dict[str, str]:
-    return {key: value and holdfast_id(value, LABEL_BYTES) for key, value in given.items() if value is not None}
-
-
-def _snapshot(loaded: LoadedCheckpoint) -> ContinuableSnapshot:
-    messages = ModelMessagesTypeAdapter.validate_json(loaded.parts["messages"])
-    return _SNAPSHOT.validate_python({**json.loads(loaded.parts["snapshot"]), "messages": messages})
+def _instant(moment: datetime) -> datetime:
+    """A time that others can be compared with; one without a zone is UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

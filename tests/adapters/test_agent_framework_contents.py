@@ -123,7 +123,7 @@ KEPT = [
     Reduced((1,)),
     Draft(Perm.R | Perm.W),
     {Perm.R | Perm.W: Place(1)},
-    10**5000,
+    10**4299,
     "\ud83c",
 ]
 
@@ -156,10 +156,11 @@ def nested(levels: int) -> Any:
         ({"a": [{"b": nested(1000)}]}, r"checkpoint\['state'\]\['a'\]\[0\]\['b'\].*nested deeper than 200 levels"),
         ({"a": "\ud83c\udf0a"}, r"checkpoint\['state'\]\['a'\]: its text has the two surrogates"),
         ({"a": {"\ud83c\udf0a": 1}}, r"checkpoint\['state'\]\['a'\]: its text has the two surrogates"),
+        ({"a": [10**5000]}, r"checkpoint\['state'\]\['a'\]\[0\]: its number has more than 4300 digits"),
         ({"a": (OwnReduce(),)}, r"checkpoint\['state'\]\['a'\]\[0\]: .*use __getstate__ and __setstate__ instead"),
         ({"a": memoryview(b"")}, r"checkpoint\['state'\]\['a'\]: .*named in allowed_checkpoint_types"),
     ],
-    ids=["deep", "surrogates", "surrogates in a key", "reduce", "memoryview"],
+    ids=["deep", "surrogates", "surrogates in a key", "digits", "reduce", "memoryview"],
 )
 async def test_a_value_that_cannot_be_kept_is_refused_at_the_save_by_its_path(storage, state, told):
     with pytest.raises(WorkflowCheckpointException, match=rf"^Checkpoint w-0 cannot be saved: {told}"):

@@ -228,8 +228,8 @@ VALUES = [
     Ordered(b=1, a=2),
     Recent([1, 2], 2),
     Reduced((1,)),
-    10**5000,
-    -(10**4300),
+    10**4299,
+    -(10**4299),
     range(1, 5, 2),
     datetime(2026, 10, 25, 1, 30, tzinfo=ZoneInfo("Europe/London"), fold=1),
     datetime(2026, 10, 25, 1, 30, fold=1),
@@ -358,7 +358,8 @@ def test_a_refused_object_s_error_says_what_to_do():
         ({"a": "\ud83c\udf0a"}, r"value\['a'\]"),
         ({"\ud83c\udf0a": 1}, "value"),
         ([Unstable()], r"value\[0\]"),
-        ({10**5000: threading.Lock}, r"value\[a key of 'builtins:int'\]"),
+        ([10**5000], r"value\[0\]"),
+        ({10**5000: 1}, "value"),
     ],
 )
 def test_what_would_come_back_as_another_value_is_refused_by_its_path(value, path):

@@ -3,7 +3,6 @@
 from base64 import b64decode, b64encode
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -14,12 +13,8 @@ from zoneinfo import ZoneInfo
 LARGEST_INT = 1 << 14283
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
-    """How a container is made of its content: of a class of its own by `make`, by none of that class's methods."""
-
-    exact: Callable[[Any], Any]
-    make: Callable[[Any, Any], Any]
+# Makes a container of a class, which may be a subclass, of its content: by none of that class's own methods.
+Make = Callable[[Any, Any], Any]
 
 
 def _list(cls: Any, content: Any) -> Any:
@@ -34,7 +29,7 @@ def _set(cls: Any, content: Any) -> Any:
     return made
 
 
-def _dict(base: Any) -> Callable[[Any, Any], Any]:
+def _dict(base: Any) -> Make:
     def make(cls: Any, content: Any) -> Any:
         made = base.__new__(cls)
         for key, each in content:
@@ -82,45 +77,41 @@ def _name(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-CONTAINERS: dict[str, Container] = {
-    _name(cls): Container(lambda content, cls=cls, make=make: make(cls, content), make)  # type: ignore[misc]
-    for cls, make in {
-        list: _list,
-        tuple: tuple.__new__,
-        set: _set,
-        frozenset: frozenset.__new__,
-        deque: _deque,
-        dict: _dict(dict),
-        Counter: _dict(dict),
-        OrderedDict: _dict(OrderedDict),
-        defaultdict: _defaultdict,
-    }.items()
+_MAKERS: dict[type, Make] = {
+    list: _list,
+    tuple: tuple.__new__,
+    set: _set,
+    frozenset: frozenset.__new__,
+    deque: _deque,
+    dict: _dict(dict),
+    Counter: _dict(dict),
+    OrderedDict: _dict(OrderedDict),
+    defaultdict: _defaultdict,
 }
+# By the classes' names: the class itself, and what makes one.
+CONTAINERS: dict[str, tuple[type, Make]] = {_name(cls): (cls, make) for cls, make in _MAKERS.items()}
 
 # To something that JSON has, or lists of it, and back.
-SCALARS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    _name(cls): form
-    for cls, form in {
-        # Numbers that JSON lacks, or that its readers limit.
-        int: (hex, lambda value: int(value, 16)),
-        float: (repr, float),
-        complex: (lambda value: [value.real, value.imag], lambda value: complex(*value)),
-        bytes: (lambda value: b64encode(value).decode(), lambda value: b64decode(value, validate=True)),
-        bytearray: (
-            lambda value: b64encode(value).decode(),
-            lambda value: bytearray(b64decode(value, validate=True)),
-        ),
-        range: (lambda value: [value.start, value.stop, value.step], lambda value: range(*value)),
-        datetime: (_moment, _from_moment(datetime)),
-        date: (lambda value: value.isoformat(), date.fromisoformat),
-        time: (_moment, _from_moment(time)),
-        timedelta: (
-            lambda value: [value.days, value.seconds, value.microseconds],
-            lambda value: timedelta(*value),
-        ),
-        timezone: (lambda value: list(value.__getinitargs__()), lambda value: timezone(*value)),
-        ZoneInfo: (lambda value: value.key, ZoneInfo),
-        Decimal: (str, Decimal),
-        UUID: (str, UUID),
-    }.items()
+_FORMS: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    # Numbers that JSON lacks.
+    float: (repr, float),
+    complex: (lambda value: [value.real, value.imag], lambda value: complex(*value)),
+    bytes: (lambda value: b64encode(value).decode(), lambda value: b64decode(value, validate=True)),
+    bytearray: (
+        lambda value: b64encode(value).decode(),
+        lambda value: bytearray(b64decode(value, validate=True)),
+    ),
+    range: (lambda value: [value.start, value.stop, value.step], lambda value: range(*value)),
+    datetime: (_moment, _from_moment(datetime)),
+    date: (lambda value: value.isoformat(), date.fromisoformat),
+    time: (_moment, _from_moment(time)),
+    timedelta: (
+        lambda value: [value.days, value.seconds, value.microseconds],
+        lambda value: timedelta(*value),
+    ),
+    timezone: (lambda value: list(value.__getinitargs__()), lambda value: timezone(*value)),
+    ZoneInfo: (lambda value: value.key, ZoneInfo),
+    Decimal: (str, Decimal),
+    UUID: (str, UUID),
 }
+SCALARS = {_name(cls): form for cls, form in _FORMS.items()}

@@ -216,16 +216,20 @@ class _Decoder:
         if name == "class":
             return _class(form.get("class"), self._allowed, path)
         inner = {key: self.of(each, path) for key, each in form.items() if key != _TYPE}
-        if name in SCALARS or name in CONTAINERS:
-            cls: Any = None
-        else:
-            cls = _class(name, self._allowed, path)
+        is_own = name not in SCALARS and name not in CONTAINERS
+        cls = _class(name, self._allowed, path) if is_own else None
         try:
-            if cls is not None:
-                return _restored(cls, inner)
-            return SCALARS[name][1](inner["value"]) if name in SCALARS else CONTAINERS[name].exact(inner["value"])
+            return _restored(cls, inner) if is_own else _known(name, inner["value"])
         except Exception as error:
             raise NotKeptError(path, f"{name!r} cannot be restored: {error!r}") from error
+
+
+def _known(name: str, content: Any) -> Any:
+    """The value of a well-known type, of its content."""
+    if name in SCALARS:
+        return SCALARS[name][1](content)
+    base, make = CONTAINERS[name]
+    return make(base, content)
 
 
 def _restored(cls: Any, form: dict[str, Any]) -> Any:
@@ -241,7 +245,7 @@ def _restored(cls: Any, form: dict[str, Any]) -> Any:
     elif layout is object:
         restored = object.__new__(cls)
     else:
-        restored = CONTAINERS[type_name(layout)].make(cls, form["content"])
+        restored = CONTAINERS[type_name(layout)][1](cls, form["content"])
     if state is None:
         return restored
     if hasattr(cls, "__setstate__") and not issubclass(layout, BaseException):
@@ -268,10 +272,14 @@ def _scalar(value: Any, path: _Path) -> Any:
     """The form of text or a number, which a reader of JSON makes the same of."""
     if isinstance(value, str):
         if not value.isascii() and _SPLIT_PAIR.search(value):
-            raise NotKeptError(path, "its text has the two surrogates of one character, and would come back as that")
+            raise NotKeptError(
+                path, "its text has the two surrogates of one character, and would not be read back as an equal"
+            )
         return value
     if isinstance(value, int):
-        return value if -LARGEST_INT < value < LARGEST_INT else {_TYPE: type_name(int), "value": hex(value)}
+        if not -LARGEST_INT < value < LARGEST_INT:
+            raise NotKeptError(path, "its number has more than 4300 digits")
+        return value
     if value - value == 0:
         return value
     return {_TYPE: type_name(float), "value": float.__repr__(value)}

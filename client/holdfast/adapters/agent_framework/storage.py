@@ -14,10 +14,14 @@ from typing import Any, Self
 from agent_framework import WorkflowCheckpoint
 from agent_framework.exceptions import WorkflowCheckpointException
 
+from holdfast.adapters import runs
 from holdfast.adapters.agent_framework import unsaved
-from holdfast.adapters.agent_framework.contents import FORMAT, Contents, id_of, labels_of, name_of, timestamp
+from holdfast.adapters.agent_framework.contents import FORMAT, Contents, id_of, name_of, timestamp
+from holdfast.adapters.agent_framework.ownership import Owner
+from holdfast.adapters.agent_framework.saves import Saves
 from holdfast.adapters.histories import newest_first
 from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id
+from holdfast.adapters.runs import Ownership
 from holdfast.adapters.unreadable import unreadable
 from holdfast.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint
 from holdfast.client import AsyncClient
@@ -26,8 +30,6 @@ from holdfast.errors import (
     CheckpointDeletedError,
     CheckpointNotFoundError,
     FormatIncompatibleError,
-    HoldfastError,
-    PayloadTooLargeError,
     WorkflowNotFoundError,
 )
 
@@ -50,9 +52,11 @@ class HoldfastCheckpointStorage:
             an error.
         allowed_checkpoint_types: the application's own classes that a checkpoint may hold, as "module:qualname"; those
             given to `agent_framework.register_checkpoint_type`, and the engine's own, need no mention.
+        ownership: "exclusive": a run saves only while what it began from is still the newest checkpoint of the
+            storage, and a process that was overtaken is refused; "shared": any process may save at any time.
 
     Raises:
-        ValueError: the workflow's id is empty.
+        ValueError: the workflow's id is empty, or the ownership is none.
 
     """
 
@@ -64,15 +68,16 @@ class HoldfastCheckpointStorage:
         workflow_id: str = "checkpoints",
         fallback: bool = False,
         allowed_checkpoint_types: Iterable[str] = (),
+        ownership: Ownership = "shared",
     ) -> None:
         self._client = client
         self._namespace = namespace
         self._workflow_id = holdfast_id(workflow_id, WORKFLOW_BYTES)
         self._fallback = fallback
         self._contents = Contents(frozenset(allowed_checkpoint_types))
-        # By workflow names: why the newest checkpoint of this process is not in the store, and those entered there.
-        self._unsaved: dict[str, WorkflowCheckpointException] = {}
-        self._entered: set[str] = set()
+        is_exclusive = runs.checked(ownership) == "exclusive"
+        self._owner = Owner(client, namespace, self._workflow_id) if is_exclusive else None
+        self._saves = Saves(client, namespace, self._workflow_id, self._contents, self._owner)
 
     @classmethod
     @asynccontextmanager
@@ -84,16 +89,18 @@ class HoldfastCheckpointStorage:
         workflow_id: str = "checkpoints",
         fallback: bool = False,
         allowed_checkpoint_types: Iterable[str] = (),
+        ownership: Ownership = "shared",
         **client_options: Any,
     ) -> AsyncIterator[Self]:
         """A storage with a client of its own, which is closed with the block.
 
         Args:
             target: host:port, or any target that gRPC takes.
-            namespace: as for the class, like the next three.
+            namespace: as for the class, like the next four.
             workflow_id: the run.
             fallback: answer damage with an older checkpoint.
             allowed_checkpoint_types: the application's own classes.
+            ownership: whether a run owns the storage.
             client_options: what `holdfast.AsyncClient` takes.
 
         """
@@ -104,6 +111,7 @@ class HoldfastCheckpointStorage:
                 workflow_id=workflow_id,
                 fallback=fallback,
                 allowed_checkpoint_types=allowed_checkpoint_types,
+                ownership=ownership,
             )
 
     async def save(self, checkpoint: WorkflowCheckpoint) -> str:
@@ -114,55 +122,17 @@ class HoldfastCheckpointStorage:
 
         Raises:
             WorkflowCheckpointException: it holds what cannot be restored, or its id, timestamp or name is none.
+            WriterFencedError, RevisionConflictError: with exclusive ownership, another process has saved since this
+                run began, or owns the storage; nothing was stored.
             CheckpointIdReusedError: the id belongs to a checkpoint with other content, or to a deleted one.
             HoldfastError: a subclass for each other reason.
 
         """
-        name = checkpoint.workflow_name
-        try:
-            await self._save(checkpoint)
-        except (WorkflowCheckpointException, HoldfastError) as error:
-            _logger.error("checkpoint %s of workflow %r is not saved: %s", checkpoint.checkpoint_id, name, error)
-            self._unsaved[name] = unsaved.error_for(checkpoint, error)
-            if isinstance(error, WorkflowCheckpointException | PayloadTooLargeError):
-                await self._enter_unsaved(checkpoint, error)
-            raise
-        self._unsaved.pop(name, None)
-        if name in self._entered:
-            self._entered.discard(name)
-            await self._delete(unsaved.checkpoint_id(name))
+        previous = checkpoint.previous_checkpoint_id
+        if self._owner is not None and isinstance(previous, str) and previous and not self._owner.knows(previous):
+            await self._loaded_by_id(previous)
+        await self._saves.save(checkpoint)
         return checkpoint.checkpoint_id
-
-    async def _save(self, checkpoint: WorkflowCheckpoint) -> None:
-        labels = labels_of(checkpoint)
-        await self._client.save(
-            self._namespace,
-            self._workflow_id,
-            self._contents.payload(checkpoint),
-            format=FORMAT,
-            checkpoint_id=id_of(checkpoint.checkpoint_id),
-            parent_id=id_of(checkpoint.previous_checkpoint_id) if checkpoint.previous_checkpoint_id else "",
-            labels=labels,
-        )
-
-    async def _enter_unsaved(self, checkpoint: WorkflowCheckpoint, error: Exception) -> None:
-        """Enter into the log that a checkpoint could not be saved, where that can be told at all."""
-        try:
-            labels = labels_of(checkpoint)
-            id_of(checkpoint.checkpoint_id)
-            await self._client.save(
-                self._namespace,
-                self._workflow_id,
-                unsaved.payload(checkpoint, error),
-                format=unsaved.FORMAT,
-                checkpoint_id=unsaved.checkpoint_id(checkpoint.workflow_name),
-                labels=labels,
-                replace=True,
-                pinned=True,
-            )
-            self._entered.add(checkpoint.workflow_name)
-        except (WorkflowCheckpointException, HoldfastError) as failed:
-            _logger.warning("nor could that be entered into the store: %s", failed)
 
     async def load(self, checkpoint_id: str) -> WorkflowCheckpoint:
         """The checkpoint of an id; with `fallback`, an older one where it is damaged.
@@ -173,14 +143,34 @@ class HoldfastCheckpointStorage:
             HoldfastError: a subclass for each other reason.
 
         """
+        found = self._read(await self._loaded_by_id(checkpoint_id))
+        if self._owner is not None:
+            self._owner.begin()
+        self._saves.chosen(found.workflow_name)
+        return found
+
+    async def _loaded_by_id(self, checkpoint_id: str) -> LoadedCheckpoint:
+        head = await self._head()
         try:
             loaded = await self._loaded(id_of(checkpoint_id), fallback=self._fallback)
         except _ABSENT as error:
             raise WorkflowCheckpointException(f"No checkpoint found with ID {checkpoint_id}") from error
-        found = self._read(loaded)
-        # Who names the checkpoint to go on from has chosen it.
-        self._unsaved.pop(found.workflow_name, None)
-        return found
+        if self._owner is not None and head is not None:
+            if head[1] > loaded.info.revision:
+                head = head[0], await self._newest_revision()
+            self._owner.found(loaded.info.labels["checkpoint_id"], loaded.info.revision, head)
+        return loaded
+
+    async def _newest_revision(self) -> int:
+        """The revision of the newest checkpoint, passing over what stands for those that could not be saved."""
+        async for info in self._client.list(self._namespace, self._workflow_id, strict=not self._fallback, page_size=2):
+            if not unsaved.is_entry(info):
+                return info.revision
+        return 0
+
+    async def _head(self) -> tuple[int, int] | None:
+        """The head of the log, where ownership rests on it."""
+        return None if self._owner is None else await self._owner.head()
 
     async def list_checkpoints(self, *, workflow_name: str) -> list[WorkflowCheckpoint]:
         """The checkpoints of a workflow's name, in the order in which they were saved.
@@ -252,9 +242,14 @@ class HoldfastCheckpointStorage:
             HoldfastError: a subclass for each other reason.
 
         """
+        head = await self._head()
         found = await self._latest(workflow_name)
-        if workflow_name in self._unsaved:
-            raise self._unsaved[workflow_name]
+        self._saves.require_saved(workflow_name)
+        if self._owner is not None and head is not None:
+            if found is None:
+                self._owner.found(None, head[1], head)
+            else:
+                await self._loaded_by_id(found.checkpoint_id)
         return found
 
     async def _latest(self, workflow_name: str) -> WorkflowCheckpoint | None:
@@ -299,7 +294,7 @@ class HoldfastCheckpointStorage:
 
     def _read(self, loaded: LoadedCheckpoint) -> WorkflowCheckpoint:
         if unsaved.is_entry(loaded.info):
-            self._entered.add(loaded.info.labels["workflow_name"])
+            self._saves.entered(loaded.info.labels["workflow_name"])
             raise unsaved.error_of(loaded)
         return self._contents.checkpoint(loaded)
 

@@ -36,6 +36,11 @@ def effects(run_id: str) -> str:
     return joined("run", text("run_id", run_id), "effects")
 
 
+def workflows(run_id: str) -> tuple[str, ...]:
+    """The workflows of a run, that of its snapshots first."""
+    return snapshots(run_id), events(run_id), effects(run_id)
+
+
 def labels(given: dict[str, str | None]) -> dict[str, str]:
     """The labels that stand for what is given."""
     return {

@@ -19,10 +19,13 @@ from pydantic_ai_harness.step_persistence import (
     ToolEffectRecord,
 )
 
+from holdfast.adapters import runs
 from holdfast.adapters.histories import newest_first
 from holdfast.adapters.ids import CHECKPOINT_BYTES, holdfast_id
 from holdfast.adapters.pydantic_ai import contents, names
 from holdfast.adapters.pydantic_ai.contents import EVENT_FORMAT, RUN_FORMAT, SNAPSHOT_FORMAT, TOOL_EFFECT_FORMAT
+from holdfast.adapters.pydantic_ai.ownership import Owner
+from holdfast.adapters.runs import Ownership
 from holdfast.adapters.unreadable import unreadable
 from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
 from holdfast.client import AsyncClient
@@ -58,9 +61,11 @@ class HoldfastStepStore(StepStore):
         fallback: answer damage with the newest older snapshot or effect that is whole, and lists without what is
             damaged.
         max_snapshots_per_run: how many of a run's snapshots stay, besides the newest complete one; None: all.
+        ownership: "exclusive": one process at a time writes a run, and a run that goes on from another one's snapshot
+            takes that one over; "shared": any process may write, and any number of runs go on from a snapshot.
 
     Raises:
-        ValueError: `max_snapshots_per_run` is no integer of at least 1.
+        ValueError: `max_snapshots_per_run` is no integer of at least 1, or the ownership is none.
 
     """
 
@@ -71,6 +76,7 @@ class HoldfastStepStore(StepStore):
         namespace: str,
         fallback: bool = False,
         max_snapshots_per_run: int | None = None,
+        ownership: Ownership = "shared",
     ) -> None:
         if max_snapshots_per_run is not None and not (type(max_snapshots_per_run) is int and max_snapshots_per_run > 0):
             raise ValueError(
@@ -80,6 +86,7 @@ class HoldfastStepStore(StepStore):
         self._namespace = namespace
         self._fallback = fallback
         self._most = max_snapshots_per_run
+        self._owner = Owner(client, namespace) if runs.checked(ownership) == "exclusive" else None
 
     @classmethod
     @asynccontextmanager
@@ -90,6 +97,7 @@ class HoldfastStepStore(StepStore):
         namespace: str,
         fallback: bool = False,
         max_snapshots_per_run: int | None = None,
+        ownership: Ownership = "shared",
         **options: Any,
     ) -> AsyncIterator[Self]:
         """A store with a client of its own, closed with the block.
@@ -99,22 +107,33 @@ class HoldfastStepStore(StepStore):
             namespace: where the runs lie.
             fallback: as the class has it.
             max_snapshots_per_run: as the class has it.
+            ownership: as the class has it.
             options: what `holdfast.AsyncClient` takes, such as `timeout` in seconds.
 
         """
         async with AsyncClient(target, **options) as client:
-            yield cls(client, namespace=namespace, fallback=fallback, max_snapshots_per_run=max_snapshots_per_run)
+            yield cls(
+                client,
+                namespace=namespace,
+                fallback=fallback,
+                max_snapshots_per_run=max_snapshots_per_run,
+                ownership=ownership,
+            )
 
     async def register_run(self, record: RunRecord) -> None:
         """Enter a run. The very same record may be entered again.
 
         Raises:
             ValueError: another run has this id.
+            RevisionConflictError: with exclusive ownership, another process has gone on from the snapshot that this
+                run goes on from, or saved a later one; nothing was stored.
             HoldfastError: a subclass for each reason.
 
         """
         data = contents.record(record)
         labels = {"conversation_id": record.conversation_id, "parent_run_id": record.parent_run_id}
+        if self._owner is not None:
+            await self._owner.take_over(record)
         try:
             await self._save(names.RUNS, RUN_FORMAT, data, names.run_key(record.run_id), labels, pinned=True)
         except CheckpointIdReusedError as error:
@@ -138,7 +157,10 @@ class HoldfastStepStore(StepStore):
     async def append_event(self, event: StepEvent) -> None:
         """Append an event. Where one with its idempotency key is there, that one stays."""
         data = contents.record(event)
-        await self._save_once(names.events(event.run_id), EVENT_FORMAT, data, event.idempotency_key, pinned=True)
+        workflow = names.events(event.run_id)
+        await self._save_once(event.run_id, workflow, EVENT_FORMAT, data, event.idempotency_key, pinned=True)
+        if self._owner is not None and event.kind in ("run_completed", "run_failed"):
+            self._owner.end(event.run_id)
 
     async def list_events(self, *, run_id: str) -> list[StepEvent]:
         """The events of a run, in the order of their appends."""
@@ -153,7 +175,8 @@ class HoldfastStepStore(StepStore):
     async def save_snapshot(self, snapshot: ContinuableSnapshot) -> None:
         """Save a snapshot. Where one with its idempotency key is there, that one stays."""
         workflow = names.snapshots(snapshot.run_id)
-        await self._save_once(
+        saved = await self._save_once(
+            snapshot.run_id,
             workflow,
             SNAPSHOT_FORMAT,
             contents.snapshot(snapshot),
@@ -162,8 +185,10 @@ class HoldfastStepStore(StepStore):
             pinned=snapshot.state != "complete",
             state=snapshot.state,
         )
+        if self._owner is not None and saved is not None:
+            self._owner.loaded(snapshot, saved.revision)
         if self._most is not None:
-            await self._delete_older(workflow, self._most)
+            await self._delete_older(snapshot.run_id, workflow, self._most)
 
     async def latest_snapshot(self, *, run_id: str, include_interrupted: bool = False) -> ContinuableSnapshot | None:
         """The newest complete snapshot; None where there is none.
@@ -178,8 +203,14 @@ class HoldfastStepStore(StepStore):
 
         """
         state = None if include_interrupted else "complete"
+        head = 0 if self._owner is None else await self._owner.head(run_id)
         newest = await self._newest(names.snapshots(run_id), SNAPSHOT_FORMAT, state=state)
-        return None if newest is None else contents.read(ContinuableSnapshot, newest)
+        if newest is None:
+            return None
+        snapshot = contents.read(ContinuableSnapshot, newest)
+        if self._owner is not None:
+            self._owner.loaded(snapshot, head)
+        return snapshot
 
     async def list_snapshots(self, *, run_id: str, include_interrupted: bool = False) -> list[ContinuableSnapshot]:
         """The complete snapshots of a run, or those of any state, in the order of their saves."""
@@ -195,7 +226,9 @@ class HoldfastStepStore(StepStore):
         """Record what became of a tool call, in place of what was recorded before."""
         data = contents.record(record)
         labels = {"tool_call_id": record.tool_call_id, "status": record.status}
-        await self._save(names.effects(record.run_id), TOOL_EFFECT_FORMAT, data, "", labels, pinned=True)
+        workflow = names.effects(record.run_id)
+        epoch = await self._epoch(record.run_id, workflow)
+        await self._save(workflow, TOOL_EFFECT_FORMAT, data, "", labels, pinned=True, epoch=epoch)
 
     async def get_tool_effect(self, *, run_id: str, tool_call_id: str) -> ToolEffectRecord | None:
         """What was last recorded of a tool call; None where nothing was."""
@@ -217,30 +250,51 @@ class HoldfastStepStore(StepStore):
             found += await self._item(ToolEffectRecord, TOOL_EFFECT_FORMAT, info, None, known)
         return found
 
-    async def _delete_older(self, workflow: str, most: int) -> None:
+    async def _epoch(self, run_id: str, workflow: str) -> int | None:
+        return None if self._owner is None else await self._owner.epoch(run_id, workflow)
+
+    async def _delete_older(self, run_id: str, workflow: str, most: int) -> None:
         """Delete a run's snapshots but for the newest ones, and the newest complete one, which a run goes on from."""
         found = [each async for each in self._client.list(self._namespace, workflow, page_size=1000)]
         complete = [each for each in found if each.labels["state"] == "complete"]
         kept = {each.checkpoint_id for each in (*found[:most], *complete[:1])}
+        epoch = await self._epoch(run_id, workflow)
         for each in found[most:]:
             if each.checkpoint_id not in kept:
                 with suppress(CheckpointDeletedError, CheckpointNotFoundError):
-                    await self._client.delete(self._namespace, workflow, each.checkpoint_id)
+                    await self._client.delete(self._namespace, workflow, each.checkpoint_id, epoch=epoch)
 
     async def _save_once(
-        self, workflow: str, form: Format, data: Any, idempotency_key: str | None, *, pinned: bool, **labels: str
-    ) -> None:
+        self,
+        run_id: str,
+        workflow: str,
+        form: Format,
+        data: Any,
+        idempotency_key: str | None,
+        *,
+        pinned: bool,
+        **labels: str,
+    ) -> Checkpoint | None:
         checkpoint_id = "" if idempotency_key is None else holdfast_id(f"key-{idempotency_key}", CHECKPOINT_BYTES)
         try:
-            await self._save(workflow, form, data, checkpoint_id, labels, pinned=pinned)
+            epoch = await self._epoch(run_id, workflow)
+            return await self._save(workflow, form, data, checkpoint_id, labels, pinned=pinned, epoch=epoch)
         except CheckpointIdReusedError:
             # The retry of a save that has happened, with another timestamp.
-            return
+            return None
 
     async def _save(
-        self, workflow: str, form: Format, data: Any, checkpoint_id: str, labels: dict[str, Any], *, pinned: bool
-    ) -> None:
-        await self._client.save(
+        self,
+        workflow: str,
+        form: Format,
+        data: Any,
+        checkpoint_id: str,
+        labels: dict[str, Any],
+        *,
+        pinned: bool,
+        epoch: int | None = None,
+    ) -> Checkpoint:
+        return await self._client.save(
             self._namespace,
             workflow,
             data,
@@ -248,6 +302,7 @@ class HoldfastStepStore(StepStore):
             checkpoint_id=checkpoint_id,
             labels=names.labels(labels),
             pinned=pinned,
+            epoch=epoch,
         )
 
     async def _load(self, workflow: str, form: Format, checkpoint_id: str | None) -> LoadedCheckpoint:

@@ -13,6 +13,7 @@ import holdfast
 import pytest
 from holdfast_server.config import Config
 from holdfast_server.lifecycle import serving
+from holdfast_server.protocol.keys import MANIFEST_KEY
 from holdfast_server.stores.base import ObjectStore, StoreUnavailableError
 from holdfast_server.stores.file import FileStore
 
@@ -38,6 +39,9 @@ class WatchedStore:
         return await self._watched("put_if_absent", key, lambda: self._store.put_if_absent(key, data))
 
     async def get(self, key, *, offset=0, length=None):
+        if key == MANIFEST_KEY:
+            # The server looks at it now and then, whatever a test does.
+            return await self._store.get(key, offset=offset, length=length)
         return await self._watched("get", key, lambda: self._store.get(key, offset=offset, length=length))
 
     async def list(self, prefix, *, start_after="", limit=1000):

@@ -173,6 +173,10 @@ class InternalError(WorkflowCheckpointResumeError):
     """The server failed; its log has the trace id."""
 
 
+class StoreReplacedError(WorkflowCheckpointResumeError):
+    """The store under the server was emptied or replaced while it ran."""
+
+
 class UploadLostError(HoldfastError):
     """The server has nothing of an upload that was to go on, or another stream goes on with it."""
 
@@ -202,6 +206,7 @@ _CLASSES: dict[str, type[HoldfastError]] = {
     "UNAUTHENTICATED": UnauthenticatedError,
     "PERMISSION_DENIED": PermissionDeniedError,
     "UNIMPLEMENTED": UnimplementedError,
+    "STORE_REPLACED": StoreReplacedError,
     "UPLOAD_LOST": UploadLostError,
 }
 

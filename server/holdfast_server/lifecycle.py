@@ -15,7 +15,8 @@ from holdfast_server.api.servicer import CheckpointService
 from holdfast_server.config import Config
 from holdfast_server.descriptors import most_connections
 from holdfast_server.housekeeping import keeping_house
-from holdfast_server.protocol.layout import open_layout
+from holdfast_server.identity import StoreWatch
+from holdfast_server.protocol.layout import identify, open_layout
 from holdfast_server.protocol.log import Log
 from holdfast_server.reflection import enable_reflection
 from holdfast_server.stores.base import ObjectStore
@@ -57,6 +58,7 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
 
     """
     grace_seconds = await open_layout(store, grace_seconds=config.grace_seconds)
+    identity = await identify(store)
     log = Log(store, cache_bytes=config.cache_bytes, grace_seconds=grace_seconds)
     server = grpc.aio.server(interceptors=[MalformedRequests()], options=_options(config))
     calls = Calls(
@@ -82,7 +84,9 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
     for name in ("", _SERVICE):
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
     try:
-        async with keeping_house(log, config.policies, config.gc_interval_seconds):
+        watch = StoreWatch(store, identity, calls.refuse)
+        calls.on_doubt = watch.look_soon
+        async with watch.watching(), keeping_house(log, config.policies, config.gc_interval_seconds):
             yield port
     finally:
         calls.drain(config.drain_seconds)

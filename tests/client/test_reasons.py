@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import shutil
 import threading
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from holdfast.v1.checkpoint_service_pb2_grpc import (
     CheckpointServiceStub,
     add_CheckpointServiceServicer_to_server,
 )
+from holdfast_server import identity
 from holdfast_server.api.calls import Calls
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
@@ -324,6 +326,32 @@ async def test_permission_denied():
 
 async def test_unimplemented():
     await refused(grpc.StatusCode.UNIMPLEMENTED, holdfast.UnimplementedError)
+
+
+async def test_store_replaced(client, served):
+    await client.save("n", "w", b"x", format=FORMAT)
+    await client.load("n", "w")
+    shutil.rmtree(served.folder)
+    # What fails has the server look at once; what it has in memory must answer nothing from then on.
+    await failure(client.save("n", "w", b"y", format=FORMAT), holdfast.StoreReplacedError)
+    await failure(client.load("n", "w"), holdfast.StoreReplacedError)
+    assert not (served.folder / "ns").exists()
+
+
+async def test_store_replaced_by_another_one_is_noticed_without_a_failure(tmp_path, monkeypatch):
+    monkeypatch.setattr(identity, "INTERVAL_SECONDS", 0.05)
+    async with serving_watched(tmp_path / "other") as other, holdfast.AsyncClient(other.target) as client:
+        await client.save("n", "w", b"of another store", format=FORMAT)
+    async with serving_watched(tmp_path / "one") as served, holdfast.AsyncClient(served.target) as client:
+        await client.save("n", "w", b"x", format=FORMAT)
+        served.folder.rename(tmp_path / "moved")
+        other.folder.rename(served.folder)
+        async with asyncio.timeout(20):
+            while (await asyncio.gather(client.load("n", "w"), return_exceptions=True))[0].__class__ is not (
+                holdfast.StoreReplacedError
+            ):
+                pass
+        await failure(client.save("n", "w", b"y", format=FORMAT), holdfast.StoreReplacedError)
 
 
 async def test_upload_lost(client, served):

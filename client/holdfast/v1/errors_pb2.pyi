@@ -77,6 +77,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The server, or something before it, does not allow the call."""
     ERROR_REASON_UNIMPLEMENTED: _ErrorReason.ValueType  # 25
     """The target does not know the call."""
+    ERROR_REASON_STORE_REPLACED: _ErrorReason.ValueType  # 26
+    """The store under the server was emptied or replaced while it ran."""
     ERROR_REASON_UPLOAD_LOST: _ErrorReason.ValueType  # 28
     """The upload that a stream goes on with is not here, or another stream goes on with it."""
 
@@ -133,6 +135,8 @@ ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 24
 """The server, or something before it, does not allow the call."""
 ERROR_REASON_UNIMPLEMENTED: ErrorReason.ValueType  # 25
 """The target does not know the call."""
+ERROR_REASON_STORE_REPLACED: ErrorReason.ValueType  # 26
+"""The store under the server was emptied or replaced while it ran."""
 ERROR_REASON_UPLOAD_LOST: ErrorReason.ValueType  # 28
 """The upload that a stream goes on with is not here, or another stream goes on with it."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

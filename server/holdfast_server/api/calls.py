@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NoReturn
 
@@ -41,6 +41,11 @@ _LEVELS = {
     Reason.STORE_ACCESS_DENIED: logging.WARNING,
     Reason.STORE_UNAVAILABLE: logging.WARNING,
 }
+
+# What a store says that was emptied or replaced, among others.
+_DOUBTS = frozenset(
+    {Reason.CHECKPOINT_CORRUPTED, Reason.COMMIT_UNKNOWN, Reason.STORE_ACCESS_DENIED, Reason.STORE_UNAVAILABLE}
+)
 
 # A caller that sends the first can go on where an earlier stream of the same request broke; the answer to it, which
 # comes before anything else, is the second: the part that comes next, counted from 0, a colon, and from which byte.
@@ -117,6 +122,9 @@ class Calls:
         self._admission = Admission(Limits(limit, bytes_limit))
         self._longest_seconds = longest_seconds
         self._calls: set[Call] = set()
+        self._refusal: HoldfastError | None = None
+        # Told of failures behind which the store may be another one by now.
+        self.on_doubt: Callable[[], None] = lambda: None
 
     def drain(self, seconds: float) -> None:
         """Refuse new calls from now on; those in flight go on for so long, then end with SHUTTING_DOWN."""
@@ -124,6 +132,10 @@ class Calls:
         limit = asyncio.get_running_loop().time() + seconds
         for call in self._calls:
             call.end_by(limit)
+
+    def refuse(self, error: HoldfastError) -> None:
+        """Refuse every call from now on with an error."""
+        self._refusal = error
 
     async def ended(self) -> None:
         """Wait until no call is in flight."""
@@ -160,7 +172,7 @@ class Calls:
                 async with call:
                     self._calls.add(call)
                     try:
-                        await _admit(call, request, messages)
+                        await self._admit(call, request, messages)
                         yield call
                     finally:
                         self._calls.discard(call)
@@ -170,7 +182,27 @@ class Calls:
                 span.failed("CANCELLED", "CANCELLED")
                 raise
             except Exception as error:  # noqa: BLE001 - the last line: every failure becomes a status
-                await _abort(context, call, self._failure(error, call))
+                failure = self._failure(error, call)
+                if failure.reason in _DOUBTS:
+                    self.on_doubt()
+                await _abort(context, call, failure)
+
+    async def _admit(self, call: Call, request: object, messages: AsyncIterator[object] | None) -> None:
+        """Admit a call. A refusal carries the request's id, also where a stream has yet to bring it."""
+        if request is not None:
+            call.about(request)
+        try:
+            if self._refusal is not None:
+                raise HoldfastError(self._refusal.reason, self._refusal.message)
+            call.place.admit()
+        except HoldfastError:
+            if messages is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_REFUSAL_SECONDS):
+                        call.about(await anext(messages, None))
+            raise
+        if isinstance(request, Message):
+            call.place.hold(request.ByteSize())
 
     def _failure(self, error: Exception, call: Call) -> HoldfastError:
         """The protocol's own word for whatever ended a call."""
@@ -247,22 +279,6 @@ def refuse_malformed(message: object) -> None:
     """
     if isinstance(message, Malformed):
         raise InvalidRequestError(message.field, message.what)
-
-
-async def _admit(call: Call, request: object, messages: AsyncIterator[object] | None) -> None:
-    """Admit a call. A refusal carries the request's id, also where a stream has yet to bring it."""
-    if request is not None:
-        call.about(request)
-    try:
-        call.place.admit()
-    except HoldfastError:
-        if messages is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_REFUSAL_SECONDS):
-                    call.about(await anext(messages, None))
-        raise
-    if isinstance(request, Message):
-        call.place.hold(request.ByteSize())
 
 
 def _store_detail(error: BaseException) -> str:

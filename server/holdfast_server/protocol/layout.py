@@ -4,6 +4,7 @@ What cannot be understood is refused: by a wrong grace a collection would remove
 """
 
 import logging
+import uuid
 
 from google.protobuf import json_format
 
@@ -52,7 +53,7 @@ async def open_layout(store: ObjectStore, *, grace_seconds: float | None = None,
         if must_exist:
             raise NoStoreError from None
         wanted = GRACE_SECONDS if grace_seconds is None else grace_seconds
-        manifest = StoreManifest(layout_version=LAYOUT_VERSION, grace_seconds=wanted)
+        manifest = StoreManifest(layout_version=LAYOUT_VERSION, grace_seconds=wanted, store_id=uuid.uuid4().hex)
         if await store.put_if_absent(MANIFEST_KEY, json_format.MessageToJson(manifest).encode()):
             return wanted
         stored = await _read(store)
@@ -78,6 +79,18 @@ async def open_layout(store: ObjectStore, *, grace_seconds: float | None = None,
             extra={"grace_seconds": grace, "given_grace_seconds": grace_seconds},
         )
     return grace
+
+
+async def identify(store: ObjectStore) -> bytes:
+    """Return what tells a store from any other one: its manifest, as it lies there.
+
+    Raises:
+        ObjectNotFoundError: the manifest is gone.
+        HoldfastError: LAYOUT_UNSUPPORTED: the manifest cannot be read.
+        StoreError: the store cannot be used.
+
+    """
+    return await _read(store)
 
 
 async def _read(store: ObjectStore) -> bytes:

@@ -471,19 +471,23 @@ class StoreManifest(_message.Message):
 
     LAYOUT_VERSION_FIELD_NUMBER: _builtins.int
     GRACE_SECONDS_FIELD_NUMBER: _builtins.int
+    STORE_ID_FIELD_NUMBER: _builtins.int
     layout_version: _builtins.int
     """The layout of the keys."""
     grace_seconds: _builtins.float
     """How long what is dead stays before it is collected; all servers of the store go by it. A day where it is missing."""
+    store_id: _builtins.str
+    """Random, so that no two stores have the same manifest; "" in those of older servers."""
     def __init__(
         self,
         *,
         layout_version: _builtins.int = ...,
         grace_seconds: _builtins.float | None = ...,
+        store_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "grace_seconds", b"grace_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "grace_seconds", b"grace_seconds", "layout_version", b"layout_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "grace_seconds", b"grace_seconds", "layout_version", b"layout_version", "store_id", b"store_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__grace_seconds: _TypeAlias = _typing.Literal["grace_seconds"]  # noqa: Y015
     _WhichOneofArgType__grace_seconds: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds"]  # noqa: Y015

@@ -1,16 +1,4 @@
-"""What the tests of the session service share. Where Google ADK is not installed, they are skipped or fail."""
-
-import importlib.util
-import os
-
-import pytest
-
-from tests.required import require_engine
-
-if "HOLDFAST_SERVER_PYTHON" in os.environ:
-    require_engine("google.adk")
-elif importlib.util.find_spec("google.adk") is None:
-    pytest.skip("google.adk has an environment of its own: make .venv/adk-ready", allow_module_level=True)
+"""What the tests of the session service share."""
 
 from google.adk.events import Event, EventActions
 from google.adk.sessions import Session

@@ -1,7 +1,6 @@
 """What the session service of Google ADK promises, with the real engine and a real server."""
 
 import asyncio
-import importlib.util
 import os
 import uuid
 from dataclasses import replace
@@ -10,12 +9,10 @@ from pathlib import Path
 import holdfast
 import pytest
 
-from tests.required import require_engine
+from tests.adapters.adk.installed import WHY_NOT, has_adk
 
-if "HOLDFAST_SERVER_PYTHON" in os.environ:
-    require_engine("google.adk")
-elif importlib.util.find_spec("google.adk") is None:
-    pytest.skip("google.adk has an environment of its own: make .venv/adk-ready", allow_module_level=True)
+if not has_adk():
+    pytest.skip(WHY_NOT, allow_module_level=True)
 
 from google.adk.agents import LlmAgent
 from google.adk.errors import StaleSessionError

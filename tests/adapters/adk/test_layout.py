@@ -7,6 +7,12 @@ from typing import Any
 
 import holdfast
 import pytest
+
+from tests.adapters.adk.installed import WHY_NOT, has_adk
+
+if not has_adk():
+    pytest.skip(WHY_NOT, allow_module_level=True)
+
 from google.adk.agents import LlmAgent
 from google.adk.errors import StaleSessionError
 from google.adk.models import BaseLlm, LlmResponse
@@ -142,7 +148,7 @@ async def test_a_prune_takes_no_event_of_a_session(service, counting, namespace,
 
 
 async def earlier_layout(client, namespace, session_id: str, events: int) -> None:
-    """A session as versions before 0.2 stored it."""
+    """A session in the earlier layout."""
     workflow, parent, state = f"adk-session:app:u:{session_id}", "", {"k": {"$type": "x"}, "s": "\ud83c"}
     earlier = holdfast.Format("adk-session", 1)
     for number in range(events + 1):

@@ -5,6 +5,12 @@ import threading
 
 import holdfast
 import pytest
+
+from tests.adapters.adk.installed import WHY_NOT, has_adk
+
+if not has_adk():
+    pytest.skip(WHY_NOT, allow_module_level=True)
+
 from google.adk.agents import LlmAgent
 from google.adk.models import BaseLlm, LlmResponse
 from google.adk.runners import Runner

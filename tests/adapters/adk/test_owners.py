@@ -2,6 +2,12 @@
 
 import holdfast
 import pytest
+
+from tests.adapters.adk.installed import WHY_NOT, has_adk
+
+if not has_adk():
+    pytest.skip(WHY_NOT, allow_module_level=True)
+
 from google.adk.errors import StaleSessionError
 from holdfast.adapters.adk import HoldfastSessionService, SessionConflictError
 

@@ -4,6 +4,12 @@ import asyncio
 
 import holdfast
 import pytest
+
+from tests.adapters.adk.installed import WHY_NOT, has_adk
+
+if not has_adk():
+    pytest.skip(WHY_NOT, allow_module_level=True)
+
 from google.adk.errors import StaleSessionError
 from google.adk.errors.already_exists_error import AlreadyExistsError
 from google.adk.errors.session_not_found_error import SessionNotFoundError

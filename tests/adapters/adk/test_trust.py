@@ -5,6 +5,12 @@ import sys
 
 import holdfast
 import pytest
+
+from tests.adapters.adk.installed import WHY_NOT, has_adk
+
+if not has_adk():
+    pytest.skip(WHY_NOT, allow_module_level=True)
+
 from google.adk.sessions import Session
 from holdfast.adapters.adk import SESSION_FORMAT, HoldfastSessionService
 

@@ -13,14 +13,20 @@ from typing import Any
 
 import holdfast
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.adapters.adk.installed import WHY_NOT, has_adk
+
+if not has_adk():
+    pytest.skip(WHY_NOT, allow_module_level=True)
+
 from google.adk.auth.auth_credential import AuthCredential, AuthCredentialTypes, HttpAuth, HttpCredentials, OAuth2Auth
 from google.adk.sessions import InMemorySessionService
 from holdfast.adapters.adk import HoldfastSessionService
 from holdfast.adapters.adk.entries import Entry, Since
 from holdfast.adapters.adk.events import Events
 from holdfast.adapters.adk.values import MOST_LEVELS, Values, difference
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from tests.adapters.adk.engine import WHO, Event, EventActions, event, read, types

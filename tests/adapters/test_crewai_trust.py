@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.adapters import values
 from tests.adapters.rivals import rival
 from tests.required import require_engine
-from tests.servers import server
+from tests.servers import EXECUTABLE, server
 
 require_engine("crewai")
 
@@ -409,6 +410,30 @@ def test_a_load_for_display_takes_nothing_from_a_run(pair):
         thread.start()
         thread.join()
     assert one.load_state("f") == {"id": "f", "n": 2}
+
+
+def test_retention_takes_no_question_that_waits_and_the_newest_state_stays(tmp_path):
+    url = (tmp_path / "store").as_uri()
+    with server(url) as target, HoldfastFlowPersistence.from_target(target, namespace="n") as persistence:
+        persistence.save_pending_feedback("f", question(message="Good?"), {"id": "f", "n": 0})
+        for n in range(1, 7):
+            persistence.save_state("f", "m", {"id": "f", "n": n})
+    retention = json.dumps({"*": {"keep_last": 1}})
+    subprocess.run([*EXECUTABLE, "gc", "--store", url, "--retention", retention], check=True, timeout=60)
+    with server(url) as target, HoldfastFlowPersistence.from_target(target, namespace="n") as persistence:
+        state, asked = persistence.load_pending_feedback("f")
+        assert (state["n"], asked.message) == (0, "Good?")
+        assert persistence.load_state("f") == {"id": "f", "n": 6}
+
+
+def test_an_answered_question_does_not_wait_again_whatever_is_pruned(client, namespace, persistence):
+    persistence.save_pending_feedback("f", question(), {"id": "f", "n": 0})
+    persistence.clear_pending_feedback("f")
+    for n in range(1, 4):
+        persistence.save_state("f", "m", {"id": "f", "n": n})
+    client.prune(namespace, "f", keep_last=1)
+    assert persistence.load_pending_feedback("f") is None
+    assert [each.labels["kind"] for each in client.list(namespace, "f")] == ["state"]
 
 
 def test_upkeep_does_not_end_a_run(client, namespace, pair):

@@ -3,8 +3,10 @@
 import asyncio
 import dataclasses
 import hashlib
+import json
 import os
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import holdfast
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from tests.adapters.killing import run, ten_points
 from tests.damage import damage_newest
 from tests.required import require, require_engine
-from tests.servers import server, start
+from tests.servers import EXECUTABLE, server, start
 
 require_engine("temporalio")
 
@@ -251,6 +253,38 @@ async def test_content_that_is_not_what_the_id_is_the_digest_of_is_damage(driver
     # What was put in its place is no reason to call the payload stored.
     assert await driver.store(of_workflow(), [payload(b"a")]) == [claim]
     assert await retrieved(driver, [claim]) == [payload(b"a")]
+
+
+def test_retention_takes_no_payload_that_has_a_claim(tmp_path):
+    url = (tmp_path / "store").as_uri()
+    payloads = [payload(b"%d" % number * 1_000) for number in range(6)]
+
+    async def stored(target):
+        async with HoldfastStorageDriver.from_target(target, namespace=NAMESPACE) as driver:
+            return [(await driver.store(of_workflow(), [each]))[0] for each in payloads]
+
+    async def found(target, claims):
+        async with HoldfastStorageDriver.from_target(target, namespace=NAMESPACE) as driver:
+            return await retrieved(driver, claims)
+
+    with server(url) as target:
+        claims = asyncio.run(stored(target))
+    retention = json.dumps({"*": {"keep_last": 3}})
+    subprocess.run([*EXECUTABLE, "gc", "--store", url, "--retention", retention], check=True, timeout=60)
+    with server(url) as target, holdfast.Client(target) as client:
+        client.prune(NAMESPACE, PLACE, keep_last=1)
+        assert asyncio.run(found(target, claims)) == payloads
+
+
+async def test_a_payload_that_was_stored_without_a_pin_gets_one_when_it_is_stored_again(driver, client):
+    [claim] = await driver.store(of_workflow(), [payload(b"a")])
+    data = payload(b"a").SerializeToString(deterministic=True)
+    await planted(client, data, claim.claim_data["checkpoint_id"], replace=True)
+    assert await driver.store(of_workflow(), [payload(b"a")]) == [claim]
+    [stored] = [each async for each in client.list(NAMESPACE, PLACE)]
+    assert stored.pinned
+    await driver.store(of_workflow(), [payload(b"a")])
+    assert [each.revision async for each in client.list(NAMESPACE, PLACE)] == [stored.revision]
 
 
 async def test_content_under_an_id_that_is_no_digest_is_refused(driver, client):

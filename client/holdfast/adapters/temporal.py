@@ -164,10 +164,12 @@ class HoldfastStorageDriver(StorageDriver):
     async def _store(self, place: str, payload: Payload) -> StorageDriverClaim:
         data, checkpoint_id = await asyncio.to_thread(_serialised, payload)
         found = await self._client.validate(self._namespace, place, checkpoint_id, accepted_formats=[_ACCEPTED])
-        if not found.resumable or not _holds(found.checkpoint, checkpoint_id):
+        is_kept = found.checkpoint is not None and found.checkpoint.pinned and _holds(found.checkpoint, checkpoint_id)
+        if not (found.resumable and is_kept):
             is_spent = found.resumable or any(each.reason in _SPENT for each in found.findings)
+            # Pinned, since a history may point at it however many payloads come after it.
             await self._client.save(
-                self._namespace, place, data, format=FORMAT, checkpoint_id=checkpoint_id, replace=is_spent
+                self._namespace, place, data, format=FORMAT, checkpoint_id=checkpoint_id, replace=is_spent, pinned=True
             )
         return StorageDriverClaim(dict(zip(_CLAIM_KEYS, (self._namespace, place, checkpoint_id), strict=True)))
 

@@ -162,6 +162,8 @@ class HoldfastFlowPersistence(FlowPersistence):
             labels={"kind": "feedback", "feedback": "pending", "method": context.method_name},
             checkpoint_id=_QUESTION_ID,
             replace=True,
+            # However many states are saved behind it, it waits for its answer.
+            pinned=True,
         )
 
     def load_pending_feedback(self, flow_uuid: str) -> tuple[dict[str, Any], PendingFeedbackContext] | None:

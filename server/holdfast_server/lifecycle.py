@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -23,7 +23,7 @@ from holdfast_server.stores.base import ObjectStore
 
 _SERVICE = checkpoint_service_pb2.DESCRIPTOR.services_by_name["CheckpointService"].full_name
 # For what calls that are ended at the end of the drain have to say.
-_ANSWER_SECONDS = 1.0
+_ANSWER_SECONDS = 0.5
 _OPTIONS = (
     # Above what any request may have, so that one of a few megabytes too many gets an answer that says which field.
     # A compressed message counts by what it inflates to.
@@ -92,7 +92,10 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
         calls.drain(config.drain_seconds)
         await healthy.enter_graceful_shutdown()
         stopping = asyncio.create_task(server.stop(config.drain_seconds + _ANSWER_SECONDS))
-        await calls.ended()
+        # A call whose store does not let go of it is left behind.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(config.drain_seconds + _ANSWER_SECONDS):
+                await calls.ended()
         # Who merely watches the health has no claim on the rest of the drain.
         await server.stop(_ANSWER_SECONDS)
         await stopping

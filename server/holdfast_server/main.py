@@ -31,13 +31,15 @@ from holdfast_server.stores.base import ObjectStore, StoreError
 from holdfast_server.stores.file import FileStore
 from holdfast_server.stores.s3 import S3Store
 from holdfast_server.stores.traced import TracedStore
-from holdfast_server.telemetry import exporting
+from holdfast_server.telemetry import Exports, exporting
 from holdfast_server.upkeep import run_fsck, run_gc
 from holdfast_server.workers import supervise
 
 # Tells a process that it is one of several, and not the one that starts them.
 _WORKER = "HOLDFAST_WORKER"
 _USAGE = 2
+# Beyond the drain, for the last spans and metrics: the end comes within a second after the drain.
+_EXPORT_SECONDS = 0.7
 
 
 def main() -> None:
@@ -64,8 +66,8 @@ def main() -> None:
             sys.exit(code)
         if config.workers > 1 and _WORKER not in os.environ:
             sys.exit(_supervise(config))
-        with exporting() as is_traced:
-            uvloop.run(_serve(config, is_traced=is_traced))
+        with exporting() as exports:
+            uvloop.run(_serve(config, exports))
     except HoldfastError as error:
         _fail(arguments, f"{error.reason}: {error.message}")
     except NoStoreError as error:
@@ -103,8 +105,8 @@ def _supervise(config: Config) -> int:
     return asyncio.run(supervise(config.workers, config.listen, arguments, drain_seconds=config.drain_seconds))
 
 
-async def _serve(config: Config, *, is_traced: bool) -> None:
-    async with _open_store(config.store, is_traced=is_traced) as store, serving(config, store) as port:
+async def _serve(config: Config, exports: Exports) -> None:
+    async with _open_store(config.store, is_traced=exports.is_wanted) as store, serving(config, store) as port:
         host = config.listen.rpartition(":")[0]
         stop = told_to_stop()
         _announce(f"holdfast-server listens on {host}:{port}, store {config.store}")
@@ -113,6 +115,7 @@ async def _serve(config: Config, *, is_traced: bool) -> None:
         if _WORKER in os.environ:
             asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
         await stop.wait()
+        exports.end_within(config.drain_seconds + _EXPORT_SECONDS)
 
 
 def _announce(line: str) -> None:

@@ -5,9 +5,11 @@ to a collector. Where to is for the usual `OTEL_*` variables to say: without OTE
 (or its form for one signal) nothing is sent. Names follow the semantic conventions for RPC.
 """
 
+import logging
 import os
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ from holdfast_server import SERVER_VERSION
 _TRACER = trace.get_tracer("holdfast.server", SERVER_VERSION)
 _METER = metrics.get_meter("holdfast.server", SERVER_VERSION)
 _PROPAGATOR = TraceContextTextMapPropagator()
+_LOG = logging.getLogger("holdfast.server")
+# Of a server that did not come to serve.
+_LAST_SECONDS = 1.0
 _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 _CALL_SECONDS = _METER.create_histogram(
@@ -51,30 +56,59 @@ class _StoreRequests:
 _store_requests: ContextVar[_StoreRequests | None] = ContextVar("store_requests", default=None)
 
 
-@contextmanager
-def exporting(environment: Mapping[str, str] = os.environ) -> Iterator[bool]:
-    """Send spans and metrics to the collector that the `OTEL_*` variables name; at the end send what is left.
+class Exports:
+    """What is sent to a collector, and how long the end of this process may wait for that.
 
-    Tells whether anything is sent at all.
+    Attributes:
+        is_wanted: whether anything is sent at all.
+
     """
+
+    def __init__(self) -> None:
+        self.is_wanted = False
+        self._deadline: float | None = None
+
+    def end_within(self, seconds: float) -> None:
+        """Set how long from now the last spans and metrics may take on their way."""
+        self._deadline = time.monotonic() + seconds
+
+    def wait(self, stops: Sequence[Callable[[], None]]) -> None:
+        """Send what is left, and give up when the time is over: a collector that is gone holds up nobody's end."""
+        deadline = time.monotonic() + _LAST_SECONDS if self._deadline is None else self._deadline
+        threads = [threading.Thread(target=stop, daemon=True) for stop in stops]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            _LOG.warning("the collector of telemetry does not answer; what was left for it is lost")
+            # A thread that still runs must not hold stderr when the interpreter ends.
+            logging.disable()
+
+
+@contextmanager
+def exporting(environment: Mapping[str, str] = os.environ) -> Iterator[Exports]:
+    """Send spans and metrics to the collector that the `OTEL_*` variables name; at the end send what is left."""
+    exports = Exports()
     resource = Resource.create(
         {SERVICE_NAME: environment.get("OTEL_SERVICE_NAME", "holdfast-server"), SERVICE_VERSION: SERVER_VERSION}
     )
-    stops = []
+    stops: list[Callable[[], None]] = []
     if _is_wanted("TRACES", environment):
-        tracing = TracerProvider(resource=resource)
+        tracing = TracerProvider(resource=resource, shutdown_on_exit=False)
         tracing.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         trace.set_tracer_provider(tracing)
         stops.append(tracing.shutdown)
     if _is_wanted("METRICS", environment):
-        metering = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())], resource)
+        reader = PeriodicExportingMetricReader(OTLPMetricExporter())
+        metering = MeterProvider([reader], resource, shutdown_on_exit=False)
         metrics.set_meter_provider(metering)
         stops.append(metering.shutdown)
+    exports.is_wanted = bool(stops)
     try:
-        yield bool(stops)
+        yield exports
     finally:
-        for stop in stops:
-            stop()
+        exports.wait(stops)
 
 
 def _is_wanted(signal: str, environment: Mapping[str, str]) -> bool:

@@ -87,7 +87,8 @@ class Call:
 
     def end_by(self, moment: float) -> None:
         """End the call at a moment of the event loop's time, if it has not ended by then."""
-        if not self._timeout.expired():
+        # One whose time is over, or that only sends its answer now, is ending already.
+        with suppress(RuntimeError):
             self._timeout.reschedule(min(moment, self._timeout.when() or moment))
 
     def about(self, request: object) -> None:

@@ -28,6 +28,8 @@ class Lane:
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                # Modules of the working folder stay out.
+                "-P",
                 "-m",
                 "holdfast_server.stores.file_lane",
                 str(self._root),

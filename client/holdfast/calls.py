@@ -112,11 +112,12 @@ class Caller:
     def _pause(self, number: int, error: HoldfastError, left: float) -> float | None:
         if not error.retryable:
             return None
-        if not self._bucket.failed():
+        wait = self._bucket.take(left)
+        if wait is None:
             error.message += f"; it was not tried again: {self._off()}"
             error.metadata["retries"] = "off"
             return None
-        pause = self._policy.pause_seconds(number, error)
+        pause = max(wait, self._policy.pause_seconds(number, error))
         # A try that ends before it could be answered would only hide what this one was told.
         return pause if pause + _SHORTEST_TRY_SECONDS < left else None
 
@@ -125,7 +126,7 @@ class Caller:
         if not policy.burst_retries:
             return "this client's RetryPolicy allows no retries"
         return (
-            f"retries of this client are off for a moment, since too many tries failed (its RetryPolicy allows "
+            f"retries of this client are off for a moment, since it has made many (its RetryPolicy allows "
             f"{policy.burst_retries:g} in a row and {policy.retries_per_second:g} each second)"
         )
 

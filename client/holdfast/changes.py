@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from holdfast import arguments
+from holdfast.answers import require_writer
 from holdfast.checkpoint import AcceptedFormat, Writer, list_filter
 from holdfast.connection import AsyncConnection
 from holdfast.errors import of_reason
@@ -84,7 +85,7 @@ class AsyncChanges(AsyncConnection):
             prefix: what the ids begin with. "a" means "ab", too: end it with a separator that ids hold nowhere else.
             all: delete every workflow of the namespace; the prefix must be "".
             request_id: the idempotency key; made up where none is given.
-            timeout: seconds for each page of workflows, retries included.
+            timeout: seconds for each page of workflows that deletes something, retries included.
 
         Returns:
             How many workflows that held checkpoints were deleted; those that an earlier try deleted do not count.
@@ -106,7 +107,7 @@ class AsyncChanges(AsyncConnection):
         )
         deleted = 0
         failed: list[api.FailedDeletion] = []
-        async for response in self._pages("DeleteWorkflows", request, timeout):
+        async for response in self._pages("DeleteWorkflows", request, self._budget(timeout)):
             deleted += response.deleted
             failed += response.failed
         if failed:
@@ -151,6 +152,7 @@ class AsyncChanges(AsyncConnection):
             request_id=request_id,
         )
         response = await self._unary("AcquireWriter", request, timeout)
+        require_writer(response)
         return Writer(response.epoch, response.revision)
 
     async def delete_checkpoints(
@@ -182,7 +184,7 @@ class AsyncChanges(AsyncConnection):
             all: delete every checkpoint, or every one of these formats; not together with labels or times.
             epoch: the writer's epoch, for one workflow.
             request_id: the idempotency key; made up where none is given.
-            timeout: seconds for each page of workflows, retries included.
+            timeout: seconds for each page of workflows that deletes something, retries included.
 
         Raises:
             InvalidRequestError: the filter has neither labels nor a time, and `all` is not set.
@@ -200,7 +202,7 @@ class AsyncChanges(AsyncConnection):
             epoch=epoch,
         )
         deleted = 0
-        async for response in self._pages("DeleteCheckpoints", request, timeout):
+        async for response in self._pages("DeleteCheckpoints", request, self._budget(timeout)):
             deleted += response.deleted
         return deleted
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from holdfast import _aio as runtime
 from holdfast import arguments
+from holdfast.answers import limit_of, paired, require_listed, require_named, require_sizes
 from holdfast.checkpoint import (
     AcceptedFormat,
     Checkpoint,
@@ -54,7 +55,7 @@ class AsyncLists(AsyncLoads):
             ids_only: tell of each its id, workflow and revision only.
             strict: end where a commit marker is damaged, since nobody knows what it told; else it is left out.
             page_size: how many to ask for at a time; 0: the server chooses.
-            timeout: seconds for each page, retries included.
+            timeout: seconds for all pages together, retries included; the caller's own time between them is free.
 
         Raises:
             HoldfastError: a subclass for each reason; CHECKPOINT_CORRUPTED where `strict` ends it.
@@ -69,8 +70,9 @@ class AsyncLists(AsyncLoads):
             before_checkpoint_id=before,
             ids_only=ids_only,
         )
-        async for response in self._pages("List", request, timeout):
+        async for response in self._pages("List", request, self._budget(timeout)):
             for message in response.checkpoints:
+                require_named(message, namespace, workflow_id)
                 if strict:
                     _require_whole(response, message.revision if workflow_id else 0)
                 yield from_message(message)
@@ -90,6 +92,7 @@ class AsyncLists(AsyncLoads):
         records: bool = False,
         accepted_formats: Sequence[AcceptedFormat] = (),
         page_size: int = 0,
+        max_bytes: int | None = None,
         timeout: float | None = None,
     ) -> AsyncIterator[LoadedCheckpoint]:
         """Iterate over checkpoints with their payloads, newest first. Small ones come many in a call.
@@ -105,7 +108,8 @@ class AsyncLists(AsyncLoads):
             records: load their records too.
             accepted_formats: end where another one is met; none given: any.
             page_size: how many to ask for at a time; 0: the server chooses.
-            timeout: seconds for each call, retries included.
+            max_bytes: how many bytes each payload may have, as in `load`.
+            timeout: seconds for all requests together, retries included; the caller's own time between them is free.
 
         Raises:
             HoldfastError: a subclass for each reason; CHECKPOINT_CORRUPTED where one is damaged, or may be missing.
@@ -121,21 +125,32 @@ class AsyncLists(AsyncLoads):
             include_payload=True,
             include_records=records,
         )
-        async for response in self._pages("List", request, timeout):
+        budget, limit = self._budget(timeout), limit_of(max_bytes)
+        async for response in self._pages("List", request, budget):
             self._stamp = max(self._stamp, response.stamp)
-            for message, content in zip(response.checkpoints, response.contents, strict=True):
+            for message, content in paired(response):
+                require_named(message, namespace, workflow_id)
+                require_sizes(message, limit)
                 _require_whole(response, message.revision if workflow_id else 0)
                 found = from_message(message)
                 require_accepted(found, accepted_formats)
                 if not content.payload_included:
                     # What is deleted by now was not there in the end.
-                    with suppress(CheckpointDeletedError, CheckpointNotFoundError):
-                        yield await self.load(
-                            found.namespace, found.workflow_id, found.checkpoint_id, records=records, timeout=timeout
+                    loaded = None
+                    with suppress(CheckpointDeletedError, CheckpointNotFoundError), budget.spending() as seconds:
+                        loaded = await self.load(
+                            found.namespace,
+                            found.workflow_id,
+                            found.checkpoint_id,
+                            records=records,
+                            max_bytes=max_bytes,
+                            timeout=seconds,
                         )
+                    if loaded is not None:
+                        yield loaded
                     continue
                 parts = await runtime.in_thread(checked, message, {part.name: part.data for part in content.parts})
-                attached = await self._records_of(message, content, timeout) if records else ()
+                attached = await self._records_of(message, content, budget) if records else ()
                 yield LoadedCheckpoint(found, parts, found.format, records=attached)
             _require_whole(response)
 
@@ -148,7 +163,7 @@ class AsyncLists(AsyncLoads):
             namespace: the namespace.
             prefix: what their ids begin with.
             page_size: how many to ask for at a time; 0: the server chooses.
-            timeout: seconds for each call, retries included.
+            timeout: seconds for all pages together, retries included; the caller's own time between them is free.
 
         Raises:
             HoldfastError: a subclass for each reason.
@@ -157,8 +172,9 @@ class AsyncLists(AsyncLoads):
         request = arguments.request(
             api.ListWorkflowsRequest, namespace=namespace, workflow_id_prefix=prefix, page_size=page_size
         )
-        async for response in self._pages("ListWorkflows", request, timeout):
+        async for response in self._pages("ListWorkflows", request, self._budget(timeout)):
             for message in response.workflows:
+                require_listed(message, request)
                 yield workflow_info(message)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from holdfast import arguments, request_ids
+from holdfast.answers import Collected, limit_of
+from holdfast.budget import Budget
 from holdfast.checkpoint import Record
 from holdfast.connection import AsyncConnection
 from holdfast.v1 import checkpoint_pb2
@@ -64,33 +66,50 @@ class AsyncRecords(AsyncConnection):
             self._stamp = max(self._stamp, response.stamp)
 
     async def records(
-        self, namespace: str, workflow_id: str, checkpoint_id: str, *, timeout: float | None = None
+        self,
+        namespace: str,
+        workflow_id: str,
+        checkpoint_id: str,
+        *,
+        max_bytes: int | None = None,
+        timeout: float | None = None,
     ) -> tuple[Record, ...]:
-        """The records of a checkpoint id, in the order of their keys, whether the checkpoint exists or not.
+        """Return the records of a checkpoint id, in the order of their keys, whether the checkpoint exists or not.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+            checkpoint_id: the checkpoint.
+            max_bytes: how many bytes their keys and data may have together; None for 512 MiB.
+            timeout: seconds for everything, retries included.
 
         Raises:
-            HoldfastError: a subclass for each reason.
+            PayloadTooLargeError: there are more bytes.
+            HoldfastError: a subclass for each other reason.
 
         """
         request = arguments.request(
             api.ListRecordsRequest, namespace=namespace, workflow_id=workflow_id, checkpoint_id=checkpoint_id
         )
-        found: list[Record] = []
-        async for response in self._pages("ListRecords", request, timeout):
+        found = Collected(limit_of(max_bytes))
+        async for response in self._pages("ListRecords", request, self._budget(timeout)):
             self._stamp = max(self._stamp, response.stamp)
-            found += [Record(each.key, each.data) for each in response.records]
-        return tuple(found)
+            found.add(response.records)
+        return tuple(found.records)
 
     async def _records_of(
-        self, checkpoint: checkpoint_pb2.Checkpoint, answer: Any, timeout: float | None
+        self, checkpoint: checkpoint_pb2.Checkpoint, answer: Any, budget: Budget
     ) -> tuple[Record, ...]:
         """The records of a checkpoint, from an answer that may hold them."""
         if answer.records_included:
             self._stamp = max(self._stamp, getattr(answer, "stamp", 0))
-            return tuple(Record(each.key, each.data) for each in answer.records)
-        return await self.records(
-            checkpoint.namespace, checkpoint.workflow_id, checkpoint.checkpoint_id, timeout=timeout
-        )
+            found = Collected(None)
+            found.add(answer.records)
+            return tuple(found.records)
+        with budget.spending() as seconds:
+            return await self.records(
+                checkpoint.namespace, checkpoint.workflow_id, checkpoint.checkpoint_id, timeout=seconds
+            )
 
 
 def _batches(records: Iterable[Record]) -> Iterator[Sequence[checkpoint_pb2.Record]]:

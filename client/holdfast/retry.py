@@ -1,8 +1,9 @@
 """How calls are retried: full-jitter exponential backoff, and a bucket of tokens for each client.
 
-Full jitter is the scheme of "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015). A failed try takes a token
-from the bucket; a success gives a tenth back, and time gives some back as well. Without a token there are no retries: a
-dead server is not hammered, and a server that is back finds callers that retry.
+Full jitter is the scheme of "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015). A retry takes a token from
+the bucket; a success gives a tenth back, and time gives some back as well. A retry for which there is no token waits
+for its turn, or is not made if the call's time ends before: a dead server is not hammered, and a server that is back
+finds callers that retry.
 """
 
 import random
@@ -28,8 +29,8 @@ class RetryPolicy:
         attempt_timeout_seconds: the most that one try may take. None: 12 seconds for calls that a server answers at
             once, and all that is left for streams and for calls whose work grows with what is stored (validations,
             copies, prunes, deletions of many).
-        burst_retries: how many tries of the client's calls may fail in a row before retries are off; 0: no retries.
-        retries_per_second: how many further ones each second allows.
+        burst_retries: how many retries the client's calls may make in a row; 0: none.
+        retries_per_second: how many further ones each second allows. A retry waits for its turn if there is time.
 
     """
 
@@ -76,12 +77,22 @@ class RetryBucket:
         """Note a try that the server answered."""
         self._add(_TOKENS_OF_A_SUCCESS)
 
-    def failed(self) -> bool:
-        """Note a try that failed and could be retried. Return whether it may be."""
+    def take(self, left_seconds: float) -> float | None:
+        """Take a token for a retry.
+
+        Args:
+            left_seconds: how long the retry may wait for its token.
+
+        Returns:
+            How long it must wait; None if that is longer than it may, in which case no token is taken.
+
+        """
         self._add(0.0)
-        may_retry = self._tokens >= 1
-        self._tokens = max(0.0, self._tokens - 1)
-        return may_retry
+        missing = 1 - self._tokens
+        if missing > 0 and (not self._per_second or missing / self._per_second >= left_seconds):
+            return None
+        self._tokens -= 1
+        return missing / self._per_second if missing > 0 else 0.0
 
     def _add(self, tokens: float) -> None:
         now = self._clock()

@@ -169,6 +169,7 @@ class Workflow:
         migrations: Migrations | None = None,
         fallback: bool = False,
         records: bool = False,
+        max_bytes: int | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
@@ -179,6 +180,7 @@ class Workflow:
             migrations: bring older versions to it.
             fallback: answer damage with the newest older checkpoint that is whole.
             records: load its records too.
+            max_bytes: how many bytes the payload may have, as in the client's `load`.
             timeout: seconds for everything, retries included.
             progress: called with the bytes received and all, for payloads that are streamed.
 
@@ -193,6 +195,7 @@ class Workflow:
             migrations=migrations,
             fallback=fallback,
             records=records,
+            max_bytes=max_bytes,
             timeout=timeout,
             progress=progress,
         )
@@ -207,6 +210,7 @@ class Workflow:
         accepted_formats: Sequence[AcceptedFormat] = (),
         fallback: bool = False,
         records: bool = False,
+        max_bytes: int | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
@@ -225,6 +229,7 @@ class Workflow:
             accepted_formats=accepted_formats,
             fallback=fallback,
             records=records,
+            max_bytes=max_bytes,
             timeout=timeout,
             progress=progress,
         )
@@ -237,6 +242,7 @@ class Workflow:
         part: str | None = None,
         accepted_formats: Sequence[AcceptedFormat] = (),
         fallback: bool = False,
+        max_bytes: int | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
@@ -248,6 +254,7 @@ class Workflow:
             part: the part; None for the default part or the only one.
             accepted_formats: refuse any other format before data moves; none given: any.
             fallback: answer damage with the newest older checkpoint that is whole.
+            max_bytes: how many bytes the payload may have, as in the client's `load`.
             timeout: seconds for everything but the writing, retries included.
             progress: called with the bytes received and all, for payloads that are streamed.
 
@@ -262,6 +269,7 @@ class Workflow:
             checkpoint_id,
             accepted_formats=accepted_formats,
             fallback=fallback,
+            max_bytes=max_bytes,
             timeout=timeout,
             progress=progress,
         )

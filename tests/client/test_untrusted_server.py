@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import time
 import tracemalloc
 from contextlib import asynccontextmanager
 
@@ -19,11 +20,13 @@ FORMAT = holdfast.Format("test", 1)
 PARTS = {"": b"0123456789", "b": b"", "c": b"xyz"}
 
 
-def header(parts=PARTS, **changed):
+def header(data=PARTS, **changed):
     infos = [
-        {"name": name, "size_bytes": len(data), "sha256": hashlib.sha256(data).digest()} for name, data in parts.items()
+        {"name": name, "size_bytes": len(each), "sha256": hashlib.sha256(each).digest()} for name, each in data.items()
     ]
-    return api.LoadStreamResponse(header={"checkpoint": {"checkpoint_id": "c", "parts": infos, **changed}})
+    named = {"namespace": "n", "workflow_id": "w", "checkpoint_id": "c", "revision": 1}
+    size = {"size_bytes": sum(map(len, data.values()))}
+    return api.LoadStreamResponse(header={"checkpoint": {**named, **size, "parts": infos, **changed}})
 
 
 def chunk(part, data, offset=0):
@@ -43,10 +46,13 @@ class Scripted(CheckpointServiceServicer):
     def __init__(self, *streams, received="0:0"):
         self.streams = list(streams)
         self.received = received
+        self.announced = None
         self.requests = []
 
     async def Load(self, request, context):  # noqa: N802
-        return api.LoadResponse()
+        first = self.streams[0][0]
+        announced = self.announced or (first if first.HasField("header") else header())
+        return api.LoadResponse(checkpoint=announced.header.checkpoint)
 
     async def LoadStream(self, request, context):  # noqa: N802
         self.requests.append(request)
@@ -143,13 +149,10 @@ async def test_a_time_that_is_none_is_an_error_of_the_sdk():
 async def test_no_more_is_held_than_the_header_tells_however_much_comes():
     async def endless():
         yield header({"": b"0123456789"})
-        piece = chunk("", b"")
-        for _ in range(200_000):
-            yield piece
         while True:
             yield chunk("", bytes(1 << 20))
 
-    download = Download(api.LoadStreamRequest(), None)
+    download = Download(api.LoadStreamRequest(namespace="n", workflow_id="w"), None)
     tracemalloc.start()
     try:
         with pytest.raises(holdfast.CheckpointCorruptedError):
@@ -213,3 +216,358 @@ async def test_a_save_that_is_cancelled_while_its_file_is_read_stays_cancelled(c
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+# What a server answers names what was asked for, and is no more than it announces
+
+
+def named(revision=1, data=b"x", **changed):
+    """A checkpoint as a page or an answer has it."""
+    return header({"": data}, revision=revision, **changed).header.checkpoint
+
+
+class Answering(CheckpointServiceServicer):
+    """Answers every call of a method with the next of some answers, and the last one for ever."""
+
+    def __init__(self, **answers):
+        self.calls = 0
+        for method, given in answers.items():
+            setattr(self, method, self._answering(given))
+
+    def _answering(self, given):
+        async def answer(request, context):
+            self.calls += 1
+            return given(request, self.calls) if callable(given) else given
+
+        return answer
+
+
+async def asked(call, *, timeout=1, **answers):
+    """What a call raises of both clients, and how often the server was called."""
+    servicer = Answering(**answers)
+    async with server(servicer) as target:
+        async with holdfast.AsyncClient(target, timeout=timeout) as client:
+            with pytest.raises(holdfast.HoldfastError) as caught:
+                await call(client)
+        calls = servicer.calls
+
+        def synchronous():
+            with holdfast.Client(target, timeout=timeout) as client:
+                call.run(client)
+
+        if isinstance(call, Drained):
+            with pytest.raises(type(caught.value)):
+                await asyncio.to_thread(synchronous)
+    return caught.value, calls
+
+
+class Drained:
+    """Reads an iterator to its end, by either client."""
+
+    def __init__(self, method, *arguments, **options):
+        self._method, self._arguments, self._options = method, arguments, options
+
+    async def __call__(self, client):
+        async for _ in self._begun(client):
+            pass
+
+    def run(self, client):
+        for _ in self._begun(client):
+            pass
+
+    def _begun(self, client):
+        return getattr(client, self._method)(*self._arguments, **self._options)
+
+
+OTHERS = [{"namespace": "m"}, {"workflow_id": "v"}, {"checkpoint_id": "d"}, {"revision": 0}, {"namespace": ""}]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=str)
+async def test_an_answer_about_another_checkpoint_is_refused_by_every_call(other):
+    """Of a call that names a checkpoint."""
+    found = named(**other)
+    part = {"name": "", "data": b"x", "crc32c": crc32c(b"x")}
+    whole = api.LoadResponse(checkpoint=found, parts=[part], payload_included=True)
+    saved = api.SaveResponse(checkpoint=found)
+    for call, answers in (
+        (lambda c: c.load("n", "w", "c"), {"Load": whole}),
+        (lambda c: c.load("n", "w", "c", records=True), {"Load": api.LoadResponse(checkpoint=found)}),
+        (lambda c: c.save("n", "w", b"x", format=FORMAT, checkpoint_id="c"), {"Save": saved}),
+        (lambda c: c.validate("n", "w", "c"), {"Validate": api.ValidateResponse(checkpoint=found)}),
+    ):
+        error, calls = await asked(call, **answers)
+        assert type(error) is holdfast.InternalError
+        assert "the server gave" in str(error)
+        assert calls == 1
+
+
+@pytest.mark.parametrize("other", [each for each in OTHERS if "checkpoint_id" not in each], ids=str)
+async def test_a_list_of_other_checkpoints_is_refused(other):
+    page = api.ListResponse(checkpoints=[named(**other)], contents=[{"payload_included": True}])
+    for method in ("list", "history"):
+        error, _ = await asked(Drained(method, "n", "w"), List=page)
+        assert type(error) is holdfast.InternalError
+
+
+@pytest.mark.parametrize("other", [{"namespace": "m"}, {"workflow_id": "b"}], ids=str)
+async def test_a_list_of_other_workflows_is_refused(other):
+    page = api.ListWorkflowsResponse(workflows=[{"namespace": "n", "workflow_id": "ab", **other}])
+    error, _ = await asked(Drained("list_workflows", "n", prefix="a"), ListWorkflows=page)
+    assert type(error) is holdfast.InternalError
+
+
+async def test_an_older_checkpoint_is_taken_only_where_the_caller_chose_it():
+    part = {"name": "", "data": b"x", "crc32c": crc32c(b"x")}
+    answer = api.LoadResponse(checkpoint=named(), parts=[part], payload_included=True, fell_back=True)
+    error, _ = await asked(lambda client: client.load("n", "w"), Load=answer)
+    assert type(error) is holdfast.InternalError
+    async with server(Answering(Load=answer)) as target, holdfast.AsyncClient(target) as client:
+        assert (await client.load("n", "w", fallback=True)).fell_back
+
+
+@pytest.mark.parametrize("other", [{"format": {"name": "other", "version": 1}}, {"parts": []}, {}], ids=str)
+async def test_a_save_is_answered_with_what_was_saved(other):
+    answer = api.SaveResponse(checkpoint=named(**{"format": {"name": "test", "version": 1}, **other}))
+    data = b"longer" if not other else b"x"
+    error, _ = await asked(lambda client: client.save("n", "w", data, format=FORMAT), Save=answer)
+    assert type(error) is holdfast.InternalError
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        [{"name": "", "data": b"xy"}],
+        [{"name": "", "data": b"y"}],
+        [{"name": "", "data": b"x"}, {"name": "more", "data": b"x"}],
+        [{"name": "other", "data": b"x"}],
+    ],
+)
+async def test_parts_that_the_checkpoint_does_not_have_are_damage(parts):
+    answer = api.LoadResponse(checkpoint=named(), parts=parts, payload_included=True)
+    error, _ = await asked(lambda client: client.load("n", "w"), Load=answer)
+    assert type(error) is holdfast.CheckpointCorruptedError
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"size_bytes": 2},
+        {"size_bytes": -1},
+        {"parts": [{"name": "", "size_bytes": -1}, {"name": "b", "size_bytes": 2}]},
+        {"parts": [{"name": "b", "size_bytes": 1}, {"name": "b"}]},
+    ],
+)
+async def test_sizes_that_contradict_each_other_are_damage(changed):
+    answer = api.LoadResponse(checkpoint=named(**changed))
+    error, _ = await asked(lambda client: client.load("n", "w"), Load=answer)
+    assert type(error) is holdfast.CheckpointCorruptedError
+
+
+async def test_a_stream_whose_header_is_not_what_was_announced_is_damage():
+    streams = [header({"": b"0123456789"}), chunk("", b"0123456789"), finish(10)]
+    servicer = Scripted(streams)
+    servicer.announced = header({"": b"01"})
+    async with server(servicer) as target, holdfast.AsyncClient(target, timeout=5) as client:
+        with pytest.raises(holdfast.CheckpointCorruptedError, match="not the one that was announced"):
+            await client.load("n", "w")
+
+
+class Endless(CheckpointServiceServicer):
+    """Announces any size, and sends chunks without end."""
+
+    def __init__(self, size, data=bytes(1 << 20)):
+        self.header = header({}, parts=[{"name": "", "size_bytes": size}], size_bytes=size)
+        self.data = data
+        self.sent = 0
+        self.ended = asyncio.Event()
+
+    async def Load(self, request, context):  # noqa: N802
+        return api.LoadResponse(checkpoint=self.header.header.checkpoint)
+
+    async def LoadStream(self, request, context):  # noqa: N802
+        try:
+            yield self.header
+            while True:
+                yield chunk("", self.data, self.sent)
+                self.sent += len(self.data)
+        finally:
+            self.ended.set()
+
+
+@pytest.mark.parametrize(("size", "data"), [(10, bytes(1 << 20)), (10, b"x"), (1 << 20, b""), (0, b"")])
+async def test_a_stream_without_end_ends_where_its_header_does(size, data):
+    endless = Endless(size, data)
+    async with server(endless) as target, holdfast.AsyncClient(target, timeout=20) as client:
+        with pytest.raises(holdfast.CheckpointCorruptedError):
+            await client.load("n", "w")
+        await asyncio.wait_for(endless.ended.wait(), 5)
+
+
+@pytest.mark.parametrize("size", [1 << 40, 2**63 - 1])
+async def test_more_than_a_machine_can_hold_is_not_even_begun(size):
+    endless = Endless(size)
+    async with server(endless) as target, holdfast.AsyncClient(target, timeout=20) as client:
+        with pytest.raises(holdfast.PayloadTooLargeError, match="this machine's memory"):
+            await client.load("n", "w")
+    assert endless.sent == 0
+
+
+async def test_a_load_takes_no_more_than_max_bytes(client):
+    for size in (1000, 3_000_000):
+        saved = await client.save("n", "w", {"a": bytes(size - 1), "b": b"x"}, format=FORMAT)
+        for call in (client.load, lambda *a, **o: client.resume(*a[:2], format=FORMAT, **o)):
+            assert (await call("n", "w", max_bytes=size)).info.size_bytes == size
+            with pytest.raises(holdfast.PayloadTooLargeError) as caught:
+                await call("n", "w", max_bytes=size - 1)
+            assert isinstance(caught.value, holdfast.WorkflowCheckpointResumeError)
+            assert caught.value.metadata == {"checkpoint_id": saved.checkpoint_id, "size_bytes": str(size)}
+    history = client.history("n", "w", max_bytes=1000)
+    with pytest.raises(holdfast.PayloadTooLargeError):
+        await anext(history)
+    await client.attach("n", "w", "c", [holdfast.Record("key", bytes(100))])
+    assert len(await client.records("n", "w", "c", max_bytes=103)) == 1
+    with pytest.raises(holdfast.PayloadTooLargeError):
+        await client.records("n", "w", "c", max_bytes=102)
+
+
+@pytest.mark.parametrize("max_bytes", [-1, True, 1.5, "1", 2**64])
+async def test_max_bytes_is_a_whole_number(client, max_bytes):
+    for call in (client.load("n", "w", max_bytes=max_bytes), client.records("n", "w", "c", max_bytes=max_bytes)):
+        with pytest.raises((TypeError, ValueError), match="max_bytes must be"):
+            await call
+
+
+# Pages without end
+
+
+def records_page(request, number):
+    data = bytes(1000)
+    return api.ListRecordsResponse(records=[{"key": f"{number:09}", "data": data}], next_page_token=f"t{number}")
+
+
+class Gathered(Drained):
+    """A call that reads all pages by itself."""
+
+    async def __call__(self, client):
+        await self._begun(client)
+
+    def run(self, client):
+        self._begun(client)
+
+
+ENDLESS = {
+    "list": (Drained("list", "n"), {"List": lambda r, n: api.ListResponse(next_page_token=f"t{n}")}),
+    "full list": (
+        Drained("list", "n", "w"),
+        {"List": lambda r, n: api.ListResponse(checkpoints=[named()], next_page_token=f"t{n}")},
+    ),
+    "history": (Drained("history", "n"), {"List": lambda r, n: api.ListResponse(next_page_token=f"t{n}")}),
+    "workflows": (
+        Drained("list_workflows", "n"),
+        {"ListWorkflows": lambda r, n: api.ListWorkflowsResponse(next_page_token=f"t{n}")},
+    ),
+    "records": (Gathered("records", "n", "w", "c"), {"ListRecords": records_page}),
+    "records of a load": (
+        Gathered("load", "n", "w", records=True),
+        {"Load": lambda r, n: api.LoadResponse(checkpoint=named()), "ListRecords": records_page},
+    ),
+    "deletions": (
+        Gathered("delete_checkpoints", "n", labels={"a": "b"}),
+        {"DeleteCheckpoints": lambda r, n: api.DeleteCheckpointsResponse(next_page_token=f"t{n}")},
+    ),
+    "deleted workflows": (
+        Gathered("delete_workflows", "n", "a"),
+        {"DeleteWorkflows": lambda r, n: api.DeleteWorkflowsResponse(next_page_token=f"t{n}")},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+async def test_pages_without_end_end_with_the_time_of_the_call(name):
+    call, answers = ENDLESS[name]
+    began = time.monotonic()
+    error, calls = await asked(call, timeout=0.5, **answers)
+    assert type(error) is holdfast.DeadlineExceededError
+    assert calls > 3
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("cycle", [1, 2, 7])
+@pytest.mark.parametrize("name", [name for name in ENDLESS if not name.startswith("records")])
+async def test_a_token_that_comes_back_ends_its_list(name, cycle):
+    call, answers = ENDLESS[name]
+    ((method, answer),) = answers.items()
+    error, calls = await asked(call, timeout=20, **{method: lambda r, n: answer(r, n % cycle)})
+    assert type(error) is holdfast.InternalError
+    assert "page token for the second time" in str(error)
+    assert calls <= 4 * cycle + 2
+
+
+async def test_time_that_the_caller_takes_between_two_pages_is_free(client):
+    for _ in range(4):
+        await client.save("n", "w", b"x", format=FORMAT)
+    seen = []
+    async for each in client.list("n", "w", page_size=1, timeout=1):
+        seen.append(each.revision)
+        await asyncio.sleep(0.4)
+    assert seen == [4, 3, 2, 1]
+
+
+async def test_records_that_repeat_are_refused():
+    answer = api.ListRecordsResponse(records=[{"key": "b"}, {"key": "a"}])
+    error, _ = await asked(lambda client: client.records("n", "w", "c"), ListRecords=answer)
+    assert type(error) is holdfast.InternalError
+
+
+async def test_contents_without_their_checkpoints_are_refused():
+    answer = api.ListResponse(contents=[{"payload_included": True}])
+    error, _ = await asked(Drained("history", "n"), List=answer)
+    assert type(error) is holdfast.InternalError
+
+
+async def test_a_writer_without_an_epoch_is_refused():
+    error, _ = await asked(lambda client: client.acquire_writer("n", "w"), AcquireWriter=api.AcquireWriterResponse())
+    assert type(error) is holdfast.InternalError
+
+
+# Answers that are no messages
+
+
+class Garbage(grpc.GenericRpcHandler):
+    def service(self, details):
+        async def unary(request, context):
+            return b"\xff\xff\xff"
+
+        async def stream(request, context):
+            yield header().SerializeToString()
+            yield b"\xff\xff\xff"
+
+        if details.method.endswith("/LoadStream"):
+            return grpc.unary_stream_rpc_method_handler(stream)
+        if details.method.endswith("/SaveStream"):
+            return grpc.stream_unary_rpc_method_handler(unary)
+        return grpc.unary_unary_rpc_method_handler(unary)
+
+
+async def test_bytes_that_are_no_message_are_an_error_of_the_sdk():
+    running = grpc.aio.server()
+    running.add_generic_rpc_handlers((Garbage(),))
+    port = running.add_insecure_port("127.0.0.1:0")
+    await running.start()
+    calls = (
+        lambda client: client.load("n", "w"),
+        lambda client: client.save("n", "w", b"x", format=FORMAT),
+        lambda client: client.save("n", "w", bytes(2 << 20), format=FORMAT),
+        lambda client: client.records("n", "w", "c"),
+        lambda client: client.delete("n", "w", "c"),
+    )
+    async with holdfast.AsyncClient(f"127.0.0.1:{port}", timeout=5) as client:
+        for call in calls:
+            with pytest.raises(holdfast.InternalError):
+                await call(client)
+    with holdfast.Client(f"127.0.0.1:{port}", timeout=5) as client:
+        for call in calls:
+            with pytest.raises(holdfast.InternalError):
+                await asyncio.to_thread(call, client)
+    await running.stop(0)

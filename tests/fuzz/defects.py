@@ -85,17 +85,10 @@ DEFECTS = [
         "more than the header tells",
         download.Download._take,
         "size + len(data) > self._wanted.get(chunk.part, -1)",
-        "False",
+        "chunk.part not in self._wanted",
     ),
     _defect("download", "end taken for finish", download.Download.receive, "if not is_finished", "if False"),
     _defect("download", "something missing at the end", download.Download.receive, "or not self.is_whole", ""),
-    _defect(
-        "download",
-        "pieces of nothing kept",
-        download.Download._take,
-        "if data or chunk.part not in self._received",
-        "if True",
-    ),
     _defect("failures", "details taken for readable", statuses._unpack, "except DecodeError", "except KeyError"),
     _defect("failures", "delay into the past", statuses._retry_after, "max(0.0, seconds)", "seconds"),
     _defect(

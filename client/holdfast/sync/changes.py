@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from holdfast import arguments
+from holdfast.answers import require_writer
 from holdfast.checkpoint import AcceptedFormat, Writer, list_filter
 from holdfast.errors import of_reason
 from holdfast.sync.connection import Connection
@@ -85,7 +86,7 @@ class Changes(Connection):
             prefix: what the ids begin with. "a" means "ab", too: end it with a separator that ids hold nowhere else.
             all: delete every workflow of the namespace; the prefix must be "".
             request_id: the idempotency key; made up where none is given.
-            timeout: seconds for each page of workflows, retries included.
+            timeout: seconds for each page of workflows that deletes something, retries included.
 
         Returns:
             How many workflows that held checkpoints were deleted; those that an earlier try deleted do not count.
@@ -107,7 +108,7 @@ class Changes(Connection):
         )
         deleted = 0
         failed: list[api.FailedDeletion] = []
-        for response in self._pages("DeleteWorkflows", request, timeout):
+        for response in self._pages("DeleteWorkflows", request, self._budget(timeout)):
             deleted += response.deleted
             failed += response.failed
         if failed:
@@ -152,6 +153,7 @@ class Changes(Connection):
             request_id=request_id,
         )
         response = self._unary("AcquireWriter", request, timeout)
+        require_writer(response)
         return Writer(response.epoch, response.revision)
 
     def delete_checkpoints(
@@ -183,7 +185,7 @@ class Changes(Connection):
             all: delete every checkpoint, or every one of these formats; not together with labels or times.
             epoch: the writer's epoch, for one workflow.
             request_id: the idempotency key; made up where none is given.
-            timeout: seconds for each page of workflows, retries included.
+            timeout: seconds for each page of workflows that deletes something, retries included.
 
         Raises:
             InvalidRequestError: the filter has neither labels nor a time, and `all` is not set.
@@ -201,7 +203,7 @@ class Changes(Connection):
             epoch=epoch,
         )
         deleted = 0
-        for response in self._pages("DeleteCheckpoints", request, timeout):
+        for response in self._pages("DeleteCheckpoints", request, self._budget(timeout)):
             deleted += response.deleted
         return deleted
 

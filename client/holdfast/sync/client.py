@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from holdfast import _sync as runtime
 from holdfast import arguments
+from holdfast.answers import answered, require_named, require_saved
+from holdfast.budget import Budget
 from holdfast.checkpoint import (
     AcceptedFormat,
     Checkpoint,
@@ -125,7 +127,7 @@ class Client(Lists, Changes):
             header.attempt.CopyFrom(attempt.attempt)
             if not outgoing.fits_unary:
                 resumes = attempt.number > 1
-                return runtime.send_stream(
+                response = runtime.send_stream(
                     self._stub.SaveStream,
                     api.SaveStreamRequest(header=header),
                     lambda received: outgoing.messages(received, progress),
@@ -133,11 +135,13 @@ class Client(Lists, Changes):
                     timeout=attempt.timeout_seconds,
                     metadata=(*attempt.metadata, RESUME) if resumes else attempt.metadata,
                 )
+                return answered(response)
             request = arguments.request(api.SaveRequest, header=header, parts=runtime.in_thread(outgoing.inline))
-            return self._stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata)
+            return answered(self._stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata))
 
         method = "Save" if outgoing.fits_unary else "SaveStream"
         response = self._caller.call(method, send, timeout_seconds=self._time(timeout), request_id=header.request_id)
+        require_saved(response.checkpoint, header, outgoing.sizes)
         return from_message(response.checkpoint, replayed=response.replayed)
 
     def validate(
@@ -165,6 +169,10 @@ class Client(Lists, Changes):
             accepted_formats=formats(accepted_formats),
         )
         response = self._unary("Validate", request, timeout)
+        if response.HasField("checkpoint"):
+            require_named(response.checkpoint, namespace, workflow_id, request.checkpoint_id)
+        if response.HasField("last_good"):
+            require_named(response.last_good, namespace, workflow_id)
         return Validation(
             resumable=response.resumable,
             findings=tuple(skipped(each) for each in response.findings),
@@ -195,6 +203,7 @@ class Client(Lists, Changes):
         migrations: Migrations | None = None,
         fallback: bool = False,
         records: bool = False,
+        max_bytes: int | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
@@ -207,6 +216,7 @@ class Client(Lists, Changes):
             migrations: bring older versions to it.
             fallback: answer damage with the newest older checkpoint that is whole.
             records: load its records too.
+            max_bytes: how many bytes the payload may have, as in `load`.
             timeout: seconds for everything, retries included.
             progress: called with the bytes received and all, for payloads that are streamed.
 
@@ -217,30 +227,34 @@ class Client(Lists, Changes):
         arguments.instance("format", format, Format)
         known = Migrations() if migrations is None else arguments.instance("migrations", migrations, Migrations)
         accepted = known.accepted(format)
+        budget = self._budget(timeout)
         try:
-            loaded = self.load(
-                namespace,
-                workflow_id,
-                accepted_formats=[accepted],
-                fallback=fallback,
-                records=records,
-                timeout=timeout,
-                progress=progress,
-            )
+            with budget.spending() as seconds:
+                loaded = self.load(
+                    namespace,
+                    workflow_id,
+                    accepted_formats=[accepted],
+                    fallback=fallback,
+                    records=records,
+                    max_bytes=max_bytes,
+                    timeout=seconds,
+                    progress=progress,
+                )
             if loaded.format == format:
                 return loaded
             parts = runtime.in_thread(known.migrate, loaded.parts, loaded.format, format)
             return replace(loaded, parts=parts, format=format, migrated_from=loaded.format)
         except WorkflowCheckpointResumeError as error:
             if not error.retryable:
-                error.last_good = self._last_good(namespace, workflow_id, accepted, timeout)
+                error.last_good = self._last_good(namespace, workflow_id, accepted, budget)
             raise
 
     def _last_good(
-        self, namespace: str, workflow_id: str, accepted: AcceptedFormat, timeout: float | None
+        self, namespace: str, workflow_id: str, accepted: AcceptedFormat, budget: Budget
     ) -> Checkpoint | None:
         try:
-            found = self.validate(namespace, workflow_id, accepted_formats=[accepted], timeout=timeout)
+            with budget.spending() as seconds:
+                found = self.validate(namespace, workflow_id, accepted_formats=[accepted], timeout=seconds)
         except HoldfastError:
             return None
         return found.last_good

@@ -6,6 +6,8 @@ from typing import Any, Self
 
 from holdfast import _sync as runtime
 from holdfast import arguments, targets
+from holdfast.answers import Tokens, answered
+from holdfast.budget import Budget
 from holdfast.retry import RetryBucket, RetryPolicy
 from holdfast.sync.calls import Caller, Try
 from holdfast.v1 import checkpoint_pb2
@@ -68,19 +70,31 @@ class Connection:
         def send(attempt: Try) -> Any:
             if "attempt" in request.DESCRIPTOR.fields_by_name:
                 request.attempt.CopyFrom(attempt.attempt)
-            return getattr(self._stub, method)(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata)
+            response = getattr(self._stub, method)(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata)
+            return answered(response)
 
         request_id = getattr(request, "request_id", "")
         return self._caller.call(method, send, timeout_seconds=self._time(timeout), request_id=request_id)
 
-    def _pages(self, method: str, request: Any, timeout: float | None) -> Iterator[Any]:
-        """The answers to a request, page by page; the timeout is that of each."""
+    def _pages(self, method: str, request: Any, budget: Budget) -> Iterator[Any]:
+        """The answers to a request, page by page, all of them within one budget of time.
+
+        A page that has changed something begins it again: a deletion of many goes on as long as it gets somewhere.
+        """
+        tokens = Tokens()
         while True:
-            response = self._unary(method, request, timeout)
+            with budget.spending() as seconds:
+                response = self._unary(method, request, seconds)
+            if getattr(response, "deleted", 0) > 0:
+                budget.renew()
             yield response
             if not response.next_page_token:
                 return
+            tokens.require_new(response.next_page_token)
             request.page_token = response.next_page_token
+
+    def _budget(self, timeout: float | None) -> Budget:
+        return Budget(self._time(timeout))
 
     def _time(self, timeout: float | None) -> float:
         return self._timeout if timeout is None else arguments.seconds("timeout", timeout)

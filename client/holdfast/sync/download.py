@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from crc32c import crc32c
 
 from holdfast import _sync as runtime
+from holdfast.answers import answered, require_loaded, require_sizes
 from holdfast.errors import HoldfastError, of_reason, unavailable
 from holdfast.payload import Progress
 from holdfast.v1 import checkpoint_pb2
@@ -22,14 +23,24 @@ class Download:
     Args:
         request: what to load.
         progress: called with the bytes received and all.
+        announced: the checkpoint as an answer before the streams had it, if there was one.
+        max_bytes: the most that is taken; None for what this machine's memory could hold.
 
     """
 
-    def __init__(self, request: api.LoadStreamRequest, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        request: api.LoadStreamRequest,
+        progress: Progress | None,
+        *,
+        announced: checkpoint_pb2.Checkpoint | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
         self._request = request
+        self._announced = announced
         self._progress = progress
-        self._received: dict[str, list[bytes]] = {}
-        self._sizes: dict[str, int] = {}
+        self._max_bytes = max_bytes
+        self._received: dict[str, bytearray] = {}
         self._wanted: dict[str, int] = {}
         self._total = 0
         self.header: api.LoadStreamHeader | None = None
@@ -49,7 +60,7 @@ class Download:
         request.fallback = api.FALLBACK_NONE
         for name in self._wanted:
             if self._is_missing(name):
-                request.ranges.add(part=name, offset=self._sizes.get(name, 0))
+                request.ranges.add(part=name, offset=len(self._received.get(name, b"")))
         return request
 
     def receive(self, stream: Iterator[api.LoadStreamResponse]) -> None:
@@ -57,13 +68,15 @@ class Download:
 
         Raises:
             CheckpointCorruptedError: what it brings is not what its header tells.
+            InternalError: its header is not of the checkpoint that was asked for.
+            PayloadTooLargeError: its header tells more than is taken.
             ServerUnavailableError: it ended before its `finish`, or the checkpoint was replaced since the last stream.
 
         """
         total_before = self._total
         has_header = is_finished = False
         for message in stream:
-            kind = message.WhichOneof("message")
+            kind = answered(message).WhichOneof("message")
             if is_finished or has_header == (kind == "header"):
                 raise _damaged("its messages are out of order")
             if kind == "header":
@@ -90,14 +103,19 @@ class Download:
 
     def _joined(self, checkpoint: checkpoint_pb2.Checkpoint) -> dict[str, bytes]:
         # Piece by piece, so that no more than one part is in memory twice.
-        parts = {name: b"".join(self._received.pop(name)) for name in list(self._received)}
+        parts = {name: bytes(self._received.pop(name)) for name in list(self._received)}
         return checked(checkpoint, parts)
 
     def _is_missing(self, name: str) -> bool:
-        return name not in self._received or self._sizes[name] < self._wanted[name]
+        return name not in self._received or len(self._received[name]) < self._wanted[name]
 
     def _begin(self, header: api.LoadStreamHeader) -> None:
         """Take the header of the first stream; those of the others must be of the same checkpoint."""
+        require_loaded(header, self._request)
+        require_sizes(header.checkpoint, self._max_bytes)
+        announced, found = self._announced, header.checkpoint
+        if announced is not None and announced.revision == found.revision and announced != found:
+            raise _damaged("its checkpoint is not the one that was announced")
         wanted = {part.name: part.size_bytes for part in header.checkpoint.parts}
         if self.header is None:
             self.header, self._wanted = header, wanted
@@ -112,20 +130,21 @@ class Download:
     def _forget(self) -> None:
         """Begin anew, with the next stream."""
         self.header, self._total = None, 0
-        for held in (self._received, self._sizes, self._wanted):
-            held.clear()
+        self._received.clear()
+        self._wanted.clear()
 
     def _take(self, chunk: checkpoint_pb2.Chunk) -> None:
-        size = self._sizes.get(chunk.part, 0)
+        size = len(self._received.get(chunk.part, b""))
         # Each look at the field copies it.
         data = chunk.data
         if chunk.offset != size or crc32c(data) != chunk.crc32c:
-            raise _damaged(f"a chunk of part {chunk.part!r} does not match")
+            raise _damaged(f"a chunk of part {chunk.part[:200]!r} does not match")
         if size + len(data) > self._wanted.get(chunk.part, -1):
-            raise _damaged(f"part {chunk.part!r} has more bytes than its header tells")
-        if data or chunk.part not in self._received:
-            self._received.setdefault(chunk.part, []).append(data)
-        self._sizes[chunk.part] = size + len(data)
+            raise _damaged(f"part {chunk.part[:200]!r} has more bytes than its header tells")
+        # An empty part has one empty chunk. More of them would never end.
+        if not data and (self._wanted[chunk.part] or chunk.part in self._received):
+            raise _damaged(f"a chunk of part {chunk.part[:200]!r} is empty")
+        self._received.setdefault(chunk.part, bytearray()).extend(data)
         self._total += len(data)
         if self._progress is not None and self.header is not None:
             self._progress(self._total, self.header.checkpoint.size_bytes)
@@ -136,17 +155,20 @@ def _damaged(what: str) -> HoldfastError:
 
 
 def checked(checkpoint: checkpoint_pb2.Checkpoint, received: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Parts, once they match the digests in the checkpoint's metadata.
+    """Return parts, once they match the sizes and digests in the checkpoint's metadata.
 
     Raises:
-        CheckpointCorruptedError: one does not match.
+        CheckpointCorruptedError: one does not match, or is not one of the checkpoint.
 
     """
+    if unknown := received.keys() - {part.name for part in checkpoint.parts}:
+        raise _damaged(f"part {min(unknown)[:200]!r} is not one of the checkpoint")
     for part in checkpoint.parts:
-        if hashlib.sha256(received.get(part.name, b"")).digest() != part.sha256:
+        data = received.get(part.name, b"")
+        if len(data) != part.size_bytes or hashlib.sha256(data).digest() != part.sha256:
             raise of_reason(
                 "CHECKPOINT_CORRUPTED",
-                f"part {part.name!r} of checkpoint {checkpoint.checkpoint_id!r} does not match its digest",
+                f"part {part.name!r} of checkpoint {checkpoint.checkpoint_id!r} does not match its size and digest",
                 metadata={"checkpoint_id": checkpoint.checkpoint_id, "part": part.name},
             )
     return {part.name: received.get(part.name, b"") for part in checkpoint.parts}

@@ -8,6 +8,7 @@ from typing import Any
 
 from holdfast import _sync as runtime
 from holdfast import arguments
+from holdfast.answers import limit_of, paired, require_listed, require_named, require_sizes
 from holdfast.checkpoint import (
     AcceptedFormat,
     Checkpoint,
@@ -55,7 +56,7 @@ class Lists(Loads):
             ids_only: tell of each its id, workflow and revision only.
             strict: end where a commit marker is damaged, since nobody knows what it told; else it is left out.
             page_size: how many to ask for at a time; 0: the server chooses.
-            timeout: seconds for each page, retries included.
+            timeout: seconds for all pages together, retries included; the caller's own time between them is free.
 
         Raises:
             HoldfastError: a subclass for each reason; CHECKPOINT_CORRUPTED where `strict` ends it.
@@ -70,8 +71,9 @@ class Lists(Loads):
             before_checkpoint_id=before,
             ids_only=ids_only,
         )
-        for response in self._pages("List", request, timeout):
+        for response in self._pages("List", request, self._budget(timeout)):
             for message in response.checkpoints:
+                require_named(message, namespace, workflow_id)
                 if strict:
                     _require_whole(response, message.revision if workflow_id else 0)
                 yield from_message(message)
@@ -91,6 +93,7 @@ class Lists(Loads):
         records: bool = False,
         accepted_formats: Sequence[AcceptedFormat] = (),
         page_size: int = 0,
+        max_bytes: int | None = None,
         timeout: float | None = None,
     ) -> Iterator[LoadedCheckpoint]:
         """Iterate over checkpoints with their payloads, newest first. Small ones come many in a call.
@@ -106,7 +109,8 @@ class Lists(Loads):
             records: load their records too.
             accepted_formats: end where another one is met; none given: any.
             page_size: how many to ask for at a time; 0: the server chooses.
-            timeout: seconds for each call, retries included.
+            max_bytes: how many bytes each payload may have, as in `load`.
+            timeout: seconds for all requests together, retries included; the caller's own time between them is free.
 
         Raises:
             HoldfastError: a subclass for each reason; CHECKPOINT_CORRUPTED where one is damaged, or may be missing.
@@ -122,21 +126,32 @@ class Lists(Loads):
             include_payload=True,
             include_records=records,
         )
-        for response in self._pages("List", request, timeout):
+        budget, limit = self._budget(timeout), limit_of(max_bytes)
+        for response in self._pages("List", request, budget):
             self._stamp = max(self._stamp, response.stamp)
-            for message, content in zip(response.checkpoints, response.contents, strict=True):
+            for message, content in paired(response):
+                require_named(message, namespace, workflow_id)
+                require_sizes(message, limit)
                 _require_whole(response, message.revision if workflow_id else 0)
                 found = from_message(message)
                 require_accepted(found, accepted_formats)
                 if not content.payload_included:
                     # What is deleted by now was not there in the end.
-                    with suppress(CheckpointDeletedError, CheckpointNotFoundError):
-                        yield self.load(
-                            found.namespace, found.workflow_id, found.checkpoint_id, records=records, timeout=timeout
+                    loaded = None
+                    with suppress(CheckpointDeletedError, CheckpointNotFoundError), budget.spending() as seconds:
+                        loaded = self.load(
+                            found.namespace,
+                            found.workflow_id,
+                            found.checkpoint_id,
+                            records=records,
+                            max_bytes=max_bytes,
+                            timeout=seconds,
                         )
+                    if loaded is not None:
+                        yield loaded
                     continue
                 parts = runtime.in_thread(checked, message, {part.name: part.data for part in content.parts})
-                attached = self._records_of(message, content, timeout) if records else ()
+                attached = self._records_of(message, content, budget) if records else ()
                 yield LoadedCheckpoint(found, parts, found.format, records=attached)
             _require_whole(response)
 
@@ -149,7 +164,7 @@ class Lists(Loads):
             namespace: the namespace.
             prefix: what their ids begin with.
             page_size: how many to ask for at a time; 0: the server chooses.
-            timeout: seconds for each call, retries included.
+            timeout: seconds for all pages together, retries included; the caller's own time between them is free.
 
         Raises:
             HoldfastError: a subclass for each reason.
@@ -158,8 +173,9 @@ class Lists(Loads):
         request = arguments.request(
             api.ListWorkflowsRequest, namespace=namespace, workflow_id_prefix=prefix, page_size=page_size
         )
-        for response in self._pages("ListWorkflows", request, timeout):
+        for response in self._pages("ListWorkflows", request, self._budget(timeout)):
             for message in response.workflows:
+                require_listed(message, request)
                 yield workflow_info(message)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from holdfast import _sync as runtime
 from holdfast import arguments
+from holdfast.answers import limit_of, require_loaded, require_sizes
 from holdfast.checkpoint import AcceptedFormat, LoadedCheckpoint, Record, formats, from_message, skipped
 from holdfast.payload import Progress
 from holdfast.sync.calls import Try
@@ -26,6 +27,7 @@ class Loads(Records):
         accepted_formats: Sequence[AcceptedFormat] = (),
         fallback: bool = False,
         records: bool = False,
+        max_bytes: int | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
@@ -38,13 +40,17 @@ class Loads(Records):
             accepted_formats: refuse any other format before data moves; none given: any.
             fallback: answer damage with the newest older checkpoint that is whole.
             records: load its records too.
+            max_bytes: how many bytes the payload may have; None for what this machine's memory could hold. Nothing is
+                loaded of a larger one.
             timeout: seconds for everything, retries included.
             progress: called with the bytes received and all, for payloads that are streamed.
 
         Raises:
-            WorkflowCheckpointResumeError: a subclass for each reason.
+            PayloadTooLargeError: the payload has more bytes than `max_bytes`.
+            WorkflowCheckpointResumeError: a subclass for each other reason.
 
         """
+        budget, limit = self._budget(timeout), limit_of(max_bytes)
         request = arguments.request(
             api.LoadRequest,
             namespace=namespace,
@@ -54,8 +60,11 @@ class Loads(Records):
             fallback=api.FALLBACK_LAST_GOOD if arguments.flag("fallback", fallback) else api.FALLBACK_NONE,
             include_records=records,
         )
-        response = self._unary("Load", request, timeout)
-        attached = self._records_of(response.checkpoint, response, timeout) if records else ()
+        with budget.spending() as seconds:
+            response = self._unary("Load", request, seconds)
+        require_loaded(response, request)
+        require_sizes(response.checkpoint, limit)
+        attached = self._records_of(response.checkpoint, response, budget) if records else ()
         if response.payload_included:
             received = {part.name: part.data for part in response.parts}
             return _loaded(response, runtime.in_thread(checked, response.checkpoint, received), attached)
@@ -70,6 +79,8 @@ class Loads(Records):
                 fallback=request.fallback,
             ),
             progress,
+            announced=response.checkpoint,
+            max_bytes=limit,
         )
 
         def send(attempt: Try) -> None:
@@ -79,13 +90,18 @@ class Loads(Records):
             stream = self._stub.LoadStream(
                 download.next_request(), timeout=attempt.timeout_seconds, metadata=attempt.metadata
             )
-            download.receive(stream)
+            try:
+                download.receive(stream)
+            finally:
+                # A stream that is not wanted any more would go on.
+                stream.cancel()
 
-        self._caller.call("LoadStream", send, timeout_seconds=self._time(timeout))
+        with budget.spending() as seconds:
+            self._caller.call("LoadStream", send, timeout_seconds=seconds)
         header: Any = download.header
         found = header.checkpoint
         if records and found.revision != response.checkpoint.revision:
-            attached = self._records_of(found, api.Content(), timeout)
+            attached = self._records_of(found, api.Content(), budget)
         return _loaded(header, download.parts(), attached)
 
 

@@ -168,6 +168,7 @@ class Workflow:
         migrations: Migrations | None = None,
         fallback: bool = False,
         records: bool = False,
+        max_bytes: int | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
@@ -178,6 +179,7 @@ class Workflow:
             migrations: bring older versions to it.
             fallback: answer damage with the newest older checkpoint that is whole.
             records: load its records too.
+            max_bytes: how many bytes the payload may have, as in the client's `load`.
             timeout: seconds for everything, retries included.
             progress: called with the bytes received and all, for payloads that are streamed.
 
@@ -192,6 +194,7 @@ class Workflow:
             migrations=migrations,
             fallback=fallback,
             records=records,
+            max_bytes=max_bytes,
             timeout=timeout,
             progress=progress,
         )
@@ -206,6 +209,7 @@ class Workflow:
         accepted_formats: Sequence[AcceptedFormat] = (),
         fallback: bool = False,
         records: bool = False,
+        max_bytes: int | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
@@ -224,6 +228,7 @@ class Workflow:
             accepted_formats=accepted_formats,
             fallback=fallback,
             records=records,
+            max_bytes=max_bytes,
             timeout=timeout,
             progress=progress,
         )
@@ -236,6 +241,7 @@ class Workflow:
         part: str | None = None,
         accepted_formats: Sequence[AcceptedFormat] = (),
         fallback: bool = False,
+        max_bytes: int | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
@@ -247,6 +253,7 @@ class Workflow:
             part: the part; None for the default part or the only one.
             accepted_formats: refuse any other format before data moves; none given: any.
             fallback: answer damage with the newest older checkpoint that is whole.
+            max_bytes: how many bytes the payload may have, as in the client's `load`.
             timeout: seconds for everything but the writing, retries included.
             progress: called with the bytes received and all, for payloads that are streamed.
 
@@ -261,6 +268,7 @@ class Workflow:
             checkpoint_id,
             accepted_formats=accepted_formats,
             fallback=fallback,
+            max_bytes=max_bytes,
             timeout=timeout,
             progress=progress,
         )

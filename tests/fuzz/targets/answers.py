@@ -1,5 +1,7 @@
 """Answers of a server: any message is taken in by the SDK as a value of its own, or as one of its errors."""
 
+from collections.abc import AsyncIterator
+
 from holdfast import AsyncClient, Format, HoldfastError
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -39,6 +41,17 @@ async def _call(reader: Reader, which: int) -> None:
             pass
 
 
+def _named(response: object) -> object:
+    """Name what was asked for: what names anything else is refused at once."""
+    single = [getattr(response, name, None) for name in ("checkpoint", "last_good")]
+    for each in (*filter(None, single), *getattr(response, "checkpoints", ())):
+        each.namespace, each.workflow_id = "n", "w"
+        each.checkpoint_id, each.revision = each.checkpoint_id or "c", max(1, each.revision)
+    for each in getattr(response, "workflows", ()):
+        each.namespace = "n"
+    return response
+
+
 class _Stub:
     """Answers each call with any message, as long as there are choices left; then with an empty one."""
 
@@ -47,16 +60,29 @@ class _Stub:
 
     def __getattr__(self, method: str) -> object:
         if method == "LoadStream":
-            return self._stream
+            return lambda request, **_: _Stream(self._messages())
 
         async def answer(request: object, **_: object) -> object:
             response = getattr(api, _SERVICE.methods_by_name[method].output_type.name)()
-            return fill(response, self._reader)
+            return _named(fill(response, self._reader))
 
         return answer
 
-    async def _stream(self, request: object, **_: object) -> object:
+    async def _messages(self) -> AsyncIterator[object]:
         while not self._reader.is_used_up:
             yield fill(api.LoadStreamResponse(), self._reader)
         # A stream that ends early would be tried again, and again.
         yield api.LoadStreamResponse(chunk={"part": "none of the header's"})
+
+
+class _Stream:
+    """A stream of messages, as a call of gRPC."""
+
+    def __init__(self, messages: AsyncIterator[object]) -> None:
+        self._messages = messages
+
+    def __aiter__(self) -> AsyncIterator[object]:
+        return self._messages
+
+    def cancel(self) -> None:
+        pass

@@ -11,6 +11,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from holdfast.adapters import objects
 from holdfast.adapters.objects import NotAllowedError, NotKeptError, TooDeepError, decode, dumps, encode, type_name
 from hypothesis import given
 from hypothesis import strategies as st
@@ -231,6 +232,7 @@ VALUES = [
     10**4299,
     -(10**4299),
     range(1, 5, 2),
+    slice(1, None, (2,)),
     datetime(2026, 10, 25, 1, 30, tzinfo=ZoneInfo("Europe/London"), fold=1),
     datetime(2026, 10, 25, 1, 30, fold=1),
     time(3, 4, tzinfo=ZoneInfo("Asia/Tokyo")),
@@ -434,3 +436,12 @@ def test_what_is_no_class_of_its_name_is_not_restored(form):
 
 def test_the_name_of_a_class_tells_its_module():
     assert type_name(Point) == f"{__name__}:Point"
+
+
+def test_a_small_value_whose_form_would_have_no_end_is_refused(monkeypatch):
+    monkeypatch.setattr(objects, "MOST_VALUES", 10_000)
+    shared: list[Any] = [1]
+    for _ in range(100):
+        shared = [shared, shared]
+    with pytest.raises(NotKeptError, match="it is one of more than 10000 values"):
+        encode(shared, here)

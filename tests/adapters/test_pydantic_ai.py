@@ -243,6 +243,20 @@ async def test_the_newest_snapshot_is_the_last_saved_not_the_highest_step(store)
     assert (await store.latest_snapshot(run_id="r")).step_index == 0
 
 
+async def test_the_newest_snapshot_is_an_older_one_where_the_newest_is_deleted_meanwhile(store, client, monkeypatch):
+    await store.save_snapshot(snapshot(1))
+    await store.save_snapshot(snapshot(2, idempotency_key="late"))
+    load = client.load
+
+    async def too_late(*args, **options):
+        monkeypatch.setattr(client, "load", load)
+        await client.delete("agents", "run:r:snapshots", "key-late")
+        return await load(*args, **options)
+
+    monkeypatch.setattr(client, "load", too_late)
+    assert (await store.latest_snapshot(run_id="r")).step_index == 1
+
+
 async def test_a_tool_effect_replaces_the_one_before(store):
     await store.record_tool_effect(effect("1"))
     await store.record_tool_effect(effect("1", "completed"))

@@ -22,7 +22,14 @@ from holdfast.adapters.pydantic_ai import RUN_FORMAT, SNAPSHOT_FORMAT, HoldfastS
 from holdfast.adapters.unreadable import Unreadable  # noqa: E402
 from pydantic import BaseModel  # noqa: E402
 from pydantic_ai import Agent, BinaryContent, ToolCallPart  # noqa: E402
-from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, ToolReturnPart, UserPromptPart  # noqa: E402
+from pydantic_ai.messages import (  # noqa: E402
+    ModelRequest,
+    ModelResponse,
+    RetryPromptPart,
+    TextPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
 from pydantic_ai.models.function import AgentInfo, FunctionModel  # noqa: E402
 from pydantic_ai_harness.step_persistence import (  # noqa: E402
     ContinuableSnapshot,
@@ -113,10 +120,27 @@ async def test_an_object_of_a_class_of_its_own_comes_back_in_its_json_form_as_wi
     assert values_of(await store.latest_snapshot(run_id="r")) == [form] * 3
 
 
+async def test_a_part_that_the_engine_reads_as_one_of_another_kind_is_left_as_the_engine_reads_it(store):
+    @dataclass
+    class Own(ToolReturnPart):
+        extra: int = 1
+
+    retry = RetryPromptPart(content="again", tool_name="t", tool_call_id="1")
+    picture = UserPromptPart(content=[BinaryContent(b"x", media_type="image/png", vendor_metadata={"a": (1,)})])
+    own = Own(tool_name="t", content=(1,), tool_call_id="2")
+    saved = ContinuableSnapshot(run_id="r", step_index=1, messages=[ModelRequest(parts=[retry, picture, own])])
+    await store.save_snapshot(saved)
+    asked, seen, returned = (await store.latest_snapshot(run_id="r")).messages[0].parts
+    assert (type(asked), asked.part_kind, asked.outcome) == (ToolReturnPart, "tool-return", "retried")
+    assert (seen.content[0].data, seen.content[0].vendor_metadata) == (b"x", {"a": (1,)})
+    assert (type(returned), returned.content) == (ToolReturnPart, [1])
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (nested(250), "recursion limit exceeded"),
+        (nested(250), "exceeded"),
+        (nested(196), "recursion limit exceeded"),
         (nested(2000), "depth exceeded"),
         ("\ud83c", "surrogates not allowed"),
         ({"\ud83c": 1}, "surrogates not allowed"),
@@ -125,7 +149,7 @@ async def test_an_object_of_a_class_of_its_own_comes_back_in_its_json_form_as_wi
         (range(3), "Unable to serialize unknown type"),
         (deque([1]), "Unable to serialize unknown type"),
     ],
-    ids=["250 deep", "2000 deep", "surrogate", "surrogate key", "huge int", "object", "range", "deque"],
+    ids=["250 deep", "196 deep", "2000 deep", "surrogate", "surrogate key", "huge int", "object", "range", "deque"],
 )
 async def test_a_value_that_cannot_be_kept_is_refused_at_the_save_by_its_path(store, value, reason):
     with pytest.raises(holdfast.InvalidRequestError) as refused:
@@ -151,7 +175,7 @@ async def test_a_value_that_cannot_be_kept_is_refused_at_the_save_by_its_path(st
         (ToolEffectRecord(tool_call_id=None, tool_name="t", run_id="r", status="started"), "['tool_call_id']"),
         (ToolEffectRecord(tool_call_id="1", tool_name="t", run_id="r", status=["started"]), "['status']"),
         (ContinuableSnapshot(run_id="r", step_index=1, messages=[], state="lost"), "['state']"),
-        (ContinuableSnapshot(run_id="r", step_index=1, messages=["hello"]), "[0]"),
+        (ContinuableSnapshot(run_id="r", step_index=1, messages=["hello"]), "messages[0]"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )

@@ -73,7 +73,8 @@ def _from_moment(cls: Any) -> Callable[[Any], Any]:
     return made
 
 
-def _name(cls: type) -> str:
+def type_name(cls: type) -> str:
+    """The name of a class: its module, a colon, its qualified name."""
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
@@ -89,7 +90,7 @@ _MAKERS: dict[type, Make] = {
     defaultdict: _defaultdict,
 }
 # By the classes' names: the class itself, and what makes one.
-CONTAINERS: dict[str, tuple[type, Make]] = {_name(cls): (cls, make) for cls, make in _MAKERS.items()}
+CONTAINERS: dict[str, tuple[type, Make]] = {type_name(cls): (cls, make) for cls, make in _MAKERS.items()}
 
 # To something that JSON has, or lists of it, and back.
 _FORMS: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
@@ -102,6 +103,7 @@ _FORMS: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
         lambda value: bytearray(b64decode(value, validate=True)),
     ),
     range: (lambda value: [value.start, value.stop, value.step], lambda value: range(*value)),
+    slice: (lambda value: [value.start, value.stop, value.step], lambda value: slice(*value)),
     datetime: (_moment, _from_moment(datetime)),
     date: (lambda value: value.isoformat(), date.fromisoformat),
     time: (_moment, _from_moment(time)),
@@ -114,4 +116,4 @@ _FORMS: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     Decimal: (str, Decimal),
     UUID: (str, UUID),
 }
-SCALARS = {_name(cls): form for cls, form in _FORMS.items()}
+SCALARS = {type_name(cls): form for cls, form in _FORMS.items()}

@@ -7,58 +7,28 @@ written or restored, and none of their constructors is called; a member of an en
 by its value if no name finds it. Objects that are shared come back as equals, not as one; cycles are refused.
 """
 
-import dataclasses
-import importlib
 import json
 import re
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum
-from typing import Any, NoReturn
+from typing import Any
 
-from holdfast.adapters.object_forms import CONTAINERS, LARGEST_INT, SCALARS
+from holdfast.adapters.object_classes import BUILTINS, Allowed, find_class, layout_of, require_plain
+from holdfast.adapters.object_errors import NotAllowedError, NotKeptError, Path, TooDeepError
+from holdfast.adapters.object_forms import CONTAINERS, LARGEST_INT, SCALARS, type_name
 
-Allowed = Callable[[str], bool]
+__all__ = ["NotAllowedError", "NotKeptError", "TooDeepError", "decode", "dumps", "encode", "type_name"]
 
 # How deep a form may be nested: a limit of its own, so that what a process saves can be loaded by any other, however
 # much of its stack is in use.
 MAX_DEPTH = 200
+# What is shared is written in each of its places, so that a small value may have a form without end.
+MOST_VALUES = 10_000_000
 
 _TYPE = "$type"
-_HEAP_TYPE = 1 << 9
-_SHOWN_CHARACTERS = 60
-_SHOWN_STEPS = 12
 # JSON makes one character of such a pair.
 _SPLIT_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
-
-# The steps from the root to a value, the last one first: the parent's, and a text such as ".name", or (key,).
-_Path = tuple[Any, str | tuple[Any]] | None
-
-
-class NotKeptError(TypeError):
-    """A value that cannot be kept, or not be restored.
-
-    Attributes:
-        path: where it lies.
-
-    """
-
-    def __init__(self, path: _Path, problem: str) -> None:
-        self.path = _shown(path)
-        super().__init__(f"{self.path}: {problem}")
-
-
-class NotAllowedError(NotKeptError):
-    """An object of a class that the caller does not allow."""
-
-
-class TooDeepError(NotKeptError, RecursionError):
-    """A value that is nested too deep, or holds itself."""
-
-
-def type_name(cls: type) -> str:
-    """The name of a class: its module, a colon, its qualified name."""
-    return f"{cls.__module__}:{cls.__qualname__}"
 
 
 def encode(value: Any, allowed: Allowed, *, root: str = "value") -> Any:
@@ -119,10 +89,14 @@ class _Encoder:
 
     def __init__(self, allowed: Allowed) -> None:
         self._allowed = allowed
+        self._left = MOST_VALUES
 
-    def of(self, value: Any, path: _Path, depth: int) -> Any:  # noqa: PLR0911 - one for each kind
+    def of(self, value: Any, path: Path, depth: int) -> Any:  # noqa: PLR0911 - one for each kind
         if depth > MAX_DEPTH:
             raise TooDeepError(path, f"it is nested deeper than {MAX_DEPTH} levels of JSON, or holds itself")
+        self._left -= 1
+        if self._left < 0:
+            raise NotKeptError(path, f"it is one of more than {MOST_VALUES} values, in each place that shares one")
         cls = type(value)
         if value is None or cls is bool:
             return value
@@ -142,7 +116,7 @@ class _Encoder:
             return {_TYPE: name, "value": self._content(value, cls, path, depth + 1)}
         return self._object(value, path, depth)
 
-    def _object(self, value: Any, path: _Path, depth: int) -> Any:
+    def _object(self, value: Any, path: Path, depth: int) -> Any:
         """The form of a class, of a member of an enumeration, or of any other object."""
         if isinstance(value, type):
             return {_TYPE: "class", "class": self._checked(value, path)}
@@ -152,14 +126,14 @@ class _Encoder:
             if cls.__members__.get(value.name) is value:
                 return {_TYPE: name, "member": value.name}
             return {_TYPE: name, "member_value": self.of(value.value, (path, ".value"), depth + 1)}
-        layout = _layout(cls)
+        layout = layout_of(cls)
         form: dict[str, Any] = {_TYPE: name}
         if issubclass(layout, BaseException):
             reduced = layout.__reduce__(value)
             form["args"] = self._items(reduced[1], (path, ".args"), depth + 1)
             state = reduced[2] if len(reduced) > 2 else None
         else:
-            _require_plain(cls, layout, path)
+            require_plain(cls, layout, path)
             state = _state(value, path)
             if layout is not object:
                 form["content"] = self._content(value, layout, path, depth + 1)
@@ -171,7 +145,7 @@ class _Encoder:
             form["state"] = self.of(state, path, depth + 1)
         return form
 
-    def _content(self, value: Any, layout: Any, path: _Path, depth: int) -> Any:
+    def _content(self, value: Any, layout: Any, path: Path, depth: int) -> Any:
         """The form of what a container holds, by its own methods, whichever its subclass may have."""
         if issubclass(layout, dict):
             pairs = []
@@ -183,16 +157,16 @@ class _Encoder:
             return [value.maxlen, items]
         return sorted(items, key=json.dumps) if layout in (set, frozenset) else items
 
-    def _items(self, values: Iterable[Any], path: _Path, depth: int) -> list[Any]:
+    def _items(self, values: Iterable[Any], path: Path, depth: int) -> list[Any]:
         form = []
         for index, each in enumerate(values):
             form.append(self.of(each, (path, (index,)), depth + 1))
         return form
 
-    def _checked(self, cls: type, path: _Path) -> str:
+    def _checked(self, cls: type, path: Path) -> str:
         """The name of a class that can be found again by it."""
         name = type_name(cls)
-        if name not in _BUILTINS and _class(name, self._allowed, path) is not cls:
+        if name not in BUILTINS and find_class(name, self._allowed, path) is not cls:
             raise NotKeptError(path, f"{name!r} is the name of another class now")
         return name
 
@@ -203,7 +177,7 @@ class _Decoder:
     def __init__(self, allowed: Allowed) -> None:
         self._allowed = allowed
 
-    def of(self, form: Any, path: _Path) -> Any:
+    def of(self, form: Any, path: Path) -> Any:
         if isinstance(form, list):
             return [self.of(each, (path, (index,))) for index, each in enumerate(form)]
         if not isinstance(form, dict):
@@ -214,10 +188,10 @@ class _Decoder:
         if not isinstance(name, str):
             raise NotKeptError(path, f"a type's name is {name!r:.60}, expected text")
         if name == "class":
-            return _class(form.get("class"), self._allowed, path)
+            return find_class(form.get("class"), self._allowed, path)
         inner = {key: self.of(each, path) for key, each in form.items() if key != _TYPE}
         is_own = name not in SCALARS and name not in CONTAINERS
-        cls = _class(name, self._allowed, path) if is_own else None
+        cls = find_class(name, self._allowed, path) if is_own else None
         try:
             return _restored(cls, inner) if is_own else _known(name, inner["value"])
         except Exception as error:
@@ -236,7 +210,7 @@ def _restored(cls: Any, form: dict[str, Any]) -> Any:
     """The object of a class that an encoder made the form of, whose inner values are restored already."""
     if issubclass(cls, Enum):
         return cls[form["member"]] if "member" in form else cls(form["member_value"])
-    layout: Any = _layout(cls)
+    layout: Any = layout_of(cls)
     state = form["state"]
     if issubclass(layout, BaseException):
         # The built-in class's own, which set nothing but the arguments.
@@ -257,7 +231,7 @@ def _restored(cls: Any, form: dict[str, Any]) -> Any:
     return restored
 
 
-def _state(value: Any, path: _Path) -> Any:
+def _state(value: Any, path: Path) -> Any:
     try:
         state = value.__getstate__()
     except Exception as error:
@@ -268,7 +242,7 @@ def _state(value: Any, path: _Path) -> Any:
     return state
 
 
-def _scalar(value: Any, path: _Path) -> Any:
+def _scalar(value: Any, path: Path) -> Any:
     """The form of text or a number, which a reader of JSON makes the same of."""
     if isinstance(value, str):
         if not value.isascii() and _SPLIT_PAIR.search(value):
@@ -285,53 +259,7 @@ def _scalar(value: Any, path: _Path) -> Any:
     return {_TYPE: type_name(float), "value": float.__repr__(value)}
 
 
-def _class(name: Any, allowed: Allowed, path: _Path) -> type:
-    if name in _BUILTINS:
-        return _BUILTINS[name]
-    if not isinstance(name, str) or not allowed(name):
-        raise NotAllowedError(path, f"class {name!r} is not allowed")
-    module, _, qualname = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-    except Exception as error:
-        raise NotKeptError(path, f"no class is found by the name {name!r}: {error!r}") from error
-    for attribute in qualname.split("."):
-        found = getattr(found, attribute, None)
-    if not isinstance(found, type) or type_name(found) != name:
-        raise NotKeptError(
-            path, f"no class is found by the name {name!r}: define it at the top of a module, under that name"
-        )
-    return found
-
-
-def _layout(cls: type) -> type:
-    """The class that gives objects of a class what is not among their attributes."""
-    return next(base for base in cls.__mro__ if type_name(base) in CONTAINERS or not base.__flags__ & _HEAP_TYPE)
-
-
-def _require_plain(cls: Any, layout: Any, path: _Path) -> None:
-    """Raise unless an object can be restored from what it holds and its attributes."""
-    name = type_name(cls)
-    if layout is not object and type_name(layout) not in CONTAINERS:
-        _refuse(path, name, "keep it out, or let the object that holds it leave it out in its __getstate__")
-    if dataclasses.is_dataclass(cls):
-        # Its fields are all that there is to it, whichever way it has for pickle.
-        return
-    if cls.__reduce_ex__ is not layout.__reduce_ex__ or cls.__reduce__ is not layout.__reduce__:
-        _refuse(
-            path,
-            name,
-            "it has a __reduce__ of its own; make it a dataclass, or use __getstate__ and __setstate__ instead",
-        )
-    if layout is object and (hasattr(cls, "__getnewargs__") or hasattr(cls, "__getnewargs_ex__")):
-        _refuse(path, name, "it has a __getnewargs__; use __getstate__ and __setstate__ instead")
-
-
-def _refuse(path: _Path, name: str, advice: str) -> NoReturn:
-    raise NotKeptError(path, f"an object of {name!r} has no JSON form: {advice}")
-
-
-def _difference(one: Any, other: Any, path: _Path) -> _Path:
+def _difference(one: Any, other: Any, path: Path) -> Path:
     """The path of the first place where two forms differ; None where there is none.
 
     What a class's own `__setstate__` makes of its state is the class's own affair.
@@ -353,30 +281,5 @@ def _has_hook(name: str) -> bool:
         name not in SCALARS
         and name not in CONTAINERS
         and name != "class"
-        and hasattr(_class(name, lambda _: True, None), "__setstate__")
+        and hasattr(find_class(name, lambda _: True, None), "__setstate__")
     )
-
-
-def _shown(path: _Path) -> str:
-    steps: list[str] = []
-    while path is not None:
-        path, step = path
-        steps.append(step if isinstance(step, str) else f"[{shown_key(step[0])}]")
-    steps.reverse()
-    shown = "".join(steps[:_SHOWN_STEPS]) + ("…" if len(steps) > _SHOWN_STEPS else "")
-    return shown.encode("utf-8", "backslashreplace").decode()
-
-
-def shown_key(key: Any) -> str:
-    """Return a key as an error names it, bounded."""
-    try:
-        shown = repr(key)
-    except Exception:  # noqa: BLE001 - an error's text must not fail for what the key's own code raises
-        return f"a key of {type_name(type(key))!r}"
-    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"
-
-
-_BUILTINS: dict[str, type] = {
-    type_name(cls): cls
-    for cls in (object, type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
-}

@@ -51,7 +51,7 @@ def unreadable(cls: Any, error: Exception, **known: Any) -> Any:
 @cache
 def _subclass(cls: Any, known: frozenset[str]) -> Any:
     def raising(self: Any) -> Any:
-        raise self.error
+        raise self.error.with_traceback(None)
 
     unknown = {each.name: property(raising) for each in fields(cls) if each.name not in known}
     return type(cls.__name__, (Unreadable, cls), {"__doc__": Unreadable.__doc__, **unknown})

@@ -47,6 +47,8 @@ _ENGINE_MODULES = (
     "agent_framework_orchestrations",
     "openai.types",
 )
+# A message without anything in it, which is no dataclass.
+_ENGINE_SIGNALS = ("agent_framework_orchestrations._magentic:MagenticResetSignal",)
 # What the engine's and an application's own code may raise while its objects are restored is no business of a caller.
 _FAILURES = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, ImportError, RecursionError)
 
@@ -109,7 +111,7 @@ class Contents:
     def _allowed(self, name: str) -> bool:
         # The engine tells nobody what was registered, but keeps it beside the function.
         registered = vars(sys.modules[register_checkpoint_type.__module__]).get("_REGISTERED_CHECKPOINT_TYPE_KEYS", ())
-        return name in self._own_types or name in registered or _is_engine_data(name)
+        return name in self._own_types or name in registered or name in _ENGINE_SIGNALS or _is_engine_data(name)
 
 
 def _is_engine_data(name: str) -> bool:

@@ -48,7 +48,7 @@ class Saves:
     def require_saved(self, workflow_name: str) -> None:
         """Raise if the newest checkpoint of a workflow's name could not be saved by this process."""
         if workflow_name in self._unsaved:
-            raise self._unsaved[workflow_name]
+            raise self._unsaved[workflow_name].with_traceback(None)
 
     def chosen(self, workflow_name: str) -> None:
         """Forget what could not be saved, since a caller has named the checkpoint to go on from."""

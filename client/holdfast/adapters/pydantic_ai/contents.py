@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_ai.messages import ModelMessagesTypeAdapter
 from pydantic_ai_harness.step_persistence import ContinuableSnapshot, RunRecord, StepEvent, ToolEffectRecord
 
-from holdfast.adapters.objects import shown_key
+from holdfast.adapters.object_errors import shown_key
 from holdfast.adapters.pydantic_ai import exact
 from holdfast.checkpoint import Format, LoadedCheckpoint
 from holdfast.errors import HoldfastError, of_reason
@@ -126,19 +126,25 @@ def _refused(item: Any, error: Exception) -> HoldfastError:
     """The error of an item that cannot be kept, with the path of the innermost value that cannot."""
     value: Any = item
     path = ""
-    for _ in range(_PATH_STEPS):
+    for depth in range(_PATH_STEPS):
         for step, inner in _children(value):
-            if (failure := _failure(inner)) is not None:
+            if (failure := _failure(inner, depth)) is not None:
                 path, value, error = path + step, inner, failure
                 break
         else:
             break
     if not path and isinstance(error, ValidationError):
-        path = "".join(f"[{step!r}]" for step in error.errors(include_url=False)[0]["loc"])
+        loc = error.errors(include_url=False)[0]["loc"]
+        path = "".join(f"[{step!r}]" for step in loc)
+        # A message has a number, a field a name.
+        path = f"messages{path}" if loc and isinstance(loc[0], int) else path
     return _error(item, path.removeprefix(".") or type(item).__name__, _reason(error))
 
 
-def _failure(value: Any) -> Exception | None:
+def _failure(value: Any, depth: int) -> Exception | None:
+    """Why a value cannot be kept that lies so deep in JSON."""
+    for _ in range(depth):
+        value = [value]
     try:
         _ANY.validate_json(_ANY.dump_json(value))
     except _FAILURES as error:

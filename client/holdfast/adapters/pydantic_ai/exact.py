@@ -50,9 +50,10 @@ def differences(one: Any, other: Any, steps: Steps) -> Iterator[tuple[Steps, Any
     """Iterate over the places where values differ, with what the first one has there."""
     if one is other:
         return
-    if is_dataclass(one) and is_dataclass(other):
+    # The engine reads a part as one of its class, or of a narrower one, or else as one of another kind altogether.
+    if is_dataclass(one) and isinstance(other, type(one)):
         for each in fields(one):
-            yield from differences(getattr(one, each.name), getattr(other, each.name, None), (*steps, each.name))
+            yield from differences(getattr(one, each.name), getattr(other, each.name), (*steps, each.name))
     elif type(one) is type(other) is list and len(one) == len(other):
         for index, each in enumerate(one):
             yield from differences(each, other[index], (*steps, index))

@@ -17,6 +17,7 @@ from holdfast.client import AsyncClient
 
 # Conversations that were looked into and never gone on with are forgotten at last.
 _MOST_LOADED = 1000
+_MOST_EPOCHS = 30_000
 
 
 class Owner:
@@ -33,8 +34,8 @@ class Owner:
         self._namespace = namespace
         # By conversations: the run whose snapshot was loaded or saved last, and the head of its snapshots as of that.
         self._loaded: OrderedDict[str, tuple[str, int]] = OrderedDict()
-        # By workflows.
-        self._epochs: dict[str, int] = {}
+        # By workflows; those of runs that never end here are forgotten at last.
+        self._epochs: OrderedDict[str, int] = OrderedDict()
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     async def head(self, run_id: str) -> int:
@@ -83,5 +84,7 @@ class Owner:
         for workflow in names.workflows(run_id):
             writer = await self._client.acquire_writer(self._namespace, workflow, expected_revision=expected_revision)
             self._epochs[workflow] = writer.epoch
+            while len(self._epochs) > _MOST_EPOCHS:
+                self._epochs.popitem(last=False)
             # The first one, of the snapshots, decides.
             expected_revision = None

@@ -5,11 +5,10 @@ reported in its place, never left out, unless the caller chose `fallback`. Media
 takes any size.
 """
 
-import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from pydantic_ai_harness.step_persistence import (
     ContinuableSnapshot,
@@ -20,29 +19,20 @@ from pydantic_ai_harness.step_persistence import (
 )
 
 from holdfast.adapters import runs
-from holdfast.adapters.histories import newest_first
 from holdfast.adapters.ids import CHECKPOINT_BYTES, holdfast_id
 from holdfast.adapters.pydantic_ai import contents, names
 from holdfast.adapters.pydantic_ai.contents import EVENT_FORMAT, RUN_FORMAT, SNAPSHOT_FORMAT, TOOL_EFFECT_FORMAT
+from holdfast.adapters.pydantic_ai.items import Items
 from holdfast.adapters.pydantic_ai.ownership import Owner
 from holdfast.adapters.runs import Ownership
-from holdfast.adapters.unreadable import unreadable
-from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
+from holdfast.checkpoint import Checkpoint, Format
 from holdfast.client import AsyncClient
 from holdfast.errors import (
-    CheckpointCorruptedError,
     CheckpointDeletedError,
     CheckpointIdReusedError,
     CheckpointNotFoundError,
-    FormatIncompatibleError,
     WorkflowNotFoundError,
 )
-
-T = TypeVar("T")
-
-_ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
-
-_logger = logging.getLogger(__name__)
 
 
 class HoldfastStepStore(StepStore):
@@ -84,7 +74,7 @@ class HoldfastStepStore(StepStore):
             )
         self._client = client
         self._namespace = namespace
-        self._fallback = fallback
+        self._items = Items(client, namespace, fallback=fallback)
         self._most = max_snapshots_per_run
         self._owner = Owner(client, namespace) if runs.checked(ownership) == "exclusive" else None
 
@@ -135,14 +125,14 @@ class HoldfastStepStore(StepStore):
         if self._owner is not None:
             await self._owner.take_over(record)
         try:
-            await self._save(names.RUNS, RUN_FORMAT, data, names.run_key(record.run_id), labels, pinned=True)
+            await self._items.save(names.RUNS, RUN_FORMAT, data, names.run_key(record.run_id), labels, pinned=True)
         except CheckpointIdReusedError as error:
             raise ValueError(f"run_id {record.run_id!r} is already in the store") from error
 
     async def get_run(self, *, run_id: str) -> RunRecord | None:
         """A run; None where there is none."""
         try:
-            return contents.read(RunRecord, await self._load(names.RUNS, RUN_FORMAT, names.run_key(run_id)))
+            return contents.read(RunRecord, await self._items.load(names.RUNS, RUN_FORMAT, names.run_key(run_id)))
         except (WorkflowNotFoundError, CheckpointNotFoundError):
             return None
 
@@ -151,7 +141,7 @@ class HoldfastStepStore(StepStore):
     ) -> list[RunRecord]:
         """The runs that match, by the time of their start; one that cannot be read, by the time of its save."""
         labels = {"conversation_id": conversation_id, "parent_run_id": parent_run_id}
-        found = await self._all(names.RUNS, RUN_FORMAT, RunRecord, labels, names.known_of_run)
+        found = await self._items.all(names.RUNS, RUN_FORMAT, RunRecord, labels, names.known_of_run)
         return sorted(found, key=lambda run: _instant(run.started_at))
 
     async def append_event(self, event: StepEvent) -> None:
@@ -164,7 +154,7 @@ class HoldfastStepStore(StepStore):
 
     async def list_events(self, *, run_id: str) -> list[StepEvent]:
         """The events of a run, in the order of their appends."""
-        return await self._all(
+        return await self._items.all(
             names.events(run_id),
             EVENT_FORMAT,
             StepEvent,
@@ -204,7 +194,7 @@ class HoldfastStepStore(StepStore):
         """
         state = None if include_interrupted else "complete"
         head = 0 if self._owner is None else await self._owner.head(run_id)
-        newest = await self._newest(names.snapshots(run_id), SNAPSHOT_FORMAT, state=state)
+        newest = await self._items.newest(names.snapshots(run_id), SNAPSHOT_FORMAT, state=state)
         if newest is None:
             return None
         snapshot = contents.read(ContinuableSnapshot, newest)
@@ -214,7 +204,7 @@ class HoldfastStepStore(StepStore):
 
     async def list_snapshots(self, *, run_id: str, include_interrupted: bool = False) -> list[ContinuableSnapshot]:
         """The complete snapshots of a run, or those of any state, in the order of their saves."""
-        return await self._all(
+        return await self._items.all(
             names.snapshots(run_id),
             SNAPSHOT_FORMAT,
             ContinuableSnapshot,
@@ -228,26 +218,26 @@ class HoldfastStepStore(StepStore):
         labels = {"tool_call_id": record.tool_call_id, "status": record.status}
         workflow = names.effects(record.run_id)
         epoch = await self._epoch(record.run_id, workflow)
-        await self._save(workflow, TOOL_EFFECT_FORMAT, data, "", labels, pinned=True, epoch=epoch)
+        await self._items.save(workflow, TOOL_EFFECT_FORMAT, data, "", labels, pinned=True, epoch=epoch)
 
     async def get_tool_effect(self, *, run_id: str, tool_call_id: str) -> ToolEffectRecord | None:
         """What was last recorded of a tool call; None where nothing was."""
         # None would be no filter, and find the newest effect of any call.
         call = names.text("tool_call_id", tool_call_id)
-        newest = await self._newest(names.effects(run_id), TOOL_EFFECT_FORMAT, tool_call_id=call)
+        newest = await self._items.newest(names.effects(run_id), TOOL_EFFECT_FORMAT, tool_call_id=call)
         return None if newest is None else contents.read(ToolEffectRecord, newest)
 
     async def list_unresolved_tool_effects(self, *, run_id: str) -> list[ToolEffectRecord]:
         """The tool calls that began and did not end, in the order of their first records."""
         workflow = names.effects(run_id)
-        infos = [each async for each in self._list(workflow, {}, page_size=1000)][::-1]
+        infos = [each async for each in self._items.listed(workflow, {}, page_size=1000)][::-1]
         last = {each.labels["tool_call_id"]: each for each in infos}
         found = []
         for info in last.values():
             if info.labels["status"] != "started":
                 continue
             known = {"tool_call_id": info.labels["tool_call_id"], "run_id": run_id, "status": "started"}
-            found += await self._item(ToolEffectRecord, TOOL_EFFECT_FORMAT, info, None, known)
+            found += await self._items.read(ToolEffectRecord, TOOL_EFFECT_FORMAT, info, None, known)
         return found
 
     async def _epoch(self, run_id: str, workflow: str) -> int | None:
@@ -278,107 +268,10 @@ class HoldfastStepStore(StepStore):
         checkpoint_id = "" if idempotency_key is None else holdfast_id(f"key-{idempotency_key}", CHECKPOINT_BYTES)
         try:
             epoch = await self._epoch(run_id, workflow)
-            return await self._save(workflow, form, data, checkpoint_id, labels, pinned=pinned, epoch=epoch)
+            return await self._items.save(workflow, form, data, checkpoint_id, labels, pinned=pinned, epoch=epoch)
         except CheckpointIdReusedError:
             # The retry of a save that has happened, with another timestamp.
             return None
-
-    async def _save(
-        self,
-        workflow: str,
-        form: Format,
-        data: Any,
-        checkpoint_id: str,
-        labels: dict[str, Any],
-        *,
-        pinned: bool,
-        epoch: int | None = None,
-    ) -> Checkpoint:
-        return await self._client.save(
-            self._namespace,
-            workflow,
-            data,
-            format=form,
-            checkpoint_id=checkpoint_id,
-            labels=names.labels(labels),
-            pinned=pinned,
-            epoch=epoch,
-        )
-
-    async def _load(self, workflow: str, form: Format, checkpoint_id: str | None) -> LoadedCheckpoint:
-        return await self._client.load(
-            self._namespace,
-            workflow,
-            checkpoint_id,
-            accepted_formats=[AcceptedFormat(form.name, 1, form.version)],
-            fallback=self._fallback and checkpoint_id is None,
-        )
-
-    async def _newest(self, workflow: str, form: Format, **labels: str | None) -> LoadedCheckpoint | None:
-        """The newest checkpoint with labels."""
-        damage: CheckpointCorruptedError | None = None
-        try:
-            if not names.labels(labels):
-                return await self._load(workflow, form, None)
-            async for info in self._list(workflow, labels, page_size=1):
-                try:
-                    return await self._load(workflow, form, info.checkpoint_id)
-                except CheckpointCorruptedError as error:
-                    if not self._fallback:
-                        raise
-                    damage = damage or error
-        except (WorkflowNotFoundError, CheckpointNotFoundError):
-            return None
-        if damage is not None:
-            raise damage
-        return None
-
-    async def _all(
-        self,
-        workflow: str,
-        form: Format,
-        cls: type[T],
-        labels: dict[str, str | None],
-        known: Callable[[Checkpoint], dict[str, Any]],
-    ) -> list[T]:
-        """The items with labels, oldest first."""
-        found: list[T] = []
-        async for info, loaded in newest_first(
-            self._client,
-            self._namespace,
-            workflow,
-            labels=names.labels(labels),
-            accepted_formats=[AcceptedFormat(form.name, 1, form.version)],
-            strict=not self._fallback,
-        ):
-            found += await self._item(cls, form, info, loaded, known(info))
-        return found[::-1]
-
-    async def _item(
-        self, cls: type[T], form: Format, info: Checkpoint, loaded: LoadedCheckpoint | None, known: dict[str, Any]
-    ) -> list[T]:
-        """An item of a list, in which what is deleted by now is none, and what is damaged none with `fallback`."""
-        try:
-            return [contents.read(cls, loaded or await self._load(info.workflow_id, form, info.checkpoint_id))]
-        except _ABSENT:
-            return []
-        except CheckpointCorruptedError as error:
-            if self._fallback:
-                _logger.warning("left out: %s", error)
-                return []
-            return [unreadable(cls, error, **known)]
-        except FormatIncompatibleError as error:
-            return [unreadable(cls, error, **known)]
-
-    async def _list(self, workflow: str, labels: dict[str, str | None], page_size: int) -> AsyncIterator[Checkpoint]:
-        """The checkpoints with labels, newest first; none where there is no workflow."""
-        try:
-            async for each in self._client.list(
-                self._namespace, workflow, labels=names.labels(labels), strict=not self._fallback, page_size=page_size
-            ):
-                yield each
-        except WorkflowNotFoundError:
-            return
 
 
 def _instant(moment: datetime) -> datetime:

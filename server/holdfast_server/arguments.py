@@ -50,6 +50,10 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
             command.add_argument("--after", default="", help="go on from a position that an earlier run reported")
         if name == "gc":
             command.add_argument("--dry-run", action="store_true", help="only report what would be removed")
+            command.add_argument(
+                "--shorter-grace-seconds",
+                help="a shorter grace for this run, where a full disk cannot wait; calls that began before it may fail",
+            )
         if name == "fsck":
             command.add_argument("--repair", action="store_true", help="repair what can be repaired")
             command.add_argument("--quick", action="store_true", help="look for parts without reading them")

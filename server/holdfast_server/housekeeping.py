@@ -16,7 +16,7 @@ from holdfast_server.protocol.each_workflow import Failure
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.sweep import Policies, sweep
-from holdfast_server.stores.base import StoreError
+from holdfast_server.stores.base import StoreError, freeing_space
 
 _LOG = logging.getLogger("holdfast.server")
 
@@ -46,7 +46,8 @@ async def _keep_house(log: Log, policies: Policies, interval_seconds: float) -> 
     while True:
         await asyncio.sleep(interval_seconds * random.uniform(0.5, 1.5))
         try:
-            collected = await sweep(log, policies, on_failed=_on_failed)
+            with freeing_space():
+                collected = await sweep(log, policies, on_failed=_on_failed)
         except (HoldfastError, StoreError) as error:
             _LOG.warning("garbage collection failed; it is tried again", extra={"error": _described(error)})
             continue

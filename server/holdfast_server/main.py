@@ -32,7 +32,7 @@ from holdfast_server.stores.file import FileStore
 from holdfast_server.stores.s3 import S3Store
 from holdfast_server.stores.traced import TracedStore
 from holdfast_server.telemetry import Exports, exporting
-from holdfast_server.upkeep import run_fsck, run_gc
+from holdfast_server.upkeep import run_fsck, run_gc, shorter_grace
 from holdfast_server.workers import supervise
 
 # Tells a process that it is one of several, and not the one that starts them.
@@ -70,6 +70,8 @@ def main() -> None:
             uvloop.run(_serve(config, exports))
     except HoldfastError as error:
         _fail(arguments, f"{error.reason}: {error.message}")
+    except ConfigError as error:
+        _fail(arguments, str(error))
     except NoStoreError as error:
         _fail(arguments, f"{config.store}: {error}")
     except StoreError as error:
@@ -131,6 +133,8 @@ def _announce(line: str) -> None:
 async def _keep_in_order(config: Config, arguments: argparse.Namespace) -> int:
     async with _open_store(config.store, is_traced=False, must_exist=True) as store:
         grace_seconds = await open_layout(store, grace_seconds=config.grace_seconds, must_exist=True)
+        if arguments.command == "gc" and arguments.shorter_grace_seconds is not None:
+            grace_seconds = shorter_grace(arguments.shorter_grace_seconds, grace_seconds)
         log = Log(store, cache_bytes=config.cache_bytes, grace_seconds=grace_seconds)
         if arguments.command == "gc":
             return await run_gc(log, config.policies, after=arguments.after, dry_run=arguments.dry_run)

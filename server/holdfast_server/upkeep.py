@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import shlex
 import signal
 import sys
@@ -11,6 +12,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from holdfast_server import streams
+from holdfast_server.config import ConfigError
 from holdfast_server.lifecycle import stop_signals
 from holdfast_server.protocol.each_workflow import Failure
 from holdfast_server.protocol.errors import HoldfastError
@@ -19,6 +21,7 @@ from holdfast_server.protocol.gc import Collected
 from holdfast_server.protocol.load import Depth
 from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.sweep import Policies, sweep
+from holdfast_server.stores.base import freeing_space
 
 _PROGRESS_SECONDS = 2.0
 _Figures = TypeVar("_Figures", Collected, Checked)
@@ -38,7 +41,8 @@ async def run_gc(log: Log, policies: Policies, *, after: str, dry_run: bool) -> 
     """
     progress = _Progress()
     sweeping = sweep(log, policies, after=after, dry_run=dry_run, on_progress=progress, on_failed=_on_failed)
-    collected = await _until_told(sweeping, progress)
+    with freeing_space():
+        collected = await _until_told(sweeping, progress)
     if isinstance(collected, signal.Signals):
         return _code(collected)
     _summarise({**asdict(collected), "dry_run": dry_run})
@@ -48,6 +52,34 @@ async def run_gc(log: Log, policies: Policies, *, after: str, dry_run: bool) -> 
 def _on_failed(prefix: str, error: Failure) -> None:
     reason = f"{error.reason}: " if isinstance(error, HoldfastError) else ""
     sys.stderr.write(f"{prefix}: left alone: {reason}{_printable(str(error))}\n")
+
+
+def shorter_grace(text: str, grace_seconds: float) -> float:
+    """Return the grace of a collection that an operator wants shorter for once, and warn of what that risks.
+
+    Args:
+        text: the wanted grace in seconds, as it was given.
+        grace_seconds: the store's grace.
+
+    Raises:
+        ConfigError: it is no number of seconds below the store's grace.
+
+    """
+    try:
+        wanted = float(text)
+    except ValueError:
+        wanted = math.nan
+    if not 0 <= wanted < grace_seconds:
+        raise ConfigError(
+            f"shorter_grace_seconds: {text!r} is not a number from 0 to below the store's grace of {grace_seconds:g} s"
+        )
+    sys.stderr.write(
+        f"warning: this collection goes by a grace of {wanted:g} s instead of {grace_seconds:g} s. A load, an upload "
+        f"or a retry that began more than {wanted:g} s ago may lose what it relies on: a load may report damage, an "
+        "upload must be sent again, and a retry may commit a second time. Run it only while no such call is under "
+        "way.\n"
+    )
+    return wanted
 
 
 async def run_fsck(log: Log, *, after: str, repair: bool, quick: bool) -> int:

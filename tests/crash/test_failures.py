@@ -7,6 +7,7 @@ twice.
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -162,6 +163,34 @@ def test_a_disk_that_fills_half_way_through_a_save_is_empty_again_behind_it(on_s
         free = free_bytes(on_small_disk.store)
         ledger.is_refused(bytes(20 * MIB), "the disk is full")
         wait_until(lambda: free_bytes(on_small_disk.store) > free - MIB)
+
+
+def test_a_full_disk_has_a_way_out(on_small_disk):
+    client = on_small_disk.client
+    for number in range(3):
+        client.save("n", f"large{number}", bytes(MIB), format=FORMAT)
+    client.save("n", "w", SMALL, format=FORMAT, checkpoint_id="first")
+    client.save("n", "w", SMALL, format=FORMAT, checkpoint_id="second")
+    filler = troubles.fill(on_small_disk.store.parent)
+    with pytest.raises(holdfast.StoreUnavailableError, match="the disk is full"):
+        client.save("n", "w", SMALL, format=FORMAT, timeout=SECONDS)
+    client.delete("n", "w", "first")
+    # What the deletion has given back is not for saves.
+    with pytest.raises(holdfast.StoreUnavailableError, match="the disk is full"):
+        client.save("n", "w", SMALL, format=FORMAT, timeout=SECONDS)
+    assert client.prune("n", "w", keep_last=1) == 0
+    for number in range(3):
+        client.delete_workflow("n", f"large{number}")
+    command = [sys.executable, "-m", "holdfast_server.main", "gc", "--store", on_small_disk.store.as_uri()]
+    within = ["nsenter", "--mount", f"--target={on_small_disk.pid}"]
+    for _ in range(2):
+        done = subprocess.run(
+            [*within, *command, "--shorter-grace-seconds=0"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "a retry may commit a second time" in done.stderr
+    assert client.save("n", "w", SMALL, format=FORMAT).revision > 2
+    filler.unlink()
 
 
 def test_a_server_starts_on_a_full_disk_and_gives_what_is_there(small_disk, tmp_path):

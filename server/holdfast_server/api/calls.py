@@ -5,7 +5,7 @@ import logging
 import random
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any, NoReturn
 
 import grpc
@@ -15,7 +15,7 @@ from holdfast_server.api.admission import Admission, Limits, Place
 from holdfast_server.api.errors import InvalidRequestError, code_of, to_status
 from holdfast_server.api.malformed import explain, request_type
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.stores.base import StoreAccessDeniedError, StoreError
+from holdfast_server.stores.base import StoreAccessDeniedError, StoreError, freeing_space
 from holdfast_server.telemetry import CallSpan, serving_call
 
 _LOG = logging.getLogger("holdfast.server")
@@ -51,6 +51,8 @@ _DOUBTS = frozenset(
 # comes before anything else, is the second: the part that comes next, counted from 0, a colon, and from which byte.
 RESUME_KEY = "holdfast-resume"
 RECEIVED_KEY = "holdfast-received"
+# Calls that may write where a full disk lets no save write any more.
+_FREE_SPACE = frozenset({"Delete", "DeleteCheckpoints", "DeleteWorkflow", "DeleteWorkflows", "Prune"})
 _METHOD_PREFIX = "holdfast.v1.CheckpointService/"
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -165,6 +167,7 @@ class Calls:
         method = _METHOD_PREFIX + name
         headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         with (
+            freeing_space() if name in _FREE_SPACE else nullcontext(),
             serving_call(method, headers) as span,
             self._admission.place(context.peer(), is_stream=is_stream) as place,
         ):

@@ -5,10 +5,28 @@ where a store has it. Every store passes the one suite in `tests/stores/`. A sto
 ones below; it knows nothing of checkpoints.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
+
+_frees_space: ContextVar[bool] = ContextVar("frees_space", default=False)
+
+
+@contextmanager
+def freeing_space() -> Iterator[None]:
+    """Let the block write into the space that a store keeps back for deletions: in the end it makes room."""
+    token = _frees_space.set(True)
+    try:
+        yield
+    finally:
+        _frees_space.reset(token)
+
+
+def may_use_reserve() -> bool:
+    """Return whether the caller is about to free space."""
+    return _frees_space.get()
 
 
 class StoreError(Exception):
@@ -35,6 +53,10 @@ class StoreUnavailableError(StoreError):
 
 class NothingWrittenError(StoreUnavailableError):
     """The store could not even begin to write: nothing was written, and nothing will land late."""
+
+
+class StoreFullError(NothingWrittenError):
+    """The store has no room: nothing was written."""
 
 
 class StoreAccessDeniedError(StoreError):

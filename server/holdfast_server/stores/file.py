@@ -18,12 +18,20 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
-from holdfast_server.stores.base import ObjectSummary, StoredObject, StoreError, StoreUnavailableError
+from holdfast_server.stores.base import (
+    ObjectSummary,
+    StoredObject,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+    may_use_reserve,
+)
 from holdfast_server.stores.batches import Batches
 from holdfast_server.stores.draft import TEMPORARY_FOLDER, Draft, Drafts
 from holdfast_server.stores.file_errors import errors_mapped, of_failed_create
 from holdfast_server.stores.folders import MARK, Folder, make_root
 from holdfast_server.stores.lanes import Lane
+from holdfast_server.stores.reserve import RESERVE_FILE, Reserve
 
 _Result = TypeVar("_Result")
 
@@ -46,6 +54,7 @@ class FileStore:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="file-store")
         self._creates = Batches([partial(self._create_all, lane) for lane in lanes])
         self._reads = Batches([self._read_all] * _READ_LANES)
+        self._reserve = Reserve(root)
         with errors_mapped():
             make_root(root)
             self._drafts = Drafts(root)
@@ -77,6 +86,14 @@ class FileStore:
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         """Create an object unless the key has one."""
+        if not may_use_reserve():
+            await self._keep_reserve()
+        try:
+            return await self._creates.run((key, data))
+        except StoreFullError:
+            if not may_use_reserve():
+                raise
+        await self._run(self._reserve.give_up)
         return await self._creates.run((key, data))
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> StoredObject:
@@ -88,6 +105,8 @@ class FileStore:
     @asynccontextmanager
     async def put(self, key: str) -> AsyncIterator["_FileWriter"]:
         """Write an object under a fresh key."""
+        if not may_use_reserve():
+            await self._keep_reserve()
         writer = _FileWriter(self, key)
         try:
             yield writer
@@ -105,6 +124,15 @@ class FileStore:
     async def delete(self, key: str) -> None:
         """Remove an object."""
         await self._run(self._unlink, key)
+
+    async def _keep_reserve(self) -> None:
+        """Refuse what takes space while the space for deletions cannot be kept back."""
+        if not self._reserve.is_due:
+            return
+        try:
+            await self._run(self._reserve.keep)
+        except OSError as error:
+            raise of_failed_create(error.errno or 0, str(self._root), may_exist=False) from error
 
     async def _run(self, function: Callable[..., _Result], *arguments: object) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
@@ -241,7 +269,7 @@ def _first_entries(
     last = _BEHIND_ALL
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{root}/{folder}") as scan:
         for entry in scan:
-            if not entry.name.startswith(begin):
+            if not entry.name.startswith(begin) or entry.name == RESERVE_FILE:
                 continue
             is_folder = entry.is_dir()
             key = f"{folder}{entry.name}/" if is_folder else folder + entry.name

@@ -10,11 +10,13 @@ from holdfast_server.stores.base import (
     ObjectNotFoundError,
     StoreAccessDeniedError,
     StoreError,
+    StoreFullError,
     StoreUnavailableError,
 )
 
 _REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _ABSENCES = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _WORDS = {
     errno.EACCES: "refuses access",
     errno.EPERM: "refuses access",
@@ -72,7 +74,8 @@ def of_failed_create(number: int, where: str, *, may_exist: bool) -> StoreError:
         return StoreUnavailableError(_told(number), detail=detail)
     if number in _REFUSALS:
         return StoreAccessDeniedError(_told(number), detail=detail)
-    return NothingWrittenError(_told(number), detail=detail)
+    kind = StoreFullError if number in _FULL else NothingWrittenError
+    return kind(_told(number), detail=detail)
 
 
 def _told(number: int) -> str:

@@ -120,6 +120,37 @@ async def test_copies_have_the_names_of_their_threads_however_long(saver, anothe
         assert (await another.aget_tuple(at)).parent_config == config("v", ns, "1")
 
 
+# Retention
+
+
+async def test_the_largest_id_stays_the_latest_whatever_was_saved_behind_it(saver, another, client, namespace):
+    for each in ("3", "1", "2"):
+        at = await put(saver, config(), checkpoint(each, n=each))
+        await saver.aput_writes(at, [("ch", each)], "task")
+    await client.prune(namespace, "t", keep_last=1)
+    for each in (saver, another):
+        found = await each.aget_tuple(config())
+        assert (found.checkpoint["id"], found.checkpoint["channel_values"]) == ("3", {"n": "3"})
+        assert found.pending_writes == [("task", "ch", "3")]
+    assert await listed(another, AT) == ["3", "2"]
+    for each in ("25", "4", "35"):
+        await put(another, config(), checkpoint(each))
+        await client.prune(namespace, "t", keep_last=1)
+    assert (await saver.aget_tuple(config())).checkpoint["id"] == "4"
+    await saver.aprune(["t"])
+    assert await listed(another, AT) == ["4"]
+
+
+async def test_a_thread_copied_newest_first_keeps_its_latest(saver, client, namespace):
+    for n in reversed(range(6)):
+        parent = config(checkpoint_id=f"{n - 1}") if n else config()
+        await put(saver, parent, checkpoint(f"{n}", n=n))
+    infos = [each async for each in client.list(namespace, "t")]
+    assert [each.checkpoint_id for each in infos if each.checkpoint_id == "5"] == ["5"]
+    await client.prune(namespace, "t", keep_last=1)
+    assert (await saver.aget_tuple(config())).checkpoint["id"] == "5"
+
+
 # Deletions
 
 

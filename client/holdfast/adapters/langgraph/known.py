@@ -21,6 +21,8 @@ from holdfast.adapters.langgraph.names import decoded, encoded
 from holdfast.checkpoint import Checkpoint
 
 _LABEL = "largest"
+# Of the same checkpoints: the one with the largest id is pinned, so that retention passes it over.
+_PINNED = "largest_pinned"
 _MOST = 10_000
 # LangGraph puts an object of each running graph here, which is the same in all calls of its loop. Reads and updates of
 # a state have none.
@@ -31,29 +33,40 @@ _callers = count()
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The largest id of a workflow, "" for none, whether the newest checkpoint may be another one, and as of when."""
+    """The order of a workflow's checkpoints.
+
+    Attributes:
+        largest_id: the largest id; "" for none.
+        is_mixed: whether the newest checkpoint may be another one.
+        revision: as of when.
+        is_pinned: whether the one with the largest id is kept from retention, if it is not the newest.
+
+    """
 
     largest_id: str = ""
     is_mixed: bool = False
     revision: int = 0
+    is_pinned: bool = False
 
     @classmethod
     def of(cls, newest: Checkpoint, revision: int = 0) -> "Order":
         """What the newest checkpoint tells, which is the newest up to its own revision or a later one."""
         revision = max(revision, newest.revision)
         if is_mixed(newest.labels):
-            return cls(decoded(newest.labels[_LABEL]), True, revision)
+            return cls(decoded(newest.labels[_LABEL]), True, revision, _PINNED in newest.labels)
         return cls(decoded(newest.checkpoint_id), False, revision)
 
     @property
     def labels(self) -> Mapping[str, str]:
         """What it adds to the labels of the checkpoint that is saved with it."""
-        return {_LABEL: encoded(self.largest_id)} if self.is_mixed else {}
+        pinned = {_PINNED: "1"} if self.is_pinned else {}
+        return {_LABEL: encoded(self.largest_id), **pinned} if self.is_mixed else {}
 
     def with_id(self, checkpoint_id: str, revision: int = 0) -> "Order":
         """The order once a checkpoint is saved, as some revision."""
-        is_mixed = self.is_mixed or checkpoint_id < self.largest_id
-        return Order(max(self.largest_id, checkpoint_id), is_mixed, revision)
+        largest_id = max(self.largest_id, checkpoint_id)
+        is_mixed = self.is_mixed or checkpoint_id < largest_id
+        return Order(largest_id, is_mixed, revision, self.is_pinned and largest_id == self.largest_id)
 
 
 def is_mixed(labels: Mapping[str, str]) -> bool:

@@ -14,7 +14,13 @@ from holdfast.adapters.langgraph.lists import AsyncLists
 from holdfast.adapters.langgraph.lookups import MISSING
 from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_of, place_of
 from holdfast.checkpoint import Checkpoint
-from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, RevisionConflictError, of_reason
+from holdfast.errors import (
+    CheckpointCorruptedError,
+    CheckpointDeletedError,
+    CheckpointNotFoundError,
+    RevisionConflictError,
+    of_reason,
+)
 
 
 class AsyncThreads(AsyncLists):
@@ -66,7 +72,10 @@ class AsyncThreads(AsyncLists):
                 if self.is_exclusive:
                     raise
                 is_fork, order = False, await self.order(workflow_id, int(error.metadata["head_revision"]))
-        self.known.saved(run, workflow_id, order.with_id(checkpoint_id, saved.revision), checkpoint_id)
+        order = order.with_id(checkpoint_id, saved.revision)
+        if order.largest_id != checkpoint_id and not order.is_pinned:
+            order = await self._pinned(workflow_id, order, run)
+        self.known.saved(run, workflow_id, order, checkpoint_id)
 
     async def put_writes(
         self, place: Place, config: Any, given: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -147,6 +156,8 @@ class AsyncThreads(AsyncLists):
         labels: Mapping[str, str],
         expected_revision: int | None,
         epoch: int | None,
+        *,
+        pinned: bool = False,
     ) -> Checkpoint:
         options: Any = {
             "format": FORMAT,
@@ -156,6 +167,7 @@ class AsyncThreads(AsyncLists):
             "expected_revision": expected_revision,
             "epoch": epoch,
             "replace": True,
+            "pinned": pinned,
         }
         save = partial(self.client.save, self.namespace, workflow_id, packed.parts, **options)
         try:
@@ -163,6 +175,25 @@ class AsyncThreads(AsyncLists):
         except (CheckpointDeletedError, CheckpointNotFoundError):
             # Its parent was deleted, which nothing can bring back.
             return await save(needs_parent=False)
+
+    async def _pinned(self, workflow_id: str, order: Order, run: Run) -> Order:
+        """Keep the checkpoint with the largest id from retention, which only spares the newest one. Returns the order.
+
+        It is saved again, as it is. Whoever saves in between sees that it is not pinned yet, or saves a larger id.
+        """
+        try:
+            loaded = await self.client.load(
+                self.namespace, workflow_id, encoded(order.largest_id), accepted_formats=ACCEPTED
+            )
+            pinned = replace(order, is_pinned=True)
+            labels = {**loaded.info.labels, **pinned.labels}
+            again = contents.Contents(
+                loaded.checkpoint_id, loaded.info.parent_id, loaded.parts, labels, NEEDS_PARENT in labels
+            )
+            saved = await self._save(workflow_id, again, labels, order.revision, run.epoch, pinned=True)
+        except (*MISSING, CheckpointCorruptedError, RevisionConflictError):
+            return order
+        return replace(pinned, revision=saved.revision)
 
     async def _prune_mixed(self, workflow_id: str, order: Order) -> None:
         """As the server prunes, but for the order of ids."""
@@ -197,7 +228,7 @@ class AsyncThreads(AsyncLists):
             labels = loaded.info.labels
             parts = {**loaded.parts, contents.PLACE: target.part or b""}
             copied = contents.Contents(checkpoint_id, loaded.info.parent_id, parts, labels, NEEDS_PARENT in labels)
-            await self._save(target.workflow_id, copied, labels, None, None)
+            await self._save(target.workflow_id, copied, labels, None, None, pinned=loaded.info.pinned)
 
     async def _own(self, place: Place, config: Any, run: Run) -> None:
         """Acquire a workflow for a run, at its first write, if the run began from what is still the newest.

@@ -247,3 +247,42 @@ async def test_a_rewound_session_has_the_state_of_before_as_in_memory(service):
         session = await read(each, session)
         found.append((session.state, [each.actions.state_delta for each in session.events]))
     assert found[0] == found[1]
+
+
+async def test_a_session_without_one_of_its_checkpoints_is_an_error_and_listed_in_its_place(
+    service, counting, namespace, caplog
+):
+    good = await service.create_session(**WHO, session_id="good")
+    session = await service.create_session(**WHO, session_id="hole", state=BIG)
+    for number in range(3):
+        await service.append_event(session, event(f"e{number}", state={"n": number}))
+    workflow = "adk-session:app:u:hole"
+    ids = [each.checkpoint_id async for each in counting.list(namespace, workflow)]
+    await counting.delete(namespace, workflow, ids[1])
+    with pytest.raises(holdfast.CheckpointDeletedError):
+        await read(service, session)
+    assert {each.id: each.state for each in (await service.list_sessions(app_name="app")).sessions} == {
+        "good": good.state,
+        "hole": {},
+    }
+    assert "session 'hole'" in caplog.text
+
+
+async def test_a_session_that_is_deleted_while_it_is_read_is_not_there(service, monkeypatch):
+    await service.create_session(**WHO, session_id="kept")
+    session = await service.create_session(**WHO, session_id="s", state=BIG)
+    for number in range(3):
+        await service.append_event(session, event(f"e{number}", state={"n": number}))
+    real = service._reads.read
+
+    async def late(place, newest, config):
+        if place.workflow.endswith(":s"):
+            await service.delete_session(**WHO, session_id="s")
+        return await real(place, newest, config)
+
+    monkeypatch.setattr(service._reads, "read", late)
+    assert [each.id for each in (await service.list_sessions(app_name="app")).sessions] == ["kept"]
+    assert await read(service, session) is None
+    session = await service.create_session(**WHO, session_id="s", state=BIG)
+    await service.append_event(session, event("e", state={"n": 1}))
+    assert await read(service, session) is None

@@ -45,3 +45,54 @@ async def test_a_session_outlives_the_strictest_retention(tmp_path):
             await service.append_event(found, event("on", state={"app:n": 30}))
             assert (await read(service, session)).state["app:n"] == 30
             assert len((await service.list_sessions(app_name="app")).sessions) == 1
+
+
+class DiedError(Exception):
+    """The process ended here."""
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+async def test_a_change_that_was_collected_is_not_applied_again(tmp_path, monkeypatch, is_applied):
+    """A process dies before it notes that a change is applied; the session is read when newer ones took its place."""
+    store_url = (tmp_path / "store").as_uri()
+    with server(store_url, "--grace-seconds", "0") as target:
+        async with HoldfastSessionService.from_target(target, namespace="n", timeout=20) as service:
+            other = await service.create_session(**WHO, session_id="other", state={"app:n": 0})
+            session = await service.create_session(**WHO)
+            with monkeypatch.context() as patch:
+
+                async def dying(*args, **options):
+                    raise DiedError
+
+                patch.setattr(
+                    service._client if is_applied else service._states, "attach" if is_applied else "apply", dying
+                )
+                with pytest.raises(DiedError):
+                    await service.append_event(session, event("late", state={"app:n": 1, "app:m": 1}))
+            for number in range(2, 9):
+                await service.append_event(other, event(state={"app:n": number}))
+            assert collect(store_url) > 0
+            for _ in range(4):
+                collect(store_url)
+            found = await read(service, session)
+            assert (texts(found), found.state["app:n"]) == (["late"], 8)
+            # The append never returned: where it is not known whether the change was applied, it is not.
+            assert found.state.get("app:m") == (1 if is_applied else None)
+
+
+async def test_without_retention_a_late_change_is_applied_however_late(tmp_path, monkeypatch):
+    with server((tmp_path / "store").as_uri()) as target:
+        async with HoldfastSessionService.from_target(target, namespace="n", timeout=20) as service:
+            session = await service.create_session(**WHO)
+            with monkeypatch.context() as patch:
+
+                async def dying(*args, **options):
+                    raise DiedError
+
+                patch.setattr(service._states, "apply", dying)
+                with pytest.raises(DiedError):
+                    await service.append_event(session, event("late", state={"app:m": 1}))
+            other = await service.create_session(**WHO, state={"app:n": 0})
+            for number in range(2, 9):
+                await service.append_event(other, event(state={"app:n": number}))
+            assert (await read(service, session)).state == {"app:n": 8, "app:m": 1}

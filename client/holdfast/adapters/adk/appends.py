@@ -105,7 +105,12 @@ class Appends:
         """
         if all(each.key != _APPLIED for each in newest.records):
             shared, _ = place.split(read_entry(newest, self._values).changes)
-            await self.apply(place, shared, newest.checkpoint_id)
+            late = {
+                workflow: delta
+                for workflow, delta in shared.items()
+                if not await self._states.may_be_collected(workflow, newest.info.created)
+            }
+            await self.apply(place, late, newest.checkpoint_id)
 
     async def _base(self, place: Place, session: Session, newest: LoadedCheckpoint) -> LoadedCheckpoint:
         """Return the checkpoint that a session was made from, if it is as it is stored.

@@ -79,6 +79,12 @@ class Checkpoints:
             newest = await self.load(workflow, formats, newest.info.parent_id, fallback=self.fallback)
             yield newest
 
+    async def newest_first(self, workflow: str) -> AsyncIterator[Checkpoint]:
+        """Iterate over the checkpoints of a workflow, without their payloads; none if it does not exist."""
+        with suppress(WorkflowNotFoundError):
+            async for each in self.client.list(self.namespace, workflow, page_size=MOST_IN_A_PAGE):
+                yield each
+
     async def save(self, workflow: str, data: Any, **options: Any) -> Checkpoint:
         """Save a checkpoint."""
         return await self.client.save(self.namespace, workflow, data, **options)

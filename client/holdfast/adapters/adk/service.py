@@ -38,7 +38,7 @@ from holdfast.errors import (
 )
 
 _LOG = logging.getLogger(__name__)
-_UNREADABLE = (CheckpointCorruptedError, FormatIncompatibleError)
+_UNREADABLE = (CheckpointCorruptedError, FormatIncompatibleError, *MISSING)
 
 
 class HoldfastSessionService(BaseSessionService):
@@ -155,7 +155,12 @@ class HoldfastSessionService(BaseSessionService):
         newest = await self._checkpoints.find(place.workflow, SESSION_FORMATS, records=True)
         if newest is None:
             return None
-        found = await self._reads.read(place, newest, config or GetSessionConfig())
+        try:
+            found = await self._reads.read(place, newest, config or GetSessionConfig())
+        except MISSING:
+            if await self._is_gone(place):
+                return None
+            raise
         await self._appends.apply_late(place, newest)
         session = Session(id=session_id, app_name=app_name, user_id=user_id, last_update_time=found.entry.since.updated)
         session.state = self._reads.values(found)
@@ -169,8 +174,7 @@ class HoldfastSessionService(BaseSessionService):
         A session that cannot be read is listed without state, and logged as a warning.
 
         Raises:
-            CheckpointCorruptedError, FormatIncompatibleError: none of them can be read.
-            HoldfastError: a subclass for each other reason.
+            HoldfastError: a subclass for each reason; CHECKPOINT_CORRUPTED and the like only if no session can be read.
 
         """
         sessions: list[Session] = []
@@ -186,6 +190,8 @@ class HoldfastSessionService(BaseSessionService):
                 if not await self._fill(place, session, states):
                     continue
             except _UNREADABLE as error:
+                if isinstance(error, MISSING) and await self._is_gone(place):
+                    continue
                 _LOG.warning("session %r of user %r cannot be read: %s", session.id, session.user_id, error)
                 unreadable.append(error)
             sessions.append(session)
@@ -205,6 +211,10 @@ class HoldfastSessionService(BaseSessionService):
         session.state = state
         await self._states.merge(session, states)
         return True
+
+    async def _is_gone(self, place: Place) -> bool:
+        """Tell whether a session was deleted since it was found, and is not merely without one of its checkpoints."""
+        return await self._checkpoints.find(place.workflow, SESSION_FORMATS) is None
 
     async def delete_session(self, *, app_name: str, user_id: str, session_id: str) -> None:
         """Delete a session; if there is none, nothing happens. App and user state stay."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from google.adk.sessions import Session, State
@@ -27,6 +28,9 @@ FORMAT = Format("adk-changes", 1)
 
 # The other one is that of the earlier layout, in which each checkpoint held the state whole.
 _FORMATS = [AcceptedFormat(FORMAT.name, 1, FORMAT.version), AcceptedFormat("adk-state", 1, 1)]
+
+
+_FIRST = 1
 
 
 class SharedStates:
@@ -66,6 +70,24 @@ class SharedStates:
         for workflow, delta in deltas.items():
             while not await self._applied(workflow, delta, change_id):
                 pass
+
+    async def may_be_collected(self, workflow: str, made: datetime) -> bool:
+        """Tell whether a change may have been applied, and its checkpoint collected since.
+
+        Collections take a state's checkpoints from the oldest on. So one that is older than the change, or the first of
+        all, shows that nothing made later was collected.
+
+        Args:
+            workflow: the state's workflow.
+            made: when the change was made.
+
+        """
+        oldest = _FIRST
+        async for each in self._checkpoints.newest_first(workflow):
+            if each.created < made:
+                return False
+            oldest = each.revision
+        return oldest != _FIRST
 
     async def _applied(self, workflow: str, delta: Json, change_id: str) -> bool:
         """Try to apply a change. Returns False if another one came in between."""

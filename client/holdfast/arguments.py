@@ -21,6 +21,8 @@ from holdfast.errors import HoldfastError, of_reason
 _Message = TypeVar("_Message", bound=Message)
 
 LONGEST_SECONDS = 366 * 24 * 3600.0
+# What a Duration of the API holds, about.
+_LONGEST_DURATION = timedelta(days=3_650_000)
 
 _LIMITS = {
     FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
@@ -120,6 +122,8 @@ def duration(name: str, value: object) -> timedelta:
         raise TypeError(f"{name} must be a timedelta, not {_shown(value)}")
     if value <= timedelta():
         raise invalid(name, f"must be more than 0, not {value}")
+    if value > _LONGEST_DURATION:
+        raise invalid(name, f"must be at most {_LONGEST_DURATION.days} days, not {value}")
     return value
 
 

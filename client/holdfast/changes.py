@@ -1,13 +1,14 @@
 """Calls that change a workflow beside saves: deletions, fences, copies."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from holdfast import arguments
 from holdfast.answers import require_writer
-from holdfast.checkpoint import AcceptedFormat, Writer, list_filter
+from holdfast.checkpoint import AcceptedFormat, Writer, list_filter, writer
 from holdfast.connection import AsyncConnection
 from holdfast.errors import of_reason
+from holdfast.holders import this_process
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 
@@ -126,20 +127,31 @@ class AsyncChanges(AsyncConnection):
         workflow_id: str,
         *,
         expected_revision: int | None = None,
+        lease: timedelta | None = None,
+        holder: str | None = None,
+        force: bool = False,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Writer:
         """Become the only writer of a workflow: saves with a lower epoch are refused from now on.
+
+        With a lease, a second worker that was started by accident is refused instead of evicting the first. The lease
+        is courtesy, judged by the clocks of servers: what keeps an evicted writer from committing is its epoch alone.
 
         Args:
             namespace: the namespace.
             workflow_id: the workflow, which need not exist yet.
             expected_revision: acquire only if nobody has saved since this revision of the log, deleted the whole
                 workflow, or acquired it; 0: while no checkpoint exists; None: whatever happened.
+            lease: refuse others without `force` for so long, from now and from each save, deletion and prune with the
+                new epoch on; None: anybody may evict this writer at any time.
+            holder: the name of the lease's holder, which others are told; None for this host and process.
+            force: evict the holder of a lease that still lives.
             request_id: the idempotency key; made up where none is given.
             timeout: seconds for everything, retries included.
 
         Raises:
+            LeaseHeldError: another writer's lease lives; the error names its holder and its end.
             RevisionConflictError: something since the expected revision stands against it; nothing was changed.
             HoldfastError: a subclass for each other reason.
 
@@ -149,11 +161,15 @@ class AsyncChanges(AsyncConnection):
             namespace=namespace,
             workflow_id=workflow_id,
             expected_revision=expected_revision,
+            holder=_default_holder(lease) if holder is None else holder,
+            force=force,
             request_id=request_id,
         )
+        if lease is not None:
+            request.lease.FromTimedelta(arguments.duration("lease", lease))
         response = await self._unary("AcquireWriter", request, timeout)
         require_writer(response)
-        return Writer(response.epoch, response.revision)
+        return writer(response)
 
     async def delete_checkpoints(
         self,
@@ -257,3 +273,7 @@ class AsyncChanges(AsyncConnection):
         )
         response = await self._unary("CopyWorkflow", request, timeout)
         return int(response.copied)
+
+
+def _default_holder(lease: timedelta | None) -> str:
+    return "" if lease is None else this_process()

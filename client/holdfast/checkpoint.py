@@ -173,10 +173,18 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """The ownership of a workflow: its epoch, and the revision of the fence."""
+    """The ownership of a workflow.
+
+    Attributes:
+        epoch: the writer's epoch, for its calls.
+        revision: the revision of the fence.
+        lease_expires: when the lease runs out if no save renews it; None without a lease.
+
+    """
 
     epoch: int
     revision: int
+    lease_expires: datetime | None = None
 
 
 def from_message(message: checkpoint_pb2.Checkpoint, *, replayed: bool = False) -> Checkpoint:
@@ -208,6 +216,12 @@ def format_message(given: Format, name: str = "format") -> checkpoint_pb2.Format
         name=arguments.text(f"{name}.name", given.name),
         version=arguments.integer(f"{name}.version", given.version, 1, MAX_FORMAT_VERSION),
     )
+
+
+def writer(message: checkpoint_service_pb2.AcquireWriterResponse) -> Writer:
+    """The ownership of a workflow as the client's own."""
+    expires = _moment(message.lease_expire_time) if message.HasField("lease_expire_time") else None
+    return Writer(message.epoch, message.revision, expires)
 
 
 def formats(given: Sequence[AcceptedFormat], name: str = "accepted_formats") -> Sequence[checkpoint_pb2.AcceptedFormat]:

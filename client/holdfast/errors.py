@@ -169,6 +169,10 @@ class InvalidRequestError(WorkflowCheckpointResumeError, ValueError):
     """A field of the request is wrong, found by the server or by the client itself."""
 
 
+class LeaseHeldError(HoldfastError):
+    """Another writer holds a lease of the workflow; `metadata` names it, `retry_after_seconds` tells how long."""
+
+
 class InternalError(WorkflowCheckpointResumeError):
     """The server failed; its log has the trace id."""
 
@@ -203,6 +207,7 @@ _CLASSES: dict[str, type[HoldfastError]] = {
     "INVALID_REQUEST": InvalidRequestError,
     "DEADLINE_EXCEEDED": DeadlineExceededError,
     "INTERNAL": InternalError,
+    "LEASE_HELD": LeaseHeldError,
     "UNAUTHENTICATED": UnauthenticatedError,
     "PERMISSION_DENIED": PermissionDeniedError,
     "UNIMPLEMENTED": UnimplementedError,

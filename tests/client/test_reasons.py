@@ -4,6 +4,7 @@ import asyncio
 import io
 import shutil
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -352,6 +353,11 @@ async def test_store_replaced_by_another_one_is_noticed_without_a_failure(tmp_pa
             ):
                 pass
         await failure(client.save("n", "w", b"y", format=FORMAT), holdfast.StoreReplacedError)
+
+
+async def test_lease_held(client):
+    await client.acquire_writer("n", "w", lease=timedelta(minutes=1), holder="worker-7")
+    await failure(client.acquire_writer("n", "w"), holdfast.LeaseHeldError, holder="worker-7", head_epoch=1)
 
 
 async def test_upload_lost(client, served):

@@ -3,10 +3,12 @@
 import asyncio
 import datetime
 import io
+import os
 import time
 
 import holdfast
 import pytest
+from holdfast.holders import this_process
 from holdfast_server.protocol.gc import collect
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Log
@@ -244,3 +246,67 @@ def do_a_job(target, tmp_path):
         handle.load_to(tmp_path / "x")
         assert (tmp_path / "x").read_bytes() == b"2"
         assert handle.records() == (holdfast.Record("k", b"v"),)
+
+
+async def test_a_second_worker_is_refused_while_the_first_ones_lease_lives(client):
+    first, second = client.workflow("n", "w"), client.workflow("n", "w")
+    writer = await first.acquire_writer(lease=datetime.timedelta(minutes=1))
+    assert writer.lease_expires > datetime.datetime.now(datetime.UTC)
+    await first.save(b"1", format=FORMAT)
+    with pytest.raises(holdfast.LeaseHeldError, match="the workflow is leased to ") as caught:
+        await second.acquire_writer(lease=datetime.timedelta(minutes=1))
+    assert 50 < caught.value.retry_after_seconds <= 60
+    assert caught.value.metadata["holder"].endswith(f":{os.getpid()}")
+    assert not caught.value.retryable
+    with pytest.raises(holdfast.LeaseHeldError):
+        await client.acquire_writer("n", "w")
+    await first.save(b"2", format=FORMAT)
+    assert (await second.acquire_writer(force=True)).lease_expires is None
+    with pytest.raises(holdfast.WriterFencedError):
+        await first.save(b"3", format=FORMAT)
+    await first.acquire_writer()
+
+
+async def test_a_lease_is_acquired_again_once_it_has_run_out_and_by_force_of_anybody(client):
+    await client.acquire_writer("n", "w", lease=datetime.timedelta(milliseconds=50), holder="worker-7")
+    with pytest.raises(holdfast.LeaseHeldError, match="worker-7") as caught:
+        await client.acquire_writer("n", "w")
+    await asyncio.sleep(caught.value.retry_after_seconds)
+    assert (await client.acquire_writer("n", "w")).epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"lease": datetime.timedelta()}, "lease"),
+        ({"lease": datetime.timedelta(seconds=-1)}, "lease"),
+        ({"lease": datetime.timedelta(days=32)}, "lease"),
+        ({"lease": datetime.timedelta.max}, "lease"),
+        ({"holder": "me"}, "holder"),
+        ({"holder": "x" * 129, "lease": datetime.timedelta(1)}, "holder"),
+        ({"holder": "a\nb", "lease": datetime.timedelta(1)}, "holder"),
+        ({"expected_revision": -1}, "expected_revision"),
+    ],
+)
+async def test_what_no_acquisition_may_ask_for_is_named(client, arguments, named):
+    with pytest.raises(holdfast.InvalidRequestError, match=named):
+        await client.acquire_writer("n", "w", **arguments)
+    with pytest.raises(holdfast.WorkflowNotFoundError):
+        await client.load("n", "w")
+
+
+@pytest.mark.parametrize("arguments", [{"lease": 60}, {"holder": b"me"}, {"force": 1}, {"expected_revision": "1"}])
+async def test_a_wrong_type_in_an_acquisition_is_a_type_error(client, arguments):
+    with pytest.raises(TypeError, match=next(iter(arguments))):
+        await client.acquire_writer("n", "w", **arguments)
+
+
+def test_the_default_name_of_a_holder_is_within_the_limits_of_a_name_whatever_the_host_is_called(monkeypatch):
+    for host in ("worker-7", "a/b\n", "ü" * 300, ""):
+        monkeypatch.setattr("socket.gethostname", lambda host=host: host)
+        name = this_process()
+        assert name.endswith(f":{os.getpid()}")
+        assert len(name) <= 128
+        assert "/" not in name
+        assert name.isascii()
+        assert name.isprintable()

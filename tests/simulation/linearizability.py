@@ -46,6 +46,7 @@ class State(NamedTuple):
     rotten: frozenset[tuple[str, int]] = frozenset()  # ("marker" or "blob", revision)
     saved: int = 0  # the newest save, or deletion of the whole workflow
     fences: tuple[tuple[int, int], ...] = ()  # revision and epoch
+    is_leased: bool = False  # whether the newest fence came with a lease, by whatever clock that has run out or not
 
     def is_damaged(self, revision: int) -> bool:
         """Whether a checkpoint's marker or its blob is."""
@@ -84,6 +85,7 @@ class Operation:
         was_tried_once: whether no try came before the one that told the outcome.
         client: who asked.
         stamp: of records, the largest that the client knows.
+        leases: whether a fence comes with a lease.
         records: what a load gave, by their keys; None where they were not asked for.
 
     """
@@ -110,6 +112,7 @@ class Operation:
     was_tried_once: bool = True
     client: str = ""
     stamp: int = 0
+    leases: bool = False
     records: dict[str, str] | None = None
 
     def answered(self, **answers: object) -> "Operation":
@@ -214,6 +217,8 @@ def _fits(state: State, read: Operation) -> bool:
             return read.epoch is not None and read.epoch < state.epoch
         case "INVALID_REQUEST":
             return read.epoch is not None and read.epoch > state.epoch
+        case "LEASE_HELD":
+            return state.is_leased
         case "CHECKPOINT_ID_REUSED":
             return read.checkpoint_id in state.used and not read.replaces
     return False
@@ -301,7 +306,9 @@ def _mutated(state: State, operation: Operation) -> State | None:
             epoch = state.epoch + 1
             if operation.epoch not in (None, epoch) or not _meets(state, operation.expected, None):
                 return None
-            return state._replace(revision=revision, epoch=epoch, fences=(*state.fences, (revision, epoch)))
+            return state._replace(
+                revision=revision, epoch=epoch, fences=(*state.fences, (revision, epoch)), is_leased=operation.leases
+            )
         case "delete":
             kept = tuple(each for each in state.live if each.checkpoint_id != operation.checkpoint_id)
             return None if kept == state.live else state._replace(revision=revision, live=kept)
@@ -345,7 +352,7 @@ def _repaired(state: State) -> State | None:
         epoch = max((given for revision, given in state.fences if revision <= whole), default=0)
         epoch += state.revision - whole + 1
         fences = (*state.fences, (state.revision + 1, epoch))
-        state = state._replace(saved=state.revision, fences=fences, epoch=epoch)
+        state = state._replace(saved=state.revision, fences=fences, epoch=epoch, is_leased=False)
     return state._replace(
         revision=state.revision + 1,
         live=tuple(each for each in state.live if each.revision not in lost),

@@ -10,6 +10,7 @@ from holdfast_server.protocol import (
     entries,
     expected,
     gc,
+    leases,
     load,
     log,
     lookup,
@@ -110,6 +111,7 @@ MUTANTS = [
         "pass",
         plan=comparing,
     ),
+    Mutant("fence keeps the lease before it", leases.grant, "    clear(marker)\n", "", first=1312, plan=comparing),
     Mutant("acknowledges without recency", log.Log.append, "not self._is_recent(read_at)", "False", first=1070),
     Mutant(
         "newest marker removed on delete",

@@ -36,6 +36,8 @@ class Step:
         compares: whether a save requires the revision that the client knows.
         lags: how many revisions the client has known since the one that it requires.
         boasts: whether a save names an epoch above the one that its client was given.
+        leases: whether a fence asks for a lease.
+        forces: whether a fence evicts the holder of one.
         has_blob: whether the payload goes into a blob.
         keep_last: what a collection or a prune keeps.
         replaces: whether a save takes the place of what has its id.
@@ -57,6 +59,8 @@ class Step:
     compares: bool = False
     lags: int = 0
     boasts: bool = False
+    leases: bool = False
+    forces: bool = False
     has_blob: bool = False
     keep_last: int = 2
     replaces: bool = False
@@ -114,7 +118,7 @@ def replacing(seed: int) -> Plan:
 
 def comparing(seed: int) -> Plan:
     """The plan of a seed, but that saves and fences require revisions, beside prunes and collections."""
-    plan, chance = planned(seed), random.Random(f"{seed} comparing")
+    plan, chance, leasing = planned(seed), random.Random(f"{seed} comparing"), random.Random(f"{seed} leasing")
 
     def changed(step: Step) -> Step:
         if step.kind == spec.SAVE:
@@ -125,7 +129,10 @@ def comparing(seed: int) -> Plan:
             step = replace(step, kind=chance.choice((spec.PRUNE, spec.FENCE)), keep_last=1)
         elif step.kind == spec.LOAD and draw < 0.3:
             step = replace(step, kind=spec.FENCE)
-        return replace(step, compares=step.kind == spec.FENCE and chance.random() < 0.5)
+        if step.kind == spec.FENCE:
+            leases, forces = leasing.random() < 0.6, leasing.random() < 0.3
+            return replace(step, compares=chance.random() < 0.5, leases=leases, forces=forces)
+        return step
 
     return replace(plan, scripts=tuple(tuple(map(changed, script)) for script in plan.scripts))
 

@@ -10,6 +10,7 @@ from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.fsck import fsck
 from holdfast_server.protocol.gc import collect
 from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.leases import Lease
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.lookup import OvertakenError
 from holdfast_server.protocol.payload import PartUpload, read_part
@@ -26,6 +27,7 @@ KEYS = WorkflowKeys("n", "w")
 COPY = WorkflowKeys("n", "copy")
 # Each batch has a record under a key of its own, and these two: the first of all batches stays, the last counts.
 FIRST, LAST = "first", "last"
+LEASE_SECONDS = 600.0
 
 _STAMPS: WeakKeyDictionary[Log, records.Stamps] = WeakKeyDictionary()
 
@@ -55,8 +57,10 @@ async def serve(log: Log, step: Step, asked: Operation, request: Request, deadli
             await fsck(log, repair=True)
             return asked
         case spec.FENCE:
-            expected = asked.expected
-            done = await ownership.acquire_writer(log, request, expected_revision=expected, deadline=deadline)
+            lease = Lease(LEASE_SECONDS if step.leases else None, asked.client, step.forces)
+            done = await ownership.acquire_writer(
+                log, request, expected_revision=asked.expected, lease=lease, deadline=deadline
+            )
             return asked.answered(revision=done.entry.revision, answer=done.entry.marker.writer_epoch)
         case spec.PRUNE:
             return asked.answered(answer=await pruning.prune(log, request, step.keep_last, deadline=deadline))

@@ -189,6 +189,7 @@ class Run:
                 operation.expected = client.known(step.lags) if step.compares else None
                 operation.epoch = (client.epoch or 0) + 1 if step.boasts else client.epoch
             case spec.FENCE:
+                operation.leases = step.leases
                 operation.expected = client.known(step.lags) if step.compares else None
             case spec.ATTACH:
                 operation.value = step.name

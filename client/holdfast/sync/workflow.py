@@ -44,7 +44,16 @@ class Workflow:
         self.epoch: int | None = None
         self.checkpoint_id = ""
 
-    def acquire_writer(self, *, expected_revision: int | None = None) -> Writer:
+    def acquire_writer(
+        self,
+        *,
+        expected_revision: int | None = None,
+        lease: timedelta | None = None,
+        holder: str | None = None,
+        force: bool = False,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Writer:
         """Become the only writer.
 
         A handle that has saved or resumed before still goes on from there: if somebody else has saved since, its next
@@ -52,13 +61,28 @@ class Workflow:
 
         Args:
             expected_revision: acquire only if nobody has saved or acquired since; such as `self.revision`.
+            lease: refuse others without `force` for so long, renewed by each save of this handle.
+            holder: the name of the lease's holder; None for this host and process.
+            force: evict the holder of a lease that still lives.
+            request_id: the idempotency key; made up where none is given.
+            timeout: seconds for everything, retries included.
 
         Raises:
-            RevisionConflictError: somebody has; nothing was changed.
+            LeaseHeldError: another writer's lease lives; the error names its holder and its end.
+            RevisionConflictError: somebody has saved or acquired; nothing was changed.
             HoldfastError: a subclass for each other reason.
 
         """
-        writer = self._client.acquire_writer(self._namespace, self._workflow_id, expected_revision=expected_revision)
+        writer = self._client.acquire_writer(
+            self._namespace,
+            self._workflow_id,
+            expected_revision=expected_revision,
+            lease=lease,
+            holder=holder,
+            force=force,
+            request_id=request_id,
+            timeout=timeout,
+        )
         self.epoch = writer.epoch
         if self.revision is None:
             self.revision = writer.revision

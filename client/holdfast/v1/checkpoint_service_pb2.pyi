@@ -5,6 +5,7 @@ The API of Holdfast, the checkpoint store for workflow engines."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -1293,6 +1294,9 @@ class AcquireWriterRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    LEASE_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace."""
     workflow_id: _builtins.str
@@ -1303,9 +1307,23 @@ class AcquireWriterRequest(_message.Message):
     """Acquire only if nothing since this revision stands against it, as in SaveHeader.expected_revision: no save, no
     deletion of the whole workflow, and no fence at all. 0: only while the workflow holds no checkpoint.
     """
+    holder: _builtins.str
+    """The name of the lease's holder, at most 128 bytes, by the same rule as the namespace, which others are told; only
+    with a lease.
+    """
+    force: _builtins.bool
+    """Evicts the holder of a lease that still lives."""
     @_builtins.property
     def attempt(self) -> _checkpoint_pb2.Attempt:
         """Which try this is."""
+
+    @_builtins.property
+    def lease(self) -> _duration_pb2.Duration:
+        """Asks for a lease: while it lives, another AcquireWriter without force is refused with LEASE_HELD. More than 0, at most
+        31 days. Each Save, Delete, DeleteCheckpoints, DeleteWorkflow and Prune that commits under the new epoch renews it for
+        its whole length. It is courtesy: only the epoch keeps an older writer from committing, and each server judges by its
+        own clock whether a lease has run out. Absent: the writer may be evicted at any time.
+        """
 
     def __init__(
         self,
@@ -1315,14 +1333,22 @@ class AcquireWriterRequest(_message.Message):
         request_id: _builtins.str = ...,
         attempt: _checkpoint_pb2.Attempt | None = ...,
         expected_revision: _builtins.int | None = ...,
+        lease: _duration_pb2.Duration | None = ...,
+        holder: _builtins.str = ...,
+        force: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "attempt", b"attempt", "expected_revision", b"expected_revision"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "_lease", b"_lease", "attempt", b"attempt", "expected_revision", b"expected_revision", "lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "attempt", b"attempt", "expected_revision", b"expected_revision", "namespace", b"namespace", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "_lease", b"_lease", "attempt", b"attempt", "expected_revision", b"expected_revision", "force", b"force", "holder", b"holder", "lease", b"lease", "namespace", b"namespace", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
     _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    _WhichOneofReturnType__lease: _TypeAlias = _typing.Literal["lease"]  # noqa: Y015
+    _WhichOneofArgType__lease: _TypeAlias = _typing.Literal["_lease", b"_lease"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lease) -> _WhichOneofReturnType__lease | None: ...
 
 Global___AcquireWriterRequest: _TypeAlias = AcquireWriterRequest  # noqa: Y015
 
@@ -1335,22 +1361,28 @@ class AcquireWriterResponse(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """The new epoch, higher than every one before."""
     revision: _builtins.int
     """The revision of the fence itself: the new head."""
     replayed: _builtins.bool
     """True where an earlier try of the same request had already committed it."""
+    @_builtins.property
+    def lease_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the lease runs out if nothing renews it; absent where none was asked for."""
+
     def __init__(
         self,
         *,
         epoch: _builtins.int = ...,
         revision: _builtins.int = ...,
         replayed: _builtins.bool = ...,
+        lease_expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "replayed", b"replayed", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "lease_expire_time", b"lease_expire_time", "replayed", b"replayed", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

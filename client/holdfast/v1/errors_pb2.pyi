@@ -69,6 +69,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The deadline passed before the server was done."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 20
     """A fault of the server itself; its log has the trace id."""
+    ERROR_REASON_LEASE_HELD: _ErrorReason.ValueType  # 21
+    """Another writer holds a lease of the workflow that has not run out; ErrorInfo names it, RetryInfo tells how long."""
     ERROR_REASON_LOG_FULL: _ErrorReason.ValueType  # 22
     """The log of the workflow is full: its slots are used up, or its next marker would be too large to be read again."""
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 23
@@ -127,6 +129,8 @@ ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 19
 """The deadline passed before the server was done."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 20
 """A fault of the server itself; its log has the trace id."""
+ERROR_REASON_LEASE_HELD: ErrorReason.ValueType  # 21
+"""Another writer holds a lease of the workflow that has not run out; ErrorInfo names it, RetryInfo tells how long."""
 ERROR_REASON_LOG_FULL: ErrorReason.ValueType  # 22
 """The log of the workflow is full: its slots are used up, or its next marker would be too large to be read again."""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 23

@@ -221,10 +221,19 @@ class Changes(Service):
         async with self._calls.enter("AcquireWriter", context, request) as call:
             keys = requests.workflow(request.namespace, request.workflow_id)
             asked = requests.request(keys, request.request_id, request.attempt, None, call.trace_id)
-            expected = requests.expected_revision(request)
-            done = await ownership.acquire_writer(self._log, asked, expected_revision=expected, deadline=call.deadline)
+            done = await ownership.acquire_writer(
+                self._log,
+                asked,
+                expected_revision=requests.expected_revision(request),
+                lease=requests.lease(request),
+                deadline=call.deadline,
+            )
+            fence = done.entry.marker
             return api.AcquireWriterResponse(
-                epoch=done.entry.marker.writer_epoch, revision=done.entry.revision, replayed=done.replayed
+                epoch=fence.writer_epoch,
+                revision=fence.revision,
+                replayed=done.replayed,
+                lease_expire_time=fence.lease_expire_time if fence.HasField("lease_expire_time") else None,
             )
 
 

@@ -54,15 +54,23 @@ def to_status(error: HoldfastError, request_id: str, trace_id: str) -> status_pb
         details.append(
             error_details_pb2.BadRequest(field_violations=[{"field": _cut(field), "description": _cut(what)}])
         )
-    if error.reason is Reason.OVERLOADED:
+    retry_after = _retry_after_seconds(error)
+    if retry_after is not None:
         delay = Duration()
-        delay.FromNanoseconds(int(RETRY_AFTER_SECONDS * 1e9))
+        delay.FromNanoseconds(int(retry_after * 1e9))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     return status_pb2.Status(
         code=code_of(error.reason).value[0],
         message=_cut(error.message),
         details=[_packed(detail) for detail in details],
     )
+
+
+def _retry_after_seconds(error: HoldfastError) -> float | None:
+    """How long the caller should wait; None where waiting is of no use, or its own choice."""
+    if error.reason is Reason.OVERLOADED:
+        return RETRY_AFTER_SECONDS
+    return float(error.metadata["retry_after_seconds"]) if error.reason is Reason.LEASE_HELD else None
 
 
 def _cut(text: str, limit_bytes: int = _LONGEST_TEXT_BYTES) -> str:

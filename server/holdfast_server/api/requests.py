@@ -12,6 +12,7 @@ from holdfast_server.api.errors import InvalidRequestError
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import Reason
 from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
+from holdfast_server.protocol.leases import MAX_LEASE_SECONDS, Lease
 from holdfast_server.protocol.load import AcceptedFormat
 from holdfast_server.protocol.log import now
 from holdfast_server.protocol.save import SaveRequest
@@ -130,6 +131,19 @@ def expected_revision(given: checkpoint_pb2.SaveHeader | api.AcquireWriterReques
     if not 0 <= given.expected_revision <= MAX_REVISION:
         raise invalid("expected_revision", f"is {given.expected_revision}, must be 0 to {MAX_REVISION}")
     return given.expected_revision
+
+
+def lease(given: api.AcquireWriterRequest) -> Lease:
+    """The lease that an acquisition asks for."""
+    name("holder", given.holder, 128, required=False)
+    if not given.HasField("lease"):
+        if given.holder:
+            raise invalid("holder", "needs a lease")
+        return Lease(force=given.force)
+    seconds = float(given.lease.seconds) + given.lease.nanos / 1e9
+    if not 0 < seconds <= MAX_LEASE_SECONDS:
+        raise invalid("lease", f"is {seconds} s, must be more than 0 and at most {MAX_LEASE_SECONDS:.0f} s")
+    return Lease(seconds, given.holder, given.force)
 
 
 def labels(field: str, given: Mapping[str, str]) -> dict[str, str]:

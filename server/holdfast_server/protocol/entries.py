@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from holdfast_server.protocol import expected
+from holdfast_server.protocol import expected, leases
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.gone import Range
 from holdfast_server.protocol.keys import WorkflowKeys
@@ -115,6 +115,7 @@ def successor(head: Entry | None, request: Request, kind: MarkerKind.ValueType, 
         marker.deleted.extend(before.deleted)
         marker.previous_digest = head.digest
     expected.carry(marker, head)
+    leases.carry(marker, head)
     return marker
 
 

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     INVALID_REQUEST = "INVALID_REQUEST"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     INTERNAL = "INTERNAL"
+    LEASE_HELD = "LEASE_HELD"
     # Of the table, for what stands before a server; the server itself knows every caller and allows every call.
     UNAUTHENTICATED = "UNAUTHENTICATED"
     PERMISSION_DENIED = "PERMISSION_DENIED"

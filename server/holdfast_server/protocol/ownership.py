@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from hashlib import sha256
 
-from holdfast_server.protocol import entries, expected
+from holdfast_server.protocol import entries, expected, leases
 from holdfast_server.protocol.entries import Replay, Request
+from holdfast_server.protocol.leases import Lease
 from holdfast_server.protocol.log import Build, Entry, Log
 from holdfast_server.protocol.lookup import find_by_id, newest_live, no_workflow
 from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
+
+_NO_LEASE = Lease()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class Appended:
 
 
 async def acquire_writer(
-    log: Log, request: Request, *, expected_revision: int | None = None, deadline: float
+    log: Log, request: Request, *, expected_revision: int | None = None, lease: Lease = _NO_LEASE, deadline: float
 ) -> Appended:
     """Append a fence with the next epoch: saves with a lower one lose from then on.
 
@@ -27,10 +30,11 @@ async def acquire_writer(
         log: the log.
         request: who asks.
         expected_revision: the revision since which nothing may stand against the fence, as of a save; None for any.
+        lease: the lease that is asked for.
         deadline: until when, in the event loop's time.
 
     Raises:
-        HoldfastError: REVISION_CONFLICT, COMMIT_UNKNOWN, REQUEST_ID_REUSED.
+        HoldfastError: REVISION_CONFLICT, LEASE_HELD, COMMIT_UNKNOWN, REQUEST_ID_REUSED.
 
     """
     fingerprint = sha256(b"fence").digest()
@@ -39,9 +43,12 @@ async def acquire_writer(
         await entries.refuse_or_replay(log, head, request, fingerprint)
         expected.require(head, expected_revision, None)
         marker = entries.successor(head, request, MarkerKind.MARKER_KIND_FENCE, fingerprint)
+        if not lease.force:
+            leases.refuse_held(head, marker.create_time)
         marker.epoch += 1
         marker.writer_epoch = marker.epoch
         expected.enter_fence(marker)
+        leases.grant(marker, lease)
         return entries.remember(marker, head)
 
     return await _append(log, request, build, deadline)

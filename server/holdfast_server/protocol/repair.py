@@ -8,7 +8,7 @@ import asyncio
 import uuid
 from collections.abc import Sequence
 
-from holdfast_server.protocol import entries, expected
+from holdfast_server.protocol import entries, expected, leases
 from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol.bounded_read import read_whole
 from holdfast_server.protocol.claim import take_over
@@ -77,6 +77,7 @@ async def fence_off(
     marker.low_water_mark = newest + 1
     expected.assume_all(marker, newest)
     expected.enter_fence(marker)
+    leases.clear(marker)
     marker.claim_generation = marker.revision
     marker.previous_digest = await _digest(log, keys, newest)
     await take_over(log, request, ledger.claimed(head), generation=marker.claim_generation, deadline=deadline)

@@ -15,6 +15,8 @@ from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, PartEncodi
 
 # The highest epoch that a caller could name when saves raised epochs too. Each one that a server gives takes a slot.
 _MAX_EPOCH = 1 << 62
+# Longer than any lease is granted.
+_MAX_LEASE_SECONDS = 366 * 24 * 3600
 _MAX_SIZE = (1 << 63) - 1
 # Far more than any server enters.
 _MOST_RECENT = 1000
@@ -51,6 +53,9 @@ def _fields(marker: Marker) -> Iterator[tuple[str, bool]]:
     yield "last_save_revision", 0 <= marker.last_other_save_revision <= marker.last_save_revision <= revision
     yield "last_save_epoch", 0 <= marker.last_save_epoch <= marker.epoch
     yield "last_fence_revision", 0 <= marker.previous_fence_revision <= marker.last_fence_revision <= revision
+    yield "lease_expire_time", is_time(marker.lease_expire_time)
+    yield "lease_duration", 0 <= marker.lease_duration.seconds <= _MAX_LEASE_SECONDS
+    yield "lease_duration", 0 <= marker.lease_duration.nanos < 10**9
     yield "recent", len(marker.recent) <= _MOST_RECENT and _are_recent(marker)
     yield "deleted", _are_ranges(marker)
     yield "last_data_revision", not _is_in(marker.deleted, marker.last_data_revision)

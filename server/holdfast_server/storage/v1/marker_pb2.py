@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'holdfast_server/storage/v1/marker.proto\x12\x1aholdfast_server.storage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x01\n\nStoredPart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x04 \x01(\x07\x12:\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32(.holdfast_server.storage.v1.PartEncoding\x12\x10\n\x06inline\x18\x06 \x01(\x0cH\x00\x12\x0e\n\x04\x62lob\x18\x07 \x01(\tH\x00\x12\x13\n\x0b\x62lock_bytes\x18\x08 \x01(\x03\x12\x14\n\x0c\x62lock_crc32c\x18\t \x03(\x07\x42\n\n\x08location\"J\n\x0bRecentEntry\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x03 \x01(\t\",\n\rRevisionRange\x12\r\n\x05\x66irst\x18\x01 \x01(\x03\x12\x0c\n\x04last\x18\x02 \x01(\x03\"-\n\x0cStoredFormat\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"/\n\x0eStoredProducer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\xa0\t\n\x06Marker\x12\x34\n\x04kind\x18\x01 \x01(\x0e\x32&.holdfast_server.storage.v1.MarkerKind\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x1b\n\x13request_fingerprint\x18\x07 \x01(\x0c\x12\x15\n\rcheckpoint_id\x18\x08 \x01(\t\x12\x11\n\tparent_id\x18\t \x01(\t\x12\x38\n\x06\x66ormat\x18\n \x01(\x0b\x32(.holdfast_server.storage.v1.StoredFormat\x12<\n\x08producer\x18\x0b \x01(\x0b\x32*.holdfast_server.storage.v1.StoredProducer\x12>\n\x06labels\x18\x0c \x03(\x0b\x32..holdfast_server.storage.v1.Marker.LabelsEntry\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x05parts\x18\x0f \x03(\x0b\x32&.holdfast_server.storage.v1.StoredPart\x12\x16\n\x0elow_water_mark\x18\x10 \x01(\x03\x12\r\n\x05\x66loor\x18\x11 \x01(\x03\x12\x1a\n\x12last_data_revision\x18\x12 \x01(\x03\x12\x1e\n\x16previous_data_revision\x18\x13 \x01(\x03\x12\x37\n\x06recent\x18\x14 \x03(\x0b\x32\'.holdfast_server.storage.v1.RecentEntry\x12:\n\x07\x64\x65leted\x18\x15 \x03(\x0b\x32).holdfast_server.storage.v1.RevisionRange\x12\x17\n\x0fprevious_digest\x18\x16 \x01(\x0c\x12\x10\n\x08trace_id\x18\x17 \x01(\t\x12\x14\n\x0cwriter_epoch\x18\x19 \x01(\x03\x12\x18\n\x10\x63laim_generation\x18\x1a \x01(\x03\x12\x17\n\x0fneeded_revision\x18\x1b \x01(\x03\x12\x19\n\x11replaced_revision\x18\x1c \x01(\x03\x12\x0e\n\x06pinned\x18\x1d \x01(\x08\x12\x1f\n\x12last_save_revision\x18\x1e \x01(\x03H\x00\x88\x01\x01\x12\x17\n\x0flast_save_epoch\x18\x1f \x01(\x03\x12\x1b\n\x13last_fence_revision\x18  \x01(\x03\x12 \n\x18last_other_save_revision\x18! \x01(\x03\x12\x1f\n\x17previous_fence_revision\x18\" \x01(\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x15\n\x13_last_save_revisionJ\x04\x08\x18\x10\x19R\x0etransaction_id\"Q\n\rPrepareMarker\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rbase_revision\x18\x03 \x01(\x03\"g\n\rStoreManifest\x12\x16\n\x0elayout_version\x18\x01 \x01(\x05\x12\x1a\n\rgrace_seconds\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08store_id\x18\x03 \x01(\tB\x10\n\x0e_grace_seconds\":\n\x0cStoredRecord\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0f\n\x07replace\x18\x03 \x01(\x08\"\x82\x01\n\x0bRecordBatch\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05stamp\x18\x03 \x01(\x03\x12\x39\n\x07records\x18\x04 \x03(\x0b\x32(.holdfast_server.storage.v1.StoredRecord*\x9f\x01\n\nMarkerKind\x12\x1b\n\x17MARKER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10MARKER_KIND_DATA\x10\x01\x12\x15\n\x11MARKER_KIND_FENCE\x10\x02\x12\x12\n\x0eMARKER_KIND_GC\x10\x04\x12\x17\n\x13MARKER_KIND_DELETED\x10\x05\"\x04\x08\x03\x10\x03*\x14MARKER_KIND_PREPARED*I\n\x0cPartEncoding\x12\x1d\n\x19PART_ENCODING_UNSPECIFIED\x10\x00\x12\x1a\n\x16PART_ENCODING_IDENTITY\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'holdfast_server/storage/v1/marker.proto\x12\x1aholdfast_server.storage.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x01\n\nStoredPart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x04 \x01(\x07\x12:\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32(.holdfast_server.storage.v1.PartEncoding\x12\x10\n\x06inline\x18\x06 \x01(\x0cH\x00\x12\x0e\n\x04\x62lob\x18\x07 \x01(\tH\x00\x12\x13\n\x0b\x62lock_bytes\x18\x08 \x01(\x03\x12\x14\n\x0c\x62lock_crc32c\x18\t \x03(\x07\x42\n\n\x08location\"J\n\x0bRecentEntry\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x03 \x01(\t\",\n\rRevisionRange\x12\r\n\x05\x66irst\x18\x01 \x01(\x03\x12\x0c\n\x04last\x18\x02 \x01(\x03\"-\n\x0cStoredFormat\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"/\n\x0eStoredProducer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\xa0\n\n\x06Marker\x12\x34\n\x04kind\x18\x01 \x01(\x0e\x32&.holdfast_server.storage.v1.MarkerKind\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x1b\n\x13request_fingerprint\x18\x07 \x01(\x0c\x12\x15\n\rcheckpoint_id\x18\x08 \x01(\t\x12\x11\n\tparent_id\x18\t \x01(\t\x12\x38\n\x06\x66ormat\x18\n \x01(\x0b\x32(.holdfast_server.storage.v1.StoredFormat\x12<\n\x08producer\x18\x0b \x01(\x0b\x32*.holdfast_server.storage.v1.StoredProducer\x12>\n\x06labels\x18\x0c \x03(\x0b\x32..holdfast_server.storage.v1.Marker.LabelsEntry\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x05parts\x18\x0f \x03(\x0b\x32&.holdfast_server.storage.v1.StoredPart\x12\x16\n\x0elow_water_mark\x18\x10 \x01(\x03\x12\r\n\x05\x66loor\x18\x11 \x01(\x03\x12\x1a\n\x12last_data_revision\x18\x12 \x01(\x03\x12\x1e\n\x16previous_data_revision\x18\x13 \x01(\x03\x12\x37\n\x06recent\x18\x14 \x03(\x0b\x32\'.holdfast_server.storage.v1.RecentEntry\x12:\n\x07\x64\x65leted\x18\x15 \x03(\x0b\x32).holdfast_server.storage.v1.RevisionRange\x12\x17\n\x0fprevious_digest\x18\x16 \x01(\x0c\x12\x10\n\x08trace_id\x18\x17 \x01(\t\x12\x14\n\x0cwriter_epoch\x18\x19 \x01(\x03\x12\x18\n\x10\x63laim_generation\x18\x1a \x01(\x03\x12\x17\n\x0fneeded_revision\x18\x1b \x01(\x03\x12\x19\n\x11replaced_revision\x18\x1c \x01(\x03\x12\x0e\n\x06pinned\x18\x1d \x01(\x08\x12\x1f\n\x12last_save_revision\x18\x1e \x01(\x03H\x00\x88\x01\x01\x12\x17\n\x0flast_save_epoch\x18\x1f \x01(\x03\x12\x1b\n\x13last_fence_revision\x18  \x01(\x03\x12 \n\x18last_other_save_revision\x18! \x01(\x03\x12\x1f\n\x17previous_fence_revision\x18\" \x01(\x03\x12\x35\n\x11lease_expire_time\x18# \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x0elease_duration\x18$ \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0clease_holder\x18% \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x15\n\x13_last_save_revisionJ\x04\x08\x18\x10\x19R\x0etransaction_id\"Q\n\rPrepareMarker\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rbase_revision\x18\x03 \x01(\x03\"g\n\rStoreManifest\x12\x16\n\x0elayout_version\x18\x01 \x01(\x05\x12\x1a\n\rgrace_seconds\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08store_id\x18\x03 \x01(\tB\x10\n\x0e_grace_seconds\":\n\x0cStoredRecord\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0f\n\x07replace\x18\x03 \x01(\x08\"\x82\x01\n\x0bRecordBatch\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05stamp\x18\x03 \x01(\x03\x12\x39\n\x07records\x18\x04 \x03(\x0b\x32(.holdfast_server.storage.v1.StoredRecord*\x9f\x01\n\nMarkerKind\x12\x1b\n\x17MARKER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10MARKER_KIND_DATA\x10\x01\x12\x15\n\x11MARKER_KIND_FENCE\x10\x02\x12\x12\n\x0eMARKER_KIND_GC\x10\x04\x12\x17\n\x13MARKER_KIND_DELETED\x10\x05\"\x04\x08\x03\x10\x03*\x14MARKER_KIND_PREPARED*I\n\x0cPartEncoding\x12\x1d\n\x19PART_ENCODING_UNSPECIFIED\x10\x00\x12\x1a\n\x16PART_ENCODING_IDENTITY\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,30 +35,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MARKER_LABELSENTRY']._loaded_options = None
   _globals['_MARKER_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_MARKERKIND']._serialized_start=2121
-  _globals['_MARKERKIND']._serialized_end=2280
-  _globals['_PARTENCODING']._serialized_start=2282
-  _globals['_PARTENCODING']._serialized_end=2355
-  _globals['_STOREDPART']._serialized_start=105
-  _globals['_STOREDPART']._serialized_end=332
-  _globals['_RECENTENTRY']._serialized_start=334
-  _globals['_RECENTENTRY']._serialized_end=408
-  _globals['_REVISIONRANGE']._serialized_start=410
-  _globals['_REVISIONRANGE']._serialized_end=454
-  _globals['_STOREDFORMAT']._serialized_start=456
-  _globals['_STOREDFORMAT']._serialized_end=501
-  _globals['_STOREDPRODUCER']._serialized_start=503
-  _globals['_STOREDPRODUCER']._serialized_end=550
-  _globals['_MARKER']._serialized_start=553
-  _globals['_MARKER']._serialized_end=1737
-  _globals['_MARKER_LABELSENTRY']._serialized_start=1647
-  _globals['_MARKER_LABELSENTRY']._serialized_end=1692
-  _globals['_PREPAREMARKER']._serialized_start=1739
-  _globals['_PREPAREMARKER']._serialized_end=1820
-  _globals['_STOREMANIFEST']._serialized_start=1822
-  _globals['_STOREMANIFEST']._serialized_end=1925
-  _globals['_STOREDRECORD']._serialized_start=1927
-  _globals['_STOREDRECORD']._serialized_end=1985
-  _globals['_RECORDBATCH']._serialized_start=1988
-  _globals['_RECORDBATCH']._serialized_end=2118
+  _globals['_MARKERKIND']._serialized_start=2281
+  _globals['_MARKERKIND']._serialized_end=2440
+  _globals['_PARTENCODING']._serialized_start=2442
+  _globals['_PARTENCODING']._serialized_end=2515
+  _globals['_STOREDPART']._serialized_start=137
+  _globals['_STOREDPART']._serialized_end=364
+  _globals['_RECENTENTRY']._serialized_start=366
+  _globals['_RECENTENTRY']._serialized_end=440
+  _globals['_REVISIONRANGE']._serialized_start=442
+  _globals['_REVISIONRANGE']._serialized_end=486
+  _globals['_STOREDFORMAT']._serialized_start=488
+  _globals['_STOREDFORMAT']._serialized_end=533
+  _globals['_STOREDPRODUCER']._serialized_start=535
+  _globals['_STOREDPRODUCER']._serialized_end=582
+  _globals['_MARKER']._serialized_start=585
+  _globals['_MARKER']._serialized_end=1897
+  _globals['_MARKER_LABELSENTRY']._serialized_start=1807
+  _globals['_MARKER_LABELSENTRY']._serialized_end=1852
+  _globals['_PREPAREMARKER']._serialized_start=1899
+  _globals['_PREPAREMARKER']._serialized_end=1980
+  _globals['_STOREMANIFEST']._serialized_start=1982
+  _globals['_STOREMANIFEST']._serialized_end=2085
+  _globals['_STOREDRECORD']._serialized_start=2087
+  _globals['_STOREDRECORD']._serialized_end=2145
+  _globals['_RECORDBATCH']._serialized_start=2148
+  _globals['_RECORDBATCH']._serialized_end=2278
 # @@protoc_insertion_point(module_scope)

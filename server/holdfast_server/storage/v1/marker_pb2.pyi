@@ -7,6 +7,7 @@ not know it refuses the marker as a newer server's.
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -301,6 +302,9 @@ class Marker(_message.Message):
     LAST_FENCE_REVISION_FIELD_NUMBER: _builtins.int
     LAST_OTHER_SAVE_REVISION_FIELD_NUMBER: _builtins.int
     PREVIOUS_FENCE_REVISION_FIELD_NUMBER: _builtins.int
+    LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    LEASE_DURATION_FIELD_NUMBER: _builtins.int
+    LEASE_HOLDER_FIELD_NUMBER: _builtins.int
     kind: Global___MarkerKind.ValueType
     """What the slot says."""
     namespace: _builtins.str
@@ -354,6 +358,8 @@ class Marker(_message.Message):
     """The newest save under another epoch than last_save_epoch, saves without an epoch included; 0 for none."""
     previous_fence_revision: _builtins.int
     """The newest fence before last_fence_revision; 0 for none."""
+    lease_holder: _builtins.str
+    """The name of its holder."""
     @_builtins.property
     def format(self) -> Global___StoredFormat:
         """The payload's format."""
@@ -385,6 +391,14 @@ class Marker(_message.Message):
     @_builtins.property
     def deleted(self) -> _containers.RepeatedCompositeFieldContainer[Global___RevisionRange]:
         """Deleted revisions above the floor, ascending, neither touching nor overlapping."""
+
+    @_builtins.property
+    def lease_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the lease of the newest fence's writer runs out, by the clock of the server that granted or renewed it."""
+
+    @_builtins.property
+    def lease_duration(self) -> _duration_pb2.Duration:
+        """How long the lease lives from each renewal on; absent where there is none."""
 
     def __init__(
         self,
@@ -422,10 +436,13 @@ class Marker(_message.Message):
         last_fence_revision: _builtins.int = ...,
         last_other_save_revision: _builtins.int = ...,
         previous_fence_revision: _builtins.int = ...,
+        lease_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        lease_duration: _duration_pb2.Duration | None = ...,
+        lease_holder: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "create_time", b"create_time", "expire_time", b"expire_time", "format", b"format", "last_save_revision", b"last_save_revision", "producer", b"producer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "create_time", b"create_time", "expire_time", b"expire_time", "format", b"format", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "producer", b"producer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "producer", b"producer", "recent", b"recent", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "lease_holder", b"lease_holder", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "producer", b"producer", "recent", b"recent", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__last_save_revision: _TypeAlias = _typing.Literal["last_save_revision"]  # noqa: Y015
     _WhichOneofArgType__last_save_revision: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision"]  # noqa: Y015

@@ -268,6 +268,20 @@ async def test_one_unreadable_checkpoint_is_reported_in_its_place_among_the_othe
     assert await stranger.list_checkpoint_ids(workflow_name="w") == ["w-0", "w-1", "w-2", "w-3"]
 
 
+async def test_a_checkpoint_that_somebody_else_saved_without_labels_hides_no_other(storage, client):
+    for labels in ({"workflow_name": "w"}, {"workflow_name": "w", "timestamp": "yesterday"}):
+        await client.save("n", "run", b"{}", format=FORMAT, labels=labels)
+    saved = checkpoint("w-0", timestamp="2999-01-01T00:00:00+00:00")
+    await storage.save(saved)
+    assert [isinstance(each, Unreadable) for each in await storage.list_checkpoints(workflow_name="w")] == [
+        True,
+        True,
+        False,
+    ]
+    assert (await storage.list_checkpoint_ids(workflow_name="w"))[-1] == "w-0"
+    assert await storage.get_latest(workflow_name="w") == saved
+
+
 def planted(marker: Path) -> list[tuple[str, Any]]:
     """Forms that would run something, were they restored as they ask."""
     tool = {"name": "t", "command": "touch", "args": [str(marker)], "env": None}

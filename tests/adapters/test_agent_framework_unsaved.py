@@ -161,3 +161,16 @@ async def test_a_save_that_is_cancelled_is_no_failure(storage, served):
         await saving
     never.set()
     assert (await storage.get_latest(workflow_name="w")).checkpoint_id in ("a", "b")
+
+
+async def test_a_checkpoint_that_is_there_although_its_save_failed_is_the_latest(storage, client, monkeypatch):
+    save = client.save
+
+    async def lost(*args: Any, **options: Any) -> None:
+        await save(*args, **options)
+        raise holdfast.ServerUnavailableError("gone")
+
+    monkeypatch.setattr(client, "save", lost)
+    with pytest.raises(holdfast.ServerUnavailableError):
+        await storage.save(WorkflowCheckpoint("w", "hash", checkpoint_id="a"))
+    assert (await storage.get_latest(workflow_name="w")).checkpoint_id == "a"

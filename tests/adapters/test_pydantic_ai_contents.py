@@ -18,7 +18,7 @@ from tests.required import require_engine
 
 require_engine("pydantic_ai_harness")
 
-from holdfast.adapters.pydantic_ai import RUN_FORMAT, SNAPSHOT_FORMAT, HoldfastStepStore, contents  # noqa: E402
+from holdfast.adapters.pydantic_ai import RUN_FORMAT, SNAPSHOT_FORMAT, TOOL_EFFECT_FORMAT, HoldfastStepStore, contents  # noqa: E402
 from holdfast.adapters.unreadable import Unreadable  # noqa: E402
 from pydantic import BaseModel  # noqa: E402
 from pydantic_ai import Agent, BinaryContent, ToolCallPart  # noqa: E402
@@ -307,6 +307,14 @@ async def test_one_unreadable_item_is_reported_in_its_place_among_the_others(sto
     await client.save("agents", "runs", b"{}", format=newer, checkpoint_id="run-d")
     await store.register_run(RunRecord(run_id="e", started_at=NOON))
     assert [each.run_id for each in await store.list_runs()] == ["a", "e", "b/c", "d"]
+
+
+async def test_an_effect_that_somebody_else_saved_without_labels_hides_no_other(store, client):
+    await client.save("agents", "run:r:effects", b"{}", format=TOOL_EFFECT_FORMAT, checkpoint_id="strange")
+    await store.record_tool_effect(ToolEffectRecord(tool_call_id="1", tool_name="t", run_id="r", status="started"))
+    strange, known = await store.list_unresolved_tool_effects(run_id="r")
+    assert (strange.tool_call_id, known.tool_call_id) == ("strange", "1")
+    assert isinstance(strange, Unreadable)
 
 
 @pytest.mark.parametrize(

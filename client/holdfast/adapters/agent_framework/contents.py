@@ -99,11 +99,11 @@ class Contents:
                 else ""
             )
             raise WorkflowCheckpointException(
-                f"Checkpoint {loaded.info.labels['checkpoint_id']} cannot be restored: {error}{advice}"
+                f"Checkpoint {id_in(loaded.info)} cannot be restored: {error}{advice}"
             ) from error
         if not isinstance(fields, Mapping):
             raise WorkflowCheckpointException(
-                f"Checkpoint {loaded.info.labels['checkpoint_id']} cannot be restored: "
+                f"Checkpoint {id_in(loaded.info)} cannot be restored: "
                 f"its payload is of class {type(fields).__name__!r}, expected an object of JSON"
             )
         return WorkflowCheckpoint.from_dict(fields)
@@ -184,5 +184,13 @@ def _moment(text: str) -> datetime:
 
 
 def timestamp(info: Checkpoint) -> datetime:
-    """The time of a checkpoint that was saved, as its labels have it."""
-    return datetime.fromisoformat(info.labels["timestamp"])
+    """The time of a checkpoint that was saved, as its labels have it; that of its save if they have none."""
+    try:
+        return _moment(info.labels["timestamp"])
+    except (KeyError, WorkflowCheckpointException):
+        return info.created
+
+
+def id_in(info: Checkpoint) -> str:
+    """The engine's id of a checkpoint that was saved, as its labels have it."""
+    return info.labels.get("checkpoint_id", info.checkpoint_id)

@@ -42,13 +42,23 @@ class Saves:
         self._contents = contents
         self._owner = owner
         # By workflow names: why the newest checkpoint of this process is not in the store, and those entered there.
-        self._unsaved: dict[str, WorkflowCheckpointException] = {}
+        self._unsaved: dict[str, tuple[str, WorkflowCheckpointException]] = {}
         self._entered: set[str] = set()
 
-    def require_saved(self, workflow_name: str) -> None:
-        """Raise if the newest checkpoint of a workflow's name could not be saved by this process."""
-        if workflow_name in self._unsaved:
-            raise self._unsaved[workflow_name].with_traceback(None)
+    def require_saved(self, workflow_name: str, latest: WorkflowCheckpoint | None) -> None:
+        """Raise if the newest checkpoint of a workflow's name could not be saved by this process.
+
+        Args:
+            workflow_name: the name.
+            latest: the latest one in the store: it may be that one, if the answer to its save was lost.
+
+        """
+        if workflow_name not in self._unsaved:
+            return
+        checkpoint_id, error = self._unsaved[workflow_name]
+        if latest is None or latest.checkpoint_id != checkpoint_id:
+            raise error.with_traceback(None)
+        del self._unsaved[workflow_name]
 
     def chosen(self, workflow_name: str) -> None:
         """Forget what could not be saved, since a caller has named the checkpoint to go on from."""
@@ -66,7 +76,7 @@ class Saves:
         except (WorkflowCheckpointException, HoldfastError) as error:
             _logger.error("checkpoint %s of workflow %r is not saved: %s", checkpoint.checkpoint_id, name, error)
             if isinstance(name, str):
-                self._unsaved[name] = unsaved.error_for(checkpoint, error)
+                self._unsaved[name] = checkpoint.checkpoint_id, unsaved.error_for(checkpoint, error)
             if isinstance(error, WorkflowCheckpointException | PayloadTooLargeError):
                 await self._enter_unsaved(checkpoint, error)
             raise

@@ -5,10 +5,8 @@ latest checkpoint is the latest of a workflow's definition, whoever ran it. The 
 checkpoint is JSON, and only classes that are allowed are written or restored.
 """
 
-import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from agent_framework import WorkflowCheckpoint
@@ -16,29 +14,21 @@ from agent_framework.exceptions import WorkflowCheckpointException
 
 from holdfast.adapters import runs
 from holdfast.adapters.agent_framework import unsaved
-from holdfast.adapters.agent_framework.contents import FORMAT, Contents, id_of, name_of, timestamp
+from holdfast.adapters.agent_framework.contents import Contents, id_in, id_of
 from holdfast.adapters.agent_framework.ownership import Owner
+from holdfast.adapters.agent_framework.reads import Reads
 from holdfast.adapters.agent_framework.saves import Saves
-from holdfast.adapters.histories import newest_first
 from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id
 from holdfast.adapters.runs import Ownership
-from holdfast.adapters.unreadable import unreadable
-from holdfast.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint
+from holdfast.checkpoint import LoadedCheckpoint
 from holdfast.client import AsyncClient
 from holdfast.errors import (
-    CheckpointCorruptedError,
     CheckpointDeletedError,
     CheckpointNotFoundError,
-    FormatIncompatibleError,
     WorkflowNotFoundError,
 )
 
-_ACCEPTED = tuple(AcceptedFormat(each.name, 1, each.version) for each in (FORMAT, unsaved.FORMAT))
 _ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
-# How far the clocks of two writers may be apart.
-_CLOCKS_APART = timedelta(minutes=5)
-
-_logger = logging.getLogger(__name__)
 
 
 class HoldfastCheckpointStorage:
@@ -74,10 +64,13 @@ class HoldfastCheckpointStorage:
         self._namespace = namespace
         self._workflow_id = holdfast_id(workflow_id, WORKFLOW_BYTES)
         self._fallback = fallback
-        self._contents = Contents(frozenset(allowed_checkpoint_types))
         is_exclusive = runs.checked(ownership) == "exclusive"
         self._owner = Owner(client, namespace, self._workflow_id) if is_exclusive else None
-        self._saves = Saves(client, namespace, self._workflow_id, self._contents, self._owner)
+        contents = Contents(frozenset(allowed_checkpoint_types))
+        self._saves = Saves(client, namespace, self._workflow_id, contents, self._owner)
+        self._reads = Reads(
+            client, namespace, self._workflow_id, contents, fallback=fallback, entered=self._saves.entered
+        )
 
     @classmethod
     @asynccontextmanager
@@ -143,7 +136,7 @@ class HoldfastCheckpointStorage:
             HoldfastError: a subclass for each other reason.
 
         """
-        found = self._read(await self._loaded_by_id(checkpoint_id))
+        found = self._reads.checkpoint(await self._loaded_by_id(checkpoint_id))
         if self._owner is not None:
             self._owner.begin()
         self._saves.chosen(found.workflow_name)
@@ -152,21 +145,14 @@ class HoldfastCheckpointStorage:
     async def _loaded_by_id(self, checkpoint_id: str) -> LoadedCheckpoint:
         head = await self._head()
         try:
-            loaded = await self._loaded(id_of(checkpoint_id), fallback=self._fallback)
+            loaded = await self._reads.load(id_of(checkpoint_id), fallback=self._fallback)
         except _ABSENT as error:
             raise WorkflowCheckpointException(f"No checkpoint found with ID {checkpoint_id}") from error
         if self._owner is not None and head is not None:
             if head[1] > loaded.info.revision:
-                head = head[0], await self._newest_revision()
-            self._owner.found(loaded.info.labels["checkpoint_id"], loaded.info.revision, head)
+                head = head[0], await self._reads.newest_revision()
+            self._owner.found(id_in(loaded.info), loaded.info.revision, head)
         return loaded
-
-    async def _newest_revision(self) -> int:
-        """The revision of the newest checkpoint, passing over what stands for those that could not be saved."""
-        async for info in self._client.list(self._namespace, self._workflow_id, strict=not self._fallback, page_size=2):
-            if not unsaved.is_entry(info):
-                return info.revision
-        return 0
 
     async def _head(self) -> tuple[int, int] | None:
         """The head of the log, where ownership rests on it."""
@@ -183,27 +169,7 @@ class HoldfastCheckpointStorage:
             HoldfastError: a subclass for each other reason.
 
         """
-        found = []
-        async for info, loaded in newest_first(
-            self._client,
-            self._namespace,
-            self._workflow_id,
-            labels={"workflow_name": name_of(workflow_name)},
-            accepted_formats=_ACCEPTED,
-            strict=not self._fallback,
-        ):
-            try:
-                found.append(self._read(loaded or await self._loaded(info.checkpoint_id)))
-            except _ABSENT:
-                continue
-            except CheckpointCorruptedError as error:
-                if self._fallback:
-                    self._pass_over(info, error)
-                else:
-                    found.append(_unreadable(info, error))
-            except (FormatIncompatibleError, WorkflowCheckpointException) as error:
-                found.append(_unreadable(info, error))
-        return found[::-1]
+        return await self._reads.all(workflow_name)
 
     async def list_checkpoint_ids(self, *, workflow_name: str) -> list[str]:
         """The ids of a workflow's name, in the order in which they were saved.
@@ -213,8 +179,8 @@ class HoldfastCheckpointStorage:
             HoldfastError: a subclass for each reason.
 
         """
-        infos = [info async for info in self._listed(workflow_name) if not unsaved.is_entry(info)]
-        return [info.labels["checkpoint_id"] for info in reversed(infos)]
+        infos = [info async for info in self._reads.listed(workflow_name) if not unsaved.is_entry(info)]
+        return [id_in(info) for info in reversed(infos)]
 
     async def delete(self, checkpoint_id: str) -> bool:
         """Delete a checkpoint. Returns whether there was one.
@@ -243,99 +209,11 @@ class HoldfastCheckpointStorage:
 
         """
         head = await self._head()
-        found = await self._latest(workflow_name)
-        self._saves.require_saved(workflow_name)
+        found = await self._reads.latest(workflow_name)
+        self._saves.require_saved(workflow_name, found)
         if self._owner is not None and head is not None:
             if found is None:
                 self._owner.found(None, head[1], head)
             else:
                 await self._loaded_by_id(found.checkpoint_id)
         return found
-
-    async def _latest(self, workflow_name: str) -> WorkflowCheckpoint | None:
-        try:
-            # Where what was listed has been deleted meanwhile, there may be older ones that were not.
-            while infos := await self._newest(workflow_name):
-                found = await self._first_whole(sorted(infos, key=timestamp, reverse=True))
-                if found is not None:
-                    return found
-        except CheckpointCorruptedError as error:
-            if not self._fallback:
-                raise
-            return await self._behind_damage(workflow_name, error)
-        return None
-
-    async def _first_whole(self, infos: Iterable[Checkpoint]) -> WorkflowCheckpoint | None:
-        """The first of some checkpoints that is whole; None where all of them are gone.
-
-        Raises:
-            CheckpointCorruptedError: the first that is still there is damaged, and `fallback` is off or finds nothing.
-
-        """
-        damage = None
-        for info in infos:
-            try:
-                return self._read(await self._loaded(info.checkpoint_id))
-            except _ABSENT:
-                continue
-            except CheckpointCorruptedError as error:
-                self._pass_over(info, error)
-                damage = damage or error
-        if damage is not None:
-            raise damage
-        return None
-
-    async def _behind_damage(self, workflow_name: str, damage: CheckpointCorruptedError) -> WorkflowCheckpoint:
-        """The newest checkpoint that is whole, where the log itself is damaged, so that it cannot be listed."""
-        loaded = await self._loaded(None, fallback=True)
-        if loaded.info.labels.get("workflow_name") != workflow_name:
-            raise damage
-        return self._read(loaded)
-
-    def _read(self, loaded: LoadedCheckpoint) -> WorkflowCheckpoint:
-        if unsaved.is_entry(loaded.info):
-            self._saves.entered(loaded.info.labels["workflow_name"])
-            raise unsaved.error_of(loaded)
-        return self._contents.checkpoint(loaded)
-
-    async def _newest(self, workflow_name: str) -> list[Checkpoint]:
-        """The checkpoints of a workflow's name among which the latest is, newest first."""
-        found: list[Checkpoint] = []
-        newest = datetime.min.replace(tzinfo=UTC) + _CLOCKS_APART
-        async for info in self._listed(workflow_name):
-            # Nothing is saved before it is made.
-            if not self._fallback and info.created < newest - _CLOCKS_APART:
-                break
-            found.append(info)
-            newest = max(newest, timestamp(info))
-        return found
-
-    async def _listed(self, workflow_name: str) -> AsyncIterator[Checkpoint]:
-        """The checkpoints of a workflow's name, newest first."""
-        labels = {"workflow_name": name_of(workflow_name)}
-        try:
-            async for info in self._client.list(
-                self._namespace, self._workflow_id, labels=labels, strict=not self._fallback
-            ):
-                yield info
-        except WorkflowNotFoundError:
-            return
-
-    async def _loaded(self, holdfast_checkpoint_id: str | None, *, fallback: bool = False) -> LoadedCheckpoint:
-        loaded = await self._client.load(
-            self._namespace, self._workflow_id, holdfast_checkpoint_id, accepted_formats=_ACCEPTED, fallback=fallback
-        )
-        for each in loaded.skipped:
-            _logger.warning("passed over checkpoint %s: %s", each.checkpoint_id, each.message)
-        return loaded
-
-    def _pass_over(self, info: Checkpoint, error: CheckpointCorruptedError) -> None:
-        if not self._fallback:
-            raise error
-        _logger.warning("passed over checkpoint %s: %s", info.checkpoint_id, error)
-
-
-def _unreadable(info: Checkpoint, error: Exception) -> WorkflowCheckpoint:
-    labels = info.labels
-    known = {name: labels.get(name, "") for name in ("workflow_name", "checkpoint_id", "timestamp")}
-    return unreadable(WorkflowCheckpoint, error, **known)

@@ -44,7 +44,8 @@ def error_of(loaded: LoadedCheckpoint) -> WorkflowCheckpointException:
         told = about["superstep"], about["previous_checkpoint_id"], about["error"]
     except (ValueError, TypeError, LookupError) as error:
         return WorkflowCheckpointException(f"Checkpoint {loaded.info.checkpoint_id} cannot be restored: {error}")
-    return WorkflowCheckpointException(_text(labels["checkpoint_id"], labels["workflow_name"], *told))
+    unsaved_id = labels.get("checkpoint_id", loaded.info.checkpoint_id)
+    return WorkflowCheckpointException(_text(unsaved_id, labels.get("workflow_name"), *told))
 
 
 def error_for(checkpoint: WorkflowCheckpoint, error: Exception) -> WorkflowCheckpointException:

@@ -231,12 +231,12 @@ class HoldfastStepStore(StepStore):
         """The tool calls that began and did not end, in the order of their first records."""
         workflow = names.effects(run_id)
         infos = [each async for each in self._items.listed(workflow, {}, page_size=1000)][::-1]
-        last = {each.labels["tool_call_id"]: each for each in infos}
+        last = {_call(each): each for each in infos}
         found = []
         for info in last.values():
-            if info.labels["status"] != "started":
+            if info.labels.get("status", "started") != "started":
                 continue
-            known = {"tool_call_id": info.labels["tool_call_id"], "run_id": run_id, "status": "started"}
+            known = {"tool_call_id": _call(info), "run_id": run_id, "status": "started"}
             found += await self._items.read(ToolEffectRecord, TOOL_EFFECT_FORMAT, info, None, known)
         return found
 
@@ -246,7 +246,7 @@ class HoldfastStepStore(StepStore):
     async def _delete_older(self, run_id: str, workflow: str, most: int) -> None:
         """Delete a run's snapshots but for the newest ones, and the newest complete one, which a run goes on from."""
         found = [each async for each in self._client.list(self._namespace, workflow, page_size=1000)]
-        complete = [each for each in found if each.labels["state"] == "complete"]
+        complete = [each for each in found if each.labels.get("state") == "complete"]
         kept = {each.checkpoint_id for each in (*found[:most], *complete[:1])}
         epoch = await self._epoch(run_id, workflow)
         for each in found[most:]:
@@ -277,3 +277,8 @@ class HoldfastStepStore(StepStore):
 def _instant(moment: datetime) -> datetime:
     """A time that others can be compared with; one without a zone is UTC."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _call(info: Checkpoint) -> str:
+    """The tool call of an effect, as its labels have it."""
+    return info.labels.get("tool_call_id", info.checkpoint_id)

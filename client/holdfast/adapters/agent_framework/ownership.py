@@ -42,17 +42,21 @@ class Owner:
         self._epoch: int | None = None
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
-    async def head(self) -> tuple[int, int]:
-        """The revisions of the log's head and of its newest checkpoint; 0 for none."""
+    async def head(self) -> int:
+        """The revision of the log's head; 0 for none."""
         async for each in self._client.list_workflows(self._namespace, prefix=self._workflow_id):
             if each.workflow_id == self._workflow_id:
-                return each.head_revision, each.checkpoint_revision
-        return 0, 0
+                return each.head_revision
+        return 0
 
-    def found(self, checkpoint_id: str | None, revision: int, head: tuple[int, int]) -> None:
-        """Remember a checkpoint that was found after the head was read; None: that there was none."""
-        newest = head[1] <= revision
-        base = head[0] if newest else revision
+    def found(self, checkpoint_id: str | None, base: int) -> None:
+        """Remember a checkpoint that a run may go on from; None: that there was none.
+
+        Args:
+            checkpoint_id: the checkpoint.
+            base: the revision since which nobody may have saved.
+
+        """
         self._fresh = base
         if checkpoint_id is not None:
             self._remember(checkpoint_id, base)

@@ -143,20 +143,16 @@ class HoldfastCheckpointStorage:
         return found
 
     async def _loaded_by_id(self, checkpoint_id: str) -> LoadedCheckpoint:
-        head = await self._head()
         try:
             loaded = await self._reads.load(id_of(checkpoint_id), fallback=self._fallback)
         except _ABSENT as error:
             raise WorkflowCheckpointException(f"No checkpoint found with ID {checkpoint_id}") from error
-        if self._owner is not None and head is not None:
-            if head[1] > loaded.info.revision:
-                head = head[0], await self._reads.newest_revision()
-            self._owner.found(id_in(loaded.info), loaded.info.revision, head)
+        if self._owner is not None:
+            # Asked for after the load: what was saved in between is newer, and stands against the run.
+            is_newest = await self._reads.newest_revision() == loaded.info.revision
+            base = loaded.head_revision if is_newest else 0
+            self._owner.found(id_in(loaded.info), max(base, loaded.info.revision))
         return loaded
-
-    async def _head(self) -> tuple[int, int] | None:
-        """The head of the log, where ownership rests on it."""
-        return None if self._owner is None else await self._owner.head()
 
     async def list_checkpoints(self, *, workflow_name: str) -> list[WorkflowCheckpoint]:
         """The checkpoints of a workflow's name, in the order in which they were saved.
@@ -208,12 +204,14 @@ class HoldfastCheckpointStorage:
             HoldfastError: a subclass for each other reason.
 
         """
-        head = await self._head()
         found = await self._reads.latest(workflow_name)
-        self._saves.require_saved(workflow_name, found)
-        if self._owner is not None and head is not None:
+        if self._owner is not None and found is None:
+            head = await self._owner.head()
+            # None as of that head, too.
+            found = await self._reads.latest(workflow_name)
             if found is None:
-                self._owner.found(None, head[1], head)
-            else:
-                await self._loaded_by_id(found.checkpoint_id)
+                self._owner.found(None, head)
+        self._saves.require_saved(workflow_name, found)
+        if self._owner is not None and found is not None:
+            await self._loaded_by_id(found.checkpoint_id)
         return found

@@ -48,11 +48,17 @@ def _depth(depth: str) -> Any:
 class AsyncClient(AsyncLists, AsyncChanges):
     """A client of one Holdfast server: saving, loading and resuming here, the rest in the classes it is made of.
 
+    It may be made anywhere and used from then on until it is closed, for good, by `close` or the end of a `with` block.
+
     Args:
         target: host:port, or any target that gRPC takes.
-        timeout: seconds for a logical call with all its retries, where the call gives none.
+        timeout: seconds for a logical call with all its retries, where the call gives none; at most 366 days.
         retry: how to retry.
         producer: name and version of the calling program, kept with each checkpoint.
+
+    Raises:
+        InvalidRequestError: the target is not one that gRPC takes, or the timeout is out of range.
+        TypeError: an argument has another type.
 
     """
 

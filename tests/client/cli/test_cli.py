@@ -109,7 +109,7 @@ async def test_an_error_tells_reason_ids_trace_and_what_to_do(run):
     await run("save", "n", "w", "-", "--format", "f:1", stdin=b"x")
     code, out, err = await run("save", "n", "w", "-", "--format", "f:1", "--expected-revision", "7", stdin=b"y")
     assert (code, out) == (6, b"")
-    assert "error: REVISION_CONFLICT: expected revision 7, but the head is revision 1" in err
+    assert "error: REVISION_CONFLICT: expected revision 7, the head is revision 1" in err
     for word in ("head_revision: 1", "request id: ", "trace id: ", "next: "):
         assert word in err
     code, _, err = await run("load", "n", "nobody", "--json")

@@ -44,6 +44,9 @@ class WatchedStore:
             return await self._store.get(key, offset=offset, length=length)
         return await self._watched("get", key, lambda: self._store.get(key, offset=offset, length=length))
 
+    async def replace(self, key, data):
+        return await self._watched("replace", key, lambda: self._store.replace(key, data))
+
     async def list(self, prefix, *, start_after="", limit=1000):
         call = lambda: self._store.list(prefix, start_after=start_after, limit=limit)  # noqa: E731
         return await self._watched("list", prefix, call)

@@ -21,11 +21,15 @@ class AsyncChanges(AsyncConnection):
         workflow_id: str,
         checkpoint_id: str,
         *,
+        purge: bool = False,
         epoch: int | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> int:
         """Delete a checkpoint. Returns the revision of the deletion, the log's new head.
+
+        Its bytes are removed after the store's grace. With `purge` they are gone when this returns, also those of
+        earlier checkpoints with this id, deleted ones too; the ids themselves stay until they are collected.
 
         Raises:
             HoldfastError: a subclass for each reason.
@@ -38,6 +42,7 @@ class AsyncChanges(AsyncConnection):
             checkpoint_id=checkpoint_id,
             request_id=request_id,
             epoch=epoch,
+            purge=purge,
         )
         response = await self._unary("Delete", request, timeout)
         return int(response.revision)
@@ -47,11 +52,15 @@ class AsyncChanges(AsyncConnection):
         namespace: str,
         workflow_id: str,
         *,
+        purge: bool = False,
         epoch: int | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> int:
         """Delete every checkpoint of a workflow. Returns the revision of the deletion.
+
+        Their bytes are removed after the store's grace. With `purge` all that was in the workflow is gone when this
+        returns, also what was deleted before; the ids themselves stay until they are collected.
 
         Raises:
             HoldfastError: a subclass for each reason.
@@ -63,6 +72,7 @@ class AsyncChanges(AsyncConnection):
             workflow_id=workflow_id,
             request_id=request_id,
             epoch=epoch,
+            purge=purge,
         )
         response = await self._unary("DeleteWorkflow", request, timeout)
         return int(response.revision)
@@ -73,6 +83,7 @@ class AsyncChanges(AsyncConnection):
         prefix: str,
         *,
         all: bool = False,  # noqa: A002 - the API's own word
+        purge: bool = False,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> int:
@@ -85,6 +96,7 @@ class AsyncChanges(AsyncConnection):
             namespace: the namespace.
             prefix: what the ids begin with. "a" means "ab", too: end it with a separator that ids hold nowhere else.
             all: delete every workflow of the namespace; the prefix must be "".
+            purge: remove their bytes at once, and not after the store's grace, as `delete_workflow` does.
             request_id: the idempotency key; made up where none is given.
             timeout: seconds for each page of workflows that deletes something, retries included.
 
@@ -105,6 +117,7 @@ class AsyncChanges(AsyncConnection):
             workflow_id_prefix=prefix,
             all=all,
             request_id=request_id,
+            purge=purge,
         )
         deleted = 0
         failed: list[api.FailedDeletion] = []

@@ -45,6 +45,9 @@ class FaultyStore:
         async with self._store.put(key) as writer:
             yield _FaultyWriter(self, writer, key)
 
+    async def replace(self, key, data):
+        return await self._struck(StoreRequest("PUT", key), lambda: self._store.replace(key, data))
+
     async def list(self, prefix, *, start_after="", limit=1000):
         call = lambda: self._store.list(prefix, start_after=start_after, limit=limit)  # noqa: E731
         return await self._struck(StoreRequest("LIST", prefix), call)

@@ -40,7 +40,7 @@ DEFECTS = [
     _defect("marker", "body taken for readable", marker._decode, "except DecodeError", "except KeyError"),
     _defect("marker", "nonsense believed", marker.decode, "if nonsense", "if False"),
     _defect("marker", "path of a blob believed", sense._is_part, "blob_base(part.blob) is not None", "part.blob"),
-    _defect("marker", "ranges out of order", sense._fields, "_are_ranges(marker)", "True"),
+    _defect("marker", "ranges out of order", sense._fields, "_are_ranges(marker.deleted, revision)", "True"),
     _defect(
         "marker", "sizes that make no sum", sense._fields, "sum(part.size_bytes for part in parts) <= _MAX_SIZE", "True"
     ),

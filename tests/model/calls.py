@@ -14,6 +14,7 @@ class Call(NamedTuple):
     chosen: str = ""
     pinned: bool = False
     target: str = ""  # the request whose checkpoint is deleted; "" for the whole workflow
+    purges: bool = False  # whether the content of the target goes with its deletion
     is_older: bool = False  # whether an older server does it, which compares nothing
 
     @property
@@ -74,6 +75,8 @@ def _appended(call: Call, state: State, view: int, blob: Blob | None, rules: fro
     if call.kind == DELETED:
         target = revision_of(state, call.target)
         marker = following(head, **matter, deleted=head.deleted | {target})
+        if call.purges and "purge lets older uploads commit" not in rules:
+            marker = marker._replace(low_water=view + 1)
         if target != head.last or "deletion of the newest leaves it the newest" in rules:
             return marker
         newest_live = _newest_live(state, head, target)

@@ -131,7 +131,8 @@ class Reader(NamedTuple):
             else:
                 yield "gets no answer", lost._ended(), state
         is_there = lies_at(state, self.target) is not None
-        if is_whole(state, self.target) or ("digests not checked" in rules and is_there):
+        believes = "purged checkpoint loaded" in rules and self.target in state.purged
+        if is_whole(state, self.target) or believes or ("digests not checked" in rules and is_there):
             yield "loads", *self._told(state, self.target)
         elif self.target in state.rotten or "damage believed" in rules:
             yield "finds damage", *self._damage(state, rules, self.target)
@@ -193,6 +194,8 @@ class Reader(NamedTuple):
     # What it tells
 
     def _told(self, state, result):
+        if result and result in state.purged:
+            raise ViolationError(f"a load got revision {result}, whose content was purged")
         if result and is_rotten(state, result):
             raise ViolationError(f"a load got the damaged revision {result}")
         for each in self.skipped:

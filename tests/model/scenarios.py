@@ -194,6 +194,41 @@ SCENARIOS = [
         ),
         ticks=1,
     ),
+    Scenario(
+        "a purge beside readers and its saver",
+        (
+            Writer((Call("a", has_blob=True),), losses=1, retries=1),
+            Writer((Call("x", kind=DELETED, target="a", purges=True),), losses=1, retries=1),
+            Reader(),
+            Reader(wants="a"),
+        ),
+    ),
+    Scenario(
+        "a purge beside a stale writer",
+        (
+            steady(Call("a"), Call("b", has_blob=True), Call("c")),
+            Writer((Call("x", kind=DELETED, target="b", purges=True),), losses=1, retries=0),
+            Writer((Call("d"),), losses=0, retries=0),
+        ),
+        ticks=1,
+    ),
+    Scenario(
+        "a purge beside an upload",
+        (
+            steady(Call("a", has_blob=True)),
+            Writer((Call("x", kind=DELETED, target="a", purges=True),), losses=1, retries=1),
+            Writer((Call("d", has_blob=True),), losses=0, retries=1),
+        ),
+    ),
+    Scenario(
+        "a purge beside a collection",
+        (
+            steady(Call("a", has_blob=True), Call("b")),
+            Writer((Call("x", kind=DELETED, target="a", purges=True),), losses=1, retries=0),
+            Collector(2),
+        ),
+        ticks=2,
+    ),
     Scenario("a retry where a marker rots", (Writer((Call("a"),)), steady(Call("b"), Call("c"))), rots=1),
     Scenario(
         "a search for an id where a marker rots",

@@ -31,6 +31,12 @@ class Claim(NamedTuple):
     stamp: int
 
 
+class Bare(NamedTuple):
+    """What a purge leaves of a marker, on its way."""
+
+    revision: int
+
+
 class Marker(NamedTuple):
     kind: str = ""
     request: str = ""
@@ -67,6 +73,7 @@ class State(NamedTuple):
     slots: tuple = ()  # by revision: whose marker lies there, or None
     blobs: frozenset = frozenset()
     claims: frozenset = frozenset()
+    purged: frozenset = frozenset()  # revisions whose marker lies there without its content
     rotten: frozenset = frozenset()  # blobs, and the revisions of markers
     flight: frozenset = frozenset()  # markers and claims that may still land
     failed: frozenset = frozenset()  # requests reported as failed, for good, that may still land
@@ -212,7 +219,15 @@ def without_marker(state: State, revision: int) -> State:
     if is_live(state, len(state.log), revision):
         raise ViolationError(f"the marker of revision {revision} is gone")
     slots = (*state.slots[: revision - 1], None, *state.slots[revision:])
-    return state._replace(slots=slots, rotten=state.rotten - {revision})
+    return state._replace(slots=slots, rotten=state.rotten - {revision}, purged=state.purged - {revision})
+
+
+def bared(state: State, revision: int) -> State:
+    """The state after a marker was replaced by what the log needs of it."""
+    if is_live(state, len(state.log), revision):
+        raise ViolationError(f"the content of revision {revision} is gone")
+    slots = (*state.slots[: revision - 1], state.log[revision - 1].request, *state.slots[revision:])
+    return state._replace(slots=slots, rotten=state.rotten - {revision}, purged=state.purged | {revision})
 
 
 def without_blob(state: State, blob: Blob) -> State:
@@ -226,7 +241,7 @@ def is_whole(state: State, revision: int) -> bool:
     """Whether a checkpoint's marker and its blob lie in the store, sound."""
     blob = state.log[revision - 1].blob
     is_there = lies_at(state, revision) is not None and (blob is None or blob in state.blobs)
-    return is_there and not is_rotten(state, revision)
+    return is_there and revision not in state.purged and not is_rotten(state, revision)
 
 
 def is_rotten(state: State, revision: int) -> bool:
@@ -250,6 +265,8 @@ def landed(state: State, rules: frozenset) -> Iterator[tuple[str, State]]:
         rest = state._replace(flight=state.flight - {late})
         if isinstance(late, Claim):
             yield f"a late claim of {late.chosen} lands", claimed(rest, late)
+        elif isinstance(late, Bare):
+            yield f"a late purge of revision {late.revision} lands", bared(rest, late.revision)
         else:
             yield f"a late put of {late.request} lands", land(rest, late, rules) or rest
 

@@ -10,11 +10,13 @@ from typing import NamedTuple
 from tests.model.calls import allows, marker_of
 from tests.model.state import (
     DELETED,
+    Bare,
     Blob,
     Claim,
     Marker,
     State,
     ViolationError,
+    bared,
     base_of,
     claimed,
     failing,
@@ -26,6 +28,7 @@ from tests.model.state import (
     newest,
     revision_of,
     without_blob,
+    without_marker,
 )
 
 Step = tuple["Writer", State]
@@ -236,6 +239,8 @@ class Writer(NamedTuple):
 
     def _marked(self, state, call, rules) -> Step:
         marker = marker_of(call, state, self.view, self.blob, rules)
+        if "purge before the commit" in rules and call.purges:
+            state = bared(state, revision_of(state, call.target))
         if "slot skipped" in rules and self.view:
             marker = marker._replace(revision=marker.revision + 1)
         return self._replace(at="put", sent=marker), state
@@ -328,7 +333,36 @@ class Writer(NamedTuple):
         if revision > len(state.log) or state.log[revision - 1].request != call.request:
             raise ViolationError(f"{call.request} was acknowledged as revision {revision}, where it is not")
         view = revision if self.sent is not None and self.sent.revision == revision else self.view
-        return self._replace(view=max(self.view, view))._next(), state
+        writer = self._replace(view=max(self.view, view))
+        if call.purges:
+            return writer._replace(at="purge", sent=None, blob=None), state
+        return writer._next(), state
+
+    def _purge(self, state, call, rules):
+        """Removes the content of what was deleted, the marker's own last; a try that ends before is tried again."""
+        target = revision_of(state, call.target)
+        if "purge takes the newest" in rules:
+            target = head_of(state, len(state.log)).last or target
+        blob = state.log[target - 1].blob
+        if self.retries:
+            yield "ends before all is purged; is tried again", self._replace(retries=self.retries - 1)._again(), state
+        deletion = state.log[revision_of(state, call.request) - 1]
+        named = {each.blob for each in state.log[: deletion.revision - 1] if each.revision != target}
+        dead = sorted(each for each in state.blobs if each.base < deletion.revision and each not in named)
+        if blob in state.blobs:
+            yield "purges a blob", self, without_blob(state, blob)
+        elif dead:
+            yield "purges a blob that nobody names", self, without_blob(state, dead[0])
+        elif lies_at(state, target) == state.log[target - 1].request and target not in state.purged:
+            if "purge leaves a hole" in rules:
+                yield "removes a marker", self, without_marker(state, target)
+                return
+            yield "purges a marker", self, bared(state, target)
+            if self.losses:
+                late = state._replace(flight=state.flight | {Bare(target)})
+                yield "purges a marker, the request is late", self._replace(losses=self.losses - 1), late
+        else:
+            yield "has purged", self._next(), state
 
     def _unknown(self, state) -> Step:
         return self._next(), state

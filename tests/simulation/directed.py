@@ -78,5 +78,27 @@ def overtaken(seed: int) -> Plan:
     )
 
 
+def purged_meanwhile(seed: int) -> Plan:
+    """A load knows from the head which checkpoint is the newest, and stands still until that is purged."""
+    purge = replace(_SAVE, kind=spec.DELETE, has_blob=False, purges=True)
+    return Plan(
+        Weather(seed, planned={"2.0/0 GET log #1": "pause before:0.003"}),
+        (
+            (*_script(0, _SAVE, 0.0, 0.001, 0.001), *_script(4, replace(purge, target="0.0"), 0.001)),
+            _script(1, replace(purge, target="0.2"), 0.006),
+            _script(2, _LOAD, 0.005),
+        ),
+    )
+
+
+def purged_before_its_retry(seed: int) -> Plan:
+    """A server dies behind the commit of a save, and before the next try all is purged."""
+    purge = replace(_SAVE, kind=spec.DELETE_ALL, has_blob=False, purges=True)
+    return Plan(
+        Weather(seed, planned={"0.0/0 PUT log #0": "crash behind"}),
+        (_script(0, replace(_SAVE, tries=3), 0.0), _script(1, purge, 0.00001)),
+    )
+
+
 def _script(client: int, step: Step, *rests: float) -> tuple[Step, ...]:
     return tuple(replace(step, name=f"{client}.{index}", rest=rest) for index, rest in enumerate(rests))

@@ -72,6 +72,7 @@ class Operation:
         keep_last: how many checkpoints a collection or a prune keeps.
         replaces: whether a save takes the place of what has its id.
         pinned: whether collections and prunes pass over what it saves.
+        purges: whether it removes the content of what it deletes.
         began: when it was asked for.
         ended: when it was answered; never, where nobody knows the outcome.
         error: the reason why it failed; None where it did not.
@@ -99,6 +100,7 @@ class Operation:
     keep_last: int = 0
     replaces: bool = False
     pinned: bool = False
+    purges: bool = False
     began: float = 0.0
     ended: float = inf
     error: str | None = None
@@ -311,7 +313,9 @@ def _mutated(state: State, operation: Operation) -> State | None:
             )
         case "delete":
             kept = tuple(each for each in state.live if each.checkpoint_id != operation.checkpoint_id)
-            return None if kept == state.live else state._replace(revision=revision, live=kept)
+            # A purge has something to do as long as the bytes lie there, deleted or not.
+            is_possible = kept != state.live or (operation.purges and state.revision > 0)
+            return state._replace(revision=revision, live=kept) if is_possible else None
         case "delete workflow":
             return None if state.revision == 0 else state._replace(revision=revision, live=(), saved=revision)
         case "prune":

@@ -16,6 +16,7 @@ from holdfast_server.protocol import (
     lookup,
     ownership,
     pruning,
+    purge,
     put_if_absent,
     records,
     repair,
@@ -29,8 +30,15 @@ from holdfast_server.protocol.claim import Claim
 from holdfast_server.protocol.retention import Ledger
 from holdfast_server.stores.memory import Objects
 
-from tests.simulation.directed import contested, deleted_meanwhile, overtaken, repaired_meanwhile
-from tests.simulation.plans import Plan, comparing, copying, planned, recording, replacing
+from tests.simulation.directed import (
+    contested,
+    deleted_meanwhile,
+    overtaken,
+    purged_before_its_retry,
+    purged_meanwhile,
+    repaired_meanwhile,
+)
+from tests.simulation.plans import Plan, comparing, copying, planned, purging, recording, replacing
 
 _GIVE_UP = 'raise HoldfastError(Reason.REVISION_CONFLICT, "gave up")'
 
@@ -348,6 +356,62 @@ MUTANTS = [
         plan=replacing,
     ),
     Mutant("copy unpins", copying_module._Copy._wanted, "marker.pinned", "False", plan=copying),
+    Mutant(
+        "purge before the commit",
+        purge.purge,
+        "        live = {",
+        "        some = [await log.read_unbounded(keys, each) for each in versions]\n"
+        "        await _erase(log, keys, [each for each in some if each is not None and each.is_checkpoint])\n"
+        "        live = {",
+        plan=purging,
+    ),
+    Mutant(
+        "purge takes all that is older",
+        purge.finish,
+        "log.scan(keys, each.first, each.last)",
+        "log.scan(keys, 1, deletion.revision - 1)",
+        plan=purging,
+    ),
+    Mutant(
+        "purge leaves a hole",
+        purge._erase,
+        "log.store.replace(keys.marker(entry.revision), bare)",
+        "log.store.delete(keys.marker(entry.revision))",
+        plan=purging,
+    ),
+    Mutant("purge leaves the marker", purge._erase, "await log.store.replace(", "False and (", plan=purging),
+    Mutant("purge leaves the blobs", purge._dead_blobs, "if base is None:", "if True:", plan=purging),
+    Mutant(
+        "purge lets older uploads commit",
+        purge.purge,
+        "marker.low_water_mark = marker.revision",
+        "pass",
+        plan=purging,
+    ),
+    Mutant(
+        "purge passes over earlier ones",
+        purge._versions,
+        "above + 1",
+        "max(above, head.revision - 1) + 1",
+        plan=purging,
+    ),
+    Mutant(
+        "purge ends at its first try", purge._finished, "await finish(", "done.replayed or await finish(", plan=purging
+    ),
+    Mutant(
+        "purged checkpoint loaded",
+        lookup.find_wanted,
+        "if not entry.marker.purged_digest:",
+        "if True:",
+        plan=purged_meanwhile,
+    ),
+    Mutant(
+        "purge unknown to the retry of the save",
+        entries.refuse_or_replay,
+        "if earlier.marker.purged_digest:",
+        "if False:",
+        plan=purged_before_its_retry,
+    ),
     Mutant(
         "records collected before their grace",
         gc._Collection._is_forgotten,

@@ -49,6 +49,7 @@ class Step:
         server: which of the three is asked; None: any.
         reads_records: whether a load reads the records too.
         pinned: whether collections and prunes pass over what a save saves.
+        purges: whether the content goes with a deletion.
 
     """
 
@@ -72,6 +73,7 @@ class Step:
     server: int | None = None
     reads_records: bool = False
     pinned: bool = False
+    purges: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,20 @@ def replacing(seed: int) -> Plan:
             return replace(step, checkpoint_id=chosen, replaces=draw < 0.5, pinned=draw < 0.1)
         is_pruned = step.kind in (spec.DELETE, spec.DELETE_ALL, spec.PAGE) and draw < 0.5
         return replace(step, kind=spec.PRUNE, keep_last=chance.choice((1, 2, 3))) if is_pruned else step
+
+    return replace(plan, scripts=tuple(tuple(map(changed, script)) for script in plan.scripts))
+
+
+def purging(seed: int) -> Plan:
+    """The plan of a seed where checkpoints are replaced, but that deletions purge, of which there are more."""
+    plan, chance = replacing(seed), random.Random(f"{seed} purging")
+
+    def changed(step: Step) -> Step:
+        often = {spec.PAGE: 0.5, spec.LOAD: 0.3, spec.SAVE: 0.15}.get(step.kind, 0.0)
+        if chance.random() < often:
+            step = replace(step, kind=spec.DELETE, checkpoint_id="", replaces=False)
+        is_deletion = step.kind in (spec.DELETE, spec.DELETE_ALL)
+        return replace(step, purges=chance.random() < 0.8) if is_deletion else step
 
     return replace(plan, scripts=tuple(tuple(map(changed, script)) for script in plan.scripts))
 

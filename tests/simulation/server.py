@@ -4,7 +4,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
-from holdfast_server.protocol import copying, load, ownership, pruning, records
+from holdfast_server.protocol import copying, load, ownership, pruning, purge, records
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.fsck import fsck
@@ -18,6 +18,7 @@ from holdfast_server.protocol.retention import Retention
 from holdfast_server.protocol.save import SaveRequest, save
 from holdfast_server.protocol.sweep import store_time
 from holdfast_server.storage.v1.marker_pb2 import RecordBatch, StoredRecord
+from holdfast_server.stores.listing import list_all
 
 from tests.simulation import linearizability as spec
 from tests.simulation.linearizability import Checkpoint, Operation
@@ -67,9 +68,14 @@ async def serve(log: Log, step: Step, asked: Operation, request: Request, deadli
         case spec.ATTACH:
             return await _attach(log, asked, request, deadline)
         case spec.DELETE:
-            done = await ownership.delete(log, request, asked.checkpoint_id, deadline=deadline)
+            delete = purge.purge if asked.purges else ownership.delete
+            done = await delete(log, request, asked.checkpoint_id, deadline=deadline)
         case _:
-            done = await ownership.delete_workflow(log, request, deadline=deadline)
+            if asked.purges:
+                attached = [each.key async for each in list_all(log.store, KEYS.records)]
+                done = await purge.purge_workflow(log, request, attached, deadline=deadline)
+            else:
+                done = await ownership.delete_workflow(log, request, deadline=deadline)
     return asked.answered(revision=done.entry.revision)
 
 

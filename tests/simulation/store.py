@@ -144,6 +144,9 @@ class SimulatedStore:
     async def put(self, key: str) -> AsyncIterator["_Writer"]:
         yield _Writer(self, key)
 
+    async def replace(self, key: str, data: bytes) -> None:
+        await self._request(f"REPLACE {key}", lambda: self._objects.write(key, data), PLAIN_FAULTS)
+
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
         return await self._request(
             f"LIST {prefix}", lambda: self._objects.list(prefix, start_after, limit), READ_FAULTS

@@ -5,10 +5,17 @@ import os
 import pytest
 
 from tests.simulation import linearizability as spec
-from tests.simulation.directed import contested, deleted_meanwhile, overtaken, repaired_meanwhile
+from tests.simulation.directed import (
+    contested,
+    deleted_meanwhile,
+    overtaken,
+    purged_before_its_retry,
+    purged_meanwhile,
+    repaired_meanwhile,
+)
 from tests.simulation.linearizability import Checkpoint, Operation, unexplained
 from tests.simulation.mutants import MUTANTS, planted
-from tests.simulation.plans import Plan, Step, comparing, copying, planned, recording, replacing
+from tests.simulation.plans import Plan, Step, comparing, copying, planned, purging, recording, replacing
 from tests.simulation.shrink import shrink
 from tests.simulation.store import PROCESS_FAULTS, Weather
 from tests.simulation.workload import Outcome, run
@@ -43,6 +50,14 @@ def test_every_seed_keeps_every_promise_where_saves_require_revisions(first):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
+def test_every_seed_keeps_every_promise_where_deletions_purge(first):
+    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
+        if run(purging(seed)).violation:
+            pytest.fail(told(seed, shrink(purging(seed), run)))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
 def test_every_seed_keeps_every_promise_where_records_are_attached(first):
     for seed in range(first, min(first + CHUNK, SEEDS // 3)):
         if run(recording(seed)).violation:
@@ -57,7 +72,9 @@ def test_every_seed_keeps_every_promise_where_the_workflow_is_copied(first):
             pytest.fail(told(seed, shrink(copying(seed), run)))
 
 
-@pytest.mark.parametrize("plan", [contested, deleted_meanwhile, overtaken, repaired_meanwhile])
+@pytest.mark.parametrize(
+    "plan", [contested, deleted_meanwhile, overtaken, purged_before_its_retry, purged_meanwhile, repaired_meanwhile]
+)
 def test_every_written_plan_keeps_every_promise(plan):
     for seed in range(200):
         if run(plan(seed)).violation:

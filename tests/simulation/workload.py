@@ -17,7 +17,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.log import Log
 from holdfast_server.stores.base import StoreAccessDeniedError, StoreUnavailableError
 
-from tests.simulation import attached, copied
+from tests.simulation import attached, copied, purged
 from tests.simulation import linearizability as spec
 from tests.simulation.audit import audit, garbage
 from tests.simulation.linearizability import Operation, unexplained
@@ -105,6 +105,7 @@ class Run:
             self._violation = "no order explains " + "; ".join(map(str, left)) if left else ""
         self._violation = self._violation or await attached.audit(log, self._history, self._beside)
         self._violation = self._violation or await garbage(log, self._network.objects, self._damaged)
+        self._violation = self._violation or purged.garbage(self._network, self._history)
         self._violation = self._violation or await attached.garbage(log, self._network.objects)
         self._violation = self._violation or await copied.audit(log, self._network.objects, self._history, self._beside)
 
@@ -162,6 +163,8 @@ class Run:
             except Exception as error:  # noqa: BLE001 - whatever else a caller meets is a defect
                 operation.error = "?"
                 self._violation = self._violation or f"{operation} raised {error!r}"
+            if operation.error is None and operation.purges:
+                self._violation = self._violation or purged.audit(self._network, self._history, operation)
             if operation.error is None:
                 client.learn(operation)
                 if operation.kind == spec.SAVE:
@@ -182,7 +185,7 @@ class Run:
         operation = Operation(step.name, step.kind, epoch=epoch, client=client.name, stamp=client.stamp)
         match step.kind:
             case spec.SAVE:
-                operation.value = step.name
+                operation.value = purged.secret(step.name)
                 operation.checkpoint_id = step.checkpoint_id
                 operation.replaces = step.replaces
                 operation.pinned = step.pinned
@@ -204,6 +207,9 @@ class Run:
                 if not wanted:
                     return None
                 operation.checkpoint_id = wanted
+                operation.purges = step.purges
+            case spec.DELETE_ALL:
+                operation.purges = step.purges
             case spec.COLLECT | spec.PRUNE:
                 operation.keep_last = step.keep_last
         return operation
@@ -244,6 +250,8 @@ class Run:
         elif operation.error in open_ended or operation.kind in spec.UPKEEP:
             if is_read:
                 self._history.remove(operation)
+        elif operation.error == "CHECKPOINT_DELETED" and operation.kind == spec.SAVE:
+            pass  # it had committed, and was purged before it was answered
         elif operation.error == "CHECKPOINT_CORRUPTED" and not is_read:
             pass  # whether its marker lies there is for a repair to tell
         elif operation.error == "StoreAccessDeniedError":

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from holdfast_server.stores.base import ObjectNotFoundError
+from holdfast_server.stores.base import ObjectNotFoundError, StoredObject
 from holdfast_server.stores.file import FileStore
 
 
@@ -95,3 +95,30 @@ async def test_a_copy_is_whole_or_the_store_says_that_it_cannot(store):
     if not isinstance(store, FileStore):
         with pytest.raises(ObjectNotFoundError):
             await store.copy("a/never", "b/other")
+
+
+async def test_a_replaced_object_has_the_new_bytes_and_nothing_else_changes(store):
+    await store.put_if_absent("a/b", b"old" * 100)
+    await store.put_if_absent("a/c", b"other")
+    await store.replace("a/b", b"new")
+    assert (await store.get("a/b")) == StoredObject(b"new", 3)
+    assert [(each.key, each.size_bytes) for each in await store.list("a/")] == [("a/b", 3), ("a/c", 5)]
+    assert not await store.put_if_absent("a/b", b"old" * 100)
+    await store.replace("d/e", b"fresh")
+    assert (await store.get("d/e")).data == b"fresh"
+
+
+async def test_a_reader_beside_a_replacement_gets_the_old_bytes_or_the_new_ones(store):
+    await store.put_if_absent("a", b"0" * 1000)
+    seen = set()
+
+    async def read():
+        for _ in range(50):
+            seen.add((await store.get("a")).data)
+
+    async def replace():
+        for number in range(1, 20):
+            await store.replace("a", b"%d" % (number % 10) * 1000)
+
+    await asyncio.gather(read(), replace())
+    assert all(len(each) == 1000 and len({*each}) == 1 for each in seen)

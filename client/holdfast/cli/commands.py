@@ -110,14 +110,21 @@ def delete(client: Client, given: Namespace, output: Output) -> int:
         raise UsageError("delete takes either a CHECKPOINT or --all")
     if not given.all:
         revision = client.delete(
-            given.namespace, given.workflow, given.checkpoint, epoch=given.epoch, request_id=given.request_id
+            given.namespace,
+            given.workflow,
+            given.checkpoint,
+            purge=given.purge,
+            epoch=given.epoch,
+            request_id=given.request_id,
         )
         output.values({"deleted": given.checkpoint, "revision": revision})
         return 0
     if not given.yes and not _confirmed(f"delete every checkpoint of {given.workflow} in {given.namespace}"):
         streams.note("holdfast: not confirmed, nothing was deleted")
         return INTERRUPTED
-    revision = client.delete_workflow(given.namespace, given.workflow, epoch=given.epoch, request_id=given.request_id)
+    revision = client.delete_workflow(
+        given.namespace, given.workflow, purge=given.purge, epoch=given.epoch, request_id=given.request_id
+    )
     output.values({"deleted": "all checkpoints", "revision": revision})
     return 0
 

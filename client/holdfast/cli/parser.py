@@ -280,6 +280,7 @@ def _add_deletions(add: Callable[..., argparse.ArgumentParser]) -> None:
         is_change=True,
     )
     delete.add_argument("--all", action="store_true", help="delete every checkpoint; asks first at a terminal")
+    delete.add_argument("--purge", action="store_true", help="remove the bytes now, not after the store's grace")
     delete.add_argument("--yes", action="store_true", help="do not ask")
     _add_writer(delete)
 

@@ -1046,6 +1046,7 @@ class DeleteRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    PURGE_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace."""
     workflow_id: _builtins.str
@@ -1056,6 +1057,12 @@ class DeleteRequest(_message.Message):
     """Idempotency key of the call. Required."""
     epoch: _builtins.int
     """The writer's epoch, as in SaveHeader.epoch."""
+    purge: _builtins.bool
+    """Remove the content at once, and not after the store's grace: payload, labels, format and records, of the checkpoint
+    and of all that had its id before, deleted ones too. The
+    answer comes when that is done; the same request finishes what an earlier try has left. Ids stay until they are
+    collected.
+    """
     @_builtins.property
     def attempt(self) -> _checkpoint_pb2.Attempt:
         """Which try this is."""
@@ -1069,10 +1076,11 @@ class DeleteRequest(_message.Message):
         request_id: _builtins.str = ...,
         epoch: _builtins.int | None = ...,
         attempt: _checkpoint_pb2.Attempt | None = ...,
+        purge: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "attempt", b"attempt", "epoch", b"epoch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "attempt", b"attempt", "checkpoint_id", b"checkpoint_id", "epoch", b"epoch", "namespace", b"namespace", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "attempt", b"attempt", "checkpoint_id", b"checkpoint_id", "epoch", b"epoch", "namespace", b"namespace", "purge", b"purge", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
     _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
@@ -1117,6 +1125,7 @@ class DeleteWorkflowRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    PURGE_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace."""
     workflow_id: _builtins.str
@@ -1125,6 +1134,12 @@ class DeleteWorkflowRequest(_message.Message):
     """Idempotency key of the call. Required."""
     epoch: _builtins.int
     """The writer's epoch, as in SaveHeader.epoch."""
+    purge: _builtins.bool
+    """Remove the content at once, and not after the store's grace: payload, labels, format and records, of all that was in the
+    workflow. The
+    answer comes when that is done; the same request finishes what an earlier try has left. Ids stay until they are
+    collected.
+    """
     @_builtins.property
     def attempt(self) -> _checkpoint_pb2.Attempt:
         """Which try this is."""
@@ -1137,10 +1152,11 @@ class DeleteWorkflowRequest(_message.Message):
         request_id: _builtins.str = ...,
         epoch: _builtins.int | None = ...,
         attempt: _checkpoint_pb2.Attempt | None = ...,
+        purge: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "attempt", b"attempt", "epoch", b"epoch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "attempt", b"attempt", "epoch", b"epoch", "namespace", b"namespace", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "attempt", b"attempt", "epoch", b"epoch", "namespace", b"namespace", "purge", b"purge", "request_id", b"request_id", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
     _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015
@@ -1186,6 +1202,7 @@ class DeleteWorkflowsRequest(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ALL_FIELD_NUMBER: _builtins.int
+    PURGE_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace."""
     workflow_id_prefix: _builtins.str
@@ -1199,6 +1216,8 @@ class DeleteWorkflowsRequest(_message.Message):
     """next_page_token of the answer before; "" at first."""
     all: _builtins.bool
     """Delete every workflow of the namespace. The prefix must be ""."""
+    purge: _builtins.bool
+    """Remove their content at once, as DeleteWorkflow does."""
     @_builtins.property
     def attempt(self) -> _checkpoint_pb2.Attempt:
         """Which try this is."""
@@ -1212,10 +1231,11 @@ class DeleteWorkflowsRequest(_message.Message):
         attempt: _checkpoint_pb2.Attempt | None = ...,
         page_token: _builtins.str = ...,
         all: _builtins.bool = ...,
+        purge: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "attempt", b"attempt", "namespace", b"namespace", "page_token", b"page_token", "request_id", b"request_id", "workflow_id_prefix", b"workflow_id_prefix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "attempt", b"attempt", "namespace", b"namespace", "page_token", b"page_token", "purge", b"purge", "request_id", b"request_id", "workflow_id_prefix", b"workflow_id_prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

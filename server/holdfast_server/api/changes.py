@@ -9,12 +9,13 @@ from holdfast_server.api import requests
 from holdfast_server.api.calls import Call, Context
 from holdfast_server.api.filters import Filter
 from holdfast_server.api.service import Service
-from holdfast_server.protocol import load, ownership, pruning, records, workflows
+from holdfast_server.protocol import load, ownership, pruning, purge, records, workflows
 from holdfast_server.protocol.copying import copy_workflow
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.expected import is_empty
 from holdfast_server.protocol.keys import WorkflowKeys, workflow_of
+from holdfast_server.protocol.log import Entry
 from holdfast_server.protocol.ownership import Appended
 from holdfast_server.stores.listing import list_all
 
@@ -39,7 +40,8 @@ class Changes(Service):
         async with self._calls.enter("Delete", context, request) as call:
             requests.name("checkpoint_id", request.checkpoint_id, 256)
             asked = _asked(call, request)
-            done = await ownership.delete(self._log, asked, request.checkpoint_id, deadline=call.deadline)
+            delete = purge.purge if request.purge else ownership.delete
+            done = await delete(self._log, asked, request.checkpoint_id, deadline=call.deadline)
             return api.DeleteResponse(revision=done.entry.revision, replayed=done.replayed)
 
     async def DeleteCheckpoints(  # noqa: N802
@@ -117,7 +119,7 @@ class Changes(Service):
     ) -> api.DeleteWorkflowResponse:
         """Delete every checkpoint of a workflow, and all records."""
         async with self._calls.enter("DeleteWorkflow", context, request) as call:
-            done = await self._delete_workflow(call, _asked(call, request))
+            done = await self._delete_workflow(call, _asked(call, request), purges=request.purge)
             return api.DeleteWorkflowResponse(revision=done.entry.revision, replayed=done.replayed)
 
     async def DeleteWorkflows(  # noqa: N802
@@ -159,16 +161,20 @@ class Changes(Service):
                     token = position
                     if head.keys.prefix in unreadable:
                         continue
-                    if head.keys.workflow_id.startswith(prefix) and not ownership.is_deleted_workflow(head):
+                    if not head.keys.workflow_id.startswith(prefix):
+                        continue
+                    if not ownership.is_deleted_workflow(head) or (request.purge and await self._is_left(head)):
                         asked = requests.request(head.keys, request.request_id, request.attempt, None, call.trace_id)
-                        await self._delete_one_of_many(call, asked, response, holds_any=not is_empty(head))
+                        await self._delete_one_of_many(
+                            call, asked, response, holds_any=not is_empty(head), purges=request.purge
+                        )
             return response
 
     async def _delete_one_of_many(
-        self, call: Call, asked: Request, response: api.DeleteWorkflowsResponse, *, holds_any: bool
+        self, call: Call, asked: Request, response: api.DeleteWorkflowsResponse, *, holds_any: bool, purges: bool
     ) -> None:
         try:
-            done = await self._delete_workflow(call, asked)
+            done = await self._delete_workflow(call, asked, purges=purges)
         except HoldfastError as error:
             if error.reason not in _OF_ONE_WORKFLOW:
                 raise
@@ -176,9 +182,16 @@ class Changes(Service):
         else:
             response.deleted += holds_any and not done.replayed
 
-    async def _delete_workflow(self, call: Call, asked: Request) -> Appended:
+    async def _is_left(self, head: Entry) -> bool:
+        """Whether something of a deleted workflow lies there still beside its deletion."""
+        listed = await self._log.store.list(head.keys.prefix, limit=2)
+        return any(each.key != head.keys.marker(head.revision) for each in listed)
+
+    async def _delete_workflow(self, call: Call, asked: Request, *, purges: bool) -> Appended:
         # An id may be used again behind the deletion: what was attached to it before must not come back.
         attached = await self._attached(asked.keys)
+        if purges:
+            return await purge.purge_workflow(self._log, asked, attached, deadline=call.deadline)
         done = await ownership.delete_workflow(self._log, asked, deadline=call.deadline)
         if not done.replayed:
             await records.forget(self._log.store, attached)

@@ -139,7 +139,7 @@ async def _copy_all(copy: _Copy) -> int:
         raise skipped[0].error
     for index, revision in enumerate(reversed(revisions)):
         entry = await copy.log.read(copy.source, revision, head)
-        if entry is None:
+        if entry is None or not entry.is_checkpoint:
             continue
         is_first = index == 0 and not copy.has_begun
         if is_first:

@@ -55,6 +55,13 @@ async def refuse_or_replay(log: Log, head: Entry | None, request: Request, finge
     if head is not None:
         earlier = await find_request(log, request.keys, head, request.request_id, request.first_tried)
     if earlier is not None:
+        if earlier.marker.purged_digest:
+            raise HoldfastError(
+                Reason.CHECKPOINT_DELETED,
+                f"the checkpoint that request {request.request_id!r} saved was purged",
+                checkpoint_id=earlier.marker.checkpoint_id,
+                revision=earlier.revision,
+            )
         if earlier.marker.request_fingerprint != fingerprint:
             raise HoldfastError(
                 Reason.REQUEST_ID_REUSED,

@@ -23,7 +23,6 @@ from holdfast_server.protocol.repair import fence_off, tell_as_deleted
 from holdfast_server.protocol.retention import Ledger, blob_number
 from holdfast_server.protocol.window import in_order
 from holdfast_server.protocol.workflows import owner_of
-from holdfast_server.storage.v1.marker_pb2 import MarkerKind
 
 _PARTS_AT_ONCE = 16
 # Of checkpoints above so many bytes only a few are read at a time, whatever the number of workflows.
@@ -198,20 +197,28 @@ class _Check:
                 self._ledger.pass_over(revision)
                 before = None
                 if not head.gone.all_of((first, revision)):
-                    follows = bool(self._damaged) and self._damaged[-1][1] == first - 1
-                    self._damaged.append((self._damaged.pop()[0] if follows else first, revision))
+                    self._lost((first, revision))
                     self._found(keys.marker(revision), entry.message)
                 continue
             if before is not None and entry.marker.previous_digest != before:
                 self._found(keys.marker(revision), "it does not follow from the marker before it")
             before = entry.digest
             self._ledger.enter(entry)
-            if entry.marker.kind == MarkerKind.MARKER_KIND_DATA and not head.gone(revision):
+            if entry.marker.purged_digest and not head.gone(revision):
+                self._lost((revision, revision))
+                self._found(keys.marker(revision), "its content was purged, but the log does not have it as deleted")
+            elif entry.is_checkpoint and not head.gone(revision):
                 self.checked.checkpoints += 1
                 if any(part.blob for part in entry.marker.parts):
                     yield entry
                 else:
                     await self._check_parts(keys, entry)
+
+    def _lost(self, revisions: Range) -> None:
+        """Enter slots that a repair tells as deleted."""
+        first, last = revisions
+        follows = bool(self._damaged) and self._damaged[-1][1] == first - 1
+        self._damaged.append((self._damaged.pop()[0] if follows else first, last))
 
     async def _slots(self, keys: WorkflowKeys, head: Entry) -> AsyncIterator[tuple[Range, Entry | HoldfastError]]:
         async for each in self._log.scan(keys, head.marker.floor + 1, head.revision - 1):

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
-from holdfast_server.protocol import entries
+from holdfast_server.protocol import entries, purge
 from holdfast_server.protocol.claim import take_over
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.figures import Figures
@@ -46,6 +46,7 @@ class Collected(Figures):
     damaged: int = 0
     failed: int = 0
     retired: int = 0
+    purged: int = 0
     markers: int = 0
     blobs: int = 0
     claims: int = 0
@@ -126,6 +127,8 @@ class _Collection:
             appended = (await self._append(plan)).marker
             low_water_mark, claim_generation = appended.low_water_mark, appended.claim_generation
         done = Collected(workflows=1, retired=plan.verdict.retired_checkpoints)
+        if not dry_run:
+            done.purged = await self._finish_purges(head)
         batch: list[str] = []
         async for what, each in self._doomed(low_water_mark, claim_generation):
             setattr(done, what, getattr(done, what) + 1)
@@ -138,6 +141,15 @@ class _Collection:
         if batch:
             await self._delete(batch)
         return done
+
+    async def _finish_purges(self, head: Entry | None) -> int:
+        """Remove what purges that broke have left."""
+        purged = 0
+        for revision in self._ledger.unfinished_purges():
+            entry = head if head is not None and revision == head.revision else None
+            entry = entry or await self._log.read_unbounded(self._keys, revision)
+            purged += 0 if entry is None else await purge.finish(self._log, self._keys, entry)
+        return purged
 
     async def _delete(self, keys: Sequence[str]) -> None:
         await asyncio.gather(*(self._log.store.delete(key) for key in keys))

@@ -20,7 +20,7 @@ from holdfast_server.protocol.gone import Gone, Range
 from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.put_if_absent import put_if_absent
 from holdfast_server.protocol.turns import TurnOf, Turns
-from holdfast_server.storage.v1.marker_pb2 import Marker
+from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError
 from holdfast_server.stores.retried import retried
 
@@ -61,6 +61,11 @@ class Entry:
     def revision(self) -> int:
         """The slot."""
         return self.marker.revision
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether it holds a checkpoint, whose content was not purged."""
+        return self.marker.kind == MarkerKind.MARKER_KIND_DATA and not self.marker.purged_digest
 
     @property
     def keys(self) -> WorkflowKeys:
@@ -232,7 +237,7 @@ class Log:
                     self.store,
                     keys.marker(revision),
                     frame,
-                    is_mine=lambda data, sent=frame: data == sent,  # type: ignore[misc]
+                    is_mine=lambda data, sent=frame: marker_codec.is_of(data, sent),  # type: ignore[misc]
                     deadline=deadline,
                 )
                 if not self._is_recent(read_at):
@@ -406,7 +411,8 @@ def _of_place(marker: Marker, key: str) -> Marker:
 
 
 def _entry(marker: Marker, frame: bytes) -> Entry:
-    return Entry(marker, digest_of(frame), len(frame))
+    # The next marker was written behind what lay here before a purge.
+    return Entry(marker, marker.purged_digest or digest_of(frame), len(frame))
 
 
 def now() -> float:

@@ -107,7 +107,7 @@ async def newest_live(log: Log, keys: WorkflowKeys, head: Entry, but: Set[int]) 
             entry = await log.read(keys, revision, head)
             if entry is None:
                 revision, is_linked = await log.newest_below(keys, revision), False
-            elif entry.marker.kind == MarkerKind.MARKER_KIND_DATA and revision not in but:
+            elif entry.is_checkpoint and revision not in but:
                 return revision
             else:
                 revision, is_linked = entry.marker.previous_data_revision, True
@@ -124,7 +124,19 @@ async def find_wanted(
         if lost:
             raise _lost(min(lost))
         raise HoldfastError(Reason.CHECKPOINT_NOT_FOUND, "the workflow has no checkpoint", revision=head.revision)
-    return _require_data(await _read_data(log, keys, head, head.marker.last_data_revision))
+    entry = await _read_data(log, keys, head, head.marker.last_data_revision)
+    if not entry.marker.purged_digest:
+        return _require_data(entry)
+    if await entries.is_gone_by_now(log, keys, entry.revision):
+        raise OvertakenError(
+            Reason.CHECKPOINT_DELETED,
+            f"the checkpoint of revision {entry.revision} was purged",
+            revision=entry.revision,
+        )
+    # The deletion was lost with its marker, and a repair has not found out that there is nothing left.
+    async for older in live_below(log, keys, head, entry.revision, []):
+        return older
+    raise HoldfastError(Reason.CHECKPOINT_NOT_FOUND, "the workflow has no checkpoint", revision=head.revision)
 
 
 async def find_by_id(
@@ -158,10 +170,12 @@ def _require_data(entry: Entry, checkpoint_id: str = "") -> Entry:
     """Check that a slot holds the checkpoint that a head says is there.
 
     Raises:
-        HoldfastError: CHECKPOINT_CORRUPTED.
+        HoldfastError: CHECKPOINT_CORRUPTED; CHECKPOINT_DELETED: it was purged.
 
     """
     marker = entry.marker
+    if marker.purged_digest:
+        raise deleted(marker.checkpoint_id)
     if marker.kind == MarkerKind.MARKER_KIND_DATA and checkpoint_id in ("", marker.checkpoint_id):
         return entry
     raise HoldfastError(
@@ -261,7 +275,7 @@ async def live_below(
                 skipped += await _missing(log, keys, head, (first, revision))
                 revision = first - 1
             continue
-        if entry.marker.kind == MarkerKind.MARKER_KIND_DATA:
+        if entry.is_checkpoint:
             yield entry
         revision = entry.marker.previous_data_revision
 

@@ -9,7 +9,8 @@ newer, and is whole by those rules, is a marker of version 1 whose version has r
 """
 
 import struct
-from typing import TypeVar
+from hashlib import sha256
+from typing import Literal, TypeVar
 
 from crc32c import crc32c
 from google.protobuf.message import DecodeError, Message
@@ -24,8 +25,31 @@ MARKER_VERSION = 1
 
 _Body = TypeVar("_Body", bound=Message)
 
+_Content = Literal[
+    "parts",
+    "labels",
+    "format",
+    "producer",
+    "parent_id",
+    "expire_time",
+    "request_fingerprint",
+    "trace_id",
+    "pinned",
+]
 _MAGIC = b"HFMK"
 _NAMES: dict[type[Message], str] = {Marker: "commit marker", PrepareMarker: "claim", RecordBatch: "batch of records"}
+# What a caller has said of a checkpoint. Its id and its request's stay: the log tells by them what was deleted.
+_CONTENT: tuple[_Content, ...] = (
+    "parts",
+    "labels",
+    "format",
+    "producer",
+    "parent_id",
+    "expire_time",
+    "request_fingerprint",
+    "trace_id",
+    "pinned",
+)
 _FRAME = struct.Struct(">4sHHII")
 
 
@@ -44,6 +68,32 @@ def encode(body: Message) -> bytes:
             marker_bytes=len(data),
         )
     return _FRAME.pack(_MAGIC, MARKER_VERSION, 0, len(data), crc32c(data)) + data
+
+
+def without_content(marker: Marker, digest: bytes) -> Marker:
+    """What the log needs of a marker whose content is purged.
+
+    Args:
+        marker: the marker.
+        digest: of its frame.
+
+    """
+    bare = Marker()
+    bare.CopyFrom(marker)
+    for field in _CONTENT:
+        bare.ClearField(field)
+    bare.purged_digest = digest
+    return bare
+
+
+def is_of(found: bytes, frame: bytes) -> bool:
+    """Whether bytes are a frame, or what a purge has left of it."""
+    if found == frame:
+        return True
+    try:
+        return decode(found, "").purged_digest == sha256(frame).digest()
+    except HoldfastError:
+        return False
 
 
 def decode(frame: bytes, key: str) -> Marker:

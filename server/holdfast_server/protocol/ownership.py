@@ -51,7 +51,7 @@ async def acquire_writer(
         leases.grant(marker, lease)
         return entries.remember(marker, head)
 
-    return await _append(log, request, build, deadline)
+    return await append(log, request, build, deadline)
 
 
 async def require_unfenced(log: Log, request: Request) -> None:
@@ -88,17 +88,23 @@ async def delete(log: Log, request: Request, checkpoint_id: str, *, deadline: fl
             marker.previous_data_revision = marker.last_data_revision
         return entries.remember(marker, head)
 
-    return await _append(log, request, build, deadline)
+    return await append(log, request, build, deadline)
 
 
-async def delete_workflow(log: Log, request: Request, *, deadline: float) -> Appended:
+async def delete_workflow(log: Log, request: Request, *, deadline: float, purges: bool = False) -> Appended:
     """Append the deletion of everything before it: the floor rises to the slot below.
+
+    Args:
+        log: the log.
+        request: who asks.
+        deadline: until when, in the event loop's time.
+        purges: whether the content goes with it.
 
     Raises:
         HoldfastError: WORKFLOW_NOT_FOUND, WRITER_FENCED, REQUEST_ID_REUSED, COMMIT_UNKNOWN.
 
     """
-    fingerprint = sha256(b"delete workflow").digest()
+    fingerprint = sha256(b"purge workflow" if purges else b"delete workflow").digest()
 
     async def build(head: Entry | None) -> Marker:
         if head is None:
@@ -112,10 +118,12 @@ async def delete_workflow(log: Log, request: Request, *, deadline: float) -> App
         marker.last_data_revision = 0
         marker.previous_data_revision = 0
         del marker.deleted[:]
+        if purges:
+            marker.purged.add(first=1, last=head.revision)
         expected.enter_save(marker)
         return entries.remember(marker, head)
 
-    return await _append(log, request, build, deadline)
+    return await append(log, request, build, deadline)
 
 
 def is_deleted_workflow(head: Entry) -> bool:
@@ -123,7 +131,8 @@ def is_deleted_workflow(head: Entry) -> bool:
     return head.marker.kind == MarkerKind.MARKER_KIND_DELETED and head.marker.floor == head.revision - 1
 
 
-async def _append(log: Log, request: Request, build: Build, deadline: float) -> Appended:
+async def append(log: Log, request: Request, build: Build, deadline: float) -> Appended:
+    """Append an entry, or find the one that an earlier try has appended."""
     try:
         return Appended(await log.append(request.keys, build, deadline=deadline), replayed=False)
     except Replay as replay:

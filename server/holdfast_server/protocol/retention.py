@@ -18,9 +18,6 @@ from holdfast_server.protocol.gone import Range
 from holdfast_server.protocol.ids import told_revision
 from holdfast_server.protocol.keys import WorkflowKeys, records_of
 from holdfast_server.protocol.log import Entry, Log
-from holdfast_server.storage.v1.marker_pb2 import MarkerKind
-
-_DATA = MarkerKind.MARKER_KIND_DATA
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +82,9 @@ class Ledger:
         self._needs = array("q")
         # By which revision one was replaced.
         self._replaced: dict[int, int] = {}
+        # The deletions whose content goes with them, and the slots that they name.
+        self._purges: list[int] = []
+        self._purged: list[Range] = []
         self._names = array("Q")
         self._naming_revisions = array("q")
 
@@ -96,7 +96,10 @@ class Ledger:
         """Enter an entry above all that were entered before."""
         marker = entry.marker
         self.last = entry.revision
-        if marker.kind != _DATA:
+        if marker.purged:
+            self._purges.append(entry.revision)
+            self._purged += [(each.first, each.last) for each in marker.purged]
+        if not entry.is_checkpoint:
             return
         self._revisions.append(entry.revision)
         self._created.append(_seconds(marker.create_time))
@@ -151,6 +154,14 @@ class Ledger:
     def claimed(self, head: Entry) -> Iterator[int]:
         """Those that exist and have an id that a caller chose, newest first."""
         return (self._revisions[index] for index in self._live(head) if self._is_claimed[index])
+
+    def unfinished_purges(self) -> Sequence[int]:
+        """The deletions whose content should be gone, where some of it is not."""
+        for first, last in self._purged:
+            index = bisect_left(self._revisions, first)
+            if index < len(self) and self._revisions[index] <= last:
+                return self._purges
+        return ()
 
     def verdict(self, head: Entry, retention: Retention, now: float) -> Verdict:
         """What may go and what stays.

@@ -20,6 +20,7 @@ _MAX_LEASE_SECONDS = 366 * 24 * 3600
 _MAX_SIZE = (1 << 63) - 1
 # Far more than any server enters.
 _MOST_RECENT = 1000
+_DIGEST_BYTES = 32
 _KINDS = frozenset(MarkerKind.values())
 _ENCODINGS = frozenset(PartEncoding.values())
 
@@ -57,8 +58,10 @@ def _fields(marker: Marker) -> Iterator[tuple[str, bool]]:
     yield "lease_duration", 0 <= marker.lease_duration.seconds <= _MAX_LEASE_SECONDS
     yield "lease_duration", 0 <= marker.lease_duration.nanos < 10**9
     yield "recent", len(marker.recent) <= _MOST_RECENT and _are_recent(marker)
-    yield "deleted", _are_ranges(marker)
+    yield "deleted", _are_ranges(marker.deleted, revision)
     yield "last_data_revision", not _is_in(marker.deleted, marker.last_data_revision)
+    yield "purged", _are_ranges(marker.purged, revision)
+    yield "purged_digest", not marker.purged_digest or (len(marker.purged_digest) == _DIGEST_BYTES and not parts)
     yield "parts", all(map(_is_part, parts)) and len({part.name for part in parts}) == len(parts)
     yield "parts", sum(part.size_bytes for part in parts) <= _MAX_SIZE
 
@@ -79,15 +82,15 @@ def _are_recent(marker: Marker) -> bool:
     return True
 
 
-def _are_ranges(marker: Marker) -> bool:
-    """Whether the deleted revisions are ranges below the marker's own slot, ascending."""
+def _are_ranges(ranges: Sequence[RevisionRange], revision: int) -> bool:
+    """Whether these are ranges below a marker's own slot, ascending."""
     end = 0
-    for deleted in marker.deleted:
-        first, last = deleted.first, deleted.last
+    for each in ranges:
+        first, last = each.first, each.last
         if not end < first <= last:
             return False
         end = last
-    return end < marker.revision
+    return end < revision
 
 
 def _is_in(ranges: Sequence[RevisionRange], revision: int) -> bool:

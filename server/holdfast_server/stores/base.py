@@ -1,8 +1,8 @@
 """What Holdfast asks of an object store, and no more.
 
-Five operations: put-if-absent, get, put under a fresh key, list in key order, delete. A sixth, copy, spares traffic
-where a store has it. Every store passes the one suite in `tests/stores/`. A store maps the errors of its library to the
-ones below; it knows nothing of checkpoints.
+Six operations: put-if-absent, get, put under a fresh key, replace, list in key order, delete. A seventh, copy, spares
+traffic where a store has it. Every store passes the one suite in `tests/stores/`. A store maps the errors of its
+library to the ones below; it knows nothing of checkpoints.
 """
 
 from collections.abc import Iterator, Sequence
@@ -127,6 +127,12 @@ class ObjectStore(Protocol):
 
     def put(self, key: str) -> AbstractAsyncContextManager[ObjectWriter]:
         """Write an object of any size under a key that was never used. Left unfinished, it never appears."""
+
+    async def replace(self, key: str, data: bytes) -> None:
+        """Put other bytes in the place of an object, or create it. At every moment either is there, whole.
+
+        It is durable on return, and nothing of the old bytes is left that the store itself can give.
+        """
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
         """The first `limit` objects, in key order, whose keys begin with `prefix` and follow `start_after`.

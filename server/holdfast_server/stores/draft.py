@@ -172,13 +172,21 @@ class Drafts:
 
         """
         path = f"{self._root}/{key}"
-        if not os.stat(path).st_mode & MARK:
-            return
-        with Draft(self._folders, key, self._temporary, _MODE | MARK) as copy:
-            copy.append(Path(path).read_bytes())
-            copy.sync()
-            copy.replace()
-            self.settle(copy)
+        if os.stat(path).st_mode & MARK:
+            self.replace(key, Path(path).read_bytes())
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Put a file with other bytes in the place of one, or create it.
+
+        Raises:
+            OSError: it cannot be made, or made durable.
+
+        """
+        with Draft(self._folders, key, self._temporary, _MODE | MARK) as other:
+            other.append(data)
+            other.sync()
+            other.replace()
+            self.settle(other)
 
 
 def _needs_names(folder: Folder) -> bool:

@@ -113,6 +113,16 @@ class FileStore:
         finally:
             writer.discard()
 
+    async def replace(self, key: str, data: bytes) -> None:
+        """Put other bytes in the place of an object."""
+        try:
+            await self._run(self._replace, key, data)
+        except StoreFullError:
+            if not may_use_reserve():
+                raise
+            await self._run(self._reserve.give_up)
+            await self._run(self._replace, key, data)
+
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
         """List objects in key order."""
         return await self._run(self._list, prefix, start_after, limit)
@@ -168,6 +178,13 @@ class FileStore:
                 return StoredObject(os.pread(descriptor, wanted, offset), status.st_size)
             finally:
                 os.close(descriptor)
+
+    def _replace(self, key: str, data: bytes) -> None:
+        try:
+            self._drafts.replace(key, data)
+        except OSError as error:
+            # Whoever replaces something does so again where he does not know.
+            raise of_failed_create(error.errno or 0, str(self._root), may_exist=False) from error
 
     def _list(self, prefix: str, start_after: str, limit: int) -> Sequence[ObjectSummary]:
         found: list[ObjectSummary] = []

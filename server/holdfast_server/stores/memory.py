@@ -79,6 +79,10 @@ class MemoryStore:
         """Write an object under a fresh key."""
         yield _MemoryWriter(self.objects, key)
 
+    async def replace(self, key: str, data: bytes) -> None:
+        """Put other bytes in the place of an object."""
+        self.objects.write(key, bytes(data))
+
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
         """List objects in key order."""
         return self.objects.list(prefix, start_after, limit)

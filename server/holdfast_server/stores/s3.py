@@ -132,6 +132,10 @@ class S3Store:
         finally:
             await upload.abandon()
 
+    async def replace(self, key: str, data: bytes) -> None:
+        """Put other bytes in the place of an object. Where the bucket keeps versions, it keeps the old ones, too."""
+        await self._bucket.put_object(key, data)
+
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
         """List objects in key order."""
         found: list[ObjectSummary] = []

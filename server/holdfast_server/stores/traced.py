@@ -44,6 +44,11 @@ class TracedStore:
             async with self._store.put(key) as writer:
                 yield writer
 
+    async def replace(self, key: str, data: bytes) -> None:
+        """Put other bytes in the place of an object."""
+        with store_request("replace", self._attributes(key)):
+            await self._store.replace(key, data)
+
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
         """List objects in key order."""
         with store_request("list", self._attributes(prefix)):

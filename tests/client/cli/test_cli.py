@@ -105,6 +105,21 @@ async def test_an_empty_checkpoint_id_never_deletes_all(served, client, argument
     assert len([each async for each in client.list("n", "w")]) == 1
 
 
+async def test_delete_purges(run, served):
+    for name in ("id-0", "id-1", "id-2"):
+        await run("save", "n", "w", "-", "--format", "f:1", "--id", name, stdin=b"secret" + name.encode())
+
+    def secrets():
+        return [each for each in served.folder.rglob("*") if each.is_file() and b"secret" in each.read_bytes()]
+
+    assert (await run("delete", "n", "w", "id-0"))[0] == 0
+    assert len(secrets()) == 3
+    assert (await run("delete", "n", "w", "id-0", "--purge"))[0] == 0
+    assert len(secrets()) == 2
+    assert (await run("delete", "n", "w", "--all", "--yes", "--purge"))[0] == 0
+    assert secrets() == []
+
+
 async def test_an_error_tells_reason_ids_trace_and_what_to_do(run):
     await run("save", "n", "w", "-", "--format", "f:1", stdin=b"x")
     code, out, err = await run("save", "n", "w", "-", "--format", "f:1", "--expected-revision", "7", stdin=b"y")

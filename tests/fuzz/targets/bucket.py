@@ -81,6 +81,10 @@ class BoundedStore(MemoryStore):
         self.count()
         return await super().get(key, offset=offset, length=length)
 
+    async def replace(self, key, data):
+        self.count()
+        await super().replace(key, data)
+
     async def list(self, prefix, *, start_after="", limit=1000):
         self.count()
         return await super().list(prefix, start_after=start_after, limit=limit)

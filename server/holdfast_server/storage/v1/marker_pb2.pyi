@@ -305,6 +305,8 @@ class Marker(_message.Message):
     LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     LEASE_DURATION_FIELD_NUMBER: _builtins.int
     LEASE_HOLDER_FIELD_NUMBER: _builtins.int
+    PURGED_FIELD_NUMBER: _builtins.int
+    PURGED_DIGEST_FIELD_NUMBER: _builtins.int
     kind: Global___MarkerKind.ValueType
     """What the slot says."""
     namespace: _builtins.str
@@ -360,6 +362,10 @@ class Marker(_message.Message):
     """The newest fence before last_fence_revision; 0 for none."""
     lease_holder: _builtins.str
     """The name of its holder."""
+    purged_digest: _builtins.bytes
+    """Of a checkpoint whose content was purged: SHA-256 of the frame that lay here before, so that the chain holds and
+    its writer knows it again. The marker holds then no more than what the log needs.
+    """
     @_builtins.property
     def format(self) -> Global___StoredFormat:
         """The payload's format."""
@@ -400,6 +406,10 @@ class Marker(_message.Message):
     def lease_duration(self) -> _duration_pb2.Duration:
         """How long the lease lives from each renewal on; absent where there is none."""
 
+    @_builtins.property
+    def purged(self) -> _containers.RepeatedCompositeFieldContainer[Global___RevisionRange]:
+        """DELETED: the revisions whose content goes with the deletion, not after the grace; ascending, as deleted ones."""
+
     def __init__(
         self,
         *,
@@ -439,10 +449,12 @@ class Marker(_message.Message):
         lease_expire_time: _timestamp_pb2.Timestamp | None = ...,
         lease_duration: _duration_pb2.Duration | None = ...,
         lease_holder: _builtins.str = ...,
+        purged: _abc.Iterable[Global___RevisionRange] | None = ...,
+        purged_digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "create_time", b"create_time", "expire_time", b"expire_time", "format", b"format", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "producer", b"producer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "lease_holder", b"lease_holder", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "producer", b"producer", "recent", b"recent", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "lease_holder", b"lease_holder", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "producer", b"producer", "purged", b"purged", "purged_digest", b"purged_digest", "recent", b"recent", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__last_save_revision: _TypeAlias = _typing.Literal["last_save_revision"]  # noqa: Y015
     _WhichOneofArgType__last_save_revision: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision"]  # noqa: Y015

@@ -1,0 +1,116 @@
+"""Purges through the SDK: what was purged lies nowhere in the folder when the call returns."""
+
+import asyncio
+
+import holdfast
+import pytest
+from holdfast import Record
+
+FORMAT = holdfast.Format("secret-format", 1)
+SECRET = b"the-secret"
+
+
+async def keep(client, checkpoint_id, workflow_id="w", **more):
+    data = {"small": SECRET + b"-small", "large": SECRET * 20_000, "the-secret-part": b"x"}
+    saved = await client.save(
+        "n", workflow_id, data, format=FORMAT, checkpoint_id=checkpoint_id, labels={"k": "the-secret"}, **more
+    )
+    await client.attach("n", workflow_id, checkpoint_id, [Record("the-secret-key", SECRET)])
+    return saved
+
+
+def holds_secret(served, workflow_id="w"):
+    folder = served.folder / "ns" / "n" / "wf" / workflow_id
+    return [str(each) for each in folder.rglob("*") if each.is_file() and b"secret" in each.read_bytes()]
+
+
+async def reason(call):
+    with pytest.raises(holdfast.HoldfastError) as caught:
+        await call
+    return caught.value.reason
+
+
+async def test_a_purged_checkpoint_lies_nowhere(served, client):
+    await keep(client, "a")
+    await keep(client, "b")
+    assert len(holds_secret(served)) == 6
+    await client.delete("n", "w", "a", purge=True)
+    left = holds_secret(served)
+    assert len(left) == 3
+    assert (await client.load("n", "w", "b")).parts["large"] == SECRET * 20_000
+    assert await reason(client.load("n", "w", "a")) == "CHECKPOINT_DELETED"
+    await client.delete("n", "w", "b", purge=True)
+    assert holds_secret(served) == []
+    assert await reason(client.delete("n", "w", "b", purge=True)) == "CHECKPOINT_DELETED"
+
+
+async def test_without_purge_the_bytes_stay_for_the_grace_and_can_be_purged_then(served, client):
+    await keep(client, "a")
+    await client.delete("n", "w", "a")
+    assert holds_secret(served)
+    await client.delete("n", "w", "a", purge=True)
+    assert holds_secret(served) == []
+
+
+async def test_a_purged_workflow_lies_nowhere_and_can_be_saved_to_again(served, client):
+    for name in "abc":
+        await keep(client, name)
+    await client.delete_workflow("n", "w", purge=True)
+    assert holds_secret(served) == []
+    saved = await client.save("n", "w", b"new", format=holdfast.Format("f", 1), checkpoint_id="a")
+    assert (await client.load("n", "w")).revision == saved.revision
+
+
+async def test_workflows_are_purged_by_prefix_those_that_were_deleted_before_too(served, client):
+    for workflow_id in ("t:a", "t:b", "other"):
+        await keep(client, "x", workflow_id=workflow_id)
+    await client.delete_workflow("n", "t:a")
+    assert await client.delete_workflows("n", "t:", purge=True) == 1
+    assert holds_secret(served, "t%3Aa") == holds_secret(served, "t%3Ab") == []
+    assert len(holds_secret(served, "other")) == 3
+    requests = served.store.requests
+    requests.clear()
+    assert await client.delete_workflows("n", "t:", purge=True) == 0
+    assert requests["put_if_absent"] <= 2
+
+
+async def test_a_purge_whose_removals_fail_is_tried_again_until_all_is_gone(served, client):
+    await keep(client, "a")
+    await keep(client, "b")
+    failed = []
+
+    def lose(operation, key):
+        lost = operation in ("delete", "replace") and len(failed) < 3
+        if lost:
+            failed.append(key)
+        return lost
+
+    served.store.lose_request = lose
+    await client.delete("n", "w", "a", purge=True)
+    assert len(failed) == 3
+    assert len(holds_secret(served)) == 3
+    assert [each.checkpoint_id async for each in client.list("n", "w")] == ["b"]
+
+
+async def test_a_retry_of_a_save_that_was_purged_says_that_it_is_deleted(client):
+    saved = await client.save("n", "w", SECRET, format=FORMAT, request_id="r")
+    await client.delete("n", "w", saved.checkpoint_id, purge=True)
+    assert await reason(client.save("n", "w", SECRET, format=FORMAT, request_id="r")) == "CHECKPOINT_DELETED"
+
+
+async def test_a_stream_under_way_ends_where_its_checkpoint_is_purged(served, client):
+    await client.save("n", "w", b"x" * (40 << 20), format=FORMAT, checkpoint_id="a")
+    began = asyncio.Event()
+    goes_on = asyncio.Event()
+
+    async def wait(operation, key):
+        if operation == "get" and "/blob/" in key:
+            began.set()
+            await goes_on.wait()
+
+    served.store.before = wait
+    load = asyncio.create_task(reason(client.load("n", "w", "a")))
+    await began.wait()
+    await client.delete("n", "w", "a", purge=True)
+    goes_on.set()
+    assert await load == "CHECKPOINT_DELETED"

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,16 +18,18 @@ from typing import Any
 _KILL_AT = "HOLDFAST_KILL_AT"
 _JOURNAL = "HOLDFAST_JOURNAL"
 _reached = 0
+_lock = threading.Lock()
 
 
 def point(name: str) -> None:
     """A place where the program may be killed. What was reached is in the journal, also behind a kill."""
     global _reached  # noqa: PLW0603 - a process is killed as a whole
-    _reached += 1
-    with open(os.environ[_JOURNAL], "a") as journal:
-        journal.write(f"{name}\n")
-    if _reached == int(os.environ.get(_KILL_AT, "0")):
-        os.kill(os.getpid(), signal.SIGKILL)
+    with _lock:
+        _reached += 1
+        with open(os.environ[_JOURNAL], "a") as journal:
+            journal.write(f"{name}\n")
+        if _reached == int(os.environ.get(_KILL_AT, "0")):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass(frozen=True)

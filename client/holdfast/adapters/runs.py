@@ -33,7 +33,7 @@ class Run:
 
     """
 
-    __slots__ = ("began", "head", "last_step", "lock")
+    __slots__ = ("__weakref__", "began", "head", "last_step", "lock")
 
     def __init__(self, head: int | None) -> None:
         self.began = head or 0

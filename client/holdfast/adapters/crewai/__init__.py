@@ -1,6 +1,7 @@
 """CrewAI flows and checkpoints that are kept in Holdfast."""
 
+from holdfast.adapters.crewai.checkpoints import HoldfastCheckpointProvider
 from holdfast.adapters.crewai.persistence import HoldfastFlowPersistence
 from holdfast.adapters.crewai.states import FORMAT
 
-__all__ = ["FORMAT", "HoldfastFlowPersistence"]
+__all__ = ["FORMAT", "HoldfastCheckpointProvider", "HoldfastFlowPersistence"]

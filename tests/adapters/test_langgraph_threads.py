@@ -333,3 +333,22 @@ async def test_many_runs_at_once_of_one_saver_save_all_they_have(saver):
     threads = [{"configurable": {"thread_id": f"t{n}"}} for n in range(10)]
     found = await asyncio.gather(*(graph.ainvoke({"log": ["in"]}, at) for at in threads))
     assert all(each == found[0] for each in found)
+
+
+@pytest.mark.parametrize("purge", [False, True])
+async def test_a_thread_that_is_deleted_with_purge_has_no_bytes_left_in_the_store(target, store, purge):
+    def secrets() -> list[Path]:
+        return [each for each in store.rglob("*") if each.is_file() and b"the-secret" in each.read_bytes()]
+
+    before = len(secrets())
+    async with HoldfastSaver.from_target(target, namespace=f"purge-{purge}", purge=purge) as saver:
+        for ns in ("", "child"):
+            for number in "12":
+                kept = {**checkpoint(number), "channel_values": {"ch": "the-secret" * 20_000}}
+                at = await put(saver, config("t", ns=ns), kept)
+                await saver.aput_writes(at, [("ch", "the-secret")], "task")
+        assert len(secrets()) > before
+        await saver.adelete_thread("t")
+        assert (len(secrets()) == before) is purge
+        await saver.adelete_thread("t")
+        assert (len(secrets()) == before) is purge

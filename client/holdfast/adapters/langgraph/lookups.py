@@ -28,6 +28,7 @@ class AsyncLookups:
         known: the orders of workflows.
         fallback: whether damage of a latest checkpoint is answered with an older one.
         is_exclusive: whether a run must own each workflow that it writes to.
+        purges: whether the deletion of a thread removes its bytes at once.
 
     """
 
@@ -37,6 +38,7 @@ class AsyncLookups:
     known: Known
     fallback: bool
     is_exclusive: bool
+    purges: bool = False
 
     async def load(self, place: Place, checkpoint_id: str) -> LoadedCheckpoint:
         """A checkpoint with its records, or with "" the latest.

@@ -80,6 +80,7 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         ownership: "shared": any run may save to any thread at any time, as with LangGraph's own savers; "exclusive":
             what a run began from must still be the newest when it writes, and a run that was overtaken is refused.
         fallback: answer a damaged latest checkpoint with the newest older one that is whole, and log that.
+        purge: remove the bytes of a thread when `delete_thread` deletes it, and not after the store's grace.
         timeout: seconds for a call with all its retries.
         retry: how to retry.
 
@@ -99,6 +100,7 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         strict: bool | None = None,
         ownership: Ownership = "shared",
         fallback: bool = False,
+        purge: bool = False,
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
     ) -> None:
@@ -107,9 +109,8 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         super().__init__(serde=serializer(strict=strict) if serde is None else serde)
         if ownership not in get_args(Ownership):
             raise ValueError(f'ownership must be "shared" or "exclusive", not {ownership!r:.100}')
-        self._is_exclusive = ownership == "exclusive"
         self._namespace = namespace
-        self._fallback = fallback
+        self._options = fallback, ownership == "exclusive", purge
         self._known = Known()
         self._connection = _Connection(
             target,
@@ -278,12 +279,12 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
     @property
     def _asynchronous(self) -> AsyncThreads:
         client = self._connection.asynchronous
-        return AsyncThreads(client, self._namespace, self.serde, self._known, self._fallback, self._is_exclusive)
+        return AsyncThreads(client, self._namespace, self.serde, self._known, *self._options)
 
     @property
     def _synchronous(self) -> Threads:
         client = self._connection.synchronous
-        return Threads(client, self._namespace, self.serde, self._known, self._fallback, self._is_exclusive)
+        return Threads(client, self._namespace, self.serde, self._known, *self._options)
 
 
 def _config_of(config: Any, checkpoint: Any) -> Any:

@@ -108,8 +108,8 @@ class AsyncThreads(AsyncLists):
         workflow_id = Place(thread_id, "").workflow_id
         self.known.forget(workflow_id, namespaces_of(thread_id))
         with suppress(*MISSING):
-            await self.client.delete_workflow(self.namespace, workflow_id)
-        await self.client.delete_workflows(self.namespace, namespaces_of(thread_id))
+            await self.client.delete_workflow(self.namespace, workflow_id, purge=self.purges)
+        await self.client.delete_workflows(self.namespace, namespaces_of(thread_id), purge=self.purges)
 
     async def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of runs, in every thread."""

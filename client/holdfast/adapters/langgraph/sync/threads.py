@@ -109,8 +109,8 @@ class Threads(Lists):
         workflow_id = Place(thread_id, "").workflow_id
         self.known.forget(workflow_id, namespaces_of(thread_id))
         with suppress(*MISSING):
-            self.client.delete_workflow(self.namespace, workflow_id)
-        self.client.delete_workflows(self.namespace, namespaces_of(thread_id))
+            self.client.delete_workflow(self.namespace, workflow_id, purge=self.purges)
+        self.client.delete_workflows(self.namespace, namespaces_of(thread_id), purge=self.purges)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of runs, in every thread."""

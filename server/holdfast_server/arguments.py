@@ -24,6 +24,7 @@ _SETTINGS = {
     "grace_seconds": "the grace before dead objects are removed; set when the store is made, another one is reported",
     "gc_interval_seconds": "how often to collect garbage, 0 for never",
     "retention": 'what namespaces keep, such as {"*": {"keep_last": 10, "max_age_seconds": 86400}}',
+    "log_level": "the least level of what is logged: debug, info, warning or error",
 }
 _COMMANDS = {
     "serve": "serve until SIGTERM",
@@ -31,7 +32,10 @@ _COMMANDS = {
     "gc": "collect garbage once: apply retention, remove what has been dead for the grace",
     "fsck": "check every marker and every part of the store",
 }
-_USED = {"gc": ("store", "cache_bytes", "grace_seconds", "retention"), "fsck": ("store", "cache_bytes")}
+_USED = {
+    "gc": ("store", "cache_bytes", "grace_seconds", "retention", "log_level"),
+    "fsck": ("store", "cache_bytes", "log_level"),
+}
 
 
 def parse(given: list[str] | None = None) -> argparse.Namespace:
@@ -41,6 +45,7 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     health = commands.add_parser("health", help="tell by the exit code whether a server serves")
     health.add_argument("--target", default=DEFAULT_LISTEN, help=f"the server, host:port ({DEFAULT_LISTEN})")
+    health.add_argument("--ready", action="store_true", help="ask whether its store works as well")
     for name, about in _COMMANDS.items():
         command = commands.add_parser(name, help=about, description=about)
         command.add_argument("--config", help="a TOML file with settings")

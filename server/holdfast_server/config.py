@@ -15,6 +15,7 @@ from holdfast_server.protocol.sweep import Policies
 
 Rules = dict[str, dict[str, float]]
 
+LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_LISTEN = "127.0.0.1:7433"
 
 # Checkpoints, or seconds: more than there are of either.
@@ -49,6 +50,7 @@ class Config:
         connections: how many connections may be open, fewer if the limit of open files leaves fewer; more are closed.
         keepalive_seconds: after how long a silent connection is asked whether its caller is still there, and how long
             the answer may take.
+        log_level: the least level of what is logged, one of LOG_LEVELS.
 
     """
 
@@ -65,6 +67,7 @@ class Config:
     grace_seconds: float | None = None
     gc_interval_seconds: float = 43_200.0
     retention: Rules = field(default_factory=dict)
+    log_level: str = "info"
     connections: int = 1000
     keepalive_seconds: float = 20.0
 
@@ -100,6 +103,8 @@ class Config:
             if value is not None and not lowest <= value <= highest:
                 raise ConfigError(f"{name}: {value} is not within {lowest} to {highest}")
         _check_retention(self.retention)
+        if self.log_level not in LOG_LEVELS:
+            raise ConfigError(f"log_level: {self.log_level!r} is none of {', '.join(LOG_LEVELS)}")
 
     @property
     def policies(self) -> Policies:

@@ -1,24 +1,39 @@
-"""Watches that the store under a running server stays the one that the server was opened on.
+"""Watches that the store under a running server works and stays the one that the server was opened on.
 
 A folder may be emptied, moved or mounted over, and a bucket may be emptied. What the server has in memory would still
 answer loads then, and the next save would continue a log that is gone. So the store's manifest is read now and then,
-and soon after a failure; once it is gone or another one, the server refuses every call until it is restarted.
+and soon after a failure; once it is gone or another one, the server refuses every call until it is restarted. While it
+cannot be read, or cannot be written after a call has failed, the server is not ready.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from enum import Enum
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.keys import MANIFEST_KEY
 from holdfast_server.protocol.layout import identify
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError
 
 _LOG = logging.getLogger("holdfast.server")
 INTERVAL_SECONDS = 5.0
+# While the store fails.
+RETRY_SECONDS = 1.0
+# A store that takes longer than this to answer fails.
+_LOOK_SECONDS = 5.0
 # A look that finds another store is repeated, since a file system that is being mounted may show anything for a moment.
 _LOOKS = 3
 _PAUSE_SECONDS = 0.1
+
+
+class _State(Enum):
+    """What a look finds."""
+
+    WORKS = 1
+    FAILS = 2
+    REPLACED = 3
 
 
 class StoreWatch:
@@ -28,14 +43,23 @@ class StoreWatch:
         store: the store.
         identity: what it was when the server opened it.
         on_replaced: called once with the error that every call gets from then on.
+        on_ready: called with whether the store works, each time that this changes.
 
     """
 
-    def __init__(self, store: ObjectStore, identity: bytes, on_replaced: Callable[[HoldfastError], None]) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        identity: bytes,
+        on_replaced: Callable[[HoldfastError], None],
+        on_ready: Callable[[bool], Awaitable[None]],
+    ) -> None:
         self._store = store
         self._identity = identity
         self._on_replaced = on_replaced
+        self._on_ready = on_ready
         self._soon = asyncio.Event()
+        self._is_ready = True
 
     def look_soon(self) -> None:
         """Look without waiting for the interval to pass: something failed that should not."""
@@ -52,26 +76,48 @@ class StoreWatch:
             await asyncio.wait([task])
 
     async def _watch(self) -> None:
-        is_same = True
-        while is_same:
+        while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(INTERVAL_SECONDS):
+                async with asyncio.timeout(INTERVAL_SECONDS if self._is_ready else RETRY_SECONDS):
                     await self._soon.wait()
+            in_doubt = self._soon.is_set() or not self._is_ready
             self._soon.clear()
-            is_same = await self._is_same()
+            state, why = await self._look(in_doubt=in_doubt)
+            if state is _State.REPLACED:
+                break
+            await self._set_ready(state is _State.WORKS, why)
         message = "the store was emptied or replaced while the server ran"
         _LOG.error(f"{message}; every call is refused until the server is restarted")
         self._on_replaced(HoldfastError(Reason.STORE_REPLACED, message))
+        await self._on_ready(False)
 
-    async def _is_same(self) -> bool:
+    async def _set_ready(self, is_ready: bool, why: str) -> None:
+        if is_ready == self._is_ready:
+            return
+        self._is_ready = is_ready
+        if is_ready:
+            _LOG.info("the store works again; the server is ready")
+        else:
+            _LOG.warning("the store fails; the server is not ready", extra={"error": why})
+        await self._on_ready(is_ready)
+
+    async def _look(self, *, in_doubt: bool) -> tuple[_State, str]:
+        """Return what the store is now, and why it fails. If in doubt, see whether it can be written as well."""
         for _ in range(_LOOKS):
             try:
-                if await identify(self._store) == self._identity:
-                    return True
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    if await identify(self._store) == self._identity:
+                        return await self._written() if in_doubt else (_State.WORKS, "")
             except ObjectNotFoundError:
                 pass
-            except (StoreError, HoldfastError):
-                # A store that cannot be read is reported by the calls that need it.
-                return True
+            except TimeoutError:
+                return _State.FAILS, f"no answer within {_LOOK_SECONDS:g} seconds"
+            except (StoreError, HoldfastError) as error:
+                return _State.FAILS, str(error)
             await asyncio.sleep(_PAUSE_SECONDS)
-        return False
+        return _State.REPLACED, ""
+
+    async def _written(self) -> tuple[_State, str]:
+        # Changes nothing: the manifest is there. If it has gone since it was read, the store is another one by now.
+        is_new = await self._store.put_if_absent(MANIFEST_KEY, self._identity)
+        return (_State.REPLACED, "") if is_new else (_State.WORKS, "")

@@ -14,6 +14,7 @@ from holdfast_server.api.calls import Calls, MalformedRequests
 from holdfast_server.api.servicer import CheckpointService
 from holdfast_server.config import Config
 from holdfast_server.descriptors import most_connections
+from holdfast_server.health import READY
 from holdfast_server.housekeeping import keeping_house
 from holdfast_server.identity import StoreWatch
 from holdfast_server.protocol.layout import identify, open_layout
@@ -21,6 +22,7 @@ from holdfast_server.protocol.log import Log
 from holdfast_server.reflection import enable_reflection
 from holdfast_server.stores.base import ObjectStore
 
+_SERVING = health_pb2.HealthCheckResponse.SERVING
 _SERVICE = checkpoint_service_pb2.DESCRIPTOR.services_by_name["CheckpointService"].full_name
 # For what calls that are ended at the end of the drain have to say.
 _ANSWER_SECONDS = 0.5
@@ -81,10 +83,14 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
     except RuntimeError:
         raise OSError(f"cannot listen on {config.listen}") from None
     await server.start()
-    for name in ("", _SERVICE):
-        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    for name in ("", _SERVICE, READY):
+        await healthy.set(name, _SERVING)
     try:
-        watch = StoreWatch(store, identity, calls.refuse)
+
+        async def set_ready(is_ready: bool) -> None:
+            await healthy.set(READY, _SERVING if is_ready else health_pb2.HealthCheckResponse.NOT_SERVING)
+
+        watch = StoreWatch(store, identity, calls.refuse, set_ready)
         calls.on_doubt = watch.look_soon
         async with watch.watching(), keeping_house(log, config.policies, config.gc_interval_seconds):
             yield port

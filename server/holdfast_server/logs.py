@@ -23,9 +23,22 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def configure() -> None:
-    """Send what this process logs to stderr: all of Holdfast's own, warnings of the libraries."""
+def first_line(message: str, **fields: str) -> str:
+    """Return the line that a server prints when it serves, of the form of the lines of its log."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    line = {"message": message, "time": now, "level": "info", "logger": "holdfast.server", **fields}
+    return json.dumps(line, separators=(",", ":"))
+
+
+def configure(level: str = "info") -> None:
+    """Send what this process logs to stderr: Holdfast's own from a level on, warnings of the libraries.
+
+    Args:
+        level: debug, info, warning or error.
+
+    """
+    number = logging.getLevelNamesMapping()[level.upper()]
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("holdfast").setLevel(logging.INFO)
+    logging.basicConfig(level=max(logging.WARNING, number), handlers=[handler], force=True)
+    logging.getLogger("holdfast").setLevel(number)

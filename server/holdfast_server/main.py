@@ -47,12 +47,12 @@ def main() -> None:
     streams.hold()
     arguments = parse()
     if arguments.command == "health":
-        sys.exit(0 if is_serving(arguments.target) else 1)
+        sys.exit(0 if is_serving(arguments.target, ready=arguments.ready) else 1)
     try:
         config = configuration.load(vars(arguments), os.environ, Path.cwd())
     except ConfigError as error:
         _fail(arguments, str(error))
-    logs.configure()
+    logs.configure(config.log_level)
     _bound_memory()
     raise_limit()
     try:
@@ -111,7 +111,7 @@ async def _serve(config: Config, exports: Exports) -> None:
     async with _open_store(config.store, is_traced=exports.is_wanted) as store, serving(config, store) as port:
         host = config.listen.rpartition(":")[0]
         stop = told_to_stop()
-        _announce(f"holdfast-server listens on {host}:{port}, store {config.store}")
+        _announce(f"{host}:{port}", config.store)
         # What is loaded by now stays: the collector need not look at it again.
         gc.freeze()
         if _WORKER in os.environ:
@@ -120,8 +120,10 @@ async def _serve(config: Config, exports: Exports) -> None:
         exports.end_within(config.drain_seconds + _EXPORT_SECONDS)
 
 
-def _announce(line: str) -> None:
+def _announce(address: str, store: str) -> None:
     """Write the first line. A server goes on if nobody can read it."""
+    message = f"holdfast-server listens on {address}, store {store}"
+    line = logs.first_line(message, address=address, store=store)
     try:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()

@@ -138,3 +138,19 @@ async def test_a_session_that_is_deleted_during_an_append_is_not_begun_anew(serv
         await service.append_event(session, event("late", state={"app:n": 1}))
     assert await read(service, session) is None
     assert await service.create_session(**WHO, session_id="s")
+
+
+@pytest.mark.parametrize("purge", [False, True])
+async def test_a_session_that_is_deleted_with_purge_has_no_bytes_left_in_the_store(client, namespace, served, purge):
+    service = HoldfastSessionService(client, namespace=namespace, purge=purge)
+    secret = f"secret-{namespace}-".encode()
+
+    def holding() -> int:
+        return sum(secret in each.read_bytes() for each in served.folder.rglob("*") if each.is_file())
+
+    session = await service.create_session(**WHO, session_id="s", state={"k": secret.decode() + "x" * 100})
+    await service.append_event(session, event(secret.decode(), state={"n": secret.decode()}))
+    assert holding() > 0
+    for _ in range(2):
+        await service.delete_session(**WHO, session_id="s")
+        assert (holding() == 0) is purge

@@ -54,6 +54,7 @@ class HoldfastSessionService(BaseSessionService):
         allowed_types: the application's own classes that states may hold, as "module:qualname".
         ownership: "shared": a session that is as it is stored can be appended to. "exclusive": a run acquires its
             session as well, at its first append.
+        purge: remove the bytes of a session when `delete_session` deletes it, and not after the store's grace.
 
     Raises:
         ValueError: `ownership` is neither.
@@ -68,9 +69,11 @@ class HoldfastSessionService(BaseSessionService):
         fallback: bool = False,
         allowed_types: Iterable[str] = (),
         ownership: Ownership = "shared",
+        purge: bool = False,
     ) -> None:
         self.ownership = ownership = checked(ownership)
         self._client = client
+        self._purge = purge
         self._namespace = namespace
         self._checkpoints = Checkpoints(client, namespace, fallback)
         self._values = Values(allowed_types)
@@ -90,6 +93,7 @@ class HoldfastSessionService(BaseSessionService):
         fallback: bool = False,
         allowed_types: Iterable[str] = (),
         ownership: Ownership = "shared",
+        purge: bool = False,
         **options: Any,
     ) -> AsyncIterator[Self]:
         """Yield a service with a client of its own, closed with the block.
@@ -100,11 +104,19 @@ class HoldfastSessionService(BaseSessionService):
             fallback: as for the class.
             allowed_types: as for the class.
             ownership: as for the class.
+            purge: as for the class.
             options: arguments of `holdfast.AsyncClient`, such as `timeout` in seconds.
 
         """
         async with AsyncClient(target, **options) as client:
-            yield cls(client, namespace=namespace, fallback=fallback, allowed_types=allowed_types, ownership=ownership)
+            yield cls(
+                client,
+                namespace=namespace,
+                fallback=fallback,
+                allowed_types=allowed_types,
+                ownership=ownership,
+                purge=purge,
+            )
 
     async def create_session(
         self, *, app_name: str, user_id: str, state: dict[str, Any] | None = None, session_id: str | None = None
@@ -220,7 +232,7 @@ class HoldfastSessionService(BaseSessionService):
         """Delete a session; if there is none, nothing happens. App and user state stay."""
         place = place_of(app_name, user_id, required("session_id", session_id).strip())
         try:
-            await self._client.delete_workflow(self._namespace, place.workflow)
+            await self._client.delete_workflow(self._namespace, place.workflow, purge=self._purge)
         except MISSING:
             return
 

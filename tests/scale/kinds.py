@@ -93,6 +93,7 @@ def rotten_marker(run: Fake, number: int) -> None:
 def lost_marker(run: Fake, number: int) -> None:
     _damaged(run, run.keys.marker(3), Path.unlink)
     run.told.objects -= 1
+    run.told.checked["markers"] -= 1
 
 
 def rotten_head(run: Fake, number: int) -> None:

@@ -479,7 +479,7 @@ MUTANTS = [
     Mutant(
         "copy without the oldest",
         copying_module._copy_all,
-        "if entry is None:",
+        "if entry is None or not entry.is_checkpoint:",
         "if entry is None or index == 0:",
         plan=copying,
     ),

@@ -16,6 +16,7 @@ class Call(NamedTuple):
     target: str = ""  # the request whose checkpoint is deleted; "" for the whole workflow
     purges: bool = False  # whether the content of the target goes with its deletion
     is_older: bool = False  # whether an older server does it, which compares nothing
+    is_silent: bool = False  # whether it does not say which try it is
 
     @property
     def can_be_refused(self) -> bool:

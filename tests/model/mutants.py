@@ -20,6 +20,7 @@ MUTANTS = {
     "slot that was collected taken for lost": "a stale deletion",
     "appends again where it was collected": "deletions beside a writer that lost its slot",
     "late retry accepted": "a late retry",
+    "silence taken for a first try": "a retry that does not say so",
     "retry taken for a first try": "a retry behind deletions",
     "retry's search ends at the floor": "a retry behind deletions",
     "retry passes over damage": "a retry where a marker rots",

@@ -152,6 +152,13 @@ SCENARIOS = [
         ),
     ),
     Scenario(
+        "a retry that does not say so",
+        (
+            Writer((Call("a", is_silent=True),)),
+            steady(Call("b"), Call("x", kind=DELETED), Call("c"), Call("d")),
+        ),
+    ),
+    Scenario(
         "two writers race for an id",
         (
             Writer((Call("a", chosen="X"), Call("b"), Call("c"))),

@@ -140,14 +140,17 @@ class Writer(NamedTuple):
         done = next((each for each in recent if state.log[each - 1].request == call.request), 0)
         if done and "no replay" not in rules:
             return self._unknown(state) if done in state.rotten else self._acknowledged(state, call, done)
-        if self.view and self.is_retry and "retry taken for a first try" not in rules:
+        may_be_retry = self.is_retry and "retry taken for a first try" not in rules
+        if call.is_silent:
+            may_be_retry = "silence taken for a first try" not in rules
+        if self.view and may_be_retry:
             return self._replace(at="search"), state
         return self._judge(state, call, rules)
 
     def _search(self, state, call, rules):
         """A retry looks for its first try below what the head remembers, and below the floor."""
         head = head_of(state, self.view)
-        if self.began_at != state.time and head.floor and "late retry accepted" not in rules:
+        if not call.is_silent and self.began_at != state.time and head.floor and "late retry accepted" not in rules:
             yield "does not know, for good", *self._unknown(state)
             return
         first = self._last_before(state) + 1
@@ -156,7 +159,7 @@ class Writer(NamedTuple):
         slots = range(first, min(head.recent, default=self.view + 1))
         done = next((each for each in slots if lies_at(state, each) == call.request and each not in state.rotten), 0)
         is_damaged = not done and any(each in state.rotten for each in slots)
-        if is_damaged and "retry passes over damage" not in rules:
+        if is_damaged and not call.is_silent and "retry passes over damage" not in rules:
             yield "finds damage where its first try may lie", *self._unknown(state)
         elif done and "no replay" not in rules:
             yield "finds its first try", *self._acknowledged(state, call, done)

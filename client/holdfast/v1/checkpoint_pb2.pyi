@@ -111,11 +111,14 @@ class Attempt(_message.Message):
     NUMBER_FIELD_NUMBER: _builtins.int
     ELAPSED_FIELD_NUMBER: _builtins.int
     number: _builtins.int
-    """1 for the first try. 0 means 1."""
+    """1 for the first try, which costs nothing. 0: the request does not say; the server then looks for an earlier try among
+    all that was committed within the store's grace, each of which it reads once. The metadata
+    "grpc-previous-rpc-attempts", which gRPC's own retries send, makes a request the try behind so many others.
+    """
     @_builtins.property
     def elapsed(self) -> _duration_pb2.Duration:
-        """Time since the first try was sent. From the second try on, the server looks back this far for
-        what an earlier try may have committed.
+        """Time since the first try was sent. From the second try on, the server looks back this far for what an earlier try may
+        have committed; if it is absent, as far as the store's grace reaches.
         """
 
     def __init__(

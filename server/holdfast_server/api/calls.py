@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any, NoReturn
 
@@ -53,6 +53,9 @@ RESUME_KEY = "holdfast-resume"
 RECEIVED_KEY = "holdfast-received"
 # Calls that may write where a full disk lets no save write any more.
 _FREE_SPACE = frozenset({"Delete", "DeleteCheckpoints", "DeleteWorkflow", "DeleteWorkflows", "Prune"})
+# What gRPC's own retries say of themselves.
+_PREVIOUS_ATTEMPTS_KEY = "grpc-previous-rpc-attempts"
+_ATTEMPTS = re.compile("[0-9]{1,4}")
 _METHOD_PREFIX = "holdfast.v1.CheckpointService/"
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -68,6 +71,7 @@ class Call:
         request_id: the idempotency key, once the request is known.
         span: its span.
         place: its place among those in flight.
+        previous_attempts: how often gRPC itself has sent it before.
 
     """
 
@@ -78,6 +82,7 @@ class Call:
         self.request_id = ""
         self.span = span
         self.place = place
+        self.previous_attempts = 0
         self._timeout = asyncio.timeout_at(limit)
 
     async def __aenter__(self) -> "Call":
@@ -109,6 +114,8 @@ class Call:
         )
         self.span.describe(namespace=namespace, workflow=workflow, checkpoint=checkpoint, request_id=self.request_id)
         self.place.enter_namespace(namespace)
+        if self.previous_attempts and isinstance(request, Message):
+            _count_attempts(request, self.previous_attempts)
 
 
 class Calls:
@@ -172,6 +179,7 @@ class Calls:
             self._admission.place(context.peer(), is_stream=is_stream) as place,
         ):
             call = Call(method, span, place, *self._deadlines(context))
+            call.previous_attempts = _previous_attempts(headers)
             try:
                 async with call:
                     self._calls.add(call)
@@ -293,6 +301,22 @@ def _store_detail(error: BaseException) -> str:
             return found.detail
         found = found.__cause__ or found.__context__
     return ""
+
+
+def _previous_attempts(headers: Mapping[str, str]) -> int:
+    """How often gRPC itself has sent a call before; 0 where it does not say, or nothing that can be read."""
+    told = headers.get(_PREVIOUS_ATTEMPTS_KEY, "")
+    return int(told) if _ATTEMPTS.fullmatch(told) else 0
+
+
+def _count_attempts(request: Message, previous: int) -> None:
+    """Make a request that gRPC itself has sent before the try that it is: its own field counts the caller's only."""
+    fields = request.DESCRIPTOR.fields_by_name
+    if "header" in fields and not request.HasField("header"):
+        return
+    named: Any = request.header if "header" in fields else request  # type: ignore[attr-defined]
+    if "attempt" in named.DESCRIPTOR.fields_by_name and named.attempt.number in (0, 1):
+        named.attempt.number = previous + 1
 
 
 async def _abort(context: Context, call: Call, error: HoldfastError) -> NoReturn:

@@ -15,6 +15,7 @@ from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.leases import MAX_LEASE_SECONDS, Lease
 from holdfast_server.protocol.load import AcceptedFormat
 from holdfast_server.protocol.log import now
+from holdfast_server.protocol.retries import LONG_AGO
 from holdfast_server.protocol.save import SaveRequest
 from holdfast_server.protocol.sense import is_time
 
@@ -89,7 +90,18 @@ def request(
     elapsed = attempt.elapsed.seconds + attempt.elapsed.nanos / 1e9
     if elapsed < 0:
         raise invalid("attempt.elapsed", "must not be negative")
-    return Request(keys, request_id, epoch, now() - elapsed if attempt.number > 1 else None, trace_id)
+    first_tried = None
+    if elapsed or attempt.number > 1:
+        first_tried = now() - elapsed if elapsed else LONG_AGO
+    is_silent = not (elapsed or attempt.number)
+    return Request(
+        keys,
+        request_id,
+        epoch,
+        None if attempt.number == 1 else first_tried,
+        is_silent=is_silent,
+        trace_id=trace_id,
+    )
 
 
 def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> SaveRequest:

@@ -23,7 +23,8 @@ class Request:
         keys: the workflow.
         request_id: the idempotency key.
         epoch: the writer's epoch; None where it has none.
-        first_tried: on a second or later try, when the first began, by `log.now`; None on the first.
+        first_tried: on a second or later try, when the first began, by `log.now`, or `LONG_AGO`; None on the first.
+        is_silent: whether the request does not say which try it is.
         trace_id: the trace, 32 hex digits, or "".
 
     """
@@ -32,6 +33,7 @@ class Request:
     request_id: str
     epoch: int | None = None
     first_tried: float | None = None
+    is_silent: bool = False
     trace_id: str = ""
 
 
@@ -53,7 +55,9 @@ async def refuse_or_replay(log: Log, head: Entry | None, request: Request, finge
     """
     earlier = None
     if head is not None:
-        earlier = await find_request(log, request.keys, head, request.request_id, request.first_tried)
+        earlier = await find_request(
+            log, request.keys, head, request.request_id, request.first_tried, is_silent=request.is_silent
+        )
     if earlier is not None:
         if earlier.marker.purged_digest:
             raise HoldfastError(

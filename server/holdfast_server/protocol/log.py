@@ -19,6 +19,7 @@ from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reas
 from holdfast_server.protocol.gone import Gone, Range
 from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.put_if_absent import put_if_absent
+from holdfast_server.protocol.seen import SeenRequests
 from holdfast_server.protocol.turns import TurnOf, Turns
 from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError
@@ -117,6 +118,7 @@ class Log:
         self._cached_bytes = 0
         self._cache_bytes = cache_bytes
         self._turns: Turns = {}
+        self.seen = SeenRequests()
 
     async def head(self, keys: WorkflowKeys) -> Entry | None:
         """The newest entry, read from the store: one request while the cached head is still the head."""

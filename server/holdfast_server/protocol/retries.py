@@ -1,10 +1,15 @@
 """Retries: what an earlier try of a request has committed, however long ago, and whatever became of it since."""
 
+from math import inf
+
 from holdfast_server.protocol import slots
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log, now
 from holdfast_server.stores.base import StoreUnavailableError
+
+# When a first try began of which nothing is said: as far back as the log is kept.
+LONG_AGO = -inf
 
 # How far the clocks of a store's machines may differ: this, or a part of the grace where that is less.
 _CLOCK_SKEW_SECONDS = 300.0
@@ -13,7 +18,7 @@ _TIMESTAMP_SECONDS = 1.0
 
 
 async def find_request(
-    log: Log, keys: WorkflowKeys, head: Entry, request_id: str, first_tried: float | None
+    log: Log, keys: WorkflowKeys, head: Entry, request_id: str, first_tried: float | None, *, is_silent: bool = False
 ) -> Entry | None:
     """What an earlier try of a request has committed, if anything.
 
@@ -22,7 +27,9 @@ async def find_request(
         keys: the workflow.
         head: the head of its log.
         request_id: the request.
-        first_tried: on a second or later try, when the first began, by `now`; None on a first try.
+        first_tried: on a second or later try, when the first began, by `now`, or `LONG_AGO` if the request does not
+            say; None on a first try.
+        is_silent: whether the request does not even say which try it is.
 
     Raises:
         HoldfastError: COMMIT_UNKNOWN: the try may have committed what was collected since, or is damaged.
@@ -31,10 +38,15 @@ async def find_request(
     for recent in head.marker.recent:
         if recent.request_id == request_id:
             return await log.read(keys, recent.revision, head)
+    if is_silent:
+        return await _find_silent(log, keys, head, request_id)
     if first_tried is None:
         return None
+    # What the first try aimed at may have been won, and collected, by others since it read its head.
+    kept_seconds = _kept_seconds(log)
+    is_too_old = first_tried != LONG_AGO and now() - first_tried > kept_seconds
     try:
-        first = await _last_before(log, keys, first_tried) + 1
+        first = await _last_before(log, keys, max(first_tried, now() - kept_seconds)) + 1
     except StoreUnavailableError as error:
         raise HoldfastError(
             Reason.COMMIT_UNKNOWN,
@@ -42,19 +54,12 @@ async def find_request(
             request_id=request_id,
             last_said=error,
         ) from None
-    # What the first try aimed at may have been won, and collected, by others since it read its head.
-    kept_seconds = log.grace_seconds - log.recent_seconds - _clock_skew_seconds(log)
-    if head.marker.floor and now() - first_tried > kept_seconds:
+    if head.marker.floor and is_too_old:
         raise HoldfastError(
             Reason.COMMIT_UNKNOWN, "the first try lies further back than the log is kept", request_id=request_id
         )
     # Below the floor too: a deletion since then does not make undone what was committed before it.
-    oldest_known = head.revision + 1
-    for recent in head.marker.recent:
-        # A repair has left a gap where markers were lost.
-        if recent.revision < oldest_known - 1:
-            break
-        oldest_known = recent.revision
+    oldest_known = _oldest_known(head)
     is_damaged = False
     async for (_, revision), entry in log.scan(keys, first, oldest_known - 1):
         if isinstance(entry, Entry):
@@ -67,6 +72,41 @@ async def find_request(
             Reason.COMMIT_UNKNOWN, "a commit marker is damaged that may be the first try's", request_id=request_id
         )
     return None
+
+
+async def _find_silent(log: Log, keys: WorkflowKeys, head: Entry, request_id: str) -> Entry | None:
+    """What an earlier try has committed within the grace, by what this server has read of the log.
+
+    A request that does not say which try it is may be a retry. Each slot is read for that once: the ids are remembered.
+    What is damaged is passed over, since nothing says that there was an earlier try.
+    """
+    newest_unknown = _oldest_known(head) - 1
+    if newest_unknown < 1:
+        return None
+    seen = log.seen.of(keys)
+    if seen is None:
+        seen = log.seen.begin(keys, await _last_before(log, keys, now() - _kept_seconds(log)))
+    async for (_, revision), entry in log.scan(keys, seen.last + 1, newest_unknown):
+        log.seen.enter(seen, revision, entry.marker.request_id if isinstance(entry, Entry) else "")
+    revision_of_it = seen.revisions.get(hash(request_id))
+    found = None if revision_of_it is None else await log.read_unbounded(keys, revision_of_it)
+    return found if found is not None and found.marker.request_id == request_id else None
+
+
+def _oldest_known(head: Entry) -> int:
+    """The oldest slot down to which the head itself tells every request."""
+    oldest_known = head.revision + 1
+    for recent in head.marker.recent:
+        # A repair has left a gap where markers were lost.
+        if recent.revision < oldest_known - 1:
+            break
+        oldest_known = recent.revision
+    return oldest_known
+
+
+def _kept_seconds(log: Log) -> float:
+    """How far back the log is kept for sure, whatever its readers and its store take for the time."""
+    return log.grace_seconds - log.recent_seconds - _clock_skew_seconds(log)
 
 
 async def _last_before(log: Log, keys: WorkflowKeys, moment: float) -> int:

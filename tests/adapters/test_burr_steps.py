@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import holdfast
@@ -189,6 +190,56 @@ def test_of_two_processes_the_overtaken_one_is_refused_and_the_chain_of_the_othe
         for _ in range(2):
             other.do("step")
         assert one.do("step")["error"] == refused["error"]
+
+
+# Event loops.
+
+
+@action(reads=["n"], writes=["n"])
+async def count(state: State) -> State:
+    return state.update(n=state["n"] + 1)
+
+
+def counting(persister, app_id):
+    return (
+        ApplicationBuilder()
+        .with_actions(count)
+        .with_transitions(("count", "count"))
+        .with_identifiers(app_id=app_id, partition_key="p")
+        .initialize_from(persister, resume_at_next_action=True, default_state={"n": 0}, default_entrypoint="count")
+        .with_state_persister(persister)
+    )
+
+
+def test_one_persister_serves_one_event_loop_after_another_with_a_client_made_outside_of_all(target, app_id):
+    persister = AsyncHoldfastPersister(holdfast.AsyncClient(target), namespace=NAMESPACE)
+
+    async def one_step():
+        application = await counting(persister, app_id).abuild()
+        return (await application.astep())[2]["n"]
+
+    assert [asyncio.run(one_step()) for _ in range(3)] == [1, 2, 3]
+
+
+def test_one_persister_serves_the_event_loops_of_several_threads(target, app_id):
+    persister = AsyncHoldfastPersister(holdfast.AsyncClient(target), namespace=NAMESPACE)
+
+    async def steps(name):
+        application = await counting(persister, name).abuild()
+        for _ in range(5):
+            state = (await application.astep())[2]
+        return state["n"]
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda n: asyncio.run(steps(f"{app_id} {n}")), range(8))) == [5] * 8
+
+
+async def test_the_synchronous_persister_serves_an_application_of_an_event_loop(client, app_id):
+    persister = HoldfastPersister(client, namespace=NAMESPACE)
+    application = counting(persister, app_id).build()
+    for n in (1, 2):
+        assert (await application.astep())[2]["n"] == n
+    assert persister.load("p", app_id)["state"]["n"] == 2
 
 
 # Parallel actions that fail, and whose first attempt still runs when the second one begins.

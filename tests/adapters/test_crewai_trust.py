@@ -1,5 +1,6 @@
 """CrewAI: what a saved question may decide, which states are refused, and whose flow it is."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -27,6 +28,7 @@ from crewai import LLM  # noqa: E402
 from crewai.flow.async_feedback.types import HumanFeedbackPending, PendingFeedbackContext  # noqa: E402
 from crewai.flow.flow import Flow, FlowState, listen, start  # noqa: E402
 from crewai.flow.human_feedback import human_feedback  # noqa: E402
+from crewai.flow.persistence import persist  # noqa: E402
 from holdfast.adapters.crewai import FORMAT, HoldfastFlowPersistence  # noqa: E402
 from holdfast.adapters.plain_json import UnsavableValueError  # noqa: E402
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, computed_field  # noqa: E402
@@ -447,6 +449,27 @@ def test_upkeep_does_not_end_a_run(client, namespace, pair):
 def test_ownership_is_one_of_two(client):
     with pytest.raises(ValueError, match="ownership"):
         HoldfastFlowPersistence(client, ownership="mine")
+
+
+@pytest.mark.parametrize("ownership", ["shared", "exclusive"])
+def test_one_persistence_serves_one_event_loop_after_another_and_flows_inside_of_one(client, namespace, ownership):
+    persistence = HoldfastFlowPersistence(client, namespace=namespace, ownership=ownership)
+
+    @persist(persistence)
+    class Tick(Flow[FlowState]):
+        @start()
+        def count(self):
+            return "counted"
+
+    async def inside():
+        # As in a web server: the synchronous entry point, on a thread whose event loop runs.
+        return Tick().kickoff(inputs={"id": "f"})
+
+    for _ in range(2):
+        assert Tick().kickoff(inputs={"id": "f"}) == "counted"
+        assert asyncio.run(Tick().kickoff_async(inputs={"id": "f"})) == "counted"
+        assert asyncio.run(inside()) == "counted"
+    assert len(list(client.list(namespace, "f"))) == 6
 
 
 @pytest.mark.parametrize("ownership", ["shared", "exclusive"])

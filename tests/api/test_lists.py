@@ -80,3 +80,14 @@ async def test_a_deletion_of_workflows_by_prefix_reports_one_of_a_newer_server(c
         await client.delete_workflows("n", "", all=True)
     assert caught.value.reason == "LAYOUT_UNSUPPORTED"
     assert [each.workflow_id async for each in client.list("n")] == ["b"]
+
+
+@pytest.mark.parametrize("workflow_id", ["w", ""])
+async def test_a_deletion_by_filter_fails_where_a_damaged_marker_may_be_meant(client, served, workflow_id):
+    for number in range(3):
+        await client.save("n", "w", b"x", format=FORMAT, labels={"k": "v"}, checkpoint_id=f"c{number}")
+    key = WorkflowKeys("n", "w").marker(2)
+    await served.store.replace(key, b"rotten")
+    with pytest.raises(holdfast.CheckpointCorruptedError):
+        await client.delete_checkpoints("n", workflow_id, labels={"k": "v"})
+    assert [each.checkpoint_id async for each in client.list("n", "w")] == []

@@ -16,6 +16,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.expected import is_empty
 from holdfast_server.protocol.keys import WorkflowKeys, workflow_of
 from holdfast_server.protocol.log import Entry
+from holdfast_server.protocol.lookup import Skipped
 from holdfast_server.protocol.ownership import Appended
 from holdfast_server.stores.listing import list_all
 
@@ -104,15 +105,23 @@ class Changes(Service):
         return response
 
     async def _delete_found(self, call: Call, asked: Request, wanted: Filter) -> tuple[int, int]:
-        """How many were deleted of how many that were looked at."""
-        seen, found = 0, []
-        async for entry in load.history(self._log, asked.keys, None):
+        """How many were deleted of how many that were looked at.
+
+        Raises:
+            HoldfastError: CHECKPOINT_CORRUPTED: a marker is damaged, which may be one of them; all others are deleted.
+
+        """
+        seen, deleted, found = 0, 0, []
+        skipped: list[Skipped] = []
+        async for entry in load.history(self._log, asked.keys, None, skipped):
             seen += 1
             if wanted.passes(entry):
                 found.append(entry.revision)
-        if not found:
-            return 0, seen
-        return await pruning.delete_many(self._log, asked, found, deadline=call.deadline), seen
+        if found:
+            deleted = await pruning.delete_many(self._log, asked, found, deadline=call.deadline)
+        if skipped:
+            raise skipped[0].error
+        return deleted, seen
 
     async def DeleteWorkflow(  # noqa: N802
         self, request: api.DeleteWorkflowRequest, context: Context

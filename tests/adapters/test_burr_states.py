@@ -18,8 +18,7 @@ from burr.core import State, serde  # noqa: E402
 from burr.core.state import FIELD_SERIALIZATION, register_field_serde  # noqa: E402
 from burr.integrations.serde import pickle as burr_pickle  # noqa: E402
 from burr.integrations.serde import pydantic as _registered  # noqa: E402, F401
-from holdfast.adapters.burr import FORMAT, HoldfastPersister, workflow_id  # noqa: E402
-from holdfast.adapters.plain_json import UnsavableValueError  # noqa: E402
+from holdfast.adapters.burr import FORMAT, HoldfastPersister, UnsavableValueError, workflow_id  # noqa: E402
 from pydantic import BaseModel, Field, field_validator  # noqa: E402
 
 NAMESPACE = "states"

@@ -26,8 +26,7 @@ from crewai.flow.flow import Flow, FlowState, listen, start  # noqa: E402
 from crewai.llms.base_llm import BaseLLM  # noqa: E402
 from crewai.state.checkpoint_config import CheckpointConfig  # noqa: E402
 from crewai.state.provider.core import BaseProvider  # noqa: E402
-from holdfast.adapters.crewai import HoldfastCheckpointProvider  # noqa: E402
-from holdfast.adapters.plain_json import UnsavableValueError  # noqa: E402
+from holdfast.adapters.crewai import HoldfastCheckpointProvider, UnsavableValueError  # noqa: E402
 from pydantic import BaseModel, PrivateAttr  # noqa: E402
 
 PROGRAM = "tests.adapters.programs.crewai_checkpoints"

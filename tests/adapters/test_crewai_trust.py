@@ -29,8 +29,7 @@ from crewai.flow.async_feedback.types import HumanFeedbackPending, PendingFeedba
 from crewai.flow.flow import Flow, FlowState, listen, start  # noqa: E402
 from crewai.flow.human_feedback import human_feedback  # noqa: E402
 from crewai.flow.persistence import persist  # noqa: E402
-from holdfast.adapters.crewai import FORMAT, HoldfastFlowPersistence  # noqa: E402
-from holdfast.adapters.plain_json import UnsavableValueError  # noqa: E402
+from holdfast.adapters.crewai import FORMAT, HoldfastFlowPersistence, UnsavableValueError  # noqa: E402
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, computed_field  # noqa: E402
 
 PROGRAM = "tests.adapters.programs.crewai_rival"

@@ -43,8 +43,9 @@ def server(store: Path) -> Iterator[str]:
         line = process.stdout.readline()
         if not line:
             sys.exit("the server did not start")
-        print(line.strip())
-        yield line.split()[3].rstrip(",")
+        told = json.loads(line)
+        print(told["message"])
+        yield told["address"]
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()

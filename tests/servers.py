@@ -1,5 +1,6 @@
 """Servers in processes of their own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def start(
         env={**os.environ, **(environment or {})},
     )
     assert process.stdout is not None
-    return process, process.stdout.readline().split()[3].rstrip(",")
+    return process, json.loads(process.stdout.readline())["address"]
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The README's way to install: built and installed as written, in an environment with nothing in it."""
 
+import json
 import os
 import re
 import shutil
@@ -49,7 +50,7 @@ def test_what_the_readme_says_installs_both_distributions_into_an_empty_environm
         cwd=tmp_path,
     )
     try:
-        target = server.stdout.readline().split()[3].rstrip(",")
+        target = json.loads(server.stdout.readline())["address"]
         command = [installed / "holdfast", "save", "n", "w", "README.md", "--format", "f:1", "--target", target]
         (tmp_path / "README.md").write_text(README)
         subprocess.run(command, cwd=tmp_path, env=clean, check=True, stdout=subprocess.DEVNULL)

@@ -44,9 +44,10 @@ async def find_request(
         return None
     # What the first try aimed at may have been won, and collected, by others since it read its head.
     kept_seconds = _kept_seconds(log)
+    since = now() - kept_seconds if first_tried == LONG_AGO else first_tried
     is_too_old = first_tried != LONG_AGO and now() - first_tried > kept_seconds
     try:
-        first = await _last_before(log, keys, max(first_tried, now() - kept_seconds)) + 1
+        first = await _last_before(log, keys, since) + 1
     except StoreUnavailableError as error:
         raise HoldfastError(
             Reason.COMMIT_UNKNOWN,

@@ -218,7 +218,7 @@ def test_a_refusal_behind_the_name_is_no_promise_that_nothing_was_written():
     assert type(of_failed_create(errno.EROFS, "/x", may_exist=True)) is StoreUnavailableError
     assert type(of_failed_create(errno.ENOSPC, "/x", may_exist=True)) is StoreUnavailableError
     assert type(of_failed_create(errno.EROFS, "/x", may_exist=False)) is StoreAccessDeniedError
-    assert type(of_failed_create(errno.ENOSPC, "/x", may_exist=False)) is NothingWrittenError
+    assert isinstance(of_failed_create(errno.ENOSPC, "/x", may_exist=False), NothingWrittenError)
 
 
 async def test_folders_that_are_empty_go_with_their_last_object(tmp_path):

@@ -10,7 +10,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from holdfast.v1 import checkpoint_service_pb2
 from holdfast.v1.checkpoint_service_pb2_grpc import add_CheckpointServiceServicer_to_server
 
-from holdfast_server.api.calls import Calls, MalformedRequests
+from holdfast_server.api.calls import Calls
+from holdfast_server.api.malformed import MalformedRequests
 from holdfast_server.api.servicer import CheckpointService
 from holdfast_server.config import Config
 from holdfast_server.descriptors import most_connections

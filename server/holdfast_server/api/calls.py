@@ -12,8 +12,8 @@ import grpc
 from google.protobuf.message import Message
 
 from holdfast_server.api.admission import Admission, Limits, Place
-from holdfast_server.api.errors import InvalidRequestError, code_of, to_status
-from holdfast_server.api.malformed import explain, request_type
+from holdfast_server.api.errors import code_of, to_status
+from holdfast_server.api.malformed import refuse_malformed
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.stores.base import StoreAccessDeniedError, StoreError, freeing_space
 from holdfast_server.telemetry import CallSpan, serving_call
@@ -243,33 +243,6 @@ class Calls:
         return now + seconds - margin, now + seconds - margin / 2
 
 
-class MalformedRequests(grpc.aio.ServerInterceptor):
-    """Answers bytes that are no message of the API with a status that says so, as for any other bad field."""
-
-    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
-        """Wrap the deserializer of a call."""
-        handler = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith("/holdfast."):
-            return handler
-        parse = handler.request_deserializer
-
-        def lenient(raw: bytes) -> Any:
-            try:
-                return parse(raw)
-            except Exception:  # noqa: BLE001 - whatever the parser says, the bytes are no request
-                return Malformed(*explain(raw, request_type(handler_call_details.method)))
-
-        return handler._replace(request_deserializer=lenient)
-
-
-class Malformed:
-    """Stands for a request that could not be parsed, and tells which field of it is to blame."""
-
-    def __init__(self, field: str, what: str) -> None:
-        self.field = field
-        self.what = what
-
-
 def resuming(context: Context) -> tuple[bool, tuple[int, int] | None]:
     """Whether a caller goes on with an upload, and from which part and byte if it says so.
 
@@ -280,17 +253,6 @@ def resuming(context: Context) -> tuple[bool, tuple[int, int] | None]:
             found = re.fullmatch(r"([0-9]{1,3}):([0-9]{1,15})", str(value))
             return True, (int(found[1]), int(found[2])) if found else None
     return False, None
-
-
-def refuse_malformed(message: object) -> None:
-    """Refuse a message that could not be parsed.
-
-    Raises:
-        InvalidRequestError: it could not.
-
-    """
-    if isinstance(message, Malformed):
-        raise InvalidRequestError(message.field, message.what)
 
 
 def _store_detail(error: BaseException) -> str:

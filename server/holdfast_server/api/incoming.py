@@ -14,6 +14,7 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server.api import calls, requests
 from holdfast_server.api.admission import Place
 from holdfast_server.api.errors import InvalidRequestError
+from holdfast_server.api.malformed import refuse_malformed
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.payload import PartUpload
@@ -115,7 +116,7 @@ class Incoming:
 
         """
         while (message := await self._next(messages)) is not None:
-            calls.refuse_malformed(message)
+            refuse_malformed(message)
             kind = message.WhichOneof("message")
             if kind == "finish":
                 await self._require_end(messages, message.finish)

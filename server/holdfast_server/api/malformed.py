@@ -6,9 +6,13 @@ UTF-8. Only so many fields are looked at: four megabytes can hold two million, a
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
+import grpc
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from holdfast.v1 import checkpoint_service_pb2
+
+from holdfast_server.api.errors import InvalidRequestError
 
 _METHODS = checkpoint_service_pb2.DESCRIPTOR.services_by_name["CheckpointService"].methods_by_name
 _MOST_FIELDS = 10_000
@@ -16,6 +20,44 @@ _MOST_FIELDS = 10_000
 _VARINT, _LENGTH_DELIMITED = 0, 2
 _FIXED_BYTES = {1: 8, 5: 4}
 _LONGEST_VARINT = 10
+
+
+class MalformedRequests(grpc.aio.ServerInterceptor):
+    """Answers bytes that are no message of the API with a status that says so, as for any other bad field."""
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Wrap the deserializer of a call."""
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler_call_details.method.startswith("/holdfast."):
+            return handler
+        parse = handler.request_deserializer
+
+        def lenient(raw: bytes) -> Any:
+            try:
+                return parse(raw)
+            except Exception:  # noqa: BLE001 - whatever the parser says, the bytes are no request
+                return Malformed(*explain(raw, request_type(handler_call_details.method)))
+
+        return handler._replace(request_deserializer=lenient)
+
+
+class Malformed:
+    """Stands for a request that could not be parsed, and tells which field of it is to blame."""
+
+    def __init__(self, field: str, what: str) -> None:
+        self.field = field
+        self.what = what
+
+
+def refuse_malformed(message: object) -> None:
+    """Refuse a message that could not be parsed.
+
+    Raises:
+        InvalidRequestError: it could not.
+
+    """
+    if isinstance(message, Malformed):
+        raise InvalidRequestError(message.field, message.what)
 
 
 def request_type(method: str) -> Descriptor:

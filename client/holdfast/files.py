@@ -1,9 +1,10 @@
 """Files of callers, written whole or not at all."""
 
 import os
+import stat
+import tempfile
+from contextlib import suppress
 from pathlib import Path
-
-from holdfast import request_ids
 
 
 def write_whole(path: "str | os.PathLike[str]", data: bytes) -> None:
@@ -19,19 +20,38 @@ def write_whole(path: "str | os.PathLike[str]", data: bytes) -> None:
         OSError: it cannot be written.
 
     """
-    place = Path(path).resolve()
-    if place.exists() and not place.is_file():
-        place.write_bytes(data)
+    target = os.path.realpath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        Path(target).write_bytes(data)
         return
-    draft = place.with_name(f".{place.name[:100]}.{request_ids.new()}")
+    _replace(target, data)
+
+
+def _replace(target: str, data: bytes) -> None:
+    number, draft = tempfile.mkstemp(prefix=".holdfast-", suffix=".tmp", dir=os.path.dirname(target))
     try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+        with os.fdopen(number, "wb") as file:
+            _set_mode(number, target)
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        if place.exists():
-            draft.chmod(place.stat().st_mode & 0o7777)
-        draft.replace(place)
+            os.fsync(number)
+        os.replace(draft, target)
     except BaseException:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(draft)
         raise
+
+
+def _set_mode(number: int, target: str) -> None:
+    """Give the draft the owner and the mode of the file that it replaces, or those of a new file."""
+    try:
+        status = os.stat(target)
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        os.fchmod(number, 0o666 & ~mask)
+        return
+    # Only root may give a file to somebody else.
+    with suppress(PermissionError):
+        os.fchown(number, status.st_uid, status.st_gid)
+    os.fchmod(number, stat.S_IMODE(status.st_mode))

@@ -6,12 +6,13 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import IO, BinaryIO, cast
 
 from holdfast.cli import streams
 from holdfast.cli.streams import LocalIOError
 from holdfast.cli.text import is_text, printable
+from holdfast.files import write_whole
 
 _IN_MEMORY_BYTES = 16 << 20
 
@@ -95,7 +96,7 @@ def write(path: str, data: bytes) -> None:
         if _is_special(path):
             _write_through(path, data)
         else:
-            _replace(os.path.realpath(path), data)
+            write_whole(path, data)
     except OSError as error:
         raise LocalIOError(path, error, is_output=True) from None
 
@@ -129,36 +130,6 @@ def _write_through(path: str, data: bytes) -> None:
         left = memoryview(data)
         while left:
             left = left[file.write(left) :]
-
-
-def _replace(target: str, data: bytes) -> None:
-    number, draft = tempfile.mkstemp(prefix=".holdfast-", suffix=".tmp", dir=os.path.dirname(target))
-    try:
-        with os.fdopen(number, "wb") as file:
-            _set_mode(number, target)
-            file.write(data)
-            file.flush()
-            os.fsync(number)
-        os.replace(draft, target)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(draft)
-        raise
-
-
-def _set_mode(number: int, target: str) -> None:
-    """Give the draft the owner and the mode of the file that it replaces, or those of a new file."""
-    try:
-        status = os.stat(target)
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        os.fchmod(number, 0o666 & ~mask)
-        return
-    # Only root may give a file to somebody else.
-    with suppress(PermissionError):
-        os.fchown(number, status.st_uid, status.st_gid)
-    os.fchmod(number, stat.S_IMODE(status.st_mode))
 
 
 def _binary() -> UsageError:

@@ -7,7 +7,7 @@ left to the server.
 
 import operator
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from numbers import Real
 from reprlib import repr  # noqa: A004 - bounded, unlike the built-in one
 from typing import Any, TypeVar
@@ -125,6 +125,18 @@ def duration(name: str, value: object) -> timedelta:
     if value > _LONGEST_DURATION:
         raise invalid(name, f"must be at most {_LONGEST_DURATION.days} days, not {value}")
     return value
+
+
+def moment(name: str, value: object) -> datetime:
+    """Return an argument that is a datetime with a time zone, in UTC."""
+    found: datetime = instance(name, value, datetime)
+    if found.utcoffset() is None:
+        # Taken for UTC, the local time of a caller would mean other checkpoints, for a deletion more of them.
+        raise invalid(name, f"must have a time zone, such as datetime.now(UTC), not {_shown(found)}")
+    try:
+        return found.astimezone(UTC)
+    except OverflowError:
+        raise invalid(name, f"must be in the years 1 to 9999 of UTC, not {_shown(found)}") from None
 
 
 def labels(value: object) -> Mapping[str, str]:

@@ -207,8 +207,8 @@ class AsyncChanges(AsyncConnection):
             namespace: the namespace.
             workflow_id: the workflow; "" for every workflow of the namespace.
             labels: the labels that it must have.
-            created_after: when it was saved at the earliest.
-            created_before: before when it was saved.
+            created_after: when it was saved at the earliest, with a time zone.
+            created_before: before when it was saved, with a time zone.
             formats: of which it must have one.
             all: delete every checkpoint, or every one of these formats; not together with labels or times.
             epoch: the writer's epoch, for one workflow.

@@ -247,12 +247,13 @@ def list_filter(
     Raises:
         TypeError: a condition has a value that cannot be compared with a checkpoint's. It is never left out, since the
             filter would then mean more checkpoints.
+        InvalidRequestError: a time has no time zone, or is out of range.
 
     """
     wanted = arguments.request(checkpoint_service_pb2.ListFilter, labels=labels, formats=formats(accepted, "formats"))
     for name, given in (("created_after", created_after), ("created_before", created_before)):
         if given is not None:
-            getattr(wanted, name).FromDatetime(arguments.instance(name, given, datetime))
+            getattr(wanted, name).FromDatetime(arguments.moment(name, given))
     return wanted
 
 

@@ -48,8 +48,8 @@ class AsyncLists(AsyncLoads):
             namespace: the namespace.
             workflow_id: the workflow; "" for every workflow of the namespace, one after the other.
             labels: the labels that it must have.
-            created_after: when it was saved at the earliest.
-            created_before: before when it was saved.
+            created_after: when it was saved at the earliest, with a time zone.
+            created_before: before when it was saved, with a time zone.
             formats: of which it must have one.
             before: the id of a checkpoint; only older ones are listed.
             ids_only: tell of each its id, workflow and revision only.
@@ -101,8 +101,8 @@ class AsyncLists(AsyncLoads):
             namespace: the namespace.
             workflow_id: the workflow; "" for every workflow of the namespace, one after the other.
             labels: the labels that it must have.
-            created_after: when it was saved at the earliest.
-            created_before: before when it was saved.
+            created_after: when it was saved at the earliest, with a time zone.
+            created_before: before when it was saved, with a time zone.
             formats: of which it must have one.
             before: the id of a checkpoint; only older ones are told.
             records: load their records too.

@@ -2,11 +2,11 @@
 
 import asyncio
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import holdfast
 import pytest
-from holdfast import Record
+from holdfast import InvalidRequestError, Record
 
 from tests.damage import damage_newest
 
@@ -174,6 +174,26 @@ async def test_a_condition_that_cannot_be_told_is_an_error_and_is_never_left_out
     usual = {"workflow_id": "w", "created_before": datetime.max.replace(tzinfo=UTC)}
     with pytest.raises(TypeError, match=next(iter(given))):
         await client.delete_checkpoints("n", **{**usual, **given})
+    assert await revisions(client) == [1]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        datetime(2020, 1, 1),  # noqa: DTZ001 - that is refused
+        datetime.max.replace(tzinfo=timezone(-timedelta(hours=1))),
+        datetime.min.replace(tzinfo=timezone.max),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["created_after", "created_before"])
+async def test_a_time_that_means_no_moment_for_certain_is_refused_and_deletes_nothing(client, name, given):
+    await save(client)
+    with pytest.raises(InvalidRequestError, match=name) as refused:
+        await client.delete_checkpoints("n", **{name: given})
+    assert [field for field, _ in refused.value.field_violations] == [name]
+    with pytest.raises(InvalidRequestError, match=name):
+        [each async for each in client.list("n", **{name: given})]
     assert await revisions(client) == [1]
 
 

@@ -299,6 +299,8 @@ def test_each_model_that_is_saved_can_be_restored_by_the_engine(client, state):
 
 
 INFINITE = float("inf")
+LOOP: list[object] = []
+LOOP.append(LOOP)
 
 
 @pytest.mark.parametrize(
@@ -313,6 +315,10 @@ INFINITE = float("inf")
         (Typed(anything={1: 1, "1": 2}), "object['anything']"),
         (Typed(anything=[{"a": object()}]), "object['anything'][0]['a']"),
         (Typed(anything=INFINITE), "object['anything']"),
+        (Typed(anything=LOOP), "object['anything'][0][0]"),
+        (Typed(anything=iter([1])), "object['anything']"),
+        ({"a": Loose(inside={"x": LOOP})}, "object['inside']['x'][0]"),
+        ({"a": iter([1])}, "state['a']"),
         (Secretive(key=SecretStr("x")), "object['key']"),
         (Forbidding(), "state"),
         (Typed.model_construct(id="f", number="none"), "state"),

@@ -64,6 +64,10 @@ def nested(levels: int) -> Any:
     return value
 
 
+LOOP: list[Any] = []
+LOOP.append(LOOP)
+
+
 def with_value(value: Any, run_id: str = "r") -> ContinuableSnapshot:
     messages = [
         ModelRequest(parts=[UserPromptPart(content="go")]),
@@ -157,6 +161,29 @@ async def test_a_value_that_cannot_be_kept_is_refused_at_the_save_by_its_path(st
     assert refused.value.field_violations[0][0].startswith("messages[1].parts[0].args['a']")
     assert reason in str(refused.value)
     assert len(str(refused.value)) < 1000
+    assert await store.list_snapshots(run_id="r", include_interrupted=True) == []
+
+
+@pytest.mark.parametrize("part", ["args", "content", "metadata", "vendor_metadata"])
+@pytest.mark.parametrize(
+    "value", [nested(250), nested(300), nested(2000), LOOP, {"a": LOOP}], ids=lambda each: type(each).__name__
+)
+async def test_a_value_that_is_nested_too_deep_is_refused_at_once_in_each_part_of_a_message(store, part, value):
+    # Pydantic alone would try for hours to write such a result of a tool.
+    parts = {
+        "args": ToolCallPart(tool_name="t", args={"a": value}, tool_call_id="1"),
+        "content": ToolReturnPart(tool_name="t", content=value, tool_call_id="1"),
+        "metadata": ToolReturnPart(tool_name="t", content="", metadata=value, tool_call_id="1"),
+        "vendor_metadata": UserPromptPart(
+            content=[BinaryContent(b"x", media_type="image/png", vendor_metadata={"a": value})]
+        ),
+    }
+    message = (ModelResponse if part == "args" else ModelRequest)(parts=[parts[part]])
+    with pytest.raises(holdfast.InvalidRequestError, match="nesting depth exceeded") as refused:
+        await store.save_snapshot(ContinuableSnapshot(run_id="r", step_index=1, messages=[message], timestamp=NOON))
+    path = refused.value.field_violations[0][0]
+    assert path.startswith("messages[0].parts[0].")
+    assert part in path
     assert await store.list_snapshots(run_id="r", include_interrupted=True) == []
 
 

@@ -180,7 +180,7 @@ async def test_a_condition_that_cannot_be_told_is_an_error_and_is_never_left_out
 @pytest.mark.parametrize(
     "given",
     [
-        datetime(2020, 1, 1),  # noqa: DTZ001 - that is refused
+        datetime(2020, 1, 1),
         datetime.max.replace(tzinfo=timezone(-timedelta(hours=1))),
         datetime.min.replace(tzinfo=timezone.max),
     ],

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Secret, SecretBytes, SecretStr, TypeAdapter
 
-from holdfast.adapters.plain_json import Path, UnsavableValueError, dumped, plain
+from holdfast.adapters.plain_json import MAX_DEPTH, Path, UnsavableValueError, dumped, plain
 from holdfast.checkpoint import AcceptedFormat, Format, LoadedCheckpoint
 from holdfast.errors import HoldfastError, of_reason
 
@@ -21,6 +21,7 @@ ACCEPTED = (AcceptedFormat(FORMAT.name, 1, FORMAT.version),)
 STATE_PART = ""
 
 _WHAT = "the flow's state"
+_USED_UP = "an iterator is used up by a save"
 _ANY: Any = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 _SECRETS = (Secret, SecretStr, SecretBytes)
 
@@ -78,13 +79,15 @@ def _converted(value: Any) -> Any:
         return list(value)
     if isinstance(value, _SECRETS):
         raise ValueError("a secret would be masked")
+    if isinstance(value, Iterator):
+        raise ValueError(_USED_UP)
     if not (isinstance(value, BaseModel) or hasattr(value, "__dataclass_fields__")):
         return _ANY.dump_python(value, mode="json")
-    inside = list(_inside(_ANY.dump_python(value), "object"))
+    inside = list(_inside(value, _ANY.dump_python(value)))
     _require_kept(value, inside)
     form = _ANY.dump_python(value, mode="json")
     infinite = [(path, each) for path, each in inside if _is_infinite(each)]
-    if len(infinite) > sum(_is_infinite(each) for _, each in _inside(form, "object")):
+    if len(infinite) > sum(_is_infinite(each) for _, each in _inside(value, form)):
         path, each = infinite[0]
         raise _refused(value, path, f"pydantic writes {each} as null here: declare the field as a float")
     return form
@@ -100,6 +103,8 @@ def _require_kept(value: Any, inside: list[tuple[Path, Any]]) -> None:
     for path, each in inside:
         if isinstance(each, _SECRETS):
             raise _refused(value, path, "a secret would be masked")
+        if isinstance(each, Iterator):
+            raise _refused(value, path, _USED_UP)
         if isinstance(each, dict):
             names = {name for key in each for name in _written({key: None}, value, path)}
             if len(names) < len(each):
@@ -123,16 +128,23 @@ def _is_infinite(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _inside(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    """All values inside of a value, with their paths."""
-    waiting = [(value, path)]
+def _inside(value: Any, dumped_value: Any) -> Iterator[tuple[Path, Any]]:
+    """All values inside of what pydantic makes of an object, with their paths.
+
+    Raises:
+        UnsavableValueError: it is nested too deep; what contains itself always is.
+
+    """
+    waiting: list[tuple[Any, Path, int]] = [(dumped_value, "object", 0)]
     while waiting:
-        each, inside = waiting.pop()
+        each, inside, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            raise _refused(value, inside, f"it is nested deeper than {MAX_DEPTH} levels, or contains itself")
         yield inside, each
         if isinstance(each, dict):
-            waiting += [(item, (inside, key)) for key, item in each.items()]
+            waiting += [(item, (inside, key), depth + 1) for key, item in each.items()]
         elif isinstance(each, list | tuple | set | frozenset):
-            waiting += [(item, (inside, index)) for index, item in enumerate(each)]
+            waiting += [(item, (inside, index), depth + 1) for index, item in enumerate(each)]
 
 
 def _require_valid(state: BaseModel, form: Any) -> None:

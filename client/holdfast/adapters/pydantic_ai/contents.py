@@ -33,6 +33,9 @@ _MESSAGES, _ABOUT, _EXACT = "messages", "snapshot", "exact"
 # What pydantic, and the classes of an application that it asks, raise. RecursionError is a RuntimeError.
 _FAILURES = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError)
 _PATH_STEPS = 12
+# More than pydantic reads from JSON. What is nested deeper, pydantic may try to write for hours: each level of a union
+# that fails is tried again in every way.
+_MOST_LEVELS = 220
 _SHOWN_CHARACTERS = 300
 
 
@@ -44,6 +47,7 @@ def record(item: Any) -> bytes:
 
     """
     adapter = _adapter(item)
+    _require_shallow(item)
     try:
         data = adapter.dump_json(item, warnings="none")
         back = adapter.validate_json(data)
@@ -63,6 +67,7 @@ def snapshot(item: ContinuableSnapshot) -> dict[str, bytes]:
 
     """
     adapter = _adapter(item)
+    _require_shallow(item)
     try:
         parts = {
             _MESSAGES: ModelMessagesTypeAdapter.dump_json(item.messages, warnings="none"),
@@ -122,6 +127,24 @@ def _adapter(item: Any) -> TypeAdapter[Any]:
     return found
 
 
+def _require_shallow(item: Any) -> None:
+    """Refuse an item in which values are nested too deep; a value that contains itself always is.
+
+    Raises:
+        InvalidRequestError: there are such values; `field_violations` name the path of one, as far as it is shown.
+
+    """
+    waiting: list[tuple[Any, tuple[str, ...], int]] = [(item, (), 0)]
+    while waiting:
+        value, path, depth = waiting.pop()
+        if depth > _MOST_LEVELS:
+            problem = f"nesting depth exceeded: more than {_MOST_LEVELS} levels, or it contains itself"
+            raise _error(item, "".join(path).removeprefix("."), problem)
+        inside = [each for each in _children(value) if not isinstance(each[1], str | bytes | int | float | None)]
+        for step, inner in reversed(inside):
+            waiting.append((inner, (*path, step) if depth < _PATH_STEPS else path, depth + 1))
+
+
 def _refused(item: Any, error: Exception) -> HoldfastError:
     """The error of an item that cannot be kept, with the path of the innermost value that cannot."""
     value: Any = item
@@ -161,6 +184,8 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"[{shown_key(key)}]", each) for key, each in value.items())
     elif isinstance(value, list | tuple):
         yield from ((f"[{index}]", each) for index, each in enumerate(value))
+    elif isinstance(value, set | frozenset):
+        yield from (("<element>", each) for each in value)
 
 
 def _error(item: Any, path: str, reason: str) -> HoldfastError:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import subprocess
 import sys
 import threading
@@ -89,17 +88,39 @@ def test_the_first_loop_still_works_when_a_second_one_in_another_thread_has_ende
     assert asyncio.run(main()) == b"x"
 
 
-def test_a_loop_that_was_closed_without_ending_its_generators_leaves_nothing_behind(client):
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(save_and_load(client, "w"))
-    loop.close()
-    assert open_channels(client) == 1
-    assert asyncio.run(save_and_load(client, "w")) == b"x"
-    assert open_channels(client) == 0
-    collected = weakref.ref(loop)
-    del loop
-    gc.collect()
-    assert collected() is None
+def alone(target, body):
+    """Run code in a process of its own: grpc.aio keeps closed loops while any other channel of a process is open."""
+    program = f"""
+import asyncio, gc, os, weakref
+import holdfast
+
+async def save_and_load(client, data=b"x"):
+    await client.save("n", "alone", data, format=holdfast.Format("test", 1))
+    return (await client.load("n", "alone")).data
+
+client = holdfast.AsyncClient({target!r}, timeout=20)
+{body}
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_loop_that_was_closed_without_ending_its_generators_leaves_nothing_behind(target):
+    alone(
+        target,
+        """
+loop = asyncio.new_event_loop()
+loop.run_until_complete(save_and_load(client))
+loop.close()
+assert len(client._channels._open) == 1
+assert asyncio.run(save_and_load(client)) == b"x"
+assert len(client._channels._open) == 0
+collected = weakref.ref(loop)
+del loop
+gc.collect()
+assert collected() is None
+""",
+    )
 
 
 def test_a_client_that_is_dropped_without_closing_it_goes_with_its_channels(target, quiet):
@@ -115,20 +136,25 @@ def test_a_client_that_is_dropped_without_closing_it_goes_with_its_channels(targ
     assert asyncio.run(main()) is None
 
 
-def test_loops_without_end_leave_no_descriptors_and_no_loops(client):
-    loops = []
+def test_loops_without_end_leave_no_descriptors_and_no_loops(target):
+    alone(
+        target,
+        """
+loops = []
 
-    async def once():
-        loops.append(weakref.ref(asyncio.get_running_loop()))
-        await save_and_load(client, "w")
+async def once():
+    loops.append(weakref.ref(asyncio.get_running_loop()))
+    await save_and_load(client)
 
+asyncio.run(once())
+before = len(os.listdir("/proc/self/fd"))
+for _ in range(20):
     asyncio.run(once())
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(20):
-        asyncio.run(once())
-    gc.collect()
-    assert len(os.listdir("/proc/self/fd")) <= before + 2
-    assert sum(each() is not None for each in loops) <= 1
+gc.collect()
+assert len(os.listdir("/proc/self/fd")) <= before + 2
+assert sum(each() is not None for each in loops) <= 1
+""",
+    )
 
 
 def test_a_client_that_one_loop_closes_is_closed_on_every_loop(client):

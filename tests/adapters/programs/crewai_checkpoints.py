@@ -12,6 +12,7 @@ from typing import Any
 
 os.environ |= {"CREWAI_DISABLE_TELEMETRY": "true", "CREWAI_TRACING_ENABLED": "false", "CREWAI_TESTING": "true"}
 
+from crewai.events.event_bus import crewai_event_bus
 from crewai.flow.flow import Flow, FlowState, listen, start
 from crewai.state.checkpoint_config import CheckpointConfig
 from holdfast.adapters.crewai import HoldfastCheckpointProvider
@@ -63,16 +64,27 @@ class Article(Flow[Done]):
 
 def main(target: str, result: Path) -> None:
     """Run the flow from where it is."""
-    location = str(result.parent)
     with Points.from_target(target, namespace="checkpoints", timeout=60) as provider:
-        flow = Article(
-            checkpoint=CheckpointConfig(
-                provider=provider, location=location, on_events=["method_execution_finished", "flow_finished"]
-            )
-        )
-        provider.resume(flow, location)
+        work = None
+        while work is None:
+            work = _run(provider, str(result.parent))
+        result.write_text(json.dumps(work))
+
+
+def _run(provider: Points, location: str) -> list[str] | None:
+    """The work that is done at the end; None if CrewAI broke, and the flow must go on from its newest checkpoint."""
+    events = ["method_execution_finished", "flow_finished"]
+    flow = Article(checkpoint=CheckpointConfig(provider=provider, location=location, on_events=events))
+    provider.resume(flow, location)
+    try:
         flow.kickoff()
-        result.write_text(json.dumps(flow.state.work))
+    except BaseException as error:
+        # CrewAI serialises its record of events in one thread while another one adds to it.
+        if "changed size during iteration" not in str(error):
+            raise
+        crewai_event_bus.flush()
+        return None
+    return list(flow.state.work)
 
 
 if __name__ == "__main__":

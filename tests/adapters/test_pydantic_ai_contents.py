@@ -152,8 +152,12 @@ async def test_a_part_that_the_engine_reads_as_one_of_another_kind_is_left_as_th
         (object(), "Unable to serialize unknown type"),
         (range(3), "Unable to serialize unknown type"),
         (deque([1]), "Unable to serialize unknown type"),
+        ({"b": (each for each in "ab")}, "an iterator"),
     ],
-    ids=["250 deep", "196 deep", "2000 deep", "surrogate", "surrogate key", "huge int", "object", "range", "deque"],
+    ids=[
+        *("250 deep", "196 deep", "2000 deep", "surrogate", "surrogate key", "huge int", "object", "range", "deque"),
+        "generator",
+    ],
 )
 async def test_a_value_that_cannot_be_kept_is_refused_at_the_save_by_its_path(store, value, reason):
     with pytest.raises(holdfast.InvalidRequestError) as refused:

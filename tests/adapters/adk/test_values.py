@@ -237,8 +237,9 @@ async def test_values_inside_of_an_event_come_back_as_equals(service, kind):
         (print, 'event["content"]["parts"][0]["function_call"]["args"]["x"]'),
         (10**5000, 'event["content"]["parts"][0]["function_call"]["args"]["x"]'),
         ("\ud83c\udf00", 'event["content"]["parts"][0]["function_call"]["args"]["x"]'),
+        ((each for each in "ab"), 'event.content.parts[0].function_call.args["x"]'),
     ],
-    ids=["deep", "function", "digits", "pair"],
+    ids=["deep", "function", "digits", "pair", "generator"],
 )
 async def test_a_value_inside_of_an_event_that_cannot_be_kept_is_refused_by_its_path(service, value, path):
     session = await service.create_session(**WHO)

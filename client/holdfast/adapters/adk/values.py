@@ -156,7 +156,7 @@ def bounded(text: str) -> str:
 
 
 def require_bounded(path: str, value: Any) -> None:
-    """Check that a value is not nested too deep, holds no cycle, and is not without end.
+    """Check that a value is not nested too deep, holds no cycle and no iterator, and is not without end.
 
     Raises:
         InvalidRequestError: it is.
@@ -168,19 +168,31 @@ def require_bounded(path: str, value: Any) -> None:
         depth, seen = depth + 1, seen + len(level)
         if depth > MOST_LEVELS or seen > _MOST_VALUES:
             raise unkept(
-                _deepest(path, value), f"more than {MOST_LEVELS} levels or {_MOST_VALUES} values, or it contains itself"
+                _first(path, value, _is_too_deep),
+                f"more than {MOST_LEVELS} levels or {_MOST_VALUES} values, or it contains itself",
             )
+        if any(isinstance(each, Iterator) for each in level):
+            # Whoever writes it uses it up, and its caller finds it empty.
+            raise unkept(_first(path, value, _is_iterator), "an iterator, which can be read only once, is not allowed")
         level = [inner for each in level for inner in _inside(each)]
 
 
-def _deepest(path: str, value: Any) -> str:
-    """Return the path of the first value that lies too deep, or of the value itself."""
+def _is_too_deep(_value: Any, depth: int) -> bool:
+    return depth > MOST_LEVELS
+
+
+def _is_iterator(value: Any, _depth: int) -> bool:
+    return isinstance(value, Iterator)
+
+
+def _first(path: str, value: Any, is_meant: Callable[[Any, int], bool]) -> str:
+    """Return the path of the first value inside that is meant, by itself and its depth, or of the value itself."""
     waiting = [(path, value, 1)]
     for _ in range(_MOST_VALUES):
         if not waiting:
             break
         at, each, depth = waiting.pop()
-        if depth > MOST_LEVELS:
+        if is_meant(each, depth):
             return at
         waiting += ((inner_path, inner, depth + 1) for inner_path, inner in children(at, each))
     return path

@@ -47,7 +47,7 @@ def record(item: Any) -> bytes:
 
     """
     adapter = _adapter(item)
-    _require_shallow(item)
+    _require_writable(item)
     try:
         data = adapter.dump_json(item, warnings="none")
         back = adapter.validate_json(data)
@@ -67,7 +67,7 @@ def snapshot(item: ContinuableSnapshot) -> dict[str, bytes]:
 
     """
     adapter = _adapter(item)
-    _require_shallow(item)
+    _require_writable(item)
     try:
         parts = {
             _MESSAGES: ModelMessagesTypeAdapter.dump_json(item.messages, warnings="none"),
@@ -127,8 +127,8 @@ def _adapter(item: Any) -> TypeAdapter[Any]:
     return found
 
 
-def _require_shallow(item: Any) -> None:
-    """Refuse an item in which values are nested too deep; a value that contains itself always is.
+def _require_writable(item: Any) -> None:
+    """Refuse an item in which values are nested too deep, as one that contains itself always is, or are iterators.
 
     Raises:
         InvalidRequestError: there are such values; `field_violations` name the path of one, as far as it is shown.
@@ -137,8 +137,12 @@ def _require_shallow(item: Any) -> None:
     waiting: list[tuple[Any, tuple[str, ...], int]] = [(item, (), 0)]
     while waiting:
         value, path, depth = waiting.pop()
+        problem = ""
         if depth > _MOST_LEVELS:
             problem = f"nesting depth exceeded: more than {_MOST_LEVELS} levels, or it contains itself"
+        elif isinstance(value, Iterator):
+            problem = f"an iterator ({type(value).__name__}) would be used up by the save: make it a list"
+        if problem:
             raise _error(item, "".join(path).removeprefix("."), problem)
         inside = [each for each in _children(value) if not isinstance(each[1], str | bytes | int | float | None)]
         for step, inner in reversed(inside):

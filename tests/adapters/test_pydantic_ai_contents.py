@@ -191,6 +191,20 @@ async def test_a_value_that_is_nested_too_deep_is_refused_at_once_in_each_part_o
     assert await store.list_snapshots(run_id="r", include_interrupted=True) == []
 
 
+async def test_no_exception_of_an_object_s_own_code_or_of_a_missing_field_is_raised_by_a_save(store):
+    class Failing(list):
+        def __iter__(self):
+            raise OSError("not today")
+
+    # The engine writes the list without asking it.
+    await store.save_snapshot(with_value(Failing([1])))
+    assert values_of(await store.latest_snapshot(run_id="r")) == [[1]] * 3
+    empty = ContinuableSnapshot(run_id="e", step_index=1, messages=[ModelRequest(parts=[object.__new__(TextPart)])])
+    with pytest.raises(holdfast.InvalidRequestError) as refused:
+        await store.save_snapshot(empty)
+    assert refused.value.field_violations[0][0] == "messages[0].parts[0]"
+
+
 @pytest.mark.parametrize(
     ("item", "path"),
     [

@@ -144,7 +144,10 @@ def _require_writable(item: Any) -> None:
             problem = f"an iterator ({type(value).__name__}) would be used up by the save: make it a list"
         if problem:
             raise _error(item, "".join(path).removeprefix("."), problem)
-        inside = [each for each in _children(value) if not isinstance(each[1], str | bytes | int | float | None)]
+        try:
+            inside = [each for each in _children(value) if not isinstance(each[1], str | bytes | int | float | None)]
+        except Exception:  # noqa: BLE001 - code of the object's own: what it is written as is pydantic's to say
+            continue
         for step, inner in reversed(inside):
             waiting.append((inner, (*path, step) if depth < _PATH_STEPS else path, depth + 1))
 
@@ -181,7 +184,7 @@ def _failure(value: Any, depth: int) -> Exception | None:
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
     if is_dataclass(value):
-        yield from ((f".{each.name}", getattr(value, each.name)) for each in fields(value))
+        yield from ((f".{each.name}", getattr(value, each.name, None)) for each in fields(value))
     elif isinstance(value, BaseModel):
         yield from ((f".{name}", each) for name, each in vars(value).items())
     elif isinstance(value, Mapping):

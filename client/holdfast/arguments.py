@@ -132,11 +132,11 @@ def moment(name: str, value: object) -> datetime:
     found: datetime = instance(name, value, datetime)
     if found.utcoffset() is None:
         # Taken for UTC, the local time of a caller would mean other checkpoints, for a deletion more of them.
-        raise invalid(name, f"must have a time zone, such as datetime.now(UTC), not {_shown(found)}")
+        raise invalid(name, f"must have a time zone, such as datetime.now(UTC), not {found.isoformat()}")
     try:
         return found.astimezone(UTC)
     except OverflowError:
-        raise invalid(name, f"must be in the years 1 to 9999 of UTC, not {_shown(found)}") from None
+        raise invalid(name, f"must be in the years 1 to 9999 of UTC, not {found.isoformat()}") from None
 
 
 def labels(value: object) -> Mapping[str, str]:

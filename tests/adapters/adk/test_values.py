@@ -26,7 +26,7 @@ from google.adk.sessions import InMemorySessionService
 from holdfast.adapters.adk import HoldfastSessionService
 from holdfast.adapters.adk.entries import Entry, Since
 from holdfast.adapters.adk.events import Events
-from holdfast.adapters.adk.values import MOST_LEVELS, Values, difference
+from holdfast.adapters.adk.values import MOST_LEVELS, Values, difference, require_bounded
 from pydantic import BaseModel
 
 from tests.adapters.adk.engine import WHO, Event, EventActions, event, read, types
@@ -158,6 +158,23 @@ async def test_a_value_that_cannot_be_kept_is_refused_by_its_path_and_nothing_ch
     # The session goes on.
     await service.append_event(session, event("on", state={"after": 1}))
     assert (await read(service, session)).state == {"before": 1, "after": 1}
+
+
+def test_a_list_that_holds_itself_twice_is_refused_by_its_depth_and_not_by_its_millions_of_values():
+    twice: list[Any] = []
+    twice += [twice, twice]
+    looked_at = 0
+
+    class Counted(list):
+        def __iter__(self):
+            nonlocal looked_at
+            looked_at += 1
+            return super().__iter__()
+
+    twice.append(Counted(twice))
+    with pytest.raises(holdfast.InvalidRequestError, match="contains itself"):
+        require_bounded("state", twice)
+    assert looked_at <= 2 * MOST_LEVELS
 
 
 @pytest.mark.parametrize("key", [1, None, b"a", ("a",), "\ud83c\udf00"])

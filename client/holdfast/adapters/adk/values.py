@@ -162,19 +162,21 @@ def require_bounded(path: str, value: Any) -> None:
         InvalidRequestError: it is.
 
     """
-    level: list[Any] = [value]
-    seen = depth = 0
-    while level:
-        depth, seen = depth + 1, seen + len(level)
+    # Depth first: the levels of a list that contains itself twice soon have millions of values.
+    waiting = [(value, 1)]
+    seen = 0
+    while waiting:
+        each, depth = waiting.pop()
+        seen += 1
         if depth > MOST_LEVELS or seen > _MOST_VALUES:
             raise unkept(
                 _first(path, value, _is_too_deep),
                 f"more than {MOST_LEVELS} levels or {_MOST_VALUES} values, or it contains itself",
             )
-        if any(isinstance(each, Iterator) for each in level):
+        if isinstance(each, Iterator):
             # Whoever writes it uses it up, and its caller finds it empty.
             raise unkept(_first(path, value, _is_iterator), "an iterator, which can be read only once, is not allowed")
-        level = [inner for each in level for inner in _inside(each)]
+        waiting += [(inner, depth + 1) for inner in _inside(each)]
 
 
 def _is_too_deep(_value: Any, depth: int) -> bool:

@@ -36,7 +36,7 @@ class Pattern(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1) -> bytes:
-        assert 0 < size <= len(self._block)
+        assert 0 <= size <= len(self._block)
         data = (self._position.to_bytes(8, "big") + self._block)[: min(size, self._size - self._position)]
         self._position += len(data)
         return data

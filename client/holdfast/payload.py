@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from inspect import iscoroutinefunction
 from reprlib import repr  # noqa: A004 - bounded, unlike the built-in one
@@ -157,6 +158,8 @@ class _File:
         self._file.seek(self._start)
         # Some files do not know their end, such as compressed ones, or say 0, such as those of /proc.
         if end is None or (end == 0 and self._read(1)):
+            if _is_device(self._file):
+                raise arguments.invalid("data", f"is a device, which may have no end: {repr(self._file)}")
             self._file.seek(self._start)
             end = self._start
             while data := self._read(CHUNK_BYTES):
@@ -171,6 +174,13 @@ def _can_seek(file: Any) -> bool:
     try:
         return bool(file.seekable()) if hasattr(file, "seekable") else hasattr(file, "seek") and hasattr(file, "tell")
     except (OSError, ValueError):
+        return False
+
+
+def _is_device(file: Any) -> bool:
+    try:
+        return stat.S_ISCHR(os.fstat(file.fileno()).st_mode)
+    except (AttributeError, OSError, TypeError, ValueError):
         return False
 
 

@@ -213,6 +213,12 @@ def test_pipes_are_refused_at_once():
         Outgoing(file)
 
 
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/urandom"])
+def test_a_device_without_an_end_is_refused_and_not_read_for_ever(path):
+    with open(path, "rb") as file, pytest.raises(holdfast.InvalidRequestError, match="is a device"):
+        Outgoing(file)
+
+
 def test_files_that_cannot_be_read_are_refused(tmp_path):
     with open(tmp_path / "x", "wb") as file, pytest.raises(holdfast.InvalidRequestError, match="not open for reading"):
         Outgoing(file)

@@ -26,7 +26,7 @@ def opened(path: str) -> Iterator[BinaryIO]:
     """Open a file to save; `-` is stdin. What cannot seek is read to its end first.
 
     Raises:
-        UsageError: it cannot be opened.
+        UsageError: it cannot be opened, or is a device with bytes and not a terminal.
         LocalIOError: it, or the temporary file that it goes through, failed on the way.
 
     """
@@ -36,6 +36,8 @@ def opened(path: str) -> Iterator[BinaryIO]:
         if stat.S_ISREG(status.st_mode) and status.st_size and path != "-":
             yield source
             return
+        if stat.S_ISCHR(status.st_mode) and not source.isatty() and source.read(1):
+            raise UsageError(f"{'stdin' if path == '-' else printable(path)}: is a device, which may have no end")
         with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spooled:
             try:
                 shutil.copyfileobj(source, cast(IO[bytes], spooled), 1 << 20)

@@ -54,6 +54,9 @@ async def test_a_file_of_proc_that_says_it_is_empty_is_saved_whole(shell, client
     [
         (f"{SAVE} - <&-", "stdin: it is closed"),
         (f"{SAVE} /nonexistent", "/nonexistent: No such file"),
+        (f"{SAVE} /dev/zero", "/dev/zero: is a device, which may have no end"),
+        (f"{SAVE} --part a=/dev/urandom", "/dev/urandom: is a device, which may have no end"),
+        (f"{SAVE} - </dev/zero", "stdin: is a device, which may have no end"),
         (f"{SAVE} /tmp", "/tmp: is a directory"),
         (f"{SAVE} --part a=/tmp", "/tmp: is a directory"),
         (f"{SAVE} $'/tmp/\\x1b[31m'", "\\x1b[31m: No such file"),

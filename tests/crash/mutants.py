@@ -16,12 +16,12 @@ MUTANTS = [
     Mutant("folder loses its mark before the sync", _settled, "above.sync()", "folder.unmark(); above.sync()"),
     Mutant("file without a mark", Drafts.draft, "_MODE | MARK", "_MODE"),
     Mutant("file that is read taken for durable", FileStore._read, "status.st_mode & MARK", "False"),
-    Mutant("name that others have taken taken for durable", Drafts.confirm, "not os.stat(path).st_mode & MARK", "True"),
+    Mutant("name that others have taken taken for durable", Drafts.confirm, "os.stat(path).st_mode & MARK", "False"),
     Mutant(
         "sync trusted behind one that failed",
         Drafts.confirm,
-        "        with Draft(",
-        '        self._folders.open(key.rpartition("/")[0]).sync()\n        return\n        with Draft(',
+        "self.replace(key, Path(path).read_bytes())",
+        'self._folders.open(key.rpartition("/")[0]).sync()',
     ),
     Mutant("folder kept whose name could not be synced", _make, "if nobody_makes_it:", "if False:"),
 ]

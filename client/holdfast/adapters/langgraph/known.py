@@ -85,6 +85,7 @@ class Run:
         epoch: its epoch, once it has acquired the workflow.
         request_id: of the acquisition, the same for all tasks of the run: only one of them acquires.
         is_deleted: whether it has learned that its checkpoint was deleted under it.
+        deleted_head: the head of the workflow's log when it began, if all was deleted before; else 0.
 
     """
 
@@ -94,6 +95,7 @@ class Run:
     epoch: int | None = None
     request_id: str = field(default_factory=request_ids.new)
     is_deleted: bool = False
+    deleted_head: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ class Known:
         for caller in (_caller_of(config), None):
             before = self._runs.get((caller, workflow_id))
             order = run.order or (before.order if before and caller is None else None)
-            _keep(self._runs, (caller, workflow_id), Run(order, run.checkpoint_id, run.revision))
+            begun = Run(order, run.checkpoint_id, run.revision, deleted_head=run.deleted_head)
+            _keep(self._runs, (caller, workflow_id), begun)
         self._note(workflow_id, run.checkpoint_id)
 
     def saved(self, run: Run, workflow_id: str, order: Order, checkpoint_id: str) -> None:

@@ -11,7 +11,7 @@ from holdfast.adapters.langgraph import contents
 from holdfast.adapters.langgraph.contents import ACCEPTED, FORMAT, NEEDS_PARENT
 from holdfast.adapters.langgraph.known import Order, Run
 from holdfast.adapters.langgraph.lists import AsyncLists
-from holdfast.adapters.langgraph.lookups import MISSING
+from holdfast.adapters.langgraph.lookups import MISSING, deleted_head_of
 from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_of, place_of
 from holdfast.checkpoint import Checkpoint
 from holdfast.errors import (
@@ -33,8 +33,8 @@ class AsyncThreads(AsyncLists):
                 loaded, order = await self.load(place, checkpoint_id), None
             else:
                 loaded, order = await self.load_latest(place)
-        except MISSING:
-            run = Run() if checkpoint_id else Run(Order(), revision=0)
+        except MISSING as error:
+            run = Run() if checkpoint_id else Run(Order(), revision=0, deleted_head=deleted_head_of(error))
             self.known.begin(config, place.workflow_id, run)
             return None
         run = Run(order, decoded(loaded.checkpoint_id), loaded.head_revision or None)
@@ -259,7 +259,7 @@ class AsyncThreads(AsyncLists):
         by a fence, before a look at "": if that is not deleted by then, the deletion comes to this log later, and the
         save meets it.
         """
-        if not self._root_of(place, config):
+        if not (place.checkpoint_ns and _root_id(config)):
             return order
         writer = await self.client.acquire_writer(self.namespace, place.workflow_id)
         await self._require_beginning(place, config, run)
@@ -282,6 +282,11 @@ class AsyncThreads(AsyncLists):
             run.is_deleted = await self.was_deleted(root, checkpoint_id) and (
                 is_current or await self.newest(root) is None
             )
+        elif place.checkpoint_ns and _root_id(config) and not run.is_deleted:
+            # The first save of "" is on its way: it may have come to the server, and been deleted there.
+            root = Place(place.thread_id, "").workflow_id
+            began_behind = self.known.run(config, root).deleted_head
+            run.is_deleted = await self.deleted_head(root) > began_behind
         _require_alive(place, run)
 
     def _root_of(self, place: Place, config: Any) -> str:

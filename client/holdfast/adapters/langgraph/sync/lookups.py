@@ -10,12 +10,17 @@ from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE
 from holdfast.adapters.langgraph.known import Known, Order
 from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_of, place_of
 from holdfast.checkpoint import Checkpoint, LoadedCheckpoint
-from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError
+from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, HoldfastError, WorkflowNotFoundError
 from holdfast.sync.client import Client
+
+_log = logging.getLogger(__name__)
 
 MISSING = (CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError)
 
-_log = logging.getLogger(__name__)
+
+def deleted_head_of(error: HoldfastError) -> int:
+    """Return the head of a log without checkpoints that an error speaks of; 0 if it speaks of none."""
+    return int(error.metadata.get("revision", 0)) if isinstance(error, CheckpointNotFoundError) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,14 @@ class Lookups:
         except (CheckpointNotFoundError, WorkflowNotFoundError):
             return True
         return False
+
+    def deleted_head(self, workflow_id: str) -> int:
+        """Return the head of the log of a workflow that was deleted; 0 if it has checkpoints, or never existed."""
+        try:
+            self.client.load(self.namespace, workflow_id, fallback=True)
+        except MISSING as error:
+            return deleted_head_of(error)
+        return 0
 
     def load_latest(self, place: Place) -> tuple[LoadedCheckpoint, Order]:
         """The latest checkpoint with its records, and the order of the ids, as of the same moment.

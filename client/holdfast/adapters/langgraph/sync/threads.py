@@ -13,7 +13,7 @@ from holdfast.adapters.langgraph.contents import ACCEPTED, FORMAT, NEEDS_PARENT
 from holdfast.adapters.langgraph.known import Order, Run
 from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_of, place_of
 from holdfast.adapters.langgraph.sync.lists import Lists
-from holdfast.adapters.langgraph.sync.lookups import MISSING
+from holdfast.adapters.langgraph.sync.lookups import MISSING, deleted_head_of
 from holdfast.checkpoint import Checkpoint
 from holdfast.errors import (
     CheckpointCorruptedError,
@@ -34,8 +34,8 @@ class Threads(Lists):
                 loaded, order = self.load(place, checkpoint_id), None
             else:
                 loaded, order = self.load_latest(place)
-        except MISSING:
-            run = Run() if checkpoint_id else Run(Order(), revision=0)
+        except MISSING as error:
+            run = Run() if checkpoint_id else Run(Order(), revision=0, deleted_head=deleted_head_of(error))
             self.known.begin(config, place.workflow_id, run)
             return None
         run = Run(order, decoded(loaded.checkpoint_id), loaded.head_revision or None)
@@ -258,7 +258,7 @@ class Threads(Lists):
         by a fence, before a look at "": if that is not deleted by then, the deletion comes to this log later, and the
         save meets it.
         """
-        if not self._root_of(place, config):
+        if not (place.checkpoint_ns and _root_id(config)):
             return order
         writer = self.client.acquire_writer(self.namespace, place.workflow_id)
         self._require_beginning(place, config, run)
@@ -279,6 +279,11 @@ class Threads(Lists):
             # Collections may have taken an older one, while a newer one is on its way to the server.
             is_current = checkpoint_id == _root_id(config)
             run.is_deleted = self.was_deleted(root, checkpoint_id) and (is_current or self.newest(root) is None)
+        elif place.checkpoint_ns and _root_id(config) and not run.is_deleted:
+            # The first save of "" is on its way: it may have come to the server, and been deleted there.
+            root = Place(place.thread_id, "").workflow_id
+            began_behind = self.known.run(config, root).deleted_head
+            run.is_deleted = self.deleted_head(root) > began_behind
         _require_alive(place, run)
 
     def _root_of(self, place: Place, config: Any) -> str:

@@ -29,25 +29,13 @@ class StreamEndedError(InvalidRequestError):
     """A stream ended before its `finish`."""
 
 
-class StreamIdleError(HoldfastError):
-    """A stream sent nothing for too long."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            Reason.DEADLINE_EXCEEDED,
-            f"the stream sent nothing for {calls.IDLE_SECONDS:.0f} s; the same request id goes on from there",
-            idle_seconds=calls.IDLE_SECONDS,
-        )
-
-
 async def attended(
     messages: AsyncIterator[api.SaveStreamRequest], place: Place
 ) -> AsyncGenerator[api.SaveStreamRequest]:
     """Yield the messages of a stream, and count what they hold in memory.
 
     Raises:
-        StreamIdleError: the next one did not come.
-        HoldfastError: OVERLOADED: there is no room for the next one.
+        HoldfastError: DEADLINE_EXCEEDED: the next one did not come; OVERLOADED: there is no room for it.
 
     """
     received = 0
@@ -56,7 +44,8 @@ async def attended(
             async with asyncio.timeout(calls.IDLE_SECONDS):
                 message = await anext(messages, None)
         except TimeoutError:
-            raise StreamIdleError from None
+            what = f"the stream sent nothing for {calls.IDLE_SECONDS:.0f} s; the same request id goes on from there"
+            raise HoldfastError(Reason.DEADLINE_EXCEEDED, what, idle_seconds=calls.IDLE_SECONDS) from None
         if message is None:
             return
         if isinstance(message, api.SaveStreamRequest):

@@ -158,7 +158,7 @@ class _Page:
         described = describe(entry)
         room = self._room - messages.field_bytes(described)
         is_first = not self.response.checkpoints
-        if not is_first and room < self._least_content_bytes(entry):
+        if not is_first and room < (self._payload_bytes(entry) or 0):
             return False
         if self._request.include_payload or self._request.include_records:
             content = await self._content(keys, entry, room if is_first else requests.PAGE_BYTES)
@@ -171,17 +171,17 @@ class _Page:
         self._place.hold(requests.PAGE_BYTES - max(room, 0))
         return True
 
-    def _least_content_bytes(self, entry: Entry) -> int:
+    def _payload_bytes(self, entry: Entry) -> int | None:
+        """The size of the payload, if it is asked for and small enough for a page."""
         size_bytes = sum(part.size_bytes for part in entry.marker.parts)
         is_included = self._request.include_payload and size_bytes <= requests.UNARY_PAYLOAD_BYTES
-        return size_bytes if is_included else 0
+        return size_bytes if is_included else None
 
     async def _content(self, keys: WorkflowKeys, entry: Entry, room: int) -> api.Content:
         """Read what a checkpoint holds, as far as it fits."""
         content = api.Content()
-        size_bytes = sum(part.size_bytes for part in entry.marker.parts)
         try:
-            if self._request.include_payload and size_bytes <= requests.UNARY_PAYLOAD_BYTES:
+            if self._payload_bytes(entry) is not None:
                 await self._service.add_payload(self._place, content, keys, entry)
             if self._request.include_records:
                 limit = min(room - content.ByteSize() - _STAMP_BYTES, requests.RECORDS_ANSWER_BYTES)

@@ -16,7 +16,7 @@ from holdfast_server.protocol.each_workflow import Failure
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.sweep import Policies, sweep
-from holdfast_server.stores.base import StoreError, freeing_space
+from holdfast_server.stores.base import StoreError, described, freeing_space
 
 _LOG = logging.getLogger("holdfast.server")
 
@@ -49,7 +49,7 @@ async def _keep_house(log: Log, policies: Policies, interval_seconds: float) -> 
             with freeing_space():
                 collected = await sweep(log, policies, on_failed=_on_failed)
         except (HoldfastError, StoreError) as error:
-            _LOG.warning("garbage collection failed; it is tried again", extra={"error": _described(error)})
+            _LOG.warning("garbage collection failed; it is tried again", extra={"error": described(error)})
             continue
         _LOG.info("garbage collected", extra=asdict(collected))
         for what in ("retired", "markers", "blobs", "claims", "records"):
@@ -57,9 +57,4 @@ async def _keep_house(log: Log, policies: Policies, interval_seconds: float) -> 
 
 
 def _on_failed(prefix: str, error: Failure) -> None:
-    _LOG.warning("a workflow could not be collected", extra={"prefix": prefix, "error": _described(error)})
-
-
-def _described(error: Failure) -> str:
-    """What failed, for the log: of a store also where it is."""
-    return error.detail if isinstance(error, StoreError) else str(error)
+    _LOG.warning("a workflow could not be collected", extra={"prefix": prefix, "error": described(error)})

@@ -15,7 +15,7 @@ from enum import Enum
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import MANIFEST_KEY
 from holdfast_server.protocol.layout import identify
-from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError
+from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError, described
 
 _LOG = logging.getLogger("holdfast.server")
 INTERVAL_SECONDS = 5.0
@@ -113,7 +113,7 @@ class StoreWatch:
             except TimeoutError:
                 return _State.FAILS, f"no answer within {_LOOK_SECONDS:g} seconds"
             except (StoreError, HoldfastError) as error:
-                return _State.FAILS, str(error)
+                return _State.FAILS, described(error)
             await asyncio.sleep(_PAUSE_SECONDS)
         return _State.REPLACED, ""
 

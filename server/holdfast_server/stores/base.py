@@ -44,6 +44,11 @@ class StoreError(Exception):
         self.detail = detail or message
 
 
+def described(error: Exception) -> str:
+    """Return what failed, for operators: of a store also where it is."""
+    return error.detail if isinstance(error, StoreError) else str(error)
+
+
 class StoreUnavailableError(StoreError):
     """The store cannot be reached, is overloaded or answers nonsense; trying again may help.
 

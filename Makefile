@@ -1,16 +1,9 @@
-# The targets of Holdfast. `make` lists them.
+# `make` lists the targets: the text after ## in each target's line.
 python := .venv/bin/python
 
 .PHONY: help demo test lint proto check bench soak fuzz
-help:
-	@echo "make demo   kill a workflow twice, resume it, compare the result"
-	@echo "make test   run every test"
-	@echo "make lint   formatting, lint, types, import directions, stale generated code"
-	@echo "make proto  generate the stubs from proto/"
-	@echo "make bench  measure against other stores, print ratios"
-	@echo "make soak   ten minutes of load, kills and collections on both stores, then an audit (SOAK_SECONDS on each)"
-	@echo "make fuzz   look for inputs that break a parser, a minute for each (FUZZ_SECONDS)"
-	@echo "make check  what CI runs before the tests"
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/ready: pyproject.toml client/pyproject.toml server/pyproject.toml
 	python3 -m venv .venv
@@ -18,14 +11,14 @@ help:
 	$(python) -m pip install --quiet --group dev -e "./client[cli]" -e ./server
 	touch $@
 
-demo: .venv/ready
+demo: .venv/ready ## kill a workflow twice, resume it and compare the results
 	$(python) -m examples.demo
 
-test: .venv/ready
+test: .venv/ready ## run every test
 	$(python) -m pytest
 	if [ -e .venv/adk-ready ]; then HOLDFAST_SERVER_PYTHON=$(abspath $(python)) .venv/adk/bin/python -m pytest --confcutdir=tests/adapters/adk tests/adapters/adk; fi
 
-lint: .venv/ready
+lint: .venv/ready ## check formatting, lint, types, import directions and generated code
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
@@ -34,16 +27,16 @@ lint: .venv/ready
 	.venv/bin/hadolint deploy/Dockerfile
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 
-proto: .venv/ready
+proto: .venv/ready ## generate the stubs from proto/
 	tools/generate_stubs.sh
 
-bench: .venv/bench-ready
+bench: .venv/bench-ready ## measure Holdfast beside other stores and print ratios
 	$(python) -m benchmarks
 
-soak: .venv/ready
+soak: .venv/ready ## run load, kills and collections on both stores, then an audit (SOAK_SECONDS on each, 300)
 	$(python) -m tests.soak --seconds $(or $(SOAK_SECONDS),300)
 
-fuzz: .venv/fuzz-ready
+fuzz: .venv/fuzz-ready ## look for inputs that break a parser (FUZZ_SECONDS for each, 60)
 	$(python) -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),60)
 
 .venv/fuzz-ready: .venv/ready
@@ -65,6 +58,6 @@ fuzz: .venv/fuzz-ready
 	$(python) -m pip install --quiet --group bench
 	touch $@
 
-check: lint
+check: lint ## run the checks that CI runs before the tests
 	tools/generate_stubs.sh 2>/dev/null
 	git diff --exit-code -- client/holdfast/v1 server/holdfast_server/storage

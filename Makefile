@@ -60,4 +60,4 @@ fuzz: .venv/fuzz-ready ## look for inputs that break a parser (FUZZ_SECONDS for 
 
 check: lint ## run the checks that CI runs before the tests
 	tools/generate_stubs.sh 2>/dev/null
-	git diff --exit-code -- client/holdfast/v1 server/holdfast_server/storage
+	git diff --exit-code -- client/holdfast/v1 server/holdfast_server/layout

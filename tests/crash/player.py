@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol import load, ownership
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
@@ -17,7 +18,6 @@ from holdfast_server.protocol.log import Log, now
 from holdfast_server.protocol.payload import PartUpload, read_part
 from holdfast_server.protocol.retention import Retention
 from holdfast_server.protocol.save import Saved, SaveRequest, save
-from holdfast_server.storage.v1.marker_pb2 import StoredPart
 from holdfast_server.stores.base import ObjectStore, StoreError
 
 GRACE_SECONDS = 1000.0

@@ -12,7 +12,7 @@ import asyncio, gc, json, os, resource, sys
 from holdfast_server.protocol import marker as codec
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Log, _entry_at
-from holdfast_server.storage.v1.marker_pb2 import RevisionRange
+from holdfast_server.layout.v1.marker_pb2 import RevisionRange
 from tests.fuzz.targets.marker import sound
 
 shape = json.loads(sys.argv[1])

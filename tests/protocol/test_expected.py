@@ -1,13 +1,13 @@
 """Compare-and-set: what since the expected revision stands against a save, and what does not."""
 
 import pytest
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.protocol import expected, ownership, pruning
 from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.retention import Retention
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
 
 from tests.protocol.test_gc import GRACE, KEYS, workflow
 

@@ -10,6 +10,7 @@ import uuid
 from contextlib import suppress
 
 import pytest
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, RecentEntry, RevisionRange
 from holdfast_server.protocol import copying, load, ownership, pruning, workflows
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
@@ -23,7 +24,6 @@ from holdfast_server.protocol.retries import find_request
 from holdfast_server.protocol.save import SaveRequest, save
 from holdfast_server.protocol.sweep import Policies, sweep
 from holdfast_server.protocol.validate import validate
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, RecentEntry, RevisionRange
 from holdfast_server.stores.base import StoreAccessDeniedError, StoreError, StoreUnavailableError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

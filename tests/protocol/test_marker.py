@@ -2,10 +2,11 @@ import struct
 
 import pytest
 from crc32c import crc32c
+from google.protobuf.json_format import MessageToDict
+from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, MarkerKind, RecordBatch, StoreManifest
 from holdfast_server.protocol import marker
 from holdfast_server.protocol.bounded_read import MAX_MARKER_BYTES, read_whole
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, PrepareMarker
 from holdfast_server.stores.memory import MemoryStore
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,7 +104,33 @@ def test_what_only_a_newer_server_can_have_written_is_no_damage(newer):
 
 def test_a_claim_from_nowhere_is_damaged():
     with pytest.raises(HoldfastError, match="base_revision"):
-        marker.decode_claim(marker.encode(PrepareMarker(base_revision=-1)), "key")
+        marker.decode_claim(marker.encode(Claim(base_revision=-1)), "key")
+
+
+MARKER_OF_0_1 = bytes.fromhex(
+    "080112016e1a017720072802320272373a020102420263374a02633652050a016610015a060a017012013262060a016b1201766a080880e2cfaa"
+    "061005720608e4e2cfaa067a140a016110031a010325040000002801320378797a7a210a016210091a010525060000003a06626c6f622f314008"
+    "4a080700000008000000800103880101900107980106a2010a0807120272371a026337aa010408021003b2010109ba010174c80102d00103d801"
+    "06e00105e80101f00107f801028002048802039002019a020608c8e3cfaa06a20202081eaa020168c2020408021002ca02010a"
+)
+
+
+def test_what_earlier_releases_stored_is_read_and_written_byte_for_byte():
+    body = Marker.FromString(MARKER_OF_0_1)
+    assert {field for field, _ in body.ListFields()} == set(Marker.DESCRIPTOR.fields)
+    assert (body.workflow_id, body.parts[1].block_crc32c, body.purged[0].last) == ("w", [7, 8], 2)
+    assert body.SerializeToString(deterministic=True) == MARKER_OF_0_1
+
+    claim = Claim(checkpoint_id="c7", request_id="r7", base_revision=6)
+    assert claim.SerializeToString() == bytes.fromhex("0a026337120272371806")
+
+    batch = RecordBatch(
+        checkpoint_id="c7", request_id="r8", stamp=9, records=[{"key": "k", "data": b"d", "replace": True}]
+    )
+    assert batch.SerializeToString() == bytes.fromhex("0a02633712027238180922080a016b1201641801")
+
+    manifest = StoreManifest(layout_version=1, grace_seconds=3600, store_id="s")
+    assert MessageToDict(manifest) == {"layoutVersion": 1, "graceSeconds": 3600.0, "storeId": "s"}
 
 
 def test_a_marker_that_would_be_too_large_to_read_is_not_written():

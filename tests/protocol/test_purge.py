@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 
 import pytest
+from holdfast_server.layout.v1.marker_pb2 import RecordBatch
 from holdfast_server.protocol import load, ownership, records
 from holdfast_server.protocol.copying import copy_workflow
 from holdfast_server.protocol.entries import Request
@@ -17,7 +18,6 @@ from holdfast_server.protocol.purge import purge, purge_workflow
 from holdfast_server.protocol.retention import Retention
 from holdfast_server.protocol.save import SaveRequest, save
 from holdfast_server.protocol.validate import validate
-from holdfast_server.storage.v1.marker_pb2 import RecordBatch
 from holdfast_server.stores.base import StoreUnavailableError
 from holdfast_server.stores.memory import MemoryStore
 

@@ -1,10 +1,10 @@
 """Records in garbage collections, in checks of the store, and as batches in any order."""
 
 import pytest
+from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredRecord
 from holdfast_server.protocol import records
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.retention import Retention
-from holdfast_server.storage.v1.marker_pb2 import RecordBatch, StoredRecord
 from hypothesis import given
 from hypothesis import strategies as st
 

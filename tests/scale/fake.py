@@ -12,13 +12,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from crc32c import crc32c
+from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, MarkerKind, PartEncoding, StoredPart
 from holdfast_server.protocol import entries
 from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.ids import new_checkpoint_id
 from holdfast_server.protocol.keys import WorkflowKeys, new_blob
 from holdfast_server.protocol.log import Entry, digest_of
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, PartEncoding, PrepareMarker, StoredPart
 
 AGE_SECONDS = 5 * 86_400
 BLOB_BYTES = 700
@@ -88,7 +88,7 @@ class Fake:
         if ttl_seconds:
             marker.expire_time.FromSeconds(self._seconds + ttl_seconds)
         if checkpoint_id:
-            claim = PrepareMarker(checkpoint_id=checkpoint_id, request_id="r", base_revision=marker.revision - 1)
+            claim = Claim(checkpoint_id=checkpoint_id, request_id="r", base_revision=marker.revision - 1)
             self.write(self.keys.claim(0, checkpoint_id), marker_codec.encode(claim))
         self.commit(marker)
         self.told.checked["checkpoints"] += 1

@@ -5,12 +5,12 @@ import logging
 from collections import Counter
 
 from holdfast_server import housekeeping, telemetry
+from holdfast_server.layout.v1.marker_pb2 import RecordBatch
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.records import attach
 from holdfast_server.protocol.retention import Retention
 from holdfast_server.protocol.sweep import Policies
-from holdfast_server.storage.v1.marker_pb2 import RecordBatch
 from holdfast_server.stores.memory import MemoryStore
 
 from tests.protocol.test_gc import Workflow

@@ -26,7 +26,7 @@ from holdfast_server.protocol import (
 from holdfast_server.protocol import (
     copying as copying_module,
 )
-from holdfast_server.protocol.claim import Claim
+from holdfast_server.protocol.claim import ChosenId
 from holdfast_server.protocol.retention import Ledger
 from holdfast_server.stores.memory import Objects
 
@@ -195,10 +195,10 @@ MUTANTS = [
     ),
     # Rules that the model does not know.
     Mutant("refuses by an old head", log.Log._built, "read_at >= came_in or", "True or", first=53),
-    Mutant("recent ids not searched", Claim._find, "entry.checkpoint_id == wanted_id", "False", first=4),
+    Mutant("recent ids not searched", ChosenId._find, "entry.checkpoint_id == wanted_id", "False", first=4),
     Mutant(
         "claim's base ignored",
-        Claim.make,
+        ChosenId.make,
         "self._searched_to = await",
         "self._searched_to = head.revision if head else 0\n        await",
         first=75,
@@ -235,7 +235,7 @@ MUTANTS = [
     Mutant("retry passes over damage", retries.find_request, "is_damaged = True", "pass", first=21367),
     Mutant(
         "claim's generation ignored",
-        Claim.find_replaced,
+        ChosenId.find_replaced,
         "head.marker.claim_generation != self._generation",
         "False",
         first=160,
@@ -328,7 +328,7 @@ MUTANTS = [
     ),
     Mutant(
         "replacement looks for its id no further than its claim",
-        Claim.find_replaced,
+        ChosenId.find_replaced,
         "found = await self._find(head)",
         "found = None",
         plan=replacing,

@@ -7,8 +7,8 @@ one marker rots in a run at most.
 
 import random
 
+from holdfast_server.layout.v1.marker_pb2 import MarkerKind
 from holdfast_server.protocol import marker as marker_codec
-from holdfast_server.storage.v1.marker_pb2 import MarkerKind
 from holdfast_server.stores.memory import Objects
 
 from tests.simulation.server import KEYS

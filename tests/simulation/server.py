@@ -4,6 +4,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
+from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredRecord
 from holdfast_server.protocol import copying, load, ownership, pruning, purge, records
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError
@@ -17,7 +18,6 @@ from holdfast_server.protocol.payload import PartUpload, read_part
 from holdfast_server.protocol.retention import Retention
 from holdfast_server.protocol.save import SaveRequest, save
 from holdfast_server.protocol.sweep import store_time
-from holdfast_server.storage.v1.marker_pb2 import RecordBatch, StoredRecord
 from holdfast_server.stores.listing import list_all
 
 from tests.simulation import linearizability as spec

@@ -7,8 +7,8 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server.api import messages, requests
 from holdfast_server.api.calls import Context
 from holdfast_server.api.service import Service
+from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredRecord
 from holdfast_server.protocol import ownership, records
-from holdfast_server.storage.v1.marker_pb2 import RecordBatch, StoredRecord
 
 
 class Attachments(Service):

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from google.protobuf.message import Message
 from holdfast.v1 import checkpoint_pb2, checkpoint_service_pb2
 
+from holdfast_server.layout.v1.marker_pb2 import StoredRecord
 from holdfast_server.protocol.log import Entry
 from holdfast_server.protocol.lookup import Skipped
-from holdfast_server.storage.v1.marker_pb2 import StoredRecord
 
 
 def checkpoint(entry: Entry) -> checkpoint_pb2.Checkpoint:

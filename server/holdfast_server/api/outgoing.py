@@ -11,10 +11,10 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import calls, requests
 from holdfast_server.api.calls import Call, Context
+from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.payload import read_part
-from holdfast_server.storage.v1.marker_pb2 import StoredPart
 from holdfast_server.stores.base import ObjectStore
 
 

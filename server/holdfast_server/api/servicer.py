@@ -15,6 +15,7 @@ from holdfast_server.api.incoming import Incoming, attended
 from holdfast_server.api.lists import Lists
 from holdfast_server.api.outgoing import StuckReaderError, end_stuck, send_parts, write
 from holdfast_server.api.uploads import Uploads
+from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol import load
 from holdfast_server.protocol.digests import BLOCK_BYTES
 from holdfast_server.protocol.errors import HoldfastError, Reason
@@ -27,7 +28,6 @@ from holdfast_server.protocol.payload import PartUpload
 from holdfast_server.protocol.read_ahead import read_ahead
 from holdfast_server.protocol.save import Saved, SaveRequest, save
 from holdfast_server.protocol.validate import validate
-from holdfast_server.storage.v1.marker_pb2 import StoredPart
 
 _DEPTHS = {
     api.VALIDATE_DEPTH_UNSPECIFIED: Depth.CHECKSUM,

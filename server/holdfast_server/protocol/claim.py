@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from itertools import islice
 
+from holdfast_server.layout.v1.marker_pb2 import Claim, MarkerKind
 from holdfast_server.protocol import entries
 from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol.bounded_read import read_whole
@@ -18,18 +19,17 @@ from holdfast_server.protocol.ids import told_revision
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.put_if_absent import put_if_absent
-from holdfast_server.storage.v1.marker_pb2 import MarkerKind, PrepareMarker
 from holdfast_server.stores.base import ObjectNotFoundError
 
 _TAKEN_OVER_AT_ONCE = 32
 
 
-class Claim:
-    """The claim of an id, and the search for it in every slot behind the claim's base, each slot once.
+class ChosenId:
+    """A checkpoint id that a caller chose. Claims it, then searches the log above the claim's base, each revision once.
 
     Args:
         log: the log.
-        request: who claims it.
+        request: the request that claims it.
         checkpoint_id: the id.
         deadline: until when, in the event loop's time.
 
@@ -127,7 +127,7 @@ async def put_claim(
         HoldfastError: COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED.
 
     """
-    claim = PrepareMarker(checkpoint_id=checkpoint_id, request_id=request.request_id, base_revision=base_revision)
+    claim = Claim(checkpoint_id=checkpoint_id, request_id=request.request_id, base_revision=base_revision)
     key = request.keys.claim(generation, checkpoint_id)
     frame = marker_codec.encode(claim)
     found = await put_if_absent(log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
+from holdfast_server.layout.v1.marker_pb2 import Marker
 from holdfast_server.protocol import records
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
@@ -17,7 +18,6 @@ from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.lookup import OvertakenError, Skipped, find_by_id, live_below, read_head
 from holdfast_server.protocol.payload import copy_part
 from holdfast_server.protocol.save import SaveRequest, save
-from holdfast_server.storage.v1.marker_pb2 import Marker
 
 _PREFIX = "copy-"
 

@@ -4,13 +4,13 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, RecentEntry, RevisionRange
 from holdfast_server.protocol import expected, leases
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.gone import Range
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.retries import find_request
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, RecentEntry, RevisionRange
 
 _RECENT_ENTRIES = 16
 

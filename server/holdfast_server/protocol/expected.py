@@ -9,9 +9,9 @@ The head alone decides, since its fields are cumulative. A head that an older se
 it counts as saves and fences of others.
 """
 
+from holdfast_server.layout.v1.marker_pb2 import Marker
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.log import Entry
-from holdfast_server.storage.v1.marker_pb2 import Marker
 
 
 def carry(marker: Marker, head: Entry | None) -> None:

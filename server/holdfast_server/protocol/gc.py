@@ -14,6 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.protocol import entries, purge
 from holdfast_server.protocol.claim import take_over
 from holdfast_server.protocol.entries import Request
@@ -22,7 +23,6 @@ from holdfast_server.protocol.inventory import Inventory, take
 from holdfast_server.protocol.keys import WorkflowKeys, batch_owner, batch_stamp, blob_base
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.retention import Ledger, Retention, Verdict, blob_number, records_number
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.stores.base import ObjectSummary
 
 _Result = TypeVar("_Result")

@@ -4,7 +4,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from holdfast_server.storage.v1.marker_pb2 import Marker
+from holdfast_server.layout.v1.marker_pb2 import Marker
 
 # The first revision and the last.
 Range = tuple[int, int]

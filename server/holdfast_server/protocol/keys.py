@@ -84,11 +84,11 @@ class WorkflowKeys:
         return f"{self.claims}{_cut(generation)}/"
 
     def claim(self, generation: int, checkpoint_id: str) -> str:
-        """The prepare marker of a checkpoint id that a caller chose."""
+        """The claim of a checkpoint id that a caller chose."""
         return f"{self.claims_of(generation)}{encode_name(checkpoint_id)}"
 
     def is_claim(self, key: str) -> bool:
-        """Whether a key is that of a prepare marker."""
+        """Whether a key is that of a claim."""
         return key.startswith(self.claims) and _CLAIM.fullmatch(key, len(self.claims)) is not None
 
     @property

@@ -8,11 +8,11 @@ import uuid
 
 from google.protobuf import json_format
 
+from holdfast_server.layout.v1.marker_pb2 import StoreManifest
 from holdfast_server.protocol.bounded_read import read_whole
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import LAYOUT_VERSION, MANIFEST_KEY
 from holdfast_server.protocol.log import GRACE_SECONDS
-from holdfast_server.storage.v1.marker_pb2 import StoreManifest
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError
 
 _LOG = logging.getLogger("holdfast.server")

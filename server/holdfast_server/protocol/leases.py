@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast_server.layout.v1.marker_pb2 import Marker
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.log import Entry
-from holdfast_server.storage.v1.marker_pb2 import Marker
 
 MAX_LEASE_SECONDS = 31 * 24 * 3600.0
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol import slots
 from holdfast_server.protocol.bounded_read import read_whole
@@ -21,7 +22,6 @@ from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.put_if_absent import put_if_absent
 from holdfast_server.protocol.seen import SeenRequests
 from holdfast_server.protocol.turns import TurnOf, Turns
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError
 from holdfast_server.stores.retried import retried
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+from holdfast_server.layout.v1.marker_pb2 import MarkerKind
 from holdfast_server.protocol import entries, slots
 from holdfast_server.protocol.claim import read_claim, search
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
@@ -16,7 +17,6 @@ from holdfast_server.protocol.gone import Range
 from holdfast_server.protocol.ids import told_revision
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log
-from holdfast_server.storage.v1.marker_pb2 import MarkerKind
 
 _Found = TypeVar("_Found")
 

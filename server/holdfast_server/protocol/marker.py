@@ -15,11 +15,11 @@ from typing import Literal, TypeVar
 from crc32c import crc32c
 from google.protobuf.message import DecodeError, Message
 
+from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, RecordBatch
 from holdfast_server.protocol import sense
 from holdfast_server.protocol.bounded_read import MAX_MARKER_BYTES
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import MAX_REVISION
-from holdfast_server.storage.v1.marker_pb2 import Marker, PrepareMarker, RecordBatch
 
 MARKER_VERSION = 1
 
@@ -37,7 +37,7 @@ _Content = Literal[
     "pinned",
 ]
 _MAGIC = b"HFMK"
-_NAMES: dict[type[Message], str] = {Marker: "commit marker", PrepareMarker: "claim", RecordBatch: "batch of records"}
+_NAMES: dict[type[Message], str] = {Marker: "commit marker", Claim: "claim", RecordBatch: "batch of records"}
 # What a caller has said of a checkpoint. Its id and its request's stay: the log tells by them what was deleted.
 _CONTENT: tuple[_Content, ...] = (
     "parts",
@@ -115,14 +115,14 @@ def decode(frame: bytes, key: str) -> Marker:
     return body
 
 
-def decode_claim(frame: bytes, key: str) -> PrepareMarker:
-    """Read a prepare marker.
+def decode_claim(frame: bytes, key: str) -> Claim:
+    """Read a claim.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED or LAYOUT_UNSUPPORTED.
 
     """
-    body = _decode(frame, key, PrepareMarker())
+    body = _decode(frame, key, Claim())
     if not 0 <= body.base_revision <= MAX_REVISION:
         raise _corrupted(body, key, "its field base_revision makes no sense")
     return body

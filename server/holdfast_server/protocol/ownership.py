@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from hashlib import sha256
 
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.protocol import entries, expected, leases
 from holdfast_server.protocol.entries import Replay, Request
 from holdfast_server.protocol.leases import Lease
 from holdfast_server.protocol.log import Build, Entry, Log
 from holdfast_server.protocol.lookup import find_by_id, newest_live, no_workflow
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
 
 _NO_LEASE = Lease()
 

@@ -7,11 +7,11 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing, nullcontext
 
+from holdfast_server.layout.v1.marker_pb2 import PartEncoding, StoredPart
 from holdfast_server.protocol.digests import BLOCK_BYTES, Digests, crc32c_of
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys, new_blob
 from holdfast_server.protocol.read_ahead import read_ahead
-from holdfast_server.storage.v1.marker_pb2 import PartEncoding, StoredPart
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectWriter
 from holdfast_server.stores.retried import retried
 

@@ -3,13 +3,13 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.protocol import entries
 from holdfast_server.protocol.entries import Replay, Request
 from holdfast_server.protocol.gone import Range
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.lookup import newest_live, no_workflow
 from holdfast_server.protocol.retention import Ledger, Retention
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
 
 _DELETED, _PRUNED = b"delete checkpoints", b"prune"
 

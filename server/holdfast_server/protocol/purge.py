@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from hashlib import sha256
 
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.protocol import entries, records
 from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol.entries import Request
@@ -24,7 +25,6 @@ from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.lookup import find_by_id, newest_live, no_workflow
 from holdfast_server.protocol.ownership import Appended, append, delete_workflow
 from holdfast_server.protocol.retention import blob_number
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.stores.base import StoreError
 from holdfast_server.stores.listing import list_all
 from holdfast_server.stores.retried import retried

@@ -12,13 +12,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredRecord
 from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol.bounded_read import read_whole
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.keys import WorkflowKeys, batch_stamp
 from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.put_if_absent import put_if_absent
-from holdfast_server.storage.v1.marker_pb2 import RecordBatch, StoredRecord
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectSummary
 from holdfast_server.stores.listing import list_all
 from holdfast_server.stores.retried import retried

@@ -8,6 +8,7 @@ import asyncio
 import uuid
 from collections.abc import Sequence
 
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.protocol import entries, expected, leases
 from holdfast_server.protocol import marker as marker_codec
 from holdfast_server.protocol.bounded_read import read_whole
@@ -19,7 +20,6 @@ from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Entry, Log, digest_of
 from holdfast_server.protocol.put_if_absent import put_if_absent
 from holdfast_server.protocol.retention import Ledger
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind
 
 _APPEND_SECONDS = 60.0
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, StoredPart
 from holdfast_server.protocol import entries, expected
-from holdfast_server.protocol.claim import Claim
+from holdfast_server.protocol.claim import ChosenId
 from holdfast_server.protocol.entries import Replay, Request
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.ids import new_checkpoint_id
@@ -12,7 +13,6 @@ from holdfast_server.protocol.keys import WorkflowKeys, blob_base
 from holdfast_server.protocol.log import Entry, Log
 from holdfast_server.protocol.lookup import find_by_id
 from holdfast_server.protocol.payload import copy_part
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, StoredPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ async def save(log: Log, wanted: SaveRequest, parts: list[StoredPart], *, deadli
 
     """
     fingerprint = _fingerprint(wanted, parts)
-    claim = Claim(log, wanted.request, wanted.checkpoint_id, deadline) if wanted.checkpoint_id else None
+    claim = ChosenId(log, wanted.request, wanted.checkpoint_id, deadline) if wanted.checkpoint_id else None
     if claim is not None:
         await claim.make(await log.known_head(wanted.request.keys))
     uploaded = parts

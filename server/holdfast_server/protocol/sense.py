@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, PartEncoding, RevisionRange, StoredPart
 from holdfast_server.protocol.keys import MAX_REVISION, blob_base
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, PartEncoding, RevisionRange, StoredPart
 
 # The highest epoch that a caller could name when saves raised epochs too. Each one that a server gives takes a slot.
 _MAX_EPOCH = 1 << 62

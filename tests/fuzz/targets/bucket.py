@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from holdfast_server.layout.v1.marker_pb2 import Claim
 from holdfast_server.protocol import load, ownership, workflows
 from holdfast_server.protocol.entries import Request
 from holdfast_server.protocol.errors import HoldfastError
@@ -22,7 +23,6 @@ from holdfast_server.protocol.retention import Retention
 from holdfast_server.protocol.save import SaveRequest, save
 from holdfast_server.protocol.sweep import Policies, sweep
 from holdfast_server.protocol.validate import validate
-from holdfast_server.storage.v1.marker_pb2 import PrepareMarker
 from holdfast_server.stores.base import StoreError
 from holdfast_server.stores.memory import MemoryStore
 
@@ -141,7 +141,7 @@ def _object(reader: Reader) -> tuple[str, bytes]:
         key = reader.choice(_PLACES) + reader.raw().decode(errors="surrogateescape")
         return key, reader.raw()
     if kind == 1:
-        claim = fill(PrepareMarker(checkpoint_id="c1"), reader)
+        claim = fill(Claim(checkpoint_id="c1"), reader)
         return KEYS.claim(reader.below(3), "c1"), frame(claim.SerializeToString())
     slot = reader.choice(_SLOTS + _FAR_SLOTS)
     body = reader.raw() if kind == 2 else fill(sound(slot), reader).SerializeToString()

@@ -1,9 +1,9 @@
 """Markers and claims: what can be decoded lay in a whole frame, and makes sense."""
 
 from google.protobuf.message import Message
+from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, MarkerKind, PartEncoding
 from holdfast_server.protocol import marker
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.storage.v1.marker_pb2 import Marker, MarkerKind, PartEncoding, PrepareMarker
 
 from tests.fuzz.frames import frame, is_whole
 from tests.fuzz.messages import fill
@@ -24,7 +24,7 @@ def check(data: bytes) -> None:
     elif source == 2:
         raw = frame(reader.rest(), reader.integer() % 65536, reader.integer() % 65536)
     else:
-        body = fill(PrepareMarker() if decode is marker.decode_claim else sound(reader.below(8) + 1), reader)
+        body = fill(Claim() if decode is marker.decode_claim else sound(reader.below(8) + 1), reader)
         raw = frame(body.SerializeToString())
     try:
         found: Message = decode(raw, "key")
@@ -33,7 +33,7 @@ def check(data: bytes) -> None:
         return
     # The textbook's way takes its time.
     assert len(raw) > 1 << 20 or is_whole(raw)
-    if isinstance(found, PrepareMarker):
+    if isinstance(found, Claim):
         assert 0 <= found.base_revision <= _SLOTS
     else:
         require_sense(found)

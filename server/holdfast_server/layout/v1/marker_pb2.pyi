@@ -463,7 +463,7 @@ class Marker(_message.Message):
 Global___Marker: _TypeAlias = Marker  # noqa: Y015
 
 @_typing.final
-class PrepareMarker(_message.Message):
+class Claim(_message.Message):
     """The claim of a checkpoint id that a caller chose: tells after which revision to look for it."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -490,7 +490,7 @@ class PrepareMarker(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PrepareMarker: _TypeAlias = PrepareMarker  # noqa: Y015
+Global___Claim: _TypeAlias = Claim  # noqa: Y015
 
 @_typing.final
 class StoreManifest(_message.Message):

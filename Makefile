@@ -24,6 +24,7 @@ lint: .venv/ready ## check formatting, lint, types, import directions and genera
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 	$(python) tools/async_to_sync.py --check
+	$(python) tools/copy_version.py --check
 	.venv/bin/hadolint deploy/Dockerfile
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 

@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import Distribution, distributions
 
 DISTRIBUTION = "holdfast-client"
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 
 _FOLDER = os.path.dirname(os.path.realpath(__file__))
 _REPAIR = (

@@ -1,3 +1,3 @@
 """The Holdfast server: a checkpoint store for workflow engines."""
 
-SERVER_VERSION = "0.1.0"
+SERVER_VERSION = "0.2.0"

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from holdfast._package import VERSION
 
 from tests.deploy.test_install import copy_sources
 
@@ -124,7 +125,7 @@ def test_what_the_message_says_repairs_it(environment):
 def test_a_server_without_our_client_says_so_in_one_line(environment, installed, found):
     environment.install(*installed)
     result = environment.run("holdfast-server", "serve")
-    assert "needs holdfast-client 0.1.0" in result.stderr
+    assert f"needs holdfast-client {VERSION}" in result.stderr
     assert found in result.stderr
     assert in_one_line(result)
 
@@ -132,9 +133,9 @@ def test_a_server_without_our_client_says_so_in_one_line(environment, installed,
 def test_a_server_with_a_client_of_another_version_says_so_in_one_line(environment):
     environment.install(CLIENT, SERVER)
     package = environment.site / "holdfast" / "_package.py"
-    package.write_text(package.read_text().replace('VERSION = "0.1.0"', 'VERSION = "0.2.0"'))
+    package.write_text(package.read_text().replace(f'VERSION = "{VERSION}"', 'VERSION = "9.9.9"'))
     result = environment.run("holdfast-server", "serve")
-    assert "needs holdfast-client 0.1.0, found 0.2.0" in result.stderr
+    assert f"needs holdfast-client {VERSION}, found 9.9.9" in result.stderr
     assert in_one_line(result)
 
 

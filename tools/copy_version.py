@@ -1,0 +1,40 @@
+"""Copies the version from client/holdfast/_package.py, where it is set, to the files of the server that need it.
+
+Usage: copy_version.py [--check]; with --check it writes nothing and fails if a file has another version.
+
+The client and the server are two distributions. A source distribution contains only its own folder, so that each needs
+a file of its own, and the server requires the client of exactly its version.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ("client/holdfast/_package.py", r'(?m)(?<=^VERSION = ")[^"]+')
+COPIES = (
+    ("server/holdfast_server/__init__.py", r'(?m)(?<=^SERVER_VERSION = ")[^"]+'),
+    ("server/pyproject.toml", r'(?<="holdfast-client==)[^"]+'),
+    ("README.md", r"(?<=dist/holdfast_(?:client|server)-)[^-]+"),
+)
+
+
+def main() -> None:
+    """Copy the version, or check the copies."""
+    source, pattern = SOURCE
+    version = re.findall(pattern, (ROOT / source).read_text())[0]
+    stale = []
+    for name, copied in COPIES:
+        text = (ROOT / name).read_text()
+        updated = re.sub(copied, version, text)
+        if text == updated:
+            continue
+        stale.append(name)
+        if "--check" not in sys.argv:
+            (ROOT / name).write_text(updated)
+    if stale and "--check" in sys.argv:
+        sys.exit(f"not version {version}, which {source} has: {', '.join(stale)}; run tools/copy_version.py")
+
+
+if __name__ == "__main__":
+    main()

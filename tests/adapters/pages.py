@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-_PAGES = Path(__file__).parents[2] / "docs" / "engines"
+_PAGES = Path(__file__).parents[2] / "docs" / "guides" / "engines"
 
 
 def output_of(engine: str, target: str) -> str:

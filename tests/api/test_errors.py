@@ -27,7 +27,7 @@ def test_every_reason_is_a_class_of_its_own_in_the_client_with_the_servers_code(
 
 
 def test_the_page_of_errors_is_the_table():
-    page = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "errors.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| ") and "_" in line.split("|")[1]]
     for value, name in zip(VALUES, NAMES, strict=True):
         traits = value.GetOptions().Extensions[errors_pb2.traits]

@@ -100,7 +100,7 @@ def test_the_command_prints_what_is_in_force_and_refuses_what_is_wrong(tmp_path)
 
 
 def test_the_page_tells_every_setting_and_its_default():
-    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "configuration.md").read_text()
     defaults = load({}, {}, HERE)
     for name in Config.__dataclass_fields__:
         # None leaves the grace to the store: a day for a new one.

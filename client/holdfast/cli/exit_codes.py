@@ -1,4 +1,4 @@
-"""Exit codes, by kind of error. The table stands in docs/cli.md too, which a test compares."""
+"""Exit codes, by kind of error. The table stands in docs/reference/cli.md too, which a test compares."""
 
 from holdfast.errors import HoldfastError
 

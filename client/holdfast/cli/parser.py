@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="holdfast",
         description="Save, load and check workflow checkpoints.",
-        epilog="`holdfast COMMAND --help` describes a command. Exit codes: docs/cli.md.",
+        epilog="`holdfast COMMAND --help` describes a command. Exit codes: docs/reference/cli.md.",
     )
     parser.add_argument("--version", action="version", version=f"holdfast {VERSION}")
     common = _Parser(add_help=False)

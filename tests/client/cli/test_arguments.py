@@ -12,7 +12,7 @@ from holdfast.cli.main import main
 from holdfast.sync.client import Client
 
 FORMAT = holdfast.Format("f", 1)
-PAGE = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "cli.md").read_text()
 COMMANDS = [
     "save",
     "load",

@@ -45,7 +45,7 @@ _METHODS = (
 )
 assert {*_METHODS} == {method.name for method in _SERVICE.methods}
 _NAMES = {"namespace": "n", "workflow_id": "w", "request_id": "r"}
-# What the SDK may meet of them is told in docs/errors.md.
+# What the SDK may meet of them is told in docs/reference/errors.md.
 _NEVER = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
 # gRPC takes 8 KiB of metadata; details go as base64 then, the message with % escapes.
 _LARGEST_DETAILS = 4 << 10

@@ -11,8 +11,16 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from holdfast.adapters import objects
-from holdfast.adapters.objects import NotAllowedError, NotKeptError, TooDeepError, decode, dumps, encode, type_name
+from holdfast.adapters.objects import (
+    NotAllowedError,
+    TooDeepError,
+    UnsupportedValueError,
+    codec,
+    decode,
+    dumps,
+    encode,
+    type_name,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -318,13 +326,13 @@ def test_any_nesting_comes_back(value):
     assert there_and_back(value) == value
 
 
-def test_no_constructor_is_called_and_the_state_s_own_ways_are_kept():
+def test_no_constructor_is_called_but_getstate_and_setstate_are():
     assert there_and_back(Plain(3)).needed == 3
     back = there_and_back(Hooked())
     assert (back.kept, back.live) == (1, None)
 
 
-def test_a_generic_class_comes_back_without_what_typing_left_on_it():
+def test_a_generic_class_comes_back_without_the_attribute_that_typing_adds():
     assert vars(there_and_back(Box[int](1))) == {"value": 1}
 
 
@@ -340,17 +348,17 @@ def local() -> Any:
 
 
 @pytest.mark.parametrize("value", [lambda: 0, threading.Lock(), local(), json, OwnReduce(), memoryview(b"x")], ids=repr)
-def test_what_cannot_be_told_by_its_state_is_refused_by_its_path(value):
-    with pytest.raises(NotKeptError, match=r"^state\['a'\]\[0\]\.x: "):
+def test_an_object_that_its_state_does_not_describe_is_refused_by_its_path(value):
+    with pytest.raises(UnsupportedValueError, match=r"^state\['a'\]\[0\]\.x: "):
         encode({"a": [Point(value)]}, lambda name: True, root="state")
 
 
-def test_a_refused_object_s_error_says_what_to_do():
-    with pytest.raises(NotKeptError, match="use __getstate__ and __setstate__ instead"):
+def test_the_error_of_a_refused_object_says_what_to_do():
+    with pytest.raises(UnsupportedValueError, match="use __getstate__ and __setstate__ instead"):
         encode(OwnReduce(), here)
-    with pytest.raises(NotKeptError, match="leave it out in its __getstate__"):
+    with pytest.raises(UnsupportedValueError, match="leave it out in its __getstate__"):
         encode(memoryview(b"x"), lambda name: True)
-    with pytest.raises(NotKeptError, match="at the top of a module"):
+    with pytest.raises(UnsupportedValueError, match="at the top of a module"):
         encode(local(), lambda name: True)
 
 
@@ -364,15 +372,15 @@ def test_a_refused_object_s_error_says_what_to_do():
         ({10**5000: 1}, "value"),
     ],
 )
-def test_what_would_come_back_as_another_value_is_refused_by_its_path(value, path):
-    with pytest.raises(NotKeptError, match=f"^{path}: "):
+def test_a_value_that_would_come_back_changed_is_refused_by_its_path(value, path):
+    with pytest.raises(UnsupportedValueError, match=f"^{path}: "):
         dumps(value, here)
 
 
 def test_a_member_that_no_name_and_no_value_finds_is_refused():
     stray = object.__new__(Unfindable)
     stray._name_, stray._value_ = "STRAY", 2
-    with pytest.raises(NotKeptError, match=r"^value: .*Unfindable.* cannot be restored"):
+    with pytest.raises(UnsupportedValueError, match=r"^value: .*Unfindable.* cannot be restored"):
         dumps(stray, here)
 
 
@@ -384,7 +392,7 @@ def nested(levels: int, around: Any) -> Any:
 
 
 @pytest.mark.parametrize("around", [lambda x: [x], lambda x: {"a": x}, lambda x: (x,), lambda x: {1: x}, Point, Rows])
-def test_what_is_accepted_at_any_depth_is_loaded_with_most_of_the_stack_in_use(around):
+def test_a_value_that_is_accepted_can_be_loaded_with_most_of_the_stack_in_use(around):
     deepest = 0
     for levels in range(20, 260, 20):
         try:
@@ -400,11 +408,11 @@ def under(frames: int, call: Any) -> Any:
     return call() if frames == 0 else under(frames - 1, call)
 
 
-def test_a_ring_is_refused():
+def test_a_cycle_is_refused():
     ring: list[Any] = []
     ring.append(ring)
     with pytest.raises(
-        RecursionError, match=r"^value\[0\]\[0\].*: it is nested deeper than 200 levels .*or holds itself"
+        RecursionError, match=r"^value\[0\]\[0\].*: it is nested deeper than 200 levels .*or contains itself"
     ):
         encode(ring, here)
 
@@ -429,19 +437,19 @@ def test_a_class_that_is_not_allowed_is_neither_written_nor_restored():
         {"$type": "json:JSONDecoder", "state": {}},
     ],
 )
-def test_what_is_no_class_of_its_name_is_not_restored(form):
-    with pytest.raises(TypeError, match="no class is found"):
+def test_a_name_that_is_not_the_name_of_a_class_is_not_restored(form):
+    with pytest.raises(TypeError, match="no class found"):
         decode(form, lambda name: True)
 
 
-def test_the_name_of_a_class_tells_its_module():
+def test_the_name_of_a_class_contains_its_module():
     assert type_name(Point) == f"{__name__}:Point"
 
 
-def test_a_small_value_whose_form_would_have_no_end_is_refused(monkeypatch):
-    monkeypatch.setattr(objects, "MOST_VALUES", 10_000)
+def test_a_small_value_whose_form_would_be_huge_is_refused(monkeypatch):
+    monkeypatch.setattr(codec, "MAX_VALUES", 10_000)
     shared: list[Any] = [1]
     for _ in range(100):
         shared = [shared, shared]
-    with pytest.raises(NotKeptError, match="it is one of more than 10000 values"):
+    with pytest.raises(UnsupportedValueError, match="more than 10000 values"):
         encode(shared, here)

@@ -15,7 +15,7 @@ from google.adk.auth import auth_credential
 from google.genai import types
 from pydantic import BaseModel
 
-from holdfast.adapters.objects import NotKeptError, decode, encode
+from holdfast.adapters.objects import UnsupportedValueError, decode, encode
 from holdfast.errors import HoldfastError, of_reason
 
 Json = dict[str, Any]
@@ -90,7 +90,7 @@ class Values:
     def _failure(self, value: Any) -> str | None:
         try:
             decode(json.loads(json.dumps(encode(value, self._is_allowed))), self._is_allowed)
-        except NotKeptError as error:
+        except UnsupportedValueError as error:
             # The path from the session on is known better here.
             return str(error).removeprefix(f"{error.path}: ")
         except FAILURES as error:

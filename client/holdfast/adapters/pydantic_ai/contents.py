@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_ai.messages import ModelMessagesTypeAdapter
 from pydantic_ai_harness.step_persistence import ContinuableSnapshot, RunRecord, StepEvent, ToolEffectRecord
 
-from holdfast.adapters.object_errors import shown_key
+from holdfast.adapters.objects import shown_key
 from holdfast.adapters.pydantic_ai import exact
 from holdfast.checkpoint import Format, LoadedCheckpoint
 from holdfast.errors import HoldfastError, of_reason

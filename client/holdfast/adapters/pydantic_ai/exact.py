@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from holdfast.adapters.objects import NotKeptError, decode, encode
+from holdfast.adapters.objects import UnsupportedValueError, decode, encode
 
 Steps = tuple[str | int, ...]
 
@@ -20,7 +20,7 @@ def forms(saved: Any, loaded: Any) -> list[list[Any]]:
     for steps, value in differences(saved, loaded, ()):
         try:
             found.append([list(steps), encode(value, _no_class)])
-        except NotKeptError:
+        except UnsupportedValueError:
             # An object of a class of its own, for which its JSON form stands.
             continue
     return found

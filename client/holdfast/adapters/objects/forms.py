@@ -1,4 +1,4 @@
-"""How values of well-known types are made of JSON, and what becomes JSON of those that hold nothing else."""
+"""The JSON forms of containers and of well-known scalar types, each as a pair of conversions."""
 
 from base64 import b64decode, b64encode
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -9,11 +9,10 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-# Python reads and writes no more than 4300 digits by default; 2 ** 14283 has 4300.
+# By default Python converts integers of at most 4300 digits from and to text; 2 ** 14283 has 4300.
 LARGEST_INT = 1 << 14283
 
-
-# Makes a container of a class, which may be a subclass, of its content: by none of that class's own methods.
+# Creates a container from its class and its content. The class may be a subclass, whose own methods are not called.
 Make = Callable[[Any, Any], Any]
 
 
@@ -32,8 +31,8 @@ def _set(cls: Any, content: Any) -> Any:
 def _dict(base: Any) -> Make:
     def make(cls: Any, content: Any) -> Any:
         made = base.__new__(cls)
-        for key, each in content:
-            base.__setitem__(made, key, each)
+        for key, value in content:
+            base.__setitem__(made, key, value)
         return made
 
     return make
@@ -47,14 +46,14 @@ def _defaultdict(cls: Any, content: Any) -> Any:
 
 
 def _deque(cls: Any, content: Any) -> Any:
-    most, items = content
+    maxlen, items = content
     made = deque.__new__(cls)
-    deque.__init__(made, items, most)
+    deque.__init__(made, items, maxlen)
     return made
 
 
 def _moment(value: Any) -> Any:
-    """ISO 8601; with fold and zone if it would lose one."""
+    """Return a moment as ISO 8601 text, or that text with fold and zone if the text would lose them."""
     zone = value.tzinfo.key if type(value.tzinfo) is ZoneInfo else None
     if zone is None and not value.fold:
         return value.isoformat()
@@ -74,7 +73,7 @@ def _from_moment(cls: Any) -> Callable[[Any], Any]:
 
 
 def type_name(cls: type) -> str:
-    """The name of a class: its module, a colon, its qualified name."""
+    """Return the name of a class: its module, a colon and its qualified name."""
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
@@ -89,12 +88,12 @@ _MAKERS: dict[type, Make] = {
     OrderedDict: _dict(OrderedDict),
     defaultdict: _defaultdict,
 }
-# By the classes' names: the class itself, and what makes one.
+# By class name: the class, and the function that creates an instance.
 CONTAINERS: dict[str, tuple[type, Make]] = {type_name(cls): (cls, make) for cls, make in _MAKERS.items()}
 
-# To something that JSON has, or lists of it, and back.
+# By class: a conversion to a JSON value or a list of them, and the reverse conversion.
 _FORMS: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    # Numbers that JSON lacks.
+    # Only NaN and infinity: JSON supports all other floats.
     float: (repr, float),
     complex: (lambda value: [value.real, value.imag], lambda value: complex(*value)),
     bytes: (lambda value: b64encode(value).decode(), lambda value: b64decode(value, validate=True)),

@@ -1,19 +1,20 @@
-"""Why an object has no JSON form, and where it lies: used by `objects`, which has the public names."""
+"""Errors of values that have no JSON form, with the path of the value."""
 
 from typing import Any
 
-# The steps from the root to a value, the last one first: the parent's, and a text such as ".name", or (key,).
+# The path of a value, linked from the value to the root: the parent's path, and a step. A step is text such as
+# ".name", or a tuple with a key or index.
 Path = tuple[Any, str | tuple[Any]] | None
 
 _SHOWN_CHARACTERS = 60
 _SHOWN_STEPS = 12
 
 
-class NotKeptError(TypeError):
-    """A value that cannot be kept, or not be restored.
+class UnsupportedValueError(TypeError):
+    """A value cannot be converted to JSON, or not be restored from it.
 
     Attributes:
-        path: where it lies.
+        path: where the value is.
 
     """
 
@@ -22,12 +23,12 @@ class NotKeptError(TypeError):
         super().__init__(f"{self.path}: {problem}")
 
 
-class NotAllowedError(NotKeptError):
-    """An object of a class that the caller does not allow."""
+class NotAllowedError(UnsupportedValueError):
+    """An object has a class that the caller does not allow."""
 
 
-class TooDeepError(NotKeptError, RecursionError):
-    """A value that is nested too deep, or holds itself."""
+class TooDeepError(UnsupportedValueError, RecursionError):
+    """A value is nested too deep, or contains itself."""
 
 
 def _shown(path: Path) -> str:
@@ -41,9 +42,9 @@ def _shown(path: Path) -> str:
 
 
 def shown_key(key: Any) -> str:
-    """Return a key as an error names it, bounded."""
+    """Return a key as an error shows it, cut to a bounded length."""
     try:
         shown = repr(key)
-    except Exception:  # noqa: BLE001 - an error's text must not fail for what the key's own code raises
+    except Exception:  # noqa: BLE001 - the key's own code may raise anything
         return f"a key of {type(key).__qualname__!r}"
     return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"

@@ -1,11 +1,4 @@
-"""Python objects as JSON and back, by their types' names and their state: no pickle, and no code that the data chooses.
-
-Values that JSON has stay as they are; subclasses of text and numbers come back as the plain ones. Well-known types of
-the standard library have a form of their own. Of any other object the class is named and the state kept, as
-`__getstate__` gives it, besides what it holds as a container or an exception. Only classes that the caller allows are
-written or restored, and none of their constructors is called; a member of an enumeration is looked up by its name, or
-by its value if no name finds it. Objects that are shared come back as equals, not as one; cycles are refused.
-"""
+"""Encode values as JSON forms and decode them. The package's docstring describes the rules."""
 
 import json
 import re
@@ -14,89 +7,91 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
-from holdfast.adapters.object_classes import BUILTINS, Allowed, find_class, layout_of, require_plain
-from holdfast.adapters.object_errors import NotAllowedError, NotKeptError, Path, TooDeepError
-from holdfast.adapters.object_forms import CONTAINERS, LARGEST_INT, SCALARS, type_name
+from holdfast.adapters.objects.classes import BUILTINS, Allowed, find_class, layout_of, require_plain
+from holdfast.adapters.objects.errors import Path, TooDeepError, UnsupportedValueError
+from holdfast.adapters.objects.forms import CONTAINERS, LARGEST_INT, SCALARS, type_name
 
-__all__ = ["NotAllowedError", "NotKeptError", "TooDeepError", "decode", "dumps", "encode", "type_name"]
-
-# How deep a form may be nested: a limit of its own, so that what a process saves can be loaded by any other, however
-# much of its stack is in use.
+# The maximum nesting of a form. It does not depend on the free stack of the process that saves, so any other process
+# can load the form.
 MAX_DEPTH = 200
-# What is shared is written in each of its places, so that a small value may have a form without end.
-MOST_VALUES = 10_000_000
+# An object that is referenced n times is written n times, so a small value can have a huge form.
+MAX_VALUES = 10_000_000
 
 _TYPE = "$type"
-# JSON makes one character of such a pair.
+# JSON would join such a pair into one character.
 _SPLIT_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 def encode(value: Any, allowed: Allowed, *, root: str = "value") -> Any:
-    """The JSON form of a value.
+    """Return the JSON form of a value.
 
     Args:
         value: the value.
-        allowed: tells by its name whether a class may be written.
+        allowed: returns whether a class may be written, by its name.
         root: the value's name in errors.
 
     Raises:
-        NotAllowedError: it holds an object of a class that is not allowed.
-        TooDeepError: it is nested deeper than 200 levels of JSON, or holds itself.
-        NotKeptError: it holds an object that cannot be restored from its state, or the object's own code failed.
+        NotAllowedError: the value contains an object of a class that is not allowed.
+        TooDeepError: the value is nested deeper than 200 levels of JSON, or contains itself.
+        UnsupportedValueError: the value contains an object that cannot be restored from its state, or that object's
+            own code failed.
 
     """
     return _Encoder(allowed).of(value, (None, root), 0)
 
 
 def decode(value: Any, allowed: Allowed, *, root: str = "value") -> Any:
-    """The value of a JSON form.
+    """Return the value of a JSON form.
 
     Args:
-        value: what `encode` made.
-        allowed: tells by its name whether a class may be restored.
+        value: the form, as `encode` returned it.
+        allowed: returns whether a class may be restored, by its name.
         root: the value's name in errors.
 
     Raises:
-        NotAllowedError: it names a class that is not allowed.
-        NotKeptError: it is none that `encode` made, a class that it names is gone, or the class's own code failed.
+        NotAllowedError: the form names a class that is not allowed.
+        UnsupportedValueError: `encode` did not make the form, a class that it names does not exist any more, or the
+            class's own code failed.
 
     """
     return _Decoder(allowed).of(value, (None, root))
 
 
 def dumps(value: Any, allowed: Allowed, *, root: str = "value") -> str:
-    """The JSON text of a value, which was read back and found to be the same.
+    """Return the JSON text of a value, after decoding the text and comparing the result.
 
     Args:
         value: the value.
-        allowed: tells by its name whether a class may be written.
+        allowed: returns whether a class may be written, by its name.
         root: the value's name in errors.
 
     Raises:
-        NotKeptError: as for `encode` and `decode`, or it would be read back as another value.
+        UnsupportedValueError: as for `encode` and `decode`, or the text would be decoded to another value.
 
     """
     form = encode(value, allowed, root=root)
     text = json.dumps(form, allow_nan=False)
     again = encode(decode(json.loads(text), allowed, root=root), allowed, root=root)
     if json.dumps(again) != text and (path := _difference(form, again, (None, root))) is not None:
-        raise NotKeptError(path, "it would come back as another value")
+        raise UnsupportedValueError(path, "it would come back as another value")
     return text
 
 
 class _Encoder:
-    """Makes forms of values."""
+    """An encoding of one value, with a limit on the number of values inside."""
 
     def __init__(self, allowed: Allowed) -> None:
         self._allowed = allowed
-        self._left = MOST_VALUES
+        self._left = MAX_VALUES
 
-    def of(self, value: Any, path: Path, depth: int) -> Any:  # noqa: PLR0911 - one for each kind
+    def of(self, value: Any, path: Path, depth: int) -> Any:  # noqa: PLR0911 - one return for each kind of value
         if depth > MAX_DEPTH:
-            raise TooDeepError(path, f"it is nested deeper than {MAX_DEPTH} levels of JSON, or holds itself")
+            raise TooDeepError(path, f"it is nested deeper than {MAX_DEPTH} levels of JSON, or contains itself")
         self._left -= 1
         if self._left < 0:
-            raise NotKeptError(path, f"it is one of more than {MOST_VALUES} values, in each place that shares one")
+            raise UnsupportedValueError(
+                path, f"more than {MAX_VALUES} values, counting a shared object at each reference"
+            )
         cls = type(value)
         if value is None or cls is bool:
             return value
@@ -106,8 +101,8 @@ class _Encoder:
             return self._items(value, path, depth)
         if cls is dict and _TYPE not in value and all(type(key) is str for key in value):
             form = {}
-            for key, each in value.items():
-                form[_scalar(key, path)] = self.of(each, (path, (key,)), depth + 1)
+            for key, inner in value.items():
+                form[_scalar(key, path)] = self.of(inner, (path, (key,)), depth + 1)
             return form
         name = type_name(cls)
         if name in SCALARS:
@@ -117,11 +112,11 @@ class _Encoder:
         return self._object(value, path, depth)
 
     def _object(self, value: Any, path: Path, depth: int) -> Any:
-        """The form of a class, of a member of an enumeration, or of any other object."""
+        """Return the form of a class, of a member of an enumeration, or of any other object."""
         if isinstance(value, type):
-            return {_TYPE: "class", "class": self._checked(value, path)}
+            return {_TYPE: "class", "class": self._findable_name(value, path)}
         cls = type(value)
-        name = self._checked(cls, path)
+        name = self._findable_name(cls, path)
         if isinstance(value, Enum):
             if cls.__members__.get(value.name) is value:
                 return {_TYPE: name, "member": value.name}
@@ -139,18 +134,18 @@ class _Encoder:
                 form["content"] = self._content(value, layout, path, depth + 1)
         if type(state) is dict and _TYPE not in state and all(type(key) is str for key in state):
             form["state"] = {}
-            for key, each in state.items():
-                form["state"][key] = self.of(each, (path, f".{key}"), depth + 2)
+            for key, inner in state.items():
+                form["state"][key] = self.of(inner, (path, f".{key}"), depth + 2)
         else:
             form["state"] = self.of(state, path, depth + 1)
         return form
 
     def _content(self, value: Any, layout: Any, path: Path, depth: int) -> Any:
-        """The form of what a container holds, by its own methods, whichever its subclass may have."""
+        """Return the form of a container's content, read by the methods of `layout`, not by those of a subclass."""
         if issubclass(layout, dict):
             pairs = []
-            for key, each in layout.items(value):
-                pairs.append([self.of(key, path, depth + 2), self.of(each, (path, (key,)), depth + 2)])
+            for key, inner in layout.items(value):
+                pairs.append([self.of(key, path, depth + 2), self.of(inner, (path, (key,)), depth + 2)])
             return [self.of(value.default_factory, path, depth + 1), pairs] if layout is defaultdict else pairs
         items = self._items(layout.__iter__(value), path, depth)
         if layout is deque:
@@ -159,47 +154,47 @@ class _Encoder:
 
     def _items(self, values: Iterable[Any], path: Path, depth: int) -> list[Any]:
         form = []
-        for index, each in enumerate(values):
-            form.append(self.of(each, (path, (index,)), depth + 1))
+        for index, value in enumerate(values):
+            form.append(self.of(value, (path, (index,)), depth + 1))
         return form
 
-    def _checked(self, cls: type, path: Path) -> str:
-        """The name of a class that can be found again by it."""
+    def _findable_name(self, cls: type, path: Path) -> str:
+        """Return the name of a class, after finding the class by it."""
         name = type_name(cls)
         if name not in BUILTINS and find_class(name, self._allowed, path) is not cls:
-            raise NotKeptError(path, f"{name!r} is the name of another class now")
+            raise UnsupportedValueError(path, f"{name!r} is now the name of another class")
         return name
 
 
 class _Decoder:
-    """Makes values of forms, the innermost first."""
+    """A decoding of one form. Inner values are restored before the values that contain them."""
 
     def __init__(self, allowed: Allowed) -> None:
         self._allowed = allowed
 
     def of(self, form: Any, path: Path) -> Any:
         if isinstance(form, list):
-            return [self.of(each, (path, (index,))) for index, each in enumerate(form)]
+            return [self.of(inner, (path, (index,))) for index, inner in enumerate(form)]
         if not isinstance(form, dict):
             return form
         if _TYPE not in form:
-            return {key: self.of(each, (path, (key,))) for key, each in form.items()}
+            return {key: self.of(inner, (path, (key,))) for key, inner in form.items()}
         name = form[_TYPE]
         if not isinstance(name, str):
-            raise NotKeptError(path, f"a type's name is {name!r:.60}, expected text")
+            raise UnsupportedValueError(path, f"the name of a type must be text, not {name!r:.60}")
         if name == "class":
             return find_class(form.get("class"), self._allowed, path)
-        inner = {key: self.of(each, path) for key, each in form.items() if key != _TYPE}
-        is_own = name not in SCALARS and name not in CONTAINERS
-        cls = find_class(name, self._allowed, path) if is_own else None
+        content = {key: self.of(inner, path) for key, inner in form.items() if key != _TYPE}
+        is_well_known = name in SCALARS or name in CONTAINERS
+        cls = None if is_well_known else find_class(name, self._allowed, path)
         try:
-            return _restored(cls, inner) if is_own else _known(name, inner["value"])
+            return _well_known(name, content["value"]) if is_well_known else _restored(cls, content)
         except Exception as error:
-            raise NotKeptError(path, f"{name!r} cannot be restored: {error!r}") from error
+            raise UnsupportedValueError(path, f"{name!r} cannot be restored: {error!r}") from error
 
 
-def _known(name: str, content: Any) -> Any:
-    """The value of a well-known type, of its content."""
+def _well_known(name: str, content: Any) -> Any:
+    """Return the value of a well-known type with this content."""
     if name in SCALARS:
         return SCALARS[name][1](content)
     base, make = CONTAINERS[name]
@@ -207,13 +202,13 @@ def _known(name: str, content: Any) -> Any:
 
 
 def _restored(cls: Any, form: dict[str, Any]) -> Any:
-    """The object of a class that an encoder made the form of, whose inner values are restored already."""
+    """Return the object with this form, whose inner values are already restored."""
     if issubclass(cls, Enum):
         return cls[form["member"]] if "member" in form else cls(form["member_value"])
     layout: Any = layout_of(cls)
     state = form["state"]
     if issubclass(layout, BaseException):
-        # The built-in class's own, which set nothing but the arguments.
+        # Those of the built-in class set only the arguments; those of `cls` could run any code.
         restored = layout.__new__(cls, *form["args"])
         layout.__init__(restored, *form["args"])
     elif layout is object:
@@ -226,8 +221,8 @@ def _restored(cls: Any, form: dict[str, Any]) -> Any:
         restored.__setstate__(state)
         return restored
     attributes, slots = state if isinstance(state, tuple) else (state, None)
-    for key, each in {**(attributes or {}), **(slots or {})}.items():
-        object.__setattr__(restored, key, each)
+    for key, value in {**(attributes or {}), **(slots or {})}.items():
+        object.__setattr__(restored, key, value)
     return restored
 
 
@@ -235,24 +230,24 @@ def _state(value: Any, path: Path) -> Any:
     try:
         state = value.__getstate__()
     except Exception as error:
-        raise NotKeptError(path, f"its __getstate__ failed: {error!r}") from error
+        raise UnsupportedValueError(path, f"its __getstate__ failed: {error!r}") from error
     if isinstance(state, dict):
-        # Left there by typing, where a generic class was called with its arguments.
-        return {key: each for key, each in state.items() if key != "__orig_class__"}
+        # `typing` adds this attribute to an instance of a subscripted generic class.
+        return {key: inner for key, inner in state.items() if key != "__orig_class__"}
     return state
 
 
 def _scalar(value: Any, path: Path) -> Any:
-    """The form of text or a number, which a reader of JSON makes the same of."""
+    """Return the form of text or a number."""
     if isinstance(value, str):
         if not value.isascii() and _SPLIT_PAIR.search(value):
-            raise NotKeptError(
-                path, "its text has the two surrogates of one character, and would not be read back as an equal"
+            raise UnsupportedValueError(
+                path, "the text contains a surrogate pair, which would come back as one character"
             )
         return value
     if isinstance(value, int):
         if not -LARGEST_INT < value < LARGEST_INT:
-            raise NotKeptError(path, "its number has more than 4300 digits")
+            raise UnsupportedValueError(path, "the number has more than 4300 digits")
         return value
     if value - value == 0:
         return value
@@ -260,23 +255,23 @@ def _scalar(value: Any, path: Path) -> Any:
 
 
 def _difference(one: Any, other: Any, path: Path) -> Path:
-    """The path of the first place where two forms differ; None where there is none.
+    """Return the path at which two forms first differ; None if they are equal.
 
-    What a class's own `__setstate__` makes of its state is the class's own affair.
+    The states of a class with a `__setstate__` are not compared: it may change the state as it likes.
     """
     if isinstance(one, dict) and isinstance(other, dict) and list(one) == list(other):
-        if _TYPE in one and one[_TYPE] == other[_TYPE] and _has_hook(one[_TYPE]):
+        if _TYPE in one and one[_TYPE] == other[_TYPE] and _has_setstate(one[_TYPE]):
             return None
         hidden = ("value", "state", "content") if _TYPE in one else ()
         pairs = [(one[key], other[key], path if key in hidden else (path, (key,))) for key in one]
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        pairs = [(each, other[index], (path, (index,))) for index, each in enumerate(one)]
+        pairs = [(inner, other[index], (path, (index,))) for index, inner in enumerate(one)]
     else:
         return None if one == other and type(one) is type(other) else path
     return next((found for pair in pairs if (found := _difference(*pair)) is not None), None)
 
 
-def _has_hook(name: str) -> bool:
+def _has_setstate(name: str) -> bool:
     return (
         name not in SCALARS
         and name not in CONTAINERS

@@ -46,7 +46,7 @@ def test_a_text_that_may_be_a_name_stays_as_it_is(text):
 
 
 @pytest.mark.parametrize("text", ["x" * 257, "é" * 129, "/" * 100, "東" * 86])
-def test_a_long_text_is_cut_and_told_by_its_digest(text):
+def test_a_long_text_is_cut_and_distinguished_by_its_digest(text):
     assert len(holdfast_id(text, 256).encode()) <= 256
     assert holdfast_id(text, 256) != holdfast_id(text + "x", 256)
 
@@ -59,6 +59,6 @@ def test_an_id_that_is_not_text_is_named_and_refused(given):
 
 
 @pytest.mark.parametrize("text", ["", "\ud800"])
-def test_what_no_name_can_stand_for_is_refused(text):
+def test_a_text_that_no_id_can_stand_for_is_refused(text):
     with pytest.raises(ValueError, match=r"empty|surrogates"):
         holdfast_id(text, 256)

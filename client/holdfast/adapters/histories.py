@@ -1,4 +1,4 @@
-"""A workflow's checkpoints with their payloads, many in a call, of which one that cannot be read hides no other."""
+"""Iterate over a workflow's checkpoints with their payloads, many per call, past checkpoints that cannot be read."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -16,20 +16,21 @@ async def newest_first(
     accepted_formats: Sequence[AcceptedFormat],
     strict: bool,
 ) -> AsyncIterator[tuple[Checkpoint, LoadedCheckpoint | None]]:
-    """Iterate over the checkpoints with labels; none where there is no workflow.
+    """Iterate over the checkpoints of a workflow, newest first, with their payloads.
 
-    From the first one that cannot be read, the payloads are None, and are to be loaded one by one.
+    From the first checkpoint that cannot be read, and for all of them if not `strict`, the payload is None: the caller
+    loads it by itself and learns why it cannot be read. A workflow that does not exist has no checkpoints.
 
     Args:
         client: the client.
         namespace: the namespace.
         workflow_id: the workflow.
-        labels: the labels that they must have.
+        labels: the labels that each checkpoint must have.
         accepted_formats: the formats that the caller reads.
-        strict: end where damage hides which checkpoints there are; else leave that out.
+        strict: raise if damage hides which checkpoints exist; otherwise leave those out.
 
     Raises:
-        CheckpointCorruptedError: `strict`, and damage hides which checkpoints there are.
+        CheckpointCorruptedError: `strict` is set, and damage hides which checkpoints exist.
         HoldfastError: a subclass for each other reason.
 
     """
@@ -37,11 +38,11 @@ async def newest_first(
     try:
         if strict:
             try:
-                async for each in client.history(
+                async for loaded in client.history(
                     namespace, workflow_id, labels=labels, accepted_formats=accepted_formats, page_size=1000
                 ):
-                    yield each.info, each
-                    lowest = each.info.revision
+                    yield loaded.info, loaded
+                    lowest = loaded.info.revision
             except (CheckpointCorruptedError, FormatIncompatibleError):
                 pass
             else:

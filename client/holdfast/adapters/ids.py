@@ -1,4 +1,4 @@
-"""Ids of engines as ids of Holdfast: any text becomes a name that the server takes, and no two texts the same one."""
+"""Convert ids of engines to ids that the server accepts. Different texts always give different ids."""
 
 import re
 from hashlib import sha256
@@ -9,22 +9,25 @@ WORKFLOW_BYTES = 512
 CHECKPOINT_BYTES = 256
 LABEL_BYTES = 1024
 
-# Control characters, separators of lines, and what changes the direction of text: no name may hold them.
+# Not allowed in an id: control characters, line separators and characters that change the direction of text.
 _UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 _RESERVED = re.compile(rf"[%/\\{_UNPRINTABLE}]")
 _RESERVED_OR_COLON = re.compile(rf"[%:/\\{_UNPRINTABLE}]")
 
 
 def holdfast_id(text: str, limit_bytes: int) -> str:
-    """The id that stands for an engine's id: the same text where a name may hold it, else escaped; a long one is cut.
+    """Return the id that stands for an engine's id.
+
+    Characters that an id must not contain are percent-encoded; any other text stays as it is. An id that is too long is
+    cut, and a digest of the whole text is appended.
 
     Args:
         text: the engine's id.
-        limit_bytes: how long the result may be, in UTF-8.
+        limit_bytes: the maximum length of the result in UTF-8.
 
     Raises:
-        TypeError: it is not text.
-        ValueError: it is empty, or no Unicode text.
+        TypeError: the id is not text.
+        ValueError: the id is empty, or contains a lone surrogate.
 
     """
     _require_text(text)
@@ -35,27 +38,27 @@ def holdfast_id(text: str, limit_bytes: int) -> str:
         escaped = escaped.replace(".", "%2E")
     if len(escaped.encode()) <= limit_bytes:
         return escaped
-    # No escaped text holds "%~", so that what is cut meets no other id.
+    # No escaped text contains "%~", so a cut id never equals another one.
     digest = sha256(text.encode()).hexdigest()
     kept = escaped.encode()[: limit_bytes - len(digest) - 2].decode(errors="ignore")
     return f"{kept}%~{digest}"
 
 
 def joined(*ids: str) -> str:
-    """One id of several, with colons between them, which `split` takes apart again. However long it becomes.
+    """Join several ids with colons. `split` reverses it. The length of the result is not limited.
 
     Raises:
-        TypeError: one of them is not text.
+        TypeError: one of the ids is not text.
 
     """
-    for each in ids:
-        _require_text(each)
-    return ":".join(_RESERVED_OR_COLON.sub(_escape, each) for each in ids)
+    for part in ids:
+        _require_text(part)
+    return ":".join(_RESERVED_OR_COLON.sub(_escape, part) for part in ids)
 
 
 def split(name: str) -> list[str]:
-    """The ids that a name was joined from."""
-    return [unquote(each) for each in name.split(":")]
+    """Return the ids that `joined` made a name from."""
+    return [unquote(part) for part in name.split(":")]
 
 
 def _require_text(given: object) -> None:

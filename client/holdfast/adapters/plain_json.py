@@ -1,7 +1,7 @@
-"""Values as JSON that is loaded as an equal value again; a value for which that does not hold is refused by its path.
+"""Convert values to JSON that loads as an equal value, and refuse all other values by their path.
 
-The limits are fixed ones, so that a value that one process saves can be loaded by any other: the depth does not follow
-the stack of the process that saves, and the digits of a number do not follow its settings.
+The limits are constants, so that a value that one process saves can be loaded by any other: the maximum depth does not
+depend on the stack of the process that saves, nor the maximum number of digits on its settings.
 """
 
 import json
@@ -13,28 +13,28 @@ from typing import Any, TypeAlias
 from holdfast.errors import InvalidRequestError
 
 MAX_DEPTH = 128
-# As many as Python reads by default.
+# As many as Python converts from text by default.
 _MAX_DIGITS = 4300
 _MAX_BITS = math.floor(_MAX_DIGITS * math.log2(10))
 _PATH_CHARACTERS = 200
 _SHOWN_CHARACTERS = 60
-# The path of an element: that of what it lies in, and its key or index. Text is the root's.
+# The path of a value: text for the root; for any other value the path of its container, and its key or index.
 Path: TypeAlias = "str | tuple[Path, Any]"
 
-# JSON makes one character of such a pair.
+# JSON would join such a pair into one character.
 _SPLIT_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 class UnsavableValueError(InvalidRequestError, TypeError, ValueError):
-    """A value that could not be loaded again as it is, so that nothing was saved.
+    """A value would not be loaded as an equal value, so nothing was saved.
 
     Attributes:
-        path: where it lies in the value that was to be saved.
+        path: where the value is inside the one to save.
 
     """
 
     def __init__(self, what: str, path: Path, problem: str) -> None:
-        text = shown(path)
+        text = path_text(path)
         super().__init__(
             f"{what} cannot be saved: {text}: {problem}",
             reason="INVALID_REQUEST",
@@ -44,32 +44,35 @@ class UnsavableValueError(InvalidRequestError, TypeError, ValueError):
         self.path = text
 
 
-def dumped(what: str, value: Any, *, convert: Callable[[Any], Any] | None = None, root: str = "state") -> bytes:
-    """Return a value's JSON, which `json.loads` makes an equal value of, but for tuples, which become lists.
+def dumps(what: str, value: Any, *, convert: Callable[[Any], Any] | None = None, root: str = "state") -> bytes:
+    """Return the JSON of a value. `json.loads` makes an equal value from it, except that tuples become lists.
 
     Keys that are numbers, booleans or None become text, as `json.dumps` writes them.
 
     Args:
         what: the value's name in errors, such as "the flow's state".
         value: the value.
-        convert: makes a JSON value of an object that is none; it raises if it cannot.
+        convert: converts an object without a JSON form to a JSON value, or raises; None refuses such objects.
         root: the first element of paths in errors.
 
     Raises:
-        UnsavableValueError: a value inside has no JSON form, two keys become the same text, it is nested deeper than
-            128 levels (a value that contains itself always is), or a number has more than 4300 digits.
+        UnsavableValueError: a value inside has no JSON form, two keys become the same text, the nesting exceeds 128
+            levels (always so if a value contains itself), or a number has more than 4300 digits.
 
     """
-    return json.dumps(plain(what, value, convert=convert, root=root)).encode()
+    return json.dumps(plain_copy(what, value, convert=convert, root=root)).encode()
 
 
-def plain(what: str, value: Any, *, convert: Callable[[Any], Any] | None = None, root: Path = "state") -> Any:
-    """Return a copy of a value that consists of JSON's own types only. For the arguments and errors see `dumped`."""
+def plain_copy(what: str, value: Any, *, convert: Callable[[Any], Any] | None = None, root: Path = "state") -> Any:
+    """Return a copy of a value that consists of JSON types only.
+
+    Arguments and errors are those of `dumps`.
+    """
     return _Copy(what, convert).of(value, root, 0)
 
 
-def shown(path: Path) -> str:
-    """Return a path as an expression; a long one is cut."""
+def path_text(path: Path) -> str:
+    """Return a path as a Python expression, cut to a bounded length."""
     keys = []
     while isinstance(path, tuple):
         path, key = path
@@ -82,12 +85,12 @@ def shown(path: Path) -> str:
 def _name(key: Any) -> str:
     try:
         return repr(key)
-    except Exception:  # noqa: BLE001 - a key of the caller's, which may be anything
+    except Exception:  # noqa: BLE001 - the key's own code may raise anything
         return type(key).__qualname__
 
 
 class _Copy:
-    """Copies values as plain JSON."""
+    """The settings of one copy."""
 
     def __init__(self, what: str, convert: Callable[[Any], Any] | None) -> None:
         self._what = what
@@ -103,17 +106,17 @@ class _Copy:
         if isinstance(value, dict):
             return self._mapping(value, path, depth)
         if isinstance(value, list | tuple):
-            return [self.of(each, (path, index), depth + 1) for index, each in enumerate(value)]
+            return [self.of(item, (path, index), depth + 1) for index, item in enumerate(value)]
         return self.of(self._converted(value, path), path, depth + 1)
 
     def _mapping(self, value: dict[Any, Any], path: Path, depth: int) -> dict[str, Any]:
         copied: dict[str, Any] = {}
-        for key, each in value.items():
+        for key, item in value.items():
             inside = (path, key)
             name = self._key(key, inside)
             if name in copied:
                 self._refuse(inside, f"another key becomes the same text, {name!r}")
-            copied[name] = self.of(each, inside, depth + 1)
+            copied[name] = self.of(item, inside, depth + 1)
         return copied
 
     def _key(self, key: Any, path: Path) -> str:
@@ -126,15 +129,15 @@ class _Copy:
         return self._refuse(path, f"keys must be text, numbers, booleans or None, not {type(key).__name__}")
 
     def _scalar(self, value: str | float, path: Path) -> str | float:
-        """A value as JSON's own type, of which its own may be a subclass."""
+        """Return text or a number as its JSON type, without the value's own subclass."""
         if isinstance(value, str):
             if _SPLIT_PAIR.search(value):
-                self._refuse(path, "its text has the two surrogates of one character, which would come back as that")
+                self._refuse(path, "the text contains a surrogate pair, which would come back as one character")
             return str.__str__(value)
         if isinstance(value, float):
             return float.__float__(value)
         if value.bit_length() > _MAX_BITS:
-            self._refuse(path, f"its number has more than {_MAX_DIGITS} digits")
+            self._refuse(path, f"the number has more than {_MAX_DIGITS} digits")
         return int.__int__(value)
 
     def _converted(self, value: Any, path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Items of lists that cannot be read, in their places among the others."""
+"""List items that stand for stored data that cannot be read, so that one of them does not hide the others."""
 
 from dataclasses import fields
 from functools import cache
@@ -6,9 +6,9 @@ from typing import Any
 
 
 class Unreadable:
-    """An item of a list of an engine's dataclasses, of which only some fields are known.
+    """A list item of which only some fields are known, because the stored data cannot be read.
 
-    It is an instance of the dataclass, too. Reading a field that is not known raises the error.
+    It is also an instance of the dataclass of the other items. Reading an unknown field raises the error.
 
     Attributes:
         error: why the item cannot be read.
@@ -28,7 +28,11 @@ class Unreadable:
         return id(self)
 
     def _known(self) -> dict[str, Any]:
-        names = [each.name for each in fields(self) if not isinstance(vars(type(self)).get(each.name), property)]  # type: ignore[arg-type]
+        names = [
+            field.name
+            for field in fields(self)  # type: ignore[arg-type]
+            if not isinstance(vars(type(self)).get(field.name), property)
+        ]
         return {name: getattr(self, name) for name in names}
 
 
@@ -37,15 +41,18 @@ def unreadable(cls: Any, error: Exception, **known: Any) -> Any:
 
     Args:
         cls: the dataclass of the list's items.
-        error: why this one cannot be read: raised where a field is read that is not known.
-        known: the fields that are known.
+        error: why the item cannot be read; raised when an unknown field is read.
+        **known: the fields that are known.
+
+    Returns:
+        An instance of both `cls` and `Unreadable`.
 
     """
-    made: Any = object.__new__(_subclass(cls, frozenset(known)))
+    item: Any = object.__new__(_subclass(cls, frozenset(known)))
     for name, value in known.items():
-        object.__setattr__(made, name, value)
-    object.__setattr__(made, "error", error)
-    return made
+        object.__setattr__(item, name, value)
+    object.__setattr__(item, "error", error)
+    return item
 
 
 @cache
@@ -53,5 +60,5 @@ def _subclass(cls: Any, known: frozenset[str]) -> Any:
     def raising(self: Any) -> Any:
         raise self.error.with_traceback(None)
 
-    unknown = {each.name: property(raising) for each in fields(cls) if each.name not in known}
+    unknown = {field.name: property(raising) for field in fields(cls) if field.name not in known}
     return type(cls.__name__, (Unreadable, cls), {"__doc__": Unreadable.__doc__, **unknown})

@@ -28,7 +28,7 @@ from holdfast.adapters.adk.reads import SESSION_FORMAT, SESSION_FORMATS, Reads
 from holdfast.adapters.adk.states import SharedStates
 from holdfast.adapters.adk.turns import Turns
 from holdfast.adapters.adk.values import Values
-from holdfast.adapters.runs import Ownership, checked
+from holdfast.adapters.runs import Ownership, checked_ownership
 from holdfast.client import AsyncClient
 from holdfast.errors import (
     CheckpointCorruptedError,
@@ -71,7 +71,7 @@ class HoldfastSessionService(BaseSessionService):
         ownership: Ownership = "shared",
         purge: bool = False,
     ) -> None:
-        self.ownership = ownership = checked(ownership)
+        self.ownership = ownership = checked_ownership(ownership)
         self._client = client
         self._purge = purge
         self._namespace = namespace

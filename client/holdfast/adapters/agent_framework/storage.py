@@ -64,7 +64,7 @@ class HoldfastCheckpointStorage:
         self._namespace = namespace
         self._workflow_id = holdfast_id(workflow_id, WORKFLOW_BYTES)
         self._fallback = fallback
-        is_exclusive = runs.checked(ownership) == "exclusive"
+        is_exclusive = runs.checked_ownership(ownership) == "exclusive"
         self._owner = Owner(client, namespace, self._workflow_id) if is_exclusive else None
         contents = Contents(frozenset(allowed_checkpoint_types))
         self._saves = Saves(client, namespace, self._workflow_id, contents, self._owner)

@@ -11,7 +11,7 @@ from holdfast.adapters.burr.names import PartitionKey, app_ids, step_id, workflo
 from holdfast.adapters.burr.states import POSITION, SEQUENCE, STATUS, States
 from holdfast.adapters.burr.steps import AsyncSteps
 from holdfast.adapters.burr.sync.steps import Steps
-from holdfast.adapters.runs import Ownership, checked
+from holdfast.adapters.runs import Ownership, checked_ownership
 from holdfast.client import AsyncClient
 from holdfast.sync.client import Client
 
@@ -52,7 +52,7 @@ class AsyncHoldfastPersister(AsyncBaseStatePersister):
         self._client = client
         self._namespace = namespace
         self._states = States(serde_kwargs, allowed_classes)
-        self._steps = AsyncSteps(client, namespace, fallback=fallback, ownership=checked(ownership))
+        self._steps = AsyncSteps(client, namespace, fallback=fallback, ownership=checked_ownership(ownership))
 
     @classmethod
     @asynccontextmanager
@@ -180,7 +180,7 @@ class HoldfastPersister(BaseStatePersister):
         self._client = client
         self._namespace = namespace
         self._states = States(serde_kwargs, allowed_classes)
-        self._steps = Steps(client, namespace, fallback=fallback, ownership=checked(ownership))
+        self._steps = Steps(client, namespace, fallback=fallback, ownership=checked_ownership(ownership))
 
     @classmethod
     @contextmanager

@@ -15,7 +15,7 @@ from burr.core.persistence import PersistedStateData
 from burr.core.state import FIELD_SERIALIZATION, State
 from pydantic import BaseModel
 
-from holdfast.adapters.plain_json import MAX_DEPTH, Path, UnsavableValueError, plain, shown
+from holdfast.adapters.plain_json import MAX_DEPTH, Path, UnsavableValueError, path_text, plain_copy
 from holdfast.checkpoint import Format, LoadedCheckpoint
 from holdfast.errors import HoldfastError, of_reason
 
@@ -57,7 +57,7 @@ class States:
         for key, each in values.items():
             if key not in FIELD_SERIALIZATION:
                 _require_unmarked(each, ("state", key))
-        serialised = plain(_WHAT, self._serialised(state))
+        serialised = plain_copy(_WHAT, self._serialised(state))
         for key, each in serialised.items():
             if key not in FIELD_SERIALIZATION:
                 self._require_savable(each, ("state", key))
@@ -82,7 +82,7 @@ class States:
         for key, each in data.items():
             problem = None if key in FIELD_SERIALIZATION else self._problem(each, ("state", key))
             if problem is not None:
-                raise _unreadable(loaded, f"{shown(problem[0])}: {problem[1]}")
+                raise _unreadable(loaded, f"{path_text(problem[0])}: {problem[1]}")
         try:
             state: State[Any] = State.deserialize(data, **self._serde)
         except Exception as error:
@@ -190,7 +190,7 @@ def _require_equal_model(dumped: dict[str, Any], path: Path) -> None:
     module, _, attribute = name.rpartition(".")
     try:
         cls: type[BaseModel] = getattr(importlib.import_module(module), attribute)
-        again = plain(_WHAT, cls.model_validate(fields).model_dump(), root=path)
+        again = plain_copy(_WHAT, cls.model_validate(fields).model_dump(), root=path)
     except UnsavableValueError:
         raise
     except Exception as error:

@@ -15,7 +15,7 @@ import secrets
 from typing import Any
 
 from holdfast.adapters.burr.states import FORMAT, STATUS
-from holdfast.adapters.runs import Ownership, Run, Runs, overtaken
+from holdfast.adapters.runs import Ownership, Run, Runs, overtaken_error
 from holdfast.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint
 from holdfast.client import AsyncClient
 from holdfast.errors import (
@@ -119,7 +119,7 @@ class AsyncSteps:
                 again = {**wanted, "expected_revision": stored.revision}
                 return (await self._client.save(**again, replace=True, request_id=self._request_id())).revision
         if self._is_exclusive and run is not None and not is_own and stored.revision > run.began:
-            raise overtaken(workflow_id, run.began, stored.revision) from conflict
+            raise overtaken_error(workflow_id, run.began, stored.revision) from conflict
         raise conflict or _reused(workflow_id, step)
 
     async def load(self, workflow_id: str, step: str | None) -> LoadedCheckpoint | None:

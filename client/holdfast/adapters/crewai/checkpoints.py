@@ -20,7 +20,7 @@ from pydantic import PrivateAttr
 
 from holdfast.adapters.crewai.progress import FORMAT, of_checkpoint, put_into
 from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id, joined
-from holdfast.adapters.runs import Ownership, Run, Runs, checked
+from holdfast.adapters.runs import Ownership, Run, Runs, checked_ownership
 from holdfast.checkpoint import AcceptedFormat, LoadedCheckpoint
 from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError
 from holdfast.sync.client import Client
@@ -61,7 +61,7 @@ class HoldfastCheckpointProvider(JsonProvider):
     ) -> None:
         super().__init__()
         self._client, self._namespace, self._fallback = client, namespace, fallback
-        self._ownership = checked(ownership)
+        self._ownership = checked_ownership(ownership)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         # A connection cannot be copied, and need not be.

@@ -8,7 +8,7 @@ from crewai.flow.flow import Flow
 from crewai.tasks.task_output import TaskOutput
 
 from holdfast.adapters.crewai.states import read, unreadable
-from holdfast.adapters.plain_json import UnsavableValueError, dumped
+from holdfast.adapters.plain_json import UnsavableValueError, dumps
 from holdfast.checkpoint import Format, LoadedCheckpoint
 
 FORMAT = Format("crewai-checkpoint", 1)
@@ -39,7 +39,7 @@ def of_checkpoint(data: str) -> tuple[bytes, int]:
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise UnsavableValueError(what, "checkpoint", f"it is none of CrewAI's: {error!r}") from error
     about = {key: whole.get(key) for key in _ABOUT}
-    return dumped(what, {**about, "entities": entities}, root="checkpoint"), events
+    return dumps(what, {**about, "entities": entities}, root="checkpoint"), events
 
 
 def put_into(entity: "Flow[Any] | Crew", loaded: LoadedCheckpoint) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Secret, SecretBytes, SecretStr, TypeAdapter
 
-from holdfast.adapters.plain_json import MAX_DEPTH, Path, UnsavableValueError, dumped, plain
+from holdfast.adapters.plain_json import MAX_DEPTH, Path, UnsavableValueError, dumps, plain_copy
 from holdfast.checkpoint import AcceptedFormat, Format, LoadedCheckpoint
 from holdfast.errors import HoldfastError, of_reason
 
@@ -35,7 +35,7 @@ def state_json(state: object) -> bytes:
 
     """
     if isinstance(state, BaseModel):
-        form = plain(_WHAT, state, convert=_converted)
+        form = plain_copy(_WHAT, state, convert=_converted)
         _require_valid(state, form)
         return json.dumps(form).encode()
     if not isinstance(state, dict):
@@ -45,7 +45,7 @@ def state_json(state: object) -> bytes:
 
 def value_json(what: str, value: Any, *, root: str = "state") -> bytes:
     """The payload of any other value, as `state_json`."""
-    return dumped(what, value, convert=_converted, root=root)
+    return dumps(what, value, convert=_converted, root=root)
 
 
 def read(loaded: LoadedCheckpoint, part: str) -> dict[str, Any]:
@@ -166,4 +166,4 @@ def _require_valid(state: BaseModel, form: Any) -> None:
 
 def _round_trip(state: BaseModel) -> str:
     form = state.model_dump(mode="json", round_trip=True)
-    return json.dumps(plain(_WHAT, form, convert=_converted), sort_keys=True)
+    return json.dumps(plain_copy(_WHAT, form, convert=_converted), sort_keys=True)

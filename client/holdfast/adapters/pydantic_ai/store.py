@@ -76,7 +76,7 @@ class HoldfastStepStore(StepStore):
         self._namespace = namespace
         self._items = Items(client, namespace, fallback=fallback)
         self._most = max_snapshots_per_run
-        self._owner = Owner(client, namespace) if runs.checked(ownership) == "exclusive" else None
+        self._owner = Owner(client, namespace) if runs.checked_ownership(ownership) == "exclusive" else None
 
     @classmethod
     @asynccontextmanager

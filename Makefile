@@ -25,11 +25,13 @@ lint: .venv/ready ## check formatting, lint, types, import directions and genera
 	.venv/bin/lint-imports --no-cache
 	$(python) tools/async_to_sync.py --check
 	$(python) tools/copy_version.py --check
+	$(python) tools/generate_reasons.py --check
 	.venv/bin/hadolint deploy/Dockerfile
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 
 proto: .venv/ready ## generate the stubs from proto/
 	tools/generate_stubs.sh
+	$(python) tools/generate_reasons.py
 
 bench: .venv/bench-ready ## measure Holdfast beside other stores and print ratios
 	$(python) -m benchmarks

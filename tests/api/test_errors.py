@@ -1,5 +1,8 @@
 """The one table of reasons, and who must agree with it."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import holdfast
@@ -9,6 +12,7 @@ from holdfast.v1 import errors_pb2
 from holdfast_server.api.errors import code_of
 from holdfast_server.protocol.errors import Reason
 
+ROOT = Path(__file__).parents[2]
 VALUES = errors_pb2.ErrorReason.DESCRIPTOR.values[1:]
 NAMES = [value.name.removeprefix("ERROR_REASON_") for value in VALUES]
 
@@ -26,12 +30,24 @@ def test_every_reason_is_a_class_of_its_own_in_the_client_with_the_servers_code(
     assert error.advice
 
 
-def test_the_page_of_errors_is_the_table():
-    page = (Path(__file__).parents[2] / "docs" / "reference" / "errors.md").read_text()
-    rows = [line for line in page.splitlines() if line.startswith("| ") and "_" in line.split("|")[1]]
-    for value, name in zip(VALUES, NAMES, strict=True):
+def test_the_published_table_and_the_page_of_errors_are_not_stale():
+    command = [sys.executable, "tools/generate_reasons.py", "--check"]
+    checked = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_published_table_and_the_page_of_errors_are_the_table():
+    published = json.loads((ROOT / "proto/holdfast/v1/reasons.json").read_text())["reasons"]
+    page = (ROOT / "docs/reference/errors.md").read_text()
+    for value, name, reason in zip(VALUES, NAMES, published, strict=True):
         traits = value.GetOptions().Extensions[errors_pb2.traits]
+        exception, code = type(of_reason(name, "")).__name__, code_of(Reason(name))
+        assert (reason["reason"], reason["number"]) == (name, value.number)
+        assert (reason["status"], reason["status_code"]) == (code.name, code.value[0])
+        assert (reason["retryable"], reason["advice"]) == (traits.retryable, traits.advice)
+        assert getattr(holdfast, reason["python_exception"]).__name__ == exception
+        assert reason["meaning"].endswith(".")
+
         retried = "yes" if traits.retryable else "no"
-        row = f"| {name} | {code_of(Reason(name)).name} | {retried} | {traits.advice} |"
-        assert row in page
-    assert len(rows) >= len([name for name in NAMES if "_" in name])
+        assert f"| [{name}](#{name.lower()}) | {code.name} | {retried} | `{exception}` |" in page
+        assert traits.advice in " ".join(page.split())

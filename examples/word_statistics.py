@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ migrations = holdfast.Migrations()
 
 
 @migrations.register("word-statistics", from_version=1)
-def name_the_chain(parts: holdfast.migrations.Parts) -> holdfast.migrations.Parts:
+def name_the_chain(parts: Mapping[str, bytes]) -> Mapping[str, bytes]:
     """Version 1 called the chain of digests "hash"."""
     state = json.loads(parts[""])
     state["chain"] = state.pop("hash")

@@ -11,7 +11,7 @@ from pathlib import Path
 CLIENT = Path(__file__).resolve().parent.parent / "client" / "holdfast"
 MODULES = ("calls", "changes", "client", "connection", "download", "lists", "loads", "records", "workflow")
 # The twins, by the path of their source; both without ".py".
-TWINS = {name: f"sync/{name}" for name in MODULES} | {
+TWINS = {f"_async/{name}": f"_sync/{name}" for name in MODULES} | {
     f"adapters/langgraph/{name}": f"adapters/langgraph/sync/{name}" for name in ("lists", "lookups", "threads")
 }
 TWINS["adapters/burr/steps"] = "adapters/burr/sync/steps"
@@ -24,8 +24,7 @@ REPLACEMENTS = (
     (r"\bAsyncIterator\b", "Iterator"),
     (r"\bAsync(Changes|Client|Connection|Lists|Loads|Lookups|Records|Steps|Threads)\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
-    (r"\b_aio as runtime\b", "_sync as runtime"),
-    (rf"\bfrom holdfast\.({'|'.join(MODULES)}) import\b", r"from holdfast.sync.\1 import"),
+    (r"\bfrom holdfast\._async\b", "from holdfast._sync"),
     (
         r"\bfrom holdfast\.adapters\.langgraph\.(lists|lookups) import\b",
         r"from holdfast.adapters.langgraph.sync.\1 import",

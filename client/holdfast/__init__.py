@@ -7,7 +7,8 @@ __distribution__ = _package.DISTRIBUTION
 __version__ = _package.VERSION
 _package.check()
 
-from holdfast.checkpoint import (
+from holdfast._async.client import AsyncClient
+from holdfast._core.checkpoint import (
     AcceptedFormat,
     Checkpoint,
     Format,
@@ -19,8 +20,7 @@ from holdfast.checkpoint import (
     WorkflowInfo,
     Writer,
 )
-from holdfast.client import AsyncClient
-from holdfast.errors import (
+from holdfast._core.errors import (
     CheckpointCorruptedError,
     CheckpointDeletedError,
     CheckpointIdReusedError,
@@ -53,9 +53,9 @@ from holdfast.errors import (
     WorkflowNotFoundError,
     WriterFencedError,
 )
-from holdfast.migrations import Migrations
-from holdfast.retry import RetryPolicy
-from holdfast.sync.client import Client
+from holdfast._core.migrations import Migrations
+from holdfast._core.retry import RetryPolicy
+from holdfast._sync.client import Client
 
 __all__ = [
     "AcceptedFormat",

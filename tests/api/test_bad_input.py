@@ -4,7 +4,7 @@ import grpc
 import holdfast
 import pytest
 from crc32c import crc32c
-from holdfast.statuses import from_rpc_error
+from holdfast._core.statuses import from_rpc_error
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub

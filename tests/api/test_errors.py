@@ -7,7 +7,7 @@ from pathlib import Path
 
 import holdfast
 import pytest
-from holdfast.errors import of_reason
+from holdfast._core.errors import of_reason
 from holdfast.v1 import errors_pb2
 from holdfast_server.api.errors import code_of
 from holdfast_server.protocol.errors import Reason

@@ -18,7 +18,8 @@ import tempfile
 import holdfast
 import numpy
 import pytest
-from holdfast.payload import Outgoing
+from holdfast._core import payload
+from holdfast._core.payload import Outgoing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -248,13 +249,13 @@ def test_what_is_appended_while_a_file_is_saved_is_left_out(tmp_path, size):
 @pytest.mark.parametrize("size", [1000, 5 << 20])
 async def test_a_file_that_becomes_shorter_while_it_is_saved_fails_its_save(client, tmp_path, monkeypatch, size):
     (tmp_path / "x").write_bytes(bytes(size))
-    pieces = holdfast.payload._File.pieces
+    pieces = payload._File.pieces
 
     def shortened(self):
         os.truncate(tmp_path / "x", size // 2)
         return pieces(self)
 
-    monkeypatch.setattr(holdfast.payload._File, "pieces", shortened)
+    monkeypatch.setattr(payload._File, "pieces", shortened)
     file = await asyncio.to_thread(open, tmp_path / "x", "rb")
     with file, pytest.raises(holdfast.InvalidRequestError, match="became shorter while it was saved"):
         await client.save("n", "w", file, format=FORMAT)

@@ -9,7 +9,7 @@ import grpc
 import holdfast
 import pytest
 from google.rpc import error_details_pb2, status_pb2
-from holdfast import targets
+from holdfast._core import targets
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceServicer, add_CheckpointServiceServicer_to_server
 from hypothesis import given

@@ -11,7 +11,7 @@ import grpc
 import holdfast
 import pytest
 from crc32c import crc32c
-from holdfast.retry import RetryBucket
+from holdfast._core.retry import RetryBucket
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1 import errors_pb2
 from holdfast.v1.checkpoint_service_pb2_grpc import (

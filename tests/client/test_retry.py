@@ -7,7 +7,7 @@ import time
 
 import holdfast
 import pytest
-from holdfast.retry import RetryBucket
+from holdfast._core.retry import RetryBucket
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -11,8 +11,8 @@ import grpc
 import holdfast
 import pytest
 from crc32c import crc32c
-from holdfast.download import Download
-from holdfast.payload import Outgoing
+from holdfast._async.download import Download
+from holdfast._core.payload import Outgoing
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceServicer, add_CheckpointServiceServicer_to_server
 

@@ -8,7 +8,7 @@ import time
 
 import holdfast
 import pytest
-from holdfast.holders import this_process
+from holdfast._core.holders import this_process
 from holdfast_server.protocol.gc import collect
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Log

@@ -90,7 +90,7 @@ def test_ours_alone_is_imported_and_both_programs_run(environment):
 @pytest.mark.parametrize("order", [(CLIENT, SERVER, FOREIGN), (FOREIGN, CLIENT, SERVER)])
 def test_mixed_files_are_reported_at_the_import_and_by_both_programs(environment, order):
     environment.install(*order)
-    for module in ("holdfast.adapters.burr", "holdfast.v1.errors_pb2", "holdfast.cli.main", "holdfast.sync.client"):
+    for module in ("holdfast.adapters.burr", "holdfast.v1.errors_pb2", "holdfast.cli.main", "holdfast._sync.client"):
         assert is_told(environment.run("python", "-c", f"import {module}")), module
     for program in ("holdfast", "holdfast-server"):
         result = environment.run(program, "--help")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import holdfast
 import pytest
-from holdfast.retry import RetryBucket
+from holdfast._core.retry import RetryBucket
 from holdfast_server.config import Config
 from holdfast_server.lifecycle import serving
 from holdfast_server.stores.base import ObjectStore

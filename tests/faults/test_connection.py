@@ -4,7 +4,7 @@ import asyncio
 
 import holdfast
 import pytest
-from holdfast.retry import RetryBucket
+from holdfast._core.retry import RetryBucket
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server.protocol.payload import PartUpload
 

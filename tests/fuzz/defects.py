@@ -5,7 +5,8 @@ Most are what was found and mended, the others are checks that a parser cannot b
 
 from dataclasses import dataclass
 
-from holdfast import checkpoint, download, payload, statuses
+from holdfast._async import download
+from holdfast._core import checkpoint, payload, statuses
 from holdfast_server import config
 from holdfast_server.api import errors as api_errors
 from holdfast_server.api import malformed, requests

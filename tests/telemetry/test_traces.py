@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import holdfast
 import pytest
-from holdfast import telemetry as client_telemetry
+from holdfast._core import telemetry as client_telemetry
 from holdfast_server import telemetry as server_telemetry
 from holdfast_server.stores.traced import TracedStore
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

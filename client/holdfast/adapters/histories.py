@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from holdfast.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint
-from holdfast.client import AsyncClient
-from holdfast.errors import CheckpointCorruptedError, FormatIncompatibleError, WorkflowNotFoundError
+from holdfast._async.client import AsyncClient
+from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint
+from holdfast._core.errors import CheckpointCorruptedError, FormatIncompatibleError, WorkflowNotFoundError
 
 
 async def newest_first(

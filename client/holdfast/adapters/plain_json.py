@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from holdfast.errors import InvalidRequestError
+from holdfast._core.errors import InvalidRequestError
 
 MAX_DEPTH = 128
 # As many as Python converts from text by default.

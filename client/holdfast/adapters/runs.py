@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
-from holdfast.errors import HoldfastError, of_reason
+from holdfast._core.errors import HoldfastError, of_reason
 
 Ownership: TypeAlias = Literal["shared", "exclusive"]
 

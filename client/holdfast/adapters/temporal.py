@@ -25,10 +25,10 @@ from temporalio.converter import (
     StorageDriverWorkflowInfo,
 )
 
+from holdfast._async.client import AsyncClient
+from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
+from holdfast._core.errors import HoldfastError, InvalidRequestError, of_reason
 from holdfast.adapters.ids import WORKFLOW_BYTES, joined
-from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
-from holdfast.client import AsyncClient
-from holdfast.errors import HoldfastError, InvalidRequestError, of_reason
 
 FORMAT = Format("temporal-payload", 1)
 

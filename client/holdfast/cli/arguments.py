@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from holdfast.checkpoint import AcceptedFormat, Format
+from holdfast._core.checkpoint import AcceptedFormat, Format
 
 _MAX_VERSION = 2**31 - 1
 _MAX_TTL_SECONDS = 100 * 366 * 24 * 3600

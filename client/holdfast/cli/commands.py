@@ -9,15 +9,15 @@ from typing import BinaryIO, TypeVar
 
 from google.protobuf import json_format
 
-from holdfast.checkpoint import AcceptedFormat, LoadedCheckpoint, Record, Validation
+from holdfast._core.checkpoint import AcceptedFormat, LoadedCheckpoint, Record, Validation
+from holdfast._core.errors import HoldfastError
+from holdfast._sync.client import Client
 from holdfast.cli import files, streams
 from holdfast.cli.arguments import once
 from holdfast.cli.exit_codes import INTERRUPTED, of_findings
 from holdfast.cli.files import UsageError
 from holdfast.cli.output import Output
 from holdfast.cli.text import printable
-from holdfast.errors import HoldfastError
-from holdfast.sync.client import Client
 
 _Item = TypeVar("_Item")
 

@@ -1,6 +1,6 @@
 """Exit codes, by kind of error. The table stands in docs/reference/cli.md too, which a test compares."""
 
-from holdfast.errors import HoldfastError
+from holdfast._core.errors import HoldfastError
 
 INTERNAL = 1
 USAGE = 2

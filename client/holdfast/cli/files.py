@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, BinaryIO, cast
 
+from holdfast._core.files import write_whole
 from holdfast.cli import streams
 from holdfast.cli.streams import LocalIOError
 from holdfast.cli.text import is_text, printable
-from holdfast.files import write_whole
 
 _IN_MEMORY_BYTES = 16 << 20
 

@@ -3,7 +3,9 @@
 import sys
 from collections.abc import Sequence
 
+from holdfast._core.errors import HoldfastError
 from holdfast._package import VERSION
+from holdfast._sync.client import Client
 from holdfast.cli import streams
 from holdfast.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, LOCAL_IO, USAGE, of_error
 from holdfast.cli.files import UsageError
@@ -11,8 +13,6 @@ from holdfast.cli.output import JsonOutput, Output, TableOutput
 from holdfast.cli.parser import parse
 from holdfast.cli.streams import LocalIOError
 from holdfast.cli.text import printable
-from holdfast.errors import HoldfastError
-from holdfast.sync.client import Client
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

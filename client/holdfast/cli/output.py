@@ -14,11 +14,11 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as ProgressBar
 
-from holdfast.checkpoint import Checkpoint, LoadedCheckpoint, Record, Skipped, Validation, WorkflowInfo
+from holdfast._core.checkpoint import Checkpoint, LoadedCheckpoint, Record, Skipped, Validation, WorkflowInfo
+from holdfast._core.errors import HoldfastError
+from holdfast._core.payload import Progress
 from holdfast.cli import streams
 from holdfast.cli.text import flat, printable, table
-from holdfast.errors import HoldfastError
-from holdfast.payload import Progress
 
 
 class Output(ABC):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import holdfast
 import pytest
+from holdfast import Client
 from holdfast._package import VERSION
 from holdfast.cli import exit_codes
 from holdfast.cli.main import main
-from holdfast.sync.client import Client
 
 FORMAT = holdfast.Format("f", 1)
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "cli.md").read_text()

@@ -6,9 +6,9 @@ import unicodedata
 
 import holdfast
 import pytest
+from holdfast._core.errors import of_reason
 from holdfast.cli.output import JsonOutput, TableOutput
 from holdfast.cli.text import is_text, printable, table
-from holdfast.errors import of_reason
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from hashlib import sha256
 
 from crc32c import crc32c
-from holdfast.download import Download
-from holdfast.errors import HoldfastError
+from holdfast import HoldfastError
+from holdfast._async.download import Download
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 

@@ -3,9 +3,8 @@
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.rpc import error_details_pb2, status_pb2
-from holdfast.errors import HoldfastError
-from holdfast.retry import RetryPolicy
-from holdfast.statuses import from_rpc_error
+from holdfast import HoldfastError, RetryPolicy
+from holdfast._core.statuses import from_rpc_error
 
 from tests.fuzz.messages import fill
 from tests.fuzz.reader import Reader

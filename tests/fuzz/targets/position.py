@@ -1,7 +1,7 @@
 """The position from which a server wants a broken upload to go on: any text is followed, or is an error of the SDK."""
 
-from holdfast.errors import HoldfastError
-from holdfast.payload import Outgoing
+from holdfast import HoldfastError
+from holdfast._core.payload import Outgoing
 
 from tests.fuzz.reader import Reader
 

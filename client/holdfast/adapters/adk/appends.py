@@ -6,6 +6,8 @@ from google.adk.errors.session_not_found_error import SessionNotFoundError
 from google.adk.events import Event
 from google.adk.sessions import Session
 
+from holdfast._core.checkpoint import LoadedCheckpoint, Record
+from holdfast._core.errors import RevisionConflictError, WriterFencedError
 from holdfast.adapters.adk.checkpoints import MISSING, Checkpoints
 from holdfast.adapters.adk.entries import Parts, json_object, read_entry
 from holdfast.adapters.adk.marks import Mark, conflict
@@ -14,8 +16,6 @@ from holdfast.adapters.adk.reads import SESSION_FORMAT, SESSION_FORMATS, Reads
 from holdfast.adapters.adk.states import SharedStates
 from holdfast.adapters.adk.values import Json, Values
 from holdfast.adapters.runs import Ownership
-from holdfast.checkpoint import LoadedCheckpoint, Record
-from holdfast.errors import RevisionConflictError, WriterFencedError
 
 # Attached to an event once its changes to shared states are applied.
 _APPLIED = "shared-states-applied"

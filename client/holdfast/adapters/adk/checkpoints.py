@@ -5,9 +5,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint, Record, Writer
-from holdfast.client import AsyncClient
-from holdfast.errors import (
+from holdfast._async.client import AsyncClient
+from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint, Record, Writer
+from holdfast._core.errors import (
     CheckpointCorruptedError,
     CheckpointDeletedError,
     CheckpointNotFoundError,

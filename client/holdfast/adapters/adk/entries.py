@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from holdfast._core.checkpoint import LoadedCheckpoint
+from holdfast._core.errors import HoldfastError, InvalidRequestError, of_reason
 from holdfast.adapters.adk.values import FAILURES, Json, Values, bounded
-from holdfast.checkpoint import LoadedCheckpoint
-from holdfast.errors import HoldfastError, InvalidRequestError, of_reason
 
 MOST_ENTRIES = 500
 

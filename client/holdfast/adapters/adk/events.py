@@ -13,6 +13,7 @@ from google.adk.events import Event
 from google.adk.sessions import State
 from pydantic_core import to_jsonable_python
 
+from holdfast._core.errors import HoldfastError
 from holdfast.adapters.adk.entries import Entry, Parts, dumped, readable
 from holdfast.adapters.adk.values import (
     FAILURES,
@@ -26,7 +27,6 @@ from holdfast.adapters.adk.values import (
     unkept,
 )
 from holdfast.adapters.objects import encode
-from holdfast.errors import HoldfastError
 
 _STATE_DELTA = {"actions": {"state_delta"}}
 

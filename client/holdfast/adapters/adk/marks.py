@@ -7,8 +7,8 @@ from typing import Self
 from google.adk.errors import StaleSessionError
 from google.adk.sessions import Session
 
+from holdfast._core.errors import RevisionConflictError
 from holdfast.adapters.adk.values import FAILURES
-from holdfast.errors import RevisionConflictError
 
 
 class SessionConflictError(RevisionConflictError, StaleSessionError):

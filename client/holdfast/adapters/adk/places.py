@@ -6,11 +6,11 @@ from typing import Any
 
 from google.adk.sessions import Session, State
 
+from holdfast._core.checkpoint import WorkflowInfo
+from holdfast._core.errors import of_reason
 from holdfast.adapters.adk.values import Json, shown
 from holdfast.adapters.ids import joined
 from holdfast.adapters.ids import split as split_name
-from holdfast.checkpoint import WorkflowInfo
-from holdfast.errors import of_reason
 
 _SESSION, _APP, _USER = "adk-session", "adk-app", "adk-user"
 # In the id of a session's workflow: what it is, the app, the user, the session.

@@ -8,12 +8,12 @@ from typing import Any
 from google.adk.events import Event
 from google.adk.sessions.base_session_service import GetSessionConfig
 
+from holdfast._core.checkpoint import AcceptedFormat, Format, LoadedCheckpoint
 from holdfast.adapters.adk.checkpoints import MOST_IN_A_PAGE, Checkpoints
 from holdfast.adapters.adk.entries import Entry, Folding, entries, read_entry, readable, without_whole_state
 from holdfast.adapters.adk.events import Events
 from holdfast.adapters.adk.places import Place
 from holdfast.adapters.adk.values import Json, Values
-from holdfast.checkpoint import AcceptedFormat, Format, LoadedCheckpoint
 
 SESSION_FORMAT = Format("adk-event", 1)
 

@@ -18,6 +18,13 @@ from google.adk.platform import uuid as platform_uuid
 from google.adk.sessions import BaseSessionService, Session
 from google.adk.sessions.base_session_service import GetSessionConfig, ListSessionsResponse
 
+from holdfast._async.client import AsyncClient
+from holdfast._core.errors import (
+    CheckpointCorruptedError,
+    FormatIncompatibleError,
+    HoldfastError,
+    RevisionConflictError,
+)
 from holdfast.adapters.adk.appends import Appends
 from holdfast.adapters.adk.checkpoints import MISSING, Checkpoints
 from holdfast.adapters.adk.entries import Since, dumped
@@ -29,13 +36,6 @@ from holdfast.adapters.adk.states import SharedStates
 from holdfast.adapters.adk.turns import Turns
 from holdfast.adapters.adk.values import Values
 from holdfast.adapters.runs import Ownership, checked_ownership
-from holdfast.client import AsyncClient
-from holdfast.errors import (
-    CheckpointCorruptedError,
-    FormatIncompatibleError,
-    HoldfastError,
-    RevisionConflictError,
-)
 
 _LOG = logging.getLogger(__name__)
 _UNREADABLE = (CheckpointCorruptedError, FormatIncompatibleError, *MISSING)

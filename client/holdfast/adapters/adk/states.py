@@ -7,6 +7,8 @@ from typing import Any
 
 from google.adk.sessions import Session, State
 
+from holdfast._core.checkpoint import AcceptedFormat, Format, LoadedCheckpoint
+from holdfast._core.errors import CheckpointDeletedError, CheckpointIdReusedError, RevisionConflictError
 from holdfast.adapters.adk.checkpoints import Checkpoints
 from holdfast.adapters.adk.entries import (
     MOST_ENTRIES,
@@ -21,8 +23,6 @@ from holdfast.adapters.adk.entries import (
 )
 from holdfast.adapters.adk.places import shared_workflows
 from holdfast.adapters.adk.values import Json, Values
-from holdfast.checkpoint import AcceptedFormat, Format, LoadedCheckpoint
-from holdfast.errors import CheckpointDeletedError, CheckpointIdReusedError, RevisionConflictError
 
 FORMAT = Format("adk-changes", 1)
 

@@ -15,8 +15,8 @@ from google.adk.auth import auth_credential
 from google.genai import types
 from pydantic import BaseModel
 
+from holdfast._core.errors import HoldfastError, of_reason
 from holdfast.adapters.objects import UnsupportedValueError, decode, encode
-from holdfast.errors import HoldfastError, of_reason
 
 Json = dict[str, Any]
 

@@ -23,9 +23,9 @@ from agent_framework import (
 from agent_framework.exceptions import WorkflowCheckpointException
 from pydantic import BaseModel
 
+from holdfast._core.checkpoint import Checkpoint, Format, LoadedCheckpoint
 from holdfast.adapters.ids import CHECKPOINT_BYTES, LABEL_BYTES, holdfast_id
 from holdfast.adapters.objects import NotAllowedError, decode, dumps
-from holdfast.checkpoint import Checkpoint, Format, LoadedCheckpoint
 
 FORMAT = Format("agent-framework-checkpoint", 2)
 

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
-from holdfast.checkpoint import Checkpoint
-from holdfast.client import AsyncClient
-from holdfast.errors import RevisionConflictError
+from holdfast._async.client import AsyncClient
+from holdfast._core.checkpoint import Checkpoint
+from holdfast._core.errors import RevisionConflictError
 
 # A run needs the base of the checkpoint before its next one only.
 _MOST_BASES = 1000

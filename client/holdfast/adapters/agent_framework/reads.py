@@ -7,19 +7,19 @@ from datetime import UTC, datetime, timedelta
 from agent_framework import WorkflowCheckpoint
 from agent_framework.exceptions import WorkflowCheckpointException
 
-from holdfast.adapters.agent_framework import unsaved
-from holdfast.adapters.agent_framework.contents import FORMAT, Contents, id_in, name_of, timestamp
-from holdfast.adapters.histories import newest_first
-from holdfast.adapters.unreadable import unreadable
-from holdfast.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint
-from holdfast.client import AsyncClient
-from holdfast.errors import (
+from holdfast._async.client import AsyncClient
+from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint
+from holdfast._core.errors import (
     CheckpointCorruptedError,
     CheckpointDeletedError,
     CheckpointNotFoundError,
     FormatIncompatibleError,
     WorkflowNotFoundError,
 )
+from holdfast.adapters.agent_framework import unsaved
+from holdfast.adapters.agent_framework.contents import FORMAT, Contents, id_in, name_of, timestamp
+from holdfast.adapters.histories import newest_first
+from holdfast.adapters.unreadable import unreadable
 
 _ACCEPTED = tuple(AcceptedFormat(each.name, 1, each.version) for each in (FORMAT, unsaved.FORMAT))
 _ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)

@@ -5,18 +5,18 @@ import logging
 from agent_framework import WorkflowCheckpoint
 from agent_framework.exceptions import WorkflowCheckpointException
 
-from holdfast.adapters.agent_framework import unsaved
-from holdfast.adapters.agent_framework.contents import FORMAT, Contents, id_of, labels_of
-from holdfast.adapters.agent_framework.ownership import Owner, Save
-from holdfast.checkpoint import Checkpoint
-from holdfast.client import AsyncClient
-from holdfast.errors import (
+from holdfast._async.client import AsyncClient
+from holdfast._core.checkpoint import Checkpoint
+from holdfast._core.errors import (
     CheckpointDeletedError,
     CheckpointNotFoundError,
     HoldfastError,
     PayloadTooLargeError,
     WorkflowNotFoundError,
 )
+from holdfast.adapters.agent_framework import unsaved
+from holdfast.adapters.agent_framework.contents import FORMAT, Contents, id_of, labels_of
+from holdfast.adapters.agent_framework.ownership import Owner, Save
 
 _logger = logging.getLogger(__name__)
 

@@ -12,6 +12,9 @@ from typing import Any, Self
 from agent_framework import WorkflowCheckpoint
 from agent_framework.exceptions import WorkflowCheckpointException
 
+from holdfast._async.client import AsyncClient
+from holdfast._core.checkpoint import LoadedCheckpoint
+from holdfast._core.errors import CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError
 from holdfast.adapters import runs
 from holdfast.adapters.agent_framework import unsaved
 from holdfast.adapters.agent_framework.contents import Contents, id_in, id_of
@@ -20,13 +23,6 @@ from holdfast.adapters.agent_framework.reads import Reads
 from holdfast.adapters.agent_framework.saves import Saves
 from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id
 from holdfast.adapters.runs import Ownership
-from holdfast.checkpoint import LoadedCheckpoint
-from holdfast.client import AsyncClient
-from holdfast.errors import (
-    CheckpointDeletedError,
-    CheckpointNotFoundError,
-    WorkflowNotFoundError,
-)
 
 _ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
 

@@ -11,7 +11,7 @@ from typing import Any
 from agent_framework import WorkflowCheckpoint
 from agent_framework.exceptions import WorkflowCheckpointException
 
-from holdfast.checkpoint import Checkpoint, Format, LoadedCheckpoint
+from holdfast._core.checkpoint import Checkpoint, Format, LoadedCheckpoint
 
 FORMAT = Format("agent-framework-unsaved", 1)
 

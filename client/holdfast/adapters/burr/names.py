@@ -4,8 +4,8 @@ import operator
 from collections.abc import Iterable
 from typing import TypeAlias
 
+from holdfast._core.checkpoint import WorkflowInfo
 from holdfast.adapters.ids import WORKFLOW_BYTES, joined, split
-from holdfast.checkpoint import WorkflowInfo
 
 PartitionKey: TypeAlias = str | None
 

@@ -7,13 +7,13 @@ from typing import Any, Literal, Self, TypeAlias
 from burr.core.persistence import AsyncBaseStatePersister, BaseStatePersister, PersistedStateData
 from burr.core.state import State
 
+from holdfast._async.client import AsyncClient
+from holdfast._sync.client import Client
 from holdfast.adapters.burr.names import PartitionKey, app_ids, step_id, workflow_id
 from holdfast.adapters.burr.states import POSITION, SEQUENCE, STATUS, States
 from holdfast.adapters.burr.steps import AsyncSteps
 from holdfast.adapters.burr.sync.steps import Steps
 from holdfast.adapters.runs import Ownership, checked_ownership
-from holdfast.client import AsyncClient
-from holdfast.sync.client import Client
 
 _Status: TypeAlias = Literal["completed", "failed"]
 _Serde: TypeAlias = dict[str, Any] | None

@@ -15,9 +15,9 @@ from burr.core.persistence import PersistedStateData
 from burr.core.state import FIELD_SERIALIZATION, State
 from pydantic import BaseModel
 
+from holdfast._core.checkpoint import Format, LoadedCheckpoint
+from holdfast._core.errors import HoldfastError, of_reason
 from holdfast.adapters.plain_json import MAX_DEPTH, Path, UnsavableValueError, path_text, plain_copy
-from holdfast.checkpoint import Format, LoadedCheckpoint
-from holdfast.errors import HoldfastError, of_reason
 
 FORMAT = Format("burr-state", 1)
 SEQUENCE, POSITION, STATUS = "sequence_id", "position", "status"

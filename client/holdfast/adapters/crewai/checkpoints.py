@@ -18,12 +18,12 @@ from crewai.flow.flow import Flow
 from crewai.state.provider.json_provider import JsonProvider
 from pydantic import PrivateAttr
 
+from holdfast._core.checkpoint import AcceptedFormat, LoadedCheckpoint
+from holdfast._core.errors import CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError
+from holdfast._sync.client import Client
 from holdfast.adapters.crewai.progress import FORMAT, of_checkpoint, put_into
 from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id, joined
 from holdfast.adapters.runs import Ownership, Run, Runs, checked_ownership
-from holdfast.checkpoint import AcceptedFormat, LoadedCheckpoint
-from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError
-from holdfast.sync.client import Client
 
 _ACCEPTED = (AcceptedFormat(FORMAT.name, 1, FORMAT.version),)
 _ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)

@@ -14,18 +14,18 @@ from crewai.flow.async_feedback.types import PendingFeedbackContext
 from crewai.flow.persistence import FlowPersistence
 from pydantic import BaseModel, PrivateAttr
 
-from holdfast.adapters.crewai.questions import FEEDBACK_PART, question, question_json
-from holdfast.adapters.crewai.states import ACCEPTED, FORMAT, STATE_PART, read, state_json
-from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id
-from holdfast.adapters.runs import Ownership, Runs
-from holdfast.checkpoint import Checkpoint
-from holdfast.errors import (
+from holdfast._core.checkpoint import Checkpoint
+from holdfast._core.errors import (
     CheckpointDeletedError,
     CheckpointNotFoundError,
     RevisionConflictError,
     WorkflowNotFoundError,
 )
-from holdfast.sync.client import Client
+from holdfast._sync.client import Client
+from holdfast.adapters.crewai.questions import FEEDBACK_PART, question, question_json
+from holdfast.adapters.crewai.states import ACCEPTED, FORMAT, STATE_PART, read, state_json
+from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id
+from holdfast.adapters.runs import Ownership, Runs
 
 _ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
 _QUESTION_ID = "question"

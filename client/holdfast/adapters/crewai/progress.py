@@ -7,9 +7,9 @@ from crewai import Crew
 from crewai.flow.flow import Flow
 from crewai.tasks.task_output import TaskOutput
 
+from holdfast._core.checkpoint import Format, LoadedCheckpoint
 from holdfast.adapters.crewai.states import read, unreadable
 from holdfast.adapters.plain_json import UnsavableValueError, dumps
-from holdfast.checkpoint import Format, LoadedCheckpoint
 
 FORMAT = Format("crewai-checkpoint", 1)
 

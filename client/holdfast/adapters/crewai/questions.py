@@ -11,9 +11,9 @@ from typing import Any
 from crewai.flow.async_feedback.types import PendingFeedbackContext
 from crewai.flow.flow import Flow
 
+from holdfast._core.checkpoint import LoadedCheckpoint
+from holdfast._core.errors import HoldfastError
 from holdfast.adapters.crewai.states import read, unreadable, value_json
-from holdfast.checkpoint import LoadedCheckpoint
-from holdfast.errors import HoldfastError
 
 FEEDBACK_PART = "feedback"
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Secret, SecretBytes, SecretStr, TypeAdapter
 
+from holdfast._core.checkpoint import AcceptedFormat, Format, LoadedCheckpoint
+from holdfast._core.errors import HoldfastError, of_reason
 from holdfast.adapters.plain_json import MAX_DEPTH, Path, UnsavableValueError, dumps, plain_copy
-from holdfast.checkpoint import AcceptedFormat, Format, LoadedCheckpoint
-from holdfast.errors import HoldfastError, of_reason
 
 FORMAT = Format("crewai-flow-state", 1)
 ACCEPTED = (AcceptedFormat(FORMAT.name, 1, FORMAT.version),)

@@ -13,10 +13,10 @@ from uuid import UUID
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple, get_checkpoint_metadata
 
+from holdfast._core.checkpoint import AcceptedFormat, Format, LoadedCheckpoint
+from holdfast._core.errors import of_reason
 from holdfast.adapters.langgraph import writes
 from holdfast.adapters.langgraph.names import Place, decoded, encoded
-from holdfast.checkpoint import AcceptedFormat, Format, LoadedCheckpoint
-from holdfast.errors import of_reason
 
 FORMAT = Format("langgraph-checkpoint", 1)
 ACCEPTED = (AcceptedFormat(FORMAT.name, 1, FORMAT.version),)

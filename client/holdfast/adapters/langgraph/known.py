@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from holdfast import request_ids
+from holdfast._core import request_ids
+from holdfast._core.checkpoint import Checkpoint
 from holdfast.adapters.langgraph.names import decoded, encoded
-from holdfast.checkpoint import Checkpoint
 
 _LABEL = "largest"
 # Of the same checkpoints: the one with the largest id is pinned, so that retention passes it over.

@@ -4,20 +4,20 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from holdfast import _aio as runtime
-from holdfast.adapters.langgraph import contents
-from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE, Wanted
-from holdfast.adapters.langgraph.known import is_mixed
-from holdfast.adapters.langgraph.lookups import MISSING, AsyncLookups
-from holdfast.adapters.langgraph.names import Place, decoded, encoded, place_of
-from holdfast.checkpoint import LoadedCheckpoint
-from holdfast.errors import (
+from holdfast._async import runtime
+from holdfast._core.checkpoint import LoadedCheckpoint
+from holdfast._core.errors import (
     CheckpointCorruptedError,
     CheckpointDeletedError,
     FormatIncompatibleError,
     HoldfastError,
     WorkflowNotFoundError,
 )
+from holdfast.adapters.langgraph import contents
+from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE, Wanted
+from holdfast.adapters.langgraph.known import is_mixed
+from holdfast.adapters.langgraph.lookups import MISSING, AsyncLookups
+from holdfast.adapters.langgraph.names import Place, decoded, encoded, place_of
 
 _LARGEST_PAGE = 1000
 _UNREADABLE = (CheckpointCorruptedError, FormatIncompatibleError)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast._async.client import AsyncClient
+from holdfast._core.checkpoint import Checkpoint, LoadedCheckpoint
+from holdfast._core.errors import CheckpointDeletedError, CheckpointNotFoundError, HoldfastError, WorkflowNotFoundError
 from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE
 from holdfast.adapters.langgraph.known import Known, Order
 from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_of, place_of
-from holdfast.checkpoint import Checkpoint, LoadedCheckpoint
-from holdfast.client import AsyncClient
-from holdfast.errors import CheckpointDeletedError, CheckpointNotFoundError, HoldfastError, WorkflowNotFoundError
 
 _log = logging.getLogger(__name__)
 

@@ -8,14 +8,14 @@ from typing import Any, Literal, Self, get_args
 
 from langgraph.checkpoint.base import BaseCheckpointSaver, get_checkpoint_id
 
+from holdfast._async.client import AsyncClient
+from holdfast._core.retry import RetryPolicy
+from holdfast._sync.client import Client
 from holdfast.adapters.langgraph import arguments
 from holdfast.adapters.langgraph.known import Known
 from holdfast.adapters.langgraph.serializer import serializer
 from holdfast.adapters.langgraph.sync.threads import Threads
 from holdfast.adapters.langgraph.threads import AsyncThreads
-from holdfast.client import AsyncClient
-from holdfast.retry import RetryPolicy
-from holdfast.sync.client import Client
 
 Ownership = Literal["shared", "exclusive"]
 

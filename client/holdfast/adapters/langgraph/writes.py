@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
+from holdfast._core.checkpoint import Record
+from holdfast._core.errors import of_reason
 from holdfast.adapters.langgraph.names import record_key
-from holdfast.checkpoint import Record
-from holdfast.errors import of_reason
 
 # What a server takes in one call.
 _CALL_BYTES = 3 << 20

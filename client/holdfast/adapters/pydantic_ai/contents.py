@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_ai.messages import ModelMessagesTypeAdapter
 from pydantic_ai_harness.step_persistence import ContinuableSnapshot, RunRecord, StepEvent, ToolEffectRecord
 
+from holdfast._core.checkpoint import Format, LoadedCheckpoint
+from holdfast._core.errors import HoldfastError, of_reason
 from holdfast.adapters.objects import shown_key
 from holdfast.adapters.pydantic_ai import exact
-from holdfast.checkpoint import Format, LoadedCheckpoint
-from holdfast.errors import HoldfastError, of_reason
 
 RUN_FORMAT = Format("pydantic-ai-run", 1)
 EVENT_FORMAT = Format("pydantic-ai-event", 1)

@@ -4,18 +4,18 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
-from holdfast.adapters.histories import newest_first
-from holdfast.adapters.pydantic_ai import contents, names
-from holdfast.adapters.unreadable import unreadable
-from holdfast.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
-from holdfast.client import AsyncClient
-from holdfast.errors import (
+from holdfast._async.client import AsyncClient
+from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
+from holdfast._core.errors import (
     CheckpointCorruptedError,
     CheckpointDeletedError,
     CheckpointNotFoundError,
     FormatIncompatibleError,
     WorkflowNotFoundError,
 )
+from holdfast.adapters.histories import newest_first
+from holdfast.adapters.pydantic_ai import contents, names
+from holdfast.adapters.unreadable import unreadable
 
 T = TypeVar("T")
 

@@ -3,9 +3,9 @@
 from typing import Any
 from urllib.parse import unquote
 
+from holdfast._core.checkpoint import Checkpoint
+from holdfast._core.errors import of_reason
 from holdfast.adapters.ids import CHECKPOINT_BYTES, LABEL_BYTES, holdfast_id, joined
-from holdfast.checkpoint import Checkpoint
-from holdfast.errors import of_reason
 
 RUNS = "runs"
 _RUN_PREFIX = "run-"

@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 
 from pydantic_ai_harness.step_persistence import ContinuableSnapshot, RunRecord
 
+from holdfast._async.client import AsyncClient
 from holdfast.adapters.pydantic_ai import names
-from holdfast.client import AsyncClient
 
 # Conversations that were looked into and never gone on with are forgotten at last.
 _MOST_LOADED = 1000

@@ -18,6 +18,14 @@ from pydantic_ai_harness.step_persistence import (
     ToolEffectRecord,
 )
 
+from holdfast._async.client import AsyncClient
+from holdfast._core.checkpoint import Checkpoint, Format
+from holdfast._core.errors import (
+    CheckpointDeletedError,
+    CheckpointIdReusedError,
+    CheckpointNotFoundError,
+    WorkflowNotFoundError,
+)
 from holdfast.adapters import runs
 from holdfast.adapters.ids import CHECKPOINT_BYTES, holdfast_id
 from holdfast.adapters.pydantic_ai import contents, names
@@ -25,14 +33,6 @@ from holdfast.adapters.pydantic_ai.contents import EVENT_FORMAT, RUN_FORMAT, SNA
 from holdfast.adapters.pydantic_ai.items import Items
 from holdfast.adapters.pydantic_ai.ownership import Owner
 from holdfast.adapters.runs import Ownership
-from holdfast.checkpoint import Checkpoint, Format
-from holdfast.client import AsyncClient
-from holdfast.errors import (
-    CheckpointDeletedError,
-    CheckpointIdReusedError,
-    CheckpointNotFoundError,
-    WorkflowNotFoundError,
-)
 
 
 class HoldfastStepStore(StepStore):

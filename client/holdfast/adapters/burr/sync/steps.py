@@ -15,10 +15,8 @@ A save that meets its step's id ends in one of these ways, in this order:
 import secrets
 from typing import Any
 
-from holdfast.adapters.burr.states import FORMAT, STATUS
-from holdfast.adapters.runs import Ownership, Run, Runs, overtaken_error
-from holdfast.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint
-from holdfast.errors import (
+from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint
+from holdfast._core.errors import (
     CheckpointDeletedError,
     CheckpointIdReusedError,
     CheckpointNotFoundError,
@@ -27,7 +25,9 @@ from holdfast.errors import (
     WorkflowNotFoundError,
     of_reason,
 )
-from holdfast.sync.client import Client
+from holdfast._sync.client import Client
+from holdfast.adapters.burr.states import FORMAT, STATUS
+from holdfast.adapters.runs import Ownership, Run, Runs, overtaken_error
 
 _ACCEPTED = AcceptedFormat(FORMAT.name, FORMAT.version, FORMAT.version)
 _NOT_FOUND = (CheckpointNotFoundError, CheckpointDeletedError, WorkflowNotFoundError)

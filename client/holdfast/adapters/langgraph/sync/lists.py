@@ -5,20 +5,20 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from holdfast import _sync as runtime
-from holdfast.adapters.langgraph import contents
-from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE, Wanted
-from holdfast.adapters.langgraph.known import is_mixed
-from holdfast.adapters.langgraph.names import Place, decoded, encoded, place_of
-from holdfast.adapters.langgraph.sync.lookups import MISSING, Lookups
-from holdfast.checkpoint import LoadedCheckpoint
-from holdfast.errors import (
+from holdfast._core.checkpoint import LoadedCheckpoint
+from holdfast._core.errors import (
     CheckpointCorruptedError,
     CheckpointDeletedError,
     FormatIncompatibleError,
     HoldfastError,
     WorkflowNotFoundError,
 )
+from holdfast._sync import runtime
+from holdfast.adapters.langgraph import contents
+from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE, Wanted
+from holdfast.adapters.langgraph.known import is_mixed
+from holdfast.adapters.langgraph.names import Place, decoded, encoded, place_of
+from holdfast.adapters.langgraph.sync.lookups import MISSING, Lookups
 
 _LARGEST_PAGE = 1000
 _UNREADABLE = (CheckpointCorruptedError, FormatIncompatibleError)

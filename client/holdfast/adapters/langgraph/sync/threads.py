@@ -7,21 +7,21 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from holdfast import _sync as runtime
-from holdfast.adapters.langgraph import contents
-from holdfast.adapters.langgraph.contents import ACCEPTED, FORMAT, NEEDS_PARENT
-from holdfast.adapters.langgraph.known import Order, Run
-from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_of, place_of
-from holdfast.adapters.langgraph.sync.lists import Lists
-from holdfast.adapters.langgraph.sync.lookups import MISSING, deleted_head_of
-from holdfast.checkpoint import Checkpoint
-from holdfast.errors import (
+from holdfast._core.checkpoint import Checkpoint
+from holdfast._core.errors import (
     CheckpointCorruptedError,
     CheckpointDeletedError,
     CheckpointNotFoundError,
     RevisionConflictError,
     of_reason,
 )
+from holdfast._sync import runtime
+from holdfast.adapters.langgraph import contents
+from holdfast.adapters.langgraph.contents import ACCEPTED, FORMAT, NEEDS_PARENT
+from holdfast.adapters.langgraph.known import Order, Run
+from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_of, place_of
+from holdfast.adapters.langgraph.sync.lists import Lists
+from holdfast.adapters.langgraph.sync.lookups import MISSING, deleted_head_of
 
 
 class Threads(Lists):

@@ -1,0 +1,264 @@
+"""What the asynchronous client needs of its runtime; `_sync` is the same for the synchronous one.
+
+An `AsyncClient` belongs to no event loop: each loop that it is used on gets a channel of its own, which is opened by
+the first call there and closed with the loop or with the client.
+"""
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar, TypeVar
+
+import grpc
+from grpc.aio import AioRpcError, UsageError
+
+from holdfast._core import targets
+from holdfast._core.errors import HoldfastError, closed, of_reason
+from holdfast._core.payload import RECEIVED_KEY
+from holdfast._core.statuses import from_rpc_error
+from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
+
+_Result = TypeVar("_Result")
+_Message = TypeVar("_Message")
+
+# What gRPC raises beside the failures of calls, where a call meets a channel that is going.
+_FAULTS_OF_GRPC = (UsageError, grpc.aio.InternalError, asyncio.InvalidStateError)
+
+_FORKED = (
+    "this process was forked while an AsyncClient was open, which gRPC's asyncio library does not survive: start "
+    "processes by the methods 'spawn' or 'forkserver', close the client before the fork, or use holdfast.Client"
+)
+
+
+class Channels:
+    """The channels of an asynchronous client, one for each event loop.
+
+    Args:
+        target: the server.
+        options: of each channel.
+
+    """
+
+    def __init__(self, target: str, options: list[tuple[str, Any]]) -> None:
+        self._target = target
+        self._options = options
+        self._lock = threading.Lock()
+        self._open: dict[asyncio.AbstractEventLoop, _Channel] = {}
+        self.is_closed = False
+
+    def current(self) -> "_Channel":
+        """Return the running loop's channel. Open it if the loop has none yet.
+
+        Raises:
+            ClientClosedError: the client was closed, or the process was forked while a client was open.
+            RuntimeError: no asyncio event loop is running.
+
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError("an AsyncClient works on a running asyncio event loop only") from None
+        with self._lock:
+            if self.is_closed:
+                raise closed()
+            channel = self._open.get(loop)
+            if channel is None:
+                if _Fork.was_open:
+                    raise closed(_FORKED)
+                self._forget_closed_loops()
+                channel = self._open[loop] = _Channel(self._target, self._options, loop, weakref.ref(self))
+            return channel
+
+    def forget(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Drop the channel of a loop that ends."""
+        with self._lock:
+            self._open.pop(loop, None)
+
+    async def close(self) -> None:
+        """Close every channel. Those of other running loops are closed by these, soon after."""
+        here = asyncio.get_running_loop()
+        with self._lock:
+            self.is_closed = True
+            channels, self._open = self._open, {}
+        for loop, channel in channels.items():
+            if loop is here:
+                await channel.close()
+            else:
+                # A loop that ends just now has closed its channel itself.
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(channel.close_soon)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait between two tries.
+
+        Raises:
+            ClientClosedError: the client was closed since.
+
+        """
+        closing = self.current().closing
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await closing.wait()
+        self.current()
+
+    @contextmanager
+    def border(self, *, trace_id: str, request_id: str) -> Iterator[None]:
+        """Turn what a try raises into errors of the SDK.
+
+        gRPC ends a call of a closed channel by cancelling it, and in a few other ways. A task that was cancelled itself
+        has one request to cancel more than before.
+        """
+        self.current()
+        task = asyncio.current_task()
+        before = task.cancelling() if task is not None else 0
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self.is_closed and (task is None or task.cancelling() == before):
+                raise closed(trace_id=trace_id, request_id=request_id) from None
+            raise
+        except HoldfastError:
+            raise
+        except Exception as error:
+            if self.is_closed:
+                raise closed(trace_id=trace_id, request_id=request_id) from error
+            if isinstance(error, AioRpcError):
+                proxy = targets.proxy_of(self._target)
+                raise from_rpc_error(error, trace_id=trace_id, request_id=request_id, proxy=proxy) from None
+            if isinstance(error, _FAULTS_OF_GRPC):
+                raise of_reason("INTERNAL", f"the gRPC library failed: {error!r}", request_id=request_id) from error
+            raise
+
+    def _forget_closed_loops(self) -> None:
+        for loop in [loop for loop in self._open if loop.is_closed()]:
+            del self._open[loop]
+
+
+class Methods:
+    """The methods of the service, on the running loop's channel."""
+
+    def __init__(self, channels: Channels) -> None:
+        self._channels = channels
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channels.current().stub, name)
+
+
+class _Channel:
+    """The channel of one event loop."""
+
+    def __init__(
+        self,
+        target: str,
+        options: list[tuple[str, Any]],
+        loop: asyncio.AbstractEventLoop,
+        owner: weakref.ref[Channels],
+    ) -> None:
+        self.closing = asyncio.Event()
+        channel = grpc.aio.insecure_channel(target, options=options)
+        self.stub: Any = CheckpointServiceStub(channel)
+        self._loop = loop
+        self._ending: asyncio.Task[None] | None = None
+        # A loop closes the generators that were begun on it when it ends, which closes the channel while it still can.
+        self._keeper = _keep(channel, self.closing, loop, owner)
+        _begin(self._keeper.__anext__())
+        _Fork.opened.add(self)
+
+    async def close(self) -> None:
+        await self._keeper.aclose()
+
+    def close_soon(self) -> None:
+        self._ending = self._loop.create_task(self.close())
+
+
+async def _keep(
+    channel: grpc.aio.Channel, closing: asyncio.Event, loop: asyncio.AbstractEventLoop, owner: weakref.ref[Channels]
+) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        closing.set()
+        if (channels := owner()) is not None:
+            channels.forget(loop)
+        await channel.close()
+
+
+def _begin(step: Coroutine[Any, Any, None]) -> None:
+    """Run a generator to its first yield, before which it does not wait."""
+    with suppress(StopIteration):
+        step.send(None)
+
+
+class _Fork:
+    """What a child process needs to know of the channels that its parent had open when it forked."""
+
+    opened: ClassVar["weakref.WeakSet[_Channel]"] = weakref.WeakSet()
+    inherited: ClassVar["list[_Channel]"] = []
+    was_open = False
+
+    @classmethod
+    def after_in_child(cls) -> None:
+        """Leave the parent's channels alone for good: closing one here would break the parent's connection."""
+        cls.inherited += [each for each in cls.opened if not each.closing.is_set()]
+        cls.was_open = bool(cls.inherited)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Fork.after_in_child)
+
+
+async def in_thread(function: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Run what would block, elsewhere."""
+    return await asyncio.to_thread(function, *arguments)
+
+
+async def send_stream(
+    method: Any, first: _Message, rest: Callable[[str], Iterator[_Message]], *, resumes: bool, **options: Any
+) -> Any:
+    """Send a stream and wait for its answer.
+
+    Args:
+        method: the stub's method.
+        first: its first message.
+        rest: the others, given what the server says that it has received already.
+        resumes: whether to wait for the server to say that.
+        options: of the call.
+
+    Raises:
+        AioRpcError: the call failed.
+        Exception: what `rest` raised, such as an OSError of a file that cannot be read.
+
+    """
+    call: Any = None
+    failures: list[Exception] = []
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+
+    async def messages() -> AsyncIterator[_Message]:
+        try:
+            yield first
+            received = dict(await call.initial_metadata()).get(RECEIVED_KEY, "") if resumes else ""
+            async for message in _iterate(rest(received)):
+                yield message
+        except Exception as error:
+            failures.append(error)
+            raise
+
+    call = method(messages(), **options)
+    try:
+        return await call
+    except asyncio.CancelledError:
+        # That is how gRPC ends a call whose messages failed.
+        if failures and task is not None and task.cancelling() == before:
+            raise failures[0] from None
+        raise
+
+
+async def _iterate(messages: Iterator[_Result]) -> AsyncIterator[_Result]:
+    """The messages of a stream, each made in a thread, since making one may read a file."""
+    done = object()
+    while (message := await asyncio.to_thread(next, messages, done)) is not done:
+        yield message  # type: ignore[misc]

@@ -1,0 +1,1 @@
+"""What both clients share: values, errors, checks, retries. Nothing here opens a connection."""

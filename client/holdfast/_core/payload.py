@@ -1,0 +1,213 @@
+"""Payloads on their way out: what a caller gives as data, cut into checked chunks."""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from inspect import iscoroutinefunction
+from reprlib import repr  # noqa: A004 - bounded, unlike the built-in one
+from typing import Any, BinaryIO
+
+from crc32c import crc32c
+
+from holdfast._core import arguments
+from holdfast._core.errors import of_reason
+from holdfast.v1 import checkpoint_pb2
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+UNARY_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20
+
+# Metadata by which a retried stream learns where to go on; `checkpoint_service.proto` tells how.
+RESUME = ("holdfast-resume", "1")
+RECEIVED_KEY = "holdfast-received"
+_POSITION = re.compile(r"([0-9]{1,18}):([0-9]{1,18})")
+
+BytesLike = bytes | bytearray | memoryview
+Data = BytesLike | Mapping[str, BytesLike] | BinaryIO
+Progress = Callable[[int, int], None]
+
+
+class Outgoing:
+    """The parts of a payload, which may be sent more than once.
+
+    A file is saved from where it stands to where it ends now: what is appended while it is read is left out. It must
+    not change otherwise.
+
+    Args:
+        data: bytes-like, a mapping of part name to bytes-like values, or an open binary file that can seek.
+
+    Raises:
+        TypeError: it is something else, or a part is; the message names it.
+        InvalidRequestError: the file is closed, or nothing is left to read in it.
+
+    """
+
+    def __init__(self, data: Data) -> None:
+        self._parts: dict[str, bytes] = {}
+        self._file: _File | None = None
+        if isinstance(data, Mapping):
+            for name, value in data.items():
+                self._parts[arguments.text("a part's name", name)] = _octets(f"data[{name!r:.100}]", value)
+        elif hasattr(data, "read") and not _is_buffer(data):
+            self._file = _File(data)
+        else:
+            self._parts[""] = _octets("data", data)
+        self.sizes = {name: len(part) for name, part in self._parts.items()}
+        if self._file is not None:
+            self.sizes[""] = self._file.size_bytes
+        self.size_bytes = sum(self.sizes.values())
+
+    @property
+    def fits_unary(self) -> bool:
+        """Whether one message can hold it."""
+        return self.size_bytes <= UNARY_BYTES
+
+    def inline(self) -> list[checkpoint_pb2.Part]:
+        """Return the parts as one message holds them.
+
+        Raises:
+            InvalidRequestError: the file has fewer bytes than at first.
+            OSError: the file cannot be read.
+
+        """
+        parts = self._parts if self._file is None else {"": b"".join(self._file.pieces())}
+        return [checkpoint_pb2.Part(name=name, data=data, crc32c=crc32c(data)) for name, data in parts.items()]
+
+    def messages(self, received: str, progress: Progress | None) -> Iterator[api.SaveStreamRequest]:
+        """Iterate over the messages of a stream behind its header: chunks, finish.
+
+        Args:
+            received: what the server has already, as it says in its metadata; "" for nothing.
+            progress: called with the bytes sent and all.
+
+        Raises:
+            InternalError: what the server says is no position.
+            InvalidRequestError: the file has fewer bytes than at first.
+            OSError: the file cannot be read.
+
+        """
+        next_part, next_byte = _position(received) if received else (0, 0)
+        sent = 0
+        for index, name, offset, data in self._pieces():
+            sent += len(data)
+            known = max(0, next_byte - offset) if index == next_part else 0
+            missing = data[known:]
+            if index < next_part or (known and not missing):
+                continue
+            chunk = checkpoint_pb2.Chunk(part=name, offset=offset + known, data=missing, crc32c=crc32c(missing))
+            yield api.SaveStreamRequest(chunk=chunk)
+            if progress is not None:
+                progress(sent, self.size_bytes)
+        yield api.SaveStreamRequest(finish=api.SaveStreamFinish(size_bytes=sent))
+
+    def _pieces(self) -> Iterator[tuple[int, str, int, bytes]]:
+        if self._file is not None:
+            offset = 0
+            for data in self._file.pieces():
+                yield 0, "", offset, data
+                offset += len(data)
+        for index, (name, part) in enumerate(self._parts.items()):
+            for offset in range(0, len(part) or 1, CHUNK_BYTES):
+                yield index, name, offset, part[offset : offset + CHUNK_BYTES]
+
+
+class _File:
+    """An open binary file, from where it stood to where it ended when it was given."""
+
+    def __init__(self, file: Any) -> None:
+        if getattr(file, "closed", False):
+            raise arguments.invalid("data", f"is a closed file: {repr(file)}")
+        if iscoroutinefunction(file.read):
+            raise TypeError(f"data must be a file of Python's own kind, not an asynchronous one: {repr(file)}")
+        if hasattr(file, "readable") and not file.readable():
+            raise arguments.invalid("data", f"is a file that is not open for reading: {repr(file)}")
+        if not _can_seek(file):
+            raise TypeError(
+                f"data must be a binary file that can seek, since a save may be sent again, not {repr(file)}: "
+                "read a pipe to its end first, or copy it to a temporary file"
+            )
+        self._file = file
+        self._start = file.tell()
+        _require_bytes(file, file.read(0))
+        self.size_bytes = self._measured()
+        if self.size_bytes <= 0 < self._start:
+            raise arguments.invalid(
+                "data", f"is a file with nothing left to read: it stands at {self._start}, its end; seek(0) first"
+            )
+
+    def pieces(self) -> Iterator[bytes]:
+        """Iterate over its bytes from the start, in pieces of at most a chunk; at least one, which may be empty."""
+        if not self.size_bytes:
+            yield b""
+        read = 0
+        while read < self.size_bytes:
+            self._file.seek(self._start + read)
+            data = self._read(min(self.size_bytes - read, CHUNK_BYTES))
+            if not data:
+                problem = f"is a file that became shorter while it was saved, from {self.size_bytes} bytes to {read}"
+                raise arguments.invalid("data", problem)
+            read += len(data)
+            yield data
+
+    def _measured(self) -> int:
+        try:
+            end = self._file.seek(0, os.SEEK_END)
+        except (OSError, ValueError):
+            end = None
+        self._file.seek(self._start)
+        # Some files do not know their end, such as compressed ones, or say 0, such as those of /proc.
+        if end is None or (end == 0 and self._read(1)):
+            if _is_device(self._file):
+                raise arguments.invalid("data", f"is a device, which may have no end: {repr(self._file)}")
+            self._file.seek(self._start)
+            end = self._start
+            while data := self._read(CHUNK_BYTES):
+                end += len(data)
+        return int(end) - int(self._start)
+
+    def _read(self, size: int) -> bytes:
+        return _require_bytes(self._file, self._file.read(size))[:size]
+
+
+def _can_seek(file: Any) -> bool:
+    try:
+        return bool(file.seekable()) if hasattr(file, "seekable") else hasattr(file, "seek") and hasattr(file, "tell")
+    except (OSError, ValueError):
+        return False
+
+
+def _is_device(file: Any) -> bool:
+    try:
+        return stat.S_ISCHR(os.fstat(file.fileno()).st_mode)
+    except (AttributeError, OSError, TypeError, ValueError):
+        return False
+
+
+def _require_bytes(file: Any, data: object) -> bytes:
+    if isinstance(data, str):
+        raise TypeError(f"data must be a file opened in binary mode ('rb'), not a text file: {repr(file)}")
+    if data is None:
+        raise arguments.invalid("data", f"is a file without data at the moment, in non-blocking mode: {repr(file)}")
+    return arguments.octets("what data.read() returns", data)
+
+
+def _octets(name: str, value: object) -> bytes:
+    if isinstance(value, str):
+        raise TypeError(f"{name} must be bytes-like, not text: encode it first, not {repr(value)}")
+    return arguments.octets(name, value)
+
+
+def _is_buffer(value: object) -> bool:
+    try:
+        memoryview(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
+
+
+def _position(received: str) -> tuple[int, int]:
+    found = _POSITION.fullmatch(received)
+    if found is None:
+        raise of_reason("INTERNAL", f"the server told a position that is none: {received[:80]!r}")
+    return int(found[1]), int(found[2])

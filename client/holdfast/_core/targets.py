@@ -1,0 +1,74 @@
+"""Targets of clients: which ones gRPC can take, which are on this machine, and which proxy stands before the others."""
+
+import os
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from holdfast._core import arguments
+
+# The schemes of gRPC. A name without one is resolved by DNS.
+_SCHEMES = ("dns", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds")
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):(?=/)")
+_SPECIAL = re.compile(rf"({'|'.join(_SCHEMES)}):", re.IGNORECASE)
+_LOOPBACK = re.compile(
+    r"(localhost|[\w.-]+\.localhost|127\.\d+\.\d+\.\d+|0\.0\.0\.0|\[?(::1|::|::ffff:127\.\d+\.\d+\.\d+)\]?)\.?",
+    re.IGNORECASE,
+)
+_MAX_PORT = 65535
+# The environment variables in gRPC's order.
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
+_EXCEPTIONS = ("no_grpc_proxy", "no_proxy")
+
+
+def checked(target: object) -> str:
+    """Return a target that gRPC can take.
+
+    Raises:
+        TypeError: it is not text.
+        InvalidRequestError: it has a scheme that is not one of gRPC's, no port, or no port that there is.
+
+    """
+    text = arguments.text("target", target)
+    shown = re.sub(r"//[^/@]*@", "//…@", text)[:200]
+    if not text or any(not each.isprintable() or each.isspace() for each in text):
+        raise arguments.invalid("target", f"must be host:port, not {shown!r}")
+    scheme = _SCHEME.match(text)
+    if scheme and scheme[1].lower() not in _SCHEMES:
+        raise arguments.invalid(
+            "target", f"must be host:port, or begin with one of gRPC's schemes ({', '.join(_SCHEMES)}), not {shown!r}"
+        )
+    if not _SPECIAL.match(text):
+        host, colon, port = text.rpartition(":")
+        if not colon or not host or (port.isdecimal() and not 0 < int(port[:6]) <= _MAX_PORT) or not port:
+            raise arguments.invalid("target", f"must be host:port with a port of 1 to {_MAX_PORT}, not {shown!r}")
+    return text
+
+
+def is_loopback(target: str) -> bool:
+    """Return whether a target lies on this machine."""
+    kind = _SPECIAL.match(target)
+    if kind and kind[1].lower().startswith("unix"):
+        return True
+    rest = target[kind.end() :] if kind else target
+    addresses = rest.rpartition("/")[2].split(",")
+    return all(_LOOPBACK.fullmatch(_host(each)) for each in addresses)
+
+
+def proxy_of(target: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the proxy that gRPC takes for a target, without its credentials; "" for none."""
+    if is_loopback(target):
+        return ""
+    found = next((environment[name] for name in _PROXIES if environment.get(name)), "")
+    parts = urlsplit(found if "//" in found else f"http://{found}")
+    exceptions = next((environment[name] for name in _EXCEPTIONS if environment.get(name)), "")
+    host = _host(target.rpartition("/")[2])
+    if not parts.netloc or any(each.strip() and host.endswith(each.strip()) for each in exceptions.split(",")):
+        return ""
+    return parts.netloc.rpartition("@")[2]
+
+
+def _host(address: str) -> str:
+    # An IPv6 address without brackets has no port.
+    host, colon, port = address.rpartition(":")
+    return host if colon and port.isdecimal() and not address.endswith("::1") else address

@@ -1,0 +1,103 @@
+"""Spans and figures of calls, through the OpenTelemetry API: what they are sent to is for the program to choose.
+
+One client span for each logical call, one span below it for each try, whose context goes to the server as W3C
+trace context. A program without tracing still gets a trace id for each call, the same on every try: the
+server's spans and every error carry it.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from opentelemetry import metrics, trace
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from holdfast._core.errors import HoldfastError
+from holdfast._package import VERSION
+
+_TRACER = trace.get_tracer("holdfast", VERSION)
+_METER = metrics.get_meter("holdfast", VERSION)
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+_CALL_SECONDS = _METER.create_histogram(
+    "rpc.client.call.duration", "s", "Logical calls with all their tries, by method and reason of failure."
+)
+_RETRIES = _METER.create_counter("holdfast.client.retries", "{try}", "Tries beyond the first, by method and reason.")
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+class LogicalCall:
+    """A call with all its tries."""
+
+    def __init__(self, method: str, span: Span) -> None:
+        self._method = method
+        self._attributes = {"rpc.system.name": "grpc", "rpc.method": method}
+        context = span.get_span_context()
+        self.trace_id = f"{context.trace_id:032x}" if context.is_valid else secrets.token_hex(16)
+        self._last_error: HoldfastError | None = None
+
+    @contextmanager
+    def attempt(self, number: int) -> Iterator[Metadata]:
+        """The span of a try, and the metadata that hands it on to the server."""
+        if self._last_error is not None:
+            _RETRIES.add(1, self._attributes | {"error.type": self._last_error.reason})
+        attributes: Mapping[str, str | int] = {**self._attributes, "holdfast.attempt": number}
+        with _open_span(f"{self._method} try", SpanKind.INTERNAL, attributes) as span:
+            try:
+                yield self._metadata(span)
+                span.set_attribute("rpc.status_code", "OK")
+            except HoldfastError as error:
+                self._last_error = error
+                _mark_failed(span, error)
+                raise
+
+    def _metadata(self, span: Span) -> Metadata:
+        if not span.get_span_context().is_valid:
+            return (("traceparent", f"00-{self.trace_id}-{secrets.token_hex(8)}-01"),)
+        carrier: dict[str, str] = {}
+        _PROPAGATOR.inject(carrier)
+        return tuple(carrier.items())
+
+
+@contextmanager
+def logical_call(method: str, request_id: str) -> Iterator[LogicalCall]:
+    """The span of a logical call, below whatever span the program is in.
+
+    Args:
+        method: the method's name in the service.
+        request_id: the idempotency key, or "".
+
+    """
+    full_name = f"holdfast.v1.CheckpointService/{method}"
+    attributes = {"rpc.system.name": "grpc", "rpc.method": full_name}
+    named = attributes | {"holdfast.request_id": request_id} if request_id else attributes
+    started = time.perf_counter()
+    outcome = {"rpc.status_code": "OK"}
+    with _open_span(full_name, SpanKind.CLIENT, named) as span:
+        try:
+            yield LogicalCall(full_name, span)
+            span.set_attribute("rpc.status_code", "OK")
+        except HoldfastError as error:
+            outcome = {"rpc.status_code": error.code.name, "error.type": error.reason}
+            _mark_failed(span, error)
+            raise
+        finally:
+            _CALL_SECONDS.record(time.perf_counter() - started, attributes | outcome)
+
+
+@contextmanager
+def _open_span(name: str, kind: SpanKind, attributes: Mapping[str, str | int]) -> Iterator[Span]:
+    with _TRACER.start_as_current_span(
+        name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
+    ) as span:
+        yield span
+
+
+def _mark_failed(span: Span, error: HoldfastError) -> None:
+    span.set_attributes(
+        {"rpc.status_code": error.code.name, "error.type": error.reason, "holdfast.reason": error.reason}
+    )
+    span.set_status(Status(StatusCode.ERROR, error.message))

@@ -1,0 +1,151 @@
+"""What the synchronous client needs of its runtime; `_aio` is the same for the asynchronous one."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import grpc
+
+from holdfast._core import targets
+from holdfast._core.errors import HoldfastError, closed, of_reason
+from holdfast._core.payload import RECEIVED_KEY
+from holdfast._core.statuses import from_rpc_error
+from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
+
+_Result = TypeVar("_Result")
+_Message = TypeVar("_Message")
+
+# What gRPC raises beside the failures of calls.
+_FAULTS_OF_GRPC = (grpc.FutureCancelledError, grpc.FutureTimeoutError)
+
+
+class Channels:
+    """The channel of a synchronous client, which any thread may use; a forked process gets one of its own.
+
+    Args:
+        target: the server.
+        options: of the channel.
+
+    """
+
+    def __init__(self, target: str, options: list[tuple[str, Any]]) -> None:
+        self._target = target
+        self._options = options
+        self._lock = threading.Lock()
+        self._open: dict[int, _Channel] = {}
+        self._closing = threading.Event()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client was closed."""
+        return self._closing.is_set()
+
+    def current(self) -> "_Channel":
+        """Return this process's channel. Open it if there is none yet.
+
+        Raises:
+            ClientClosedError: the client was closed.
+
+        """
+        with self._lock:
+            if self.is_closed:
+                raise closed()
+            channel = self._open.get(os.getpid())
+            if channel is None:
+                channel = self._open[os.getpid()] = _Channel(self._target, self._options)
+            return channel
+
+    def close(self) -> None:
+        """Close the channel. One that a parent process opened stays as it is, for the parent's connection."""
+        with self._lock:
+            self._closing.set()
+            channel = self._open.pop(os.getpid(), None)
+        if channel is not None:
+            channel.close()
+
+    def pause(self, seconds: float) -> None:
+        """Wait between two tries.
+
+        Raises:
+            ClientClosedError: the client was closed since.
+
+        """
+        self._closing.wait(seconds)
+        self.current()
+
+    @contextmanager
+    def border(self, *, trace_id: str, request_id: str) -> Iterator[None]:
+        """Turn what a try raises into errors of the SDK."""
+        self.current()
+        try:
+            yield
+        except HoldfastError:
+            raise
+        except Exception as error:
+            if self.is_closed:
+                raise closed(trace_id=trace_id, request_id=request_id) from error
+            if isinstance(error, grpc.RpcError):
+                proxy = targets.proxy_of(self._target)
+                raise from_rpc_error(error, trace_id=trace_id, request_id=request_id, proxy=proxy) from None
+            if isinstance(error, _FAULTS_OF_GRPC):
+                raise of_reason("INTERNAL", f"the gRPC library failed: {error!r}", request_id=request_id) from error
+            raise
+
+
+class Methods:
+    """The methods of the service, on this process's channel."""
+
+    def __init__(self, channels: Channels) -> None:
+        self._channels = channels
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channels.current().stub, name)
+
+
+class _Channel:
+    """A channel and its stub."""
+
+    def __init__(self, target: str, options: list[tuple[str, Any]]) -> None:
+        self._channel = grpc.insecure_channel(target, options=options)
+        self.stub: Any = CheckpointServiceStub(self._channel)
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+def in_thread(function: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Run it: there is nothing that it could block."""
+    return function(*arguments)
+
+
+def send_stream(
+    method: Any, first: _Message, rest: Callable[[str], Iterator[_Message]], *, resumes: bool, **options: Any
+) -> Any:
+    """Send a stream and wait for its answer; as `_aio` has it."""
+    started: SimpleQueue[Any] = SimpleQueue()
+    failures: list[Exception] = []
+
+    def messages() -> Iterator[_Message]:
+        try:
+            yield first
+            call = started.get()
+            yield from rest(dict(call.initial_metadata()).get(RECEIVED_KEY, "") if resumes else "")
+        except Exception as error:
+            failures.append(error)
+            raise
+
+    call = method.future(messages(), **options)
+    started.put(call)
+    try:
+        return call.result()
+    except grpc.RpcError:
+        # That is how gRPC ends a call whose messages failed.
+        if failures:
+            raise failures[0] from None
+        raise
+    except BaseException:
+        call.cancel()
+        raise

@@ -1,1 +1,0 @@
-"""The synchronous twin of the client, generated from the asynchronous source."""

@@ -16,7 +16,7 @@ demo: .venv/ready ## kill a workflow twice, resume it and compare the results
 
 test: .venv/ready ## run every test
 	$(python) -m pytest
-	if [ -e .venv/adk-ready ]; then HOLDFAST_SERVER_PYTHON=$(abspath $(python)) .venv/adk/bin/python -m pytest --confcutdir=tests/adapters/adk tests/adapters/adk; fi
+	if [ -e .venv/adk-ready ]; then HOLDFAST_SERVER_PYTHON=$(abspath $(python)) .venv/adk/bin/python -m pytest --confcutdir=tests/integration/adapters/adk tests/integration/adapters/adk; fi
 
 lint: .venv/ready ## check formatting, lint, types, import directions and generated code
 	.venv/bin/ruff format --check .
@@ -37,10 +37,10 @@ bench: .venv/bench-ready ## measure Holdfast beside other stores and print ratio
 	$(python) -m benchmarks
 
 soak: .venv/ready ## run load, kills and collections on both stores, then an audit (SOAK_SECONDS on each, 300)
-	$(python) -m tests.soak --seconds $(or $(SOAK_SECONDS),300)
+	$(python) -m tests.verification.soak --seconds $(or $(SOAK_SECONDS),300)
 
 fuzz: .venv/fuzz-ready ## look for inputs that break a parser (FUZZ_SECONDS for each, 60)
-	$(python) -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),60)
+	$(python) -m tests.verification.fuzz --seconds $(or $(FUZZ_SECONDS),60)
 
 .venv/fuzz-ready: .venv/ready
 	$(python) -m pip install --quiet --group fuzz

@@ -16,8 +16,8 @@ import boto3
 from benchmarks import graphs, large, postgres, savers, small
 from benchmarks.measure import per_second
 from benchmarks.small import Subject
-from tests.servers import start
-from tests.stores import ceph
+from tests.support import ceph
+from tests.support.servers import start
 
 CALLERS = (1, 32)
 Figures = dict[tuple[str, int], float]

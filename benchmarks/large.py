@@ -10,7 +10,7 @@ import holdfast
 from botocore.config import Config
 
 from benchmarks.measure import reset_peak, seconds_of
-from tests.servers import memory_mib
+from tests.support.servers import memory_mib
 
 SIZE_BYTES = 1 << 30
 FORMAT = holdfast.Format("bench", 1)

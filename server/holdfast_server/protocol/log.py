@@ -30,7 +30,7 @@ GRACE_SECONDS = 24 * 3600.0
 _RECENT_PART = 0.1
 _SCAN_ENTRIES = 64
 # What a marker takes in memory beyond its bytes: the library's arena and the objects around it, and of what repeats
-# and of each label a message of its own. Measured: tests/protocol/test_cache.py.
+# and of each label a message of its own. Measured: tests/unit/server/protocol/test_cache.py.
 _HEAD_BYTES = 4_000
 _REPEATED_BYTES = 70
 _LABEL_BYTES = 200

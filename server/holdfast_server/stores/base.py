@@ -1,8 +1,8 @@
 """What Holdfast asks of an object store, and no more.
 
 Six operations: put-if-absent, get, put under a fresh key, replace, list in key order, delete. A seventh, copy, spares
-traffic where a store has it. Every store passes the one suite in `tests/stores/`. A store maps the errors of its
-library to the ones below; it knows nothing of checkpoints.
+traffic where a store has it. Every store passes the one suite in `tests/integration/stores/`. A store maps the errors
+of its library to the ones below; it knows nothing of checkpoints.
 """
 
 from collections.abc import Iterator, Sequence

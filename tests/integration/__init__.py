@@ -1,0 +1,1 @@
+"""Tests of the parts together: stores, processes, engines, telemetry and packages as users have them."""

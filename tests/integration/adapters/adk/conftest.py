@@ -1,0 +1,26 @@
+"""A server in a process of its own, by the interpreter that HOLDFAST_SERVER_PYTHON names: this one has no server."""
+
+from collections.abc import Iterator
+
+import holdfast
+import pytest
+
+from tests.integration.adapters.adk.serving import Served, serving
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("adk") / "store") as found:
+        yield found
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> str:
+    """A namespace of the test's own."""
+    return f"test-{abs(hash(request.node.nodeid))}"
+
+
+@pytest.fixture
+async def client(served: Served):
+    async with holdfast.AsyncClient(served.target, timeout=20) as client:
+        yield client

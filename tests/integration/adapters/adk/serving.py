@@ -1,0 +1,20 @@
+"""A server in a process of its own, by the interpreter that HOLDFAST_SERVER_PYTHON names: this one has no server."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.servers import server
+
+
+@dataclass
+class Served:
+    target: str
+    folder: Path
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Served]:
+    with server(folder.as_uri()) as target:
+        yield Served(target, folder)

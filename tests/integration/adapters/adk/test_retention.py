@@ -1,0 +1,98 @@
+"""Retention by count and by age takes no event of a session, and no state."""
+
+import json
+import subprocess
+
+import pytest
+
+from tests.integration.adapters.adk.installed import WHY_NOT, has_adk
+
+if not has_adk():
+    pytest.skip(WHY_NOT, allow_module_level=True)
+
+from holdfast.adapters.adk import HoldfastSessionService
+
+from tests.integration.adapters.adk.engine import WHO, event, read, texts
+from tests.support.servers import EXECUTABLE, server
+
+STRICTEST = json.dumps({"*": {"keep_last": 1, "max_age_seconds": 1}})
+
+
+def collect(store_url: str) -> int:
+    """Collect what retention lets go. Returns how many checkpoints were retired."""
+    command = [*EXECUTABLE, "gc", "--store", store_url, "--retention", STRICTEST]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return int(json.loads(done.stdout.splitlines()[-1])["retired"])
+
+
+async def test_a_session_outlives_the_strictest_retention(tmp_path):
+    store_url = (tmp_path / "store").as_uri()
+    with server(store_url, "--grace-seconds", "0") as target:
+        async with HoldfastSessionService.from_target(target, namespace="n", timeout=20) as service:
+            session = await service.create_session(**WHO, state={"big": "x" * 20_000, "app:n": -1, "user:n": -1})
+            # Whole states on the way, of the session and of the app.
+            for number in range(30):
+                await service.append_event(
+                    session, event(f"e{number} " + "x" * 1000, state={"n": number, "app:n": number, "user:n": number})
+                )
+            # What a newer whole state of the app replaces goes.
+            assert collect(store_url) > 0
+            for _ in range(3):
+                collect(store_url)
+            found = await read(service, session)
+            assert [each.split()[0] for each in texts(found)] == [f"e{number}" for number in range(30)]
+            assert found.state == {"big": "x" * 20_000, "n": 29, "app:n": 29, "user:n": 29}
+            await service.append_event(found, event("on", state={"app:n": 30}))
+            assert (await read(service, session)).state["app:n"] == 30
+            assert len((await service.list_sessions(app_name="app")).sessions) == 1
+
+
+class DiedError(Exception):
+    """The process ended here."""
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+async def test_a_change_that_was_collected_is_not_applied_again(tmp_path, monkeypatch, is_applied):
+    """A process dies before it notes that a change is applied; the session is read when newer ones took its place."""
+    store_url = (tmp_path / "store").as_uri()
+    with server(store_url, "--grace-seconds", "0") as target:
+        async with HoldfastSessionService.from_target(target, namespace="n", timeout=20) as service:
+            other = await service.create_session(**WHO, session_id="other", state={"app:n": 0})
+            session = await service.create_session(**WHO)
+            with monkeypatch.context() as patch:
+
+                async def dying(*args, **options):
+                    raise DiedError
+
+                patch.setattr(
+                    service._client if is_applied else service._states, "attach" if is_applied else "apply", dying
+                )
+                with pytest.raises(DiedError):
+                    await service.append_event(session, event("late", state={"app:n": 1, "app:m": 1}))
+            for number in range(2, 9):
+                await service.append_event(other, event(state={"app:n": number}))
+            assert collect(store_url) > 0
+            for _ in range(4):
+                collect(store_url)
+            found = await read(service, session)
+            assert (texts(found), found.state["app:n"]) == (["late"], 8)
+            # The append never returned: where it is not known whether the change was applied, it is not.
+            assert found.state.get("app:m") == (1 if is_applied else None)
+
+
+async def test_without_retention_a_late_change_is_applied_however_late(tmp_path, monkeypatch):
+    with server((tmp_path / "store").as_uri()) as target:
+        async with HoldfastSessionService.from_target(target, namespace="n", timeout=20) as service:
+            session = await service.create_session(**WHO)
+            with monkeypatch.context() as patch:
+
+                async def dying(*args, **options):
+                    raise DiedError
+
+                patch.setattr(service._states, "apply", dying)
+                with pytest.raises(DiedError):
+                    await service.append_event(session, event("late", state={"app:m": 1}))
+            other = await service.create_session(**WHO, state={"app:n": 0})
+            for number in range(2, 9):
+                await service.append_event(other, event(state={"app:n": number}))
+            assert (await read(service, session)).state == {"app:n": 8, "app:m": 1}

@@ -1,0 +1,96 @@
+"""Programs that are killed with SIGKILL at any of their points, and begun again until they end.
+
+A program is a module that is run by its name with the target of a server and a file for its result. It calls `point` at
+each place where a kill may strike: before and behind each step of its own, and around what its adapter asks the server.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_KILL_AT = "HOLDFAST_KILL_AT"
+_JOURNAL = "HOLDFAST_JOURNAL"
+_reached = 0
+_lock = threading.Lock()
+
+
+def point(name: str) -> None:
+    """A place where the program may be killed. What was reached is in the journal, also behind a kill."""
+    global _reached  # noqa: PLW0603 - a process is killed as a whole
+    with _lock:
+        _reached += 1
+        with open(os.environ[_JOURNAL], "a") as journal:
+            journal.write(f"{name}\n")
+        if _reached == int(os.environ.get(_KILL_AT, "0")):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a program.
+
+    Attributes:
+        result: what it wrote at its end.
+        points: the names of the points that it reached, those of killed processes too, in order.
+        kills: how often it was killed.
+
+    """
+
+    result: Any
+    points: list[str]
+    kills: int
+
+
+def run(program: str, target: str, folder: Path, *, kill_at: int = 0) -> Run:
+    """Run a program to its end; its first process is killed at a point, counted from 1, and a new one goes on.
+
+    Args:
+        program: the module.
+        target: the server.
+        folder: for the journal and the result, of this run alone.
+        kill_at: the point; 0: it is not killed.
+
+    """
+    folder.mkdir()
+    journal, result = folder / "journal", folder / "result.json"
+    arguments, environment = [target, str(result)], {_JOURNAL: str(journal)}
+    kills = 0
+    if kill_at:
+        code = _ended(program, arguments, {**environment, _KILL_AT: str(kill_at)})
+        assert code == -signal.SIGKILL, f"{program} ended with {code} before point {kill_at}"
+        assert not result.exists()
+        kills = 1
+    code = _ended(program, arguments, environment)
+    assert code == 0, f"{program} ended with {code}"
+    return Run(json.loads(result.read_text()), journal.read_text().splitlines(), kills)
+
+
+def _ended(program: str, arguments: list[str], environment: dict[str, str]) -> int:
+    """How a process of a program ended."""
+    launcher = _launcher(program)
+    assert launcher.stdin is not None
+    assert launcher.stdout is not None
+    launcher.stdin.write(json.dumps({"arguments": arguments, "environment": environment}) + "\n")
+    launcher.stdin.flush()
+    return int(launcher.stdout.readline())
+
+
+@cache
+def _launcher(program: str) -> subprocess.Popen[str]:
+    """What starts the processes of a program; it ends with this process, whose pipe it reads."""
+    command = [sys.executable, "-m", "tests.integration.adapters.launcher", program]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def ten_points(calm: Run) -> list[int]:
+    """Ten points spread over a calm run, the first and the last among them."""
+    last = len(calm.points)
+    assert last >= 10, f"only {last} points"
+    return sorted({1 + round(index * (last - 1) / 9) for index in range(10)})

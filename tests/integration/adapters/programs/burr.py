@@ -1,0 +1,97 @@
+"""A writer and a critic, both scripted, as a Burr application that may be killed anywhere.
+
+Burr saves the state behind each action. An action whose save had not come back when the process was killed may run
+twice, and no other: where the save had been committed, the application goes on behind it. Usage: TARGET RESULT.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from burr.core import Application, ApplicationBuilder, State, action, default, expr
+from holdfast.adapters.burr import HoldfastPersister
+
+from tests.integration.adapters.killing import point
+
+REVIEWS = ["too long", "too short", "fine"]
+
+
+class Journalled(HoldfastPersister):
+    """The persister, with points around each of its calls."""
+
+    def save(self, partition_key, app_id, sequence_id, position, state, status, **options):
+        name = f"{position} {sequence_id}"
+        point(f"before save {name}")
+        super().save(partition_key, app_id, sequence_id, position, state, status, **options)
+        point(f"behind save {name}")
+
+    def load(self, partition_key, app_id, sequence_id=None, **options):
+        point("before load")
+        found = super().load(partition_key, app_id, sequence_id, **options)
+        point("behind load")
+        return found
+
+
+def step(state: State, name: str, **changes: Any) -> State:
+    """A step with points around it; what it did is in the notes."""
+    number = state["__SEQUENCE_ID"]
+    point(f"before step {name} {number}")
+    changed = state.update(**changes)
+    point(f"behind step {name} {number}")
+    return changed
+
+
+@action(reads=["draft", "notes"], writes=["draft", "text", "notes"])
+def write(state: State) -> State:
+    """The model writes a draft."""
+    draft = state["draft"] + 1
+    return step(state, "write", draft=draft, text="word " * draft * 20_000, notes=[*state["notes"], f"draft {draft}"])
+
+
+@action(reads=["draft", "notes"], writes=["review", "notes"])
+def criticise(state: State) -> State:
+    """The other model says what it thinks of it."""
+    review = REVIEWS[state["draft"] - 1]
+    return step(state, "criticise", review=review, notes=[*state["notes"], f"review: {review}"])
+
+
+@action(reads=["draft", "notes"], writes=["notes"])
+def publish(state: State) -> State:
+    """The end."""
+    return step(state, "publish", notes=[*state["notes"], f"published draft {state['draft']}"])
+
+
+def build(persister: HoldfastPersister, app_id: str) -> Application:
+    """The application, as it stands in the store."""
+    return (
+        ApplicationBuilder()
+        .with_actions(write, criticise, publish)
+        .with_transitions(
+            ("write", "criticise"), ("criticise", "publish", expr("review == 'fine'")), ("criticise", "write", default)
+        )
+        .with_identifiers(app_id=app_id, partition_key="writers")
+        .initialize_from(
+            persister,
+            resume_at_next_action=True,
+            default_state={"draft": 0, "notes": []},
+            default_entrypoint="write",
+        )
+        .with_state_persister(persister)
+        .build()
+    )
+
+
+def main() -> None:
+    """Run it from wherever it stands, and write its result."""
+    target, result = sys.argv[1:]
+    with Journalled.from_target(target, namespace="burr", timeout=20) as persister:
+        application = build(persister, str(Path(result).parent))
+        state = application.state
+        if state.get("__PRIOR_STEP") != "publish":
+            _, _, state = application.run(halt_after=["publish"])
+        Path(result).write_text(json.dumps({"notes": state["notes"], "text": len(state["text"])}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""What the distributions are built from."""
+
+import shutil
+from pathlib import Path
+
+from tests.support.repository import ROOT
+
+
+def copy_sources(folder: Path) -> None:
+    """Copy what the distributions are built from, without what earlier builds left."""
+    for name in ("client", "server"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)

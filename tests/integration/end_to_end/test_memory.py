@@ -1,0 +1,65 @@
+"""Payloads of any size pass through the server with bounded memory."""
+
+import io
+
+import grpc
+import holdfast
+import pytest
+from holdfast.v1 import checkpoint_service_pb2 as api
+from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
+
+from tests.support.servers import memory_mib, start
+
+SIZE_BYTES = 2 << 30
+LIMIT_MIB = 96
+
+
+class Pattern(io.RawIOBase):
+    """A file of a size that nobody has to keep: each MiB differs from the one before."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size = size_bytes
+        self._position = 0
+        self._block = bytes(range(256)) * (1 << 12)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        assert 0 <= size <= len(self._block)
+        data = (self._position.to_bytes(8, "big") + self._block)[: min(size, self._size - self._position)]
+        self._position += len(data)
+        return data
+
+
+@pytest.mark.timeout(600)
+async def test_two_gib_lift_the_servers_memory_by_no_more_than_its_limit(store_url):
+    process, target = start(store_url)
+    try:
+        before = memory_mib(process.pid, "VmRSS")
+        async with holdfast.AsyncClient(target, timeout=300) as client:
+            saved = await client.save("n", "w", Pattern(SIZE_BYTES), format=holdfast.Format("test", 1))
+        assert saved.size_bytes == SIZE_BYTES
+        after_save = memory_mib(process.pid, "VmHWM") - before
+        received = 0
+        async with grpc.aio.insecure_channel(target) as channel:
+            async for message in CheckpointServiceStub(channel).LoadStream(
+                api.LoadStreamRequest(namespace="n", workflow_id="w")
+            ):
+                received += len(message.chunk.data)
+        assert received == SIZE_BYTES
+        after_load = memory_mib(process.pid, "VmHWM") - before
+        assert max(after_save, after_load) <= LIMIT_MIB, (after_save, after_load)
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0

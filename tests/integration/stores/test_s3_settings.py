@@ -1,0 +1,221 @@
+"""Settings, credentials and servers that are wrong: each is reported as what it is, before anything is counted on."""
+
+import asyncio
+import ssl
+import subprocess
+from contextlib import AsyncExitStack
+
+import pytest
+from aiohttp import web
+from botocore import exceptions
+from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.protocol.put_if_absent import put_if_absent
+from holdfast_server.stores import s3_errors
+from holdfast_server.stores.base import (
+    NothingWrittenError,
+    StoreAccessDeniedError,
+    StoreSettingsError,
+    StoreUnavailableError,
+)
+from holdfast_server.stores.s3 import S3Store
+
+from tests.integration.stores import clones
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDSECRETID", "AWS_SECRET_ACCESS_KEY": "verysecret"}
+UNREACHABLE = "http://127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, tmp_path):
+    """Nothing of this machine's own settings."""
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE", "AWS_WEB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+async def save(endpoint_url):
+    """What a commit ends with."""
+    async with S3Store.open("b", endpoint_url=endpoint_url) as store:
+        deadline = asyncio.get_running_loop().time() + 5
+        await put_if_absent(store, "k", b"x", is_mine=lambda data: data == b"x", deadline=deadline)
+
+
+async def failure(endpoint_url, kind):
+    with pytest.raises(kind) as caught:
+        await save(endpoint_url)
+    assert type(caught.value) is kind
+    for secret in (*CREDENTIALS.values(), "127.0.0.1", "'b'"):
+        assert secret not in str(caught.value)
+    assert "verysecret" not in caught.value.detail
+    return caught.value
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:9000", "not a url", "http://", "://x", "http://[::1"])
+async def test_an_endpoint_that_is_none_is_a_wrong_setting(endpoint):
+    error = await failure(endpoint, StoreSettingsError)
+    assert endpoint in error.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("AWS_PROFILE", "nobody"), ("AWS_RETRY_MODE", "nonsense"), ("AWS_REGION", "a b")],
+)
+async def test_a_setting_that_the_library_does_not_take_is_named(environment, name, value):
+    environment.setenv(name, value)
+    error = await failure(UNREACHABLE, StoreSettingsError)
+    assert value in error.detail
+
+
+async def test_a_config_file_that_is_none_is_a_wrong_setting(tmp_path):
+    (tmp_path / "config").write_text("[profile\nx")
+    error = await failure(UNREACHABLE, StoreSettingsError)
+    assert "config" in error.detail
+
+
+async def test_no_credentials_are_told_from_a_server_that_is_down(environment):
+    for name in CREDENTIALS:
+        environment.delenv(name)
+    error = await failure(UNREACHABLE, StoreSettingsError)
+    assert "credentials" in str(error)
+
+
+async def test_a_token_file_that_is_missing_is_named_and_nothing_is_in_doubt(environment, tmp_path):
+    for name in CREDENTIALS:
+        environment.delenv(name)
+    environment.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "no-token"))
+    environment.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/x")
+    environment.setenv("AWS_REGION", "eu-central-1")
+    error = await failure(UNREACHABLE, StoreSettingsError)
+    assert "no-token" in error.detail
+
+
+async def test_an_expired_login_is_named_and_nothing_is_in_doubt(environment, tmp_path):
+    for name in CREDENTIALS:
+        environment.delenv(name)
+    (tmp_path / "config").write_text(
+        "[default]\nsso_start_url = https://example.awsapps.com/start\nsso_region = eu-central-1\n"
+        "sso_account_id = 123456789012\nsso_role_name = x\nregion = eu-central-1\n"
+    )
+    environment.setenv("HOME", str(tmp_path))
+    error = await failure(UNREACHABLE, StoreSettingsError)
+    assert "SSO" in error.detail
+
+
+async def test_a_ca_bundle_that_is_missing_is_named(environment, tmp_path):
+    environment.setenv("AWS_CA_BUNDLE", str(tmp_path / "no-bundle.pem"))
+    error = await failure("https://127.0.0.1:9", StoreSettingsError)
+    assert "no-bundle" in error.detail
+
+
+async def test_a_certificate_that_is_not_trusted_is_told_as_such(tmp_path):
+    async with tls_server(tmp_path) as endpoint_url:
+        error = await failure(endpoint_url, StoreSettingsError)
+    assert "certificate" in str(error)
+
+
+async def test_a_server_that_was_never_reached_leaves_nothing_in_doubt():
+    await failure(UNREACHABLE, NothingWrittenError)
+
+
+async def test_after_an_answer_a_broken_connection_leaves_the_commit_in_doubt():
+    async with AsyncExitStack() as clone:
+        endpoint_url = await clone.enter_async_context(clones.running(""))
+        async with S3Store.open("b", endpoint_url=endpoint_url) as store:
+            await store.put_if_absent("a", b"x")
+            await clone.aclose()
+            deadline = asyncio.get_running_loop().time() + 0.5
+            with pytest.raises(HoldfastError, match="did not tell in time"):
+                await put_if_absent(store, "k", b"x", is_mine=lambda data: True, deadline=deadline)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "words"),
+    [
+        ("ignores", "put-if-absent is not kept"),
+        ("lacks", "If-None-Match"),
+        ("races", "put-if-absent is not kept"),
+    ],
+)
+async def test_a_store_that_breaks_put_if_absent_is_named_by_the_probe(breaks, words):
+    async with clones.running(breaks) as endpoint_url, S3Store.open("b", endpoint_url=endpoint_url) as store:
+        with pytest.raises(StoreAccessDeniedError, match=words) as caught:
+            await store.probe()
+        assert endpoint_url in caught.value.detail
+        assert await store.list("probe/") == []
+
+
+async def test_a_clone_that_keeps_the_promises_passes():
+    async with clones.running("") as endpoint_url, S3Store.open("b", endpoint_url=endpoint_url) as store:
+        await store.probe()
+
+
+async def test_the_region_of_the_environment_counts(environment):
+    environment.setenv("AWS_REGION", "eu-south-2")
+    async with S3Store.open("b") as store:
+        assert store._bucket.client.meta.region_name == "eu-south-2"
+    environment.setenv("AWS_DEFAULT_REGION", "eu-west-3")
+    environment.delenv("AWS_REGION")
+    async with S3Store.open("b") as store:
+        assert store._bucket.client.meta.region_name == "eu-west-3"
+
+
+def made(kind):
+    """An error of the library's, with what its text needs."""
+    fields = {
+        "error": "x",
+        "error_msg": "x",
+        "provider": "x",
+        "msg": "x",
+        "endpoint_url": "x",
+        "proxy_url": "x",
+        "name": "x",
+    }
+    return kind(**fields)
+
+
+CREDENTIAL_KINDS = [each for each in s3_errors._CREDENTIALS if each is not exceptions.PartialCredentialsError]
+
+
+@pytest.mark.parametrize("kind", CREDENTIAL_KINDS, ids=lambda kind: kind.__name__)
+def test_every_failure_to_get_credentials_is_a_wrong_setting(kind):
+    error = s3_errors.mapped(made(kind), "somewhere")
+    assert type(error) is StoreSettingsError
+    assert error.detail.startswith("somewhere: ")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        exceptions.ConnectionClosedError,
+        exceptions.ConnectTimeoutError,
+        exceptions.EndpointConnectionError,
+        exceptions.HTTPClientError,
+        exceptions.ProxyConnectionError,
+        exceptions.ReadTimeoutError,
+        exceptions.SSLError,
+        ConnectionResetError,
+        TimeoutError,
+    ],
+    ids=lambda kind: kind.__name__,
+)
+@pytest.mark.parametrize("has_answered", [True, False])
+def test_every_failure_of_the_transport_may_pass(kind, has_answered):
+    error = made(kind) if issubclass(kind, exceptions.BotoCoreError) else kind("x")
+    found = s3_errors.mapped(error, "somewhere", has_answered=has_answered)
+    assert type(found) is (StoreUnavailableError if has_answered else NothingWrittenError)
+
+
+def tls_server(folder):
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    made_for = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *made_for, *files]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return clones.served(web.Application(), "https", context)

@@ -1,0 +1,26 @@
+"""What the README says is run as written."""
+
+import asyncio
+import re
+import sys
+
+from tests.support.repository import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+async def test_the_ten_lines_of_python_run_as_written(served):
+    [snippet] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        snippet.replace("127.0.0.1:7433", served.target),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert (process.returncode, out) == (0, b"b'state after step 1'\n")
+
+
+def test_every_page_that_is_named_is_there():
+    for page in re.findall(r"`(docs/[^`]+|tests/[^`]+|proto/[^`]+)`", README):
+        assert (ROOT / page).exists(), page

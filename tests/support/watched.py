@@ -1,0 +1,84 @@
+"""A server in the test's own process, on a store that counts its requests and can be told to fail."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast_server.config import Config
+from holdfast_server.lifecycle import serving
+from holdfast_server.protocol.keys import MANIFEST_KEY
+from holdfast_server.stores.base import ObjectStore, StoreUnavailableError
+from holdfast_server.stores.file import FileStore
+
+
+async def nothing(operation: str, key: str) -> None:
+    pass
+
+
+class WatchedStore:
+    """A real store that counts requests, and loses requests or answers where a test says so."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.requests: Counter[str] = Counter()
+        self.before: Callable[[str, str], Awaitable[None]] = nothing
+        self.lose_request: Callable[[str, str], bool] = lambda operation, key: False
+        self.lose_answer: Callable[[str, str], bool] = lambda operation, key: False
+
+    async def put_if_absent(self, key, data):
+        if key == MANIFEST_KEY:
+            # Behind a failure the server sees whether its store can be written.
+            return await self._store.put_if_absent(key, data)
+        return await self._watched("put_if_absent", key, lambda: self._store.put_if_absent(key, data))
+
+    async def get(self, key, *, offset=0, length=None):
+        if key == MANIFEST_KEY:
+            # The server looks at it now and then, whatever a test does.
+            return await self._store.get(key, offset=offset, length=length)
+        return await self._watched("get", key, lambda: self._store.get(key, offset=offset, length=length))
+
+    async def replace(self, key, data):
+        return await self._watched("replace", key, lambda: self._store.replace(key, data))
+
+    async def list(self, prefix, *, start_after="", limit=1000):
+        call = lambda: self._store.list(prefix, start_after=start_after, limit=limit)  # noqa: E731
+        return await self._watched("list", prefix, call)
+
+    async def delete(self, key):
+        await self._watched("delete", key, lambda: self._store.delete(key))
+
+    async def copy(self, source, target):
+        return await self._watched("copy", target, lambda: self._store.copy(source, target))
+
+    def put(self, key):
+        self.requests["put"] += 1
+        return self._store.put(key)
+
+    async def _watched(self, operation, key, call):
+        self.requests[operation] += 1
+        await self.before(operation, key)
+        if self.lose_request(operation, key):
+            raise StoreUnavailableError("lost on the way there")
+        answer = await call()
+        if self.lose_answer(operation, key):
+            raise StoreUnavailableError("lost on the way back")
+        return answer
+
+
+@dataclass
+class Served:
+    target: str
+    store: WatchedStore
+    folder: Path
+
+
+@asynccontextmanager
+async def serving_watched(
+    folder: Path, *, around: Callable[[ObjectStore], ObjectStore] = lambda store: store, **settings: int
+) -> AsyncIterator[Served]:
+    config = Config(listen="127.0.0.1:0", store=(folder / "store").as_uri(), drain_seconds=1, **settings)
+    async with FileStore.open(folder / "store") as real, serving(config, around(store := WatchedStore(real))) as port:
+        store.requests.clear()
+        yield Served(f"127.0.0.1:{port}", store, folder / "store")

@@ -1,0 +1,83 @@
+"""A workflow on an in-memory store, driven through the protocol's own functions, with a grace that a test lets pass."""
+
+import asyncio
+import time
+import uuid
+
+from holdfast_server.protocol import load, ownership
+from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.fsck import fsck
+from holdfast_server.protocol.gc import collect
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.log import Log
+from holdfast_server.protocol.payload import PartUpload, read_part
+from holdfast_server.protocol.retention import Retention
+from holdfast_server.protocol.save import SaveRequest, save
+from holdfast_server.protocol.sweep import Policies, sweep
+from holdfast_server.stores.memory import MemoryStore
+
+KEYS = WorkflowKeys("n", "w")
+GRACE = 1000.0
+ALL = Retention()
+
+
+def workflow(keys=KEYS):
+    return Workflow(Log(MemoryStore(), grace_seconds=GRACE), keys)
+
+
+class Workflow:
+    def __init__(self, log, keys=KEYS):
+        self.log = log
+        self.keys = keys
+
+    async def upload(self, data=b"x" * 100, base=None, inline=0):
+        base = await self.log.known_revision(self.keys) if base is None else base
+        async with PartUpload(self.log.store, self.keys, base, "", inline) as part:
+            await part.write(data)
+            return await part.finish()
+
+    async def save(self, data=b"x" * 100, *, parts=None, epoch=None, **fields):
+        parts = parts or [await self.upload(data)]
+        wanted = SaveRequest(Request(self.keys, uuid.uuid4().hex, epoch), "f", 1, **fields)
+        return (await save(self.log, wanted, parts, deadline=self.deadline())).entry
+
+    async def load(self, checkpoint_id=""):
+        found = await load.find(Log(self.log.store), self.keys, checkpoint_id, (), fallback=False)
+        (part,) = found.entry.marker.parts
+        return b"".join([block async for block in read_part(self.log.store, self.keys, part)])
+
+    async def delete(self, checkpoint_id):
+        await ownership.delete(self.log, Request(self.keys, uuid.uuid4().hex), checkpoint_id, deadline=self.deadline())
+
+    async def delete_workflow(self):
+        await ownership.delete_workflow(self.log, Request(self.keys, uuid.uuid4().hex), deadline=self.deadline())
+
+    async def collect(self, retention=ALL, *, passed=0.0, dry_run=False):
+        return await collect(self.log, self.keys, retention, time.time() + passed, dry_run=dry_run)
+
+    async def objects(self, kind=""):
+        return [each.key for each in await self.log.store.list(f"{self.keys.prefix}{kind}")]
+
+    @staticmethod
+    def deadline():
+        return asyncio.get_running_loop().time() + 5
+
+
+async def check(run, **options):
+    findings = []
+    checked = await fsck(Log(run.log.store, grace_seconds=GRACE), on_finding=findings.append, **options)
+    assert checked.findings == len(findings)
+    return checked, findings
+
+
+def damage(run, key):
+    data, modified = run.log.store.objects.by_key[key]
+    run.log.store.objects.by_key[key] = (bytes([data[0] ^ 1]) + data[1:], modified)
+
+
+async def sweep_after(run, passed, retention=ALL):
+    store = run.log.store
+    objects = store.objects.by_key
+    for key, (data, modified) in list(objects.items()):
+        objects[key] = (data, modified - passed)
+    return await sweep(run.log, Policies({"*": retention}))

@@ -1,0 +1,1 @@
+"""Tests of one package each, in the same layout as the packages."""

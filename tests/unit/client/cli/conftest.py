@@ -1,0 +1,88 @@
+"""The command as a shell runs it: a process, with pipes, files or a terminal as its streams."""
+
+import asyncio
+import os
+import pty
+
+import pytest
+
+from tests.unit.client.cli.command import EXECUTABLE, clean_environment
+
+
+@pytest.fixture
+def environment(served):
+    return clean_environment(HOLDFAST_TARGET=served.target)
+
+
+@pytest.fixture
+def run(served):
+    async def run(*arguments, stdin=b"", target=served.target, **settings):
+        process = await asyncio.create_subprocess_exec(
+            EXECUTABLE,
+            *arguments,
+            env=clean_environment(HOLDFAST_TARGET=target, **settings),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate(stdin)
+        return process.returncode, out, err.decode()
+
+    return run
+
+
+@pytest.fixture
+def shell(environment):
+    """Run a line of bash, in which $HOLDFAST is the command. Returns its exit code, stdout and stderr."""
+
+    async def shell(line, **settings):
+        process = await asyncio.create_subprocess_exec(
+            "bash",
+            "-c",
+            line,
+            env=environment | {"HOLDFAST": EXECUTABLE} | settings,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        return process.returncode, out, err.decode()
+
+    return shell
+
+
+@pytest.fixture
+def at_terminal(environment):
+    """Run the command with a terminal as all its streams. Returns its exit code and what the terminal shows."""
+
+    async def at_terminal(*arguments, typed=b"", **settings):
+        master, slave = pty.openpty()
+        os.write(master, typed)
+        process = await asyncio.create_subprocess_exec(
+            EXECUTABLE,
+            *arguments,
+            env=environment | {"TERM": "xterm"} | settings,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        shown = await asyncio.to_thread(_read_to_end, master)
+        os.close(master)
+        return await process.wait(), shown
+
+    return at_terminal
+
+
+def _read_to_end(master):
+    shown = b""
+    while True:
+        try:
+            data = os.read(master, 65536)
+        # Linux says so where the last process has closed its side.
+        except OSError:
+            return shown
+        if not data:
+            return shown
+        shown += data

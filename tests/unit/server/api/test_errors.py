@@ -1,0 +1,53 @@
+"""The one table of reasons, and who must agree with it."""
+
+import json
+import subprocess
+import sys
+
+import holdfast
+import pytest
+from holdfast._core.errors import of_reason
+from holdfast.v1 import errors_pb2
+from holdfast_server.api.errors import code_of
+from holdfast_server.protocol.errors import Reason
+
+from tests.support.repository import ROOT
+
+VALUES = errors_pb2.ErrorReason.DESCRIPTOR.values[1:]
+NAMES = [value.name.removeprefix("ERROR_REASON_") for value in VALUES]
+
+
+def test_the_server_knows_exactly_the_reasons_of_the_table():
+    assert sorted(Reason) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_reason_is_a_class_of_its_own_in_the_client_with_the_servers_code(name):
+    error = of_reason(name, "message")
+    assert type(error) is not holdfast.HoldfastError
+    assert type(error) is not holdfast.WorkflowCheckpointResumeError
+    assert error.code is code_of(Reason(name))
+    assert error.advice
+
+
+def test_the_published_table_and_the_page_of_errors_are_not_stale():
+    command = [sys.executable, "tools/generate_reasons.py", "--check"]
+    checked = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_published_table_and_the_page_of_errors_are_the_table():
+    published = json.loads((ROOT / "proto/holdfast/v1/reasons.json").read_text())["reasons"]
+    page = (ROOT / "docs/reference/errors.md").read_text()
+    for value, name, reason in zip(VALUES, NAMES, published, strict=True):
+        traits = value.GetOptions().Extensions[errors_pb2.traits]
+        exception, code = type(of_reason(name, "")).__name__, code_of(Reason(name))
+        assert (reason["reason"], reason["number"]) == (name, value.number)
+        assert (reason["status"], reason["status_code"]) == (code.name, code.value[0])
+        assert (reason["retryable"], reason["advice"]) == (traits.retryable, traits.advice)
+        assert getattr(holdfast, reason["python_exception"]).__name__ == exception
+        assert reason["meaning"].endswith(".")
+
+        retried = "yes" if traits.retryable else "no"
+        assert f"| [{name}](#{name.lower()}) | {code.name} | {retried} | `{exception}` |" in page
+        assert traits.advice in " ".join(page.split())

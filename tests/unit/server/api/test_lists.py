@@ -1,0 +1,93 @@
+"""A page of a list costs no more than a page, whatever the filter."""
+
+import grpc
+import holdfast
+import pytest
+from holdfast.v1 import checkpoint_service_pb2 as api
+from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
+from holdfast_server.api import changes, lists
+from holdfast_server.protocol.keys import WorkflowKeys
+
+from tests.support.frames import frame
+from tests.support.markers import sound
+
+FORMAT = holdfast.Format("test", 1)
+WORKFLOW = {"namespace": "n", "workflow_id": "w"}
+
+
+@pytest.fixture
+async def fifty_checkpoints(client):
+    for number in range(50):
+        await client.save(
+            "n", "w", b"x", format=FORMAT, labels={"parity": "odd" if number % 2 else "even", "number": str(number)}
+        )
+
+
+@pytest.mark.usefixtures("fifty_checkpoints")
+async def test_a_page_ends_where_enough_was_looked_at_and_the_next_one_goes_on(served, monkeypatch):
+    monkeypatch.setattr(lists, "_LOOKED_AT_MOST", 20)
+    request = api.ListRequest(filter={"labels": {"number": "4"}}, **WORKFLOW)
+    pages = []
+    async with grpc.aio.insecure_channel(served.target) as channel:
+        while not pages or request.page_token:
+            pages.append(await CheckpointServiceStub(channel).List(request))
+            request.page_token = pages[-1].next_page_token
+    assert [len(page.checkpoints) for page in pages] == [0, 0, 1]
+
+
+@pytest.mark.usefixtures("fifty_checkpoints")
+@pytest.mark.parametrize("page_size", [1, 7, 25, 26])
+@pytest.mark.parametrize("looked_at_most", [1, 3, 25, 50, 51])
+async def test_pages_give_each_checkpoint_that_passes_once(client, monkeypatch, page_size, looked_at_most):
+    monkeypatch.setattr(lists, "_LOOKED_AT_MOST", looked_at_most)
+    listed = [
+        each.labels["number"] async for each in client.list("n", "w", labels={"parity": "odd"}, page_size=page_size)
+    ]
+    assert listed == [str(number) for number in range(49, 0, -2)]
+
+
+@pytest.fixture
+async def newer_server(client, served):
+    """A workflow among others whose newest marker a newer server has written."""
+    for workflow_id in ("a", "b", "c"):
+        await client.save("n", workflow_id, b"x", format=FORMAT, checkpoint_id="x", labels={"k": "v"})
+    marker = sound(2)
+    marker.kind, marker.workflow_id = 9, "b"
+    await served.store.put_if_absent(WorkflowKeys("n", "b").marker(2), frame(marker.SerializeToString()))
+
+
+@pytest.mark.usefixtures("newer_server")
+async def test_a_marker_of_a_newer_server_is_reported_by_a_list_and_hides_no_other_workflow(client, served):
+    assert [each.workflow_id async for each in client.list_workflows("n")] == ["a", "b", "c"]
+    async with grpc.aio.insecure_channel(served.target) as channel:
+        page = await CheckpointServiceStub(channel).List(api.ListRequest(namespace="n"))
+    assert [each.workflow_id for each in page.checkpoints] == ["a", "b", "c"]
+    assert [(each.revision, each.reason) for each in page.skipped] == [(2, "LAYOUT_UNSUPPORTED")]
+
+
+@pytest.mark.usefixtures("newer_server")
+@pytest.mark.parametrize("looked_at_most", [1, 2, 2000])
+async def test_a_deletion_everywhere_does_what_it_can_and_fails_for_what_it_cannot(client, monkeypatch, looked_at_most):
+    monkeypatch.setattr(changes, "_LOOKED_AT_MOST", looked_at_most)
+    with pytest.raises(holdfast.HoldfastError, match="ns/n/wf/b/"):
+        await client.delete_checkpoints("n", labels={"k": "v"})
+    assert [each.workflow_id async for each in client.list("n")] == ["b"]
+
+
+@pytest.mark.usefixtures("newer_server")
+async def test_a_deletion_of_workflows_by_prefix_reports_one_of_a_newer_server(client):
+    with pytest.raises(holdfast.HoldfastError) as caught:
+        await client.delete_workflows("n", "", all=True)
+    assert caught.value.reason == "LAYOUT_UNSUPPORTED"
+    assert [each.workflow_id async for each in client.list("n")] == ["b"]
+
+
+@pytest.mark.parametrize("workflow_id", ["w", ""])
+async def test_a_deletion_by_filter_fails_where_a_damaged_marker_may_be_meant(client, served, workflow_id):
+    for number in range(3):
+        await client.save("n", "w", b"x", format=FORMAT, labels={"k": "v"}, checkpoint_id=f"c{number}")
+    key = WorkflowKeys("n", "w").marker(2)
+    await served.store.replace(key, b"rotten")
+    with pytest.raises(holdfast.CheckpointCorruptedError):
+        await client.delete_checkpoints("n", workflow_id, labels={"k": "v"})
+    assert [each.checkpoint_id async for each in client.list("n", "w")] == []

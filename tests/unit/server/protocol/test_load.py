@@ -1,0 +1,244 @@
+"""Loads beside damage and collections: damage is named, fallback gives the newest whole one at or before, no other."""
+
+import pytest
+from holdfast_server.protocol import load, ownership
+from holdfast_server.protocol import log as log_module
+from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.fsck import fsck
+from holdfast_server.protocol.load import Depth
+from holdfast_server.protocol.log import Log, now
+from holdfast_server.protocol.retention import Retention
+from holdfast_server.protocol.save import SaveRequest, save
+from holdfast_server.protocol.validate import validate
+from holdfast_server.stores.memory import MemoryStore
+
+from tests.support.workflows import GRACE, KEYS, Workflow, workflow
+
+
+async def found(run, checkpoint_id="", *, fallback=True):
+    return await load.find(Log(run.log.store, grace_seconds=GRACE), KEYS, checkpoint_id, (), fallback=fallback)
+
+
+async def refusal(call):
+    with pytest.raises(HoldfastError) as refused:
+        await call
+    return refused.value.reason
+
+
+async def listed(run):
+    return [entry.revision async for entry in load.history(Log(run.log.store, grace_seconds=GRACE), KEYS, None)]
+
+
+def damage(run, key):
+    data, modified = run.log.store.objects.by_key[key]
+    run.log.store.objects.by_key[key] = (bytes([data[0] ^ 1]) + data[1:], modified)
+
+
+async def saved(run, count, **fields):
+    return [(await run.save(**fields)).marker.checkpoint_id for _ in range(count)]
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_fallback_from_a_damaged_marker_gives_nothing_newer_than_what_was_asked_for(is_gone):
+    run = workflow()
+    ids = await saved(run, 20)
+    if is_gone:
+        await run.log.store.delete(KEYS.marker(3))
+    else:
+        damage(run, KEYS.marker(3))
+    answer = await found(run, ids[2])
+    assert (answer.entry.revision, [each.revision for each in answer.skipped]) == (2, [3])
+    assert await refusal(found(run, ids[2], fallback=False)) is Reason.CHECKPOINT_CORRUPTED
+
+
+async def test_fallback_from_the_newest_by_its_id_passes_over_its_damaged_marker():
+    run = workflow()
+    ids = await saved(run, 3)
+    damage(run, KEYS.marker(3))
+    answer = await found(run, ids[2])
+    assert (answer.entry.revision, answer.head_revision, [each.revision for each in answer.skipped]) == (2, 0, [3, 3])
+
+
+async def test_a_chosen_id_whose_marker_is_damaged_is_damaged_and_not_missing():
+    run = workflow()
+    await run.save()
+    await run.save(checkpoint_id="chosen")
+    await saved(run, 20)
+    damage(run, KEYS.marker(2))
+    assert await refusal(found(run, "chosen", fallback=False)) is Reason.CHECKPOINT_CORRUPTED
+    assert (await found(run, "chosen")).entry.revision == 1
+    assert await refusal(found(run, "other")) is Reason.CHECKPOINT_NOT_FOUND
+
+
+async def test_a_chosen_id_is_found_behind_damage_that_is_not_its_own():
+    run = workflow()
+    await run.save(checkpoint_id="chosen")
+    await saved(run, 20)
+    damage(run, KEYS.marker(3))
+    assert (await found(run, "chosen", fallback=False)).entry.revision == 1
+    assert await refusal(run.save(b"other", checkpoint_id="chosen")) is Reason.CHECKPOINT_ID_REUSED
+
+
+async def test_a_chosen_id_that_damage_may_hide_is_not_given_away_twice_until_a_repair():
+    run = workflow()
+    await run.save()
+    await run.save(b"first", checkpoint_id="chosen")
+    await saved(run, 20)
+    damage(run, KEYS.marker(2))
+    assert await refusal(run.save(b"second", checkpoint_id="chosen")) is Reason.CHECKPOINT_CORRUPTED
+    await fsck(run.log, repair=True)
+    assert (await run.save(b"second", checkpoint_id="chosen")).revision == 24
+
+
+async def test_a_damaged_claim_hides_no_id_and_blocks_none():
+    run = workflow()
+    await run.save(checkpoint_id="chosen")
+    await saved(run, 20)
+    damage(run, KEYS.claim(0, "chosen"))
+    assert (await found(run, "chosen", fallback=False)).entry.revision == 1
+    assert await refusal(run.save(b"other", checkpoint_id="chosen")) is Reason.CHECKPOINT_ID_REUSED
+
+
+async def test_the_marker_behind_a_damaged_one_is_not_called_damaged():
+    run = workflow()
+    await saved(run, 2)
+    damage(run, KEYS.marker(2))
+
+    class AppendedTo(Log):
+        """A log to which a server with the head in its cache appends as soon as damage was met."""
+
+        async def head(self, keys):
+            try:
+                return await super().head(keys)
+            except HoldfastError:
+                if await self.newest(keys) == 2:
+                    await run.save()
+                raise
+
+    answer = await load.find(AppendedTo(run.log.store), KEYS, "", (), fallback=True)
+    assert (answer.entry.revision, answer.skipped) == (3, ())
+
+
+async def test_damage_right_behind_a_cached_head_does_not_hide_what_comes_after_it():
+    run = workflow()
+    await saved(run, 2)
+    behind = Log(run.log.store, grace_seconds=GRACE)
+    await behind.head(KEYS)
+    await saved(run, 2)
+    damage(run, KEYS.marker(3))
+    assert (await load.find(behind, KEYS, "", (), fallback=False)).entry.revision == 4
+
+
+async def test_a_first_checkpoint_whose_marker_is_damaged_is_not_called_missing():
+    run = workflow()
+    await ownership.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
+    await run.save()
+    damage(run, KEYS.marker(2))
+    assert await refusal(found(run)) is Reason.CHECKPOINT_CORRUPTED
+
+
+class StandingStill(MemoryStore):
+    """Lets a grace pass before an object is read for the first time."""
+
+    def __init__(self):
+        super().__init__()
+        self.before = {}
+
+    async def get(self, key, **window):
+        if key in self.before:
+            await self.before.pop(key)()
+        return await super().get(key, **window)
+
+
+@pytest.fixture
+async def overtaken(monkeypatch):
+    """A workflow whose older checkpoints are collected, and replaced by newer ones, as soon as revision 2 is read."""
+    run = Workflow(Log(StandingStill(), grace_seconds=GRACE))
+    ids = await saved(run, 3)
+
+    async def graces_pass():
+        await saved(run, 2)
+        for passed in (1, 2, 3):
+            await run.collect(Retention(keep_last=1), passed=passed * (GRACE + 1))
+        monkeypatch.setattr(log_module, "now", lambda: now() + 4 * GRACE)
+
+    run.log.store.before[KEYS.marker(2)] = graces_pass
+    return run, ids
+
+
+async def test_a_load_that_stood_still_for_a_grace_looks_at_the_log_again(overtaken):
+    run, _ = overtaken
+    damage(run, KEYS.blob((await run.log.head(KEYS)).marker.parts[0].blob))
+    answer = await found(run)
+    assert (answer.entry.revision, answer.skipped) == (5, ())
+
+
+async def test_a_validation_that_stood_still_for_a_grace_looks_at_the_log_again(overtaken):
+    run, _ = overtaken
+    damage(run, KEYS.blob((await run.log.head(KEYS)).marker.parts[0].blob))
+    verdict = await validate(Log(run.log.store, grace_seconds=GRACE), KEYS, "", Depth.CHECKSUM, ())
+    assert (verdict.resumable, verdict.entry.revision) == (True, 5)
+
+
+async def test_a_listing_that_stood_still_for_a_grace_shows_nothing_twice_and_ends(overtaken):
+    run, _ = overtaken
+    assert await listed(run) == [3]
+
+
+async def test_a_checkpoint_asked_for_by_its_id_that_is_collected_meanwhile_is_deleted_or_gone(overtaken):
+    run, ids = overtaken
+    assert await refusal(found(run, ids[1], fallback=False)) is Reason.CHECKPOINT_NOT_FOUND
+
+
+async def test_what_a_repair_told_as_deleted_ends_neither_listing_nor_fallback():
+    run = workflow()
+    ids = await saved(run, 5)
+    await run.log.store.delete(KEYS.marker(3))
+    await fsck(Log(run.log.store, grace_seconds=GRACE), repair=True)
+    assert await listed(run) == [5, 4, 2, 1]
+    damage(run, KEYS.marker(4))
+    answer = await found(run, ids[3])
+    assert (answer.entry.revision, [each.revision for each in answer.skipped]) == (2, [4])
+    assert await refusal(found(run, ids[2])) is Reason.CHECKPOINT_DELETED
+    await saved(run, 20)
+    assert await refusal(found(run, ids[2])) is Reason.CHECKPOINT_DELETED
+
+
+async def test_a_retry_whose_first_try_may_be_damaged_is_not_committed_again():
+    run = workflow()
+    began = now()
+    part = await run.upload(b"first", inline=100)
+
+    def first(first_tried):
+        wanted = SaveRequest(Request(KEYS, "first", first_tried=first_tried), "f", 1)
+        return save(run.log, wanted, [part], deadline=run.deadline())
+
+    await first(None)
+    await saved(run, 20)
+    damage(run, KEYS.marker(1))
+    assert await refusal(first(began)) is Reason.COMMIT_UNKNOWN
+
+
+async def test_fallback_that_finds_nothing_good_looks_again_where_something_newer_was_saved_meanwhile():
+    class Busy(MemoryStore):
+        """Another server saves while the oldest checkpoint is read."""
+
+        async def get(self, key, **window):
+            if "/blob/" in key and not self.is_saved and key == self.oldest:
+                self.is_saved = True
+                await Workflow(Log(self, grace_seconds=GRACE), KEYS).save(b"new")
+            return await super().get(key, **window)
+
+    run = workflow()
+    run.log.store = store = Busy()
+    store.is_saved, store.oldest = True, ""
+    await saved(run, 2)
+    await ownership.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
+    blobs = await run.objects("blob/")
+    for key in blobs:
+        damage(run, key)
+    assert await refusal(found(run)) is Reason.CHECKPOINT_CORRUPTED
+    store.is_saved, store.oldest = False, blobs[0]
+    answer = await found(run)
+    assert (answer.entry.revision, [each.revision for each in answer.skipped]) == (4, [])

@@ -1,0 +1,67 @@
+"""Requests that do not say which try they are, on the protocol's own level."""
+
+import pytest
+from holdfast_server.protocol import seen as seen_module
+from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.log import Log
+from holdfast_server.protocol.retries import LONG_AGO
+from holdfast_server.protocol.save import SaveRequest, save
+from holdfast_server.protocol.seen import SeenRequests
+
+from tests.support.workflows import GRACE, KEYS, damage, workflow
+
+
+async def commit(run, request_id, **said):
+    wanted = SaveRequest(Request(KEYS, request_id, **said), "f", 1)
+    return await save(run.log, wanted, [await run.upload(request_id.encode(), inline=100)], deadline=run.deadline())
+
+
+async def test_what_another_server_committed_since_is_found_too():
+    run, other = workflow(), workflow()
+    other.log = Log(run.log.store, grace_seconds=GRACE)
+    await commit(run, "mine", is_silent=True)
+    for number in range(20):
+        await commit(run, f"a{number}", is_silent=True)
+        await commit(other, f"b{number}")
+    for name in ("mine", "a3", "b3"):
+        assert (await commit(run, name, is_silent=True)).replayed
+        assert (await commit(other, name, is_silent=True)).replayed
+
+
+async def test_damage_stops_a_retry_but_not_a_request_that_may_be_none():
+    run = workflow()
+    for number in range(20):
+        await commit(run, f"a{number}")
+    damage(run, KEYS.marker(2))
+    with pytest.raises(HoldfastError) as unknown:
+        await commit(run, "new", first_tried=LONG_AGO)
+    assert unknown.value.reason is Reason.COMMIT_UNKNOWN
+    assert not (await commit(run, "new", is_silent=True)).replayed
+    assert (await commit(run, "a2", is_silent=True)).replayed
+
+
+async def test_a_retry_of_unknown_age_is_searched_for_behind_a_floor_too():
+    run = workflow()
+    await commit(run, "first")
+    await run.delete_workflow()
+    for number in range(20):
+        await commit(run, f"a{number}")
+    assert (await commit(run, "first", first_tried=LONG_AGO)).replayed
+    assert not (await commit(run, "new", first_tried=LONG_AGO)).replayed
+    assert (await commit(run, "first", is_silent=True)).replayed
+
+
+def test_ids_are_remembered_up_to_a_bound_those_of_other_workflows_going_first(monkeypatch):
+    monkeypatch.setattr(seen_module, "_MOST_IDS", 10)
+    kept = SeenRequests()
+    other, seen = kept.begin("other", 0), kept.begin("w", 0)
+    for revision in range(1, 6):
+        kept.enter(other, revision, f"o{revision}")
+    for revision in range(1, 31):
+        kept.enter(seen, revision, f"r{revision}")
+    assert kept.of("other") is None
+    assert kept.of("w") is seen
+    assert seen.last == 30
+    assert len(seen.revisions) <= 10
+    assert 30 in seen.revisions.values()

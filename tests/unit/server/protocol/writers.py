@@ -1,0 +1,39 @@
+"""What writers ask of a workflow, and what upkeep does to it meanwhile, in a word each."""
+
+import pytest
+from holdfast_server.protocol import ownership
+from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.retention import Retention
+
+from tests.support.workflows import GRACE, KEYS
+
+KEEP_ONE = Retention(keep_last=1)
+
+
+def request(name, epoch=None):
+    return Request(KEYS, name, epoch)
+
+
+async def save(run, **fields):
+    """Save, and return the revision."""
+    return (await run.save(**fields)).revision
+
+
+async def acquire(run, name):
+    return (await ownership.acquire_writer(run.log, request(name), deadline=run.deadline())).entry
+
+
+async def conflict(run, **fields):
+    with pytest.raises(HoldfastError) as refused:
+        await save(run, **fields)
+    assert refused.value.reason is Reason.REVISION_CONFLICT, refused.value.message
+    return refused.value
+
+
+async def collections(run):
+    """Collect with retention until nothing is left to say. Returns how far the log has grown."""
+    before = await run.log.known_revision(KEYS)
+    for passed in (0.0, GRACE * 1.5, GRACE * 3):
+        await run.collect(KEEP_ONE, passed=passed)
+    return await run.log.known_revision(KEYS) - before

@@ -1,0 +1,110 @@
+"""Configuration: which source wins, and what is said of a wrong setting."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from holdfast_server.config import Config, ConfigError, load
+from holdfast_server.protocol.log import GRACE_SECONDS
+from holdfast_server.protocol.retention import Retention
+
+from tests.support.repository import ROOT
+from tests.support.servers import EXECUTABLE
+
+HERE = Path("/here")
+
+
+def test_flags_beat_the_environment_which_beats_the_file_which_beats_the_defaults(tmp_path):
+    file = tmp_path / "holdfast.toml"
+    file.write_text('calls_in_flight = 1\nworkers = 1\ndrain_seconds = 1.5\nlisten = "127.0.0.1:1"\n')
+    environment = {"HOLDFAST_CONFIG": str(file), "HOLDFAST_CALLS_IN_FLIGHT": "2", "HOLDFAST_WORKERS": "2"}
+    config = load({"calls_in_flight": "3"}, environment, HERE)
+    assert (config.calls_in_flight, config.workers, config.drain_seconds, config.cache_bytes) == (3, 2, 1.5, 32 << 20)
+    assert config.listen == "127.0.0.1:1"
+
+
+def test_retention_is_a_table_in_the_file_and_json_elsewhere(tmp_path):
+    file = tmp_path / "holdfast.toml"
+    file.write_text('[retention."*"]\nkeep_last = 5\n[retention.jobs]\nmax_age_seconds = 3600\n')
+    from_file = load({"config": str(file)}, {}, HERE)
+    from_flag = load({"retention": '{"*": {"keep_last": 5}, "jobs": {"max_age_seconds": 3600}}'}, {}, HERE)
+    assert from_file.policies == from_flag.policies
+    assert from_file.policies.of("jobs") == Retention(max_age_seconds=3600)
+    assert from_file.policies.of("others") == Retention(keep_last=5)
+
+
+def test_with_nothing_given_it_serves_on_loopback_from_a_folder():
+    assert load({}, {}, HERE) == Config(listen="127.0.0.1:7433", store="file:///here/holdfast-data")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("listen", "nowhere"),
+        ("listen", "127.0.0.1:99999"),
+        ("store", "ftp://x"),
+        ("store", "file://relative"),
+        ("workers", "0"),
+        ("workers", "many"),
+        ("drain_seconds", "-1"),
+        ("drain_seconds", "nan"),
+        ("calls_in_flight", "0"),
+        ("bytes_in_flight", "1"),
+        ("longest_call_seconds", "0"),
+        ("inline_limit_bytes", "2000000"),
+        ("payload_limit_bytes", "1"),
+        ("cache_bytes", "-5"),
+        ("grace_seconds", "-1"),
+        ("gc_interval_seconds", "never"),
+        ("retention", "keep everything"),
+        ("retention", '{"*": 3}'),
+        ("retention", '{"*": {"keep": 3}}'),
+        ("retention", '{"*": {"keep_last": 0}}'),
+        ("retention", '{"n": {"max_age_seconds": "1d"}}'),
+    ],
+)
+def test_a_wrong_setting_is_named_wherever_it_comes_from(name, value, tmp_path):
+    file = tmp_path / "holdfast.toml"
+    file.write_text(f"{name} = '{value}'\n")
+    for flags, environment in (
+        ({name: value}, {}),
+        ({}, {f"HOLDFAST_{name.upper()}": value}),
+        ({"config": str(file)}, {}),
+    ):
+        with pytest.raises(ConfigError, match=f"^{name}: "):
+            load(flags, environment, HERE)
+
+
+def test_an_unknown_setting_and_a_file_that_is_none_are_named(tmp_path):
+    file = tmp_path / "holdfast.toml"
+    file.write_text("drain = 1\n")
+    with pytest.raises(ConfigError, match=r"^drain: unknown setting"):
+        load({"config": str(file)}, {}, HERE)
+    file.write_text("= no TOML")
+    with pytest.raises(ConfigError, match="is no TOML"):
+        load({"config": str(file)}, {}, HERE)
+    with pytest.raises(ConfigError, match="cannot read"):
+        load({"config": str(tmp_path / "none")}, {}, HERE)
+
+
+def test_the_command_prints_what_is_in_force_and_refuses_what_is_wrong(tmp_path):
+    def run(*arguments):
+        return subprocess.run([*EXECUTABLE, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    printed = json.loads(run("config", "--workers", "3").stdout)
+    assert printed["workers"] == 3
+    assert printed["store"] == (tmp_path / "holdfast-data").as_uri()
+    refused = run("serve", "--workers", "none")
+    assert refused.returncode == 1
+    assert refused.stderr == "holdfast-server: workers: 'none' from --workers is no int\n"
+
+
+def test_the_page_tells_every_setting_and_its_default():
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+    defaults = load({}, {}, HERE)
+    for name in Config.__dataclass_fields__:
+        # None leaves the grace to the store: a day for a new one.
+        value = GRACE_SECONDS if name == "grace_seconds" else getattr(defaults, name)
+        told = "./holdfast-data" if name == "store" else f"{value:g}" if isinstance(value, float) else str(value)
+        assert f"| {name} | {told} |" in page

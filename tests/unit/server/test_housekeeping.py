@@ -1,0 +1,62 @@
+"""Collections on a schedule: what they report of what they did."""
+
+import asyncio
+import logging
+from collections import Counter
+
+from holdfast_server import housekeeping, telemetry
+from holdfast_server.layout.v1.marker_pb2 import RecordBatch
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.log import Log
+from holdfast_server.protocol.records import attach
+from holdfast_server.protocol.retention import Retention
+from holdfast_server.protocol.sweep import Policies
+from holdfast_server.stores.memory import MemoryStore
+
+from tests.support.workflows import Workflow
+
+KEYS = WorkflowKeys("n", "w")
+
+
+class Counted:
+    """Stands in for a counter of the metrics."""
+
+    def __init__(self):
+        self.counts = Counter()
+        self.is_enough = asyncio.Event()
+
+    def add(self, number, attributes):
+        self.counts[attributes["holdfast.collected"]] += number
+        if self.counts["records"] and self.counts["blobs"] and self.counts["markers"]:
+            self.is_enough.set()
+
+
+async def test_the_metric_counts_records_like_all_else_that_is_collected(monkeypatch):
+    counted = Counted()
+    monkeypatch.setattr(telemetry, "COLLECTED", counted)
+    log = Log(MemoryStore(), grace_seconds=0.0)
+    run = Workflow(log, KEYS)
+    for number in range(3):
+        batch = RecordBatch(checkpoint_id=f"gone-{number}", request_id="r", stamp=number + 1, records=[{"key": "k"}])
+        await attach(log, KEYS, batch, deadline=run.deadline())
+        await run.save(checkpoint_id=f"c{number}")
+    policies = Policies({"*": Retention(keep_last=1)})
+    async with housekeeping.keeping_house(log, policies, 0.01), asyncio.timeout(10):
+        await counted.is_enough.wait()
+    assert counted.counts["records"] == 3
+    assert counted.counts["retired"] == 2
+    assert counted.counts["blobs"] == 2
+
+
+async def test_a_workflow_that_cannot_be_collected_is_named_in_the_log(caplog):
+    log = Log(MemoryStore(), grace_seconds=0.0)
+    await Workflow(log, KEYS).save()
+    await Workflow(log, KEYS).save()
+    log.store.objects.write(KEYS.marker(1), b"rotten")
+    logged = asyncio.Event()
+    caplog.handler.addFilter(lambda record: logged.set() or True)
+    with caplog.at_level(logging.WARNING, "holdfast.server"):
+        async with housekeeping.keeping_house(log, Policies({}), 0.01), asyncio.timeout(10):
+            await logged.wait()
+    assert caplog.records[0].prefix == KEYS.prefix
+    assert "damaged" in caplog.records[0].error

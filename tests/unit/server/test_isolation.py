@@ -1,0 +1,42 @@
+"""What lies in the working folder is no part of the program."""
+
+from pathlib import Path
+
+import holdfast
+import pytest
+
+from tests.support.repository import ROOT
+from tests.support.servers import children, start
+
+# Modules that the server or its libraries import late, or that its own look like.
+NAMES = ["uuid", "marshal", "signal", "struct", "json", "holdfast", "holdfast_server", "grpc", "asyncio", "logging"]
+
+
+@pytest.mark.parametrize("flags", [(), ("--workers", "2")], ids=["one process", "two workers"])
+def test_no_module_of_the_working_folder_runs(tmp_path, monkeypatch, flags):
+    trap = tmp_path / "trap"
+    trap.mkdir()
+    for name in NAMES:
+        (trap / f"{name}.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'a').write({name!r} + ' ')\n")
+    monkeypatch.chdir(trap)
+    # As the installed program starts: without the working folder on its path.
+    process, target = start((tmp_path / "store").as_uri(), *flags, environment={"PYTHONSAFEPATH": "1"})
+    try:
+        with holdfast.Client(target, timeout=20) as client:
+            assert client.save("n", "w", b"x", format=holdfast.Format("f", 1)).revision == 1
+        # None of them rests on the environment.
+        started = [each for pid in children(process.pid) for each in (pid, *children(pid))]
+        assert started
+        for pid in started:
+            assert b"\0-P\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_the_image_works_in_a_folder_that_is_not_the_store():
+    lines = (ROOT / "deploy" / "Dockerfile").read_text().splitlines()
+    [store] = [line.split("file://")[1].split()[0] for line in lines if "HOLDFAST_STORE=" in line]
+    assert [line for line in lines if line.startswith("WORKDIR")][-1] == "WORKDIR /"
+    assert store != "/"

@@ -1,0 +1,218 @@
+"""Liveness is of the process, readiness of the store as well; what an operator reads of both."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import time
+
+import grpc
+import holdfast
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from holdfast_server import identity
+from holdfast_server.health import READY, is_serving
+from holdfast_server.stores.base import StoreAccessDeniedError, StoreUnavailableError
+
+from tests.support.servers import EXECUTABLE, start
+from tests.support.watched import serving_watched
+
+FORMAT = holdfast.Format("f", 1)
+SERVING, NOT_SERVING = "SERVING", "NOT_SERVING"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(identity, "INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(identity, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(identity, "_LOOK_SECONDS", 0.5)
+
+
+class Watched:
+    def __init__(self, channel, service):
+        self._stub = health_pb2_grpc.HealthStub(channel)
+        self._service = service
+        self._stream = self._stub.Watch(health_pb2.HealthCheckRequest(service=service))
+
+    async def next(self):
+        async with asyncio.timeout(20):
+            return health_pb2.HealthCheckResponse.ServingStatus.Name((await self._stream.read()).status)
+
+    async def now(self, service=""):
+        answer = await self._stub.Check(health_pb2.HealthCheckRequest(service=service))
+        return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+
+async def nothing(operation, key):
+    pass
+
+
+class Failing:
+    """A store that can be told to fail, whatever is asked of it."""
+
+    def __init__(self, store):
+        self._store = store
+        self.before = nothing
+
+    async def get(self, key, **where):
+        await self.before("get", key)
+        return await self._store.get(key, **where)
+
+    async def put_if_absent(self, key, data):
+        await self.before("put_if_absent", key)
+        return await self._store.put_if_absent(key, data)
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+@pytest.fixture
+async def served(quick, tmp_path):
+    stores = []
+
+    def around(store):
+        stores.append(Failing(store))
+        return stores[0]
+
+    async with serving_watched(tmp_path, around=around) as served:
+        served.store = stores[0]
+        yield served
+
+
+@pytest.fixture
+async def ready(served):
+    async with grpc.aio.insecure_channel(served.target) as channel:
+        watched = Watched(channel, READY)
+        assert await watched.next() == SERVING
+        yield watched
+
+
+def failing(*operations, error=StoreUnavailableError):
+    async def fail(operation, key):
+        if operation in operations:
+            raise error("no")
+
+    return fail
+
+
+async def test_a_store_that_cannot_be_read_is_not_ready_and_the_process_lives(ready, served):
+    served.store.before = failing("get", "put_if_absent")
+    assert await ready.next() == NOT_SERVING
+    for service in ("", "holdfast.v1.CheckpointService"):
+        assert await ready.now(service) == SERVING
+    served.store.before = nothing
+    assert await ready.next() == SERVING
+
+
+async def test_a_store_that_does_not_answer_is_not_ready(ready, served):
+    released = asyncio.Event()
+
+    async def hang(operation, key):
+        await released.wait()
+
+    served.store.before = hang
+    assert await ready.next() == NOT_SERVING
+    released.set()
+    assert await ready.next() == SERVING
+
+
+@pytest.mark.parametrize("error", [StoreUnavailableError, StoreAccessDeniedError])
+async def test_a_store_that_cannot_be_written_is_not_ready_once_a_save_has_failed(ready, served, client, error):
+    served.store.before = failing("put_if_absent", error=error)
+    with pytest.raises(holdfast.HoldfastError):
+        await client.save("n", "w", b"x", format=FORMAT, timeout=1)
+    assert await ready.next() == NOT_SERVING
+    served.store.before = nothing
+    assert await ready.next() == SERVING
+    await client.save("n", "w", b"x", format=FORMAT)
+
+
+async def test_one_call_that_fails_by_chance_does_not_change_it(ready, served, client, monkeypatch):
+    looked, found = asyncio.Event(), []
+
+    async def note(self, is_ready, why):
+        found.append(is_ready)
+        looked.set()
+
+    monkeypatch.setattr(identity.StoreWatch, "_set_ready", note)
+    # What is retried inside does not reach the watch, so that a call fails in the end.
+    served.store.before = failing("put_if_absent")
+    with pytest.raises(holdfast.HoldfastError):
+        await client.save("n", "w", b"x", format=FORMAT, timeout=0.5)
+    served.store.before = nothing
+    found.clear()
+    looked.clear()
+    await asyncio.wait_for(looked.wait(), 20)
+    assert found[0]
+    assert await ready.now(READY) == SERVING
+
+
+async def test_a_replaced_store_is_not_ready_for_good(ready, served, client):
+    await client.save("n", "w", b"x", format=FORMAT)
+    shutil.rmtree(served.folder)
+    assert await ready.next() == NOT_SERVING
+    assert await ready.now() == SERVING
+    with pytest.raises(holdfast.HoldfastError, match="STORE_REPLACED"):
+        await client.load("n", "w", timeout=5)
+    assert not list(served.folder.rglob("holdfast.json"))
+
+
+def test_the_command_asks_for_either(tmp_path):
+    def health(target, *flags):
+        return subprocess.run([*EXECUTABLE, "health", "--target", target, *flags], check=False).returncode
+
+    process, target = start((tmp_path / "store").as_uri())
+    try:
+        assert (health(target), health(target, "--ready")) == (0, 0)
+        shutil.rmtree(tmp_path / "store")
+        with holdfast.Client(target) as client, pytest.raises(holdfast.HoldfastError):
+            # A save that fails makes the server look at once.
+            client.save("n", "w", bytes(100_000), format=FORMAT, timeout=5)
+        ended = time.monotonic() + 20
+        while is_serving(target, ready=True) and time.monotonic() < ended:
+            time.sleep(0.1)
+        assert (health(target), health(target, "--ready")) == (0, 1)
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert (health(target), health(target, "--ready")) == (1, 1)
+
+
+def run_and_read(tmp_path, *flags):
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        process, target = start((tmp_path / "store").as_uri(), *flags, stderr=stderr)
+        with holdfast.Client(target) as client, pytest.raises(holdfast.WorkflowNotFoundError):
+            client.load("n", "nobody")
+        process.terminate()
+        assert process.wait(20) == 0
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_the_level_decides_whether_a_routine_refusal_is_logged(tmp_path):
+    assert [line for line in run_and_read(tmp_path) if line["message"] == "call failed"] == []
+    [line] = [each for each in run_and_read(tmp_path, "--log-level", "debug") if each["message"] == "call failed"]
+    assert (line["level"], line["reason"]) == ("debug", "WORKFLOW_NOT_FOUND")
+
+
+def test_the_first_line_is_json_like_the_log(tmp_path):
+    process = subprocess.Popen(
+        [*EXECUTABLE, "serve", "--listen", "127.0.0.1:0", "--store", str(tmp_path / "a store"), "--workers", "2"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    lines = [json.loads(process.stdout.readline()) for _ in range(2)]
+    process.terminate()
+    assert process.wait(20) == 0
+    for line in lines:
+        assert {"time", "level", "logger", "message"} <= set(line)
+        assert line["store"] == (tmp_path / "a store").as_uri()
+        assert line["message"] == f"holdfast-server listens on {line['address']}, store {line['store']}"
+
+
+@pytest.mark.parametrize("level", ["", "loud", "INFO"])
+def test_an_unknown_level_is_refused(tmp_path, level):
+    command = [*EXECUTABLE, "fsck", "--store", str(tmp_path), "--log-level", level]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "none of debug, info, warning, error" in result.stderr

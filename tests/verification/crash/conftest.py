@@ -1,0 +1,61 @@
+"""What these tests need of a machine, and where they work."""
+
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support.required import require
+from tests.verification.crash import mounts, record
+from tests.verification.crash.scenarios import Cuts
+
+
+@pytest.fixture(scope="session")
+def strace() -> None:
+    require(record.missing())
+
+
+@pytest.fixture(scope="session")
+def mounting() -> None:
+    require(mounts.missing())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: thousands of states are made in it."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as made:
+        yield Path(made)
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Executor]:
+    """Processes that recover from states at the same time."""
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as processes:
+        yield processes
+
+
+_STATES = pytest.StashKey[list[Cuts]]()
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest) -> Callable[[Cuts], None]:
+    """Counts states for the summary."""
+    return request.config.stash.setdefault(_STATES, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Tell how many states were recovered from."""
+    found = config.stash.get(_STATES, [])
+    if found:
+        moments, states, distinct = (
+            sum(getattr(each, name) for each in found) for name in ("moments", "states", "distinct")
+        )
+        terminalreporter.write_line(f"power cuts at {moments} moments, {states} states, {distinct} of them different")

@@ -1,0 +1,284 @@
+"""Recorded system calls, played on the model of a disk.
+
+What a call does is taken to happen when it begins, or as soon as it can before its end, since others may see it from
+then on; that it has happened is known to its caller, and covered by a sync, when it has ended. What a record holds and
+the model does not know fails, if it touches what is below the folder.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tests.verification.crash.disk import Change, Descriptor, Disk, File, Folder, Node, Sync
+from tests.verification.crash.record import Call, data, text
+
+# They are as their twins that take a descriptor before a path; told are the places of their paths.
+_TWINS = {
+    "open": ("openat", (0,)),
+    "mkdir": ("mkdirat", (0,)),
+    "link": ("linkat", (0, 1)),
+    "rename": ("renameat", (0, 1)),
+    "unlink": ("unlinkat", (0,)),
+    "rmdir": ("unlinkat", (0,)),
+    "chmod": ("fchmodat", (0,)),
+}
+_SYNCS = ("fsync", "fdatasync")
+_FORKS = ("clone", "clone3", "fork", "vfork")
+# Of these it is enough to know what they do to descriptors.
+_OF_DESCRIPTORS = {"close", "dup", "dup2", "dup3", "fcntl", "execve", *_FORKS}
+
+
+class Replay:
+    """Plays calls on a disk.
+
+    Args:
+        disk: the disk.
+        path: the folder that it stands for, absolute.
+        notes: the name in there of the file with notes, which is no part of the disk.
+
+    Attributes:
+        disk: the disk.
+        notes: the notes so far.
+
+    """
+
+    def __init__(self, disk: Disk, path: str, notes: str) -> None:
+        self.disk = disk
+        self.notes: list[dict[str, Any]] = []
+        self._path = path
+        self._notes_path = f"{path}/{notes}"
+        self._notes_file = File(0, 0)
+        # Threads of a process share a table of descriptors; a process begins with a copy of its parent's.
+        self._tables: dict[int, dict[int, Descriptor]] = {}
+        self._parents: dict[int, tuple[int, bool]] = {}
+        self._changes: dict[float, list[Change]] = {}
+        self._syncs: dict[float, Sync] = {}
+        self._late: set[float] = set()
+
+    def play(self, calls: Sequence[Call]) -> Iterator[Call]:
+        """Let calls happen. Gives each that changes something, takes effect as a sync or is a note, once it has."""
+        for call in calls:
+            if call.name in _FORKS and call.result:
+                self._parents[call.result] = call.thread, any("CLONE_FILES" in each for each in call.arguments)
+        moments = [(call.began, 0, call) for call in calls] + [(call.ended, 1, call) for call in calls]
+        for _, is_end, original in sorted(moments, key=lambda moment: moment[:2]):
+            call = _twin(original)
+            if (self._end if is_end else self._begin)(call):
+                yield original
+
+    def _begin(self, call: Call) -> bool:
+        if call.name in _SYNCS:
+            opened = self._opened(call, 0)
+            if opened is not None:
+                self._syncs[call.began] = self.disk.begin_sync(self._process(call), opened)
+            return False
+        if call.name == "close":
+            # Before it has returned, another thread may have been given the same number.
+            self._table(call.thread).pop(int(call.arguments[0]), None)
+        if call.error or call.name in _OF_DESCRIPTORS:
+            return False
+        if self._is_to_come(call):
+            self._late.add(call.began)
+            return False
+        return self._perform(call)
+
+    def _perform(self, call: Call) -> bool:
+        perform: Callable[[Call], list[Change] | None] = getattr(self, f"_{call.name}", self._unknown)
+        changes = perform(call)
+        if changes is None:
+            return False
+        assert call.result is not None, f"{call.name} was cut off, and nobody knows what it did"
+        self._changes[call.began] = changes
+        return True
+
+    def _end(self, call: Call) -> bool:
+        sync = self._syncs.pop(call.began, None)
+        if sync is not None and call.result is not None:
+            if call.error:
+                self.disk.fail_sync(sync, call.ended)
+            else:
+                self.disk.end_sync(sync)
+            return True
+        is_late = call.began in self._late
+        if is_late:
+            self._late.remove(call.began)
+            self._perform(call)
+        for change in self._changes.pop(call.began, ()):
+            change.has_ended = True
+        if not call.error and call.result is not None:
+            self._end_of_descriptors(call, call.result)
+        return is_late
+
+    def _is_to_come(self, call: Call) -> bool:
+        """Whether a call that will succeed cannot have happened yet: another one must go before it."""
+        if call.name == "unlinkat":
+            place = self._place(call, 0)
+            return place is not None and place[1] not in place[0].now
+        if call.name in ("mkdirat", "linkat"):
+            place = self._place(call, 2 if call.name == "linkat" else 0)
+            return place is not None and place[1] in place[0].now
+        return False
+
+    # Descriptors.
+
+    def _table(self, thread: int) -> dict[int, Descriptor]:
+        if thread not in self._tables:
+            parent, is_shared = self._parents.get(thread, (None, False))
+            inherited = {} if parent is None else self._table(parent)
+            self._tables[thread] = inherited if is_shared else dict(inherited)
+        return self._tables[thread]
+
+    def _process(self, call: Call) -> int:
+        """The thread that a thread's process began with."""
+        thread = call.thread
+        while self._parents.get(thread, (0, False))[1]:
+            thread = self._parents[thread][0]
+        return thread
+
+    def _opened(self, call: Call, at: int) -> Descriptor | None:
+        argument = call.arguments[at]
+        return self._table(call.thread).get(int(argument)) if argument.lstrip("-").isdigit() else None
+
+    def _end_of_descriptors(self, call: Call, result: int) -> None:
+        table = self._table(call.thread)
+        match call.name:
+            case "openat":
+                self._end_openat(call, table, result)
+            case "dup" | "dup2" | "dup3" | "fcntl":
+                opened = self._opened(call, 0)
+                if opened is not None and (call.name != "fcntl" or "F_DUPFD" in call.arguments[1]):
+                    table[result] = opened
+            case "execve":
+                # The store opens nothing for the programs that it starts.
+                self._tables[call.thread] = {}
+
+    def _end_openat(self, call: Call, table: dict[int, Descriptor], result: int) -> None:
+        flags = call.arguments[2]
+        node = self._find(call, 0)
+        if node is None:
+            return
+        if "O_TMPFILE" in flags:
+            node = File(_mode(call, 3), _mode(call, 3))
+        assert "O_TRUNC" not in flags, "the model does not know truncation"
+        table[result] = Descriptor(node, call.ended, appends="O_APPEND" in flags)
+
+    # Names.
+
+    def _path_of(self, call: Call, at: int) -> str | None:
+        """The path below the folder that two arguments mean, a descriptor and a path; None where it lies elsewhere."""
+        path = text(call.arguments[at + 1])
+        return path[len(self._path) + 1 :] if f"{path}/".startswith(f"{self._path}/") else None
+
+    def _place(self, call: Call, at: int) -> tuple[Folder, str] | None:
+        """The folder and the name that two arguments mean."""
+        path = text(call.arguments[at + 1])
+        opened = self._opened(call, at)
+        below = self._path_of(call, at)
+        node: Node | None
+        if below is not None:
+            node = self.disk.root
+        elif opened is not None and not path.startswith("/"):
+            node, below = opened.node, path
+        else:
+            return None
+        *above, name = below.split("/")
+        for step in above:
+            if not isinstance(node, Folder):
+                return None
+            node = node.now.get(step)
+        return (node, name) if isinstance(node, Folder) else None
+
+    def _find(self, call: Call, at: int) -> Node | None:
+        path = text(call.arguments[at + 1])
+        if path == self._notes_path:
+            return self._notes_file
+        if path.startswith("/proc/self/fd/"):
+            opened = self._table(call.thread).get(int(path.rpartition("/")[2]))
+            return None if opened is None else opened.node
+        place = self._place(call, at)
+        if place is None:
+            return None
+        folder, name = place
+        return folder if name in ("", ".") else folder.now.get(name)
+
+    def _openat(self, call: Call) -> list[Change] | None:
+        place = self._place(call, 0)
+        makes = "O_CREAT" in call.arguments[2] and "O_TMPFILE" not in call.arguments[2]
+        if place is None or not makes or self._find(call, 0) is not None:
+            return None
+        return [self.disk.change(self._process(call), *place, File(_mode(call, 3), _mode(call, 3)))]
+
+    def _mkdirat(self, call: Call) -> list[Change] | None:
+        place = self._place(call, 0)
+        if place is None:
+            return None
+        return [self.disk.change(self._process(call), *place, Folder(_mode(call, 2), _mode(call, 2)))]
+
+    def _linkat(self, call: Call) -> list[Change] | None:
+        place = self._place(call, 2)
+        if place is None:
+            return None
+        node = self._find(call, 0)
+        assert isinstance(node, File)
+        assert place[1] not in place[0].now, "a name was given twice"
+        return [self.disk.change(self._process(call), *place, node)]
+
+    def _renameat(self, call: Call) -> list[Change] | None:
+        source, target = self._place(call, 0), self._place(call, 2)
+        if source is None or target is None:
+            return None
+        node = source[0].now[source[1]]
+        # Two changes: nothing says that two folders keep both or none.
+        process = self._process(call)
+        return [self.disk.change(process, *target, node), self.disk.change(process, *source, None)]
+
+    _renameat2 = _renameat
+
+    def _unlinkat(self, call: Call) -> list[Change] | None:
+        place = self._place(call, 0)
+        return None if place is None else [self.disk.change(self._process(call), *place, None)]
+
+    # Content.
+
+    def _write(self, call: Call) -> list[Change] | None:
+        opened = self._opened(call, 0)
+        if opened is None or call.result is None:
+            return None
+        assert isinstance(opened.node, File)
+        written = data(call.arguments[1])[: call.result]
+        if opened.node is self._notes_file:
+            self.notes.append(json.loads(written))
+            return []
+        if opened.appends:
+            opened.position = len(opened.node.now)
+        self.disk.write(opened.node, opened.position, written)
+        opened.position += len(written)
+        return []
+
+    def _fchmod(self, call: Call) -> list[Change] | None:
+        opened = self._opened(call, 0)
+        if opened is None:
+            return None
+        opened.node.mode = _mode(call, 1)
+        return []
+
+    def _unknown(self, call: Call) -> None:
+        touched = any(self._opened(call, at) is not None for at in range(len(call.arguments)))
+        paths = any(argument.startswith('"') and self._path in text(argument) for argument in call.arguments)
+        assert not touched, f"the model does not know {call.name}"
+        assert not paths, f"the model does not know {call.name}"
+
+
+def _twin(call: Call) -> Call:
+    if call.name not in _TWINS:
+        return call
+    name, paths = _TWINS[call.name]
+    arguments: list[str] = []
+    for index, argument in enumerate(call.arguments):
+        arguments += ["AT_FDCWD", argument] if index in paths else [argument]
+    return replace(call, name=name, arguments=tuple(arguments))
+
+
+def _mode(call: Call, at: int) -> int:
+    return int(call.arguments[at], 8)

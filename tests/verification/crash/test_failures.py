@@ -1,0 +1,262 @@
+"""A disk that fails, is full or read-only, and descriptors that run out: each under a real server, then mended.
+
+The caller is told what is wrong, in words; what was acknowledged stays, the next save works, and no revision is given
+twice.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import holdfast
+import pytest
+
+from tests.support.required import require
+from tests.verification.crash import troubles
+from tests.verification.crash.mounts import on_mounts
+from tests.verification.crash.troubles import Served, serving
+
+FORMAT = holdfast.Format("test", 1)
+SMALL = b"x" * 1000
+LARGE = bytes(range(256)) * 8000
+MIB = 1 << 20
+# Long enough for a try and a retry of what fails at once.
+SECONDS = 2.0
+
+
+class Ledger:
+    """Saves, and keeps account of what was acknowledged."""
+
+    def __init__(self, served: Served) -> None:
+        self._client = served.client
+        self._acknowledged: dict[int, bytes] = {}
+        self._attempts = 0
+
+    def save(self, data: bytes, timeout: float = 20.0) -> None:
+        """Save something that begins with its own number."""
+        self._attempts += 1
+        numbered = b"%d " % self._attempts + data
+        saved = self._client.save("n", "w", numbered, format=FORMAT, timeout=timeout)
+        assert saved.revision not in self._acknowledged, "a revision was given twice"
+        self._acknowledged[saved.revision] = numbered
+
+    def is_refused(self, data: bytes, *words: str) -> holdfast.HoldfastError:
+        """Save in vain, and give the error."""
+        with pytest.raises(holdfast.HoldfastError) as refused:
+            self.save(data, SECONDS)
+        assert all(word in refused.value.message for word in words), refused.value
+        return refused.value
+
+    def require_all(self) -> None:
+        """Check that everything is there, and nothing else but what was once tried."""
+        listed = {each.revision: each.checkpoint_id for each in self._client.list("n", "w")}
+        assert self._acknowledged.keys() <= listed.keys()
+        for revision, checkpoint_id in listed.items():
+            data = self._client.load("n", "w", checkpoint_id).data
+            assert data == self._acknowledged.get(revision, data)
+            assert 0 < int(data.partition(b" ")[0]) <= self._attempts
+
+
+@contextmanager
+def mended(served: Served) -> Iterator[Ledger]:
+    """Saves before the block and behind it, where all is well again."""
+    ledger = Ledger(served)
+    ledger.save(SMALL)
+    ledger.save(LARGE)
+    yield ledger
+    ledger.save(SMALL)
+    ledger.save(LARGE)
+    ledger.require_all()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with serving(tmp_path / "disk" / "store") as served:
+        yield served
+
+
+@pytest.fixture(params=["tmpfs", "ext4"])
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path, mounting: None) -> list[str]:
+    """The command to run a server within that has a disk of 16 MiB."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    if request.param == "tmpfs":
+        return on_mounts(("-t", "tmpfs", "-o", "size=16m", "none", str(mount)))
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(24 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    within = on_mounts(("-o", "loop", str(image), str(mount)))
+    tried = subprocess.run([*within, "true"], capture_output=True, text=True, check=False)
+    require("" if tried.returncode == 0 else f"no file can be mounted: {tried.stderr.strip()}")
+    return within
+
+
+@pytest.fixture
+def on_small_disk(small_disk: list[str], tmp_path: Path) -> Iterator[Served]:
+    with serving(tmp_path / "disk" / "store", within=small_disk) as served:
+        yield served
+
+
+# Syncs that fail.
+
+
+@pytest.mark.usefixtures("strace")
+def test_content_that_cannot_be_synced_is_refused(served):
+    with mended(served) as ledger, troubles.failing([served.lane, served.pid], "fdatasync:error=EIO"):
+        for data in (SMALL, LARGE):
+            error = ledger.is_refused(data, "I/O error", "EIO")
+            assert error.reason == "STORE_UNAVAILABLE"
+
+
+@pytest.mark.usefixtures("strace")
+def test_a_marker_whose_name_cannot_be_synced_is_never_acknowledged(served):
+    with mended(served) as ledger, troubles.failing([served.lane, served.pid], "fsync:error=EIO"):
+        error = ledger.is_refused(SMALL, "did not tell", "I/O error", "EIO")
+        assert error.reason == "COMMIT_UNKNOWN"
+
+
+@pytest.mark.usefixtures("strace")
+def test_a_blob_whose_name_cannot_be_synced_is_refused(served):
+    with mended(served) as ledger, troubles.failing([served.pid], "fsync:error=EIO"):
+        error = ledger.is_refused(LARGE, "I/O error", "EIO")
+        assert error.reason == "STORE_UNAVAILABLE"
+
+
+@pytest.mark.usefixtures("strace")
+def test_a_name_that_one_process_cannot_sync_is_made_durable_by_another(served):
+    with mended(served) as ledger:
+        with troubles.failing([served.lane], "fsync:error=EIO"):
+            ledger.save(SMALL)
+        marker = max((served.store / "ns/n/wf/w/log/fff/fff").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        assert not marker.stat().st_mode & 0o1000
+
+
+@pytest.mark.usefixtures("strace")
+def test_what_was_never_synced_is_not_told_while_it_cannot_be(served):
+    with mended(served) as ledger, troubles.failing([served.lane, served.pid], "fsync:error=EIO"):
+        ledger.is_refused(SMALL)
+        with pytest.raises(holdfast.StoreUnavailableError, match="I/O error"):
+            served.client.load("n", "w", timeout=SECONDS)
+
+
+# A disk that is full.
+
+
+def test_a_full_disk_is_named(on_small_disk):
+    with mended(on_small_disk) as ledger:
+        filler = troubles.fill(on_small_disk.store.parent)
+        for data in (SMALL, LARGE):
+            error = ledger.is_refused(data, "the disk is full", "ENOSPC")
+            assert error.reason == "STORE_UNAVAILABLE"
+        assert on_small_disk.client.load("n", "w").data.endswith(LARGE)
+        filler.unlink()
+
+
+def test_a_disk_that_fills_half_way_through_a_save_is_empty_again_behind_it(on_small_disk):
+    with mended(on_small_disk) as ledger:
+        free = free_bytes(on_small_disk.store)
+        ledger.is_refused(bytes(20 * MIB), "the disk is full")
+        wait_until(lambda: free_bytes(on_small_disk.store) > free - MIB)
+
+
+def test_a_full_disk_has_a_way_out(on_small_disk):
+    client = on_small_disk.client
+    for number in range(3):
+        client.save("n", f"large{number}", bytes(MIB), format=FORMAT)
+    client.save("n", "w", SMALL, format=FORMAT, checkpoint_id="first")
+    client.save("n", "w", SMALL, format=FORMAT, checkpoint_id="second")
+    filler = troubles.fill(on_small_disk.store.parent)
+    with pytest.raises(holdfast.StoreUnavailableError, match="the disk is full"):
+        client.save("n", "w", SMALL, format=FORMAT, timeout=SECONDS)
+    client.delete("n", "w", "first")
+    # What the deletion has given back is not for saves.
+    with pytest.raises(holdfast.StoreUnavailableError, match="the disk is full"):
+        client.save("n", "w", SMALL, format=FORMAT, timeout=SECONDS)
+    assert client.prune("n", "w", keep_last=1) == 0
+    for number in range(3):
+        client.delete_workflow("n", f"large{number}")
+    command = [sys.executable, "-m", "holdfast_server.main", "gc", "--store", on_small_disk.store.as_uri()]
+    within = ["nsenter", "--mount", f"--target={on_small_disk.pid}"]
+    for _ in range(2):
+        done = subprocess.run(
+            [*within, *command, "--shorter-grace-seconds=0"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "a retry may commit a second time" in done.stderr
+    assert client.save("n", "w", SMALL, format=FORMAT).revision > 2
+    filler.unlink()
+
+
+def test_a_server_starts_on_a_full_disk_and_gives_what_is_there(small_disk, tmp_path):
+    if "-t tmpfs" in " ".join(small_disk):
+        pytest.skip("what is in memory ends with its server")
+    path = tmp_path / "disk" / "store"
+    with serving(path, within=small_disk) as served:
+        Ledger(served).save(SMALL)
+        troubles.fill(served.store.parent)
+    with serving(path, within=small_disk) as served:
+        assert served.client.load("n", "w").data == b"1 " + SMALL
+        with pytest.raises(holdfast.StoreUnavailableError, match="the disk is full"):
+            served.client.save("n", "w", SMALL, format=FORMAT, timeout=SECONDS)
+        (served.store.parent / "filler").unlink()
+        assert served.client.save("n", "w", SMALL, format=FORMAT).revision == 2
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for something that sends no event; far shorter than an upload would be kept for a retry."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def free_bytes(path: Path) -> int:
+    status = os.statvfs(path)
+    return status.f_bfree * status.f_bsize
+
+
+# A disk that may only be read.
+
+
+def test_a_disk_that_became_read_only_is_named_and_still_read(on_small_disk):
+    with mended(on_small_disk) as ledger, troubles.read_only(on_small_disk):
+        for data in (SMALL, LARGE):
+            error = ledger.is_refused(data, "read-only", "EROFS")
+            assert error.reason == "STORE_ACCESS_DENIED"
+        assert on_small_disk.client.load("n", "w").data.endswith(LARGE)
+
+
+# Descriptors that run out.
+
+
+def test_too_many_open_files_of_the_server_are_named(served):
+    with mended(served) as ledger, troubles.too_many_open_files(served.pid):
+        error = ledger.is_refused(LARGE, "too many open files", "EMFILE")
+        assert error.reason == "STORE_UNAVAILABLE"
+        with pytest.raises(holdfast.StoreUnavailableError, match="too many open files"):
+            served.client.load("n", "w", timeout=SECONDS)
+
+
+def test_too_many_open_files_of_the_process_that_creates_small_ones_are_named(served):
+    with mended(served) as ledger, troubles.too_many_open_files(served.lane):
+        error = ledger.is_refused(SMALL, "too many open files", "EMFILE")
+        assert error.reason == "STORE_UNAVAILABLE"
+
+
+def test_a_process_that_cannot_be_started_anew_is_named_and_started_later(served):
+    with mended(served) as ledger, troubles.too_many_open_files(served.pid):
+        os.kill(served.lane, signal.SIGKILL)
+        ledger.is_refused(SMALL, "too many open files", "EMFILE")
+
+
+def test_a_process_that_died_with_nothing_to_do_is_replaced_without_a_word(served):
+    with mended(served) as ledger:
+        os.kill(served.lane, signal.SIGKILL)
+        wait_until(lambda: not troubles.children(served.pid))
+        ledger.save(SMALL)

@@ -1,0 +1,124 @@
+"""Defects, planted in the real code: each must be noticed by the inputs that are kept of its target.
+
+Most are what was found and mended, the others are checks that a parser cannot be without.
+"""
+
+from dataclasses import dataclass
+
+from holdfast._async import download
+from holdfast._core import checkpoint, payload, statuses
+from holdfast_server import config
+from holdfast_server.api import errors as api_errors
+from holdfast_server.api import malformed, requests
+from holdfast_server.api.incoming import Incoming
+from holdfast_server.api.uploads import Uploads
+from holdfast_server.protocol import fsck, gc, keys, layout, marker, records, sense, workflows
+
+from tests.support.planted import Mutant
+
+
+@dataclass(frozen=True)
+class Defect(Mutant):
+    """A mutant, and whose inputs must notice it."""
+
+    target: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the input that was kept for it."""
+        return self.rule.replace(" ", "-")
+
+
+def _defect(target: str, what: str, function, old: str, new: str) -> Defect:
+    return Defect(what, function, old, new, target=target)
+
+
+DEFECTS = [
+    _defect("marker", "length not checked", marker._flaw, "len(data) != length", "False"),
+    _defect("marker", "checksum not checked", marker._flaw, "crc32c(data) != checksum", "False"),
+    _defect("marker", "reserved bytes passed over", marker._flaw, "if reserved", "if False"),
+    _defect("marker", "version not checked", marker._decode, "version != MARKER_VERSION", "False"),
+    _defect("marker", "body taken for readable", marker._decode, "except DecodeError", "except KeyError"),
+    _defect("marker", "nonsense believed", marker.decode, "if nonsense", "if False"),
+    _defect("marker", "path of a blob believed", sense._is_part, "blob_base(part.blob) is not None", "part.blob"),
+    _defect("marker", "ranges out of order", sense._fields, "_are_ranges(marker.deleted, revision)", "True"),
+    _defect(
+        "marker", "sizes that make no sum", sense._fields, "sum(part.size_bytes for part in parts) <= _MAX_SIZE", "True"
+    ),
+    _defect("marker", "claim from nowhere believed", marker.decode_claim, "not 0 <= body.base_revision", "False and 0"),
+    _defect("keys", "any nine digits are a slot", keys.slot, "_SLOT.fullmatch(relative)", "len(relative) == 11"),
+    _defect("keys", "name read twice is another", keys.workflow_of, "and keys.prefix == prefix", ""),
+    _defect("keys", "claim with a tail", keys.WorkflowKeys.is_claim, "_CLAIM.fullmatch", "_CLAIM.match"),
+    _defect("keys", "blob with a tail", keys.blob_base, "_BLOB.fullmatch", "_BLOB.match"),
+    _defect("tokens", "any place taken", workflows._decode_token, "not is_workflow_step(step)", "False"),
+    _defect("tokens", "text without end taken", workflows._decode_token, "binascii.Error, UnicodeError", "KeyError"),
+    _defect("tokens", "digits of any script", requests.revision_token, "token.isascii() and ", ""),
+    _defect("manifest", "bytes taken for text", layout.open_layout, "UnicodeDecodeError, ", ""),
+    _defect("manifest", "no grace at all", layout.open_layout, "not 0 <= grace <= MAX_GRACE_SECONDS", "False"),
+    _defect("calls", "time of a filter not checked", requests.times, "not is_time(each)", "False"),
+    _defect("calls", "id of any length told", api_errors._cut, "[:limit_bytes]", ""),
+    _defect("calls", "text taken for text", malformed._is_utf8, "except UnicodeDecodeError", "except KeyError"),
+    _defect(
+        "incoming",
+        "part begun by a chunk that is refused",
+        Incoming._take,
+        "        data = self._checked(message.chunk, goes_on=goes_on)\n        if not goes_on:\n"
+        "            await self._whole(self._close_part())\n            self._open_part(name)\n",
+        "        if not goes_on:\n"
+        "            await self._whole(self._close_part())\n            self._open_part(name)\n"
+        "        data = self._checked(message.chunk, goes_on=True)\n",
+    ),
+    _defect("incoming", "upload lost with its retry", Uploads.take, "self.park(request, incoming)", "pass"),
+    _defect(
+        "config",
+        "port of any script",
+        config.Config.__post_init__,
+        're.fullmatch("[0-9]{1,5}", port)',
+        "port.isdigit()",
+    ),
+    _defect("config", "number without end", config._typed, "OverflowError, ", ""),
+    _defect("config", "rule without end", config._check_retention, "not 1 <= value <= _MOST_KEPT", "value < 1"),
+    _defect(
+        "config", "file taken for text", config._from_file, "ValueError, RecursionError", "tomllib.TOMLDecodeError"
+    ),
+    _defect(
+        "download",
+        "more than the header tells",
+        download.Download._take,
+        "size + len(data) > self._wanted.get(chunk.part, -1)",
+        "chunk.part not in self._wanted",
+    ),
+    _defect("download", "end taken for finish", download.Download.receive, "if not is_finished", "if False"),
+    _defect("download", "something missing at the end", download.Download.receive, "or not self.is_whole", ""),
+    _defect("failures", "details taken for readable", statuses._unpack, "except DecodeError", "except KeyError"),
+    _defect("failures", "delay into the past", statuses._retry_after, "max(0.0, seconds)", "seconds"),
+    _defect(
+        "failures",
+        "pushback of any script",
+        statuses._retry_after,
+        "_MILLISECONDS.fullmatch(pushback)",
+        "pushback.isdigit()",
+    ),
+    _defect("answers", "any time taken", checkpoint._moment, "ValueError, OverflowError", "KeyError"),
+    _defect("position", "any position taken", payload._position, "found is None", "False"),
+    _defect("position", "gap left open", payload.Outgoing.messages, "max(0, next_byte - offset)", "len(data)"),
+    _defect(
+        "records",
+        "batch of another place believed",
+        records._read_batch,
+        "not 0 <= batch.stamp <= MAX_STAMP or key != keys.batch(batch.checkpoint_id, batch.stamp, batch.request_id)",
+        "False",
+    ),
+    _defect("bucket", "claim of others removed", gc._Collection._doomed, "if self._keys.is_claim(each.key)", "if True"),
+    _defect("bucket", "blob of others met", gc._Collection._orphans, "base is not None and ", ""),
+    _defect("bucket", "links in circles", sense._fields, "0 <= marker.previous_data_revision < revision", "True"),
+    _defect("bucket", "stands still at a foreign object", workflows.prefixes, "elif prefix != last", "else"),
+    _defect("bucket", "foreign object not named", fsck._Check._name_foreign, "self._found(each.key, _FOREIGN)", "pass"),
+    _defect(
+        "bucket",
+        "damaged head ends a listing",
+        workflows.newest_readable,
+        "not in (Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED)",
+        "is not None",
+    ),
+]

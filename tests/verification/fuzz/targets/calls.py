@@ -1,0 +1,154 @@
+"""Calls of the API: any bytes as a request and any metadata get an answer, or a status that names the field."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+from holdfast.v1 import checkpoint_service_pb2 as api
+from holdfast.v1.checkpoint_service_pb2_grpc import add_CheckpointServiceServicer_to_server
+from holdfast_server.api.calls import Calls
+from holdfast_server.api.malformed import MalformedRequests
+from holdfast_server.api.servicer import CheckpointService
+from holdfast_server.protocol.log import Log
+
+from tests.support.bounded_store import BoundedStore
+from tests.support.context import Context
+from tests.support.inline_loop import run
+from tests.verification.fuzz.messages import fill
+from tests.verification.fuzz.reader import Reader
+
+_SERVICE = api.DESCRIPTOR.services_by_name["CheckpointService"]
+# New ones at the end: inputs that are kept name a method by its place.
+_METHODS = (
+    "Save",
+    "SaveStream",
+    "Load",
+    "LoadStream",
+    "List",
+    "ListWorkflows",
+    "Validate",
+    "Delete",
+    "DeleteWorkflow",
+    "DeleteWorkflows",
+    "AcquireWriter",
+    "DeleteCheckpoints",
+    "Prune",
+    "CopyWorkflow",
+    "AttachRecords",
+    "ListRecords",
+    "GetCapabilities",
+    "GetUpload",
+)
+assert {*_METHODS} == {method.name for method in _SERVICE.methods}
+_NAMES = {"namespace": "n", "workflow_id": "w", "request_id": "r"}
+# What the SDK may meet of them is told in docs/reference/errors.md.
+_NEVER = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+# gRPC takes 8 KiB of metadata; details go as base64 then, the message with % escapes.
+_LARGEST_DETAILS = 4 << 10
+_LONGEST_MESSAGE = 1 << 10
+
+logging.getLogger("holdfast.server").addHandler(logging.NullHandler())
+logging.getLogger("holdfast.server").propagate = False
+
+
+def check(data: bytes) -> None:
+    run(_check(Reader(data)))
+
+
+async def _check(reader: Reader) -> None:
+    store = BoundedStore()
+    calls = Calls(limit=8, bytes_limit=1 << 30, longest_seconds=60)
+    service = CheckpointService(Log(store), calls, inline_limit_bytes=20, payload_limit_bytes=1000)
+    for number in range(3):
+        await service.Save(api.SaveRequest(header=_header(number), parts=[{"data": b"0123456789"}]), Context())
+    for _ in range(reader.below(3) + 1):
+        store.requests = 0
+        await _call(service, reader.choice(_METHODS), reader)
+    await service.close()
+    await asyncio.wait_for(calls.ended(), 10)
+
+
+def _header(number: int) -> dict[str, Any]:
+    named = {"namespace": "n", "workflow_id": "w", "request_id": f"r{number}", "checkpoint_id": f"c{number}"}
+    return {**named, "format": {"name": "f", "version": 1}, "labels": {"k": "v"}}
+
+
+async def _call(service: CheckpointService, name: str, reader: Reader) -> None:
+    handler = await _handler(service, name)
+    metadata = [(reader.choice(("traceparent", "holdfast-resume", "tracestate", "x")), reader.text())] * reader.below(3)
+    if reader.below(8) == 1:
+        metadata.append(("x-bin", reader.raw()))
+    context = Context(tuple(metadata))
+    requests = [handler.request_deserializer(_raw(name, reader)) for _ in range(reader.below(4) + 1)]
+    try:
+        if handler.stream_unary:
+            await handler.stream_unary(_each(requests), context)
+        elif handler.unary_stream:
+            await handler.unary_stream(requests[0], context)
+        else:
+            (await handler.unary_unary(requests[0], context)).SerializeToString()
+    except grpc.aio.AbortError:
+        assert context.ended is not None
+        require_told(*context.ended)
+
+
+async def _handler(service: CheckpointService, name: str) -> Any:
+    """The handler of a method, as the server makes it of the service."""
+    handlers: dict[str, Any] = {}
+    server = SimpleNamespace(
+        add_generic_rpc_handlers=lambda _: None,
+        add_registered_method_handlers=lambda _, each: handlers.update(each),
+    )
+    add_CheckpointServiceServicer_to_server(service, server)
+
+    async def continuation(_: object) -> Any:
+        return handlers[name]
+
+    details = SimpleNamespace(method=f"/{_SERVICE.full_name}/{name}")
+    return await MalformedRequests().intercept_service(continuation, details)
+
+
+def _raw(name: str, reader: Reader) -> bytes:
+    request = getattr(api, _SERVICE.methods_by_name[name].input_type.name)()
+    kind = reader.below(4)
+    if kind == 0:
+        return reader.raw()
+    if kind > 1:
+        _name(request)
+    fill(request, reader)
+    return request.SerializeToString() + (reader.raw() if kind == 3 else b"")
+
+
+def _name(request: Any) -> None:
+    """Name the workflow, for what else a request holds to be looked at."""
+    named = request.header if "header" in request.DESCRIPTOR.fields_by_name else request
+    for field in named.DESCRIPTOR.fields_by_name:
+        if field in _NAMES:
+            setattr(named, field, _NAMES[field])
+    if "format" in named.DESCRIPTOR.fields_by_name:
+        named.format.name, named.format.version = "f", 1
+
+
+async def _each(requests: list[Any]) -> AsyncIterator[Any]:
+    for request in requests:
+        yield request
+
+
+def require_told(code: grpc.StatusCode, message: str, metadata: dict[str, bytes]) -> None:
+    """A status tells what an error must tell, and fits into what gRPC takes."""
+    assert code not in _NEVER, message
+    details = metadata["grpc-status-details-bin"]
+    assert len(details) <= _LARGEST_DETAILS
+    assert len(message.encode()) <= _LONGEST_MESSAGE
+    status = status_pb2.Status.FromString(details)
+    info, violations = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    assert any(each.Unpack(info) for each in status.details)
+    assert info.reason
+    assert info.domain == "holdfast.dev"
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        assert any(each.Unpack(violations) for each in status.details), f"{message!r} names no field"
+        assert all(each.field and each.description for each in violations.field_violations)

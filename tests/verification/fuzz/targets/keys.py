@@ -1,0 +1,43 @@
+"""Keys as listings give them: what counts as Holdfast's own is exactly what Holdfast makes."""
+
+import re
+
+from holdfast_server.protocol import keys
+from holdfast_server.protocol.keys import WorkflowKeys
+
+from tests.verification.fuzz.reader import Reader
+
+_CUT = "[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{3}"
+_STARTS = (
+    "",
+    "ns/",
+    "ns/n/wf/w/",
+    "ns/n/wf/w/log/",
+    "ns/n/wf/w/log/fff/fff/ffe",
+    "ns/n/wf/w/blob/000/000/000-",
+    "ns/n/wf/w/id/000/000/000/",
+)
+KEYS = WorkflowKeys("n", "w")
+
+
+def check(data: bytes) -> None:
+    reader = Reader(data)
+    # As a folder's listing gives names that are not UTF-8.
+    key = reader.choice(_STARTS) + reader.rest().decode(errors="surrogateescape")
+    slot = KEYS.revision(key)
+    assert (slot is not None) == (
+        re.fullmatch(rf"ns/n/wf/w/log/{_CUT}", key) is not None and not key.endswith("f" * 3 + "/fff/fff")
+    )
+    assert slot is None or (KEYS.marker(slot) == key and 1 <= slot <= keys.MAX_REVISION)
+    relative = key.removeprefix(KEYS.prefix)
+    base = keys.blob_base(relative)
+    assert (base is not None) == (re.fullmatch(rf"blob/{_CUT}-[0-9a-f]{{32}}", relative) is not None)
+    assert base is None or relative.startswith(keys.new_blob(base, ""))
+    prefix = keys.workflow_prefix(key)
+    if prefix is not None:
+        assert key.startswith(prefix)
+        assert re.fullmatch(r"ns/[A-Za-z0-9_%~-]{1,200}/wf/[A-Za-z0-9_%~-]{1,200}/", prefix)
+        found = keys.workflow_of(prefix)
+        assert found is None or found.prefix == prefix
+    if KEYS.is_claim(key):
+        assert re.fullmatch(rf"ns/n/wf/w/id/{_CUT}/[A-Za-z0-9_%~-]{{1,200}}", key)

@@ -1,0 +1,69 @@
+"""Markers and claims: what can be decoded lay in a whole frame, and makes sense."""
+
+from google.protobuf.message import Message
+from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, MarkerKind, PartEncoding
+from holdfast_server.protocol import marker
+from holdfast_server.protocol.errors import HoldfastError, Reason
+
+from tests.support.frames import frame, is_whole
+from tests.support.markers import sound
+from tests.verification.fuzz.messages import fill
+from tests.verification.fuzz.reader import Reader
+
+_SLOTS = 16**9 - 1
+_MOST = 2**63 - 1
+
+
+def check(data: bytes) -> None:
+    reader = Reader(data)
+    decode = marker.decode_claim if reader.below(4) == 0 else marker.decode
+    source = reader.below(4)
+    if source == 0:
+        raw = reader.rest()
+    elif source == 1:
+        raw = frame(reader.rest())
+    elif source == 2:
+        raw = frame(reader.rest(), reader.integer() % 65536, reader.integer() % 65536)
+    else:
+        body = fill(Claim() if decode is marker.decode_claim else sound(reader.below(8) + 1), reader)
+        raw = frame(body.SerializeToString())
+    try:
+        found: Message = decode(raw, "key")
+    except HoldfastError as error:
+        assert error.reason in (Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED)
+        return
+    # The textbook's way takes its time.
+    assert len(raw) > 1 << 20 or is_whole(raw)
+    if isinstance(found, Claim):
+        assert 0 <= found.base_revision <= _SLOTS
+    else:
+        require_sense(found)
+
+
+def require_sense(found: Marker) -> None:
+    """What the rest of the server takes for granted of a marker."""
+    revision = found.revision
+    assert found.kind in MarkerKind.values()[1:]
+    assert 1 <= revision <= _SLOTS
+    assert 0 <= found.writer_epoch <= found.epoch < _MOST
+    assert 0 <= found.floor < revision
+    assert 0 <= found.low_water_mark <= revision
+    assert 0 <= found.claim_generation <= revision
+    assert 0 <= found.last_data_revision <= revision
+    assert 0 <= found.previous_data_revision < revision
+    slots = [each.revision for each in found.recent]
+    assert slots == sorted(set(slots), reverse=True)
+    assert all(1 <= each <= revision for each in slots)
+    end = 0
+    for gone in found.deleted:
+        assert end < gone.first <= gone.last < revision
+        end = gone.last
+    assert len({part.name for part in found.parts}) == len(found.parts)
+    assert sum(part.size_bytes for part in found.parts) <= _MOST
+    for part in found.parts:
+        assert part.size_bytes >= 0
+        assert part.encoding in PartEncoding.values()
+        assert part.WhichOneof("location") == "inline" or part.blob.count("/") == 3
+        assert ".." not in part.blob
+    found.create_time.ToNanoseconds()
+    found.expire_time.ToNanoseconds()

@@ -1,0 +1,78 @@
+"""Visits every state that a scenario can reach, breadth first, so that a counterexample is as short as can be.
+
+Of a state that was seen only a hash of 64 bits is kept, and that of the state before it. Two states of one hash would
+be taken for one: among ten million states the chance of that is about 3 in a million, and each run has other hashes.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tests.verification.model.state import State, ViolationError, landed, rotted
+
+
+class Scenario(NamedTuple):
+    name: str
+    actors: tuple
+    ticks: int = 0  # how many graces may pass
+    rots: int = 0  # how many objects may rot
+
+
+class Result(NamedTuple):
+    states: int
+    violation: str = ""
+    trace: tuple = ()
+
+
+def explore(scenario: Scenario, rules: frozenset = frozenset(), *, most: int = 10**8) -> Result:
+    """Every state, or the shortest way to one that breaks a promise.
+
+    Args:
+        scenario: who acts, how many graces may pass, and how much may rot.
+        rules: the rules that are broken on purpose.
+        most: how many states to visit at most; beyond them the scenario is too large for its bounds.
+
+    """
+    start = State(scenario.ticks, scenario.rots, scenario.actors)
+    came_from = {hash(start): 0}
+    frontier = [start]
+    while frontier:
+        reached = []
+        for state in frontier:
+            here = hash(state)
+            try:
+                for _, following in _successors(state, rules):
+                    there = hash(following)
+                    if there not in came_from:
+                        came_from[there] = here
+                        reached.append(following)
+            except ViolationError as violation:
+                return Result(len(came_from), str(violation), _trace(start, came_from, here, rules))
+        frontier = reached
+        if len(came_from) > most:
+            raise RuntimeError(f"{scenario.name}: more than {most} states")
+    return Result(len(came_from))
+
+
+def _successors(state: State, rules: frozenset) -> Iterator[tuple[str, State]]:
+    actors = state.actors
+    for number, actor in enumerate(actors):
+        for label, moved, following in actor.steps(state, rules):
+            others = (*actors[:number], moved, *actors[number + 1 :])
+            yield f"{type(actor).__name__} {number} {label}", following._replace(actors=others)
+    yield from landed(state, rules)
+    if state.rots:
+        yield from rotted(state)
+    if state.time < state.until:
+        yield "a grace passes", state._replace(time=state.time + 1, actors=tuple(each.later() for each in actors))
+
+
+def _trace(start: State, came_from: dict[int, int], last: int, rules: frozenset) -> tuple[str, ...]:
+    """The steps to a state, taken once more along the hashes on the way."""
+    hashes = [last]
+    while hashes[-1] != hash(start):
+        hashes.append(came_from[hashes[-1]])
+    labels, state = [], start
+    for there in reversed(hashes[:-1]):
+        label, state = next(each for each in _successors(state, rules) if hash(each[1]) == there)
+        labels.append(label)
+    return tuple(labels)

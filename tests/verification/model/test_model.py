@@ -1,0 +1,59 @@
+"""Every interleaving of small scenarios keeps every promise, and each broken rule is noticed."""
+
+import os
+
+import pytest
+
+from tests.verification.model.calls import Call
+from tests.verification.model.explore import Scenario, explore
+from tests.verification.model.mutants import MUTANTS
+from tests.verification.model.scenarios import LARGER, SCENARIOS
+from tests.verification.model.writer import Writer
+
+LARGE = bool(os.environ.get("HOLDFAST_MODEL_LARGE"))
+MOST = 500_000
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.name)
+def test_every_interleaving_keeps_every_promise(scenario, record_property):
+    require_every_promise(scenario, MOST, record_property)
+
+
+@pytest.mark.skipif(not LARGE, reason="takes half an hour: HOLDFAST_MODEL_LARGE=1")
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("scenario", LARGER, ids=lambda each: each.name)
+def test_every_interleaving_of_a_larger_scenario_keeps_every_promise(scenario, record_property):
+    require_every_promise(scenario, 100 * MOST, record_property)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_broken_rule_yields_a_counterexample(mutant):
+    scenario = next(each for each in SCENARIOS if each.name == MUTANTS[mutant])
+    result = explore(scenario, frozenset({mutant}), most=MOST)
+    assert result.violation, f"nobody noticed: {mutant}"
+    assert result.trace
+
+
+def test_a_counterexample_is_the_shortest_way_to_break_a_promise():
+    race = Scenario("race", (Writer((Call("a", expected=0),)), Writer((Call("b", expected=0),))))
+    result = explore(race, frozenset({"no compare-and-set"}))
+    assert result.violation == "b was committed on revision 1, expected 0"
+    assert result.trace == (
+        "Writer 0 reads the head",
+        "Writer 0 reads the head",
+        "Writer 0 puts and wins",
+        "Writer 1 reads the head",
+    )
+
+
+def test_a_scenario_beyond_its_bounds_is_no_success():
+    with pytest.raises(RuntimeError, match="more than 10 states"):
+        explore(SCENARIOS[0], most=10)
+
+
+def require_every_promise(scenario, most, record_property):
+    result = explore(scenario, most=most)
+    record_property("states", result.states)
+    assert not result.violation, (result.violation, *result.trace)
+    assert result.states > 100

@@ -1,0 +1,387 @@
+"""A writer: appends checkpoints, fences and deletions, one call after the other, each by `protocol/log.py`'s append.
+
+Each step is one store request, with the decisions behind its answer; who decides and is paused then stands before his
+next request. A lost answer, a late request and a try given up are steps too, of which there is a budget.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tests.verification.model.calls import allows, marker_of
+from tests.verification.model.state import (
+    DELETED,
+    Bare,
+    Blob,
+    Claim,
+    Marker,
+    State,
+    ViolationError,
+    bared,
+    base_of,
+    claimed,
+    failing,
+    head_of,
+    is_live,
+    land,
+    lies_at,
+    meets,
+    newest,
+    revision_of,
+    without_blob,
+    without_marker,
+)
+
+Step = tuple["Writer", State]
+
+
+class Writer(NamedTuple):
+    calls: tuple
+    losses: int = 1  # how many more requests or answers may be lost or late
+    retries: int = 1  # how many more tries may be given up and followed by another one
+    at: str = "begin"
+    view: int = 0
+    is_recent: bool = False  # whether the view was read within this tick
+    is_fresh: bool = False  # whether it was read since this try came in
+    came_in: int = 0  # the head when it did
+    began_at: int = -1  # when the first try did
+    is_retry: bool = False
+    blob: Blob | None = None
+    uploads: int = 0
+    generation: int = -1  # of the claim that was made
+    searched: int = 0  # the slots up to here do not have the chosen id
+    sent: Marker | None = None
+
+    def steps(self, state: State, rules: frozenset) -> Iterator[tuple[str, "Writer", State]]:
+        if self.calls:
+            yield from getattr(self, f"_{self.at}")(state, self.calls[0], rules)
+
+    def later(self) -> "Writer":
+        return self._replace(is_recent=False)
+
+    # Prepare: a blob, a claim
+
+    def _begin(self, state, call, rules):
+        if call.target and not revision_of(state, call.target):
+            return  # nobody knows its id yet
+        began_at = state.time if self.retries or call.has_blob else -1
+        began = self._replace(
+            began_at=self.began_at if self.is_retry else began_at,
+            is_fresh=False,
+            came_in=len(state.log) if call.can_be_refused else 0,
+        )
+        if self.view and self.is_recent:
+            yield "uses its cached head", *began._prepare(state, call, rules)
+        if newest(state) in state.rotten:
+            yield "meets a damaged head", *self._unknown(state)
+        else:
+            is_append = not (call.has_blob or call.chosen)
+            yield "reads the head", *began._looking(state, is_fresh=is_append)._prepare(state, call, rules)
+
+    def _looking(self, state, *, is_fresh=True):
+        return self._replace(view=newest(state), is_recent=True, is_fresh=is_fresh)
+
+    def _prepare(self, state, call, rules) -> Step:
+        if call.has_blob:
+            return self._replace(at="upload"), state
+        if call.chosen:
+            return self._replace(at="claim"), state
+        return self._append(state, call, rules)
+
+    def _upload(self, state, call, rules):
+        writer, state = self._uploading(state, call)
+        writer, state = (writer._replace(at="claim"), state) if call.chosen else writer._append(state, call, rules)
+        yield "uploads", writer, state
+
+    def _uploading(self, state, call) -> Step:
+        blob = Blob(call.request, self.uploads, self.view, state.time)
+        return self._replace(blob=blob, uploads=self.uploads + 1), state._replace(blobs=state.blobs | {blob})
+
+    def _claim(self, state, call, rules):
+        claiming, after = self._claiming(state, call), claimed(state, self._claim_of(state, call))
+        yield "claims its id", *claiming._append(after, call, rules)
+        yield from self._claiming_late(state, call)
+
+    def _reclaim(self, state, call, rules):
+        claiming, after = self._claiming(state, call), claimed(state, self._claim_of(state, call))
+        yield "claims its id anew", *claiming._identify(after, call, rules)
+        yield from self._claiming_late(state, call)
+
+    def _claim_of(self, state, call):
+        return Claim(head_of(state, self.view).generation, call.chosen, self.view, state.time)
+
+    def _claiming(self, state, call):
+        generation = head_of(state, self.view).generation
+        base = base_of(state, generation, call.chosen)
+        return self._replace(generation=generation, searched=self.view if base is None else base)
+
+    def _claiming_late(self, state, call):
+        if self.losses:
+            late = state._replace(flight=state.flight | {self._claim_of(state, call)._replace(stamp=0)})
+            yield "claims its id, the request is late", self._replace(losses=self.losses - 1), late
+            if self.retries:
+                yield "claims its id, late, and is tried again", self._replace(losses=self.losses - 1)._again(), late
+
+    # Commit
+
+    def _append(self, state, call, rules) -> Step:
+        if self.view and self.is_recent:
+            return self._build(state, call, rules)
+        return self._replace(at="head"), state
+
+    def _head(self, state, call, rules):
+        if newest(state) in state.rotten:
+            yield "meets a damaged head", *self._unknown(state)
+        else:
+            yield "reads the head", *self._looking(state)._build(state, call, rules)
+
+    def _build(self, state, call, rules) -> Step:
+        """What follows from the head: a replay, a refusal, or the next request on the way to the marker."""
+        recent = head_of(state, self.view).recent
+        done = next((each for each in recent if state.log[each - 1].request == call.request), 0)
+        if done and "no replay" not in rules:
+            return self._unknown(state) if done in state.rotten else self._acknowledged(state, call, done)
+        may_be_retry = self.is_retry and "retry taken for a first try" not in rules
+        if call.is_silent:
+            may_be_retry = "silence taken for a first try" not in rules
+        if self.view and may_be_retry:
+            return self._replace(at="search"), state
+        return self._judge(state, call, rules)
+
+    def _search(self, state, call, rules):
+        """A retry looks for its first try below what the head remembers, and below the floor."""
+        head = head_of(state, self.view)
+        if not call.is_silent and self.began_at != state.time and head.floor and "late retry accepted" not in rules:
+            yield "does not know, for good", *self._unknown(state)
+            return
+        first = self._last_before(state) + 1
+        if "retry's search ends at the floor" in rules:
+            first = max(first, head.floor + 1)
+        slots = range(first, min(head.recent, default=self.view + 1))
+        done = next((each for each in slots if lies_at(state, each) == call.request and each not in state.rotten), 0)
+        is_damaged = not done and any(each in state.rotten for each in slots)
+        if is_damaged and not call.is_silent and "retry passes over damage" not in rules:
+            yield "finds damage where its first try may lie", *self._unknown(state)
+        elif done and "no replay" not in rules:
+            yield "finds its first try", *self._acknowledged(state, call, done)
+        else:
+            yield "finds no first try", *self._judge(state, call, rules)
+
+    def _last_before(self, state):
+        """A slot that was won before the first try began, by the store's own clock."""
+        before = head_of(state, newest(state)).stamp - (state.time - self.began_at)
+        older = (each.revision for each in state.log if each.stamp < before)
+        return max((each for each in older if lies_at(state, each)), default=0)
+
+    def _judge(self, state, call, rules) -> Step:
+        head = head_of(state, self.view)
+        if call.epoch is not None and call.epoch < head.epoch and "epoch not compared" not in rules:
+            return self._refuse(state, call, rules, lambda view: call.epoch < head_of(state, view).epoch)
+        if call.epoch is not None and call.epoch > head.epoch and "epoch of nobody accepted" not in rules:
+            return self._refuse(state, call, rules, lambda view: call.epoch > head_of(state, view).epoch)
+        if not (call.chosen and self.view):
+            return self._require(state, call, rules)
+        if self.generation != head.generation and "claim's generation ignored" not in rules:
+            return self._replace(at="reclaim"), state
+        return self._identify(state, call, rules)
+
+    def _identify(self, state, call, rules) -> Step:
+        head = head_of(state, self.view)
+        for each in head.recent:
+            if each > head.floor and state.log[each - 1].chosen == call.chosen:
+                return self._found(state, call, rules, each)
+        if head.recent[-1] <= self.searched + 1 or "id not searched behind the claim's base" in rules:
+            return self._replace(searched=self.view)._require(state, call, rules)
+        return self._replace(at="seek"), state
+
+    def _seek(self, state, call, rules):
+        head = head_of(state, self.view)
+        slots = [each for each in range(self.view, max(self.searched, head.floor), -1) if lies_at(state, each)]
+        sound = [each for each in slots if each not in state.rotten]
+        found = next((each for each in sound if state.log[each - 1].chosen == call.chosen), 0)
+        if found:
+            yield "finds its id", *self._found(state, call, rules, found)
+        elif not {*slots} <= {*sound, *head.deleted} and "search for an id passes over damage" not in rules:
+            yield "finds damage where its id may lie", *self._unknown(state)
+        else:
+            yield "does not find its id", *self._replace(searched=self.view)._require(state, call, rules)
+
+    def _found(self, state, call, rules, revision) -> Step:
+        if revision in state.rotten:
+            return self._unknown(state)
+        if state.log[revision - 1].request == call.request and is_live(state, self.view, revision):
+            return self._acknowledged(state, call, revision)
+
+        def is_used(view):
+            slots = state.log[head_of(state, view).floor : view]
+            return any(each.chosen == call.chosen for each in slots)
+
+        return self._refuse(state, call, rules, is_used)
+
+    def _require(self, state, call, rules) -> Step:
+        if not allows(head_of(state, self.view), call.expected, call.epoch, rules):
+            return self._refuse(state, call, rules, lambda view: not meets(state, view, call.expected, call.epoch))
+        if call.target:
+            target = revision_of(state, call.target)
+            if not is_live(state, self.view, target):
+                return self._refuse(state, call, rules, lambda view: not is_live(state, view, target))
+            if target in state.rotten:
+                return self._unknown(state)
+        if call.kind == DELETED and not self.view:
+            return self._refuse(state, call, rules, lambda view: not view)
+        low_water = head_of(state, self.view).low_water
+        if self.blob is not None and self.blob.base < low_water and "low-water mark ignored" not in rules:
+            return self._replace(at="copy"), state
+        return self._marked(state, call, rules)
+
+    def _copy(self, state, call, rules):
+        if self.blob in state.blobs and self.blob not in state.rotten:
+            writer, copied = self._uploading(state, call)
+            yield "copies its blob", *writer._marked(copied, call, rules)
+        else:
+            yield "must send its payload again", self._again(), state
+
+    def _marked(self, state, call, rules) -> Step:
+        marker = marker_of(call, state, self.view, self.blob, rules)
+        if "purge before the commit" in rules and call.purges:
+            state = bared(state, revision_of(state, call.target))
+        if "slot skipped" in rules and self.view:
+            marker = marker._replace(revision=marker.revision + 1)
+        return self._replace(at="put", sent=marker), state
+
+    def _put(self, state, call, rules):
+        landed = land(state, self.sent, rules)
+        if landed is None:
+            yield "is refused", self._replace(at="look"), state
+        else:
+            yield "puts and wins", *self._won(landed, call, rules)
+            if self.is_recent and state.time < state.until:
+                yield "puts and wins, its answer is slow", self._replace(at="verify"), landed
+        if not self.losses:
+            return
+        lost = self._replace(at="look", losses=self.losses - 1)
+        if landed is not None and "own 412 taken for a loss" in rules:
+            yield "puts, was sent twice beneath, is refused, and gives up", *self._failed(landed, call)
+        elif landed is not None:
+            yield "puts, its answer is lost or a refusal", lost, landed
+        yield "puts, the request is late", lost, state._replace(flight=state.flight | {self.sent})
+
+    def _look(self, state, call, rules):
+        """Looks at the slot, behind a refusal or a lost answer."""
+        slot = self.sent.revision
+        lies = lies_at(state, slot)
+        if self.retries:
+            cleans = "cleans up after an unknown outcome" in rules and self.blob is not None
+            kept = without_blob(state, self.blob) if cleans else state
+            yield "does not know; is tried again", self._replace(retries=self.retries - 1)._again(), kept
+        if slot in state.rotten:
+            yield "finds damage in its slot", *self._unknown(state)
+        elif lies == call.request:
+            yield "finds its own marker", *self._won(state, call, rules)
+        elif lies is not None and self._may_be_collected(state, slot, rules):
+            yield "finds another's marker where its own may have been", *self._unknown(state)
+        elif lies is not None:
+            is_head = slot <= len(state.log) and state.log[slot - 1].request == lies
+            lost = self._replace(view=slot if is_head else self.view, sent=None)
+            if "slot that was lost taken for the head" in rules and is_head:
+                lost = lost._replace(is_recent=True)
+            if not is_head:
+                lost = lost._replace(is_recent=False)
+            yield "finds another's marker", *lost._append(state, call, rules)
+        elif "doubt taken for a failure" in rules:
+            yield "gives up", *self._failed(state, call)
+        else:
+            yield "finds nothing", self._replace(at="put"), state
+
+    def _may_be_collected(self, state, slot, rules):
+        """Whether a slot may have been won and collected since its head was read: nobody can tell who had it first."""
+        broken = {"slot that was collected taken for lost", "slot that was lost taken for the head"}
+        if self.is_recent or rules & broken:
+            return False
+        return newest(state) in state.rotten or slot <= head_of(state, newest(state)).floor
+
+    def _won(self, state, call, rules) -> Step:
+        if self.is_recent or "acknowledges without recency" in rules:
+            return self._acknowledged(state, call, self.sent.revision)
+        return self._replace(at="verify"), state
+
+    def _verify(self, state, call, rules):
+        if self.is_recent:
+            return  # it has been acknowledged at once: another step
+        if "acknowledges without recency" in rules:
+            yield "acknowledges", *self._acknowledged(state, call, self.sent.revision)
+            return
+        head = newest(state)
+        floor = 0 if "floor ignored" in rules else head_of(state, head).floor
+        if head not in state.rotten and floor < self.sent.revision <= head:
+            yield "verifies and acknowledges", *self._acknowledged(state, call, self.sent.revision)
+        elif "appends again where it was collected" in rules:
+            yield "sees that its slot is collected", *self._looking(state)._build(state, call, rules)
+        else:
+            yield "does not know, for good", *self._unknown(state)
+
+    # The end of a call
+
+    def _refuse(self, state, call, rules, is_right) -> Step:
+        """Refuses by a head that was read since the try came in; where it was not, that is done first."""
+        if not self.is_fresh and "refuses by an old head" not in rules:
+            return self._replace(at="head"), state
+        if not any(is_right(view) for view in range(self.came_in, len(state.log) + 1)):
+            raise ViolationError(f"{call.request} was refused for what never was while it lasted")
+        return self._failed(state, call)
+
+    def _failed(self, state, call) -> Step:
+        return self._next(), failing(state, call.request)
+
+    def _acknowledged(self, state, call, revision) -> Step:
+        if revision > len(state.log) or state.log[revision - 1].request != call.request:
+            raise ViolationError(f"{call.request} was acknowledged as revision {revision}, where it is not")
+        view = revision if self.sent is not None and self.sent.revision == revision else self.view
+        writer = self._replace(view=max(self.view, view))
+        if call.purges:
+            return writer._replace(at="purge", sent=None, blob=None), state
+        return writer._next(), state
+
+    def _purge(self, state, call, rules):
+        """Removes the content of what was deleted, the marker's own last; a try that ends before is tried again."""
+        target = revision_of(state, call.target)
+        if "purge takes the newest" in rules:
+            target = head_of(state, len(state.log)).last or target
+        blob = state.log[target - 1].blob
+        if self.retries:
+            yield "ends before all is purged; is tried again", self._replace(retries=self.retries - 1)._again(), state
+        deletion = state.log[revision_of(state, call.request) - 1]
+        named = {each.blob for each in state.log[: deletion.revision - 1] if each.revision != target}
+        dead = sorted(each for each in state.blobs if each.base < deletion.revision and each not in named)
+        if blob in state.blobs:
+            yield "purges a blob", self, without_blob(state, blob)
+        elif dead:
+            yield "purges a blob that nobody names", self, without_blob(state, dead[0])
+        elif lies_at(state, target) == state.log[target - 1].request and target not in state.purged:
+            if "purge leaves a hole" in rules:
+                yield "removes a marker", self, without_marker(state, target)
+                return
+            yield "purges a marker", self, bared(state, target)
+            if self.losses:
+                late = state._replace(flight=state.flight | {Bare(target)})
+                yield "purges a marker, the request is late", self._replace(losses=self.losses - 1), late
+        else:
+            yield "has purged", self._next(), state
+
+    def _unknown(self, state) -> Step:
+        return self._next(), state
+
+    def _again(self):
+        """The next try, by another server, with all that is uploaded sent anew."""
+        return Writer(
+            self.calls,
+            self.losses,
+            self.retries,
+            began_at=self.began_at,
+            is_retry=True,
+            uploads=self.uploads,
+        )
+
+    def _next(self):
+        if len(self.calls) == 1:
+            return Writer((), 0, 0)
+        return Writer(self.calls[1:], self.losses, self.retries, view=self.view, is_recent=self.is_recent)

@@ -1,0 +1,52 @@
+"""The server's commands as processes, with what they print and the most memory that they had."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.servers import EXECUTABLE, memory_mib
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended.
+
+    Attributes:
+        code: its exit code.
+        lines: of its standard output but the last.
+        figures: the last line.
+        memory_mib: the most memory that it had.
+
+    """
+
+    code: int
+    lines: list[str]
+    figures: Mapping[str, int]
+    memory_mib: float
+
+
+def started(folder: Path, *arguments: str, output: Path) -> subprocess.Popen[str]:
+    """A command on a store, whose standard output goes to a file."""
+    command = [*EXECUTABLE, *arguments, "--store", folder.as_uri()]
+    with output.open("w") as file:
+        return subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE, text=True)
+
+
+def run(folder: Path, *arguments: str) -> Ended:
+    """Run a command on a store to its end."""
+    output = folder.parent / "output"
+    process = started(folder, *arguments, output=output)
+    memory, told = 0.0, ""
+    while process.returncode is None:
+        try:
+            _, told = process.communicate(timeout=0.02)
+        except subprocess.TimeoutExpired:
+            # What wait4 tells is no less than what the process had that started it.
+            with suppress(ValueError, FileNotFoundError):
+                memory = memory_mib(process.pid, "VmHWM")
+    lines = output.read_text().splitlines()
+    assert lines, told[-2000:]
+    return Ended(process.returncode, lines[:-1], json.loads(lines[-1]), memory)

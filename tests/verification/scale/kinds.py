@@ -1,0 +1,245 @@
+"""The kinds of workflows of the faked store: how each is written, and what must be said of it.
+
+A round of the collection is told by what it removes; the grace passes between rounds.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from holdfast_server.protocol.keys import WorkflowKeys
+
+from tests.verification.scale.fake import BLOB_BYTES, Fake, Told
+
+KEEP_LAST = 5
+RETENTION = '{"last": {"keep_last": 5}}'
+_CHUNKS = 16
+
+
+def small(run: Fake, number: int) -> None:
+    for revision in range(1, 7):
+        run.save(in_blob=revision == 2)
+    if number % 10 == 0:
+        run.orphan(base=3)
+        run.goes(1, blobs=1)
+        run.appends(1, 7)
+
+
+def medium(run: Fake, number: int) -> None:
+    long(run, number, revisions=500, revisions_per_blob=5)
+
+
+def long(run: Fake, number: int, *, revisions: int, revisions_per_blob: int = 10) -> None:
+    """All but the newest are retired; a round later their markers and blobs go, and the low-water mark is told."""
+    for revision in range(1, revisions + 1):
+        run.save(in_blob=revision % revisions_per_blob == 0)
+    run.goes(1, retired=revisions - KEEP_LAST)
+    run.appends(1, revisions + 1)
+    run.goes(2, markers=revisions - KEEP_LAST, blobs=(revisions - KEEP_LAST) // revisions_per_blob)
+    run.appends(2, revisions + 2)
+
+
+def deleted(run: Fake, number: int) -> None:
+    for revision in range(1, 6):
+        run.save(in_blob=revision <= 2, checkpoint_id=f"id-{revision}" if revision > 3 else "")
+    run.delete()
+    run.orphaned(2)
+    # The deletion itself is the last marker, and stays.
+    run.goes(1, markers=5, blobs=2, claims=2)
+
+
+def expired(run: Fake, number: int) -> None:
+    """Every other checkpoint's time to live is over. What lies between living ones stays until the floor passes it."""
+    for revision in range(1, 7):
+        run.save(in_blob=revision in (3, 4), ttl_seconds=60 if revision % 2 else 0)
+    run.goes(1, retired=3)
+    run.appends(1, 7)
+    run.goes(2, markers=1, blobs=1)
+    run.appends(2, 8)
+
+
+def claimed(run: Fake, number: int) -> None:
+    """Many claims are dead: a new generation takes over the living ones."""
+    for revision in range(1, 161):
+        run.save(checkpoint_id=f"id-{revision}")
+    run.goes(1, retired=155, claims=160)
+    run.appends(1, 161, *(f"id-{revision}" for revision in range(156, 161)))
+    run.goes(2, markers=155)
+
+
+def unborn(run: Fake, number: int) -> None:
+    """A first save that never committed."""
+    run.orphan(base=0)
+    run.goes(1, blobs=1)
+    run.appends(1, 1)
+
+
+def nameless(run: Fake, number: int) -> None:
+    """The same with a name so long that its digest stands in the keys: nothing tells whose it is."""
+    key = run.keys.blob("blob/000/000/000-0123456789abcdef0123456789abcdef")
+    run.write(key, bytes(BLOB_BYTES))
+    run.finds(run.keys.prefix)
+
+
+def rotten_marker(run: Fake, number: int) -> None:
+    _damaged(run, run.keys.marker(3), _flip)
+
+
+def lost_marker(run: Fake, number: int) -> None:
+    _damaged(run, run.keys.marker(3), Path.unlink)
+    run.told.objects -= 1
+    run.told.checked["markers"] -= 1
+
+
+def rotten_head(run: Fake, number: int) -> None:
+    _damaged(run, run.keys.marker(6), _flip)
+    run.told.checked["markers"] -= 1
+
+
+def _damaged(run: Fake, key: str, how: Callable[[Path], None]) -> None:
+    """The collection leaves such a workflow alone, whatever its orphans are."""
+    small(run, 1)
+    how(run.path(key))
+    run.told.checked["checkpoints"] -= 1
+    run.finds(key)
+    for each in run.told.rounds:
+        each["damaged"] = 1
+
+
+def rotten_blob(run: Fake, number: int) -> None:
+    _damaged_blob(run, _flip, when_quick=False)
+
+
+def cut_blob(run: Fake, number: int) -> None:
+    _damaged_blob(run, lambda path: os.truncate(path, 100), when_quick=True)
+
+
+def lost_blob(run: Fake, number: int) -> None:
+    _damaged_blob(run, Path.unlink, when_quick=True)
+    run.told.objects -= 1
+
+
+def _damaged_blob(run: Fake, how: Callable[[Path], None], *, when_quick: bool) -> None:
+    small(run, 1)
+    (blob,) = (path for path in run.path(run.keys.blobs).rglob("*") if path.is_file())
+    how(blob)
+    run.finds(run.keys.marker(2), when_quick=when_quick)
+
+
+def rotten_payload(run: Fake, number: int) -> None:
+    """The marker is whole, but its bytes are not those that were digested."""
+    small(run, 1)
+    marker = run.successor()
+    marker.parts.add(size_bytes=3, inline=b"abc", sha256=bytes(32))
+    marker.last_data_revision = marker.revision
+    run.commit(marker)
+    run.told.checked["checkpoints"] += 1
+    run.finds(run.keys.marker(7), when_quick=False)
+
+
+def broken_chain(run: Fake, number: int) -> None:
+    small(run, 1)
+    marker = run.successor()
+    marker.previous_digest = bytes(32)
+    run.commit(marker)
+    run.told.checked["checkpoints"] += 1
+    run.finds(run.keys.marker(7))
+
+
+def foreign(run: Fake, number: int) -> None:
+    """Somebody put a file of his own there."""
+    small(run, 1)
+    for key in (f"{run.keys.blobs}notes.txt", f"{run.keys.log}zzz", f"{run.keys.prefix}readme"):
+        run.write(key, b"mine")
+        run.finds(key)
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of workflows.
+
+    Attributes:
+        name: its name.
+        write: writes one of them.
+        count: how many there are.
+        namespace: where.
+
+    """
+
+    name: str
+    write: Callable[[Fake, int], None]
+    count: int
+    namespace: str = "kept"
+
+    def keys(self, number: int) -> WorkflowKeys:
+        name = f"{self.name}-{number:06d}"
+        return WorkflowKeys(self.namespace, f"{name:ü<250}" if self.write is nameless else name)
+
+
+_DAMAGED = (
+    *(nameless, rotten_marker, lost_marker, rotten_head),
+    *(rotten_blob, cut_blob, lost_blob, rotten_payload, broken_chain, foreign),
+)
+
+
+def kinds(scale: float) -> list[Kind]:
+    """Those of a store of a million objects times a scale; of damage there is always the same."""
+
+    def scaled(count: int) -> int:
+        return round(count * scale)
+
+    return [
+        Kind("long", partial(long, revisions=scaled(100_000)), 1, "last"),
+        Kind("medium", medium, scaled(480), "last"),
+        Kind("claimed", claimed, scaled(120), "last"),
+        Kind("small", small, scaled(60_000)),
+        Kind("deleted", deleted, scaled(10_000)),
+        Kind("expired", expired, scaled(8_000)),
+        Kind("unborn", unborn, scaled(2_000)),
+        *(Kind(each.__name__, each, 5) for each in _DAMAGED),
+    ]
+
+
+def write(folder: Path, scale: float, processes: int = 2) -> Told:
+    """A store of about a million objects times a scale, and what must be found in it."""
+    folder.mkdir()
+    (folder / "holdfast.json").write_text('{"layoutVersion": 1}')
+    told = Told()
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for each in pool.map(_write, *zip(*_chunks(folder, scale), strict=True)):
+            told.add(each)
+    return told
+
+
+def pass_the_grace(folder: Path, told: Told, round_number: int) -> None:
+    """Make old what a round of the collection appended."""
+    long_ago = time.time() - 2 * 86_400
+    for key in told.appended[round_number - 1]:
+        os.utime(folder / key, (long_ago, long_ago))
+
+
+def _chunks(folder: Path, scale: float) -> Iterator[tuple[Path, Kind, range]]:
+    for kind in kinds(scale):
+        size = -(-kind.count // _CHUNKS)
+        for start in range(0, kind.count, size):
+            yield folder, kind, range(start, min(start + size, kind.count))
+
+
+def _write(folder: Path, kind: Kind, numbers: range) -> Told:
+    told = Told()
+    for number in numbers:
+        run = Fake(folder, kind.keys(number))
+        kind.write(run, number)
+        told.add(run.told)
+    return told

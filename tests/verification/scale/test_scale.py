@@ -1,0 +1,95 @@
+"""Collections and checks of large stores by the real commands: exact figures, bounded memory, cut off and gone on."""
+
+import os
+import re
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.verification.scale.command import Ended, run, started
+from tests.verification.scale.fake import Told
+from tests.verification.scale.kinds import RETENTION, pass_the_grace, write
+
+# Of a million objects.
+SCALE = float(os.environ.get("HOLDFAST_SCALE", "0.1"))
+SMALL_SCALE = 0.03
+# A command with nothing to do has about 70 MiB; pages of 10,000 objects, and some workflows at a time, take the rest.
+MOST_MIB = 224
+MOST_GROWTH_MIB = 96
+GC = ("gc", "--retention", RETENTION)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where a store can lie: in memory where there is enough of it."""
+    memory = Path("/dev/shm")
+    # A file takes a page and an inode, and so does each folder.
+    has_room = memory.is_dir() and shutil.disk_usage(memory).free > 12 << 30 and os.statvfs(memory).f_favail > 2_500_000
+    with tempfile.TemporaryDirectory(dir=memory if has_room else tmp_path) as made:
+        yield Path(made) / "store"
+
+
+def require_checked(ended: Ended, told: Told, *, is_quick: bool) -> None:
+    findings = {key for key, when_quick in told.findings if when_quick or not is_quick}
+    assert {line.partition(": ")[0] for line in ended.lines} == findings
+    assert ended.figures == {**told.checked, "findings": len(ended.lines), "repaired": 0, "records": 0}
+    assert ended.code == 1
+
+
+def objects(folder: Path) -> int:
+    return sum(len(files) for _, _, files in os.walk(folder / "ns"))
+
+
+@pytest.mark.timeout(300)
+def test_every_round_of_a_collection_removes_what_it_should_and_a_check_names_what_is_wrong(folder):
+    told = write(folder, SMALL_SCALE)
+    require_checked(run(folder, "fsck", "--quick"), told, is_quick=True)
+    require_checked(run(folder, "fsck"), told, is_quick=False)
+    for number, expected in enumerate(told.rounds[:3], 1):
+        before = objects(folder)
+        dry = run(folder, *GC, "--dry-run")
+        assert objects(folder) == before
+        done = run(folder, *GC)
+        for ended in (dry, done):
+            figures = {name: count for name, count in ended.figures.items() if name not in ("bytes", "dry_run")}
+            assert figures == {**dict.fromkeys(figures, 0), **expected}
+            assert ended.code == 1
+        removed = sum(expected[what] for what in ("markers", "blobs", "claims"))
+        assert objects(folder) == before - removed + len(told.appended[number - 1])
+        pass_the_grace(folder, told, number)
+    assert run(folder, "fsck").figures["orphans"] == 0
+    empty = [each for each, below, files in os.walk(folder / "ns") if not below and not files]
+    # Where somebody else has removed an object, its folder stays.
+    assert all("/lost_" in each for each in empty)
+
+
+@pytest.mark.timeout(1200)
+def test_a_million_objects_are_checked_and_collected_in_bounded_memory_also_where_a_run_is_cut_off(folder):
+    control = folder.parent / "control"
+    write(control, SMALL_SCALE)
+    small = max(run(control, "fsck").memory_mib, run(control, *GC).memory_mib)
+    told = write(folder, SCALE)
+    assert told.objects > 950_000 * SCALE
+    checked = run(folder, "fsck")
+    require_checked(checked, told, is_quick=False)
+
+    before = objects(folder)
+    cut_off = started(folder, *GC, output=folder.parent / "output")
+    assert cut_off.stderr is not None
+    # Before that come the workflows that it leaves alone.
+    position = next(filter(None, (re.search(r"--after (\S+)$", line) for line in cut_off.stderr)), None)
+    cut_off.send_signal(signal.SIGKILL)
+    cut_off.wait()
+    assert position is not None
+    rest = run(folder, *GC, "--after", position[1])
+    assert 0 < rest.figures["workflows"] < told.checked["workflows"]
+    first = told.rounds[0]
+    removed = sum(first[what] for what in ("markers", "blobs", "claims"))
+    assert objects(folder) == before - removed + len(told.appended[0])
+    for ended in (checked, rest):
+        assert ended.memory_mib < MOST_MIB
+        assert ended.memory_mib < small + MOST_GROWTH_MIB

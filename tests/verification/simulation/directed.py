@@ -1,0 +1,104 @@
+"""Plans that are written, not drawn: what chance would hardly ever bring together. A seed still draws all the rest."""
+
+import random
+from dataclasses import replace
+
+from tests.verification.simulation import linearizability as spec
+from tests.verification.simulation.plans import Plan, Step
+from tests.verification.simulation.store import GRACE, Weather
+
+_SAVE = Step("", spec.SAVE, has_blob=True, patience=10 * GRACE, tries=1)
+_LOAD = replace(_SAVE, kind=spec.LOAD, has_blob=False)
+_COLLECT = replace(_LOAD, kind=spec.COLLECT, keep_last=1)
+_ROT = replace(_LOAD, kind=spec.ROT)
+_REPAIR = replace(_LOAD, kind=spec.REPAIR)
+
+
+def contested(seed: int) -> Plan:
+    """Two writers of one slot: one has won it and stands still before he learns so, the other wins it once more."""
+    stalls = {
+        "0.0/0 PUT log #0": "unanswered",
+        "0.0/0 GET log #1": "pause before:3.0",
+        "5.0/0 PUT log #0": "pause before:2.6",
+    }
+    busy = {"server": 2}
+    return Plan(
+        Weather(seed, planned=stalls),
+        (
+            _script(0, replace(_SAVE, has_blob=False, server=0), 0.001),
+            _script(1, replace(_SAVE, **busy), 0.0, 0.01, 0.01),
+            _script(2, replace(_LOAD, **busy), 0.002, 3.1),
+            _script(3, replace(_COLLECT, **busy), 0.03, 1.2, 1.1),
+            _script(5, replace(_SAVE, server=1), 0.0005),
+        ),
+    )
+
+
+def deleted_meanwhile(seed: int) -> Plan:
+    """A writer stands still, for less than a grace, before a slot that another one takes, deletes and has collected."""
+    delete_all = replace(_SAVE, kind=spec.DELETE_ALL, has_blob=False, server=0)
+    return Plan(
+        Weather(seed, planned={"1.0/0 PUT log #0": "pause before:0.02"}),
+        (
+            (*_script(0, replace(_SAVE, server=0), 0.0), *_script(4, delete_all, 0.001)),
+            (*_script(5, replace(_SAVE, server=0), 1.501), *_script(6, delete_all, 0.001)),
+            _script(1, replace(_SAVE, server=1), 1.5),
+            _script(2, replace(_LOAD, target="1.0", server=0), 1.53),
+            _script(3, replace(_COLLECT, server=2), 1.503),
+        ),
+    )
+
+
+def repaired_meanwhile(seed: int) -> Plan:
+    """A load meets a damaged head, and goes on when a repair has put a fence behind it and a writer has gone on."""
+    return Plan(
+        Weather(seed, planned={"2.0/0 GET log #0": "pause behind:0.003"}),
+        (
+            _script(0, _SAVE, 0.0, 0.001),
+            _script(1, _SAVE, 0.005),
+            _script(2, replace(_LOAD, falls_back=True), 0.003),
+            _script(5, _ROT, 0.002),
+            _script(6, _REPAIR, 0.004),
+        ),
+    )
+
+
+def overtaken(seed: int) -> Plan:
+    """A load falls back from what rotted, and stands still until all that it might find is collected."""
+    request = f"2.0/0 GET log #{random.Random(seed).randrange(1, 4)}"
+    return Plan(
+        Weather(seed, planned={request: "pause before:2.5"}),
+        (
+            _script(0, _SAVE, 0.0, 0.001, 0.001, 0.001),
+            _script(1, _SAVE, 0.006, 0.001),
+            _script(2, replace(_LOAD, target="0.3", falls_back=True), 0.005),
+            _script(3, _COLLECT, 0.03, 1.2, 1.1),
+            _script(5, _ROT, 0.004),
+        ),
+    )
+
+
+def purged_meanwhile(seed: int) -> Plan:
+    """A load knows from the head which checkpoint is the newest, and stands still until that is purged."""
+    purge = replace(_SAVE, kind=spec.DELETE, has_blob=False, purges=True)
+    return Plan(
+        Weather(seed, planned={"2.0/0 GET log #1": "pause before:0.003"}),
+        (
+            (*_script(0, _SAVE, 0.0, 0.001, 0.001), *_script(4, replace(purge, target="0.0"), 0.001)),
+            _script(1, replace(purge, target="0.2"), 0.006),
+            _script(2, _LOAD, 0.005),
+        ),
+    )
+
+
+def purged_before_its_retry(seed: int) -> Plan:
+    """A server dies behind the commit of a save, and before the next try all is purged."""
+    purge = replace(_SAVE, kind=spec.DELETE_ALL, has_blob=False, purges=True)
+    return Plan(
+        Weather(seed, planned={"0.0/0 PUT log #0": "crash behind"}),
+        (_script(0, replace(_SAVE, tries=3), 0.0), _script(1, purge, 0.00001)),
+    )
+
+
+def _script(client: int, step: Step, *rests: float) -> tuple[Step, ...]:
+    return tuple(replace(step, name=f"{client}.{index}", rest=rest) for index, rest in enumerate(rests))

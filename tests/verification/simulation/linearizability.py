@@ -1,0 +1,364 @@
+"""Whether a history of operations on one workflow could have happened one after the other.
+
+The search of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993) with Lowe's memory of what was tried: an
+operation may come next if no other one had ended before it began. Operations whose outcome nobody knows stay open:
+they may have happened at any time since they began, or never.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import inf
+from typing import NamedTuple
+
+SAVE, FENCE, DELETE, DELETE_ALL, PRUNE, COLLECT, REPAIR, ROT = (
+    "save",
+    "acquire writer",
+    "delete",
+    "delete workflow",
+    "prune",
+    "collect",
+    "repair",
+    "rot",
+)
+LOAD, PAGE, AUDIT = "load", "list", "audit"
+# These change no checkpoint of the workflow: tests/verification/simulation/attached.py and copied.py judge them.
+ATTACH, COPY, COLLECT_COPY = "attach", "copy", "collect the copy"
+BESIDE = (ATTACH, COPY, COLLECT_COPY)
+MUTATIONS = (SAVE, FENCE, DELETE, DELETE_ALL, PRUNE, COLLECT, REPAIR, ROT)
+# These change what is there at any time since they began, or not at all.
+UPKEEP = (COLLECT, REPAIR)
+
+
+class Checkpoint(NamedTuple):
+    revision: int
+    checkpoint_id: str
+    value: str
+    pinned: bool = False
+
+
+class State(NamedTuple):
+    """What a workflow is, as its callers may know it."""
+
+    revision: int = 0
+    epoch: int = 0
+    live: tuple[Checkpoint, ...] = ()
+    used: frozenset[str] = frozenset()
+    rotten: frozenset[tuple[str, int]] = frozenset()  # ("marker" or "blob", revision)
+    saved: int = 0  # the newest save, or deletion of the whole workflow
+    fences: tuple[tuple[int, int], ...] = ()  # revision and epoch
+    is_leased: bool = False  # whether the newest fence came with a lease, by whatever clock that has run out or not
+
+    def is_damaged(self, revision: int) -> bool:
+        """Whether a checkpoint's marker or its blob is."""
+        return ("marker", revision) in self.rotten or ("blob", revision) in self.rotten
+
+    @property
+    def lost_markers(self) -> set[int]:
+        """The revisions of damaged markers."""
+        return {revision for what, revision in self.rotten if what == "marker"}
+
+
+@dataclass
+class Operation:
+    """What was asked, when, and what was answered.
+
+    Attributes:
+        name: of the operation.
+        kind: what was asked.
+        value: the payload of a save, which no other has.
+        checkpoint_id: the one that was asked for, or "".
+        expected: the revision that a save requires.
+        epoch: the writer's epoch.
+        keep_last: how many checkpoints a collection or a prune keeps.
+        replaces: whether a save takes the place of what has its id.
+        pinned: whether collections and prunes pass over what it saves.
+        purges: whether it removes the content of what it deletes.
+        began: when it was asked for.
+        ended: when it was answered; never, where nobody knows the outcome.
+        error: the reason why it failed; None where it did not.
+        revision: the one that was answered.
+        answer: what was loaded, or what rotted.
+        skipped: the revisions that a load passed over as damaged.
+        falls_back: whether a load may.
+        below: the revision below which a page lists.
+        size: how much fits on it.
+        listed: what was on it.
+        was_tried_once: whether no try came before the one that told the outcome.
+        client: who asked.
+        stamp: of records, the largest that the client knows.
+        leases: whether a fence comes with a lease.
+        records: what a load gave, by their keys; None where they were not asked for.
+
+    """
+
+    name: str
+    kind: str
+    value: str = ""
+    checkpoint_id: str = ""
+    expected: int | None = None
+    epoch: int | None = None
+    keep_last: int = 0
+    replaces: bool = False
+    pinned: bool = False
+    purges: bool = False
+    began: float = 0.0
+    ended: float = inf
+    error: str | None = None
+    revision: int = 0
+    answer: object = None
+    skipped: frozenset[int] = frozenset()
+    falls_back: bool = False
+    below: int | None = None
+    size: int = 0
+    listed: list[Checkpoint] = field(default_factory=list)
+    was_tried_once: bool = True
+    client: str = ""
+    stamp: int = 0
+    leases: bool = False
+    records: dict[str, str] | None = None
+
+    def answered(self, **answers: object) -> "Operation":
+        """The same, with answers."""
+        for name, answer in answers.items():
+            setattr(self, name, answer)
+        return self
+
+    def __str__(self) -> str:
+        asked = {"id": self.checkpoint_id, "expected": self.expected, "epoch": self.epoch, "keep": self.keep_last}
+        told = ", ".join(f"{name} {each}" for name, each in asked.items() if each not in ("", None, 0))
+        result = "?" if self.ended == inf else self.error or self.answer or self.revision
+        return f"[{self.began:.3f}, {self.ended:.3f}] {self.name} {self.kind} {told} -> {result} @{self.revision}"
+
+
+def unexplained(history: list[Operation]) -> list[Operation]:
+    """The operations that no order explains, besides those of the longest order that was found; none: all is well."""
+    everything = (1 << len(history)) - 1
+    closed = sum(1 << index for index, each in enumerate(history) if each.ended < inf)
+    seen: set[tuple[int, State]] = set()
+    best = everything
+    stack = [(everything, State())]
+    while stack:
+        left, state = stack.pop()
+        left = _take_reads(history, left, state)
+        if not left & closed:
+            return []
+        if (left, state) in seen or _is_hopeless(history, left, state):
+            continue
+        seen.add((left, state))
+        if (left & closed).bit_count() < (best & closed).bit_count():
+            best = left
+        for index in _next(history, left):
+            if history[index].kind not in MUTATIONS or (history[index].error and history[index].ended < inf):
+                continue
+            following = _mutated(state, history[index])
+            if following is not None:
+                stack.append((left & ~(1 << index), following))
+    return [each for index, each in enumerate(history) if best >> index & 1 and each.ended < inf]
+
+
+def _is_hopeless(history: list[Operation], left: int, state: State) -> bool:
+    """Whether a revision has passed that an operation which is left was answered."""
+    live = {each.revision for each in state.live}
+    for index, each in enumerate(history):
+        if not left >> index & 1 or each.ended == inf or not 0 < each.revision <= state.revision:
+            continue
+        if each.kind == AUDIT and each.revision < state.revision:
+            return True
+        if each.kind in MUTATIONS or (each.kind == LOAD and each.revision not in live):
+            return True
+    return False
+
+
+def _next(history: list[Operation], left: int) -> Iterator[int]:
+    indexes = [index for index in range(len(history)) if left >> index & 1]
+    first_end = min((history[index].ended for index in indexes), default=inf)
+    # All collections are alike and open, and so are all repairs: what the second could explain, the first can.
+    alike = [index for kind in UPKEEP for index in [each for each in indexes if history[each].kind == kind][1:]]
+    return (index for index in indexes if history[index].began <= first_end and index not in alike)
+
+
+def _take_reads(history: list[Operation], left: int, state: State) -> int:
+    """Takes what changes nothing and fits at once: later would be no better."""
+    while True:
+        taken = next(
+            (
+                index
+                for index in _next(history, left)
+                if history[index].ended < inf
+                and (history[index].kind not in MUTATIONS or history[index].error)
+                and _fits(state, history[index])
+            ),
+            None,
+        )
+        if taken is None:
+            return left
+        left &= ~(1 << taken)
+        if not left:
+            return left
+
+
+def _fits(state: State, read: Operation) -> bool:
+    """Whether a state explains an answer that changed nothing."""
+    ids = {each.checkpoint_id: each for each in state.live}
+    if read.kind == AUDIT:
+        return (tuple(read.listed), read.revision) == (state.live, state.revision)
+    if read.error == "CHECKPOINT_CORRUPTED":
+        return _fits_damage(state, read)
+    if read.kind == PAGE and read.error is None:
+        return _fits_page(state, read)
+    if read.error is None:
+        return _fits_load(state, read)
+    match read.error:
+        case "WORKFLOW_NOT_FOUND":
+            return state.revision == 0
+        case "CHECKPOINT_NOT_FOUND" | "CHECKPOINT_DELETED":
+            return read.checkpoint_id not in ids if read.checkpoint_id else not state.live
+        case "REVISION_CONFLICT":
+            return not _meets(state, read.expected, read.epoch)
+        case "WRITER_FENCED":
+            return read.epoch is not None and read.epoch < state.epoch
+        case "INVALID_REQUEST":
+            return read.epoch is not None and read.epoch > state.epoch
+        case "LEASE_HELD":
+            return state.is_leased
+        case "CHECKPOINT_ID_REUSED":
+            return read.checkpoint_id in state.used and not read.replaces
+    return False
+
+
+def _bounds(state: State, read: Operation) -> list[int]:
+    """The revisions that a load may mean: several where a damaged marker may be the one."""
+    if not read.checkpoint_id:
+        return [state.revision] if state.live else []
+    meant = [each.revision for each in state.live if each.checkpoint_id == read.checkpoint_id]
+    return meant or sorted(state.lost_markers)
+
+
+def _fits_load(state: State, load: Operation) -> bool:
+    """A load gives what was asked for; by fallback the newest at or before it but for what is damaged."""
+    live = {each.revision: each for each in state.live}
+    if any(each > state.revision or (each in live and not state.is_damaged(each)) for each in load.skipped):
+        return False
+    if not load.skipped and load.checkpoint_id:
+        found = live.get(load.revision)
+        return found is not None and (found.checkpoint_id, found.value) == (load.checkpoint_id, load.answer)
+    for bound in _bounds(state, load):
+        newest = max((each for each in live if each <= bound and each not in load.skipped), default=0)
+        if newest == load.revision and newest and live[newest].value == load.answer:
+            return True
+    return False
+
+
+def _fits_damage(state: State, read: Operation) -> bool:
+    """Damage is told where there is some: of what was asked for, or of the newest marker."""
+    if state.revision in state.lost_markers and not read.falls_back:
+        return True
+    if read.kind != LOAD:
+        return False
+    live = [each.revision for each in state.live]
+    if not read.falls_back:
+        return any(state.is_damaged(each) for each in (_bounds(state, read) if read.checkpoint_id else live[-1:]))
+    return any(all(state.is_damaged(each) for each in live if each <= bound) for bound in _bounds(state, read))
+
+
+def _fits_page(state: State, page: Operation) -> bool:
+    """A page shows what is below the last one, newest first and without a gap but for damaged markers."""
+    shown = list(page.listed)
+    for each in reversed(state.live):
+        if page.below is not None and each.revision >= page.below:
+            continue
+        if not shown and len(page.listed) == page.size:
+            break
+        if shown and (shown[0].revision, shown[0].value) == (each.revision, each.value):
+            shown.pop(0)
+        elif each.revision not in state.lost_markers:
+            return False
+    return not shown
+
+
+def _meets(state: State, expected: int | None, epoch: int | None) -> bool:
+    if expected in (None, state.revision) or (expected == 0 and not state.live):
+        return True
+    fenced = max((revision for revision, given in state.fences if given != epoch), default=0)
+    return 0 < expected < state.revision and state.saved <= expected and fenced <= expected
+
+
+def _mutated(state: State, operation: Operation) -> State | None:
+    """The state after an operation; None where it cannot happen there, or not as it was answered."""
+    revision = state.revision + 1
+    if operation.ended < inf and operation.revision not in (revision, 0):
+        return None
+    match operation.kind:
+        case "save":
+            ids = {each.checkpoint_id for each in state.live}
+            if (
+                operation.epoch not in (None, state.epoch)
+                or (operation.checkpoint_id in ids and operation.checkpoint_id and not operation.replaces)
+                or not _meets(state, operation.expected, operation.epoch)
+            ):
+                return None
+            checkpoint_id = operation.checkpoint_id or str(operation.answer or "")
+            saved = Checkpoint(revision, checkpoint_id, operation.value, operation.pinned)
+            used = state.used | {operation.checkpoint_id} if operation.checkpoint_id else state.used
+            live = tuple(
+                each for each in state.live if each.checkpoint_id != saved.checkpoint_id or not saved.checkpoint_id
+            )
+            return state._replace(revision=revision, live=(*live, saved), used=used, saved=revision)
+        case "acquire writer":
+            epoch = state.epoch + 1
+            if operation.epoch not in (None, epoch) or not _meets(state, operation.expected, None):
+                return None
+            return state._replace(
+                revision=revision, epoch=epoch, fences=(*state.fences, (revision, epoch)), is_leased=operation.leases
+            )
+        case "delete":
+            kept = tuple(each for each in state.live if each.checkpoint_id != operation.checkpoint_id)
+            # A purge has something to do as long as the bytes lie there, deleted or not.
+            is_possible = kept != state.live or (operation.purges and state.revision > 0)
+            return state._replace(revision=revision, live=kept) if is_possible else None
+        case "delete workflow":
+            return None if state.revision == 0 else state._replace(revision=revision, live=(), saved=revision)
+        case "prune":
+            return _pruned(state, operation)
+        case "rot":
+            return state._replace(rotten=state.rotten | {operation.answer})
+        case "repair":
+            return _repaired(state)
+        case _:
+            return state._replace(revision=revision, live=_kept(state, operation.keep_last))
+
+
+def _pruned(state: State, operation: Operation) -> State | None:
+    """A prune that has nothing to delete changes nothing. How many it deleted it tells where it was tried once."""
+    kept = _kept(state, operation.keep_last)
+    deleted = len(state.live) - len(kept)
+    if operation.ended < inf and operation.was_tried_once and operation.answer != deleted:
+        return None
+    return state._replace(revision=state.revision + 1, live=kept) if deleted else state
+
+
+def _kept(state: State, keep_last: int) -> tuple[Checkpoint, ...]:
+    """What stays by a rule: what is pinned, and of the others the newest."""
+    newest = [each for each in state.live if not each.pinned][-keep_last:]
+    return tuple(each for each in state.live if each.pinned or each in newest)
+
+
+def _repaired(state: State) -> State | None:
+    """Damaged markers are told as deleted; behind a damaged head all writers are fenced."""
+    lost = state.lost_markers
+    if not lost:
+        return None
+    if state.revision in lost:
+        # Each slot behind the newest marker that can be read may have been a save, or have given an epoch.
+        whole = state.revision
+        while whole in lost:
+            whole -= 1
+        epoch = max((given for revision, given in state.fences if revision <= whole), default=0)
+        epoch += state.revision - whole + 1
+        fences = (*state.fences, (state.revision + 1, epoch))
+        state = state._replace(saved=state.revision, fences=fences, epoch=epoch, is_leased=False)
+    return state._replace(
+        revision=state.revision + 1,
+        live=tuple(each for each in state.live if each.revision not in lost),
+        rotten=frozenset(each for each in state.rotten if each[0] != "marker"),
+    )

@@ -1,0 +1,477 @@
+"""Broken rules of the protocol, planted in the real code, and the seeds that notice each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from holdfast_server.protocol import (
+    claim,
+    entries,
+    expected,
+    gc,
+    leases,
+    load,
+    log,
+    lookup,
+    ownership,
+    pruning,
+    purge,
+    put_if_absent,
+    records,
+    repair,
+    retries,
+    save,
+)
+from holdfast_server.protocol import (
+    copying as copying_module,
+)
+from holdfast_server.protocol.claim import ChosenId
+from holdfast_server.protocol.retention import Ledger
+from holdfast_server.stores.memory import Objects
+
+from tests.support import planted
+from tests.verification.simulation.directed import (
+    contested,
+    deleted_meanwhile,
+    overtaken,
+    purged_before_its_retry,
+    purged_meanwhile,
+    repaired_meanwhile,
+)
+from tests.verification.simulation.plans import Plan, comparing, copying, planned, purging, recording, replacing
+
+_GIVE_UP = 'raise HoldfastError(Reason.REVISION_CONFLICT, "gave up")'
+
+
+@dataclass(frozen=True)
+class Mutant(planted.Mutant):
+    """A rule that is broken, and where that is noticed.
+
+    Attributes:
+        first: the seed where the search begins, which is one that has noticed it; every fourth is of its kind.
+        plan: what a seed means.
+
+    """
+
+    first: int = 0
+    plan: Callable[[int], Plan] = planned
+
+    @property
+    def seeds(self) -> range:
+        """The seeds among which it must be noticed."""
+        return range(self.first, self.first + 4000, 4)
+
+
+MUTANTS = [
+    Mutant(
+        "own 412 taken for a loss",
+        put_if_absent.put_if_absent,
+        "                    may_land = True\n                except StoreUnavailableError as error:",
+        f"                    {_GIVE_UP}\n                except StoreUnavailableError as error:",
+    ),
+    Mutant(
+        "doubt taken for a failure",
+        put_if_absent.put_if_absent,
+        "isinstance(error, NothingWrittenError) and not may_land:\n                        raise",
+        f"True:\n                        {_GIVE_UP}",
+        first=4,
+    ),
+    Mutant(
+        "cleans up after an unknown outcome",
+        save.save,
+        "    except Replay as replay:",
+        "    except HoldfastError as error:\n"
+        "        for part in uploaded:\n"
+        "            await log.store.delete(wanted.request.keys.blob(part.blob))\n"
+        "        raise\n"
+        "    except Replay as replay:",
+        first=15,
+    ),
+    Mutant("slot skipped", entries.successor, "before.revision + 1", "before.revision + 2"),
+    Mutant("floor ignored", log.Log._require_counted, "head.marker.floor < revision", "0 < revision", first=1070),
+    Mutant("low-water mark ignored", save._uploaded_anew, "< head.marker.low_water_mark", "< 0", first=3058),
+    Mutant(
+        "reads references before its marker",
+        gc._Collection.run,
+        "        if plan.is_worth_a_marker(head) and not dry_run:",
+        "        before = [each async for each in self._doomed(plan.low_water_mark, plan.claim_generation)]\n"
+        "        if plan.is_worth_a_marker(head) and not dry_run:\n"
+        "            await self._append(plan)\n"
+        "        await self._delete([each.key for _, each in before])\n"
+        "        return Collected()\n"
+        "        if plan.is_worth_a_marker(head) and not dry_run:",
+        first=94,
+    ),
+    Mutant("epoch not compared", entries.refuse_epoch, "request.epoch < newest", "False", first=33),
+    Mutant("epoch of nobody accepted", entries.refuse_epoch, "request.epoch > newest", "False", plan=comparing),
+    Mutant(
+        "fence does not compare",
+        ownership.acquire_writer,
+        "expected.require(head, expected_revision, None)",
+        "pass",
+        plan=comparing,
+    ),
+    Mutant("fence keeps the lease before it", leases.grant, "    clear(marker)\n", "", first=1312, plan=comparing),
+    Mutant("acknowledges without recency", log.Log.append, "not self._is_recent(read_at)", "False", first=1070),
+    Mutant(
+        "newest marker removed on delete",
+        gc._Collection._doomed,
+        "self._settled.marker.floor + 1)",
+        "self._settled.marker.floor + 2)",
+        first=1,
+    ),
+    Mutant("no replay", entries.refuse_or_replay, "earlier is not None", "False", first=1),
+    Mutant(
+        "slot that was lost taken for the head",
+        log.Log.append,
+        "self._decode(keys, revision, found), read_at)",
+        "self._decode(keys, revision, found), now())",
+        first=3690,
+    ),
+    Mutant(
+        "appends again where it was collected",
+        log.Log.append,
+        "                    await self._require_counted(keys, revision)",
+        "                    try:\n"
+        "                        await self._require_counted(keys, revision)\n"
+        "                    except HoldfastError:\n"
+        "                        head, read_at = await self._known(keys)\n"
+        "                        continue",
+        first=1282,
+    ),
+    Mutant("late retry accepted", retries.find_request, "head.marker.floor and", "False and", first=1282),
+    Mutant("no compare-and-set", expected.require, "expected in (None, revision)", "True"),
+    Mutant("compare-and-set with the head", expected.require, "not 0 < expected < revision", "True", plan=comparing),
+    Mutant(
+        "collection forgets the newest save",
+        gc._Collection._append,
+        "            marker.floor = plan.floor\n",
+        "            marker.floor = plan.floor\n"
+        "            marker.last_save_revision = marker.last_other_save_revision = 0\n",
+        plan=comparing,
+    ),
+    Mutant(
+        "deletion of the workflow does not conflict",
+        ownership.delete_workflow,
+        "expected.enter_save(marker)",
+        "pass",
+        plan=comparing,
+    ),
+    Mutant(
+        "saves of the same epoch do not conflict",
+        expected.require,
+        "    if marker.last_save_revision > expected:",
+        "    if not (epoch and epoch == marker.last_save_epoch) and marker.last_save_revision > expected:",
+        plan=comparing,
+    ),
+    Mutant("fences do not conflict", expected.require, "if newest_foreign > expected", "if False", plan=comparing),
+    Mutant(
+        "fence before one's own ignored",
+        expected.require,
+        "marker.previous_fence_revision if",
+        "0 if",
+        plan=comparing,
+    ),
+    Mutant("put overwrites", Objects.create, "key in self.by_key", "False", first=2),
+    Mutant("no grace", gc._Collection.__init__, "now - log.grace_seconds", "now", first=30),
+    Mutant(
+        "floor of now",
+        gc._Collection._doomed,
+        "self._settled.marker.floor + 1",
+        "(await self._log.head(self._keys)).marker.floor + 1",
+        plan=deleted_meanwhile,
+    ),
+    Mutant("stale cache believed", log.Log._cached, "not self._is_recent(head.read_at)", "False", first=778),
+    Mutant(
+        "damage believed", load.as_of_now, "await entries.is_gone_by_now(log, keys, entry.revision)", "False", first=214
+    ),
+    # Rules that the model does not know.
+    Mutant("refuses by an old head", log.Log._built, "read_at >= came_in or", "True or", first=53),
+    Mutant("recent ids not searched", ChosenId._find, "entry.checkpoint_id == wanted_id", "False", first=4),
+    Mutant(
+        "claim's base ignored",
+        ChosenId.make,
+        "self._searched_to = await",
+        "self._searched_to = head.revision if head else 0\n        await",
+        first=75,
+    ),
+    Mutant(
+        "retry's search ends at the floor",
+        retries.find_request,
+        "log.scan(keys, first,",
+        "log.scan(keys, max(first, head.marker.floor + 1),",
+        first=7128,
+    ),
+    Mutant(
+        "clocks of servers compared",
+        retries._last_before,
+        "newest_seconds - (now() - moment)",
+        "__import__('holdfast_server.protocol.entries').protocol.entries.time.time() - (now() - moment)",
+        first=2348,
+    ),
+    Mutant(
+        "deletion of the newest leaves it the newest",
+        ownership.delete,
+        "target.revision == head.marker.last_data_revision",
+        "False",
+        first=2852,
+    ),
+    Mutant(
+        "slot that was collected taken for lost",
+        log.Log.append,
+        "                if not self._is_recent(read_at):\n",
+        "                if found is None and not self._is_recent(read_at):\n",
+        plan=contested,
+    ),
+    Mutant("retry taken for a first try", retries.find_request, "first_tried is None", "True", first=784),
+    Mutant("retry passes over damage", retries.find_request, "is_damaged = True", "pass", first=21367),
+    Mutant(
+        "claim's generation ignored",
+        ChosenId.find_replaced,
+        "head.marker.claim_generation != self._generation",
+        "False",
+        first=160,
+    ),
+    Mutant("claims not taken over", claim.take_over, "iter(revisions)", "iter(())", first=117),
+    Mutant(
+        "id not searched behind the claim's base",
+        claim.search,
+        "log.walk_back(keys, head, base)",
+        "log.walk_back(keys, head, head.revision)",
+    ),
+    Mutant("search for an id passes over damage", claim.search, "damage = entry", "pass", first=131),
+    Mutant(
+        "fallback starts at a slow store",
+        load._find_whole,
+        "except HoldfastError as error:\n            if",
+        "except Exception as error:\n            if isinstance(error, HoldfastError) and",
+        first=1719,
+    ),
+    Mutant("fallback skips a good one", lookup.live_below, "else below - 1", "else below - 2", first=99),
+    Mutant(
+        "fallback begins at the head", load.candidates, 'int(error.metadata["revision"])', "head.revision", first=351
+    ),
+    Mutant(
+        "damaged head hides an id", load.candidates, "lost=[each.revision for each in skipped]", "lost=()", first=731
+    ),
+    Mutant(
+        "newest marker not read again",
+        lookup.head_or_skip,
+        "        try:\n            entry =",
+        "        if not skipped:\n"
+        "            skipped.append(Skipped(revision, '', HoldfastError(Reason.CHECKPOINT_CORRUPTED, '')))\n"
+        "            continue\n"
+        "        try:\n            entry =",
+        plan=repaired_meanwhile,
+        first=1,
+    ),
+    Mutant(
+        "overtaken walk goes on",
+        lookup.live_below,
+        "error.reason is not Reason.CHECKPOINT_CORRUPTED",
+        "error.reason is Reason.LAYOUT_UNSUPPORTED",
+        plan=overtaken,
+        first=68,
+    ),
+    # Of damage, and of what a repair does, the model knows less.
+    Mutant(
+        "damage behind a cached head taken for the head",
+        log.Log.head,
+        "isinstance(await self._read_or_damage(keys, cached.revision + 1), MarkerGoneError)",
+        "await self._read(keys, cached.revision + 1) is None",
+        first=679,
+    ),
+    Mutant(
+        "repair sees the log as it was when it looked",
+        repair._mended,
+        "if is_lost(head.marker.last_data_revision):",
+        "if True:",
+        first=1459,
+    ),
+    Mutant(
+        "repair behind a lost fence leaves the epoch",
+        repair.fence_off,
+        "newest - head.revision + 1",
+        "0",
+        first=4331,
+    ),
+    Mutant(
+        "repair gives the epoch of a lost fence",
+        repair.fence_off,
+        "newest - head.revision + 1",
+        "newest - head.revision",
+        first=91,
+    ),
+    Mutant("damaged claim believed to be none", claim._base, "return 0", "raise", first=47),
+    Mutant(
+        "refused access taken for a failure",
+        put_if_absent.put_if_absent,
+        "denied = error\n",
+        "denied = error\n                    raise\n",
+        first=16,
+    ),
+    # Of replacements and prunes the model knows nothing.
+    Mutant(
+        "replaced one stays",
+        save.save,
+        "entries.mark_deleted(marker, [(replaced, replaced)])",
+        "pass",
+        plan=replacing,
+    ),
+    Mutant(
+        "replacement looks for its id no further than its claim",
+        ChosenId.find_replaced,
+        "found = await self._find(head)",
+        "found = None",
+        plan=replacing,
+    ),
+    Mutant(
+        "prune by an old head",
+        pruning.prune,
+        "await log.head(request.keys)",
+        "pass",
+        plan=replacing,
+    ),
+    Mutant(
+        "prune forgets what was deleted before",
+        entries.mark_deleted,
+        "with_deleted(marker.deleted, more)",
+        "with_deleted((), more)",
+        plan=replacing,
+    ),
+    Mutant("pinned checkpoints judged", Ledger.enter, "marker.pinned", "False", plan=replacing),
+    Mutant(
+        "pinned checkpoints counted",
+        Ledger._staying,
+        "            if not self._is_pinned[index]:",
+        "            kept += self._is_pinned[index]\n            if not self._is_pinned[index]:",
+        plan=replacing,
+    ),
+    Mutant("copy unpins", copying_module._Copy._wanted, "marker.pinned", "False", plan=copying),
+    Mutant(
+        "purge before the commit",
+        purge.purge,
+        "        live = {",
+        "        some = [await log.read_unbounded(keys, each) for each in versions]\n"
+        "        await _erase(log, keys, [each for each in some if each is not None and each.is_checkpoint])\n"
+        "        live = {",
+        plan=purging,
+    ),
+    Mutant(
+        "purge takes all that is older",
+        purge.finish,
+        "log.scan(keys, each.first, each.last)",
+        "log.scan(keys, 1, deletion.revision - 1)",
+        plan=purging,
+    ),
+    Mutant(
+        "purge leaves a hole",
+        purge._erase,
+        "log.store.replace(keys.marker(entry.revision), bare)",
+        "log.store.delete(keys.marker(entry.revision))",
+        plan=purging,
+    ),
+    Mutant("purge leaves the marker", purge._erase, "await log.store.replace(", "False and (", plan=purging),
+    Mutant("purge leaves the blobs", purge._dead_blobs, "if base is None:", "if True:", plan=purging),
+    Mutant(
+        "purge lets older uploads commit",
+        purge.purge,
+        "marker.low_water_mark = marker.revision",
+        "pass",
+        plan=purging,
+    ),
+    Mutant(
+        "purge passes over earlier ones",
+        purge._versions,
+        "above + 1",
+        "max(above, head.revision - 1) + 1",
+        plan=purging,
+    ),
+    Mutant(
+        "purge ends at its first try", purge._finished, "await finish(", "done.replayed or await finish(", plan=purging
+    ),
+    Mutant(
+        "purged checkpoint loaded",
+        lookup.find_wanted,
+        "if not entry.marker.purged_digest:",
+        "if True:",
+        plan=purged_meanwhile,
+    ),
+    Mutant(
+        "purge unknown to the retry of the save",
+        entries.refuse_or_replay,
+        "if earlier.marker.purged_digest:",
+        "if False:",
+        plan=purged_before_its_retry,
+    ),
+    Mutant(
+        "records collected before their grace",
+        gc._Collection._is_forgotten,
+        "each.modified_seconds > self._cutoff",
+        "False",
+        first=45,
+        plan=recording,
+    ),
+    Mutant("records of the living collected", gc._Collection._is_forgotten, "not self", "True or self", 1, recording),
+    Mutant("records left behind", gc._Collection._is_forgotten, "not self", "False and self", 1, recording),
+    Mutant(
+        "records unknown to the ledger",
+        gc._Collection.run,
+        "has_records=self._has_records",
+        "has_records=False",
+        first=1,
+        plan=recording,
+    ),
+    Mutant(
+        "stamp of the caller ignored",
+        records.Stamps.next,
+        "min(observed, clock + _FURTHEST_MICROSECONDS)",
+        "0",
+        first=38,
+        plan=recording,
+    ),
+    Mutant(
+        "insert takes the place of what is there",
+        records._Window.apply,
+        "(record.replace or record.key not in self._kept)",
+        "True",
+        first=1,
+        plan=recording,
+    ),
+    Mutant(
+        "upsert gives way to what is there",
+        records._Window.apply,
+        "(record.replace or record.key not in self._kept)",
+        "record.key not in self._kept",
+        first=1,
+        plan=recording,
+    ),
+    Mutant(
+        "records acknowledged before they are written",
+        records.attach,
+        "await put_if_absent(",
+        "False and await put_if_absent(",
+        plan=recording,
+    ),
+    Mutant(
+        "copy takes what was collected for damaged",
+        copying_module._Copy.copy,
+        "raise await as_of_now(self.log, self.source, entry, error) from None",
+        "raise",
+        first=866,
+        plan=copying,
+    ),
+    Mutant(
+        "copy without records",
+        copying_module._Copy.copy,
+        "await records.copy(",
+        "False and await records.copy(",
+        plan=copying,
+    ),
+    Mutant(
+        "copy without the oldest",
+        copying_module._copy_all,
+        "if entry is None or not entry.is_checkpoint:",
+        "if entry is None or index == 0:",
+        plan=copying,
+    ),
+]

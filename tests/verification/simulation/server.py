@@ -1,0 +1,146 @@
+"""The server's side of a call: the real protocol code, asked as the API asks it."""
+
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from weakref import WeakKeyDictionary
+
+from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredRecord
+from holdfast_server.protocol import copying, load, ownership, pruning, purge, records
+from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.protocol.fsck import fsck
+from holdfast_server.protocol.gc import collect
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.leases import Lease
+from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.protocol.lookup import OvertakenError
+from holdfast_server.protocol.payload import PartUpload, read_part
+from holdfast_server.protocol.retention import Retention
+from holdfast_server.protocol.save import SaveRequest, save
+from holdfast_server.protocol.sweep import store_time
+from holdfast_server.stores.listing import list_all
+
+from tests.verification.simulation import linearizability as spec
+from tests.verification.simulation.linearizability import Checkpoint, Operation
+from tests.verification.simulation.plans import Step
+
+KEYS = WorkflowKeys("n", "w")
+COPY = WorkflowKeys("n", "copy")
+# Each batch has a record under a key of its own, and these two: the first of all batches stays, the last counts.
+FIRST, LAST = "first", "last"
+LEASE_SECONDS = 600.0
+
+_STAMPS: WeakKeyDictionary[Log, records.Stamps] = WeakKeyDictionary()
+
+
+async def serve(log: Log, step: Step, asked: Operation, request: Request, deadline: float) -> Operation:
+    """What was asked, with the answer."""
+    match step.kind:
+        case spec.SAVE:
+            return await _save(log, step, asked, request, deadline)
+        case spec.LOAD:
+            while True:
+                found = await load.find(log, KEYS, asked.checkpoint_id, (), fallback=step.falls_back)
+                with suppress(OvertakenError):
+                    return await _load(log, step, asked, found)
+        case spec.PAGE:
+            return asked.answered(listed=await listed(log, asked.below, step.size))
+        case spec.COPY:
+            to_copy = replace(request, keys=COPY)
+            return asked.answered(answer=await copying.copy_workflow(log, KEYS, to_copy, deadline=deadline))
+        case spec.COLLECT_COPY:
+            await collect(log, COPY, Retention(), await store_time(log.store))
+            return asked
+        case spec.COLLECT:
+            await collect(log, KEYS, Retention(keep_last=step.keep_last), await store_time(log.store))
+            return asked
+        case spec.REPAIR:
+            await fsck(log, repair=True)
+            return asked
+        case spec.FENCE:
+            lease = Lease(LEASE_SECONDS if step.leases else None, asked.client, step.forces)
+            done = await ownership.acquire_writer(
+                log, request, expected_revision=asked.expected, lease=lease, deadline=deadline
+            )
+            return asked.answered(revision=done.entry.revision, answer=done.entry.marker.writer_epoch)
+        case spec.PRUNE:
+            return asked.answered(answer=await pruning.prune(log, request, step.keep_last, deadline=deadline))
+        case spec.ATTACH:
+            return await _attach(log, asked, request, deadline)
+        case spec.DELETE:
+            delete = purge.purge if asked.purges else ownership.delete
+            done = await delete(log, request, asked.checkpoint_id, deadline=deadline)
+        case _:
+            if asked.purges:
+                attached = [each.key async for each in list_all(log.store, KEYS.records)]
+                done = await purge.purge_workflow(log, request, attached, deadline=deadline)
+            else:
+                done = await ownership.delete_workflow(log, request, deadline=deadline)
+    return asked.answered(revision=done.entry.revision)
+
+
+async def _save(log: Log, step: Step, asked: Operation, request: Request, deadline: float) -> Operation:
+    base = await log.known_revision(KEYS)
+    async with PartUpload(log.store, KEYS, base, "", 0 if step.has_blob else 100) as upload:
+        await upload.write(asked.value.encode())
+        part = await upload.finish()
+    wanted = SaveRequest(
+        request,
+        "f",
+        1,
+        checkpoint_id=asked.checkpoint_id,
+        expected_revision=asked.expected,
+        replace=asked.replaces,
+        pinned=asked.pinned,
+        labels={"value": asked.value},
+    )
+    saved = await save(log, wanted, [part], deadline=deadline)
+    return asked.answered(revision=saved.entry.revision, answer=saved.entry.marker.checkpoint_id)
+
+
+async def _load(log: Log, step: Step, asked: Operation, found: load.Found) -> Operation:
+    if step.reads_records:
+        await _read_records(log, asked)
+    value = await read_value(log, found.entry)
+    skipped = frozenset(each.revision for each in found.skipped)
+    return asked.answered(revision=found.entry.revision, answer=value, skipped=skipped)
+
+
+async def _attach(log: Log, asked: Operation, request: Request, deadline: float) -> Operation:
+    await ownership.require_unfenced(log, request)
+    batch = RecordBatch(
+        checkpoint_id=asked.checkpoint_id,
+        request_id=request.request_id,
+        stamp=_STAMPS.setdefault(log, records.Stamps()).next(asked.stamp),
+        records=[
+            StoredRecord(key=key, data=asked.value.encode(), replace=key == LAST) for key in (FIRST, LAST, asked.name)
+        ],
+    )
+    await records.attach(log, KEYS, batch, deadline=deadline)
+    return asked.answered(stamp=batch.stamp)
+
+
+async def _read_records(log: Log, asked: Operation) -> None:
+    found = await records.read(log.store, KEYS, asked.checkpoint_id)
+    asked.answered(records={each.key: each.data.decode() for each in found.records}, stamp=found.stamp)
+
+
+async def listed(log: Log, below: int | None, size: int) -> list[Checkpoint]:
+    """A page of checkpoints, newest first."""
+    found: list[Checkpoint] = []
+    async with aclosing(load.history(log, KEYS, below)) as history:
+        async for entry in history:
+            marker = entry.marker
+            found.append(Checkpoint(entry.revision, marker.checkpoint_id, marker.labels["value"], marker.pinned))
+            if len(found) == size:
+                break
+    return found
+
+
+async def read_value(log: Log, entry: Entry, keys: WorkflowKeys = KEYS) -> str:
+    (part,) = entry.marker.parts
+    try:
+        async with aclosing(read_part(log.store, keys, part)) as blocks:
+            return b"".join([block async for block in blocks]).decode(errors="replace")
+    except HoldfastError as error:
+        raise await load.as_of_now(log, keys, entry, error) from None

@@ -1,0 +1,154 @@
+"""The real protocol code keeps its promises over a store that fails; where a rule is broken in it, that is noticed."""
+
+import os
+
+import pytest
+
+from tests.support.planted import planted
+from tests.verification.simulation import linearizability as spec
+from tests.verification.simulation.directed import (
+    contested,
+    deleted_meanwhile,
+    overtaken,
+    purged_before_its_retry,
+    purged_meanwhile,
+    repaired_meanwhile,
+)
+from tests.verification.simulation.linearizability import Checkpoint, Operation, unexplained
+from tests.verification.simulation.mutants import MUTANTS
+from tests.verification.simulation.plans import Plan, Step, comparing, copying, planned, purging, recording, replacing
+from tests.verification.simulation.shrink import shrink
+from tests.verification.simulation.store import PROCESS_FAULTS, Weather
+from tests.verification.simulation.workload import Outcome, run
+
+SEEDS = int(os.environ.get("HOLDFAST_SIMULATION_SEEDS", "3000"))
+CHUNK = 500
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_every_seed_keeps_every_promise(first):
+    for seed in range(first, min(first + CHUNK, SEEDS)):
+        if run(planned(seed)).violation:
+            pytest.fail(told(seed, shrink(planned(seed), run)))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
+def test_every_seed_keeps_every_promise_where_checkpoints_are_replaced_and_pruned(first):
+    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
+        if run(replacing(seed)).violation:
+            pytest.fail(told(seed, shrink(replacing(seed), run)))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
+def test_every_seed_keeps_every_promise_where_saves_require_revisions(first):
+    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
+        if run(comparing(seed)).violation:
+            pytest.fail(told(seed, shrink(comparing(seed), run)))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
+def test_every_seed_keeps_every_promise_where_deletions_purge(first):
+    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
+        if run(purging(seed)).violation:
+            pytest.fail(told(seed, shrink(purging(seed), run)))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
+def test_every_seed_keeps_every_promise_where_records_are_attached(first):
+    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
+        if run(recording(seed)).violation:
+            pytest.fail(told(seed, shrink(recording(seed), run)))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
+def test_every_seed_keeps_every_promise_where_the_workflow_is_copied(first):
+    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
+        if run(copying(seed)).violation:
+            pytest.fail(told(seed, shrink(copying(seed), run)))
+
+
+@pytest.mark.parametrize(
+    "plan", [contested, deleted_meanwhile, overtaken, purged_before_its_retry, purged_meanwhile, repaired_meanwhile]
+)
+def test_every_written_plan_keeps_every_promise(plan):
+    for seed in range(200):
+        if run(plan(seed)).violation:
+            pytest.fail(told(seed, plan(seed)))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda each: each.rule)
+def test_a_rule_broken_in_the_real_code_is_noticed(mutant):
+    with planted(mutant):
+        found = next((seed for seed in mutant.seeds if run(mutant.plan(seed)).violation), None)
+        assert found is not None, f"nobody noticed: {mutant.rule}"
+        # A mutant that cannot even run would be noticed by anybody.
+        assert "Error(" not in run(mutant.plan(found)).violation
+    assert not run(mutant.plan(found)).violation
+
+
+@pytest.mark.parametrize("moment", [each for each in PROCESS_FAULTS if each.startswith("crash")])
+def test_a_crash_at_any_request_of_a_save_loses_nothing(moment):
+    scripts = (
+        (Step("0.0", spec.SAVE), Step("0.1", spec.SAVE, checkpoint_id="x", has_blob=True), Step("0.2", spec.LOAD)),
+        (Step("1.0", spec.SAVE, compares=True), Step("1.1", spec.DELETE, target="0.1")),
+        (Step("3.0", spec.COLLECT, keep_last=1, tries=1),),
+    )
+    quiet = run(Plan(Weather(1), scripts))
+    assert not quiet.violation
+    assert quiet.network is not None
+    requests = [each for each in quiet.network.requests if each[0] != " "]
+    assert len(requests) > 10
+    for request in requests:
+        outcome = run(Plan(Weather(1, planned={request: moment}), scripts))
+        assert outcome.network is not None
+        assert outcome.network.struck == [request]
+        assert not outcome.violation, (request, outcome.violation)
+
+
+def test_a_seed_gives_the_same_run_again():
+    first, second = run(planned(3)), run(planned(3))
+    assert first.trace == second.trace
+    assert [str(each) for each in first.history] == [str(each) for each in second.history]
+
+
+def test_a_failure_is_shrunk_to_a_few_steps():
+    mutant = next(each for each in MUTANTS if each.rule == "no compare-and-set")
+    with planted(mutant):
+        seed = next(seed for seed in mutant.seeds if run(planned(seed)).violation)
+        plan = shrink(planned(seed), run)
+        assert run(plan).violation
+    assert len(plan.steps) < len(planned(seed).steps)
+    assert len(plan.steps) <= 4
+
+
+def test_a_read_of_what_was_overwritten_before_it_began_is_not_linearizable():
+    saves = [
+        Operation("a", spec.SAVE, value="a", began=0, ended=1, revision=1),
+        Operation("b", spec.SAVE, value="b", began=2, ended=3, revision=2),
+    ]
+    stale = Operation("c", spec.LOAD, began=4, ended=5, revision=1, answer="a")
+    assert unexplained([*saves, stale]) == [stale]
+    assert unexplained([*saves, Operation("c", spec.LOAD, began=2.5, ended=5, revision=1, answer="a")]) == []
+
+
+def test_an_unknown_outcome_may_come_to_pass_later_or_never():
+    lost = Operation("a", spec.SAVE, value="a", began=0)
+    nothing = Operation("b", spec.LOAD, began=1, ended=2, error="WORKFLOW_NOT_FOUND")
+    late = Operation("c", spec.PAGE, began=3, ended=4, revision=1, listed=[Checkpoint(1, "", "a")])
+    assert unexplained([lost, nothing]) == []
+    assert unexplained([lost, nothing, late]) == []
+    gone = Operation("d", spec.LOAD, began=5, ended=6, error="CHECKPOINT_NOT_FOUND")
+    assert unexplained([lost, nothing, late, gone]) == [gone]
+
+
+def told(seed: int, plan: Plan) -> str:
+    """All that one needs to see what happened."""
+    outcome: Outcome = run(plan)
+    return "\n".join([f"seed {seed}: {outcome.violation}", *map(str, outcome.history), *outcome.trace])

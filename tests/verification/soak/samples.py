@@ -1,0 +1,38 @@
+"""Memory and open files of a server over time, and whether they stay flat."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.support.servers import memory_mib
+
+_MEMORY_SLACK_MIB = 24.0
+# Folders that are kept open, connections to the store and to callers: all of them have bounds.
+_MOST_FILES = 400
+
+
+@dataclass(frozen=True)
+class Sample:
+    memory_mib: float
+    open_files: int
+
+
+async def watch(pid: int, every_seconds: float, is_over: Callable[[], bool]) -> list[Sample]:
+    """Samples of a process until the time is up."""
+    samples = []
+    while not is_over():
+        files = len(os.listdir(f"/proc/{pid}/fd"))
+        samples.append(Sample(memory_mib(pid, "VmRSS"), files))
+        await asyncio.sleep(every_seconds)
+    return samples
+
+
+def growth(samples: list[Sample]) -> list[str]:
+    """What grew: of memory the last third is compared with the second, since the first one fills caches."""
+    third = len(samples) // 3
+    before = max(each.memory_mib for each in samples[third : 2 * third])
+    after = max(each.memory_mib for each in samples[2 * third :])
+    found = [f"memory grew from {before} to {after} MiB"] if after > before + _MEMORY_SLACK_MIB else []
+    files = max(each.open_files for each in samples)
+    return [*found, f"{files} files are open"] if files > _MOST_FILES else found

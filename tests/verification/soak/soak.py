@@ -1,0 +1,75 @@
+"""A soak: users, collections, and servers and stores that are killed, all at once and for a while; then the audit."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import holdfast
+
+from tests.verification.soak.audit import audit, left_behind
+from tests.verification.soak.ledger import Ledger
+from tests.verification.soak.samples import Sample, growth, watch
+from tests.verification.soak.users import User
+from tests.verification.soak.world import GRACE_SECONDS, Store, World
+
+_USERS = {"keep": 6, "trim": 5, "rival": 3, "run": 5, "look": 8}
+
+
+@dataclass
+class Result:
+    """What a soak did, and what is wrong.
+
+    Attributes:
+        ledger: what the users know.
+        wrong: broken promises.
+        events: how often what has befallen servers and store.
+        samples: memory and open files of the server that was never restarted.
+        checked: what the check of the store found, two graces later.
+
+    """
+
+    ledger: Ledger
+    wrong: list[str]
+    events: dict[str, int]
+    samples: list[Sample]
+    checked: dict[str, int] = field(default_factory=dict)
+
+
+async def soak(
+    store: Store, seconds: float, *, pause_seconds: float, before_audit: Callable[[Ledger], None] = lambda ledger: None
+) -> Result:
+    """Let everything happen for so long, then look at what is left.
+
+    Args:
+        store: the store.
+        seconds: how long.
+        pause_seconds: between two things that befall servers and store.
+        before_audit: for tests of the audit: what happens to the store, or to what is known, before it.
+
+    """
+    ledger = Ledger()
+    over = asyncio.Event()
+    async with World.running(store) as world, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(holdfast.AsyncClient(each, timeout=40)) for each in world.targets]
+        asyncio.get_running_loop().call_later(seconds, over.set)
+        async with asyncio.TaskGroup() as group:
+            for what, how_many in _USERS.items():
+                for number in range(how_many):
+                    user = User(f"{what}-{number}", clients, ledger, over.is_set)
+                    group.create_task(getattr(user, what)())
+            group.create_task(world.disturb(pause_seconds, over))
+            watching = group.create_task(watch(world.steady.pid, min(2.0, seconds / 30), over.is_set))
+        before_audit(ledger)
+        wrong = ledger.broken + await audit(clients[0], ledger)
+        # What nobody names is dead by now: after two graces it must be gone.
+        for _ in range(2):
+            await asyncio.sleep(GRACE_SECONDS + 1)
+            await world.collect()
+        checked = await world.check()
+        if checked["findings"] or checked["orphans"]:
+            wrong.append(f"the check found {checked}")
+        async with store.opened() as objects:
+            wrong += await left_behind(objects, ledger)
+        wrong += growth(watching.result())
+        return Result(ledger, wrong, dict(world.events), watching.result(), checked)

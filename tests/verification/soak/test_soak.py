@@ -1,0 +1,55 @@
+"""A short soak on each store, and proof that its audit would notice what is wrong."""
+
+import pytest
+
+from tests.support.damage import damage_all
+from tests.verification.soak.ledger import Acknowledged, Ledger, digest_of
+from tests.verification.soak.samples import Sample, growth
+from tests.verification.soak.soak import soak
+from tests.verification.soak.world import bucket, folder
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("kind", ["file", "s3"])
+async def test_a_short_soak_ends_with_nothing_wrong(kind, request, tmp_path):
+    if kind == "s3":
+        # Skips, or fails, where no S3 server can be had.
+        request.getfixturevalue("s3_endpoint")
+    with (bucket if kind == "s3" else folder)(tmp_path) as store:
+        result = await soak(store, 25, pause_seconds=1.0)
+    assert result.wrong == []
+    assert set(result.events) == {"kill_server", "stop_server", "collect", "hurt_store"}
+    assert result.ledger.failures["WRITER_FENCED"]
+    assert sum(workflow.is_over for workflow in result.ledger.workflows.values()) > 5
+    assert result.checked["checkpoints"] > 100
+
+
+@pytest.mark.timeout(200)
+async def test_the_audit_notices_what_was_lost_what_rotted_and_what_should_be_gone(tmp_path):
+    def spoil(ledger: Ledger) -> None:
+        kept = ledger.workflows["kept", "w0"]
+        kept.acknowledged["never"] = Acknowledged(1, digest_of(b"never"), expires=False)
+        chosen = next(iter(kept.acknowledged))
+        kept.acknowledged[chosen] = Acknowledged(kept.acknowledged[chosen].revision, digest_of(b"x"), expires=False)
+        ledger.workflows["kept", "w1"].is_over = True
+        damage_all(tmp_path / "store", "w2")
+
+    with folder(tmp_path) as store:
+        result = await soak(store, 8, pause_seconds=100, before_audit=spoil)
+    told = "\n".join(result.wrong)
+    for what in (
+        "kept/w0: never of revision 1 was acknowledged and is gone",
+        "has content that was not saved there",
+        "kept/w1: the workflow was deleted, and has",
+        "kept/w1 was deleted and left",
+        "CHECKPOINT_CORRUPTED",
+        "the check found",
+    ):
+        assert what in told
+
+
+def test_what_grows_is_noticed():
+    flat = [Sample(80.0 + each % 3, 50) for each in range(30)]
+    assert growth(flat) == []
+    assert growth([Sample(80.0 + 3 * each, 50) for each in range(30)])
+    assert growth([*flat, Sample(80.0, 1000)])

@@ -1,0 +1,165 @@
+"""Two servers on one store, in processes of their own, and what befalls them.
+
+One server is never restarted, so that its memory and open files can be watched. The other one, the store, and the
+processes that write files are killed by turns. Collections run on the servers' schedule and by command.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+from holdfast_server.stores.base import ObjectStore
+from holdfast_server.stores.file import FileStore
+from holdfast_server.stores.s3 import S3Store
+
+from tests.support import ceph
+from tests.support.ports import free_port
+from tests.support.servers import EXECUTABLE, children, start
+from tests.verification.soak.users import RETENTION
+
+GRACE_SECONDS = 6
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store that can be hurt.
+
+    Attributes:
+        url: as a server is told of it.
+        path: where its files lie, and the servers' log.
+        hurt: what befalls it, given the servers' process ids; blocks until it is over.
+        opened: its objects.
+
+    """
+
+    url: str
+    path: Path
+    hurt: Callable[[list[int]], None]
+    opened: Callable[[], AbstractAsyncContextManager[ObjectStore]]
+
+
+@contextmanager
+def folder(path: Path) -> Iterator[Store]:
+    """A folder, whose servers lose the processes that write files for them."""
+
+    def kill_lanes(servers: list[int]) -> None:
+        for server in servers:
+            for lane in children(server):
+                os.kill(lane, signal.SIGKILL)
+
+    yield Store((path / "store").as_uri(), path, kill_lanes, lambda: FileStore.open(path / "store"))
+
+
+@contextmanager
+def bucket(path: Path) -> Iterator[Store]:
+    """A bucket of a Ceph cluster that is killed and restarted."""
+    os.environ |= ceph.CREDENTIALS
+    with ceph.running(path / "ceph", "bluestore") as cluster:
+        os.environ["AWS_ENDPOINT_URL_S3"] = cluster.endpoint_url
+        boto3.client("s3").create_bucket(Bucket="soak")
+
+        def restart(servers: list[int]) -> None:
+            cluster.kill()
+            cluster.restart()
+
+        try:
+            yield Store(
+                "s3://soak/some/prefix",
+                path,
+                restart,
+                lambda: S3Store.open("soak", "some/prefix", endpoint_url=cluster.endpoint_url),
+            )
+        finally:
+            del os.environ["AWS_ENDPOINT_URL_S3"]
+
+
+class World:
+    """The servers of a soak. Made by `running`.
+
+    Attributes:
+        targets: of the steady server, and of the other one.
+        steady: the process of the first.
+        events: how often what has befallen them.
+
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._settings = (
+            *("--grace-seconds", str(GRACE_SECONDS), "--gc-interval-seconds", "3", "--drain-seconds", "2"),
+            *("--retention", json.dumps(RETENTION)),
+        )
+        self._listen = f"127.0.0.1:{free_port()}"
+        self._log = (store.path / "servers.log").open("a")
+        self.events: Counter[str] = Counter()
+        self.steady, first = self._start("127.0.0.1:0")
+        self._other, second = self._start(self._listen)
+        self.targets = [first, second]
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, store: Store) -> AsyncIterator["World"]:
+        world = await asyncio.to_thread(cls, store)
+        try:
+            yield world
+        finally:
+            for process in (world.steady, world._other):
+                process.terminate()
+            world._log.close()
+            for process in (world.steady, world._other):
+                assert await asyncio.to_thread(process.wait, 60) == 0
+
+    async def disturb(self, pause_seconds: float, over: asyncio.Event) -> None:
+        """Restart, kill and collect, one after the other, until the time is up."""
+        while True:
+            for event in (self._kill_server, self.collect, self._stop_server, self._hurt_store):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(over.wait(), pause_seconds)
+                if over.is_set():
+                    return
+                await event()
+                self.events[event.__name__.strip("_")] += 1
+
+    async def collect(self) -> None:
+        """Collect garbage by command."""
+        code, output = await self._command("gc", "--retention", json.dumps(RETENTION))
+        assert code == 0, output
+
+    async def check(self) -> dict[str, int]:
+        """What the check of the whole store says."""
+        code, output = await self._command("fsck")
+        assert code in (0, 1), output
+        summary: dict[str, int] = json.loads(output.splitlines()[-1])
+        return summary
+
+    async def _command(self, name: str, *arguments: str) -> tuple[int, str]:
+        command = [*EXECUTABLE, name, "--store", self._store.url, *arguments]
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=self._log)
+        output, _ = await process.communicate()
+        return process.returncode or 0, output.decode()
+
+    async def _kill_server(self) -> None:
+        self._other.kill()
+        await self._restart()
+
+    async def _stop_server(self) -> None:
+        self._other.terminate()
+        await self._restart()
+
+    async def _restart(self) -> None:
+        await asyncio.to_thread(self._other.wait, 60)
+        self._other, _ = await asyncio.to_thread(self._start, self._listen)
+
+    def _start(self, listen: str) -> tuple[subprocess.Popen[str], str]:
+        return start(self._store.url, *self._settings, listen=listen, stderr=self._log)
+
+    async def _hurt_store(self) -> None:
+        await asyncio.to_thread(self._store.hurt, [self.steady.pid, self._other.pid])

@@ -12,7 +12,7 @@ from holdfast.v1.checkpoint_service_pb2_grpc import add_CheckpointServiceService
 
 from holdfast_server.api.calls import Calls
 from holdfast_server.api.malformed import MalformedRequests
-from holdfast_server.api.servicer import CheckpointService
+from holdfast_server.api.service import CheckpointService
 from holdfast_server.config import Config
 from holdfast_server.descriptors import most_connections
 from holdfast_server.health import READY
@@ -92,7 +92,7 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
             await healthy.set(READY, _SERVING if is_ready else health_pb2.HealthCheckResponse.NOT_SERVING)
 
         watch = StoreWatch(store, identity, calls.refuse, set_ready)
-        calls.on_doubt = watch.look_soon
+        calls.on_suspicion = watch.look_soon
         async with watch.watching(), keeping_house(log, config.policies, config.gc_interval_seconds):
             yield port
     finally:

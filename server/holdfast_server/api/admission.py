@@ -1,9 +1,9 @@
 """Admission: how many calls, streams and bytes are in flight, and which connection and namespace holds them.
 
-A call has a place for as long as it runs. The place counts the bytes of payload that the call holds in memory at the
-moment, not the most that it might hold: a stream that sends nothing costs a stream, not memory. Streams may take half
-of the places and three quarters of the bytes, so that unary calls always find some left. One connection, and one
-namespace, may take half of the streams.
+A call holds a permit while it runs. The permit counts the bytes of payload that the call has in memory now, not the
+most that it might need: a stream that sends nothing costs a stream, not memory. Streams may take half of the calls and
+three quarters of the bytes, so that unary calls always find some left. One connection, and one namespace, may take half
+of the streams.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Capacity:
     """How much may be in flight.
 
     Attributes:
-        calls: how many calls, streams among them.
+        calls: how many calls, including streams.
         bytes: how many bytes of payload they may hold in memory together.
 
     """
@@ -34,7 +34,7 @@ class Limits:
         return max(1, self.calls // 2)
 
     @property
-    def streams_of_one(self) -> int:
+    def streams_per_owner(self) -> int:
         """How many streams one connection, or one namespace, may have open."""
         return max(1, self.streams // 2)
 
@@ -45,15 +45,15 @@ class Limits:
 
 
 class Admission:
-    """Gives places to calls, up to the limits.
+    """Issues permits to calls, up to the capacity.
 
     Args:
-        limits: how much may be in flight.
+        capacity: how much may be in flight.
 
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+    def __init__(self, capacity: Capacity) -> None:
+        self.capacity = capacity
         self.calls = 0
         self.streams: Counter[str] = Counter()
         self.is_draining = False
@@ -67,41 +67,41 @@ class Admission:
         await self._idle.wait()
 
     @contextmanager
-    def place(self, connection: str, *, is_stream: bool) -> Iterator["Place"]:
-        """Count a call among those in flight. `Place.admit` refuses it where there are too many.
+    def permit(self, connection: str, *, is_stream: bool) -> Iterator["Permit"]:
+        """Count a call as in flight. `Permit.require_capacity` refuses it if there are too many.
 
         Args:
             connection: the caller's connection.
-            is_stream: whether the call's payload passes through in pieces.
+            is_stream: whether the payload comes or goes in chunks.
 
         """
-        place = Place(self, is_stream=is_stream)
+        permit = Permit(self, is_stream=is_stream)
         self.calls += 1
         self._idle.clear()
-        place.count_stream("")
-        place.count_stream(f"connection {connection}")
+        permit.count_stream("")
+        permit.count_stream(f"connection {connection}")
         try:
-            yield place
+            yield permit
         finally:
-            place.leave()
+            permit.release()
 
-    def hold(self, place: "Place", count: int) -> None:
-        """Count the bytes that a call holds; see `Place.hold`."""
-        more = count - place.held_bytes
-        held, limit = self._bytes, self.limits.bytes
-        if place.is_stream and self._stream_bytes + more > self.limits.stream_bytes:
-            held, limit = self._stream_bytes, self.limits.stream_bytes
-        # What a call holds alone is bounded by other limits: it is never refused for want of room.
-        if more > 0 and held + more > limit and held > place.held_bytes:
+    def hold(self, permit: "Permit", count: int) -> None:
+        """Count the bytes that a call holds; see `Permit.hold`."""
+        more = count - permit.held_bytes
+        held, limit = self._bytes, self.capacity.bytes
+        if permit.is_stream and self._stream_bytes + more > self.capacity.stream_bytes:
+            held, limit = self._stream_bytes, self.capacity.stream_bytes
+        # A call that holds bytes alone is never refused: other limits bound what one call may hold.
+        if more > 0 and held + more > limit and held > permit.held_bytes:
             raise _overloaded(f"the calls in flight hold {held} of {limit} bytes already", bytes_limit=limit)
         self._bytes += more
-        self._stream_bytes += more if place.is_stream else 0
-        place.held_bytes = count
+        self._stream_bytes += more if permit.is_stream else 0
+        permit.held_bytes = count
 
-    def give_back(self, place: "Place") -> None:
-        """Take a place back; see `Place.leave`."""
-        self.hold(place, 0)
-        for owner in place.owners:
+    def take_back(self, permit: "Permit") -> None:
+        """Count a call as ended; see `Permit.release`."""
+        self.hold(permit, 0)
+        for owner in permit.owners:
             self.streams[owner] -= 1
             if not self.streams[owner]:
                 del self.streams[owner]
@@ -110,13 +110,13 @@ class Admission:
             self._idle.set()
 
 
-class Place:
-    """The place of a call among those in flight.
+class Permit:
+    """What a call holds while the server has admitted it.
 
     Attributes:
-        is_stream: whether the call's payload passes through in pieces.
-        held_bytes: how many bytes of payload the call holds.
-        owners: of a stream, whom it is counted for: all, a connection, a namespace.
+        is_stream: whether the payload comes or goes in chunks.
+        held_bytes: how many bytes of payload the call holds in memory.
+        owners: for whom a stream is counted: "" for the server, a connection, a namespace.
 
     """
 
@@ -125,34 +125,34 @@ class Place:
         self.held_bytes = 0
         self.owners: list[str] = []
         self._admission = admission
-        self._is_given_back = False
+        self._is_released = False
 
-    def leave(self) -> None:
-        """Give the place back, if that was not done before."""
-        if not self._is_given_back:
-            self._is_given_back = True
-            self._admission.give_back(self)
+    def release(self) -> None:
+        """Give the permit back, if it was not given back before."""
+        if not self._is_released:
+            self._is_released = True
+            self._admission.take_back(self)
 
-    def admit(self) -> None:
+    def require_capacity(self) -> None:
         """Refuse the call if there are too many already.
 
         Raises:
             HoldfastError: SHUTTING_DOWN, OVERLOADED.
 
         """
-        limits = self._admission.limits
+        capacity = self._admission.capacity
         if self._admission.is_draining:
             raise HoldfastError(Reason.SHUTTING_DOWN, "the server is shutting down")
-        if self._admission.calls > limits.calls:
-            raise _overloaded(f"{limits.calls} calls are in flight already", calls_limit=limits.calls)
+        if self._admission.calls > capacity.calls:
+            raise _overloaded(f"{capacity.calls} calls are in flight already", calls_limit=capacity.calls)
         for owner in self.owners:
             self._require_few_streams(owner)
 
     def enter_namespace(self, namespace: str) -> None:
-        """Count a stream among those of the namespace that it has named.
+        """Count a stream for its namespace.
 
         Raises:
-            HoldfastError: OVERLOADED: the namespace has too many.
+            HoldfastError: OVERLOADED: the namespace has too many open streams.
 
         """
         owner = f"namespace {namespace}"
@@ -160,13 +160,13 @@ class Place:
         self._require_few_streams(owner)
 
     def count_stream(self, owner: str) -> None:
-        """Count the call for an owner of streams, if it is one."""
+        """Count the call for an owner of streams, if it is a stream."""
         if self.is_stream and owner not in self.owners:
             self.owners.append(owner)
             self._admission.streams[owner] += 1
 
     def hold(self, count: int) -> None:
-        """Note how many bytes of payload the call holds from now on.
+        """Set how many bytes of payload the call holds from now on.
 
         Raises:
             HoldfastError: OVERLOADED: the calls in flight hold too many already.
@@ -175,8 +175,8 @@ class Place:
         self._admission.hold(self, count)
 
     def _require_few_streams(self, owner: str) -> None:
-        limits = self._admission.limits
-        limit = limits.streams_of_one if owner else limits.streams
+        capacity = self._admission.capacity
+        limit = capacity.streams_per_owner if owner else capacity.streams
         if self.is_stream and self._admission.streams[owner] > limit:
             whose = f"{owner.partition(' ')[0]} has" if owner else "server has"
             raise _overloaded(f"this {whose} {limit} streams open already", streams_limit=limit)

@@ -1,6 +1,6 @@
-"""Errors on the wire: a google.rpc.Status whose details tell reason, ids and trace id.
+"""Errors on the wire: a google.rpc.Status whose details hold the reason, the request id and the trace id.
 
-The status code and the advice of each reason come from the table in `proto/holdfast/v1/errors.proto`.
+The status code of each reason comes from the table in `proto/holdfast/v1/errors.proto`.
 """
 
 import grpc
@@ -16,43 +16,43 @@ DOMAIN = "holdfast.dev"
 RETRY_AFTER_SECONDS = 0.5
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
-# More than 8 KiB, the message with its escapes among them, gRPC turns into another status on the way.
-_LONGEST_TEXT_BYTES = 512
-_LONGEST_ID_BYTES = 128
+# gRPC replaces a status above 8 KiB, escapes included, by another one.
+_MAX_TEXT_BYTES = 512
+_MAX_ID_BYTES = 128
 
 
 class InvalidRequestError(HoldfastError):
-    """A field of a request is wrong.
+    """A field of a request is not allowed.
 
     Args:
-        field: its path.
-        what: what is wrong with it.
+        field: the path of the field.
+        problem: what is wrong, and what was expected.
         reason: INVALID_REQUEST, or PAYLOAD_TOO_LARGE.
 
     """
 
-    def __init__(self, field: str, what: str, reason: Reason = Reason.INVALID_REQUEST) -> None:
-        super().__init__(reason, f"{field}: {what}", field=field)
+    def __init__(self, field: str, problem: str, reason: Reason = Reason.INVALID_REQUEST) -> None:
+        super().__init__(reason, f"{field}: {problem}", field=field)
 
 
 def code_of(reason: Reason) -> grpc.StatusCode:
-    """The status code that goes with a reason."""
+    """Return the status code of a reason."""
     value = errors_pb2.ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]
     return _CODES[value.GetOptions().Extensions[errors_pb2.traits].code]
 
 
 def to_status(error: HoldfastError, request_id: str, trace_id: str) -> status_pb2.Status:
-    """An error as it goes over the wire."""
+    """Return an error as a status with its details."""
     metadata = {name: _cut(value) for name, value in error.metadata.items()}
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata),
-        error_details_pb2.RequestInfo(request_id=_cut(request_id, _LONGEST_ID_BYTES), serving_data=trace_id),
+        error_details_pb2.RequestInfo(request_id=_cut(request_id, _MAX_ID_BYTES), serving_data=trace_id),
     ]
     if error.reason in (Reason.INVALID_REQUEST, Reason.PAYLOAD_TOO_LARGE):
         field = error.metadata["field"]
-        what = error.message.removeprefix(f"{field}: ")
+        problem = error.message.removeprefix(f"{field}: ")
         details.append(
-            error_details_pb2.BadRequest(field_violations=[{"field": _cut(field), "description": _cut(what)}])
+            error_details_pb2.BadRequest(field_violations=[{"field": _cut(field), "description": _cut(problem)}])
         )
     retry_after = _retry_after_seconds(error)
     if retry_after is not None:
@@ -67,13 +67,13 @@ def to_status(error: HoldfastError, request_id: str, trace_id: str) -> status_pb
 
 
 def _retry_after_seconds(error: HoldfastError) -> float | None:
-    """How long the caller should wait; None where waiting is of no use, or its own choice."""
+    """Return how long the caller should wait; None if waiting does not help or is the caller's own choice."""
     if error.reason is Reason.OVERLOADED:
         return RETRY_AFTER_SECONDS
     return float(error.metadata["retry_after_seconds"]) if error.reason is Reason.LEASE_HELD else None
 
 
-def _cut(text: str, limit_bytes: int = _LONGEST_TEXT_BYTES) -> str:
+def _cut(text: str, limit_bytes: int = _MAX_TEXT_BYTES) -> str:
     return text.encode(errors="replace")[:limit_bytes].decode(errors="ignore")
 
 

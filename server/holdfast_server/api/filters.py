@@ -1,4 +1,4 @@
-"""Which checkpoints a list or a deletion means."""
+"""Filters of checkpoints, for lists and deletions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,34 +16,34 @@ from holdfast_server.protocol.log import Entry
 class Filter:
     """A filter whose fields were checked."""
 
-    given: api.ListFilter
+    message: api.ListFilter
     labels: Mapping[str, str]
     formats: Sequence[AcceptedFormat]
 
     @classmethod
-    def of(cls, given: api.ListFilter) -> "Filter":
-        """Check a filter.
+    def of(cls, message: api.ListFilter) -> "Filter":
+        """Check the fields of a filter.
 
         Raises:
-            InvalidRequestError: a field of it makes no sense.
+            InvalidRequestError: a field is not allowed.
 
         """
-        requests.times(given)
-        formats = requests.formats("filter.formats", given.formats)
-        return cls(given, requests.labels("filter.labels", given.labels), formats)
+        requests.times(message)
+        formats = requests.formats("filter.formats", message.formats)
+        return cls(message, requests.labels("filter.labels", message.labels), formats)
 
     @property
     def is_selective(self) -> bool:
-        """Whether it has a label or a time, by which one checkpoint differs from others of its format."""
-        return bool(self.labels) or self.given.HasField("created_after") or self.given.HasField("created_before")
+        """Whether it has a label or a time, which distinguish checkpoints of the same format."""
+        return bool(self.labels) or self.message.HasField("created_after") or self.message.HasField("created_before")
 
     def passes(self, entry: Entry) -> bool:
-        """Whether a checkpoint meets every condition."""
+        """Return whether a checkpoint meets every condition."""
         marker = entry.marker
         created = marker.create_time.ToNanoseconds()
-        if self.given.HasField("created_after") and created < self.given.created_after.ToNanoseconds():
+        if self.message.HasField("created_after") and created < self.message.created_after.ToNanoseconds():
             return False
-        if self.given.HasField("created_before") and created >= self.given.created_before.ToNanoseconds():
+        if self.message.HasField("created_before") and created >= self.message.created_before.ToNanoseconds():
             return False
         if any(marker.labels.get(key) != value for key, value in self.labels.items()):
             return False

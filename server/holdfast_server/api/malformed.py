@@ -1,7 +1,7 @@
-"""Requests that the protobuf library refuses: which field is to blame.
+"""Requests that the protobuf library cannot parse: finds the field that is wrong.
 
-The library says only that a message could not be parsed. Read field by field, the same bytes tell which text is not
-UTF-8. Only so many fields are looked at: four megabytes can hold two million, and nothing else is done meanwhile.
+The library says only that a message could not be parsed. Reading the same bytes field by field shows which text is not
+UTF-8. The number of fields is bounded: four megabytes can hold two million, and the event loop waits for this.
 """
 
 from collections.abc import Iterator
@@ -15,18 +15,18 @@ from holdfast.v1 import checkpoint_service_pb2
 from holdfast_server.api.errors import InvalidRequestError
 
 _METHODS = checkpoint_service_pb2.DESCRIPTOR.services_by_name["CheckpointService"].methods_by_name
-_MOST_FIELDS = 10_000
-# Of the wire format: https://protobuf.dev/programming-guides/encoding/
+_MAX_FIELDS = 10_000
+# Wire types: https://protobuf.dev/programming-guides/encoding/
 _VARINT, _LENGTH_DELIMITED = 0, 2
 _FIXED_BYTES = {1: 8, 5: 4}
-_LONGEST_VARINT = 10
+_MAX_VARINT_BYTES = 10
 
 
 class MalformedRequests(grpc.aio.ServerInterceptor):
-    """Answers bytes that are no message of the API with a status that says so, as for any other bad field."""
+    """Makes a request that cannot be parsed end with INVALID_REQUEST, as for any other invalid field."""
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
-        """Wrap the deserializer of a call."""
+        """Wrap the request deserializer of a call."""
         handler = await continuation(handler_call_details)
         if handler is None or not handler_call_details.method.startswith("/holdfast."):
             return handler
@@ -35,46 +35,52 @@ class MalformedRequests(grpc.aio.ServerInterceptor):
         def lenient(raw: bytes) -> Any:
             try:
                 return parse(raw)
-            except Exception:  # noqa: BLE001 - whatever the parser says, the bytes are no request
+            except Exception:  # noqa: BLE001 - whatever the parser raises, the bytes are not a request
                 return Malformed(*explain(raw, request_type(handler_call_details.method)))
 
         return handler._replace(request_deserializer=lenient)
 
 
 class Malformed:
-    """Stands for a request that could not be parsed, and tells which field of it is to blame."""
+    """Takes the place of a request that could not be parsed.
 
-    def __init__(self, field: str, what: str) -> None:
+    Attributes:
+        field: the field that is wrong.
+        problem: what is wrong with it.
+
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
         self.field = field
-        self.what = what
+        self.problem = problem
 
 
 def refuse_malformed(message: object) -> None:
     """Refuse a message that could not be parsed.
 
     Raises:
-        InvalidRequestError: it could not.
+        InvalidRequestError: the message could not be parsed.
 
     """
     if isinstance(message, Malformed):
-        raise InvalidRequestError(message.field, message.what)
+        raise InvalidRequestError(message.field, message.problem)
 
 
 def request_type(method: str) -> Descriptor:
-    """The type of a method's requests, by its full name."""
+    """Return the request type of a method, given its full name."""
     return _METHODS[method.rpartition("/")[2]].input_type
 
 
 def explain(raw: bytes, expected: Descriptor) -> tuple[str, str]:
-    """The field that makes bytes no message of a type, and what is wrong with it."""
-    for name, text in islice(_texts(memoryview(raw), expected, ""), _MOST_FIELDS):
+    """Return the field because of which bytes cannot be parsed as a message type, and what is wrong with it."""
+    for name, text in islice(_texts(memoryview(raw), expected, ""), _MAX_FIELDS):
         if not _is_utf8(text):
             return name, "is not UTF-8"
-    return "request", f"is no {expected.name}"
+    return "request", f"cannot be parsed as {expected.name}"
 
 
 def _texts(raw: memoryview, expected: Descriptor, path: str) -> Iterator[tuple[str, memoryview]]:
-    """Every field by its path, those of messages within too, and its bytes where it should be text."""
+    """Yield every field, nested ones too, by its path, with its bytes if it should be text."""
     for number, data in _fields(raw):
         known = expected.fields_by_number.get(number)
         name = "" if known is None else f"{path}{known.name}"
@@ -85,7 +91,7 @@ def _texts(raw: memoryview, expected: Descriptor, path: str) -> Iterator[tuple[s
 
 
 def _fields(raw: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The fields of a message, by number, as far as it is one; those of no length of their own are empty."""
+    """Yield the fields of a message by number, up to the first error, with their bytes if they are length-delimited."""
     position = 0
     while position < len(raw):
         tag, position = _varint(raw, position)
@@ -103,9 +109,9 @@ def _fields(raw: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _varint(raw: memoryview, position: int) -> tuple[int, int]:
-    """A number, and where it ends: behind the message, where the number does not end within."""
+    """Return a number and the position after it, which is beyond the message if the number does not end in it."""
     value = 0
-    for index, byte in enumerate(raw[position : position + _LONGEST_VARINT]):
+    for index, byte in enumerate(raw[position : position + _MAX_VARINT_BYTES]):
         value |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:
             return value, position + index + 1

@@ -1,17 +1,18 @@
-"""The protocol's values as messages of the API."""
+"""Converts values of the protocol to messages of the API."""
 
 from collections.abc import Sequence
 
 from google.protobuf.message import Message
 from holdfast.v1 import checkpoint_pb2, checkpoint_service_pb2
 
+from holdfast_server.api import limits
 from holdfast_server.layout.v1.marker_pb2 import StoredRecord
 from holdfast_server.protocol.log import Entry
 from holdfast_server.protocol.lookup import Skipped
 
 
 def checkpoint(entry: Entry) -> checkpoint_pb2.Checkpoint:
-    """A checkpoint's metadata."""
+    """Return a checkpoint's metadata."""
     marker = entry.marker
     return checkpoint_pb2.Checkpoint(
         namespace=marker.namespace,
@@ -36,24 +37,22 @@ def checkpoint(entry: Entry) -> checkpoint_pb2.Checkpoint:
     )
 
 
-# Of checkpoints that were passed over, in one answer.
-MAX_SKIPPED = 256
-_LONGEST_MESSAGE = 512
+_MAX_MESSAGE_CHARACTERS = 512
 
 
 def field_bytes(message: Message) -> int:
-    """Return how many bytes a message has as a field of an answer, its tag and length included."""
+    """Return how many bytes a message takes as a field of an answer, including tag and length."""
     size = message.ByteSize()
     return size + 1 + (size.bit_length() + 6) // 7 if size else 2
 
 
-def record(each: StoredRecord) -> checkpoint_pb2.Record:
-    """A record."""
-    return checkpoint_pb2.Record(key=each.key, data=each.data)
+def record(stored: StoredRecord) -> checkpoint_pb2.Record:
+    """Return a record."""
+    return checkpoint_pb2.Record(key=stored.key, data=stored.data)
 
 
 def identity(entry: Entry) -> checkpoint_pb2.Checkpoint:
-    """No more of a checkpoint than what names it."""
+    """Return a checkpoint's ids and revision only."""
     marker = entry.marker
     return checkpoint_pb2.Checkpoint(
         namespace=marker.namespace,
@@ -63,45 +62,41 @@ def identity(entry: Entry) -> checkpoint_pb2.Checkpoint:
     )
 
 
-def skipped(each: Skipped) -> checkpoint_service_pb2.SkippedCheckpoint:
-    """A checkpoint that was passed over."""
-    return checkpoint_service_pb2.SkippedCheckpoint(
-        checkpoint_id=each.checkpoint_id,
-        revision=each.revision,
-        reason=each.error.reason,
-        message=each.error.message[:_LONGEST_MESSAGE],
-    )
-
-
-def some_skipped(found: Sequence[Skipped]) -> list[checkpoint_service_pb2.SkippedCheckpoint]:
-    """The checkpoints that were passed over, as many as an answer holds; the last one says how many more there are."""
-    shown = [skipped(each) for each in found[:MAX_SKIPPED]]
-    if len(found) > len(shown):
-        shown[-1].message += f"; and {len(found) - len(shown)} more were passed over"
+def skipped_checkpoints(skipped: Sequence[Skipped]) -> list[checkpoint_service_pb2.SkippedCheckpoint]:
+    """Return the checkpoints that were skipped, up to the limit; the last message says how many more there are."""
+    shown = [
+        checkpoint_service_pb2.SkippedCheckpoint(
+            checkpoint_id=each.checkpoint_id,
+            revision=each.revision,
+            reason=each.error.reason,
+            message=each.error.message[:_MAX_MESSAGE_CHARACTERS],
+        )
+        for each in skipped[: limits.MAX_SKIPPED]
+    ]
+    if len(skipped) > len(shown):
+        shown[-1].message += f"; and {len(skipped) - len(shown)} more were skipped"
     return shown
 
 
-def finding(each: Skipped) -> checkpoint_service_pb2.Finding:
-    """Something that a validation found."""
-    return checkpoint_service_pb2.Finding(
-        reason=each.error.reason,
-        message=each.error.message[:_LONGEST_MESSAGE],
-        checkpoint_id=each.checkpoint_id,
-        revision=each.revision,
-        part=each.error.metadata.get("part", ""),
-    )
-
-
-def some_findings(found: Sequence[Skipped]) -> list[checkpoint_service_pb2.Finding]:
-    """What a validation found, as much as an answer holds; the last finding says how many more there are."""
-    shown = [finding(each) for each in found[:MAX_SKIPPED]]
+def findings(found: Sequence[Skipped]) -> list[checkpoint_service_pb2.Finding]:
+    """Return the findings of a validation, up to the limit; the last message says how many more there are."""
+    shown = [
+        checkpoint_service_pb2.Finding(
+            reason=each.error.reason,
+            message=each.error.message[:_MAX_MESSAGE_CHARACTERS],
+            checkpoint_id=each.checkpoint_id,
+            revision=each.revision,
+            part=each.error.metadata.get("part", ""),
+        )
+        for each in found[: limits.MAX_SKIPPED]
+    ]
     if len(found) > len(shown):
         shown[-1].message += f"; and {len(found) - len(shown)} more were found"
     return shown
 
 
 def workflow(head: Entry) -> checkpoint_service_pb2.Workflow:
-    """A workflow, as the head of its log has it."""
+    """Return a workflow according to the head of its log."""
     marker = head.marker
     return checkpoint_service_pb2.Workflow(
         namespace=marker.namespace,

@@ -10,8 +10,8 @@ from holdfast._core import checkpoint, payload, statuses
 from holdfast_server import config
 from holdfast_server.api import errors as api_errors
 from holdfast_server.api import malformed, requests
-from holdfast_server.api.incoming import Incoming
-from holdfast_server.api.uploads import Uploads
+from holdfast_server.api.streaming.incoming import Incoming
+from holdfast_server.api.streaming.uploads import Uploads
 from holdfast_server.protocol import fsck, gc, keys, layout, marker, records, sense, workflows
 
 from tests.support.planted import Mutant
@@ -62,11 +62,11 @@ DEFECTS = [
         "incoming",
         "part begun by a chunk that is refused",
         Incoming._take,
-        "        data = self._checked(message.chunk, goes_on=goes_on)\n        if not goes_on:\n"
-        "            await self._whole(self._close_part())\n            self._open_part(name)\n",
-        "        if not goes_on:\n"
-        "            await self._whole(self._close_part())\n            self._open_part(name)\n"
-        "        data = self._checked(message.chunk, goes_on=True)\n",
+        "        data = self._check_chunk(message.chunk, continues=continues)\n        if not continues:\n"
+        "            await self._complete(self._close_part())\n            self._open_part(name)\n",
+        "        if not continues:\n"
+        "            await self._complete(self._close_part())\n            self._open_part(name)\n"
+        "        data = self._check_chunk(message.chunk, continues=True)\n",
     ),
     _defect("incoming", "upload lost with its retry", Uploads.take, "self.park(request, incoming)", "pass"),
     _defect(

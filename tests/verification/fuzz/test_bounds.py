@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from crc32c import crc32c
 from holdfast.v1 import checkpoint_service_pb2 as api
-from holdfast_server.api.incoming import Incoming
+from holdfast_server.api.streaming.incoming import Incoming
 from holdfast_server.protocol.bounded_read import MAX_MARKER_BYTES
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.stores.memory import MemoryStore

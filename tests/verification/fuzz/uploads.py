@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import grpc
 from crc32c import crc32c
 from holdfast.v1 import checkpoint_service_pb2 as api
-from holdfast_server.api.calls import RECEIVED_KEY, RESUME_KEY, Calls
-from holdfast_server.api.servicer import CheckpointService
+from holdfast_server.api.calls import Calls
+from holdfast_server.api.service import CheckpointService
+from holdfast_server.api.streaming.resume import RECEIVED_KEY, RESUME_KEY
 from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.log import Log
 from holdfast_server.protocol.payload import read_part

@@ -13,8 +13,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
-from holdfast_server.api import calls, requests
-from holdfast_server.api.admission import Admission, Limits
+from holdfast_server.api import limits, requests
+from holdfast_server.api.admission import Admission, Capacity
 from holdfast_server.api.calls import Calls
 from holdfast_server.protocol.errors import HoldfastError
 
@@ -87,7 +87,7 @@ async def test_one_namespace_gets_a_share_of_the_streams(served, connect):
         stream.cancel()
 
 
-async def test_the_places_of_streams_come_back_when_they_end(served, connect):
+async def test_the_permits_of_streams_come_back_when_they_end(served, connect):
     for _ in range(3):
         stub = await connect(served.target)
         streams = [await opened(stub, request_id=f"idle{number}") for number in range(64)]
@@ -99,11 +99,11 @@ async def test_the_places_of_streams_come_back_when_they_end(served, connect):
 
 
 def test_bytes_are_counted_as_they_are_held_and_streams_leave_a_quarter_to_others():
-    admission = Admission(Limits(calls=8, bytes=8))
+    admission = Admission(Capacity(calls=8, bytes=8))
     with (
-        admission.place("a", is_stream=True) as alone,
-        admission.place("b", is_stream=True) as late,
-        admission.place("b", is_stream=False) as unary,
+        admission.permit("a", is_stream=True) as alone,
+        admission.permit("b", is_stream=True) as late,
+        admission.permit("b", is_stream=False) as unary,
     ):
         # What a call holds alone is bounded by the limit of its payload.
         alone.hold(100)
@@ -114,7 +114,7 @@ def test_bytes_are_counted_as_they_are_held_and_streams_leave_a_quarter_to_other
         unary.hold(2)
         with pytest.raises(HoldfastError, match="hold 8 of 8 bytes"):
             unary.hold(3)
-        alone.leave()
+        alone.release()
         late.hold(6)
         unary.hold(2)
 
@@ -159,7 +159,7 @@ async def test_a_drain_does_not_mind_calls_that_are_just_ending():
 
 
 async def test_a_stream_that_sends_nothing_is_ended_and_its_retry_goes_on(served, connect, monkeypatch):
-    monkeypatch.setattr(calls, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 0.2)
     stub = await connect(served.target)
     stream = await opened(stub)
     await stream.write(chunk(b"abc"))
@@ -170,10 +170,10 @@ async def test_a_stream_that_sends_nothing_is_ended_and_its_retry_goes_on(served
     again.cancel()
 
 
-async def test_a_reader_that_takes_nothing_loses_its_place_and_gets_its_status_once_it_reads(
+async def test_a_reader_that_takes_nothing_loses_its_permit_and_gets_its_status_once_it_reads(
     tmp_path, connect, monkeypatch
 ):
-    monkeypatch.setattr(calls, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 0.3)
     async with serving_watched(tmp_path, calls_in_flight=1) as served:
         async with holdfast.AsyncClient(served.target) as client:
             await client.save("n", "w", b"x" * (64 << 20), format=holdfast.Format("f", 1))
@@ -191,7 +191,7 @@ async def read_all(stream):
         pass
 
 
-async def test_a_caller_that_vanished_from_the_network_loses_its_places(tmp_path, connect):
+async def test_a_caller_that_vanished_from_the_network_loses_its_permits(tmp_path, connect):
     async with (
         serving_watched(tmp_path, calls_in_flight=2, keepalive_seconds=1) as served,
         CuttingProxy(served.target).running() as proxy,

@@ -5,7 +5,7 @@ import holdfast
 import pytest
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
-from holdfast_server.api import changes, lists
+from holdfast_server.api.handlers import bulk_deleting, listing
 from holdfast_server.protocol.keys import WorkflowKeys
 
 from tests.support.frames import frame
@@ -25,7 +25,7 @@ async def fifty_checkpoints(client):
 
 @pytest.mark.usefixtures("fifty_checkpoints")
 async def test_a_page_ends_where_enough_was_looked_at_and_the_next_one_goes_on(served, monkeypatch):
-    monkeypatch.setattr(lists, "_LOOKED_AT_MOST", 20)
+    monkeypatch.setattr(listing, "_MAX_EXAMINED", 20)
     request = api.ListRequest(filter={"labels": {"number": "4"}}, **WORKFLOW)
     pages = []
     async with grpc.aio.insecure_channel(served.target) as channel:
@@ -37,9 +37,9 @@ async def test_a_page_ends_where_enough_was_looked_at_and_the_next_one_goes_on(s
 
 @pytest.mark.usefixtures("fifty_checkpoints")
 @pytest.mark.parametrize("page_size", [1, 7, 25, 26])
-@pytest.mark.parametrize("looked_at_most", [1, 3, 25, 50, 51])
-async def test_pages_give_each_checkpoint_that_passes_once(client, monkeypatch, page_size, looked_at_most):
-    monkeypatch.setattr(lists, "_LOOKED_AT_MOST", looked_at_most)
+@pytest.mark.parametrize("max_examined", [1, 3, 25, 50, 51])
+async def test_pages_give_each_checkpoint_that_passes_once(client, monkeypatch, page_size, max_examined):
+    monkeypatch.setattr(listing, "_MAX_EXAMINED", max_examined)
     listed = [
         each.labels["number"] async for each in client.list("n", "w", labels={"parity": "odd"}, page_size=page_size)
     ]
@@ -66,9 +66,9 @@ async def test_a_marker_of_a_newer_server_is_reported_by_a_list_and_hides_no_oth
 
 
 @pytest.mark.usefixtures("newer_server")
-@pytest.mark.parametrize("looked_at_most", [1, 2, 2000])
-async def test_a_deletion_everywhere_does_what_it_can_and_fails_for_what_it_cannot(client, monkeypatch, looked_at_most):
-    monkeypatch.setattr(changes, "_LOOKED_AT_MOST", looked_at_most)
+@pytest.mark.parametrize("max_examined", [1, 2, 2000])
+async def test_a_deletion_everywhere_does_what_it_can_and_fails_for_what_it_cannot(client, monkeypatch, max_examined):
+    monkeypatch.setattr(bulk_deleting, "_MAX_EXAMINED", max_examined)
     with pytest.raises(holdfast.HoldfastError, match="ns/n/wf/b/"):
         await client.delete_checkpoints("n", labels={"k": "v"})
     assert [each.workflow_id async for each in client.list("n")] == ["b"]

@@ -12,7 +12,7 @@ SAVE = request_type("/holdfast.v1.CheckpointService/Save")
     [b"", b"\x0a", b"\x0a\xff", b"\x80" * 20, b"\x0a\x05ab", b"\x0b\x0b\x0b", b"\x0d\x00", b"\xff\xff\xff\xff\xff"],
 )
 def test_bytes_that_are_cut_off_or_no_fields_are_no_request(raw):
-    assert explain(raw, SAVE) == ("request", "is no SaveRequest")
+    assert explain(raw, SAVE) == ("request", "cannot be parsed as SaveRequest")
 
 
 def test_text_that_is_not_utf8_is_found_behind_fields_of_every_kind():
@@ -20,11 +20,11 @@ def test_text_that_is_not_utf8_is_found_behind_fields_of_every_kind():
     assert explain(known_and_unknown + b"\x0a\x03\x0a\x01\xff", SAVE) == ("namespace", "is not UTF-8")
 
 
-def test_of_millions_of_fields_only_some_are_looked_at(monkeypatch):
-    looked_at = []
+def test_of_millions_of_fields_only_some_are_read(monkeypatch):
+    read = []
     walk = malformed._varint
-    monkeypatch.setattr(malformed, "_varint", lambda raw, position: looked_at.append(1) or walk(raw, position))
+    monkeypatch.setattr(malformed, "_varint", lambda raw, position: read.append(1) or walk(raw, position))
     for raw in (b"\x78\x01" * (2 << 20), b"\x12\x00" * (2 << 20)):
-        looked_at.clear()
+        read.clear()
         assert explain(raw, SAVE)[0] == "request"
-        assert len(looked_at) <= 2 * malformed._MOST_FIELDS + 2
+        assert len(read) <= 2 * malformed._MAX_FIELDS + 2

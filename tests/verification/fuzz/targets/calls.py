@@ -12,7 +12,7 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import add_CheckpointServiceServicer_to_server
 from holdfast_server.api.calls import Calls
 from holdfast_server.api.malformed import MalformedRequests
-from holdfast_server.api.servicer import CheckpointService
+from holdfast_server.api.service import CheckpointService
 from holdfast_server.protocol.log import Log
 
 from tests.support.bounded_store import BoundedStore

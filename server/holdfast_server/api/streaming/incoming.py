@@ -1,18 +1,18 @@
-"""The payload of a streamed save on its way in, which outlives a stream that breaks.
+"""The payload of a streamed save as it arrives. It outlives a stream that breaks.
 
-A chunk is taken wholly or not at all, whatever happens to the call that brought it. So when the stream
-breaks the upload is kept, and the retry of the same request goes on where it stopped.
+A chunk is stored whole or not at all, even if its call is cancelled. So an upload whose stream broke can be kept, and a
+retry of the same request continues at its position.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from typing import Any, NoReturn
+from typing import Any
 
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
-from holdfast_server.api import calls, requests
-from holdfast_server.api.admission import Place
+from holdfast_server.api import limits, requests
+from holdfast_server.api.admission import Permit
 from holdfast_server.api.errors import InvalidRequestError
 from holdfast_server.api.malformed import refuse_malformed
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
@@ -21,36 +21,37 @@ from holdfast_server.protocol.keys import WorkflowKeys
 from holdfast_server.protocol.payload import PartUpload
 from holdfast_server.stores.base import ObjectStore
 
-# Of a stream on its way to the store, in the buffers of gRPC and of the store's library.
-_HELD_BYTES = 32 << 20
+# The most that one stream holds on its way to the store, in the buffers of gRPC and of the store's library.
+_MAX_HELD_BYTES = 32 << 20
 
 
 class StreamEndedError(InvalidRequestError):
-    """A stream ended before its `finish`."""
+    """A stream ended before its finish."""
 
 
-async def attended(
-    messages: AsyncIterator[api.SaveStreamRequest], place: Place
+async def receive_messages(
+    messages: AsyncIterator[api.SaveStreamRequest], permit: Permit
 ) -> AsyncGenerator[api.SaveStreamRequest]:
-    """Yield the messages of a stream, and count what they hold in memory.
+    """Yield the messages of a stream, and count the memory that they take.
 
     Raises:
-        HoldfastError: DEADLINE_EXCEEDED: the next one did not come; OVERLOADED: there is no room for it.
+        HoldfastError: DEADLINE_EXCEEDED: the stream was idle for too long. OVERLOADED: there is no room for a message.
 
     """
-    received = 0
+    received_bytes = 0
     while True:
         try:
-            async with asyncio.timeout(calls.IDLE_SECONDS):
+            async with asyncio.timeout(limits.IDLE_SECONDS):
                 message = await anext(messages, None)
         except TimeoutError:
-            what = f"the stream sent nothing for {calls.IDLE_SECONDS:.0f} s; the same request id goes on from there"
-            raise HoldfastError(Reason.DEADLINE_EXCEEDED, what, idle_seconds=calls.IDLE_SECONDS) from None
+            idle = limits.IDLE_SECONDS
+            problem = f"the stream sent nothing for {idle:.0f} s; retry with the same request id to resume it"
+            raise HoldfastError(Reason.DEADLINE_EXCEEDED, problem, idle_seconds=idle) from None
         if message is None:
             return
         if isinstance(message, api.SaveStreamRequest):
-            received += message.ByteSize()
-            place.hold(min(received, _HELD_BYTES))
+            received_bytes += message.ByteSize()
+            permit.hold(min(received_bytes, _MAX_HELD_BYTES))
         yield message
 
 
@@ -58,11 +59,11 @@ class Incoming:
     """The parts of a payload, as they arrive.
 
     Args:
-        store: where they go.
+        store: where the parts are stored.
         keys: the workflow.
         base_revision: the head's revision when the upload began.
-        inline_limit_bytes: how much may stay in the marker.
-        payload_limit_bytes: how much there may be.
+        inline_limit_bytes: how many bytes of payload may stay in the marker.
+        payload_limit_bytes: how many bytes the payload may have.
 
     Attributes:
         size_bytes: how much has arrived.
@@ -93,15 +94,16 @@ class Incoming:
 
     @property
     def position(self) -> tuple[int, int]:
-        """Which part comes next, counted from 0, and from which byte."""
+        """The part that comes next, counted from 0, and its next byte."""
         return len(self._stored), 0 if self._upload is None else self._upload.size_bytes
 
     async def receive(self, messages: AsyncIterator[api.SaveStreamRequest]) -> list[StoredPart]:
-        """Take in chunks up to the message that ends them, and make the parts durable.
+        """Store the chunks up to the finish, and make the parts durable.
 
         Raises:
-            StreamEndedError: they ended early.
+            StreamEndedError: the stream ended early.
             InvalidRequestError: a message is wrong or out of place.
+            HoldfastError: UPLOAD_LOST: another stream of the same request has taken over.
 
         """
         while (message := await self._next(messages)) is not None:
@@ -109,10 +111,10 @@ class Incoming:
             kind = message.WhichOneof("message")
             if kind == "finish":
                 await self._require_end(messages, message.finish)
-                await self._whole(self._close_part())
+                await self._complete(self._close_part())
                 return self._stored
             if kind is None:
-                raise requests.invalid("message", "a message of the stream is empty")
+                raise requests.invalid("message", "must not be empty")
             if kind == "header":
                 raise requests.invalid("header", "must not come twice")
             await self._take(message)
@@ -122,7 +124,7 @@ class Incoming:
         """Return the next message, None at the end of the stream.
 
         Raises:
-            HoldfastError: UPLOAD_LOST: another stream of the same request goes on with this upload.
+            HoldfastError: UPLOAD_LOST: another stream of the same request has taken over.
 
         """
         if not self._is_taken_over:
@@ -134,33 +136,33 @@ class Incoming:
                     raise
             finally:
                 self._waiting = None
-        raise HoldfastError(Reason.UPLOAD_LOST, "another stream of the same request goes on with this upload")
+        raise HoldfastError(Reason.UPLOAD_LOST, "another stream of the same request continues this upload")
+
+    def begin_stream(self) -> None:
+        """Let a stream bring the rest of the payload."""
+        self._is_taken_over = False
 
     def end_stream(self) -> None:
-        """End the stream that the upload comes by, before its next message, so that another one may go on."""
+        """End the current stream before its next message, so that another stream can continue the upload."""
         self._is_taken_over = True
         if self._waiting is not None:
             self._waiting.reschedule(asyncio.get_running_loop().time())
 
-    def go_on(self) -> None:
-        """Let another stream bring the rest."""
-        self._is_taken_over = False
-
     @property
     def has_failed(self) -> bool:
-        """Whether something went wrong, so that no retry can go on from here."""
+        """Whether a step failed, so that no retry can continue the upload."""
         step = self._step
         return step is not None and step.done() and (step.cancelled() or step.exception() is not None)
 
     async def settle(self) -> bool:
-        """Wait for what has begun; whether all of it went well, so that a retry can go on from here."""
+        """Wait for the step in progress. Return whether a retry can continue the upload."""
         if self._step is None:
             return True
         await asyncio.wait([self._step])
         return not self.has_failed
 
     async def discard(self) -> None:
-        """Forget what is not durable yet."""
+        """Discard the part that is not durable yet."""
         await self.settle()
         if self._upload is not None:
             await self._upload.__aexit__(None, None, None)
@@ -168,30 +170,31 @@ class Incoming:
 
     async def _take(self, message: api.SaveStreamRequest) -> None:
         name = message.chunk.part
-        goes_on = self._upload is not None and self._upload.name == name
-        data = self._checked(message.chunk, goes_on=goes_on)
-        if not goes_on:
-            await self._whole(self._close_part())
+        continues = self._upload is not None and self._upload.name == name
+        data = self._check_chunk(message.chunk, continues=continues)
+        if not continues:
+            await self._complete(self._close_part())
             self._open_part(name)
         assert self._upload is not None
         self.size_bytes += len(data)
-        await self._whole(self._upload.write(data))
+        await self._complete(self._upload.write(data))
 
-    def _checked(self, chunk: checkpoint_pb2.Chunk, *, goes_on: bool) -> bytes:
-        """The data of a chunk that may come now. Nothing is changed for one that may not: a retry goes on from here."""
-        if not goes_on:
+    def _check_chunk(self, chunk: checkpoint_pb2.Chunk, *, continues: bool) -> bytes:
+        """Return the data of a chunk that may come now. A refused chunk changes nothing, so that a retry can resume."""
+        if not continues:
             requests.part_name("chunk.part", chunk.part, set(self._names))
-            if len(self._names) == requests.MAX_PARTS:
-                raise requests.invalid("chunk.part", f"begins one part more than the limit of {requests.MAX_PARTS}")
-        data = requests.chunk(chunk, self._upload.size_bytes if self._upload is not None and goes_on else 0)
+            if len(self._names) == limits.MAX_PARTS:
+                raise requests.invalid("chunk.part", f"expected at most {limits.MAX_PARTS} parts, got one more")
+        data = requests.chunk(chunk, self._upload.size_bytes if self._upload is not None and continues else 0)
         if self.size_bytes + len(data) > self._payload_limit_bytes:
-            _too_large(self._payload_limit_bytes)
+            problem = f"expected a payload of at most {self._payload_limit_bytes} bytes, got more"
+            raise InvalidRequestError("chunk.data", problem, Reason.PAYLOAD_TOO_LARGE)
         return data
 
     def _open_part(self, name: str) -> None:
         self._names.add(name)
-        room = self._inline_limit_bytes - sum(len(part.inline) for part in self._stored)
-        self._upload = PartUpload(self._store, self._keys, self._base_revision, name, room)
+        inline_room = self._inline_limit_bytes - sum(len(part.inline) for part in self._stored)
+        self._upload = PartUpload(self._store, self._keys, self._base_revision, name, inline_room)
 
     async def _close_part(self) -> None:
         if self._upload is None:
@@ -201,8 +204,8 @@ class Incoming:
         self._upload = None
         self._stored.append(part)
 
-    async def _whole(self, step: Coroutine[Any, Any, None]) -> None:
-        """Run a step to its end, also when the call is cancelled meanwhile; `settle` waits for it then."""
+    async def _complete(self, step: Coroutine[Any, Any, None]) -> None:
+        """Run a step to its end even if the call is cancelled; then `settle` waits for it."""
         self._step = asyncio.ensure_future(step)
         await asyncio.shield(self._step)
 
@@ -211,11 +214,7 @@ class Incoming:
             raise requests.invalid("chunk", "the stream must hold at least one part")
         if finish.size_bytes != self.size_bytes:
             raise requests.invalid(
-                "finish.size_bytes", f"is {finish.size_bytes}, the chunks held {self.size_bytes} bytes"
+                "finish.size_bytes", f"expected {self.size_bytes}, the size of all chunks, got {finish.size_bytes}"
             )
         if await anext(messages, None) is not None:
-            raise requests.invalid("message", "nothing may come behind finish")
-
-
-def _too_large(limit: int) -> NoReturn:
-    raise InvalidRequestError("chunk.data", f"the payload passes the limit of {limit} bytes", Reason.PAYLOAD_TOO_LARGE)
+            raise requests.invalid("message", "must not follow the finish")

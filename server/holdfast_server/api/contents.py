@@ -1,0 +1,79 @@
+"""Payloads and records of checkpoints as fields of an answer."""
+
+from crc32c import crc32c
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+from holdfast_server import telemetry
+from holdfast_server.api import messages
+from holdfast_server.api.admission import Permit
+from holdfast_server.protocol import load, records
+from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.protocol.payload import read_part
+from holdfast_server.protocol.records import Records
+from holdfast_server.stores.base import ObjectStore
+
+# Both have the fields of a payload and of records.
+Answer = api.LoadResponse | api.Content
+
+
+async def add_payload(log: Log, permit: Permit, answer: Answer, keys: WorkflowKeys, entry: Entry) -> None:
+    """Read a checkpoint's payload into an answer.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED, CHECKPOINT_DELETED, OVERLOADED.
+
+    """
+    size_bytes = sum(part.size_bytes for part in entry.marker.parts)
+    permit.hold(permit.held_bytes + size_bytes)
+    try:
+        for part in entry.marker.parts:
+            data = b"".join([block async for block in read_part(log.store, keys, part)])
+            answer.parts.add(name=part.name, data=data, crc32c=crc32c(data))
+    except HoldfastError as error:
+        raise await load.as_of_now(log, keys, entry, error) from None
+    answer.payload_included = True
+    telemetry.PAYLOAD_BYTES.add(size_bytes, {"holdfast.direction": "loaded"})
+
+
+async def add_records(
+    store: ObjectStore, permit: Permit, answer: Answer, keys: WorkflowKeys, checkpoint_id: str, *, limit_bytes: int
+) -> int:
+    """Read a checkpoint's records into an answer, unless they exceed the limit.
+
+    Returns:
+        The largest stamp among them.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED, OVERLOADED.
+
+    """
+    found = await read_records(store, permit, keys, checkpoint_id, after="", limit_bytes=limit_bytes)
+    added = [messages.record(record) for record in found.records]
+    if found.is_whole and sum(map(messages.field_bytes, added)) <= limit_bytes:
+        answer.records.extend(added)
+        answer.records_included = True
+    return found.stamp
+
+
+async def read_records(
+    store: ObjectStore, permit: Permit, keys: WorkflowKeys, checkpoint_id: str, *, after: str, limit_bytes: int
+) -> Records:
+    """Read the records of a checkpoint whose keys follow `after`, as many as fit, and count the memory they take.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED, OVERLOADED.
+
+    """
+    held_before = permit.held_bytes
+    found = await records.read(
+        store,
+        keys,
+        checkpoint_id,
+        after=after,
+        limit_bytes=limit_bytes,
+        hold=lambda count: permit.hold(held_before + count),
+    )
+    permit.hold(held_before + sum(record.ByteSize() for record in found.records))
+    return found

@@ -1,0 +1,29 @@
+"""The state that the handlers of one service share."""
+
+from dataclasses import dataclass
+
+from holdfast_server.api.streaming.uploads import Uploads
+from holdfast_server.protocol.log import Log
+from holdfast_server.protocol.records import Room, Stamps
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceContext:
+    """The shared state of one service.
+
+    Attributes:
+        log: the commit log of the store.
+        inline_limit_bytes: how many bytes of payload a commit marker may hold.
+        payload_limit_bytes: how many bytes a streamed payload may have.
+        uploads: uploads that are in progress, or whose stream broke.
+        stamps: orders the records that this service attaches.
+        records_room: limits the records of each checkpoint.
+
+    """
+
+    log: Log
+    inline_limit_bytes: int
+    payload_limit_bytes: int
+    uploads: Uploads
+    stamps: Stamps
+    records_room: Room

@@ -1,0 +1,34 @@
+"""AcquireWriter."""
+
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+from holdfast_server.api import requests
+from holdfast_server.api.calls import Call
+from holdfast_server.api.context import ServiceContext
+from holdfast_server.protocol import ownership
+
+
+async def acquire_writer(
+    context: ServiceContext, call: Call, request: api.AcquireWriterRequest
+) -> api.AcquireWriterResponse:
+    """Append a fence, which raises the epoch: writers of earlier epochs can no longer commit.
+
+    Raises:
+        HoldfastError: LEASE_HELD, REVISION_CONFLICT, COMMIT_UNKNOWN, REQUEST_ID_REUSED, CHECKPOINT_CORRUPTED.
+
+    """
+    keys = requests.workflow(request.namespace, request.workflow_id)
+    acquired = await ownership.acquire_writer(
+        context.log,
+        requests.append(keys, request.request_id, request.attempt, None, call.trace_id),
+        expected_revision=requests.expected_revision(request),
+        lease=requests.lease(request),
+        deadline=call.deadline,
+    )
+    fence = acquired.entry.marker
+    return api.AcquireWriterResponse(
+        epoch=fence.writer_epoch,
+        revision=fence.revision,
+        replayed=acquired.replayed,
+        lease_expire_time=fence.lease_expire_time if fence.HasField("lease_expire_time") else None,
+    )

@@ -1,0 +1,106 @@
+"""Load and LoadStream."""
+
+from contextlib import aclosing
+
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+from holdfast_server import telemetry
+from holdfast_server.api import contents, limits, messages, requests
+from holdfast_server.api.calls import Call, GrpcContext
+from holdfast_server.api.context import ServiceContext
+from holdfast_server.api.streaming.outgoing import StuckReaderError, end_stuck, part_messages, write
+from holdfast_server.protocol import load as loads
+from holdfast_server.protocol.digests import BLOCK_BYTES
+from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.protocol.lookup import OvertakenError, looked_at
+
+# Blocks in memory: one that is being sent and two that are read ahead.
+_LOAD_STREAM_BYTES = 3 * BLOCK_BYTES
+_FALLBACKS = frozenset(api.Fallback.values())
+
+
+async def load(context: ServiceContext, call: Call, request: api.LoadRequest) -> api.LoadResponse:
+    """Return a checkpoint, with its payload if that is small and its records if the request includes them.
+
+    Raises:
+        HoldfastError: WORKFLOW_NOT_FOUND, CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED, CHECKPOINT_CORRUPTED,
+            FORMAT_INCOMPATIBLE, LAYOUT_UNSUPPORTED, OVERLOADED.
+
+    """
+    # A checkpoint that is deleted or replaced during the load is looked up again, which shows which of the two it was.
+    return await looked_at(lambda: _load_once(context, call, request))
+
+
+async def _load_once(context: ServiceContext, call: Call, request: api.LoadRequest) -> api.LoadResponse:
+    keys = requests.workflow(request.namespace, request.workflow_id)
+    found = await _find(context, call, request)
+    response = api.LoadResponse(
+        checkpoint=messages.checkpoint(found.entry),
+        fell_back=bool(found.skipped),
+        skipped=messages.skipped_checkpoints(found.skipped),
+        head_revision=found.head_revision,
+    )
+    if request.include_records:
+        checkpoint_id = found.entry.marker.checkpoint_id
+        response.stamp = await contents.add_records(
+            context.log.store, call.permit, response, keys, checkpoint_id, limit_bytes=limits.RECORDS_ANSWER_BYTES
+        )
+    if response.checkpoint.size_bytes <= limits.UNARY_PAYLOAD_BYTES:
+        await contents.add_payload(context.log, call.permit, response, keys, found.entry)
+    return response
+
+
+async def load_stream(
+    context: ServiceContext, call: Call, request: api.LoadStreamRequest, grpc_context: GrpcContext
+) -> None:
+    """Send a checkpoint's header, the chunks of its parts or of the requested ranges, and a finish.
+
+    Raises:
+        HoldfastError: as of `load`, and DEADLINE_EXCEEDED: the caller reads nothing.
+
+    """
+    try:
+        await _send(context, call, request, grpc_context)
+    except StuckReaderError as stuck:
+        await end_stuck(call, stuck.sending)
+
+
+async def _send(context: ServiceContext, call: Call, request: api.LoadStreamRequest, grpc_context: GrpcContext) -> None:
+    keys = requests.workflow(request.namespace, request.workflow_id)
+    found = await _find(context, call, request)
+    parts = found.entry.marker.parts
+    call.permit.hold(min(sum(part.size_bytes for part in parts), _LOAD_STREAM_BYTES))
+    header = api.LoadStreamHeader(
+        checkpoint=messages.checkpoint(found.entry),
+        fell_back=bool(found.skipped),
+        skipped=messages.skipped_checkpoints(found.skipped),
+        head_revision=found.head_revision,
+    )
+    await write(grpc_context, api.LoadStreamResponse(header=header))
+    try:
+        async with aclosing(part_messages(context.log.store, keys, parts, request.ranges)) as outgoing:
+            async for message in outgoing:
+                if message.HasField("finish"):
+                    telemetry.PAYLOAD_BYTES.add(message.finish.size_bytes, {"holdfast.direction": "loaded"})
+                await write(grpc_context, message)
+    except HoldfastError as error:
+        failure = await loads.as_of_now(context.log, keys, found.entry, error)
+        if not isinstance(failure, OvertakenError):
+            raise failure from None
+        # Raises if the checkpoint was deleted. If it was replaced, the stream ends without a finish, and the caller
+        # starts again.
+        await loads.find(context.log, keys, found.entry.marker.checkpoint_id, (), fallback=False)
+
+
+async def _find(context: ServiceContext, call: Call, request: api.LoadRequest | api.LoadStreamRequest) -> loads.Found:
+    keys = requests.workflow(request.namespace, request.workflow_id)
+    requests.name("checkpoint_id", request.checkpoint_id, 256, required=False)
+    accepted = requests.formats("accepted_formats", request.accepted_formats)
+    if request.fallback not in _FALLBACKS:
+        raise requests.invalid("fallback", f"unknown value {request.fallback}: expected a Fallback of this API")
+    fallback = request.fallback == api.FALLBACK_LAST_GOOD
+    found = await loads.find(context.log, keys, request.checkpoint_id, accepted, fallback=fallback)
+    call.span.describe(checkpoint=found.entry.marker.checkpoint_id, revision=found.entry.revision)
+    if found.skipped:
+        telemetry.FALLBACKS.add(1)
+    return found

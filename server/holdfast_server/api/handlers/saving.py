@@ -1,0 +1,117 @@
+"""Save, SaveStream and GetUpload."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+from holdfast_server import telemetry
+from holdfast_server.api import messages, requests
+from holdfast_server.api.calls import Call, GrpcContext
+from holdfast_server.api.context import ServiceContext
+from holdfast_server.api.streaming.incoming import Incoming, receive_messages
+from holdfast_server.api.streaming.resume import RECEIVED_KEY, requested_resume
+from holdfast_server.layout.v1.marker_pb2 import StoredPart
+from holdfast_server.protocol import save as saves
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.payload import PartUpload
+from holdfast_server.protocol.read_ahead import read_ahead
+from holdfast_server.protocol.save import Saved, SaveRequest
+
+
+async def save(context: ServiceContext, call: Call, request: api.SaveRequest) -> api.SaveResponse:
+    """Store the parts of a small checkpoint and commit it."""
+    new = requests.save(request.header, call.trace_id)
+    requests.parts(request.parts)
+    keys = new.request.keys
+    stored: list[StoredPart] = []
+    inline_room = context.inline_limit_bytes
+    base_revision = 0
+    # Only a blob's key needs the revision. A payload that fits into the marker saves the request.
+    if sum(len(part.data) for part in request.parts) > inline_room:
+        base_revision = await context.log.known_revision(keys)
+    for part in request.parts:
+        async with PartUpload(context.log.store, keys, base_revision, part.name, inline_room) as upload:
+            await upload.write(part.data)
+            stored.append(await upload.finish())
+        inline_room -= len(stored[-1].inline)
+    saved = await _commit(context, call, new, stored)
+    return api.SaveResponse(checkpoint=messages.checkpoint(saved.entry), replayed=saved.replayed)
+
+
+async def save_stream(
+    context: ServiceContext,
+    call: Call,
+    request_iterator: AsyncIterator[api.SaveStreamRequest],
+    grpc_context: GrpcContext,
+) -> api.SaveStreamResponse:
+    """Receive the parts of a checkpoint, store them and commit it."""
+    async with aclosing(receive_messages(request_iterator, call.permit)) as received:
+        first = await anext(received, None)
+        call.set_request(first)
+        if first is None or first.WhichOneof("message") != "header":
+            raise requests.invalid("header", "must be the first message of the stream")
+        new = requests.save(first.header, call.trace_id)
+        async with _open_upload(context, grpc_context, new) as incoming, read_ahead(received) as ahead:
+            saved = await _commit(context, call, new, await incoming.receive(ahead))
+        return api.SaveStreamResponse(checkpoint=messages.checkpoint(saved.entry), replayed=saved.replayed)
+
+
+async def get_upload(context: ServiceContext, request: api.GetUploadRequest) -> api.GetUploadResponse:
+    """Return how much of a streamed save has arrived here. An open stream of that save is ended."""
+    keys = requests.workflow(request.namespace, request.workflow_id)
+    requests.name("request_id", request.request_id, 128)
+    upload = (keys, request.request_id)
+    incoming = await context.uploads.take(upload)
+    if incoming is None:
+        return api.GetUploadResponse()
+    context.uploads.park(upload, incoming)
+    part, offset = incoming.position
+    return api.GetUploadResponse(found=True, part=part, offset=offset, size_bytes=incoming.size_bytes)
+
+
+@asynccontextmanager
+async def _open_upload(context: ServiceContext, grpc_context: GrpcContext, new: SaveRequest) -> AsyncIterator[Incoming]:
+    """Open the upload of a streamed save: the one of an earlier stream if the caller resumes it, otherwise a new one.
+
+    Raises:
+        HoldfastError: UPLOAD_LOST: the caller resumes from another position than the one that this server has reached.
+
+    """
+    keys, request_id = new.request.keys, new.request.request_id
+    resumes, expected = requested_resume(grpc_context)
+    earlier = await context.uploads.take((keys, request_id)) if resumes else None
+    incoming = earlier or Incoming(
+        context.log.store,
+        keys,
+        await context.log.known_revision(keys),
+        inline_limit_bytes=context.inline_limit_bytes,
+        payload_limit_bytes=context.payload_limit_bytes,
+    )
+    incoming.begin_stream()
+    part, offset = incoming.position
+    async with context.uploads.stream((keys, request_id), incoming):
+        if expected not in (None, (part, offset)):
+            raise HoldfastError(
+                Reason.UPLOAD_LOST,
+                f"cannot resume the upload at part {expected[0]}, byte {expected[1]}: "
+                f"this server has received it up to part {part}, byte {offset}",
+                part=part,
+                offset=offset,
+            )
+        await grpc_context.send_initial_metadata(((RECEIVED_KEY, f"{part}:{offset}"),))
+        yield incoming
+
+
+async def _commit(context: ServiceContext, call: Call, new: SaveRequest, parts: list[StoredPart]) -> Saved:
+    blobs = sum(1 for part in parts if part.blob)
+    try:
+        saved = await saves.save(context.log, new, parts, deadline=call.deadline)
+    except BaseException:
+        telemetry.ORPHANS.add(blobs)
+        raise
+    if saved.replayed:
+        telemetry.ORPHANS.add(blobs)
+    call.span.describe(checkpoint=saved.entry.marker.checkpoint_id, revision=saved.entry.revision)
+    telemetry.PAYLOAD_BYTES.add(sum(part.size_bytes for part in parts), {"holdfast.direction": "saved"})
+    return saved

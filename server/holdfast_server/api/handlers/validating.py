@@ -1,0 +1,37 @@
+"""Validate."""
+
+from holdfast.v1 import checkpoint_pb2
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+from holdfast_server.api import messages, requests
+from holdfast_server.api.context import ServiceContext
+from holdfast_server.protocol import validate as validation
+from holdfast_server.protocol.load import Depth
+from holdfast_server.protocol.log import Entry
+
+_DEPTHS = {
+    api.VALIDATE_DEPTH_UNSPECIFIED: Depth.CHECKSUM,
+    api.VALIDATE_DEPTH_MARKER: Depth.MARKER,
+    api.VALIDATE_DEPTH_PRESENCE: Depth.PRESENCE,
+    api.VALIDATE_DEPTH_CHECKSUM: Depth.CHECKSUM,
+}
+
+
+async def validate(context: ServiceContext, request: api.ValidateRequest) -> api.ValidateResponse:
+    """Check the checkpoint that a load would return. What is wrong with it is the answer, not an error."""
+    keys = requests.workflow(request.namespace, request.workflow_id)
+    requests.name("checkpoint_id", request.checkpoint_id, 256, required=False)
+    accepted = requests.formats("accepted_formats", request.accepted_formats)
+    if request.depth not in _DEPTHS:
+        raise requests.invalid("depth", f"unknown value {request.depth}: expected a ValidateDepth of this API")
+    validated = await validation.validate(context.log, keys, request.checkpoint_id, _DEPTHS[request.depth], accepted)
+    return api.ValidateResponse(
+        resumable=validated.resumable,
+        findings=messages.findings(validated.findings),
+        checkpoint=_checkpoint_or_none(validated.entry),
+        last_good=_checkpoint_or_none(validated.last_good),
+    )
+
+
+def _checkpoint_or_none(entry: Entry | None) -> checkpoint_pb2.Checkpoint | None:
+    return None if entry is None else messages.checkpoint(entry)

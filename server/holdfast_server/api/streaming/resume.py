@@ -1,0 +1,23 @@
+"""The metadata by which a caller resumes an upload whose stream broke.
+
+A caller sends RESUME_KEY: "1" to wait for the server's position, or the position "PART:BYTE" that GetUpload returned.
+The server answers RECEIVED_KEY with its position before anything else: the part that comes next, counted from 0, and
+the byte of that part.
+"""
+
+import re
+
+from holdfast_server.api.calls import GrpcContext
+
+RESUME_KEY = "holdfast-resume"
+RECEIVED_KEY = "holdfast-received"
+_POSITION = re.compile(r"([0-9]{1,3}):([0-9]{1,15})")
+
+
+def requested_resume(grpc_context: GrpcContext) -> tuple[bool, tuple[int, int] | None]:
+    """Return whether the caller resumes an upload, and the part and byte that it expects; None if it states none."""
+    for key, value in grpc_context.invocation_metadata() or ():
+        if key == RESUME_KEY:
+            found = _POSITION.fullmatch(str(value))
+            return True, (int(found[1]), int(found[2])) if found else None
+    return False, None

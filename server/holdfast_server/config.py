@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from holdfast_server import location
-from holdfast_server.protocol.retention import Retention
-from holdfast_server.protocol.sweep import Policies
+from holdfast_server.protocol.checkpoints.retention import Retention
+from holdfast_server.protocol.maintenance.sweep import Policies
 
 Rules = dict[str, dict[str, float]]
 

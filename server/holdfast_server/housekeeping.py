@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 
 from holdfast_server import telemetry
-from holdfast_server.protocol.each_workflow import Failure
 from holdfast_server.protocol.errors import HoldfastError
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.sweep import Policies, sweep
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance.each_workflow import Failure
+from holdfast_server.protocol.maintenance.sweep import Policies, sweep
 from holdfast_server.stores.base import StoreError, described, freeing_space
 
 _LOG = logging.getLogger("holdfast.server")

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager, suppress
 from enum import Enum
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.keys import MANIFEST_KEY
-from holdfast_server.protocol.layout import identify
+from holdfast_server.protocol.format.keys import MANIFEST_KEY
+from holdfast_server.protocol.format.manifest import identify
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError, described
 
 _LOG = logging.getLogger("holdfast.server")

@@ -18,8 +18,8 @@ from holdfast_server.descriptors import most_connections
 from holdfast_server.health import READY
 from holdfast_server.housekeeping import keeping_house
 from holdfast_server.identity import StoreWatch
-from holdfast_server.protocol.layout import identify, open_layout
-from holdfast_server.protocol.log import Log
+from holdfast_server.protocol.format.manifest import identify, open_layout
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.reflection import enable_reflection
 from holdfast_server.stores.base import ObjectStore
 

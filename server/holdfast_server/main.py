@@ -24,9 +24,9 @@ from holdfast_server.health import is_serving
 from holdfast_server.lifecycle import serving, told_to_stop
 from holdfast_server.location import FolderLocation
 from holdfast_server.protocol.errors import HoldfastError
-from holdfast_server.protocol.keys import MANIFEST_KEY
-from holdfast_server.protocol.layout import NoStoreError, open_layout
-from holdfast_server.protocol.log import Log
+from holdfast_server.protocol.format.keys import MANIFEST_KEY
+from holdfast_server.protocol.format.manifest import NoStoreError, open_layout
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.stores.base import ObjectStore, StoreError
 from holdfast_server.stores.file import FileStore
 from holdfast_server.stores.s3 import S3Store

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 from holdfast_server import streams
 from holdfast_server.config import ConfigError
 from holdfast_server.lifecycle import stop_signals
-from holdfast_server.protocol.each_workflow import Failure
+from holdfast_server.protocol.checkpoints.load import Depth
 from holdfast_server.protocol.errors import HoldfastError
-from holdfast_server.protocol.fsck import Checked, Finding, fsck
-from holdfast_server.protocol.gc import Collected
-from holdfast_server.protocol.load import Depth
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.sweep import Policies, sweep
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance.each_workflow import Failure
+from holdfast_server.protocol.maintenance.fsck import Checked, Finding, fsck
+from holdfast_server.protocol.maintenance.gc import Collected
+from holdfast_server.protocol.maintenance.sweep import Policies, sweep
 from holdfast_server.stores.base import freeing_space
 
 _PROGRESS_SECONDS = 2.0

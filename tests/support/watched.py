@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast_server.config import Config
 from holdfast_server.lifecycle import serving
-from holdfast_server.protocol.keys import MANIFEST_KEY
+from holdfast_server.protocol.format.keys import MANIFEST_KEY
 from holdfast_server.stores.base import ObjectStore, StoreUnavailableError
 from holdfast_server.stores.file import FileStore
 

@@ -4,16 +4,16 @@ import asyncio
 import time
 import uuid
 
-from holdfast_server.protocol import load, ownership
-from holdfast_server.protocol.entries import Request
-from holdfast_server.protocol.fsck import fsck
-from holdfast_server.protocol.gc import collect
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.payload import PartUpload, read_part
-from holdfast_server.protocol.retention import Retention
-from holdfast_server.protocol.save import SaveRequest, save
-from holdfast_server.protocol.sweep import Policies, sweep
+from holdfast_server.protocol.checkpoints import delete, load
+from holdfast_server.protocol.checkpoints.retention import Retention
+from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance.fsck import fsck
+from holdfast_server.protocol.maintenance.gc import collect
+from holdfast_server.protocol.maintenance.sweep import Policies, sweep
+from holdfast_server.protocol.payload.parts import PartUpload, read_part
 from holdfast_server.stores.memory import MemoryStore
 
 KEYS = WorkflowKeys("n", "w")
@@ -38,7 +38,7 @@ class Workflow:
 
     async def save(self, data=b"x" * 100, *, parts=None, epoch=None, **fields):
         parts = parts or [await self.upload(data)]
-        wanted = SaveRequest(Request(self.keys, uuid.uuid4().hex, epoch), "f", 1, **fields)
+        wanted = CheckpointSpec(Request(self.keys, uuid.uuid4().hex, epoch), "f", 1, **fields)
         return (await save(self.log, wanted, parts, deadline=self.deadline())).entry
 
     async def load(self, checkpoint_id=""):
@@ -47,10 +47,12 @@ class Workflow:
         return b"".join([block async for block in read_part(self.log.store, self.keys, part)])
 
     async def delete(self, checkpoint_id):
-        await ownership.delete(self.log, Request(self.keys, uuid.uuid4().hex), checkpoint_id, deadline=self.deadline())
+        await delete.delete_checkpoint(
+            self.log, Request(self.keys, uuid.uuid4().hex), checkpoint_id, deadline=self.deadline()
+        )
 
     async def delete_workflow(self):
-        await ownership.delete_workflow(self.log, Request(self.keys, uuid.uuid4().hex), deadline=self.deadline())
+        await delete.delete_workflow(self.log, Request(self.keys, uuid.uuid4().hex), deadline=self.deadline())
 
     async def collect(self, retention=ALL, *, passed=0.0, dry_run=False):
         return await collect(self.log, self.keys, retention, time.time() + passed, dry_run=dry_run)

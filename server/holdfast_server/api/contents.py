@@ -6,12 +6,12 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server import telemetry
 from holdfast_server.api import messages
 from holdfast_server.api.admission import Permit
-from holdfast_server.protocol import load, records
+from holdfast_server.protocol.checkpoints import load, records
+from holdfast_server.protocol.checkpoints.records import Records
 from holdfast_server.protocol.errors import HoldfastError
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.log import Entry, Log
-from holdfast_server.protocol.payload import read_part
-from holdfast_server.protocol.records import Records
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.payload.parts import read_part
 from holdfast_server.stores.base import ObjectStore
 
 # Both have the fields of a payload and of records.

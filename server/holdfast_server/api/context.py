@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from holdfast_server.api.streaming.uploads import Uploads
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.records import Room, Stamps
+from holdfast_server.protocol.checkpoints.records import Room, Stamps
+from holdfast_server.protocol.log.log import Log
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import requests
-from holdfast_server.protocol import load
+from holdfast_server.protocol.checkpoints import load
+from holdfast_server.protocol.checkpoints.load import AcceptedFormat
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.load import AcceptedFormat
-from holdfast_server.protocol.log import Entry
+from holdfast_server.protocol.log.log import Entry
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,15 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import limits
 from holdfast_server.api.errors import InvalidRequestError
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.checkpoints.load import AcceptedFormat
+from holdfast_server.protocol.checkpoints.save import CheckpointSpec
 from holdfast_server.protocol.errors import Reason
-from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
-from holdfast_server.protocol.leases import MAX_LEASE_SECONDS, Lease
-from holdfast_server.protocol.load import AcceptedFormat
-from holdfast_server.protocol.log import now
-from holdfast_server.protocol.retries import LONG_AGO
-from holdfast_server.protocol.save import SaveRequest
-from holdfast_server.protocol.sense import is_time
+from holdfast_server.protocol.format.invariants import is_time
+from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.leases import MAX_LEASE_SECONDS, Lease
+from holdfast_server.protocol.log.log import now
+from holdfast_server.protocol.log.replays import LONG_AGO
 
 _MAX_RECORD_KEY_BYTES = 512
 _MAX_LABEL_VALUE_BYTES = 1024
@@ -106,7 +106,7 @@ def append_with_epoch(request: _WithEpoch, trace_id: str) -> Request:
     return append(keys, request.request_id, request.attempt, epoch, trace_id)
 
 
-def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> SaveRequest:
+def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> CheckpointSpec:
     """Check the header of a save."""
     keys = workflow(header.namespace, header.workflow_id)
     epoch = header.epoch if header.HasField("epoch") else None
@@ -121,7 +121,7 @@ def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> SaveRequest:
         raise invalid("format.version", f"expected 1 to {_MAX_VERSION}, got {header.format.version}")
     name("producer.name", header.producer.name, 128, required=False)
     name("producer.version", header.producer.version, 128, required=False)
-    return SaveRequest(
+    return CheckpointSpec(
         request=append(keys, header.request_id, header.attempt, epoch, trace_id),
         format_name=header.format.name,
         format_version=header.format.version,

@@ -22,8 +22,8 @@ from holdfast_server.api.handlers import (
     validating,
 )
 from holdfast_server.api.streaming.uploads import Uploads
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.records import Room, Stamps
+from holdfast_server.protocol.checkpoints.records import Room, Stamps
+from holdfast_server.protocol.log.log import Log
 
 
 class CheckpointService(CheckpointServiceServicer):

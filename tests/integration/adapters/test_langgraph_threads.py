@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypedDict
 
 import holdfast
 import pytest
-from holdfast_server.protocol.keys import encode_name
+from holdfast_server.protocol.format.keys import encode_name
 from hypothesis import given
 from hypothesis import strategies as st
 

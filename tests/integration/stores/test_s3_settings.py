@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from botocore import exceptions
 from holdfast_server.protocol.errors import HoldfastError
-from holdfast_server.protocol.put_if_absent import put_if_absent
+from holdfast_server.protocol.log.put_if_absent import put_if_absent
 from holdfast_server.stores import s3_errors
 from holdfast_server.stores.base import (
     NothingWrittenError,

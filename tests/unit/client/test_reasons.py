@@ -22,7 +22,7 @@ from holdfast.v1.checkpoint_service_pb2_grpc import (
 from holdfast_server import identity
 from holdfast_server.api.calls import Calls
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
+from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.stores.base import StoreAccessDeniedError
 
 from tests.support.damage import damage_newest

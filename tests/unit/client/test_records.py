@@ -5,8 +5,8 @@ import asyncio
 import holdfast
 import pytest
 from holdfast import Record
-from holdfast_server.protocol import records as protocol_records
-from holdfast_server.protocol.records import Stamps
+from holdfast_server.protocol.checkpoints import records as protocol_records
+from holdfast_server.protocol.checkpoints.records import Stamps
 
 from tests.support.watched import serving_watched
 

@@ -9,10 +9,10 @@ import time
 import holdfast
 import pytest
 from holdfast._core.holders import this_process
-from holdfast_server.protocol.gc import collect
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.retention import Retention
+from holdfast_server.protocol.checkpoints.retention import Retention
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance.gc import collect
 
 FORMAT = holdfast.Format("test", 1)
 

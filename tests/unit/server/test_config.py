@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from holdfast_server.config import Config, ConfigError, load
-from holdfast_server.protocol.log import GRACE_SECONDS
-from holdfast_server.protocol.retention import Retention
+from holdfast_server.protocol.checkpoints.retention import Retention
+from holdfast_server.protocol.format.manifest import GRACE_SECONDS
 
 from tests.support.repository import ROOT
 from tests.support.servers import EXECUTABLE

@@ -6,11 +6,11 @@ from collections import Counter
 
 from holdfast_server import housekeeping, telemetry
 from holdfast_server.layout.v1.marker_pb2 import RecordBatch
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.records import attach
-from holdfast_server.protocol.retention import Retention
-from holdfast_server.protocol.sweep import Policies
+from holdfast_server.protocol.checkpoints.records import attach
+from holdfast_server.protocol.checkpoints.retention import Retention
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance.sweep import Policies
 from holdfast_server.stores.memory import MemoryStore
 
 from tests.support.workflows import Workflow

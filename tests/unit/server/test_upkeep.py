@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from holdfast_server.protocol import ownership
-from holdfast_server.protocol.entries import Request
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.log import Log, now
-from holdfast_server.protocol.sweep import Policies
+from holdfast_server.protocol.checkpoints import fence
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.log import Log, now
+from holdfast_server.protocol.maintenance.sweep import Policies
 from holdfast_server.stores.base import StoreUnavailableError
 from holdfast_server.stores.memory import MemoryStore
 from holdfast_server.upkeep import run_fsck, run_gc
@@ -40,7 +40,7 @@ class CutOff(MemoryStore):
 async def log():
     log = Log(CutOff(), cache_bytes=0)
     for number in range(WORKFLOWS):
-        await ownership.acquire_writer(log, Request(WorkflowKeys("n", f"w{number}"), "r"), deadline=now() + 60)
+        await fence.acquire_writer(log, Request(WorkflowKeys("n", f"w{number}"), "r"), deadline=now() + 60)
     log.store.countdown = WORKFLOWS // 2
     return log
 

@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
-from holdfast_server.protocol import load, ownership
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.checkpoints import delete, load
+from holdfast_server.protocol.checkpoints.load import Found
+from holdfast_server.protocol.checkpoints.retention import Retention
+from holdfast_server.protocol.checkpoints.save import CheckpointSpec, Saved, save
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.gc import collect
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.load import Found
-from holdfast_server.protocol.log import Log, now
-from holdfast_server.protocol.payload import PartUpload, read_part
-from holdfast_server.protocol.retention import Retention
-from holdfast_server.protocol.save import Saved, SaveRequest, save
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.log import Log, now
+from holdfast_server.protocol.maintenance.gc import collect
+from holdfast_server.protocol.payload.parts import PartUpload, read_part
 from holdfast_server.stores.base import ObjectStore, StoreError
 
 GRACE_SECONDS = 1000.0
@@ -74,7 +74,7 @@ class Player:
             nonlocal tries
             tries += 1
             request = Request(workflow(to), request_id, first_tried=None if tries == 1 else began)
-            wanted = SaveRequest(request, "f", 1, checkpoint_id=checkpoint_id)
+            wanted = CheckpointSpec(request, "f", 1, checkpoint_id=checkpoint_id)
             part = await self._upload(workflow(to), payload(name, size))
             return await save(self.log, wanted, [part], deadline=_deadline())
 
@@ -95,7 +95,9 @@ class Player:
         """Delete a checkpoint; one that is not there any more needs no deletion."""
         self._note({"begins": "delete", "workflow": of, "checkpoint_id": checkpoint_id})
         request = Request(workflow(of), uuid.uuid4().hex)
-        done = await _unless(_ABSENT, lambda: ownership.delete(self.log, request, checkpoint_id, deadline=_deadline()))
+        done = await _unless(
+            _ABSENT, lambda: delete.delete_checkpoint(self.log, request, checkpoint_id, deadline=_deadline())
+        )
         if done is not None:
             self._note({"gone": checkpoint_id, "workflow": of, "revision": done.entry.revision})
 

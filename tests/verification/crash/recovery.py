@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
-from holdfast_server.protocol import load
+from holdfast_server.protocol.checkpoints import load
+from holdfast_server.protocol.checkpoints.load import Found
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.fsck import fsck
-from holdfast_server.protocol.layout import open_layout
-from holdfast_server.protocol.load import Found
-from holdfast_server.protocol.log import Log
+from holdfast_server.protocol.format.manifest import open_layout
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance.fsck import fsck
 from holdfast_server.stores.base import StoreError
 from holdfast_server.stores.file import FileStore
 

@@ -10,10 +10,10 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from holdfast_server.protocol.gc import collect
-from holdfast_server.protocol.layout import open_layout
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.retention import Retention
+from holdfast_server.protocol.checkpoints.retention import Retention
+from holdfast_server.protocol.format.manifest import open_layout
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance.gc import collect
 from holdfast_server.stores.memory import MemoryStore
 
 from tests.verification.crash import cuts, recovery

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 
-from holdfast_server.protocol.layout import open_layout
+from holdfast_server.protocol.format.manifest import open_layout
 from holdfast_server.stores.base import ObjectStore
 from holdfast_server.stores.file import FileStore
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from holdfast_server.protocol.keys import MANIFEST_KEY
+from holdfast_server.protocol.format.keys import MANIFEST_KEY
 
 
 class Fault(Enum):

@@ -6,7 +6,7 @@ import holdfast
 import pytest
 from holdfast._core.retry import RetryBucket
 from holdfast.v1 import checkpoint_service_pb2 as api
-from holdfast_server.protocol.payload import PartUpload
+from holdfast_server.protocol.payload.parts import PartUpload
 
 from tests.support.cutting_proxy import CuttingProxy
 

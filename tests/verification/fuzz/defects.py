@@ -12,7 +12,9 @@ from holdfast_server.api import errors as api_errors
 from holdfast_server.api import malformed, requests
 from holdfast_server.api.streaming.incoming import Incoming
 from holdfast_server.api.streaming.uploads import Uploads
-from holdfast_server.protocol import fsck, gc, keys, layout, marker, records, sense, workflows
+from holdfast_server.protocol.checkpoints import records, workflows
+from holdfast_server.protocol.format import invariants, keys, manifest, marker
+from holdfast_server.protocol.maintenance import fsck, gc
 
 from tests.support.planted import Mutant
 
@@ -40,10 +42,14 @@ DEFECTS = [
     _defect("marker", "version not checked", marker._decode, "version != MARKER_VERSION", "False"),
     _defect("marker", "body taken for readable", marker._decode, "except DecodeError", "except KeyError"),
     _defect("marker", "nonsense believed", marker.decode, "if nonsense", "if False"),
-    _defect("marker", "path of a blob believed", sense._is_part, "blob_base(part.blob) is not None", "part.blob"),
-    _defect("marker", "ranges out of order", sense._fields, "_are_ranges(marker.deleted, revision)", "True"),
+    _defect("marker", "path of a blob believed", invariants._is_part, "blob_base(part.blob) is not None", "part.blob"),
+    _defect("marker", "ranges out of order", invariants._fields, "_are_ranges(marker.deleted, revision)", "True"),
     _defect(
-        "marker", "sizes that make no sum", sense._fields, "sum(part.size_bytes for part in parts) <= _MAX_SIZE", "True"
+        "marker",
+        "sizes that make no sum",
+        invariants._fields,
+        "sum(part.size_bytes for part in parts) <= _MAX_SIZE",
+        "True",
     ),
     _defect("marker", "claim from nowhere believed", marker.decode_claim, "not 0 <= body.base_revision", "False and 0"),
     _defect("keys", "any nine digits are a slot", keys.slot, "_SLOT.fullmatch(relative)", "len(relative) == 11"),
@@ -53,8 +59,8 @@ DEFECTS = [
     _defect("tokens", "any place taken", workflows._decode_token, "not is_workflow_step(step)", "False"),
     _defect("tokens", "text without end taken", workflows._decode_token, "binascii.Error, UnicodeError", "KeyError"),
     _defect("tokens", "digits of any script", requests.revision_token, "token.isascii() and ", ""),
-    _defect("manifest", "bytes taken for text", layout.open_layout, "UnicodeDecodeError, ", ""),
-    _defect("manifest", "no grace at all", layout.open_layout, "not 0 <= grace <= MAX_GRACE_SECONDS", "False"),
+    _defect("manifest", "bytes taken for text", manifest.open_layout, "UnicodeDecodeError, ", ""),
+    _defect("manifest", "no grace at all", manifest.open_layout, "not 0 <= grace <= MAX_GRACE_SECONDS", "False"),
     _defect("calls", "time of a filter not checked", requests.times, "not is_time(each)", "False"),
     _defect("calls", "id of any length told", api_errors._cut, "[:limit_bytes]", ""),
     _defect("calls", "text taken for text", malformed._is_utf8, "except UnicodeDecodeError", "except KeyError"),
@@ -111,7 +117,7 @@ DEFECTS = [
     ),
     _defect("bucket", "claim of others removed", gc._Collection._doomed, "if self._keys.is_claim(each.key)", "if True"),
     _defect("bucket", "blob of others met", gc._Collection._orphans, "base is not None and ", ""),
-    _defect("bucket", "links in circles", sense._fields, "0 <= marker.previous_data_revision < revision", "True"),
+    _defect("bucket", "links in circles", invariants._fields, "0 <= marker.previous_data_revision < revision", "True"),
     _defect("bucket", "stands still at a foreign object", workflows.prefixes, "elif prefix != last", "else"),
     _defect("bucket", "foreign object not named", fsck._Check._name_foreign, "self._found(each.key, _FOREIGN)", "pass"),
     _defect(

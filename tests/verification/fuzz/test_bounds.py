@@ -10,8 +10,8 @@ import pytest
 from crc32c import crc32c
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server.api.streaming.incoming import Incoming
-from holdfast_server.protocol.bounded_read import MAX_MARKER_BYTES
-from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.format.bounded_read import MAX_MARKER_BYTES
+from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.stores.memory import MemoryStore
 
 from tests.support.frames import HEAD

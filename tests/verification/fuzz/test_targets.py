@@ -49,7 +49,7 @@ def test_the_search_by_coverage_finds_a_planted_crash_and_keeps_its_input(tmp_pa
     # What it looks for is three comparisons away: coverage leads there, chance hardly does.
     planted_crash = (
         "import sys, tests.verification.fuzz.search as search\n"
-        "from holdfast_server.protocol import layout\n"
+        "from holdfast_server.protocol.format import manifest\n"
         "import tests.verification.fuzz.targets.manifest as target\n"
         "whole = target.check\n"
         "def check(data):\n"

@@ -15,9 +15,9 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server.api.calls import Calls
 from holdfast_server.api.service import CheckpointService
 from holdfast_server.api.streaming.resume import RECEIVED_KEY, RESUME_KEY
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.payload import read_part
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.payload.parts import read_part
 from holdfast_server.stores.base import StoreUnavailableError
 from holdfast_server.stores.memory import MemoryStore
 

@@ -1,4 +1,4 @@
-"""A garbage collection, step by step as `protocol/gc.py` has it. One dead claim is enough for a new generation.
+"""A garbage collection, in the steps of `protocol/maintenance/gc.py`. One dead claim is enough for a new generation.
 
 A DELETE that lands late is a collection that stands still before it: what it removes was settled long before.
 """

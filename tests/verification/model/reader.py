@@ -1,4 +1,6 @@
-"""A reader: loads the newest checkpoint, or one by its id, with or without fallback, as `protocol/load.py` does.
+"""A reader: loads the newest checkpoint, or one by its id, with or without fallback.
+
+It follows `protocol/checkpoints/load.py`.
 
 An id that a server made tells its revision; one that a caller chose is found by the head or behind its claim. What a
 load tells must have been true at some time while it lasted: not older, not deleted before it began, damaged only

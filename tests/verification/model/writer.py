@@ -1,4 +1,4 @@
-"""A writer: appends checkpoints, fences and deletions, one call after the other, each by `protocol/log.py`'s append.
+"""A writer: appends checkpoints, fences and deletions, one call after the other, each as `Log.append` does.
 
 Each step is one store request, with the decisions behind its answer; who decides and is paused then stands before his
 next request. A lost answer, a late request and a try given up are steps too, of which there is a budget.

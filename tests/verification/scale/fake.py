@@ -13,12 +13,12 @@ from pathlib import Path
 
 from crc32c import crc32c
 from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, MarkerKind, PartEncoding, StoredPart
-from holdfast_server.protocol import entries
-from holdfast_server.protocol import marker as marker_codec
-from holdfast_server.protocol.entries import Request
-from holdfast_server.protocol.ids import new_checkpoint_id
-from holdfast_server.protocol.keys import WorkflowKeys, new_blob
-from holdfast_server.protocol.log import Entry, digest_of
+from holdfast_server.protocol.format import marker as marker_codec
+from holdfast_server.protocol.format.ids import new_checkpoint_id
+from holdfast_server.protocol.format.keys import WorkflowKeys, new_blob
+from holdfast_server.protocol.log import next_marker
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.log import Entry, digest_of
 
 AGE_SECONDS = 5 * 86_400
 BLOB_BYTES = 700
@@ -127,7 +127,7 @@ class Fake:
         self.told.findings.append((key, when_quick))
 
     def commit(self, marker: Marker) -> None:
-        entries.remember(marker, self.head, marker.checkpoint_id)
+        next_marker.remember(marker, self.head, marker.checkpoint_id)
         frame = marker_codec.encode(marker)
         self.write(self.keys.marker(marker.revision), frame)
         self.head = Entry(marker, digest_of(frame), len(frame))
@@ -149,7 +149,7 @@ class Fake:
         return self._folder / key
 
     def successor(self, kind: MarkerKind.ValueType = MarkerKind.MARKER_KIND_DATA) -> Marker:
-        marker = entries.successor(self.head, Request(self.keys, f"request-{self.revision + 1}"), kind, b"f" * 32)
+        marker = next_marker.successor(self.head, Request(self.keys, f"request-{self.revision + 1}"), kind, b"f" * 32)
         marker.create_time.FromSeconds(self._seconds)
         return marker
 

@@ -12,7 +12,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.format.keys import WorkflowKeys
 
 from tests.verification.scale.fake import BLOB_BYTES, Fake, Told
 

@@ -7,10 +7,10 @@ checkpoint, and what must be there can be told of each by itself.
 from collections.abc import Mapping
 from math import inf
 
-from holdfast_server.protocol import load, records
+from holdfast_server.protocol.checkpoints import load, records
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.keys import batch_owner, records_of
-from holdfast_server.protocol.log import Log
+from holdfast_server.protocol.format.keys import batch_owner, records_of
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.stores.memory import Objects
 
 from tests.verification.simulation import linearizability as spec

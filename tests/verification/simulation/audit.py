@@ -2,13 +2,13 @@
 
 import asyncio
 
-from holdfast_server.protocol import load
+from holdfast_server.protocol.checkpoints import load
+from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.fsck import fsck
-from holdfast_server.protocol.gc import collect
-from holdfast_server.protocol.log import Entry, Log
-from holdfast_server.protocol.retention import Retention
-from holdfast_server.protocol.sweep import store_time
+from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.maintenance.fsck import fsck
+from holdfast_server.protocol.maintenance.gc import collect
+from holdfast_server.protocol.maintenance.sweep import store_time
 from holdfast_server.stores.memory import Objects
 
 from tests.verification.simulation import linearizability as spec

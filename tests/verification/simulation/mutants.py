@@ -3,29 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from holdfast_server.protocol import (
-    claim,
-    entries,
-    expected,
-    gc,
+from holdfast_server.protocol.checkpoints import copy, delete, fence, load, lookup, prune, purge, records, save
+from holdfast_server.protocol.checkpoints.retention import Ledger
+from holdfast_server.protocol.log import (
+    append_once,
+    claims,
+    compare_and_set,
     leases,
-    load,
     log,
-    lookup,
-    ownership,
-    pruning,
-    purge,
+    next_marker,
     put_if_absent,
-    records,
-    repair,
-    retries,
-    save,
+    replays,
 )
-from holdfast_server.protocol import (
-    copying as copying_module,
-)
-from holdfast_server.protocol.claim import ChosenId
-from holdfast_server.protocol.retention import Ledger
+from holdfast_server.protocol.log.claims import ChosenId
+from holdfast_server.protocol.maintenance import gc, repair
 from holdfast_server.stores.memory import Objects
 
 from tests.support import planted
@@ -86,7 +77,7 @@ MUTANTS = [
         "    except Replay as replay:",
         first=15,
     ),
-    Mutant("slot skipped", entries.successor, "before.revision + 1", "before.revision + 2"),
+    Mutant("slot skipped", next_marker.successor, "before.revision + 1", "before.revision + 2"),
     Mutant("floor ignored", log.Log._require_counted, "head.marker.floor < revision", "0 < revision", first=1070),
     Mutant("low-water mark ignored", save._uploaded_anew, "< head.marker.low_water_mark", "< 0", first=3058),
     Mutant(
@@ -101,12 +92,12 @@ MUTANTS = [
         "        if plan.is_worth_a_marker(head) and not dry_run:",
         first=94,
     ),
-    Mutant("epoch not compared", entries.refuse_epoch, "request.epoch < newest", "False", first=33),
-    Mutant("epoch of nobody accepted", entries.refuse_epoch, "request.epoch > newest", "False", plan=comparing),
+    Mutant("epoch not compared", append_once.refuse_epoch, "request.epoch < newest", "False", first=33),
+    Mutant("epoch of nobody accepted", append_once.refuse_epoch, "request.epoch > newest", "False", plan=comparing),
     Mutant(
         "fence does not compare",
-        ownership.acquire_writer,
-        "expected.require(head, expected_revision, None)",
+        fence.acquire_writer,
+        "compare_and_set.require(head, expected_revision, None)",
         "pass",
         plan=comparing,
     ),
@@ -119,7 +110,7 @@ MUTANTS = [
         "self._settled.marker.floor + 2)",
         first=1,
     ),
-    Mutant("no replay", entries.refuse_or_replay, "earlier is not None", "False", first=1),
+    Mutant("no replay", append_once.refuse_or_replay, "earlier is not None", "False", first=1),
     Mutant(
         "slot that was lost taken for the head",
         log.Log.append,
@@ -138,9 +129,11 @@ MUTANTS = [
         "                        continue",
         first=1282,
     ),
-    Mutant("late retry accepted", retries.find_request, "head.marker.floor and", "False and", first=1282),
-    Mutant("no compare-and-set", expected.require, "expected in (None, revision)", "True"),
-    Mutant("compare-and-set with the head", expected.require, "not 0 < expected < revision", "True", plan=comparing),
+    Mutant("late retry accepted", replays.find_request, "head.marker.floor and", "False and", first=1282),
+    Mutant("no compare-and-set", compare_and_set.require, "expected in (None, revision)", "True"),
+    Mutant(
+        "compare-and-set with the head", compare_and_set.require, "not 0 < expected < revision", "True", plan=comparing
+    ),
     Mutant(
         "collection forgets the newest save",
         gc._Collection._append,
@@ -151,22 +144,24 @@ MUTANTS = [
     ),
     Mutant(
         "deletion of the workflow does not conflict",
-        ownership.delete_workflow,
-        "expected.enter_save(marker)",
+        delete.delete_workflow,
+        "compare_and_set.enter_save(marker)",
         "pass",
         plan=comparing,
     ),
     Mutant(
         "saves of the same epoch do not conflict",
-        expected.require,
+        compare_and_set.require,
         "    if marker.last_save_revision > expected:",
         "    if not (epoch and epoch == marker.last_save_epoch) and marker.last_save_revision > expected:",
         plan=comparing,
     ),
-    Mutant("fences do not conflict", expected.require, "if newest_foreign > expected", "if False", plan=comparing),
+    Mutant(
+        "fences do not conflict", compare_and_set.require, "if newest_foreign > expected", "if False", plan=comparing
+    ),
     Mutant(
         "fence before one's own ignored",
-        expected.require,
+        compare_and_set.require,
         "marker.previous_fence_revision if",
         "0 if",
         plan=comparing,
@@ -182,7 +177,11 @@ MUTANTS = [
     ),
     Mutant("stale cache believed", log.Log._cached, "not self._is_recent(head.read_at)", "False", first=778),
     Mutant(
-        "damage believed", load.as_of_now, "await entries.is_gone_by_now(log, keys, entry.revision)", "False", first=214
+        "damage believed",
+        load.as_of_now,
+        "await next_marker.is_gone_by_now(log, keys, entry.revision)",
+        "False",
+        first=214,
     ),
     # Rules that the model does not know.
     Mutant("refuses by an old head", log.Log._built, "read_at >= came_in or", "True or", first=53),
@@ -196,21 +195,22 @@ MUTANTS = [
     ),
     Mutant(
         "retry's search ends at the floor",
-        retries.find_request,
+        replays.find_request,
         "log.scan(keys, first,",
         "log.scan(keys, max(first, head.marker.floor + 1),",
         first=7128,
     ),
     Mutant(
         "clocks of servers compared",
-        retries._last_before,
+        replays._last_before,
         "newest_seconds - (now() - moment)",
-        "__import__('holdfast_server.protocol.entries').protocol.entries.time.time() - (now() - moment)",
+        "__import__('holdfast_server.protocol.log.next_marker').protocol.log.next_marker.time.time()"
+        " - (now() - moment)",
         first=2348,
     ),
     Mutant(
         "deletion of the newest leaves it the newest",
-        ownership.delete,
+        delete.delete_checkpoint,
         "target.revision == head.marker.last_data_revision",
         "False",
         first=2852,
@@ -222,8 +222,8 @@ MUTANTS = [
         "                if found is None and not self._is_recent(read_at):\n",
         plan=contested,
     ),
-    Mutant("retry taken for a first try", retries.find_request, "first_tried is None", "True", first=784),
-    Mutant("retry passes over damage", retries.find_request, "is_damaged = True", "pass", first=21367),
+    Mutant("retry taken for a first try", replays.find_request, "first_tried is None", "True", first=784),
+    Mutant("retry passes over damage", replays.find_request, "is_damaged = True", "pass", first=21367),
     Mutant(
         "claim's generation ignored",
         ChosenId.find_replaced,
@@ -231,14 +231,14 @@ MUTANTS = [
         "False",
         first=160,
     ),
-    Mutant("claims not taken over", claim.take_over, "iter(revisions)", "iter(())", first=117),
+    Mutant("claims not taken over", claims.take_over, "iter(revisions)", "iter(())", first=117),
     Mutant(
         "id not searched behind the claim's base",
-        claim.search,
+        claims.search,
         "log.walk_back(keys, head, base)",
         "log.walk_back(keys, head, head.revision)",
     ),
-    Mutant("search for an id passes over damage", claim.search, "damage = entry", "pass", first=131),
+    Mutant("search for an id passes over damage", claims.search, "damage = entry", "pass", first=131),
     Mutant(
         "fallback starts at a slow store",
         load._find_whole,
@@ -301,7 +301,7 @@ MUTANTS = [
         "newest - head.revision",
         first=91,
     ),
-    Mutant("damaged claim believed to be none", claim._base, "return 0", "raise", first=47),
+    Mutant("damaged claim believed to be none", claims._base, "return 0", "raise", first=47),
     Mutant(
         "refused access taken for a failure",
         put_if_absent.put_if_absent,
@@ -313,7 +313,7 @@ MUTANTS = [
     Mutant(
         "replaced one stays",
         save.save,
-        "entries.mark_deleted(marker, [(replaced, replaced)])",
+        "next_marker.mark_deleted(marker, [(replaced, replaced)])",
         "pass",
         plan=replacing,
     ),
@@ -326,14 +326,14 @@ MUTANTS = [
     ),
     Mutant(
         "prune by an old head",
-        pruning.prune,
+        prune.prune,
         "await log.head(request.keys)",
         "pass",
         plan=replacing,
     ),
     Mutant(
         "prune forgets what was deleted before",
-        entries.mark_deleted,
+        next_marker.mark_deleted,
         "with_deleted(marker.deleted, more)",
         "with_deleted((), more)",
         plan=replacing,
@@ -346,7 +346,7 @@ MUTANTS = [
         "            kept += self._is_pinned[index]\n            if not self._is_pinned[index]:",
         plan=replacing,
     ),
-    Mutant("copy unpins", copying_module._Copy._wanted, "marker.pinned", "False", plan=copying),
+    Mutant("copy unpins", copy._Copy._wanted, "marker.pinned", "False", plan=copying),
     Mutant(
         "purge before the commit",
         purge.purge,
@@ -398,7 +398,7 @@ MUTANTS = [
     ),
     Mutant(
         "purge unknown to the retry of the save",
-        entries.refuse_or_replay,
+        append_once.refuse_or_replay,
         "if earlier.marker.purged_digest:",
         "if False:",
         plan=purged_before_its_retry,
@@ -454,7 +454,7 @@ MUTANTS = [
     ),
     Mutant(
         "copy takes what was collected for damaged",
-        copying_module._Copy.copy,
+        copy._Copy.copy,
         "raise await as_of_now(self.log, self.source, entry, error) from None",
         "raise",
         first=866,
@@ -462,14 +462,14 @@ MUTANTS = [
     ),
     Mutant(
         "copy without records",
-        copying_module._Copy.copy,
+        copy._Copy.copy,
         "await records.copy(",
         "False and await records.copy(",
         plan=copying,
     ),
     Mutant(
         "copy without the oldest",
-        copying_module._copy_all,
+        copy._copy_all,
         "if entry is None or not entry.is_checkpoint:",
         "if entry is None or index == 0:",
         plan=copying,

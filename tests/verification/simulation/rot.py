@@ -8,7 +8,7 @@ one marker rots in a run at most.
 import random
 
 from holdfast_server.layout.v1.marker_pb2 import MarkerKind
-from holdfast_server.protocol import marker as marker_codec
+from holdfast_server.protocol.format import marker as marker_codec
 from holdfast_server.stores.memory import Objects
 
 from tests.verification.simulation.server import KEYS

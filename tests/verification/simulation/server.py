@@ -5,19 +5,19 @@ from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredRecord
-from holdfast_server.protocol import copying, load, ownership, pruning, purge, records
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.checkpoints import copy, delete, fence, load, prune, purge, records
+from holdfast_server.protocol.checkpoints.lookup import OvertakenError
+from holdfast_server.protocol.checkpoints.retention import Retention
+from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
 from holdfast_server.protocol.errors import HoldfastError
-from holdfast_server.protocol.fsck import fsck
-from holdfast_server.protocol.gc import collect
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.leases import Lease
-from holdfast_server.protocol.log import Entry, Log
-from holdfast_server.protocol.lookup import OvertakenError
-from holdfast_server.protocol.payload import PartUpload, read_part
-from holdfast_server.protocol.retention import Retention
-from holdfast_server.protocol.save import SaveRequest, save
-from holdfast_server.protocol.sweep import store_time
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.leases import Lease
+from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.maintenance.fsck import fsck
+from holdfast_server.protocol.maintenance.gc import collect
+from holdfast_server.protocol.maintenance.sweep import store_time
+from holdfast_server.protocol.payload.parts import PartUpload, read_part
 from holdfast_server.stores.listing import list_all
 
 from tests.verification.simulation import linearizability as spec
@@ -47,7 +47,7 @@ async def serve(log: Log, step: Step, asked: Operation, request: Request, deadli
             return asked.answered(listed=await listed(log, asked.below, step.size))
         case spec.COPY:
             to_copy = replace(request, keys=COPY)
-            return asked.answered(answer=await copying.copy_workflow(log, KEYS, to_copy, deadline=deadline))
+            return asked.answered(answer=await copy.copy_workflow(log, KEYS, to_copy, deadline=deadline))
         case spec.COLLECT_COPY:
             await collect(log, COPY, Retention(), await store_time(log.store))
             return asked
@@ -59,23 +59,23 @@ async def serve(log: Log, step: Step, asked: Operation, request: Request, deadli
             return asked
         case spec.FENCE:
             lease = Lease(LEASE_SECONDS if step.leases else None, asked.client, step.forces)
-            done = await ownership.acquire_writer(
+            done = await fence.acquire_writer(
                 log, request, expected_revision=asked.expected, lease=lease, deadline=deadline
             )
             return asked.answered(revision=done.entry.revision, answer=done.entry.marker.writer_epoch)
         case spec.PRUNE:
-            return asked.answered(answer=await pruning.prune(log, request, step.keep_last, deadline=deadline))
+            return asked.answered(answer=await prune.prune(log, request, step.keep_last, deadline=deadline))
         case spec.ATTACH:
             return await _attach(log, asked, request, deadline)
         case spec.DELETE:
-            delete = purge.purge if asked.purges else ownership.delete
-            done = await delete(log, request, asked.checkpoint_id, deadline=deadline)
+            delete_one = purge.purge if asked.purges else delete.delete_checkpoint
+            done = await delete_one(log, request, asked.checkpoint_id, deadline=deadline)
         case _:
             if asked.purges:
                 attached = [each.key async for each in list_all(log.store, KEYS.records)]
                 done = await purge.purge_workflow(log, request, attached, deadline=deadline)
             else:
-                done = await ownership.delete_workflow(log, request, deadline=deadline)
+                done = await delete.delete_workflow(log, request, deadline=deadline)
     return asked.answered(revision=done.entry.revision)
 
 
@@ -84,7 +84,7 @@ async def _save(log: Log, step: Step, asked: Operation, request: Request, deadli
     async with PartUpload(log.store, KEYS, base, "", 0 if step.has_blob else 100) as upload:
         await upload.write(asked.value.encode())
         part = await upload.finish()
-    wanted = SaveRequest(
+    wanted = CheckpointSpec(
         request,
         "f",
         1,
@@ -107,7 +107,7 @@ async def _load(log: Log, step: Step, asked: Operation, found: load.Found) -> Op
 
 
 async def _attach(log: Log, asked: Operation, request: Request, deadline: float) -> Operation:
-    await ownership.require_unfenced(log, request)
+    await fence.require_unfenced(log, request)
     batch = RecordBatch(
         checkpoint_id=asked.checkpoint_id,
         request_id=request.request_id,

@@ -9,12 +9,13 @@ from types import SimpleNamespace
 from unittest import mock
 from uuid import UUID
 
-from holdfast_server.protocol import entries, gc
-from holdfast_server.protocol import log as log_module
-from holdfast_server.protocol import records as records_module
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.checkpoints import records as records_module
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.log import Log
+from holdfast_server.protocol.log import log as log_module
+from holdfast_server.protocol.log import next_marker
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance import gc
 from holdfast_server.stores.base import StoreAccessDeniedError, StoreUnavailableError
 
 from tests.verification.simulation import attached, copied, purged
@@ -76,9 +77,9 @@ class Run:
         try:
             with (
                 mock.patch.object(log_module, "time", clock),
-                mock.patch.object(entries, "time", clock),
+                mock.patch.object(next_marker, "time", clock),
                 mock.patch.object(records_module, "time", clock),
-                mock.patch.object(entries, "_RECENT_ENTRIES", 3),
+                mock.patch.object(next_marker, "_RECENT_ENTRIES", 3),
                 mock.patch.object(gc, "_DEAD_CLAIMS", 1),
                 mock.patch("uuid.uuid4", self._uuid),
                 mock.patch("random.getrandbits", lambda bits: self._uuid().int >> (128 - bits)),

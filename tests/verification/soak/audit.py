@@ -1,7 +1,7 @@
 """The end of a soak: everything that was acknowledged is there or was let go by a rule, and nothing else is."""
 
 import holdfast
-from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.stores.base import ObjectStore
 
 from tests.verification.soak.ledger import Ledger, Workflow, digest_of

@@ -10,13 +10,13 @@ from holdfast_server.api.calls import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.filters import Filter
 from holdfast_server.api.handlers.deleting import delete_or_purge_workflow
-from holdfast_server.protocol import load, ownership, pruning, workflows
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.checkpoints import delete, load, prune, workflows
+from holdfast_server.protocol.checkpoints.lookup import Skipped
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.expected import is_empty
-from holdfast_server.protocol.keys import workflow_of
-from holdfast_server.protocol.log import Entry
-from holdfast_server.protocol.lookup import Skipped
+from holdfast_server.protocol.format.keys import workflow_of
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.compare_and_set import is_empty
+from holdfast_server.protocol.log.log import Entry
 from holdfast_server.stores.base import ObjectStore
 
 # Workflows and checkpoints that one page examines, and failures that it reports.
@@ -109,7 +109,7 @@ async def _delete_matching(
         if checkpoint_filter.passes(entry):
             matching.append(entry.revision)
     if matching:
-        deleted = await pruning.delete_many(context.log, append, matching, deadline=call.deadline)
+        deleted = await prune.delete_many(context.log, append, matching, deadline=call.deadline)
     if skipped:
         raise skipped[0].error
     return deleted, seen
@@ -156,7 +156,7 @@ async def delete_workflows(
             token = position
             if head.keys.prefix in unreadable or not head.keys.workflow_id.startswith(prefix):
                 continue
-            is_deleted = ownership.is_deleted_workflow(head)
+            is_deleted = delete.is_deleted_workflow(head)
             if is_deleted and not (request.purge and await _has_remains(context.log.store, head)):
                 continue
             append = requests.append(head.keys, request.request_id, request.attempt, None, call.trace_id)

@@ -5,8 +5,8 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server import SERVER_VERSION
 from holdfast_server.api import limits
 from holdfast_server.api.context import ServiceContext
-from holdfast_server.protocol.keys import LAYOUT_VERSION
-from holdfast_server.protocol.marker import MARKER_VERSION
+from holdfast_server.protocol.format.keys import LAYOUT_VERSION
+from holdfast_server.protocol.format.marker import MARKER_VERSION
 
 _FEATURES = ("copy", "fallback", "fencing", "prune", "records", "replace", "streams")
 

@@ -5,8 +5,8 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server.api import requests
 from holdfast_server.api.calls import Call
 from holdfast_server.api.context import ServiceContext
-from holdfast_server.protocol import copying
-from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.checkpoints import copy
+from holdfast_server.protocol.format.keys import WorkflowKeys
 
 
 async def copy_workflow(
@@ -20,5 +20,5 @@ async def copy_workflow(
     target = WorkflowKeys(request.namespace, request.target_workflow_id)
     append = requests.append(target, request.request_id, request.attempt, None, call.trace_id)
     return api.CopyWorkflowResponse(
-        copied=await copying.copy_workflow(context.log, source, append, deadline=call.deadline)
+        copied=await copy.copy_workflow(context.log, source, append, deadline=call.deadline)
     )

@@ -5,10 +5,11 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server.api import requests
 from holdfast_server.api.calls import Call
 from holdfast_server.api.context import ServiceContext
-from holdfast_server.protocol import ownership, pruning, purge, records
-from holdfast_server.protocol.entries import Request
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.ownership import Appended
+from holdfast_server.protocol.checkpoints import delete as protocol_delete
+from holdfast_server.protocol.checkpoints import prune as protocol_prune
+from holdfast_server.protocol.checkpoints import purge, records
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.append_once import Appended, Request
 from holdfast_server.stores.base import ObjectStore
 from holdfast_server.stores.listing import list_all
 
@@ -20,7 +21,7 @@ async def delete(context: ServiceContext, call: Call, request: api.DeleteRequest
     """Delete one checkpoint, or purge it."""
     requests.name("checkpoint_id", request.checkpoint_id, 256)
     append = requests.append_with_epoch(request, call.trace_id)
-    delete_or_purge = purge.purge if request.purge else ownership.delete
+    delete_or_purge = purge.purge if request.purge else protocol_delete.delete_checkpoint
     deletion = await delete_or_purge(context.log, append, request.checkpoint_id, deadline=call.deadline)
     return api.DeleteResponse(revision=deletion.entry.revision, replayed=deletion.replayed)
 
@@ -39,7 +40,7 @@ async def prune(context: ServiceContext, call: Call, request: api.PruneRequest) 
     if request.keep_last < 1:
         raise requests.invalid("keep_last", f"expected 1 or more, got {request.keep_last}")
     append = requests.append_with_epoch(request, call.trace_id)
-    deleted = await pruning.prune(context.log, append, request.keep_last, deadline=call.deadline)
+    deleted = await protocol_prune.prune(context.log, append, request.keep_last, deadline=call.deadline)
     return api.PruneResponse(deleted=deleted)
 
 
@@ -49,7 +50,7 @@ async def delete_or_purge_workflow(context: ServiceContext, call: Call, append: 
     batches = await _list_batches(context.log.store, append.keys)
     if purges:
         return await purge.purge_workflow(context.log, append, batches, deadline=call.deadline)
-    deletion = await ownership.delete_workflow(context.log, append, deadline=call.deadline)
+    deletion = await protocol_delete.delete_workflow(context.log, append, deadline=call.deadline)
     if not deletion.replayed:
         await records.forget(context.log.store, batches)
     return deletion

@@ -5,7 +5,7 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server.api import requests
 from holdfast_server.api.calls import Call
 from holdfast_server.api.context import ServiceContext
-from holdfast_server.protocol import ownership
+from holdfast_server.protocol.checkpoints import fence
 
 
 async def acquire_writer(
@@ -18,17 +18,17 @@ async def acquire_writer(
 
     """
     keys = requests.workflow(request.namespace, request.workflow_id)
-    acquired = await ownership.acquire_writer(
+    acquired = await fence.acquire_writer(
         context.log,
         requests.append(keys, request.request_id, request.attempt, None, call.trace_id),
         expected_revision=requests.expected_revision(request),
         lease=requests.lease(request),
         deadline=call.deadline,
     )
-    fence = acquired.entry.marker
+    marker = acquired.entry.marker
     return api.AcquireWriterResponse(
-        epoch=fence.writer_epoch,
-        revision=fence.revision,
+        epoch=marker.writer_epoch,
+        revision=marker.revision,
         replayed=acquired.replayed,
-        lease_expire_time=fence.lease_expire_time if fence.HasField("lease_expire_time") else None,
+        lease_expire_time=marker.lease_expire_time if marker.HasField("lease_expire_time") else None,
     )

@@ -9,10 +9,10 @@ from holdfast_server.api import contents, limits, messages, requests
 from holdfast_server.api.calls import Call, GrpcContext
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.streaming.outgoing import StuckReaderError, end_stuck, part_messages, write
-from holdfast_server.protocol import load as loads
-from holdfast_server.protocol.digests import BLOCK_BYTES
+from holdfast_server.protocol.checkpoints import load as loads
+from holdfast_server.protocol.checkpoints.lookup import OvertakenError, looked_at
 from holdfast_server.protocol.errors import HoldfastError
-from holdfast_server.protocol.lookup import OvertakenError, looked_at
+from holdfast_server.protocol.payload.digests import BLOCK_BYTES
 
 # Blocks in memory: one that is being sent and two that are read ahead.
 _LOAD_STREAM_BYTES = 3 * BLOCK_BYTES

@@ -8,7 +8,7 @@ from holdfast_server.api import contents, limits, messages, requests
 from holdfast_server.api.calls import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredRecord
-from holdfast_server.protocol import ownership, records
+from holdfast_server.protocol.checkpoints import fence, records
 
 
 async def attach_records(
@@ -25,7 +25,7 @@ async def attach_records(
     requests.records(request.records)
     if not 0 <= request.observed_stamp <= records.MAX_STAMP:
         raise requests.invalid("observed_stamp", f"{request.observed_stamp} was not issued by this service")
-    await ownership.require_unfenced(context.log, append)
+    await fence.require_unfenced(context.log, append)
     batch = RecordBatch(
         checkpoint_id=request.checkpoint_id,
         request_id=request.request_id,

@@ -12,11 +12,11 @@ from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.streaming.incoming import Incoming, receive_messages
 from holdfast_server.api.streaming.resume import RECEIVED_KEY, requested_resume
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
-from holdfast_server.protocol import save as saves
+from holdfast_server.protocol.checkpoints import save as saves
+from holdfast_server.protocol.checkpoints.save import CheckpointSpec, Saved
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.payload import PartUpload
-from holdfast_server.protocol.read_ahead import read_ahead
-from holdfast_server.protocol.save import Saved, SaveRequest
+from holdfast_server.protocol.payload.parts import PartUpload
+from holdfast_server.protocol.payload.read_ahead import read_ahead
 
 
 async def save(context: ServiceContext, call: Call, request: api.SaveRequest) -> api.SaveResponse:
@@ -71,7 +71,9 @@ async def get_upload(context: ServiceContext, request: api.GetUploadRequest) -> 
 
 
 @asynccontextmanager
-async def _open_upload(context: ServiceContext, grpc_context: GrpcContext, new: SaveRequest) -> AsyncIterator[Incoming]:
+async def _open_upload(
+    context: ServiceContext, grpc_context: GrpcContext, new: CheckpointSpec
+) -> AsyncIterator[Incoming]:
     """Open the upload of a streamed save: the one of an earlier stream if the caller resumes it, otherwise a new one.
 
     Raises:
@@ -103,7 +105,7 @@ async def _open_upload(context: ServiceContext, grpc_context: GrpcContext, new: 
         yield incoming
 
 
-async def _commit(context: ServiceContext, call: Call, new: SaveRequest, parts: list[StoredPart]) -> Saved:
+async def _commit(context: ServiceContext, call: Call, new: CheckpointSpec, parts: list[StoredPart]) -> Saved:
     blobs = sum(1 for part in parts if part.blob)
     try:
         saved = await saves.save(context.log, new, parts, deadline=call.deadline)

@@ -5,9 +5,9 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import messages, requests
 from holdfast_server.api.context import ServiceContext
-from holdfast_server.protocol import validate as validation
-from holdfast_server.protocol.load import Depth
-from holdfast_server.protocol.log import Entry
+from holdfast_server.protocol.checkpoints import validate as validation
+from holdfast_server.protocol.checkpoints.load import Depth
+from holdfast_server.protocol.log.log import Entry
 
 _DEPTHS = {
     api.VALIDATE_DEPTH_UNSPECIFIED: Depth.CHECKSUM,

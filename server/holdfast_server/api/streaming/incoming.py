@@ -17,8 +17,8 @@ from holdfast_server.api.errors import InvalidRequestError
 from holdfast_server.api.malformed import refuse_malformed
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.payload import PartUpload
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.payload.parts import PartUpload
 from holdfast_server.stores.base import ObjectStore
 
 # The most that one stream holds on its way to the store, in the buffers of gRPC and of the store's library.

@@ -13,8 +13,8 @@ from holdfast_server.api import limits, requests
 from holdfast_server.api.calls import Call, GrpcContext
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.payload import read_part
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.payload.parts import read_part
 from holdfast_server.stores.base import ObjectStore
 
 

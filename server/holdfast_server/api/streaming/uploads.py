@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from holdfast_server.api.streaming.incoming import Incoming, StreamEndedError
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.stores.base import StoreUnavailableError
 
 _MAX_PARKED = 64

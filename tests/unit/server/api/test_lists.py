@@ -6,7 +6,7 @@ import pytest
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 from holdfast_server.api.handlers import bulk_deleting, listing
-from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.format.keys import WorkflowKeys
 
 from tests.support.frames import frame
 from tests.support.markers import sound

@@ -9,9 +9,9 @@ import pytest
 # The library's arenas are no memory of Python's: only the process can tell how much there is.
 PROGRAM = """
 import asyncio, gc, json, os, resource, sys
-from holdfast_server.protocol import marker as codec
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.log import Log, _entry_at
+from holdfast_server.protocol.format import marker as codec
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.log import Log, _entry_at
 from holdfast_server.layout.v1.marker_pb2 import RevisionRange
 from tests.support.markers import sound
 

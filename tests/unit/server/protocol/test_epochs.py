@@ -1,36 +1,36 @@
 """Epochs: only AcquireWriter gives them, and no call may name another one than the newest."""
 
 import pytest
-from holdfast_server.protocol import ownership, pruning
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.checkpoints import delete, fence, prune
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.log import Log
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.log import Log
 
 from tests.support.workflows import GRACE, KEYS, workflow
 from tests.unit.server.protocol.writers import acquire, collections, conflict, save
 
 
 async def delete_many(log, request, deadline):
-    await pruning.delete_many(log, request, [1], deadline=deadline)
+    await prune.delete_many(log, request, [1], deadline=deadline)
 
 
-async def prune(log, request, deadline):
-    await pruning.prune(log, request, 1, deadline=deadline)
+async def prune_all(log, request, deadline):
+    await prune.prune(log, request, 1, deadline=deadline)
 
 
-async def delete(log, request, deadline):
-    await ownership.delete(log, request, "1", deadline=deadline)
+async def delete_one(log, request, deadline):
+    await delete.delete_checkpoint(log, request, "1", deadline=deadline)
 
 
 async def delete_workflow(log, request, deadline):
-    await ownership.delete_workflow(log, request, deadline=deadline)
+    await delete.delete_workflow(log, request, deadline=deadline)
 
 
 async def attach(log, request, deadline):
-    await ownership.require_unfenced(log, request)
+    await fence.require_unfenced(log, request)
 
 
-@pytest.mark.parametrize("call", [delete_many, prune, delete, delete_workflow, attach])
+@pytest.mark.parametrize("call", [delete_many, prune_all, delete_one, delete_workflow, attach])
 @pytest.mark.parametrize("epoch", [2, 1 << 62])
 async def test_no_call_changes_anything_under_an_epoch_that_nobody_was_given(call, epoch):
     run = workflow()
@@ -60,7 +60,7 @@ async def test_a_save_under_an_epoch_that_nobody_was_given_leaves_the_workflow_u
 
 async def test_records_under_an_epoch_are_refused_where_nobody_ever_acquired_the_workflow():
     with pytest.raises(HoldfastError) as refused:
-        await ownership.require_unfenced(workflow().log, Request(KEYS, "r", 1))
+        await fence.require_unfenced(workflow().log, Request(KEYS, "r", 1))
     assert refused.value.reason is Reason.INVALID_REQUEST
 
 
@@ -86,9 +86,7 @@ async def test_an_epoch_outlives_the_deletion_of_the_workflow_and_collections():
 
 async def acquire_since(run, name, expected_revision):
     request = Request(KEYS, name)
-    return await ownership.acquire_writer(
-        run.log, request, expected_revision=expected_revision, deadline=run.deadline()
-    )
+    return await fence.acquire_writer(run.log, request, expected_revision=expected_revision, deadline=run.deadline())
 
 
 async def test_a_writer_acquires_the_head_that_it_began_from_whatever_upkeep_did_since():

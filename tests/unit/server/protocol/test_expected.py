@@ -2,10 +2,11 @@
 
 import pytest
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
-from holdfast_server.protocol import expected, pruning
-from holdfast_server.protocol import marker as marker_codec
+from holdfast_server.protocol.checkpoints import prune
 from holdfast_server.protocol.errors import HoldfastError
-from holdfast_server.protocol.log import Entry, Log
+from holdfast_server.protocol.format import marker as marker_codec
+from holdfast_server.protocol.log import compare_and_set
+from holdfast_server.protocol.log.log import Entry, Log
 
 from tests.support.workflows import GRACE, KEYS, workflow
 from tests.unit.server.protocol.writers import acquire, collections, conflict, request, save
@@ -18,7 +19,7 @@ async def test_collections_prunes_and_deletions_of_checkpoints_do_not_stand_agai
     first = (await run.save()).marker.checkpoint_id
     newest = await save(run, checkpoint_id="mine")
     await run.delete(first)
-    await pruning.prune(run.log, request("p"), 2, deadline=run.deadline())
+    await prune.prune(run.log, request("p"), 2, deadline=run.deadline())
     assert await collections(run) > 0
     assert await save(run, expected_revision=newest) == await run.log.known_revision(KEYS)
 
@@ -162,7 +163,7 @@ async def test_entries_behind_that_of_an_older_server_tell_nothing_of_what_came_
     mine = await save(run)
     kept = await save(run, checkpoint_id="kept")
     await older(run)
-    await pruning.prune(run.log, request("p"), 1, deadline=run.deadline())
+    await prune.prune(run.log, request("p"), 1, deadline=run.deadline())
     await conflict(run, expected_revision=mine)
     await save(run, expected_revision=kept)
 
@@ -171,11 +172,11 @@ async def test_behind_a_repaired_head_every_expectation_of_before_is_a_conflict(
     run = workflow()
     mine = await save(run)
     marker = Marker(kind=MarkerKind.MARKER_KIND_FENCE, revision=9, epoch=3)
-    expected.assume_all(marker, 8)
-    expected.enter_fence(marker)
+    compare_and_set.assume_all(marker, 8)
+    compare_and_set.enter_fence(marker)
     for revision in (mine, 8):
         for epoch in (None, 2, 3):
             if (revision, epoch) != (8, 3):
                 with pytest.raises(HoldfastError):
-                    expected.require(Entry(marker, b"", 0), revision, epoch)
-    expected.require(Entry(marker, b"", 0), 9, None)
+                    compare_and_set.require(Entry(marker, b"", 0), revision, epoch)
+    compare_and_set.require(Entry(marker, b"", 0), 9, None)

@@ -5,13 +5,13 @@ from hashlib import sha256
 
 import pytest
 from crc32c import crc32c
-from holdfast_server.protocol import load, workflows
+from holdfast_server.protocol.checkpoints import load, workflows
+from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
-from holdfast_server.protocol.layout import open_layout
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.retention import Retention
-from holdfast_server.protocol.sweep import Policies, sweep
+from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys
+from holdfast_server.protocol.format.manifest import open_layout
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance.sweep import Policies, sweep
 from holdfast_server.stores.file import FileStore
 from holdfast_server.stores.memory import MemoryStore
 from holdfast_server.stores.s3 import S3Store

@@ -1,11 +1,11 @@
 """The check of a store: what it finds, what it leaves alone, and what a repair makes usable again."""
 
 import pytest
-from holdfast_server.protocol import ownership
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.checkpoints import delete, fence
+from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.retention import Retention
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.stores.memory import MemoryStore
 
 from tests.support.workflows import GRACE, KEYS, Workflow, check, damage, workflow
@@ -66,7 +66,7 @@ async def test_a_lost_marker_in_the_middle_is_told_as_deleted_by_a_repair_so_tha
 
 async def test_a_workflow_whose_head_is_damaged_can_be_saved_to_after_a_repair_but_not_by_its_older_writers():
     run = workflow()
-    await ownership.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
+    await fence.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
     for number in range(3):
         await run.save(bytes([number]), checkpoint_id=f"id-{number}")
     damage(run, KEYS.marker(4))
@@ -80,7 +80,7 @@ async def test_a_workflow_whose_head_is_damaged_can_be_saved_to_after_a_repair_b
     assert await run.load() == bytes([1])
     assert await run.load("id-0") == bytes([0])
     with pytest.raises(HoldfastError) as fenced:
-        await ownership.delete_workflow(run.log, Request(KEYS, "b", epoch=1), deadline=run.deadline())
+        await delete.delete_workflow(run.log, Request(KEYS, "b", epoch=1), deadline=run.deadline())
     assert fenced.value.reason is Reason.WRITER_FENCED
     await run.save(b"new", checkpoint_id="id-2")
     assert await run.load("id-2") == b"new"
@@ -89,13 +89,13 @@ async def test_a_workflow_whose_head_is_damaged_can_be_saved_to_after_a_repair_b
 async def test_a_repair_fences_the_writer_whose_own_fence_was_lost():
     run = workflow()
     await run.save(b"1")
-    fence = await ownership.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
+    acquired = await fence.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
     damage(run, KEYS.marker(2))
     run.log = Log(run.log.store, grace_seconds=GRACE)
     await check(run, repair=True)
-    request = Request(KEYS, "b", epoch=fence.entry.marker.writer_epoch)
+    request = Request(KEYS, "b", epoch=acquired.entry.marker.writer_epoch)
     with pytest.raises(HoldfastError) as fenced:
-        await ownership.delete_workflow(run.log, request, deadline=run.deadline())
+        await delete.delete_workflow(run.log, request, deadline=run.deadline())
     assert fenced.value.reason is Reason.WRITER_FENCED
 
 

@@ -3,13 +3,13 @@
 import time
 
 import pytest
-from holdfast_server.protocol import load
+from holdfast_server.protocol.checkpoints import load
+from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.fsck import fsck
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.retention import Retention
-from holdfast_server.protocol.sweep import Policies, sweep
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance.fsck import fsck
+from holdfast_server.protocol.maintenance.sweep import Policies, sweep
 from holdfast_server.stores.base import StoreUnavailableError
 from holdfast_server.stores.memory import MemoryStore
 

@@ -11,19 +11,19 @@ from contextlib import suppress
 
 import pytest
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, RecentEntry, RevisionRange
-from holdfast_server.protocol import copying, load, ownership, pruning, workflows
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.checkpoints import copy, delete, fence, load, prune, workflows
+from holdfast_server.protocol.checkpoints.load import Depth
+from holdfast_server.protocol.checkpoints.retention import Ledger, Retention
+from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
+from holdfast_server.protocol.checkpoints.validate import validate
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.fsck import fsck
-from holdfast_server.protocol.gone import Gone
-from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys
-from holdfast_server.protocol.load import Depth
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.retention import Ledger, Retention
-from holdfast_server.protocol.retries import find_request
-from holdfast_server.protocol.save import SaveRequest, save
-from holdfast_server.protocol.sweep import Policies, sweep
-from holdfast_server.protocol.validate import validate
+from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys
+from holdfast_server.protocol.format.revision_set import RevisionSet
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.log.replays import find_request
+from holdfast_server.protocol.maintenance.fsck import fsck
+from holdfast_server.protocol.maintenance.sweep import Policies, sweep
 from holdfast_server.stores.base import StoreAccessDeniedError, StoreError, StoreUnavailableError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -71,15 +71,15 @@ class Hostile:
         yield "load by a made id", load.find(log, BAD, f"cp-{FAR - 7:012d}-0", (), fallback=True)
         yield "history", _consumed(load.history(log, BAD, None))
         yield "validate", validate(log, BAD, "", Depth.CHECKSUM, ())
-        yield "delete", ownership.delete(log, asked(), "c1", deadline=deadline)
-        yield "delete many", pruning.delete_many(log, asked(), [1, 2, FAR - 3], deadline=deadline)
-        yield "prune", pruning.prune(log, asked(), 1, deadline=deadline)
-        yield "copy", copying.copy_workflow(log, BAD, Request(WorkflowKeys("n", "copy"), "r"), deadline=deadline)
-        yield "save", save(log, SaveRequest(asked(), "f", 1), [], deadline=deadline)
-        yield "save by id", save(log, SaveRequest(asked(), "f", 1, checkpoint_id="c1"), [], deadline=deadline)
+        yield "delete", delete.delete_checkpoint(log, asked(), "c1", deadline=deadline)
+        yield "delete many", prune.delete_many(log, asked(), [1, 2, FAR - 3], deadline=deadline)
+        yield "prune", prune.prune(log, asked(), 1, deadline=deadline)
+        yield "copy", copy.copy_workflow(log, BAD, Request(WorkflowKeys("n", "copy"), "r"), deadline=deadline)
+        yield "save", save(log, CheckpointSpec(asked(), "f", 1), [], deadline=deadline)
+        yield "save by id", save(log, CheckpointSpec(asked(), "f", 1, checkpoint_id="c1"), [], deadline=deadline)
         retry = asked(first_tried=time.clock_gettime(time.CLOCK_BOOTTIME) - 1)
-        yield "retry", save(log, SaveRequest(retry, "f", 1), [], deadline=deadline)
-        yield "fence", ownership.acquire_writer(log, asked(), deadline=deadline)
+        yield "retry", save(log, CheckpointSpec(retry, "f", 1), [], deadline=deadline)
+        yield "fence", fence.acquire_writer(log, asked(), deadline=deadline)
         yield "workflows", workflows.page(log, "n", "", 100)
         yield "gc", sweep(log, KEEP_ONE)
         yield "fsck", fsck(log)
@@ -390,9 +390,9 @@ async def test_chains_of_needs_and_replacements_take_no_step_for_each_pair():
         entry = await run.log.read_at(BAD.marker(revision))
         ledger.enter(entry)
     before = time.process_time()
-    verdict = ledger.verdict(entry, Retention(keep_last=1), 0.0)
+    decision = ledger.decide(entry, Retention(keep_last=1), 0.0)
     assert time.process_time() - before < 2.0
-    assert verdict.newest_kept == count
+    assert decision.newest_kept == count
 
 
 async def test_a_retry_that_may_have_committed_in_a_hole_is_unknown(hostile):
@@ -419,7 +419,7 @@ def test_what_is_gone_is_what_counting_says(floor, steps, revision, more):
     for gap, size in steps:
         ranges.append((end + gap, end + gap + size - 1))
         end += gap + size - 1
-    gone = Gone(floor, ranges)
+    gone = RevisionSet(floor, ranges)
     counted = {each for first, last in ranges for each in range(first, last + 1)}
     assert gone.is_deleted(revision) is (revision in counted)
     assert gone(revision) is (revision <= floor or revision in counted)

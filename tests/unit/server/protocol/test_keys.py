@@ -1,6 +1,6 @@
 import re
 
-from holdfast_server.protocol.keys import MAX_REVISION, WorkflowKeys, encode_name
+from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys, encode_name
 from hypothesis import given
 from hypothesis import strategies as st
 

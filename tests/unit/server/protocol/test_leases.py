@@ -6,11 +6,12 @@ from types import SimpleNamespace
 from unittest import mock
 
 import pytest
-from holdfast_server.protocol import entries, ownership, pruning
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.checkpoints import delete, fence, prune
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.leases import Lease
-from holdfast_server.protocol.log import Log
+from holdfast_server.protocol.log import next_marker
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.leases import Lease
+from holdfast_server.protocol.log.log import Log
 
 from tests.support.workflows import GRACE, KEYS, check, damage, workflow
 from tests.unit.server.protocol.writers import collections, save
@@ -21,13 +22,13 @@ MINUTE = Lease(60.0, "first")
 @contextmanager
 def clock(ahead):
     """This server's clock, so many seconds ahead."""
-    with mock.patch.object(entries, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + int(ahead * 1e9))):
+    with mock.patch.object(next_marker, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + int(ahead * 1e9))):
         yield
 
 
 async def acquire(run, name, lease=MINUTE, *, first_tried=None):
     request = Request(KEYS, name, first_tried=first_tried)
-    return await ownership.acquire_writer(run.log, request, lease=lease, deadline=run.deadline())
+    return await fence.acquire_writer(run.log, request, lease=lease, deadline=run.deadline())
 
 
 async def held(run, lease=MINUTE):
@@ -75,10 +76,10 @@ async def test_saves_deletions_and_prunes_under_the_epoch_renew_a_lease():
         await save(run, epoch=1, checkpoint_id=f"c{number}")
     doings = (
         lambda: save(run, epoch=1),
-        lambda: ownership.delete(run.log, Request(KEYS, "d", 1), "c0", deadline=run.deadline()),
-        lambda: pruning.delete_many(run.log, Request(KEYS, "m", 1), [3], deadline=run.deadline()),
-        lambda: pruning.prune(run.log, Request(KEYS, "p", 1), 1, deadline=run.deadline()),
-        lambda: ownership.delete_workflow(run.log, Request(KEYS, "w", 1), deadline=run.deadline()),
+        lambda: delete.delete_checkpoint(run.log, Request(KEYS, "d", 1), "c0", deadline=run.deadline()),
+        lambda: prune.delete_many(run.log, Request(KEYS, "m", 1), [3], deadline=run.deadline()),
+        lambda: prune.prune(run.log, Request(KEYS, "p", 1), 1, deadline=run.deadline()),
+        lambda: delete.delete_workflow(run.log, Request(KEYS, "w", 1), deadline=run.deadline()),
     )
     ahead = 0.0
     for doing in doings:
@@ -126,7 +127,7 @@ async def test_a_run_that_was_overtaken_is_told_so_and_not_to_wait():
     await acquire(run, "a")
     await save(run, epoch=1)
     with pytest.raises(HoldfastError) as refused:
-        await ownership.acquire_writer(run.log, Request(KEYS, "b"), expected_revision=1, deadline=run.deadline())
+        await fence.acquire_writer(run.log, Request(KEYS, "b"), expected_revision=1, deadline=run.deadline())
     assert refused.value.reason is Reason.REVISION_CONFLICT
 
 

@@ -1,16 +1,16 @@
 """Loads beside damage and collections: damage is named, fallback gives the newest whole one at or before, no other."""
 
 import pytest
-from holdfast_server.protocol import load, ownership
-from holdfast_server.protocol import log as log_module
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.checkpoints import fence, load
+from holdfast_server.protocol.checkpoints.load import Depth
+from holdfast_server.protocol.checkpoints.retention import Retention
+from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
+from holdfast_server.protocol.checkpoints.validate import validate
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.fsck import fsck
-from holdfast_server.protocol.load import Depth
-from holdfast_server.protocol.log import Log, now
-from holdfast_server.protocol.retention import Retention
-from holdfast_server.protocol.save import SaveRequest, save
-from holdfast_server.protocol.validate import validate
+from holdfast_server.protocol.log import log as log_module
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.log import Log, now
+from holdfast_server.protocol.maintenance.fsck import fsck
 from holdfast_server.stores.memory import MemoryStore
 
 from tests.support.workflows import GRACE, KEYS, Workflow, workflow
@@ -132,7 +132,7 @@ async def test_damage_right_behind_a_cached_head_does_not_hide_what_comes_after_
 
 async def test_a_first_checkpoint_whose_marker_is_damaged_is_not_called_missing():
     run = workflow()
-    await ownership.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
+    await fence.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
     await run.save()
     damage(run, KEYS.marker(2))
     assert await refusal(found(run)) is Reason.CHECKPOINT_CORRUPTED
@@ -211,7 +211,7 @@ async def test_a_retry_whose_first_try_may_be_damaged_is_not_committed_again():
     part = await run.upload(b"first", inline=100)
 
     def first(first_tried):
-        wanted = SaveRequest(Request(KEYS, "first", first_tried=first_tried), "f", 1)
+        wanted = CheckpointSpec(Request(KEYS, "first", first_tried=first_tried), "f", 1)
         return save(run.log, wanted, [part], deadline=run.deadline())
 
     await first(None)
@@ -234,7 +234,7 @@ async def test_fallback_that_finds_nothing_good_looks_again_where_something_newe
     run.log.store = store = Busy()
     store.is_saved, store.oldest = True, ""
     await saved(run, 2)
-    await ownership.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
+    await fence.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
     blobs = await run.objects("blob/")
     for key in blobs:
         damage(run, key)

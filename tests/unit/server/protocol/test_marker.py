@@ -4,9 +4,9 @@ import pytest
 from crc32c import crc32c
 from google.protobuf.json_format import MessageToDict
 from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, MarkerKind, RecordBatch, StoreManifest
-from holdfast_server.protocol import marker
-from holdfast_server.protocol.bounded_read import MAX_MARKER_BYTES, read_whole
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format import marker
+from holdfast_server.protocol.format.bounded_read import MAX_MARKER_BYTES, read_whole
 from holdfast_server.stores.memory import MemoryStore
 from hypothesis import given
 from hypothesis import strategies as st

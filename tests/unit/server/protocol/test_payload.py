@@ -1,10 +1,10 @@
 """Parts on their way into the store and back: damage is found before a wrong byte is given."""
 
 import pytest
-from holdfast_server.protocol import digests, payload
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.payload import PartUpload, read_part, require_presence
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.payload import digests, parts
+from holdfast_server.protocol.payload.parts import PartUpload, read_part, require_presence
 from holdfast_server.stores.base import StoredObject
 from holdfast_server.stores.memory import MemoryStore
 from hypothesis import given
@@ -19,7 +19,7 @@ DATA = bytes(range(100))
 def _small_blocks():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(digests, "BLOCK_BYTES", BLOCK)
-        patch.setattr(payload, "BLOCK_BYTES", BLOCK)
+        patch.setattr(parts, "BLOCK_BYTES", BLOCK)
         yield
 
 

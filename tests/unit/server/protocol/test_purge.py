@@ -7,17 +7,17 @@ from functools import partial
 
 import pytest
 from holdfast_server.layout.v1.marker_pb2 import RecordBatch
-from holdfast_server.protocol import load, ownership, records
-from holdfast_server.protocol.copying import copy_workflow
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.checkpoints import delete, load, records
+from holdfast_server.protocol.checkpoints.copy import copy_workflow
+from holdfast_server.protocol.checkpoints.purge import purge, purge_workflow
+from holdfast_server.protocol.checkpoints.retention import Retention
+from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
+from holdfast_server.protocol.checkpoints.validate import validate
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.fsck import fsck
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.purge import purge, purge_workflow
-from holdfast_server.protocol.retention import Retention
-from holdfast_server.protocol.save import SaveRequest, save
-from holdfast_server.protocol.validate import validate
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance.fsck import fsck
 from holdfast_server.stores.base import StoreUnavailableError
 from holdfast_server.stores.memory import MemoryStore
 
@@ -216,12 +216,12 @@ async def test_a_purge_that_broke_is_finished_by_its_retry_or_a_collection(chang
 async def test_a_retry_of_the_save_that_was_purged_commits_nothing():
     run = await kept("a")
     request = Request(KEYS, "the save")
-    wanted = SaveRequest(request, "f", 1)
+    wanted = CheckpointSpec(request, "f", 1)
     await save(run.log, wanted, [await run.upload()], deadline=run.deadline())
     saved = await run.log.head(KEYS)
     await run.purge(saved.marker.checkpoint_id)
     for first_tried in (None, _now() - 5):
-        retry = SaveRequest(Request(KEYS, "the save", first_tried=first_tried), "f", 1)
+        retry = CheckpointSpec(Request(KEYS, "the save", first_tried=first_tried), "f", 1)
         assert await reason(save(run.log, retry, [], deadline=run.deadline())) is Reason.CHECKPOINT_DELETED
     assert await run.left() == ["a"]
     assert (await run.log.head(KEYS)).revision == 3
@@ -374,5 +374,5 @@ async def test_records_that_were_attached_behind_the_purge_stay():
 
 async def test_the_same_request_id_with_and_without_purge_is_another_request():
     run = await kept("a", "b")
-    await ownership.delete(run.log, Request(KEYS, "r"), "a", deadline=run.deadline())
+    await delete.delete_checkpoint(run.log, Request(KEYS, "r"), "a", deadline=run.deadline())
     assert await reason(run.purge("a", "r")) is Reason.REQUEST_ID_REUSED

@@ -2,9 +2,9 @@
 
 import pytest
 from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredRecord
-from holdfast_server.protocol import records
+from holdfast_server.protocol.checkpoints import records
+from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.retention import Retention
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,19 +1,19 @@
 """Requests that do not say which try they are, on the protocol's own level."""
 
 import pytest
-from holdfast_server.protocol import seen as seen_module
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.retries import LONG_AGO
-from holdfast_server.protocol.save import SaveRequest, save
-from holdfast_server.protocol.seen import SeenRequests
+from holdfast_server.protocol.log import request_index as seen_module
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.log.replays import LONG_AGO
+from holdfast_server.protocol.log.request_index import SeenRequests
 
 from tests.support.workflows import GRACE, KEYS, damage, workflow
 
 
 async def commit(run, request_id, **said):
-    wanted = SaveRequest(Request(KEYS, request_id, **said), "f", 1)
+    wanted = CheckpointSpec(Request(KEYS, request_id, **said), "f", 1)
     return await save(run.log, wanted, [await run.upload(request_id.encode(), inline=100)], deadline=run.deadline())
 
 

@@ -4,16 +4,16 @@ import asyncio
 import time
 
 import pytest
-from holdfast_server.protocol import ownership
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.checkpoints import delete, fence
+from holdfast_server.protocol.checkpoints.retention import Retention
+from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.fsck import fsck
-from holdfast_server.protocol.gc import collect
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.log import Log, now
-from holdfast_server.protocol.payload import PartUpload
-from holdfast_server.protocol.retention import Retention
-from holdfast_server.protocol.save import SaveRequest, save
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.log import Log, now
+from holdfast_server.protocol.maintenance.fsck import fsck
+from holdfast_server.protocol.maintenance.gc import collect
+from holdfast_server.protocol.payload.parts import PartUpload
 from holdfast_server.stores.base import StoreAccessDeniedError
 from holdfast_server.stores.memory import MemoryStore
 
@@ -25,7 +25,7 @@ async def commit(log, request_id, *, first_tried=None, **fields):
         await upload.write(request_id.encode())
         part = await upload.finish()
     request = Request(KEYS, request_id, first_tried=first_tried)
-    return await save(log, SaveRequest(request, "f", 1, **fields), [part], deadline=deadline())
+    return await save(log, CheckpointSpec(request, "f", 1, **fields), [part], deadline=deadline())
 
 
 def deadline():
@@ -45,7 +45,9 @@ async def test_a_server_that_has_not_seen_a_checkpoint_deletes_it():
     behind, ahead = Log(store), Log(store)
     await commit(behind, "a")
     saved = await commit(ahead, "b")
-    done = await ownership.delete(behind, Request(KEYS, "d"), saved.entry.marker.checkpoint_id, deadline=deadline())
+    done = await delete.delete_checkpoint(
+        behind, Request(KEYS, "d"), saved.entry.marker.checkpoint_id, deadline=deadline()
+    )
     assert done.entry.revision == 3
 
 
@@ -62,7 +64,7 @@ async def test_an_expectation_that_is_wrong_everywhere_is_refused():
 
 async def test_no_checkpoint_is_what_revision_0_expects_whatever_else_the_log_holds():
     log = Log(MemoryStore())
-    await ownership.acquire_writer(log, Request(KEYS, "fence"), deadline=deadline())
+    await fence.acquire_writer(log, Request(KEYS, "fence"), deadline=deadline())
     assert (await commit(log, "a", expected_revision=0)).entry.revision == 2
     with pytest.raises(HoldfastError) as refused:
         await commit(log, "b", expected_revision=0)
@@ -73,7 +75,7 @@ async def test_a_retry_finds_its_first_try_behind_a_deletion_of_the_workflow():
     log = Log(MemoryStore())
     began = now()
     first = await commit(log, "a")
-    await ownership.delete_workflow(log, Request(KEYS, "d"), deadline=deadline())
+    await delete.delete_workflow(log, Request(KEYS, "d"), deadline=deadline())
     again = await commit(log, "a", first_tried=began)
     assert (again.replayed, again.entry.revision) == (True, first.entry.revision)
 
@@ -125,8 +127,8 @@ async def test_a_commit_that_was_collected_and_whose_slot_was_taken_again_is_not
         log = Log(store, grace_seconds=1)
         stale = MemoryStore()
         await commit(Log(stale), "another")
-        await ownership.delete_workflow(log, Request(KEYS, "d"), deadline=deadline())
-        await ownership.acquire_writer(log, Request(KEYS, "f"), deadline=deadline())
+        await delete.delete_workflow(log, Request(KEYS, "d"), deadline=deadline())
+        await fence.acquire_writer(log, Request(KEYS, "f"), deadline=deadline())
         for passed in (100, 200):
             await collect(log, KEYS, Retention(), time.time() + passed)
         assert await store.put_if_absent(KEYS.marker(1), (await stale.get(KEYS.marker(1))).data)

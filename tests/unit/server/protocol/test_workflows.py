@@ -3,9 +3,9 @@
 from itertools import chain
 
 import pytest
-from holdfast_server.protocol import workflows
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.log import Log
+from holdfast_server.protocol.checkpoints import workflows
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.stores.memory import MemoryStore
 from hypothesis import example, given
 from hypothesis import strategies as st

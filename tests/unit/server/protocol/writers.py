@@ -1,10 +1,10 @@
 """What writers ask of a workflow, and what upkeep does to it meanwhile, in a word each."""
 
 import pytest
-from holdfast_server.protocol import ownership
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.checkpoints import fence
+from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.retention import Retention
+from holdfast_server.protocol.log.append_once import Request
 
 from tests.support.workflows import GRACE, KEYS
 
@@ -21,7 +21,7 @@ async def save(run, **fields):
 
 
 async def acquire(run, name):
-    return (await ownership.acquire_writer(run.log, request(name), deadline=run.deadline())).entry
+    return (await fence.acquire_writer(run.log, request(name), deadline=run.deadline())).entry
 
 
 async def conflict(run, **fields):

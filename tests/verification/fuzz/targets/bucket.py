@@ -11,18 +11,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from holdfast_server.layout.v1.marker_pb2 import Claim
-from holdfast_server.protocol import load, ownership, workflows
-from holdfast_server.protocol.entries import Request
+from holdfast_server.protocol.checkpoints import delete, fence, load, workflows
+from holdfast_server.protocol.checkpoints.load import Depth
+from holdfast_server.protocol.checkpoints.retention import Retention
+from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
+from holdfast_server.protocol.checkpoints.validate import validate
 from holdfast_server.protocol.errors import HoldfastError
-from holdfast_server.protocol.fsck import Finding, fsck
-from holdfast_server.protocol.keys import WorkflowKeys
-from holdfast_server.protocol.load import Depth
-from holdfast_server.protocol.log import Log
-from holdfast_server.protocol.payload import PartUpload
-from holdfast_server.protocol.retention import Retention
-from holdfast_server.protocol.save import SaveRequest, save
-from holdfast_server.protocol.sweep import Policies, sweep
-from holdfast_server.protocol.validate import validate
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance.fsck import Finding, fsck
+from holdfast_server.protocol.maintenance.sweep import Policies, sweep
+from holdfast_server.protocol.payload.parts import PartUpload
 from holdfast_server.stores.base import StoreError
 
 from tests.support.bounded_store import BoundedStore
@@ -124,7 +124,7 @@ async def _commit(log: Log, keys: WorkflowKeys, name: str, chosen: str = "") -> 
         async with PartUpload(log.store, keys, await log.known_revision(keys), part, inline) as upload:
             await upload.write(name.encode() * 3)
             parts.append(await upload.finish())
-    wanted = SaveRequest(Request(keys, f"r-{name}"), "f", 1, checkpoint_id=chosen)
+    wanted = CheckpointSpec(Request(keys, f"r-{name}"), "f", 1, checkpoint_id=chosen)
     await save(log, wanted, parts, deadline=_deadline())
 
 
@@ -169,15 +169,15 @@ async def _require_listed(bucket: Bucket) -> None:
 
 
 async def _delete(bucket: Bucket) -> None:
-    await ownership.delete(_log(bucket), Request(KEYS, "d"), "c1", deadline=_deadline())
+    await delete.delete_checkpoint(_log(bucket), Request(KEYS, "d"), "c1", deadline=_deadline())
 
 
 async def _delete_workflow(bucket: Bucket) -> None:
-    await ownership.delete_workflow(_log(bucket), Request(KEYS, "dw"), deadline=_deadline())
+    await delete.delete_workflow(_log(bucket), Request(KEYS, "dw"), deadline=_deadline())
 
 
 async def _acquire(bucket: Bucket) -> None:
-    await ownership.acquire_writer(_log(bucket), Request(KEYS, "f"), deadline=_deadline())
+    await fence.acquire_writer(_log(bucket), Request(KEYS, "f"), deadline=_deadline())
 
 
 async def _collect(bucket: Bucket) -> None:

@@ -13,7 +13,7 @@ from holdfast.v1.checkpoint_service_pb2_grpc import add_CheckpointServiceService
 from holdfast_server.api.calls import Calls
 from holdfast_server.api.malformed import MalformedRequests
 from holdfast_server.api.service import CheckpointService
-from holdfast_server.protocol.log import Log
+from holdfast_server.protocol.log.log import Log
 
 from tests.support.bounded_store import BoundedStore
 from tests.support.context import Context

@@ -2,8 +2,8 @@
 
 import re
 
-from holdfast_server.protocol import keys
-from holdfast_server.protocol.keys import WorkflowKeys
+from holdfast_server.protocol.format import keys
+from holdfast_server.protocol.format.keys import WorkflowKeys
 
 from tests.verification.fuzz.reader import Reader
 

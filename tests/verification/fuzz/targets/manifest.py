@@ -1,7 +1,7 @@
 """`holdfast.json`: any bytes are the manifest of a store that this server can use, or refused."""
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.layout import open_layout
+from holdfast_server.protocol.format.manifest import open_layout
 from holdfast_server.stores.memory import MemoryStore
 
 from tests.support.inline_loop import run

@@ -2,8 +2,8 @@
 
 from google.protobuf.message import Message
 from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, MarkerKind, PartEncoding
-from holdfast_server.protocol import marker
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format import marker
 
 from tests.support.frames import frame, is_whole
 from tests.support.markers import sound

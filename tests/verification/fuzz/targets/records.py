@@ -1,9 +1,9 @@
 """Batches of records: what lies under a batch's key is read as it was attached, or told as damage."""
 
 from holdfast_server.layout.v1.marker_pb2 import RecordBatch
-from holdfast_server.protocol import records
+from holdfast_server.protocol.checkpoints import records
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.keys import WorkflowKeys, batch_owner, batch_stamp, records_of
+from holdfast_server.protocol.format.keys import WorkflowKeys, batch_owner, batch_stamp, records_of
 from holdfast_server.stores.memory import MemoryStore
 
 from tests.support.frames import frame

@@ -1,9 +1,9 @@
 """Page tokens: any text is a place in a listing, or refused as no token."""
 
 from holdfast_server.api import requests
-from holdfast_server.protocol import workflows
+from holdfast_server.protocol.checkpoints import workflows
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.log import Log
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.stores.memory import MemoryStore
 
 from tests.support.inline_loop import run

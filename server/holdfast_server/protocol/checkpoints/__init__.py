@@ -1,0 +1,1 @@
+"""Checkpoints: the operations on them."""

@@ -1,0 +1,148 @@
+"""Copies of workflows: every checkpoint with its id, its parents and its records, oldest first, each by a commit.
+
+A copy that broke is gone on with by the same request id: what is there already is passed over.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from holdfast_server.layout.v1.marker_pb2 import Marker
+from holdfast_server.protocol.checkpoints import records
+from holdfast_server.protocol.checkpoints.load import as_of_now
+from holdfast_server.protocol.checkpoints.lookup import OvertakenError, Skipped, find_by_id, live_below, read_head
+from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.compare_and_set import is_empty
+from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.payload.parts import copy_part
+
+_PREFIX = "copy-"
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    log: Log
+    source: WorkflowKeys
+    request: Request
+    deadline: float
+    has_begun: bool = False
+
+    async def copy(self, entry: Entry, *, is_first: bool) -> None:
+        """Copy a checkpoint: what it names first, so that whoever sees it has all of it.
+
+        Raises:
+            OvertakenError: it was deleted or replaced meanwhile, and is collected.
+
+        """
+        target, marker = self.request.keys, entry.marker
+        wanted = self._wanted(marker, is_first=is_first)
+        if self.has_begun or self.request.first_tried is not None:
+            earlier = await self._found(wanted.checkpoint_id)
+            if earlier == wanted.request.request_id:
+                return
+            # What an earlier try has copied was replaced since; what is somebody else's stays.
+            wanted = replace(wanted, replace=earlier.startswith(_PREFIX))
+        await records.copy(self.log, self.source, target, marker.checkpoint_id, deadline=self.deadline)
+        base = await self.log.known_revision(target)
+        try:
+            parts = [
+                await copy_part(self.log.store, self.source, target, part, base) if part.blob else part
+                for part in marker.parts
+            ]
+        except HoldfastError as error:
+            raise await as_of_now(self.log, self.source, entry, error) from None
+        await save(self.log, wanted, parts, deadline=self.deadline)
+
+    async def require_room(self, oldest: Entry) -> None:
+        """Check that the other workflow is empty, or that an earlier try has begun to fill it."""
+        target = await self.log.head(self.request.keys)
+        if is_empty(target) or await self._has(oldest):
+            return
+        raise HoldfastError(
+            Reason.REVISION_CONFLICT,
+            f"workflow {self.request.keys.workflow_id!r} has checkpoints that are no part of this copy",
+            head_revision=0 if target is None else target.revision,
+        )
+
+    async def _has(self, entry: Entry) -> bool:
+        wanted = self._wanted(entry.marker, is_first=True)
+        return await self._found(wanted.checkpoint_id) == wanted.request.request_id
+
+    async def _found(self, checkpoint_id: str) -> str:
+        """The request that saved the checkpoint of this id there, so that it need not be copied again; "" for none."""
+        head = await self.log.known_head(self.request.keys)
+        if head is None:
+            return ""
+        try:
+            found = await find_by_id(self.log, self.request.keys, head, checkpoint_id)
+        except HoldfastError:
+            return ""
+        return found.marker.request_id
+
+    def _wanted(self, marker: Marker, *, is_first: bool) -> CheckpointSpec:
+        ttl_seconds = None
+        if marker.HasField("expire_time"):
+            # What is over already goes with the next collection, as it would where it came from.
+            ttl_seconds = max(1e-3, marker.expire_time.ToNanoseconds() / 1e9 - time.time())
+        name = sha256(f"{self.request.request_id}/{marker.revision}".encode()).hexdigest()[:32]
+        return CheckpointSpec(
+            replace(self.request, request_id=f"{_PREFIX}{name}"),
+            marker.format.name,
+            marker.format.version,
+            checkpoint_id=marker.checkpoint_id,
+            parent_id=marker.parent_id,
+            producer_name=marker.producer.name,
+            producer_version=marker.producer.version,
+            labels=dict(marker.labels),
+            expected_revision=0 if is_first else None,
+            ttl_seconds=ttl_seconds,
+            needs_parent=bool(marker.needed_revision),
+            pinned=marker.pinned,
+        )
+
+
+async def copy_workflow(log: Log, source: WorkflowKeys, request: Request, *, deadline: float) -> int:
+    """Copy all checkpoints of a workflow into one that has none, or that an earlier try has begun to fill.
+
+    Args:
+        log: the log.
+        source: the workflow to copy.
+        request: who asks, and the workflow to copy it to.
+        deadline: until when, in the event loop's time.
+
+    Returns:
+        How many checkpoints were copied, by this try or an earlier one.
+
+    Raises:
+        HoldfastError: WORKFLOW_NOT_FOUND; REVISION_CONFLICT: the other workflow has checkpoints; CHECKPOINT_CORRUPTED:
+            one is damaged, and was not copied; CHECKPOINT_DELETED: the workflow was deleted meanwhile; COMMIT_UNKNOWN.
+
+    """
+    copy = _Copy(log, source, request, deadline)
+    while True:
+        try:
+            return await _copy_all(copy)
+        except OvertakenError:
+            # Another look tells what there is now.
+            copy = replace(copy, has_begun=True)
+
+
+async def _copy_all(copy: _Copy) -> int:
+    head = await read_head(copy.log, copy.source)
+    skipped: list[Skipped] = []
+    live = live_below(copy.log, copy.source, head, head.revision + 1, skipped)
+    revisions = [entry.revision async for entry in live]
+    if skipped:
+        raise skipped[0].error
+    for index, revision in enumerate(reversed(revisions)):
+        entry = await copy.log.read(copy.source, revision, head)
+        if entry is None or not entry.is_checkpoint:
+            continue
+        is_first = index == 0 and not copy.has_begun
+        if is_first:
+            await copy.require_room(entry)
+        await copy.copy(entry, is_first=is_first)
+    return len(revisions)

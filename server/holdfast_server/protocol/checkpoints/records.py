@@ -1,0 +1,290 @@
+"""Records: small things that engines attach to a checkpoint id, beside the log.
+
+Each call writes one object under a fresh key, so that nobody contends for a slot and a batch is there as a whole or not
+at all. The key holds a stamp, by which the batches of a checkpoint are put in order: a hybrid logical clock (Kulkarni
+et al., "Logical Physical Clocks", 2014), whose causes the callers carry. A record gives way to what its key has, or
+takes its place, as if the batches were applied one after the other; of two tries of one request the earlier counts.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredRecord
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format import marker as marker_codec
+from holdfast_server.protocol.format.bounded_read import read_whole
+from holdfast_server.protocol.format.keys import WorkflowKeys, batch_stamp
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.log.put_if_absent import put_if_absent
+from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectSummary
+from holdfast_server.stores.listing import list_all
+from holdfast_server.stores.retried import retried
+
+MAX_STAMP = (1 << 62) - 1
+# Of the batches of one checkpoint, each counted as _LEAST_BATCH_BYTES at least: a reader reads them all.
+MAX_CHECKPOINT_BYTES = 64 << 20
+_LEAST_BATCH_BYTES = 16 << 10
+_LISTED_EVERY_BYTES = 4 << 20
+_KNOWN_CHECKPOINTS = 4096
+# No caller moves the clock of a server further than clocks are apart.
+_FURTHEST_MICROSECONDS = 24 * 3600 * 10**6
+_DELETES_AT_ONCE = 16
+# Tags and lengths of a record, its key and its data: https://protobuf.dev/programming-guides/encoding/
+_FIELD_BYTES = 16
+# A batch may have 3 MiB.
+_READS_AT_ONCE = 4
+
+
+class Stamps:
+    """The stamps of a server: each larger than all that it has given, and than what the caller has seen."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next(self, observed: int = 0) -> int:
+        """A new stamp, in microseconds since the epoch while the clocks of servers agree."""
+        clock = time.time_ns() // 1000
+        seen = min(observed, clock + _FURTHEST_MICROSECONDS)
+        self._last = max(clock, self._last + 1, seen + 1)
+        return self._last
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records of a checkpoint id, in the order of their keys.
+
+    Attributes:
+        records: the records.
+        stamp: the largest stamp of all batches of the checkpoint.
+        is_whole: whether no record follows.
+
+    """
+
+    records: Sequence[StoredRecord]
+    stamp: int
+    is_whole: bool
+
+
+class Room:
+    """Keeps the records of one checkpoint within a limit.
+
+    What this process attaches is counted. The store is listed only after a few megabytes, so that a checkpoint with few
+    records costs no request more. Several servers, and a restart, may each pass the limit by that much.
+
+    Args:
+        store: where the records lie.
+
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        # By workflow and checkpoint: the bytes that were listed, and those attached since.
+        self._known: OrderedDict[tuple[WorkflowKeys, str], tuple[int, int]] = OrderedDict()
+
+    async def require(self, keys: WorkflowKeys, checkpoint_id: str, more_bytes: int) -> None:
+        """Refuse a batch that the checkpoint has no room for, and count it otherwise.
+
+        Raises:
+            HoldfastError: QUOTA_EXCEEDED.
+            StoreError: the store cannot be used.
+
+        """
+        checkpoint = (keys, checkpoint_id)
+        listed, since = self._known.pop(checkpoint, (0, 0))
+        more = max(more_bytes, _LEAST_BATCH_BYTES)
+        if since + more > _LISTED_EVERY_BYTES or listed + since + more > MAX_CHECKPOINT_BYTES:
+            found = await _listed(self._store, keys, checkpoint_id)
+            listed, since = sum(max(each.size_bytes, _LEAST_BATCH_BYTES) for each in found), 0
+        is_full = listed + since + more > MAX_CHECKPOINT_BYTES
+        self._known[checkpoint] = (listed, since if is_full else since + more)
+        if len(self._known) > _KNOWN_CHECKPOINTS:
+            self._known.popitem(last=False)
+        if is_full:
+            raise HoldfastError(
+                Reason.QUOTA_EXCEEDED,
+                f"records: checkpoint {checkpoint_id!r} has {listed} bytes of records, "
+                f"{more} more pass the limit of {MAX_CHECKPOINT_BYTES} (a call counts {_LEAST_BATCH_BYTES} or more)",
+                checkpoint_id=checkpoint_id,
+                limit_bytes=MAX_CHECKPOINT_BYTES,
+            )
+
+
+async def attach(log: Log, keys: WorkflowKeys, batch: RecordBatch, *, deadline: float) -> None:
+    """Write a batch.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        batch: the records, of a checkpoint that need not exist.
+        deadline: until when, in the event loop's time.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN, QUOTA_EXCEEDED.
+        StoreError: the store cannot be used.
+
+    """
+    key = keys.batch(batch.checkpoint_id, batch.stamp, batch.request_id)
+    frame = marker_codec.encode(batch)
+    await put_if_absent(log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
+
+
+async def copy(log: Log, source: WorkflowKeys, target: WorkflowKeys, checkpoint_id: str, *, deadline: float) -> None:
+    """Copy what is attached to a checkpoint to the one of the same id in another workflow, which has none.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN; CHECKPOINT_CORRUPTED: a batch is damaged; LAYOUT_UNSUPPORTED.
+        StoreError: the store cannot be used.
+
+    """
+    for key in await batches(log.store, source, checkpoint_id):
+        batch = await _read_batch(log.store, source, key)
+        if batch is not None:
+            await attach(log, target, batch, deadline=deadline)
+
+
+async def batches(store: ObjectStore, keys: WorkflowKeys, checkpoint_id: str) -> list[str]:
+    """Return the keys of the batches of a checkpoint id, the oldest first."""
+    return [each.key for each in await _listed(store, keys, checkpoint_id)]
+
+
+async def _listed(store: ObjectStore, keys: WorkflowKeys, checkpoint_id: str) -> list[ObjectSummary]:
+    listed = [each async for each in list_all(store, keys.batches(checkpoint_id))]
+    return [each for each in listed if batch_stamp(each.key.removeprefix(keys.prefix)) is not None]
+
+
+async def read(
+    store: ObjectStore,
+    keys: WorkflowKeys,
+    checkpoint_id: str,
+    *,
+    after: str = "",
+    limit_bytes: int | None = None,
+    hold: Callable[[int], None] = lambda _: None,
+) -> Records:
+    """Read the records of a checkpoint id, as many as fit.
+
+    Every batch is read, since each may hold the next key. No more than a few batches and the answer are in memory.
+
+    Args:
+        store: where they lie.
+        keys: the workflow.
+        checkpoint_id: the checkpoint.
+        after: only records whose keys follow this one.
+        limit_bytes: how many bytes the records may have as fields of a message; None for all records. The first record
+            is returned whatever its size.
+        hold: is given the most bytes that the reading takes in memory, before it begins. May raise.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED: a batch is damaged; LAYOUT_UNSUPPORTED.
+        StoreError: the store cannot be used.
+
+    """
+    listed = await _listed(store, keys, checkpoint_id)
+    hold(_most_bytes(listed, limit_bytes))
+    found = [each.key for each in listed]
+    window = _Window(after, limit_bytes)
+    try:
+        for start in range(0, len(found), _READS_AT_ONCE):
+            some = found[start : start + _READS_AT_ONCE]
+            for batch in await asyncio.gather(*(_read_batch(store, keys, key) for key in some)):
+                if batch is not None:
+                    window.apply(batch)
+    except HoldfastError as error:
+        error.metadata.setdefault("checkpoint_id", checkpoint_id)
+        raise
+    return window.records()
+
+
+def _most_bytes(listed: Sequence[ObjectSummary], limit_bytes: int | None) -> int:
+    """Return how many bytes of batches are in memory at once: those being read, raw and parsed, and those kept."""
+    sizes = sorted((each.size_bytes for each in listed), reverse=True)
+    total = sum(sizes)
+    return 2 * sum(sizes[:_READS_AT_ONCE]) + (total if limit_bytes is None else min(total, limit_bytes))
+
+
+class _Window:
+    """The first records behind a key, while batches are applied in the order of their stamps.
+
+    A key that was once dropped for want of room is not taken again: what its records came to is no longer known.
+    """
+
+    def __init__(self, after: str, limit_bytes: int | None) -> None:
+        self._after = after
+        self._limit_bytes = limit_bytes
+        # Keys that follow are dropped, this one too; None for no such key.
+        self._dropped_from: str | None = None
+        self._kept: dict[str, StoredRecord] = {}
+        self._size_bytes = 0
+        self._requests: set[str] = set()
+        self._stamp = 0
+
+    def apply(self, batch: RecordBatch) -> None:
+        """Apply a batch, unless an earlier one of its request was applied."""
+        self._stamp = max(self._stamp, batch.stamp)
+        if batch.request_id in self._requests:
+            return
+        self._requests.add(batch.request_id)
+        for record in batch.records:
+            if self._is_within(record.key) and (record.replace or record.key not in self._kept):
+                before = self._kept.get(record.key)
+                self._size_bytes += _field_bytes(record) - (0 if before is None else _field_bytes(before))
+                self._kept[record.key] = record
+        self._drop()
+
+    def records(self) -> Records:
+        """Return what the batches came to."""
+        return Records([self._kept[key] for key in sorted(self._kept)], self._stamp, self._dropped_from is None)
+
+    def _is_within(self, key: str) -> bool:
+        is_dropped = self._dropped_from is not None and key >= self._dropped_from
+        return (not self._after or key > self._after) and not is_dropped
+
+    def _drop(self) -> None:
+        """Drop the last keys while there are too many."""
+        if self._limit_bytes is None or self._size_bytes <= self._limit_bytes:
+            return
+        for key in sorted(self._kept, reverse=True):
+            if self._size_bytes <= self._limit_bytes or len(self._kept) == 1:
+                break
+            self._size_bytes -= _field_bytes(self._kept.pop(key))
+            self._dropped_from = key
+
+
+def _field_bytes(record: StoredRecord) -> int:
+    """How many bytes a record has as a field of an answer, or a few more: it names its own fields, and its length."""
+    return len(record.key.encode()) + len(record.data) + _FIELD_BYTES
+
+
+async def forget(store: ObjectStore, found: Sequence[str]) -> None:
+    """Remove batches by their keys. Keys are never used twice, so that a late request does no harm."""
+    for start in range(0, len(found), _DELETES_AT_ONCE):
+        await asyncio.gather(*(store.delete(key) for key in found[start : start + _DELETES_AT_ONCE]))
+
+
+async def check(store: ObjectStore, keys: WorkflowKeys, key: str) -> int:
+    """How many records a batch holds; none where it is gone.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED: it is damaged, or lies in another one's place; LAYOUT_UNSUPPORTED.
+        StoreError: the store cannot be used.
+
+    """
+    batch = await _read_batch(store, keys, key)
+    return 0 if batch is None else len(batch.records)
+
+
+async def _read_batch(store: ObjectStore, keys: WorkflowKeys, key: str) -> RecordBatch | None:
+    try:
+        frame = await retried(lambda: read_whole(store, key))
+    except ObjectNotFoundError:
+        # Collected since it was listed.
+        return None
+    batch = marker_codec.decode_batch(frame, key)
+    if not 0 <= batch.stamp <= MAX_STAMP or key != keys.batch(batch.checkpoint_id, batch.stamp, batch.request_id):
+        raise HoldfastError(
+            Reason.CHECKPOINT_CORRUPTED, "a batch of records is damaged: it belongs to another place", key=key
+        )
+    return batch

@@ -1,0 +1,161 @@
+"""Saving: prepare (upload what is too large for the marker, claim a chosen id), then commit one marker."""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, StoredPart
+from holdfast_server.protocol.checkpoints.lookup import find_by_id
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format.ids import new_checkpoint_id
+from holdfast_server.protocol.format.keys import WorkflowKeys, blob_base
+from holdfast_server.protocol.log import append_once, compare_and_set, next_marker
+from holdfast_server.protocol.log.append_once import Replay, Request
+from holdfast_server.protocol.log.claims import ChosenId
+from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.payload.parts import copy_part
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSpec:
+    """What is said of a checkpoint that is saved, apart from its parts.
+
+    Attributes:
+        request: what every appending request says.
+        format_name: the payload's format.
+        format_version: its version.
+        checkpoint_id: the id that the caller chose, or "".
+        parent_id: the checkpoint that this one was made from, or "".
+        producer_name: the program that saves.
+        producer_version: its version.
+        labels: the labels.
+        expected_revision: the revision since which nothing may stand against the commit, 0: no checkpoint exists; None
+            for any.
+        ttl_seconds: how long the checkpoint must be kept; None for ever.
+        replace: whether it takes the place of the checkpoint that has its id.
+        needs_parent: whether it is of no use without its parent.
+        pinned: whether retention by count and age and prunes pass it over.
+
+    """
+
+    request: Request
+    format_name: str
+    format_version: int
+    checkpoint_id: str = ""
+    parent_id: str = ""
+    producer_name: str = ""
+    producer_version: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    expected_revision: int | None = None
+    ttl_seconds: float | None = None
+    replace: bool = False
+    needs_parent: bool = False
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The committed entry, and whether an earlier try had committed it."""
+
+    entry: Entry
+    replayed: bool
+
+
+async def save(log: Log, wanted: CheckpointSpec, parts: list[StoredPart], *, deadline: float) -> Saved:
+    """Commit a checkpoint whose parts are uploaded.
+
+    Args:
+        log: the log.
+        wanted: what is said of the checkpoint.
+        parts: its parts, in order.
+        deadline: until when, in the event loop's time.
+
+    Raises:
+        HoldfastError: WRITER_FENCED, REVISION_CONFLICT, CHECKPOINT_ID_REUSED, REQUEST_ID_REUSED,
+            COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED; of the parent that is needed CHECKPOINT_NOT_FOUND,
+            CHECKPOINT_DELETED, CHECKPOINT_CORRUPTED.
+
+    """
+    fingerprint = _fingerprint(wanted, parts)
+    claim = ChosenId(log, wanted.request, wanted.checkpoint_id, deadline) if wanted.checkpoint_id else None
+    if claim is not None:
+        await claim.make(await log.known_head(wanted.request.keys))
+    uploaded = parts
+
+    async def build(head: Entry | None) -> Marker:
+        nonlocal uploaded
+        replaced = 0
+        await append_once.refuse_or_replay(log, head, wanted.request, fingerprint)
+        if head is not None and claim is not None:
+            replaced = await claim.find_replaced(head, fingerprint, replaces=wanted.replace)
+        compare_and_set.require(head, wanted.expected_revision, wanted.request.epoch)
+        if head is not None:
+            uploaded = await _uploaded_anew(log, wanted.request.keys, head, uploaded)
+        marker = next_marker.successor(head, wanted.request, MarkerKind.MARKER_KIND_DATA, fingerprint)
+        _describe(marker, wanted, uploaded)
+        compare_and_set.enter_save(marker)
+        if replaced:
+            next_marker.mark_deleted(marker, [(replaced, replaced)])
+            marker.replaced_revision = replaced
+        if wanted.needs_parent:
+            marker.needed_revision = await _revision_of_parent(log, wanted, head)
+        return next_marker.remember(marker, head, marker.checkpoint_id)
+
+    try:
+        return Saved(await log.append(wanted.request.keys, build, deadline=deadline), replayed=False)
+    except Replay as replay:
+        return Saved(replay.entry, replayed=True)
+
+
+async def _uploaded_anew(log: Log, keys: WorkflowKeys, head: Entry, parts: list[StoredPart]) -> list[StoredPart]:
+    """The parts, those copied whose blobs the garbage collection may take by now.
+
+    Raises:
+        HoldfastError: STORE_UNAVAILABLE: it has taken one; the caller must send the payload again.
+
+    """
+    try:
+        return [
+            await copy_part(log.store, keys, keys, part, head.revision)
+            if part.blob and (blob_base(part.blob) or 0) < head.marker.low_water_mark
+            else part
+            for part in parts
+        ]
+    except HoldfastError:
+        raise HoldfastError(
+            Reason.STORE_UNAVAILABLE, "the upload took so long that it was collected; it must be sent again"
+        ) from None
+
+
+async def _revision_of_parent(log: Log, wanted: CheckpointSpec, head: Entry | None) -> int:
+    if head is None:
+        raise HoldfastError(
+            Reason.CHECKPOINT_NOT_FOUND, f"no checkpoint {wanted.parent_id!r}", checkpoint_id=wanted.parent_id
+        )
+    return (await find_by_id(log, wanted.request.keys, head, wanted.parent_id)).revision
+
+
+def _describe(marker: Marker, wanted: CheckpointSpec, parts: list[StoredPart]) -> None:
+    marker.checkpoint_id = wanted.checkpoint_id or new_checkpoint_id(marker.revision)
+    marker.parent_id = wanted.parent_id
+    marker.format.name = wanted.format_name
+    marker.format.version = wanted.format_version
+    marker.producer.name = wanted.producer_name
+    marker.producer.version = wanted.producer_version
+    marker.labels.update(wanted.labels)
+    marker.pinned = wanted.pinned
+    marker.parts.extend(parts)
+    marker.last_data_revision = marker.revision
+    if wanted.ttl_seconds is not None:
+        marker.expire_time.FromNanoseconds(marker.create_time.ToNanoseconds() + int(wanted.ttl_seconds * 1e9))
+
+
+def _fingerprint(wanted: CheckpointSpec, parts: list[StoredPart]) -> bytes:
+    described = Marker(kind=MarkerKind.MARKER_KIND_DATA, checkpoint_id=wanted.checkpoint_id, parent_id=wanted.parent_id)
+    described.format.name = wanted.format_name
+    described.format.version = wanted.format_version
+    described.labels.update(wanted.labels)
+    described.needed_revision = int(wanted.needs_parent)
+    described.pinned = wanted.pinned
+    for part in parts:
+        described.parts.add(name=part.name, size_bytes=part.size_bytes, sha256=part.sha256)
+    return sha256(described.SerializeToString(deterministic=True)).digest()

@@ -1,0 +1,1 @@
+"""Format: the keys, the bytes of markers and the manifest."""

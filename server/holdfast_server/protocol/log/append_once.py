@@ -1,0 +1,110 @@
+"""Appends that happen once: a request that comes again finds what it has committed."""
+
+from dataclasses import dataclass
+
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.log import Build, Entry, Log
+from holdfast_server.protocol.log.replays import find_request
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What every request that appends to a log says of itself.
+
+    Attributes:
+        keys: the workflow.
+        request_id: the idempotency key.
+        epoch: the writer's epoch; None where it has none.
+        first_tried: on a second or later try, when the first began, by `log.now`, or `LONG_AGO`; None on the first.
+        is_silent: whether the request does not say which try it is.
+        trace_id: the trace, 32 hex digits, or "".
+
+    """
+
+    keys: WorkflowKeys
+    request_id: str
+    epoch: int | None = None
+    first_tried: float | None = None
+    is_silent: bool = False
+    trace_id: str = ""
+
+
+class Replay(Exception):  # noqa: N818 - not an error: it ends an append that has already happened
+    """An earlier try of the request has committed this entry."""
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__()
+        self.entry = entry
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The committed entry, and whether an earlier try had committed it."""
+
+    entry: Entry
+    replayed: bool
+
+
+async def append(log: Log, request: Request, build: Build, deadline: float) -> Appended:
+    """Append an entry, or find the one that an earlier try has appended."""
+    try:
+        return Appended(await log.append(request.keys, build, deadline=deadline), replayed=False)
+    except Replay as replay:
+        return Appended(replay.entry, replayed=True)
+
+
+async def refuse_or_replay(log: Log, head: Entry | None, request: Request, fingerprint: bytes) -> None:
+    """Stop a request that has already happened, or whose epoch is not the newest one.
+
+    Raises:
+        Replay: an earlier try has committed.
+        HoldfastError: REQUEST_ID_REUSED, WRITER_FENCED, INVALID_REQUEST.
+
+    """
+    earlier = None
+    if head is not None:
+        earlier = await find_request(
+            log, request.keys, head, request.request_id, request.first_tried, is_silent=request.is_silent
+        )
+    if earlier is not None:
+        if earlier.marker.purged_digest:
+            raise HoldfastError(
+                Reason.CHECKPOINT_DELETED,
+                f"the checkpoint that request {request.request_id!r} saved was purged",
+                checkpoint_id=earlier.marker.checkpoint_id,
+                revision=earlier.revision,
+            )
+        if earlier.marker.request_fingerprint != fingerprint:
+            raise HoldfastError(
+                Reason.REQUEST_ID_REUSED,
+                f"request id {request.request_id!r} belongs to revision {earlier.revision}, which has other content",
+                revision=earlier.revision,
+            )
+        raise Replay(earlier)
+    refuse_epoch(head, request)
+
+
+def refuse_epoch(head: Entry | None, request: Request) -> None:
+    """Refuse a request whose epoch is fenced, or was never given to a writer.
+
+    Raises:
+        HoldfastError: WRITER_FENCED, INVALID_REQUEST.
+
+    """
+    newest = 0 if head is None else head.marker.epoch
+    if request.epoch is not None and request.epoch < newest:
+        raise HoldfastError(
+            Reason.WRITER_FENCED,
+            f"epoch {request.epoch} is fenced: a newer writer has epoch {newest}",
+            epoch=request.epoch,
+            head_epoch=newest,
+        )
+    if request.epoch is not None and request.epoch > newest:
+        raise HoldfastError(
+            Reason.INVALID_REQUEST,
+            f"epoch: {request.epoch} was never given to a writer, the newest is {newest}; AcquireWriter gives epochs",
+            field="epoch",
+            epoch=request.epoch,
+            head_epoch=newest,
+        )

@@ -1,0 +1,202 @@
+"""Checkpoint ids that callers choose: claimed before the commit, unique by the log.
+
+A claim tells after which revision to look for its id, so that nobody reads the whole log for it. Claims lie by
+generation: a garbage collection that removes dead ones begins a new generation and takes the ids that live over into
+it, so that no key is ever used again after it may have been removed.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from itertools import islice
+
+from holdfast_server.layout.v1.marker_pb2 import Claim, MarkerKind
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format import marker as marker_codec
+from holdfast_server.protocol.format.bounded_read import read_whole
+from holdfast_server.protocol.format.ids import told_revision
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log import next_marker
+from holdfast_server.protocol.log.append_once import Replay, Request
+from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.put_if_absent import put_if_absent
+from holdfast_server.stores.base import ObjectNotFoundError
+
+_TAKEN_OVER_AT_ONCE = 32
+
+
+class ChosenId:
+    """A checkpoint id that a caller chose. Claims it, then searches the log above the claim's base, each revision once.
+
+    Args:
+        log: the log.
+        request: the request that claims it.
+        checkpoint_id: the id.
+        deadline: until when, in the event loop's time.
+
+    """
+
+    def __init__(self, log: Log, request: Request, checkpoint_id: str, deadline: float) -> None:
+        self._log = log
+        self._request = request
+        self._checkpoint_id = checkpoint_id
+        self._deadline = deadline
+        self._generation = 0
+        self._searched_to = 0
+
+    async def make(self, head: Entry | None) -> None:
+        """Claim the id in the generation of a head, or learn from the claim that is there where to look.
+
+        Raises:
+            HoldfastError: COMMIT_UNKNOWN.
+
+        """
+        self._generation = 0 if head is None else head.marker.claim_generation
+        self._searched_to = await put_claim(
+            self._log,
+            self._request,
+            self._checkpoint_id,
+            generation=self._generation,
+            base_revision=0 if head is None else head.revision,
+            deadline=self._deadline,
+        )
+
+    async def find_replaced(self, head: Entry, fingerprint: bytes, *, replaces: bool) -> int:
+        """Check that no checkpoint has the id, or that this one takes the place of the one that has.
+
+        Args:
+            head: the head.
+            fingerprint: of the content.
+            replaces: whether it may.
+
+        Returns:
+            The revision of the checkpoint that is replaced; 0 for none.
+
+        Raises:
+            Replay: an equal save has it.
+            HoldfastError: CHECKPOINT_ID_REUSED, CHECKPOINT_CORRUPTED.
+
+        """
+        if head.marker.claim_generation != self._generation:
+            await self.make(head)
+        found = await self._find(head)
+        if found is None:
+            self._searched_to = head.revision
+            return 0
+        is_deleted = head.gone.is_deleted(found.revision)
+        if replaces:
+            # Also where the content is the same: what is replaced may be damaged.
+            return 0 if is_deleted else found.revision
+        if found.marker.request_fingerprint == fingerprint and not is_deleted:
+            raise Replay(found)
+        raise HoldfastError(
+            Reason.CHECKPOINT_ID_REUSED,
+            f"checkpoint id {self._checkpoint_id!r} belongs to revision {found.revision}, "
+            "which has other content or was deleted",
+            checkpoint_id=self._checkpoint_id,
+            revision=found.revision,
+        )
+
+    async def _find(self, head: Entry) -> Entry | None:
+        keys, wanted_id = self._request.keys, self._checkpoint_id
+        recent = head.marker.recent
+        for entry in recent:
+            if entry.checkpoint_id == wanted_id and entry.revision > head.marker.floor:
+                return await self._log.read(keys, entry.revision, head)
+        if not recent or recent[-1].revision > self._searched_to + 1:
+            found = await search(self._log, keys, head, wanted_id, self._searched_to)
+            if found is not None:
+                return found
+        return await self._find_told(head)
+
+    async def _find_told(self, head: Entry) -> Entry | None:
+        """The checkpoint to which a server gave the id before somebody chose it."""
+        told = told_revision(self._checkpoint_id) or 0
+        entry = await self._log.read(self._request.keys, told, head) if told else None
+        return entry if entry is not None and entry.marker.checkpoint_id == self._checkpoint_id else None
+
+
+async def put_claim(
+    log: Log, request: Request, checkpoint_id: str, *, generation: int, base_revision: int, deadline: float
+) -> int:
+    """Claim an id.
+
+    Returns:
+        The base revision of the claim that is in place, this one or an older one.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED.
+
+    """
+    claim = Claim(checkpoint_id=checkpoint_id, request_id=request.request_id, base_revision=base_revision)
+    key = request.keys.claim(generation, checkpoint_id)
+    frame = marker_codec.encode(claim)
+    found = await put_if_absent(log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
+    return base_revision if found is None else _base(found, key)
+
+
+async def take_over(log: Log, request: Request, revisions: Iterable[int], *, generation: int, deadline: float) -> None:
+    """Claim the chosen ids of checkpoints in a new generation, before the marker that begins it commits.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED.
+
+    """
+
+    async def claim(revision: int) -> None:
+        entry = await log.read_unbounded(request.keys, revision)
+        if entry is not None:
+            await put_claim(
+                log,
+                request,
+                entry.marker.checkpoint_id,
+                generation=generation,
+                base_revision=revision - 1,
+                deadline=deadline,
+            )
+
+    left = iter(revisions)
+    while batch := list(islice(left, _TAKEN_OVER_AT_ONCE)):
+        await asyncio.gather(*map(claim, batch))
+
+
+async def read_claim(log: Log, keys: WorkflowKeys, checkpoint_id: str, *, generation: int) -> int | None:
+    """The base revision that the claim of an id tells; None where nobody has claimed it.
+
+    Raises:
+        HoldfastError: LAYOUT_UNSUPPORTED.
+
+    """
+    key = keys.claim(generation, checkpoint_id)
+    try:
+        return _base(await read_whole(log.store, key), key)
+    except ObjectNotFoundError:
+        return None
+
+
+async def search(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, base: int) -> Entry | None:
+    """The newest checkpoint with an id in the slots behind a base, as the head has them; None where there is none.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED: it may be one whose marker is damaged.
+
+    """
+    damage: HoldfastError | None = None
+    async for (first, last), entry in log.walk_back(keys, head, base):
+        if isinstance(entry, HoldfastError):
+            if not await next_marker.is_gone_by_now(log, keys, last, head, first=first):
+                damage = entry
+        elif entry.marker.kind == MarkerKind.MARKER_KIND_DATA and entry.marker.checkpoint_id == checkpoint_id:
+            return entry
+    if damage is not None:
+        raise damage
+    return None
+
+
+def _base(frame: bytes, key: str) -> int:
+    """What a claim tells. A damaged one tells nothing: the id may lie anywhere."""
+    try:
+        return marker_codec.decode_claim(frame, key).base_revision
+    except HoldfastError as error:
+        if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+            raise
+        return 0

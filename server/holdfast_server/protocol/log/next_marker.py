@@ -1,0 +1,97 @@
+"""The next marker of a log: what carries over from the head, and what the head forbids."""
+
+import time
+from collections.abc import Iterable
+
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, RecentEntry, RevisionRange
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.format.revision_set import Range
+from holdfast_server.protocol.log import compare_and_set, leases
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.log import Entry, Log
+
+_RECENT_ENTRIES = 16
+
+
+def successor(head: Entry | None, request: Request, kind: MarkerKind.ValueType, fingerprint: bytes) -> Marker:
+    """The marker that follows a head, with all that carries over. The caller fills in its own matter."""
+    marker = Marker(
+        kind=kind,
+        namespace=request.keys.namespace,
+        workflow_id=request.keys.workflow_id,
+        revision=1,
+        writer_epoch=request.epoch or 0,
+        request_id=request.request_id,
+        request_fingerprint=fingerprint,
+        trace_id=request.trace_id,
+    )
+    marker.create_time.FromNanoseconds(time.time_ns())
+    if head is not None:
+        before = head.marker
+        marker.revision = before.revision + 1
+        marker.epoch = before.epoch
+        marker.low_water_mark = before.low_water_mark
+        marker.floor = before.floor
+        marker.claim_generation = before.claim_generation
+        marker.last_data_revision = before.last_data_revision
+        marker.previous_data_revision = before.last_data_revision
+        marker.deleted.extend(before.deleted)
+        marker.previous_digest = head.digest
+    compare_and_set.carry(marker, head)
+    leases.carry(marker, head)
+    return marker
+
+
+def remember(marker: Marker, head: Entry | None, checkpoint_id: str = "") -> Marker:
+    """Enter a finished marker in its own list of recent entries."""
+    marker.recent.append(
+        RecentEntry(revision=marker.revision, request_id=marker.request_id, checkpoint_id=checkpoint_id)
+    )
+    if head is not None:
+        above_floor = [entry for entry in head.marker.recent if entry.revision > marker.floor]
+        marker.recent.extend(above_floor[: _RECENT_ENTRIES - 1])
+    return marker
+
+
+def is_unborn(head: Entry) -> bool:
+    """Whether nothing was ever committed: the log was begun by a collection of what unfinished saves had left."""
+    return head.revision == 1 and head.marker.kind == MarkerKind.MARKER_KIND_GC
+
+
+async def is_gone_by_now(
+    log: Log, keys: WorkflowKeys, revision: int, head: Entry | None = None, *, first: int | None = None
+) -> bool:
+    """Whether a revision is deleted, or at or below the floor, as a head has it or else as it is now.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        revision: the revision.
+        head: the head; None for that of now alone.
+        first: the first of a range of which all revisions up to that one must be gone.
+
+    """
+    revisions = (revision if first is None else first, revision)
+    if head is not None and head.gone.all_of(revisions):
+        return True
+    newest = await log.head(keys)
+    return newest is None or newest.gone.all_of(revisions)
+
+
+def mark_deleted(marker: Marker, more: Iterable[Range]) -> None:
+    """Enter revisions below a marker into its deleted ones."""
+    merged = with_deleted(marker.deleted, more)
+    del marker.deleted[:]
+    marker.deleted.extend(merged)
+
+
+def with_deleted(ranges: Iterable[RevisionRange], more: Iterable[Range]) -> list[RevisionRange]:
+    """Ranges of revisions with more in them, ascending and merged."""
+    bounds = sorted([*((kept.first, kept.last) for kept in ranges), *more])
+    merged = bounds[:1]
+    for first, last in bounds[1:]:
+        if first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return [RevisionRange(first=first, last=last) for first, last in merged]

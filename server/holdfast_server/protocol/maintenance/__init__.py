@@ -1,0 +1,1 @@
+"""Maintenance: garbage collection, checks and repair."""

@@ -1,0 +1,284 @@
+"""Checking a whole store: every marker, its chain, every part, and what lies there that nothing names.
+
+It reads beside writers. Of what it finds, a repair mends what can be mended without losing anything that could still be
+read: markers that are damaged or gone are told as deleted, so that the workflow can be saved to and collected again.
+A damaged head may have been a fence or a deletion: the repair fences every writer, and what was deleted may be back.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, nullcontext
+from dataclasses import dataclass
+
+from holdfast_server.protocol.checkpoints import load, records
+from holdfast_server.protocol.checkpoints.load import Depth
+from holdfast_server.protocol.checkpoints.retention import Ledger, blob_number
+from holdfast_server.protocol.checkpoints.workflows import owner_of
+from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
+from holdfast_server.protocol.format.keys import WorkflowKeys, batch_stamp, blob_base
+from holdfast_server.protocol.format.revision_set import Range
+from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.maintenance.counts import Counts
+from holdfast_server.protocol.maintenance.each_workflow import each_workflow
+from holdfast_server.protocol.maintenance.inventory import Inventory, inventories
+from holdfast_server.protocol.maintenance.repair import fence_off, tell_as_deleted
+from holdfast_server.protocol.maintenance.window import in_order
+
+_PARTS_AT_ONCE = 16
+# Of checkpoints above so many bytes only a few are read at a time, whatever the number of workflows.
+_LARGE_BYTES = 256 << 10
+_LARGE_AT_ONCE = 4
+# A log is dense: what lies farther beyond its end was never a part of it, and a repair that reached so far would
+# leave a gap that every collection had to read.
+_LONGEST_GAP = 1000
+_FOREIGN = "is no object of Holdfast's"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        key: the object, or the workflow's prefix.
+        what: what is wrong with it.
+
+    """
+
+    key: str
+    what: str
+
+
+@dataclass(slots=True)
+class Checked(Counts):
+    """What a check has seen so far. Orphans are no fault: the garbage collection takes them."""
+
+    markers: int = 0
+    checkpoints: int = 0
+    records: int = 0
+    orphans: int = 0
+    orphan_bytes: int = 0
+    findings: int = 0
+    repaired: int = 0
+
+
+async def fsck(
+    log: Log,
+    *,
+    depth: Depth = Depth.CHECKSUM,
+    repair: bool = False,
+    after: str = "",
+    on_finding: Callable[[Finding], None] = lambda finding: None,
+    on_progress: Callable[[str, Checked], None] = lambda position, checked: None,
+) -> Checked:
+    """Check every workflow of a store.
+
+    Args:
+        log: the log.
+        depth: whether parts are looked for, or read and compared with their digests.
+        repair: whether to mend what can be mended.
+        after: the position behind which to begin, "" for the start.
+        on_finding: told each finding at once, also those that lie behind the position reached.
+        on_progress: told the position reached, and the sum so far.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN of several workflows in a row.
+        StoreError: the store cannot be used.
+
+    """
+    total = Checked()
+
+    def found(key: str, what: str) -> None:
+        total.findings += 1
+        on_finding(Finding(key, what))
+
+    large = asyncio.Semaphore(_LARGE_AT_ONCE)
+
+    async def checked_of(inventory: Inventory) -> Checked:
+        check = _Check(log, inventory, depth, large, found)
+        await check.run(repair=repair)
+        return check.checked
+
+    workflows = inventories(log.store, after=after, on_foreign=lambda key: found(key, _FOREIGN))
+    async with aclosing(each_workflow(workflows, checked_of)) as done:
+        async for position, checked in done:
+            if isinstance(checked, Checked):
+                total.add(checked)
+            else:
+                found(position, f"it could not be checked to its end: {checked}")
+                total.workflows += 1
+            on_progress(position, total)
+    return total
+
+
+class _Check:
+    def __init__(
+        self,
+        log: Log,
+        inventory: Inventory,
+        depth: Depth,
+        large: asyncio.Semaphore,
+        found: Callable[[str, str], None],
+    ) -> None:
+        self.checked = Checked()
+        self._log = log
+        self._inventory = inventory
+        self._depth = depth
+        self._large = large
+        self._found = found
+        self._ledger = Ledger(0)
+        self._damaged: list[Range] = []
+
+    async def run(self, *, repair: bool) -> None:
+        self.checked.workflows = 1
+        keys = await owner_of(self._log, self._inventory.prefix)
+        if keys is None:
+            self._found(self._inventory.prefix, "no marker tells whose it is")
+            return
+        try:
+            await self._check(keys, repair=repair)
+        except HoldfastError as error:
+            if error.reason not in (Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED):
+                raise
+            # What a newer server has written is for a newer one to check, and to mend.
+            self._found(error.metadata.get("key", keys.prefix), error.message)
+        await self._name_foreign(keys)
+
+    async def _check(self, keys: WorkflowKeys, *, repair: bool) -> None:
+        newest = await self._inventory.newest(keys)
+        head = None if newest is None else await self._readable_head(keys, newest)
+        if head is None and newest is not None:
+            self._found(keys.log, "none of its markers can be read")
+            return
+        if head is None or newest is None:
+            await self._count_orphans(keys)
+            return
+        is_part_of_log = newest - head.revision <= _LONGEST_GAP
+        if not is_part_of_log:
+            self._found(keys.marker(newest), "it lies too far beyond the log to be a part of it: remove it")
+        self._ledger = Ledger(head.marker.floor)
+        await self._check_log(keys, head)
+        await self._count_orphans(keys)
+        await self._check_records(keys)
+        if repair and is_part_of_log:
+            await self._repair(keys, head, newest)
+
+    async def _readable_head(self, keys: WorkflowKeys, newest: int) -> Entry | None:
+        """The newest marker that can be read."""
+        async for revision, each in self._inventory.markers(keys):
+            try:
+                head = await self._log.read_unbounded(keys, revision)
+            except HoldfastError as error:
+                if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+                    raise
+                self._found(each.key, f"{error.message}; it was the head of the log")
+                continue
+            if head is not None:
+                return head
+            if revision == newest:
+                # Collected since it was listed, so a newer one exists.
+                return await self._log.head(keys)
+        return None
+
+    async def _check_log(self, keys: WorkflowKeys, head: Entry) -> None:
+        async def check_parts(entry: Entry) -> None:
+            await self._check_parts(keys, entry)
+
+        entries_ = self._entries_with_blobs(keys, head)
+        async with aclosing(in_order(entries_, check_parts, at_once=_PARTS_AT_ONCE, ahead=_PARTS_AT_ONCE)) as checked:
+            async for _ in checked:
+                pass
+
+    async def _entries_with_blobs(self, keys: WorkflowKeys, head: Entry) -> AsyncIterator[Entry]:
+        """Checks the chain, and all checkpoints but those that it gives."""
+        before: bytes | None = None
+        async for (first, revision), entry in self._slots(keys, head):
+            self.checked.markers += not isinstance(entry, MarkerGoneError)
+            if isinstance(entry, HoldfastError):
+                self._ledger.pass_over(revision)
+                before = None
+                if not head.gone.all_of((first, revision)):
+                    self._lost((first, revision))
+                    self._found(keys.marker(revision), entry.message)
+                continue
+            if before is not None and entry.marker.previous_digest != before:
+                self._found(keys.marker(revision), "it does not follow from the marker before it")
+            before = entry.digest
+            self._ledger.enter(entry)
+            if entry.marker.purged_digest and not head.gone(revision):
+                self._lost((revision, revision))
+                self._found(keys.marker(revision), "its content was purged, but the log does not have it as deleted")
+            elif entry.is_checkpoint and not head.gone(revision):
+                self.checked.checkpoints += 1
+                if any(part.blob for part in entry.marker.parts):
+                    yield entry
+                else:
+                    await self._check_parts(keys, entry)
+
+    def _lost(self, revisions: Range) -> None:
+        """Enter slots that a repair tells as deleted."""
+        first, last = revisions
+        follows = bool(self._damaged) and self._damaged[-1][1] == first - 1
+        self._damaged.append((self._damaged.pop()[0] if follows else first, last))
+
+    async def _slots(self, keys: WorkflowKeys, head: Entry) -> AsyncIterator[tuple[Range, Entry | HoldfastError]]:
+        async for each in self._log.scan(keys, head.marker.floor + 1, head.revision - 1):
+            yield each
+        yield (head.revision, head.revision), head
+
+    async def _check_parts(self, keys: WorkflowKeys, entry: Entry) -> None:
+        is_large = sum(part.size_bytes for part in entry.marker.parts) > _LARGE_BYTES
+        try:
+            async with self._large if is_large else nullcontext():
+                await load.check(self._log, keys, entry, self._depth)
+        except HoldfastError as error:
+            if error.reason is Reason.CHECKPOINT_CORRUPTED:
+                checkpoint = entry.marker.checkpoint_id
+                self._found(keys.marker(entry.revision), f"{error.message} (checkpoint {checkpoint!r})")
+            elif error.reason is not Reason.CHECKPOINT_DELETED:
+                raise
+
+    async def _count_orphans(self, keys: WorkflowKeys) -> None:
+        """Count the blobs that nothing names."""
+        is_named = self._ledger.naming(None)
+        async for each in self._inventory.below(keys.blobs):
+            relative = each.key.removeprefix(keys.prefix)
+            if blob_base(relative) is not None and not is_named(blob_number(relative)):
+                self.checked.orphans += 1
+                self.checked.orphan_bytes += each.size_bytes
+
+    async def _check_records(self, keys: WorkflowKeys) -> None:
+        async def check(key: str) -> None:
+            try:
+                self.checked.records += await records.check(self._log.store, keys, key)
+            except HoldfastError as error:
+                if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+                    raise
+                self._found(key, error.message)
+
+        async def batches() -> AsyncIterator[str]:
+            async for each in self._inventory.below(keys.records):
+                if batch_stamp(each.key.removeprefix(keys.prefix)) is not None:
+                    yield each.key
+
+        if self._depth is not Depth.PRESENCE:
+            async with aclosing(in_order(batches(), check, at_once=_PARTS_AT_ONCE, ahead=_PARTS_AT_ONCE)) as checked:
+                async for _ in checked:
+                    pass
+
+    async def _name_foreign(self, keys: WorkflowKeys) -> None:
+        """Name what lies in the workflow's place and is not Holdfast's."""
+        async for each in self._inventory.below(keys.prefix):
+            relative = each.key.removeprefix(keys.prefix)
+            if blob_base(relative) is not None or batch_stamp(relative) is not None:
+                continue
+            if keys.revision(each.key) is None and not keys.is_claim(each.key):
+                self._found(each.key, _FOREIGN)
+
+    async def _repair(self, keys: WorkflowKeys, head: Entry, newest: int) -> None:
+        if head.revision < newest:
+            self.checked.repaired += await fence_off(
+                self._log, keys, self._ledger, self._damaged, head=head, newest=newest
+            )
+        elif self._damaged:
+            await tell_as_deleted(self._log, keys, self._ledger, self._damaged)
+            self.checked.repaired += 1

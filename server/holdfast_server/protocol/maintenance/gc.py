@@ -1,0 +1,279 @@
+"""Garbage collection of one workflow, beside its writers and other collections.
+
+Nothing is removed that was not dead a whole grace ago, by the store's own timestamps. First a marker is appended that
+retires checkpoints, raises the floor and the low-water mark; every save that commits behind it obeys them. Only then
+objects go: markers at or below the floor that the head had a grace ago, blobs below the low-water mark that no
+checkpoint names which existed then, claims of earlier generations, and records of checkpoints that did not come or are
+dead.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TypeVar
+
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
+from holdfast_server.protocol.checkpoints import purge
+from holdfast_server.protocol.checkpoints.retention import (
+    Ledger,
+    Retention,
+    RetentionDecision,
+    blob_number,
+    records_number,
+)
+from holdfast_server.protocol.format.keys import WorkflowKeys, batch_owner, batch_stamp, blob_base
+from holdfast_server.protocol.log import next_marker
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.claims import take_over
+from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.maintenance.counts import Counts
+from holdfast_server.protocol.maintenance.inventory import Inventory, take
+from holdfast_server.stores.base import ObjectSummary
+
+_Result = TypeVar("_Result")
+
+_APPEND_SECONDS = 60.0
+# On top, for each claim that is taken over.
+_CLAIM_SECONDS = 0.05
+_DELETES_AT_ONCE = 64
+_THREAD_VALUES = 2000
+# Fewer dead claims than this are not worth a new generation.
+_DEAD_CLAIMS = 100
+
+
+@dataclass(slots=True)
+class Collected(Counts):
+    """What a collection did, or on a dry run would do.
+
+    Of the workflows that were left alone `damaged` ones have lost a marker, and `failed` ones have another reason.
+    """
+
+    damaged: int = 0
+    failed: int = 0
+    retired: int = 0
+    purged: int = 0
+    markers: int = 0
+    blobs: int = 0
+    claims: int = 0
+    records: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the next marker would say."""
+
+    decision: RetentionDecision
+    floor: int
+    low_water_mark: int
+    claim_generation: int
+
+    def is_worth_a_marker(self, head: Entry | None) -> bool:
+        before = Marker() if head is None else head.marker
+        return bool(
+            self.decision.retired
+            # Raising the floor by one would trade one marker for another.
+            or self.floor >= before.floor + 2
+            or self.low_water_mark > before.low_water_mark
+            or self.claim_generation > before.claim_generation
+        )
+
+
+async def collect(
+    log: Log,
+    keys: WorkflowKeys,
+    retention: Retention,
+    now: float,
+    *,
+    inventory: Inventory | None = None,
+    dry_run: bool = False,
+) -> Collected:
+    """Collect what is dead in a workflow.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        retention: which checkpoints may go.
+        now: the time by the store's own clock, in seconds since the epoch; it may lag behind.
+        inventory: what lies there; it may be older than what is read since. None to list it.
+        dry_run: only tell what would be done.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN; CHECKPOINT_CORRUPTED: a marker is damaged, so nothing was removed.
+        StoreError: the store cannot be used.
+
+    """
+    inventory = inventory or await take(log.store, keys.prefix)
+    return await _Collection(log, inventory, keys, retention, now).run(dry_run=dry_run)
+
+
+class _Collection:
+    def __init__(self, log: Log, inventory: Inventory, keys: WorkflowKeys, retention: Retention, now: float) -> None:
+        self._log = log
+        self._inventory = inventory
+        self._keys = keys
+        self._retention = retention
+        self._now = now
+        self._cutoff = now - log.grace_seconds
+        self._settled: Entry | None = None
+        self._has_records = False
+        self._ledger = Ledger(0)
+        self._is_named: Callable[[int], bool] = self._ledger.naming(None)
+
+    async def run(self, *, dry_run: bool) -> Collected:
+        head = await self._find_head()
+        self._settled = await self._find_settled(head)
+        self._has_records = await self._find_records()
+        floor = 0 if self._settled is None else self._settled.marker.floor
+        self._ledger = Ledger(floor, has_records=self._has_records)
+        plan = await self._plan(head)
+        low_water_mark, claim_generation = plan.low_water_mark, plan.claim_generation
+        if plan.is_worth_a_marker(head) and not dry_run:
+            appended = (await self._append(plan)).marker
+            low_water_mark, claim_generation = appended.low_water_mark, appended.claim_generation
+        done = Collected(workflows=1, retired=plan.decision.retired_checkpoints)
+        if not dry_run:
+            done.purged = await self._finish_purges(head)
+        batch: list[str] = []
+        async for what, each in self._doomed(low_water_mark, claim_generation):
+            setattr(done, what, getattr(done, what) + 1)
+            done.bytes += each.size_bytes
+            if not dry_run:
+                batch.append(each.key)
+            if len(batch) == _DELETES_AT_ONCE:
+                await self._delete(batch)
+                batch.clear()
+        if batch:
+            await self._delete(batch)
+        return done
+
+    async def _finish_purges(self, head: Entry | None) -> int:
+        """Remove what purges that broke have left."""
+        purged = 0
+        for revision in self._ledger.unfinished_purges():
+            entry = head if head is not None and revision == head.revision else None
+            entry = entry or await self._log.read_unbounded(self._keys, revision)
+            purged += 0 if entry is None else await purge.finish(self._log, self._keys, entry)
+        return purged
+
+    async def _delete(self, keys: Sequence[str]) -> None:
+        await asyncio.gather(*(self._log.store.delete(key) for key in keys))
+
+    async def _find_head(self) -> Entry | None:
+        newest = await self._inventory.newest(self._keys)
+        if newest is None:
+            return None
+        # None: collected since it was listed, so a newer one exists.
+        return await self._log.read_unbounded(self._keys, newest) or await self._log.head(self._keys)
+
+    async def _find_settled(self, head: Entry | None) -> Entry | None:
+        """The head as it was a grace ago, or the newest one before it that can be read; None where there was none."""
+        async for revision, each in self._inventory.markers(self._keys):
+            if each.modified_seconds > self._cutoff:
+                continue
+            if head is not None and revision == head.revision:
+                return head
+            async for _, entry in self._log.scan(self._keys, revision, revision):
+                if isinstance(entry, Entry):
+                    return entry
+        return None
+
+    async def _append(self, expected: _Plan) -> Entry:
+        deadline = asyncio.get_running_loop().time() + _APPEND_SECONDS + _CLAIM_SECONDS * len(expected.decision.claimed)
+        request = Request(self._keys, f"gc-{uuid.uuid4().hex}")
+
+        async def build(head: Entry | None) -> Marker:
+            plan = await self._plan(head)
+            decision = plan.decision
+            marker = next_marker.successor(head, request, MarkerKind.MARKER_KIND_GC, b"")
+            marker.low_water_mark = plan.low_water_mark
+            marker.floor = plan.floor
+            gone = next_marker.with_deleted(marker.deleted, decision.retired)
+            del marker.deleted[:]
+            marker.deleted.extend(each for each in gone if each.last > plan.floor)
+            marker.last_data_revision = marker.previous_data_revision = decision.newest_kept
+            if plan.claim_generation == marker.revision:
+                marker.claim_generation = marker.revision
+                await take_over(
+                    self._log, request, decision.claimed, generation=marker.claim_generation, deadline=deadline
+                )
+            return next_marker.remember(marker, head)
+
+        return await self._log.append(self._keys, build, deadline=deadline)
+
+    async def _plan(self, head: Entry | None) -> _Plan:
+        low_water_mark = 0
+        if head is not None:
+            await self._ledger.read_up_to(self._log, self._keys, head)
+            low_water_mark = head.marker.low_water_mark
+        highest = 1 if head is None else head.revision + 1
+        self._is_named = await _computed(len(self._ledger), self._ledger.naming, self._settled)
+        async for _, base in self._orphans(low_water_mark):
+            low_water_mark = min(base + 1, highest)
+        if head is None:
+            return _Plan(RetentionDecision(), 0, low_water_mark, 0)
+        decision = await _computed(len(self._ledger), self._ledger.decide, head, self._retention, self._now)
+        # Slots of less than a grace ago stay: stale writers may aim at them, and retries look for what they did.
+        settled_revision = self._settled.revision if self._settled is not None else 0
+        highest_floor = decision.oldest_kept - 1 if decision.oldest_kept else head.revision
+        floor = max(head.marker.floor, min(settled_revision, highest_floor))
+        begins_generation = await self._has_dead_claims(head, len(decision.claimed))
+        claim_generation = head.revision + 1 if begins_generation else head.marker.claim_generation
+        return _Plan(decision, floor, low_water_mark, claim_generation)
+
+    async def _has_dead_claims(self, head: Entry, living: int) -> bool:
+        claims = 0
+        async for each in self._inventory.below(self._keys.claims_of(head.marker.claim_generation)):
+            claims += self._keys.is_claim(each.key) and each.modified_seconds <= self._cutoff
+            if claims - living >= max(_DEAD_CLAIMS, living):
+                return True
+        return False
+
+    async def _doomed(self, low_water_mark: int, claim_generation: int) -> AsyncIterator[tuple[str, ObjectSummary]]:
+        """What may be removed now, and as what it counts."""
+        if self._settled is not None and self._settled.marker.floor:
+            async for _, each in self._inventory.markers(self._keys, below=self._settled.marker.floor + 1):
+                yield "markers", each
+        async for each, base in self._orphans(0):
+            if base >= low_water_mark:
+                break
+            yield "blobs", each
+        if claim_generation:
+            async for each in self._inventory.below(self._keys.claims):
+                if each.key >= self._keys.claims_of(claim_generation):
+                    break
+                if self._keys.is_claim(each.key):
+                    yield "claims", each
+
+        if self._has_records:
+            async for each in self._inventory.below(self._keys.records):
+                if self._is_forgotten(each):
+                    yield "records", each
+
+    async def _find_records(self) -> bool:
+        async with aclosing(self._inventory.below(self._keys.records)) as found:
+            return await anext(found, None) is not None
+
+    def _is_forgotten(self, each: ObjectSummary) -> bool:
+        """Whether these are records, older than the grace, of a checkpoint that did not come or was dead by then."""
+        relative = each.key.removeprefix(self._keys.prefix)
+        if batch_stamp(relative) is None or each.modified_seconds > self._cutoff:
+            return False
+        return not self._is_named(records_number(batch_owner(relative)))
+
+    async def _orphans(self, first_base: int) -> AsyncIterator[tuple[ObjectSummary, int]]:
+        """Blobs older than the grace that nothing names, with their base revisions, from one on."""
+        async for each in self._inventory.below(self._keys.blobs, start_after=self._keys.blobs_from(first_base)):
+            relative = each.key.removeprefix(self._keys.prefix)
+            base = blob_base(relative)
+            if base is not None and each.modified_seconds <= self._cutoff and not self._is_named(blob_number(relative)):
+                yield each, base
+
+
+async def _computed(size: int, function: Callable[..., _Result], *arguments: object) -> _Result:
+    """What a function of so many values gives, in a thread where it would hold up others."""
+    if size > _THREAD_VALUES:
+        return await asyncio.to_thread(function, *arguments)
+    return function(*arguments)

@@ -1,0 +1,117 @@
+"""What lies in a store, workflow by workflow, from as few listings as can be.
+
+A listing of thousands of keys holds many small workflows whole, so that each of them costs no listing of its own.
+What lies in a large one is listed when it is asked for, so that memory stays bounded.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import groupby, islice, takewhile
+from math import inf
+from operator import attrgetter
+
+from holdfast_server.protocol.format.keys import BEHIND_ALL, WorkflowKeys, workflow_prefix
+from holdfast_server.stores.base import ObjectStore, ObjectSummary
+from holdfast_server.stores.listing import list_all
+
+_ALL = "ns/"
+_KEPT_OBJECTS = 1000
+# For whoever goes through the whole store: on a file system each listing reads the folder of all workflows anew.
+WHOLE_STORE_PAGE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The objects of a workflow, as they were at the time of a listing or later.
+
+    Attributes:
+        store: where they lie.
+        prefix: what their keys begin with.
+        kept: the objects, in key order; None where they are too many to keep.
+
+    """
+
+    store: ObjectStore
+    prefix: str
+    kept: Sequence[ObjectSummary] | None
+
+    async def below(self, prefix: str, *, start_after: str = "") -> AsyncGenerator[ObjectSummary]:
+        """The objects whose keys begin with `prefix` and follow `start_after`, in key order."""
+        if self.kept is None:
+            async for each in list_all(self.store, prefix, start_after=start_after):
+                yield each
+        else:
+            for each in _below(self.kept, prefix, start_after):
+                yield each
+
+    async def markers(
+        self, keys: WorkflowKeys, *, below: int | None = None
+    ) -> AsyncGenerator[tuple[int, ObjectSummary]]:
+        """The commit markers with their revisions, newest first; those below a revision where one is given."""
+        async for each in self.below(keys.log, start_after="" if below is None else keys.marker(below)):
+            revision = keys.revision(each.key)
+            if revision is not None:
+                yield revision, each
+
+    async def newest(self, keys: WorkflowKeys, *, before_seconds: float = inf) -> int | None:
+        """The newest slot that was won before a time of the store's own clock; None where there is none."""
+        async with aclosing(self.markers(keys)) as markers:
+            async for revision, each in markers:
+                if each.modified_seconds <= before_seconds:
+                    return revision
+        return None
+
+
+async def take(store: ObjectStore, prefix: str) -> Inventory:
+    """The inventory of one workflow, by one listing."""
+    page = await store.list(prefix, limit=_KEPT_OBJECTS)
+    return Inventory(store, prefix, page if len(page) < _KEPT_OBJECTS else None)
+
+
+async def inventories(
+    store: ObjectStore,
+    *,
+    after: str = "",
+    page_objects: int = WHOLE_STORE_PAGE,
+    on_foreign: Callable[[str], None] = lambda key: None,
+) -> AsyncGenerator[Inventory]:
+    """The inventories of all workflows of a store, in key order.
+
+    Args:
+        store: the store.
+        after: the prefix of the one behind which to begin, "" for the start.
+        page_objects: how many objects to list at a time, at least as many as an inventory keeps.
+        on_foreign: told the key of each object that belongs to no workflow.
+
+    Raises:
+        StoreError: the store cannot be used.
+
+    """
+    last, position = after, f"{after}{BEHIND_ALL}" if after else ""
+    while page := await store.list(_ALL, start_after=position, limit=page_objects):
+        found = [(prefix, tuple(each)) for prefix, each in groupby(page, lambda each: workflow_prefix(each.key))]
+        position = page[-1].key
+        prefix, objects = found[-1]
+        if prefix is not None and len(page) == page_objects:
+            # It may go on: it is passed over where it is large, else listed again.
+            if len(objects) >= _KEPT_OBJECTS:
+                position = max(position, f"{prefix}{BEHIND_ALL}")
+            else:
+                found.pop()
+                position = found[-1][1][-1].key
+        for prefix, objects in found:
+            if prefix is None:
+                for each in objects:
+                    on_foreign(each.key)
+            # Foreign objects may lie even behind what is behind all of a workflow's own.
+            elif prefix != last:
+                last = prefix
+                yield Inventory(store, prefix, objects if len(objects) < _KEPT_OBJECTS else None)
+
+
+def _below(objects: Sequence[ObjectSummary], prefix: str, start_after: str = "") -> Iterator[ObjectSummary]:
+    find, key = (bisect_right, start_after) if start_after >= prefix else (bisect_left, prefix)
+    first = find(objects, key, key=attrgetter("key"))
+    return takewhile(lambda each: each.key.startswith(prefix), islice(objects, first, None))

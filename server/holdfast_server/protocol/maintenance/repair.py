@@ -1,0 +1,117 @@
+"""Repairing a log that has lost markers, so that it can be saved to and collected again.
+
+What is damaged or gone is told as deleted. A damaged head may have been a fence, a deletion or a collection: what is
+appended behind it fences every writer, lets no older upload commit and begins a new generation of claims.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
+from holdfast_server.protocol.checkpoints.retention import Ledger
+from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.protocol.format import marker as marker_codec
+from holdfast_server.protocol.format.bounded_read import read_whole
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.format.revision_set import Range, RevisionSet
+from holdfast_server.protocol.log import compare_and_set, leases, next_marker
+from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.claims import take_over
+from holdfast_server.protocol.log.log import Entry, Log, digest_of
+from holdfast_server.protocol.log.put_if_absent import put_if_absent
+
+_APPEND_SECONDS = 60.0
+
+
+async def tell_as_deleted(log: Log, keys: WorkflowKeys, ledger: Ledger, lost: Sequence[Range]) -> None:
+    """Append the deletion of slots below a head that can be read.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        ledger: what its entries say, up to a head behind all that is lost.
+        lost: what is damaged or gone.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED of the head.
+
+    """
+    request = _request(keys)
+
+    async def build(head: Entry | None) -> Marker:
+        assert head is not None
+        return next_marker.remember(_mended(head, request, MarkerKind.MARKER_KIND_DELETED, ledger, lost), head)
+
+    await log.append(keys, build, deadline=_deadline())
+    log.forget(keys)
+
+
+async def fence_off(
+    log: Log, keys: WorkflowKeys, ledger: Ledger, lost: Sequence[Range], *, head: Entry, newest: int
+) -> bool:
+    """Put a fence behind a head that cannot be read.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        ledger: what its entries say, up to `head`.
+        lost: what is damaged or gone below `head`.
+        head: the newest entry that can be read.
+        newest: the newest slot.
+
+    Returns:
+        Whether that was done; else somebody else has appended there.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN.
+
+    """
+    request = _request(keys)
+    deadline = _deadline()
+    lost = [*lost, (head.revision + 1, newest)]
+    marker = _mended(head, request, MarkerKind.MARKER_KIND_FENCE, ledger, lost)
+    marker.revision = newest + 1
+    # What the lost slots may have said: a save or a fence each, uploads collected, a new generation of claims.
+    marker.epoch += newest - head.revision + 1
+    marker.low_water_mark = newest + 1
+    compare_and_set.assume_all(marker, newest)
+    compare_and_set.enter_fence(marker)
+    leases.clear(marker)
+    marker.claim_generation = marker.revision
+    marker.previous_digest = await _digest(log, keys, newest)
+    await take_over(log, request, ledger.claimed(head), generation=marker.claim_generation, deadline=deadline)
+    frame = marker_codec.encode(next_marker.remember(marker, head))
+    key = keys.marker(marker.revision)
+    found = await put_if_absent(log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
+    log.forget(keys)
+    return found is None
+
+
+def _mended(head: Entry, request: Request, kind: MarkerKind.ValueType, ledger: Ledger, lost: Sequence[Range]) -> Marker:
+    marker = next_marker.successor(head, request, kind, b"")
+    ranges = next_marker.with_deleted(marker.deleted, lost)
+    del marker.deleted[:]
+    marker.deleted.extend(ranges)
+    # Where the newest checkpoint is not lost it stays, also one that was saved since the ledger was written.
+    is_lost = RevisionSet(0, lost).is_deleted
+    if is_lost(head.marker.last_data_revision):
+        newest = next((each for each in ledger.live(head) if not is_lost(each)), 0)
+        marker.last_data_revision = marker.previous_data_revision = newest
+    return marker
+
+
+async def _digest(log: Log, keys: WorkflowKeys, damaged: int) -> bytes:
+    """Of a marker that is damaged; empty where it is larger than any marker."""
+    try:
+        return digest_of(await read_whole(log.store, keys.marker(damaged)))
+    except HoldfastError:
+        return b""
+
+
+def _request(keys: WorkflowKeys) -> Request:
+    return Request(keys, f"fsck-{uuid.uuid4().hex}")
+
+
+def _deadline() -> float:
+    return asyncio.get_running_loop().time() + _APPEND_SECONDS

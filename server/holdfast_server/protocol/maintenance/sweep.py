@@ -1,0 +1,102 @@
+"""Garbage collection of a whole store: the workflows in key order, some at a time.
+
+One that cannot be collected is reported and left alone, and the others are collected.
+Any number of sweeps may run at once, and one that was cut off goes on behind the last position that it told.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from holdfast_server.protocol.checkpoints.retention import Retention
+from holdfast_server.protocol.checkpoints.workflows import owner_of
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance.each_workflow import Failure, each_workflow
+from holdfast_server.protocol.maintenance.gc import Collected, collect
+from holdfast_server.protocol.maintenance.inventory import Inventory, inventories
+from holdfast_server.stores.base import ObjectStore, StoreUnavailableError
+
+_CLOCKS = "clock/"
+_KEEP_ALL = Retention()
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What each namespace keeps; what "*" says holds for those that are not named."""
+
+    by_namespace: Mapping[str, Retention]
+
+    def of(self, namespace: str) -> Retention:
+        """The policy of a namespace."""
+        return self.by_namespace.get(namespace) or self.by_namespace.get("*") or _KEEP_ALL
+
+
+async def sweep(
+    log: Log,
+    policies: Policies,
+    *,
+    after: str = "",
+    dry_run: bool = False,
+    on_progress: Callable[[str, Collected], None] = lambda position, collected: None,
+    on_failed: Callable[[str, Failure], None] = lambda prefix, error: None,
+) -> Collected:
+    """Collect what is dead in every workflow. One that cannot be collected is counted, and left alone.
+
+    Args:
+        log: the log.
+        policies: what is kept.
+        after: the position behind which to begin, "" for the start.
+        dry_run: only tell what would be done.
+        on_progress: told the position reached, and the sum so far.
+        on_failed: told the prefix of each workflow that could not be collected, and why.
+
+    Raises:
+        HoldfastError: COMMIT_UNKNOWN of several workflows in a row.
+        StoreError: the store cannot be used.
+
+    """
+    total = Collected()
+    now = await store_time(log.store)
+
+    async def collected_of(inventory: Inventory) -> Collected:
+        keys = await owner_of(log, inventory.prefix)
+        if keys is None:
+            return Collected(workflows=1)
+        retention = policies.of(keys.namespace)
+        return await collect(log, keys, retention, now, inventory=inventory, dry_run=dry_run)
+
+    found = inventories(log.store, after=after)
+    async with aclosing(each_workflow(found, collected_of)) as done:
+        async for position, collected in done:
+            if isinstance(collected, Collected):
+                total.add(collected)
+            else:
+                on_failed(position, collected)
+                total.add(_left_alone(collected))
+            on_progress(position, total)
+    return total
+
+
+def _left_alone(error: Failure) -> Collected:
+    is_damaged = isinstance(error, HoldfastError) and error.reason is Reason.CHECKPOINT_CORRUPTED
+    return Collected(workflows=1, damaged=is_damaged, failed=not is_damaged)
+
+
+async def store_time(store: ObjectStore) -> float:
+    """The time by the store's own clock, in seconds since the epoch: that of an object made just now.
+
+    Raises:
+        StoreError: the store cannot be used, or lost the object.
+
+    """
+    key = f"{_CLOCKS}{uuid.uuid4().hex}"
+    await store.put_if_absent(key, b"")
+    try:
+        listed = await store.list(_CLOCKS, start_after=key[:-1], limit=1)
+        if not listed or listed[0].key != key:
+            raise StoreUnavailableError("the store does not list what was just put into it")
+        return listed[0].modified_seconds
+    finally:
+        await store.delete(key)

@@ -1,0 +1,1 @@
+"""Payload: parts in blobs and markers."""

@@ -1,4 +1,11 @@
-"""Holdfast, the checkpoint store for workflow engines: the client."""
+"""Holdfast, the checkpoint store for workflow engines: the client.
+
+Every public name is here; whatever lies in a package or module with a leading underscore may change at any time. A
+name is loaded when it is first used, so that the stubs in `holdfast.v1` can be imported without the client.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from holdfast import _package
 
@@ -7,55 +14,56 @@ __distribution__ = _package.DISTRIBUTION
 __version__ = _package.VERSION
 _package.check()
 
-from holdfast._async.client import AsyncClient
-from holdfast._core.checkpoint import (
-    AcceptedFormat,
-    Checkpoint,
-    Format,
-    LoadedCheckpoint,
-    PartInfo,
-    Record,
-    Skipped,
-    Validation,
-    WorkflowInfo,
-    Writer,
-)
-from holdfast._core.errors import (
-    CheckpointCorruptedError,
-    CheckpointDeletedError,
-    CheckpointIdReusedError,
-    CheckpointNotFoundError,
-    ClientClosedError,
-    CommitUnknownError,
-    DeadlineExceededError,
-    FormatIncompatibleError,
-    HoldfastError,
-    InternalError,
-    InvalidRequestError,
-    LayoutUnsupportedError,
-    LeaseHeldError,
-    LogFullError,
-    OverloadedError,
-    PayloadTooLargeError,
-    PermissionDeniedError,
-    QuotaExceededError,
-    RequestIdReusedError,
-    RevisionConflictError,
-    ServerUnavailableError,
-    ShuttingDownError,
-    StoreAccessDeniedError,
-    StoreReplacedError,
-    StoreUnavailableError,
-    UnauthenticatedError,
-    UnimplementedError,
-    UploadLostError,
-    WorkflowCheckpointResumeError,
-    WorkflowNotFoundError,
-    WriterFencedError,
-)
-from holdfast._core.migrations import Migrations
-from holdfast._core.retry import RetryPolicy
-from holdfast._sync.client import Client
+if TYPE_CHECKING:
+    from holdfast._async.client import AsyncClient
+    from holdfast._core.checkpoint import (
+        AcceptedFormat,
+        Checkpoint,
+        Format,
+        LoadedCheckpoint,
+        PartInfo,
+        Record,
+        Skipped,
+        Validation,
+        WorkflowInfo,
+        Writer,
+    )
+    from holdfast._core.errors import (
+        CheckpointCorruptedError,
+        CheckpointDeletedError,
+        CheckpointIdReusedError,
+        CheckpointNotFoundError,
+        ClientClosedError,
+        CommitUnknownError,
+        DeadlineExceededError,
+        FormatIncompatibleError,
+        HoldfastError,
+        InternalError,
+        InvalidRequestError,
+        LayoutUnsupportedError,
+        LeaseHeldError,
+        LogFullError,
+        OverloadedError,
+        PayloadTooLargeError,
+        PermissionDeniedError,
+        QuotaExceededError,
+        RequestIdReusedError,
+        RevisionConflictError,
+        ServerUnavailableError,
+        ShuttingDownError,
+        StoreAccessDeniedError,
+        StoreReplacedError,
+        StoreUnavailableError,
+        UnauthenticatedError,
+        UnimplementedError,
+        UploadLostError,
+        WorkflowCheckpointResumeError,
+        WorkflowNotFoundError,
+        WriterFencedError,
+    )
+    from holdfast._core.migrations import Migrations
+    from holdfast._core.retry import RetryPolicy
+    from holdfast._sync.client import Client
 
 __all__ = [
     "AcceptedFormat",
@@ -104,3 +112,26 @@ __all__ = [
     "Writer",
     "WriterFencedError",
 ]
+
+# The modules of the names that are neither errors nor values.
+_HOMES = {
+    "AsyncClient": "holdfast._async.client",
+    "Client": "holdfast._sync.client",
+    "Migrations": "holdfast._core.migrations",
+    "RetryPolicy": "holdfast._core.retry",
+}
+
+# Type checkers must not see this function: to them it would define every name.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name, once."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+        home = "holdfast._core.errors" if name.endswith("Error") else "holdfast._core.checkpoint"
+        value = globals()[name] = getattr(import_module(_HOMES.get(name, home)), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

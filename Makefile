@@ -1,14 +1,15 @@
 # `make` lists the targets: the text after ## in each target's line.
 python := .venv/bin/python
+install := -m pip install --quiet --require-hashes -r
 
-.PHONY: help demo test lint proto check bench soak fuzz
+.PHONY: help demo test lint proto check bench soak fuzz lock
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.venv/ready: pyproject.toml client/pyproject.toml server/pyproject.toml
+.venv/ready: requirements/dev.txt client/pyproject.toml server/pyproject.toml
 	python3 -m venv .venv
-	$(python) -m pip install --quiet --upgrade "pip>=25.1"
-	$(python) -m pip install --quiet --group dev -e "./client[cli]" -e ./server
+	$(python) $(install) $<
+	$(python) -m pip install --quiet --no-deps --no-build-isolation -e ./client -e ./server
 	touch $@
 
 demo: .venv/ready ## kill a workflow twice, resume it and compare the results
@@ -26,12 +27,16 @@ lint: .venv/ready ## check formatting, lint, types, import directions and genera
 	$(python) tools/async_to_sync.py --check
 	$(python) tools/copy_version.py --check
 	$(python) tools/generate_reasons.py --check
+	$(python) tools/lock.py --check
 	.venv/bin/hadolint deploy/Dockerfile
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 
 proto: .venv/ready ## generate the stubs from proto/
 	tools/generate_stubs.sh
 	$(python) tools/generate_reasons.py
+
+lock: .venv/ready ## resolve requirements/ again (UPGRADE=1: with the newest versions that the groups allow)
+	$(python) tools/lock.py $(if $(UPGRADE),--upgrade)
 
 bench: .venv/bench-ready ## measure Holdfast beside other stores and print ratios
 	$(python) -m benchmarks
@@ -42,23 +47,23 @@ soak: .venv/ready ## run load, kills and collections on both stores, then an aud
 fuzz: .venv/fuzz-ready ## look for inputs that break a parser (FUZZ_SECONDS for each, 60)
 	$(python) -m tests.verification.fuzz --seconds $(or $(FUZZ_SECONDS),60)
 
-.venv/fuzz-ready: .venv/ready
-	$(python) -m pip install --quiet --group fuzz
+.venv/fuzz-ready: requirements/fuzz.txt .venv/ready
+	$(python) $(install) $<
 	touch $@
 
-.venv/engines-ready: .venv/ready
-	$(python) -m pip install --quiet --group engines
+.venv/engines-ready: requirements/engines.txt .venv/ready
+	$(python) $(install) $<
 	touch $@
 
 # Google ADK and CrewAI exclude each other.
-.venv/adk-ready: .venv/ready
+.venv/adk-ready: requirements/adk.txt .venv/ready
 	python3 -m venv .venv/adk
-	.venv/adk/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	.venv/adk/bin/python -m pip install --quiet --group adk -e ./client
+	.venv/adk/bin/python $(install) $<
+	.venv/adk/bin/python -m pip install --quiet --no-deps -e ./client
 	touch $@
 
-.venv/bench-ready: .venv/ready
-	$(python) -m pip install --quiet --group bench
+.venv/bench-ready: requirements/bench.txt .venv/ready
+	$(python) $(install) $<
 	touch $@
 
 check: lint ## run the checks that CI runs before the tests

@@ -1,8 +1,12 @@
 """What the image is made of: the packages as built, in an environment of their own."""
 
+import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -62,9 +66,15 @@ def test_the_client_runs_on_the_oldest_libraries_that_it_allows(environment, tmp
 
 @pytest.mark.timeout(600)
 def test_the_server_serves_as_the_image_starts_it_and_its_health_check_tells(environment):
-    run(environment, "pip", "install", "--quiet", "./client", "./server")
+    shutil.copytree(ROOT / "requirements", environment / "requirements")
+    build_stage = (ROOT / "deploy" / "Dockerfile").read_text().replace("\\\n", "").split("\nFROM")[1]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    clean["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for command in re.findall(r"(?m)^RUN (.*)$", build_stage):
+        script = command.replace("/opt/", f"{environment}/opt/")
+        subprocess.run(["sh", "-ec", script], cwd=environment, env=clean, check=True, timeout=300)
     port = free_port()
-    check = [environment / "venv" / "bin" / "holdfast-server", "health", "--target", f"127.0.0.1:{port}"]
+    check = [environment / "opt" / "holdfast" / "bin" / "holdfast-server", "health", "--target", f"127.0.0.1:{port}"]
     assert subprocess.run(check, check=False).returncode == 1
     settings = {"HOLDFAST_LISTEN": f"0.0.0.0:{port}", "HOLDFAST_STORE": (environment / "data").as_uri()}
     server = subprocess.Popen([check[0], "serve"], env=settings, stdout=subprocess.PIPE, text=True, cwd=environment)

@@ -13,7 +13,7 @@ help: ## list the targets
 	touch $@
 
 demo: .venv/ready ## kill a workflow twice, resume it and compare the results
-	$(python) -m examples.demo
+	@$(python) -m examples.demo
 
 test: .venv/ready ## run every test
 	$(python) -m pytest

@@ -1,1 +1,1 @@
-"""Programs that show Holdfast at work."""
+"""Short programs that use Holdfast. All but the demo need a server: `holdfast-server serve`."""

@@ -1,95 +1,110 @@
-"""The demonstration: a workflow is killed twice, resumed, and ends with the very bytes of an undisturbed run.
+"""The demonstration: a workflow whose process is killed twice ends with the same bytes as an undisturbed run.
 
-Then its newest checkpoint is damaged on disk, and a checkpoint of an old format version is met.
+Then its newest checkpoint is damaged on disk, and a checkpoint of an old format version is resumed.
 """
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import holdfast
 
-from examples.word_statistics import FORMAT, NAMESPACE, encode, migrations
+from examples.word_statistics import FORMAT, NAMESPACE, STEPS, encode, migrations
 
 INPUT = Path(__file__).resolve().parent.parent / "LICENSE"
+KILLED_AFTER = (17, 41)
+
+_BOLD, _DIM, _RED, _GREEN, _PLAIN = "\033[1m", "\033[2m", "\033[31m", "\033[32m", "\033[0m"
+
+
+class DemoError(Exception):
+    """A result that is not the promised one."""
 
 
 def main() -> None:
-    """Run the demonstration; exits with 1 where it does not come out right."""
+    """Run the demonstration. Exit with 1 if a result is not the promised one."""
+    started = time.monotonic()
+    descriptor, log_name = tempfile.mkstemp(prefix="holdfast-demo-", suffix=".log")
+    try:
+        with os.fdopen(descriptor, "wb", buffering=0) as log:
+            demonstrate(log)
+        say(f"\nAll as promised, in {time.monotonic() - started:.0f} s. The log of the server: {log_name}")
+    except (DemoError, holdfast.HoldfastError) as error:
+        sys.exit(f"\n{styled(_RED, 'failed')}: {error}. The log of the server: {log_name}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:
+        # Nobody reads on, so that Python must not try to write the rest at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def demonstrate(log: IO[bytes]) -> None:
+    """Take all steps of the demonstration."""
+    say(f"A workflow of {STEPS} steps saves its state after each, to a server on a folder.")
     with tempfile.TemporaryDirectory(prefix="holdfast-demo-") as name:
         folder = Path(name)
-        with server(folder / "store") as target:
-            kill_and_resume(target, folder)
+        with server(folder / "store", log) as target:
+            kill_and_resume(target, folder, log)
         damage_newest(folder / "store")
-        # A running server still has the marker in memory, which never changes; a fresh one reads it.
-        with server(folder / "store") as target:
+        # The first server would answer from its cache: a marker never changes. A new one reads it from the disk.
+        with server(folder / "store", log) as target:
             fall_back(target)
             migrate(target)
-    print("\nAll as promised.")
 
 
-@contextmanager
-def server(store: Path) -> Iterator[str]:
-    """A server on a folder, in a process of its own."""
-    command = [sys.executable, "-m", "holdfast_server.main", "serve", "--listen", "127.0.0.1:0"]
-    process = subprocess.Popen([*command, "--store", store.as_uri()], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            sys.exit("the server did not start")
-        told = json.loads(line)
-        print(told["message"])
-        yield told["address"]
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+def kill_and_resume(target: str, folder: Path, log: IO[bytes]) -> None:
+    """Kill the workflow's process in mid-run, twice, and compare its result with that of an undisturbed run."""
+    title("1. Run it undisturbed")
+    run(target, "undisturbed", folder / "undisturbed.json", log)
+    title("2. Run it again, and kill its process with SIGKILL twice")
+    for step in KILLED_AFTER:
+        run(target, "killed", folder / "killed.json", log, kill_after=step)
+    run(target, "killed", folder / "killed.json", log)
+    check(
+        (folder / "undisturbed.json").read_bytes() == (folder / "killed.json").read_bytes(),
+        "both runs have the same result, byte for byte",
+    )
 
 
-def kill_and_resume(target: str, folder: Path) -> None:
-    """Kill the workflow with SIGKILL in mid-run, twice, and compare its result with that of a calm run."""
-    print("\n1. An undisturbed run")
-    run(target, "calm", folder / "calm.json")
-    print("\n2. The same, killed with SIGKILL twice")
-    for step in (17, 41):
-        run(target, "killed", folder / "killed.json", kill_at=step)
-    run(target, "killed", folder / "killed.json")
-    same = (folder / "calm.json").read_bytes() == (folder / "killed.json").read_bytes()
-    print(f"   the results are {'the same, byte for byte' if same else 'DIFFERENT'}")
-    if not same:
-        sys.exit(1)
-
-
-def run(target: str, workflow_id: str, output: Path, kill_at: int | None = None) -> None:
-    """Run the workflow in a process of its own, and kill it when it says that it has done a step."""
+def run(target: str, workflow_id: str, output: Path, log: IO[bytes], kill_after: int | None = None) -> None:
+    """Run the workflow in a process of its own, and kill it when it reports a step."""
     command = [sys.executable, "-m", "examples.word_statistics", target, workflow_id, str(INPUT), str(output)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if not line.startswith("step"):
-            print(f"   {line.strip()}")
-        if line.strip() == f"step {kill_at}":
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+        try:
+            assert process.stdout is not None
+            for line in map(str.strip, process.stdout):
+                if not line.startswith("step"):
+                    say(f"   {line}")
+                if line == f"step {kill_after}":
+                    process.kill()
+                    say(f"   killed after step {kill_after}")
+                    return
+        finally:
             process.kill()
-            print(f"   killed at {line.strip()}")
-            break
-    process.wait()
-    process.stdout.close()
-    if kill_at is None and process.returncode != 0:
-        sys.exit("the workflow failed")
+    if process.returncode != 0:
+        raise DemoError(f"the workflow ended with {process.returncode}")
+    say(f"   finished step {STEPS} of {STEPS}")
 
 
 def damage_newest(store: Path) -> None:
-    """Flip a byte of the newest checkpoint on disk."""
-    print("\n3. The newest checkpoint is damaged on disk")
+    """Flip bits of the newest checkpoint on disk."""
+    title("3. Damage its newest checkpoint on disk")
     newest = min((store / "ns" / NAMESPACE / "wf" / "killed" / "log").rglob("*/*/*"))
     damaged = bytearray(newest.read_bytes())
     damaged[len(damaged) // 2] ^= 0xFF
     newest.write_bytes(damaged)
+    say(f"   flipped one of its {len(damaged)} bytes")
 
 
 def fall_back(target: str) -> None:
@@ -97,33 +112,83 @@ def fall_back(target: str) -> None:
     with holdfast.Client(target) as client:
         try:
             client.resume(NAMESPACE, "killed", format=FORMAT)
-            sys.exit("the damage was not noticed")
+            raise DemoError("the damage was not noticed")
         except holdfast.CheckpointCorruptedError as error:
-            print(f"   without fallback: {error}")
+            check(True, f"resume() refuses: {error.reason}")
         loaded = client.resume(NAMESPACE, "killed", format=FORMAT, fallback=True)
-        step = json.loads(loaded.data)["step"]
-        print(f"   with fallback: revision {loaded.revision}, step {step}, fell_back={loaded.fell_back}")
-        for skipped in loaded.skipped:
-            print(f"   passed over revision {skipped.revision}: {skipped.message}")
-        if not loaded.fell_back:
-            sys.exit(1)
+    step = json.loads(loaded.data)["step"]
+    check(
+        loaded.fell_back and step == STEPS - 1,
+        f"resume(fallback=True) returns the checkpoint before it, of step {step}",
+    )
+    for skipped in loaded.skipped:
+        say(styled(_DIM, f"      and reports what it skipped: revision {skipped.revision}, {skipped.message}"))
 
 
 def migrate(target: str) -> None:
-    """Resume from a checkpoint of an old format version, without and with its migration."""
-    print("\n4. A checkpoint of an old format version")
+    """Resume from a checkpoint of an old format version, without its migration and with it."""
+    title("4. Resume from a checkpoint of format version 1 in a program of version 2")
     old = {"step": 3, "hash": "abc", "words": {}, "pairs": {}}
     with holdfast.Client(target) as client:
-        client.save(NAMESPACE, "old", encode(old), format=holdfast.Format("word-statistics", 1))
+        client.save(NAMESPACE, "old", encode(old), format=holdfast.Format(FORMAT.name, 1))
         try:
             client.resume(NAMESPACE, "old", format=FORMAT)
-            sys.exit("the old format was not noticed")
+            raise DemoError("the old format was not noticed")
         except holdfast.FormatIncompatibleError as error:
-            print(f"   without a migration: {error}")
+            check(True, f"resume() refuses: {error.reason}")
         loaded = client.resume(NAMESPACE, "old", format=FORMAT, migrations=migrations)
-        print(f"   migrated from version {loaded.migrated_from.version} to {loaded.format.version}: {loaded.data!r}")
-        if json.loads(loaded.data)["chain"] != "abc":
-            sys.exit(1)
+    check(json.loads(loaded.data)["chain"] == "abc", "resume(migrations=...) returns it in version 2")
+    say(styled(_DIM, f"      before: {encode(old).decode()}"))
+    say(styled(_DIM, f"      after:  {loaded.data.decode()}"))
+
+
+@contextmanager
+def server(store: Path, log: IO[bytes]) -> Iterator[str]:
+    """Run a server on a folder in a process of its own, and return its address. Its output goes to the log."""
+    command = [sys.executable, "-m", "holdfast_server.main", "serve", "--listen", "127.0.0.1:0"]
+    command += ["--store", store.as_uri()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process:
+        copying = threading.Thread(target=shutil.copyfileobj, args=(process.stdout, log))
+        try:
+            assert process.stdout is not None
+            first_line = process.stdout.readline()
+            log.write(first_line)
+            if not first_line:
+                raise DemoError("the server did not start")
+            copying.start()
+            yield json.loads(first_line)["address"]
+        finally:
+            process.terminate()
+            if copying.ident is not None:
+                copying.join()
+
+
+def title(text: str) -> None:
+    """Print the title of a step."""
+    say(f"\n{styled(_BOLD, text)}")
+
+
+def check(holds: bool, promise: str) -> None:
+    """Print a promise that holds.
+
+    Raises:
+        DemoError: it does not hold.
+
+    """
+    if not holds:
+        raise DemoError(f"not so: {promise}")
+    say(f"   {styled(_GREEN, 'ok')} {promise}")
+
+
+def say(text: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def styled(style: str, text: str) -> str:
+    """Return a text in a style on a terminal, unless NO_COLOR is set."""
+    in_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return f"{style}{text}{_PLAIN}" if in_colour else text
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""A workflow of many steps that checkpoints after each: statistics of the words of a text.
+"""The workflow of the demonstration: word statistics of a text, with a checkpoint after every step.
 
-Each step takes one passage of the input, counts its words and pairs of words and extends a chain of digests, so that a
-step left out or done twice shows in the result. The state is saved to Holdfast, and a fresh process goes on from
-the last step that was saved. Usage: word_statistics.py TARGET WORKFLOW INPUT OUTPUT
+A step counts the words and pairs of words of one passage, and extends a chain of digests, so that a step that is left
+out or done twice changes the result. A new process continues from the last saved step.
+
+Usage: python -m examples.word_statistics TARGET WORKFLOW INPUT OUTPUT
 """
 
 import hashlib
@@ -26,14 +27,14 @@ migrations = holdfast.Migrations()
 
 @migrations.register("word-statistics", from_version=1)
 def name_the_chain(parts: Mapping[str, bytes]) -> Mapping[str, bytes]:
-    """Version 1 called the chain of digests "hash"."""
+    """Make version 2 from version 1, which calls the chain of digests "hash"."""
     state = json.loads(parts[""])
     state["chain"] = state.pop("hash")
     return {"": encode(state)}
 
 
 def main() -> None:
-    """Run the workflow from wherever it stands, and write its result."""
+    """Run the workflow from its last saved step, and write its result."""
     target, workflow_id, source, output = sys.argv[1:]
     words = re.findall(r"[a-z']+", Path(source).read_text().lower())
     with holdfast.Client(target) as client:
@@ -41,7 +42,7 @@ def main() -> None:
         workflow.acquire_writer()
         try:
             state = json.loads(workflow.resume(format=FORMAT, migrations=migrations).data)
-            print(f"resumed behind step {state['step']} of {STEPS}", flush=True)
+            print(f"continued after step {state['step']} of {STEPS}", flush=True)
         except holdfast.CheckpointNotFoundError:
             state = {"step": 0, "chain": "", "words": {}, "pairs": {}}
             print("started", flush=True)
@@ -53,11 +54,11 @@ def main() -> None:
 
 
 def advance(state: dict[str, Any], words: list[str]) -> dict[str, Any]:
-    """Do the next step."""
+    """Return the state after the next step."""
     step = state["step"]
     passage = words[len(words) * step // STEPS : len(words) * (step + 1) // STEPS]
     pairs = Counter(f"{first} {second}" for first, second in itertools.pairwise(passage))
-    # A chain that takes some work, as real steps do.
+    # Slow on purpose: a real step takes time.
     chain = hashlib.pbkdf2_hmac("sha256", " ".join(passage).encode(), state["chain"].encode(), 60_000).hex()
     return {
         "step": step + 1,
@@ -68,7 +69,7 @@ def advance(state: dict[str, Any], words: list[str]) -> dict[str, Any]:
 
 
 def encode(state: dict[str, Any]) -> bytes:
-    """A state as bytes, the same for the same state."""
+    """Serialize a state; equal states have equal bytes."""
     return json.dumps(state, sort_keys=True, separators=(",", ":")).encode()
 
 

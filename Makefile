@@ -30,6 +30,7 @@ lint: .venv/ready ## check formatting, lint, types, import directions and genera
 	$(python) tools/lock.py --check
 	.venv/bin/hadolint deploy/Dockerfile
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/defect.yml .github/ISSUE_TEMPLATE/proposal.yml
 
 proto: .venv/ready ## generate the stubs from proto/
 	tools/generate_stubs.sh

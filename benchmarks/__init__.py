@@ -1,1 +1,1 @@
-"""Benchmarks: Holdfast beside something real, in one run on one machine, as ratios."""
+"""Benchmarks: Holdfast compared with other stores in one run on one machine, as ratios."""

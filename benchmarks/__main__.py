@@ -1,4 +1,4 @@
-"""Runs everything and prints ratios. `python -m benchmarks [small|s3|large|graphs …]`; nothing named means all."""
+"""Run the benchmarks and print ratios: `python -m benchmarks [small|s3|large|graphs …]`, by default all of them."""
 
 import asyncio
 import os
@@ -24,19 +24,19 @@ Figures = dict[tuple[str, int], float]
 
 
 def main() -> None:
-    wanted = set(sys.argv[1:]) or {"small", "s3", "large", "graphs"}
+    chosen = set(sys.argv[1:]) or {"small", "s3", "large", "graphs"}
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=os.environ.get("HOLDFAST_BENCH_FOLDER")) as name:
         folder = Path(name)
         print(f"{os.cpu_count()} cores, callers on the same machine, files in {folder.parent}")
-        if "small" in wanted:
+        if "small" in chosen:
             asyncio.run(_small_on_files(folder))
-        if "graphs" in wanted:
+        if "graphs" in chosen:
             asyncio.run(_graphs(folder))
-        if wanted & {"s3", "large"}:
+        if chosen & {"s3", "large"}:
             with _s3(folder) as s3:
-                if "s3" in wanted and s3:
+                if "s3" in chosen and s3:
                     asyncio.run(_small_on_s3(folder, *s3))
-                if "large" in wanted:
+                if "large" in chosen:
                     asyncio.run(_large(folder, s3))
 
 
@@ -63,7 +63,7 @@ async def _small_on_files(folder: Path) -> None:
     ]
     _print_ratios("4 KiB on file://", figures, pairs + ([("Holdfast", "LangGraph's Postgres saver")] if url else []))
     if not url:
-        print("  no Postgres server found: its saver was not measured")
+        print("  skipped the Postgres saver: no Postgres server found")
 
 
 async def _graphs(folder: Path) -> None:
@@ -89,7 +89,7 @@ async def _large(folder: Path, s3: tuple[str, str] | None) -> None:
     source, copy = folder / "input", folder / "copy"
     large.write_input(source)
     print("\n1 GiB")
-    # First, while this process has kept no memory that an upload could use again.
+    # First: later uploads would reuse memory that this process has kept.
     plain = await large.by_multipart(*s3, source, copy) if s3 else None
     cp = await large.by_cp(source, copy)
     copy.unlink()
@@ -153,7 +153,7 @@ def _nothing() -> Iterator[str]:
 @contextmanager
 def _s3(folder: Path) -> Iterator[tuple[str, str] | None]:
     if ceph.missing():
-        print("  no S3 server found: s3:// was not measured")
+        print("  skipped s3://: no S3 server found")
         yield None
         return
     with ceph.running(folder / "ceph") as server:

@@ -1,4 +1,4 @@
-"""A graph of LangGraph: whole runs of it, and reads of its state, with Holdfast's saver and with others."""
+"""Runs of a LangGraph graph and reads of its state, with Holdfast's saver and with others."""
 
 import operator
 import uuid
@@ -26,7 +26,7 @@ async def _answer(state: _State) -> dict[str, Any]:
 
 @asynccontextmanager
 async def conversation(opened: AbstractAsyncContextManager[Saver]) -> AsyncIterator[Subject]:
-    """A conversation of ten steps, each a KiB longer, each checkpointed; and the state that it ends with."""
+    """Measure a conversation of ten steps, each one KiB longer and checkpointed, and a read of its last state."""
     builder = StateGraph(_State)
     builder.add_node("answer", _answer)
     builder.add_edge(START, "answer")

@@ -1,4 +1,4 @@
-"""One save and one load of 1 GiB: MB/s and peak memory, beside plain multipart uploads and `cp`."""
+"""One save and one load of 1 GiB: MB/s and peak memory, compared with multipart uploads and `cp`."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ FORMAT = holdfast.Format("bench", 1)
 
 
 def write_input(path: Path) -> None:
-    """A file of 1 GiB that no store can squeeze."""
+    """Write a file of 1 GiB that cannot be compressed."""
     block = os.urandom(1 << 20)
     with path.open("wb") as file:
         for number in range(SIZE_BYTES >> 20):
@@ -25,7 +25,7 @@ def write_input(path: Path) -> None:
 
 
 async def through_holdfast(target: str, pid: int, source: Path) -> tuple[float, float, float]:
-    """MB/s of a save and of a load, and by how many MiB they lift the server's memory."""
+    """Return the MB/s of a save and of a load, and the growth of the server's memory in MiB."""
     workflow_id = uuid.uuid4().hex
     before = memory_mib(pid, "VmRSS")
     async with holdfast.AsyncClient(target, timeout=600) as client:
@@ -36,7 +36,7 @@ async def through_holdfast(target: str, pid: int, source: Path) -> tuple[float, 
 
 
 async def by_multipart(endpoint: str, bucket: str, source: Path, target: Path) -> tuple[float, float, float]:
-    """MB/s of aioboto3's own managed upload and download, and by how many MiB they lift this process's memory."""
+    """Return the MB/s of aioboto3's managed upload and download, and the growth of this process's memory in MiB."""
     key = uuid.uuid4().hex
     config = Config(max_pool_connections=64, request_checksum_calculation="when_required")
     async with aioboto3.Session().client("s3", endpoint_url=endpoint, config=config) as client:
@@ -51,7 +51,7 @@ async def by_multipart(endpoint: str, bucket: str, source: Path, target: Path) -
 
 
 async def by_cp(source: Path, target: Path) -> float:
-    """MB/s of `cp`, synced."""
+    """Return the MB/s of `cp` with `sync`."""
 
     async def copy() -> None:
         process = await asyncio.create_subprocess_shell(f"cp '{source}' '{target}' && sync '{target}'")

@@ -1,4 +1,4 @@
-"""How things are measured: operations per second by so many callers, and bytes per second."""
+"""Measurements: operations per second of concurrent callers, the time of one call, peak memory."""
 
 import asyncio
 import time
@@ -12,7 +12,13 @@ Operation = Callable[[int, int], Awaitable[object]]
 
 
 async def per_second(operation: Operation, callers: int) -> float:
-    """How many operations callers finish in a second. Each is called with the caller's number and a count."""
+    """Return how many operations all callers finish in a second.
+
+    Args:
+        operation: what a caller does; it receives the caller's number and a count from 0.
+        callers: how many run concurrently.
+
+    """
     counts = [0] * callers
     stop = asyncio.Event()
 
@@ -20,7 +26,7 @@ async def per_second(operation: Operation, callers: int) -> float:
         while not stop.is_set():
             await operation(number, counts[number])
             counts[number] += 1
-            # What never waits would stop the clock.
+            # An operation that never waits would block the event loop.
             await asyncio.sleep(0)
 
     async with asyncio.TaskGroup() as group:
@@ -35,12 +41,12 @@ async def per_second(operation: Operation, callers: int) -> float:
 
 
 async def seconds_of(operation: Awaitable[object]) -> float:
-    """How long something takes."""
+    """Return how many seconds an operation takes."""
     started = time.perf_counter()
     await operation
     return time.perf_counter() - started
 
 
 def reset_peak() -> None:
-    """Have VmHWM of this process begin anew."""
+    """Reset the peak memory (VmHWM) of this process."""
     Path("/proc/self/clear_refs").write_text("5")

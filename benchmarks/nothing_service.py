@@ -1,4 +1,4 @@
-"""A gRPC service that does nothing: the same API, the same library, a fixed answer. Prints its port."""
+"""A gRPC service with the same API and library that answers every call with constants. It prints its port."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""A throw-away Postgres, where its programs are found."""
+"""A temporary Postgres server, if Postgres is installed."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from tests.support.ports import free_port
 
 @contextmanager
 def running(folder: Path) -> Iterator[str | None]:
-    """Its URL; None where there is no server."""
+    """Run a server. Yield its URL, or None if Postgres is not installed."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path(shutil.which("initdb") or "/-").parent]
     if not (programs[-1] / "initdb").exists():
         yield None

@@ -17,20 +17,20 @@ Saver: TypeAlias = BaseCheckpointSaver[Any]
 
 @asynccontextmanager
 async def holdfast(target: str) -> AsyncIterator[Saver]:
-    """Holdfast's."""
+    """Open Holdfast's saver."""
     async with HoldfastSaver.from_target(target, namespace="bench") as saver:
         yield saver
 
 
 @asynccontextmanager
 async def memory() -> AsyncIterator[Saver]:
-    """One that keeps all in memory: what it does not cost is LangGraph itself."""
+    """Open the saver in memory. Its time is that of LangGraph itself."""
     yield InMemorySaver()
 
 
 @asynccontextmanager
 async def sqlite(folder: Path) -> AsyncIterator[Saver]:
-    """The one on sqlite, every commit synced."""
+    """Open the saver on sqlite, with a sync at every commit."""
     async with AsyncSqliteSaver.from_conn_string(str(folder / "bench.sqlite")) as saver:
         await saver.setup()
         await saver.conn.execute("PRAGMA synchronous=FULL")
@@ -39,7 +39,7 @@ async def sqlite(folder: Path) -> AsyncIterator[Saver]:
 
 @asynccontextmanager
 async def postgres(url: str) -> AsyncIterator[Saver]:
-    """The one on Postgres, with a pool of connections."""
+    """Open the saver on Postgres, with a pool of connections."""
     options = {"autocommit": True, "prepare_threshold": 0}
     async with AsyncExitStack() as stack:
         pool: Any = AsyncConnectionPool(url, min_size=4, max_size=32, kwargs=options, open=False)

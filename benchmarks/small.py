@@ -1,4 +1,4 @@
-"""Saves and loads of 4 KiB: what is measured, on Holdfast and on everything beside it."""
+"""Saves and loads of 4 KiB, on Holdfast and on the stores it is compared with."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ FORMAT = holdfast.Format("bench", 1)
 
 @dataclass(frozen=True)
 class Subject:
-    """Something that saves and loads, the newest of what a caller has saved."""
+    """A store under measurement: one save, and one load of the caller's newest save."""
 
     save: Operation
     load: Operation
@@ -35,7 +35,7 @@ class Subject:
 
 @asynccontextmanager
 async def sdk(target: str) -> AsyncIterator[Subject]:
-    """Holdfast, or the service that does nothing, through the SDK."""
+    """Open Holdfast, or the service that does nothing, with the SDK."""
     run = uuid.uuid4().hex[:8]
     async with holdfast.AsyncClient(target) as client:
         yield Subject(
@@ -46,8 +46,8 @@ async def sdk(target: str) -> AsyncIterator[Subject]:
 
 @asynccontextmanager
 async def stub(target: str) -> AsyncIterator[Subject]:
-    """The same through plain gRPC, which leaves more of the time to the server."""
-    import grpc  # noqa: PLC0415 - only here
+    """Open the same with plain gRPC, so that the server takes a larger share of the time."""
+    import grpc  # noqa: PLC0415 - used here only
 
     run = uuid.uuid4().hex[:8]
     async with grpc.aio.insecure_channel(target) as channel:
@@ -70,7 +70,7 @@ async def stub(target: str) -> AsyncIterator[Subject]:
 
 @asynccontextmanager
 async def files(folder: Path) -> AsyncIterator[Subject]:
-    """Plain files: written, synced, renamed into place, the folder synced; read back whole."""
+    """Open a folder of plain files: each is written, synced and renamed, then the folder is synced."""
     with ThreadPoolExecutor(32) as threads:
         loop = asyncio.get_running_loop()
 
@@ -95,7 +95,7 @@ async def files(folder: Path) -> AsyncIterator[Subject]:
 
 @asynccontextmanager
 async def saves(opened: AbstractAsyncContextManager[Saver]) -> AsyncIterator[Subject]:
-    """A saver of LangGraph, without a graph."""
+    """Open a saver of LangGraph, called without a graph."""
     run = uuid.uuid4().hex[:8]
 
     def config(caller: int) -> Any:
@@ -113,7 +113,7 @@ async def saves(opened: AbstractAsyncContextManager[Saver]) -> AsyncIterator[Sub
 
 @asynccontextmanager
 async def s3_objects(endpoint: str, bucket: str) -> AsyncIterator[Subject]:
-    """Plain PUT and GET by aioboto3."""
+    """Open a bucket with aioboto3, for plain PUT and GET."""
     run = uuid.uuid4().hex[:8]
     config = Config(max_pool_connections=64, request_checksum_calculation="when_required")
     async with aioboto3.Session().client("s3", endpoint_url=endpoint, config=config) as client:

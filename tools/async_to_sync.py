@@ -1,6 +1,6 @@
-"""Generates the synchronous client from the asynchronous one, which is the source of truth.
+"""Generate the synchronous client from the asynchronous one.
 
-Usage: async_to_sync.py [--check]; with --check it writes nothing and fails where a file is stale.
+Usage: async_to_sync.py [--check]; with --check it writes nothing and fails if a file is stale.
 """
 
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 
 CLIENT = Path(__file__).resolve().parent.parent / "client" / "holdfast"
 MODULES = ("calls", "changes", "client", "connection", "download", "lists", "loads", "records", "workflow")
-# The twins, by the path of their source; both without ".py".
+# Source to twin, both without ".py".
 TWINS = {f"_async/{name}": f"_sync/{name}" for name in MODULES} | {
     f"adapters/langgraph/{name}": f"adapters/langgraph/sync/{name}" for name in ("lists", "lookups", "threads")
 }
@@ -33,22 +33,22 @@ REPLACEMENTS = (
 
 
 def main() -> None:
-    """Generate or check."""
+    """Write the twins, or check them."""
     stale = []
     for name, twin in TWINS.items():
         target = CLIENT / f"{twin}.py"
-        wanted = synchronous(name)
+        expected = synchronous(name)
         if "--check" not in sys.argv:
             target.parent.mkdir(exist_ok=True)
-            target.write_text(wanted)
-        elif not target.exists() or target.read_text() != wanted:
+            target.write_text(expected)
+        elif not target.exists() or target.read_text() != expected:
             stale.append(f"{twin}.py")
     if stale:
         sys.exit(f"stale in client/holdfast: {', '.join(stale)}; run tools/async_to_sync.py")
 
 
 def synchronous(name: str) -> str:
-    """The synchronous twin of a module."""
+    """Return the text of the synchronous twin of a module."""
     text = HEADER.format(name=name) + (CLIENT / f"{name}.py").read_text()
     for pattern, replacement in REPLACEMENTS:
         text = re.sub(pattern, replacement, text)

@@ -1,4 +1,4 @@
-"""Copies the version from client/holdfast/_package.py, where it is set, to the files of the server that need it.
+"""Copy the version from client/holdfast/_package.py, where it is set, to the files of the server that need it.
 
 Usage: copy_version.py [--check]; with --check it writes nothing and fails if a file has another version.
 

@@ -12,7 +12,7 @@ CLIENT = Path(__file__).resolve().parent.parent / "client" / "holdfast"
 MODULES = ("calls", "changes", "client", "connection", "download", "lists", "loads", "records", "workflow")
 # Source to twin, both without ".py".
 TWINS = {f"_async/{name}": f"_sync/{name}" for name in MODULES} | {
-    f"adapters/langgraph/{name}": f"adapters/langgraph/sync/{name}" for name in ("lists", "lookups", "threads")
+    f"adapters/langgraph/{name}": f"adapters/langgraph/sync/{name}" for name in ("guard", "lists", "lookups", "threads")
 }
 TWINS["adapters/burr/steps"] = "adapters/burr/sync/steps"
 HEADER = "# Generated from holdfast/{name}.py by tools/async_to_sync.py; do not edit.\n"
@@ -22,11 +22,11 @@ REPLACEMENTS = (
     (r"\bAwaitable\[([\w.]+)\]", r"\1"),
     (r"from collections\.abc import Awaitable, ", "from collections.abc import "),
     (r"\bAsyncIterator\b", "Iterator"),
-    (r"\bAsync(Changes|Client|Connection|Lists|Loads|Lookups|Records|Steps|Threads)\b", r"\1"),
+    (r"\bAsync(Changes|Client|Connection|Guard|Lists|Loads|Lookups|Records|Steps|Threads)\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\bfrom holdfast\._async\b", "from holdfast._sync"),
     (
-        r"\bfrom holdfast\.adapters\.langgraph\.(lists|lookups) import\b",
+        r"\bfrom holdfast\.adapters\.langgraph\.(guard|lists|lookups) import\b",
         r"from holdfast.adapters.langgraph.sync.\1 import",
     ),
 )

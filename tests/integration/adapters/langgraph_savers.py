@@ -1,4 +1,4 @@
-"""Savers of LangGraph for tests, and what is put into them."""
+"""Savers and checkpoints of LangGraph for tests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -6,12 +6,12 @@ from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 
-# More than a commit marker holds, so that there is a blob to damage.
+# Too large to be inline, so that there is a blob to damage.
 LONG = "x" * 100_000
 
 
 class Synchronous(BaseCheckpointSaver[Any]):
-    """A saver whose asynchronous methods are the synchronous ones of another, in a thread."""
+    """A saver whose asynchronous methods call the synchronous ones of another saver in a thread."""
 
     def __init__(self, saver: Any) -> None:
         super().__init__(serde=saver.serde)
@@ -63,7 +63,7 @@ def checkpoint(checkpoint_id: str = "", versions: dict[str, Any] | None = None, 
 
 
 async def put(saver: Any, at: Any, made: Any = None, **metadata: Any) -> Any:
-    """Put a checkpoint behind the one that a config names; the config of the new one."""
+    """Put a checkpoint after the one that a config names, and return the new config."""
     made = made or checkpoint()
     return await saver.aput(
         at, made, {"source": "loop", "step": 1, "parents": {}, **metadata}, made["channel_versions"]

@@ -1,4 +1,4 @@
-"""LangGraph's own conformance suite. It is counted: its verdict is good even for a saver without methods."""
+"""LangGraph's conformance suite. Its tests are counted, because it also passes a saver without methods."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What LangGraph's base class asks of a saver beyond its conformance suite."""
+"""The contract of LangGraph's base class beyond its conformance suite."""
 
 import asyncio
 import math
@@ -78,7 +78,7 @@ async def saver(request: pytest.FixtureRequest, target: str, namespace: str) -> 
 
 @pytest.fixture
 async def another(target: str, namespace: str) -> AsyncIterator[Any]:
-    """A saver of the same threads that knows nothing of the first one."""
+    """Another saver of the same threads, without what the first one remembers."""
     async with HoldfastSaver.from_target(target, namespace=namespace) as opened:
         yield opened
 
@@ -102,14 +102,14 @@ async def test_more_than_ten_writes_of_a_task_keep_their_order(saver):
     assert [each[2] for each in await written(saver, at)] == list(range(120))
 
 
-async def test_writes_that_a_task_repeats_give_way_to_the_first_ones(saver):
+async def test_repeated_writes_of_a_task_do_not_replace_the_first_ones(saver):
     at = await put(saver, config())
     await saver.aput_writes(at, [("a", 1), ("b", 2)], "task")
     await saver.aput_writes(at, [("a", 3), ("c", 4), ("d", 5)], "task")
     assert await written(saver, at) == [("task", "a", 1), ("task", "b", 2), ("task", "d", 5)]
 
 
-async def test_the_special_channels_of_a_task_hold_what_was_written_last(saver):
+async def test_the_special_channels_of_a_task_contain_what_was_written_last(saver):
     at = await put(saver, config())
     for n in range(2):
         await saver.aput_writes(at, [(ERROR, n), (INTERRUPT, n), (RESUME, n), (SCHEDULED, n), ("ch", n)], "task")
@@ -127,18 +127,18 @@ async def test_writes_may_come_before_their_checkpoint(saver):
     assert await written(saver, at) == [("task", "ch", 1)]
 
 
-async def test_no_writes_are_no_call(saver):
+async def test_without_writes_no_call_is_made(saver):
     await saver.aput_writes(config(checkpoint_id="1"), [], "task")
     assert await saver.aget_tuple(config()) is None
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_what_tells_the_in_memory_saver_it_tells_too(saver, seed):
+async def test_any_sequence_of_calls_returns_what_the_in_memory_saver_returns(saver, seed):
     reference, luck = InMemorySaver(), random.Random(seed)
     ids: list[str] = []
     for n in range(40):
         ns = luck.choice(["", "child"])
-        # Sometimes again, sometimes out of order.
+        # Some ids twice, some out of order.
         checkpoint_id = luck.choice([f"{n:03}", f"{n:03}", f"{luck.randrange(40):03}"])
         parent = luck.choice([None, *ids])
         made = checkpoint(checkpoint_id, {"n": str(n)}, n=n)
@@ -173,7 +173,7 @@ async def test_what_tells_the_in_memory_saver_it_tells_too(saver, seed):
             found = [each async for each in saver.alist(at, **options)]
             wanted = [each async for each in reference.alist(at, **options)]
             if options.get("limit") and at in ({"configurable": {"thread_id": "t"}}, None):
-                # Which namespace comes first is left open.
+                # The order of namespaces is not specified.
                 assert len(found) == len(wanted)
                 continue
             assert sorted(found, key=str) == sorted(wanted, key=str)
@@ -181,7 +181,7 @@ async def test_what_tells_the_in_memory_saver_it_tells_too(saver, seed):
                 assert found == wanted
 
 
-async def test_the_latest_is_the_largest_id_whoever_saved_it_and_whenever(saver, another):
+async def test_the_latest_checkpoint_has_the_largest_id_whichever_saver_saved_it_and_when(saver, another):
     for each in ("3", "1", "2"):
         await put(saver, config(), checkpoint(each))
     for each in (saver, another):
@@ -196,13 +196,13 @@ async def test_the_latest_is_the_largest_id_whoever_saved_it_and_whenever(saver,
     assert await listed(saver, config()) == ["4", "3", "25", "2", "1"]
 
 
-async def test_a_saver_that_has_not_looked_yet_learns_the_order_before_it_saves(saver, another):
+async def test_a_saver_that_has_not_loaded_yet_looks_up_the_order_before_it_saves(saver, another):
     await put(saver, config(), checkpoint("2"))
     await put(another, config(), checkpoint("1"))
     assert (await saver.aget_tuple(config())).checkpoint["id"] == "2"
 
 
-async def test_a_saver_that_looked_before_somebody_else_saved_learns_the_order_anew(saver, another):
+async def test_a_saver_that_loaded_before_another_one_saved_looks_up_the_order_again(saver, another):
     await put(saver, config(), checkpoint("1"))
     await put(another, config(), checkpoint("9"))
     await put(saver, config(), checkpoint("5"))
@@ -211,7 +211,7 @@ async def test_a_saver_that_looked_before_somebody_else_saved_learns_the_order_a
         assert await listed(each, config()) == ["9", "5", "1"]
 
 
-async def test_however_many_save_at_once_the_latest_is_the_largest_id(saver, another):
+async def test_after_many_concurrent_saves_the_latest_checkpoint_has_the_largest_id(saver, another):
     ids = [f"{number:02}" for number in range(40)]
     random.shuffle(ids)
     await asyncio.gather(*(put((saver, another)[n % 2], config(), checkpoint(each)) for n, each in enumerate(ids)))
@@ -220,7 +220,7 @@ async def test_however_many_save_at_once_the_latest_is_the_largest_id(saver, ano
         assert await listed(each, config()) == sorted(ids, reverse=True)
 
 
-async def test_the_latest_is_the_largest_id_that_is_left(saver, another):
+async def test_after_deletions_the_latest_checkpoint_has_the_largest_remaining_id(saver, another):
     for each, run_id in (("2", "a"), ("4", "b"), ("3", "a"), ("1", "a")):
         await put(saver, config(), checkpoint(each), run_id=run_id)
     await saver.adelete_for_runs(["b"])
@@ -243,7 +243,7 @@ async def test_threads_copied_newest_first_are_in_order(saver):
     assert await saver.aget_tuple(config()) == await source.aget_tuple(config())
 
 
-async def test_a_checkpoint_put_again_takes_the_place_of_the_first_and_keeps_its_writes(saver):
+async def test_a_checkpoint_put_again_replaces_the_first_and_keeps_its_writes(saver):
     at = await put(saver, config(), checkpoint("1", x=1))
     await saver.aput_writes(at, [("ch", 1)], "task")
     await put(saver, config(), checkpoint("1", x=2), step=7)
@@ -253,7 +253,7 @@ async def test_a_checkpoint_put_again_takes_the_place_of_the_first_and_keeps_its
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda text: repr(text)[:20])
-async def test_threads_and_namespaces_may_have_any_text(saver, another, odd):
+async def test_threads_and_namespaces_may_be_any_text(saver, another, odd):
     places = [(odd, ""), (odd, odd or "ns"), ("t", odd), ("t", "other")]
     for thread_id, ns in places:
         at = await put(saver, config(thread_id, ns), checkpoint(x=[thread_id == odd, ns]))
@@ -279,13 +279,13 @@ async def test_threads_and_namespaces_may_have_any_text(saver, another, odd):
     assert left == {(f"{odd}2", ""), (f"{odd}2", odd or "ns"), ("t", odd), ("t", "other")}
 
 
-async def test_a_thread_id_that_is_no_text_is_its_text(saver):
+async def test_an_integer_thread_id_is_the_same_as_its_text(saver):
     at = await put(saver, config(7))
     assert at["configurable"]["thread_id"] == 7
     assert (await saver.aget_tuple(config("7"))).config["configurable"]["thread_id"] == "7"
 
 
-async def test_ids_of_checkpoints_and_parents_may_have_any_text(saver):
+async def test_ids_of_checkpoints_and_parents_may_be_any_text(saver):
     for each in ("a/b", "%", "ü\n", "cp-000000000001-x"):
         at = await put(saver, config(), checkpoint(each))
         child = await put(saver, at, checkpoint("z" + each))
@@ -321,7 +321,7 @@ async def test_ids_of_checkpoints_and_parents_may_have_any_text(saver):
     ids=lambda value: repr(value)[:20],
 )
 @pytest.mark.parametrize("key", ["source", "step", "run_id", "a key/of\nmine"])
-async def test_metadata_is_found_by_what_equals_it(another, key, stored, wanted, is_found):
+async def test_metadata_is_found_by_an_equal_value(another, key, stored, wanted, is_found):
     at = await put(another, config(), **{key: stored})
     found = await listed(another, config(), filter={key: wanted})
     assert found == ([at["configurable"]["checkpoint_id"]] if is_found else [])
@@ -329,7 +329,7 @@ async def test_metadata_is_found_by_what_equals_it(another, key, stored, wanted,
     assert await listed(another, config(), filter={key: wanted, "missing": 1}) == []
 
 
-async def test_the_metadata_of_the_config_is_that_of_the_checkpoint(saver):
+async def test_the_metadata_of_the_config_is_saved_with_the_checkpoint(saver):
     at = config()
     at["metadata"] = {"user": "u", "__hidden": "x"}
     at["configurable"]["extra"] = 5
@@ -368,7 +368,7 @@ async def test_a_list_without_a_thread_is_as_in_memory(saver, given):
 
 
 @pytest.mark.parametrize("thread_id", [None, b"a", 1.5])
-async def test_a_list_of_a_thread_that_is_none_never_lists_the_others(saver, thread_id):
+async def test_a_list_with_an_invalid_thread_id_never_lists_all_threads(saver, thread_id):
     await put(saver, config("a"))
     with pytest.raises(TypeError, match="thread_id"):
         await listed(saver, {"configurable": {"thread_id": thread_id}})
@@ -386,7 +386,7 @@ async def test_lists_go_over_many_pages(another):
     ]
 
 
-async def test_tasks_that_write_at_once_lose_nothing(another):
+async def test_tasks_that_write_concurrently_lose_nothing(another):
     at = await put(another, config())
 
     async def write(n: int) -> None:
@@ -401,7 +401,7 @@ async def test_tasks_that_write_at_once_lose_nothing(another):
     assert len(found) == 120
 
 
-async def test_threads_and_tasks_of_one_saver_work_at_once(target, namespace):
+async def test_threads_and_tasks_of_one_saver_work_concurrently(target, namespace):
     async with HoldfastSaver.from_target(target, namespace=namespace) as saver:
 
         async def work(each: Any, thread_id: str) -> list[str]:
@@ -436,16 +436,16 @@ async def test_large_writes_come_back_in_their_places(saver):
     assert [each[2] for each in found if each[1] == INTERRUPT] == [1]
 
 
-async def test_a_thousand_and_more_writes_of_a_call_come_all(saver):
+async def test_more_than_a_thousand_writes_of_a_call_all_come_back(saver):
     at = await put(saver, config())
     await saver.aput_writes(at, [("ch", n) for n in range(2500)], "task")
     assert [each[2] for each in await written(saver, at)] == list(range(2500))
 
 
 @pytest.mark.parametrize("calls", range(4))
-async def test_no_part_is_seen_of_a_large_call_that_broke(another, monkeypatch, calls):
+async def test_nothing_is_visible_of_a_large_call_that_was_interrupted(another, monkeypatch, calls):
     at = await put(another, config())
-    client = another._connection.asynchronous
+    client = another._clients.asynchronous
     unary, left = client._unary, iter(range(calls))
 
     async def breaking(*arguments: Any) -> Any:
@@ -465,11 +465,11 @@ async def test_no_part_is_seen_of_a_large_call_that_broke(another, monkeypatch, 
 @pytest.mark.parametrize(
     "data", [b"", b"q", b"w", b"w\0\0\0\1{", b'r{"sha256": "0", "chunks": 2}', b'r{"sha256": "0", "chunks": 1}']
 )
-async def test_a_record_that_is_none_of_ours_is_damage(another, target, namespace, data):
+async def test_a_record_that_the_adapter_did_not_write_is_damage(another, target, namespace, data):
     at = await put(another, config(), checkpoint("1"))
-    [whole] = contents.pack_writes(another.serde, [("ch", "x")], "task", "").heads
+    [whole] = contents.pack_writes(another.serde, [("ch", "x")], "task", "").final
     async with holdfast.AsyncClient(target) as client:
-        # What a chunk may hold, under the digest of another one.
+        # The content of one chunk under the digest of another.
         await client.attach(namespace, "t", "1", [holdfast.Record("#0.000000", whole.data[1:])])
         assert await written(another, at) == []
         await client.attach(namespace, "t", "1", [holdfast.Record("task#000000", data)])
@@ -477,7 +477,7 @@ async def test_a_record_that_is_none_of_ours_is_damage(another, target, namespac
         await another.aget_tuple(at)
 
 
-async def test_a_deleted_thread_leaves_nothing_and_can_begin_anew(saver, another, target, namespace):
+async def test_a_deleted_thread_leaves_nothing_and_can_begin_again(saver, another, target, namespace):
     for ns in ("", "child", "x" * 900):
         at = await put(saver, config(ns=ns), checkpoint("5"))
         await saver.aput_writes(at, [("ch", 1)], "task")
@@ -505,7 +505,7 @@ async def test_deletions_for_runs_spare_other_runs_in_every_thread(saver):
     assert sorted(left, key=str) == sorted(["r2", "r\n", None] * 2, key=str)
 
 
-async def test_a_run_id_that_is_a_uuid_is_its_text(saver):
+async def test_a_run_id_that_is_a_uuid_is_the_same_as_its_text(saver):
     run_ids = [uuid.uuid4() for _ in range(4)]
     await put(saver, config("a"), run_id=str(run_ids[0]))
     await put(saver, config("b"), run_id=run_ids[1])
@@ -526,7 +526,7 @@ NO_TEXT = [None, math.nan, 1.5, True, b"x", ("a",), ["a"], {"a": 1}, object(), S
 
 
 @pytest.mark.parametrize("bad", [*NO_TEXT, 1, 10**500, ""], ids=lambda bad: repr(bad)[:20])
-async def test_a_run_id_that_is_none_deletes_nothing_of_any_run(saver, bad):
+async def test_an_invalid_run_id_deletes_nothing(saver, bad):
     for stored in ("a", "1", "x", "None", "True", 1, ""):
         await put(saver, config(repr(stored)), run_id=stored)
     with pytest.raises((TypeError, ValueError), match=r"run_ids\[1\]"):
@@ -535,7 +535,7 @@ async def test_a_run_id_that_is_none_deletes_nothing_of_any_run(saver, bad):
 
 
 @pytest.mark.parametrize("bad", ["abc", b"abc", "", None, 7, uuid.uuid4()], ids=repr)
-async def test_a_single_id_is_no_list_of_its_characters(saver, bad):
+async def test_a_single_id_is_not_taken_for_a_list_of_characters(saver, bad):
     for each in "abc":
         await put(saver, config(each), run_id=each)
     with pytest.raises(TypeError, match="must be a list of ids"):
@@ -557,7 +557,7 @@ async def test_no_other_run_has_the_label_of_a_run(saver):
 
 
 @pytest.mark.parametrize("bad", NO_TEXT, ids=lambda bad: repr(bad)[:20])
-async def test_a_thread_id_that_is_none_deletes_prunes_and_copies_nothing(saver, bad):
+async def test_an_invalid_thread_id_deletes_prunes_and_copies_nothing(saver, bad):
     for thread_id in ("a", str(bad)):
         for each in ("1", "2"):
             await put(saver, config(thread_id), checkpoint(each))
@@ -585,7 +585,7 @@ async def test_a_thread_id_of_another_type_means_one_thread_to_every_method(save
     assert [each.config["configurable"]["thread_id"] async for each in saver.alist(None)] == ["b"]
 
 
-async def test_a_copy_has_all_and_does_not_change_with_its_source(saver):
+async def test_a_copy_is_complete_and_does_not_change_with_its_source(saver):
     at = config()
     for n in range(3):
         at = await put(saver, at, checkpoint(f"{n}", n=n))
@@ -603,7 +603,7 @@ async def test_a_copy_has_all_and_does_not_change_with_its_source(saver):
     assert await listed(saver, config("nothing")) == []
 
 
-async def test_a_thread_that_has_something_is_no_target_of_a_copy(saver):
+async def test_a_thread_with_checkpoints_is_refused_as_the_target_of_a_copy(saver):
     await put(saver, config(), checkpoint("1"))
     await saver.acopy_thread("t", "copy")
     await put(saver, config("child", "ns"), checkpoint("1"))
@@ -626,7 +626,7 @@ async def test_a_prune_keeps_the_largest_id_of_each_namespace(saver):
 
 
 async def chain(saver: Any, luck: random.Random, length: int) -> list[Any]:
-    """Checkpoints of a delta channel, of which some hold its value, with a fork now and then."""
+    """Put checkpoints of a delta channel, some with its value, and a few forks."""
     made: list[Any] = []
     for n in range(length):
         values = {"d": _DeltaSnapshot([n])} if luck.random() < 0.15 else {}
@@ -656,7 +656,7 @@ async def test_the_history_of_delta_channels_is_that_of_the_base_class(saver, se
 
 @pytest.mark.parametrize("is_mixed", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-async def test_a_prune_keeps_what_a_delta_channel_is_made_from(another, seed, is_mixed):
+async def test_a_prune_keeps_the_ancestors_that_a_delta_channel_is_rebuilt_from(another, seed, is_mixed):
     made = await chain(another, random.Random(seed), 30)
     if is_mixed:
         await put(another, config(), checkpoint("0"))
@@ -669,8 +669,8 @@ async def test_a_prune_keeps_what_a_delta_channel_is_made_from(another, seed, is
 
 
 def watched(saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the calls that a saver makes from now on."""
-    client, methods = saver._connection.asynchronous, []
+    """Return a list that collects the names of the calls that a saver makes from now on."""
+    client, methods = saver._clients.asynchronous, []
     call = client._caller.call
     monkeypatch.setattr(
         client._caller, "call", lambda method, *rest, **named: methods.append(method) or call(method, *rest, **named)
@@ -678,7 +678,7 @@ def watched(saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return methods
 
 
-async def test_a_step_asks_the_server_once_for_each_thing_that_it_keeps(another, monkeypatch):
+async def test_a_step_makes_one_call_for_each_thing_that_it_saves(another, monkeypatch):
     methods = watched(another, monkeypatch)
     for ns, first in (("", []), ("child", [])):
         assert await another.aget_tuple(config(ns=ns)) is None
@@ -692,7 +692,7 @@ async def test_a_step_asks_the_server_once_for_each_thing_that_it_keeps(another,
         methods.clear()
 
 
-async def test_the_history_of_a_delta_channel_comes_in_few_calls(another, monkeypatch):
+async def test_the_history_of_a_delta_channel_takes_few_calls(another, monkeypatch):
     at = config()
     for n in range(60):
         at = await put(another, at, checkpoint(f"{n:03}", {"d": n + 1}), counters_since_delta_snapshot={"d": (1, 1)})
@@ -703,7 +703,7 @@ async def test_the_history_of_a_delta_channel_comes_in_few_calls(another, monkey
     assert methods == ["Load", "List"]
 
 
-async def test_a_checkpoint_whose_needed_parent_is_gone_is_saved_nevertheless(saver):
+async def test_a_checkpoint_whose_needed_parent_was_deleted_is_saved_nevertheless(saver):
     gone = config(checkpoint_id="000")
     at = await put(saver, gone, checkpoint("001", {"d": 1}), counters_since_delta_snapshot={"d": (1, 1)})
     assert (await saver.aget_tuple(at)).parent_config == gone
@@ -711,7 +711,7 @@ async def test_a_checkpoint_whose_needed_parent_is_gone_is_saved_nevertheless(sa
     assert found == {"d": {"writes": []}}
 
 
-async def test_what_only_pickle_could_keep_is_refused(saver):
+async def test_a_value_that_only_pickle_could_save_is_refused(saver):
     with pytest.raises(TypeError):
         await put(saver, config(), checkpoint(x=lambda: None))
     with pytest.raises(TypeError):
@@ -719,7 +719,7 @@ async def test_what_only_pickle_could_keep_is_refused(saver):
     assert await saver.aget_tuple(config()) is None
 
 
-async def test_what_the_serializer_cannot_read_is_a_typed_error(another, target, namespace):
+async def test_data_that_the_serializer_cannot_read_is_a_typed_error(another, target, namespace):
     pickling = JsonPlusSerializer(pickle_fallback=True)
     async with HoldfastSaver.from_target(target, namespace=namespace, serde=pickling) as pickles:
         at = await put(pickles, config(), checkpoint(x=Picklable()))
@@ -769,7 +769,7 @@ async def collect(saver: HoldfastSaver, at: Any, found: list[str]) -> None:
 
 
 @pytest.mark.parametrize("bad", ["0", "2", "4"])
-async def test_a_damaged_checkpoint_keeps_no_other_one_out_of_a_list(another, target, store, namespace, caplog, bad):
+async def test_a_damaged_checkpoint_hides_no_other_one_from_a_list(another, target, store, namespace, caplog, bad):
     saver = another
     for each in "01234":
         await put(saver, config(), checkpoint(each, x=LONG if each == bad else "whole"))
@@ -785,11 +785,11 @@ async def test_a_damaged_checkpoint_keeps_no_other_one_out_of_a_list(another, ta
         assert len([each for each in caplog.records if "left out of a list" in each.message]) == 1
     async with HoldfastSaver.from_target(target, namespace=namespace, fallback=True) as falling_back:
         assert await listed(falling_back, config()) == [each for each in "43210" if each != bad]
-        # It has its place, so that no older one is taken for it.
+        # It counts, so that no older one appears in its place.
         assert await listed(falling_back, config(), limit=1) == ([] if bad == "4" else ["4"])
 
 
-async def test_a_checkpoint_that_the_serializer_cannot_read_keeps_no_other_one_out_of_a_list(target, namespace):
+async def test_a_checkpoint_that_the_serializer_cannot_read_hides_no_other_one_from_a_list(target, namespace):
     pickling = JsonPlusSerializer(pickle_fallback=True)
     async with (
         HoldfastSaver.from_target(target, namespace=namespace, serde=pickling) as pickles,
@@ -816,14 +816,14 @@ async def test_with_fallback_a_damaged_latest_checkpoint_is_answered_with_the_on
             found = await each.aget_tuple(config())
             assert (found.config, found.checkpoint["channel_values"]) == (config(checkpoint_id="1"), {"x": "whole"})
         assert "fell back to checkpoint 1" in caplog.text
-        # What is asked for by its id is that or nothing.
+        # A load by id never falls back.
         with pytest.raises(holdfast.CheckpointCorruptedError):
             await saver.aget_tuple(config(checkpoint_id="2"))
         at = await put(saver, found.config, checkpoint("3"))
         assert await saver.aget_tuple(config()) == await another.aget_tuple(at)
 
 
-async def test_a_damaged_marker_behind_another_one_is_a_typed_error_and_no_older_checkpoint_is_the_latest(tmp_path):
+async def test_a_damaged_marker_after_another_one_is_a_typed_error_and_no_older_checkpoint_is_the_latest(tmp_path):
     url = (tmp_path / "store").as_uri()
     with server(url) as target:
         async with HoldfastSaver.from_target(target, namespace="n") as saver:
@@ -862,7 +862,7 @@ async def test_damaged_writes_are_a_typed_error_also_with_fallback(saver, target
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
-async def test_every_method_fails_with_a_typed_error_and_a_trace_where_no_server_answers(kind):
+async def test_every_method_fails_with_a_typed_error_and_a_trace_if_no_server_answers(kind):
     async with HoldfastSaver.from_target(NOBODY, namespace="n", timeout=0.3) as opened:
         saver: Any = opened if kind == "async" else Synchronous(opened)
         at = config(checkpoint_id="1")
@@ -882,7 +882,7 @@ async def test_every_method_fails_with_a_typed_error_and_a_trace_where_no_server
             assert len(raised.value.trace_id) == 32
 
 
-async def test_a_saver_works_within_its_block_only(target, namespace):
+async def test_a_saver_works_only_within_its_block(target, namespace):
     saver = HoldfastSaver.from_target(target, namespace=namespace)
     with pytest.raises(RuntimeError, match="async with"):
         await saver.aget_tuple(config())
@@ -899,14 +899,14 @@ async def test_a_saver_works_within_its_block_only(target, namespace):
         saver.get_tuple(config())
 
 
-async def test_versions_go_on_in_the_form_that_they_have(another):
+async def test_the_next_version_has_the_form_of_the_current_one(another):
     assert [another.get_next_version(each, None) for each in (None, 1, 1.5)] == [1, 2, 2.5]
     text = another.get_next_version(f"{9:032}.0123", None)
     assert f"{9:032}.9" < text < f"{11:032}"
     assert InMemorySaver().get_next_version(text, None) > text
 
 
-def test_every_method_of_the_base_class_that_asks_the_store_is_there():
+def test_every_method_of_the_base_class_that_uses_the_store_is_implemented():
     inherited = {"get", "aget", "config_specs", "with_allowlist", "get_next_version"}
     names = {name for name in vars(BaseCheckpointSaver) if not name.startswith("_")} - inherited - {"serde"}
     assert {name for name in names if getattr(HoldfastSaver, name) is getattr(BaseCheckpointSaver, name)} == set()

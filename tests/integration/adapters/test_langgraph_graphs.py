@@ -1,4 +1,4 @@
-"""Graphs of LangGraph that keep their state in Holdfast, and are killed."""
+"""Graphs of LangGraph whose state is in Holdfast, and that are killed."""
 
 import operator
 import os
@@ -47,7 +47,7 @@ class Notes(TypedDict):
 
 
 def notes(saver: Any) -> Any:
-    """A graph whose notes are made from what was written since the last snapshot of them."""
+    """Return a graph whose notes are rebuilt from the writes since their last snapshot."""
 
     def plan(state: Notes) -> Any:
         return {"notes": [f"plan {len(state['notes'])}"], "plain": ["plan"]}
@@ -64,7 +64,7 @@ def notes(saver: Any) -> Any:
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-async def test_a_graph_with_delta_channels_goes_on_as_in_memory_also_behind_a_prune(saver, durability):
+async def test_a_graph_with_delta_channels_continues_as_in_memory_also_after_a_prune(saver, durability):
     graph, reference = notes(saver), notes(InMemorySaver())
     for n in range(7):
         given = {"notes": [f"input {n}"], "plain": []}
@@ -89,7 +89,7 @@ async def test_the_history_of_a_graph_is_as_in_memory(saver):
     assert found == wanted
 
 
-async def test_a_graph_goes_on_from_a_fork_in_its_past(saver):
+async def test_a_graph_continues_from_a_fork_in_its_past(saver):
     values = []
     for graph in (notes(saver), notes(InMemorySaver())):
         for n in range(3):
@@ -103,7 +103,7 @@ async def test_a_graph_goes_on_from_a_fork_in_its_past(saver):
 
 
 def asking(saver: Any) -> Any:
-    """A graph whose inner graph asks a question."""
+    """Return a graph whose inner graph asks a question."""
 
     class State(TypedDict):
         answers: Annotated[list[str], operator.add]
@@ -120,7 +120,7 @@ def asking(saver: Any) -> Any:
     return outer.compile(checkpointer=saver)
 
 
-async def test_a_question_of_an_inner_graph_waits_for_another_process(saver, target):
+async def test_a_question_of_an_inner_graph_can_be_answered_by_another_process(saver, target):
     await asking(saver).ainvoke({"answers": []}, AT)
     async with HoldfastSaver.from_target(target, namespace=saver._namespace) as another:
         graph = asking(another)
@@ -130,7 +130,7 @@ async def test_a_question_of_an_inner_graph_waits_for_another_process(saver, tar
     assert [each async for each in saver.alist(None)] == []
 
 
-def test_a_graph_runs_by_the_synchronous_methods_as_well(target):
+def test_a_graph_runs_with_the_synchronous_methods_as_well(target):
     with HoldfastSaver.from_target(target, namespace=uuid.uuid4().hex) as saver:
         graph = notes(saver)
         for n in range(2):
@@ -164,7 +164,7 @@ with HoldfastSaver.from_target(sys.argv[1], namespace=sys.argv[2]) as saver:
 
 
 @pytest.mark.parametrize("strict", ["true", "false"])
-def test_a_graph_has_the_types_of_its_state_back_strict_or_not(target, strict):
+def test_the_types_of_a_graph_s_state_come_back_whether_strict_or_not(target, strict):
     found = subprocess.run(
         [sys.executable, "-c", TYPED, target, uuid.uuid4().hex],
         env={**os.environ, "LANGGRAPH_STRICT_MSGPACK": strict},
@@ -194,7 +194,7 @@ def test_a_graph_that_is_killed_anywhere_ends_as_if_it_had_not_been(
     assert killed.kills == 1
     assert killed.result == calm.result
     before, after = killed.points[:kill_at], killed.points[kill_at:]
-    # What was saved never runs again, all else runs once more or at last.
+    # A node whose writes were saved never runs again; any other runs at most once more.
     again = set(named("begin", before)) & set(named("begin", after))
     assert again & set(named("saved writes of", before)) == set()
     for node in set(named("begin", calm.points)):

@@ -1,4 +1,4 @@
-"""Two runs of one thread: with exclusive ownership the overtaken one is refused before it has written anything."""
+"""Two runs of one thread: with exclusive ownership the overtaken one is refused before it writes anything."""
 
 import asyncio
 import subprocess
@@ -41,7 +41,7 @@ def namespace() -> str:
 
 
 class Process:
-    """A process that approves."""
+    """Run a process that approves the order."""
 
     def __init__(self, target: str, namespace: str, name: str, ownership: str) -> None:
         self.process = subprocess.Popen(
@@ -79,7 +79,7 @@ async def ask(target: str, namespace: str) -> None:
 
 
 async def chain(target: str, namespace: str) -> tuple[Any, list[Any]]:
-    """The values in the end; each checkpoint must be the child of the one before."""
+    """Return the final values, after checking that each checkpoint is the child of the one before."""
     async with HoldfastSaver.from_target(target, namespace=namespace) as saver:
         found = [each async for each in saver.alist(AT)]
         for child, parent in zip(found, [*found[1:], None], strict=True):
@@ -102,7 +102,7 @@ async def test_of_two_processes_that_loaded_the_same_question_one_keeps_its_resu
         said = {}
         for each, name in ((one, "one"), (two, "two")):
             word = each.says()
-            # The tool of the refused one may have begun.
+            # The tool of the refused process may have begun.
             while word == "shipping":
                 each.go_on()
                 word = each.says()
@@ -115,7 +115,7 @@ async def test_of_two_processes_that_loaded_the_same_question_one_keeps_its_resu
     assert len(after) == len(before) + 2
 
 
-async def test_a_process_that_is_overtaken_while_its_tool_runs_is_refused_before_the_result_is_kept(target, namespace):
+async def test_a_process_that_is_overtaken_while_its_tool_runs_is_refused_before_the_result_is_saved(target, namespace):
     await ask(target, namespace)
     with approving(target, namespace, "slow", "exclusive") as slow:
         assert slow.says() == "loaded"
@@ -133,7 +133,7 @@ async def test_a_process_that_is_overtaken_while_its_tool_runs_is_refused_before
     assert await chain(target, namespace) == kept
 
 
-async def test_shared_runs_both_go_on(target, namespace):
+async def test_two_shared_runs_both_continue(target, namespace):
     await ask(target, namespace)
     with approving(target, namespace, "one", "shared") as one, approving(target, namespace, "two", "shared") as two:
         for point in ("loaded", "shipping"):
@@ -144,7 +144,7 @@ async def test_shared_runs_both_go_on(target, namespace):
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-async def test_of_two_tasks_of_one_saver_that_approve_at_once_one_keeps_its_result(target, namespace, durability):
+async def test_of_two_tasks_of_one_saver_that_approve_concurrently_one_keeps_its_result(target, namespace, durability):
     both = asyncio.Barrier(2)
 
     class Waiting(HoldfastSaver):
@@ -170,7 +170,7 @@ async def test_of_two_tasks_of_one_saver_that_approve_at_once_one_keeps_its_resu
     assert len(after) == (3 if durability == "exit" else 4)
 
 
-async def test_of_two_threads_of_one_saver_that_approve_at_once_one_keeps_its_result(target, namespace):
+async def test_of_two_threads_of_one_saver_that_approve_concurrently_one_keeps_its_result(target, namespace):
     both = threading.Barrier(2)
 
     class Waiting(HoldfastSaver):
@@ -208,7 +208,7 @@ async def test_of_two_threads_of_one_saver_that_approve_at_once_one_keeps_its_re
     assert values == next(each.result() for each, error in zip(tried, failed, strict=True) if error is None)
 
 
-async def test_a_look_at_the_state_takes_nothing_from_a_run_and_hides_nothing_from_it(target, namespace):
+async def test_reading_the_state_takes_nothing_from_a_run_and_hides_nothing_from_it(target, namespace):
     looked = []
 
     async def looks(point: str) -> None:
@@ -222,7 +222,7 @@ async def test_a_look_at_the_state_takes_nothing_from_a_run_and_hides_nothing_fr
     async def overtaken(point: str) -> None:
         async with HoldfastSaver.from_target(target, namespace=namespace, ownership="exclusive") as other:
             while True:
-                # The run acquires the thread beside its node, perhaps between the load and the write of this update.
+                # The run may acquire the thread between the load and the write of this update.
                 with suppress(holdfast.RevisionConflictError):
                     await shop(other, "two", nothing).aupdate_state(AT, {"shipped_by": "two"}, as_node="close")
                     break
@@ -240,7 +240,7 @@ async def test_a_look_at_the_state_takes_nothing_from_a_run_and_hides_nothing_fr
     assert (await chain(target, namespace))[0]["shipped_by"] == "two"
 
 
-async def test_an_exclusive_saver_goes_on_after_upkeep_and_from_run_to_run(target, namespace):
+async def test_an_exclusive_saver_continues_after_maintenance_and_from_run_to_run(target, namespace):
     async with HoldfastSaver.from_target(target, namespace=namespace, ownership="exclusive") as saver:
         for number in range(3):
             found = await shop(saver, f"{number}", nothing).ainvoke({"asked": False}, AT)
@@ -250,7 +250,7 @@ async def test_an_exclusive_saver_goes_on_after_upkeep_and_from_run_to_run(targe
             assert found["shipped_by"] == str(number)
 
 
-async def test_direct_puts_of_an_exclusive_saver_take_over_what_is_there(target, namespace):
+async def test_direct_puts_of_an_exclusive_saver_continue_from_the_newest_checkpoint(target, namespace):
     async with (
         HoldfastSaver.from_target(target, namespace=namespace, ownership="exclusive") as one,
         HoldfastSaver.from_target(target, namespace=namespace, ownership="exclusive") as two,
@@ -272,6 +272,6 @@ async def test_direct_puts_of_an_exclusive_saver_take_over_what_is_there(target,
 
 
 @pytest.mark.parametrize("ownership", ["", None, "Exclusive", True])
-def test_an_ownership_that_is_none_is_refused(ownership):
+def test_an_invalid_ownership_is_refused(ownership):
     with pytest.raises(ValueError, match="ownership must be"):
         HoldfastSaver("127.0.0.1:1", namespace="n", ownership=ownership)

@@ -1,4 +1,4 @@
-"""Threads of LangGraph as workflows of Holdfast: how they are found and named, and that a deleted one is gone."""
+"""Threads of LangGraph as workflows of Holdfast: names, retention and deletion."""
 
 import asyncio
 import operator
@@ -20,7 +20,7 @@ from tests.support.servers import server
 require_engine("langgraph.graph")
 
 from holdfast.adapters.langgraph import HoldfastSaver  # noqa: E402
-from holdfast.adapters.langgraph.names import Place, namespaces_of, place_of  # noqa: E402
+from holdfast.adapters.langgraph.names import Place, namespaces_prefix, place_of  # noqa: E402
 from langgraph.graph import START, StateGraph  # noqa: E402
 
 from tests.integration.adapters.langgraph_savers import checkpoint, config, listed, put  # noqa: E402
@@ -75,21 +75,21 @@ PLACES = st.builds(Place, NAMES, NAMES)
 
 
 @given(PLACES, PLACES)
-def test_no_two_namespaces_are_the_same_workflow_and_a_prefix_finds_those_of_one_thread(one, other):
+def test_no_two_namespaces_have_the_same_workflow_and_a_prefix_finds_those_of_one_thread(one, other):
     assert (one.workflow_id == other.workflow_id) == (one == other)
     for place in (one, other):
-        is_found = place.workflow_id.startswith(namespaces_of(one.thread_id))
+        is_found = place.workflow_id.startswith(namespaces_prefix(one.thread_id))
         assert is_found == (place.thread_id == one.thread_id and place.checkpoint_ns != "")
         assert place_of(place.workflow_id, place.part) == place
 
 
 @given(PLACES)
-def test_no_workflow_has_a_name_that_a_search_by_prefix_cannot_pass_over(place):
+def test_no_workflow_has_a_name_that_a_list_by_prefix_cannot_skip(place):
     assert not encode_name(place.workflow_id).startswith("~")
     assert len(place.workflow_id.encode()) <= 512
 
 
-async def test_threads_whose_names_begin_alike_are_deleted_one_by_one(saver, another):
+async def test_deleting_a_thread_spares_threads_whose_names_begin_with_its_name(saver, another):
     threads = ["a", "ab", "a#", "a#b", "", "a%23", "A", "a" * 100, "a" * 101]
     for thread_id in threads:
         for ns in ("", "child", "child|" * 60):
@@ -123,7 +123,7 @@ async def test_copies_have_the_names_of_their_threads_however_long(saver, anothe
 # Retention
 
 
-async def test_the_largest_id_stays_the_latest_whatever_was_saved_behind_it(saver, another, client, namespace):
+async def test_the_largest_id_stays_the_latest_whatever_is_saved_after_it(saver, another, client, namespace):
     for each in ("3", "1", "2"):
         at = await put(saver, config(), checkpoint(each, n=each))
         await saver.aput_writes(at, [("ch", each)], "task")
@@ -155,7 +155,7 @@ async def test_a_thread_copied_newest_first_keeps_its_latest(saver, client, name
 
 
 @pytest.mark.parametrize("prunes", [False, True])
-async def test_whatever_retention_removed_a_deletion_leaves_nothing(saver, another, client, namespace, prunes):
+async def test_after_retention_a_deletion_leaves_nothing(saver, another, client, namespace, prunes):
     for ns in ("", "a", "b", "c" * 300):
         for number in range(4):
             await put(saver, config(ns=ns), checkpoint(str(number)))
@@ -165,7 +165,7 @@ async def test_whatever_retention_removed_a_deletion_leaves_nothing(saver, anoth
     assert await living(client, namespace) == set()
 
 
-async def test_what_an_earlier_version_kept_beside_a_thread_goes_with_it(saver, client, namespace):
+async def test_the_index_that_an_earlier_version_kept_is_deleted_with_its_thread(saver, client, namespace):
     await client.save(namespace, "t#", b'["t", "child"]', format=holdfast.Format("langgraph-names", 1))
     await put(saver, config(ns="child"))
     assert len(await listed(saver, AT)) == 1
@@ -196,7 +196,7 @@ async def test_a_run_whose_thread_is_deleted_saves_nothing_any_more(saver, anoth
     assert await listed(another, AT) == (["6", "5"] if begins_anew else ["6"])
 
 
-async def test_a_run_from_an_older_checkpoint_is_refused_too_once_the_thread_is_deleted(saver, another):
+async def test_a_run_from_an_older_checkpoint_is_refused_too_after_the_thread_was_deleted(saver, another):
     for each in ("1", "2"):
         at = await put(saver, config(), checkpoint(each))
     old = config(checkpoint_id="1")
@@ -208,7 +208,7 @@ async def test_a_run_from_an_older_checkpoint_is_refused_too_once_the_thread_is_
     assert at["configurable"]["checkpoint_id"] == "2"
 
 
-async def test_a_run_goes_on_where_only_what_it_began_from_was_pruned(saver, another):
+async def test_a_run_continues_if_only_the_checkpoint_it_began_from_was_pruned(saver, another):
     at = await put(saver, config(), checkpoint("1"))
     await saver.aget_tuple(config())
     await put(another, config(), checkpoint("2"))
@@ -217,7 +217,7 @@ async def test_a_run_goes_on_where_only_what_it_began_from_was_pruned(saver, ano
     assert await listed(another, AT) == ["3", "2"]
 
 
-async def test_who_deletes_a_thread_himself_may_begin_it_anew_at_once(saver):
+async def test_a_caller_that_deletes_a_thread_may_begin_it_again_at_once(saver):
     for each in ("1", "2"):
         for ns in ("", "child"):
             await saver.aget_tuple(config(ns=ns))
@@ -227,8 +227,8 @@ async def test_who_deletes_a_thread_himself_may_begin_it_anew_at_once(saver):
     assert await listed(saver, AT) == ["3"]
 
 
-async def test_a_new_run_in_the_same_process_hides_the_deletion_from_no_older_one(saver, another):
-    """Two runs of one saver, told apart as LangGraph's own are: by an object that is in all configs of a run."""
+async def test_a_new_run_in_the_same_process_does_not_hide_the_deletion_from_an_older_one(saver, another):
+    """Two runs of one saver differ as LangGraph's do: by an object in all configs of a run."""
 
     def of(runtime: object, **named: Any) -> Any:
         return {"configurable": {**config(**named)["configurable"], "__pregel_runtime": runtime}}
@@ -245,13 +245,13 @@ async def test_a_new_run_in_the_same_process_hides_the_deletion_from_no_older_on
 
 
 @pytest.mark.parametrize("moment", range(4))
-async def test_a_namespace_that_begins_while_its_thread_is_deleted_is_gone_whatever_comes_first(
+async def test_a_namespace_that_begins_while_its_thread_is_deleted_is_gone_whichever_comes_first(
     saver, another, client, namespace, monkeypatch, moment
 ):
     await put(saver, config(), checkpoint("1"))
     child: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": "child", "checkpoint_map": {"": "1"}}}
     assert await saver.aget_tuple(child) is None
-    call, calls = saver._connection.asynchronous._caller.call, []
+    call, calls = saver._clients.asynchronous._caller.call, []
 
     async def interrupted(method: str, *rest: Any, **named: Any) -> Any:
         if len(calls) == moment:
@@ -259,7 +259,7 @@ async def test_a_namespace_that_begins_while_its_thread_is_deleted_is_gone_whate
         calls.append(method)
         return await call(method, *rest, **named)
 
-    monkeypatch.setattr(saver._connection.asynchronous._caller, "call", interrupted)
+    monkeypatch.setattr(saver._clients.asynchronous._caller, "call", interrupted)
     if moment < 3:
         await refused(put(saver, child, checkpoint("2")))
     else:
@@ -275,7 +275,7 @@ class State(TypedDict):
 
 
 def remembering(saver: Any, pause: Any) -> Any:
-    """A graph whose inner graph remembers, under one namespace for all runs."""
+    """Return a graph whose inner graph has a checkpointer of its own, with one namespace for all runs."""
 
     async def note(state: State) -> State:
         await pause("inner")
@@ -299,7 +299,7 @@ def remembering(saver: Any, pause: Any) -> Any:
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 @pytest.mark.parametrize("where", ["first", "inner"])
 @pytest.mark.parametrize("is_new", [False, True])
-async def test_a_graph_whose_thread_is_deleted_while_it_runs_leaves_nothing_to_go_on_from(
+async def test_a_graph_whose_thread_is_deleted_while_it_runs_leaves_nothing_to_continue_from(
     saver, another, client, namespace, durability, where, is_new
 ):
     async def nothing(place: str) -> None:
@@ -317,7 +317,7 @@ async def test_a_graph_whose_thread_is_deleted_while_it_runs_leaves_nothing_to_g
         was_refused = False
     except holdfast.CheckpointDeletedError:
         was_refused = True
-    # Before its first save has come to the server, a new thread is nothing that could be deleted.
+    # A new thread cannot be deleted before its first save has reached the server.
     assert was_refused or (is_new and durability != "sync")
     if not was_refused:
         await another.adelete_thread("t")
@@ -325,7 +325,7 @@ async def test_a_graph_whose_thread_is_deleted_while_it_runs_leaves_nothing_to_g
     assert await remembering(another, nothing).ainvoke({"log": ["in"]}, AT) == fresh
 
 
-async def test_many_runs_at_once_of_one_saver_save_all_they_have(saver):
+async def test_many_concurrent_runs_of_one_saver_all_save_completely(saver):
     async def nothing(place: str) -> None:
         await asyncio.sleep(0)
 

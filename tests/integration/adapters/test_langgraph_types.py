@@ -1,4 +1,4 @@
-"""Types in the state of a graph: restored as LangGraph's own savers restore them, and nothing in a store runs code."""
+"""Types in a graph's state are restored as by LangGraph's own savers, and nothing in a store runs code."""
 
 import ipaddress
 import re
@@ -103,7 +103,7 @@ VALUES = [
     ipaddress.ip_address("::1"),
     Path("/a/b"),
     Send("node", Draft("sent")),
-    ValueError("told as its text"),
+    ValueError("kept as its text"),
     b"bytes",
     float("inf"),
 ]
@@ -121,7 +121,7 @@ def namespace() -> str:
 
 
 def kept(saver: Any, value: Any) -> Any:
-    """What comes back of a value in a checkpoint, and of one in a pending write."""
+    """Return a value after a save and a load: from a checkpoint, and from a pending write."""
     made = checkpoint(x=value)
     at = saver.put(config(), made, {"source": "loop", "step": 1, "parents": {}}, made["channel_versions"])
     saver.put_writes(at, [("x", value)], "task")
@@ -130,7 +130,7 @@ def kept(saver: Any, value: Any) -> Any:
 
 
 def shape(value: Any) -> Any:
-    """A value with the types in it."""
+    """Return a value together with the types inside."""
     if isinstance(value, dict):
         return type(value), [(shape(key), shape(each)) for key, each in value.items()]
     if isinstance(value, list | tuple | deque | set):
@@ -167,7 +167,7 @@ ANY = st.recursive(
         | st.tuples(inner, inner)
         | st.builds(Draft, st.just("t"), inner)
         | inner.map(lambda each: Own(a=each))
-        # Well below what the serializer takes, or far beyond: the saver in memory serialises each channel by itself.
+        # No depth near the serializer's limit: the saver in memory serializes each channel by itself.
         | st.sampled_from([1, 20, 400]).flatmap(lambda depth: inner.map(lambda each: nested(each, depth)))
     ),
     max_leaves=6,
@@ -182,7 +182,7 @@ def nested(value: Any, depth: int) -> Any:
 
 @given(ANY)
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_is_saved_is_loaded_and_all_else_is_refused_by_the_path_of_what_is_wrong(opened, value):
+def test_any_value_is_either_loaded_as_saved_or_refused_by_its_path(opened, value):
     def tried(saver: Any) -> Any:
         try:
             return repr([shape(each) for each in kept(saver, value)])
@@ -203,7 +203,7 @@ def opened(target: str) -> Iterator[HoldfastSaver]:
         yield saver
 
 
-def test_a_value_that_cannot_be_kept_is_named_by_its_path(opened):
+def test_a_value_that_cannot_be_saved_is_named_by_its_path(opened):
     made = checkpoint(x={"a": [1, {"b": Draft("t", [print])}]})
     with pytest.raises(
         TypeError, match=r"^checkpoint\['channel_values'\]\['x'\]\['a'\]\[1\]\['b'\]\.tags\[0\] cannot be"
@@ -252,13 +252,13 @@ def test_a_strict_saver_reads_unknown_types_as_data_and_allowed_ones_as_themselv
         assert kept(saver, Draft("t"))[0] == {"title": "t", "tags": []}
 
 
-def test_a_saver_that_is_not_strict_is_so_whatever_the_environment_says(target, namespace, monkeypatch):
+def test_strict_false_overrides_the_environment(target, namespace, monkeypatch):
     monkeypatch.setenv("LANGGRAPH_STRICT_MSGPACK", "true")
     with HoldfastSaver.from_target(target, namespace=namespace, strict=False) as saver:
         assert kept(saver, Draft("t"))[0] == Draft("t")
 
 
-def test_a_serializer_is_not_made_strict():
+def test_strict_and_a_serializer_together_are_refused():
     with pytest.raises(ValueError, match="strict"):
         HoldfastSaver("127.0.0.1:1", namespace="n", serde=JsonPlusSerializer(), strict=True)
 
@@ -267,20 +267,20 @@ def test_a_serializer_is_not_made_strict():
 
 
 def mark(path: Any) -> Any:
-    """Run by who calls whatever a checkpoint names."""
+    """Run by a reader that calls anything that a checkpoint names."""
     Path(path).write_text("ran")
     return path
 
 
 class Runs:
-    """No data type, though a class."""
+    """A class, but not a data type."""
 
     def __init__(self, path: Any = None, **given: Any) -> None:
         mark(path or given["path"])
 
 
 class Evil(JsonPlusSerializer):
-    """Writes what no serializer of LangGraph writes."""
+    """A serializer that writes data which no serializer of LangGraph writes."""
 
     def __init__(self, code: int, named: list[Any]) -> None:
         super().__init__()

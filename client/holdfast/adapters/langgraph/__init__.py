@@ -1,4 +1,7 @@
-"""LangGraph: a checkpoint saver that keeps threads in Holdfast. Installed as `holdfast-client[langgraph]`."""
+"""Keep the threads of LangGraph in Holdfast. Installed as `holdfast-client[langgraph]`.
+
+`HoldfastSaver` is public; the modules are private.
+"""
 
 from holdfast.adapters.langgraph.saver import HoldfastSaver
 

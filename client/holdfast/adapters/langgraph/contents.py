@@ -1,6 +1,6 @@
-"""What a checkpoint of LangGraph is in Holdfast: its parts and labels, made and read back by the saver's serializer.
+"""Convert LangGraph's checkpoints to parts and labels of Holdfast's, and back, with the saver's serializer.
 
-The server keeps bytes and never reads them. The type that the serializer gives stands in the part's name.
+The server stores bytes and never reads them. The type that the serializer returns is in the part's name.
 """
 
 import math
@@ -20,21 +20,30 @@ from holdfast.adapters.langgraph.names import Place, decoded, encoded
 
 FORMAT = Format("langgraph-checkpoint", 1)
 ACCEPTED = (AcceptedFormat(FORMAT.name, 1, FORMAT.version),)
-# Metadata that every checkpoint of LangGraph has, and by which it is looked for, beside the run's id.
+# Metadata that every checkpoint of LangGraph has. Lists can filter by it, and by the run's id, on the server.
 _LABELLED = ("source", "step")
 _LONGEST_LABEL = 1000
 _DIGEST = "sha256 "
-# Of the path in an error.
-_DEEPEST_PATH = 20
+# The maximum number of steps of a path in an error.
+_MAX_PATH_STEPS = 20
 NEEDS_PARENT = "needs_parent"
-# The part that tells the names of thread and namespace, where a digest stands for one of them.
+# The part with the names of thread and namespace, if the workflow's id has a digest of one of them.
 PLACE = "place"
 _DELTA_COUNTERS = "counters_since_delta_snapshot"
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """A checkpoint to save: its id, its parent's or "", its parts, its labels, and whether it needs its parent."""
+    """A checkpoint to save.
+
+    Attributes:
+        checkpoint_id: its encoded id.
+        parent_id: its parent's encoded id; "" if it has no parent.
+        parts: its parts by name.
+        labels: its labels.
+        needs_parent: whether it is of no use without its parent.
+
+    """
 
     checkpoint_id: str
     parent_id: str
@@ -43,30 +52,20 @@ class Contents:
     needs_parent: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which checkpoints a list holds.
+def pack(serde: Any, place: Place, config: Any, checkpoint: Any, metadata: Any) -> Contents:
+    """Return the contents to save for a checkpoint.
 
-    Attributes:
-        thread_id: the thread; None for every one.
-        checkpoint_ns: its namespace; None for every one.
-        checkpoint_id: the only one; "" for all.
-        metadata: what their metadata must have.
-        before: their ids must be smaller than this; "" for all.
-        limit: how many at most; None for all.
+    Args:
+        serde: the serializer.
+        place: where it is saved.
+        config: LangGraph's config of the save, which names the parent.
+        checkpoint: LangGraph's checkpoint.
+        metadata: its metadata.
+
+    Raises:
+        TypeError, ValueError: the serializer cannot save a value. The message contains its path.
 
     """
-
-    thread_id: str | None
-    checkpoint_ns: str | None
-    checkpoint_id: str
-    metadata: Mapping[str, Any]
-    before: str
-    limit: int | None
-
-
-def pack(serde: Any, place: Place, config: Any, checkpoint: Any, metadata: Any) -> Contents:
-    """What is saved of a checkpoint."""
     merged = get_checkpoint_metadata(config, metadata)
     parent_id = config["configurable"].get("checkpoint_id") or ""
     parts = {}
@@ -81,11 +80,11 @@ def pack(serde: Any, place: Place, config: Any, checkpoint: Any, metadata: Any) 
 
 
 def unpack(serde: Any, place: Place, loaded: LoadedCheckpoint) -> CheckpointTuple:
-    """The checkpoint that was saved, with its pending writes.
+    """Return the checkpoint that was saved, with its pending writes.
 
     Raises:
         CheckpointCorruptedError: a part or a record is missing.
-        FormatIncompatibleError: the serializer cannot read it.
+        FormatIncompatibleError: the serializer cannot read a part or a write.
 
     """
     parent_id = decoded(loaded.info.parent_id)
@@ -95,19 +94,30 @@ def unpack(serde: Any, place: Place, loaded: LoadedCheckpoint) -> CheckpointTupl
         metadata=unpack_metadata(serde, loaded),
         parent_config=config_of(place, parent_id) if parent_id else None,
         pending_writes=[
-            (each.task_id, each.channel, _read(serde, loaded, each.kind, each.data, f"channel {each.channel!r}"))
-            for each in writes.unpack(loaded.records)
+            (write.task_id, write.channel, _read(serde, loaded, write.kind, write.data, f"channel {write.channel!r}"))
+            for write in writes.unpack(loaded.records)
         ],
     )
 
 
 def unpack_metadata(serde: Any, loaded: LoadedCheckpoint) -> Any:
-    """The metadata of a checkpoint."""
+    """Return the metadata of a checkpoint.
+
+    Raises:
+        CheckpointCorruptedError: the part is missing.
+        FormatIncompatibleError: the serializer cannot read it.
+
+    """
     return _part(serde, loaded, "metadata")
 
 
 def pack_writes(serde: Any, given: Sequence[tuple[str, Any]], task_id: str, task_path: str) -> writes.Packed:
-    """What is saved of a task's writes."""
+    """Return the records to save for a task's writes.
+
+    Raises:
+        TypeError, ValueError: the serializer cannot save a value. The message contains its path.
+
+    """
     return writes.pack(
         [
             writes.Write(
@@ -123,12 +133,12 @@ def pack_writes(serde: Any, given: Sequence[tuple[str, Any]], task_id: str, task
 
 
 def config_of(place: Place, checkpoint_id: str) -> Any:
-    """A config that names a checkpoint."""
+    """Return a config that names a checkpoint."""
     return {"configurable": {**place._asdict(), "checkpoint_id": checkpoint_id}}
 
 
 def labels_of(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Return the labels of metadata, by which it is found. Values that Python holds for equal have equal labels."""
+    """Return the labels by which lists filter metadata on the server. Values that are equal have equal labels."""
     labels = {key: _label(metadata[key]) for key in _LABELLED if key in metadata}
     if "run_id" in metadata:
         run_id = metadata["run_id"]
@@ -137,13 +147,13 @@ def labels_of(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 
 def run_label(run_id: str | UUID) -> str:
-    """Return the label of a run's checkpoints, which those of no other run have: a deletion goes by it alone."""
+    """Return the label of a run's checkpoints. No other run has the same one: deletions rely on the label alone."""
     return _text_label(str(run_id) if isinstance(run_id, UUID) else run_id)
 
 
-def matches(metadata: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether metadata has the wanted values."""
-    return all(metadata.get(key) == value for key, value in wanted.items())
+def matches(metadata: Mapping[str, Any], required: Mapping[str, Any]) -> bool:
+    """Return whether metadata has the required values."""
+    return all(metadata.get(key) == value for key, value in required.items())
 
 
 def _label(value: Any) -> str | None:
@@ -161,49 +171,49 @@ def _text_label(text: str) -> str:
 
 
 def _replays(checkpoint: Any, metadata: Any) -> bool:
-    """Whether the value of a delta channel has to be made from what ancestors hold."""
+    """Return whether the value of a delta channel has to be rebuilt from the checkpoint's ancestors."""
     return any(
         channel in checkpoint["channel_versions"] and channel not in checkpoint["channel_values"]
         for channel in metadata.get(_DELTA_COUNTERS) or ()
     )
 
 
-def _dumped(serde: Any, value: Any, what: str) -> tuple[str, bytes]:
-    """A value as the serializer keeps it.
+def _dumped(serde: Any, value: Any, name: str) -> tuple[str, bytes]:
+    """Return the type and the bytes of a value according to the serializer.
 
     Raises:
-        TypeError, ValueError: it cannot be kept; the message names the place in it.
+        TypeError, ValueError: the serializer cannot save it. The message contains the path of the value inside.
 
     """
     try:
         kind, data = serde.dumps_typed(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         kind_of_error = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind_of_error(f"{_culprit(serde, value, what)} cannot be saved: {error}") from error
+        raise kind_of_error(f"{_path_of_culprit(serde, value, name)} cannot be saved: {error}") from error
     return kind, bytes(data)
 
 
-def _culprit(serde: Any, value: Any, path: str) -> str:
-    """The path of the innermost value that the serializer does not take."""
-    for _ in range(_DEEPEST_PATH):
+def _path_of_culprit(serde: Any, value: Any, path: str) -> str:
+    """Return the path of the innermost value that the serializer cannot save."""
+    for _ in range(_MAX_PATH_STEPS):
         if isinstance(value, Mapping):
-            inner: Iterable[tuple[str, Any]] = ((f"[{repr(key)}]", each) for key, each in value.items())
+            inside: Iterable[tuple[str, Any]] = ((f"[{repr(key)}]", item) for key, item in value.items())
         elif isinstance(value, list | tuple):
-            inner = ((f"[{index}]", each) for index, each in enumerate(value))
+            inside = ((f"[{index}]", item) for index, item in enumerate(value))
         elif is_dataclass(value) and not isinstance(value, type):
-            inner = ((f".{each.name}", getattr(value, each.name, None)) for each in fields(value))
+            inside = ((f".{field.name}", getattr(value, field.name, None)) for field in fields(value))
         else:
             break
-        for step, each in inner:
-            if not _is_kept(serde, each):
-                path, value = path + step, each
+        for step, item in inside:
+            if not _can_be_saved(serde, item):
+                path, value = path + step, item
                 break
         else:
             break
     return path
 
 
-def _is_kept(serde: Any, value: Any) -> bool:
+def _can_be_saved(serde: Any, value: Any) -> bool:
     try:
         serde.dumps_typed(value)
     except (TypeError, ValueError, OverflowError, RecursionError):
@@ -219,10 +229,10 @@ def _part(serde: Any, loaded: LoadedCheckpoint, name: str) -> Any:
     raise of_reason("CHECKPOINT_CORRUPTED", f"checkpoint {loaded.checkpoint_id!r} has no part {name!r}")
 
 
-def _read(serde: Any, loaded: LoadedCheckpoint, kind: str, data: bytes, what: str) -> Any:
+def _read(serde: Any, loaded: LoadedCheckpoint, kind: str, data: bytes, name: str) -> Any:
     try:
         return serde.loads_typed((kind, data))
     except Exception as error:
-        message = f"the serializer cannot read {what} of checkpoint {loaded.checkpoint_id!r}, which has type {kind!r}"
+        message = f"the serializer cannot read {name} of checkpoint {loaded.checkpoint_id!r}, which has type {kind!r}"
         details = f"{message}: {type(error).__name__}: {error}"
         raise of_reason("FORMAT_INCOMPATIBLE", details, trace_id=loaded.info.trace_id) from error

@@ -1,4 +1,4 @@
-"""Lists of checkpoints, and the ancestors of one."""
+"""List checkpoints, and read the ancestors of one."""
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -14,184 +14,201 @@ from holdfast._core.errors import (
     WorkflowNotFoundError,
 )
 from holdfast.adapters.langgraph import contents
-from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE, Wanted
-from holdfast.adapters.langgraph.known import is_mixed
+from holdfast.adapters.langgraph.arguments import ListQuery
+from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE
 from holdfast.adapters.langgraph.lookups import MISSING, AsyncLookups
 from holdfast.adapters.langgraph.names import Place, decoded, encoded, place_of
+from holdfast.adapters.langgraph.order import is_mixed
 
-_LARGEST_PAGE = 1000
+_MAX_PAGE = 1000
 _UNREADABLE = (CheckpointCorruptedError, FormatIncompatibleError)
-# The errors of what could not be read, in the order of the list.
+# The errors of checkpoints that could not be read, in the order of the list.
 _Errors: TypeAlias = list[HoldfastError]
 
 _log = logging.getLogger(__name__)
 
 
-class AsyncLists(AsyncLookups):
-    """Lists and histories."""
+class AsyncLists:
+    """Lists and histories of threads."""
 
-    async def list(self, wanted: Wanted) -> AsyncIterator[Any]:
-        """Checkpoints with their writes: a namespace after the other, the largest id first in each.
+    def __init__(self, lookups: AsyncLookups) -> None:
+        self._lookups = lookups
+        self._client = lookups.client
+        self._namespace = lookups.namespace
 
-        One that cannot be read is logged in its place, where it counts towards the limit; its error comes after all
-        others.
+    async def list(self, query: ListQuery) -> AsyncIterator[Any]:
+        """List checkpoints with their writes: one namespace after another, in each the largest id first.
+
+        A checkpoint that cannot be read is logged in its place and counts towards the limit. Its error is raised after
+        all other checkpoints.
 
         Raises:
-            CheckpointCorruptedError, FormatIncompatibleError: the first one that cannot be read, at the end; never
-                with `fallback`.
+            CheckpointCorruptedError, FormatIncompatibleError: the error of the first checkpoint that could not be read,
+                at the end; never with `fallback`.
 
         """
-        unread: list[HoldfastError] = []
-        told = 0
-        if wanted.limit is not None and wanted.limit <= 0:
+        unread: _Errors = []
+        yielded = 0
+        if query.limit is not None and query.limit <= 0:
             return
-        async for place, loaded in self._candidates(wanted, unread):
-            if wanted.limit is not None and told + len(unread) >= wanted.limit:
+        serde = self._lookups.serde
+        async for place, loaded in self._candidates(query, unread):
+            if query.limit is not None and yielded + len(unread) >= query.limit:
                 break
             try:
-                metadata = await runtime.in_thread(contents.unpack_metadata, self.serde, loaded)
-                if not contents.matches(metadata, wanted.metadata):
+                metadata = await runtime.in_thread(contents.unpack_metadata, serde, loaded)
+                if not contents.matches(metadata, query.metadata):
                     continue
-                found = await runtime.in_thread(contents.unpack, self.serde, place, loaded)
+                found = await runtime.in_thread(contents.unpack, serde, place, loaded)
             except _UNREADABLE as error:
-                _pass_over(unread, error)
+                _skip(unread, error)
                 continue
             yield found
-            told += 1
-            if told == wanted.limit:
+            yielded += 1
+            if yielded == query.limit:
                 break
-        if unread and not self.fallback:
+        if unread and not self._lookups.fallback:
             raise unread[0]
 
     async def delta_history(self, place: Place, checkpoint_id: str, channels: Sequence[str]) -> Mapping[str, Any]:
-        """What the ancestors of a checkpoint hold of channels, as LangGraph's `get_delta_channel_history` has it."""
-        found: dict[str, list[Any]] = {channel: [] for channel in channels}
+        """Return the writes and seeds of channels in a checkpoint's ancestors, for `get_delta_channel_history`."""
+        writes: dict[str, list[Any]] = {channel: [] for channel in channels}
         seeds: dict[str, Any] = {}
         async for ancestor in self._ancestors(place, checkpoint_id):
             left = [channel for channel in channels if channel not in seeds]
-            unpacked = await runtime.in_thread(contents.unpack, self.serde, place, ancestor)
+            unpacked = await runtime.in_thread(contents.unpack, self._lookups.serde, place, ancestor)
             for write in reversed(unpacked.pending_writes):
                 if write[1] in left:
-                    found[write[1]].append(write)
+                    writes[write[1]].append(write)
             values = unpacked.checkpoint["channel_values"]
             seeds |= {channel: values[channel] for channel in left if channel in values}
-            if len(seeds) == len(found):
+            if len(seeds) == len(writes):
                 break
         return {
-            channel: {"writes": found[channel][::-1], **({"seed": seeds[channel]} if channel in seeds else {})}
+            channel: {"writes": writes[channel][::-1], **({"seed": seeds[channel]} if channel in seeds else {})}
             for channel in channels
         }
 
-    async def _candidates(self, wanted: Wanted, unread: _Errors) -> AsyncIterator[tuple[Place, LoadedCheckpoint]]:
-        """The checkpoints of a list, and those that only their metadata keeps out; damage is entered in `unread`."""
-        if wanted.thread_id is None:
-            async for place, loaded in self._everywhere(wanted, unread):
+    async def _candidates(self, query: ListQuery, unread: _Errors) -> AsyncIterator[tuple[Place, LoadedCheckpoint]]:
+        """Load the checkpoints of a list before the filter by metadata. Errors of damage are added to `unread`."""
+        if query.thread_id is None:
+            async for place, loaded in self._in_all_threads(query, unread):
                 yield place, loaded
             return
-        if wanted.checkpoint_ns is not None:
-            places: Sequence[Place] = [Place(wanted.thread_id, wanted.checkpoint_ns)]
+        if query.checkpoint_ns is not None:
+            places: Sequence[Place] = [Place(query.thread_id, query.checkpoint_ns)]
         else:
-            places = await self.places(wanted.thread_id)
+            places = await self._lookups.places(query.thread_id)
         for place in places:
             try:
-                async for loaded in self._within(place, wanted, unread):
+                async for loaded in self._in_place(place, query, unread):
                     yield place, loaded
             except WorkflowNotFoundError:
                 continue
 
-    async def _everywhere(self, wanted: Wanted, unread: _Errors) -> AsyncIterator[tuple[Place, LoadedCheckpoint]]:
-        async for loaded in self._sorted(self._history("", wanted, "", unread)):
+    async def _in_all_threads(self, query: ListQuery, unread: _Errors) -> AsyncIterator[tuple[Place, LoadedCheckpoint]]:
+        async for loaded in self._sorted(self._history("", query, "", unread)):
             place = place_of(loaded.info.workflow_id, loaded.parts.get(PLACE))
-            if place is not None and _is_wanted(loaded, wanted):
+            if place is not None and _has_id(loaded, query):
                 yield place, loaded
 
-    async def _within(self, place: Place, wanted: Wanted, unread: _Errors) -> AsyncIterator[LoadedCheckpoint]:
-        if wanted.checkpoint_id:
+    async def _in_place(self, place: Place, query: ListQuery, unread: _Errors) -> AsyncIterator[LoadedCheckpoint]:
+        if query.checkpoint_id:
             try:
-                loaded = await self.load(place, wanted.checkpoint_id)
+                loaded = await self._lookups.load(place, query.checkpoint_id)
             except MISSING:
                 return
-            if _is_wanted(loaded, wanted):
+            if _has_id(loaded, query):
                 yield loaded
             return
-        before = await self._before(place.workflow_id, wanted.before) if wanted.before else ""
-        async for loaded in self._sorted(self._history(place.workflow_id, wanted, before, unread)):
-            if _is_wanted(loaded, wanted):
+        before = await self._server_before(place.workflow_id, query.before) if query.before else ""
+        async for loaded in self._sorted(self._history(place.workflow_id, query, before, unread)):
+            if _has_id(loaded, query):
                 yield loaded
 
-    async def _before(self, workflow_id: str, wanted: str) -> str:
-        """What the server may leave out: all that is newer than a checkpoint, if it exists and ids have their order."""
+    async def _server_before(self, workflow_id: str, checkpoint_id: str) -> str:
+        """Return the id before which the server can begin its list; "" if it cannot.
+
+        It can if the checkpoint exists and the saves of the workflow are in the order of their ids.
+        """
         try:
-            newest = await self.newest(workflow_id)
+            newest = await self._lookups.newest(workflow_id)
             is_ordered = newest is not None and not is_mixed(newest.labels)
-            return encoded(wanted) if is_ordered and await self.exists(workflow_id, wanted) else ""
+            can_begin = is_ordered and await self._lookups.exists(workflow_id, checkpoint_id)
+            return encoded(checkpoint_id) if can_begin else ""
         except CheckpointCorruptedError:
             return ""
 
     async def _history(
-        self, workflow_id: str, wanted: Wanted, before: str, unread: _Errors
+        self, workflow_id: str, query: ListQuery, before: str, unread: _Errors
     ) -> AsyncIterator[LoadedCheckpoint]:
-        """The checkpoints of a workflow, or with "" of all, the newest first; damage is entered in `unread`."""
-        chosen: Any = {"labels": contents.labels_of(wanted.metadata), "formats": ACCEPTED, "before": before}
-        # What only a look at the metadata can tell, or at ids, is asked for in larger pages than are wanted.
-        is_exact = not wanted.metadata and (before or not wanted.before)
-        page_size = min(wanted.limit or 0, _LARGEST_PAGE) if is_exact else 0
-        begun: dict[str, int] = {}
-        latest = ""
+        """Load the checkpoints of a workflow, or of all if its id is "", newest first.
+
+        Errors of damage are added to `unread`.
+        """
+        options: Any = {"labels": contents.labels_of(query.metadata), "formats": ACCEPTED, "before": before}
+        # Pages are as small as the limit only if no checkpoint will be left out here, by its metadata or its id.
+        is_exact = not query.metadata and (before or not query.before)
+        page_size = min(query.limit or 0, _MAX_PAGE) if is_exact else 0
+        lowest: dict[str, int] = {}
+        current = ""
         try:
-            async for loaded in self.client.history(
-                self.namespace, workflow_id, **chosen, records=True, page_size=page_size
+            async for loaded in self._client.history(
+                self._namespace, workflow_id, **options, records=True, page_size=page_size
             ):
-                latest = loaded.info.workflow_id
-                begun[latest] = loaded.revision
+                current = loaded.info.workflow_id
+                lowest[current] = loaded.revision
                 yield loaded
             return
         except CheckpointCorruptedError as error:
             damage = error
-        # Those that are left, one by one, so that the damaged one is met alone.
-        met = len(unread)
-        async for info in self.client.list(self.namespace, workflow_id, **chosen, page_size=_LARGEST_PAGE):
-            is_told = info.workflow_id in begun and (info.workflow_id != latest or info.revision >= begun[latest])
+        # Load the remaining checkpoints one by one, so that only the damaged one fails.
+        unread_before = len(unread)
+        async for info in self._client.list(self._namespace, workflow_id, **options, page_size=_MAX_PAGE):
+            is_done = info.workflow_id in lowest and (info.workflow_id != current or info.revision >= lowest[current])
             try:
-                if not is_told:
-                    yield await self.client.load(
-                        self.namespace, info.workflow_id, info.checkpoint_id, accepted_formats=ACCEPTED, records=True
+                if not is_done:
+                    yield await self._client.load(
+                        self._namespace, info.workflow_id, info.checkpoint_id, accepted_formats=ACCEPTED, records=True
                     )
             except CheckpointCorruptedError as error:
-                _pass_over(unread, error)
+                _skip(unread, error)
             except MISSING:
                 continue
-        if len(unread) == met:
-            # A commit marker, which a list passes over, since nobody knows what it told.
-            _pass_over(unread, damage)
+        if len(unread) == unread_before:
+            # A marker is damaged: the list leaves it out, since its content is lost.
+            _skip(unread, damage)
 
     async def _sorted(self, found: AsyncIterator[LoadedCheckpoint]) -> AsyncIterator[LoadedCheckpoint]:
-        """By descending ids in each workflow: only those behind a labelled one have to be waited for."""
+        """Sort the checkpoints of each workflow by descending id.
+
+        Only checkpoints after one with the label of a mixed order are held back until all of the workflow are known.
+        """
         held: list[LoadedCheckpoint] = []
         async for loaded in found:
             if held and loaded.info.workflow_id != held[0].info.workflow_id:
-                for each in sorted(held, key=_id, reverse=True):
-                    yield each
+                for sorted_one in sorted(held, key=_id, reverse=True):
+                    yield sorted_one
                 held = []
             if held or is_mixed(loaded.info.labels):
                 held.append(loaded)
             else:
                 yield loaded
-        for each in sorted(held, key=_id, reverse=True):
-            yield each
+        for sorted_one in sorted(held, key=_id, reverse=True):
+            yield sorted_one
 
     async def _ancestors(self, place: Place, checkpoint_id: str) -> AsyncIterator[LoadedCheckpoint]:
-        """The ancestors of a checkpoint, or with "" of the latest, nearest first."""
+        """Load the ancestors of a checkpoint, or of the latest one if the id is "", nearest first."""
         try:
-            target = await self.load(place, checkpoint_id)
+            target = await self._lookups.load(place, checkpoint_id)
         except MISSING:
             return
         parent_id = target.info.parent_id
         if not parent_id:
             return
         try:
-            async for loaded in self.client.history(
-                self.namespace, place.workflow_id, formats=ACCEPTED, before=target.checkpoint_id, records=True
+            async for loaded in self._client.history(
+                self._namespace, place.workflow_id, formats=ACCEPTED, before=target.checkpoint_id, records=True
             ):
                 if loaded.checkpoint_id == parent_id:
                     yield loaded
@@ -199,19 +216,19 @@ class AsyncLists(AsyncLookups):
                     if not parent_id:
                         return
         except CheckpointDeletedError:
-            # One of them, not always an ancestor.
+            # Any checkpoint of the history may have been deleted, not only an ancestor.
             pass
-        # One that was saved anew after its child; or there is none.
+        # The history does not contain the parent: it was saved again after its child, or it does not exist.
         while parent_id:
             try:
-                loaded = await self.load(place, decoded(parent_id))
+                loaded = await self._lookups.load(place, decoded(parent_id))
             except MISSING:
                 return
             yield loaded
             parent_id = loaded.info.parent_id
 
 
-def _pass_over(unread: _Errors, error: HoldfastError) -> None:
+def _skip(unread: _Errors, error: HoldfastError) -> None:
     _log.warning("left out of a list: %s", error)
     unread.append(error)
 
@@ -220,7 +237,7 @@ def _id(loaded: LoadedCheckpoint) -> str:
     return decoded(loaded.checkpoint_id)
 
 
-def _is_wanted(loaded: LoadedCheckpoint, wanted: Wanted) -> bool:
-    """Whether its id is one of those that a list holds."""
+def _has_id(loaded: LoadedCheckpoint, query: ListQuery) -> bool:
+    """Return whether a checkpoint's id is one that the query asks for."""
     own = _id(loaded)
-    return wanted.checkpoint_id in ("", own) and (not wanted.before or own < wanted.before)
+    return query.checkpoint_id in ("", own) and (not query.before or own < query.before)

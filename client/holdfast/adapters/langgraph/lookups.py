@@ -1,4 +1,4 @@
-"""Where the threads of LangGraph lie in Holdfast: their namespaces, and the latest checkpoint of each."""
+"""Find the threads of LangGraph in Holdfast: their checkpoint namespaces, and the latest checkpoint of each."""
 
 import logging
 from collections.abc import Sequence
@@ -9,8 +9,9 @@ from holdfast._async.client import AsyncClient
 from holdfast._core.checkpoint import Checkpoint, LoadedCheckpoint
 from holdfast._core.errors import CheckpointDeletedError, CheckpointNotFoundError, HoldfastError, WorkflowNotFoundError
 from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE
-from holdfast.adapters.langgraph.known import Known, Order
-from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_of, place_of
+from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_prefix, place_of
+from holdfast.adapters.langgraph.order import Order
+from holdfast.adapters.langgraph.runs import RecentRuns
 
 _log = logging.getLogger(__name__)
 
@@ -18,35 +19,35 @@ MISSING = (CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundErro
 
 
 def deleted_head_of(error: HoldfastError) -> int:
-    """Return the head of a log without checkpoints that an error speaks of; 0 if it speaks of none."""
+    """Return the head of a log without checkpoints, from the error of a load; 0 if the error names none."""
     return int(error.metadata.get("revision", 0)) if isinstance(error, CheckpointNotFoundError) else 0
 
 
 @dataclass(frozen=True, slots=True)
 class AsyncLookups:
-    """The threads of a namespace.
+    """The threads of a namespace, and the settings of their saver.
 
     Attributes:
         client: an open client.
         namespace: the namespace.
         serde: the serializer.
-        known: the orders of workflows.
-        fallback: whether damage of a latest checkpoint is answered with an older one.
+        runs: the runs that the saver remembers.
+        fallback: whether a damaged latest checkpoint is answered with an older one.
         is_exclusive: whether a run must own each workflow that it writes to.
-        purges: whether the deletion of a thread removes its bytes at once.
+        purges: whether deleting a thread removes its bytes at once.
 
     """
 
     client: AsyncClient
     namespace: str
     serde: Any
-    known: Known
+    runs: RecentRuns
     fallback: bool
     is_exclusive: bool
     purges: bool = False
 
     async def load(self, place: Place, checkpoint_id: str) -> LoadedCheckpoint:
-        """A checkpoint with its records, or with "" the latest.
+        """Load a checkpoint with its records; the latest one if the id is "".
 
         Raises:
             WorkflowCheckpointResumeError: a subclass for each reason.
@@ -56,57 +57,8 @@ class AsyncLookups:
             return (await self.load_latest(place))[0]
         return await self._load(place, encoded(checkpoint_id), fallback=False)
 
-    async def order(self, workflow_id: str, revision: int = 0) -> Order:
-        """The order of a workflow's checkpoints, as it is now, up to a revision that it has at least."""
-        newest = await self.newest(workflow_id)
-        return Order(revision=revision) if newest is None else Order.of(newest, revision)
-
-    async def newest(self, workflow_id: str) -> Checkpoint | None:
-        """The checkpoint that was saved last; None where there is none."""
-        try:
-            async for newest in self.client.list(self.namespace, workflow_id, strict=not self.fallback, page_size=1):
-                return newest
-        except WorkflowNotFoundError:
-            pass
-        return None
-
-    async def places(self, thread_id: str) -> Sequence[Place]:
-        """The namespaces of a thread that hold checkpoints, and "", which need not. "" is the first."""
-        found = {Place(thread_id, "")}
-        async for each in self.client.list_workflows(self.namespace, prefix=namespaces_of(thread_id)):
-            if each.checkpoint_revision:
-                place = place_of(each.workflow_id) or await self._told_place(each.workflow_id)
-                found |= {place} if place is not None else set()
-        return sorted(found)
-
-    async def exists(self, workflow_id: str, checkpoint_id: str) -> bool:
-        """Whether a checkpoint exists, damaged or not."""
-        try:
-            await self._look_for(workflow_id, checkpoint_id)
-        except MISSING:
-            return False
-        return True
-
-    async def was_deleted(self, workflow_id: str, checkpoint_id: str) -> bool:
-        """Whether a checkpoint that existed has gone with its whole workflow, and not by itself."""
-        try:
-            await self._look_for(workflow_id, checkpoint_id)
-        except CheckpointDeletedError:
-            return False
-        except (CheckpointNotFoundError, WorkflowNotFoundError):
-            return True
-        return False
-
-    async def deleted_head(self, workflow_id: str) -> int:
-        """Return the head of the log of a workflow that was deleted; 0 if it has checkpoints, or never existed."""
-        try:
-            await self.client.load(self.namespace, workflow_id, fallback=True)
-        except MISSING as error:
-            return deleted_head_of(error)
-        return 0
-
     async def load_latest(self, place: Place) -> tuple[LoadedCheckpoint, Order]:
-        """The latest checkpoint with its records, and the order of the ids, as of the same moment.
+        """Load the latest checkpoint with its records, and return the order as of the same revision.
 
         Raises:
             WorkflowCheckpointResumeError: a subclass for each reason.
@@ -121,14 +73,64 @@ class AsyncLookups:
                 latest = await self._load(place, await self._largest(place.workflow_id), fallback=self.fallback)
         return latest, order
 
-    async def _look_for(self, workflow_id: str, checkpoint_id: str) -> None:
+    async def order(self, workflow_id: str, revision: int = 0) -> Order:
+        """Return the current order of a workflow's checkpoints, at a revision that its log has reached."""
+        newest = await self.newest(workflow_id)
+        return Order(revision=revision) if newest is None else Order.of(newest, revision)
+
+    async def newest(self, workflow_id: str) -> Checkpoint | None:
+        """Return the checkpoint that was saved last; None if there is none."""
+        try:
+            async for newest in self.client.list(self.namespace, workflow_id, strict=not self.fallback, page_size=1):
+                return newest
+        except WorkflowNotFoundError:
+            pass
+        return None
+
+    async def places(self, thread_id: str) -> Sequence[Place]:
+        """Return the checkpoint namespaces of a thread that have checkpoints, after "", which may have none."""
+        found = {Place(thread_id, "")}
+        async for workflow in self.client.list_workflows(self.namespace, prefix=namespaces_prefix(thread_id)):
+            if workflow.checkpoint_revision:
+                place = place_of(workflow.workflow_id) or await self._stored_place(workflow.workflow_id)
+                found |= {place} if place is not None else set()
+        return sorted(found)
+
+    async def exists(self, workflow_id: str, checkpoint_id: str) -> bool:
+        """Return whether a checkpoint exists, damaged or not."""
+        try:
+            await self._find(workflow_id, checkpoint_id)
+        except MISSING:
+            return False
+        return True
+
+    async def was_deleted(self, workflow_id: str, checkpoint_id: str) -> bool:
+        """Return whether a checkpoint that existed was deleted with its whole workflow, not by itself."""
+        try:
+            await self._find(workflow_id, checkpoint_id)
+        except CheckpointDeletedError:
+            return False
+        except (CheckpointNotFoundError, WorkflowNotFoundError):
+            return True
+        return False
+
+    async def deleted_head(self, workflow_id: str) -> int:
+        """Return the head of the log of a deleted workflow; 0 if it has checkpoints, or never existed."""
+        try:
+            await self.client.load(self.namespace, workflow_id, fallback=True)
+        except MISSING as error:
+            return deleted_head_of(error)
+        return 0
+
+    async def _find(self, workflow_id: str, checkpoint_id: str) -> None:
+        """Raise one of `MISSING` unless a checkpoint exists."""
         async for _ in self.client.list(
             self.namespace, workflow_id, before=encoded(checkpoint_id), ids_only=True, page_size=1
         ):
             break
 
-    async def _told_place(self, workflow_id: str) -> Place | None:
-        """The place of a workflow by what any checkpoint of it tells; None where it was deleted since."""
+    async def _stored_place(self, workflow_id: str) -> Place | None:
+        """Return the place that the checkpoints of a workflow contain; None if the workflow was deleted."""
         try:
             loaded = await self.client.load(self.namespace, workflow_id, accepted_formats=ACCEPTED, fallback=True)
         except MISSING:
@@ -150,11 +152,11 @@ class AsyncLookups:
         return loaded
 
     async def _largest(self, workflow_id: str) -> str:
-        """The largest id that is left where the one that was known was deleted."""
+        """Return the largest id of the remaining checkpoints, after the largest one was deleted."""
         largest = ""
-        async for each in self.client.list(
+        async for info in self.client.list(
             self.namespace, workflow_id, formats=ACCEPTED, ids_only=True, strict=not self.fallback
         ):
-            if decoded(each.checkpoint_id) >= decoded(largest):
-                largest = each.checkpoint_id
+            if decoded(info.checkpoint_id) >= decoded(largest):
+                largest = info.checkpoint_id
         return largest

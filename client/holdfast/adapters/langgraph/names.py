@@ -1,9 +1,9 @@
-"""How threads are found in Holdfast: the ids of workflows and checkpoints that stand for LangGraph's own, of any text.
+"""Convert LangGraph's ids, which may be any text, to ids of workflows and checkpoints, and back.
 
-A thread's checkpoint namespace is one workflow. The id of the namespace "" is the thread's name; every other one begins
-with that name and "#", which no name holds, so that all namespaces of a thread are found, and deleted, by this prefix
-and no other thread's are. Names are percent-encoded. A digest stands for a name that is too long, and each checkpoint
-of such a workflow holds the true names.
+Each checkpoint namespace of a thread is one workflow. The workflow of the namespace "" has the thread's name as its id.
+The id of every other one is that name, "#" and the namespace's name. No name contains "#", so a list or deletion by the
+prefix of name and "#" finds all namespaces of a thread and of no other. Names are percent-encoded. A name that is too
+long is replaced by a digest, and each checkpoint of such a workflow contains the true names.
 """
 
 import json
@@ -15,8 +15,8 @@ _PLAIN = "!$&'()*+,:;=@|^ "
 _EMPTY = "%"
 _DIGEST = "%!"
 _SEPARATOR = "#"
-# Letters of a thread and of a namespace as the server's store spells them. Together they stay below the length from
-# which the store keeps a digest instead of an id: a search by prefix looks at every workflow that has one.
+# The maximum length of both names as the server's store encodes them. Together they stay below the length at which the
+# store uses a digest instead of an id, because a list by prefix has to look at every workflow that has a digest.
 _THREAD_LETTERS = 80
 _NAMESPACE_LETTERS = 117
 
@@ -29,7 +29,7 @@ class Place(NamedTuple):
 
     @property
     def workflow_id(self) -> str:
-        """The workflow that holds its checkpoints."""
+        """The workflow that contains its checkpoints."""
         thread = _thread(self.thread_id)
         if not self.checkpoint_ns:
             return thread
@@ -37,12 +37,12 @@ class Place(NamedTuple):
 
     @property
     def part(self) -> bytes | None:
-        """The part of each checkpoint that tells the names; None if the workflow's id does."""
+        """The part of each checkpoint that contains the names; None if the workflow's id contains them."""
         return json.dumps(self).encode() if place_of(self.workflow_id) is None else None
 
 
 def encoded(text: str) -> str:
-    """Any text as an id; what is longer than ids may be is not cut."""
+    """Return a text encoded as an id. The length is not limited."""
     if not text:
         return _EMPTY
     if text in (".", ".."):
@@ -51,12 +51,12 @@ def encoded(text: str) -> str:
 
 
 def decoded(name: str) -> str:
-    """The text of an encoded name."""
+    """Return the text of an encoded name."""
     return "" if name == _EMPTY else unquote(name, errors="surrogatepass")
 
 
-def namespaces_of(thread_id: str) -> str:
-    """The prefix of the workflows that hold a thread's namespaces, "" left out."""
+def namespaces_prefix(thread_id: str) -> str:
+    """Return the prefix of the workflows of a thread's namespaces, except ""."""
     return f"{_thread(thread_id)}{_SEPARATOR}"
 
 
@@ -65,14 +65,15 @@ def place_of(workflow_id: str, part: bytes | None = None) -> Place | None:
 
     Args:
         workflow_id: the workflow.
-        part: the part of one of its checkpoints that tells the names, if there is one.
+        part: the part of one of its checkpoints that contains the names; None if unknown.
 
     Returns:
-        The place; None if a digest stands for a name and no part is given.
+        The place; None if the id contains a digest and no part is given.
 
     """
-    found = [decoded(each) for each in workflow_id.partition(_SEPARATOR)[::2]]
-    for index, name in enumerate(workflow_id.partition(_SEPARATOR)[::2]):
+    names = workflow_id.partition(_SEPARATOR)[::2]
+    found = [decoded(name) for name in names]
+    for index, name in enumerate(names):
         if name.startswith(_DIGEST):
             if part is None:
                 return None
@@ -83,7 +84,7 @@ def place_of(workflow_id: str, part: bytes | None = None) -> Place | None:
 
 
 def record_key(task_id: str, suffix: str) -> str:
-    """The key of a task's record."""
+    """Return the key of a task's record."""
     name = encoded(task_id)
     return f"{name if len(name) <= 400 else _digest(name)}#{suffix}"
 

@@ -1,8 +1,8 @@
-"""The serializer of a saver: LangGraph's own, which reads the types that a graph puts into its state, but runs nothing.
+"""The serializer of a saver: LangGraph's own, restricted to data types that the program has imported.
 
-LangGraph's default imports whatever module a checkpoint names and calls whatever it names there. This one calls a
-class only if LangGraph could have written an instance of it: a model, a dataclass, an enum, a named tuple, or a
-subclass of the plain types; and only if the program itself has imported its module. Everything else comes back as the
+LangGraph's default imports any module that a checkpoint names and calls anything that it names there. This serializer
+calls a class only if LangGraph could have written an instance of it (a model, a dataclass, an enum, a named tuple or a
+subclass of the plain types), and only if the program itself has imported the module. Everything else comes back as the
 plain data that was stored, as with `LANGGRAPH_STRICT_MSGPACK=true`.
 """
 
@@ -23,7 +23,7 @@ import ormsgpack
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 _STRICT = "LANGGRAPH_STRICT_MSGPACK"
-# How LangGraph's serializer tells what it writes: by methods, else by base classes.
+# LangGraph's serializer recognises the objects that it can write by these methods, otherwise by these base classes.
 _METHODS = ("model_dump", "get_secret_value", "dict", "_asdict")
 _BASES = (
     Enum,
@@ -48,11 +48,11 @@ _Named = tuple[str, str]
 
 
 def serializer(*, strict: bool | None) -> JsonPlusSerializer:
-    """Return a serializer. Neither pickles.
+    """Return a serializer, which never uses pickle.
 
     Args:
-        strict: restore only types that LangGraph knows as safe, and those that are allowed by name; None: if the
-            environment says so (`LANGGRAPH_STRICT_MSGPACK`), as LangGraph does.
+        strict: restore only types that LangGraph knows as safe, and those that are allowed by name; None: as the
+            environment variable `LANGGRAPH_STRICT_MSGPACK` says, like LangGraph.
 
     """
     if strict is None:
@@ -61,7 +61,7 @@ def serializer(*, strict: bool | None) -> JsonPlusSerializer:
 
 
 class DataSerializer(JsonPlusSerializer):
-    """Restores the data types of the program beside those that are allowed by name."""
+    """A serializer that restores data types that the program has imported, and those that are allowed by name."""
 
     def __init__(self, allowed: Iterable[Any] = ()) -> None:
         self._allowed = tuple(allowed)
@@ -70,14 +70,14 @@ class DataSerializer(JsonPlusSerializer):
         self._reader = JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=self._allowed or None)
 
     def with_msgpack_allowlist(self, extra_allowlist: Iterable[Any]) -> "DataSerializer":
-        """As the base class has it."""
+        """Return a serializer that allows further types by name."""
         return DataSerializer((*self._allowed, *extra_allowlist))
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
-        """As the base class has it."""
+        """Restore a value from its type and bytes."""
         kind, content = data
         if kind == "msgpack":
-            data_types = {each for each in _named_in(content) if _is_data(*each)}
+            data_types = {named for named in _named_in(content) if _is_data(*named)}
             if not data_types <= self._found:
                 self._found |= data_types
                 allowed = (*self._allowed, *self._found)
@@ -86,7 +86,7 @@ class DataSerializer(JsonPlusSerializer):
 
 
 def _named_in(content: bytes) -> set[_Named]:
-    """What a serialised value names, at any depth."""
+    """Return the modules and names in a serialized value, at any depth."""
     found: set[_Named] = set()
 
     def collect(_code: int, data: bytes) -> None:
@@ -102,9 +102,9 @@ def _named_in(content: bytes) -> set[_Named]:
 
 
 def _is_data(module: str, name: str) -> bool:
-    """Whether a name means a class whose instances LangGraph writes, in a module that the program has imported."""
+    """Return whether a name is that of a class whose instances LangGraph writes, in an imported module."""
     named = vars(sys.modules[module]).get(name) if module in sys.modules else None
-    # A module that only uses a class is not where LangGraph says that it lies.
+    # LangGraph names the module that defines a class, never one that imports it.
     if not isinstance(named, type) or (named.__module__, named.__name__) != (module, name):
         return False
     has_method = any(callable(getattr(named, method, None)) for method in _METHODS)

@@ -1,8 +1,9 @@
-"""Pending writes as records of their checkpoint.
+"""Convert pending writes to records of their checkpoint, and back.
 
-A write is one record, whose key is made of its task and index: what is there first stays, but for special channels.
-All writes of a call go to the server together, so that nobody ever sees a part of what a task wrote. A call that is too
-large for that becomes chunks, named by their digest, and small records that complete it, which go last.
+Each write is one record, with a key made of its task and index. The first write with a key stays, except for those to
+special channels. All writes of a task are attached in one call, so a reader sees all of them or none. If they are too
+large for one call, their data is attached first, as chunks that are named by a digest, and then small records that
+refer to the chunks, in one call.
 """
 
 import json
@@ -14,13 +15,13 @@ from holdfast._core.checkpoint import Record
 from holdfast._core.errors import of_reason
 from holdfast.adapters.langgraph.names import record_key
 
-# What a server takes in one call.
+# The limits of a server for one call.
 _CALL_BYTES = 3 << 20
 _CALL_RECORDS = 1000
-# Three of them go in a call, and two in an answer.
+# Three chunks fit in one call, and two in one answer.
 _CHUNK_BYTES = (1 << 20) - 1024
 _BUNDLE = "bundle"
-# No key of a task begins so.
+# No key of a task begins with it.
 _CHUNK = "#"
 _WRITES, _REFERENCE = b"w", b"r"
 
@@ -32,10 +33,10 @@ class Write:
     Attributes:
         task_id: the task.
         task_path: its path.
-        index: its place among the task's writes; below 0 for a special channel.
+        index: its position among the task's writes; negative for a special channel.
         channel: the channel.
-        kind: what the serializer calls the value's type.
-        data: the value.
+        kind: the serializer's name of the value's type.
+        data: the serialized value.
 
     """
 
@@ -49,52 +50,58 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """The records of a call: chunks, which may go one by one, then those that go together."""
+    """The records of a task's writes.
+
+    Attributes:
+        chunks: to attach first, in any number of calls; no reader sees them by themselves.
+        final: to attach afterwards, in one call.
+
+    """
 
     chunks: Sequence[Record]
-    heads: Sequence[Record]
+    final: Sequence[Record]
 
 
 def pack(writes: Sequence[Write]) -> Packed:
-    """The records of one task's writes."""
-    single = {record_key(each.task_id, _suffix(each)): each for each in writes}
-    heads = [Record(key, _WRITES + _frame([each]), replace=each.index < 0) for key, each in single.items()]
-    if len(heads) <= _CALL_RECORDS and sum(len(each.key) + len(each.data) for each in heads) <= _CALL_BYTES:
-        return Packed((), heads)
-    bundles = {key: [each] for key, each in single.items() if each.index < 0}
-    ordinary = [each for each in single.values() if each.index >= 0]
+    """Return the records of one task's writes."""
+    single = {record_key(write.task_id, _suffix(write)): write for write in writes}
+    final = [Record(key, _WRITES + _frame([write]), replace=write.index < 0) for key, write in single.items()]
+    if len(final) <= _CALL_RECORDS and sum(len(record.key) + len(record.data) for record in final) <= _CALL_BYTES:
+        return Packed((), final)
+    bundles = {key: [write] for key, write in single.items() if write.index < 0}
+    ordinary = [write for write in single.values() if write.index >= 0]
     if ordinary:
         bundles[record_key(ordinary[0].task_id, _BUNDLE)] = ordinary
-    chunks, heads = [], []
+    chunks, final = [], []
     for key, bundle in bundles.items():
         frame = _frame(bundle)
         digest = sha256(frame).hexdigest()
         cut = [frame[start : start + _CHUNK_BYTES] for start in range(0, len(frame), _CHUNK_BYTES)]
         chunks += [Record(_chunk_key(digest, index), data) for index, data in enumerate(cut)]
         reference = json.dumps({"sha256": digest, "chunks": len(cut)}).encode()
-        heads.append(Record(key, _REFERENCE + reference, replace=bundle[0].index < 0))
-    return Packed(chunks, heads)
+        final.append(Record(key, _REFERENCE + reference, replace=bundle[0].index < 0))
+    return Packed(chunks, final)
 
 
 def unpack(records: Iterable[Record]) -> list[Write]:
-    """The writes that records hold, ordered by path, task and index.
+    """Return the writes in records, ordered by path, task and index.
 
     Raises:
-        CheckpointCorruptedError: a record is none that `pack` makes, or a part of it is missing.
+        CheckpointCorruptedError: a record was not made by `pack`, or a chunk is missing or damaged.
 
     """
-    data = {each.key: each.data for each in records}
+    data = {record.key: record.data for record in records}
     found: dict[tuple[str, int], Write] = {}
-    # Bundles first: a write that has a record of its own counts more.
+    # Bundles first: a record of a single write takes precedence.
     for key in sorted(data, key=lambda key: data[key][:1] == _WRITES):
         if key.startswith(_CHUNK):
             continue
         try:
-            found |= {(each.task_id, each.index): each for each in _writes(data[key], data)}
+            found |= {(write.task_id, write.index): write for write in _writes(data[key], data)}
         except (ValueError, KeyError, TypeError) as error:
-            message = f"record {key!r} holds no writes: {type(error).__name__}"
+            message = f"record {key!r} does not contain writes: {type(error).__name__}: {error}"
             raise of_reason("CHECKPOINT_CORRUPTED", message) from error
-    return sorted(found.values(), key=lambda each: (each.task_path, each.task_id, each.index))
+    return sorted(found.values(), key=lambda write: (write.task_path, write.task_id, write.index))
 
 
 def _suffix(write: Write) -> str:
@@ -106,14 +113,14 @@ def _chunk_key(digest: str, index: int) -> str:
 
 
 def _frame(writes: Sequence[Write]) -> bytes:
-    """Writes of one task: the size of a description, the description, and the values one behind the other."""
+    """Return writes of one task as bytes: the size of a description, the description, and the values."""
     described = {
         "task_id": writes[0].task_id,
         "task_path": writes[0].task_path,
-        "writes": [[each.index, each.channel, each.kind, len(each.data)] for each in writes],
+        "writes": [[write.index, write.channel, write.kind, len(write.data)] for write in writes],
     }
     description = json.dumps(described).encode()
-    return b"".join([len(description).to_bytes(4), description, *(each.data for each in writes)])
+    return b"".join([len(description).to_bytes(4), description, *(write.data for write in writes)])
 
 
 def _writes(data: bytes, records: Mapping[str, bytes]) -> Iterator[Write]:
@@ -123,14 +130,14 @@ def _writes(data: bytes, records: Mapping[str, bytes]) -> Iterator[Write]:
         digest = reference["sha256"]
         frame = b"".join(records[_chunk_key(digest, index)] for index in range(reference["chunks"]))
         if sha256(frame).hexdigest() != digest:
-            raise ValueError("digest")
+            raise ValueError("the digest does not match")
     elif kind != _WRITES:
-        raise ValueError("kind")
-    values = 4 + int.from_bytes(frame[:4])
-    described = json.loads(frame[4:values])
+        raise ValueError(f"unknown kind {kind!r}")
+    start = 4 + int.from_bytes(frame[:4])
+    described = json.loads(frame[4:start])
     for index, channel, type_name, size in described["writes"]:
-        value = frame[values : values + size]
+        value = frame[start : start + size]
         if len(value) != size:
-            raise ValueError("size")
-        values += size
+            raise ValueError("a value is cut")
+        start += size
         yield Write(described["task_id"], described["task_path"], index, channel, type_name, value)

@@ -1,7 +1,6 @@
-"""A run that approves what a graph asks for, and runs the tool; it stops at its points until it is told to go on.
+"""A run that approves what a graph asks for, and runs the tool. It stops at points until the test lets it continue.
 
-At each point it writes the point's name, and goes on once it reads a line. In the end it writes "kept" or the name of
-the error.
+At each point it writes the point's name and waits for a line. At the end it writes "kept" or the name of the error.
 """
 
 import asyncio
@@ -17,14 +16,14 @@ AT: Any = {"configurable": {"thread_id": "order"}}
 
 
 async def stop(name: str) -> None:
-    """Wait at a point."""
+    """Write the name of a point and wait for a line."""
     sys.stdout.write(f"{name}\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.readline)
 
 
 class Stopping(HoldfastSaver):
-    """The saver, with a point behind the load that a run begins with."""
+    """The saver, with a point after the load that begins a run."""
 
     async def aget_tuple(self, config: Any) -> Any:
         found = await super().aget_tuple(config)
@@ -38,7 +37,7 @@ class State(TypedDict, total=False):
 
 
 def shop(saver: Any, name: str, pause: Any) -> Any:
-    """A graph that ships an order once it is approved, and notes who shipped it."""
+    """Return a graph that ships an order after it is approved, and records the process that shipped it."""
 
     async def ship(state: State) -> State:
         interrupt("ship it?")
@@ -53,7 +52,7 @@ def shop(saver: Any, name: str, pause: Any) -> Any:
 
 
 async def main(target: str, namespace: str, name: str, ownership: Any) -> None:
-    """Approve."""
+    """Approve the order."""
     async with Stopping.from_target(target, namespace=namespace, ownership=ownership) as saver:
         try:
             await shop(saver, name, stop).ainvoke(Command(resume=name), AT, durability="sync")

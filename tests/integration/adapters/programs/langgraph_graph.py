@@ -1,8 +1,8 @@
-"""A graph with three branches at once, one of them a graph of its own, and a question to a human, kept in Holdfast.
+"""A graph with three parallel branches, one of them an inner graph, and a question to a human.
 
-What may run twice, with `durability="sync"`: a node that was running when the process died, or that had ended while its
-writes were still on their way. A node whose writes were saved never runs again, also where its neighbours do, nor does
-a node of the inner graph. The node that asks runs once to ask and once more with the answer, as LangGraph has it.
+With `durability="sync"`, a node may run twice if the process died while it ran, or before its writes were committed. A
+node whose writes were saved never runs again, even if other nodes of its step do. This holds for nodes of the inner
+graph as well. The node that asks runs once to ask and once more with the answer, as specified by LangGraph.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from tests.integration.adapters.killing import point
 
 
 class Points(HoldfastSaver):
-    """The saver, with a point on either side of what it saves."""
+    """The saver, with a point before and after each save."""
 
     async def aput(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
         point(f"saving step {metadata['step']}")
@@ -45,11 +45,11 @@ class State(TypedDict, total=False):
 
 
 def node(name: str) -> Callable[[State], Any]:
-    """A node that says that it ran."""
+    """Return a node that logs that it ran."""
 
     async def run(state: State) -> State:
         point(f"begin {name}")
-        # The others of its step get their turn.
+        # Let the other nodes of the step run.
         await asyncio.sleep(0)
         point(f"end {name}")
         return {"log": [f"{name} after {len(state['log'])}"]}
@@ -58,7 +58,7 @@ def node(name: str) -> Callable[[State], Any]:
 
 
 def ask(state: State) -> State:
-    """Ask whoever resumes the graph."""
+    """Ask a question, to be answered when the graph is resumed."""
     point("begin ask")
     answer = interrupt({"question": "publish?", "log": state["log"]})
     point("end ask")
@@ -71,7 +71,7 @@ class Inner(TypedDict):
 
 
 def inner() -> Any:
-    """A graph whose notes are kept by its own checkpoints alone."""
+    """Return a graph whose notes are only in its own checkpoints."""
 
     async def dig(state: Inner) -> Any:
         point("begin dig")
@@ -92,7 +92,7 @@ def inner() -> Any:
 
 
 def graph(saver: Any) -> Any:
-    """The graph."""
+    """Return the graph."""
     within = inner()
 
     async def deep(state: State) -> State:
@@ -115,7 +115,7 @@ def graph(saver: Any) -> Any:
 
 
 async def run(target: str, namespace: str) -> Any:
-    """Run the graph from where it is, and answer what it asks. Its values at the end."""
+    """Run the graph from its latest checkpoint, answer its question, and return its final values."""
     config: Any = {"configurable": {"thread_id": "article"}}
     async with Points.from_target(target, namespace=namespace, timeout=60) as saver:
         program = graph(saver)
@@ -133,7 +133,7 @@ async def run(target: str, namespace: str) -> Any:
 
 
 def main(target: str, result: Path) -> None:
-    """Write the values down."""
+    """Run the graph and write its final values to the result."""
     result.write_text(json.dumps(asyncio.run(run(target, result.parent.parent.name))))
 
 

@@ -1,4 +1,4 @@
-"""A module that must not be imported because a checkpoint names it: it leaves a file behind."""
+"""A module that creates a file when it is imported. Naming it in a checkpoint must not import it."""
 
 import os
 from dataclasses import dataclass
@@ -9,6 +9,6 @@ Path(os.environ["RAN"]).touch()
 
 @dataclass
 class Model:
-    """A data type like any other."""
+    """An ordinary data type."""
 
     path: str

@@ -1,5 +1,5 @@
 # Generated from holdfast/adapters/langgraph/threads.py by tools/async_to_sync.py; do not edit.
-"""The threads of LangGraph in Holdfast: what the saver's methods come to in calls of the client."""
+"""Load, save, copy and delete the threads of LangGraph."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,65 +18,78 @@ from holdfast._core.errors import (
 from holdfast._sync import runtime
 from holdfast.adapters.langgraph import contents
 from holdfast.adapters.langgraph.contents import ACCEPTED, FORMAT, NEEDS_PARENT
-from holdfast.adapters.langgraph.known import Order, Run
-from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_of, place_of
-from holdfast.adapters.langgraph.sync.lists import Lists
-from holdfast.adapters.langgraph.sync.lookups import MISSING, deleted_head_of
+from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_prefix, place_of
+from holdfast.adapters.langgraph.order import Order
+from holdfast.adapters.langgraph.runs import Run
+from holdfast.adapters.langgraph.sync.guard import Guard, require_not_deleted
+from holdfast.adapters.langgraph.sync.lookups import MISSING, Lookups, deleted_head_of
 
 
-class Threads(Lists):
-    """What changes threads, and single checkpoints."""
+class Threads:
+    """The operations on threads and on single checkpoints."""
+
+    def __init__(self, lookups: Lookups) -> None:
+        self._lookups = lookups
+        self._guard = Guard(lookups)
+        self._client = lookups.client
+        self._namespace = lookups.namespace
+        self._runs = lookups.runs
 
     def get(self, place: Place, config: Any, checkpoint_id: str) -> Any:
-        """A checkpoint, or with "" the latest; None where it does not exist. A run may begin from it."""
+        """Return a checkpoint, or the latest one if the id is ""; None if it does not exist. A run may begin from it.
+
+        Raises:
+            WorkflowCheckpointResumeError: a subclass for each reason.
+
+        """
         try:
             if checkpoint_id:
-                loaded, order = self.load(place, checkpoint_id), None
+                loaded, order = self._lookups.load(place, checkpoint_id), None
             else:
-                loaded, order = self.load_latest(place)
+                loaded, order = self._lookups.load_latest(place)
         except MISSING as error:
             run = Run() if checkpoint_id else Run(Order(), revision=0, deleted_head=deleted_head_of(error))
-            self.known.begin(config, place.workflow_id, run)
+            self._runs.begin(config, place.workflow_id, run)
             return None
         run = Run(order, decoded(loaded.checkpoint_id), loaded.head_revision or None)
-        self.known.begin(config, place.workflow_id, run)
-        return runtime.in_thread(contents.unpack, self.serde, place, loaded)
+        self._runs.begin(config, place.workflow_id, run)
+        return runtime.in_thread(contents.unpack, self._lookups.serde, place, loaded)
 
     def put(self, place: Place, config: Any, checkpoint: Any, metadata: Any) -> None:
         """Save a checkpoint.
 
         Raises:
             CheckpointDeletedError: the thread was deleted since the run began.
-            RevisionConflictError, WriterFencedError: runs are exclusive, and another one was here since this one began.
+            RevisionConflictError, WriterFencedError: ownership is exclusive, and another run has written since this one
+                began.
 
         """
-        packed = runtime.in_thread(contents.pack, self.serde, place, config, checkpoint, metadata)
+        packed = runtime.in_thread(contents.pack, self._lookups.serde, place, config, checkpoint, metadata)
         workflow_id, checkpoint_id = place.workflow_id, checkpoint["id"]
-        run = self.known.run(config, workflow_id)
-        _require_alive(place, run)
-        if self.is_exclusive:
-            self._own(place, config, run)
-        # A run that began from an older checkpoint has not learned the order, but it has learned the head.
+        is_exclusive = self._lookups.is_exclusive
+        run = self._run(place, config)
+        # A run that began from an older checkpoint does not know the order, but knows the head.
         is_fork = run.order is None and run.revision is not None
-        order = run.order or self.order(workflow_id)
-        if not self.is_exclusive and not order.largest_id:
-            order = self._begun(place, config, run, order)
+        order = run.order or self._lookups.order(workflow_id)
+        if not is_exclusive and not order.largest_id:
+            order = self._guard.begin_namespace(place, config, run, order)
         while True:
             labels = {**packed.labels, **order.with_id(checkpoint_id).labels}
-            expected = run.revision if self.is_exclusive or is_fork else order.revision
+            expected = run.revision if is_exclusive or is_fork else order.revision
             try:
                 saved = self._save(workflow_id, packed, labels, expected, run.epoch)
                 break
             except RevisionConflictError as error:
-                # Somebody else was there, perhaps with a larger id, or has deleted everything.
-                self._require_beginning(place, config, run)
-                if self.is_exclusive:
+                # Another writer has saved, perhaps a larger id, or has deleted the thread.
+                self._guard.check_not_deleted(place, config, run)
+                if is_exclusive:
                     raise
-                is_fork, order = False, self.order(workflow_id, int(error.metadata["head_revision"]))
+                is_fork = False
+                order = self._lookups.order(workflow_id, int(error.metadata["head_revision"]))
         order = order.with_id(checkpoint_id, saved.revision)
         if order.largest_id != checkpoint_id and not order.is_pinned:
             order = self._pinned(workflow_id, order, run)
-        self.known.saved(run, workflow_id, order, checkpoint_id)
+        self._runs.saved(run, workflow_id, order, checkpoint_id)
 
     def put_writes(
         self, place: Place, config: Any, given: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -85,70 +98,83 @@ class Threads(Lists):
 
         Raises:
             CheckpointDeletedError: the thread was deleted since the run began.
-            RevisionConflictError, WriterFencedError: runs are exclusive, and another one was here since this one began.
+            RevisionConflictError, WriterFencedError: ownership is exclusive, and another run has written since this one
+                began.
 
         """
         if not given:
             return
-        run = self.known.run(config, place.workflow_id)
-        _require_alive(place, run)
-        if self.is_exclusive:
-            self._own(place, config, run)
-        packed = runtime.in_thread(contents.pack_writes, self.serde, given, task_id, task_path)
-        workflow_id, name = place.workflow_id, encoded(config["configurable"]["checkpoint_id"])
+        run = self._run(place, config)
+        packed = runtime.in_thread(contents.pack_writes, self._lookups.serde, given, task_id, task_path)
+        attach = partial(
+            self._client.attach,
+            self._namespace,
+            place.workflow_id,
+            encoded(config["configurable"]["checkpoint_id"]),
+            epoch=run.epoch,
+        )
         if packed.chunks:
-            self.client.attach(self.namespace, workflow_id, name, packed.chunks, epoch=run.epoch)
-        self.client.attach(self.namespace, workflow_id, name, packed.heads, epoch=run.epoch)
+            attach(packed.chunks)
+        attach(packed.final)
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete all that there is of a thread.
+        """Delete all checkpoint namespaces of a thread.
 
-        "" goes first: a namespace that a run begins concurrently is found by the deletion of the others, or finds out
-        that "" is gone (`_begun`).
+        "" is deleted first. A namespace that a run begins concurrently is then either found by the deletion of the
+        others, or notices that "" is deleted (`Guard.begin_namespace`).
         """
         workflow_id = Place(thread_id, "").workflow_id
-        self.known.forget(workflow_id, namespaces_of(thread_id))
+        prefix, purge = namespaces_prefix(thread_id), self._lookups.purges
+        self._runs.forget(workflow_id, prefix)
         with suppress(*MISSING):
-            self.client.delete_workflow(self.namespace, workflow_id, purge=self.purges)
-        self.client.delete_workflows(self.namespace, namespaces_of(thread_id), purge=self.purges)
+            self._client.delete_workflow(self._namespace, workflow_id, purge=purge)
+        self._client.delete_workflows(self._namespace, prefix, purge=purge)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Delete the checkpoints of runs, in every thread."""
+        """Delete the checkpoints of runs in all threads."""
         for run_id in run_ids:
             labels = {"run_id": contents.run_label(run_id)}
-            self.client.delete_checkpoints(self.namespace, labels=labels, formats=ACCEPTED)
+            self._client.delete_checkpoints(self._namespace, labels=labels, formats=ACCEPTED)
 
     def copy_thread(self, source_id: str, target_id: str) -> None:
-        """Copy all that there is of a thread to one that has nothing.
+        """Copy all checkpoints of a thread to a thread without checkpoints.
 
         Raises:
-            RevisionConflictError: it has something.
+            RevisionConflictError: the target has checkpoints.
 
         """
-        for place in self.places(target_id):
-            if self.newest(place.workflow_id) is not None:
+        for place in self._lookups.places(target_id):
+            if self._lookups.newest(place.workflow_id) is not None:
                 raise of_reason("REVISION_CONFLICT", f"thread {target_id!r} has checkpoints")
-        for place in self.places(source_id):
+        for place in self._lookups.places(source_id):
             target = place._replace(thread_id=target_id)
-            if self.newest(place.workflow_id) is None:
+            if self._lookups.newest(place.workflow_id) is None:
                 continue
             if place_of(target.workflow_id, place.part) == target:
-                self.client.copy_workflow(self.namespace, place.workflow_id, target.workflow_id)
+                self._client.copy_workflow(self._namespace, place.workflow_id, target.workflow_id)
             else:
                 self._copy_with_names(place, target)
-            self.known.forget(target.workflow_id)
+            self._runs.forget(target.workflow_id)
 
     def prune(self, thread_id: str) -> None:
-        """Delete all but the latest checkpoint of each namespace, and what it needs."""
-        for place in self.places(thread_id):
-            newest = self.newest(place.workflow_id)
+        """Delete all checkpoints of each namespace except the latest one and the ancestors that it needs."""
+        for place in self._lookups.places(thread_id):
+            newest = self._lookups.newest(place.workflow_id)
             if newest is None:
                 continue
             order = Order.of(newest)
             if order.is_mixed:
                 self._prune_mixed(place.workflow_id, order)
             else:
-                self.client.prune(self.namespace, place.workflow_id, keep_last=1)
+                self._client.prune(self._namespace, place.workflow_id, keep_last=1)
+
+    def _run(self, place: Place, config: Any) -> Run:
+        """Return the run that a write belongs to, after checking that it may write."""
+        run = self._runs.of(config, place.workflow_id)
+        require_not_deleted(place, run)
+        if self._lookups.is_exclusive:
+            self._guard.acquire(place, config, run)
+        return run
 
     def _save(
         self,
@@ -170,20 +196,23 @@ class Threads(Lists):
             "replace": True,
             "pinned": pinned,
         }
-        save = partial(self.client.save, self.namespace, workflow_id, packed.parts, **options)
+        save = partial(self._client.save, self._namespace, workflow_id, packed.parts, **options)
         try:
             return save(needs_parent=packed.needs_parent)
         except (CheckpointDeletedError, CheckpointNotFoundError):
-            # Its parent was deleted, which nothing can bring back.
+            # Its parent was deleted and cannot be restored.
             return save(needs_parent=False)
 
     def _pinned(self, workflow_id: str, order: Order, run: Run) -> Order:
-        """Keep the checkpoint with the largest id from retention, which only spares the newest one. Returns the order.
+        """Pin the checkpoint with the largest id, because retention spares only the newest one. Return the order.
 
-        It is saved again, as it is. Whoever saves in between sees that it is not pinned yet, or saves a larger id.
+        The checkpoint is saved again unchanged. A writer that saves concurrently either sees that it is not pinned yet,
+        or saves a larger id.
         """
         try:
-            loaded = self.client.load(self.namespace, workflow_id, encoded(order.largest_id), accepted_formats=ACCEPTED)
+            loaded = self._client.load(
+                self._namespace, workflow_id, encoded(order.largest_id), accepted_formats=ACCEPTED
+            )
             pinned = replace(order, is_pinned=True)
             labels = {**loaded.info.labels, **pinned.labels}
             again = contents.Contents(
@@ -195,8 +224,8 @@ class Threads(Lists):
         return replace(pinned, revision=saved.revision)
 
     def _prune_mixed(self, workflow_id: str, order: Order) -> None:
-        """As the server prunes, but for the order of ids."""
-        found = {each.checkpoint_id: each for each in self.client.list(self.namespace, workflow_id, strict=True)}
+        """Prune as the server does, but keep the checkpoint with the largest id instead of the newest one."""
+        found = {info.checkpoint_id: info for info in self._client.list(self._namespace, workflow_id, strict=True)}
         if not found:
             return
         kept = encoded(order.largest_id)
@@ -208,101 +237,23 @@ class Threads(Lists):
             stays.add(kept)
         for checkpoint_id in found.keys() - stays:
             try:
-                self.client.delete(self.namespace, workflow_id, checkpoint_id)
+                self._client.delete(self._namespace, workflow_id, checkpoint_id)
             except MISSING:
                 continue
 
     def _copy_with_names(self, place: Place, target: Place) -> None:
-        """Copy a namespace to one whose checkpoints hold other names."""
-        listed = self.client.list(
-            self.namespace, place.workflow_id, formats=ACCEPTED, ids_only=True, strict=True, page_size=1000
+        """Copy a namespace to one whose checkpoints contain other names of thread and namespace."""
+        listed = self._client.list(
+            self._namespace, place.workflow_id, formats=ACCEPTED, ids_only=True, strict=True, page_size=1000
         )
-        for checkpoint_id in [each.checkpoint_id for each in listed][::-1]:
+        for checkpoint_id in [info.checkpoint_id for info in listed][::-1]:
             try:
-                loaded = self.client.load(self.namespace, place.workflow_id, checkpoint_id, records=True)
+                loaded = self._client.load(self._namespace, place.workflow_id, checkpoint_id, records=True)
             except MISSING:
                 continue
             if loaded.records:
-                self.client.attach(self.namespace, target.workflow_id, checkpoint_id, loaded.records)
+                self._client.attach(self._namespace, target.workflow_id, checkpoint_id, loaded.records)
             labels = loaded.info.labels
             parts = {**loaded.parts, contents.PLACE: target.part or b""}
             copied = contents.Contents(checkpoint_id, loaded.info.parent_id, parts, labels, NEEDS_PARENT in labels)
             self._save(target.workflow_id, copied, labels, None, None, pinned=loaded.info.pinned)
-
-    def _own(self, place: Place, config: Any, run: Run) -> None:
-        """Acquire a workflow for a run, at its first write, if the run began from what is still the newest.
-
-        Raises:
-            CheckpointDeletedError: the thread was deleted since the run began.
-            RevisionConflictError: another run has saved or acquired it since.
-
-        """
-        if run.epoch is not None:
-            return
-        try:
-            writer = self.client.acquire_writer(
-                self.namespace, place.workflow_id, expected_revision=run.revision, request_id=run.request_id
-            )
-        except RevisionConflictError:
-            self._require_beginning(place, config, run)
-            raise
-        if place.checkpoint_ns:
-            self._require_beginning(place, config, run)
-        # Another task of the run may have saved in between.
-        run.epoch, run.revision = writer.epoch, max(run.revision or 0, writer.revision)
-
-    def _begun(self, place: Place, config: Any, run: Run, order: Order) -> Order:
-        """The order of a namespace in which nothing is saved yet, once the thread cannot be deleted unnoticed.
-
-        A deletion of the thread passes over a workflow without a log, and nobody would find out. So the log is begun,
-        by a fence, before a look at "": if that is not deleted by then, the deletion comes to this log later, and the
-        save meets it.
-        """
-        if not (place.checkpoint_ns and _root_id(config)):
-            return order
-        writer = self.client.acquire_writer(self.namespace, place.workflow_id)
-        self._require_beginning(place, config, run)
-        return replace(order, revision=writer.revision)
-
-    def _require_beginning(self, place: Place, config: Any, run: Run) -> None:
-        """Check that the workflows of a run were not deleted: its own since its last checkpoint, and "" above it.
-
-        Raises:
-            CheckpointDeletedError: one of them was.
-
-        """
-        if run.checkpoint_id and self.was_deleted(place.workflow_id, run.checkpoint_id):
-            run.is_deleted = True
-        checkpoint_id = self._root_of(place, config)
-        if checkpoint_id and not run.is_deleted:
-            root = Place(place.thread_id, "").workflow_id
-            # Collections may have taken an older one, while a newer one is on its way to the server.
-            is_current = checkpoint_id == _root_id(config)
-            run.is_deleted = self.was_deleted(root, checkpoint_id) and (is_current or self.newest(root) is None)
-        elif place.checkpoint_ns and _root_id(config) and not run.is_deleted:
-            # The first save of "" is on its way: it may have come to the server, and been deleted there.
-            root = Place(place.thread_id, "").workflow_id
-            began_behind = self.known.run(config, root).deleted_head
-            run.is_deleted = self.deleted_head(root) > began_behind
-        _require_alive(place, run)
-
-    def _root_of(self, place: Place, config: Any) -> str:
-        """The checkpoint of "" that a namespace is run for; an older one if it is not saved yet, else ""."""
-        checkpoint_id = _root_id(config) if place.checkpoint_ns else ""
-        root = Place(place.thread_id, "").workflow_id
-        if not checkpoint_id or self.known.has_existed(root, checkpoint_id):
-            return checkpoint_id
-        return self.known.last_id(root)
-
-
-def _root_id(config: Any) -> str:
-    return (config["configurable"].get("checkpoint_map") or {}).get("") or ""
-
-
-def _require_alive(place: Place, run: Run) -> None:
-    if run.is_deleted:
-        raise of_reason(
-            "CHECKPOINT_DELETED",
-            f"thread {place.thread_id!r:.200} was deleted since checkpoint {run.checkpoint_id!r:.200} was saved or "
-            "loaded; this run ends, another one begins anew",
-        )

@@ -1,4 +1,4 @@
-"""The persisters of Burr, both of them by the same tests, and Burr's own applications with them."""
+"""Both persisters of Burr, with the same tests, and Burr applications that use them."""
 
 import asyncio
 import datetime
@@ -36,7 +36,7 @@ ALLOW = {"allowed_classes": [Point]}
 
 
 class Either:
-    """A persister of either kind, asynchronous to the test."""
+    """A persister of either kind behind an asynchronous interface."""
 
     def __init__(self, persister) -> None:
         self.real = persister
@@ -53,7 +53,7 @@ class Either:
 
 @pytest.fixture(params=["async", "sync"])
 async def make(request, served):
-    """Makes persisters of one kind."""
+    """A factory of persisters of one kind."""
     if request.param == "async":
         async with holdfast.AsyncClient(served.target, timeout=20) as client:
             yield lambda **options: Either(AsyncHoldfastPersister(client, namespace=NAMESPACE, **{**ALLOW, **options}))
@@ -67,7 +67,7 @@ async def persister(make):
     return make()
 
 
-async def test_a_state_comes_back_with_all_that_burr_keeps_of_it(persister):
+async def test_a_state_comes_back_with_everything_that_burr_stores_with_it(persister):
     before = datetime.datetime.now(datetime.UTC)
     await persister.save("p", "app", 3, "greet", State({"a": 1}), "failed")
     loaded = await persister.load("p", "app")
@@ -100,7 +100,7 @@ async def test_values_come_back_as_burr_serialises_them(persister, value):
     assert (await persister.load("p", "app"))["state"]["value"] == value
 
 
-async def test_what_comes_back_is_what_comes_back_from_burrs_own_sqlite(persister, tmp_path):
+async def test_a_loaded_state_equals_the_one_from_burrs_own_sqlite(persister, tmp_path):
     state = State({"tuple": (1, 2), "time": datetime.datetime(2020, 1, 1), "point": Point(x=1, y=2), 5: {6: "keys"}})
     own = SQLitePersister(str(tmp_path / "db"))
     own.initialize()
@@ -111,7 +111,7 @@ async def test_what_comes_back_is_what_comes_back_from_burrs_own_sqlite(persiste
     assert {**mine, "state": 0, "created_at": 0} == {**theirs, "state": 0, "created_at": 0}
 
 
-async def test_the_payload_is_the_json_of_burr_under_a_format_of_its_own(persister, client):
+async def test_the_payload_is_burrs_json_with_the_adapters_format(persister, client):
     await persister.put("app", 7, {"point": Point(x=1, y=2)})
     loaded = await client.load(NAMESPACE, workflow_id("p", "app"), "7")
     assert loaded.format == FORMAT == holdfast.Format("burr-state", 1)
@@ -157,7 +157,7 @@ async def test_without_a_sequence_id_the_state_saved_last_is_loaded_failed_or_no
     assert (loaded["sequence_id"], loaded["state"]["n"], loaded["status"]) == (11, 11, "failed")
 
 
-async def test_a_sequence_id_loads_the_state_behind_that_step(persister):
+async def test_a_sequence_id_loads_the_state_after_that_step(persister):
     for sequence_id in range(12):
         await persister.put("app", sequence_id, {"n": sequence_id})
     for sequence_id in (0, 1, 10, 11):
@@ -175,12 +175,12 @@ async def test_a_sequence_id_loads_the_state_behind_that_step(persister):
         ("q", None, None),
     ],
 )
-async def test_what_was_never_saved_loads_as_none(persister, partition_key, app_id, sequence_id):
+async def test_a_state_that_was_never_saved_loads_as_none(persister, partition_key, app_id, sequence_id):
     await persister.put("app", 1, {})
     assert await persister.load(partition_key, app_id, sequence_id) is None
 
 
-async def test_a_namespace_that_nothing_was_saved_in_has_no_applications(persister):
+async def test_an_empty_namespace_has_no_applications(persister):
     assert await persister.load("p", "app") is None
     assert await persister.load("p", None) is None
     assert await persister.list_app_ids("p") == []
@@ -202,7 +202,7 @@ async def test_without_an_app_id_the_application_of_the_partition_that_was_saved
     assert (await persister.load("q", None))["app_id"] == "third"
 
 
-async def test_applications_are_listed_by_partition_the_one_saved_last_first(persister):
+async def test_applications_are_listed_by_partition_most_recently_saved_first(persister):
     for app_id in ("a", "b", "c"):
         await persister.put(app_id, 0, {})
     await persister.put("a", 1, {})
@@ -216,7 +216,7 @@ async def test_applications_are_listed_by_partition_the_one_saved_last_first(per
 ODD_IDS = ["", ".", "..", "a/b", "a\\b", "a:b", "%2F", "a%3Ab", "é😀", " ", "line\nbreak", "\0", "u" * 400, "é" * 200]
 
 
-async def test_ids_may_hold_any_text(persister):
+async def test_ids_may_be_any_text(persister):
     for index, odd in enumerate(ODD_IDS):
         await persister.put(odd, index, {"id": odd}, partition_key="p")
         await persister.put("app", index, {"id": odd}, partition_key=f"key {odd}")
@@ -246,7 +246,7 @@ async def test_partition_key_and_app_id_are_never_confused(persister):
         ("p", "\ud800", ValueError, "surrogates not allowed"),
     ],
 )
-async def test_ids_that_cannot_be_kept_are_refused(persister, partition_key, app_id, error, what):
+async def test_ids_that_cannot_be_stored_are_refused(persister, partition_key, app_id, error, what):
     with pytest.raises(error, match=what):
         await persister.put(app_id, 0, {}, partition_key=partition_key)
     with pytest.raises(error, match=what):
@@ -258,7 +258,7 @@ async def test_other_bad_input_is_refused(persister):
         await persister.put("app", "1", {})
     with pytest.raises(TypeError, match="sequence_id must be an integer, not float"):
         await persister.load("p", "app", 1.0)
-    with pytest.raises(ValueError, match="says nothing without an app_id"):
+    with pytest.raises(ValueError, match="sequence_id requires app_id"):
         await persister.load("p", None, 1)
     with pytest.raises(ValueError, match='"completed" or "failed", not \'done\''):
         await persister.put("app", 1, {}, status="done")
@@ -274,7 +274,7 @@ def _with_time():
     return WithTime(time=datetime.datetime(2020, 1, 1))
 
 
-async def test_a_step_is_saved_once_the_same_again_is_no_error_and_other_content_is(persister):
+async def test_a_step_is_saved_once_and_only_equal_content_is_accepted_again(persister):
     await persister.put("app", 1, {"n": 1})
     await persister.put("app", 1, {"n": 1})
     for other in ({"state": {"n": 2}}, {"state": {"n": 1}, "position": "x"}, {"state": {"n": 1}, "status": "failed"}):
@@ -295,7 +295,7 @@ async def test_of_two_writers_of_one_step_one_wins(make):
     assert (await first.load("p", "app"))["state"]["by"] == winner
 
 
-async def test_many_applications_are_saved_at_once(persister):
+async def test_many_applications_are_saved_concurrently(persister):
     async def one(number: int) -> None:
         for sequence_id in range(3):
             await persister.put(f"app-{number}", sequence_id, {"n": number})
@@ -305,7 +305,7 @@ async def test_many_applications_are_saved_at_once(persister):
     assert len(await persister.list_app_ids("p")) == 40
 
 
-async def test_a_deleted_application_is_gone_and_may_begin_anew(persister, client):
+async def test_a_deleted_application_is_gone_and_may_begin_again(persister, client):
     await persister.put("app", 1, {"n": 1})
     await persister.put("other", 1, {})
     await client.delete_workflow(NAMESPACE, workflow_id("p", "app"))
@@ -330,7 +330,7 @@ async def test_a_step_that_was_deleted_may_be_done_again(persister, client):
     assert (await persister.load("p", "app", 2))["state"]["n"] == "again"
 
 
-async def test_a_damaged_newest_state_is_an_error_and_no_older_one_is_loaded_in_silence(persister, served):
+async def test_a_damaged_newest_state_is_an_error_and_no_older_one_is_loaded_silently(persister, served):
     await persister.put("app", 1, {"n": 1, "text": LARGE})
     await persister.put("app", 2, {"n": 2, "text": LARGE})
     damage_newest(served.folder)
@@ -340,13 +340,13 @@ async def test_a_damaged_newest_state_is_an_error_and_no_older_one_is_loaded_in_
     assert (await persister.load("p", "app", 1))["state"]["n"] == 1
 
 
-async def test_a_caller_who_chose_fallback_gets_the_last_good_state_and_can_go_on_from_there(make, served):
+async def test_a_caller_with_fallback_gets_the_last_good_state_and_can_continue_from_it(make, served):
     persister = make(fallback=True)
     await persister.put("app", 1, {"n": 1, "text": LARGE})
     await persister.put("app", 2, {"n": 2, "text": LARGE})
     damage_newest(served.folder)
     assert (await persister.load("p", "app"))["sequence_id"] == 1
-    # A step is never another one, whatever the caller chose.
+    # A load of a step by its id never falls back.
     with pytest.raises(holdfast.CheckpointCorruptedError):
         await persister.load("p", "app", 2)
     await persister.put("app", 2, {"n": "again"})
@@ -355,7 +355,7 @@ async def test_a_caller_who_chose_fallback_gets_the_last_good_state_and_can_go_o
     assert (await persister.load("p", "app", 2))["state"]["n"] == "again"
 
 
-async def test_a_damaged_step_that_is_done_again_alike_is_whole_again(make, served):
+async def test_a_damaged_step_that_is_saved_again_with_equal_content_is_whole_again(make, served):
     persister = make(fallback=True)
     await persister.put("app", 1, {"n": 1, "text": LARGE})
     damage_newest(served.folder)
@@ -364,14 +364,14 @@ async def test_a_damaged_step_that_is_done_again_alike_is_whole_again(make, serv
     assert (await persister.load("p", "app"))["sequence_id"] == 1
 
 
-async def test_fallback_replaces_nothing_that_is_whole(make):
+async def test_fallback_replaces_no_whole_step(make):
     persister = make(fallback=True)
     await persister.put("app", 1, {"n": 1})
     with pytest.raises(holdfast.CheckpointIdReusedError):
         await persister.put("app", 1, {"n": 2})
 
 
-async def test_with_fallback_but_nothing_whole_the_damage_is_told(make, served):
+async def test_with_fallback_but_no_whole_state_the_damage_is_reported(make, served):
     persister = make(fallback=True)
     await persister.put("app", 1, {"text": LARGE})
     damage_newest(served.folder)
@@ -379,7 +379,7 @@ async def test_with_fallback_but_nothing_whole_the_damage_is_told(make, served):
         await persister.load("p", "app")
 
 
-def test_behind_a_damaged_commit_marker_an_application_goes_on_once_the_store_is_repaired(tmp_path):
+def test_after_a_damaged_marker_an_application_continues_once_the_store_is_repaired(tmp_path):
     url = (tmp_path / "store").as_uri()
     with server(url) as target, HoldfastPersister.from_target(target, namespace=NAMESPACE) as persister:
         for sequence_id in range(3):
@@ -427,7 +427,7 @@ def unused_target(tmp_path):
     return target
 
 
-async def test_the_persisters_are_what_burr_takes_and_need_no_initialisation(served):
+async def test_the_persisters_implement_burrs_interfaces_and_need_no_initialisation(served):
     async with AsyncHoldfastPersister.from_target(served.target, namespace=NAMESPACE) as persister:
         assert isinstance(persister, AsyncBaseStatePersister)
         assert persister.is_async()
@@ -440,7 +440,7 @@ async def test_the_persisters_are_what_burr_takes_and_need_no_initialisation(ser
         persister.initialize()
 
 
-# Burr's own applications.
+# Applications of Burr.
 
 
 @action(reads=["count"], writes=["count"])
@@ -466,7 +466,7 @@ def counting(step, persister, app_id: str, **fork):
     )
 
 
-async def test_an_asynchronous_application_goes_on_where_it_was_left(served):
+async def test_an_asynchronous_application_continues_where_it_stopped(served):
     async with AsyncHoldfastPersister.from_target(served.target, namespace=NAMESPACE) as persister:
         first = await counting(acount, persister, "app").abuild()
         await first.astep()
@@ -478,7 +478,7 @@ async def test_an_asynchronous_application_goes_on_where_it_was_left(served):
         assert (saved["position"], saved["sequence_id"], saved["status"]) == ("done", 3, "completed")
 
 
-def test_an_application_goes_on_where_it_was_left_and_a_fork_leaves_it_alone(tmp_path):
+def test_an_application_continues_where_it_stopped_and_a_fork_does_not_change_it(tmp_path):
     with (
         server((tmp_path / "store").as_uri()) as target,
         HoldfastPersister.from_target(target, namespace=NAMESPACE) as persister,
@@ -493,7 +493,7 @@ def test_an_application_goes_on_where_it_was_left_and_a_fork_leaves_it_alone(tmp
         assert persister.list_app_ids("p") == ["forked", "app"]
 
 
-def test_a_failed_action_is_begun_again(tmp_path):
+def test_a_failed_action_runs_again(tmp_path):
     broken = True
 
     @action(reads=["count"], writes=["count"])
@@ -573,14 +573,14 @@ def test_an_application_killed_anywhere_ends_as_if_it_had_not_been(killed_target
             "tests.integration.adapters.programs.burr", killed_target, tmp_path / str(kill_at), kill_at=kill_at
         )
         assert killed.result == calm.result, f"killed at {calm.points[kill_at - 1]}"
-        _only_the_step_under_way_ran_twice(killed.points, kill_at, calm.points)
+        _only_the_step_in_progress_ran_twice(killed.points, kill_at, calm.points)
 
 
-def _only_the_step_under_way_ran_twice(points: list[str], kill_at: int, calm: list[str]) -> None:
-    before, behind = points[:kill_at], points[kill_at:]
+def _only_the_step_in_progress_ran_twice(points: list[str], kill_at: int, calm: list[str]) -> None:
+    before, after = points[:kill_at], points[kill_at:]
     assert before == calm[:kill_at]
-    steps = [name for name in behind if name.startswith("before step")]
-    saved = {name.removeprefix("behind save ") for name in before if name.startswith("behind save ")}
+    steps = [name for name in after if name.startswith("before step")]
+    saved = {name.removeprefix("after save ") for name in before if name.startswith("after save ")}
     again = [name for name in steps if name in before]
     assert len(again) <= 1
     assert not saved & {name.removeprefix("before step ") for name in steps}

@@ -1,4 +1,4 @@
-"""States of Burr: all that is saved is loaded, and nothing that is loaded runs code that the data chooses."""
+"""States of Burr: every saved state can be loaded, and no loaded state runs code that the data chooses."""
 
 import json
 import sys
@@ -82,7 +82,7 @@ def put(persister, app_id, state):
 
 
 def crafted(client, app_id, state, **labels):
-    """A state in the store that no persister saved."""
+    """Save a state that no persister would save."""
     client.save(
         NAMESPACE,
         workflow_id("p", app_id),
@@ -94,7 +94,7 @@ def crafted(client, app_id, state, **labels):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(state=values.anything())
-def test_each_state_that_is_saved_is_loaded_as_burr_serialised_it_and_each_other_is_refused_by_its_path(client, state):
+def test_any_state_is_either_loaded_as_burr_serialised_it_or_refused_by_its_path(client, state):
     persister = HoldfastPersister(client, namespace="property", ownership="shared")
     app_id = f"{next(_numbers)}"
     refused = None
@@ -162,14 +162,14 @@ def test_a_model_may_be_allowed_by_its_name(client, app_id):
 
 
 @pytest.mark.parametrize("allowed", ["module.Class", [1], [None]])
-def test_what_is_allowed_are_classes_and_names(client, allowed):
+def test_allowed_classes_must_be_classes_or_names(client, allowed):
     with pytest.raises(TypeError, match="allowed_classes"):
         HoldfastPersister(client, namespace=NAMESPACE, allowed_classes=allowed)
 
 
 @pytest.fixture
 def trap(tmp_path, monkeypatch):
-    """A module on the path that notes that it was imported."""
+    """Put a module on the path that records that it was imported."""
     (tmp_path / "burr_trap.py").write_text(
         "import pathlib, pydantic\n"
         f"pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n"
@@ -194,7 +194,7 @@ def hostile():
 
 @pytest.mark.parametrize("form", list(hostile()), ids=lambda form: str(form["__burr_serde__"]))
 @pytest.mark.parametrize("deep", [lambda form: form, lambda form: [{"a": [form]}], lambda form: {"x": 1, "doc": form}])
-def test_nothing_in_a_state_imports_a_module_or_calls_what_the_data_names(
+def test_no_state_imports_a_module_or_calls_a_function_that_the_data_names(
     persister, client, app_id, trap, monkeypatch, form, deep
 ):
     burr_pickle.register_type_to_pickle(types.SimpleNamespace)
@@ -211,7 +211,7 @@ def test_nothing_in_a_state_imports_a_module_or_calls_what_the_data_names(
     assert "burr_trap" not in sys.modules
 
 
-def test_a_marker_whose_key_is_escaped_in_the_json_is_met_too(persister, client, app_id, trap):
+def test_a_serde_key_that_is_escaped_in_the_json_is_found_too(persister, client, app_id, trap):
     form = b'{"v": {"\\u005f_burr_serde__": "pydantic", "__pydantic_class": "burr_trap.Model"}}'
     crafted(client, app_id, form)
     with pytest.raises(holdfast.FormatIncompatibleError, match="is not allowed"):
@@ -219,7 +219,7 @@ def test_a_marker_whose_key_is_escaped_in_the_json_is_met_too(persister, client,
     assert not trap.exists()
 
 
-def test_an_object_that_the_application_registered_itself_is_its_own_affair(persister, app_id, monkeypatch):
+def test_a_serde_that_the_application_registered_is_called_without_being_allowed(persister, app_id, monkeypatch):
     class Own:
         pass
 
@@ -232,7 +232,7 @@ def test_an_object_that_the_application_registered_itself_is_its_own_affair(pers
     assert persister.load("p", app_id)["state"]["own"] == ["own again"]
 
 
-def test_a_field_with_a_serde_of_its_own_goes_through_that_alone(persister, app_id):
+def test_a_field_with_its_own_serde_is_only_converted_by_that(persister, app_id):
     register_field_serde(
         "own_field", lambda value, **_: {"__burr_serde__": "none", "v": value}, lambda value, **_: value["v"]
     )
@@ -244,19 +244,19 @@ def test_a_field_with_a_serde_of_its_own_goes_through_that_alone(persister, app_
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"7", b"{", b"\xff", b"[" * 5_000 + b"]" * 5_000])
-def test_a_payload_that_is_no_state_is_a_typed_error(persister, client, app_id, data):
+def test_a_payload_that_is_not_a_state_is_a_typed_error(persister, client, app_id, data):
     crafted(client, app_id, data)
     with pytest.raises(holdfast.FormatIncompatibleError, match="cannot be read"):
         persister.load("p", app_id)
 
 
-def test_labels_that_are_none_of_burrs_are_a_typed_error(persister, client, app_id):
+def test_missing_or_foreign_labels_are_a_typed_error(persister, client, app_id):
     crafted(client, app_id, {}, sequence_id="seven")
     with pytest.raises(holdfast.FormatIncompatibleError, match="cannot be read"):
         persister.load("p", app_id)
 
 
-def test_workflows_of_other_programs_are_none_of_a_partitions_applications(persister, client):
+def test_workflows_of_other_programs_are_not_listed_as_applications(persister, client):
     put(persister, "app", {})
     for name in ("other", "other:a:b", "other:%zz", "other:a%2fb"):
         client.save(NAMESPACE, name, b"?", format=holdfast.Format("other", 1))

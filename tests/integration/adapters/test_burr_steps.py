@@ -1,4 +1,4 @@
-"""Whose step it is: applications that begin again, that run twice at a time, and that fail in parallel."""
+"""Ownership of steps: applications that begin again, that two processes run, and whose parallel actions fail."""
 
 import asyncio
 import threading
@@ -56,7 +56,7 @@ def rest(state: State) -> State:
 
 
 def daily(persister, app_id: str, day: str):
-    """An application that begins from nothing, always with the same first step."""
+    """Return an application that loads nothing and always has the same first step."""
     return (
         ApplicationBuilder()
         .with_actions(first, rest)
@@ -93,7 +93,7 @@ def test_an_application_that_begins_again_is_never_answered_with_the_steps_of_an
     assert yesterday.load("p", app_id)["sequence_id"] == 2
 
 
-def test_an_application_that_begins_again_behind_its_own_load_is_refused_too(client, app_id, ownership):
+def test_an_application_that_begins_again_after_its_own_load_is_refused_too(client, app_id, ownership):
     persister = HoldfastPersister(client, namespace=NAMESPACE, ownership=ownership)
     assert persister.load("p", app_id) is None
     for sequence_id in range(3):
@@ -110,14 +110,14 @@ def test_a_real_application_with_a_fixed_id_that_is_not_loaded_is_refused_at_its
     assert persister.load("p", app_id)["state"]["n"] == 3
 
 
-def test_the_newest_step_that_another_process_saved_alike_is_done_where_it_is_shared(client, app_id):
+def test_with_shared_ownership_an_equal_newest_step_of_another_process_is_done(client, app_id):
     for sequence_id in range(3):
         for _ in range(2):
             saved(HoldfastPersister(client, namespace=NAMESPACE, ownership="shared"), app_id, sequence_id, sequence_id)
     assert len(list(client.list(NAMESPACE, workflow_id("p", app_id)))) == 3
 
 
-def test_an_equal_step_of_another_process_is_refused_where_a_run_owns_its_application(client, app_id):
+def test_with_exclusive_ownership_an_equal_step_of_another_process_is_refused(client, app_id):
     one, other = (HoldfastPersister(client, namespace=NAMESPACE) for _ in range(2))
     for each in (one, other):
         assert each.load("p", app_id) is None
@@ -160,7 +160,7 @@ def test_an_application_may_be_deleted_and_begin_again(client, app_id, ownership
     assert fresh.load("p", app_id)["sequence_id"] == 0
 
 
-def test_ownership_is_one_of_two(client):
+def test_an_invalid_ownership_is_refused(client):
     with pytest.raises(ValueError, match='ownership must be "shared" or "exclusive", not \'mine\''):
         HoldfastPersister(client, namespace=NAMESPACE, ownership="mine")
 
@@ -185,7 +185,7 @@ def test_of_two_processes_the_overtaken_one_is_refused_and_the_chain_of_the_othe
         with holdfast.Client(target) as client:
             chain = list(client.list("rivals", workflow_id("p", "app")))
         assert [each.checkpoint_id for each in chain] == ["3", "2", "1", "0"]
-        # The other one begins again, and overtakes in turn.
+        # The other process begins again and overtakes the first.
         assert other.do("begin") == [names[0]] * 4
         for _ in range(2):
             other.do("step")
@@ -211,7 +211,7 @@ def counting(persister, app_id):
     )
 
 
-def test_one_persister_serves_one_event_loop_after_another_with_a_client_made_outside_of_all(target, app_id):
+def test_one_persister_works_in_one_event_loop_after_another_with_a_client_made_outside_of_them(target, app_id):
     persister = AsyncHoldfastPersister(holdfast.AsyncClient(target), namespace=NAMESPACE)
 
     async def one_step():
@@ -221,7 +221,7 @@ def test_one_persister_serves_one_event_loop_after_another_with_a_client_made_ou
     assert [asyncio.run(one_step()) for _ in range(3)] == [1, 2, 3]
 
 
-def test_one_persister_serves_the_event_loops_of_several_threads(target, app_id):
+def test_one_persister_works_in_the_event_loops_of_several_threads(target, app_id):
     persister = AsyncHoldfastPersister(holdfast.AsyncClient(target), namespace=NAMESPACE)
 
     async def steps(name):
@@ -234,7 +234,7 @@ def test_one_persister_serves_the_event_loops_of_several_threads(target, app_id)
         assert list(threads.map(lambda n: asyncio.run(steps(f"{app_id} {n}")), range(8))) == [5] * 8
 
 
-async def test_the_synchronous_persister_serves_an_application_of_an_event_loop(client, app_id):
+async def test_the_synchronous_persister_works_for_an_application_in_an_event_loop(client, app_id):
     persister = HoldfastPersister(client, namespace=NAMESPACE)
     application = counting(persister, app_id).build()
     for n in (1, 2):
@@ -242,7 +242,7 @@ async def test_the_synchronous_persister_serves_an_application_of_an_event_loop(
     assert persister.load("p", app_id)["state"]["n"] == 2
 
 
-# Parallel actions that fail, and whose first attempt still runs when the second one begins.
+# Parallel actions that fail, whose first attempt is still running when the second one begins.
 
 
 def countdown(fails):
@@ -288,11 +288,11 @@ class RefusedError(Exception):
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
-async def test_parallel_actions_that_fail_are_tried_again_in_one_process_until_they_succeed(target, app_id, kind):
+async def test_parallel_actions_that_fail_are_retried_in_one_process_until_they_succeed(target, app_id, kind):
     failures = {(1, 2), (3, 3), (4, 1), (4, 2)}
 
     async def fails(n, left):
-        # The tasks take turns, so that those of an attempt that failed still run when the next one begins.
+        # The tasks alternate, so that those of a failed attempt are still running when the next attempt begins.
         for _ in range(n + 1):
             await asyncio.sleep(0)
         if (n, left) in failures:
@@ -316,7 +316,7 @@ async def test_parallel_actions_that_fail_are_tried_again_in_one_process_until_t
         while found is None:
             with suppress(RefusedError):
                 found = await attempt(persister)
-        # The first attempts' tasks end with the test, not behind it.
+        # The tasks of the first attempts must end before the test does.
         await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
         return found
 

@@ -1,4 +1,7 @@
-"""Burr's state persisters over Holdfast: each step of an application is a checkpoint."""
+"""Keep the states of Burr applications in Holdfast: each step is a checkpoint. Installed as `holdfast-client[burr]`.
+
+The names in `__all__` are public; the modules are private.
+"""
 
 from holdfast.adapters.burr.names import workflow_id
 from holdfast.adapters.burr.persisters import AsyncHoldfastPersister, HoldfastPersister

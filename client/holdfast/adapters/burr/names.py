@@ -1,4 +1,4 @@
-"""What Burr's applications and steps are called in Holdfast."""
+"""Convert the ids of Burr's applications and steps to ids of Holdfast, and back."""
 
 import operator
 from collections.abc import Iterable
@@ -11,15 +11,15 @@ PartitionKey: TypeAlias = str | None
 
 
 def workflow_id(partition_key: PartitionKey, app_id: str) -> str:
-    """The workflow that holds an application, for the calls of a client: validate, delete_workflow and the others.
+    """Return the workflow of an application, for methods of a client such as `validate` and `delete_workflow`.
 
     Args:
         partition_key: the partition key; None is the same as "".
         app_id: the application's id.
 
     Raises:
-        TypeError: one of them is no string.
-        ValueError: both are too long together, or hold what is no text.
+        TypeError: an id is not a string.
+        ValueError: the ids are too long together, or contain a lone surrogate.
 
     """
     ids = {"partition_key": "" if partition_key is None else partition_key, "app_id": app_id}
@@ -34,10 +34,10 @@ def workflow_id(partition_key: PartitionKey, app_id: str) -> str:
 
 
 def step_id(sequence_id: int) -> str:
-    """The checkpoint id of a step.
+    """Return the checkpoint id of a step.
 
     Raises:
-        TypeError: the sequence id is no integer.
+        TypeError: the sequence id is not an integer.
 
     """
     try:
@@ -47,15 +47,17 @@ def step_id(sequence_id: int) -> str:
 
 
 def app_ids(partition_key: PartitionKey, workflows: Iterable[WorkflowInfo]) -> list[str]:
-    """The applications among workflows, the one that was saved last first. Workflows of other programs are left out."""
+    """Return the applications among workflows, most recently saved first. Workflows of other programs are left out."""
     newest_first = sorted(
-        (each for each in workflows if each.checkpoint_revision), key=lambda each: each.updated, reverse=True
+        (workflow for workflow in workflows if workflow.checkpoint_revision),
+        key=lambda workflow: workflow.updated,
+        reverse=True,
     )
-    names = [(each.workflow_id, split(each.workflow_id)[-1]) for each in newest_first]
-    return [app_id for name, app_id in names if _is_of(partition_key, app_id, name)]
+    names = [(workflow.workflow_id, split(workflow.workflow_id)[-1]) for workflow in newest_first]
+    return [app_id for name, app_id in names if _is_name_of(name, partition_key, app_id)]
 
 
-def _is_of(partition_key: PartitionKey, app_id: str, name: str) -> bool:
+def _is_name_of(name: str, partition_key: PartitionKey, app_id: str) -> bool:
     try:
         return workflow_id(partition_key, app_id) == name
     except ValueError:

@@ -1,8 +1,8 @@
-"""States as Burr serialises them, and back: JSON, in which only classes that the caller allowed are made objects of.
+"""Convert states to the JSON that Burr serialises them to, and back, restoring only classes that the caller allows.
 
 Burr's serde calls the function that a `__burr_serde__` in the data names. The functions of Burr's own plugins import
-modules, open files or unpickle what the data names: they are called only for what the caller allowed. Functions that
-the application registered itself are called, as it asked for.
+modules, open files or unpickle data, so they are called only for classes and plugins that the caller allows. Functions
+that the application has registered itself are always called.
 """
 
 import importlib
@@ -28,59 +28,59 @@ _PICKLE = "pickle"
 
 
 class States:
-    """Serialises and deserialises states.
+    """The settings with which states are serialised and deserialised.
 
     Args:
         serde_kwargs: passed on to Burr's serde.
-        allowed_classes: the pydantic models that a state may hold, as classes or as "module.Class", and the names of
+        allowed_classes: the pydantic models that a state may contain, as classes or as "module.Class", and the names of
             Burr's other plugins, such as "lc_message".
 
     Raises:
-        TypeError: an allowed class is neither a class nor text, or they are one text.
+        TypeError: an allowed class is neither a class nor text, or a single text is given.
 
     """
 
     def __init__(self, serde_kwargs: Mapping[str, Any] | None, allowed_classes: Iterable[type | str]) -> None:
         if isinstance(allowed_classes, str):
-            raise TypeError("allowed_classes must be several classes or names, not one text")
+            raise TypeError("allowed_classes must be a list of classes or names, not a single text")
         self._serde = dict(serde_kwargs or {})
-        self._allowed = frozenset(_name(each) for each in allowed_classes)
+        self._allowed = frozenset(_name(allowed) for allowed in allowed_classes)
 
-    def dumped(self, state: State[Any]) -> bytes:
-        """The payload of a state.
+    def dumps(self, state: State[Any]) -> bytes:
+        """Return the payload of a state.
 
         Raises:
-            UnsavableValueError: a value inside could not be loaded again.
+            UnsavableValueError: a value inside would not be loaded as an equal value.
 
         """
         values = state.get_all()
-        for key, each in values.items():
+        for key, value in values.items():
             if key not in FIELD_SERIALIZATION:
-                _require_unmarked(each, ("state", key))
+                _require_unmarked(value, ("state", key))
         serialised = plain_copy(_WHAT, self._serialised(state))
-        for key, each in serialised.items():
+        for key, value in serialised.items():
             if key not in FIELD_SERIALIZATION:
-                self._require_savable(each, ("state", key))
+                self._require_savable(value, ("state", key))
         return json.dumps(serialised).encode()
 
-    def of(self, loaded: LoadedCheckpoint, partition_key: str, app_id: str) -> PersistedStateData:
-        """A checkpoint as Burr wants it.
+    def loads(self, loaded: LoadedCheckpoint, partition_key: str, app_id: str) -> PersistedStateData:
+        """Return the state in a checkpoint, as Burr's interface requires it.
 
         Raises:
-            FormatIncompatibleError: it is none that `dumped` made, it names a class that is not allowed, or a function
-                that Burr's serde calls for it failed.
+            FormatIncompatibleError: the payload was not made by `dumps`, it names a class that is not allowed, or a
+                function that Burr's serde calls for it failed.
 
         """
         labels = loaded.info.labels
         try:
             data = json.loads(loaded.data)
-            described = int(labels[SEQUENCE]), labels[POSITION], labels[STATUS]
+            sequence_id, position, status = int(labels[SEQUENCE]), labels[POSITION], labels[STATUS]
         except (KeyError, ValueError, RecursionError) as error:
-            raise _unreadable(loaded, f"it is not a state that a persister saved: {error!r}") from error
+            raise _unreadable(loaded, f"it was not saved by a persister: {error!r}") from error
         if not isinstance(data, dict):
-            raise _unreadable(loaded, f"its state is a JSON {type(data).__name__}, not an object")
-        for key, each in data.items():
-            problem = None if key in FIELD_SERIALIZATION else self._problem(each, ("state", key))
+            raise _unreadable(loaded, f"the state must be a JSON object, not a {type(data).__name__}")
+        for key, value in data.items():
+            problem = None if key in FIELD_SERIALIZATION else self._problem(value, ("state", key))
             if problem is not None:
                 raise _unreadable(loaded, f"{path_text(problem[0])}: {problem[1]}")
         try:
@@ -90,37 +90,43 @@ class States:
         return PersistedStateData(
             partition_key=partition_key,
             app_id=app_id,
-            sequence_id=described[0],
-            position=described[1],
+            sequence_id=sequence_id,
+            position=position,
             state=state,
             created_at=loaded.info.created.isoformat(),
-            status=described[2],
+            status=status,
         )
 
     def _serialised(self, state: State[Any]) -> dict[str, Any]:
-        """What Burr makes of a state."""
+        """Return a state as Burr serialises it."""
         try:
             serialised: dict[str, Any] = state.serialize(**self._serde)
             return serialised
         except Exception:
-            # Which of its values it is that Burr cannot serialise.
-            for key, each in state.get_all().items():
+            # Find the value that Burr cannot serialise.
+            for key, value in state.get_all().items():
                 try:
-                    State({key: each}).serialize(**self._serde)
+                    State({key: value}).serialize(**self._serde)
                 except Exception as error:
                     problem = f"Burr cannot serialise it: {type(error).__name__}: {error}"
                     raise UnsavableValueError(_WHAT, ("state", key), problem) from error
             raise
 
     def _require_savable(self, value: Any, path: Path) -> None:
-        """Refuse what a load would refuse, and models that do not come back as they are."""
+        """Refuse values that a load would refuse, and models that would not come back as equal ones.
+
+        Raises:
+            UnsavableValueError: there is such a value.
+
+        """
         if (problem := self._problem(value, path)) is not None:
             raise UnsavableValueError(_WHAT, *problem)
-        for inside, found in _models(value, path):
-            _require_equal_model(found, inside)
+        for inside, dumped in _marked(value, path):
+            if dumped[serde.KEY] == _MODEL:
+                _require_equal_model(dumped, inside)
 
     def _problem(self, value: Any, path: Path) -> tuple[Path, str] | None:
-        """The path of a value inside that may not be deserialised, and why; None if there is none."""
+        """Return the path of a value inside that must not be deserialised, and why; None if there is none."""
         for inside, found in _marked(value, path):
             kind = found[serde.KEY]
             if kind == _MODEL:
@@ -130,14 +136,14 @@ class States:
             elif not isinstance(kind, str) or kind not in serde.deserializer.func_map:
                 return inside, f"no deserialiser is registered for {kind!r:.200}"
             elif kind == _PICKLE:
-                return inside, "it is pickled, and nothing is ever unpickled"
+                return inside, "it is pickled, and pickled values are never loaded"
             elif _is_plugin(serde.deserializer.func_map[kind]) and kind not in self._allowed:
                 return inside, f"Burr's plugin {kind!r:.200} is not allowed: name it in allowed_classes"
         return None
 
 
 def _name(allowed: type | str) -> str:
-    """The name that Burr gives a class."""
+    """Return the name that Burr gives to a class."""
     if isinstance(allowed, str):
         return allowed
     if isinstance(allowed, type):
@@ -146,47 +152,53 @@ def _name(allowed: type | str) -> str:
 
 
 def _is_plugin(deserialiser: Any) -> bool:
-    """Whether a function came with Burr, and is registered wherever its module is imported."""
+    """Return whether a function is Burr's own, which importing one of Burr's modules registers."""
     return str(getattr(deserialiser, "__module__", "")).startswith("burr.")
 
 
 def _require_unmarked(value: Any, path: Path) -> None:
-    """Refuse a dict that would be taken for a serialised object, and nesting that Burr's own recursion may not bear."""
+    """Refuse dicts that would be taken for serialised objects, and nesting too deep for Burr's recursion.
+
+    Raises:
+        UnsavableValueError: there is such a dict or nesting.
+
+    """
     waiting: list[tuple[Any, Path, int]] = [(value, path, 1)]
     while waiting:
-        each, inside, depth = waiting.pop()
+        current, inside, depth = waiting.pop()
         if depth > MAX_DEPTH:
             problem = f"it is nested deeper than {MAX_DEPTH} levels, or contains itself"
             raise UnsavableValueError(_WHAT, inside, problem)
-        if isinstance(each, dict):
-            if each.get(serde.KEY) is not None:
+        if isinstance(current, dict):
+            if current.get(serde.KEY) is not None:
                 raise UnsavableValueError(_WHAT, inside, f"the key {serde.KEY!r} would be taken for Burr's own")
-            waiting += [(item, (inside, key), depth + 1) for key, item in each.items()]
-        elif isinstance(each, list):
-            waiting += [(item, (inside, index), depth + 1) for index, item in enumerate(each)]
+            waiting += [(item, (inside, key), depth + 1) for key, item in current.items()]
+        elif isinstance(current, list):
+            waiting += [(item, (inside, index), depth + 1) for index, item in enumerate(current)]
 
 
 def _marked(value: Any, path: Path) -> Iterable[tuple[Path, dict[str, Any]]]:
-    """The dicts in a JSON value that Burr's serde would call a function for, with their paths, at any depth."""
+    """Yield the dicts inside a JSON value for which Burr's serde would call a function, with their paths."""
     waiting: list[tuple[Any, Path]] = [(value, path)]
     while waiting:
-        each, inside = waiting.pop()
-        if isinstance(each, dict):
-            if each.get(serde.KEY) is not None:
-                yield inside, each
-            waiting += [(item, (inside, key)) for key, item in each.items()]
-        elif isinstance(each, list):
-            waiting += [(item, (inside, index)) for index, item in enumerate(each)]
-
-
-def _models(value: Any, path: Path) -> Iterable[tuple[Path, dict[str, Any]]]:
-    return ((inside, found) for inside, found in _marked(value, path) if found[serde.KEY] == _MODEL)
+        current, inside = waiting.pop()
+        if isinstance(current, dict):
+            if current.get(serde.KEY) is not None:
+                yield inside, current
+            waiting += [(item, (inside, key)) for key, item in current.items()]
+        elif isinstance(current, list):
+            waiting += [(item, (inside, index)) for index, item in enumerate(current)]
 
 
 def _require_equal_model(dumped: dict[str, Any], path: Path) -> None:
-    """Refuse a model that does not come back from what Burr dumped of it."""
+    """Refuse a model that would not come back as an equal one from Burr's dump of it.
+
+    Raises:
+        UnsavableValueError: it would not.
+
+    """
     name = dumped[_MODEL_CLASS]
-    fields = {key: each for key, each in dumped.items() if key not in (serde.KEY, _MODEL_CLASS)}
+    fields = {key: value for key, value in dumped.items() if key not in (serde.KEY, _MODEL_CLASS)}
     module, _, attribute = name.rpartition(".")
     try:
         cls: type[BaseModel] = getattr(importlib.import_module(module), attribute)
@@ -194,7 +206,7 @@ def _require_equal_model(dumped: dict[str, Any], path: Path) -> None:
     except UnsavableValueError:
         raise
     except Exception as error:
-        raise UnsavableValueError(_WHAT, path, f"class {name!r} cannot be made again of its fields: {error}") from error
+        raise UnsavableValueError(_WHAT, path, f"class {name!r} cannot be restored from its fields: {error}") from error
     if json.dumps(again, sort_keys=True) != json.dumps(fields, sort_keys=True):
         raise UnsavableValueError(_WHAT, path, f"an object of class {name!r} would come back changed")
 

@@ -1,7 +1,7 @@
-"""A writer and a critic, both scripted, as a Burr application that may be killed anywhere.
+"""A Burr application of a writer and a critic, both scripted, that may be killed at any point.
 
-Burr saves the state behind each action. An action whose save had not come back when the process was killed may run
-twice, and no other: where the save had been committed, the application goes on behind it. Usage: TARGET RESULT.
+Burr saves the state after each action. Only an action whose save had not returned when the process was killed may run
+twice. If the save had been committed, the application continues after it. Usage: TARGET RESULT.
 """
 
 import json
@@ -18,52 +18,52 @@ REVIEWS = ["too long", "too short", "fine"]
 
 
 class Journalled(HoldfastPersister):
-    """The persister, with points around each of its calls."""
+    """The persister, with a point before and after each call."""
 
     def save(self, partition_key, app_id, sequence_id, position, state, status, **options):
         name = f"{position} {sequence_id}"
         point(f"before save {name}")
         super().save(partition_key, app_id, sequence_id, position, state, status, **options)
-        point(f"behind save {name}")
+        point(f"after save {name}")
 
     def load(self, partition_key, app_id, sequence_id=None, **options):
         point("before load")
         found = super().load(partition_key, app_id, sequence_id, **options)
-        point("behind load")
+        point("after load")
         return found
 
 
 def step(state: State, name: str, **changes: Any) -> State:
-    """A step with points around it; what it did is in the notes."""
+    """Update the state, with a point before and after."""
     number = state["__SEQUENCE_ID"]
     point(f"before step {name} {number}")
     changed = state.update(**changes)
-    point(f"behind step {name} {number}")
+    point(f"after step {name} {number}")
     return changed
 
 
 @action(reads=["draft", "notes"], writes=["draft", "text", "notes"])
 def write(state: State) -> State:
-    """The model writes a draft."""
+    """Write a draft."""
     draft = state["draft"] + 1
     return step(state, "write", draft=draft, text="word " * draft * 20_000, notes=[*state["notes"], f"draft {draft}"])
 
 
 @action(reads=["draft", "notes"], writes=["review", "notes"])
 def criticise(state: State) -> State:
-    """The other model says what it thinks of it."""
+    """Review the draft."""
     review = REVIEWS[state["draft"] - 1]
     return step(state, "criticise", review=review, notes=[*state["notes"], f"review: {review}"])
 
 
 @action(reads=["draft", "notes"], writes=["notes"])
 def publish(state: State) -> State:
-    """The end."""
+    """Publish the draft."""
     return step(state, "publish", notes=[*state["notes"], f"published draft {state['draft']}"])
 
 
 def build(persister: HoldfastPersister, app_id: str) -> Application:
-    """The application, as it stands in the store."""
+    """Return the application, loaded from its newest state."""
     return (
         ApplicationBuilder()
         .with_actions(write, criticise, publish)
@@ -83,7 +83,7 @@ def build(persister: HoldfastPersister, app_id: str) -> Application:
 
 
 def main() -> None:
-    """Run it from wherever it stands, and write its result."""
+    """Run the application to its end, and write its result."""
     target, result = sys.argv[1:]
     with Journalled.from_target(target, namespace="burr", timeout=20) as persister:
         application = build(persister, str(Path(result).parent))

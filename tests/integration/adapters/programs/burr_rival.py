@@ -1,6 +1,6 @@
-"""A Burr application that takes one step at a time, for two processes. Usage: TARGET OWNERSHIP NAME.
+"""A Burr application for two processes, which does one step per request. Usage: TARGET OWNERSHIP NAME.
 
-The states of both processes are equal unless the name, which is the process's, is kept in them.
+Each step adds the process's name to the state, so the states of two processes with the same name are equal.
 """
 
 import sys
@@ -13,7 +13,7 @@ from tests.integration.adapters.rivals import obey
 
 
 def main(target: str, ownership: Any, name: str) -> None:
-    """Do what is asked for."""
+    """Serve the requests of the test."""
 
     @action(reads=["steps"], writes=["steps"])
     def step(state: State) -> State:

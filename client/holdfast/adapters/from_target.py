@@ -1,0 +1,77 @@
+"""`from_target`: open an adapter by a server's address, with a client that the adapter closes."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Self
+
+from holdfast._async.client import AsyncClient
+from holdfast._core.retry import RetryPolicy
+from holdfast._sync.client import Client
+
+
+class AsyncFromTarget:
+    """An adapter whose constructor takes an open `AsyncClient`, and settings as keyword arguments."""
+
+    @classmethod
+    @asynccontextmanager
+    async def from_target(
+        cls,
+        target: str,
+        *,
+        timeout: float = 30.0,
+        retry: RetryPolicy | None = None,
+        producer: tuple[str, str] = ("", ""),
+        **settings: Any,
+    ) -> AsyncIterator[Self]:
+        """Open an adapter with a client of its own, which is closed at the end of the block.
+
+        Args:
+            target: host:port of the server, or any other target that gRPC takes.
+            timeout: seconds for a call with all its retries.
+            retry: how to retry; None for the client's default policy.
+            producer: name and version of the calling program, stored with each checkpoint.
+            **settings: the keyword arguments of the constructor, such as `namespace`.
+
+        Raises:
+            InvalidRequestError: the target is not one that gRPC takes, or the timeout is out of range.
+            TypeError: an argument has another type, or no argument of the constructor has this name.
+            ValueError: as for the constructor.
+
+        """
+        async with AsyncClient(target, timeout=timeout, retry=retry, producer=producer) as client:
+            constructor: Any = cls
+            yield constructor(client, **settings)
+
+
+class FromTarget:
+    """An adapter whose constructor takes an open `Client`, and settings as keyword arguments."""
+
+    @classmethod
+    @contextmanager
+    def from_target(
+        cls,
+        target: str,
+        *,
+        timeout: float = 30.0,
+        retry: RetryPolicy | None = None,
+        producer: tuple[str, str] = ("", ""),
+        **settings: Any,
+    ) -> Iterator[Self]:
+        """Open an adapter with a client of its own, which is closed at the end of the block.
+
+        Args:
+            target: host:port of the server, or any other target that gRPC takes.
+            timeout: seconds for a call with all its retries.
+            retry: how to retry; None for the client's default policy.
+            producer: name and version of the calling program, stored with each checkpoint.
+            **settings: the keyword arguments of the constructor, such as `namespace`.
+
+        Raises:
+            InvalidRequestError: the target is not one that gRPC takes, or the timeout is out of range.
+            TypeError: an argument has another type, or no argument of the constructor has this name.
+            ValueError: as for the constructor.
+
+        """
+        with Client(target, timeout=timeout, retry=retry, producer=producer) as client:
+            constructor: Any = cls
+            yield constructor(client, **settings)

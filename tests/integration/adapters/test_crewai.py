@@ -31,7 +31,7 @@ from crewai.flow.persistence import FlowPersistence, persist  # noqa: E402
 from holdfast.adapters.crewai import FORMAT, HoldfastFlowPersistence  # noqa: E402
 from pydantic import BaseModel, Field  # noqa: E402
 
-# More than a commit marker holds, so that there is a blob to damage.
+# Too large to be inline, so that there is a blob to damage.
 LONG = "x" * 100_000
 NOBODY = "127.0.0.1:1"
 
@@ -100,7 +100,7 @@ def test_a_dict_comes_back_as_it_was_saved(persistence):
     assert persistence.load_state("f") == state
 
 
-def test_a_model_comes_back_as_what_makes_an_equal_one(persistence):
+def test_a_model_comes_back_as_fields_of_an_equal_model(persistence):
     state = Draft(id="f", title="Zoë", words={1: "a"}, when=datetime(2026, 1, 2, tzinfo=UTC))
     persistence.save_state("f", "m", state)
     assert Draft.model_validate(persistence.load_state("f")) == state
@@ -125,13 +125,13 @@ def test_a_state_larger_than_a_message_comes_back(persistence):
     assert persistence.load_state("f") == state
 
 
-def test_the_state_that_was_saved_last_is_the_one_that_is_loaded(persistence):
+def test_the_state_that_was_saved_last_is_loaded(persistence):
     for n in range(5):
         persistence.save_state("f", f"m{n}", {"id": "f", "n": n})
     assert persistence.load_state("f") == {"id": "f", "n": 4}
 
 
-def test_what_is_changed_after_a_save_does_not_reach_the_saved_state(persistence):
+def test_a_change_after_a_save_does_not_change_the_saved_state(persistence):
     state = {"id": "f", "items": [1]}
     persistence.save_state("f", "m", state)
     state["items"].append(2)
@@ -153,13 +153,13 @@ def test_a_flow_whose_checkpoints_were_deleted_has_no_state(persistence, client,
     assert persistence.load_state("f") == {"id": "f", "again": True}
 
 
-def test_a_flow_that_only_has_a_writer_has_no_state(persistence, client, namespace):
+def test_a_flow_with_a_writer_but_without_checkpoints_has_no_state(persistence, client, namespace):
     client.acquire_writer(namespace, "f")
     assert persistence.load_state("f") is None
     assert persistence.load_pending_feedback("f") is None
 
 
-def test_each_namespace_has_flows_of_its_own(persistence, client):
+def test_each_namespace_has_its_own_flows(persistence, client):
     persistence.save_state("f", "m", {"id": "f"})
     assert HoldfastFlowPersistence(client, namespace="another").load_state("f") is None
 
@@ -167,7 +167,7 @@ def test_each_namespace_has_flows_of_its_own(persistence, client):
 IDS = ["Zoë 東京", "a/b", "a%2Fb", "a\\b", "..", ".", "a\nb", "x" * 2000, "x" * 2000 + "y", "é" * 300, "7 "]
 
 
-def test_any_text_is_the_id_of_a_flow_of_its_own(persistence):
+def test_any_text_is_the_id_of_a_separate_flow(persistence):
     for flow_id in IDS:
         persistence.save_pending_feedback(flow_id, question(flow_id), {"id": flow_id})
     for flow_id in IDS:
@@ -182,7 +182,7 @@ def test_a_number_or_a_uuid_is_the_same_id_as_its_text(persistence, flow_id):
 
 
 @pytest.mark.parametrize(("flow_id", "error"), [("", ValueError), (None, TypeError), (b"f", TypeError)])
-def test_what_is_no_id_is_refused(persistence, flow_id, error):
+def test_an_invalid_id_is_refused(persistence, flow_id, error):
     with pytest.raises(error, match="id must"):
         persistence.save_state(flow_id, "m", {"id": "f"})
     with pytest.raises(error, match="id must"):
@@ -223,14 +223,14 @@ def test_a_question_also_saves_the_state(persistence):
     assert persistence.load_state("f") == {"id": "f", "n": 2}
 
 
-def test_a_question_outlives_the_states_that_are_saved_behind_it(persistence):
+def test_a_question_stays_when_states_are_saved_after_it(persistence):
     persistence.save_pending_feedback("f", question(), {"id": "f", "n": 1})
     persistence.save_state("f", "m", {"id": "f", "n": 2})
     assert persistence.load_pending_feedback("f")[0] == {"id": "f", "n": 1}
     assert persistence.load_state("f") == {"id": "f", "n": 2}
 
 
-def test_a_new_question_takes_the_place_of_the_one_before(persistence):
+def test_a_new_question_replaces_the_one_before(persistence):
     persistence.save_pending_feedback("f", question(message="first"), {"id": "f", "n": 1})
     persistence.save_pending_feedback("f", question(message="second"), {"id": "f", "n": 2})
     state, context = persistence.load_pending_feedback("f")
@@ -283,7 +283,7 @@ def test_a_damaged_newest_state_is_an_error(persistence, store):
         persistence.load_state("f")
 
 
-def test_a_damaged_newest_state_falls_back_to_the_last_good_one_where_the_caller_chose_it(falling_back, store):
+def test_with_fallback_a_damaged_newest_state_is_answered_with_the_last_good_one(falling_back, store):
     falling_back.save_state("f", "m", {"id": "f", "n": 1})
     falling_back.save_state("f", "m", {"id": "f", "n": 2, "long": LONG})
     damage_newest(store)
@@ -292,7 +292,7 @@ def test_a_damaged_newest_state_falls_back_to_the_last_good_one_where_the_caller
     assert falling_back.load_state("f") == {"id": "f", "n": 3}
 
 
-def test_a_damaged_question_is_never_answered_with_an_older_one(falling_back, store):
+def test_a_damaged_question_never_falls_back_to_an_older_one(falling_back, store):
     falling_back.save_pending_feedback("f", question(message="old"), {"id": "f", "long": LONG})
     falling_back.save_pending_feedback("f", question(message="new"), {"id": "f", "long": LONG})
     damage_newest(store)
@@ -300,7 +300,7 @@ def test_a_damaged_question_is_never_answered_with_an_older_one(falling_back, st
         falling_back.load_pending_feedback("f")
 
 
-def test_a_question_whose_marker_is_damaged_is_never_answered_with_an_older_one(tmp_path):
+def test_a_question_whose_marker_is_damaged_never_falls_back_to_an_older_one(tmp_path):
     url = (tmp_path / "store").as_uri()
     with server(url) as target, HoldfastFlowPersistence.from_target(target) as persistence:
         persistence.save_pending_feedback("f", question(message="old"), {"id": "f"})
@@ -319,7 +319,7 @@ def test_a_state_of_a_newer_format_is_refused(persistence, client, namespace):
         persistence.load_state("f")
 
 
-def test_a_server_that_is_not_there_is_a_typed_error():
+def test_an_unreachable_server_is_a_typed_error():
     with HoldfastFlowPersistence.from_target(NOBODY, timeout=0.3) as persistence:
         for call in (
             lambda: persistence.save_state("f", "m", {"id": "f"}),
@@ -331,7 +331,7 @@ def test_a_server_that_is_not_there_is_a_typed_error():
                 call()
 
 
-def test_flows_of_many_threads_do_not_meet(persistence):
+def test_flows_of_many_threads_do_not_affect_each_other(persistence):
     def run(n):
         for step in range(3):
             persistence.save_state(f"f{n}", "m", {"id": f"f{n}", "step": step})
@@ -355,7 +355,7 @@ def test_it_needs_a_client_or_a_target():
         HoldfastFlowPersistence()
 
 
-def test_its_own_client_is_closed_with_the_block(target, namespace):
+def test_its_own_client_is_closed_at_the_end_of_the_block(target, namespace):
     with HoldfastFlowPersistence.from_target(target, namespace=namespace, fallback=True, timeout=5) as persistence:
         persistence.save_state("f", "m", {"id": "f"})
         assert persistence.load_state("f") == {"id": "f"}
@@ -378,7 +378,7 @@ def story(persistence: HoldfastFlowPersistence) -> type:
     return Story
 
 
-def test_a_flow_as_json_brings_its_persistence_back(target, namespace):
+def test_a_flow_restored_from_json_has_its_persistence_again(target, namespace):
     with HoldfastFlowPersistence.from_target(target, namespace=namespace, timeout=5) as persistence:
         dumped = story(persistence)(persistence=persistence).model_dump(mode="json")["persistence"]
         persistence.save_state("f", "m", {"id": "f"})
@@ -387,7 +387,7 @@ def test_a_flow_as_json_brings_its_persistence_back(target, namespace):
     assert restored.persistence.load_state("f") == {"id": "f"}
 
 
-def test_a_persisted_flow_goes_on_with_its_state_in_another_instance(persistence):
+def test_a_persisted_flow_continues_with_its_state_in_another_instance(persistence):
     made = story(persistence)
     first = made()
     assert first.kickoff() == "A TALE"
@@ -402,7 +402,7 @@ def test_each_method_of_a_persisted_flow_is_a_checkpoint(persistence, client, na
     assert [each.labels["method"] for each in client.list(namespace, flow.flow_id)] == ["end", "begin"]
 
 
-def test_a_fork_has_an_id_of_its_own_and_leaves_its_source_alone(persistence, client, namespace):
+def test_a_fork_has_its_own_id_and_does_not_change_its_source(persistence, client, namespace):
     made = story(persistence)
     first = made()
     first.kickoff()
@@ -415,7 +415,7 @@ def test_a_fork_has_an_id_of_its_own_and_leaves_its_source_alone(persistence, cl
     assert Draft.model_validate(persistence.load_state(fork.flow_id)) == fork.state
 
 
-def test_a_flow_fails_where_its_state_cannot_be_saved():
+def test_a_flow_fails_if_its_state_cannot_be_saved():
     with HoldfastFlowPersistence.from_target(NOBODY, timeout=0.3) as persistence:
         with pytest.raises(RuntimeError, match="State persistence failed") as failed:
             story(persistence)().kickoff()
@@ -472,17 +472,17 @@ def test_only_the_methods_that_are_persisted_are_checkpoints(persistence, client
     assert [each.labels["method"] for each in client.list(namespace, flow.flow_id)] == ["end", "begin"]
 
 
-def test_it_has_each_call_of_the_engine_s_interface():
+def test_it_implements_each_method_of_the_engine_s_interface():
     calls = {name for name, call in vars(FlowPersistence).items() if inspect.isfunction(call) and name[0] != "_"}
     assert calls <= vars(HoldfastFlowPersistence).keys()
 
 
-def test_a_copy_of_a_persistence_is_another_hand_on_the_same_client(persistence):
+def test_a_copy_of_a_persistence_shares_its_client(persistence):
     copy.deepcopy(persistence).save_state("f", "m", {"id": "f"})
     assert persistence.model_copy(deep=True).load_state("f") == {"id": "f"}
 
 
-async def test_a_flow_of_an_event_loop_is_kept_too(persistence):
+async def test_a_flow_in_an_event_loop_is_saved_too(persistence):
     flow = story(persistence)()
     assert await flow.kickoff_async(inputs={"id": "a/flow"}) == "A TALE"
     assert Draft.model_validate(persistence.load_state("a/flow")) == flow.state
@@ -505,7 +505,7 @@ def test_a_flow_that_is_killed_anywhere_ends_as_if_it_had_not_been(calm, target,
     assert killed.kills == 1
     assert killed.result == calm.result
     before, after = killed.points[:kill_at], killed.points[kill_at:]
-    # What was saved never runs again, all else runs once more or at last.
+    # A step that was saved never runs again; any other runs at most once more.
     saved = named("saved", before)
     assert named("begin", after) == [step for step in named("begin", calm.points) if step not in saved]
 

@@ -1,4 +1,4 @@
-"""CrewAI's own checkpoints on Holdfast: flows and crews that go on where they were, with the models of their code."""
+"""CrewAI's own checkpoints in Holdfast: flows and crews continue where they stopped, with the models of their code."""
 
 import asyncio
 import json
@@ -55,7 +55,7 @@ def provider(client: holdfast.Client, namespace: str) -> HoldfastCheckpointProvi
 
 
 class Scripted(BaseLLM):
-    """A model of the program's own, which CrewAI cannot restore from a checkpoint."""
+    """A model defined by the program, which CrewAI cannot restore from a checkpoint."""
 
     _asked: list[str] = PrivateAttr(default_factory=list)
 
@@ -77,14 +77,14 @@ def crew(provider: HoldfastCheckpointProvider, llm: Scripted, tasks=("first {top
 
 
 def ended(entity: Crew | Flow, **options):
-    """What came of it, once its checkpoints are written."""
+    """Return the result of a kickoff, after its checkpoints are written."""
     result = entity.kickoff(**options)
     crewai_event_bus.flush()
     return result
 
 
 def checkpoint(**flow: object) -> str:
-    """A checkpoint as CrewAI writes it, of a flow."""
+    """Return a checkpoint of a flow as CrewAI writes it."""
     known = {"entity_type": "flow", "checkpoint_completed_methods": ["begin"], "checkpoint_state": {"id": "f"}}
     return json.dumps({"crewai_version": "1.15.30", "branch": "main", "entities": [{**known, **flow}]})
 
@@ -99,7 +99,7 @@ class Two(Flow[FlowState]):
         return "ended"
 
 
-def test_it_is_a_provider_that_a_checkpoint_config_takes_and_keeps(provider):
+def test_a_checkpoint_config_accepts_and_keeps_the_provider(provider):
     config = CheckpointConfig(provider=provider, location="x")
     assert isinstance(provider, BaseProvider)
     assert config.provider is provider
@@ -107,12 +107,12 @@ def test_it_is_a_provider_that_a_checkpoint_config_takes_and_keeps(provider):
     assert config.location == "x"
 
 
-def test_a_crew_goes_on_behind_the_tasks_that_are_done_with_the_model_of_its_code(provider, client, namespace):
+def test_a_crew_continues_after_the_tasks_that_are_done_with_the_model_of_its_code(provider, client, namespace):
     llm = Scripted(model="scripted")
     first = crew(provider, llm)
     assert provider.resume(first, "crew") is False
     assert ended(first, inputs={"topic": "stores"}).raw == "answer to third"
-    # As if it had been killed behind its first task.
+    # As if the crew had been killed after its first task.
     newest_first = list(client.list(namespace, "crew:main"))
     assert len(newest_first) == 3
     for each in newest_first[:-1]:
@@ -127,7 +127,7 @@ def test_a_crew_goes_on_behind_the_tasks_that_are_done_with_the_model_of_its_cod
     assert other._asked == ["second", "third"]
 
 
-def test_no_secret_and_no_way_to_a_model_is_in_a_checkpoint(provider, client, namespace):
+def test_a_checkpoint_contains_no_secrets_and_no_connection_settings(provider, client, namespace):
     llm = Scripted(model="scripted", api_key="sk-secret", base_url="http://own")
     ended(crew(provider, llm), inputs={"topic": "stores"})
     for each in client.list(namespace, "crew:main"):
@@ -165,8 +165,8 @@ def test_nothing_that_a_checkpoint_names_is_imported_or_connected_to(provider, t
 @pytest.mark.parametrize(
     "data", ["", "[]", "{", '{"entities": 7}', '{"entities": [7]}', '{"entities": [{"entity_type": "crew"}]}']
 )
-def test_what_is_no_checkpoint_of_crewais_is_refused(provider, data):
-    with pytest.raises(UnsavableValueError, match="none of CrewAI's"):
+def test_data_that_is_not_a_checkpoint_of_crewai_is_refused(provider, data):
+    with pytest.raises(UnsavableValueError, match="not a checkpoint of CrewAI"):
         provider.checkpoint(data, "flow")
     assert provider.resume(Two(), "flow") is False
 
@@ -185,7 +185,7 @@ def test_progress_of_other_methods_or_tasks_is_refused_and_changes_nothing(provi
     assert changed.tasks[0].output is None
     with pytest.raises(holdfast.FormatIncompatibleError, match="no progress of a crew"):
         provider.resume(changed, "flow")
-    with pytest.raises(TypeError, match="a flow or a crew can be resumed, not object"):
+    with pytest.raises(TypeError, match="must be a flow or a crew, not object"):
         provider.resume(object(), "flow")
 
 
@@ -206,11 +206,11 @@ def test_a_checkpoint_is_found_by_its_location_and_only_the_newest_are_kept(prov
         with pytest.raises(ValueError, match="max_keep must be an integer of at least 1"):
             provider.prune("a#b", wrong)
     for wrong in ("", "x.json", "holdfast:", "holdfast:#", "holdfast:x#", "./x#y"):
-        with pytest.raises(ValueError, match="not a location"):
+        with pytest.raises(ValueError, match="invalid location"):
             provider.from_checkpoint(wrong)
 
 
-def test_a_checkpoint_that_was_taken_before_the_newest_one_is_left_out(provider, client, namespace):
+def test_a_checkpoint_that_was_taken_before_the_newest_one_is_not_saved(provider, client, namespace):
     def with_events(count, state):
         return json.dumps(
             {
@@ -238,7 +238,7 @@ def test_a_run_that_was_overtaken_writes_no_checkpoint(client, namespace):
     assert len(list(client.list(namespace, "flow:main"))) == 3
 
 
-def test_a_damaged_newest_checkpoint_is_an_error_unless_fallback_was_chosen(tmp_path):
+def test_a_damaged_newest_checkpoint_is_an_error_without_fallback(tmp_path):
     with server((tmp_path / "store").as_uri()) as target:
         with HoldfastCheckpointProvider.from_target(target) as provider:
             provider.checkpoint(checkpoint(), "flow")
@@ -258,7 +258,7 @@ def calm(target: str, tmp_path_factory: pytest.TempPathFactory) -> killing.Run:
 
 
 @pytest.mark.parametrize("tenth", range(10))
-def test_a_flow_that_is_killed_anywhere_goes_on_where_its_newest_checkpoint_is(calm, target, tmp_path, tenth):
+def test_a_flow_that_is_killed_anywhere_continues_from_its_newest_checkpoint(calm, target, tmp_path, tenth):
     assert calm.result == ["collect", "write", "review", "publish"]
     kill_at = killing.ten_points(calm)[tenth]
     (tmp_path / "killed").mkdir()

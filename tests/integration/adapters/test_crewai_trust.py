@@ -1,4 +1,4 @@
-"""CrewAI: what a saved question may decide, which states are refused, and whose flow it is."""
+"""CrewAI: the settings that a saved question may contain, the states that are refused, and ownership of flows."""
 
 import asyncio
 import json
@@ -57,11 +57,11 @@ def persistence(client: holdfast.Client, namespace: str) -> HoldfastFlowPersiste
     return HoldfastFlowPersistence(client, namespace=namespace)
 
 
-# How to reach a model.
+# Connection settings of models.
 
 
 class Model:
-    """A server that speaks as OpenAI's does, and keeps what it is asked."""
+    """A server with OpenAI's interface that records its requests."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -134,7 +134,7 @@ def review(model: Model) -> type:
 
 
 def tampered(client: holdfast.Client, namespace: str, flow_id: str, **fields: object) -> None:
-    """Change what is stored of a question."""
+    """Change fields of a stored question."""
     [stored] = client.list(namespace, flow_id, labels={"feedback": "pending"})
     parts = dict(client.load(namespace, flow_id, stored.checkpoint_id).parts)
     parts["feedback"] = json.dumps({**json.loads(parts["feedback"]), **fields}).encode()
@@ -164,7 +164,7 @@ def test_a_reply_goes_to_the_model_of_the_flows_own_code_whatever_was_saved(
     assert foreign.asked == []
 
 
-def test_how_to_reach_a_model_is_not_saved(client, namespace, persistence, own):
+def test_connection_settings_of_a_model_are_not_saved(client, namespace, persistence, own):
     waiting = review(own)(persistence=persistence)
     waiting.kickoff()
     [stored] = client.list(namespace, waiting.flow_id, labels={"feedback": "pending"})
@@ -191,7 +191,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_a_question_whose_code_is_not_loaded_is_refused_if_its_model_is_reached_in_a_way_of_its_own(
+def test_a_question_whose_code_is_not_loaded_is_refused_if_its_model_had_connection_settings(
     client, namespace, persistence, setting
 ):
     persistence.save_pending_feedback("f", question(llm={"model": "m", setting: "http://x"}), {"id": "f"})
@@ -205,13 +205,13 @@ def test_a_question_whose_code_is_not_loaded_is_refused_if_its_model_is_reached_
 
 
 @pytest.mark.parametrize("llm", [None, "gpt-4o", {"model": "m", "temperature": 0.5, "stop": ["x"], "max_tokens": 7}])
-def test_which_model_it_is_and_how_it_answers_comes_back(persistence, llm):
+def test_the_name_of_a_model_and_how_it_answers_come_back(persistence, llm):
     persistence.save_pending_feedback("f", question(llm=llm), {"id": "f"})
     assert persistence.load_pending_feedback("f")[1].llm == llm
 
 
 @pytest.mark.parametrize("llm", [7, ["x"], [["model", "m"]]])
-def test_a_model_that_is_none_is_left_out(client, namespace, persistence, llm):
+def test_an_invalid_model_is_left_out(client, namespace, persistence, llm):
     persistence.save_pending_feedback("f", question(llm="m"), {"id": "f"})
     tampered(client, namespace, "f", llm=llm)
     assert persistence.load_pending_feedback("f")[1].llm is None
@@ -223,7 +223,7 @@ def test_a_model_that_is_none_is_left_out(client, namespace, persistence, llm):
 def test_a_question_that_no_adapter_saved_is_a_typed_error(client, namespace, persistence, fields):
     persistence.save_pending_feedback("f", question(), {"id": "f"})
     tampered(client, namespace, "f", **fields)
-    with pytest.raises(holdfast.FormatIncompatibleError, match="no feedback context"):
+    with pytest.raises(holdfast.FormatIncompatibleError, match="not a feedback context"):
         persistence.load_pending_feedback("f")
 
 
@@ -235,7 +235,7 @@ def test_no_class_is_imported_for_a_question(client, namespace, persistence, tmp
     assert not (tmp_path / "ran").exists()
 
 
-# What a state may hold.
+# States.
 
 
 class Typed(FlowState):
@@ -268,7 +268,7 @@ class Loose(BaseModel):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(state=values.anything())
-def test_each_state_that_is_saved_is_loaded_equal_and_each_other_is_refused_by_its_path(client, state):
+def test_any_state_is_either_loaded_equal_or_refused_by_its_path(client, state):
     persistence = HoldfastFlowPersistence(client, namespace="property")
     flow_id = uuid4().hex
     refused = None
@@ -333,7 +333,7 @@ def test_a_state_that_would_not_come_back_is_refused_by_its_path_and_the_one_bef
     assert persistence.load_state("f") == {"id": "f"}
 
 
-def test_infinite_numbers_come_back_where_they_can(persistence):
+def test_infinite_numbers_come_back_in_fields_declared_as_floats(persistence):
     state = Typed(id="f", number=INFINITE, numbers={"x": -INFINITE})
     persistence.save_state("f", "m", state)
     assert Typed.model_validate(persistence.load_state("f")) == state
@@ -341,19 +341,19 @@ def test_infinite_numbers_come_back_where_they_can(persistence):
     assert persistence.load_state("f")["a"] == [INFINITE]
 
 
-def test_fields_that_are_computed_do_not_stand_against_a_save(persistence):
+def test_computed_fields_do_not_prevent_a_save(persistence):
     persistence.save_state("f", "m", Counting(id="f"))
     assert persistence.load_state("f")["id"] == "f"
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{", b"\xff"])
-def test_a_payload_that_is_no_state_is_a_typed_error(client, namespace, persistence, data):
+def test_a_payload_that_is_not_a_state_is_a_typed_error(client, namespace, persistence, data):
     client.save(namespace, "f", data, format=FORMAT)
     with pytest.raises(holdfast.FormatIncompatibleError, match="cannot be read"):
         persistence.load_state("f")
 
 
-# Whose flow it is.
+# Ownership.
 
 
 @pytest.fixture
@@ -390,14 +390,14 @@ def test_of_two_replies_to_one_question_one_is_kept(pair):
     assert one.load_state("f") == {"id": "f", "reply": "one"}
 
 
-def test_a_flow_that_was_never_loaded_begins_from_nothing(pair):
+def test_a_run_that_never_loaded_its_flow_requires_an_empty_workflow(pair):
     one, other = pair
     one.save_state("f", "m", {"id": "f", "n": 1})
     with pytest.raises(holdfast.RevisionConflictError):
         other.save_state("f", "m", {"id": "f", "n": 2})
 
 
-def test_methods_of_one_flow_that_end_at_the_same_time_are_all_kept(client, namespace, pair):
+def test_methods_of_one_flow_that_end_concurrently_are_all_saved(client, namespace, pair):
     one = pair[0]
     one.load_state("f")
     threads = [threading.Thread(target=one.save_state, args=("f", f"m{n}", {"id": "f", "n": n})) for n in range(8)]
@@ -419,7 +419,7 @@ def test_a_load_for_display_takes_nothing_from_a_run(pair):
     assert one.load_state("f") == {"id": "f", "n": 2}
 
 
-def test_retention_takes_no_question_that_waits_and_the_newest_state_stays(tmp_path):
+def test_retention_removes_neither_a_waiting_question_nor_the_newest_state(tmp_path):
     url = (tmp_path / "store").as_uri()
     with server(url) as target, HoldfastFlowPersistence.from_target(target, namespace="n") as persistence:
         persistence.save_pending_feedback("f", question(message="Good?"), {"id": "f", "n": 0})
@@ -443,7 +443,7 @@ def test_an_answered_question_does_not_wait_again_whatever_is_pruned(client, nam
     assert [each.labels["kind"] for each in client.list(namespace, "f")] == ["state"]
 
 
-def test_upkeep_does_not_end_a_run(client, namespace, pair):
+def test_maintenance_does_not_end_a_run(client, namespace, pair):
     one = pair[0]
     for n in range(4):
         one.save_state("f", "m", {"id": "f", "n": n})
@@ -451,13 +451,13 @@ def test_upkeep_does_not_end_a_run(client, namespace, pair):
     assert one.load_state("f") == {"id": "f", "n": 3}
 
 
-def test_ownership_is_one_of_two(client):
+def test_an_invalid_ownership_is_refused(client):
     with pytest.raises(ValueError, match="ownership"):
         HoldfastFlowPersistence(client, ownership="mine")
 
 
 @pytest.mark.parametrize("ownership", ["shared", "exclusive"])
-def test_one_persistence_serves_one_event_loop_after_another_and_flows_inside_of_one(client, namespace, ownership):
+def test_one_persistence_works_in_one_event_loop_after_another_and_inside_of_one(client, namespace, ownership):
     persistence = HoldfastFlowPersistence(client, namespace=namespace, ownership=ownership)
 
     @persist(persistence)
@@ -467,7 +467,7 @@ def test_one_persistence_serves_one_event_loop_after_another_and_flows_inside_of
             return "counted"
 
     async def inside():
-        # As in a web server: the synchronous entry point, on a thread whose event loop runs.
+        # As in a web server: the synchronous entry point on a thread with a running event loop.
         return Tick().kickoff(inputs={"id": "f"})
 
     for _ in range(2):
@@ -478,7 +478,7 @@ def test_one_persistence_serves_one_event_loop_after_another_and_flows_inside_of
 
 
 @pytest.mark.parametrize("ownership", ["shared", "exclusive"])
-def test_of_two_processes_the_overtaken_one_is_refused_where_a_run_owns_its_flow(tmp_path, ownership):
+def test_with_exclusive_ownership_the_overtaken_one_of_two_processes_is_refused(tmp_path, ownership):
     with (
         server((tmp_path / "store").as_uri()) as target,
         rival(PROGRAM, target, ownership, "one") as one,

@@ -1,4 +1,7 @@
-"""CrewAI flows and checkpoints that are kept in Holdfast."""
+"""Keep CrewAI's flows and checkpoints in Holdfast. Installed as `holdfast-client[crewai]`.
+
+The names in `__all__` are public; the modules are private.
+"""
 
 from holdfast.adapters.crewai.checkpoints import HoldfastCheckpointProvider
 from holdfast.adapters.crewai.persistence import HoldfastFlowPersistence

@@ -1,15 +1,13 @@
-"""CrewAI's own checkpoints (`CheckpointConfig`) in Holdfast: how far flows and crews have come, and nothing else.
+"""Keep CrewAI's own checkpoints (`CheckpointConfig`) in Holdfast: the progress of flows and crews, and nothing else.
 
-CrewAI writes everything of a running flow or crew into a checkpoint, its models with their keys, its tools and its
-stores; and restores it by importing and connecting to what the data names. Here only the progress is kept: which
-methods and tasks are done, with their outputs, and the state. On resume it is put into the flow or crew that the
-program has made, whose models and tools are thus those of its code.
+CrewAI writes all of a running flow or crew to a checkpoint, including its models with their keys, its tools and its
+stores. It restores them by importing modules and opening connections that the data names. This provider stores only
+the progress: the methods and tasks that are done, their outputs, and the state. On resume the progress is put into a
+flow or crew that the program has made, so models and tools are those of the program's code.
 """
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
@@ -21,7 +19,8 @@ from pydantic import PrivateAttr
 from holdfast._core.checkpoint import AcceptedFormat, LoadedCheckpoint
 from holdfast._core.errors import CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError
 from holdfast._sync.client import Client
-from holdfast.adapters.crewai.progress import FORMAT, of_checkpoint, put_into
+from holdfast.adapters.crewai.progress import FORMAT, extract, restore
+from holdfast.adapters.from_target import FromTarget
 from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id, joined
 from holdfast.adapters.runs import Ownership, Run, Runs, checked_ownership
 
@@ -30,21 +29,22 @@ _ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedErro
 _PREFIX = "holdfast:"
 
 
-class HoldfastCheckpointProvider(JsonProvider):
-    """Keeps CrewAI's checkpoints, for `CheckpointConfig(provider=..., location="a name")`, and resumes from them.
+class HoldfastCheckpointProvider(FromTarget, JsonProvider):
+    """A provider for `CheckpointConfig(provider=..., location="a name")`, from which flows and crews are resumed.
 
-    It is a JsonProvider, and writes no files: `CheckpointConfig` takes CrewAI's own providers only. A location and a
-    branch are a workflow of Holdfast, each checkpoint is one of it.
+    It is a JsonProvider only because `CheckpointConfig` accepts no other providers than CrewAI's own; it writes no
+    files. A location and a branch together are a workflow of Holdfast.
 
     Args:
-        client: an open client, which stays the caller's.
-        namespace: where the checkpoints are kept.
-        fallback: resume from the newest checkpoint that is whole if the newest one is damaged. Off, that is an error.
-        ownership: "shared": whoever checkpoints last is resumed. "exclusive": a checkpoint is refused if somebody else
-            has written one since this run was resumed.
+        client: an open client, which the caller closes.
+        namespace: the namespace of the checkpoints.
+        fallback: resume from the newest checkpoint that is whole if the newest one is damaged; otherwise raise
+            CheckpointCorruptedError.
+        ownership: "shared": the last checkpoint is resumed, whichever process saved it. "exclusive": a checkpoint is
+            refused if another process has saved one since this run was resumed.
 
     Raises:
-        ValueError: `ownership` is neither.
+        ValueError: `ownership` is neither "shared" nor "exclusive".
 
     """
 
@@ -53,7 +53,7 @@ class HoldfastCheckpointProvider(JsonProvider):
     _fallback: bool = PrivateAttr()
     _ownership: Ownership = PrivateAttr()
     _runs: Runs = PrivateAttr(default_factory=Runs)
-    # How many events the newest checkpoint of a run tells of, and its location.
+    # By run: the number of events in its newest checkpoint, and its location.
     _saved: "WeakKeyDictionary[Run, tuple[int, str]]" = PrivateAttr(default_factory=WeakKeyDictionary)
 
     def __init__(
@@ -64,35 +64,11 @@ class HoldfastCheckpointProvider(JsonProvider):
         self._ownership = checked_ownership(ownership)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        # A connection cannot be copied, and need not be.
+        # CrewAI copies settings; the copy shares the client, which cannot be copied.
         return self.__copy__()
 
-    @classmethod
-    @contextmanager
-    def from_target(
-        cls,
-        target: str,
-        *,
-        namespace: str = "default",
-        fallback: bool = False,
-        ownership: Ownership = "shared",
-        **client_options: Any,
-    ) -> Iterator[Self]:
-        """A provider with a client of its own, which is closed with the block.
-
-        Args:
-            target: host:port, or any target that gRPC takes.
-            namespace: as for the constructor.
-            fallback: as for the constructor.
-            ownership: as for the constructor.
-            client_options: what `holdfast.Client` takes.
-
-        """
-        with Client(target, **client_options) as client:
-            yield cls(client, namespace=namespace, fallback=fallback, ownership=ownership)
-
     def resume(self, entity: "Flow[Any] | Crew", location: str, *, branch: str = "main") -> bool:
-        """Put the newest checkpoint's progress into a flow or a crew, whose `kickoff` then goes on from there.
+        """Put the progress of the newest checkpoint into a flow or a crew, so that its `kickoff` continues from there.
 
         Args:
             entity: the flow or crew, made as for a first run and not kicked off yet.
@@ -100,17 +76,17 @@ class HoldfastCheckpointProvider(JsonProvider):
             branch: the branch.
 
         Returns:
-            Whether there was a checkpoint. If not, the entity is as it was, and begins at its beginning.
+            Whether a checkpoint exists. If not, the entity is unchanged and its kickoff starts at the beginning.
 
         Raises:
-            TypeError: it is neither a flow nor a crew.
+            TypeError: the entity is neither a flow nor a crew.
             CheckpointCorruptedError: the newest checkpoint is damaged, and `fallback` is off or finds nothing.
-            FormatIncompatibleError: it is none that a provider wrote, or it is one of other tasks or methods.
+            FormatIncompatibleError: no provider saved the checkpoint, or it is of other methods or tasks.
             HoldfastError: a subclass for each other reason.
 
         """
         if not isinstance(entity, Flow | Crew):
-            raise TypeError(f"a flow or a crew can be resumed, not {type(entity).__name__}")
+            raise TypeError(f"entity must be a flow or a crew, not {type(entity).__name__}")
         workflow_id = _workflow_id(location, branch)
         try:
             loaded = self._client.load(
@@ -119,48 +95,64 @@ class HoldfastCheckpointProvider(JsonProvider):
         except _ABSENT:
             self._runs.begin(workflow_id, 0)
             return False
-        put_into(entity, loaded)
+        restore(entity, loaded)
         self._runs.begin(workflow_id, loaded.head_revision or None)
         return True
 
     def checkpoint(self, data: str, location: str, *, parent_id: str | None = None, branch: str = "main") -> str:
-        """Save the progress in a checkpoint of CrewAI's.
+        """Save the progress in one of CrewAI's checkpoints.
 
-        CrewAI writes them from several threads: one that tells of fewer events than the one saved before it, in the
-        same run, is older, and left out.
+        CrewAI writes checkpoints from several threads. One with fewer events than the one that the same run saved
+        before is older, and is not saved.
+
+        Args:
+            data: the checkpoint as JSON.
+            location: the location of the `CheckpointConfig`.
+            parent_id: the id of the checkpoint before; None if there is none.
+            branch: the branch.
 
         Returns:
-            The location of the newest one, for `from_checkpoint` and `extract_id`.
+            The location of the newest checkpoint, for `from_checkpoint` and `extract_id`.
 
         Raises:
-            RevisionConflictError: somebody else has written one since this run was resumed (exclusive ownership).
+            UnsavableValueError: the data is not a checkpoint of CrewAI, or would not be loaded as equal data.
+            RevisionConflictError: the ownership is exclusive, and another process has saved a checkpoint since this run
+                was resumed.
             HoldfastError: a subclass for each other reason.
 
         """
         workflow_id = _workflow_id(location, branch)
-        payload, age = of_checkpoint(data)
-        wanted: dict[str, Any] = {"format": FORMAT, "parent_id": parent_id or "", "labels": {"branch": branch}}
-        # A run that was never resumed begins from nothing.
+        payload, events = extract(data)
+        options: dict[str, Any] = {"format": FORMAT, "parent_id": parent_id or "", "labels": {"branch": branch}}
+        # A run that was never resumed requires an empty workflow.
         run = self._runs.of(workflow_id) or self._runs.begin(workflow_id, 0)
         with run.lock:
-            if age < self._saved.get(run, (0, ""))[0]:
+            if events < self._saved.get(run, (0, ""))[0]:
                 return self._saved[run][1]
             if self._ownership == "exclusive":
-                wanted["expected_revision"] = run.head
-            saved = self._client.save(self._namespace, workflow_id, payload, **wanted)
+                options["expected_revision"] = run.head
+            saved = self._client.save(self._namespace, workflow_id, payload, **options)
             run.head = saved.revision
-            self._saved[run] = age, f"{_PREFIX}{workflow_id}#{saved.checkpoint_id}"
+            self._saved[run] = events, f"{_PREFIX}{workflow_id}#{saved.checkpoint_id}"
             return self._saved[run][1]
 
     async def acheckpoint(self, data: str, location: str, *, parent_id: str | None = None, branch: str = "main") -> str:
-        """Save as `checkpoint` does, in a thread."""
+        """Call `checkpoint` in a thread."""
         return await asyncio.to_thread(self.checkpoint, data, location, parent_id=parent_id, branch=branch)
 
     def prune(self, location: str, max_keep: int, *, branch: str = "main") -> int:
-        """Delete all checkpoints of a branch but for the newest ones. Returns how many.
+        """Delete all checkpoints of a branch except the newest ones.
+
+        Args:
+            location: the location of the `CheckpointConfig`.
+            max_keep: how many to keep.
+            branch: the branch.
+
+        Returns:
+            The number of deleted checkpoints.
 
         Raises:
-            ValueError: it would delete all of them.
+            ValueError: `max_keep` is not an integer of at least 1.
             HoldfastError: a subclass for each reason.
 
         """
@@ -169,14 +161,19 @@ class HoldfastCheckpointProvider(JsonProvider):
         return self._client.prune(self._namespace, _workflow_id(location, branch), keep_last=max_keep)
 
     def extract_id(self, location: str) -> str:
-        """The checkpoint's id in a location that `checkpoint` returned."""
+        """Return the checkpoint id in a location that `checkpoint` returned.
+
+        Raises:
+            ValueError: `checkpoint` did not return this location.
+
+        """
         return _parsed(location)[1]
 
     def from_checkpoint(self, location: str) -> str:
-        """The progress that was saved at a location that `checkpoint` returned, as JSON in CrewAI's form.
+        """Return the progress that was saved at a location, as JSON in CrewAI's form.
 
         Raises:
-            ValueError: it is no such location.
+            ValueError: `checkpoint` did not return this location.
             WorkflowCheckpointResumeError: a subclass for each reason.
 
         """
@@ -184,7 +181,7 @@ class HoldfastCheckpointProvider(JsonProvider):
         return json.dumps(json.loads(loaded.data))
 
     async def afrom_checkpoint(self, location: str) -> str:
-        """Load as `from_checkpoint` does, in a thread."""
+        """Call `from_checkpoint` in a thread."""
         return await asyncio.to_thread(self.from_checkpoint, location)
 
 
@@ -194,8 +191,8 @@ def _workflow_id(location: str, branch: str) -> str:
 
 
 def _parsed(location: str) -> tuple[str, str]:
-    """The workflow and the checkpoint of a location."""
+    """Return the workflow id and the checkpoint id in a location."""
     workflow_id, separator, checkpoint_id = location.removeprefix(_PREFIX).rpartition("#")
     if not (location.startswith(_PREFIX) and separator and workflow_id and checkpoint_id):
-        raise ValueError(f"not a location of a checkpoint in Holdfast: {location!r:.200}")
+        raise ValueError(f"invalid location {location!r:.200}: expected {_PREFIX}WORKFLOW#CHECKPOINT")
     return workflow_id, checkpoint_id

@@ -1,8 +1,8 @@
-"""CrewAI flows that keep their state in Holdfast.
+"""Keep the states of CrewAI's flows in Holdfast.
 
-Each flow is a workflow of its own: every state that the engine saves is a checkpoint of it, and the newest one is the
-flow's state. A question that waits for a human is saved together with its state, whole or not at all, as the one
-checkpoint of its id: the next question, or the note that it was answered, takes its place.
+Each flow is a workflow. Every state that CrewAI saves is a checkpoint, and the newest one is the flow's state. A
+question that waits for a human is saved together with its state in one checkpoint with a fixed id. The next question,
+or the record that it was answered, replaces that checkpoint.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,6 +24,7 @@ from holdfast._core.errors import (
 from holdfast._sync.client import Client
 from holdfast.adapters.crewai.questions import FEEDBACK_PART, question, question_json
 from holdfast.adapters.crewai.states import ACCEPTED, FORMAT, STATE_PART, read, state_json
+from holdfast.adapters.from_target import FromTarget
 from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id
 from holdfast.adapters.runs import Ownership, Runs
 
@@ -31,22 +32,23 @@ _ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedErro
 _QUESTION_ID = "question"
 
 
-class HoldfastFlowPersistence(FlowPersistence):
-    """Persistence of flows, for `@persist(...)`, `Flow(persistence=...)` and `set_flow_persistence_factory`.
+class HoldfastFlowPersistence(FromTarget, FlowPersistence):
+    """A persistence for `@persist(...)`, `Flow(persistence=...)` and `set_flow_persistence_factory`.
 
     Args:
-        client: an open client, which stays the caller's. None: one is opened for `target`, as CrewAI needs it where
-            it restores a flow from JSON; it is closed with the process.
-        namespace: where the flows are kept.
-        target: what the client is connected to. Only needed where flows themselves become JSON and are read back.
-        fallback: answer a damaged newest state with the newest older one that is whole. Off, damage is an error.
-        ownership: "shared": the last save wins, as in CrewAI's own store. "exclusive": a run saves only while nobody
-            else has saved the flow since the run loaded it.
-        feedback_llm: the model that reads the replies to questions of flows whose class is not loaded where they are
-            resumed, such as declared ones: a name, a dict or an LLM, as `@human_feedback` takes it.
+        client: an open client, which the caller closes. None: open one for `target`, as CrewAI does when it restores a
+            flow from JSON; that client is closed with the process.
+        namespace: the namespace of the flows.
+        target: the client's target. Only needed if flows themselves are converted to JSON and back.
+        fallback: answer a damaged newest state with the newest older one that is whole; otherwise raise
+            CheckpointCorruptedError.
+        ownership: "shared": the last save wins, as in CrewAI's own store. "exclusive": a save is refused if another
+            process has saved the flow since this run loaded it.
+        feedback_llm: the model that reads the replies to questions of flows whose class is not loaded in the process
+            that resumes them, such as declared flows: a name, a dict or an LLM, as for `@human_feedback`.
 
     Raises:
-        ValueError: there is neither a client nor a target, or `ownership` is neither.
+        ValueError: neither a client nor a target is given, or `ownership` is neither "shared" nor "exclusive".
 
     """
 
@@ -68,68 +70,52 @@ class HoldfastFlowPersistence(FlowPersistence):
         self.init_db()
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        # A connection cannot be copied, and need not be.
+        # CrewAI copies settings; the copy shares the client, which cannot be copied.
         return self.__copy__()
 
     @classmethod
     @contextmanager
-    def from_target(
-        cls,
-        target: str,
-        *,
-        namespace: str = "default",
-        fallback: bool = False,
-        ownership: Ownership = "shared",
-        feedback_llm: Any = None,
-        **client_options: Any,
-    ) -> Iterator[Self]:
-        """A persistence with a client of its own, which is closed with the block.
+    def from_target(cls, target: str, **options: Any) -> Iterator[Self]:
+        """Open a persistence with a client of its own, which is closed at the end of the block.
 
         Args:
-            target: host:port, or any target that gRPC takes.
-            namespace: where the flows are kept.
-            fallback: answer a damaged newest state with the newest older one that is whole.
-            ownership: as for the constructor.
-            feedback_llm: as for the constructor.
-            client_options: what `holdfast.Client` takes.
+            target: host:port of the server, or any other target that gRPC takes. It is part of the persistence's JSON.
+            **options: as for `FromTarget.from_target`.
 
         """
-        with Client(target, **client_options) as client:
-            yield cls(
-                client,
-                namespace=namespace,
-                target=target,
-                fallback=fallback,
-                ownership=ownership,
-                feedback_llm=feedback_llm,
-            )
+        with super().from_target(target, **options) as persistence:
+            persistence.target = target
+            yield persistence
 
     def init_db(self) -> None:
-        """Nothing has to be set up."""
+        """Do nothing: nothing has to be initialised."""
 
     def save_state(self, flow_uuid: str, method_name: str, state_data: dict[str, Any] | BaseModel) -> None:
         """Save a flow's state.
 
         Args:
-            flow_uuid: the flow's id: text, an int or a UUID.
+            flow_uuid: the flow's id: text, an integer or a UUID.
             method_name: the method that has just ended.
-            state_data: its state.
+            state_data: the state.
 
         Raises:
-            UnsavableValueError: the state holds what has no JSON form, or would not come back. It is a ValueError.
-            TypeError: the id is of another type.
-            RevisionConflictError: another process has saved the flow since this run loaded it (exclusive ownership).
-            HoldfastError: a subclass for each reason.
+            UnsavableValueError: a value of the state has no JSON form, or would not be loaded as an equal value. It is
+                a ValueError.
+            TypeError: the id has another type.
+            RevisionConflictError: the ownership is exclusive, and another process has saved the flow since this run
+                loaded it.
+            HoldfastError: a subclass for each other reason.
 
         """
         self._save(_workflow_id(flow_uuid), state_json(state_data), labels={"kind": "state", "method": method_name})
 
     def load_state(self, flow_uuid: str) -> dict[str, Any] | None:
-        """The newest state of a flow; None where nothing was saved. A run that saves the flow begins with it.
+        """Return the newest state of a flow; None if nothing was saved. A run of the flow begins with this call.
 
         Raises:
-            CheckpointCorruptedError: it is damaged, and `fallback` is off or finds nothing.
-            FormatIncompatibleError: a newer version of this adapter wrote it, or another program.
+            CheckpointCorruptedError: the state is damaged, and `fallback` is off or finds nothing.
+            FormatIncompatibleError: a newer version of this adapter saved it, or another program.
+            TypeError: the id is neither text nor an integer nor a UUID.
             HoldfastError: a subclass for each other reason.
 
         """
@@ -145,15 +131,21 @@ class HoldfastFlowPersistence(FlowPersistence):
     def save_pending_feedback(
         self, flow_uuid: str, context: PendingFeedbackContext, state_data: dict[str, Any] | BaseModel
     ) -> None:
-        """Save a flow's state and the question that it waits for, both or neither. A question before it is replaced.
+        """Save a flow's state together with the question that it waits for. An earlier question is replaced.
 
-        How to reach the question's model is not saved: `load_pending_feedback` takes it from the flow's code.
+        The connection settings of the question's model are not saved: `load_pending_feedback` takes them from the
+        flow's code.
+
+        Args:
+            flow_uuid: the flow's id: text, an integer or a UUID.
+            context: the question.
+            state_data: the state.
 
         Raises:
-            UnsavableValueError: the state or the question holds what has no JSON form. It is a ValueError.
-            TypeError: the id is neither text nor an int nor a UUID.
+            UnsavableValueError: a value of the state or of the question has no JSON form. It is a ValueError.
+            TypeError: the id has another type.
             RevisionConflictError: as for `save_state`.
-            HoldfastError: a subclass for each reason.
+            HoldfastError: a subclass for each other reason.
 
         """
         self._save(
@@ -162,19 +154,20 @@ class HoldfastFlowPersistence(FlowPersistence):
             labels={"kind": "feedback", "feedback": "pending", "method": context.method_name},
             checkpoint_id=_QUESTION_ID,
             replace=True,
-            # However many states are saved behind it, it waits for its answer.
+            # It must stay until it is answered, however many states are saved after it.
             pinned=True,
         )
 
     def load_pending_feedback(self, flow_uuid: str) -> tuple[dict[str, Any], PendingFeedbackContext] | None:
-        """The question that a flow waits for, and its state when it was asked; None where there is none.
+        """Return the question that a flow waits for, and the state when it was asked; None if no question waits.
 
-        An older question is never the answer to a damaged one, whatever `fallback` says: it was answered already.
+        `fallback` does not apply: an older question was answered already.
 
         Raises:
-            CheckpointCorruptedError: it is damaged.
-            FormatIncompatibleError: how to reach its model is said by code that is not loaded; or another program, or
-                a newer version of this adapter, wrote it.
+            CheckpointCorruptedError: the question is damaged.
+            FormatIncompatibleError: its model had connection settings, and the code that contains them is not loaded;
+                or another program, or a newer version of this adapter, saved it.
+            TypeError: the id is neither text nor an integer nor a UUID.
             HoldfastError: a subclass for each other reason.
 
         """
@@ -184,17 +177,18 @@ class HoldfastFlowPersistence(FlowPersistence):
             return None
         loaded = self._client.load(self.namespace, workflow_id, pending.checkpoint_id, accepted_formats=ACCEPTED)
         if loaded.info.labels.get("feedback") != "pending":
-            # It was answered since.
+            # It was answered after the list.
             return None
         found = read(loaded, STATE_PART), question(loaded, self._feedback_llm)
         self._runs.begin(workflow_id, loaded.head_revision or None)
         return found
 
     def clear_pending_feedback(self, flow_uuid: str) -> None:
-        """Note that the question was answered. The flow's state stays as it is.
+        """Record that the question was answered. The flow's state does not change.
 
         Raises:
             CheckpointCorruptedError: the newest state is damaged, and `fallback` is off or finds nothing.
+            TypeError: the id is neither text nor an integer nor a UUID.
             RevisionConflictError: as for `save_state`.
             HoldfastError: a subclass for each other reason.
 
@@ -215,7 +209,7 @@ class HoldfastFlowPersistence(FlowPersistence):
             except RevisionConflictError:
                 if self.ownership == "exclusive":
                     raise
-                # A state was saved meanwhile, which must stay the newest.
+                # A state was saved concurrently, and must stay the newest.
                 continue
 
     def _save(
@@ -224,24 +218,24 @@ class HoldfastFlowPersistence(FlowPersistence):
         data: bytes | Mapping[str, bytes],
         *,
         expected_revision: int | None = None,
-        **wanted: Any,
+        **options: Any,
     ) -> None:
         if self.ownership == "shared":
             self._client.save(
-                self.namespace, workflow_id, data, format=FORMAT, expected_revision=expected_revision, **wanted
+                self.namespace, workflow_id, data, format=FORMAT, expected_revision=expected_revision, **options
             )
             return
-        # A flow that was never loaded begins from nothing.
+        # A run that never loaded the flow requires an empty workflow.
         run = self._runs.of(workflow_id) or self._runs.begin(workflow_id, 0)
-        # Methods of one flow may end at the same time.
+        # Methods of one flow may end concurrently.
         with run.lock:
             saved = self._client.save(
-                self.namespace, workflow_id, data, format=FORMAT, expected_revision=run.head, **wanted
+                self.namespace, workflow_id, data, format=FORMAT, expected_revision=run.head, **options
             )
             run.head = saved.revision
 
     def _pending(self, workflow_id: str) -> Checkpoint | None:
-        """The checkpoint of the question that waits."""
+        """Return the checkpoint of the question that waits; None if there is none."""
         try:
             found = self._client.list(
                 self.namespace, workflow_id, labels={"kind": "feedback"}, strict=True, page_size=1
@@ -254,5 +248,5 @@ class HoldfastFlowPersistence(FlowPersistence):
 
 def _workflow_id(flow_uuid: object) -> str:
     if not isinstance(flow_uuid, str | int | UUID):
-        raise TypeError(f"a flow's id must be text, an int or a UUID, not {type(flow_uuid).__name__}")
+        raise TypeError(f"a flow's id must be text, an integer or a UUID, not {type(flow_uuid).__name__}")
     return holdfast_id(str(flow_uuid), WORKFLOW_BYTES)

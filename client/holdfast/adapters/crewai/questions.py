@@ -1,8 +1,8 @@
-"""Questions that wait for a human as JSON, and back: without how to reach a model.
+"""Convert questions that wait for a human to JSON and back, without connection settings of a model.
 
-CrewAI sends the reply to a question to the model that is named beside it, with its own API key. So connection settings
-(an address, a key, headers) are neither saved nor taken from what was saved: they come from the flow's own code, the
-class that asked, if it is loaded. No class is imported for that.
+CrewAI sends the reply to a question to the model that is stored with it, with the process's own API key. Therefore
+connection settings (an address, a key, headers) are neither saved nor taken from saved data. They come from the flow's
+own code: the class that asked, if it is loaded. No class is imported for that.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from holdfast.adapters.crewai.states import read, unreadable, value_json
 
 FEEDBACK_PART = "feedback"
 
-# What a saved question may say of a model: which it is, and how it answers.
+# The settings of a model that a saved question may contain: its name, and how it answers.
 _KEPT = frozenset(
     {
         "model",
@@ -38,10 +38,10 @@ _LEFT_OUT = "llm_settings_left_out"
 
 
 def question_json(context: PendingFeedbackContext) -> bytes:
-    """The payload of a question.
+    """Return the payload of a question.
 
     Raises:
-        UnsavableValueError: it holds what has no JSON form.
+        UnsavableValueError: a value of the question has no JSON form.
 
     """
     fields = context.to_dict()
@@ -52,27 +52,27 @@ def question_json(context: PendingFeedbackContext) -> bytes:
 
 
 def question(loaded: LoadedCheckpoint, feedback_llm: Any) -> PendingFeedbackContext:
-    """The question of a checkpoint, whose model is the one of the flow's own code.
+    """Return the question in a checkpoint, with the model of the flow's own code.
 
     Args:
         loaded: the checkpoint.
-        feedback_llm: the model if the flow's class is not loaded; None if there is none.
+        feedback_llm: the model to use if the flow's class is not loaded; None if there is none.
 
     Raises:
-        FormatIncompatibleError: it is none that this adapter wrote; or its model was reached in a way of its own, and
-            the code that says how is not loaded.
+        FormatIncompatibleError: this adapter did not save the question; or its model had connection settings, and the
+            code that contains them is not loaded.
 
     """
     fields = read(loaded, FEEDBACK_PART)
     try:
         context = PendingFeedbackContext.from_dict(fields)
     except Exception as error:
-        raise unreadable(loaded, f"it is no feedback context: {error!r}") from error
+        raise unreadable(loaded, f"it is not a feedback context: {error!r}") from error
     if not (isinstance(context.flow_class, str) and isinstance(context.method_name, str)):
-        raise unreadable(loaded, "it is no feedback context: flow_class and method_name must be text")
-    found = list(_models_of(context.flow_class, context.method_name))
-    if found and all(each == found[0] for each in found):
-        context.llm = found[0]
+        raise unreadable(loaded, "it is not a feedback context: flow_class and method_name must be text")
+    models = list(_models_of(context.flow_class, context.method_name))
+    if models and all(model == models[0] for model in models):
+        context.llm = models[0]
         return context
     if feedback_llm is not None:
         context.llm = _config(feedback_llm)
@@ -82,17 +82,17 @@ def question(loaded: LoadedCheckpoint, feedback_llm: Any) -> PendingFeedbackCont
         return context
     kept, left_out = _split(context.llm)
     if left_out or fields.get(_LEFT_OUT):
-        raise _no_code(loaded, context, left_out or fields[_LEFT_OUT])
+        raise _code_not_loaded(loaded, context, left_out or fields[_LEFT_OUT])
     context.llm = kept
     return context
 
 
 def _split(llm: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    return {key: each for key, each in llm.items() if key in _KEPT}, sorted(map(str, llm.keys() - _KEPT))
+    return {key: value for key, value in llm.items() if key in _KEPT}, sorted(map(str, llm.keys() - _KEPT))
 
 
 def _models_of(flow_class: str, method_name: str) -> Iterator[Any]:
-    """The models of the loaded classes that have this name and ask in this method."""
+    """Yield the models of the loaded classes with this name that ask in this method."""
     waiting: list[Any] = [Flow]
     seen: set[Any] = set()
     while waiting:
@@ -108,16 +108,16 @@ def _models_of(flow_class: str, method_name: str) -> Iterator[Any]:
 
 
 def _config(llm: Any) -> Any:
-    """A model as CrewAI keeps it beside a question."""
+    """Return a model in the form in which CrewAI stores it with a question."""
     if llm is None or isinstance(llm, str | dict):
         return llm
     to_config = getattr(llm, "to_config_dict", None)
     return to_config() if to_config is not None else str(llm.model)
 
 
-def _no_code(loaded: LoadedCheckpoint, context: PendingFeedbackContext, left_out: list[str]) -> HoldfastError:
+def _code_not_loaded(loaded: LoadedCheckpoint, context: PendingFeedbackContext, left_out: list[str]) -> HoldfastError:
     return unreadable(
         loaded,
-        f"the model that reads the reply needs {', '.join(map(str, left_out))!r:.200}, which are taken from the flow's "
-        f"own code only, and class {context.flow_class!r:.200} is not loaded: import it, or give feedback_llm",
+        f"the model that reads the reply needs {', '.join(map(str, left_out))!r:.200}, which must come from the flow's "
+        f"own code, and class {context.flow_class!r:.200} is not loaded: import it, or pass feedback_llm",
     )

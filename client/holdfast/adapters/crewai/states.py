@@ -1,8 +1,8 @@
-"""A flow's state as JSON, and back: as pydantic writes it, and never in a form that would not come back.
+"""Convert a flow's state to the JSON that pydantic writes, and refuse a state that would not come back from it.
 
 CrewAI restores a dict as it was loaded, and a model by validating it. So a model's JSON is validated before it is
-saved, and values that pydantic writes as something else in silence are refused: secrets, which it masks, and infinite
-numbers in places where it writes null.
+saved. Values that pydantic silently writes as other values are refused: secrets, which it masks, and infinite numbers
+where it writes null.
 """
 
 import json
@@ -21,17 +21,17 @@ ACCEPTED = (AcceptedFormat(FORMAT.name, 1, FORMAT.version),)
 STATE_PART = ""
 
 _WHAT = "the flow's state"
-_USED_UP = "an iterator is used up by a save"
+_USED_UP = "saving would exhaust the iterator"
 _ANY: Any = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants"))
 _SECRETS = (Secret, SecretStr, SecretBytes)
 
 
 def state_json(state: object) -> bytes:
-    """The payload of a state.
+    """Return the payload of a state.
 
     Raises:
-        UnsavableValueError: a value inside has no JSON form, or would not come back.
-        ValueError: it is neither a dict nor a model.
+        UnsavableValueError: a value inside has no JSON form, or would not be loaded as an equal value.
+        ValueError: the state is neither a dict nor a model.
 
     """
     if isinstance(state, BaseModel):
@@ -44,28 +44,38 @@ def state_json(state: object) -> bytes:
 
 
 def value_json(what: str, value: Any, *, root: str = "state") -> bytes:
-    """The payload of any other value, as `state_json`."""
+    """Return the payload of another value than a state.
+
+    Args:
+        what: the value's name in errors.
+        value: the value.
+        root: the first element of paths in errors.
+
+    Raises:
+        UnsavableValueError: as for `state_json`.
+
+    """
     return dumps(what, value, convert=_converted, root=root)
 
 
 def read(loaded: LoadedCheckpoint, part: str) -> dict[str, Any]:
-    """A part of a checkpoint.
+    """Return the content of a part of a checkpoint.
 
     Raises:
-        FormatIncompatibleError: it is none that this adapter wrote.
+        FormatIncompatibleError: this adapter did not save the part.
 
     """
     try:
         found = json.loads(loaded.parts[part])
     except (KeyError, ValueError, RecursionError) as error:
-        raise unreadable(loaded, f"its part {part!r} is not the JSON of this adapter: {error!r}") from error
+        raise unreadable(loaded, f"part {part!r} is not JSON of this adapter: {error!r}") from error
     if not isinstance(found, dict):
-        raise unreadable(loaded, f"its part {part!r} is a JSON {type(found).__name__}, not an object")
+        raise unreadable(loaded, f"part {part!r} must be a JSON object, not a {type(found).__name__}")
     return found
 
 
 def unreadable(loaded: LoadedCheckpoint, problem: str) -> HoldfastError:
-    """The error of a checkpoint that holds something else than this adapter writes."""
+    """Return the error of a checkpoint whose content this adapter did not write."""
     return of_reason(
         "FORMAT_INCOMPATIBLE",
         f"checkpoint {loaded.checkpoint_id!r} cannot be read: {problem}",
@@ -74,7 +84,12 @@ def unreadable(loaded: LoadedCheckpoint, problem: str) -> HoldfastError:
 
 
 def _converted(value: Any) -> Any:
-    """What pydantic makes of a value where JSON is asked for."""
+    """Convert a value as pydantic does in JSON mode.
+
+    Raises:
+        UnsavableValueError, ValueError: pydantic would write it, or a value inside, as another value.
+
+    """
     if isinstance(value, set | frozenset):
         return list(value)
     if isinstance(value, _SECRETS):
@@ -84,44 +99,48 @@ def _converted(value: Any) -> Any:
     if not (isinstance(value, BaseModel) or hasattr(value, "__dataclass_fields__")):
         return _ANY.dump_python(value, mode="json")
     inside = list(_inside(value, _ANY.dump_python(value)))
-    _require_kept(value, inside)
+    _require_writable(value, inside)
     form = _ANY.dump_python(value, mode="json")
-    infinite = [(path, each) for path, each in inside if _is_infinite(each)]
-    if len(infinite) > sum(_is_infinite(each) for _, each in _inside(value, form)):
-        path, each = infinite[0]
-        raise _refused(value, path, f"pydantic writes {each} as null here: declare the field as a float")
+    infinite = [(path, number) for path, number in inside if _is_infinite(number)]
+    if len(infinite) > sum(_is_infinite(written) for _, written in _inside(value, form)):
+        path, number = infinite[0]
+        raise _refused(value, path, f"pydantic writes {number} as null here: declare the field as a float")
     return form
 
 
-def _require_kept(value: Any, inside: list[tuple[Path, Any]]) -> None:
-    """Refuse an object for a value inside that pydantic cannot write, or writes as another one.
+def _require_writable(value: Any, inside: list[tuple[Path, Any]]) -> None:
+    """Refuse an object that contains a value which pydantic cannot write, or writes as another value.
+
+    Args:
+        value: the object.
+        inside: the values inside, with their paths.
 
     Raises:
-        UnsavableValueError: there is one.
+        UnsavableValueError: there is such a value.
 
     """
-    for path, each in inside:
-        if isinstance(each, _SECRETS):
+    for path, inner in inside:
+        if isinstance(inner, _SECRETS):
             raise _refused(value, path, "a secret would be masked")
-        if isinstance(each, Iterator):
+        if isinstance(inner, Iterator):
             raise _refused(value, path, _USED_UP)
-        if isinstance(each, dict):
-            names = {name for key in each for name in _written({key: None}, value, path)}
-            if len(names) < len(each):
+        if isinstance(inner, dict):
+            names = {name for key in inner for name in _written({key: None}, value, path)}
+            if len(names) < len(inner):
                 raise _refused(value, path, "several of its keys become the same text")
-        elif not isinstance(each, list | tuple | set | frozenset):
-            _written(each, value, path)
+        elif not isinstance(inner, list | tuple | set | frozenset):
+            _written(inner, value, path)
 
 
-def _written(each: Any, value: Any, path: Path) -> Any:
+def _written(inner: Any, value: Any, path: Path) -> Any:
     try:
-        return _ANY.dump_python(each, mode="json")
+        return _ANY.dump_python(inner, mode="json")
     except Exception as error:
         raise _refused(value, path, str(error)) from error
 
 
 def _refused(value: Any, path: Path, problem: str) -> UnsavableValueError:
-    return UnsavableValueError(f"an object of {type(value).__qualname__}", path, problem)
+    return UnsavableValueError(f"an object of class {type(value).__qualname__}", path, problem)
 
 
 def _is_infinite(value: Any) -> bool:
@@ -129,29 +148,29 @@ def _is_infinite(value: Any) -> bool:
 
 
 def _inside(value: Any, dumped_value: Any) -> Iterator[tuple[Path, Any]]:
-    """All values inside of what pydantic makes of an object, with their paths.
+    """Yield all values inside the form that pydantic makes of an object, with their paths.
 
     Raises:
-        UnsavableValueError: it is nested too deep; what contains itself always is.
+        UnsavableValueError: the form is nested too deep, as it always is if the object contains itself.
 
     """
     waiting: list[tuple[Any, Path, int]] = [(dumped_value, "object", 0)]
     while waiting:
-        each, inside, depth = waiting.pop()
+        current, path, depth = waiting.pop()
         if depth > MAX_DEPTH:
-            raise _refused(value, inside, f"it is nested deeper than {MAX_DEPTH} levels, or contains itself")
-        yield inside, each
-        if isinstance(each, dict):
-            waiting += [(item, (inside, key), depth + 1) for key, item in each.items()]
-        elif isinstance(each, list | tuple | set | frozenset):
-            waiting += [(item, (inside, index), depth + 1) for index, item in enumerate(each)]
+            raise _refused(value, path, f"it is nested deeper than {MAX_DEPTH} levels, or contains itself")
+        yield path, current
+        if isinstance(current, dict):
+            waiting += [(item, (path, key), depth + 1) for key, item in current.items()]
+        elif isinstance(current, list | tuple | set | frozenset):
+            waiting += [(item, (path, index), depth + 1) for index, item in enumerate(current)]
 
 
 def _require_valid(state: BaseModel, form: Any) -> None:
     """Refuse a model that CrewAI could not restore from its JSON form.
 
     Raises:
-        UnsavableValueError: it is one.
+        UnsavableValueError: the model does not accept the form, or would come back changed.
 
     """
     name = type(state).__qualname__

@@ -1,10 +1,10 @@
-"""A flow of four steps, two of them by an agent with a scripted model, that keeps its state in Holdfast.
+"""A flow of four steps, two of them by an agent with a scripted model, whose state is in Holdfast.
 
-CrewAI restores a flow's state, not its place: a flow that goes on begins with its first step again. Each step here
-looks into the state whether its work is done already, which is how a flow must be written that is to be resumed.
+CrewAI restores a flow's state, not its progress: a resumed flow begins with its first step again. So each step here
+checks in the state whether its work is done, as a flow must do to be resumable.
 
-What may run twice: the work of the one step that was not saved yet when the process died. Work whose state was saved
-never runs again.
+Only the work of the step that was not saved yet when the process died may run twice. Work whose state was saved never
+runs again.
 """
 
 import json
@@ -26,7 +26,7 @@ from tests.integration.adapters.killing import point
 
 
 class Scripted(BaseLLM):
-    """A model that answers with what it is told to, and asks nobody."""
+    """A model that returns a given answer."""
 
     answer: str = ""
 
@@ -35,7 +35,7 @@ class Scripted(BaseLLM):
 
 
 class Points(HoldfastFlowPersistence):
-    """The adapter, with a point on either side of a save."""
+    """The persistence, with a point before and after each save."""
 
     def save_state(self, flow_uuid: str, method_name: str, state_data: Any) -> None:
         point(f"saving {method_name}")
@@ -81,7 +81,7 @@ def _ask(answer: str) -> str:
 
 
 def main(target: str, result: Path) -> None:
-    """Run the flow from where it is."""
+    """Run the flow from its newest state, and write the result."""
     with Points.from_target(target, namespace=result.parent.parent.name, timeout=60) as persistence:
         flow = persist(persistence)(Article)()
         flow.kickoff(inputs={"id": "article"})

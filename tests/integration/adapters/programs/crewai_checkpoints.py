@@ -1,7 +1,7 @@
-"""A flow whose place CrewAI's own checkpoints keep in Holdfast, killed and resumed. Usage: TARGET RESULT.
+"""A flow that is resumed from CrewAI's own checkpoints in Holdfast after a kill. Usage: TARGET RESULT.
 
-CrewAI writes its checkpoints in threads beside the flow. A method that the newest one says is done never runs again;
-those behind it may.
+CrewAI writes its checkpoints in threads beside the flow. A method that is done according to the newest checkpoint never
+runs again; later ones may.
 """
 
 import json
@@ -22,7 +22,7 @@ from tests.integration.adapters.killing import point
 
 
 class Points(HoldfastCheckpointProvider):
-    """The provider, with a point on either side of a checkpoint, named by the methods that it says are done."""
+    """The provider, with a point before and after each checkpoint, named by the methods that are done."""
 
     def checkpoint(self, data: str, location: str, **options: Any) -> str:
         done = sorted(json.loads(data)["entities"][0]["checkpoint_completed_methods"] or [])
@@ -38,7 +38,7 @@ class Done(FlowState):
 
 class Article(Flow[Done]):
     def _work(self, step: str) -> None:
-        # CrewAI takes the state of a checkpoint while the next method runs: it may hold what that has done already.
+        # CrewAI reads the state for a checkpoint while the next method runs, so it may contain that method's changes.
         if step in self.state.work:
             return
         point(f"begin {step}")
@@ -63,7 +63,7 @@ class Article(Flow[Done]):
 
 
 def main(target: str, result: Path) -> None:
-    """Run the flow from where it is."""
+    """Run the flow from its newest checkpoint, and write the result."""
     with Points.from_target(target, namespace="checkpoints", timeout=60) as provider:
         work = None
         while work is None:
@@ -72,7 +72,7 @@ def main(target: str, result: Path) -> None:
 
 
 def _run(provider: Points, location: str) -> list[str] | None:
-    """The work that is done at the end; None if CrewAI broke, and the flow must go on from its newest checkpoint."""
+    """Return the work at the end; None if CrewAI failed, and the flow must be resumed from its newest checkpoint."""
     events = ["method_execution_finished", "flow_finished"]
     flow = Article(checkpoint=CheckpointConfig(provider=provider, location=location, on_events=events))
     provider.resume(flow, location)

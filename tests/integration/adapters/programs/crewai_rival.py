@@ -1,4 +1,4 @@
-"""A flow whose steps are taken one at a time, for two processes. Usage: TARGET OWNERSHIP NAME."""
+"""A flow for two processes, which does one step per request. Usage: TARGET OWNERSHIP NAME."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ class Idle(Flow[Steps]):
 
 
 def main(target: str, ownership: Any, name: str) -> None:
-    """Do what is asked for."""
+    """Serve the requests of the test."""
     with HoldfastFlowPersistence.from_target(target, namespace="rivals", ownership=ownership) as persistence:
         running: list[Any] = []
 

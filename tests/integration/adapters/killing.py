@@ -1,7 +1,7 @@
-"""Programs that are killed with SIGKILL at any of their points, and begun again until they end.
+"""Run programs that are killed with SIGKILL at one of their points and then run again to their end.
 
-A program is a module that is run by its name with the target of a server and a file for its result. It calls `point` at
-each place where a kill may strike: before and behind each step of its own, and around what its adapter asks the server.
+A program is a module that is run by its name with a server's target and a file for its result. It calls `point` at each
+place where it may be killed: before and after each of its own steps, and before and after each call of its adapter.
 """
 
 import json
@@ -22,7 +22,7 @@ _lock = threading.Lock()
 
 
 def point(name: str) -> None:
-    """A place where the program may be killed. What was reached is in the journal, also behind a kill."""
+    """Pass a point, or be killed there. The journal contains the points reached, also those before a kill."""
     global _reached  # noqa: PLW0603 - a process is killed as a whole
     with _lock:
         _reached += 1
@@ -34,11 +34,11 @@ def point(name: str) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a program.
+    """The outcome of a program.
 
     Attributes:
-        result: what it wrote at its end.
-        points: the names of the points that it reached, those of killed processes too, in order.
+        result: the result that it wrote at its end.
+        points: the names of the points that its processes reached, in order.
         kills: how often it was killed.
 
     """
@@ -49,13 +49,13 @@ class Run:
 
 
 def run(program: str, target: str, folder: Path, *, kill_at: int = 0) -> Run:
-    """Run a program to its end; its first process is killed at a point, counted from 1, and a new one goes on.
+    """Run a program to its end. Its first process may be killed at a point; then a second one continues.
 
     Args:
         program: the module.
         target: the server.
-        folder: for the journal and the result, of this run alone.
-        kill_at: the point; 0: it is not killed.
+        folder: for the journal and the result of this run; it must not exist.
+        kill_at: the number of the point, counted from 1; 0 for no kill.
 
     """
     folder.mkdir()
@@ -73,7 +73,7 @@ def run(program: str, target: str, folder: Path, *, kill_at: int = 0) -> Run:
 
 
 def _ended(program: str, arguments: list[str], environment: dict[str, str]) -> int:
-    """How a process of a program ended."""
+    """Run a process of a program, and return its exit code."""
     launcher = _launcher(program)
     assert launcher.stdin is not None
     assert launcher.stdout is not None
@@ -84,13 +84,13 @@ def _ended(program: str, arguments: list[str], environment: dict[str, str]) -> i
 
 @cache
 def _launcher(program: str) -> subprocess.Popen[str]:
-    """What starts the processes of a program; it ends with this process, whose pipe it reads."""
+    """Start the launcher of a program's processes. It ends with this process, because it reads from its pipe."""
     command = [sys.executable, "-m", "tests.integration.adapters.launcher", program]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def ten_points(calm: Run) -> list[int]:
-    """Ten points spread over a calm run, the first and the last among them."""
+    """Return ten points spread over a run without kills, including the first and the last."""
     last = len(calm.points)
     assert last >= 10, f"only {last} points"
     return sorted({1 + round(index * (last - 1) / 9) for index in range(10)})

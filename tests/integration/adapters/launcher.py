@@ -1,7 +1,7 @@
-"""Starts processes of one program that have imported already what it imports: engines take seconds for that.
+"""Start processes of one program after importing it once, because importing an engine takes seconds.
 
-Reads a line of JSON for each process to start, with its arguments and what to add to its environment; answers with a
-line that tells how it ended, as `subprocess` would: its exit code, or the signal that killed it as a negative number.
+Each line of input is JSON with the arguments and additional environment of a process. Each line of output is the exit
+code of that process, or the signal that killed it as a negative number, as in `subprocess`.
 """
 
 import importlib
@@ -32,12 +32,12 @@ def _become(program: str, arguments: list[str], environment: dict[str, str]) -> 
     code = 1
     try:
         os.environ.update(environment)
-        # The answers go through the launcher's standard output alone.
+        # Only the launcher writes to its standard output.
         os.dup2(2, 1)
         sys.argv = [program, *arguments]
         runpy.run_module(program, run_name="__main__", alter_sys=True)
         code = 0
-    except BaseException:  # noqa: BLE001 - the process ends here, whatever it was
+    except BaseException:  # noqa: BLE001 - any error ends the process here
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -54,7 +54,7 @@ def _ended(pid: int) -> int:
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            raise TimeoutError(f"the program went on for {_LONGEST_SECONDS} s")
+            raise TimeoutError(f"the program ran for more than {_LONGEST_SECONDS} s")
         time.sleep(0.01)
 
 

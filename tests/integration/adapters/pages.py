@@ -1,4 +1,4 @@
-"""The pages about engines, whose code is run as written."""
+"""Run the code on the pages about engines as written."""
 
 import re
 import subprocess
@@ -10,11 +10,11 @@ _PAGES = ROOT / "docs" / "guides" / "engines"
 
 
 def output_of(engine: str, target: str) -> str:
-    """What the code of a page prints, against a server.
+    """Run the code of a page, and return its output.
 
     Args:
         engine: the page's name.
-        target: the server.
+        target: the server to use instead of the one on the page.
 
     """
     [snippet] = re.findall(r"```python\n(.*?)```", (_PAGES / f"{engine}.md").read_text(), re.DOTALL)

@@ -1,7 +1,6 @@
-"""Two processes that run one thing of an engine at a time, each of which does a step when it is told to.
+"""Two processes of one program that do one step per request, so that a test can let one overtake the other.
 
-A program is a module that is run by its name; it calls `obey` with what it can do. The test starts two, and lets the
-one overtake the other.
+A program is a module that is run by its name, and calls `obey` with its steps.
 """
 
 import json
@@ -15,13 +14,13 @@ import holdfast
 
 
 class Rival:
-    """A process."""
+    """A running process."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def do(self, what: str) -> Any:
-        """What a step returned, or the name of the error that it raised, as `{"error": name}`."""
+        """Do a step, and return its result, or `{"error": name, "message": text}` if it raised an error."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{what}\n")
@@ -31,26 +30,26 @@ class Rival:
 
 @contextmanager
 def rival(program: str, *arguments: str) -> Iterator[Rival]:
-    """A process of a program, which ends with the block."""
+    """Run a process of a program until the end of the block."""
     command = [sys.executable, "-m", program, *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Rival(process)
 
 
 def obey(steps: Mapping[str, Callable[[], Any]]) -> None:
-    """Do the steps that are asked for, until the input ends. The answers alone go to the standard output."""
+    """Do the requested steps until the input ends. Only the answers are written to the standard output."""
     answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         try:
             answer = steps[line.strip()]()
-        except Exception as error:  # noqa: BLE001 - which it is, is the answer
+        except Exception as error:  # noqa: BLE001 - the error is the answer
             answer = {"error": type(_holdfast_error(error)).__name__, "message": str(error)}
         answers.write(f"{json.dumps(answer)}\n")
         answers.flush()
 
 
 def _holdfast_error(error: BaseException) -> BaseException:
-    """The error of Holdfast that an engine raised its own from; its own if there is none."""
+    """Return the error of Holdfast that caused an engine's error; the engine's error if there is none."""
     each: BaseException | None = error
     while each is not None:
         if isinstance(each, holdfast.HoldfastError):

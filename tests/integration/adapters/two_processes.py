@@ -1,4 +1,4 @@
-"""Programs that run beside each other, and go on when a test says so."""
+"""Programs that run concurrently and stop until a test lets them continue."""
 
 import json
 import subprocess
@@ -9,23 +9,23 @@ from typing import Any
 
 
 class Program:
-    """A running program that prints a word where it waits for a line, and its result as JSON at its end."""
+    """A running program that prints a word when it waits for a line, and its result as JSON at its end."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def waits(self, word: str) -> None:
-        """Wait until the program waits."""
+        """Wait until the program has printed a word and waits."""
         assert self._read() == word
 
     def go_on(self) -> None:
-        """Let it go on."""
+        """Let the program continue."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
 
     def result(self) -> Any:
-        """Return what it printed at its end."""
+        """Return the result that the program printed at its end."""
         found = json.loads(self._read())
         assert self._process.wait(60) == 0
         return found
@@ -37,7 +37,7 @@ class Program:
 
 @contextmanager
 def running(module: str, *arguments: str) -> Iterator[Program]:
-    """A program that is ended with the block, if it has not ended by itself."""
+    """Run a program until the end of the block, or until it ends by itself."""
     command = [sys.executable, "-m", module, *arguments]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

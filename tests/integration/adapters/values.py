@@ -1,4 +1,4 @@
-"""Values for property tests of adapters: JSON, and what lies at its edges."""
+"""Values for property tests of adapters: JSON values, and values at and beyond its limits."""
 
 import enum
 import json
@@ -17,7 +17,7 @@ class Word(enum.StrEnum):
 
 
 class Odd:
-    """An object that nobody knows."""
+    """An object of a class that no serializer knows."""
 
 
 texts = st.text(st.characters(codec=None, exclude_categories=()), max_size=8)
@@ -35,7 +35,7 @@ odd_keys = keys | st.booleans() | st.none() | st.floats() | st.tuples(st.integer
 
 
 def deep(levels: int) -> Any:
-    """A value that is nested so deep."""
+    """Return a value with this many levels of nesting."""
     value: Any = 1
     for index in range(levels):
         value = [value] if index % 2 else {"k": value}
@@ -43,7 +43,7 @@ def deep(levels: int) -> Any:
 
 
 def anything() -> st.SearchStrategy[Any]:
-    """Values that an adapter may take or refuse."""
+    """Return a strategy of values that an adapter may accept or refuse."""
     leaves = scalars | st.binary(max_size=4) | st.builds(Odd) | st.sampled_from([100, 127, 128, 129, 250]).map(deep)
     return st.recursive(
         leaves,
@@ -58,7 +58,7 @@ def anything() -> st.SearchStrategy[Any]:
 
 
 def as_json(value: Any) -> Any:
-    """What JSON makes of a value that it can keep: text keys, lists for tuples and sets, text for bytes."""
+    """Return a value after its conversion to JSON and back: text keys, lists for tuples and sets, text for bytes."""
     if isinstance(value, dict):
         return {_key(key): as_json(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set):

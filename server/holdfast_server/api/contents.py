@@ -10,7 +10,8 @@ from holdfast_server.protocol.checkpoints import load, records
 from holdfast_server.protocol.checkpoints.records import Records
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.format.keys import WorkflowKeys
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.payload.parts import read_part
 from holdfast_server.stores.base import ObjectStore
 

@@ -9,7 +9,7 @@ from holdfast_server.api import requests
 from holdfast_server.protocol.checkpoints import load
 from holdfast_server.protocol.checkpoints.load import AcceptedFormat
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.log.log import Entry
+from holdfast_server.protocol.log.entry import Entry
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from holdfast.v1 import checkpoint_pb2, checkpoint_service_pb2
 
 from holdfast_server.api import limits
 from holdfast_server.layout.v1.marker_pb2 import StoredRecord
-from holdfast_server.protocol.checkpoints.lookup import Skipped
-from holdfast_server.protocol.log.log import Entry
+from holdfast_server.protocol.checkpoints.heads import Skipped
+from holdfast_server.protocol.log.entry import Entry
 
 
 def checkpoint(entry: Entry) -> checkpoint_pb2.Checkpoint:

@@ -18,7 +18,7 @@ from holdfast_server.protocol.format.ids import new_checkpoint_id
 from holdfast_server.protocol.format.keys import WorkflowKeys, new_blob
 from holdfast_server.protocol.log import next_marker
 from holdfast_server.protocol.log.append_once import Request
-from holdfast_server.protocol.log.log import Entry, digest_of
+from holdfast_server.protocol.log.entry import Entry, digest_of
 
 AGE_SECONDS = 5 * 86_400
 BLOB_BYTES = 700

@@ -5,7 +5,8 @@ import asyncio
 from holdfast_server.protocol.checkpoints import load
 from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.fsck import fsck
 from holdfast_server.protocol.maintenance.gc import collect
 from holdfast_server.protocol.maintenance.sweep import store_time

@@ -3,7 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from holdfast_server.protocol.checkpoints import copy, delete, fence, load, lookup, prune, purge, records, save
+from holdfast_server.protocol.checkpoints import (
+    copy,
+    delete,
+    fence,
+    heads,
+    live,
+    load,
+    lookup,
+    prune,
+    purge,
+    records,
+    save,
+)
 from holdfast_server.protocol.checkpoints.retention import Ledger
 from holdfast_server.protocol.log import (
     append_once,
@@ -196,8 +208,8 @@ MUTANTS = [
     Mutant(
         "retry's search ends at the floor",
         replays.find_request,
-        "log.scan(keys, first,",
-        "log.scan(keys, max(first, head.marker.floor + 1),",
+        "scan(log, keys, first,",
+        "scan(log, keys, max(first, head.marker.floor + 1),",
         first=7128,
     ),
     Mutant(
@@ -235,8 +247,8 @@ MUTANTS = [
     Mutant(
         "id not searched behind the claim's base",
         claims.search,
-        "log.walk_back(keys, head, base)",
-        "log.walk_back(keys, head, head.revision)",
+        "walk_back(log, keys, head, base)",
+        "walk_back(log, keys, head, head.revision)",
     ),
     Mutant("search for an id passes over damage", claims.search, "damage = entry", "pass", first=131),
     Mutant(
@@ -246,7 +258,7 @@ MUTANTS = [
         "except Exception as error:\n            if isinstance(error, HoldfastError) and",
         first=1719,
     ),
-    Mutant("fallback skips a good one", lookup.live_below, "else below - 1", "else below - 2", first=99),
+    Mutant("fallback skips a good one", live.live_below, "else below - 1", "else below - 2", first=99),
     Mutant(
         "fallback begins at the head", load.candidates, 'int(error.metadata["revision"])', "head.revision", first=351
     ),
@@ -255,7 +267,7 @@ MUTANTS = [
     ),
     Mutant(
         "newest marker not read again",
-        lookup.head_or_skip,
+        heads.head_or_skip,
         "        try:\n            entry =",
         "        if not skipped:\n"
         "            skipped.append(Skipped(revision, '', HoldfastError(Reason.CHECKPOINT_CORRUPTED, '')))\n"
@@ -266,7 +278,7 @@ MUTANTS = [
     ),
     Mutant(
         "overtaken walk goes on",
-        lookup.live_below,
+        live.live_below,
         "error.reason is not Reason.CHECKPOINT_CORRUPTED",
         "error.reason is Reason.LAYOUT_UNSUPPORTED",
         plan=overtaken,
@@ -276,8 +288,8 @@ MUTANTS = [
     Mutant(
         "damage behind a cached head taken for the head",
         log.Log.head,
-        "isinstance(await self._read_or_damage(keys, cached.revision + 1), MarkerGoneError)",
-        "await self._read(keys, cached.revision + 1) is None",
+        "isinstance(await self._reader.read_or_damage(keys, cached.entry.revision + 1), MarkerGoneError)",
+        "await self._reader.read(keys, cached.entry.revision + 1) is None",
         first=679,
     ),
     Mutant(
@@ -359,8 +371,8 @@ MUTANTS = [
     Mutant(
         "purge takes all that is older",
         purge.finish,
-        "log.scan(keys, each.first, each.last)",
-        "log.scan(keys, 1, deletion.revision - 1)",
+        "scan(log, keys, each.first, each.last)",
+        "scan(log, keys, 1, deletion.revision - 1)",
         plan=purging,
     ),
     Mutant(

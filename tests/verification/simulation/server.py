@@ -6,14 +6,15 @@ from weakref import WeakKeyDictionary
 
 from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredRecord
 from holdfast_server.protocol.checkpoints import copy, delete, fence, load, prune, purge, records
-from holdfast_server.protocol.checkpoints.lookup import OvertakenError
+from holdfast_server.protocol.checkpoints.heads import OvertakenError
 from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.leases import Lease
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.fsck import fsck
 from holdfast_server.protocol.maintenance.gc import collect
 from holdfast_server.protocol.maintenance.sweep import store_time

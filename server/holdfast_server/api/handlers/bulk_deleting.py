@@ -11,12 +11,12 @@ from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.filters import Filter
 from holdfast_server.api.handlers.deleting import delete_or_purge_workflow
 from holdfast_server.protocol.checkpoints import delete, load, prune, workflows
-from holdfast_server.protocol.checkpoints.lookup import Skipped
+from holdfast_server.protocol.checkpoints.heads import Skipped
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import workflow_of
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.compare_and_set import is_empty
-from holdfast_server.protocol.log.log import Entry
+from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.stores.base import ObjectStore
 
 # Workflows and checkpoints that one page examines, and failures that it reports.

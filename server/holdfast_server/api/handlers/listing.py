@@ -11,10 +11,11 @@ from holdfast_server.api.calls import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.filters import Filter
 from holdfast_server.protocol.checkpoints import load, workflows
-from holdfast_server.protocol.checkpoints.lookup import Skipped, find_by_id, read_head
+from holdfast_server.protocol.checkpoints.heads import Skipped, read_head
+from holdfast_server.protocol.checkpoints.lookup import find_by_id
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
-from holdfast_server.protocol.log.log import Entry
+from holdfast_server.protocol.log.entry import Entry
 
 # Room for the small fields of an answer or of a checkpoint's contents.
 _STAMP_BYTES = 64

@@ -10,7 +10,7 @@ from holdfast_server.api.calls import Call, GrpcContext
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.streaming.outgoing import StuckReaderError, end_stuck, part_messages, write
 from holdfast_server.protocol.checkpoints import load as loads
-from holdfast_server.protocol.checkpoints.lookup import OvertakenError, looked_at
+from holdfast_server.protocol.checkpoints.heads import OvertakenError, looked_at
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.payload.digests import BLOCK_BYTES
 

@@ -7,7 +7,7 @@ from holdfast_server.api import messages, requests
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.protocol.checkpoints import validate as validation
 from holdfast_server.protocol.checkpoints.load import Depth
-from holdfast_server.protocol.log.log import Entry
+from holdfast_server.protocol.log.entry import Entry
 
 _DEPTHS = {
     api.VALIDATE_DEPTH_UNSPECIFIED: Depth.CHECKSUM,

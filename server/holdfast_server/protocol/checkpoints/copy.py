@@ -9,14 +9,17 @@ from hashlib import sha256
 
 from holdfast_server.layout.v1.marker_pb2 import Marker
 from holdfast_server.protocol.checkpoints import records
+from holdfast_server.protocol.checkpoints.heads import OvertakenError, Skipped, read_head
+from holdfast_server.protocol.checkpoints.live import live_below
 from holdfast_server.protocol.checkpoints.load import as_of_now
-from holdfast_server.protocol.checkpoints.lookup import OvertakenError, Skipped, find_by_id, live_below, read_head
+from holdfast_server.protocol.checkpoints.lookup import find_by_id
 from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.compare_and_set import is_empty
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.payload.parts import copy_part
 
 _PREFIX = "copy-"

@@ -3,10 +3,13 @@
 from hashlib import sha256
 
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
-from holdfast_server.protocol.checkpoints.lookup import find_by_id, newest_live, no_workflow
+from holdfast_server.protocol.checkpoints.heads import no_workflow
+from holdfast_server.protocol.checkpoints.live import newest_live
+from holdfast_server.protocol.checkpoints.lookup import find_by_id
 from holdfast_server.protocol.log import append_once, compare_and_set, next_marker
 from holdfast_server.protocol.log.append_once import Appended, Request, append
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
 
 
 async def delete_checkpoint(log: Log, request: Request, checkpoint_id: str, *, deadline: float) -> Appended:

@@ -5,8 +5,9 @@ from hashlib import sha256
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.protocol.log import append_once, compare_and_set, leases, next_marker
 from holdfast_server.protocol.log.append_once import Appended, Request, append
+from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.leases import Lease
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.log import Log
 
 _NO_LEASE = Lease()
 

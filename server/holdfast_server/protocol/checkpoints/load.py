@@ -4,20 +4,21 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from holdfast_server.protocol.checkpoints.lookup import (
+from holdfast_server.protocol.checkpoints.heads import (
     OvertakenError,
     Skipped,
     deleted,
-    find_wanted,
     head_or_skip,
-    live_below,
     looked_at,
     read_head,
 )
+from holdfast_server.protocol.checkpoints.live import live_below
+from holdfast_server.protocol.checkpoints.lookup import find_wanted
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log import next_marker
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.payload.parts import read_part, require_presence
 
 

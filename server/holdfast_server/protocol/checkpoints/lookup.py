@@ -1,117 +1,21 @@
-"""Which checkpoint is meant: the newest, one by its id, or the next older one, as a head has it.
+"""Which checkpoint a call means: the newest one or the one with an id, according to a head.
 
-Damage is told apart from what was deleted in the meantime, and never hides what may be asked for: a damaged marker may
-be the one with the id.
+Damage is distinguished from a deletion since the head was read, and never hides a checkpoint that may be the one meant:
+a damaged marker may be the one with the id.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Set
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Sequence
 
 from holdfast_server.layout.v1.marker_pb2 import MarkerKind
-from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
+from holdfast_server.protocol.checkpoints.heads import OvertakenError, deleted
+from holdfast_server.protocol.checkpoints.live import live_below, read_live
+from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.ids import told_revision
 from holdfast_server.protocol.format.keys import WorkflowKeys
-from holdfast_server.protocol.format.revision_set import Range
-from holdfast_server.protocol.log import next_marker, revisions
+from holdfast_server.protocol.log import next_marker
 from holdfast_server.protocol.log.claims import read_claim, search
-from holdfast_server.protocol.log.log import Entry, Log
-
-_Found = TypeVar("_Found")
-
-_MOST_LOOKS = 100
-# Of slots in a row that hold nothing: how many there are, only a marker says.
-_TOLD_ONE_BY_ONE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A checkpoint that was passed over, and why."""
-
-    revision: int
-    checkpoint_id: str
-    error: HoldfastError
-
-
-class OvertakenError(HoldfastError):
-    """What a head has was deleted and collected since it was read; another look at the log tells what is there now."""
-
-
-async def looked_at(look: Callable[[], Awaitable[_Found]]) -> _Found:
-    """What a look at the log finds; where it was overtaken another one looks, which is enough but for a broken store.
-
-    Raises:
-        OvertakenError: all of many were overtaken.
-
-    """
-    for _ in range(_MOST_LOOKS - 1):
-        with suppress(OvertakenError):
-            return await look()
-    return await look()
-
-
-async def read_head(log: Log, keys: WorkflowKeys) -> Entry:
-    """The head.
-
-    Raises:
-        HoldfastError: WORKFLOW_NOT_FOUND, CHECKPOINT_CORRUPTED, LAYOUT_UNSUPPORTED.
-
-    """
-    head = await log.head(keys)
-    if head is None:
-        raise no_workflow(keys)
-    return head
-
-
-async def head_or_skip(log: Log, keys: WorkflowKeys, skipped: list[Skipped]) -> Entry | None:
-    """The head; where the newest marker is damaged, the newest older one that can be read.
-
-    Raises:
-        HoldfastError: WORKFLOW_NOT_FOUND, LAYOUT_UNSUPPORTED.
-
-    """
-    try:
-        return await read_head(log, keys)
-    except HoldfastError as error:
-        if error.reason is not Reason.CHECKPOINT_CORRUPTED:
-            raise
-    # The newest one again: another writer may have gone on behind the damage.
-    async for _, revision in revisions.listed(log.store, keys.log):
-        try:
-            entry = await log.read_unbounded(keys, revision)
-        except HoldfastError as error:
-            if error.reason is not Reason.CHECKPOINT_CORRUPTED:
-                raise
-            skipped.append(Skipped(revision, "", error))
-            continue
-        if entry is not None:
-            return entry
-    return None
-
-
-async def newest_live(log: Log, keys: WorkflowKeys, head: Entry, but: Set[int]) -> int:
-    """The newest checkpoint as a head has it but for some that are about to go; 0 for none.
-
-    Raises:
-        HoldfastError: CHECKPOINT_CORRUPTED, LAYOUT_UNSUPPORTED.
-
-    """
-    revision, is_linked = head.marker.last_data_revision, True
-    while revision > head.marker.floor:
-        if head.gone(revision):
-            revision, is_linked = head.gone.newest_left(revision), False
-        elif is_linked and revision not in but:
-            return revision
-        else:
-            entry = await log.read(keys, revision, head)
-            if entry is None:
-                revision, is_linked = await log.newest_below(keys, revision), False
-            elif entry.is_checkpoint and revision not in but:
-                return revision
-            else:
-                revision, is_linked = entry.marker.previous_data_revision, True
-    return 0
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
 
 
 async def find_wanted(
@@ -124,7 +28,7 @@ async def find_wanted(
         if lost:
             raise _lost(min(lost))
         raise HoldfastError(Reason.CHECKPOINT_NOT_FOUND, "the workflow has no checkpoint", revision=head.revision)
-    entry = await _read_data(log, keys, head, head.marker.last_data_revision)
+    entry = await read_live(log, keys, head, head.marker.last_data_revision)
     if not entry.marker.purged_digest:
         return _require_data(entry)
     if await next_marker.is_gone_by_now(log, keys, entry.revision):
@@ -192,7 +96,7 @@ async def _search_id(
         if recent.checkpoint_id == checkpoint_id:
             if head.gone.is_deleted(recent.revision):
                 raise deleted(checkpoint_id)
-            return await _read_data(log, keys, head, recent.revision)
+            return await read_live(log, keys, head, recent.revision)
     told = await _read_told(log, keys, head, checkpoint_id, lost)
     if isinstance(told, Entry):
         return told
@@ -226,7 +130,7 @@ async def _read_told(
         return None
     is_deleted = head.gone.is_deleted(told)
     try:
-        entry = await _read_data(log, keys, head, told)
+        entry = await read_live(log, keys, head, told)
     except HoldfastError:
         # What a repair told as deleted may be damaged or gone.
         if is_deleted:
@@ -235,82 +139,6 @@ async def _read_told(
     if entry.marker.checkpoint_id != checkpoint_id:
         return None
     return deleted(checkpoint_id) if is_deleted else entry
-
-
-async def _read_data(log: Log, keys: WorkflowKeys, head: Entry, revision: int) -> Entry:
-    entry = await log.read(keys, revision, head)
-    if entry is None:
-        if await next_marker.is_gone_by_now(log, keys, revision):
-            raise OvertakenError(
-                Reason.CHECKPOINT_DELETED, f"the checkpoint of revision {revision} was deleted", revision=revision
-            )
-        raise MarkerGoneError(keys.marker(revision), revision)
-    return entry
-
-
-async def live_below(
-    log: Log, keys: WorkflowKeys, head: Entry, below: int, skipped: list[Skipped]
-) -> AsyncIterator[Entry]:
-    """Live checkpoints below a revision, newest first: by the links while they hold, else slot by slot.
-
-    Raises:
-        OvertakenError: the head is too old.
-        HoldfastError: LAYOUT_UNSUPPORTED.
-
-    """
-    revision = head.marker.last_data_revision if head.marker.last_data_revision < below else below - 1
-    while revision > head.marker.floor:
-        if head.gone(revision):
-            revision = head.gone.newest_left(revision)
-            continue
-        try:
-            entry = await _read_data(log, keys, head, revision)
-        except HoldfastError as error:
-            if error.reason is not Reason.CHECKPOINT_CORRUPTED:
-                raise
-            skipped.append(Skipped(revision, "", error))
-            revision -= 1
-            if isinstance(error, MarkerGoneError):
-                first = await log.newest_below(keys, revision + 1) + 1
-                skipped += await _missing(log, keys, head, (first, revision))
-                revision = first - 1
-            continue
-        if entry.is_checkpoint:
-            yield entry
-        revision = entry.marker.previous_data_revision
-
-
-async def _missing(log: Log, keys: WorkflowKeys, head: Entry, revisions: Range) -> list[Skipped]:
-    """Slots that hold nothing and are not gone as the head has it, newest first; of very many the oldest ones as one.
-
-    Raises:
-        OvertakenError: some are gone by now.
-
-    """
-    first, revision = revisions
-    found: list[Skipped] = []
-    newest = await log.head(keys) if first <= revision else None
-    while (revision := head.gone.newest_left(revision)) >= first:
-        if newest is None or newest.gone(revision):
-            raise OvertakenError(Reason.CHECKPOINT_DELETED, f"revision {revision} was deleted", revision=revision)
-        if len(found) == _TOLD_ONE_BY_ONE:
-            return [*found, Skipped(revision, "", MarkerGoneError(keys.marker(revision), revision, first))]
-        found.append(Skipped(revision, "", MarkerGoneError(keys.marker(revision), revision)))
-        revision -= 1
-    return found
-
-
-def no_workflow(keys: WorkflowKeys) -> HoldfastError:
-    """The error of a workflow without a log."""
-    return HoldfastError(
-        Reason.WORKFLOW_NOT_FOUND,
-        f"nothing was ever saved for workflow {keys.workflow_id!r} in namespace {keys.namespace!r}",
-    )
-
-
-def deleted(checkpoint_id: str, kind: type[HoldfastError] = HoldfastError) -> HoldfastError:
-    """The error of a checkpoint that was deleted."""
-    return kind(Reason.CHECKPOINT_DELETED, f"checkpoint {checkpoint_id!r} was deleted", checkpoint_id=checkpoint_id)
 
 
 def _lost(revision: int) -> HoldfastError:

@@ -4,12 +4,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
-from holdfast_server.protocol.checkpoints.lookup import newest_live, no_workflow
+from holdfast_server.protocol.checkpoints.heads import no_workflow
+from holdfast_server.protocol.checkpoints.live import newest_live
 from holdfast_server.protocol.checkpoints.retention import Ledger, Retention
 from holdfast_server.protocol.format.revision_set import Range
 from holdfast_server.protocol.log import append_once, next_marker
 from holdfast_server.protocol.log.append_once import Replay, Request
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
 
 _DELETED, _PRUNED = b"delete checkpoints", b"prune"
 

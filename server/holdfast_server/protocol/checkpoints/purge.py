@@ -17,7 +17,9 @@ from hashlib import sha256
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.protocol.checkpoints import records
 from holdfast_server.protocol.checkpoints.delete import delete_workflow
-from holdfast_server.protocol.checkpoints.lookup import find_by_id, newest_live, no_workflow
+from holdfast_server.protocol.checkpoints.heads import no_workflow
+from holdfast_server.protocol.checkpoints.live import newest_live
+from holdfast_server.protocol.checkpoints.lookup import find_by_id
 from holdfast_server.protocol.checkpoints.retention import blob_number
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
 from holdfast_server.protocol.format import marker as marker_codec
@@ -25,10 +27,11 @@ from holdfast_server.protocol.format.keys import WorkflowKeys, batch_stamp, blob
 from holdfast_server.protocol.format.revision_set import RevisionSet
 from holdfast_server.protocol.log import append_once, next_marker
 from holdfast_server.protocol.log.append_once import Appended, Request, append
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.log.walks import scan
 from holdfast_server.stores.base import StoreError
 from holdfast_server.stores.listing import list_all
-from holdfast_server.stores.retried import retried
 
 _AT_ONCE = 16
 
@@ -133,7 +136,7 @@ async def finish(log: Log, keys: WorkflowKeys, deletion: Entry, attached: Iterab
     purged = 0
     for each in deletion.marker.purged:
         some: list[Entry] = []
-        async for (_, revision), entry in log.scan(keys, each.first, each.last):
+        async for (_, revision), entry in scan(log, keys, each.first, each.last):
             if isinstance(entry, Entry) and entry.is_checkpoint:
                 some.append(entry)
             elif isinstance(entry, HoldfastError) and not isinstance(entry, MarkerGoneError):
@@ -160,7 +163,7 @@ async def _erase(log: Log, keys: WorkflowKeys, some: list[Entry]) -> int:
 async def _versions(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, above: int) -> list[int]:
     """The slots whose content is a checkpoint with an id, collected ones left out."""
     found = []
-    async for (_, revision), entry in log.scan(keys, above + 1, head.revision):
+    async for (_, revision), entry in scan(log, keys, above + 1, head.revision):
         if isinstance(entry, Entry):
             if entry.is_checkpoint and entry.marker.checkpoint_id == checkpoint_id:
                 found.append(revision)
@@ -172,7 +175,7 @@ async def _versions(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: st
 async def _older_batches(log: Log, keys: WorkflowKeys, deletion: Entry) -> AsyncIterator[str]:
     """The batches of records that are surely older than the deletion, by the store's own clock."""
     key = keys.marker(deletion.revision)
-    listed = await retried(lambda: log.store.list(key, limit=1))
+    listed = await log.retried_store.list(key, limit=1)
     checkpoint_id = deletion.marker.checkpoint_id
     async for each in list_all(log.store, keys.batches(checkpoint_id) if checkpoint_id else keys.records):
         is_older = bool(listed) and each.modified_seconds < listed[0].modified_seconds
@@ -204,7 +207,7 @@ async def _naming(log: Log, keys: WorkflowKeys, deletion: Entry) -> Callable[[in
     goes = RevisionSet(0, [(each.first, each.last) for each in marker.purged])
     if goes.all_of((1, deletion.revision - 1)):
         return lambda number: False
-    async for (_, revision), entry in log.scan(keys, 1, deletion.revision - 1):
+    async for (_, revision), entry in scan(log, keys, 1, deletion.revision - 1):
         if isinstance(entry, Entry):
             if not goes.is_deleted(revision):
                 named.update(blob_number(part.blob) for part in entry.marker.parts if part.blob)

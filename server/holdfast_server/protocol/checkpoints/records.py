@@ -21,7 +21,7 @@ from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.log.put_if_absent import put_if_absent
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectSummary
 from holdfast_server.stores.listing import list_all
-from holdfast_server.stores.retried import retried
+from holdfast_server.stores.retried import RetriedStore
 
 MAX_STAMP = (1 << 62) - 1
 # Of the batches of one checkpoint, each counted as _LEAST_BATCH_BYTES at least: a reader reads them all.
@@ -278,7 +278,7 @@ async def check(store: ObjectStore, keys: WorkflowKeys, key: str) -> int:
 
 async def _read_batch(store: ObjectStore, keys: WorkflowKeys, key: str) -> RecordBatch | None:
     try:
-        frame = await retried(lambda: read_whole(store, key))
+        frame = await read_whole(RetriedStore(store), key)
     except ObjectNotFoundError:
         # Collected since it was listed.
         return None

@@ -17,7 +17,9 @@ from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.format.ids import told_revision
 from holdfast_server.protocol.format.keys import WorkflowKeys, records_of
 from holdfast_server.protocol.format.revision_set import Range
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.log.walks import scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class Ledger:
             HoldfastError: CHECKPOINT_CORRUPTED: a marker is damaged; LAYOUT_UNSUPPORTED.
 
         """
-        async for (first, last), entry in log.scan(keys, self.last + 1, head.revision - 1):
+        async for (first, last), entry in scan(log, keys, self.last + 1, head.revision - 1):
             if not isinstance(entry, HoldfastError):
                 self.enter(entry)
                 continue

@@ -11,7 +11,8 @@ from holdfast_server.protocol.format.keys import WorkflowKeys, blob_base
 from holdfast_server.protocol.log import append_once, compare_and_set, next_marker
 from holdfast_server.protocol.log.append_once import Replay, Request
 from holdfast_server.protocol.log.claims import ChosenId
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.payload.parts import copy_part
 
 

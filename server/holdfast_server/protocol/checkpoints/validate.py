@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast_server.protocol.checkpoints import load
+from holdfast_server.protocol.checkpoints.heads import OvertakenError, Skipped, head_or_skip, looked_at
 from holdfast_server.protocol.checkpoints.load import AcceptedFormat, Depth
-from holdfast_server.protocol.checkpoints.lookup import OvertakenError, Skipped, head_or_skip, looked_at
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
 
 _FINDINGS = frozenset(
     {

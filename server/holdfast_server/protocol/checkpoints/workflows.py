@@ -17,7 +17,8 @@ from holdfast_server.protocol.format.keys import (
     workflow_prefix,
 )
 from holdfast_server.protocol.log import next_marker, revisions
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.stores.base import ObjectStore
 
 _PAGE_ENTRIES = 1000

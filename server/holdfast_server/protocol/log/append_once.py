@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
-from holdfast_server.protocol.log.log import Build, Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Build, Log
 from holdfast_server.protocol.log.replays import find_request
 
 

@@ -1,48 +1,34 @@
-"""One append per workflow at a time in this process: others would only lose their slots."""
+"""One append per workflow at a time in a process: concurrent ones would only lose the revision to each other."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from holdfast_server.protocol.format.keys import WorkflowKeys
 
 
 @dataclass(slots=True)
 class _Turn:
-    lock: asyncio.Lock
-    waiting: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
 
 
-class TurnOf:
-    """Waits for the turn of a workflow, and ends it with the block.
+class AppendQueue:
+    """The appends of a process that wait for another one to the same workflow."""
 
-    Args:
-        turns: of all workflows that have one.
-        keys: the workflow.
+    def __init__(self) -> None:
+        self._turns: dict[WorkflowKeys, _Turn] = {}
 
-    """
-
-    def __init__(self, turns: "Turns", keys: WorkflowKeys) -> None:
-        self._turns = turns
-        self._keys = keys
-
-    async def __aenter__(self) -> None:
-        turn = self._turns.setdefault(self._keys, _Turn(asyncio.Lock()))
-        turn.waiting += 1
+    @asynccontextmanager
+    async def turn(self, keys: WorkflowKeys) -> AsyncIterator[None]:
+        """Wait for the earlier appends to a workflow, in order, and hold back later ones until the block ends."""
+        turn = self._turns.setdefault(keys, _Turn())
+        turn.users += 1
         try:
-            await turn.lock.acquire()
-        except BaseException:
-            self._leave(turn)
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        turn = self._turns[self._keys]
-        turn.lock.release()
-        self._leave(turn)
-
-    def _leave(self, turn: _Turn) -> None:
-        turn.waiting -= 1
-        if turn.waiting == 0:
-            del self._turns[self._keys]
-
-
-Turns = dict[WorkflowKeys, _Turn]
+            async with turn.lock:
+                yield
+        finally:
+            turn.users -= 1
+            if turn.users == 0:
+                del self._turns[keys]

@@ -17,8 +17,10 @@ from holdfast_server.protocol.format.ids import told_revision
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log import next_marker
 from holdfast_server.protocol.log.append_once import Replay, Request
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.log.put_if_absent import put_if_absent
+from holdfast_server.protocol.log.walks import walk_back
 from holdfast_server.stores.base import ObjectNotFoundError
 
 _TAKEN_OVER_AT_ONCE = 32
@@ -181,7 +183,7 @@ async def search(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, 
 
     """
     damage: HoldfastError | None = None
-    async for (first, last), entry in log.walk_back(keys, head, base):
+    async for (first, last), entry in walk_back(log, keys, head, base):
         if isinstance(entry, HoldfastError):
             if not await next_marker.is_gone_by_now(log, keys, last, head, first=first):
                 damage = entry

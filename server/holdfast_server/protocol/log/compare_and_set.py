@@ -11,7 +11,7 @@ it counts as saves and fences of others.
 
 from holdfast_server.layout.v1.marker_pb2 import Marker
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.log.log import Entry
+from holdfast_server.protocol.log.entry import Entry
 
 
 def carry(marker: Marker, head: Entry | None) -> None:

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast_server.layout.v1.marker_pb2 import Marker
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.log.log import Entry
+from holdfast_server.protocol.log.entry import Entry
 
 MAX_LEASE_SECONDS = 31 * 24 * 3600.0
 

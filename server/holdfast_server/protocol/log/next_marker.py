@@ -8,7 +8,8 @@ from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.format.revision_set import Range
 from holdfast_server.protocol.log import compare_and_set, leases
 from holdfast_server.protocol.log.append_once import Request
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
 
 _RECENT_ENTRIES = 16
 

@@ -5,7 +5,9 @@ from math import inf
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log import revisions
-from holdfast_server.protocol.log.log import Entry, Log, now
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log, now
+from holdfast_server.protocol.log.walks import scan
 from holdfast_server.stores.base import StoreUnavailableError
 
 # When a first try began of which nothing is said: as far back as the log is kept.
@@ -62,7 +64,7 @@ async def find_request(
     # Below the floor too: a deletion since then does not make undone what was committed before it.
     oldest_known = _oldest_known(head)
     is_damaged = False
-    async for (_, revision), entry in log.scan(keys, first, oldest_known - 1):
+    async for (_, revision), entry in scan(log, keys, first, oldest_known - 1):
         if isinstance(entry, Entry):
             if entry.marker.request_id == request_id:
                 return entry
@@ -84,12 +86,12 @@ async def _find_silent(log: Log, keys: WorkflowKeys, head: Entry, request_id: st
     newest_unknown = _oldest_known(head) - 1
     if newest_unknown < 1:
         return None
-    seen = log.seen.of(keys)
-    if seen is None:
-        seen = log.seen.begin(keys, await _last_before(log, keys, now() - _kept_seconds(log)))
-    async for (_, revision), entry in log.scan(keys, seen.last + 1, newest_unknown):
-        log.seen.enter(seen, revision, entry.marker.request_id if isinstance(entry, Entry) else "")
-    revision_of_it = seen.revisions.get(hash(request_id))
+    indexed = log.requests.get(keys)
+    if indexed is None:
+        indexed = log.requests.start(keys, await _last_before(log, keys, now() - _kept_seconds(log)))
+    async for (_, revision), entry in scan(log, keys, indexed.last + 1, newest_unknown):
+        log.requests.add(indexed, revision, entry.marker.request_id if isinstance(entry, Entry) else "")
+    revision_of_it = indexed.revisions.get(hash(request_id))
     found = None if revision_of_it is None else await log.read_unbounded(keys, revision_of_it)
     return found if found is not None and found.marker.request_id == request_id else None
 

@@ -1,4 +1,4 @@
-"""The request ids that a server has read in the logs of workflows, so that it reads each slot for them once."""
+"""The request ids that a server has found in logs, so that it reads each entry for them only once."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -6,17 +6,17 @@ from itertools import islice
 
 from holdfast_server.protocol.format.keys import WorkflowKeys
 
-# Ids of all workflows together; about 100 bytes each. Of a workflow with more only the newest ones are kept.
+# Ids of all workflows together, about 100 bytes each. If one workflow has more, the newest ones are kept.
 _MOST_IDS = 200_000
 
 
 @dataclass(slots=True)
-class Seen:
-    """The request ids of a range of a workflow's slots.
+class IndexedRange:
+    """The request ids of a range of revisions of one workflow.
 
     Attributes:
-        last: the newest slot that was read.
-        revisions: the slot of each id, by its hash.
+        last: the newest revision that was read.
+        revisions: the revision of each id, by the id's hash.
 
     """
 
@@ -24,42 +24,42 @@ class Seen:
     revisions: dict[int, int] = field(default_factory=dict)
 
 
-class SeenRequests:
-    """What is known of the workflows that were searched lately."""
+class RequestIndex:
+    """The request ids of the workflows that were searched last."""
 
     def __init__(self) -> None:
-        self._workflows: OrderedDict[WorkflowKeys, Seen] = OrderedDict()
+        self._workflows: OrderedDict[WorkflowKeys, IndexedRange] = OrderedDict()
         self._ids = 0
 
-    def of(self, keys: WorkflowKeys) -> Seen | None:
-        """What is known of a workflow; None where it was not searched lately."""
-        seen = self._workflows.get(keys)
-        if seen is not None:
+    def get(self, keys: WorkflowKeys) -> IndexedRange | None:
+        """Return the range of a workflow; None if it was not searched lately."""
+        indexed = self._workflows.get(keys)
+        if indexed is not None:
             self._workflows.move_to_end(keys)
-        return seen
+        return indexed
 
-    def begin(self, keys: WorkflowKeys, last: int) -> Seen:
-        """Begin behind a slot with a workflow that was not searched lately."""
-        self._workflows[keys] = seen = Seen(last)
-        return seen
+    def start(self, keys: WorkflowKeys, last: int) -> IndexedRange:
+        """Start the range of a workflow after a revision."""
+        self._workflows[keys] = indexed = IndexedRange(last)
+        return indexed
 
-    def enter(self, seen: Seen, revision: int, request_id: str) -> None:
-        """Enter the next slot; "" where it cannot be read."""
-        seen.last = revision
+    def add(self, indexed: IndexedRange, revision: int, request_id: str) -> None:
+        """Add the next revision to a range; with the id "" if its entry cannot be read."""
+        indexed.last = revision
         if not request_id:
             return
-        before = len(seen.revisions)
-        seen.revisions[hash(request_id)] = revision
-        self._ids += len(seen.revisions) - before
+        before = len(indexed.revisions)
+        indexed.revisions[hash(request_id)] = revision
+        self._ids += len(indexed.revisions) - before
         while self._ids > _MOST_IDS:
-            self._shrink(seen)
+            self._shrink(indexed)
 
-    def _shrink(self, kept: Seen) -> None:
+    def _shrink(self, kept: IndexedRange) -> None:
         keys, oldest = next(iter(self._workflows.items()))
         if oldest is not kept:
             del self._workflows[keys]
             self._ids -= len(oldest.revisions)
             return
-        for each in list(islice(kept.revisions, max(1, len(kept.revisions) // 2))):
-            del kept.revisions[each]
+        for request_hash in list(islice(kept.revisions, max(1, len(kept.revisions) // 2))):
+            del kept.revisions[request_hash]
             self._ids -= 1

@@ -17,7 +17,9 @@ from holdfast_server.protocol.checkpoints.workflows import owner_of
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys, batch_stamp, blob_base
 from holdfast_server.protocol.format.revision_set import Range
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.log.walks import scan
 from holdfast_server.protocol.maintenance.counts import Counts
 from holdfast_server.protocol.maintenance.each_workflow import each_workflow
 from holdfast_server.protocol.maintenance.inventory import Inventory, inventories
@@ -221,7 +223,7 @@ class _Check:
         self._damaged.append((self._damaged.pop()[0] if follows else first, last))
 
     async def _slots(self, keys: WorkflowKeys, head: Entry) -> AsyncIterator[tuple[Range, Entry | HoldfastError]]:
-        async for each in self._log.scan(keys, head.marker.floor + 1, head.revision - 1):
+        async for each in scan(self._log, keys, head.marker.floor + 1, head.revision - 1):
             yield each
         yield (head.revision, head.revision), head
 

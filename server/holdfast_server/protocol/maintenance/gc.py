@@ -27,7 +27,9 @@ from holdfast_server.protocol.format.keys import WorkflowKeys, batch_owner, batc
 from holdfast_server.protocol.log import next_marker
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.claims import take_over
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.log.walks import scan
 from holdfast_server.protocol.maintenance.counts import Counts
 from holdfast_server.protocol.maintenance.inventory import Inventory, take
 from holdfast_server.stores.base import ObjectSummary
@@ -175,7 +177,7 @@ class _Collection:
                 continue
             if head is not None and revision == head.revision:
                 return head
-            async for _, entry in self._log.scan(self._keys, revision, revision):
+            async for _, entry in scan(self._log, self._keys, revision, revision):
                 if isinstance(entry, Entry):
                     return entry
         return None

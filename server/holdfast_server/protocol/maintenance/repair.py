@@ -18,7 +18,8 @@ from holdfast_server.protocol.format.revision_set import Range, RevisionSet
 from holdfast_server.protocol.log import compare_and_set, leases, next_marker
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.claims import take_over
-from holdfast_server.protocol.log.log import Entry, Log, digest_of
+from holdfast_server.protocol.log.entry import Entry, digest_of
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.log.put_if_absent import put_if_absent
 
 _APPEND_SECONDS = 60.0

@@ -13,7 +13,7 @@ from holdfast_server.protocol.format.keys import WorkflowKeys, new_blob
 from holdfast_server.protocol.payload.digests import BLOCK_BYTES, Digests, crc32c_of
 from holdfast_server.protocol.payload.read_ahead import read_ahead
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectWriter
-from holdfast_server.stores.retried import retried
+from holdfast_server.stores.retried import RetriedStore
 
 # Less comes as one block, mostly, with nothing behind it that could be read ahead.
 _READ_AHEAD_BYTES = 256 << 10
@@ -173,7 +173,7 @@ async def _blocks(
 
 async def _stored(store: ObjectStore, keys: WorkflowKeys, part: StoredPart, offset: int, length: int) -> bytes:
     try:
-        found = await retried(lambda: store.get(keys.blob(part.blob), offset=offset, length=length))
+        found = await RetriedStore(store).get(keys.blob(part.blob), offset=offset, length=length)
     except ObjectNotFoundError:
         raise damaged(part, "is gone") from None
     _require_size(part, found.size_bytes)

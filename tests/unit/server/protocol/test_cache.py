@@ -11,7 +11,8 @@ PROGRAM = """
 import asyncio, gc, json, os, resource, sys
 from holdfast_server.protocol.format import marker as codec
 from holdfast_server.protocol.format.keys import WorkflowKeys
-from holdfast_server.protocol.log.log import Log, _entry_at
+from holdfast_server.protocol.log.entry import decode_entry
+from holdfast_server.protocol.log.log import Log
 from holdfast_server.layout.v1.marker_pb2 import RevisionRange
 from tests.support.markers import sound
 
@@ -38,18 +39,18 @@ async def main():
     log = Log(None, cache_bytes=limit)
     async def keep(number):
         keys = WorkflowKeys("n", f"w{number:06d}")
-        entry = await _entry_at(keys.marker(1_000_000), frame(number))
+        entry = await decode_entry(keys.marker(1_000_000), frame(number))
         assert entry.gone(1) is bool(shape.get("ranges", 0))
         log._keep(keys, entry, 0.0)
     # What is loaded by now counts to the process, not to the cache.
     for number in range(20):
         await keep(number)
     gc.collect()
-    before, counted = taken(), log._cached_bytes
+    before, counted = taken(), log.heads.held_bytes
     for number in range(20, count):
         await keep(number)
     gc.collect()
-    print(json.dumps({"taken": taken() - before, "counted": log._cached_bytes - counted, "heads": len(log._heads)}))
+    print(json.dumps({"taken": taken() - before, "counted": log.heads.held_bytes - counted, "heads": len(log.heads)}))
 
 asyncio.run(main())
 """

@@ -6,7 +6,8 @@ from holdfast_server.protocol.checkpoints import prune
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.format import marker as marker_codec
 from holdfast_server.protocol.log import compare_and_set
-from holdfast_server.protocol.log.log import Entry, Log
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
 
 from tests.support.workflows import GRACE, KEYS, workflow
 from tests.unit.server.protocol.writers import acquire, collections, conflict, request, save

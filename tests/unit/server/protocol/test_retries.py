@@ -3,11 +3,11 @@
 import pytest
 from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.log import request_index as seen_module
+from holdfast_server.protocol.log import request_index
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.log.replays import LONG_AGO
-from holdfast_server.protocol.log.request_index import SeenRequests
+from holdfast_server.protocol.log.request_index import RequestIndex
 
 from tests.support.workflows import GRACE, KEYS, damage, workflow
 
@@ -53,15 +53,15 @@ async def test_a_retry_of_unknown_age_is_searched_for_behind_a_floor_too():
 
 
 def test_ids_are_remembered_up_to_a_bound_those_of_other_workflows_going_first(monkeypatch):
-    monkeypatch.setattr(seen_module, "_MOST_IDS", 10)
-    kept = SeenRequests()
-    other, seen = kept.begin("other", 0), kept.begin("w", 0)
+    monkeypatch.setattr(request_index, "_MOST_IDS", 10)
+    kept = RequestIndex()
+    other, seen = kept.start("other", 0), kept.start("w", 0)
     for revision in range(1, 6):
-        kept.enter(other, revision, f"o{revision}")
+        kept.add(other, revision, f"o{revision}")
     for revision in range(1, 31):
-        kept.enter(seen, revision, f"r{revision}")
-    assert kept.of("other") is None
-    assert kept.of("w") is seen
+        kept.add(seen, revision, f"r{revision}")
+    assert kept.get("other") is None
+    assert kept.get("w") is seen
     assert seen.last == 30
     assert len(seen.revisions) <= 10
     assert 30 in seen.revisions.values()

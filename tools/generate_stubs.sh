@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
 # Generates the protobuf and gRPC stubs, with their types: the API from proto/ into client/, the store layout from
 # server/proto/ into server/.
-# The tools are pinned and not the newest: stubs refuse to load with a protobuf library that is older than they are.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=.venv/stubs/bin/python
-if [ ! -e .venv/stubs/ready ]; then
+if [ requirements/stubs.txt -nt .venv/stubs/ready ]; then
   python3 -m venv .venv/stubs
-  "$python" -m pip install --quiet grpcio-tools==1.74.0 mypy-protobuf==5.1.0
+  "$python" -m pip install --quiet --require-hashes -r requirements/stubs.txt
   touch .venv/stubs/ready
 fi
 PATH="$(dirname "$python"):$PATH"

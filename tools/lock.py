@@ -36,6 +36,7 @@ LOCKS = {
     "fuzz": Lock(("fuzz",), alongside="engines"),
     "adk": Lock(("adk",), ("client",)),
     "build": Lock(("build",)),
+    "stubs": Lock(("stubs",)),
     "image": Lock((), ("client", "server")),
 }
 

@@ -4,6 +4,8 @@ import asyncio
 import re
 import sys
 
+import pytest
+
 from tests.support.repository import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -21,6 +23,7 @@ async def test_the_ten_lines_of_python_run_as_written(served):
     assert (process.returncode, out) == (0, b"b'state after step 1'\n")
 
 
-def test_every_page_that_is_named_is_there():
-    for page in re.findall(r"`(docs/[^`]+|tests/[^`]+|proto/[^`]+)`", README):
-        assert (ROOT / page).exists(), page
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_path_that_a_page_names_is_there(page):
+    paths = re.findall(r"`((?:client|docs|proto|requirements|server|tests|tools)/[^` ]*)`", (ROOT / page).read_text())
+    assert [path for path in paths if "NAME" not in path and not (ROOT / path).exists()] == []

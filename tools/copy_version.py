@@ -12,10 +12,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ("client/holdfast/_package.py", r'(?m)(?<=^VERSION = ")[^"]+')
+_WHEEL = r"(?<=dist/holdfast_(?:client|server)-)[^-]+"
 COPIES = (
     ("server/holdfast_server/__init__.py", r'(?m)(?<=^SERVER_VERSION = ")[^"]+'),
     ("server/pyproject.toml", r'(?<="holdfast-client==)[^"]+'),
-    ("README.md", r"(?<=dist/holdfast_(?:client|server)-)[^-]+"),
+    ("README.md", _WHEEL),
+    ("docs/**/*.md", _WHEEL),
 )
 
 
@@ -24,14 +26,14 @@ def main() -> None:
     source, pattern = SOURCE
     version = re.findall(pattern, (ROOT / source).read_text())[0]
     stale = []
-    for name, copied in COPIES:
-        text = (ROOT / name).read_text()
+    for path, copied in ((path, copied) for names, copied in COPIES for path in ROOT.glob(names)):
+        text = path.read_text()
         updated = re.sub(copied, version, text)
         if text == updated:
             continue
-        stale.append(name)
+        stale.append(str(path.relative_to(ROOT)))
         if "--check" not in sys.argv:
-            (ROOT / name).write_text(updated)
+            path.write_text(updated)
     if stale and "--check" in sys.argv:
         sys.exit(f"not version {version}, which {source} has: {', '.join(stale)}; run tools/copy_version.py")
 

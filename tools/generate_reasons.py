@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from holdfast.errors import of_reason
+from holdfast._core.errors import of_reason
 from holdfast.v1 import errors_pb2
 
 ROOT = Path(__file__).resolve().parent.parent

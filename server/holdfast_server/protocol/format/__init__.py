@@ -1,1 +1,10 @@
-"""Format: the keys, the bytes of markers and the manifest."""
+"""What lies in a store: keys, the bytes of small objects, and the rules that hold for them.
+
+Promises that a stored object is either understood completely or refused: damage is CHECKPOINT_CORRUPTED, an object of a
+newer server is LAYOUT_UNSUPPORTED. Knows nothing of when objects are written or removed.
+
+Read `keys` first, then `marker` and its `invariants`. `manifest` is the store-wide object, `ids` makes checkpoint ids,
+`revision_set` holds the deleted revisions of a log, `bounded_read` reads a small object whole.
+"""
+
+__all__ = ["bounded_read", "ids", "invariants", "keys", "manifest", "marker", "revision_set"]

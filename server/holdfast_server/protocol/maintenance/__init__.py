@@ -1,1 +1,10 @@
-"""Maintenance: garbage collection, checks and repair."""
+"""Work on whole stores: garbage collection, checks and repair.
+
+Promises that nothing is removed that a live marker needs, that dead objects stay for the grace, and that a workflow
+which cannot be worked on stops no other. When to run is decided by the server's housekeeping and by the operator.
+
+Read `gc` first, the collection of one workflow, then `sweep`, that of a store. `fsck` checks a store and `repair`
+records lost markers as deleted. `each_workflow` works on every workflow of a store, some at a time.
+"""
+
+__all__ = ["each_workflow", "fsck", "gc", "sweep"]

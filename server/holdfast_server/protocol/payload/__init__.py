@@ -1,1 +1,10 @@
-"""Payload: parts in blobs and markers."""
+"""The parts of a payload, in blobs of their own or inside a marker.
+
+Promises that a block is checked before it is returned, that memory stays at a few blocks for a part of any size, and
+that a blob is durable before a marker can name it. Which checkpoint a part belongs to is not known here.
+
+Read `parts` first. `digests` computes checksums, in threads where that pays; `read_ahead` fetches the next block while
+one is sent.
+"""
+
+__all__ = ["digests", "parts", "read_ahead"]

@@ -10,8 +10,15 @@ import holdfast
 import pytest
 
 from tests.support import ceph
+from tests.support.listed_reasons import only_listed_reasons
 from tests.support.required import require
 from tests.support.watched import Served, serving_watched
+
+
+@pytest.fixture(autouse=True)
+def _reasons_are_listed() -> Iterator[None]:
+    with only_listed_reasons():
+        yield
 
 
 @pytest.fixture

@@ -29,24 +29,24 @@ class _Fallback:
 class _FallbackEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     FALLBACK_UNSPECIFIED: _Fallback.ValueType  # 0
-    """As FALLBACK_NONE."""
+    """The same as FALLBACK_NONE."""
     FALLBACK_NONE: _Fallback.ValueType  # 1
     """The load fails."""
     FALLBACK_LAST_GOOD: _Fallback.ValueType  # 2
-    """The load answers with the newest older checkpoint that is whole, and says so. Never done because
-    a store is slow, down or refuses access, nor because a format is not accepted.
+    """The load returns the newest older checkpoint that is whole, and says so. Only damage leads to a fallback: a store
+    that is slow, unavailable or refuses access does not, nor does a format that is not accepted.
     """
 
 class Fallback(_Fallback, metaclass=_FallbackEnumTypeWrapper):
-    """What a load does when the checkpoint that it names is damaged."""
+    """What a load does if the checkpoint that it names is damaged."""
 
 FALLBACK_UNSPECIFIED: Fallback.ValueType  # 0
-"""As FALLBACK_NONE."""
+"""The same as FALLBACK_NONE."""
 FALLBACK_NONE: Fallback.ValueType  # 1
 """The load fails."""
 FALLBACK_LAST_GOOD: Fallback.ValueType  # 2
-"""The load answers with the newest older checkpoint that is whole, and says so. Never done because
-a store is slow, down or refuses access, nor because a format is not accepted.
+"""The load returns the newest older checkpoint that is whole, and says so. Only damage leads to a fallback: a store
+that is slow, unavailable or refuses access does not, nor does a format that is not accepted.
 """
 Global___Fallback: _TypeAlias = Fallback  # noqa: Y015
 
@@ -57,23 +57,23 @@ class _ValidateDepth:
 class _ValidateDepthEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ValidateDepth.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     VALIDATE_DEPTH_UNSPECIFIED: _ValidateDepth.ValueType  # 0
-    """As VALIDATE_DEPTH_CHECKSUM."""
+    """The same as VALIDATE_DEPTH_CHECKSUM."""
     VALIDATE_DEPTH_MARKER: _ValidateDepth.ValueType  # 1
-    """The commit marker is there and sound."""
+    """The commit marker exists and is sound."""
     VALIDATE_DEPTH_PRESENCE: _ValidateDepth.ValueType  # 2
-    """Every blob is there, with its size."""
+    """Every blob exists and has the right size."""
     VALIDATE_DEPTH_CHECKSUM: _ValidateDepth.ValueType  # 3
     """Every byte matches its digest."""
 
 class ValidateDepth(_ValidateDepth, metaclass=_ValidateDepthEnumTypeWrapper):
-    """How deep a validation looks. Each depth includes the ones before it."""
+    """How much a validation checks. Each depth includes the ones before it."""
 
 VALIDATE_DEPTH_UNSPECIFIED: ValidateDepth.ValueType  # 0
-"""As VALIDATE_DEPTH_CHECKSUM."""
+"""The same as VALIDATE_DEPTH_CHECKSUM."""
 VALIDATE_DEPTH_MARKER: ValidateDepth.ValueType  # 1
-"""The commit marker is there and sound."""
+"""The commit marker exists and is sound."""
 VALIDATE_DEPTH_PRESENCE: ValidateDepth.ValueType  # 2
-"""Every blob is there, with its size."""
+"""Every blob exists and has the right size."""
 VALIDATE_DEPTH_CHECKSUM: ValidateDepth.ValueType  # 3
 """Every byte matches its digest."""
 Global___ValidateDepth: _TypeAlias = ValidateDepth  # noqa: Y015
@@ -88,11 +88,11 @@ class SaveRequest(_message.Message):
     PARTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> _checkpoint_pb2.SaveHeader:
-        """What is said of the checkpoint."""
+        """Everything about the checkpoint except the payload."""
 
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.Part]:
-        """The payload: at least one part, at most 256, each with a name of its own."""
+        """The payload: 1 to 256 parts with different names, together at most 1 MiB."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class SaveResponse(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     replayed: _builtins.bool
-    """True where an earlier try of the same request had already committed it."""
+    """True if an earlier attempt of the same request had committed it."""
     @_builtins.property
     def checkpoint(self) -> _checkpoint_pb2.Checkpoint:
         """The checkpoint as it was committed."""
@@ -138,7 +138,7 @@ Global___SaveResponse: _TypeAlias = SaveResponse  # noqa: Y015
 
 @_typing.final
 class SaveStreamRequest(_message.Message):
-    """Request of SaveStream: first a header, then chunks, last finish."""
+    """Request of SaveStream: first the header, then chunks, last finish."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -147,15 +147,15 @@ class SaveStreamRequest(_message.Message):
     FINISH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> _checkpoint_pb2.SaveHeader:
-        """What is said of the checkpoint. Once, first."""
+        """Everything about the checkpoint except the payload. Sent once, first."""
 
     @_builtins.property
     def chunk(self) -> _checkpoint_pb2.Chunk:
-        """A stretch of a part. The chunks of one part follow each other, without gaps."""
+        """Some bytes of a part. The chunks of one part follow each other, without gaps."""
 
     @_builtins.property
     def finish(self) -> Global___SaveStreamFinish:
-        """The end of the payload. Once, last: a stream that ends without it saves nothing."""
+        """The end of the payload. Sent once, last: a stream that ends without it saves nothing."""
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class SaveStreamFinish(_message.Message):
 
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     size_bytes: _builtins.int
-    """How many bytes all chunks held together."""
+    """Size of the data of all chunks together, in bytes."""
     def __init__(
         self,
         *,
@@ -205,7 +205,7 @@ class SaveStreamResponse(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     replayed: _builtins.bool
-    """True where an earlier try of the same request had already committed it."""
+    """True if an earlier attempt of the same request had committed it."""
     @_builtins.property
     def checkpoint(self) -> _checkpoint_pb2.Checkpoint:
         """The checkpoint as it was committed."""
@@ -265,13 +265,13 @@ class GetUploadResponse(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     found: _builtins.bool
-    """False if this server has nothing of it: the stream begins with the first byte."""
+    """False if this server has nothing of the upload: the stream begins with the first byte."""
     part: _builtins.int
-    """The part that comes next, counted from 0."""
+    """The part to send next, counted from 0."""
     offset: _builtins.int
-    """The byte of it to go on from."""
+    """The byte of that part to begin with."""
     size_bytes: _builtins.int
-    """How many bytes have arrived, of all parts."""
+    """Bytes that have arrived, of all parts together."""
     def __init__(
         self,
         *,
@@ -290,7 +290,7 @@ Global___GetUploadResponse: _TypeAlias = GetUploadResponse  # noqa: Y015
 
 @_typing.final
 class SkippedCheckpoint(_message.Message):
-    """A checkpoint that a load or a validation passed over, and why."""
+    """A checkpoint that a load or a list skipped, and why."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -299,13 +299,13 @@ class SkippedCheckpoint(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     checkpoint_id: _builtins.str
-    """The checkpoint's id; "" where its marker cannot be read."""
+    """The checkpoint's id; "" if its marker cannot be read."""
     revision: _builtins.int
     """Its revision."""
     reason: _builtins.str
     """The reason, as in ErrorInfo.reason."""
     message: _builtins.str
-    """The same for people."""
+    """The reason in words, for people."""
     def __init__(
         self,
         *,
@@ -339,14 +339,14 @@ class LoadRequest(_message.Message):
     workflow_id: _builtins.str
     """The workflow."""
     checkpoint_id: _builtins.str
-    """The checkpoint; "" for the newest."""
+    """The checkpoint's id; "" for the newest checkpoint."""
     fallback: Global___Fallback.ValueType
-    """What to do when the checkpoint is damaged."""
+    """What to do if the checkpoint is damaged. Default: FALLBACK_NONE."""
     include_records: _builtins.bool
-    """Whether to load the checkpoint's records too."""
+    """Whether to load the checkpoint's records as well."""
     @_builtins.property
     def accepted_formats(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.AcceptedFormat]:
-        """The formats that the caller understands, checked before any data moves, at most 64; none given: any."""
+        """The formats that the caller reads, at most 64; any format if none is given. Checked before any data is sent."""
 
     def __init__(
         self,
@@ -382,28 +382,28 @@ class LoadResponse(_message.Message):
     RECORDS_INCLUDED_FIELD_NUMBER: _builtins.int
     STAMP_FIELD_NUMBER: _builtins.int
     payload_included: _builtins.bool
-    """False where the payload is larger than 1 MiB: use LoadStream."""
+    """False if the payload is larger than 1 MiB: use LoadStream."""
     fell_back: _builtins.bool
-    """True where this is not the checkpoint that was asked for, but the last good one before it."""
+    """True if this is not the checkpoint that was requested but the last good one before it."""
     head_revision: _builtins.int
-    """The newest slot of the workflow's log, which a fence or a deletion may hold; 0 where it is damaged."""
+    """The revision of the log's head, which may be a fence or a deletion; 0 if it is damaged."""
     records_included: _builtins.bool
-    """Whether the records were asked for and are in the answer: together they have at most 2 MiB. Else ListRecords tells
-    them.
+    """True if the records were requested and are included, because they have at most 2 MiB together. Otherwise use
+    ListRecords.
     """
     stamp: _builtins.int
-    """What the records reflect, for AttachRecordsRequest.observed_stamp."""
+    """The largest stamp of the records, for AttachRecordsRequest.observed_stamp."""
     @_builtins.property
     def checkpoint(self) -> _checkpoint_pb2.Checkpoint:
         """The checkpoint."""
 
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.Part]:
-        """The payload, where payload_included is true."""
+        """The payload, if payload_included is true."""
 
     @_builtins.property
     def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___SkippedCheckpoint]:
-        """What was passed over, newest first."""
+        """The checkpoints that a fallback skipped, newest first; at most 256 of them."""
 
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.Record]:
@@ -432,7 +432,7 @@ Global___LoadResponse: _TypeAlias = LoadResponse  # noqa: Y015
 
 @_typing.final
 class PartRange(_message.Message):
-    """A range of one part."""
+    """A range of bytes of one part."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -442,9 +442,9 @@ class PartRange(_message.Message):
     part: _builtins.str
     """Name of the part."""
     offset: _builtins.int
-    """Where the range begins, in bytes from the part's start; at most the part's size."""
+    """Where the range begins, in bytes from the start of the part, 0 to the part's size."""
     length: _builtins.int
-    """How many bytes; 0: to the end of the part."""
+    """Length of the range in bytes; 0 for the rest of the part."""
     def __init__(
         self,
         *,
@@ -477,16 +477,16 @@ class LoadStreamRequest(_message.Message):
     workflow_id: _builtins.str
     """The workflow."""
     checkpoint_id: _builtins.str
-    """The checkpoint; "" for the newest."""
+    """The checkpoint's id; "" for the newest checkpoint."""
     fallback: Global___Fallback.ValueType
-    """What to do when the checkpoint is damaged."""
+    """What to do if the checkpoint is damaged. Default: FALLBACK_NONE."""
     @_builtins.property
     def accepted_formats(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.AcceptedFormat]:
-        """The formats that the caller understands, checked before any data moves, at most 64; none given: any."""
+        """The formats that the caller reads, at most 64; any format if none is given. Checked before any data is sent."""
 
     @_builtins.property
     def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartRange]:
-        """What to send, in this order, at most 1024 ranges; none given: every part, whole."""
+        """The ranges to send, in this order, at most 1024. Every part as a whole if none is given."""
 
     def __init__(
         self,
@@ -508,7 +508,7 @@ Global___LoadStreamRequest: _TypeAlias = LoadStreamRequest  # noqa: Y015
 
 @_typing.final
 class LoadStreamResponse(_message.Message):
-    """Response of LoadStream: first a header, then chunks, last finish."""
+    """Response of LoadStream: first the header, then chunks, last finish."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -517,16 +517,16 @@ class LoadStreamResponse(_message.Message):
     FINISH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> Global___LoadStreamHeader:
-        """The checkpoint. Once, first."""
+        """The checkpoint. Sent once, first."""
 
     @_builtins.property
     def chunk(self) -> _checkpoint_pb2.Chunk:
-        """A stretch of a part."""
+        """Some bytes of a part."""
 
     @_builtins.property
     def finish(self) -> Global___LoadStreamFinish:
-        """The end. Parts that were sent whole matched their digest. A stream that ends without it is not whole: ask for the
-        rest, or for all of it where the header then has another revision.
+        """The end of the payload. Sent once, last. Parts that were sent as a whole matched their digests. A stream that
+        ends without it is incomplete.
         """
 
     def __init__(
@@ -557,16 +557,16 @@ class LoadStreamHeader(_message.Message):
     SKIPPED_FIELD_NUMBER: _builtins.int
     HEAD_REVISION_FIELD_NUMBER: _builtins.int
     fell_back: _builtins.bool
-    """True where this is not the checkpoint that was asked for, but the last good one before it."""
+    """True if this is not the checkpoint that was requested but the last good one before it."""
     head_revision: _builtins.int
-    """The newest slot of the workflow's log, which a fence or a deletion may hold; 0 where it is damaged."""
+    """The revision of the log's head, which may be a fence or a deletion; 0 if it is damaged."""
     @_builtins.property
     def checkpoint(self) -> _checkpoint_pb2.Checkpoint:
         """The checkpoint."""
 
     @_builtins.property
     def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___SkippedCheckpoint]:
-        """What was passed over, newest first."""
+        """The checkpoints that a fallback skipped, newest first; at most 256 of them."""
 
     def __init__(
         self,
@@ -592,7 +592,7 @@ class LoadStreamFinish(_message.Message):
 
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     size_bytes: _builtins.int
-    """How many bytes all chunks held together."""
+    """Size of the data of all chunks together, in bytes."""
     def __init__(
         self,
         *,
@@ -608,7 +608,7 @@ Global___LoadStreamFinish: _TypeAlias = LoadStreamFinish  # noqa: Y015
 
 @_typing.final
 class ListFilter(_message.Message):
-    """Which checkpoints a list holds. All conditions that are given must hold."""
+    """Conditions on checkpoints. A checkpoint matches if it meets all that are given."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -638,19 +638,19 @@ class ListFilter(_message.Message):
     FORMATS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels that a checkpoint must have, with these values."""
+        """Labels that a checkpoint must have with these values, at most 64."""
 
     @_builtins.property
     def created_after(self) -> _timestamp_pb2.Timestamp:
-        """Only checkpoints made at or after this time."""
+        """Only checkpoints created at or after this time."""
 
     @_builtins.property
     def created_before(self) -> _timestamp_pb2.Timestamp:
-        """Only checkpoints made before this time."""
+        """Only checkpoints created before this time."""
 
     @_builtins.property
     def formats(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.AcceptedFormat]:
-        """Only checkpoints of one of these formats, at most 64; none given: any."""
+        """Only checkpoints with one of these formats, at most 64; any format if none is given."""
 
     def __init__(
         self,
@@ -686,24 +686,24 @@ class ListRequest(_message.Message):
     namespace: _builtins.str
     """The namespace."""
     workflow_id: _builtins.str
-    """The workflow; "": every workflow of the namespace, one after the other."""
+    """The workflow; "" for every workflow of the namespace, one after the other."""
     page_size: _builtins.int
-    """How many checkpoints at most, 0 to 1000; 0: the server chooses. A page may hold fewer, or none and still not be the
-    last: only next_page_token tells.
+    """The most checkpoints to return, 0 to 1000; 0 means 100. A page may have fewer, or none. Only an empty
+    next_page_token marks the last page.
     """
     page_token: _builtins.str
-    """next_page_token of the page before; "" for the first page."""
+    """next_page_token of the previous page; "" for the first page."""
     before_checkpoint_id: _builtins.str
-    """Only checkpoints that are older than this one."""
+    """Only checkpoints that are older than the one with this id. Requires workflow_id."""
     ids_only: _builtins.bool
-    """Whether to tell of each checkpoint its id, workflow and revision only."""
+    """Whether to return only the id, workflow and revision of each checkpoint."""
     include_payload: _builtins.bool
-    """Whether contents hold the payloads, while they are small."""
+    """Whether to return payloads in contents, each of at most 1 MiB."""
     include_records: _builtins.bool
-    """Whether contents hold the records, while they are small."""
+    """Whether to return records in contents, of at most 2 MiB for each checkpoint."""
     @_builtins.property
     def filter(self) -> Global___ListFilter:
-        """Which checkpoints; the same on every page."""
+        """Which checkpoints to return. The same on every page."""
 
     def __init__(
         self,
@@ -728,7 +728,7 @@ Global___ListRequest: _TypeAlias = ListRequest  # noqa: Y015
 
 @_typing.final
 class Content(_message.Message):
-    """What a checkpoint of a list holds."""
+    """The payload and records of a listed checkpoint."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -737,9 +737,9 @@ class Content(_message.Message):
     RECORDS_FIELD_NUMBER: _builtins.int
     RECORDS_INCLUDED_FIELD_NUMBER: _builtins.int
     payload_included: _builtins.bool
-    """Whether the payload was asked for and is here. Else Load gives it."""
+    """True if the payload was requested and is included. Otherwise use Load."""
     records_included: _builtins.bool
-    """Whether the records were asked for and are here. Else ListRecords gives them."""
+    """True if the records were requested and are included. Otherwise use ListRecords."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.Part]:
         """The payload."""
@@ -776,20 +776,20 @@ class ListResponse(_message.Message):
     STAMP_FIELD_NUMBER: _builtins.int
     SKIPPED_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page; "" where this is the last."""
+    """The page_token of the next page; "" on the last page."""
     stamp: _builtins.int
-    """What the records reflect, for AttachRecordsRequest.observed_stamp."""
+    """The largest stamp of the records, for AttachRecordsRequest.observed_stamp."""
     @_builtins.property
     def checkpoints(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.Checkpoint]:
         """The checkpoints, newest first."""
 
     @_builtins.property
     def contents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Content]:
-        """What each of the checkpoints holds, where that was asked for."""
+        """The contents of each checkpoint, in the same order, if contents were requested."""
 
     @_builtins.property
     def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___SkippedCheckpoint]:
-        """Slots between these checkpoints whose markers are damaged: each may have been a checkpoint."""
+        """Revisions among these checkpoints whose markers are damaged. Each may have been a checkpoint."""
 
     def __init__(
         self,
@@ -821,12 +821,12 @@ class ListWorkflowsRequest(_message.Message):
     namespace: _builtins.str
     """The namespace."""
     page_size: _builtins.int
-    """How many workflows at most, 0 to 1000; 0: the server chooses. A page may hold fewer."""
+    """The most workflows to return, 0 to 1000; 0 means 100. A page may have fewer."""
     page_token: _builtins.str
-    """next_page_token of the page before; "" for the first page."""
+    """next_page_token of the previous page; "" for the first page."""
     workflow_id_prefix: _builtins.str
-    """Only workflows whose ids begin with this, at most 512 bytes; "" for all. Others cost nothing, but for those with
-    ids so long that a digest stands for them in the store.
+    """Only workflows whose ids begin with this prefix, at most 512 bytes; "" for all. Other workflows cost nothing,
+    except those with ids of more than 200 bytes when percent-encoded.
     """
     def __init__(
         self,
@@ -846,7 +846,7 @@ Global___ListWorkflowsRequest: _TypeAlias = ListWorkflowsRequest  # noqa: Y015
 
 @_typing.final
 class Workflow(_message.Message):
-    """A workflow, as the head of its log has it."""
+    """A workflow, according to the head of its log."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -861,11 +861,11 @@ class Workflow(_message.Message):
     workflow_id: _builtins.str
     """The workflow."""
     head_revision: _builtins.int
-    """The newest revision, of whatever kind."""
+    """The revision of the head, whatever its kind."""
     checkpoint_revision: _builtins.int
-    """The newest checkpoint's revision; 0 where the workflow has none any more."""
+    """The revision of the newest checkpoint; 0 if the workflow has none any more."""
     epoch: _builtins.int
-    """The epoch of the newest writer; 0 where none was ever acquired."""
+    """The epoch of the newest writer; 0 if no writer was ever acquired."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the head was written."""
@@ -897,7 +897,7 @@ class ListWorkflowsResponse(_message.Message):
     WORKFLOWS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page; "" where this is the last."""
+    """The page_token of the next page; "" on the last page."""
     @_builtins.property
     def workflows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Workflow]:
         """The workflows."""
@@ -932,12 +932,12 @@ class ValidateRequest(_message.Message):
     workflow_id: _builtins.str
     """The workflow."""
     checkpoint_id: _builtins.str
-    """The checkpoint; "" for the newest."""
+    """The checkpoint's id; "" for the newest checkpoint."""
     depth: Global___ValidateDepth.ValueType
-    """How deep to look."""
+    """How much to check. Default: VALIDATE_DEPTH_CHECKSUM."""
     @_builtins.property
     def accepted_formats(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.AcceptedFormat]:
-        """The formats that the caller can resume from, at most 64; none given: any."""
+        """The formats that the caller can resume from, at most 64; any format if none is given."""
 
     def __init__(
         self,
@@ -958,7 +958,7 @@ Global___ValidateRequest: _TypeAlias = ValidateRequest  # noqa: Y015
 
 @_typing.final
 class Finding(_message.Message):
-    """Something that a validation found."""
+    """One problem that a validation found."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -970,13 +970,13 @@ class Finding(_message.Message):
     reason: _builtins.str
     """The reason, as in ErrorInfo.reason."""
     message: _builtins.str
-    """The same for people."""
+    """The reason in words, for people."""
     checkpoint_id: _builtins.str
-    """The checkpoint concerned; "" where none is."""
+    """The checkpoint concerned; "" if none is."""
     revision: _builtins.int
-    """Its revision; 0 where none is concerned."""
+    """The checkpoint's revision; 0 if no checkpoint is concerned."""
     part: _builtins.str
-    """The part concerned; "" for the default part or none."""
+    """The part concerned; "" for the default part or if none is."""
     def __init__(
         self,
         *,
@@ -1005,18 +1005,18 @@ class ValidateResponse(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     LAST_GOOD_FIELD_NUMBER: _builtins.int
     resumable: _builtins.bool
-    """True where the checkpoint asked for is whole, to the depth asked for, and its format accepted."""
+    """True if the requested checkpoint is whole, as far as the depth checks, and its format is accepted."""
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
-        """What stands against it, and what was found while looking for the last good one."""
+        """Why the checkpoint cannot be resumed from, and what was found in the search for the last good one."""
 
     @_builtins.property
     def checkpoint(self) -> _checkpoint_pb2.Checkpoint:
-        """The checkpoint asked for, where its marker can be read."""
+        """The requested checkpoint, if its marker can be read."""
 
     @_builtins.property
     def last_good(self) -> _checkpoint_pb2.Checkpoint:
-        """The newest checkpoint at or before it that is whole and accepted; absent for none."""
+        """The newest checkpoint, at or before the requested one, that is whole and accepted; absent if there is none."""
 
     def __init__(
         self,
@@ -1052,20 +1052,19 @@ class DeleteRequest(_message.Message):
     workflow_id: _builtins.str
     """The workflow."""
     checkpoint_id: _builtins.str
-    """The checkpoint. Required."""
+    """The checkpoint's id. Required."""
     request_id: _builtins.str
-    """Idempotency key of the call. Required."""
+    """Idempotency key of the call, 1 to 128 bytes, the same on every attempt. Required."""
     epoch: _builtins.int
     """The writer's epoch, as in SaveHeader.epoch."""
     purge: _builtins.bool
-    """Remove the content at once, and not after the store's grace: payload, labels, format and records, of the checkpoint
-    and of all that had its id before, deleted ones too. The
-    answer comes when that is done; the same request finishes what an earlier try has left. Ids stay until they are
-    collected.
+    """Purge: remove the content before the call returns, instead of after the store's grace. The content is the payload,
+    labels, format and records of the checkpoint, and of all earlier ones with its id, deleted or not. A retry finishes
+    what an earlier attempt left. Ids stay until they are collected.
     """
     @_builtins.property
     def attempt(self) -> _checkpoint_pb2.Attempt:
-        """Which try this is."""
+        """Which attempt this is."""
 
     def __init__(
         self,
@@ -1097,9 +1096,9 @@ class DeleteResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """The revision of the deletion itself: the new head."""
+    """The revision of the deletion, which is the new head."""
     replayed: _builtins.bool
-    """True where an earlier try of the same request had already committed it."""
+    """True if an earlier attempt of the same request had committed it."""
     def __init__(
         self,
         *,
@@ -1131,18 +1130,17 @@ class DeleteWorkflowRequest(_message.Message):
     workflow_id: _builtins.str
     """The workflow."""
     request_id: _builtins.str
-    """Idempotency key of the call. Required."""
+    """Idempotency key of the call, 1 to 128 bytes, the same on every attempt. Required."""
     epoch: _builtins.int
     """The writer's epoch, as in SaveHeader.epoch."""
     purge: _builtins.bool
-    """Remove the content at once, and not after the store's grace: payload, labels, format and records, of all that was in the
-    workflow. The
-    answer comes when that is done; the same request finishes what an earlier try has left. Ids stay until they are
-    collected.
+    """Purge: remove the content before the call returns, instead of after the store's grace. The content is the payloads,
+    labels, formats and records of everything that was in the workflow. A retry finishes what an earlier attempt left.
+    Ids stay until they are collected.
     """
     @_builtins.property
     def attempt(self) -> _checkpoint_pb2.Attempt:
-        """Which try this is."""
+        """Which attempt this is."""
 
     def __init__(
         self,
@@ -1173,9 +1171,9 @@ class DeleteWorkflowResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """The revision of the deletion itself: the new head."""
+    """The revision of the deletion, which is the new head."""
     replayed: _builtins.bool
-    """True where an earlier try of the same request had already committed it."""
+    """True if an earlier attempt of the same request had committed it."""
     def __init__(
         self,
         *,
@@ -1206,21 +1204,21 @@ class DeleteWorkflowsRequest(_message.Message):
     namespace: _builtins.str
     """The namespace."""
     workflow_id_prefix: _builtins.str
-    """What the ids of the workflows begin with, 1 to 512 bytes. End it with a separator that no id holds elsewhere: "a"
-    means "ab", too. Every workflow of the namespace whose id has more than 200 bytes when it is percent-encoded is
-    looked at as well; others cost nothing.
+    """The prefix of the workflows' ids, 1 to 512 bytes. "a" also matches "ab": end it with a separator that ids contain
+    nowhere else. The call also reads each workflow whose id has more than 200 bytes when percent-encoded; other
+    workflows cost nothing.
     """
     request_id: _builtins.str
-    """Idempotency key of the call, the same on every try and on every page. Required."""
+    """Idempotency key of the call, 1 to 128 bytes, the same on every attempt and every page. Required."""
     page_token: _builtins.str
-    """next_page_token of the answer before; "" at first."""
+    """next_page_token of the previous response; "" for the first page."""
     all: _builtins.bool
-    """Delete every workflow of the namespace. The prefix must be ""."""
+    """Delete every workflow of the namespace. The prefix must be "" then."""
     purge: _builtins.bool
-    """Remove their content at once, as DeleteWorkflow does."""
+    """Purge their content, as DeleteWorkflowRequest.purge does."""
     @_builtins.property
     def attempt(self) -> _checkpoint_pb2.Attempt:
-        """Which try this is."""
+        """Which attempt this is."""
 
     def __init__(
         self,
@@ -1255,7 +1253,7 @@ class FailedDeletion(_message.Message):
     reason: _builtins.str
     """The reason, as in ErrorInfo.reason."""
     message: _builtins.str
-    """The same for people."""
+    """The reason in words, for people."""
     def __init__(
         self,
         *,
@@ -1281,12 +1279,12 @@ class DeleteWorkflowsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
     deleted: _builtins.int
-    """How many workflows that held checkpoints this call has deleted; those that an earlier try deleted do not count."""
+    """How many workflows with checkpoints this page deleted. Those that an earlier attempt deleted do not count."""
     next_page_token: _builtins.str
-    """Where to go on; "" where all is done. A page ends well before the deadline of its call."""
+    """The page_token of the next page; "" if everything is done. A page ends at half of the time to its deadline."""
     @_builtins.property
     def failed(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailedDeletion]:
-        """Workflows whose logs cannot be appended to, such as damaged ones: they are as they were."""
+        """Workflows that were not deleted because nothing can be appended to their logs, such as damaged ones."""
 
     def __init__(
         self,
@@ -1322,27 +1320,28 @@ class AcquireWriterRequest(_message.Message):
     workflow_id: _builtins.str
     """The workflow. It need not exist yet."""
     request_id: _builtins.str
-    """Idempotency key of the call. Required."""
+    """Idempotency key of the call, 1 to 128 bytes, the same on every attempt. Required."""
     expected_revision: _builtins.int
-    """Acquire only if nothing since this revision stands against it, as in SaveHeader.expected_revision: no save, no
-    deletion of the whole workflow, and no fence at all. 0: only while the workflow holds no checkpoint.
+    """Acquire only if no save, no fence and no deletion of the whole workflow was committed since this revision, compared
+    as in SaveHeader.expected_revision. 0: only while the workflow has no checkpoint.
     """
     holder: _builtins.str
-    """The name of the lease's holder, at most 128 bytes, by the same rule as the namespace, which others are told; only
-    with a lease.
+    """Name of the lease's holder, for others to see, at most 128 bytes, by the same rule as the namespace. Requires a
+    lease.
     """
     force: _builtins.bool
-    """Evicts the holder of a lease that still lives."""
+    """Evict the holder of a lease that has not expired."""
     @_builtins.property
     def attempt(self) -> _checkpoint_pb2.Attempt:
-        """Which try this is."""
+        """Which attempt this is."""
 
     @_builtins.property
     def lease(self) -> _duration_pb2.Duration:
-        """Asks for a lease: while it lives, another AcquireWriter without force is refused with LEASE_HELD. More than 0, at most
-        31 days. Each Save, Delete, DeleteCheckpoints, DeleteWorkflow and Prune that commits under the new epoch renews it for
-        its whole length. It is courtesy: only the epoch keeps an older writer from committing, and each server judges by its
-        own clock whether a lease has run out. Absent: the writer may be evicted at any time.
+        """Length of the lease, more than 0 and at most 31 days. While the lease lasts, another AcquireWriter without force
+        fails with LEASE_HELD. Each Save, Delete, DeleteCheckpoints, DeleteWorkflow and Prune that commits under the new
+        epoch renews it for its whole length. A lease is a courtesy: only the epoch keeps an older writer from committing,
+        and each server decides by its own clock whether a lease has expired. Absent: the writer may be evicted at any
+        time.
         """
 
     def __init__(
@@ -1383,14 +1382,14 @@ class AcquireWriterResponse(_message.Message):
     REPLAYED_FIELD_NUMBER: _builtins.int
     LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
-    """The new epoch, higher than every one before."""
+    """The new epoch, higher than every earlier one."""
     revision: _builtins.int
-    """The revision of the fence itself: the new head."""
+    """The revision of the fence, which is the new head."""
     replayed: _builtins.bool
-    """True where an earlier try of the same request had already committed it."""
+    """True if an earlier attempt of the same request had committed it."""
     @_builtins.property
     def lease_expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the lease runs out if nothing renews it; absent where none was asked for."""
+        """When the lease expires if nothing renews it; absent without a lease."""
 
     def __init__(
         self,
@@ -1425,24 +1424,24 @@ class DeleteCheckpointsRequest(_message.Message):
     namespace: _builtins.str
     """The namespace."""
     workflow_id: _builtins.str
-    """The workflow; "": every workflow of the namespace."""
+    """The workflow; "" for every workflow of the namespace."""
     request_id: _builtins.str
-    """The idempotency key of the call, the same on every try and on every page."""
+    """Idempotency key of the call, 1 to 128 bytes, the same on every attempt and every page. Required."""
     epoch: _builtins.int
-    """The writer's epoch, where a single workflow is named."""
+    """The writer's epoch, as in SaveHeader.epoch. Requires workflow_id."""
     page_token: _builtins.str
-    """next_page_token of the answer before; "" at first."""
+    """next_page_token of the previous response; "" for the first page."""
     all: _builtins.bool
-    """Delete every checkpoint, or every one of the filter's formats. Labels and times must be absent."""
+    """Delete every checkpoint, or every one with the filter's formats. Labels and times must be absent."""
     @_builtins.property
     def filter(self) -> Global___ListFilter:
-        """Which checkpoints. Labels or a time are required unless all is set: formats alone choose nearly everything, so
-        a filter that lost its labels is refused. Checkpoints that are saved during the call may stay.
+        """Which checkpoints to delete. Labels or a time are required unless all is set: formats alone match nearly
+        everything, so a filter that lost its labels is refused. Checkpoints that are saved during the call may stay.
         """
 
     @_builtins.property
     def attempt(self) -> _checkpoint_pb2.Attempt:
-        """Which try this is."""
+        """Which attempt this is."""
 
     def __init__(
         self,
@@ -1475,9 +1474,9 @@ class DeleteCheckpointsResponse(_message.Message):
     DELETED_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     deleted: _builtins.int
-    """How many checkpoints this call has deleted."""
+    """How many checkpoints this call deleted."""
     next_page_token: _builtins.str
-    """Where to go on; "" where all is done."""
+    """The page_token of the next page; "" if everything is done."""
     def __init__(
         self,
         *,
@@ -1509,14 +1508,14 @@ class PruneRequest(_message.Message):
     workflow_id: _builtins.str
     """The workflow."""
     keep_last: _builtins.int
-    """How many of the newest checkpoints stay, at least 1. Pinned ones stay beside them, and all that any of these need."""
+    """How many of the newest checkpoints stay, at least 1. Pinned ones stay as well, and all that any of these needs."""
     request_id: _builtins.str
-    """The idempotency key, the same on every try."""
+    """Idempotency key of the call, 1 to 128 bytes, the same on every attempt. Required."""
     epoch: _builtins.int
-    """The writer's epoch."""
+    """The writer's epoch, as in SaveHeader.epoch."""
     @_builtins.property
     def attempt(self) -> _checkpoint_pb2.Attempt:
-        """Which try this is."""
+        """Which attempt this is."""
 
     def __init__(
         self,
@@ -1546,7 +1545,7 @@ class PruneResponse(_message.Message):
 
     DELETED_FIELD_NUMBER: _builtins.int
     deleted: _builtins.int
-    """How many checkpoints this call has deleted."""
+    """How many checkpoints this call deleted."""
     def __init__(
         self,
         *,
@@ -1572,16 +1571,16 @@ class CopyWorkflowRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
-    """The namespace of both."""
+    """The namespace of both workflows."""
     workflow_id: _builtins.str
     """The workflow to copy."""
     target_workflow_id: _builtins.str
-    """The workflow to copy it to, which must have no checkpoint but those that an earlier try has copied."""
+    """The workflow to copy it to. It must have no checkpoints except those that an earlier attempt copied."""
     request_id: _builtins.str
-    """The idempotency key, the same on every try."""
+    """Idempotency key of the call, 1 to 128 bytes, the same on every attempt. Required."""
     @_builtins.property
     def attempt(self) -> _checkpoint_pb2.Attempt:
-        """Which try this is."""
+        """Which attempt this is."""
 
     def __init__(
         self,
@@ -1608,7 +1607,7 @@ class CopyWorkflowResponse(_message.Message):
 
     COPIED_FIELD_NUMBER: _builtins.int
     copied: _builtins.int
-    """How many checkpoints were copied, by all tries together."""
+    """How many checkpoints were copied, by all attempts together."""
     def __init__(
         self,
         *,
@@ -1641,20 +1640,22 @@ class AttachRecordsRequest(_message.Message):
     workflow_id: _builtins.str
     """The workflow."""
     checkpoint_id: _builtins.str
-    """The checkpoint, which need not exist yet. Records whose checkpoint does not come go after the store's grace."""
+    """The checkpoint's id. The checkpoint need not exist yet. Records whose checkpoint is not saved are deleted after the
+    store's grace. Required.
+    """
     request_id: _builtins.str
-    """The idempotency key, the same on every try."""
+    """Idempotency key of the call, 1 to 128 bytes, the same on every attempt. Required."""
     observed_stamp: _builtins.int
-    """The largest stamp that the caller has seen: what he attaches now comes behind all that he knows of."""
+    """The largest stamp that the caller has seen, 0 for none. The new records are ordered after it."""
     epoch: _builtins.int
-    """The writer's epoch. With it the call asks the store once more."""
+    """The writer's epoch, as in SaveHeader.epoch. It costs one more request to the store."""
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.Record]:
-        """The records, 1 to 1000, of 3 MiB together at most."""
+        """The records, 1 to 1000, with different keys. Keys and data have at most 3 MiB together."""
 
     @_builtins.property
     def attempt(self) -> _checkpoint_pb2.Attempt:
-        """Which try this is."""
+        """Which attempt this is."""
 
     def __init__(
         self,
@@ -1686,7 +1687,7 @@ class AttachRecordsResponse(_message.Message):
 
     STAMP_FIELD_NUMBER: _builtins.int
     stamp: _builtins.int
-    """The place of the batch among all of them: what comes behind it has a larger one."""
+    """The stamp of the new records. Records that are ordered after them have a larger one."""
     def __init__(
         self,
         *,
@@ -1717,7 +1718,7 @@ class ListRecordsRequest(_message.Message):
     checkpoint_id: _builtins.str
     """The checkpoint."""
     page_token: _builtins.str
-    """next_page_token of the page before; "" for the first page."""
+    """next_page_token of the previous page; "" for the first page."""
     def __init__(
         self,
         *,
@@ -1744,9 +1745,9 @@ class ListRecordsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STAMP_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page; "" where this is the last."""
+    """The page_token of the next page; "" on the last page."""
     stamp: _builtins.int
-    """What the records reflect, for AttachRecordsRequest.observed_stamp."""
+    """The largest stamp of the records, for AttachRecordsRequest.observed_stamp."""
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.Record]:
         """The records, in the order of their keys."""
@@ -1785,7 +1786,7 @@ Global___GetCapabilitiesRequest: _TypeAlias = GetCapabilitiesRequest  # noqa: Y0
 
 @_typing.final
 class Limits(_message.Message):
-    """What a request may hold."""
+    """The largest values that requests may have."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1797,7 +1798,7 @@ class Limits(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     RECORDS_BYTES_FIELD_NUMBER: _builtins.int
     unary_payload_bytes: _builtins.int
-    """Bytes of payload in a Save and in a Load's answer."""
+    """Bytes of payload in a Save and in the response of a Load."""
     chunk_bytes: _builtins.int
     """Bytes of data in a chunk."""
     payload_bytes: _builtins.int
@@ -1807,9 +1808,9 @@ class Limits(_message.Message):
     labels: _builtins.int
     """Labels of a checkpoint."""
     page_size: _builtins.int
-    """Checkpoints or workflows on a page."""
+    """Checkpoints, workflows or records of a page."""
     records_bytes: _builtins.int
-    """The bytes of the records of one call, their keys included."""
+    """Bytes of the records of one AttachRecords, keys included."""
     def __init__(
         self,
         *,
@@ -1844,20 +1845,20 @@ class GetCapabilitiesResponse(_message.Message):
     server_version: _builtins.str
     """The server's own version."""
     layout_version: _builtins.int
-    """The store layout that it writes."""
+    """The version of the store layout that the server writes."""
     marker_version: _builtins.int
-    """The newest commit marker that it reads, and the one that it writes."""
+    """The version of the commit markers that the server writes, and the newest that it reads."""
     @_builtins.property
     def api_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The API packages that it serves, such as "holdfast.v1"."""
+        """The API packages that the server serves, such as "holdfast.v1"."""
 
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it can do beyond the minimum, by name."""
+        """Names of optional features that the server has."""
 
     @_builtins.property
     def limits(self) -> Global___Limits:
-        """What a request may hold."""
+        """The largest values that requests may have."""
 
     def __init__(
         self,

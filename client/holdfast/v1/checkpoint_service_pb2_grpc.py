@@ -26,8 +26,21 @@ if _version_not_supported:
 
 
 class CheckpointServiceStub(object):
-    """Saves, finds and verifies the checkpoints of workflows. Every failure is a google.rpc.Status as
-    errors.proto tells.
+    """Saves, finds and verifies the checkpoints of workflows.
+
+    A failed call carries a google.rpc.Status as errors.proto describes. The comment of each call lists the reasons for
+    which it can fail, and what the caller does about each. Every call can also fail for these:
+    - INVALID_REQUEST: give up, and fix the field that BadRequest names.
+    - OVERLOADED: retry after the delay in RetryInfo.
+    - SHUTTING_DOWN, STORE_UNAVAILABLE: retry with exponential backoff; if the store stays unavailable, ask the operator.
+    - DEADLINE_EXCEEDED: retry with more time.
+    - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
+    - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
+    - UNAUTHENTICATED, PERMISSION_DENIED: ask the operator. Only proxies before the server send them.
+    - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
+    - INTERNAL: give up, and report it with the trace id.
+
+    A retry is the same request with the same request_id, and with Attempt set. It never takes effect twice.
     """
 
     def __init__(self, channel):
@@ -129,12 +142,37 @@ class CheckpointServiceStub(object):
 
 
 class CheckpointServiceServicer(object):
-    """Saves, finds and verifies the checkpoints of workflows. Every failure is a google.rpc.Status as
-    errors.proto tells.
+    """Saves, finds and verifies the checkpoints of workflows.
+
+    A failed call carries a google.rpc.Status as errors.proto describes. The comment of each call lists the reasons for
+    which it can fail, and what the caller does about each. Every call can also fail for these:
+    - INVALID_REQUEST: give up, and fix the field that BadRequest names.
+    - OVERLOADED: retry after the delay in RetryInfo.
+    - SHUTTING_DOWN, STORE_UNAVAILABLE: retry with exponential backoff; if the store stays unavailable, ask the operator.
+    - DEADLINE_EXCEEDED: retry with more time.
+    - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
+    - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
+    - UNAUTHENTICATED, PERMISSION_DENIED: ask the operator. Only proxies before the server send them.
+    - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
+    - INTERNAL: give up, and report it with the trace id.
+
+    A retry is the same request with the same request_id, and with Attempt set. It never takes effect twice.
     """
 
     def Save(self, request, context):
-        """Saves a checkpoint whose parts are at most 1 MiB together.
+        """Saves a checkpoint whose parts have at most 1 MiB together.
+
+        Fails for these reasons, and for those of every call:
+        - WRITER_FENCED: stop. Another writer owns the workflow.
+        - REVISION_CONFLICT: load the newest checkpoint and decide again.
+        - CHECKPOINT_ID_REUSED: choose another checkpoint_id, or set replace.
+        - REQUEST_ID_REUSED: give up. Another save had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry. The answer says whether the save took effect.
+        - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: give up, or save without needs_parent. The parent that the checkpoint
+        needs does not exist, or the checkpoint of this very request was purged since.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
+        - LOG_FULL: prune, delete the workflow, or continue in another one.
+        - PAYLOAD_TOO_LARGE: use SaveStream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,26 +180,50 @@ class CheckpointServiceServicer(object):
 
     def SaveStream(self, request_iterator, context):
         """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
-        A retry may go on where an earlier stream of the same request id stopped, in one of two ways:
-        - It sends the metadata "holdfast-resume: 1" and the header, and waits for the initial metadata. Its
-        "holdfast-received" is the part that comes next, counted from 0, a colon, and the byte to go on from.
-        - It asks GetUpload, and sends the metadata "holdfast-resume: PART:BYTE" with what that returned, "0:0" if nothing
-        was found. Nothing has to be read before the end. UPLOAD_LOST if another server answers, or it has changed since.
+
+        A retry may resume where an earlier stream of the same request_id broke, in one of two ways:
+        - It sends the metadata "holdfast-resume: 1" and the header, and waits for the initial metadata. There
+        "holdfast-received" is the part to send next, counted from 0, a colon, and the byte of it to begin with.
+        - It calls GetUpload first, and sends the metadata "holdfast-resume: PART:BYTE" with what that returned, "0:0" if
+        nothing was found. Then nothing has to be read before the end of the stream.
+
+        Fails for these reasons, and for those of every call:
+        - WRITER_FENCED: stop. Another writer owns the workflow.
+        - REVISION_CONFLICT: load the newest checkpoint and decide again.
+        - CHECKPOINT_ID_REUSED: choose another checkpoint_id, or set replace.
+        - REQUEST_ID_REUSED: give up. Another save had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry. The answer says whether the save took effect.
+        - UPLOAD_LOST: call GetUpload again and resume from there, or send everything. Another server has answered, or
+        another stream has resumed the upload.
+        - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: give up, or save without needs_parent. The parent that the checkpoint
+        needs does not exist, or the checkpoint of this very request was purged since.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
+        - LOG_FULL: prune, delete the workflow, or continue in another one.
+        - PAYLOAD_TOO_LARGE: save less. The limit is Limits.payload_bytes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetUpload(self, request, context):
-        """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows what it
-        received itself, for a minute after the stream broke.
+        """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows only
+        what it received itself, and forgets it one minute after the stream broke.
+
+        Fails for the reasons of every call only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Load(self, request, context):
-        """Loads a checkpoint's metadata, and its payload while that is at most 1 MiB.
+        """Loads a checkpoint's metadata, and its payload if that has at most 1 MiB.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND: start the workflow from its beginning. Nothing was ever saved for it.
+        - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: load the newest checkpoint, or list the workflow. If the newest one was
+        asked for, the workflow has none: start from its beginning.
+        - CHECKPOINT_CORRUPTED: load with fallback, and ask the operator to run fsck. With fallback no good one is left.
+        - FORMAT_INCOMPATIBLE: give up, and run a version of the engine that reads this format, or register a migration.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,27 +231,48 @@ class CheckpointServiceServicer(object):
 
     def LoadStream(self, request, context):
         """Loads a checkpoint of any size: the header, then chunks part by part, then finish.
+
+        If the stream breaks, the caller requests the missing ranges of the same checkpoint_id, without fallback. It begins
+        again if the header then has another revision.
+
+        Fails for these reasons, and for those of every call, also after the header was sent:
+        - WORKFLOW_NOT_FOUND: start the workflow from its beginning. Nothing was ever saved for it.
+        - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: load the newest checkpoint, or list the workflow. If the newest one was
+        asked for, the workflow has none: start from its beginning.
+        - CHECKPOINT_CORRUPTED: load with fallback, and ask the operator to run fsck. With fallback no good one is left.
+        - FORMAT_INCOMPATIBLE: give up, and run a version of the engine that reads this format, or register a migration.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def List(self, request, context):
-        """Lists a workflow's checkpoints, newest first.
+        """Lists checkpoints, newest first.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND: nothing was ever saved for the workflow that is named.
+        - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: list without before_checkpoint_id, which does not exist any more.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The head of the workflow that is named is damaged. Damage
+        elsewhere is reported in ListResponse.skipped.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListWorkflows(self, request, context):
-        """Lists the workflows of a namespace, in no order that means anything.
+        """Lists the workflows of a namespace, in no particular order.
+
+        Fails for the reasons of every call only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Validate(self, request, context):
-        """Tells whether a workflow can be resumed. Damage is a finding, not a failed call.
+        """Reports whether a workflow can be resumed. Damage, a missing checkpoint and a format that is not accepted are
+        findings, not failures of the call.
+
+        Fails for the reasons of every call only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,48 +280,106 @@ class CheckpointServiceServicer(object):
 
     def Delete(self, request, context):
         """Deletes one checkpoint.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND, CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: go on. There is nothing to delete.
+        - WRITER_FENCED: stop. Another writer owns the workflow.
+        - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
+        - LOG_FULL: delete the workflow.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteWorkflow(self, request, context):
-        """Deletes every checkpoint of a workflow.
+        """Deletes every checkpoint of a workflow, and all records.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND: go on. There is nothing to delete.
+        - WRITER_FENCED: stop. Another writer owns the workflow.
+        - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
+        - LOG_FULL: give up. No revision is left for the deletion.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteWorkflows(self, request, context):
-        """Deletes every checkpoint of all workflows whose ids begin with a text, page by page.
+        """Deletes every checkpoint and all records of the workflows whose ids begin with a prefix, page by page. Workflows
+        that cannot be deleted are in DeleteWorkflowsResponse.failed.
+
+        Fails for these reasons, and for those of every call:
+        - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry with the same page_token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AcquireWriter(self, request, context):
-        """Makes the caller the only writer of a workflow: every save with a lower epoch is refused from then on.
+        """Makes the caller the only writer of a workflow: every later save with a lower epoch is refused.
+
+        Each process uses a fresh request_id. One that was used before returns its old epoch, which another process has
+        too.
+
+        Fails for these reasons, and for those of every call:
+        - LEASE_HELD: wait as long as RetryInfo says, or evict the holder with force.
+        - REVISION_CONFLICT: load the newest checkpoint and decide again.
+        - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry. The answer says which epoch was given.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
+        - LOG_FULL: prune, delete the workflow, or continue in another one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCheckpoints(self, request, context):
-        """Deletes the checkpoints that a filter finds, of a workflow or of every workflow of a namespace.
+        """Deletes the checkpoints that match a filter, of one workflow or of every workflow of a namespace.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND: go on. There is nothing to delete.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. All other matches are deleted, but a damaged
+        marker may be one.
+        - WRITER_FENCED: stop. Another writer owns the workflow.
+        - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry with the same page_token.
+        - LOG_FULL: delete the workflow.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Prune(self, request, context):
-        """Deletes a workflow's checkpoints but for the newest ones, and for those that they need.
+        """Deletes a workflow's checkpoints except the newest ones, the pinned ones, and those that any of them needs.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND: go on. There is nothing to delete.
+        - WRITER_FENCED: stop. Another writer owns the workflow.
+        - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. A damaged marker may hold what another one needs.
+        - LOG_FULL: delete the workflow.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CopyWorkflow(self, request, context):
-        """Copies a workflow's checkpoints with their records into another workflow that has none.
+        """Copies a workflow's checkpoints with their records to another workflow, which has none.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND: give up. Nothing was ever saved for the workflow.
+        - REVISION_CONFLICT, CHECKPOINT_ID_REUSED: choose another target. It has checkpoints that are not from this copy.
+        - CHECKPOINT_DELETED, CHECKPOINT_NOT_FOUND: give up. The workflow, or a parent that is needed, was deleted since.
+        - CHECKPOINT_CORRUPTED: delete the damaged checkpoint, or ask the operator to run fsck with repair.
+        - REQUEST_ID_REUSED: give up. Another copy had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry. The copy resumes where it stopped.
+        - LOG_FULL: choose another target.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -246,6 +387,13 @@ class CheckpointServiceServicer(object):
 
     def AttachRecords(self, request, context):
         """Attaches records to a checkpoint id, all of them or none. The checkpoint need not exist yet.
+
+        Fails for these reasons, and for those of every call:
+        - WRITER_FENCED: stop. Another writer owns the workflow.
+        - QUOTA_EXCEEDED: attach the records to another checkpoint. One has at most 64 MiB of them.
+        - PAYLOAD_TOO_LARGE: send fewer records in one call.
+        - COMMIT_UNKNOWN: retry. Records of both attempts count once.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. Only with an epoch: the log's head is damaged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -253,13 +401,18 @@ class CheckpointServiceServicer(object):
 
     def ListRecords(self, request, context):
         """Lists the records that are attached to a checkpoint id, in the order of their keys.
+
+        Fails for these reasons, and for those of every call:
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck. Some records of this checkpoint are damaged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCapabilities(self, request, context):
-        """Tells what this server can do.
+        """Returns what this server can do, and its limits. It does not access the store.
+
+        Fails for the reasons of every call only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -367,8 +520,21 @@ def add_CheckpointServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CheckpointService(object):
-    """Saves, finds and verifies the checkpoints of workflows. Every failure is a google.rpc.Status as
-    errors.proto tells.
+    """Saves, finds and verifies the checkpoints of workflows.
+
+    A failed call carries a google.rpc.Status as errors.proto describes. The comment of each call lists the reasons for
+    which it can fail, and what the caller does about each. Every call can also fail for these:
+    - INVALID_REQUEST: give up, and fix the field that BadRequest names.
+    - OVERLOADED: retry after the delay in RetryInfo.
+    - SHUTTING_DOWN, STORE_UNAVAILABLE: retry with exponential backoff; if the store stays unavailable, ask the operator.
+    - DEADLINE_EXCEEDED: retry with more time.
+    - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
+    - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
+    - UNAUTHENTICATED, PERMISSION_DENIED: ask the operator. Only proxies before the server send them.
+    - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
+    - INTERNAL: give up, and report it with the trace id.
+
+    A retry is the same request with the same request_id, and with Attempt set. It never takes effect twice.
     """
 
     @staticmethod

@@ -27,8 +27,21 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CheckpointServiceStub:
-    """Saves, finds and verifies the checkpoints of workflows. Every failure is a google.rpc.Status as
-    errors.proto tells.
+    """Saves, finds and verifies the checkpoints of workflows.
+
+    A failed call carries a google.rpc.Status as errors.proto describes. The comment of each call lists the reasons for
+    which it can fail, and what the caller does about each. Every call can also fail for these:
+    - INVALID_REQUEST: give up, and fix the field that BadRequest names.
+    - OVERLOADED: retry after the delay in RetryInfo.
+    - SHUTTING_DOWN, STORE_UNAVAILABLE: retry with exponential backoff; if the store stays unavailable, ask the operator.
+    - DEADLINE_EXCEEDED: retry with more time.
+    - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
+    - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
+    - UNAUTHENTICATED, PERMISSION_DENIED: ask the operator. Only proxies before the server send them.
+    - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
+    - INTERNAL: give up, and report it with the trace id.
+
+    A retry is the same request with the same request_id, and with Attempt set. It never takes effect twice.
     """
 
     @_typing.overload
@@ -36,105 +49,417 @@ class CheckpointServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CheckpointServiceAsyncStub: ...
     Save: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.SaveRequest, _checkpoint_service_pb2.SaveResponse]
-    """Saves a checkpoint whose parts are at most 1 MiB together."""
+    """Saves a checkpoint whose parts have at most 1 MiB together.
+
+    Fails for these reasons, and for those of every call:
+    - WRITER_FENCED: stop. Another writer owns the workflow.
+    - REVISION_CONFLICT: load the newest checkpoint and decide again.
+    - CHECKPOINT_ID_REUSED: choose another checkpoint_id, or set replace.
+    - REQUEST_ID_REUSED: give up. Another save had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry. The answer says whether the save took effect.
+    - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: give up, or save without needs_parent. The parent that the checkpoint
+      needs does not exist, or the checkpoint of this very request was purged since.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
+    - LOG_FULL: prune, delete the workflow, or continue in another one.
+    - PAYLOAD_TOO_LARGE: use SaveStream.
+    """
     SaveStream: _grpc.StreamUnaryMultiCallable[_checkpoint_service_pb2.SaveStreamRequest, _checkpoint_service_pb2.SaveStreamResponse]
     """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
-    A retry may go on where an earlier stream of the same request id stopped, in one of two ways:
-    - It sends the metadata "holdfast-resume: 1" and the header, and waits for the initial metadata. Its
-      "holdfast-received" is the part that comes next, counted from 0, a colon, and the byte to go on from.
-    - It asks GetUpload, and sends the metadata "holdfast-resume: PART:BYTE" with what that returned, "0:0" if nothing
-      was found. Nothing has to be read before the end. UPLOAD_LOST if another server answers, or it has changed since.
+
+    A retry may resume where an earlier stream of the same request_id broke, in one of two ways:
+    - It sends the metadata "holdfast-resume: 1" and the header, and waits for the initial metadata. There
+      "holdfast-received" is the part to send next, counted from 0, a colon, and the byte of it to begin with.
+    - It calls GetUpload first, and sends the metadata "holdfast-resume: PART:BYTE" with what that returned, "0:0" if
+      nothing was found. Then nothing has to be read before the end of the stream.
+
+    Fails for these reasons, and for those of every call:
+    - WRITER_FENCED: stop. Another writer owns the workflow.
+    - REVISION_CONFLICT: load the newest checkpoint and decide again.
+    - CHECKPOINT_ID_REUSED: choose another checkpoint_id, or set replace.
+    - REQUEST_ID_REUSED: give up. Another save had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry. The answer says whether the save took effect.
+    - UPLOAD_LOST: call GetUpload again and resume from there, or send everything. Another server has answered, or
+      another stream has resumed the upload.
+    - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: give up, or save without needs_parent. The parent that the checkpoint
+      needs does not exist, or the checkpoint of this very request was purged since.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
+    - LOG_FULL: prune, delete the workflow, or continue in another one.
+    - PAYLOAD_TOO_LARGE: save less. The limit is Limits.payload_bytes.
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetUploadRequest, _checkpoint_service_pb2.GetUploadResponse]
-    """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows what it
-    received itself, for a minute after the stream broke.
+    """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows only
+    what it received itself, and forgets it one minute after the stream broke.
+
+    Fails for the reasons of every call only.
     """
     Load: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.LoadRequest, _checkpoint_service_pb2.LoadResponse]
-    """Loads a checkpoint's metadata, and its payload while that is at most 1 MiB."""
+    """Loads a checkpoint's metadata, and its payload if that has at most 1 MiB.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: start the workflow from its beginning. Nothing was ever saved for it.
+    - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: load the newest checkpoint, or list the workflow. If the newest one was
+      asked for, the workflow has none: start from its beginning.
+    - CHECKPOINT_CORRUPTED: load with fallback, and ask the operator to run fsck. With fallback no good one is left.
+    - FORMAT_INCOMPATIBLE: give up, and run a version of the engine that reads this format, or register a migration.
+    """
     LoadStream: _grpc.UnaryStreamMultiCallable[_checkpoint_service_pb2.LoadStreamRequest, _checkpoint_service_pb2.LoadStreamResponse]
-    """Loads a checkpoint of any size: the header, then chunks part by part, then finish."""
+    """Loads a checkpoint of any size: the header, then chunks part by part, then finish.
+
+    If the stream breaks, the caller requests the missing ranges of the same checkpoint_id, without fallback. It begins
+    again if the header then has another revision.
+
+    Fails for these reasons, and for those of every call, also after the header was sent:
+    - WORKFLOW_NOT_FOUND: start the workflow from its beginning. Nothing was ever saved for it.
+    - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: load the newest checkpoint, or list the workflow. If the newest one was
+      asked for, the workflow has none: start from its beginning.
+    - CHECKPOINT_CORRUPTED: load with fallback, and ask the operator to run fsck. With fallback no good one is left.
+    - FORMAT_INCOMPATIBLE: give up, and run a version of the engine that reads this format, or register a migration.
+    """
     List: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListRequest, _checkpoint_service_pb2.ListResponse]
-    """Lists a workflow's checkpoints, newest first."""
+    """Lists checkpoints, newest first.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: nothing was ever saved for the workflow that is named.
+    - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: list without before_checkpoint_id, which does not exist any more.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The head of the workflow that is named is damaged. Damage
+      elsewhere is reported in ListResponse.skipped.
+    """
     ListWorkflows: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListWorkflowsRequest, _checkpoint_service_pb2.ListWorkflowsResponse]
-    """Lists the workflows of a namespace, in no order that means anything."""
+    """Lists the workflows of a namespace, in no particular order.
+
+    Fails for the reasons of every call only.
+    """
     Validate: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ValidateRequest, _checkpoint_service_pb2.ValidateResponse]
-    """Tells whether a workflow can be resumed. Damage is a finding, not a failed call."""
+    """Reports whether a workflow can be resumed. Damage, a missing checkpoint and a format that is not accepted are
+    findings, not failures of the call.
+
+    Fails for the reasons of every call only.
+    """
     Delete: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteRequest, _checkpoint_service_pb2.DeleteResponse]
-    """Deletes one checkpoint."""
+    """Deletes one checkpoint.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND, CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: go on. There is nothing to delete.
+    - WRITER_FENCED: stop. Another writer owns the workflow.
+    - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
+    - LOG_FULL: delete the workflow.
+    """
     DeleteWorkflow: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteWorkflowRequest, _checkpoint_service_pb2.DeleteWorkflowResponse]
-    """Deletes every checkpoint of a workflow."""
+    """Deletes every checkpoint of a workflow, and all records.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: go on. There is nothing to delete.
+    - WRITER_FENCED: stop. Another writer owns the workflow.
+    - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
+    - LOG_FULL: give up. No revision is left for the deletion.
+    """
     DeleteWorkflows: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteWorkflowsRequest, _checkpoint_service_pb2.DeleteWorkflowsResponse]
-    """Deletes every checkpoint of all workflows whose ids begin with a text, page by page."""
+    """Deletes every checkpoint and all records of the workflows whose ids begin with a prefix, page by page. Workflows
+    that cannot be deleted are in DeleteWorkflowsResponse.failed.
+
+    Fails for these reasons, and for those of every call:
+    - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry with the same page_token.
+    """
     AcquireWriter: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AcquireWriterRequest, _checkpoint_service_pb2.AcquireWriterResponse]
-    """Makes the caller the only writer of a workflow: every save with a lower epoch is refused from then on."""
+    """Makes the caller the only writer of a workflow: every later save with a lower epoch is refused.
+
+    Each process uses a fresh request_id. One that was used before returns its old epoch, which another process has
+    too.
+
+    Fails for these reasons, and for those of every call:
+    - LEASE_HELD: wait as long as RetryInfo says, or evict the holder with force.
+    - REVISION_CONFLICT: load the newest checkpoint and decide again.
+    - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry. The answer says which epoch was given.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
+    - LOG_FULL: prune, delete the workflow, or continue in another one.
+    """
     DeleteCheckpoints: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteCheckpointsRequest, _checkpoint_service_pb2.DeleteCheckpointsResponse]
-    """Deletes the checkpoints that a filter finds, of a workflow or of every workflow of a namespace."""
+    """Deletes the checkpoints that match a filter, of one workflow or of every workflow of a namespace.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: go on. There is nothing to delete.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. All other matches are deleted, but a damaged
+      marker may be one.
+    - WRITER_FENCED: stop. Another writer owns the workflow.
+    - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry with the same page_token.
+    - LOG_FULL: delete the workflow.
+    """
     Prune: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PruneRequest, _checkpoint_service_pb2.PruneResponse]
-    """Deletes a workflow's checkpoints but for the newest ones, and for those that they need."""
+    """Deletes a workflow's checkpoints except the newest ones, the pinned ones, and those that any of them needs.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: go on. There is nothing to delete.
+    - WRITER_FENCED: stop. Another writer owns the workflow.
+    - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. A damaged marker may hold what another one needs.
+    - LOG_FULL: delete the workflow.
+    """
     CopyWorkflow: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.CopyWorkflowRequest, _checkpoint_service_pb2.CopyWorkflowResponse]
-    """Copies a workflow's checkpoints with their records into another workflow that has none."""
+    """Copies a workflow's checkpoints with their records to another workflow, which has none.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: give up. Nothing was ever saved for the workflow.
+    - REVISION_CONFLICT, CHECKPOINT_ID_REUSED: choose another target. It has checkpoints that are not from this copy.
+    - CHECKPOINT_DELETED, CHECKPOINT_NOT_FOUND: give up. The workflow, or a parent that is needed, was deleted since.
+    - CHECKPOINT_CORRUPTED: delete the damaged checkpoint, or ask the operator to run fsck with repair.
+    - REQUEST_ID_REUSED: give up. Another copy had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry. The copy resumes where it stopped.
+    - LOG_FULL: choose another target.
+    """
     AttachRecords: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AttachRecordsRequest, _checkpoint_service_pb2.AttachRecordsResponse]
-    """Attaches records to a checkpoint id, all of them or none. The checkpoint need not exist yet."""
+    """Attaches records to a checkpoint id, all of them or none. The checkpoint need not exist yet.
+
+    Fails for these reasons, and for those of every call:
+    - WRITER_FENCED: stop. Another writer owns the workflow.
+    - QUOTA_EXCEEDED: attach the records to another checkpoint. One has at most 64 MiB of them.
+    - PAYLOAD_TOO_LARGE: send fewer records in one call.
+    - COMMIT_UNKNOWN: retry. Records of both attempts count once.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. Only with an epoch: the log's head is damaged.
+    """
     ListRecords: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListRecordsRequest, _checkpoint_service_pb2.ListRecordsResponse]
-    """Lists the records that are attached to a checkpoint id, in the order of their keys."""
+    """Lists the records that are attached to a checkpoint id, in the order of their keys.
+
+    Fails for these reasons, and for those of every call:
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck. Some records of this checkpoint are damaged.
+    """
     GetCapabilities: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetCapabilitiesRequest, _checkpoint_service_pb2.GetCapabilitiesResponse]
-    """Tells what this server can do."""
+    """Returns what this server can do, and its limits. It does not access the store.
+
+    Fails for the reasons of every call only.
+    """
 
 @_typing.type_check_only
 class CheckpointServiceAsyncStub(CheckpointServiceStub):
-    """Saves, finds and verifies the checkpoints of workflows. Every failure is a google.rpc.Status as
-    errors.proto tells.
+    """Saves, finds and verifies the checkpoints of workflows.
+
+    A failed call carries a google.rpc.Status as errors.proto describes. The comment of each call lists the reasons for
+    which it can fail, and what the caller does about each. Every call can also fail for these:
+    - INVALID_REQUEST: give up, and fix the field that BadRequest names.
+    - OVERLOADED: retry after the delay in RetryInfo.
+    - SHUTTING_DOWN, STORE_UNAVAILABLE: retry with exponential backoff; if the store stays unavailable, ask the operator.
+    - DEADLINE_EXCEEDED: retry with more time.
+    - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
+    - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
+    - UNAUTHENTICATED, PERMISSION_DENIED: ask the operator. Only proxies before the server send them.
+    - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
+    - INTERNAL: give up, and report it with the trace id.
+
+    A retry is the same request with the same request_id, and with Attempt set. It never takes effect twice.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Save: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.SaveRequest, _checkpoint_service_pb2.SaveResponse]  # type: ignore[assignment]
-    """Saves a checkpoint whose parts are at most 1 MiB together."""
+    """Saves a checkpoint whose parts have at most 1 MiB together.
+
+    Fails for these reasons, and for those of every call:
+    - WRITER_FENCED: stop. Another writer owns the workflow.
+    - REVISION_CONFLICT: load the newest checkpoint and decide again.
+    - CHECKPOINT_ID_REUSED: choose another checkpoint_id, or set replace.
+    - REQUEST_ID_REUSED: give up. Another save had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry. The answer says whether the save took effect.
+    - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: give up, or save without needs_parent. The parent that the checkpoint
+      needs does not exist, or the checkpoint of this very request was purged since.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
+    - LOG_FULL: prune, delete the workflow, or continue in another one.
+    - PAYLOAD_TOO_LARGE: use SaveStream.
+    """
     SaveStream: _aio.StreamUnaryMultiCallable[_checkpoint_service_pb2.SaveStreamRequest, _checkpoint_service_pb2.SaveStreamResponse]  # type: ignore[assignment]
     """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
-    A retry may go on where an earlier stream of the same request id stopped, in one of two ways:
-    - It sends the metadata "holdfast-resume: 1" and the header, and waits for the initial metadata. Its
-      "holdfast-received" is the part that comes next, counted from 0, a colon, and the byte to go on from.
-    - It asks GetUpload, and sends the metadata "holdfast-resume: PART:BYTE" with what that returned, "0:0" if nothing
-      was found. Nothing has to be read before the end. UPLOAD_LOST if another server answers, or it has changed since.
+
+    A retry may resume where an earlier stream of the same request_id broke, in one of two ways:
+    - It sends the metadata "holdfast-resume: 1" and the header, and waits for the initial metadata. There
+      "holdfast-received" is the part to send next, counted from 0, a colon, and the byte of it to begin with.
+    - It calls GetUpload first, and sends the metadata "holdfast-resume: PART:BYTE" with what that returned, "0:0" if
+      nothing was found. Then nothing has to be read before the end of the stream.
+
+    Fails for these reasons, and for those of every call:
+    - WRITER_FENCED: stop. Another writer owns the workflow.
+    - REVISION_CONFLICT: load the newest checkpoint and decide again.
+    - CHECKPOINT_ID_REUSED: choose another checkpoint_id, or set replace.
+    - REQUEST_ID_REUSED: give up. Another save had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry. The answer says whether the save took effect.
+    - UPLOAD_LOST: call GetUpload again and resume from there, or send everything. Another server has answered, or
+      another stream has resumed the upload.
+    - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: give up, or save without needs_parent. The parent that the checkpoint
+      needs does not exist, or the checkpoint of this very request was purged since.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
+    - LOG_FULL: prune, delete the workflow, or continue in another one.
+    - PAYLOAD_TOO_LARGE: save less. The limit is Limits.payload_bytes.
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetUploadRequest, _checkpoint_service_pb2.GetUploadResponse]  # type: ignore[assignment]
-    """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows what it
-    received itself, for a minute after the stream broke.
+    """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows only
+    what it received itself, and forgets it one minute after the stream broke.
+
+    Fails for the reasons of every call only.
     """
     Load: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.LoadRequest, _checkpoint_service_pb2.LoadResponse]  # type: ignore[assignment]
-    """Loads a checkpoint's metadata, and its payload while that is at most 1 MiB."""
+    """Loads a checkpoint's metadata, and its payload if that has at most 1 MiB.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: start the workflow from its beginning. Nothing was ever saved for it.
+    - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: load the newest checkpoint, or list the workflow. If the newest one was
+      asked for, the workflow has none: start from its beginning.
+    - CHECKPOINT_CORRUPTED: load with fallback, and ask the operator to run fsck. With fallback no good one is left.
+    - FORMAT_INCOMPATIBLE: give up, and run a version of the engine that reads this format, or register a migration.
+    """
     LoadStream: _aio.UnaryStreamMultiCallable[_checkpoint_service_pb2.LoadStreamRequest, _checkpoint_service_pb2.LoadStreamResponse]  # type: ignore[assignment]
-    """Loads a checkpoint of any size: the header, then chunks part by part, then finish."""
+    """Loads a checkpoint of any size: the header, then chunks part by part, then finish.
+
+    If the stream breaks, the caller requests the missing ranges of the same checkpoint_id, without fallback. It begins
+    again if the header then has another revision.
+
+    Fails for these reasons, and for those of every call, also after the header was sent:
+    - WORKFLOW_NOT_FOUND: start the workflow from its beginning. Nothing was ever saved for it.
+    - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: load the newest checkpoint, or list the workflow. If the newest one was
+      asked for, the workflow has none: start from its beginning.
+    - CHECKPOINT_CORRUPTED: load with fallback, and ask the operator to run fsck. With fallback no good one is left.
+    - FORMAT_INCOMPATIBLE: give up, and run a version of the engine that reads this format, or register a migration.
+    """
     List: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListRequest, _checkpoint_service_pb2.ListResponse]  # type: ignore[assignment]
-    """Lists a workflow's checkpoints, newest first."""
+    """Lists checkpoints, newest first.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: nothing was ever saved for the workflow that is named.
+    - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: list without before_checkpoint_id, which does not exist any more.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The head of the workflow that is named is damaged. Damage
+      elsewhere is reported in ListResponse.skipped.
+    """
     ListWorkflows: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListWorkflowsRequest, _checkpoint_service_pb2.ListWorkflowsResponse]  # type: ignore[assignment]
-    """Lists the workflows of a namespace, in no order that means anything."""
+    """Lists the workflows of a namespace, in no particular order.
+
+    Fails for the reasons of every call only.
+    """
     Validate: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ValidateRequest, _checkpoint_service_pb2.ValidateResponse]  # type: ignore[assignment]
-    """Tells whether a workflow can be resumed. Damage is a finding, not a failed call."""
+    """Reports whether a workflow can be resumed. Damage, a missing checkpoint and a format that is not accepted are
+    findings, not failures of the call.
+
+    Fails for the reasons of every call only.
+    """
     Delete: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteRequest, _checkpoint_service_pb2.DeleteResponse]  # type: ignore[assignment]
-    """Deletes one checkpoint."""
+    """Deletes one checkpoint.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND, CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: go on. There is nothing to delete.
+    - WRITER_FENCED: stop. Another writer owns the workflow.
+    - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
+    - LOG_FULL: delete the workflow.
+    """
     DeleteWorkflow: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteWorkflowRequest, _checkpoint_service_pb2.DeleteWorkflowResponse]  # type: ignore[assignment]
-    """Deletes every checkpoint of a workflow."""
+    """Deletes every checkpoint of a workflow, and all records.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: go on. There is nothing to delete.
+    - WRITER_FENCED: stop. Another writer owns the workflow.
+    - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
+    - LOG_FULL: give up. No revision is left for the deletion.
+    """
     DeleteWorkflows: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteWorkflowsRequest, _checkpoint_service_pb2.DeleteWorkflowsResponse]  # type: ignore[assignment]
-    """Deletes every checkpoint of all workflows whose ids begin with a text, page by page."""
+    """Deletes every checkpoint and all records of the workflows whose ids begin with a prefix, page by page. Workflows
+    that cannot be deleted are in DeleteWorkflowsResponse.failed.
+
+    Fails for these reasons, and for those of every call:
+    - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry with the same page_token.
+    """
     AcquireWriter: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AcquireWriterRequest, _checkpoint_service_pb2.AcquireWriterResponse]  # type: ignore[assignment]
-    """Makes the caller the only writer of a workflow: every save with a lower epoch is refused from then on."""
+    """Makes the caller the only writer of a workflow: every later save with a lower epoch is refused.
+
+    Each process uses a fresh request_id. One that was used before returns its old epoch, which another process has
+    too.
+
+    Fails for these reasons, and for those of every call:
+    - LEASE_HELD: wait as long as RetryInfo says, or evict the holder with force.
+    - REVISION_CONFLICT: load the newest checkpoint and decide again.
+    - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry. The answer says which epoch was given.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
+    - LOG_FULL: prune, delete the workflow, or continue in another one.
+    """
     DeleteCheckpoints: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteCheckpointsRequest, _checkpoint_service_pb2.DeleteCheckpointsResponse]  # type: ignore[assignment]
-    """Deletes the checkpoints that a filter finds, of a workflow or of every workflow of a namespace."""
+    """Deletes the checkpoints that match a filter, of one workflow or of every workflow of a namespace.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: go on. There is nothing to delete.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. All other matches are deleted, but a damaged
+      marker may be one.
+    - WRITER_FENCED: stop. Another writer owns the workflow.
+    - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry with the same page_token.
+    - LOG_FULL: delete the workflow.
+    """
     Prune: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PruneRequest, _checkpoint_service_pb2.PruneResponse]  # type: ignore[assignment]
-    """Deletes a workflow's checkpoints but for the newest ones, and for those that they need."""
+    """Deletes a workflow's checkpoints except the newest ones, the pinned ones, and those that any of them needs.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: go on. There is nothing to delete.
+    - WRITER_FENCED: stop. Another writer owns the workflow.
+    - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. A damaged marker may hold what another one needs.
+    - LOG_FULL: delete the workflow.
+    """
     CopyWorkflow: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.CopyWorkflowRequest, _checkpoint_service_pb2.CopyWorkflowResponse]  # type: ignore[assignment]
-    """Copies a workflow's checkpoints with their records into another workflow that has none."""
+    """Copies a workflow's checkpoints with their records to another workflow, which has none.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: give up. Nothing was ever saved for the workflow.
+    - REVISION_CONFLICT, CHECKPOINT_ID_REUSED: choose another target. It has checkpoints that are not from this copy.
+    - CHECKPOINT_DELETED, CHECKPOINT_NOT_FOUND: give up. The workflow, or a parent that is needed, was deleted since.
+    - CHECKPOINT_CORRUPTED: delete the damaged checkpoint, or ask the operator to run fsck with repair.
+    - REQUEST_ID_REUSED: give up. Another copy had this request_id; use a fresh one for each logical call.
+    - COMMIT_UNKNOWN: retry. The copy resumes where it stopped.
+    - LOG_FULL: choose another target.
+    """
     AttachRecords: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AttachRecordsRequest, _checkpoint_service_pb2.AttachRecordsResponse]  # type: ignore[assignment]
-    """Attaches records to a checkpoint id, all of them or none. The checkpoint need not exist yet."""
+    """Attaches records to a checkpoint id, all of them or none. The checkpoint need not exist yet.
+
+    Fails for these reasons, and for those of every call:
+    - WRITER_FENCED: stop. Another writer owns the workflow.
+    - QUOTA_EXCEEDED: attach the records to another checkpoint. One has at most 64 MiB of them.
+    - PAYLOAD_TOO_LARGE: send fewer records in one call.
+    - COMMIT_UNKNOWN: retry. Records of both attempts count once.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. Only with an epoch: the log's head is damaged.
+    """
     ListRecords: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListRecordsRequest, _checkpoint_service_pb2.ListRecordsResponse]  # type: ignore[assignment]
-    """Lists the records that are attached to a checkpoint id, in the order of their keys."""
+    """Lists the records that are attached to a checkpoint id, in the order of their keys.
+
+    Fails for these reasons, and for those of every call:
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck. Some records of this checkpoint are damaged.
+    """
     GetCapabilities: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetCapabilitiesRequest, _checkpoint_service_pb2.GetCapabilitiesResponse]  # type: ignore[assignment]
-    """Tells what this server can do."""
+    """Returns what this server can do, and its limits. It does not access the store.
+
+    Fails for the reasons of every call only.
+    """
 
 class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Saves, finds and verifies the checkpoints of workflows. Every failure is a google.rpc.Status as
-    errors.proto tells.
+    """Saves, finds and verifies the checkpoints of workflows.
+
+    A failed call carries a google.rpc.Status as errors.proto describes. The comment of each call lists the reasons for
+    which it can fail, and what the caller does about each. Every call can also fail for these:
+    - INVALID_REQUEST: give up, and fix the field that BadRequest names.
+    - OVERLOADED: retry after the delay in RetryInfo.
+    - SHUTTING_DOWN, STORE_UNAVAILABLE: retry with exponential backoff; if the store stays unavailable, ask the operator.
+    - DEADLINE_EXCEEDED: retry with more time.
+    - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
+    - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
+    - UNAUTHENTICATED, PERMISSION_DENIED: ask the operator. Only proxies before the server send them.
+    - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
+    - INTERNAL: give up, and report it with the trace id.
+
+    A retry is the same request with the same request_id, and with Attempt set. It never takes effect twice.
     """
 
     @_abc_1.abstractmethod
@@ -143,7 +468,20 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.SaveRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.SaveResponse, _abc.Awaitable[_checkpoint_service_pb2.SaveResponse]]:
-        """Saves a checkpoint whose parts are at most 1 MiB together."""
+        """Saves a checkpoint whose parts have at most 1 MiB together.
+
+        Fails for these reasons, and for those of every call:
+        - WRITER_FENCED: stop. Another writer owns the workflow.
+        - REVISION_CONFLICT: load the newest checkpoint and decide again.
+        - CHECKPOINT_ID_REUSED: choose another checkpoint_id, or set replace.
+        - REQUEST_ID_REUSED: give up. Another save had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry. The answer says whether the save took effect.
+        - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: give up, or save without needs_parent. The parent that the checkpoint
+          needs does not exist, or the checkpoint of this very request was purged since.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
+        - LOG_FULL: prune, delete the workflow, or continue in another one.
+        - PAYLOAD_TOO_LARGE: use SaveStream.
+        """
 
     @_abc_1.abstractmethod
     def SaveStream(
@@ -152,11 +490,26 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.SaveStreamResponse, _abc.Awaitable[_checkpoint_service_pb2.SaveStreamResponse]]:
         """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
-        A retry may go on where an earlier stream of the same request id stopped, in one of two ways:
-        - It sends the metadata "holdfast-resume: 1" and the header, and waits for the initial metadata. Its
-          "holdfast-received" is the part that comes next, counted from 0, a colon, and the byte to go on from.
-        - It asks GetUpload, and sends the metadata "holdfast-resume: PART:BYTE" with what that returned, "0:0" if nothing
-          was found. Nothing has to be read before the end. UPLOAD_LOST if another server answers, or it has changed since.
+
+        A retry may resume where an earlier stream of the same request_id broke, in one of two ways:
+        - It sends the metadata "holdfast-resume: 1" and the header, and waits for the initial metadata. There
+          "holdfast-received" is the part to send next, counted from 0, a colon, and the byte of it to begin with.
+        - It calls GetUpload first, and sends the metadata "holdfast-resume: PART:BYTE" with what that returned, "0:0" if
+          nothing was found. Then nothing has to be read before the end of the stream.
+
+        Fails for these reasons, and for those of every call:
+        - WRITER_FENCED: stop. Another writer owns the workflow.
+        - REVISION_CONFLICT: load the newest checkpoint and decide again.
+        - CHECKPOINT_ID_REUSED: choose another checkpoint_id, or set replace.
+        - REQUEST_ID_REUSED: give up. Another save had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry. The answer says whether the save took effect.
+        - UPLOAD_LOST: call GetUpload again and resume from there, or send everything. Another server has answered, or
+          another stream has resumed the upload.
+        - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: give up, or save without needs_parent. The parent that the checkpoint
+          needs does not exist, or the checkpoint of this very request was purged since.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
+        - LOG_FULL: prune, delete the workflow, or continue in another one.
+        - PAYLOAD_TOO_LARGE: save less. The limit is Limits.payload_bytes.
         """
 
     @_abc_1.abstractmethod
@@ -165,8 +518,10 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.GetUploadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.GetUploadResponse, _abc.Awaitable[_checkpoint_service_pb2.GetUploadResponse]]:
-        """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows what it
-        received itself, for a minute after the stream broke.
+        """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows only
+        what it received itself, and forgets it one minute after the stream broke.
+
+        Fails for the reasons of every call only.
         """
 
     @_abc_1.abstractmethod
@@ -175,7 +530,15 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.LoadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.LoadResponse, _abc.Awaitable[_checkpoint_service_pb2.LoadResponse]]:
-        """Loads a checkpoint's metadata, and its payload while that is at most 1 MiB."""
+        """Loads a checkpoint's metadata, and its payload if that has at most 1 MiB.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND: start the workflow from its beginning. Nothing was ever saved for it.
+        - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: load the newest checkpoint, or list the workflow. If the newest one was
+          asked for, the workflow has none: start from its beginning.
+        - CHECKPOINT_CORRUPTED: load with fallback, and ask the operator to run fsck. With fallback no good one is left.
+        - FORMAT_INCOMPATIBLE: give up, and run a version of the engine that reads this format, or register a migration.
+        """
 
     @_abc_1.abstractmethod
     def LoadStream(
@@ -183,7 +546,18 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.LoadStreamRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_checkpoint_service_pb2.LoadStreamResponse], _abc.AsyncIterator[_checkpoint_service_pb2.LoadStreamResponse]]:
-        """Loads a checkpoint of any size: the header, then chunks part by part, then finish."""
+        """Loads a checkpoint of any size: the header, then chunks part by part, then finish.
+
+        If the stream breaks, the caller requests the missing ranges of the same checkpoint_id, without fallback. It begins
+        again if the header then has another revision.
+
+        Fails for these reasons, and for those of every call, also after the header was sent:
+        - WORKFLOW_NOT_FOUND: start the workflow from its beginning. Nothing was ever saved for it.
+        - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: load the newest checkpoint, or list the workflow. If the newest one was
+          asked for, the workflow has none: start from its beginning.
+        - CHECKPOINT_CORRUPTED: load with fallback, and ask the operator to run fsck. With fallback no good one is left.
+        - FORMAT_INCOMPATIBLE: give up, and run a version of the engine that reads this format, or register a migration.
+        """
 
     @_abc_1.abstractmethod
     def List(
@@ -191,7 +565,14 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.ListRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.ListResponse, _abc.Awaitable[_checkpoint_service_pb2.ListResponse]]:
-        """Lists a workflow's checkpoints, newest first."""
+        """Lists checkpoints, newest first.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND: nothing was ever saved for the workflow that is named.
+        - CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: list without before_checkpoint_id, which does not exist any more.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The head of the workflow that is named is damaged. Damage
+          elsewhere is reported in ListResponse.skipped.
+        """
 
     @_abc_1.abstractmethod
     def ListWorkflows(
@@ -199,7 +580,10 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.ListWorkflowsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.ListWorkflowsResponse, _abc.Awaitable[_checkpoint_service_pb2.ListWorkflowsResponse]]:
-        """Lists the workflows of a namespace, in no order that means anything."""
+        """Lists the workflows of a namespace, in no particular order.
+
+        Fails for the reasons of every call only.
+        """
 
     @_abc_1.abstractmethod
     def Validate(
@@ -207,7 +591,11 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.ValidateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.ValidateResponse, _abc.Awaitable[_checkpoint_service_pb2.ValidateResponse]]:
-        """Tells whether a workflow can be resumed. Damage is a finding, not a failed call."""
+        """Reports whether a workflow can be resumed. Damage, a missing checkpoint and a format that is not accepted are
+        findings, not failures of the call.
+
+        Fails for the reasons of every call only.
+        """
 
     @_abc_1.abstractmethod
     def Delete(
@@ -215,7 +603,16 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.DeleteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.DeleteResponse, _abc.Awaitable[_checkpoint_service_pb2.DeleteResponse]]:
-        """Deletes one checkpoint."""
+        """Deletes one checkpoint.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND, CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED: go on. There is nothing to delete.
+        - WRITER_FENCED: stop. Another writer owns the workflow.
+        - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
+        - LOG_FULL: delete the workflow.
+        """
 
     @_abc_1.abstractmethod
     def DeleteWorkflow(
@@ -223,7 +620,16 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.DeleteWorkflowRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.DeleteWorkflowResponse, _abc.Awaitable[_checkpoint_service_pb2.DeleteWorkflowResponse]]:
-        """Deletes every checkpoint of a workflow."""
+        """Deletes every checkpoint of a workflow, and all records.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND: go on. There is nothing to delete.
+        - WRITER_FENCED: stop. Another writer owns the workflow.
+        - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
+        - LOG_FULL: give up. No revision is left for the deletion.
+        """
 
     @_abc_1.abstractmethod
     def DeleteWorkflows(
@@ -231,7 +637,13 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.DeleteWorkflowsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.DeleteWorkflowsResponse, _abc.Awaitable[_checkpoint_service_pb2.DeleteWorkflowsResponse]]:
-        """Deletes every checkpoint of all workflows whose ids begin with a text, page by page."""
+        """Deletes every checkpoint and all records of the workflows whose ids begin with a prefix, page by page. Workflows
+        that cannot be deleted are in DeleteWorkflowsResponse.failed.
+
+        Fails for these reasons, and for those of every call:
+        - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry with the same page_token.
+        """
 
     @_abc_1.abstractmethod
     def AcquireWriter(
@@ -239,7 +651,19 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.AcquireWriterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.AcquireWriterResponse, _abc.Awaitable[_checkpoint_service_pb2.AcquireWriterResponse]]:
-        """Makes the caller the only writer of a workflow: every save with a lower epoch is refused from then on."""
+        """Makes the caller the only writer of a workflow: every later save with a lower epoch is refused.
+
+        Each process uses a fresh request_id. One that was used before returns its old epoch, which another process has
+        too.
+
+        Fails for these reasons, and for those of every call:
+        - LEASE_HELD: wait as long as RetryInfo says, or evict the holder with force.
+        - REVISION_CONFLICT: load the newest checkpoint and decide again.
+        - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry. The answer says which epoch was given.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
+        - LOG_FULL: prune, delete the workflow, or continue in another one.
+        """
 
     @_abc_1.abstractmethod
     def DeleteCheckpoints(
@@ -247,7 +671,17 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.DeleteCheckpointsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.DeleteCheckpointsResponse, _abc.Awaitable[_checkpoint_service_pb2.DeleteCheckpointsResponse]]:
-        """Deletes the checkpoints that a filter finds, of a workflow or of every workflow of a namespace."""
+        """Deletes the checkpoints that match a filter, of one workflow or of every workflow of a namespace.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND: go on. There is nothing to delete.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. All other matches are deleted, but a damaged
+          marker may be one.
+        - WRITER_FENCED: stop. Another writer owns the workflow.
+        - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry with the same page_token.
+        - LOG_FULL: delete the workflow.
+        """
 
     @_abc_1.abstractmethod
     def Prune(
@@ -255,7 +689,16 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.PruneRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.PruneResponse, _abc.Awaitable[_checkpoint_service_pb2.PruneResponse]]:
-        """Deletes a workflow's checkpoints but for the newest ones, and for those that they need."""
+        """Deletes a workflow's checkpoints except the newest ones, the pinned ones, and those that any of them needs.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND: go on. There is nothing to delete.
+        - WRITER_FENCED: stop. Another writer owns the workflow.
+        - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. A damaged marker may hold what another one needs.
+        - LOG_FULL: delete the workflow.
+        """
 
     @_abc_1.abstractmethod
     def CopyWorkflow(
@@ -263,7 +706,17 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.CopyWorkflowRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.CopyWorkflowResponse, _abc.Awaitable[_checkpoint_service_pb2.CopyWorkflowResponse]]:
-        """Copies a workflow's checkpoints with their records into another workflow that has none."""
+        """Copies a workflow's checkpoints with their records to another workflow, which has none.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND: give up. Nothing was ever saved for the workflow.
+        - REVISION_CONFLICT, CHECKPOINT_ID_REUSED: choose another target. It has checkpoints that are not from this copy.
+        - CHECKPOINT_DELETED, CHECKPOINT_NOT_FOUND: give up. The workflow, or a parent that is needed, was deleted since.
+        - CHECKPOINT_CORRUPTED: delete the damaged checkpoint, or ask the operator to run fsck with repair.
+        - REQUEST_ID_REUSED: give up. Another copy had this request_id; use a fresh one for each logical call.
+        - COMMIT_UNKNOWN: retry. The copy resumes where it stopped.
+        - LOG_FULL: choose another target.
+        """
 
     @_abc_1.abstractmethod
     def AttachRecords(
@@ -271,7 +724,15 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.AttachRecordsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.AttachRecordsResponse, _abc.Awaitable[_checkpoint_service_pb2.AttachRecordsResponse]]:
-        """Attaches records to a checkpoint id, all of them or none. The checkpoint need not exist yet."""
+        """Attaches records to a checkpoint id, all of them or none. The checkpoint need not exist yet.
+
+        Fails for these reasons, and for those of every call:
+        - WRITER_FENCED: stop. Another writer owns the workflow.
+        - QUOTA_EXCEEDED: attach the records to another checkpoint. One has at most 64 MiB of them.
+        - PAYLOAD_TOO_LARGE: send fewer records in one call.
+        - COMMIT_UNKNOWN: retry. Records of both attempts count once.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. Only with an epoch: the log's head is damaged.
+        """
 
     @_abc_1.abstractmethod
     def ListRecords(
@@ -279,7 +740,11 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.ListRecordsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.ListRecordsResponse, _abc.Awaitable[_checkpoint_service_pb2.ListRecordsResponse]]:
-        """Lists the records that are attached to a checkpoint id, in the order of their keys."""
+        """Lists the records that are attached to a checkpoint id, in the order of their keys.
+
+        Fails for these reasons, and for those of every call:
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck. Some records of this checkpoint are damaged.
+        """
 
     @_abc_1.abstractmethod
     def GetCapabilities(
@@ -287,6 +752,9 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _checkpoint_service_pb2.GetCapabilitiesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_checkpoint_service_pb2.GetCapabilitiesResponse, _abc.Awaitable[_checkpoint_service_pb2.GetCapabilitiesResponse]]:
-        """Tells what this server can do."""
+        """Returns what this server can do, and its limits. It does not access the store.
+
+        Fails for the reasons of every call only.
+        """
 
 def add_CheckpointServiceServicer_to_server(servicer: CheckpointServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -219,14 +219,14 @@ async def test_log_full(client, served):
 
 
 class Broken(CheckpointServiceServicer):
-    """Ends every call with one reason, by the server's own means: nothing in the server is out of quota yet."""
+    """Ends a call with one reason, by the server's own means: 64 MiB of records would take long."""
 
     def __init__(self) -> None:
         self._calls = Calls(limit=1, bytes_limit=1 << 20, longest_seconds=10)
 
-    async def Save(self, request: api.SaveRequest, context) -> api.SaveResponse:  # noqa: N802
-        async with self._calls.enter("Save", context, request):
-            raise HoldfastError(Reason.QUOTA_EXCEEDED, "the namespace is full", limit=1)
+    async def AttachRecords(self, request: api.AttachRecordsRequest, context) -> api.AttachRecordsResponse:  # noqa: N802
+        async with self._calls.enter("AttachRecords", context, request):
+            raise HoldfastError(Reason.QUOTA_EXCEEDED, "the checkpoint is full", limit=1)
 
 
 async def test_quota_exceeded():
@@ -235,7 +235,7 @@ async def test_quota_exceeded():
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with holdfast.AsyncClient(f"127.0.0.1:{port}") as client:
-        await failure(client.save("n", "w", b"x", format=FORMAT), holdfast.QuotaExceededError, limit=1)
+        await failure(client.attach("n", "w", "c", [holdfast.Record("k", b"x")]), holdfast.QuotaExceededError, limit=1)
     await server.stop(0)
 
 

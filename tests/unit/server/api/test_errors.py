@@ -1,13 +1,14 @@
 """The one table of reasons, and who must agree with it."""
 
 import json
+import re
 import subprocess
 import sys
 
 import holdfast
 import pytest
 from holdfast._core.errors import of_reason
-from holdfast.v1 import errors_pb2
+from holdfast.v1 import checkpoint_service_pb2, errors_pb2
 from holdfast_server.api.errors import code_of
 from holdfast_server.protocol.errors import Reason
 
@@ -47,7 +48,27 @@ def test_the_published_table_and_the_page_of_errors_are_the_table():
         assert (reason["retryable"], reason["advice"]) == (traits.retryable, traits.advice)
         assert getattr(holdfast, reason["python_exception"]).__name__ == exception
         assert reason["meaning"].endswith(".")
+        assert reason["calls"], "no call lists it"
 
         retried = "yes" if traits.retryable else "no"
         assert f"| [{name}](#{name.lower()}) | {code.name} | {retried} | `{exception}` |" in page
         assert traits.advice in " ".join(page.split())
+
+
+def test_every_reason_that_a_comment_lists_is_in_the_table():
+    service = (ROOT / "proto/holdfast/v1/checkpoint_service.proto").read_text()
+    listed = {name for names in re.findall(r"// - ([A-Z_, ]+):", service) for name in names.split(", ")}
+    assert listed == set(NAMES)
+
+
+def test_every_call_says_for_what_reasons_it_fails():
+    service = (ROOT / "proto/holdfast/v1/checkpoint_service.proto").read_text()
+    comments = dict(re.findall(r"((?:^  //.*\n)+)^  rpc (\w+)\(", service, re.MULTILINE))
+    for comment, call in comments.items():
+        lists = bool(re.search(r"// - [A-Z_, ]+:", comment))
+        assert ("and for those of every call" in comment, "for the reasons of every call only" in comment) == (
+            lists,
+            not lists,
+        ), call
+    methods = checkpoint_service_pb2.DESCRIPTOR.services_by_name["CheckpointService"].methods
+    assert sorted(comments.values()) == sorted(method.name for method in methods)

@@ -1,0 +1,32 @@
+"""The reasons that a call may fail for, according to the comments of the protos."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from holdfast_server.api import calls
+
+from tests.support.repository import ROOT
+
+_PUBLISHED = json.loads((ROOT / "proto/holdfast/v1/reasons.json").read_text())["reasons"]
+CALLS_BY_REASON = {each["reason"]: each["calls"] for each in _PUBLISHED}
+
+
+@contextmanager
+def only_listed_reasons() -> Iterator[None]:
+    """Fail if a server of this process has ended a call for a reason that the comment of the call does not list."""
+    unlisted = set()
+    abort = calls._abort
+
+    async def checked(context, call, error):
+        name = call.method.rpartition("/")[2]
+        if name not in CALLS_BY_REASON[error.reason]:
+            unlisted.add(f"{name} fails with {error.reason}, which its comment does not list: {error.message}")
+        await abort(context, call, error)
+
+    calls._abort = checked
+    try:
+        yield
+    finally:
+        calls._abort = abort
+    assert not unlisted

@@ -31,4 +31,4 @@ def require_engine(module_name: str) -> None:
         found = importlib.util.find_spec(module_name) is not None
     except ModuleNotFoundError:
         found = False
-    require("" if found else f"{module_name} is not installed: make .venv/engines-ready")
+    require("" if found else f"{module_name} is not installed: make .venv/engines-ready .venv/adk-ready")

@@ -9,7 +9,6 @@ import holdfast
 import pytest
 
 from tests.support.required import require_engine
-from tests.support.servers import server
 
 require_engine("agent_framework")
 require_engine("pydantic_ai_harness")
@@ -23,12 +22,6 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel  # noqa: E402
 from pydantic_ai_harness.step_persistence import StepPersistence  # noqa: E402
 
 OWNERSHIPS = ["shared", "exclusive"]
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with server((tmp_path_factory.mktemp("loops") / "store").as_uri()) as target:
-        yield target
 
 
 @pytest.fixture

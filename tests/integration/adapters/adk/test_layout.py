@@ -8,10 +8,9 @@ from typing import Any
 import holdfast
 import pytest
 
-from tests.integration.adapters.adk.installed import WHY_NOT, has_adk
+from tests.support.required import require_engine
 
-if not has_adk():
-    pytest.skip(WHY_NOT, allow_module_level=True)
+require_engine("google.adk")
 
 from google.adk.agents import LlmAgent
 from google.adk.errors import StaleSessionError

@@ -1,11 +1,8 @@
 """The page about Google ADK."""
 
-import pytest
+from tests.support.required import require_engine
 
-from tests.integration.adapters.adk.installed import WHY_NOT, has_adk
-
-if not has_adk():
-    pytest.skip(WHY_NOT, allow_module_level=True)
+require_engine("google.adk")
 
 from tests.integration.adapters.pages import output_of
 

@@ -16,10 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.adapters.adk.installed import WHY_NOT, has_adk
+from tests.support.required import require_engine
 
-if not has_adk():
-    pytest.skip(WHY_NOT, allow_module_level=True)
+require_engine("google.adk")
 
 from google.adk.auth.auth_credential import AuthCredential, AuthCredentialTypes, HttpAuth, HttpCredentials, OAuth2Auth
 from google.adk.sessions import InMemorySessionService

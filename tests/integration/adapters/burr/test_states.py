@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.integration.adapters import values
 from tests.support.required import require_engine
-from tests.support.servers import server
 
 require_engine("burr")
 
@@ -58,11 +57,8 @@ ran: list[str] = []
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    with (
-        server((tmp_path_factory.mktemp("states") / "store").as_uri()) as target,
-        holdfast.Client(target, timeout=20) as client,
-    ):
+def client(target):
+    with holdfast.Client(target, timeout=20) as client:
         yield client
 
 

@@ -3,8 +3,6 @@
 import asyncio
 import json
 import os
-from collections.abc import Iterator
-from uuid import uuid4
 
 import holdfast
 import pytest
@@ -30,23 +28,6 @@ from holdfast.adapters.crewai import HoldfastCheckpointProvider, UnsavableValueE
 from pydantic import BaseModel, PrivateAttr  # noqa: E402
 
 PROGRAM = "tests.integration.adapters.programs.crewai_checkpoints"
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with server((tmp_path_factory.mktemp("crewai") / "store").as_uri()) as target:
-        yield target
-
-
-@pytest.fixture(scope="module")
-def client(target: str) -> Iterator[holdfast.Client]:
-    with holdfast.Client(target, timeout=20) as client:
-        yield client
-
-
-@pytest.fixture
-def namespace() -> str:
-    return uuid4().hex
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ import copy
 import inspect
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -590,12 +589,6 @@ async def test_a_damaged_checkpoint_fails_the_run_and_tells_why(storage, served)
     with pytest.raises(WorkflowCheckpointException) as failed:
         await asking(storage).run(checkpoint_id=saved.checkpoint_id)
     assert isinstance(failed.value.__cause__, holdfast.CheckpointCorruptedError)
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with server((tmp_path_factory.mktemp("agent_framework") / "store").as_uri()) as target:
-        yield target
 
 
 def test_the_code_of_the_page_runs_as_written(target):

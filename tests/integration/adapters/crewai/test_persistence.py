@@ -3,12 +3,10 @@ import inspect
 import json
 import os
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import holdfast
 import pytest
@@ -44,28 +42,6 @@ class Draft(FlowState):
 
 class Weight(BaseModel):
     grams: Decimal
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("crewai") / "store"
-
-
-@pytest.fixture(scope="module")
-def target(store: Path) -> Iterator[str]:
-    with server(store.as_uri()) as target:
-        yield target
-
-
-@pytest.fixture(scope="module")
-def client(target: str) -> Iterator[holdfast.Client]:
-    with holdfast.Client(target, timeout=20) as client:
-        yield client
-
-
-@pytest.fixture
-def namespace() -> str:
-    return uuid4().hex
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 import asyncio
 import operator
-import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -15,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.required import require_engine
-from tests.support.servers import server
 
 require_engine("langgraph.graph")
 
@@ -23,25 +21,9 @@ from holdfast.adapters.langgraph import HoldfastSaver  # noqa: E402
 from holdfast.adapters.langgraph.names import Place, namespaces_prefix, place_of  # noqa: E402
 from langgraph.graph import START, StateGraph  # noqa: E402
 
-from tests.integration.adapters.langgraph_savers import checkpoint, config, listed, put  # noqa: E402
+from tests.integration.adapters.langgraph.savers import checkpoint, config, listed, put  # noqa: E402
 
 AT: Any = {"configurable": {"thread_id": "t"}}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("langgraph") / "store"
-
-
-@pytest.fixture(scope="module")
-def target(store: Path) -> Iterator[str]:
-    with server(store.as_uri()) as target:
-        yield target
-
-
-@pytest.fixture
-def namespace() -> str:
-    return uuid.uuid4().hex
 
 
 @pytest.fixture

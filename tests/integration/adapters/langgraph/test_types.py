@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.required import require_engine
-from tests.support.servers import server
 
 require_engine("langgraph.graph")
 
@@ -31,7 +30,7 @@ from langgraph.graph import START, StateGraph  # noqa: E402
 from langgraph.types import Command, Send, interrupt  # noqa: E402
 from pydantic import BaseModel, SecretStr  # noqa: E402
 
-from tests.integration.adapters.langgraph_savers import checkpoint, config  # noqa: E402
+from tests.integration.adapters.langgraph.savers import checkpoint, config  # noqa: E402
 
 
 class Model(BaseModel):
@@ -107,17 +106,6 @@ VALUES = [
     b"bytes",
     float("inf"),
 ]
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with server((tmp_path_factory.mktemp("langgraph") / "store").as_uri()) as target:
-        yield target
-
-
-@pytest.fixture
-def namespace() -> str:
-    return uuid.uuid4().hex
 
 
 def kept(saver: Any, value: Any) -> Any:

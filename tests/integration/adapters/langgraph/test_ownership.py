@@ -4,7 +4,6 @@ import asyncio
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -13,9 +12,8 @@ from typing import Any
 import holdfast
 import pytest
 
-from tests.integration.adapters.langgraph_savers import checkpoint, config, listed, put
+from tests.integration.adapters.langgraph.savers import checkpoint, config, listed, put
 from tests.support.required import require_engine
-from tests.support.servers import server
 
 require_engine("langgraph.graph")
 
@@ -27,17 +25,6 @@ from tests.integration.adapters.programs.langgraph_approval import AT, State, sh
 
 PROGRAM = "tests.integration.adapters.programs.langgraph_approval"
 REFUSED = {"RevisionConflictError", "WriterFencedError"}
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with server((tmp_path_factory.mktemp("langgraph") / "store").as_uri()) as target:
-        yield target
-
-
-@pytest.fixture
-def namespace() -> str:
-    return uuid.uuid4().hex
 
 
 class Process:

@@ -24,12 +24,6 @@ PROGRAM = "tests.integration.adapters.programs.burr_rival"
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory):
-    with server((tmp_path_factory.mktemp("steps") / "store").as_uri()) as target:
-        yield target
-
-
-@pytest.fixture(scope="module")
 def client(target):
     with holdfast.Client(target, timeout=20) as client:
         yield client

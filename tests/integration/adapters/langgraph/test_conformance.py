@@ -12,7 +12,7 @@ require_engine("langgraph.checkpoint.conformance")
 from holdfast.adapters.langgraph import HoldfastSaver  # noqa: E402
 from langgraph.checkpoint.conformance import checkpointer_test, validate  # noqa: E402
 
-from tests.integration.adapters.langgraph_savers import Synchronous  # noqa: E402
+from tests.integration.adapters.langgraph.savers import Synchronous  # noqa: E402
 
 # How many tests of each capability the suite has.
 PROMISED = {

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -13,7 +13,6 @@ import pytest
 
 from tests.integration.adapters import killing, pages
 from tests.support.required import require_engine
-from tests.support.servers import server
 
 require_engine("langgraph.graph")
 
@@ -25,12 +24,6 @@ from langgraph.types import Command, Send, interrupt  # noqa: E402
 
 PROGRAM = "tests.integration.adapters.programs.langgraph_graph"
 AT: Any = {"configurable": {"thread_id": "t"}}
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with server((tmp_path_factory.mktemp("langgraph") / "store").as_uri()) as target:
-        yield target
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ import asyncio
 import math
 import random
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from enum import Enum
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import holdfast
@@ -27,7 +26,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer  # noqa: E4
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer  # noqa: E402
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, SCHEDULED, _DeltaSnapshot  # noqa: E402
 
-from tests.integration.adapters.langgraph_savers import LONG, Synchronous, checkpoint, config, listed, put, written  # noqa: E402
+from tests.integration.adapters.langgraph.savers import LONG, Synchronous, checkpoint, config, listed, put, written  # noqa: E402
 
 NOBODY = "127.0.0.1:1"
 ODD = [
@@ -47,22 +46,6 @@ ODD = [
     "x" * 600,
     "ü" * 3000,
 ]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("langgraph") / "store"
-
-
-@pytest.fixture(scope="module")
-def target(store: Path) -> Iterator[str]:
-    with server(store.as_uri()) as target:
-        yield target
-
-
-@pytest.fixture
-def namespace() -> str:
-    return uuid.uuid4().hex
 
 
 @pytest.fixture(params=["async", "sync"])

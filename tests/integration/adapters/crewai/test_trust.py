@@ -35,23 +35,6 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, computed_field  # 
 PROGRAM = "tests.integration.adapters.programs.crewai_rival"
 
 
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with server((tmp_path_factory.mktemp("crewai") / "store").as_uri()) as target:
-        yield target
-
-
-@pytest.fixture(scope="module")
-def client(target: str) -> Iterator[holdfast.Client]:
-    with holdfast.Client(target, timeout=20) as client:
-        yield client
-
-
-@pytest.fixture
-def namespace() -> str:
-    return uuid4().hex
-
-
 @pytest.fixture
 def persistence(client: holdfast.Client, namespace: str) -> HoldfastFlowPersistence:
     return HoldfastFlowPersistence(client, namespace=namespace)

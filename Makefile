@@ -1,8 +1,10 @@
 # `make` lists the targets: the text after ## in each target's line.
 python := .venv/bin/python
 install := -m pip install --quiet --require-hashes -r
+in_parallel := -n 3 --dist loadgroup --by-suite
+adk := tests/integration/adapters/adk
 
-.PHONY: help demo test lint proto check bench soak fuzz lock
+.PHONY: help demo test verify lint proto check bench soak fuzz lock
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -15,9 +17,16 @@ help: ## list the targets
 demo: .venv/ready ## kill a workflow twice, resume it and compare the results
 	@$(python) -m examples.demo
 
-test: .venv/ready ## run every test
-	$(python) -m pytest
-	if [ -e .venv/adk-ready ]; then HOLDFAST_SERVER_PYTHON=$(abspath $(python)) .venv/adk/bin/python -m pytest --confcutdir=tests/integration/adapters/adk tests/integration/adapters/adk; fi
+test: .venv/ready ## run every test, those of the verification with a small budget
+	HOLDFAST_TEST_BUDGET=small $(python) -m pytest $(in_parallel)
+	@if [ -e .venv/adk-ready ]; then \
+	  HOLDFAST_TEST_BUDGET=small HOLDFAST_SERVER_PYTHON=$(abspath $(python)) .venv/adk/bin/python -m pytest $(in_parallel) --confcutdir=$(adk) $(adk); \
+	else \
+	  echo "all tests in $(adk) skipped: Google ADK is not installed: make .venv/adk-ready"; test -z "$$CI"; \
+	fi
+
+verify: .venv/ready ## run the verification in full: models, simulations, power cuts, faults, fuzzing, load
+	HOLDFAST_TEST_BUDGET=full $(python) -m pytest $(in_parallel) -m verification
 
 lint: .venv/ready ## check formatting, lint, types, import directions and generated code
 	.venv/bin/ruff format --check .

@@ -51,3 +51,12 @@ def s3_bucket(s3_endpoint: str) -> str:
     bucket = f"test-{uuid.uuid4().hex[:12]}"
     boto3.client("s3", endpoint_url=s3_endpoint).create_bucket(Bucket=bucket)
     return bucket
+
+
+@pytest.fixture(params=["file", "s3"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a store of each durable kind."""
+    if request.param == "file":
+        return tmp_path.as_uri()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", request.getfixturevalue("s3_endpoint"))
+    return f"s3://{request.getfixturevalue('s3_bucket')}/some/prefix"

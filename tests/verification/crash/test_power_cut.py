@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from holdfast_server.stores.folders import MARK
 
+from tests.support.budget import all_with_full_budget, full
 from tests.verification.crash import cuts, recovery
 from tests.verification.crash.disk import Change, File, Folder, Sync
 from tests.verification.crash.mutants import MUTANTS
@@ -34,7 +35,7 @@ FAILING_SYNCS = ("1+5", "3+6", "4+9")
 EMPTY_STORE = Before((("data", 0o755, None), (STORE, 0o755, None)))
 
 
-@pytest.fixture(params=[True, False], ids=["nameless", "named"])
+@pytest.fixture(params=[pytest.param(True, id="nameless"), full(False, id="named")])
 def under(request: pytest.FixtureRequest) -> Surroundings:
     """Both ways of making a file that nobody sees yet."""
     if not request.param:
@@ -81,7 +82,7 @@ def test_a_log_stays_whole_where_it_goes_over_into_its_next_folder(under, folder
     require_unbroken(found, at_least=300)
 
 
-@pytest.mark.parametrize(("script", "which"), [("life", "1+5"), ("together", "3+6"), ("together", "4+9")])
+@pytest.mark.parametrize(("script", "which"), [("life", "1+5"), full("together", "3+6"), full("together", "4+9")])
 def test_a_sync_that_failed_is_never_taken_for_one_that_did_not(script, which, under, folder, require_unbroken):
     found = record(script, folder / "run", failing(which, under)).cut_everywhere()
     require_unbroken(found, at_least=90)
@@ -167,13 +168,15 @@ def test_a_removal_that_a_cut_takes_back_harms_nobody(under, folder):
     assert not next(found.broken(folder / "recovered"), "")
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda each: each.rule)
+@pytest.mark.parametrize("mutant", all_with_full_budget(MUTANTS, small=3), ids=lambda each: each.rule)
 def test_a_rule_of_durability_that_is_broken_in_the_code_is_noticed(mutant, folder):
     planted = Surroundings(is_alone=True, planted=mutant.rule)
     assert any(next(found.broken(folder / "recovered"), "") for found in searched(planted, folder))
 
 
-@pytest.mark.parametrize("rule", ["folder that is there taken for durable", "file that is read taken for durable"])
+@pytest.mark.parametrize(
+    "rule", ["folder that is there taken for durable", full("file that is read taken for durable")]
+)
 def test_a_server_that_counts_on_what_a_stopped_one_left_is_noticed(rule, folder):
     first = record("saves", folder / "first")
     found = gone_on_from(first, "goes_on", folder / "second", Surroundings(planted=rule))

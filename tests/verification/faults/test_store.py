@@ -5,12 +5,15 @@ import asyncio
 import holdfast
 import pytest
 
+from tests.support.budget import amount
 from tests.verification.faults.faults import Fault
 
 FORMAT = holdfast.Format("test", 1)
 LARGE = bytes(range(256)) * 1_000
 SEVERAL_BLOCKS = bytes(range(251)) * 20_000
 ALWAYS = float("inf")
+# Each strikes at another place of the data.
+ROUNDS = amount(small=3, full=12)
 
 
 async def revisions(client):
@@ -145,7 +148,7 @@ async def test_damage_on_the_way_is_found_by_digest_and_fallback_gives_the_last_
         await client.save("n", "w", data[::-1], format=FORMAT)
         newest = await client.save("n", "w", data, format=FORMAT)
     key = await key_of_newest(faulty.sound, where)
-    for _ in range(12 if len(data) < len(SEVERAL_BLOCKS) else 3):
+    for _ in range(ROUNDS if len(data) < len(SEVERAL_BLOCKS) else 3):
         async with faulty.client() as client:
             faulty.faults.plan(fault, "GET", key, times=ALWAYS)
             with pytest.raises(holdfast.CheckpointCorruptedError) as damaged:

@@ -6,6 +6,7 @@ import random
 import holdfast
 import pytest
 
+from tests.support.budget import amount
 from tests.verification.faults.faults import Fault
 from tests.verification.faults.faulty import retry_without_end
 
@@ -17,7 +18,7 @@ STEPS = 15
 PASSING = (Fault.CUT_BEFORE, Fault.CUT_BEHIND, Fault.CUT_BODY, Fault.THROTTLED, Fault.SLOW)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(amount(small=1, full=2)))
 async def test_a_storm_of_faults_loses_nothing_and_commits_nothing_twice(faulty, seed):
     chance = random.Random(seed)
     acknowledged: dict[tuple[str, str], bytes] = {}

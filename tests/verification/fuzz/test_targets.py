@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.budget import amount
 from tests.support.planted import planted
 from tests.support.repository import ROOT
 from tests.support.required import require
@@ -25,7 +26,7 @@ def test_what_is_kept_breaks_nothing(target, path):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_bytes_break_a_parser(target):
-    @settings(max_examples=150, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=amount(small=40, full=150), deadline=None, database=None, derandomize=True)
     @given(st.binary(max_size=400))
     def holds(data):
         check(target, data)

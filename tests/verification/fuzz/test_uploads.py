@@ -5,13 +5,14 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from tests.support.budget import amount
 from tests.support.inline_loop import run
 from tests.support.planted import planted
 from tests.verification.fuzz.defects import DEFECTS
 from tests.verification.fuzz.uploads import PAYLOADS, Uploads
 
 SETTINGS = settings(
-    max_examples=120,
+    max_examples=amount(small=25, full=120),
     stateful_step_count=40,
     deadline=None,
     database=None,

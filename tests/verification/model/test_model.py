@@ -1,7 +1,5 @@
 """Every interleaving of small scenarios keeps every promise, and each broken rule is noticed."""
 
-import os
-
 import pytest
 
 from tests.verification.model.calls import Call
@@ -10,7 +8,6 @@ from tests.verification.model.mutants import MUTANTS
 from tests.verification.model.scenarios import LARGER, SCENARIOS
 from tests.verification.model.writer import Writer
 
-LARGE = bool(os.environ.get("HOLDFAST_MODEL_LARGE"))
 MOST = 500_000
 pytestmark = pytest.mark.timeout(600)
 
@@ -20,7 +17,7 @@ def test_every_interleaving_keeps_every_promise(scenario, record_property):
     require_every_promise(scenario, MOST, record_property)
 
 
-@pytest.mark.skipif(not LARGE, reason="takes half an hour: HOLDFAST_MODEL_LARGE=1")
+@pytest.mark.needs_budget("largest")
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("scenario", LARGER, ids=lambda each: each.name)
 def test_every_interleaving_of_a_larger_scenario_keeps_every_promise(scenario, record_property):

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.support.budget import amount
 from tests.support.planted import planted
 from tests.verification.simulation import linearizability as spec
 from tests.verification.simulation.directed import (
@@ -21,7 +22,8 @@ from tests.verification.simulation.shrink import shrink
 from tests.verification.simulation.store import PROCESS_FAULTS, Weather
 from tests.verification.simulation.workload import Outcome, run
 
-SEEDS = int(os.environ.get("HOLDFAST_SIMULATION_SEEDS", "3000"))
+SEEDS = int(os.environ.get("HOLDFAST_SIMULATION_SEEDS", amount(small=240, full=3000)))
+# Of a test, so that several processes share the seeds.
 CHUNK = 500
 
 
@@ -77,7 +79,7 @@ def test_every_seed_keeps_every_promise_where_the_workflow_is_copied(first):
     "plan", [contested, deleted_meanwhile, overtaken, purged_before_its_retry, purged_meanwhile, repaired_meanwhile]
 )
 def test_every_written_plan_keeps_every_promise(plan):
-    for seed in range(200):
+    for seed in range(amount(small=40, full=200)):
         if run(plan(seed)).violation:
             pytest.fail(told(seed, plan(seed)))
 

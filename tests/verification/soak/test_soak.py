@@ -2,21 +2,25 @@
 
 import pytest
 
+from tests.support.budget import amount, full
 from tests.support.damage import damage_all
 from tests.verification.soak.ledger import Acknowledged, Ledger, digest_of
 from tests.verification.soak.samples import Sample, growth
 from tests.verification.soak.soak import soak
 from tests.verification.soak.world import bucket, folder
 
+# Each thing that befalls the servers must happen once at least.
+SECONDS = amount(small=15, full=25)
+
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("kind", ["file", "s3"])
+@pytest.mark.parametrize("kind", ["file", full("s3")])
 async def test_a_short_soak_ends_with_nothing_wrong(kind, request, tmp_path):
     if kind == "s3":
         # Skips, or fails, where no S3 server can be had.
         request.getfixturevalue("s3_endpoint")
     with (bucket if kind == "s3" else folder)(tmp_path) as store:
-        result = await soak(store, 25, pause_seconds=1.0)
+        result = await soak(store, SECONDS, pause_seconds=1.0)
     assert result.wrong == []
     assert set(result.events) == {"kill_server", "stop_server", "collect", "hurt_store"}
     assert result.ledger.failures["WRITER_FENCED"]

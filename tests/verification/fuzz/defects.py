@@ -41,7 +41,7 @@ DEFECTS = [
     _defect("marker", "reserved bytes passed over", marker._flaw, "if reserved", "if False"),
     _defect("marker", "version not checked", marker._decode, "version != MARKER_VERSION", "False"),
     _defect("marker", "body taken for readable", marker._decode, "except DecodeError", "except KeyError"),
-    _defect("marker", "nonsense believed", marker.decode, "if nonsense", "if False"),
+    _defect("marker", "nonsense believed", marker.decode, "if invalid", "if False"),
     _defect("marker", "path of a blob believed", invariants._is_part, "blob_base(part.blob) is not None", "part.blob"),
     _defect("marker", "ranges out of order", invariants._fields, "_are_ranges(marker.deleted, revision)", "True"),
     _defect(
@@ -52,7 +52,9 @@ DEFECTS = [
         "True",
     ),
     _defect("marker", "claim from nowhere believed", marker.decode_claim, "not 0 <= body.base_revision", "False and 0"),
-    _defect("keys", "any nine digits are a slot", keys.slot, "_SLOT.fullmatch(relative)", "len(relative) == 11"),
+    _defect(
+        "keys", "any nine digits are a slot", keys.revision_of, "_MARKER.fullmatch(relative)", "len(relative) == 11"
+    ),
     _defect("keys", "name read twice is another", keys.workflow_of, "and keys.prefix == prefix", ""),
     _defect("keys", "claim with a tail", keys.WorkflowKeys.is_claim, "_CLAIM.fullmatch", "_CLAIM.match"),
     _defect("keys", "blob with a tail", keys.blob_base, "_BLOB.fullmatch", "_BLOB.match"),

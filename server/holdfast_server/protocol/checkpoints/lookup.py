@@ -10,7 +10,7 @@ from holdfast_server.layout.v1.marker_pb2 import MarkerKind
 from holdfast_server.protocol.checkpoints.heads import OvertakenError, deleted
 from holdfast_server.protocol.checkpoints.live import live_below, read_live
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.format.ids import told_revision
+from holdfast_server.protocol.format.ids import revision_in
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log import next_marker
 from holdfast_server.protocol.log.claims import read_claim, search
@@ -123,7 +123,7 @@ async def _read_told(
 
     Another one may have taken the place of a deleted one, and its id.
     """
-    told = told_revision(checkpoint_id) or 0
+    told = revision_in(checkpoint_id) or 0
     if told in lost:
         raise _lost(told)
     if not head.marker.floor < told <= head.revision:

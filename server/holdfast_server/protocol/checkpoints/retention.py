@@ -14,7 +14,7 @@ from math import inf
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast_server.protocol.errors import HoldfastError
-from holdfast_server.protocol.format.ids import told_revision
+from holdfast_server.protocol.format.ids import revision_in
 from holdfast_server.protocol.format.keys import WorkflowKeys, records_of
 from holdfast_server.protocol.format.revision_set import Range
 from holdfast_server.protocol.log.entry import Entry
@@ -106,7 +106,7 @@ class Ledger:
         self._revisions.append(entry.revision)
         self._created.append(_seconds(marker.create_time))
         self._expires.append(_seconds(marker.expire_time) if marker.HasField("expire_time") else inf)
-        self._is_claimed.append(told_revision(marker.checkpoint_id) != entry.revision)
+        self._is_claimed.append(revision_in(marker.checkpoint_id) != entry.revision)
         self._is_pinned.append(marker.pinned)
         self._needs.append(marker.needed_revision)
         if marker.replaced_revision:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import (
-    BEHIND_ALL,
+    AFTER_ALL,
     WorkflowKeys,
     is_workflow_step,
     namespace_prefix,
@@ -125,7 +125,7 @@ async def prefixes(
         on_foreign: told the key of each object that belongs to no workflow.
 
     """
-    position = f"{after}{BEHIND_ALL}" if after else ""
+    position = f"{after}{AFTER_ALL}" if after else ""
     last, limit = after, 1
     while listed := await store.list(below, start_after=position, limit=limit):
         # Where foreign objects lie, so do others.
@@ -138,7 +138,7 @@ async def prefixes(
             # A foreign object may lie even behind what is behind all of ours.
             elif prefix != last:
                 yield prefix
-                position, last, limit = f"{prefix}{BEHIND_ALL}", prefix, 1
+                position, last, limit = f"{prefix}{AFTER_ALL}", prefix, 1
                 break
 
 
@@ -200,7 +200,7 @@ def prefix_of(namespace: str, token: str) -> str:
 
 
 def _encode_token(step: str) -> str:
-    return base64.urlsafe_b64encode(f"{step}{BEHIND_ALL}".encode()).decode()
+    return base64.urlsafe_b64encode(f"{step}{AFTER_ALL}".encode()).decode()
 
 
 def _decode_token(token: str) -> str:
@@ -209,7 +209,7 @@ def _decode_token(token: str) -> str:
         position = base64.b64decode(token[: _LONGEST_TOKEN + 1].encode(), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError):
         position = ""
-    step = position.removesuffix(BEHIND_ALL)
+    step = position.removesuffix(AFTER_ALL)
     if len(token) > _LONGEST_TOKEN or step == position or not is_workflow_step(step):
         raise HoldfastError(Reason.INVALID_REQUEST, "page_token: is none that this server gave", field="page_token")
     return step

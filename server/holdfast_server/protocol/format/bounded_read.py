@@ -1,32 +1,33 @@
-"""Reading small objects whole, however large the thing is that lies in their place."""
+"""Reads of small objects, with a limit on what is read if the object turns out to be large."""
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.stores.base import ObjectStore
 
-# More than any marker has: of a payload of terabytes its checksums, of millions of checkpoints which were deleted.
+# More than any marker needs, even for the checksums of terabytes or the deleted ranges of millions of checkpoints.
 MAX_MARKER_BYTES = 32 << 20
-# Most markers come with one request, and no store prepares for more than this.
+# Enough for most markers, so that they take one request, and little for a store to prepare.
 _FIRST_BYTES = 256 << 10
 
 
 async def read_whole(store: ObjectStore, key: str, limit_bytes: int = MAX_MARKER_BYTES) -> bytes:
-    """An object's bytes.
+    """Return the bytes of an object.
 
     Args:
-        store: where.
-        key: the key.
-        limit_bytes: the most that it may have.
+        store: the store.
+        key: the key of the object.
+        limit_bytes: the largest size that is accepted.
 
     Raises:
         ObjectNotFoundError: no object has the key.
-        HoldfastError: CHECKPOINT_CORRUPTED: it is larger.
+        HoldfastError: CHECKPOINT_CORRUPTED: it is larger than the limit.
+        StoreError: the store cannot be used.
 
     """
     found = await store.get(key, length=min(_FIRST_BYTES, limit_bytes))
     if found.size_bytes > limit_bytes:
         raise HoldfastError(
             Reason.CHECKPOINT_CORRUPTED,
-            f"an object has {found.size_bytes} bytes where at most {limit_bytes} can be",
+            f"an object has {found.size_bytes} bytes, expected at most {limit_bytes}",
             key=key,
             size_bytes=found.size_bytes,
         )

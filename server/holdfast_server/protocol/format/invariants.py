@@ -1,8 +1,8 @@
-"""What holds of every marker, whoever wrote it.
+"""What holds for every marker, whichever program wrote it.
 
-Bytes whose checksum matches may still tell what no server writes: a log that leads in circles, a range that ends before
-it begins, a blob that lies outside of its workflow. It is looked for once, where a marker is read, so that nothing
-behind that has to ask.
+Bytes whose checksum matches may still contain what no server writes: links that form a circle, a range that ends before
+it begins, the path of a blob outside of its workflow. They are checked once, when a marker is decoded, so that no other
+code has to check them again.
 """
 
 from bisect import bisect_right
@@ -13,12 +13,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, PartEncoding, RevisionRange, StoredPart
 from holdfast_server.protocol.format.keys import MAX_REVISION, blob_base
 
-# The highest epoch that a caller could name when saves raised epochs too. Each one that a server gives takes a slot.
+# The highest epoch that a caller could name when saves raised epochs too. Each epoch since then took a revision.
 _MAX_EPOCH = 1 << 62
-# Longer than any lease is granted.
+# Longer than any lease that is granted.
 _MAX_LEASE_SECONDS = 366 * 24 * 3600
 _MAX_SIZE = (1 << 63) - 1
-# Far more than any server enters.
+# Far more than any server writes.
 _MOST_RECENT = 1000
 _DIGEST_BYTES = 32
 _KINDS = frozenset(MarkerKind.values())
@@ -26,15 +26,15 @@ _ENCODINGS = frozenset(PartEncoding.values())
 
 
 def unknown(marker: Marker) -> str:
-    """What a newer server wrote into a marker that this one cannot understand; "" for nothing."""
+    """Return what a newer server wrote into a marker that this one does not know; "" if nothing."""
     if marker.kind not in _KINDS:
         return f"kind {marker.kind}"
     return next((f"encoding {part.encoding} of a part" for part in marker.parts if part.encoding not in _ENCODINGS), "")
 
 
-def nonsense(marker: Marker) -> str:
-    """The first field of a marker that tells what no server writes; "" for none."""
-    return next((name for name, makes_sense in _fields(marker) if not makes_sense), "")
+def invalid_field(marker: Marker) -> str:
+    """Return the first field of a marker whose value no server writes; "" if all are valid."""
+    return next((name for name, is_valid in _fields(marker) if not is_valid), "")
 
 
 def _fields(marker: Marker) -> Iterator[tuple[str, bool]]:
@@ -67,12 +67,12 @@ def _fields(marker: Marker) -> Iterator[tuple[str, bool]]:
 
 
 def is_time(given: Timestamp) -> bool:
-    """Whether a timestamp is a time, of the years 1 to 9999."""
+    """Return whether a timestamp is valid: a time in the years 1 to 9999."""
     return -62_135_596_800 <= given.seconds <= 253_402_300_799 and 0 <= given.nanos < 10**9
 
 
 def _are_recent(marker: Marker) -> bool:
-    """Whether the recent entries are slots up to the marker's own, newest first."""
+    """Return whether the recent entries have revisions up to the marker's own, newest first."""
     before = marker.revision + 1
     for entry in marker.recent:
         revision = entry.revision
@@ -83,10 +83,10 @@ def _are_recent(marker: Marker) -> bool:
 
 
 def _are_ranges(ranges: Sequence[RevisionRange], revision: int) -> bool:
-    """Whether these are ranges below a marker's own slot, ascending."""
+    """Return whether ranges are below a marker's own revision, ascending and disjoint."""
     end = 0
-    for each in ranges:
-        first, last = each.first, each.last
+    for bounds in ranges:
+        first, last = bounds.first, bounds.last
         if not end < first <= last:
             return False
         end = last
@@ -94,8 +94,8 @@ def _are_ranges(ranges: Sequence[RevisionRange], revision: int) -> bool:
 
 
 def _is_in(ranges: Sequence[RevisionRange], revision: int) -> bool:
-    """Whether one of some ranges, ascending, holds a revision."""
-    index = bisect_right(ranges, revision, key=lambda each: each.first) - 1
+    """Return whether one of some ascending ranges contains a revision."""
+    index = bisect_right(ranges, revision, key=lambda bounds: bounds.first) - 1
     return index >= 0 and revision <= ranges[index].last
 
 

@@ -1,11 +1,11 @@
-"""The bytes of a commit marker: a small frame around a protobuf body.
+"""The bytes of a commit marker, a claim or a batch of records: a frame around a protobuf body.
 
-Frame: magic "HFMK", marker version (u16), reserved (u16, zero), body length (u32), CRC-32C of the body
-(u32), body; integers big-endian. A reader refuses a newer version than it knows, before it looks further.
+Frame: magic "HFMK", marker version (u16), reserved (u16, zero), body length (u32), CRC-32C of the body (u32), body;
+integers big-endian. A reader refuses a version that it does not know before it reads further.
 
-The checksum of version 1 covers the body alone. Every later version that keeps magic and version in their place must
-count the first eight bytes in, so that none of its markers is whole by the rules of version 1. So what says that it is
-newer, and is whole by those rules, is a marker of version 1 whose version has rotted: damage, not a newer server's.
+The checksum of version 1 covers only the body. A later version that keeps magic and version in their place must include
+the first eight bytes in its checksum, so that its markers are never valid by the rules of version 1. A frame with a
+newer version that is valid by those rules is therefore a damaged marker of version 1, not one of a newer server.
 """
 
 import struct
@@ -38,7 +38,8 @@ _Content = Literal[
 ]
 _MAGIC = b"HFMK"
 _NAMES: dict[type[Message], str] = {Marker: "commit marker", Claim: "claim", RecordBatch: "batch of records"}
-# What a caller has said of a checkpoint. Its id and its request's stay: the log tells by them what was deleted.
+# The fields that a caller filled. Its checkpoint id and request id are kept after a purge: the log needs them to
+# recognise the id and a retry.
 _CONTENT: tuple[_Content, ...] = (
     "parts",
     "labels",
@@ -54,28 +55,28 @@ _FRAME = struct.Struct(">4sHHII")
 
 
 def encode(body: Message) -> bytes:
-    """Frame a marker.
+    """Return the frame of a body.
 
     Raises:
-        HoldfastError: LOG_FULL: it would be too large to be read again.
+        HoldfastError: LOG_FULL: the frame would be too large to be read again.
 
     """
     data = body.SerializeToString(deterministic=True)
     if _FRAME.size + len(data) > MAX_MARKER_BYTES:
         raise HoldfastError(
             Reason.LOG_FULL,
-            f"the commit marker would have {len(data)} bytes: too many checkpoints are deleted between living ones",
+            f"the commit marker would have {len(data)} bytes: too many checkpoints are deleted between live ones",
             marker_bytes=len(data),
         )
     return _FRAME.pack(_MAGIC, MARKER_VERSION, 0, len(data), crc32c(data)) + data
 
 
 def without_content(marker: Marker, digest: bytes) -> Marker:
-    """What the log needs of a marker whose content is purged.
+    """Return what remains of a marker after a purge: the fields that the log needs.
 
     Args:
         marker: the marker.
-        digest: of its frame.
+        digest: the digest of its frame.
 
     """
     bare = Marker()
@@ -87,7 +88,7 @@ def without_content(marker: Marker, digest: bytes) -> Marker:
 
 
 def is_of(found: bytes, frame: bytes) -> bool:
-    """Whether bytes are a frame, or what a purge has left of it."""
+    """Return whether bytes are a frame, or what a purge has left of that frame."""
     if found == frame:
         return True
     try:
@@ -97,7 +98,7 @@ def is_of(found: bytes, frame: bytes) -> bool:
 
 
 def decode(frame: bytes, key: str) -> Marker:
-    """Read a commit marker. What it tells makes sense, as `invariants` has it.
+    """Return the commit marker in a frame. It satisfies `invariants`.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED or LAYOUT_UNSUPPORTED.
@@ -107,16 +108,16 @@ def decode(frame: bytes, key: str) -> Marker:
     unknown = invariants.unknown(body)
     if unknown:
         raise HoldfastError(
-            Reason.LAYOUT_UNSUPPORTED, f"a commit marker tells of {unknown}, which this server does not know", key=key
+            Reason.LAYOUT_UNSUPPORTED, f"a commit marker has {unknown}, which this server does not know", key=key
         )
-    nonsense = invariants.nonsense(body)
-    if nonsense:
-        raise _corrupted(body, key, f"its field {nonsense} makes no sense")
+    invalid = invariants.invalid_field(body)
+    if invalid:
+        raise _corrupted(body, key, f"its field {invalid} is invalid")
     return body
 
 
 def decode_claim(frame: bytes, key: str) -> Claim:
-    """Read a claim.
+    """Return the claim in a frame.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED or LAYOUT_UNSUPPORTED.
@@ -124,12 +125,12 @@ def decode_claim(frame: bytes, key: str) -> Claim:
     """
     body = _decode(frame, key, Claim())
     if not 0 <= body.base_revision <= MAX_REVISION:
-        raise _corrupted(body, key, "its field base_revision makes no sense")
+        raise _corrupted(body, key, f"its field base_revision is invalid: {body.base_revision}")
     return body
 
 
 def decode_batch(frame: bytes, key: str) -> RecordBatch:
-    """Read a batch of records.
+    """Return the batch of records in a frame.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED or LAYOUT_UNSUPPORTED.
@@ -140,7 +141,7 @@ def decode_batch(frame: bytes, key: str) -> RecordBatch:
 
 def _decode(frame: bytes, key: str, body: _Body) -> _Body:
     if len(frame) < _FRAME.size or frame[:4] != _MAGIC:
-        raise _corrupted(body, key, "its frame is cut off or is none")
+        raise _corrupted(body, key, "it does not begin with a whole frame header")
     _, version, reserved, length, checksum = _FRAME.unpack_from(frame)
     data = frame[_FRAME.size :]
     flaw = _flaw(data, reserved, length, checksum)
@@ -153,7 +154,7 @@ def _decode(frame: bytes, key: str, body: _Body) -> _Body:
             key=key,
         )
     if version != MARKER_VERSION:
-        raise _corrupted(body, key, "its version is none")
+        raise _corrupted(body, key, f"invalid version {version}")
     if flaw:
         raise _corrupted(body, key, flaw)
     try:
@@ -164,11 +165,11 @@ def _decode(frame: bytes, key: str, body: _Body) -> _Body:
 
 
 def _flaw(data: bytes, reserved: int, length: int, checksum: int) -> str:
-    """What is wrong with a frame by the rules of version 1; "" for nothing."""
+    """Return what is wrong with a frame by the rules of version 1; "" if nothing is."""
     if reserved:
         return "its reserved bytes are set"
     if len(data) != length:
-        return f"it holds {len(data)} bytes instead of {length}"
+        return f"its body has {len(data)} bytes, expected {length}"
     return "its checksum does not match" if crc32c(data) != checksum else ""
 
 

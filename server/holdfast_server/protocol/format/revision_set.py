@@ -1,4 +1,4 @@
-"""Which revisions a head has as gone, asked without a step for each: what a marker says may hold billions of them."""
+"""The revisions that are deleted or below the floor, as ranges: a marker may name billions of them."""
 
 from array import array
 from bisect import bisect_right
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from holdfast_server.layout.v1.marker_pb2 import Marker
 
-# The first revision and the last.
+# The first and the last revision.
 Range = tuple[int, int]
 
 
 class RevisionSet:
-    """The revisions that are gone: those at or below a floor, and those in some ranges.
+    """The revisions at or below a floor, and those in some ranges.
 
     Args:
         floor: the floor.
@@ -28,20 +28,20 @@ class RevisionSet:
 
     @classmethod
     def of(cls, marker: Marker) -> "RevisionSet":
-        """What a marker says."""
+        """Return the revisions that are gone according to a marker."""
         return cls(marker.floor, [(each.first, each.last) for each in marker.deleted])
 
     def __call__(self, revision: int) -> bool:
-        """Whether a revision is gone."""
+        """Return whether the set contains a revision."""
         return revision <= self.floor or self.is_deleted(revision)
 
     def is_deleted(self, revision: int) -> bool:
-        """Whether a revision is in one of the ranges."""
+        """Return whether a revision is in one of the ranges."""
         index = bisect_right(self._firsts, revision) - 1
         return index >= 0 and revision <= self._lasts[index]
 
     def newest_left(self, revision: int) -> int:
-        """The newest revision up to one that is not gone; 0 for none."""
+        """Return the newest revision that is not in the set, at or below a given one; 0 if there is none."""
         index = bisect_right(self._firsts, revision) - 1
         while index >= 0 and revision <= self._lasts[index]:
             revision = self._firsts[index] - 1
@@ -49,6 +49,6 @@ class RevisionSet:
         return revision if revision > self.floor else 0
 
     def all_of(self, revisions: Range) -> bool:
-        """Whether all revisions of a range are gone."""
+        """Return whether the set contains all revisions of a range."""
         first, last = revisions
         return self.newest_left(last) < first

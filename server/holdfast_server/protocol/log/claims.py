@@ -13,7 +13,7 @@ from holdfast_server.layout.v1.marker_pb2 import Claim, MarkerKind
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format import marker as marker_codec
 from holdfast_server.protocol.format.bounded_read import read_whole
-from holdfast_server.protocol.format.ids import told_revision
+from holdfast_server.protocol.format.ids import revision_in
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log import next_marker
 from holdfast_server.protocol.log.append_once import Replay, Request
@@ -112,7 +112,7 @@ class ChosenId:
 
     async def _find_told(self, head: Entry) -> Entry | None:
         """The checkpoint to which a server gave the id before somebody chose it."""
-        told = told_revision(self._checkpoint_id) or 0
+        told = revision_in(self._checkpoint_id) or 0
         entry = await self._log.read(self._request.keys, told, head) if told else None
         return entry if entry is not None and entry.marker.checkpoint_id == self._checkpoint_id else None
 

@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import AsyncGenerator, Sequence
 
-from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys, slot
+from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys, revision_of
 from holdfast_server.stores.base import ObjectStore, ObjectSummary
 
 _PAGE_ENTRIES = 1000
@@ -24,7 +24,7 @@ async def listed(
     limit = first_page
     while page := await store.list(log, start_after=start_after, limit=limit):
         for each in page:
-            revision = slot(each.key.removeprefix(log))
+            revision = revision_of(each.key.removeprefix(log))
             if revision is not None:
                 yield each, revision
         start_after, limit = page[-1].key, _PAGE_ENTRIES

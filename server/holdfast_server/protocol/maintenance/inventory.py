@@ -12,7 +12,7 @@ from itertools import groupby, islice, takewhile
 from math import inf
 from operator import attrgetter
 
-from holdfast_server.protocol.format.keys import BEHIND_ALL, WorkflowKeys, workflow_prefix
+from holdfast_server.protocol.format.keys import AFTER_ALL, WorkflowKeys, workflow_prefix
 from holdfast_server.stores.base import ObjectStore, ObjectSummary
 from holdfast_server.stores.listing import list_all
 
@@ -89,7 +89,7 @@ async def inventories(
         StoreError: the store cannot be used.
 
     """
-    last, position = after, f"{after}{BEHIND_ALL}" if after else ""
+    last, position = after, f"{after}{AFTER_ALL}" if after else ""
     while page := await store.list(_ALL, start_after=position, limit=page_objects):
         found = [(prefix, tuple(each)) for prefix, each in groupby(page, lambda each: workflow_prefix(each.key))]
         position = page[-1].key
@@ -97,7 +97,7 @@ async def inventories(
         if prefix is not None and len(page) == page_objects:
             # It may go on: it is passed over where it is large, else listed again.
             if len(objects) >= _KEPT_OBJECTS:
-                position = max(position, f"{prefix}{BEHIND_ALL}")
+                position = max(position, f"{prefix}{AFTER_ALL}")
             else:
                 found.pop()
                 position = found[-1][1][-1].key

@@ -232,4 +232,4 @@ async def test_a_marker_that_leads_out_of_a_folder_reads_nothing_there(tmp_path)
         with pytest.raises(HoldfastError) as refused:
             await Workflow(Log(store)).load()
         assert refused.value.reason is Reason.CHECKPOINT_CORRUPTED
-        assert "parts makes no sense" in refused.value.message
+        assert "parts is invalid" in refused.value.message

@@ -367,14 +367,14 @@ async def test_a_marker_of_more_recent_entries_than_any_server_enters_is_damaged
     del head.recent[:]
     head.recent.extend(RecentEntry(revision=100_000 - each) for each in range(50_000))
     hostile.put(head)
-    with pytest.raises(HoldfastError, match="recent makes no sense"):
+    with pytest.raises(HoldfastError, match="recent is invalid"):
         await load.find(hostile.log, BAD, "", (), fallback=False)
 
 
 async def test_a_checkpoint_that_is_said_to_be_deleted_and_the_newest_is_damage(hostile):
     head = Marker(kind=MarkerKind.MARKER_KIND_GC, revision=4, last_data_revision=3, deleted=deleted(2, 3))
     hostile.put(head)
-    with pytest.raises(HoldfastError, match="last_data_revision makes no sense"):
+    with pytest.raises(HoldfastError, match="last_data_revision is invalid"):
         await load.find(hostile.log, BAD, "", (), fallback=False)
 
 

@@ -94,7 +94,7 @@ def test_a_newer_marker_of_another_frame_is_refused_as_such():
 def test_a_marker_that_tells_what_no_server_writes_is_damaged_and_its_field_is_named(field, value):
     error = refused(marker.encode(Marker(**{**FIELDS, field: value})))
     assert error.reason is Reason.CHECKPOINT_CORRUPTED
-    assert f"its field {field} makes no sense" in error.message
+    assert f"its field {field} is invalid" in error.message
 
 
 @pytest.mark.parametrize("newer", [{"kind": 99}, {"parts": [{"encoding": 99, "inline": b""}]}])

@@ -85,15 +85,15 @@ def append(
     elapsed = attempt.elapsed.seconds + attempt.elapsed.nanos / 1e9
     if elapsed < 0:
         raise invalid("attempt.elapsed", f"expected 0 or more, got {elapsed} s")
-    first_tried = None
+    first_attempt_at = None
     if elapsed or attempt.number > 1:
-        first_tried = now() - elapsed if elapsed else LONG_AGO
+        first_attempt_at = now() - elapsed if elapsed else LONG_AGO
     is_silent = not (elapsed or attempt.number)
     return Request(
         keys,
         request_id,
         epoch,
-        None if attempt.number == 1 else first_tried,
+        None if attempt.number == 1 else first_attempt_at,
         is_silent=is_silent,
         trace_id=trace_id,
     )

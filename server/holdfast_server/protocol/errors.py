@@ -1,14 +1,14 @@
-"""Why an operation of the protocol failed: one class, whose reason is one of the API's table.
+"""The errors of the protocol: one class, with a reason from the API's table.
 
-What each reason means to a caller (status code, whether to retry, advice) stands in
-`proto/holdfast/v1/errors.proto` and is put on the wire in `holdfast_server.api.errors`.
+What each reason means to a caller (status code, whether to retry, advice) is in `proto/holdfast/v1/errors.proto`;
+`holdfast_server.api.errors` puts it on the wire.
 """
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """The reasons, by the names that callers see."""
+    """A reason, by the name that callers see."""
 
     CHECKPOINT_NOT_FOUND = "CHECKPOINT_NOT_FOUND"
     WORKFLOW_NOT_FOUND = "WORKFLOW_NOT_FOUND"
@@ -32,7 +32,7 @@ class Reason(StrEnum):
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     INTERNAL = "INTERNAL"
     LEASE_HELD = "LEASE_HELD"
-    # Of the table, for what stands before a server; the server itself knows every caller and allows every call.
+    # For a proxy in front of a server; the server itself does not authenticate callers and allows every call.
     UNAUTHENTICATED = "UNAUTHENTICATED"
     PERMISSION_DENIED = "PERMISSION_DENIED"
     UNIMPLEMENTED = "UNIMPLEMENTED"
@@ -44,8 +44,8 @@ class HoldfastError(Exception):
     """An operation failed for a reason that its caller can act on.
 
     Attributes:
-        reason: which one.
-        message: the same for people; every value that it shows is also in `metadata`.
+        reason: the reason.
+        message: the reason for people; every value in it is also in `metadata`.
         metadata: ids and values.
 
     """
@@ -58,12 +58,12 @@ class HoldfastError(Exception):
 
 
 class MarkerGoneError(HoldfastError):
-    """Slots of the log hold nothing. Whether that is damage, only a head tells that was read since.
+    """Revisions of a log have no marker. Only a head that is read later shows whether they were lost or deleted.
 
     Args:
-        key: the key of the last one.
-        revision: the last one.
-        first: the first one; None where it is the same.
+        key: the key of the marker of the last revision.
+        revision: the last revision.
+        first: the first revision; None if it is the same.
 
     """
 

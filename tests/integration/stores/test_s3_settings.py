@@ -129,7 +129,7 @@ async def test_after_an_answer_a_broken_connection_leaves_the_commit_in_doubt():
             await store.put_if_absent("a", b"x")
             await clone.aclose()
             deadline = asyncio.get_running_loop().time() + 0.5
-            with pytest.raises(HoldfastError, match="did not tell in time"):
+            with pytest.raises(HoldfastError, match="could not be learned in time"):
                 await put_if_absent(store, "k", b"x", is_mine=lambda data: True, deadline=deadline)
 
 

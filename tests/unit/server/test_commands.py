@@ -83,7 +83,7 @@ def test_a_mistyped_place_is_refused_and_nothing_is_made_there(tmp_path, command
     (tmp_path / "empty").mkdir()
     result = run(command, "--store", f"./{place}", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
-    assert f"{(tmp_path / place).as_uri()}: no store of Holdfast lies there: holdfast.json is missing" in result.stderr
+    assert f"{(tmp_path / place).as_uri()}: not a store of Holdfast: holdfast.json is missing" in result.stderr
     assert [each.name for each in tmp_path.rglob("*")] == ["empty"]
 
 
@@ -91,7 +91,7 @@ def test_a_mistyped_prefix_of_a_bucket_is_refused_and_nothing_is_made_there(s3_b
     for command in ("gc", "fsck"):
         result = run(command, "--store", f"s3://{s3_bucket}/mistyped", AWS_ENDPOINT_URL_S3=s3_endpoint)
         assert result.returncode == 2, result.stderr
-        assert "no store of Holdfast lies there" in result.stderr
+        assert "not a store of Holdfast" in result.stderr
     assert boto3.client("s3", endpoint_url=s3_endpoint).list_objects_v2(Bucket=s3_bucket)["KeyCount"] == 0
 
 

@@ -73,7 +73,7 @@ class Player:
         async def once() -> Saved:
             nonlocal tries
             tries += 1
-            request = Request(workflow(to), request_id, first_tried=None if tries == 1 else began)
+            request = Request(workflow(to), request_id, first_attempt_at=None if tries == 1 else began)
             wanted = CheckpointSpec(request, "f", 1, checkpoint_id=checkpoint_id)
             part = await self._upload(workflow(to), payload(name, size))
             return await save(self.log, wanted, [part], deadline=_deadline())

@@ -197,10 +197,10 @@ MUTANTS = [
     ),
     # Rules that the model does not know.
     Mutant("refuses by an old head", log.Log._built, "read_at >= came_in or", "True or", first=53),
-    Mutant("recent ids not searched", ChosenId._find, "entry.checkpoint_id == wanted_id", "False", first=4),
+    Mutant("recent ids not searched", ChosenId._find, "entry.checkpoint_id == checkpoint_id", "False", first=4),
     Mutant(
         "claim's base ignored",
-        ChosenId.make,
+        ChosenId.claim,
         "self._searched_to = await",
         "self._searched_to = head.revision if head else 0\n        await",
         first=75,
@@ -234,7 +234,7 @@ MUTANTS = [
         "                if found is None and not self._is_recent(read_at):\n",
         plan=contested,
     ),
-    Mutant("retry taken for a first try", replays.find_request, "first_tried is None", "True", first=784),
+    Mutant("retry taken for a first try", replays.find_request, "first_attempt_at is None", "True", first=784),
     Mutant("retry passes over damage", replays.find_request, "is_damaged = True", "pass", first=21367),
     Mutant(
         "claim's generation ignored",

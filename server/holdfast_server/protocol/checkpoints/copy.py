@@ -42,7 +42,7 @@ class _Copy:
         """
         target, marker = self.request.keys, entry.marker
         wanted = self._wanted(marker, is_first=is_first)
-        if self.has_begun or self.request.first_tried is not None:
+        if self.has_begun or self.request.first_attempt_at is not None:
             earlier = await self._found(wanted.checkpoint_id)
             if earlier == wanted.request.request_id:
                 return

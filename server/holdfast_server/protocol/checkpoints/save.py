@@ -77,17 +77,17 @@ async def save(log: Log, wanted: CheckpointSpec, parts: list[StoredPart], *, dea
 
     """
     fingerprint = _fingerprint(wanted, parts)
-    claim = ChosenId(log, wanted.request, wanted.checkpoint_id, deadline) if wanted.checkpoint_id else None
-    if claim is not None:
-        await claim.make(await log.known_head(wanted.request.keys))
+    chosen = ChosenId(log, wanted.request, wanted.checkpoint_id, deadline) if wanted.checkpoint_id else None
+    if chosen is not None:
+        await chosen.claim(await log.known_head(wanted.request.keys))
     uploaded = parts
 
     async def build(head: Entry | None) -> Marker:
         nonlocal uploaded
         replaced = 0
         await append_once.refuse_or_replay(log, head, wanted.request, fingerprint)
-        if head is not None and claim is not None:
-            replaced = await claim.find_replaced(head, fingerprint, replaces=wanted.replace)
+        if head is not None and chosen is not None:
+            replaced = await chosen.find_replaced(head, fingerprint, replaces=wanted.replace)
         compare_and_set.require(head, wanted.expected_revision, wanted.request.epoch)
         if head is not None:
             uploaded = await _uploaded_anew(log, wanted.request.keys, head, uploaded)

@@ -111,9 +111,9 @@ def namespace_prefix(namespace: str) -> str:
 
 
 def prefixes_of(namespace: str, id_prefix: str) -> tuple[str, ...]:
-    """Return what the prefixes of the workflows whose ids begin with a text begin with, in key order.
+    """Return the key prefixes, in key order, that cover the workflows whose ids begin with a text.
 
-    Workflows whose ids are replaced by digests cannot be told apart by a text: the last prefix includes all of them.
+    The last one covers all workflows whose ids are replaced by digests, since those do not show how an id begins.
     """
     below = namespace_prefix(namespace)
     return (f"{below}{_escape(id_prefix)}", f"{below}{_DIGEST}") if id_prefix else (below,)

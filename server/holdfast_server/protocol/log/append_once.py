@@ -1,4 +1,4 @@
-"""Appends that happen once: a request that comes again finds what it has committed."""
+"""Appends that happen at most once: a retry is answered with what an earlier attempt has committed."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,15 @@ from holdfast_server.protocol.log.replays import find_request
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What every request that appends to a log says of itself.
+    """What every request that appends to a log has in common.
 
     Attributes:
         keys: the workflow.
-        request_id: the idempotency key.
-        epoch: the writer's epoch; None where it has none.
-        first_tried: on a second or later try, when the first began, by `log.now`, or `LONG_AGO`; None on the first.
-        is_silent: whether the request does not say which try it is.
+        request_id: the id of the logical call, the same on every attempt.
+        epoch: the writer's epoch; None if it has none.
+        first_attempt_at: on a second or later attempt, when the first one began, by `log.now`, or `LONG_AGO`; None on
+            the first attempt.
+        is_silent: whether the request does not say which attempt it is.
         trace_id: the trace, 32 hex digits, or "".
 
     """
@@ -26,13 +27,13 @@ class Request:
     keys: WorkflowKeys
     request_id: str
     epoch: int | None = None
-    first_tried: float | None = None
+    first_attempt_at: float | None = None
     is_silent: bool = False
     trace_id: str = ""
 
 
 class Replay(Exception):  # noqa: N818 - not an error: it ends an append that has already happened
-    """An earlier try of the request has committed this entry."""
+    """An earlier attempt of the request has committed this entry."""
 
     def __init__(self, entry: Entry) -> None:
         super().__init__()
@@ -41,14 +42,25 @@ class Replay(Exception):  # noqa: N818 - not an error: it ends an append that ha
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """The committed entry, and whether an earlier try had committed it."""
+    """The committed entry, and whether an earlier attempt had committed it."""
 
     entry: Entry
     replayed: bool
 
 
 async def append(log: Log, request: Request, build: Build, deadline: float) -> Appended:
-    """Append an entry, or find the one that an earlier try has appended."""
+    """Append an entry, or return the one that an earlier attempt has appended.
+
+    Args:
+        log: the log.
+        request: the request.
+        build: as for `Log.append`; raises `Replay` through `refuse_or_replay`.
+        deadline: when to give up, in the event loop's time.
+
+    Raises:
+        HoldfastError: as for `Log.append`.
+
+    """
     try:
         return Appended(await log.append(request.keys, build, deadline=deadline), replayed=False)
     except Replay as replay:
@@ -56,17 +68,18 @@ async def append(log: Log, request: Request, build: Build, deadline: float) -> A
 
 
 async def refuse_or_replay(log: Log, head: Entry | None, request: Request, fingerprint: bytes) -> None:
-    """Stop a request that has already happened, or whose epoch is not the newest one.
+    """Stop a request that has already been committed, or whose epoch is not the newest one.
 
     Raises:
-        Replay: an earlier try has committed.
-        HoldfastError: REQUEST_ID_REUSED, WRITER_FENCED, INVALID_REQUEST.
+        Replay: an earlier attempt has committed.
+        HoldfastError: REQUEST_ID_REUSED, WRITER_FENCED, INVALID_REQUEST; CHECKPOINT_DELETED: an earlier attempt has
+            saved a checkpoint that was purged since; COMMIT_UNKNOWN.
 
     """
     earlier = None
     if head is not None:
         earlier = await find_request(
-            log, request.keys, head, request.request_id, request.first_tried, is_silent=request.is_silent
+            log, request.keys, head, request.request_id, request.first_attempt_at, is_silent=request.is_silent
         )
     if earlier is not None:
         if earlier.marker.purged_digest:
@@ -87,7 +100,7 @@ async def refuse_or_replay(log: Log, head: Entry | None, request: Request, finge
 
 
 def refuse_epoch(head: Entry | None, request: Request) -> None:
-    """Refuse a request whose epoch is fenced, or was never given to a writer.
+    """Refuse a request with an epoch that is fenced, or that was never given to a writer.
 
     Raises:
         HoldfastError: WRITER_FENCED, INVALID_REQUEST.

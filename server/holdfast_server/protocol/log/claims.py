@@ -1,8 +1,8 @@
-"""Checkpoint ids that callers choose: claimed before the commit, unique by the log.
+"""Checkpoint ids that callers choose. They are claimed before the commit; the log decides whether they are unique.
 
-A claim tells after which revision to look for its id, so that nobody reads the whole log for it. Claims lie by
-generation: a garbage collection that removes dead ones begins a new generation and takes the ids that live over into
-it, so that no key is ever used again after it may have been removed.
+A claim contains the revision after which to search for its id, so that no call reads the whole log for it. A claim
+belongs to a generation: a collection that removes dead claims begins a new generation and copies the claims of live ids
+into it, so that no key is used again after it may have been removed.
 """
 
 import asyncio
@@ -27,13 +27,15 @@ _TAKEN_OVER_AT_ONCE = 32
 
 
 class ChosenId:
-    """A checkpoint id that a caller chose. Claims it, then searches the log above the claim's base, each revision once.
+    """A checkpoint id that a caller chose: it is claimed, then searched for above the claim's base revision.
+
+    Each revision is searched once, also if the commit is attempted several times.
 
     Args:
         log: the log.
         request: the request that claims it.
         checkpoint_id: the id.
-        deadline: until when, in the event loop's time.
+        deadline: when to give up, in the event loop's time.
 
     """
 
@@ -45,8 +47,8 @@ class ChosenId:
         self._generation = 0
         self._searched_to = 0
 
-    async def make(self, head: Entry | None) -> None:
-        """Claim the id in the generation of a head, or learn from the claim that is there where to look.
+    async def claim(self, head: Entry | None) -> None:
+        """Claim the id in the generation of a head, or take the base revision from the claim that exists.
 
         Raises:
             HoldfastError: COMMIT_UNKNOWN.
@@ -63,30 +65,30 @@ class ChosenId:
         )
 
     async def find_replaced(self, head: Entry, fingerprint: bytes, *, replaces: bool) -> int:
-        """Check that no checkpoint has the id, or that this one takes the place of the one that has.
+        """Check that no checkpoint has the id, or that this save may replace the one that has it.
 
         Args:
             head: the head.
-            fingerprint: of the content.
-            replaces: whether it may.
+            fingerprint: the digest of the save's content.
+            replaces: whether it may replace a checkpoint.
 
         Returns:
-            The revision of the checkpoint that is replaced; 0 for none.
+            The revision of the checkpoint that is replaced; 0 if there is none.
 
         Raises:
-            Replay: an equal save has it.
+            Replay: a save with the same content has the id.
             HoldfastError: CHECKPOINT_ID_REUSED, CHECKPOINT_CORRUPTED.
 
         """
         if head.marker.claim_generation != self._generation:
-            await self.make(head)
+            await self.claim(head)
         found = await self._find(head)
         if found is None:
             self._searched_to = head.revision
             return 0
         is_deleted = head.gone.is_deleted(found.revision)
         if replaces:
-            # Also where the content is the same: what is replaced may be damaged.
+            # Also if the content is the same: the replaced checkpoint may be damaged.
             return 0 if is_deleted else found.revision
         if found.marker.request_fingerprint == fingerprint and not is_deleted:
             raise Replay(found)
@@ -99,21 +101,21 @@ class ChosenId:
         )
 
     async def _find(self, head: Entry) -> Entry | None:
-        keys, wanted_id = self._request.keys, self._checkpoint_id
+        keys, checkpoint_id = self._request.keys, self._checkpoint_id
         recent = head.marker.recent
         for entry in recent:
-            if entry.checkpoint_id == wanted_id and entry.revision > head.marker.floor:
+            if entry.checkpoint_id == checkpoint_id and entry.revision > head.marker.floor:
                 return await self._log.read(keys, entry.revision, head)
         if not recent or recent[-1].revision > self._searched_to + 1:
-            found = await search(self._log, keys, head, wanted_id, self._searched_to)
+            found = await search(self._log, keys, head, checkpoint_id, self._searched_to)
             if found is not None:
                 return found
-        return await self._find_told(head)
+        return await self._find_server_made(head)
 
-    async def _find_told(self, head: Entry) -> Entry | None:
-        """The checkpoint to which a server gave the id before somebody chose it."""
-        told = revision_in(self._checkpoint_id) or 0
-        entry = await self._log.read(self._request.keys, told, head) if told else None
+    async def _find_server_made(self, head: Entry) -> Entry | None:
+        """Return the checkpoint that got the id from a server before a caller chose the same id."""
+        revision = revision_in(self._checkpoint_id) or 0
+        entry = await self._log.read(self._request.keys, revision, head) if revision else None
         return entry if entry is not None and entry.marker.checkpoint_id == self._checkpoint_id else None
 
 
@@ -122,8 +124,16 @@ async def put_claim(
 ) -> int:
     """Claim an id.
 
+    Args:
+        log: the log.
+        request: the request that claims it.
+        checkpoint_id: the id.
+        generation: the generation that the claim belongs to.
+        base_revision: the revision after which a checkpoint with the id can be found.
+        deadline: when to give up, in the event loop's time.
+
     Returns:
-        The base revision of the claim that is in place, this one or an older one.
+        The base revision of the claim that is in place, which may be an earlier one.
 
     Raises:
         HoldfastError: COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED.
@@ -137,14 +147,14 @@ async def put_claim(
 
 
 async def take_over(log: Log, request: Request, revisions: Iterable[int], *, generation: int, deadline: float) -> None:
-    """Claim the chosen ids of checkpoints in a new generation, before the marker that begins it commits.
+    """Copy the claims of live checkpoints into a new generation, before the marker that begins it commits.
 
     Raises:
         HoldfastError: COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED.
 
     """
 
-    async def claim(revision: int) -> None:
+    async def copy(revision: int) -> None:
         entry = await log.read_unbounded(request.keys, revision)
         if entry is not None:
             await put_claim(
@@ -156,13 +166,13 @@ async def take_over(log: Log, request: Request, revisions: Iterable[int], *, gen
                 deadline=deadline,
             )
 
-    left = iter(revisions)
-    while batch := list(islice(left, _TAKEN_OVER_AT_ONCE)):
-        await asyncio.gather(*map(claim, batch))
+    remaining = iter(revisions)
+    while batch := list(islice(remaining, _TAKEN_OVER_AT_ONCE)):
+        await asyncio.gather(*map(copy, batch))
 
 
 async def read_claim(log: Log, keys: WorkflowKeys, checkpoint_id: str, *, generation: int) -> int | None:
-    """The base revision that the claim of an id tells; None where nobody has claimed it.
+    """Return the base revision in the claim of an id; None if the id is not claimed.
 
     Raises:
         HoldfastError: LAYOUT_UNSUPPORTED.
@@ -176,10 +186,10 @@ async def read_claim(log: Log, keys: WorkflowKeys, checkpoint_id: str, *, genera
 
 
 async def search(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, base: int) -> Entry | None:
-    """The newest checkpoint with an id in the slots behind a base, as the head has them; None where there is none.
+    """Return the newest checkpoint with an id above a base revision, according to a head; None if there is none.
 
     Raises:
-        HoldfastError: CHECKPOINT_CORRUPTED: it may be one whose marker is damaged.
+        HoldfastError: CHECKPOINT_CORRUPTED: a damaged marker may be the one with the id.
 
     """
     damage: HoldfastError | None = None
@@ -195,7 +205,7 @@ async def search(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, 
 
 
 def _base(frame: bytes, key: str) -> int:
-    """What a claim tells. A damaged one tells nothing: the id may lie anywhere."""
+    """Return the base revision of a claim; 0 if it is damaged, since the id may then be at any revision."""
     try:
         return marker_codec.decode_claim(frame, key).base_revision
     except HoldfastError as error:

@@ -1,12 +1,15 @@
-"""Compare-and-set: which entries since a revision stand against a request that expects it.
+"""Compare-and-set: which entries since a revision stand against a request that expects that revision.
 
-A request that expects a revision is about checkpoints. A save since then stands against it, whoever made it and whether
-or not it was deleted since. So does the deletion of the whole workflow, which counts as a save of nothing: the run that
-was deleted must not go on as if nothing had happened. So does a fence, unless it gave the very epoch that the request
-carries. Deletions of checkpoints, prunes and collections do not.
+A request that expects a revision is about checkpoints. These entries stand against it:
+
+- a save, by any writer, even if it was deleted since;
+- the deletion of the whole workflow, which counts as a save of nothing, so that a deleted run cannot continue;
+- a fence, unless it gave the epoch that the request carries.
+
+Deletions of checkpoints, prunes and collections do not.
 
 The head alone decides, since its fields are cumulative. A head that an older server wrote lacks them: everything up to
-it counts as saves and fences of others.
+it counts as saves and fences of other writers.
 """
 
 from holdfast_server.layout.v1.marker_pb2 import Marker
@@ -15,7 +18,7 @@ from holdfast_server.protocol.log.entry import Entry
 
 
 def carry(marker: Marker, head: Entry | None) -> None:
-    """Carry over from a head when it was last saved and fenced."""
+    """Carry over from a head which entries were the last saves and fences."""
     if head is None:
         marker.last_save_revision = 0
     elif head.marker.HasField("last_save_revision"):
@@ -30,14 +33,14 @@ def carry(marker: Marker, head: Entry | None) -> None:
 
 
 def assume_all(marker: Marker, revision: int) -> None:
-    """Enter every slot up to a revision as saves and fences of others, where nothing is known of them."""
+    """Count every entry up to a revision as a save and a fence of another writer, since nothing is known of them."""
     marker.last_save_revision = marker.last_other_save_revision = revision
     marker.last_fence_revision = marker.previous_fence_revision = revision
     marker.last_save_epoch = 0
 
 
 def enter_save(marker: Marker) -> None:
-    """Enter a marker itself as the newest save. Saves without an epoch are nobody's own."""
+    """Enter a marker as its own newest save. A save without an epoch counts as another writer's for everybody."""
     if not marker.writer_epoch or marker.writer_epoch != marker.last_save_epoch:
         marker.last_other_save_revision = marker.last_save_revision
     marker.last_save_revision = marker.revision
@@ -45,7 +48,7 @@ def enter_save(marker: Marker) -> None:
 
 
 def enter_fence(marker: Marker) -> None:
-    """Enter a marker itself as the newest fence."""
+    """Enter a marker as its own newest fence."""
     marker.previous_fence_revision = marker.last_fence_revision
     marker.last_fence_revision = marker.revision
 
@@ -55,11 +58,11 @@ def require(head: Entry | None, expected: int | None, epoch: int | None) -> None
 
     Args:
         head: the head.
-        expected: the revision that the request expects, 0: no checkpoint exists; None for any.
-        epoch: the epoch that the request carries; None where it carries none.
+        expected: the revision that the request expects; 0 to expect that no checkpoint exists; None for any.
+        epoch: the epoch that the request carries; None if it carries none.
 
     Raises:
-        HoldfastError: REVISION_CONFLICT. Its metadata names the newest save and its epoch, 0 for none, and the newest
+        HoldfastError: REVISION_CONFLICT. Its metadata has the newest save and its epoch (0 for none), and the newest
             save under any other epoch, so that a writer can see whether all saves since were its own.
 
     """
@@ -89,7 +92,7 @@ def require(head: Entry | None, expected: int | None, epoch: int | None) -> None
 
 
 def is_empty(head: Entry | None) -> bool:
-    """Return whether the workflow holds no checkpoint, whatever else its log holds."""
+    """Return whether the workflow has no checkpoint; its log may have other entries."""
     return head is None or head.marker.last_data_revision <= head.marker.floor
 
 

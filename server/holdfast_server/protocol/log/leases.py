@@ -1,7 +1,7 @@
-"""Leases: while one lives, another writer is asked to wait instead of evicting its holder.
+"""Leases: until a lease ends, other writers are asked to wait instead of evicting its holder.
 
-A lease is courtesy. Only the epoch keeps a fenced writer from committing: the clocks of servers differ, and each server
-judges by its own whether a lease has run out.
+A lease is a courtesy. Only the epoch keeps a fenced writer from committing: the clocks of servers differ, and each
+server decides by its own clock whether a lease has ended.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ MAX_LEASE_SECONDS = 31 * 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The lease that an acquisition asks for.
+    """The lease that a request to acquire a writer asks for.
 
     Attributes:
-        seconds: how long it lives from the acquisition and from each renewal on; None for no lease.
-        holder: the holder's name, shown to others.
-        force: whether to evict the holder of a lease that lives.
+        seconds: how long it lasts after the acquisition and after each renewal; None for no lease.
+        holder: the holder's name, shown to other writers.
+        force: whether to evict the holder of a lease that has not ended.
 
     """
 
@@ -32,7 +32,7 @@ class Lease:
 
 
 def carry(marker: Marker, head: Entry | None) -> None:
-    """Carry over the lease of a head, renewed if the request carries the holder's epoch."""
+    """Carry over the lease of a head, and renew it if the request carries the holder's epoch."""
     if head is None or not head.marker.HasField("lease_duration"):
         return
     before = head.marker
@@ -43,28 +43,28 @@ def carry(marker: Marker, head: Entry | None) -> None:
         _renew(marker)
 
 
-def grant(marker: Marker, wanted: Lease) -> None:
-    """Give a fence the lease that it asks for, or none."""
+def grant(marker: Marker, requested: Lease) -> None:
+    """Give a fence the lease that was requested, or none."""
     clear(marker)
-    if wanted.seconds is not None:
-        marker.lease_duration.FromNanoseconds(int(wanted.seconds * 1e9))
-        marker.lease_holder = wanted.holder
+    if requested.seconds is not None:
+        marker.lease_duration.FromNanoseconds(int(requested.seconds * 1e9))
+        marker.lease_holder = requested.holder
         _renew(marker)
 
 
 def clear(marker: Marker) -> None:
-    """End the lease, whose holder is fenced."""
+    """End the lease of a holder that is fenced."""
     marker.ClearField("lease_duration")
     marker.ClearField("lease_holder")
     marker.ClearField("lease_expire_time")
 
 
 def refuse_held(head: Entry | None, now: Timestamp) -> None:
-    """Refuse an acquisition while the lease of a head lives.
+    """Refuse an acquisition until the lease of a head has ended.
 
     Args:
         head: the head.
-        now: the time by this server's clock.
+        now: the time, by this server's clock.
 
     Raises:
         HoldfastError: LEASE_HELD.
@@ -76,7 +76,7 @@ def refuse_held(head: Entry | None, now: Timestamp) -> None:
     left = (lease.lease_expire_time.ToNanoseconds() - now.ToNanoseconds()) / 1e9
     if left <= 0:
         return
-    # A clock that is ahead must not make a lease longer than it was ever granted.
+    # A server with a fast clock may have written the end: never report more than the duration that was granted.
     left = min(left, lease.lease_duration.ToNanoseconds() / 1e9)
     until = lease.lease_expire_time.ToJsonString()
     holder = repr(lease.lease_holder) if lease.lease_holder else "an unnamed holder"
@@ -91,6 +91,6 @@ def refuse_held(head: Entry | None, now: Timestamp) -> None:
 
 
 def _renew(marker: Marker) -> None:
-    """Let the lease live for its whole duration again. A clock that lags behind never shortens it."""
+    """Extend the lease to its whole duration from now on. A clock that is slow never shortens it."""
     until = marker.create_time.ToNanoseconds() + marker.lease_duration.ToNanoseconds()
     marker.lease_expire_time.FromNanoseconds(max(until, marker.lease_expire_time.ToNanoseconds()))

@@ -1,4 +1,4 @@
-"""The next marker of a log: what carries over from the head, and what the head forbids."""
+"""The next marker of a log, with everything that carries over from the head."""
 
 import time
 from collections.abc import Iterable
@@ -15,7 +15,15 @@ _RECENT_ENTRIES = 16
 
 
 def successor(head: Entry | None, request: Request, kind: MarkerKind.ValueType, fingerprint: bytes) -> Marker:
-    """The marker that follows a head, with all that carries over. The caller fills in its own matter."""
+    """Return the marker that follows a head, with all fields that carry over. The caller fills in the others.
+
+    Args:
+        head: the head; None for an empty log.
+        request: the request that appends the marker.
+        kind: what the entry is.
+        fingerprint: the digest of the request's content, by which a reused request id is recognised.
+
+    """
     marker = Marker(
         kind=kind,
         namespace=request.keys.namespace,
@@ -44,7 +52,7 @@ def successor(head: Entry | None, request: Request, kind: MarkerKind.ValueType, 
 
 
 def remember(marker: Marker, head: Entry | None, checkpoint_id: str = "") -> Marker:
-    """Enter a finished marker in its own list of recent entries."""
+    """Add a finished marker to its own list of recent entries, and return it."""
     marker.recent.append(
         RecentEntry(revision=marker.revision, request_id=marker.request_id, checkpoint_id=checkpoint_id)
     )
@@ -55,21 +63,24 @@ def remember(marker: Marker, head: Entry | None, checkpoint_id: str = "") -> Mar
 
 
 def is_unborn(head: Entry) -> bool:
-    """Whether nothing was ever committed: the log was begun by a collection of what unfinished saves had left."""
+    """Return whether nothing was ever committed: a collection of the remains of unfinished saves began the log."""
     return head.revision == 1 and head.marker.kind == MarkerKind.MARKER_KIND_GC
 
 
 async def is_gone_by_now(
     log: Log, keys: WorkflowKeys, revision: int, head: Entry | None = None, *, first: int | None = None
 ) -> bool:
-    """Whether a revision is deleted, or at or below the floor, as a head has it or else as it is now.
+    """Return whether a revision is deleted, or at or below the floor, according to `head` or to the current head.
 
     Args:
         log: the log.
         keys: the workflow.
         revision: the revision.
-        head: the head; None for that of now alone.
-        first: the first of a range of which all revisions up to that one must be gone.
+        head: a head to try first; None to read the current one at once.
+        first: the first revision of a range up to `revision`, all of which must be gone.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED of the current head, LAYOUT_UNSUPPORTED.
 
     """
     revisions = (revision if first is None else first, revision)
@@ -80,14 +91,14 @@ async def is_gone_by_now(
 
 
 def mark_deleted(marker: Marker, more: Iterable[Range]) -> None:
-    """Enter revisions below a marker into its deleted ones."""
+    """Add revisions below a marker to its deleted ones."""
     merged = with_deleted(marker.deleted, more)
     del marker.deleted[:]
     marker.deleted.extend(merged)
 
 
 def with_deleted(ranges: Iterable[RevisionRange], more: Iterable[Range]) -> list[RevisionRange]:
-    """Ranges of revisions with more in them, ascending and merged."""
+    """Return some ranges of revisions together with more ranges, ascending and merged."""
     bounds = sorted([*((kept.first, kept.last) for kept in ranges), *more])
     merged = bounds[:1]
     for first, last in bounds[1:]:

@@ -1,9 +1,13 @@
-"""Put-if-absent with doubt handled: won, lost, or honestly unknown.
+"""Put-if-absent with three outcomes: won, lost, or unknown.
 
-A store's refusal never proves loss by itself, since an HTTP client may have sent the request twice; a
-failed request never proves anything, since it may still land, unless the store says that nothing was written. So both
-are settled by reading the key: whose request id lies there has won, and stays, since a store tells of nothing that may
-still be lost. Where that cannot be found out in time, the outcome is COMMIT_UNKNOWN, and nothing is cleaned up.
+Two answers of a store prove nothing by themselves:
+
+- "the key exists": an HTTP client may have sent the request twice, and the first one created the object;
+- a failure: the request may still land, unless the store says that nothing was written.
+
+Both are settled by reading the key. The request whose object is there has won, and stays the winner, since a store
+returns only durable objects. If the key cannot be read in time, the outcome is COMMIT_UNKNOWN, and nothing is cleaned
+up.
 """
 
 import asyncio
@@ -27,22 +31,22 @@ _LONGEST_PAUSE_SECONDS = 1.0
 async def put_if_absent(
     store: ObjectStore, key: str, data: bytes, *, is_mine: Callable[[bytes], bool], deadline: float
 ) -> bytes | None:
-    """Create an object unless the key has one; sends again until the outcome is known.
+    """Create an object unless the key has one. Sends the request until its outcome is known.
 
     Args:
-        store: where.
+        store: the store.
         key: the key.
-        data: the object; the same bytes are sent on every try.
-        is_mine: whether an object found under the key was written by this very request.
-        deadline: until when to try, in the event loop's time.
+        data: the object; every attempt sends the same bytes.
+        is_mine: returns whether an object with the key was written by this request.
+        deadline: when to give up, in the event loop's time.
 
     Returns:
-        None where this request's object is in place, else the object that is there instead.
+        None if this request's object is in place, otherwise the object that is there instead.
 
     Raises:
-        HoldfastError: COMMIT_UNKNOWN; CHECKPOINT_CORRUPTED: what lies there is larger than any marker.
-        StoreAccessDeniedError: the store refused every request, and nothing lies there, or nothing was ever sent.
-        NothingWrittenError: that became of the first request.
+        HoldfastError: COMMIT_UNKNOWN; CHECKPOINT_CORRUPTED: the object with the key is larger than any marker.
+        StoreAccessDeniedError: the store refused every request and the key has no object, or nothing was ever sent.
+        NothingWrittenError: the store could not write the first request.
 
     """
     pause = _PAUSE_SECONDS
@@ -65,7 +69,7 @@ async def put_if_absent(
                     denied = error
                     if isinstance(error, StoreSettingsError) and not may_land:
                         raise
-                    # Of two sends underneath, one may have been let through.
+                    # The HTTP client may have sent the request twice, with one of them accepted.
                 try:
                     found = await read_whole(store, key)
                     return None if is_mine(found) else found
@@ -87,7 +91,7 @@ async def put_if_absent(
 def _unknown(key: str, last_said: str) -> HoldfastError:
     return HoldfastError(
         Reason.COMMIT_UNKNOWN,
-        f"the store did not tell in time whether the commit happened; the last that it said: {last_said}",
+        f"whether the commit happened could not be learned in time; the store's last answer: {last_said}",
         key=key,
         last_said=last_said,
     )

@@ -1,4 +1,8 @@
-"""Retries: what an earlier try of a request has committed, however long ago, and whatever became of it since."""
+"""Replays: the entry that an earlier attempt of a request has committed, if there is one.
+
+The search goes back as far as the log is certainly kept. A request that may be older than that is refused with
+COMMIT_UNKNOWN, because its entry may have been committed and collected. An entry counts even if it was deleted since.
+"""
 
 from math import inf
 
@@ -10,31 +14,38 @@ from holdfast_server.protocol.log.log import Log, now
 from holdfast_server.protocol.log.walks import scan
 from holdfast_server.stores.base import StoreUnavailableError
 
-# When a first try began of which nothing is said: as far back as the log is kept.
+# When the first attempt began if a retry does not say: the search goes back as far as the log is kept.
 LONG_AGO = -inf
 
-# How far the clocks of a store's machines may differ: this, or a part of the grace where that is less.
+# How far the clocks of a store's machines may differ: this, or a part of the grace if that is less.
 _CLOCK_SKEW_SECONDS = 300.0
-# S3 tells whole seconds: what seems to lie before a moment may lie so far behind it.
+# S3 reports whole seconds: an object that seems to be older than a moment may be newer by this much.
 _TIMESTAMP_SECONDS = 1.0
 
 
 async def find_request(
-    log: Log, keys: WorkflowKeys, head: Entry, request_id: str, first_tried: float | None, *, is_silent: bool = False
+    log: Log,
+    keys: WorkflowKeys,
+    head: Entry,
+    request_id: str,
+    first_attempt_at: float | None,
+    *,
+    is_silent: bool = False,
 ) -> Entry | None:
-    """What an earlier try of a request has committed, if anything.
+    """Return the entry that an earlier attempt of a request has committed; None if there is none.
 
     Args:
         log: the log.
         keys: the workflow.
         head: the head of its log.
         request_id: the request.
-        first_tried: on a second or later try, when the first began, by `now`, or `LONG_AGO` if the request does not
-            say; None on a first try.
-        is_silent: whether the request does not even say which try it is.
+        first_attempt_at: on a second or later attempt, when the first one began, by `now`, or `LONG_AGO` if the request
+            does not say; None on a first attempt.
+        is_silent: whether the request does not even say which attempt it is.
 
     Raises:
-        HoldfastError: COMMIT_UNKNOWN: the try may have committed what was collected since, or is damaged.
+        HoldfastError: COMMIT_UNKNOWN: an earlier attempt may have committed an entry that was collected since or that
+            is damaged.
 
     """
     for recent in head.marker.recent:
@@ -42,26 +53,28 @@ async def find_request(
             return await log.read(keys, recent.revision, head)
     if is_silent:
         return await _find_silent(log, keys, head, request_id)
-    if first_tried is None:
+    if first_attempt_at is None:
         return None
-    # What the first try aimed at may have been won, and collected, by others since it read its head.
+    # The revision that the first attempt wanted may have been won by others since, and collected.
     kept_seconds = _kept_seconds(log)
-    since = now() - kept_seconds if first_tried == LONG_AGO else first_tried
-    is_too_old = first_tried != LONG_AGO and now() - first_tried > kept_seconds
+    since = now() - kept_seconds if first_attempt_at == LONG_AGO else first_attempt_at
+    is_too_old = first_attempt_at != LONG_AGO and now() - first_attempt_at > kept_seconds
     try:
         first = await _last_before(log, keys, since) + 1
     except StoreUnavailableError as error:
         raise HoldfastError(
             Reason.COMMIT_UNKNOWN,
-            f"the store does not tell what became of the first try: {error}",
+            f"the store cannot be searched for the first attempt: {error}",
             request_id=request_id,
             last_said=error,
         ) from None
     if head.marker.floor and is_too_old:
         raise HoldfastError(
-            Reason.COMMIT_UNKNOWN, "the first try lies further back than the log is kept", request_id=request_id
+            Reason.COMMIT_UNKNOWN,
+            "the first attempt began before the time for which the log is kept",
+            request_id=request_id,
         )
-    # Below the floor too: a deletion since then does not make undone what was committed before it.
+    # Below the floor too: a deletion does not undo the commits before it.
     oldest_known = _oldest_known(head)
     is_damaged = False
     async for (_, revision), entry in scan(log, keys, first, oldest_known - 1):
@@ -72,16 +85,16 @@ async def find_request(
             is_damaged = True
     if is_damaged:
         raise HoldfastError(
-            Reason.COMMIT_UNKNOWN, "a commit marker is damaged that may be the first try's", request_id=request_id
+            Reason.COMMIT_UNKNOWN, "a damaged commit marker may be that of the first attempt", request_id=request_id
         )
     return None
 
 
 async def _find_silent(log: Log, keys: WorkflowKeys, head: Entry, request_id: str) -> Entry | None:
-    """What an earlier try has committed within the grace, by what this server has read of the log.
+    """Return the entry that an earlier attempt has committed within the grace, by the index of request ids.
 
-    A request that does not say which try it is may be a retry. Each slot is read for that once: the ids are remembered.
-    What is damaged is passed over, since nothing says that there was an earlier try.
+    A request that does not say which attempt it is may be a retry. Each entry is read for this only once, since its
+    request id is kept in the index. Damaged entries are skipped, since nothing says that there was an earlier attempt.
     """
     newest_unknown = _oldest_known(head) - 1
     if newest_unknown < 1:
@@ -89,18 +102,18 @@ async def _find_silent(log: Log, keys: WorkflowKeys, head: Entry, request_id: st
     indexed = log.requests.get(keys)
     if indexed is None:
         indexed = log.requests.start(keys, await _last_before(log, keys, now() - _kept_seconds(log)))
-    async for (_, revision), entry in scan(log, keys, indexed.last + 1, newest_unknown):
-        log.requests.add(indexed, revision, entry.marker.request_id if isinstance(entry, Entry) else "")
-    revision_of_it = indexed.revisions.get(hash(request_id))
-    found = None if revision_of_it is None else await log.read_unbounded(keys, revision_of_it)
+    async for (_, last), entry in scan(log, keys, indexed.last + 1, newest_unknown):
+        log.requests.add(indexed, last, entry.marker.request_id if isinstance(entry, Entry) else "")
+    revision = indexed.revisions.get(hash(request_id))
+    found = None if revision is None else await log.read_unbounded(keys, revision)
     return found if found is not None and found.marker.request_id == request_id else None
 
 
 def _oldest_known(head: Entry) -> int:
-    """The oldest slot down to which the head itself tells every request."""
+    """Return the oldest revision down to which the head itself names the request of every entry."""
     oldest_known = head.revision + 1
     for recent in head.marker.recent:
-        # A repair has left a gap where markers were lost.
+        # After a gap that a repair has left, entries are missing from the list.
         if recent.revision < oldest_known - 1:
             break
         oldest_known = recent.revision
@@ -108,18 +121,21 @@ def _oldest_known(head: Entry) -> int:
 
 
 def _kept_seconds(log: Log) -> float:
-    """How far back the log is kept for sure, whatever its readers and its store take for the time."""
+    """Return for how long the log is certainly kept, given the errors of the clocks of its readers and its store."""
     return log.grace_seconds - log.recent_seconds - _clock_skew_seconds(log)
 
 
 async def _last_before(log: Log, keys: WorkflowKeys, moment: float) -> int:
-    """A slot that was won before a moment of this process, by the store's own clock: those of servers differ."""
+    """Return a revision that was committed before a moment of this process; 0 if there may be none.
+
+    Only ages by the store's own clock are compared, since the clocks of servers differ.
+    """
     newest_seconds = None
-    async for each, revision in revisions.listed(log.store, keys.log):
-        newest_seconds = each.modified_seconds if newest_seconds is None else newest_seconds
-        # The newest slot is older than now, by as much at least as it is older than this moment.
+    async for marker, revision in revisions.listed(log.store, keys.log):
+        newest_seconds = marker.modified_seconds if newest_seconds is None else newest_seconds
+        # The store's clock shows the newest marker's time or a later one, so that the moment was not before this.
         before = newest_seconds - (now() - moment) - _clock_skew_seconds(log) - _TIMESTAMP_SECONDS
-        if each.modified_seconds < before:
+        if marker.modified_seconds < before:
             return revision
     return 0
 

@@ -1,4 +1,4 @@
-"""The slots of a log that hold something, by a listing. What lies among them and is no commit marker is passed over."""
+"""The revisions of a log that have a marker, by a listing. Foreign objects among the markers are skipped."""
 
 from array import array
 from collections.abc import AsyncGenerator, Sequence
@@ -12,35 +12,35 @@ _PAGE_ENTRIES = 1000
 async def listed(
     store: ObjectStore, log: str, start_after: str = "", *, first_page: int = _PAGE_ENTRIES
 ) -> AsyncGenerator[tuple[ObjectSummary, int]]:
-    """The slots, newest first.
+    """Yield the markers of a log with their revisions, newest first.
 
     Args:
-        store: where the log lies.
-        log: the prefix of its keys.
-        start_after: the key behind which to begin.
-        first_page: how many objects to ask for at first.
+        store: the store.
+        log: what the keys of the log begin with.
+        start_after: the key after which to begin.
+        first_page: how many objects the first request lists.
 
     """
     limit = first_page
     while page := await store.list(log, start_after=start_after, limit=limit):
-        for each in page:
-            revision = revision_of(each.key.removeprefix(log))
+        for found in page:
+            revision = revision_of(found.key.removeprefix(log))
             if revision is not None:
-                yield each, revision
+                yield found, revision
         start_after, limit = page[-1].key, _PAGE_ENTRIES
 
 
 async def newest(store: ObjectStore, keys: WorkflowKeys, below: int = MAX_REVISION + 1) -> int | None:
-    """The newest slot below another one, without reading it; None where there is none."""
-    async for _, revision in listed(store, keys.log, _behind(keys, below), first_page=1):
+    """Return the newest revision below another one that has a marker; None if there is none."""
+    async for _, revision in listed(store, keys.log, _start_below(keys, below), first_page=1):
         return revision
     return None
 
 
 async def between(store: ObjectStore, keys: WorkflowKeys, first: int, last: int) -> Sequence[int]:
-    """The slots of a closed range that hold something, oldest first: eight bytes for each."""
+    """Return the revisions of a closed range that have a marker, oldest first, in eight bytes each."""
     found = array("q")
-    async for _, revision in listed(store, keys.log, _behind(keys, last + 1)):
+    async for _, revision in listed(store, keys.log, _start_below(keys, last + 1)):
         if revision < first:
             break
         found.append(revision)
@@ -48,6 +48,6 @@ async def between(store: ObjectStore, keys: WorkflowKeys, first: int, last: int)
     return found
 
 
-def _behind(keys: WorkflowKeys, revision: int) -> str:
-    """The key behind which the slots below one are listed."""
+def _start_below(keys: WorkflowKeys, revision: int) -> str:
+    """Return the key after which the markers below a revision are listed."""
     return keys.marker(revision) if revision <= MAX_REVISION else ""

@@ -1,6 +1,6 @@
-"""Digests of payload: of a part as a whole, and of each block of it, so that a range can be checked as well.
+"""Digests and checksums of parts: of a part as a whole, and of each block, so that a range can be checked too.
 
-What takes longer than handing it to a thread is computed in one.
+They are computed in a thread if that takes longer than starting the thread's work.
 """
 
 import asyncio
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from crc32c import crc32c
 
-# Also what is read of a blob at a time.
+# A blob is also read in steps of this size.
 BLOCK_BYTES = 4 << 20
-# Below this, computing a digest takes less time than handing it to a thread.
+# Below this size, computing a digest takes less time than handing it to a thread.
 _INLINE_BYTES = 64 << 10
 
 
@@ -26,7 +26,7 @@ class Digests:
         self.size_bytes = 0
 
     async def update(self, data: bytes) -> None:
-        """Take in bytes."""
+        """Append bytes to the part."""
         if len(data) > _INLINE_BYTES:
             await asyncio.to_thread(self._update, data)
         else:
@@ -34,12 +34,12 @@ class Digests:
 
     @property
     def sha256(self) -> bytes:
-        """SHA-256 so far."""
+        """The SHA-256 of the bytes so far."""
         return self._sha256.digest()
 
     @property
     def block_crc32c(self) -> Sequence[int]:
-        """CRC-32C of each block so far, the last as far as it goes."""
+        """The CRC-32C of each block so far; the last block may be incomplete."""
         return self._blocks
 
     def _update(self, data: bytes) -> None:
@@ -57,5 +57,5 @@ class Digests:
 
 
 async def crc32c_of(data: bytes) -> int:
-    """CRC-32C of bytes."""
+    """Return the CRC-32C of bytes."""
     return await asyncio.to_thread(crc32c, data) if len(data) > _INLINE_BYTES else crc32c(data)

@@ -1,6 +1,6 @@
-"""Payloads: parts on their way into blobs or markers, and back, with their digests checked.
+"""The parts of a payload: written into blobs or markers, and read back with their digests checked.
 
-Digests are computed in threads, and no more than a few blocks of a payload are in memory at a time.
+Digests are computed in threads, and at most a few blocks of a part are in memory at a time.
 """
 
 import uuid
@@ -15,23 +15,23 @@ from holdfast_server.protocol.payload.read_ahead import read_ahead
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectWriter
 from holdfast_server.stores.retried import RetriedStore
 
-# Less comes as one block, mostly, with nothing behind it that could be read ahead.
+# A smaller range is mostly one block, so that there is nothing to read ahead.
 _READ_AHEAD_BYTES = 256 << 10
-# No block is larger: a marker that says otherwise is damaged.
+# A marker that names larger blocks is damaged.
 _LARGEST_BLOCK_BYTES = 64 << 20
-# What a store copies by itself within the time of a request.
+# The largest object that a store can copy by itself within the time of a request.
 _MOST_BYTES_BY_STORE = 1 << 30
 
 
 class PartUpload:
-    """A part that arrives in pieces. It stays in memory while it is small, and goes to a fresh blob after that.
+    """A part that arrives in pieces. It is kept in memory while it is small, and written to a new blob after that.
 
     Args:
-        store: where blobs go.
+        store: the store.
         keys: the workflow.
         base_revision: the head's revision when the upload began.
         name: the part's name.
-        inline_limit_bytes: how much of it may stay in memory.
+        inline_limit_bytes: how many bytes may be kept in memory, and then in the marker.
 
     """
 
@@ -57,11 +57,16 @@ class PartUpload:
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes have arrived."""
+        """The number of bytes that were written."""
         return self._digests.size_bytes
 
     async def write(self, data: bytes) -> None:
-        """Take in bytes."""
+        """Append bytes.
+
+        Raises:
+            StoreError: the store cannot be used.
+
+        """
         await self._digests.update(data)
         if self._writer is None and len(self._inline) + len(data) <= self._inline_limit_bytes:
             self._inline += data
@@ -75,7 +80,12 @@ class PartUpload:
         await self._writer.write(data)
 
     async def finish(self) -> StoredPart:
-        """Make the part durable and tell where it is."""
+        """Make the part durable, and return its size, its digests and its location.
+
+        Raises:
+            StoreError: the store cannot be used.
+
+        """
         part = StoredPart(
             name=self.name,
             size_bytes=self._digests.size_bytes,
@@ -96,19 +106,27 @@ class PartUpload:
 async def read_part(
     store: ObjectStore, keys: WorkflowKeys, part: StoredPart, offset: int = 0, length: int | None = None
 ) -> AsyncGenerator[bytes]:
-    """The bytes of a part, or a range of it, block by block, each checked before it is given.
+    """Yield the bytes of a part, or of a range of it, block by block, each one checked first.
 
-    A part that is read whole is checked against its digest as well.
+    A part that is read whole is also checked against its digest, after the last block. Reads of the store are retried.
+
+    Args:
+        store: the store.
+        keys: the workflow.
+        part: the part.
+        offset: the first byte.
+        length: how many bytes; None for all from the offset.
 
     Raises:
-        HoldfastError: CHECKPOINT_CORRUPTED, at the latest behind the last block.
+        HoldfastError: CHECKPOINT_CORRUPTED.
+        StoreError: the store cannot be used.
 
     """
     end = part.size_bytes if length is None else min(part.size_bytes, offset + length)
     digests = Digests() if (offset, end) == (0, part.size_bytes) else None
-    in_time = read_ahead if end - offset > _READ_AHEAD_BYTES else nullcontext
-    async with aclosing(_blocks(store, keys, part, offset, end)) as blocks, in_time(blocks) as found:
-        async for block in found:
+    ahead = read_ahead if end - offset > _READ_AHEAD_BYTES else nullcontext
+    async with aclosing(_blocks(store, keys, part, offset, end)) as blocks, ahead(blocks) as fetched:
+        async for block in fetched:
             if digests is not None:
                 await digests.update(block)
             yield block
@@ -119,12 +137,20 @@ async def read_part(
 async def copy_part(
     store: ObjectStore, source: WorkflowKeys, target: WorkflowKeys, part: StoredPart, base_revision: int
 ) -> StoredPart:
-    """The same part in a fresh blob, of the same workflow or of another one.
+    """Copy a part into a new blob of the same workflow or of another one, and return the copy.
 
-    Where the store copies it by itself, damage is copied too, and found by the same digests.
+    If the store copies it by itself, damage is copied too. It is then detected by the same digests when it is read.
+
+    Args:
+        store: the store.
+        source: the workflow that has the part.
+        target: the workflow that gets the copy.
+        part: the part, which has a blob.
+        base_revision: the revision of the target's head.
 
     Raises:
-        HoldfastError: CHECKPOINT_CORRUPTED: it is damaged or gone.
+        HoldfastError: CHECKPOINT_CORRUPTED: the part is damaged or missing.
+        StoreError: the store cannot be used.
 
     """
     if part.size_bytes <= _MOST_BYTES_BY_STORE:
@@ -143,10 +169,11 @@ async def copy_part(
 
 
 async def require_presence(store: ObjectStore, keys: WorkflowKeys, part: StoredPart) -> None:
-    """Check that a part is there with its size, without reading it.
+    """Check that a part exists and has its size, without reading it.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED.
+        StoreError: the store cannot be used.
 
     """
     if part.WhichOneof("location") == "inline":
@@ -178,7 +205,7 @@ async def _stored(store: ObjectStore, keys: WorkflowKeys, part: StoredPart, offs
         raise damaged(part, "is gone") from None
     _require_size(part, found.size_bytes)
     if len(found.data) != length:
-        raise damaged(part, f"gave {len(found.data)} bytes at {offset} instead of {length}")
+        raise damaged(part, f"has {len(found.data)} bytes at offset {offset}, expected {length}")
     return found.data
 
 
@@ -187,15 +214,17 @@ def _block_bytes(part: StoredPart) -> int:
         return BLOCK_BYTES
     size = part.block_bytes
     if not 0 < size <= _LARGEST_BLOCK_BYTES or len(part.block_crc32c) != -(-part.size_bytes // size):
-        raise damaged(part, f"has {len(part.block_crc32c)} checksums of blocks of {size} bytes")
+        raise damaged(
+            part, f"has {len(part.block_crc32c)} checksums for blocks of {size} bytes and a size of {part.size_bytes}"
+        )
     return size
 
 
 def _require_size(part: StoredPart, size_bytes: int) -> None:
     if size_bytes != part.size_bytes:
-        raise damaged(part, f"has {size_bytes} bytes instead of {part.size_bytes}")
+        raise damaged(part, f"has {size_bytes} bytes, expected {part.size_bytes}")
 
 
-def damaged(part: StoredPart, what: str) -> HoldfastError:
-    """The error of a part that is not what its marker says."""
-    return HoldfastError(Reason.CHECKPOINT_CORRUPTED, f"part {part.name!r} {what}", part=part.name)
+def damaged(part: StoredPart, problem: str) -> HoldfastError:
+    """Return the error for a part that differs from its description in the marker."""
+    return HoldfastError(Reason.CHECKPOINT_CORRUPTED, f"part {part.name!r} {problem}", part=part.name)

@@ -1,4 +1,4 @@
-"""One step ahead: the next item of a stream is on its way while the last one is worked on."""
+"""Read-ahead by one item: the next item of a stream is fetched while the caller works on the last one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,36 +10,36 @@ _Item = TypeVar("_Item")
 
 @asynccontextmanager
 async def read_ahead(items: AsyncIterator[_Item]) -> AsyncIterator[AsyncIterator[_Item]]:
-    """The same items, fetched one ahead. The fetching ends with the block.
+    """Yield an iterator over the same items that fetches one item ahead, until the block ends.
 
     Args:
-        items: where they come from; nobody else may read from it meanwhile.
+        items: the items. They must not be read elsewhere during the block.
 
     """
-    # Holds one; one more is in the making. None ends it, an exception too.
+    # Holds one item, while one more is fetched. None or an exception marks the end.
     ready: asyncio.Queue[tuple[_Item] | Exception | None] = asyncio.Queue(maxsize=1)
 
     async def fetch() -> None:
         try:
             async for item in items:
                 await ready.put((item,))
-        except Exception as error:  # noqa: BLE001 - it is raised where the item is asked for
+        except Exception as error:  # noqa: BLE001 - raised by the iterator that the caller reads
             await ready.put(error)
         else:
             await ready.put(None)
 
     async def fetched() -> AsyncIterator[_Item]:
         while True:
-            found = await ready.get()
-            if found is None:
+            item = await ready.get()
+            if item is None:
                 return
-            if isinstance(found, Exception):
+            if isinstance(item, Exception):
                 try:
-                    raise found
+                    raise item
                 finally:
-                    # Or the error would refer to itself by this frame, and keep its call alive until a collection.
-                    del found
-            yield found[0]
+                    # Otherwise the error would refer to itself through this frame, and stay until cycles are collected.
+                    del item
+            yield item[0]
 
     task = asyncio.create_task(fetch())
     try:

@@ -77,7 +77,7 @@ class Hostile:
         yield "copy", copy.copy_workflow(log, BAD, Request(WorkflowKeys("n", "copy"), "r"), deadline=deadline)
         yield "save", save(log, CheckpointSpec(asked(), "f", 1), [], deadline=deadline)
         yield "save by id", save(log, CheckpointSpec(asked(), "f", 1, checkpoint_id="c1"), [], deadline=deadline)
-        retry = asked(first_tried=time.clock_gettime(time.CLOCK_BOOTTIME) - 1)
+        retry = asked(first_attempt_at=time.clock_gettime(time.CLOCK_BOOTTIME) - 1)
         yield "retry", save(log, CheckpointSpec(retry, "f", 1), [], deadline=deadline)
         yield "fence", fence.acquire_writer(log, asked(), deadline=deadline)
         yield "workflows", workflows.page(log, "n", "", 100)
@@ -399,9 +399,9 @@ async def test_a_retry_that_may_have_committed_in_a_hole_is_unknown(hostile):
     head = far()
     hostile.put(head)
     entry = await hostile.log.head(BAD)
-    first_tried = time.clock_gettime(time.CLOCK_BOOTTIME) - 1
+    first_attempt_at = time.clock_gettime(time.CLOCK_BOOTTIME) - 1
     with pytest.raises(HoldfastError) as caught:
-        await find_request(hostile.log, BAD, entry, "other", first_tried)
+        await find_request(hostile.log, BAD, entry, "other", first_attempt_at)
     assert caught.value.reason is Reason.COMMIT_UNKNOWN
 
 

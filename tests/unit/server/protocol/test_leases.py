@@ -26,8 +26,8 @@ def clock(ahead):
         yield
 
 
-async def acquire(run, name, lease=MINUTE, *, first_tried=None):
-    request = Request(KEYS, name, first_tried=first_tried)
+async def acquire(run, name, lease=MINUTE, *, first_attempt_at=None):
+    request = Request(KEYS, name, first_attempt_at=first_attempt_at)
     return await fence.acquire_writer(run.log, request, lease=lease, deadline=run.deadline())
 
 

@@ -210,8 +210,8 @@ async def test_a_retry_whose_first_try_may_be_damaged_is_not_committed_again():
     began = now()
     part = await run.upload(b"first", inline=100)
 
-    def first(first_tried):
-        wanted = CheckpointSpec(Request(KEYS, "first", first_tried=first_tried), "f", 1)
+    def first(first_attempt_at):
+        wanted = CheckpointSpec(Request(KEYS, "first", first_attempt_at=first_attempt_at), "f", 1)
         return save(run.log, wanted, [part], deadline=run.deadline())
 
     await first(None)

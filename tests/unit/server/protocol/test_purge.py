@@ -79,11 +79,11 @@ class Secret(Workflow):
         return self
 
     async def purge(self, checkpoint_id, request_id="purge", *, is_retry=False):
-        asked = Request(self.keys, request_id, first_tried=_now() - 1 if is_retry else None)
+        asked = Request(self.keys, request_id, first_attempt_at=_now() - 1 if is_retry else None)
         return await purge(self.log, asked, checkpoint_id, deadline=self.deadline())
 
     async def purge_all(self, request_id="purge", *, is_retry=False):
-        asked = Request(self.keys, request_id, first_tried=_now() - 1 if is_retry else None)
+        asked = Request(self.keys, request_id, first_attempt_at=_now() - 1 if is_retry else None)
         attached = [each.key for each in await self.log.store.list(self.keys.records)]
         return await purge_workflow(self.log, asked, attached, deadline=self.deadline())
 
@@ -220,8 +220,8 @@ async def test_a_retry_of_the_save_that_was_purged_commits_nothing():
     await save(run.log, wanted, [await run.upload()], deadline=run.deadline())
     saved = await run.log.head(KEYS)
     await run.purge(saved.marker.checkpoint_id)
-    for first_tried in (None, _now() - 5):
-        retry = CheckpointSpec(Request(KEYS, "the save", first_tried=first_tried), "f", 1)
+    for first_attempt_at in (None, _now() - 5):
+        retry = CheckpointSpec(Request(KEYS, "the save", first_attempt_at=first_attempt_at), "f", 1)
         assert await reason(save(run.log, retry, [], deadline=run.deadline())) is Reason.CHECKPOINT_DELETED
     assert await run.left() == ["a"]
     assert (await run.log.head(KEYS)).revision == 3

@@ -35,7 +35,7 @@ async def test_damage_stops_a_retry_but_not_a_request_that_may_be_none():
         await commit(run, f"a{number}")
     damage(run, KEYS.marker(2))
     with pytest.raises(HoldfastError) as unknown:
-        await commit(run, "new", first_tried=LONG_AGO)
+        await commit(run, "new", first_attempt_at=LONG_AGO)
     assert unknown.value.reason is Reason.COMMIT_UNKNOWN
     assert not (await commit(run, "new", is_silent=True)).replayed
     assert (await commit(run, "a2", is_silent=True)).replayed
@@ -47,8 +47,8 @@ async def test_a_retry_of_unknown_age_is_searched_for_behind_a_floor_too():
     await run.delete_workflow()
     for number in range(20):
         await commit(run, f"a{number}")
-    assert (await commit(run, "first", first_tried=LONG_AGO)).replayed
-    assert not (await commit(run, "new", first_tried=LONG_AGO)).replayed
+    assert (await commit(run, "first", first_attempt_at=LONG_AGO)).replayed
+    assert not (await commit(run, "new", first_attempt_at=LONG_AGO)).replayed
     assert (await commit(run, "first", is_silent=True)).replayed
 
 

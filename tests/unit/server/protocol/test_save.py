@@ -20,11 +20,11 @@ from holdfast_server.stores.memory import MemoryStore
 KEYS = WorkflowKeys("n", "w")
 
 
-async def commit(log, request_id, *, first_tried=None, **fields):
+async def commit(log, request_id, *, first_attempt_at=None, **fields):
     async with PartUpload(log.store, KEYS, 0, "", 100) as upload:
         await upload.write(request_id.encode())
         part = await upload.finish()
-    request = Request(KEYS, request_id, first_tried=first_tried)
+    request = Request(KEYS, request_id, first_attempt_at=first_attempt_at)
     return await save(log, CheckpointSpec(request, "f", 1, **fields), [part], deadline=deadline())
 
 
@@ -76,7 +76,7 @@ async def test_a_retry_finds_its_first_try_behind_a_deletion_of_the_workflow():
     began = now()
     first = await commit(log, "a")
     await delete.delete_workflow(log, Request(KEYS, "d"), deadline=deadline())
-    again = await commit(log, "a", first_tried=began)
+    again = await commit(log, "a", first_attempt_at=began)
     assert (again.replayed, again.entry.revision) == (True, first.entry.revision)
 
 
@@ -86,7 +86,7 @@ async def test_a_retry_finds_its_first_try_behind_more_entries_than_the_head_rem
     first = await commit(log, "a")
     for number in range(40):
         await commit(log, f"b{number}")
-    again = await commit(log, "a", first_tried=began)
+    again = await commit(log, "a", first_attempt_at=began)
     assert (again.replayed, again.entry.revision) == (True, first.entry.revision)
 
 
@@ -182,6 +182,6 @@ async def test_a_retry_whose_first_try_may_be_what_a_repair_gave_up_does_not_com
     store.objects.write(KEYS.marker(2), b"rot")
     assert (await fsck(Log(store), repair=True)).repaired == 1
     with pytest.raises(HoldfastError) as unknown:
-        await commit(Log(store), "b", first_tried=began)
+        await commit(Log(store), "b", first_attempt_at=began)
     assert unknown.value.reason is Reason.COMMIT_UNKNOWN
-    assert (await commit(Log(store), "c", first_tried=now() + 3600)).entry.revision == 4
+    assert (await commit(Log(store), "c", first_attempt_at=now() + 3600)).entry.revision == 4

@@ -4,7 +4,7 @@ install := -m pip install --quiet --require-hashes -r
 in_parallel := -n 3 --dist loadgroup --by-suite
 adk := tests/integration/adapters/adk
 
-.PHONY: help demo test verify lint proto check bench soak fuzz lock
+.PHONY: help demo test verify lint docs proto check bench soak fuzz lock
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -41,6 +41,9 @@ lint: .venv/ready ## check formatting, lint, types, import directions and genera
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/defect.yml .github/ISSUE_TEMPLATE/proposal.yml
 
+docs: .venv/docs-ready ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --strict
+
 proto: .venv/ready ## generate the stubs from proto/
 	tools/generate_stubs.sh
 	$(python) tools/generate_reasons.py
@@ -58,6 +61,10 @@ fuzz: .venv/fuzz-ready ## look for inputs that break a parser (FUZZ_SECONDS for 
 	$(python) -m tests.verification.fuzz --seconds $(or $(FUZZ_SECONDS),60)
 
 .venv/fuzz-ready: requirements/fuzz.txt .venv/ready
+	$(python) $(install) $<
+	touch $@
+
+.venv/docs-ready: requirements/docs.txt .venv/ready
 	$(python) $(install) $<
 	touch $@
 

@@ -33,6 +33,7 @@ LOCKS = {
     "engines": Lock(("dev", "engines"), ("client[cli]", "server")),
     "dev": Lock(("dev",), ("client[cli]", "server"), alongside="engines"),
     "bench": Lock(("bench",), alongside="engines"),
+    "docs": Lock(("docs",), alongside="engines"),
     "fuzz": Lock(("fuzz",), alongside="engines"),
     "adk": Lock(("adk",), ("client",)),
     "build": Lock(("build",)),

@@ -11,6 +11,7 @@ from holdfast_server.protocol.format.manifest import GRACE_SECONDS
 
 from tests.support.repository import ROOT
 from tests.support.servers import EXECUTABLE
+from tools import docs_parts
 
 HERE = Path("/here")
 
@@ -101,7 +102,7 @@ def test_the_command_prints_what_is_in_force_and_refuses_what_is_wrong(tmp_path)
 
 
 def test_the_page_tells_every_setting_and_its_default():
-    page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+    page = docs_parts.render((ROOT / "docs" / "reference" / "configuration.md").read_text())
     defaults = load({}, {}, HERE)
     for name in Config.__dataclass_fields__:
         # None leaves the grace to the store: a day for a new one.

@@ -11,9 +11,10 @@ from holdfast.cli import exit_codes
 from holdfast.cli.main import main
 
 from tests.support.repository import ROOT
+from tools import docs_parts
 
 FORMAT = holdfast.Format("f", 1)
-PAGE = (ROOT / "docs" / "reference" / "cli.md").read_text()
+PAGE = docs_parts.render((ROOT / "docs" / "reference" / "cli.md").read_text())
 COMMANDS = [
     "save",
     "load",

@@ -11,6 +11,7 @@ from holdfast.v1 import errors_pb2
 
 from tests.support.damage import damage_newest
 from tests.support.repository import ROOT
+from tools import docs_parts
 
 
 async def test_what_is_saved_from_stdin_is_loaded_to_stdout(run):
@@ -156,7 +157,7 @@ async def test_a_file_that_is_not_there_is_a_usage_error(run):
 def test_every_reason_has_an_exit_code_that_the_page_tells():
     names = {value.name.removeprefix("ERROR_REASON_") for value in errors_pb2.ErrorReason.DESCRIPTOR.values[1:]}
     assert set(BY_REASON) == names | {"SERVER_UNAVAILABLE"}
-    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    page = docs_parts.render((ROOT / "docs" / "reference" / "cli.md").read_text())
     for reason, code in BY_REASON.items():
         [row] = [line for line in page.splitlines() if line.startswith(f"| {code} |")]
         assert reason in row

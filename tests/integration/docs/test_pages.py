@@ -1,0 +1,155 @@
+"""Pages run as written, their names and links exist, and their prose has the project's form."""
+
+import asyncio
+import os
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+import holdfast
+import pytest
+
+from tests.support.repository import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+WIDTH = 100
+# Pages of engines are run by the tests of their adapters.
+RUN = [page for page in PAGES if "engines" not in page.parts]
+_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+# Folders and files of this repository.
+_PATH = re.compile(r"(?:\.ci|benchmarks|client|clients|deploy|docs|examples|proto|server|tests|tools)/[\w./-]*")
+_MODULE = re.compile(r"holdfast(?:_server)?(?:\.\w+)+")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the code blocks of a page that are in a language."""
+    return [
+        "".join(line.removeprefix(indent) for line in code.splitlines(keepends=True))
+        for indent, name, code in _FENCE.findall(page.read_text())
+        if name == language
+    ]
+
+
+def prose(page: Path) -> str:
+    """Return a page without its code blocks and without what is generated into it."""
+    return re.sub(r"<!-- (\w+) -->.*<!-- /\1 -->", "", _FENCE.sub("", page.read_text()), flags=re.DOTALL)
+
+
+def pages_with(language: str) -> list[Path]:
+    return [page for page in RUN if blocks(page, language)]
+
+
+async def run(command: list[str], folder: Path, target: str) -> str:
+    """Run a program beside a server that it reaches at a target, and return its output."""
+    environment = {**os.environ, "HOLDFAST_TARGET": target, "NO_COLOR": "1"}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, (out + err).decode()
+    return out.decode()
+
+
+@pytest.mark.parametrize("page", pages_with("python"), ids=str)
+async def test_the_python_of_a_page_is_one_program_that_prints_what_the_page_shows(page, served, tmp_path):
+    code = "\n".join(blocks(page, "python")).replace("127.0.0.1:7433", served.target)
+    code = code.replace("time.sleep(1)", "time.sleep(0)")
+    output = await run([sys.executable, "-c", code], tmp_path, served.target)
+    shown = "".join(blocks(page, "text"))
+    if shown:
+        assert output == shown
+
+
+@pytest.mark.parametrize("page", pages_with("sh"), ids=str)
+async def test_the_commands_of_a_page_run(page, served, client, tmp_path):
+    await client.save("my-app", "count", b"1", format=holdfast.Format("count", 1))
+    script = "\n".join(blocks(page, "sh"))
+    script = script.replace("file:///var/lib/holdfast", served.folder.as_uri())
+    script = script.replace("/var/lib/holdfast", str(served.folder))
+    await run(["sh", "-ec", script], tmp_path, served.target)
+
+
+async def test_the_job_of_the_first_page_goes_on_where_it_was_killed(served, tmp_path):
+    [code] = blocks(DOCS / "start.md", "python")
+    (tmp_path / "count.py").write_text(code.replace("127.0.0.1:7433", served.target).replace("sleep(1)", "sleep(0.1)"))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "count.py", cwd=tmp_path, stdout=asyncio.subprocess.PIPE
+    )
+    lines = [await process.stdout.readline() for _ in range(4)]
+    process.kill()
+    await process.wait()
+    assert lines == [b"starting after step 0\n", b"saved step 1\n", b"saved step 2\n", b"saved step 3\n"]
+    output = (await run([sys.executable, "count.py"], tmp_path, served.target)).splitlines()
+    # The step after the last one that was printed may have been saved before the kill.
+    assert output[0] in ("starting after step 3", "starting after step 4")
+    assert output[-1] == "saved step 10"
+
+
+@pytest.mark.parametrize("name", [*NAMES, "README.md"])
+def test_prose_is_wrapped(name):
+    lines = prose(ROOT / name).splitlines()
+    # A URL cannot be wrapped.
+    assert [line for line in lines if len(line) > WIDTH and "](http" not in line] == []
+
+
+@pytest.mark.parametrize("name", [*NAMES, "README.md"])
+def test_links_lead_to_pages_and_headings(name):
+    page = ROOT / name
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose(page)):
+        path, _, anchor = target.partition("#")
+        if path.endswith("reference/api.md") or (path == "api.md" and page.parent.name == "reference"):
+            continue  # made when the site is built
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in anchors(linked), target
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as the site makes them."""
+    headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", page.read_text()), re.MULTILINE)
+    slugs = (re.sub(r"[^\w\s-]", "", re.sub(r"[`*]", "", heading)).strip().lower() for heading in headings)
+    return {re.sub(r"[-\s]+", "-", slug) for slug in slugs}
+
+
+@pytest.mark.parametrize("name", [*NAMES, "README.md"])
+def test_paths_that_a_page_names_exist(name):
+    for quoted in re.findall(r"`([^`\n]+)`", prose(ROOT / name)):
+        if _PATH.fullmatch(quoted):
+            assert (ROOT / quoted).exists(), quoted
+        elif re.fullmatch(r"test_\w+\.py", quoted):
+            assert [*(ROOT / "tests").rglob(quoted)], quoted
+
+
+@pytest.mark.parametrize("name", [*NAMES, "README.md"])
+def test_modules_and_names_that_a_page_names_exist(name):
+    for quoted in re.findall(r"`([\w.]+)(?:\([^`]*\))?`", prose(ROOT / name)):
+        if _MODULE.fullmatch(quoted) and quoted not in literals():
+            assert is_defined(quoted), quoted
+
+
+@cache
+def literals() -> set[str]:
+    """Return the dotted names that stand in the code as strings, such as those of metrics."""
+    sources = [*ROOT.glob("client/**/*.py"), *ROOT.glob("server/**/*.py"), *ROOT.glob("proto/**/*.proto")]
+    return {found for source in sources for found in re.findall(r"[\"']([\w.]+)[\"']", source.read_text())}
+
+
+def is_defined(dotted: str) -> bool:
+    """Whether a module's file exists, and defines or imports the name that follows it, if there is one."""
+    top, *steps = dotted.split(".")
+    place = ROOT / {"holdfast": "client", "holdfast_server": "server"}[top] / top
+    while steps and ((place / steps[0]).is_dir() or (place / f"{steps[0]}.py").is_file()):
+        place /= steps.pop(0)
+    source = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    return not steps or (source.exists() and re.search(rf"\b{steps[0]}\b", source.read_text()) is not None)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "README.md"])
+def test_words_that_the_glossary_excludes_are_not_used(name):
+    text = prose(ROOT / name) if name != "docs/glossary.md" else ""
+    assert re.findall(r"\b(?:anew|mend(?:s|ed)?|prepare marker|slots?|go(?:es)? on behind)\b", text) == []

@@ -1,26 +1,26 @@
-"""The program `holdfast-server`: checks that the package `holdfast` beside it is ours and of its version, then runs."""
+"""The program `holdfast-server`: checks that the package `holdfast` is ours and of this version, then runs."""
 
 import os
 import sys
 from importlib.util import find_spec
 
-from holdfast_server import SERVER_VERSION, streams
+from holdfast_server import SERVER_VERSION, stdio
 
 
 def main() -> None:
-    """Run the server's command line, or say in one line why it cannot be imported."""
-    streams.hold()
-    problem = _problem_of_the_client()
+    """Run the server's command line, or print one line that says why it cannot be imported."""
+    stdio.reserve_descriptors()
+    problem = _client_problem()
     if problem:
-        streams.note(f"holdfast-server: {problem}")
+        stdio.write_stderr(f"holdfast-server: {problem}")
         sys.exit(2)
     from holdfast_server.main import main as run  # noqa: PLC0415
 
     run()
 
 
-def _problem_of_the_client() -> str:
-    """What is wrong with the package `holdfast` that this process would use, or ""."""
+def _client_problem() -> str:
+    """Return what is wrong with the package `holdfast` that this process would import; "" if nothing is."""
     needed = f"holdfast-server {SERVER_VERSION} needs holdfast-client {SERVER_VERSION}"
     spec = find_spec("holdfast")
     if spec is None:

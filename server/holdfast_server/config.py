@@ -1,4 +1,4 @@
-"""Configuration: one frozen dataclass, filled from flags, then `HOLDFAST_*`, then a TOML file, then defaults."""
+"""Configuration: one frozen dataclass. Flags precede `HOLDFAST_*`, which precede a TOML file and the defaults."""
 
 import json
 import os
@@ -18,39 +18,38 @@ Rules = dict[str, dict[str, float]]
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_LISTEN = "127.0.0.1:7433"
 
-# Checkpoints, or seconds: more than there are of either.
-_MOST_KEPT = 10**12
+# The largest number of checkpoints or seconds in a retention rule.
+_MAX_KEPT = 10**12
 
 
 class ConfigError(Exception):
-    """A setting is wrong. The message names it and where it came from."""
+    """A setting is invalid. The message begins with its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What is in force.
+    """The settings of a server or a command.
 
     Attributes:
         listen: address to serve on, host:port; port 0 takes a free one.
-        store: where checkpoints lie, `file:///path` or `s3://bucket/prefix`; `load` takes a plain path, too.
-        workers: how many processes serve, on one port.
-        drain_seconds: how long calls in progress may go on after SIGTERM.
-        calls_in_flight: how many calls may run at once, half of them of one connection, half of them streams; more are
-            refused with OVERLOADED.
+        store: location of the store, `file:///path` or `s3://bucket/prefix`; `load` accepts a plain path as well.
+        workers: number of processes that serve on one port.
+        drain_seconds: how long calls in progress may continue after SIGTERM.
+        calls_in_flight: how many calls may run at once, half of them from one connection, half of them streams; more
+            are refused with OVERLOADED.
         bytes_in_flight: how many bytes of payload the calls in flight may hold in memory together; more calls are
             refused with OVERLOADED.
         longest_call_seconds: how long a call may take, whatever its deadline.
         inline_limit_bytes: how many bytes of payload a commit marker may hold.
         payload_limit_bytes: how many bytes a streamed payload may have.
         cache_bytes: how many bytes of commit markers are kept in memory.
-        grace_seconds: how long what is dead stays in a new store, a day if None; an old store keeps the grace that it
-            was made with.
+        grace_seconds: grace period before dead objects are deleted, set when the store is created; None for a day. An
+            existing store keeps its own.
         gc_interval_seconds: how often this server collects garbage; 0 for never.
         retention: by namespace, or "*" for all others: `keep_last` checkpoints, `max_age_seconds`.
-        connections: how many connections may be open, fewer if the limit of open files leaves fewer; more are closed.
-        keepalive_seconds: after how long a silent connection is asked whether its caller is still there, and how long
-            the answer may take.
-        log_level: the least level of what is logged, one of LOG_LEVELS.
+        connections: how many connections may be open, fewer if the limit of open files requires it; more are closed.
+        keepalive_seconds: time after which a silent connection is pinged, and how long the reply may take.
+        log_level: the lowest level that is logged, one of LOG_LEVELS.
 
     """
 
@@ -75,16 +74,16 @@ class Config:
         """Check every setting.
 
         Raises:
-            ConfigError: one is wrong.
+            ConfigError: one is invalid.
 
         """
         host, _, port = self.listen.rpartition(":")
         if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
-            raise ConfigError(f"listen: {self.listen!r} is no host:port")
+            raise ConfigError(f"listen: expected host:port, got {self.listen!r}")
         try:
             location.parse(self.store)
         except ValueError as error:
-            raise ConfigError(f"store: {self.store!r} {error}") from None
+            raise ConfigError(f"store: invalid location {self.store!r}: {error}") from None
         for name, lowest, highest in (
             ("workers", 1, 256),
             ("drain_seconds", 0, 3600),
@@ -101,14 +100,14 @@ class Config:
         ):
             value = getattr(self, name)
             if value is not None and not lowest <= value <= highest:
-                raise ConfigError(f"{name}: {value} is not within {lowest} to {highest}")
+                raise ConfigError(f"{name}: expected {lowest} to {highest}, got {value}")
         _check_retention(self.retention)
         if self.log_level not in LOG_LEVELS:
-            raise ConfigError(f"log_level: {self.log_level!r} is none of {', '.join(LOG_LEVELS)}")
+            raise ConfigError(f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {self.log_level!r}")
 
     @property
     def policies(self) -> Policies:
-        """What the namespaces keep."""
+        """The retention of each namespace."""
         return Policies(
             {
                 namespace: Retention(
@@ -121,15 +120,15 @@ class Config:
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path) -> Config:
-    """The configuration in force.
+    """Load the configuration.
 
     Args:
         flags: settings from the command line; None for those not given. `config` names a TOML file.
         environment: the environment; `HOLDFAST_CONFIG` names a TOML file.
-        folder: where the default store lies.
+        folder: the working folder, which holds the default store and is the base of relative paths.
 
     Raises:
-        ConfigError: a setting is wrong or unknown, or the file cannot be read.
+        ConfigError: a setting is invalid or unknown, or the file cannot be read.
 
     """
     settings: dict[str, Any] = {"store": (folder / "holdfast-data").resolve().as_uri()}
@@ -147,7 +146,7 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path)
 
 
 def _as_url(store: str, folder: Path) -> str:
-    """Return a store's URL: a path without a scheme names a folder, from the working folder if it is relative."""
+    """Return the URL of a store that is given as a URL or as a path, which may be relative to the working folder."""
     if not store or "\0" in store or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", store):
         return store
     return Path(os.path.abspath(folder / store)).as_uri()
@@ -156,12 +155,14 @@ def _as_url(store: str, folder: Path) -> str:
 def _check_retention(retention: Rules) -> None:
     for namespace, rules in retention.items():
         if not isinstance(rules, dict) or set(rules) - {"keep_last", "max_age_seconds"}:
-            raise ConfigError(f"retention: {namespace!r} may have keep_last and max_age_seconds, nothing else")
+            raise ConfigError(f"retention: expected keep_last or max_age_seconds for {namespace!r}, got {rules!r}")
         for name, value in rules.items():
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            # What is none, and what is without end, lies outside as well.
-            if not is_number or not 1 <= value <= _MOST_KEPT or (name == "keep_last" and value != int(value)):
-                raise ConfigError(f"retention: {name} of {namespace!r} is {value!r}, wanted is a number of at least 1")
+            # The comparison rejects NaN and infinity as well.
+            if not is_number or not 1 <= value <= _MAX_KEPT or (name == "keep_last" and value != int(value)):
+                raise ConfigError(
+                    f"retention: expected {name} of {namespace!r} to be from 1 to {_MAX_KEPT}, got {value!r}"
+                )
 
 
 def _rules(value: Any) -> Rules:
@@ -171,8 +172,8 @@ def _rules(value: Any) -> Rules:
     return rules
 
 
-def _whole(value: Any) -> int:
-    """A number as text or as TOML has it; there 1.5 and true are none."""
+def _integer(value: Any) -> int:
+    """Parse an integer. Reject floats and booleans."""
     if isinstance(value, bool | float):
         raise TypeError
     return int(value)
@@ -181,10 +182,10 @@ def _whole(value: Any) -> int:
 def _from_file(path: Path) -> dict[str, Any]:
     try:
         given = tomllib.loads(path.read_text())
-    except OSError:
-        raise ConfigError(f"config: cannot read {str(path)!r}") from None
-    except (ValueError, RecursionError):
-        raise ConfigError(f"config: {str(path)!r} is no TOML") from None
+    except OSError as error:
+        raise ConfigError(f"config: cannot read {str(path)!r}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"config: expected TOML in {str(path)!r}: {error}") from None
     known = {each.name for each in fields(Config)}
     unknown = sorted(set(given) - known)
     if unknown:
@@ -193,16 +194,16 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def _typed(name: str, value: Any, source: str) -> Any:
-    wanted = next(each.type for each in fields(Config) if each.name == name)
+    expected = next(each.type for each in fields(Config) if each.name == name)
     kinds: dict[Any, tuple[Callable[[Any], Any], str]] = {
-        str: (str, "str"),
-        int: (_whole, "int"),
-        float: (float, "float"),
-        float | None: (float, "float"),
-        Rules: (_rules, "JSON object"),
+        str: (str, "a str"),
+        int: (_integer, "an int"),
+        float: (float, "a float"),
+        float | None: (float, "a float"),
+        Rules: (_rules, "a JSON object"),
     }
-    convert, kind = kinds[wanted]
+    convert, kind = kinds[expected]
     try:
         return convert(value)
     except (TypeError, ValueError, OverflowError, RecursionError):
-        raise ConfigError(f"{name}: {value!r} from {source} is no {kind}") from None
+        raise ConfigError(f"{name}: expected {kind}, got {value!r} from {source}") from None

@@ -1,4 +1,4 @@
-"""A server's life: it starts on its store, serves until it is told to stop, drains and ends."""
+"""The life of a server process: it opens its store, serves until a signal stops it, drains and ends."""
 
 import asyncio
 import signal
@@ -14,50 +14,54 @@ from holdfast_server.api.calls import Calls
 from holdfast_server.api.malformed import MalformedRequests
 from holdfast_server.api.service import CheckpointService
 from holdfast_server.config import Config
-from holdfast_server.descriptors import most_connections
+from holdfast_server.descriptors import max_connections
 from holdfast_server.health import READY
-from holdfast_server.housekeeping import keeping_house
-from holdfast_server.identity import StoreWatch
+from holdfast_server.listen_address import bind_error
 from holdfast_server.protocol.format.manifest import identify, open_layout
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.reflection import enable_reflection
+from holdfast_server.scheduled_gc import collecting_garbage
+from holdfast_server.store_watch import StoreWatch
 from holdfast_server.stores.base import ObjectStore
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _SERVICE = checkpoint_service_pb2.DESCRIPTOR.services_by_name["CheckpointService"].full_name
-# For what calls that are ended at the end of the drain have to say.
+# Time for calls that the end of the drain cuts off to send their status.
 _ANSWER_SECONDS = 0.5
 _OPTIONS = (
-    # Above what any request may have, so that one of a few megabytes too many gets an answer that says which field.
-    # A compressed message counts by what it inflates to.
+    # Above the largest valid request, so that one that is a few megabytes too large gets an error that names its field.
+    # A compressed message counts by its inflated size.
     ("grpc.max_receive_message_length", 8 << 20),
     ("grpc.max_send_message_length", 8 << 20),
-    # A window that gRPC widens by its own measure fills with payload whenever the store is slower than the caller.
+    # A window that gRPC widens by itself fills with payload whenever the store is slower than the caller.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 4 << 20),
-    # Would reset streams that the server's own count of calls in flight admits.
+    # It would reset streams that the server itself admits.
     ("grpc.http.overload_protection", 0),
-    # Allows the keepalive that the SDK sends.
+    # Allow the keepalive pings that the client sends.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    # Tokens and baggage. Between the two limits gRPC refuses by chance.
+    # Room for tokens and baggage. If the two limits differ, gRPC refuses at random between them.
     ("grpc.max_metadata_size", 64 << 10),
     ("grpc.absolute_max_metadata_size", 64 << 10),
-    # A connection without calls is not kept. Its caller connects again when it has one.
+    # Close a connection without calls. Its caller reconnects for the next call.
     ("grpc.max_connection_idle_ms", 1_800_000),
-    # Else keepalive stops after two pings without data, and a caller that vanished would keep its calls.
+    # By default keepalive stops after two pings without data, and a caller that vanished would keep its calls.
     ("grpc.http2.max_pings_without_data", 0),
 )
 
 
 @asynccontextmanager
 async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
-    """A running server, and the port that it listens on. At the end it drains.
+    """Run a server while the block runs, and drain it at the end.
+
+    Yields:
+        The port that it listens on.
 
     Raises:
         HoldfastError: LAYOUT_UNSUPPORTED.
         StoreError: the store cannot be used.
-        OSError: the address cannot be listened on.
+        OSError: the server cannot listen on the address.
 
     """
     grace_seconds = await open_layout(store, grace_seconds=config.grace_seconds)
@@ -82,7 +86,7 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
     try:
         port = server.add_insecure_port(config.listen)
     except RuntimeError:
-        raise OSError(f"cannot listen on {config.listen}") from None
+        raise bind_error(config.listen) from None
     await server.start()
     for name in ("", _SERVICE, READY):
         await healthy.set(name, _SERVING)
@@ -92,18 +96,18 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
             await healthy.set(READY, _SERVING if is_ready else health_pb2.HealthCheckResponse.NOT_SERVING)
 
         watch = StoreWatch(store, identity, calls.refuse, set_ready)
-        calls.on_suspicion = watch.look_soon
-        async with watch.watching(), keeping_house(log, config.policies, config.gc_interval_seconds):
+        calls.on_suspicion = watch.check_soon
+        async with watch.watching(), collecting_garbage(log, config.policies, config.gc_interval_seconds):
             yield port
     finally:
         calls.drain(config.drain_seconds)
         await healthy.enter_graceful_shutdown()
         stopping = asyncio.create_task(server.stop(config.drain_seconds + _ANSWER_SECONDS))
-        # A call whose store does not let go of it is left behind.
+        # A call that waits for its store may not end in time. The server does not wait for it.
         with suppress(TimeoutError):
             async with asyncio.timeout(config.drain_seconds + _ANSWER_SECONDS):
                 await calls.ended()
-        # Who merely watches the health has no claim on the rest of the drain.
+        # Health watches must not delay shutdown.
         await server.stop(_ANSWER_SECONDS)
         await stopping
         await service.close()
@@ -114,20 +118,20 @@ def _options(config: Config) -> tuple[tuple[str, int], ...]:
     return (
         *_OPTIONS,
         ("grpc.so_reuseport", int(config.workers > 1)),
-        # Further calls of a connection wait in their caller, which cannot take every place of the server.
+        # Further calls of a connection wait in their caller: no connection can take all permits of the server.
         ("grpc.max_concurrent_streams", max(1, config.calls_in_flight // 2)),
-        ("grpc.max_allowed_incoming_connections", most_connections(config.connections)),
-        # A caller that never speaks is not waited for. One that vanished answers no ping, and its calls are ended.
+        ("grpc.max_allowed_incoming_connections", max_connections(config.connections)),
+        # End connections that never complete the handshake, and calls of callers that no longer answer pings.
         ("grpc.server_handshake_timeout_ms", keepalive_ms),
         ("grpc.keepalive_time_ms", keepalive_ms),
         ("grpc.keepalive_timeout_ms", keepalive_ms),
-        # The time that gRPC really waits for the answer to a ping; a minute by default.
+        # How long gRPC actually waits for the reply to a ping; a minute by default.
         ("grpc.http2.ping_timeout_ms", keepalive_ms),
     )
 
 
-def told_to_stop() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT, and by SIGHUP unless it is ignored, as `nohup` has it."""
+def stop_requested() -> asyncio.Event:
+    """Return an event that the signals of `stop_signals` set."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in stop_signals():
@@ -136,6 +140,8 @@ def told_to_stop() -> asyncio.Event:
 
 
 def stop_signals() -> Sequence[signal.Signals]:
-    """Return the signals that end a program in good order."""
+    """Return the signals that end a program gracefully: SIGTERM, SIGINT, and SIGHUP unless `nohup` ignores it."""
     signals = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-    return [each for each in signals if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN]
+    return [
+        number for number in signals if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
+    ]

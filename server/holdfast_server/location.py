@@ -1,4 +1,4 @@
-"""Where a store lies, as its URL says it: read in one place, whole or not at all."""
+"""The location of a store, parsed from its URL. A URL is used in full or refused: no part of it is ignored."""
 
 import os
 import re
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-# In a URL these begin what is not part of the place. Nothing may be cut off in silence.
-_CUTS = re.compile(r"[?#]")
-# Parsers of URLs drop some of these.
+# These begin a query or a fragment, which a store's URL does not have.
+_DELIMITERS = re.compile(r"[?#]")
+# URL parsers drop some of these.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -22,45 +22,45 @@ class FolderLocation:
 
 @dataclass(frozen=True, slots=True)
 class BucketLocation:
-    """A bucket, and the prefix of every key in it, without slashes around it."""
+    """A bucket, and the prefix of all keys, without slashes around it."""
 
     bucket: str
     prefix: str
 
 
 def parse(url: str) -> FolderLocation | BucketLocation:
-    """Read a store's URL.
+    """Parse a store's URL.
 
     Args:
-        url: `file:///path`, percent-encoded as usual, or `s3://bucket/prefix`, whose prefix is taken as it stands.
+        url: `file:///path`, percent-encoded as usual, or `s3://bucket/prefix`, whose prefix is not decoded.
 
     Raises:
-        ValueError: it names no place, or a part of it would be cut off. The message says what is wrong.
+        ValueError: it is neither, or a part of it would be ignored. The message says what is wrong, without the URL.
 
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in ("file", "s3"):
-        raise ValueError("is neither a path nor file:///path nor s3://bucket/prefix")
-    found = _UNPRINTABLE.search(url)
-    if found:
-        raise ValueError(f"holds {found[0]!r}, which must be written as %{ord(found[0]):02X}")
-    cut = _CUTS.search(rest)
+        raise ValueError("expected a path, file:///path or s3://bucket/prefix")
+    unprintable = _UNPRINTABLE.search(url)
+    if unprintable:
+        raise ValueError(f"{unprintable[0]!r} must be written as %{ord(unprintable[0]):02X}")
+    delimiter = _DELIMITERS.search(rest)
     if scheme == "file":
-        if cut:
-            raise ValueError(f"holds {cut[0]!r}, which must be written as %{ord(cut[0]):02X} in a URL")
+        if delimiter:
+            raise ValueError(f"{delimiter[0]!r} must be written as %{ord(delimiter[0]):02X}")
         return _folder(rest)
-    if cut:
-        raise ValueError(f"holds {cut[0]!r}, which no bucket or prefix of a store may hold")
+    if delimiter:
+        raise ValueError(f"a bucket or prefix must not contain {delimiter[0]!r}")
     bucket, _, prefix = rest.partition("/")
     if not _BUCKET.fullmatch(bucket):
-        raise ValueError(f"has {bucket!r} where the name of a bucket is expected")
+        raise ValueError(f"expected the name of a bucket, got {bucket!r}")
     return BucketLocation(bucket, prefix.strip("/"))
 
 
 def _folder(rest: str) -> FolderLocation:
     if not re.match(r"/[^/]", rest):
-        raise ValueError("is not file:///path: the path must be absolute, without a host before it")
+        raise ValueError("expected file:///path, whose path is absolute, without a host")
     path = os.fsdecode(unquote_to_bytes(rest))
     if "\0" in path:
-        raise ValueError("holds NUL, which no path may hold")
+        raise ValueError("a path must not contain NUL")
     return FolderLocation(Path(path))

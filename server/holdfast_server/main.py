@@ -1,4 +1,4 @@
-"""The command `holdfast-server`: the one module that knows every part and wires them together."""
+"""The command `holdfast-server`: parses the command line, opens the store and connects all parts."""
 
 import argparse
 import asyncio
@@ -12,42 +12,47 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 import uvloop
 
 from holdfast_server import config as configuration
-from holdfast_server import location, logs, streams
-from holdfast_server.arguments import UPKEEP, parse
+from holdfast_server import location, logs, stdio
+from holdfast_server.arguments import STORE_COMMANDS, parse
 from holdfast_server.config import Config, ConfigError
 from holdfast_server.descriptors import raise_limit
-from holdfast_server.health import is_serving
-from holdfast_server.lifecycle import serving, told_to_stop
+from holdfast_server.health import NotServingError, require_serving
+from holdfast_server.lifecycle import serving, stop_requested
 from holdfast_server.location import FolderLocation
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.format.keys import MANIFEST_KEY
 from holdfast_server.protocol.format.manifest import NoStoreError, open_layout
 from holdfast_server.protocol.log.log import Log
+from holdfast_server.store_commands import run_fsck, run_gc, shorter_grace
 from holdfast_server.stores.base import ObjectStore, StoreError
 from holdfast_server.stores.file import FileStore
 from holdfast_server.stores.s3 import S3Store
 from holdfast_server.stores.traced import TracedStore
 from holdfast_server.telemetry import Exports, exporting
-from holdfast_server.upkeep import run_fsck, run_gc, shorter_grace
 from holdfast_server.workers import supervise
 
-# Tells a process that it is one of several, and not the one that starts them.
+# Set in the environment of a worker, so that it serves and does not start workers itself.
 _WORKER = "HOLDFAST_WORKER"
 _USAGE = 2
-# Beyond the drain, for the last spans and metrics: the end comes within a second after the drain.
+# Time after the drain for the last spans and metrics. The process ends within a second after the drain.
 _EXPORT_SECONDS = 0.7
 
 
 def main() -> None:
     """Run the command."""
-    streams.hold()
+    stdio.reserve_descriptors()
     arguments = parse()
     if arguments.command == "health":
-        sys.exit(0 if is_serving(arguments.target, ready=arguments.ready) else 1)
+        try:
+            require_serving(arguments.target, ready=arguments.ready)
+        except NotServingError as error:
+            _fail(arguments, str(error))
+        return
     try:
         config = configuration.load(vars(arguments), os.environ, Path.cwd())
     except ConfigError as error:
@@ -60,8 +65,8 @@ def main() -> None:
             sys.stdout.write(json.dumps(asdict(config), indent=2) + "\n")
             sys.stdout.flush()
             return
-        if arguments.command in UPKEEP:
-            code = uvloop.run(_keep_in_order(config, arguments))
+        if arguments.command in STORE_COMMANDS:
+            code = uvloop.run(_run_store_command(config, arguments))
             sys.stdout.flush()
             sys.exit(code)
         if config.workers > 1 and _WORKER not in os.environ:
@@ -80,19 +85,20 @@ def main() -> None:
         _fail(arguments, str(error))
 
 
-def _fail(arguments: argparse.Namespace, message: str) -> None:
-    streams.note(f"holdfast-server: {message}")
+def _fail(arguments: argparse.Namespace, message: str) -> NoReturn:
+    """Print an error and end the process with the exit code of a failed command."""
+    stdio.write_stderr(f"holdfast-server: {message}")
     try:
         sys.stdout.flush()
     except OSError:
-        streams.discard_stdout()
-    # Of a command that looks for damage, 1 says that it found some.
-    sys.exit(_USAGE if arguments.command in UPKEEP else 1)
+        stdio.discard_stdout()
+    # Exit code 1 of a command that checks the store reports damage.
+    sys.exit(_USAGE if arguments.command in STORE_COMMANDS else 1)
 
 
 def _bound_memory() -> None:
-    """Let threads share their heaps: each with its own would keep freed blocks of payload that others could use."""
-    # glibc's M_ARENA_MAX; other C libraries have no such function and no such heaps.
+    """Let threads share their heaps, so that a payload's freed memory can be used again by any thread."""
+    # M_ARENA_MAX of glibc. Other C libraries have neither the function nor per-thread heaps.
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(-8, 2)
@@ -108,11 +114,11 @@ def _supervise(config: Config) -> int:
 
 
 async def _serve(config: Config, exports: Exports) -> None:
-    async with _open_store(config.store, is_traced=exports.is_wanted) as store, serving(config, store) as port:
+    async with _open_store(config.store, is_traced=exports.is_enabled) as store, serving(config, store) as port:
         host = config.listen.rpartition(":")[0]
-        stop = told_to_stop()
+        stop = stop_requested()
         _announce(f"{host}:{port}", config.store)
-        # What is loaded by now stays: the collector need not look at it again.
+        # Objects that exist now live as long as the process: exclude them from garbage collections.
         gc.freeze()
         if _WORKER in os.environ:
             asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
@@ -121,18 +127,18 @@ async def _serve(config: Config, exports: Exports) -> None:
 
 
 def _announce(address: str, store: str) -> None:
-    """Write the first line. A server goes on if nobody can read it."""
+    """Print the first line. The server continues if stdout cannot be written."""
     message = f"holdfast-server listens on {address}, store {store}"
     line = logs.first_line(message, address=address, store=store)
     try:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
     except OSError as error:
-        streams.discard_stdout()
+        stdio.discard_stdout()
         logging.getLogger("holdfast.server").warning("stdout cannot be written", extra={"error": str(error)})
 
 
-async def _keep_in_order(config: Config, arguments: argparse.Namespace) -> int:
+async def _run_store_command(config: Config, arguments: argparse.Namespace) -> int:
     async with _open_store(config.store, is_traced=False, must_exist=True) as store:
         grace_seconds = await open_layout(store, grace_seconds=config.grace_seconds, must_exist=True)
         if arguments.command == "gc" and arguments.shorter_grace_seconds is not None:
@@ -145,27 +151,27 @@ async def _keep_in_order(config: Config, arguments: argparse.Namespace) -> int:
 
 @asynccontextmanager
 async def _open_store(url: str, *, is_traced: bool, must_exist: bool = False) -> AsyncIterator[ObjectStore]:
-    """The store that a URL names. For S3, endpoint, region and credentials come from the AWS variables.
+    """Open the store at a URL. For S3, endpoint, region and credentials come from the AWS variables.
 
     Raises:
-        NoStoreError: nothing lies there though it must exist. Nothing was created.
-        StoreError: it cannot be used.
+        NoStoreError: the store must exist and does not. Nothing was created.
+        StoreError: the store cannot be used.
 
     """
-    place = location.parse(url)
-    if isinstance(place, FolderLocation):
-        if must_exist and not (place.path / MANIFEST_KEY).is_file():
+    parsed = location.parse(url)
+    if isinstance(parsed, FolderLocation):
+        if must_exist and not (parsed.path / MANIFEST_KEY).is_file():
             raise NoStoreError
-        async with FileStore.open(place.path) as folder:
+        async with FileStore.open(parsed.path) as folder:
             yield TracedStore(folder) if is_traced else folder
         return
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    async with S3Store.open(place.bucket, place.prefix, endpoint_url=endpoint) as store:
+    async with S3Store.open(parsed.bucket, parsed.prefix, endpoint_url=endpoint) as store:
         if must_exist:
-            # The probe writes objects.
+            # Before the probe, which writes objects.
             await open_layout(store, must_exist=True)
         await store.probe()
-        yield TracedStore(store, bucket=place.bucket, prefix=place.prefix) if is_traced else store
+        yield TracedStore(store, bucket=parsed.bucket, prefix=parsed.prefix) if is_traced else store
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Server reflection in both of its versions, so that old and new tools find the API.
+"""Server reflection in versions v1alpha and v1, for older and newer tools.
 
-The library has v1alpha only. Version 1 has the same messages under another package, so that the same servicer answers
-both: https://github.com/grpc/grpc-proto/tree/master/grpc/reflection
+The library has v1alpha only. Version 1 has the same messages in another package, so that one servicer can answer both:
+https://github.com/grpc/grpc-proto/tree/master/grpc/reflection
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _NEW_SERVICE = f"{_NEW}.ServerReflection"
 
 
 def enable_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
-    """Describe services, and reflection itself, to whoever asks a server.
+    """Let a server describe its services, and reflection itself.
 
     Args:
         server: the server, before it starts.
@@ -38,7 +38,7 @@ def enable_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
 
 
 def _describe_version_1() -> None:
-    """Enter version 1 into the pool of descriptors, made of v1alpha's."""
+    """Add the descriptor of version 1, derived from that of v1alpha, to the pool."""
     pool: Any = descriptor_pool.Default()
     described = descriptor_pb2.FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(described)
@@ -52,5 +52,5 @@ def _describe_version_1() -> None:
         for method in service.method:
             method.input_type = method.input_type.replace(f".{_OLD}.", f".{_NEW}.")
             method.output_type = method.output_type.replace(f".{_OLD}.", f".{_NEW}.")
-    # Adding the same file again changes nothing.
+    # Adding the same file twice is allowed.
     pool.AddSerializedFile(described.SerializeToString())

@@ -1,8 +1,8 @@
-"""Traces, metrics and logs: what every call and every store request tells of itself.
+"""Spans and metrics of calls and store requests.
 
-Spans and instruments go through the OpenTelemetry API, and cost next to nothing until `exporting` connects them
-to a collector. Where to is for the usual `OTEL_*` variables to say: without OTEL_EXPORTER_OTLP_ENDPOINT
-(or its form for one signal) nothing is sent. Names follow the semantic conventions for RPC.
+Spans and instruments go through the OpenTelemetry API and cost next to nothing until `exporting` connects them to a
+collector. The usual `OTEL_*` variables name the collector: without OTEL_EXPORTER_OTLP_ENDPOINT, or its form for one
+signal, nothing is sent. Names follow the semantic conventions for RPC.
 """
 
 import logging
@@ -31,21 +31,19 @@ _TRACER = trace.get_tracer("holdfast.server", SERVER_VERSION)
 _METER = metrics.get_meter("holdfast.server", SERVER_VERSION)
 _PROPAGATOR = TraceContextTextMapPropagator()
 _LOG = logging.getLogger("holdfast.server")
-# Of a server that did not come to serve.
+# How long the end of a process that never served may wait for the collector.
 _LAST_SECONDS = 1.0
 _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
-_CALL_SECONDS = _METER.create_histogram(
-    "rpc.server.call.duration", "s", "Calls by method, status code and reason of failure."
-)
-_CALL_STORE_REQUESTS = _METER.create_histogram("holdfast.call.store_requests", "{request}", "What a call costs.")
+_CALL_SECONDS = _METER.create_histogram("rpc.server.call.duration", "s", "Calls by method, status code and reason.")
+_CALL_STORE_REQUESTS = _METER.create_histogram("holdfast.call.store_requests", "{request}", "Store requests per call.")
 _STORE_SECONDS = _METER.create_histogram("holdfast.store.request.duration", "s", "Store requests by operation.")
 PAYLOAD_BYTES = _METER.create_counter("holdfast.payload.size", "By", "Payload saved and loaded.")
 FALLBACKS = _METER.create_counter("holdfast.fallbacks", "{load}", "Loads answered with an older checkpoint.")
 COLLECTED = _METER.create_counter(
-    "holdfast.collected", description="Checkpoints retired; markers, blobs, claims and batches of records removed."
+    "holdfast.collected", description="Checkpoints retired; markers, blobs, claims and batches of records deleted."
 )
-ORPHANS = _METER.create_counter("holdfast.orphans", "{blob}", "Blobs whose save failed behind their upload.")
+ORPHANS = _METER.create_counter("holdfast.orphans", "{blob}", "Blobs that were uploaded for a save that failed.")
 
 
 @dataclass(slots=True)
@@ -57,23 +55,23 @@ _store_requests: ContextVar[_StoreRequests | None] = ContextVar("store_requests"
 
 
 class Exports:
-    """What is sent to a collector, and how long the end of this process may wait for that.
+    """The connections to collectors, and how long the end of this process may wait for them.
 
     Attributes:
-        is_wanted: whether anything is sent at all.
+        is_enabled: whether anything is sent at all.
 
     """
 
     def __init__(self) -> None:
-        self.is_wanted = False
+        self.is_enabled = False
         self._deadline: float | None = None
 
     def end_within(self, seconds: float) -> None:
-        """Set how long from now the last spans and metrics may take on their way."""
+        """Set how long from now sending the last spans and metrics may take."""
         self._deadline = time.monotonic() + seconds
 
     def wait(self, stops: Sequence[Callable[[], None]]) -> None:
-        """Send what is left, and give up when the time is over: a collector that is gone holds up nobody's end."""
+        """Send the remaining spans and metrics, up to the time limit: a dead collector must not delay the end."""
         deadline = time.monotonic() + _LAST_SECONDS if self._deadline is None else self._deadline
         threads = [threading.Thread(target=stop, daemon=True) for stop in stops]
         for thread in threads:
@@ -81,44 +79,44 @@ class Exports:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         if any(thread.is_alive() for thread in threads):
-            _LOG.warning("the collector of telemetry does not answer; what was left for it is lost")
-            # A thread that still runs must not hold stderr when the interpreter ends.
+            _LOG.warning("the telemetry collector does not answer; the last spans and metrics are lost")
+            # A thread that still runs must not hold the lock of stderr when the interpreter ends.
             logging.disable()
 
 
 @contextmanager
 def exporting(environment: Mapping[str, str] = os.environ) -> Iterator[Exports]:
-    """Send spans and metrics to the collector that the `OTEL_*` variables name; at the end send what is left."""
+    """Send spans and metrics to the collector that the `OTEL_*` variables name, and the remaining ones at the end."""
     exports = Exports()
     resource = Resource.create(
         {SERVICE_NAME: environment.get("OTEL_SERVICE_NAME", "holdfast-server"), SERVICE_VERSION: SERVER_VERSION}
     )
     stops: list[Callable[[], None]] = []
-    if _is_wanted("TRACES", environment):
+    if _is_enabled("TRACES", environment):
         tracing = TracerProvider(resource=resource, shutdown_on_exit=False)
         tracing.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         trace.set_tracer_provider(tracing)
         stops.append(tracing.shutdown)
-    if _is_wanted("METRICS", environment):
+    if _is_enabled("METRICS", environment):
         reader = PeriodicExportingMetricReader(OTLPMetricExporter())
         metering = MeterProvider([reader], resource, shutdown_on_exit=False)
         metrics.set_meter_provider(metering)
         stops.append(metering.shutdown)
-    exports.is_wanted = bool(stops)
+    exports.is_enabled = bool(stops)
     try:
         yield exports
     finally:
         exports.wait(stops)
 
 
-def _is_wanted(signal: str, environment: Mapping[str, str]) -> bool:
+def _is_enabled(signal: str, environment: Mapping[str, str]) -> bool:
     if environment.get(f"OTEL_{signal}_EXPORTER", "otlp") != "otlp":
         return False
     return bool(environment.get(_ENDPOINT) or environment.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
 
 
 class CallSpan:
-    """The span of a call that is served, and the figures of its metrics."""
+    """The server span of a call, and the attributes of its metrics."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
@@ -126,32 +124,32 @@ class CallSpan:
         self._reason = ""
 
     def describe(self, **attributes: str | int) -> None:
-        """Tell what the call is about; empty values are left out."""
+        """Set `holdfast.*` attributes of the span. Empty values are left out."""
         if self._span.is_recording():
             self._span.set_attributes({f"holdfast.{name}": value for name, value in attributes.items() if value})
 
     def failed(self, reason: str, status_code: str) -> None:
-        """Note that the call ends with an error."""
+        """Record that the call ends with an error."""
         self._reason, self._status_code = reason, status_code
         self._span.set_attributes({"error.type": reason, "holdfast.reason": reason})
         self._span.set_status(Status(StatusCode.ERROR, reason))
 
     @property
     def trace_id(self) -> str:
-        """Its trace, 32 hex digits; "" where there is none."""
+        """The trace, 32 hex digits; "" if there is none."""
         context = self._span.get_span_context()
         return f"{context.trace_id:032x}" if context.is_valid else ""
 
     @property
     def outcome(self) -> dict[str, str]:
-        """Status code and, where it failed, reason, as attributes."""
+        """The status code and, if the call failed, the reason, as attributes."""
         outcome = {"rpc.status_code": self._status_code}
         return outcome | {"error.type": self._reason} if self._reason else outcome
 
 
 @contextmanager
 def serving_call(method: str, headers: Mapping[str, str]) -> Iterator[CallSpan]:
-    """The server span of a call, below the span that the caller's W3C trace context names.
+    """Open the server span of a call, as a child of the span in the caller's W3C trace context.
 
     Args:
         method: the full method, such as "holdfast.v1.CheckpointService/Save".
@@ -185,7 +183,7 @@ def serving_call(method: str, headers: Mapping[str, str]) -> Iterator[CallSpan]:
 
 @contextmanager
 def store_request(operation: str, attributes: Mapping[str, str]) -> Iterator[None]:
-    """The client span of one store request. What it raises makes it a failed one, named by its class."""
+    """Open the client span of one store request. An exception fails it with the exception's class."""
     requests = _store_requests.get()
     if requests is not None:
         requests.count += 1

@@ -1,47 +1,46 @@
-"""Several server processes on one port: a parent that starts them, replaces one that dies, and stops them.
+"""Several server processes on one port: a parent starts them, replaces one that dies, and stops them.
 
-The kernel spreads connections over the processes (SO_REUSEPORT). They share nothing but the store, as replicas on
-several machines would.
+The kernel distributes connections over the processes (SO_REUSEPORT). They share only the store, like replicas on
+several machines.
 """
 
 import asyncio
 import logging
 import signal
-import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 
-from holdfast_server.lifecycle import told_to_stop
+from holdfast_server.lifecycle import stop_requested
+from holdfast_server.listen_address import reserved
 
 _LOG = logging.getLogger("holdfast.server")
-# A worker that dies sooner is replaced after a pause, which doubles each time.
-_SETTLED_SECONDS = 60.0
+# A worker that lived for less time than this is replaced after a pause, which doubles each time.
+_STABLE_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 30.0
-# Beyond the time that a worker takes to drain and to end by itself.
+_MAX_PAUSE_SECONDS = 30.0
+# How long a worker may take to end after its drain before it is killed.
 _KILL_SECONDS = 2.0
 
 
 async def supervise(count: int, listen: str, arguments: Sequence[str], *, drain_seconds: float) -> int:
-    """Run workers until told to stop, then let them drain.
+    """Run workers until a signal stops them, then let them drain.
 
     Args:
-        count: how many.
+        count: number of workers.
         listen: host:port; port 0 takes a free one for all of them.
         arguments: the command line of a worker, without its address.
-        drain_seconds: how long a worker may take to end.
+        drain_seconds: how long a worker may drain.
 
     Returns:
-        The exit code: 0 if every worker has drained, 1 if one ended with an error before any had served, or had to be
-        killed.
+        The exit code: 0 if every worker has drained; 1 if a worker failed before any had served, or had to be killed.
 
     Raises:
-        OSError: the address cannot be listened on.
+        OSError: the server cannot listen on the address.
 
     """
-    with _reserved(listen) as address:
+    with reserved(listen) as address:
         workers = _Workers([*arguments, "--listen", address], drain_seconds)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(workers.keep_one_running()) for _ in range(count)]
@@ -53,18 +52,18 @@ class _Workers:
 
     Args:
         arguments: the command line of each.
-        drain_seconds: how long one may take to end.
+        drain_seconds: how long a worker may drain.
 
     """
 
     def __init__(self, arguments: Sequence[str], drain_seconds: float) -> None:
         self._arguments = arguments
         self._drain_seconds = drain_seconds
-        self._stop = told_to_stop()
+        self._stop = stop_requested()
         self._any_has_served = False
 
     async def keep_one_running(self) -> int:
-        """Start a worker, and another one each time that it dies, until told to stop. Returns its exit code."""
+        """Keep a worker running until a signal stops it. Return the exit code."""
         pause_seconds = 0.0
         while True:
             started = time.monotonic()
@@ -73,14 +72,12 @@ class _Workers:
                 return await self._end(process)
             code, lived_seconds = process.returncode or 0, time.monotonic() - started
             if code > 0 and not self._any_has_served:
-                # It has said why. Whoever watches this process decides whether to try again.
-                _LOG.error("a worker ended at its start", extra={"exit_code": code})
+                # It has printed why. The supervisor of this process decides whether to retry.
+                _LOG.error("a worker failed at its start", extra={"exit_code": code})
                 self._stop.set()
                 return 1
-            is_settled = lived_seconds >= _SETTLED_SECONDS
-            pause_seconds = (
-                0.0 if is_settled else min(_LONGEST_PAUSE_SECONDS, pause_seconds * 2 or _FIRST_PAUSE_SECONDS)
-            )
+            is_stable = lived_seconds >= _STABLE_SECONDS
+            pause_seconds = 0.0 if is_stable else min(_MAX_PAUSE_SECONDS, pause_seconds * 2 or _FIRST_PAUSE_SECONDS)
             _LOG.error(
                 "a worker died and is replaced",
                 extra={
@@ -95,7 +92,7 @@ class _Workers:
                 return 0
 
     async def _start(self) -> asyncio.subprocess.Process:
-        # Its standard input ends when this process does, however that comes. Modules of the working folder stay out.
+        # Its standard input closes when this process ends, however it ends. -P: do not import from the working folder.
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
@@ -107,8 +104,8 @@ class _Workers:
         )
 
     async def _ends_before_stop(self, process: asyncio.subprocess.Process) -> bool:
-        """Wait until a worker has ended or is to be ended, and pass on what it prints."""
-        ended = asyncio.create_task(self._pass_on(process))
+        """Forward a worker's output until it ends or a signal stops the workers. Return whether it ended by itself."""
+        ended = asyncio.create_task(self._forward_output(process))
         stopped = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -118,9 +115,9 @@ class _Workers:
                 task.cancel()
             await asyncio.gather(ended, stopped, return_exceptions=True)
 
-    async def _pass_on(self, process: asyncio.subprocess.Process) -> None:
+    async def _forward_output(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
-        # A worker prints one line, once it serves.
+        # A worker prints one line, when it serves.
         while line := await process.stdout.readline():
             self._any_has_served = True
             with suppress(OSError):
@@ -133,30 +130,9 @@ class _Workers:
             process.terminate()
         try:
             async with asyncio.timeout(self._drain_seconds + _KILL_SECONDS):
-                # One that has not begun to serve yet has nothing to drain.
+                # SIGTERM ends a worker that does not serve yet.
                 return 0 if await process.wait() in (0, -signal.SIGTERM) else 1
         except TimeoutError:
             process.kill()
             await process.wait()
             return 1
-
-
-@contextmanager
-def _reserved(listen: str) -> Iterator[str]:
-    """The address with its port, held by a socket that never listens, so that only workers of this process get it.
-
-    The socket is bound as one that shares the port with nobody, which fails while anybody else has it, a server with
-    workers included. After that it lets the workers in, which share it.
-    """
-    host, _, port = listen.rpartition(":")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as holder:
-        # Connections of a server that has ended do not count.
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            holder.bind((host.strip("[]"), int(port)))
-        except OSError:
-            raise OSError(f"cannot listen on {listen}") from None
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        yield f"{host}:{holder.getsockname()[1]}"

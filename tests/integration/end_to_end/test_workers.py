@@ -95,7 +95,7 @@ def workers_on(folder):
 
 async def test_a_server_ends_while_a_worker_waits_for_its_replacement(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "_FIRST_PAUSE_SECONDS", 3600.0)
-    monkeypatch.setattr(workers, "_LONGEST_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr(workers, "_MAX_PAUSE_SECONDS", 3600.0)
     settings = ["serve", "--store", (tmp_path / "store").as_uri(), "--workers", "2"]
     running = asyncio.create_task(workers.supervise(2, "127.0.0.1:0", settings, drain_seconds=1))
     await eventually(lambda: len(workers_on(tmp_path)) == 2)
@@ -119,7 +119,7 @@ def test_a_second_server_on_the_port_is_refused(tmp_path, first, second):
             command = [*EXECUTABLE, "serve", "--workers", number, "--listen", listen, "--store", store]
             result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
             assert result.returncode == 1, number
-            assert f"cannot listen on {listen}" in result.stderr
+            assert f"cannot listen on {listen}: Address already in use" in result.stderr
     finally:
         process.terminate()
         assert process.wait(30) == 0

@@ -19,7 +19,7 @@ from holdfast.v1.checkpoint_service_pb2_grpc import (
     CheckpointServiceStub,
     add_CheckpointServiceServicer_to_server,
 )
-from holdfast_server import identity
+from holdfast_server import store_watch
 from holdfast_server.api.calls import Calls
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys
@@ -340,7 +340,7 @@ async def test_store_replaced(client, served):
 
 
 async def test_store_replaced_by_another_one_is_noticed_without_a_failure(tmp_path, monkeypatch):
-    monkeypatch.setattr(identity, "INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(store_watch, "INTERVAL_SECONDS", 0.05)
     async with serving_watched(tmp_path / "other") as other, holdfast.AsyncClient(other.target) as client:
         await client.save("n", "w", b"of another store", format=FORMAT)
     async with serving_watched(tmp_path / "one") as served, holdfast.AsyncClient(served.target) as client:

@@ -83,7 +83,7 @@ def test_an_unknown_setting_and_a_file_that_is_none_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"^drain: unknown setting"):
         load({"config": str(file)}, {}, HERE)
     file.write_text("= no TOML")
-    with pytest.raises(ConfigError, match="is no TOML"):
+    with pytest.raises(ConfigError, match="expected TOML in"):
         load({"config": str(file)}, {}, HERE)
     with pytest.raises(ConfigError, match="cannot read"):
         load({"config": str(tmp_path / "none")}, {}, HERE)
@@ -98,7 +98,7 @@ def test_the_command_prints_what_is_in_force_and_refuses_what_is_wrong(tmp_path)
     assert printed["store"] == (tmp_path / "holdfast-data").as_uri()
     refused = run("serve", "--workers", "none")
     assert refused.returncode == 1
-    assert refused.stderr == "holdfast-server: workers: 'none' from --workers is no int\n"
+    assert refused.stderr == "holdfast-server: workers: expected an int, got 'none' from --workers\n"
 
 
 def test_the_page_tells_every_setting_and_its_default():

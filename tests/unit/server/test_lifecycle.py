@@ -71,8 +71,8 @@ async def test_a_store_that_a_newer_server_wrote_is_refused_at_start(manifest, w
             pass
 
 
-async def test_an_address_that_is_taken_is_told(served):
-    with pytest.raises(OSError, match="cannot listen on"):
+async def test_an_address_that_is_taken_is_named_with_the_cause(served):
+    with pytest.raises(OSError, match=f"cannot listen on {served.target}: Address already in use"):
         async with serving(Config(listen=served.target, store="file:///unused"), MemoryStore()):
             pass
 

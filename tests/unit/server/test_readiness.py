@@ -10,8 +10,8 @@ import grpc
 import holdfast
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from holdfast_server import identity
-from holdfast_server.health import READY, is_serving
+from holdfast_server import store_watch
+from holdfast_server.health import READY, NotServingError, require_serving
 from holdfast_server.stores.base import StoreAccessDeniedError, StoreUnavailableError
 
 from tests.support.servers import EXECUTABLE, start
@@ -23,9 +23,9 @@ SERVING, NOT_SERVING = "SERVING", "NOT_SERVING"
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(identity, "INTERVAL_SECONDS", 0.05)
-    monkeypatch.setattr(identity, "RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(identity, "_LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(store_watch, "INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(store_watch, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(store_watch, "_CHECK_SECONDS", 0.5)
 
 
 class Watched:
@@ -134,7 +134,7 @@ async def test_one_call_that_fails_by_chance_does_not_change_it(ready, served, c
         found.append(is_ready)
         looked.set()
 
-    monkeypatch.setattr(identity.StoreWatch, "_set_ready", note)
+    monkeypatch.setattr(store_watch.StoreWatch, "_set_ready", note)
     # What is retried inside does not reach the watch, so that a call fails in the end.
     served.store.before = failing("put_if_absent")
     with pytest.raises(holdfast.HoldfastError):
@@ -157,25 +157,39 @@ async def test_a_replaced_store_is_not_ready_for_good(ready, served, client):
     assert not list(served.folder.rglob("holdfast.json"))
 
 
-def test_the_command_asks_for_either(tmp_path):
+def test_the_command_checks_either_and_prints_one_line_if_it_fails(tmp_path):
     def health(target, *flags):
-        return subprocess.run([*EXECUTABLE, "health", "--target", target, *flags], check=False).returncode
+        command = [*EXECUTABLE, "health", "--target", target, *flags]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        return result.returncode, result.stderr
+
+    def is_ready(target):
+        try:
+            require_serving(target, ready=True)
+        except NotServingError:
+            return False
+        return True
 
     process, target = start((tmp_path / "store").as_uri())
     try:
-        assert (health(target), health(target, "--ready")) == (0, 0)
+        assert (health(target), health(target, "--ready")) == ((0, ""), (0, ""))
         shutil.rmtree(tmp_path / "store")
         with holdfast.Client(target) as client, pytest.raises(holdfast.HoldfastError):
             # A save that fails makes the server look at once.
             client.save("n", "w", bytes(100_000), format=FORMAT, timeout=5)
         ended = time.monotonic() + 20
-        while is_serving(target, ready=True) and time.monotonic() < ended:
+        while is_ready(target) and time.monotonic() < ended:
             time.sleep(0.1)
-        assert (health(target), health(target, "--ready")) == (0, 1)
+        not_ready = f"holdfast-server: {target} is not ready: NOT_SERVING\n"
+        assert (health(target), health(target, "--ready")) == ((0, ""), (1, not_ready))
     finally:
         process.terminate()
         process.wait(20)
-    assert (health(target), health(target, "--ready")) == (1, 1)
+    for flags in ((), ("--ready",)):
+        code, message = health(target, *flags)
+        assert code == 1
+        assert message.startswith(f"holdfast-server: no answer from {target}: UNAVAILABLE: ")
+        assert len(message.splitlines()) == 1
 
 
 def run_and_read(tmp_path, *flags):
@@ -215,4 +229,4 @@ def test_an_unknown_level_is_refused(tmp_path, level):
     command = [*EXECUTABLE, "fsck", "--store", str(tmp_path), "--log-level", level]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 2
-    assert "none of debug, info, warning, error" in result.stderr
+    assert "one of debug, info, warning, error" in result.stderr

@@ -85,7 +85,7 @@ DEFECTS = [
         "port.isdigit()",
     ),
     _defect("config", "number without end", config._typed, "OverflowError, ", ""),
-    _defect("config", "rule without end", config._check_retention, "not 1 <= value <= _MOST_KEPT", "value < 1"),
+    _defect("config", "rule without end", config._check_retention, "not 1 <= value <= _MAX_KEPT", "value < 1"),
     _defect(
         "config", "file taken for text", config._from_file, "ValueError, RecursionError", "tomllib.TOMLDecodeError"
     ),

@@ -12,10 +12,10 @@ from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.format.manifest import open_layout
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.sweep import Policies, sweep
+from holdfast_server.store_commands import run_fsck
 from holdfast_server.stores.file import FileStore
 from holdfast_server.stores.memory import MemoryStore
 from holdfast_server.stores.s3 import S3Store
-from holdfast_server.upkeep import run_fsck
 
 from tests.support.frames import frame
 from tests.support.markers import sound

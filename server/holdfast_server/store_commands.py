@@ -1,4 +1,4 @@
-"""The commands that keep a store in order, `gc` and `fsck`: progress on stderr, a summary on stdout."""
+"""The commands `gc` and `fsck`: progress on stderr, findings and a summary on stdout."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from holdfast_server import streams
+from holdfast_server import stdio
 from holdfast_server.config import ConfigError
 from holdfast_server.lifecycle import stop_signals
 from holdfast_server.protocol.checkpoints.load import Depth
@@ -31,65 +31,63 @@ async def run_gc(log: Log, policies: Policies, *, after: str, dry_run: bool) -> 
     """Collect garbage once.
 
     Returns:
-        The exit code: 1 where a workflow could not be collected and was left alone, that of a signal where one has
-        ended the run.
+        The exit code: 0; 1 if a workflow could not be collected and was skipped; that of the signal that ended the run.
 
     Raises:
-        HoldfastError: COMMIT_UNKNOWN of several workflows in a row.
+        HoldfastError: COMMIT_UNKNOWN for several workflows in a row.
         StoreError: the store cannot be used.
 
     """
     progress = _Progress()
-    sweeping = sweep(log, policies, after=after, dry_run=dry_run, on_progress=progress, on_failed=_on_failed)
+    sweeping = sweep(log, policies, after=after, dry_run=dry_run, on_progress=progress, on_failed=_report_failure)
     with freeing_space():
-        collected = await _until_told(sweeping, progress)
+        collected = await _run_until_signal(sweeping, progress)
     if isinstance(collected, signal.Signals):
-        return _code(collected)
+        return _exit_code(collected)
     _summarise({**asdict(collected), "dry_run": dry_run})
     return 1 if collected.damaged or collected.failed else 0
 
 
-def _on_failed(prefix: str, error: Failure) -> None:
+def _report_failure(prefix: str, error: Failure) -> None:
     reason = f"{error.reason}: " if isinstance(error, HoldfastError) else ""
-    sys.stderr.write(f"{prefix}: left alone: {reason}{_printable(str(error))}\n")
+    sys.stderr.write(f"{prefix}: skipped: {reason}{_printable(str(error))}\n")
 
 
 def shorter_grace(text: str, grace_seconds: float) -> float:
-    """Return the grace of a collection that an operator wants shorter for once, and warn of what that risks.
+    """Parse the shorter grace of one collection, and print a warning about its risks.
 
     Args:
-        text: the wanted grace in seconds, as it was given.
+        text: the grace in seconds, as the operator gave it.
         grace_seconds: the store's grace.
 
     Raises:
-        ConfigError: it is no number of seconds below the store's grace.
+        ConfigError: it is not a number of seconds below the store's grace.
 
     """
     try:
-        wanted = float(text)
+        shorter = float(text)
     except ValueError:
-        wanted = math.nan
-    if not 0 <= wanted < grace_seconds:
+        shorter = math.nan
+    if not 0 <= shorter < grace_seconds:
         raise ConfigError(
-            f"shorter_grace_seconds: {text!r} is not a number from 0 to below the store's grace of {grace_seconds:g} s"
+            f"shorter_grace_seconds: expected 0 or more, below the store's grace of {grace_seconds:g}, got {text!r}"
         )
     sys.stderr.write(
-        f"warning: this collection goes by a grace of {wanted:g} s instead of {grace_seconds:g} s. A load, an upload "
-        f"or a retry that began more than {wanted:g} s ago may lose what it relies on: a load may report damage, an "
-        "upload must be sent again, and a retry may commit a second time. Run it only while no such call is under "
-        "way.\n"
+        f"warning: this collection uses a grace of {shorter:g} s instead of {grace_seconds:g} s. It may delete objects "
+        f"that calls still need which began more than {shorter:g} s ago: a load may report damage, an upload must be "
+        "sent again, and a retry may commit a second time. Run it only while no such call is in progress.\n"
     )
-    return wanted
+    return shorter
 
 
 async def run_fsck(log: Log, *, after: str, repair: bool, quick: bool) -> int:
     """Check the store once.
 
     Returns:
-        The exit code: 1 where something is wrong, that of a signal where one has ended the run.
+        The exit code: 0; 1 if there are findings; that of the signal that ended the run.
 
     Raises:
-        HoldfastError: COMMIT_UNKNOWN of several workflows in a row.
+        HoldfastError: COMMIT_UNKNOWN for several workflows in a row.
         StoreError: the store cannot be used.
 
     """
@@ -100,35 +98,35 @@ async def run_fsck(log: Log, *, after: str, repair: bool, quick: bool) -> int:
     depth = Depth.PRESENCE if quick else Depth.CHECKSUM
     progress = _Progress()
     checking = fsck(log, depth=depth, repair=repair, after=after, on_finding=on_finding, on_progress=progress)
-    checked = await _until_told(checking, progress)
+    checked = await _run_until_signal(checking, progress)
     if isinstance(checked, signal.Signals):
-        return _code(checked)
+        return _exit_code(checked)
     _summarise(asdict(checked))
     return 1 if checked.findings else 0
 
 
 class _Progress:
-    """Tells how far a run is, now and then and where it is cut off, so that another one can go on there."""
+    """Prints the position of a run at intervals and when it is cut off, so that another run can continue there."""
 
     def __init__(self) -> None:
-        self._told_at = time.monotonic()
+        self._printed_at = time.monotonic()
         self._reached = ""
 
     def __call__(self, position: str, so_far: Collected | Checked) -> None:
-        self._reached = f"{so_far.workflows} workflows; go on from here with --after {shlex.quote(position)}"
-        if time.monotonic() - self._told_at >= _PROGRESS_SECONDS:
-            self.tell()
+        self._reached = f"{so_far.workflows} workflows; continue here with --after {shlex.quote(position)}"
+        if time.monotonic() - self._printed_at >= _PROGRESS_SECONDS:
+            self.print_position()
 
-    def tell(self) -> None:
-        """Tell the position; what was found before it is told by then."""
-        self._told_at = time.monotonic()
+    def print_position(self) -> None:
+        """Print the position, after the findings before it."""
+        self._printed_at = time.monotonic()
         sys.stdout.flush()
         if self._reached:
-            streams.note(self._reached)
+            stdio.write_stderr(self._reached)
 
 
-async def _until_told(run: Coroutine[Any, Any, _Figures], progress: _Progress) -> _Figures | signal.Signals:
-    """The figures of a run, or the signal that has ended it. Where it ends too early, how far it came is told."""
+async def _run_until_signal(run: Coroutine[Any, Any, _Figures], progress: _Progress) -> _Figures | signal.Signals:
+    """Return the figures of a run, or the signal that ended it. Print the position of a run that ends early."""
     caught: list[signal.Signals] = []
     task = asyncio.ensure_future(run)
 
@@ -141,23 +139,23 @@ async def _until_told(run: Coroutine[Any, Any, _Figures], progress: _Progress) -
     try:
         return await task
     except asyncio.CancelledError:
-        progress.tell()
+        progress.print_position()
         if not caught:
             raise
         return caught[0]
     except Exception:
-        progress.tell()
+        progress.print_position()
         raise
 
 
-def _code(number: signal.Signals) -> int:
-    """The exit code by which shells know that a signal has ended a command."""
+def _exit_code(number: signal.Signals) -> int:
+    """Return the exit code that shells use for a command that a signal ended."""
     return 128 + number
 
 
-def _printable(key: str) -> str:
-    """Text of others in a line: a key of a foreign object, or what a marker says, may hold what ends the line."""
-    return key.encode("unicode_escape").decode() if not key.isprintable() else key
+def _printable(text: str) -> str:
+    """Escape text from a store, such as the key of a foreign object: it may contain a line break."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def _summarise(figures: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""Garbage collection on a schedule, in a server that serves meanwhile.
+"""Garbage collection on a schedule, in a running server.
 
-Replicas need not agree on who does it: collections may run at once. Each waits a random part of the interval, so that
-they mostly do not.
+Replicas need not agree on which of them collects: collections may run at the same time. Each replica waits for a random
+part of the interval, so that they seldom do.
 """
 
 import asyncio
@@ -22,19 +22,19 @@ _LOG = logging.getLogger("holdfast.server")
 
 
 @asynccontextmanager
-async def keeping_house(log: Log, policies: Policies, interval_seconds: float) -> AsyncIterator[None]:
-    """Collect garbage while the block runs.
+async def collecting_garbage(log: Log, policies: Policies, interval_seconds: float) -> AsyncIterator[None]:
+    """Collect garbage on a schedule while the block runs.
 
     Args:
         log: the log.
-        policies: what is kept.
-        interval_seconds: how often; 0 for never.
+        policies: the retention of each namespace.
+        interval_seconds: how often, on average; 0 for never.
 
     """
     if not interval_seconds:
         yield
         return
-    task = asyncio.create_task(_keep_house(log, policies, interval_seconds))
+    task = asyncio.create_task(_collect_repeatedly(log, policies, interval_seconds))
     try:
         yield
     finally:
@@ -42,19 +42,19 @@ async def keeping_house(log: Log, policies: Policies, interval_seconds: float) -
         await asyncio.wait([task])
 
 
-async def _keep_house(log: Log, policies: Policies, interval_seconds: float) -> None:
+async def _collect_repeatedly(log: Log, policies: Policies, interval_seconds: float) -> None:
     while True:
         await asyncio.sleep(interval_seconds * random.uniform(0.5, 1.5))
         try:
             with freeing_space():
-                collected = await sweep(log, policies, on_failed=_on_failed)
+                collected = await sweep(log, policies, on_failed=_log_failure)
         except (HoldfastError, StoreError) as error:
-            _LOG.warning("garbage collection failed; it is tried again", extra={"error": described(error)})
+            _LOG.warning("garbage collection failed and will be retried", extra={"error": described(error)})
             continue
         _LOG.info("garbage collected", extra=asdict(collected))
-        for what in ("retired", "markers", "blobs", "claims", "records"):
-            telemetry.COLLECTED.add(getattr(collected, what), {"holdfast.collected": what})
+        for kind in ("retired", "markers", "blobs", "claims", "records"):
+            telemetry.COLLECTED.add(getattr(collected, kind), {"holdfast.collected": kind})
 
 
-def _on_failed(prefix: str, error: Failure) -> None:
+def _log_failure(prefix: str, error: Failure) -> None:
     _LOG.warning("a workflow could not be collected", extra={"prefix": prefix, "error": described(error)})

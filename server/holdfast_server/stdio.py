@@ -5,27 +5,27 @@ import sys
 from contextlib import suppress
 
 
-def hold() -> None:
-    """Open what is closed of descriptors 0 to 2, so that no connection or file of the store gets its number."""
+def reserve_descriptors() -> None:
+    """Open any of descriptors 0 to 2 that is closed, so that no connection or file of the store gets its number."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    # Python has no stream where the descriptor was closed when it started.
+    # Python sets a stream to None if its descriptor was closed at start.
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
-def note(line: str) -> None:
-    """Write a line to stderr, if that can be."""
+def write_stderr(line: str) -> None:
+    """Write a line to stderr. Ignore a stderr that cannot be written."""
     with suppress(OSError):
         sys.stderr.write(f"{line}\n")
 
 
 def discard_stdout() -> None:
-    """Drop what stdout could not take: the interpreter would try again at its end, and change the exit code."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
+    """Discard output that stdout could not take: the interpreter would retry at its end and change the exit code."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    os.close(devnull)

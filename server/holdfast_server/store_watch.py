@@ -1,9 +1,9 @@
-"""Watches that the store under a running server works and stays the one that the server was opened on.
+"""Watches that the store of a running server works and is still the one that the server opened.
 
-A folder may be emptied, moved or mounted over, and a bucket may be emptied. What the server has in memory would still
-answer loads then, and the next save would continue a log that is gone. So the store's manifest is read now and then,
-and soon after a failure; once it is gone or another one, the server refuses every call until it is restarted. While it
-cannot be read, or cannot be written after a call has failed, the server is not ready.
+A folder may be emptied, moved or mounted over, and a bucket may be emptied. The server would still answer loads from
+memory, and the next save would continue a log that no longer exists. So the store's manifest is read at intervals, and
+soon after a failure. If it is gone or another one, the server refuses every call until it is restarted. While the
+manifest cannot be read, or cannot be written after a call has failed, the server is not ready.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ _LOG = logging.getLogger("holdfast.server")
 INTERVAL_SECONDS = 5.0
 # While the store fails.
 RETRY_SECONDS = 1.0
-# A store that takes longer than this to answer fails.
-_LOOK_SECONDS = 5.0
-# A look that finds another store is repeated, since a file system that is being mounted may show anything for a moment.
-_LOOKS = 3
+# A store that does not answer for so long has failed.
+_CHECK_SECONDS = 5.0
+# A check that finds another store is repeated: a file system that is being mounted may show anything for a moment.
+_CHECKS = 3
 _PAUSE_SECONDS = 0.1
 
 
 class _State(Enum):
-    """What a look finds."""
+    """The state of a store according to a check."""
 
     WORKS = 1
     FAILS = 2
@@ -37,11 +37,11 @@ class _State(Enum):
 
 
 class StoreWatch:
-    """Looks at a store's identity.
+    """Checks a store's identity and whether it works.
 
     Args:
         store: the store.
-        identity: what it was when the server opened it.
+        identity: the identity that the store had when the server opened it.
         on_replaced: called once with the error that every call gets from then on.
         on_ready: called with whether the store works, each time that this changes.
 
@@ -61,13 +61,13 @@ class StoreWatch:
         self._soon = asyncio.Event()
         self._is_ready = True
 
-    def look_soon(self) -> None:
-        """Look without waiting for the interval to pass: something failed that should not."""
+    def check_soon(self) -> None:
+        """Check the store now rather than at the end of the interval, because an unexpected failure occurred."""
         self._soon.set()
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Look while the block runs."""
+        """Watch the store while the block runs."""
         task = asyncio.create_task(self._watch())
         try:
             yield
@@ -82,42 +82,42 @@ class StoreWatch:
                     await self._soon.wait()
             in_doubt = self._soon.is_set() or not self._is_ready
             self._soon.clear()
-            state, why = await self._look(in_doubt=in_doubt)
+            state, failure = await self._check(in_doubt=in_doubt)
             if state is _State.REPLACED:
                 break
-            await self._set_ready(state is _State.WORKS, why)
+            await self._set_ready(state is _State.WORKS, failure)
         message = "the store was emptied or replaced while the server ran"
         _LOG.error(f"{message}; every call is refused until the server is restarted")
         self._on_replaced(HoldfastError(Reason.STORE_REPLACED, message))
         await self._on_ready(False)
 
-    async def _set_ready(self, is_ready: bool, why: str) -> None:
+    async def _set_ready(self, is_ready: bool, failure: str) -> None:
         if is_ready == self._is_ready:
             return
         self._is_ready = is_ready
         if is_ready:
             _LOG.info("the store works again; the server is ready")
         else:
-            _LOG.warning("the store fails; the server is not ready", extra={"error": why})
+            _LOG.warning("the store fails; the server is not ready", extra={"error": failure})
         await self._on_ready(is_ready)
 
-    async def _look(self, *, in_doubt: bool) -> tuple[_State, str]:
-        """Return what the store is now, and why it fails. If in doubt, see whether it can be written as well."""
-        for _ in range(_LOOKS):
+    async def _check(self, *, in_doubt: bool) -> tuple[_State, str]:
+        """Return the store's state and why it fails. If in doubt, check as well that it can be written."""
+        for _ in range(_CHECKS):
             try:
-                async with asyncio.timeout(_LOOK_SECONDS):
+                async with asyncio.timeout(_CHECK_SECONDS):
                     if await identify(self._store) == self._identity:
-                        return await self._written() if in_doubt else (_State.WORKS, "")
+                        return await self._check_write() if in_doubt else (_State.WORKS, "")
             except ObjectNotFoundError:
                 pass
             except TimeoutError:
-                return _State.FAILS, f"no answer within {_LOOK_SECONDS:g} seconds"
+                return _State.FAILS, f"no answer within {_CHECK_SECONDS:g} seconds"
             except (StoreError, HoldfastError) as error:
                 return _State.FAILS, described(error)
             await asyncio.sleep(_PAUSE_SECONDS)
         return _State.REPLACED, ""
 
-    async def _written(self) -> tuple[_State, str]:
-        # Changes nothing: the manifest is there. If it has gone since it was read, the store is another one by now.
+    async def _check_write(self) -> tuple[_State, str]:
+        # Changes nothing, because the manifest exists. If it was removed since it was read, the store was replaced.
         is_new = await self._store.put_if_absent(MANIFEST_KEY, self._identity)
         return (_State.REPLACED, "") if is_new else (_State.WORKS, "")

@@ -12,9 +12,9 @@ from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.log import Log, now
 from holdfast_server.protocol.maintenance.sweep import Policies
+from holdfast_server.store_commands import run_fsck, run_gc
 from holdfast_server.stores.base import StoreUnavailableError
 from holdfast_server.stores.memory import MemoryStore
-from holdfast_server.upkeep import run_fsck, run_gc
 
 WORKFLOWS = 300
 RUNS = {

@@ -1,0 +1,61 @@
+"""The address that a server listens on: why it cannot be used, and one port for several processes."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def bind_error(listen: str, cause: str = "") -> OSError:
+    """Return the error of an address that a server cannot listen on.
+
+    Args:
+        listen: host:port.
+        cause: why; if "", the address is bound once more to learn it, since gRPC does not report it.
+
+    """
+    return OSError(f"cannot listen on {listen}: {cause or _cause(listen)}")
+
+
+@contextmanager
+def reserved(listen: str) -> Iterator[str]:
+    """Hold an address with a socket that never listens, so that only this process's workers can use its port.
+
+    The socket first binds without sharing the port, which fails if any process uses it, including a server with
+    workers. Then it allows sharing, so that the workers can bind the port as well.
+
+    Args:
+        listen: host:port; port 0 takes a free one.
+
+    Yields:
+        The address with the actual port.
+
+    Raises:
+        OSError: the address cannot be bound.
+
+    """
+    host, _, port = listen.rpartition(":")
+    with _socket(host) as holder:
+        # Connections of a server that has ended do not count.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            holder.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            raise bind_error(listen, error.strerror or str(error)) from None
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        yield f"{host}:{holder.getsockname()[1]}"
+
+
+def _cause(listen: str) -> str:
+    host, _, port = listen.rpartition(":")
+    with _socket(host) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            return error.strerror or str(error)
+    return "gRPC cannot bind it"
+
+
+def _socket(host: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)

@@ -1,8 +1,8 @@
-"""What Holdfast asks of an object store, and no more.
+"""The interface of object stores.
 
-Six operations: put-if-absent, get, put under a fresh key, replace, list in key order, delete. A seventh, copy, spares
-traffic where a store has it. Every store passes the one suite in `tests/integration/stores/`. A store maps the errors
-of its library to the ones below; it knows nothing of checkpoints.
+Six operations: put-if-absent, get, put under a fresh key, replace, list in key order, delete. A seventh, copy, saves
+traffic if a store supports it. Every store passes the one suite in `tests/integration/stores/`. A store maps the errors
+of its library to the ones below. It knows nothing of checkpoints.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ _frees_space: ContextVar[bool] = ContextVar("frees_space", default=False)
 
 @contextmanager
 def freeing_space() -> Iterator[None]:
-    """Let the block write into the space that a store keeps back for deletions: in the end it makes room."""
+    """Let the block use the space that a store reserves for deletions, because it frees space in the end."""
     token = _frees_space.set(True)
     try:
         yield
@@ -25,17 +25,17 @@ def freeing_space() -> Iterator[None]:
 
 
 def may_use_reserve() -> bool:
-    """Return whether the caller is about to free space."""
+    """Return whether the caller frees space and may use the reserve."""
     return _frees_space.get()
 
 
 class StoreError(Exception):
     """A store operation failed.
 
-    The message is fit for a caller: it names no endpoint, bucket, path or credential.
+    The message may be sent to callers: it contains no endpoint, bucket, path or credential.
 
     Attributes:
-        detail: the same for operators: where the store is, and what the library said.
+        detail: for operators: the location of the store and the library's message.
 
     """
 
@@ -45,19 +45,19 @@ class StoreError(Exception):
 
 
 def described(error: Exception) -> str:
-    """Return what failed, for operators: of a store also where it is."""
+    """Return an error's message for operators, with the detail of a StoreError."""
     return error.detail if isinstance(error, StoreError) else str(error)
 
 
 class StoreUnavailableError(StoreError):
-    """The store cannot be reached, is overloaded or answers nonsense; trying again may help.
+    """The store cannot be reached, is overloaded or returns nonsense. A retry may help.
 
-    After a write, the outcome is unknown: a late request may still land.
+    The outcome of a write is unknown: a late request may still take effect.
     """
 
 
 class NothingWrittenError(StoreUnavailableError):
-    """The store could not even begin to write: nothing was written, and nothing will land late."""
+    """The write was not even sent: nothing was written, and nothing will take effect late."""
 
 
 class StoreFullError(NothingWrittenError):
@@ -65,7 +65,7 @@ class StoreFullError(NothingWrittenError):
 
 
 class StoreAccessDeniedError(StoreError):
-    """The store refuses access, or its credentials or bucket are wrong; trying again does not help."""
+    """The store refuses access, or the credentials or the bucket are wrong. A retry does not help."""
 
 
 class StoreSettingsError(StoreAccessDeniedError):
@@ -82,7 +82,7 @@ class ObjectNotFoundError(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What a get returns: the bytes that were asked for, and the size of the whole object."""
+    """The result of a get: the requested bytes, and the size of the whole object."""
 
     data: bytes
     size_bytes: int
@@ -90,7 +90,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class ObjectSummary:
-    """What a list says of an object. `modified_seconds` is the store's own clock, since the epoch."""
+    """An object in a listing. `modified_seconds` is by the store's own clock, since the epoch."""
 
     key: str
     size_bytes: int
@@ -98,10 +98,10 @@ class ObjectSummary:
 
 
 class ObjectWriter(Protocol):
-    """An object in the making. It becomes visible, whole and durable, when `finish` returns."""
+    """An object that is being written. It is visible, whole and durable when `finish` returns."""
 
     async def write(self, data: bytes) -> None:
-        """Append bytes. May wait until earlier ones are on their way, so that memory stays bounded."""
+        """Append bytes. May wait for earlier bytes to be sent, so that memory stays bounded."""
 
     async def finish(self) -> None:
         """Make the object durable and visible."""
@@ -110,20 +110,20 @@ class ObjectWriter(Protocol):
 class ObjectStore(Protocol):
     """The store. Keys are made of `[A-Za-z0-9._~%-]` and `/`; listings are in byte order of the keys.
 
-    Every operation raises StoreUnavailableError or StoreAccessDeniedError where it cannot be done.
+    Every operation raises StoreUnavailableError or StoreAccessDeniedError if it fails.
     """
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Create an object unless the key has one. Of all who try, one gets True, also after a crash.
+        """Create an object unless the key has one. At most one of all callers gets True, even after a crash.
 
-        Behind either answer there is an object, and it is durable. False never proves that somebody else made
-        it: a request may have been sent twice underneath.
+        Either result means that the key has an object and that it is durable. False never proves that another caller
+        created it: the library may have sent the request twice.
         """
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> StoredObject:
-        """Read an object, or `length` bytes of it from `offset`; fewer where the object ends.
+        """Read an object, or `length` bytes of it from `offset`; fewer at the end of the object.
 
-        What it returns stays: an object that can be seen but might be lost in a power cut is made durable first.
+        The returned object is durable: one that a power cut might lose is made durable first.
 
         Raises:
             ObjectNotFoundError: no object has the key.
@@ -131,31 +131,31 @@ class ObjectStore(Protocol):
         """
 
     def put(self, key: str) -> AbstractAsyncContextManager[ObjectWriter]:
-        """Write an object of any size under a key that was never used. Left unfinished, it never appears."""
+        """Write an object of any size under a key that was never used. If it is not finished, it never appears."""
 
     async def replace(self, key: str, data: bytes) -> None:
-        """Put other bytes in the place of an object, or create it. At every moment either is there, whole.
+        """Replace an object, or create it. Readers see the old bytes or the new ones, never a mixture.
 
-        It is durable on return, and nothing of the old bytes is left that the store itself can give.
+        The new bytes are durable on return, and the store no longer returns the old ones.
         """
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
-        """The first `limit` objects, in key order, whose keys begin with `prefix` and follow `start_after`.
+        """Return the first `limit` objects, in key order, whose keys begin with `prefix` and follow `start_after`.
 
-        Every object whose write was acknowledged before the call is seen. What else is seen may be lost in a power
-        cut, unless `get` has returned it.
+        Contains every object whose write was acknowledged before the call. A power cut may lose other objects that it
+        contains, unless `get` has returned them.
         """
 
     async def copy(self, source: str, target: str) -> bool:
-        """Copy an object to a fresh key without its bytes passing through here.
+        """Copy an object to a fresh key within the store.
 
         Returns:
-            Whether it is there now; False where the store cannot do so, and has written nothing.
+            True if it was copied; False if the store does not support this and has written nothing.
 
         Raises:
-            ObjectNotFoundError: there is nothing to copy.
+            ObjectNotFoundError: no object has the source key.
 
         """
 
     async def delete(self, key: str) -> None:
-        """Remove an object. Removing one that is not there is no error."""
+        """Delete an object. It is not an error if no object has the key."""

@@ -1,4 +1,4 @@
-"""Listings of any length, page by page, of any store."""
+"""Listings of any length."""
 
 from collections.abc import AsyncIterator
 
@@ -6,15 +6,15 @@ from holdfast_server.stores.base import ObjectStore, ObjectSummary
 
 
 async def list_all(store: ObjectStore, prefix: str, *, start_after: str = "") -> AsyncIterator[ObjectSummary]:
-    """Every object, in key order, whose key begins with `prefix` and follows `start_after`.
+    """Yield every object, in key order, whose key begins with `prefix` and follows `start_after`.
 
-    What is created or removed meanwhile may be in it or not.
+    Objects that are created or deleted during the listing may be missing or present.
 
     Raises:
         StoreError: the store cannot be used.
 
     """
     while page := await store.list(prefix, start_after=start_after):
-        for each in page:
-            yield each
+        for summary in page:
+            yield summary
         start_after = page[-1].key

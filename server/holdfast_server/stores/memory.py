@@ -1,4 +1,4 @@
-"""An object store in memory, for tests of callers: it has every promise but durability."""
+"""An object store in memory, for tests of callers. It keeps every promise except durability."""
 
 import time
 from bisect import bisect_left, bisect_right, insort
@@ -9,7 +9,7 @@ from holdfast_server.stores.base import ObjectNotFoundError, ObjectSummary, Stor
 
 
 class Objects:
-    """The objects themselves, in key order, with the five operations as they are once a request has arrived.
+    """The objects in key order, and the operations as they take effect once a request has arrived.
 
     Args:
         clock: the store's own clock, in seconds since the epoch.
@@ -17,13 +17,13 @@ class Objects:
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        # The bytes, and when they were written.
+        # The bytes, and the time of the write.
         self.by_key: dict[str, tuple[bytes, float]] = {}
         self._keys: list[str] = []
         self._clock = clock
 
     def create(self, key: str, data: bytes) -> bool:
-        """Put if absent; tells whether it was."""
+        """Put if absent. Return whether the key was absent."""
         if key in self.by_key:
             return False
         self.write(key, data)
@@ -36,7 +36,12 @@ class Objects:
         self.by_key[key] = (data, self._clock())
 
     def read(self, key: str, offset: int = 0, length: int | None = None) -> StoredObject:
-        """Get; raises ObjectNotFoundError."""
+        """Get.
+
+        Raises:
+            ObjectNotFoundError: no object has the key.
+
+        """
         if key not in self.by_key:
             raise ObjectNotFoundError(key)
         data, _ = self.by_key[key]
@@ -80,7 +85,7 @@ class MemoryStore:
         yield _MemoryWriter(self.objects, key)
 
     async def replace(self, key: str, data: bytes) -> None:
-        """Put other bytes in the place of an object."""
+        """Replace an object."""
         self.objects.write(key, bytes(data))
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
@@ -93,7 +98,7 @@ class MemoryStore:
         return True
 
     async def delete(self, key: str) -> None:
-        """Remove an object."""
+        """Delete an object."""
         self.objects.delete(key)
 
 

@@ -1,8 +1,8 @@
-"""Space that a folder store keeps back, so that a full disk has a way out.
+"""Space that a folder store reserves, so that objects can be deleted when the disk is full.
 
-Every deletion writes a small marker first. Without room for it nothing could be deleted on a full disk, and nothing
-would ever be collected. So a store holds a file of a megabyte that nobody reads. What frees space gives the file up
-when the disk is full; until it can be made again, saves are refused as they are on a full disk.
+Every deletion writes a small marker first. Without room for the marker nothing could be deleted on a full disk, and
+nothing would ever be collected. So a store has a file of a megabyte that holds no data. On a full disk, an operation
+that frees space deletes the file. Until it can be created again, saves are refused as on a full disk.
 """
 
 import os
@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 
 RESERVE_FILE = ".reserve"
-_BYTES = 1 << 20
-# Another process may have given the file up: how often to look.
-_LOOK_SECONDS = 1.0
+_RESERVE_BYTES = 1 << 20
+# How often to check whether another process has deleted the file.
+_CHECK_SECONDS = 1.0
 
 
 class Reserve:
-    """The space that is kept back in a folder. Its methods block.
+    """The space that is reserved in a folder. Its methods block.
 
     Args:
         root: the store's folder.
@@ -28,29 +28,29 @@ class Reserve:
     def __init__(self, root: Path) -> None:
         self._path = f"{root}/{RESERVE_FILE}"
         self._lock = threading.Lock()
-        self._seen_at = float("-inf")
+        self._checked_at = float("-inf")
 
     @property
     def is_due(self) -> bool:
-        """Whether nobody has looked for a while whether the space is still kept back."""
-        return time.monotonic() - self._seen_at > _LOOK_SECONDS
+        """Whether the file should be checked again."""
+        return time.monotonic() - self._checked_at > _CHECK_SECONDS
 
     def keep(self) -> None:
-        """Keep space back, unless that is done.
+        """Reserve the space, unless it is reserved.
 
         Raises:
-            OSError: there is none.
+            OSError: the disk is full.
 
         """
         with self._lock:
             if not os.path.exists(self._path):
                 self._make()
-            self._seen_at = time.monotonic()
+            self._checked_at = time.monotonic()
 
     def give_up(self) -> None:
-        """Give the space up."""
+        """Release the space."""
         with self._lock:
-            self._seen_at = float("-inf")
+            self._checked_at = float("-inf")
             with suppress(FileNotFoundError):
                 os.unlink(self._path)
 
@@ -60,8 +60,8 @@ class Reserve:
         except FileExistsError:
             return
         try:
-            # Random, since some file systems take no space for zeros.
-            data = os.urandom(_BYTES)
+            # Random bytes, because some file systems do not allocate space for zeros.
+            data = os.urandom(_RESERVE_BYTES)
             written = 0
             while written < len(data):
                 written += os.write(descriptor, data[written:])

@@ -51,7 +51,7 @@ class RetriedStore:
         return self._store.put(key)
 
     async def replace(self, key: str, data: bytes) -> None:
-        """Put other bytes in the place of an object."""
+        """Replace an object."""
         await self._store.replace(key, data)
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
@@ -63,7 +63,7 @@ class RetriedStore:
         return await self._store.copy(source, target)
 
     async def delete(self, key: str) -> None:
-        """Remove an object."""
+        """Delete an object."""
         await self._store.delete(key)
 
 

@@ -1,8 +1,8 @@
 """An object store in an S3 bucket, through aioboto3.
 
-Put-if-absent is one PutObject with `If-None-Match: *`. Large uploads are multipart, driven part by part
-with a bound on what is in memory. The HTTP client may send a request twice underneath, so a 412 never
-proves loss; the protocol settles that. Content-MD5 goes with every write, which every S3 server verifies.
+Put-if-absent is one PutObject with `If-None-Match: *`. Large uploads are multipart, with a bounded number of parts in
+memory. The HTTP client may send a request twice, so a 412 never proves that another writer won; the protocol handles
+that. Every write carries Content-MD5, which every S3 server verifies.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from holdfast_server.stores.s3_bucket import Bucket
 from holdfast_server.stores.s3_errors import PreconditionFailedError, RangeError
 from holdfast_server.stores.s3_upload import Upload
 
-# Of servers that know no CopyObject, or not of such an object.
+# Answers of servers that do not support CopyObject, or not for this object.
 _CANNOT_COPY = (400, 405, 501)
-_RACERS = 16
+_RACING_WRITES = 16
 
 
 class S3Store:
-    """Keeps objects in a bucket below a prefix. Made by `open`.
+    """A store in a bucket, below a prefix. Created by `open`.
 
     Args:
-        bucket: the bucket, whose client is open.
+        bucket: the bucket, with an open client.
 
     """
 
@@ -43,16 +43,16 @@ class S3Store:
     async def open(
         cls, bucket: str, prefix: str = "", *, endpoint_url: str | None = None, region: str | None = None
     ) -> AsyncIterator["S3Store"]:
-        """A store, with its connections. Credentials come from the usual AWS variables.
+        """Open a store and its connections. Credentials come from the usual AWS variables.
 
         Args:
             bucket: the bucket.
-            prefix: below which to keep everything.
+            prefix: the prefix of all keys.
             endpoint_url: the server; None for AWS.
-            region: its region; None as AWS_REGION, AWS_DEFAULT_REGION or the profile has it.
+            region: the region; None for that of AWS_REGION, AWS_DEFAULT_REGION or the profile.
 
         Raises:
-            StoreSettingsError: the library does not take the settings.
+            StoreSettingsError: the library does not accept the settings.
 
         """
         where = f"{endpoint_url or 'AWS S3'}, bucket {bucket!r}"
@@ -64,10 +64,10 @@ class S3Store:
             yield cls(Bucket(client, bucket, f"{prefix.strip('/')}/" if prefix.strip("/") else "", where))
 
     async def probe(self) -> None:
-        """Check that the bucket keeps what the protocol relies on.
+        """Check that the bucket has the properties that the protocol requires.
 
         Raises:
-            StoreAccessDeniedError: it does not, or refuses access.
+            StoreAccessDeniedError: it does not have them, or refuses access.
             StoreUnavailableError: it cannot be reached.
 
         """
@@ -85,19 +85,19 @@ class S3Store:
                     await self.delete(key)
 
     async def _probe_put_if_absent(self, key: str) -> None:
-        """Race writes of one key over several connections: one must win, and stay."""
-        racing = [f"racer {number}".encode() for number in range(_RACERS)]
+        """Write one key concurrently over several connections: one write must win, and its object must stay."""
+        racing = [f"racer {number}".encode() for number in range(_RACING_WRITES)]
         won = await asyncio.gather(*(self.put_if_absent(key, data) for data in racing))
         winners = [data for data, is_won in zip(racing, won, strict=True) if is_won]
         found = (await self.get(key)).data
-        # The winner may have been told that it lost, where its request was sent twice underneath.
+        # No write may report success if the winning request was sent twice.
         if len(winners) > 1 or found not in (winners or racing):
             raise self._unfit(
-                f"of {_RACERS} writes of one key at once with If-None-Match {len(winners)} won, and the object "
-                f"{'is one of them' if found in winners else 'is another one'}: put-if-absent is not kept"
+                f"of {_RACING_WRITES} concurrent writes with If-None-Match {len(winners)} succeeded, and the "
+                f"object {'is one of these' if found in winners else 'is another one'}: put-if-absent does not hold"
             )
         if await self.put_if_absent(key, b"late") or (await self.get(key)).data != found:
-            raise self._unfit("a write with If-None-Match replaced an object: put-if-absent is not kept")
+            raise self._unfit("a write with If-None-Match replaced an object: put-if-absent does not hold")
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         """Create an object unless the key has one."""
@@ -109,12 +109,14 @@ class S3Store:
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> StoredObject:
         """Read an object, or a range of it."""
-        span = {}
+        byte_range = {}
         if offset or length is not None:
-            span["Range"] = f"bytes={offset}-" if length is None else f"bytes={offset}-{offset + max(length, 1) - 1}"
+            byte_range["Range"] = (
+                f"bytes={offset}-" if length is None else f"bytes={offset}-{offset + max(length, 1) - 1}"
+            )
         try:
             with self._bucket.errors_mapped(key):
-                response = await self._bucket.client.get_object(**self._bucket.place(key), **span)
+                response = await self._bucket.client.get_object(**self._bucket.object_arguments(key), **byte_range)
                 async with response["Body"]:
                     data = await response["Body"].read()
         except RangeError:
@@ -133,7 +135,7 @@ class S3Store:
             await upload.abandon()
 
     async def replace(self, key: str, data: bytes) -> None:
-        """Put other bytes in the place of an object. Where the bucket keeps versions, it keeps the old ones, too."""
+        """Replace an object. A bucket with versioning keeps the old version."""
         await self._bucket.put_object(key, data)
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
@@ -146,20 +148,20 @@ class S3Store:
                 response = await self._bucket.client.list_objects_v2(
                     Bucket=self._bucket.name, Prefix=self._bucket.prefix + prefix, MaxKeys=page, **after
                 )
-            for each in response.get("Contents", ()):
-                key = each["Key"].removeprefix(self._bucket.prefix)
-                found.append(ObjectSummary(key, each["Size"], each["LastModified"].timestamp()))
+            for listed in response.get("Contents", ()):
+                key = listed["Key"].removeprefix(self._bucket.prefix)
+                found.append(ObjectSummary(key, listed["Size"], listed["LastModified"].timestamp()))
             if not response.get("IsTruncated") or not found:
                 break
             start_after = found[-1].key
         return found
 
     async def copy(self, source: str, target: str) -> bool:
-        """Copy an object within the bucket, where the server can."""
-        place = self._bucket.place(target)
+        """Copy an object within the bucket, if the server supports it."""
+        arguments = self._bucket.object_arguments(target)
         with self._bucket.errors_mapped(source):
             try:
-                await self._bucket.client.copy_object(**place, CopySource=self._bucket.place(source))
+                await self._bucket.client.copy_object(**arguments, CopySource=self._bucket.object_arguments(source))
             except ClientError as error:
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] in _CANNOT_COPY:
                     return False
@@ -167,17 +169,17 @@ class S3Store:
         return True
 
     async def delete(self, key: str) -> None:
-        """Remove an object."""
+        """Delete an object."""
         with self._bucket.errors_mapped(key):
-            await self._bucket.client.delete_object(**self._bucket.place(key))
+            await self._bucket.client.delete_object(**self._bucket.object_arguments(key))
 
     def _unfit(self, why: str) -> StoreAccessDeniedError:
-        message = f"the store is not fit for Holdfast: {why}"
+        message = f"the store cannot be used: {why}"
         return StoreAccessDeniedError(message, detail=f"{self._bucket.where}: {message}")
 
 
 def _client(endpoint_url: str | None, region: str | None) -> AbstractAsyncContextManager[Any]:
-    """A client of the library, not yet open. The library itself does not read AWS_REGION."""
+    """Return a client of the library, not yet open. The library itself does not read AWS_REGION."""
     config = Config(
         max_pool_connections=64,
         retries={"total_max_attempts": 1},
@@ -185,7 +187,7 @@ def _client(endpoint_url: str | None, region: str | None) -> AbstractAsyncContex
         read_timeout=30,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        # The signature covers Content-MD5, and that the body: hashing it twice would only stall the loop.
+        # The signature covers Content-MD5, which covers the body. A second hash would only block the event loop.
         s3={"payload_signing_enabled": False, "addressing_style": "path" if endpoint_url else "auto"},
     )
     region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None

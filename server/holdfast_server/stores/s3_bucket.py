@@ -1,4 +1,4 @@
-"""A bucket through its client: where keys lie in it, and the library's errors as the store's own."""
+"""A bucket and its client: the names of objects, and the library's errors mapped to the store's."""
 
 import asyncio
 import base64
@@ -15,13 +15,13 @@ _THREAD_DIGEST_BYTES = 256 << 10
 
 
 class Bucket:
-    """A bucket below a prefix.
+    """A bucket, below a prefix.
 
     Args:
-        client: an S3 client that is open.
+        client: an open S3 client.
         name: the bucket.
-        prefix: what every key begins with, "" or ending with a slash.
-        where: endpoint and bucket, for messages.
+        prefix: the prefix of every key, "" or with a slash at its end.
+        where: endpoint and bucket, for operators.
 
     """
 
@@ -32,8 +32,8 @@ class Bucket:
         self.where = where
         self._has_answered = False
 
-    def place(self, key: str) -> dict[str, str]:
-        """The arguments that name an object."""
+    def object_arguments(self, key: str) -> dict[str, str]:
+        """Return the request arguments that name an object."""
         return {"Bucket": self.name, "Key": self.prefix + key}
 
     async def put_object(self, key: str, data: bytes, **conditions: str) -> None:
@@ -45,17 +45,17 @@ class Bucket:
         """
         digest = await md5(data)
         with self.errors_mapped(key):
-            await self.client.put_object(**self.place(key), Body=data, ContentMD5=digest, **conditions)
+            await self.client.put_object(**self.object_arguments(key), Body=data, ContentMD5=digest, **conditions)
 
     async def size(self, key: str) -> int:
-        """The size of an object."""
+        """Return the size of an object in bytes."""
         with self.errors_mapped(key):
-            response = await self.client.head_object(**self.place(key))
+            response = await self.client.head_object(**self.object_arguments(key))
         return int(response["ContentLength"])
 
     @contextmanager
     def errors_mapped(self, key: str) -> Iterator[None]:
-        """Turn the library's errors into the store's."""
+        """Map the library's errors to the store's."""
         try:
             yield
         except s3_errors.RAISED as error:
@@ -65,7 +65,7 @@ class Bucket:
 
 
 async def md5(data: bytes) -> str:
-    """MD5 as Content-MD5 wants it."""
+    """Return the value of Content-MD5."""
     if len(data) > _THREAD_DIGEST_BYTES:
         return await asyncio.to_thread(_md5_now, data)
     return _md5_now(data)

@@ -1,14 +1,16 @@
-"""What the errors of the S3 library mean, by class: the one place that knows them.
+"""Maps the errors of the S3 library to those of the store.
 
-The library has three kinds. Errors of the transport leave open whether a request arrived. Errors of credentials and of
-settings are raised before anything is sent. Answers of the server are read by code and status.
+The library has three kinds of errors:
+- errors of the transport: whether the request arrived is unknown;
+- errors of credentials and settings: raised before anything is sent;
+- answers of the server: distinguished by code and status.
 """
 
 import os
 import ssl
 
 import aiohttp
-from botocore import exceptions as of_botocore
+from botocore import exceptions as botocore_errors
 from botocore.parsers import ResponseParserError
 
 from holdfast_server.stores.base import (
@@ -19,7 +21,7 @@ from holdfast_server.stores.base import (
     StoreUnavailableError,
 )
 
-_REFUSALS = {
+_DENIED_BY_CODE = {
     "AccessDenied": "refuses access",
     "AllAccessDisabled": "refuses access",
     "InvalidAccessKeyId": "does not know the access key",
@@ -33,37 +35,37 @@ _REFUSALS = {
     "AuthorizationHeaderMalformed": "says that the bucket is in another region",
     "IllegalLocationConstraintException": "says that the bucket is in another region",
 }
-_FINAL = {
+_DENIED_BY_STATUS = {
     401: "refuses access",
     403: "refuses access",
-    501: "does not know this kind of request: conditional writes need a store that implements If-None-Match",
+    501: "does not support this kind of request: conditional writes need a store that implements If-None-Match",
 }
-_PASSING = {429: "throttles", 503: "throttles"}
+_TRANSIENT_BY_STATUS = {429: "throttles", 503: "throttles"}
 _CREDENTIALS = (
-    of_botocore.CredentialRetrievalError,
-    of_botocore.MetadataRetrievalError,
-    of_botocore.NoAuthTokenError,
-    of_botocore.NoCredentialsError,
-    of_botocore.PartialCredentialsError,
-    of_botocore.RefreshWithMFAUnsupportedError,
-    of_botocore.SSOError,
-    of_botocore.TokenRetrievalError,
-    of_botocore.UnknownCredentialError,
+    botocore_errors.CredentialRetrievalError,
+    botocore_errors.MetadataRetrievalError,
+    botocore_errors.NoAuthTokenError,
+    botocore_errors.NoCredentialsError,
+    botocore_errors.PartialCredentialsError,
+    botocore_errors.RefreshWithMFAUnsupportedError,
+    botocore_errors.SSOError,
+    botocore_errors.TokenRetrievalError,
+    botocore_errors.UnknownCredentialError,
 )
 _TRANSPORT = (
-    of_botocore.CapacityNotAvailableError,
-    of_botocore.ChecksumError,
-    of_botocore.ConnectionError,
-    of_botocore.FlexibleChecksumError,
-    of_botocore.HTTPClientError,
-    of_botocore.IncompleteReadError,
+    botocore_errors.CapacityNotAvailableError,
+    botocore_errors.ChecksumError,
+    botocore_errors.ConnectionError,
+    botocore_errors.FlexibleChecksumError,
+    botocore_errors.HTTPClientError,
+    botocore_errors.IncompleteReadError,
     aiohttp.ClientError,
     OSError,
     TimeoutError,
 )
-_OF_FILES = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-# Calls by which the library gets credentials, before it sends the request itself.
-_LOGINS = frozenset({"AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity", "GetRoleCredentials"})
+_FILE_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+# Operations that get credentials, before the request itself is sent.
+_LOGIN_OPERATIONS = frozenset({"AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity", "GetRoleCredentials"})
 
 
 class PreconditionFailedError(Exception):
@@ -71,68 +73,70 @@ class PreconditionFailedError(Exception):
 
 
 class RangeError(Exception):
-    """The range begins behind the object's end."""
+    """The range begins after the end of the object."""
 
 
 _SIGNALS: dict[int, type[Exception]] = {412: PreconditionFailedError, 416: RangeError}
 
-# What the library may raise, beside what is none of the store's business.
-RAISED = (of_botocore.BotoCoreError, of_botocore.ClientError, ResponseParserError, aiohttp.ClientError, OSError)
+# The exceptions of the library that are mapped.
+RAISED = (botocore_errors.BotoCoreError, botocore_errors.ClientError, ResponseParserError, aiohttp.ClientError, OSError)
 
 
 def mapped(error: Exception, where: str, key: str = "", *, has_answered: bool = True) -> Exception:
-    """Return the store's own error for one of the library's.
+    """Return the store's error for an error of the library.
 
     Args:
-        error: what the library raised.
+        error: the library's error.
         where: the endpoint and the bucket, for operators.
-        key: the object that was asked for.
-        has_answered: whether the server has answered any request. Before that no connection ever stood, so that a
+        key: the key of the requested object.
+        has_answered: whether the server has answered any request. If not, no connection was ever established, and a
             failed one proves that nothing was sent.
 
     """
-    if isinstance(error, of_botocore.ClientError) and error.operation_name not in _LOGINS:
+    if isinstance(error, botocore_errors.ClientError) and error.operation_name not in _LOGIN_OPERATIONS:
         return _of_response(error, where, key)
     cause = _cause(error)
     detail = _detail(where, cause)
-    if isinstance(error, (*_CREDENTIALS, of_botocore.ClientError)):
+    if isinstance(error, (*_CREDENTIALS, botocore_errors.ClientError)):
         return StoreSettingsError("the server has no credentials for the store", detail=detail)
-    if isinstance(cause, _OF_FILES):
-        what = "a file that the server's settings for the store name cannot be read"
-        # The library does not say which: it may be the bundle of certificates.
+    if isinstance(cause, _FILE_ERRORS):
+        message = "a file that the server's settings for the store name cannot be read"
+        # The library may not name the file. It may be the bundle of certificates.
         bundle = "" if cause.filename else f"; AWS_CA_BUNDLE is {os.environ.get('AWS_CA_BUNDLE', '')!r}"
-        return StoreSettingsError(what, detail=detail + bundle)
+        return StoreSettingsError(message, detail=detail + bundle)
     if isinstance(cause, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
         kind = StoreAccessDeniedError if has_answered else StoreSettingsError
         return kind("the server does not trust the store's certificate", detail=detail)
     if isinstance(error, (*_TRANSPORT, ResponseParserError)):
-        unreached = StoreUnavailableError if has_answered else NothingWrittenError
-        return unreached("the store cannot be reached, or the connection broke", detail=detail)
+        kind = StoreUnavailableError if has_answered else NothingWrittenError
+        return kind("the store cannot be reached, or the connection broke", detail=detail)
     return settings_error(error, where)
 
 
 def settings_error(error: Exception, where: str) -> StoreSettingsError:
-    """Return the error of settings that the library does not take."""
+    """Return the error of settings that the library does not accept."""
     return StoreSettingsError("the server's settings for the store are wrong", detail=_detail(where, error))
 
 
-def _of_response(error: of_botocore.ClientError, where: str, key: str) -> Exception:
+def _of_response(error: botocore_errors.ClientError, where: str, key: str) -> Exception:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     detail = _detail(where, error)
-    if code in _REFUSALS:
-        return StoreAccessDeniedError(f"the store {_REFUSALS[code]}", detail=detail)
+    if code in _DENIED_BY_CODE:
+        return StoreAccessDeniedError(f"the store {_DENIED_BY_CODE[code]}", detail=detail)
     if status in _SIGNALS:
         return _SIGNALS[status]()
     if status == 404:
         return ObjectNotFoundError(key)
-    if status in _FINAL:
-        return StoreAccessDeniedError(f"the store {_FINAL[status]}", detail=detail)
-    return StoreUnavailableError(f"the store {_PASSING.get(status, f'answered with status {status}')}", detail=detail)
+    if status in _DENIED_BY_STATUS:
+        return StoreAccessDeniedError(f"the store {_DENIED_BY_STATUS[status]}", detail=detail)
+    return StoreUnavailableError(
+        f"the store {_TRANSIENT_BY_STATUS.get(status, f'answered with status {status}')}", detail=detail
+    )
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return what lies at the bottom of an error that the library has wrapped."""
+    """Return the innermost error that the library has wrapped."""
     seen = error
     while True:
         kwargs = getattr(seen, "kwargs", {})

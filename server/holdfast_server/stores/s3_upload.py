@@ -1,6 +1,6 @@
-"""An object on its way into a bucket: one request while it is small, else parts with a bound on what is in memory.
+"""The upload of an object into a bucket: one request if it is small, otherwise parts, of which few are in memory.
 
-Every request of an upload can be sent again, since its key is fresh and a part replaces itself.
+Every request of an upload can be retried: its key is fresh, and a part replaces itself.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ _PARTS_IN_FLIGHT = 2
 
 
 class Upload:
-    """Collects bytes into parts, and has a bounded number of them on their way.
+    """An upload that collects bytes into parts and sends a bounded number of parts concurrently.
 
     Args:
-        bucket: where to.
+        bucket: the bucket.
         key: a key that was never used.
 
     """
@@ -35,7 +35,7 @@ class Upload:
         self._finished = False
 
     async def write(self, data: bytes) -> None:
-        """Append bytes. May wait until earlier ones are on their way."""
+        """Append bytes. May wait for earlier bytes to be sent."""
         self._pieces.append(data)
         self._pieces_bytes += len(data)
         while self._pieces_bytes >= _PART_BYTES:
@@ -53,7 +53,7 @@ class Upload:
         self._finished = True
 
     async def abandon(self) -> None:
-        """Give up what is not finished: every task ends, and the server forgets the parts."""
+        """Abort the upload if it is not finished: every task ends, and the server discards the parts."""
         if self._finished or not self._upload_id:
             return
         for part in self._parts:
@@ -63,15 +63,15 @@ class Upload:
             with self._bucket.errors_mapped(self._key):
                 await self._bucket.client.abort_multipart_upload(**self._upload)
         except (StoreUnavailableError, StoreAccessDeniedError, ObjectNotFoundError):
-            # It holds no visible object; a lifecycle rule of the bucket clears what is left.
+            # No object is visible. A lifecycle rule of the bucket removes the remaining parts.
             return
 
     @property
     def _upload(self) -> dict[str, Any]:
-        return {**self._bucket.place(self._key), "UploadId": self._upload_id}
+        return {**self._bucket.object_arguments(self._key), "UploadId": self._upload_id}
 
     def _take(self) -> bytes:
-        """The next part: all of one size but the last, as some stores want it."""
+        """Return the next part. All parts but the last have one size, because some stores require it."""
         taken = b"".join(self._pieces)
         self._pieces.clear()
         if len(taken) > _PART_BYTES:
@@ -90,7 +90,7 @@ class Upload:
 
     async def _create(self) -> str:
         with self._bucket.errors_mapped(self._key):
-            created = await self._bucket.client.create_multipart_upload(**self._bucket.place(self._key))
+            created = await self._bucket.client.create_multipart_upload(**self._bucket.object_arguments(self._key))
         return str(created["UploadId"])
 
     async def _upload_part(self, number: int, data: bytes) -> str:
@@ -106,7 +106,7 @@ class Upload:
         try:
             return await retried(send)
         except ObjectNotFoundError:
-            raise self._forgotten() from None
+            raise self._lost() from None
 
     async def _complete(self, tags: Sequence[str]) -> None:
         parts = [{"ETag": tag, "PartNumber": number} for number, tag in enumerate(tags, 1)]
@@ -118,10 +118,10 @@ class Upload:
         try:
             await retried(send)
         except ObjectNotFoundError:
-            # The server forgets an upload that it has completed: an answer was lost.
+            # A server no longer knows an upload that it has completed: an earlier answer was lost.
             if await retried(lambda: self._bucket.size(self._key)) != self._sent_bytes:
-                raise self._forgotten() from None
+                raise self._lost() from None
 
-    def _forgotten(self) -> StoreUnavailableError:
-        message = "the store has forgotten an upload; it must be sent again"
+    def _lost(self) -> StoreUnavailableError:
+        message = "the store has lost an upload; it must be sent again"
         return StoreUnavailableError(message, detail=f"{self._bucket.where}: {message}")

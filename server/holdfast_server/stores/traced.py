@@ -1,4 +1,4 @@
-"""Any object store, with a span and a figure for each of its requests."""
+"""A wrapper of any object store that traces and counts its requests."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -8,12 +8,12 @@ from holdfast_server.telemetry import store_request
 
 
 class TracedStore:
-    """Passes every request on to a store.
+    """Forwards every request to a store, within a span.
 
     Args:
         store: the store.
-        bucket: the bucket's name where it is one of S3, for the spans; else "".
-        prefix: what the bucket's keys begin with.
+        bucket: the name of an S3 bucket, for the spans; "" for other stores.
+        prefix: the prefix of the bucket's keys.
 
     """
 
@@ -28,7 +28,7 @@ class TracedStore:
             return await self._store.put_if_absent(key, data)
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> StoredObject:
-        """Read an object, or a range of it. That there is none is an answer, not a failure of the store."""
+        """Read an object, or a range of it. A missing object does not mark the span as failed."""
         absent: ObjectNotFoundError | None = None
         with store_request("get", self._attributes(key)):
             try:
@@ -39,13 +39,13 @@ class TracedStore:
 
     @asynccontextmanager
     async def put(self, key: str) -> AsyncIterator[ObjectWriter]:
-        """Write an object under a fresh key; the span lasts from its first byte to its end."""
+        """Write an object under a fresh key. The span covers the whole upload."""
         with store_request("put", self._attributes(key)):
             async with self._store.put(key) as writer:
                 yield writer
 
     async def replace(self, key: str, data: bytes) -> None:
-        """Put other bytes in the place of an object."""
+        """Replace an object."""
         with store_request("replace", self._attributes(key)):
             await self._store.replace(key, data)
 
@@ -60,7 +60,7 @@ class TracedStore:
             return await self._store.copy(source, target)
 
     async def delete(self, key: str) -> None:
-        """Remove an object."""
+        """Delete an object."""
         with store_request("delete", self._attributes(key)):
             await self._store.delete(key)
 

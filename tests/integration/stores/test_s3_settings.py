@@ -136,9 +136,9 @@ async def test_after_an_answer_a_broken_connection_leaves_the_commit_in_doubt():
 @pytest.mark.parametrize(
     ("breaks", "words"),
     [
-        ("ignores", "put-if-absent is not kept"),
+        ("ignores", "put-if-absent does not hold"),
         ("lacks", "If-None-Match"),
-        ("races", "put-if-absent is not kept"),
+        ("races", "put-if-absent does not hold"),
     ],
 )
 async def test_a_store_that_breaks_put_if_absent_is_named_by_the_probe(breaks, words):

@@ -108,8 +108,8 @@ def mapped(error: Exception, where: str, key: str = "", *, has_answered: bool = 
         kind = StoreAccessDeniedError if has_answered else StoreSettingsError
         return kind("the server does not trust the store's certificate", detail=detail)
     if isinstance(error, (*_TRANSPORT, ResponseParserError)):
-        kind = StoreUnavailableError if has_answered else NothingWrittenError
-        return kind("the store cannot be reached, or the connection broke", detail=detail)
+        unavailable = StoreUnavailableError if has_answered else NothingWrittenError
+        return unavailable("the store cannot be reached, or the connection broke", detail=detail)
     return settings_error(error, where)
 
 

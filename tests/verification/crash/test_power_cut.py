@@ -138,7 +138,7 @@ def deaf_to(kind: str):
     return hearing
 
 
-@pytest.mark.parametrize("kind", [File, Folder])
+@pytest.mark.parametrize("kind", [File, full(Folder)])
 def test_what_a_server_that_stopped_has_made_is_not_taken_for_durable(kind, under, folder):
     def deaf(sync: Sync) -> Sync:
         of_others = [each for each in sync.changes if each.maker != sync.process and isinstance(each.node, kind)]

@@ -16,8 +16,8 @@ from tests.verification.scale.fake import Told
 from tests.verification.scale.kinds import RETENTION, pass_the_grace, write
 
 # Of a million objects.
-SCALE = float(os.environ.get("HOLDFAST_SCALE", amount(small=0.05, full=0.1)))
-SMALL_SCALE = 0.03
+SCALE = float(os.environ.get("HOLDFAST_SCALE", amount(small=0.03, full=0.1)))
+SMALL_SCALE = amount(small=0.015, full=0.03)
 # A command with nothing to do has about 70 MiB; pages of 10,000 objects, and some workflows at a time, take the rest.
 MOST_MIB = 224
 MOST_GROWTH_MIB = 96

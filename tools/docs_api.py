@@ -19,6 +19,8 @@ from google.protobuf.descriptor_pb2 import (
 ROOT = Path(__file__).resolve().parent.parent
 _PROTO = ROOT / "proto"
 _PACKAGE = ".holdfast.v1."
+# An item of a call's list of reasons.
+_REASON = re.compile(r"(?m)^- ([A-Z_]+(?:, [A-Z_]+)*):")
 # https://protobuf.dev/reference/cpp/api-docs/google.protobuf.descriptor/: field numbers in paths of source locations.
 _MESSAGE, _ENUM, _SERVICE = 4, 5, 6
 _FIELD, _VALUE, _METHOD = 2, 2, 2
@@ -103,7 +105,13 @@ def page() -> str:
     lines += ["## Enums", ""]
     for file in files:
         lines += file.enums()
-    return "\n".join(lines) + "\n"
+    return _REASON.sub(_link_to_reason, "\n".join(lines) + "\n")
+
+
+def _link_to_reason(match: re.Match[str]) -> str:
+    """Link a reason at the begin of a list item to its part of the page of errors."""
+    names = (f"[{name}](errors.md#{name.lower()})" for name in match[1].split(", "))
+    return f"- {', '.join(names)}:"
 
 
 def _described() -> list[FileDescriptorProto]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import holdfast
 import pytest
+from holdfast_server.config import load
 
 from tests.support.repository import ROOT
 
@@ -71,6 +72,13 @@ async def test_the_commands_of_a_page_run(page, served, client, tmp_path):
     script = script.replace("file:///var/lib/holdfast", served.folder.as_uri())
     script = script.replace("/var/lib/holdfast", str(served.folder))
     await run(["sh", "-ec", script], tmp_path, served.target)
+
+
+@pytest.mark.parametrize("page", pages_with("toml"), ids=str)
+def test_the_settings_of_a_page_are_settings_of_the_server(page, tmp_path):
+    file = tmp_path / "holdfast.toml"
+    file.write_text("\n".join(blocks(page, "toml")))
+    assert load({"config": str(file)}, {}, tmp_path) != load({}, {}, tmp_path)
 
 
 async def test_the_job_of_the_first_page_goes_on_where_it_was_killed(served, tmp_path):

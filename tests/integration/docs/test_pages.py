@@ -105,6 +105,13 @@ def test_prose_is_wrapped(name):
 
 
 @pytest.mark.parametrize("name", [*NAMES, "README.md"])
+def test_no_line_of_a_paragraph_reads_as_an_item_of_a_list(name):
+    paragraphs = re.split(r"\n\s*\n", prose(ROOT / name))
+    plain = [text for text in paragraphs if not re.match(r"\s*(?:[-*#|<:]|\d+\.)", text)]
+    assert [text for text in plain if re.search(r"\n\s*(?:[-*]|\d+\.) ", text)] == []
+
+
+@pytest.mark.parametrize("name", [*NAMES, "README.md"])
 def test_links_lead_to_pages_and_headings(name):
     page = ROOT / name
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose(page)):

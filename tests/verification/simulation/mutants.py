@@ -84,14 +84,14 @@ MUTANTS = [
         "    except Replay as replay:",
         "    except HoldfastError as error:\n"
         "        for part in uploaded:\n"
-        "            await log.store.delete(wanted.request.keys.blob(part.blob))\n"
+        "            await log.store.delete(spec.request.keys.blob(part.blob))\n"
         "        raise\n"
         "    except Replay as replay:",
         first=15,
     ),
     Mutant("slot skipped", next_marker.successor, "before.revision + 1", "before.revision + 2"),
     Mutant("floor ignored", log.Log._require_counted, "head.marker.floor < revision", "0 < revision", first=1070),
-    Mutant("low-water mark ignored", save._uploaded_anew, "< head.marker.low_water_mark", "< 0", first=3058),
+    Mutant("low-water mark ignored", save._copy_old_blobs, "< head.marker.low_water_mark", "< 0", first=3058),
     Mutant(
         "reads references before its marker",
         gc._Collection.run,
@@ -358,7 +358,7 @@ MUTANTS = [
         "            kept += self._is_pinned[index]\n            if not self._is_pinned[index]:",
         plan=replacing,
     ),
-    Mutant("copy unpins", copy._Copy._wanted, "marker.pinned", "False", plan=copying),
+    Mutant("copy unpins", copy._Copy._spec, "marker.pinned", "False", plan=copying),
     Mutant(
         "purge before the commit",
         purge.purge,
@@ -403,7 +403,7 @@ MUTANTS = [
     ),
     Mutant(
         "purged checkpoint loaded",
-        lookup.find_wanted,
+        lookup.find_requested,
         "if not entry.marker.purged_digest:",
         "if True:",
         plan=purged_meanwhile,

@@ -10,7 +10,7 @@ from holdfast_server.api.calls import Call, GrpcContext
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.streaming.outgoing import StuckReaderError, end_stuck, part_messages, write
 from holdfast_server.protocol.checkpoints import load as loads
-from holdfast_server.protocol.checkpoints.heads import OvertakenError, looked_at
+from holdfast_server.protocol.checkpoints.heads import OvertakenError, retry_overtaken
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.payload.digests import BLOCK_BYTES
 
@@ -28,7 +28,7 @@ async def load(context: ServiceContext, call: Call, request: api.LoadRequest) ->
 
     """
     # A checkpoint that is deleted or replaced during the load is looked up again, which shows which of the two it was.
-    return await looked_at(lambda: _load_once(context, call, request))
+    return await retry_overtaken(lambda: _load_once(context, call, request))
 
 
 async def _load_once(context: ServiceContext, call: Call, request: api.LoadRequest) -> api.LoadResponse:

@@ -1,6 +1,6 @@
 """Copies of workflows: every checkpoint with its id, its parents and its records, oldest first, each by a commit.
 
-A copy that broke is gone on with by the same request id: what is there already is passed over.
+A copy that broke is continued by a retry with the same request id, which skips the checkpoints that exist already.
 """
 
 import time
@@ -34,20 +34,20 @@ class _Copy:
     has_begun: bool = False
 
     async def copy(self, entry: Entry, *, is_first: bool) -> None:
-        """Copy a checkpoint: what it names first, so that whoever sees it has all of it.
+        """Copy a checkpoint, its parts and records first, so that a reader of the copy finds all of it.
 
         Raises:
-            OvertakenError: it was deleted or replaced meanwhile, and is collected.
+            OvertakenError: it was deleted or replaced since it was found, and is collected.
 
         """
         target, marker = self.request.keys, entry.marker
-        wanted = self._wanted(marker, is_first=is_first)
+        spec = self._spec(marker, is_first=is_first)
         if self.has_begun or self.request.first_attempt_at is not None:
-            earlier = await self._found(wanted.checkpoint_id)
-            if earlier == wanted.request.request_id:
+            earlier = await self._found(spec.checkpoint_id)
+            if earlier == spec.request.request_id:
                 return
-            # What an earlier try has copied was replaced since; what is somebody else's stays.
-            wanted = replace(wanted, replace=earlier.startswith(_PREFIX))
+            # Replace a copy of a checkpoint that was replaced in the source since. Never replace another writer's.
+            spec = replace(spec, replace=earlier.startswith(_PREFIX))
         await records.copy(self.log, self.source, target, marker.checkpoint_id, deadline=self.deadline)
         base = await self.log.known_revision(target)
         try:
@@ -57,25 +57,25 @@ class _Copy:
             ]
         except HoldfastError as error:
             raise await as_of_now(self.log, self.source, entry, error) from None
-        await save(self.log, wanted, parts, deadline=self.deadline)
+        await save(self.log, spec, parts, deadline=self.deadline)
 
     async def require_room(self, oldest: Entry) -> None:
-        """Check that the other workflow is empty, or that an earlier try has begun to fill it."""
+        """Check that the target is empty, or that an earlier attempt has begun to fill it."""
         target = await self.log.head(self.request.keys)
         if is_empty(target) or await self._has(oldest):
             return
         raise HoldfastError(
             Reason.REVISION_CONFLICT,
-            f"workflow {self.request.keys.workflow_id!r} has checkpoints that are no part of this copy",
+            f"workflow {self.request.keys.workflow_id!r} has checkpoints that are not part of this copy",
             head_revision=0 if target is None else target.revision,
         )
 
     async def _has(self, entry: Entry) -> bool:
-        wanted = self._wanted(entry.marker, is_first=True)
-        return await self._found(wanted.checkpoint_id) == wanted.request.request_id
+        spec = self._spec(entry.marker, is_first=True)
+        return await self._found(spec.checkpoint_id) == spec.request.request_id
 
     async def _found(self, checkpoint_id: str) -> str:
-        """The request that saved the checkpoint of this id there, so that it need not be copied again; "" for none."""
+        """Return the request that saved the checkpoint with an id in the target; "" if there is none."""
         head = await self.log.known_head(self.request.keys)
         if head is None:
             return ""
@@ -85,10 +85,10 @@ class _Copy:
             return ""
         return found.marker.request_id
 
-    def _wanted(self, marker: Marker, *, is_first: bool) -> CheckpointSpec:
+    def _spec(self, marker: Marker, *, is_first: bool) -> CheckpointSpec:
         ttl_seconds = None
         if marker.HasField("expire_time"):
-            # What is over already goes with the next collection, as it would where it came from.
+            # An expired checkpoint expires in the target too, at the next collection.
             ttl_seconds = max(1e-3, marker.expire_time.ToNanoseconds() / 1e9 - time.time())
         name = sha256(f"{self.request.request_id}/{marker.revision}".encode()).hexdigest()[:32]
         return CheckpointSpec(
@@ -108,20 +108,20 @@ class _Copy:
 
 
 async def copy_workflow(log: Log, source: WorkflowKeys, request: Request, *, deadline: float) -> int:
-    """Copy all checkpoints of a workflow into one that has none, or that an earlier try has begun to fill.
+    """Copy all checkpoints of a workflow into one that has none, or that an earlier attempt has begun to fill.
 
     Args:
         log: the log.
         source: the workflow to copy.
-        request: who asks, and the workflow to copy it to.
-        deadline: until when, in the event loop's time.
+        request: the request, whose workflow is the target.
+        deadline: when to give up, in the event loop's time.
 
     Returns:
-        How many checkpoints were copied, by this try or an earlier one.
+        How many checkpoints were copied, by this attempt or an earlier one.
 
     Raises:
-        HoldfastError: WORKFLOW_NOT_FOUND; REVISION_CONFLICT: the other workflow has checkpoints; CHECKPOINT_CORRUPTED:
-            one is damaged, and was not copied; CHECKPOINT_DELETED: the workflow was deleted meanwhile; COMMIT_UNKNOWN.
+        HoldfastError: WORKFLOW_NOT_FOUND; REVISION_CONFLICT: the target has checkpoints; CHECKPOINT_CORRUPTED: one is
+            damaged, and was not copied; CHECKPOINT_DELETED: the workflow was deleted during the copy; COMMIT_UNKNOWN.
 
     """
     copy = _Copy(log, source, request, deadline)
@@ -129,7 +129,6 @@ async def copy_workflow(log: Log, source: WorkflowKeys, request: Request, *, dea
         try:
             return await _copy_all(copy)
         except OvertakenError:
-            # Another look tells what there is now.
             copy = replace(copy, has_begun=True)
 
 

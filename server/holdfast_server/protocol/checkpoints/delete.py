@@ -39,13 +39,13 @@ async def delete_checkpoint(log: Log, request: Request, checkpoint_id: str, *, d
 
 
 async def delete_workflow(log: Log, request: Request, *, deadline: float, purges: bool = False) -> Appended:
-    """Append the deletion of everything before it: the floor rises to the slot below.
+    """Append the deletion of everything before it: the floor rises to the revision below the deletion.
 
     Args:
         log: the log.
-        request: who asks.
-        deadline: until when, in the event loop's time.
-        purges: whether the content goes with it.
+        request: the request.
+        deadline: when to give up, in the event loop's time.
+        purges: whether the content is removed at once.
 
     Raises:
         HoldfastError: WORKFLOW_NOT_FOUND, WRITER_FENCED, REQUEST_ID_REUSED, COMMIT_UNKNOWN.
@@ -59,7 +59,7 @@ async def delete_workflow(log: Log, request: Request, *, deadline: float, purges
         await append_once.refuse_or_replay(log, head, request, fingerprint)
         marker = next_marker.successor(head, request, MarkerKind.MARKER_KIND_DELETED, fingerprint)
         marker.floor = head.revision
-        # What was uploaded before goes after the grace, without another marker of a collection.
+        # Lets a collection remove earlier uploads after the grace, without a marker of its own.
         marker.low_water_mark = marker.revision
         marker.claim_generation = marker.revision
         marker.last_data_revision = 0
@@ -74,5 +74,5 @@ async def delete_workflow(log: Log, request: Request, *, deadline: float, purges
 
 
 def is_deleted_workflow(head: Entry) -> bool:
-    """Whether the head is the deletion of everything before it, so that another deletion has nothing to do."""
+    """Return whether the head is the deletion of a workflow, so that another deletion has nothing to do."""
     return head.marker.kind == MarkerKind.MARKER_KIND_DELETED and head.marker.floor == head.revision - 1

@@ -15,14 +15,14 @@ _NO_LEASE = Lease()
 async def acquire_writer(
     log: Log, request: Request, *, expected_revision: int | None = None, lease: Lease = _NO_LEASE, deadline: float
 ) -> Appended:
-    """Append a fence with the next epoch: saves with a lower one lose from then on.
+    """Append a fence, which raises the epoch: saves with a lower epoch are refused from then on.
 
     Args:
         log: the log.
-        request: who asks.
-        expected_revision: the revision since which nothing may stand against the fence, as of a save; None for any.
-        lease: the lease that is asked for.
-        deadline: until when, in the event loop's time.
+        request: the request.
+        expected_revision: the revision since which nothing may stand against the fence, as for a save; None for any.
+        lease: the lease that is requested.
+        deadline: when to give up, in the event loop's time.
 
     Raises:
         HoldfastError: REVISION_CONFLICT, LEASE_HELD, COMMIT_UNKNOWN, REQUEST_ID_REUSED.
@@ -46,7 +46,7 @@ async def acquire_writer(
 
 
 async def require_unfenced(log: Log, request: Request) -> None:
-    """Check, for a request that commits nothing, that the writer's epoch is the newest one by now.
+    """Check that the epoch of a request that commits nothing is the newest one, with a head that is read now.
 
     Raises:
         HoldfastError: WRITER_FENCED, INVALID_REQUEST.

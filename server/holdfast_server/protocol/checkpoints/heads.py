@@ -18,7 +18,14 @@ _MOST_LOOKS = 100
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A checkpoint that was passed over, and why."""
+    """A checkpoint that was skipped, and why.
+
+    Attributes:
+        revision: its revision.
+        checkpoint_id: its id; "" if it is not known.
+        error: why it was skipped.
+
+    """
 
     revision: int
     checkpoint_id: str
@@ -26,14 +33,14 @@ class Skipped:
 
 
 class OvertakenError(HoldfastError):
-    """What a head has was deleted and collected since it was read; another look at the log tells what is there now."""
+    """An entry that was live according to a head was deleted since then; the call must begin again with a new head."""
 
 
-async def looked_at(look: Callable[[], Awaitable[_Found]]) -> _Found:
-    """What a look at the log finds; where it was overtaken another one looks, which is enough but for a broken store.
+async def retry_overtaken(look: Callable[[], Awaitable[_Found]]) -> _Found:
+    """Return the result of `look`, which reads a head and depends on it. Call it again while it is overtaken.
 
     Raises:
-        OvertakenError: all of many were overtaken.
+        OvertakenError: a hundred calls were overtaken, which happens only with a broken store.
 
     """
     for _ in range(_MOST_LOOKS - 1):
@@ -43,7 +50,7 @@ async def looked_at(look: Callable[[], Awaitable[_Found]]) -> _Found:
 
 
 async def read_head(log: Log, keys: WorkflowKeys) -> Entry:
-    """The head.
+    """Return the head of a workflow.
 
     Raises:
         HoldfastError: WORKFLOW_NOT_FOUND, CHECKPOINT_CORRUPTED, LAYOUT_UNSUPPORTED.
@@ -56,7 +63,12 @@ async def read_head(log: Log, keys: WorkflowKeys) -> Entry:
 
 
 async def head_or_skip(log: Log, keys: WorkflowKeys, skipped: list[Skipped]) -> Entry | None:
-    """The head; where the newest marker is damaged, the newest older one that can be read.
+    """Return the head, or the newest older entry if the head is damaged; None if no marker can be read.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        skipped: gets the damaged markers above the entry that is returned.
 
     Raises:
         HoldfastError: WORKFLOW_NOT_FOUND, LAYOUT_UNSUPPORTED.
@@ -67,7 +79,7 @@ async def head_or_skip(log: Log, keys: WorkflowKeys, skipped: list[Skipped]) -> 
     except HoldfastError as error:
         if error.reason is not Reason.CHECKPOINT_CORRUPTED:
             raise
-    # The newest one again: another writer may have gone on behind the damage.
+    # Including the newest marker: another server may have appended after the damaged one.
     async for _, revision in revisions.listed(log.store, keys.log):
         try:
             entry = await log.read_unbounded(keys, revision)
@@ -82,7 +94,7 @@ async def head_or_skip(log: Log, keys: WorkflowKeys, skipped: list[Skipped]) -> 
 
 
 def no_workflow(keys: WorkflowKeys) -> HoldfastError:
-    """The error of a workflow without a log."""
+    """Return the error for a workflow without a log."""
     return HoldfastError(
         Reason.WORKFLOW_NOT_FOUND,
         f"nothing was ever saved for workflow {keys.workflow_id!r} in namespace {keys.namespace!r}",
@@ -90,5 +102,5 @@ def no_workflow(keys: WorkflowKeys) -> HoldfastError:
 
 
 def deleted(checkpoint_id: str, kind: type[HoldfastError] = HoldfastError) -> HoldfastError:
-    """The error of a checkpoint that was deleted."""
+    """Return the error for a checkpoint that was deleted."""
     return kind(Reason.CHECKPOINT_DELETED, f"checkpoint {checkpoint_id!r} was deleted", checkpoint_id=checkpoint_id)

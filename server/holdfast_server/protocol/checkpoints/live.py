@@ -19,7 +19,7 @@ _REPORTED_ONE_BY_ONE = 100
 
 
 async def newest_live(log: Log, keys: WorkflowKeys, head: Entry, but: Set[int]) -> int:
-    """The newest checkpoint as a head has it but for some that are about to go; 0 for none.
+    """Return the newest live checkpoint according to a head, apart from some that are about to be deleted; 0 if none.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED, LAYOUT_UNSUPPORTED.
@@ -45,10 +45,20 @@ async def newest_live(log: Log, keys: WorkflowKeys, head: Entry, but: Set[int]) 
 async def live_below(
     log: Log, keys: WorkflowKeys, head: Entry, below: int, skipped: list[Skipped]
 ) -> AsyncIterator[Entry]:
-    """Live checkpoints below a revision, newest first: by the links while they hold, else slot by slot.
+    """Yield the live checkpoints below a revision, newest first.
+
+    Follows the links between checkpoints. Below a damaged marker, which has lost its link, reads one revision after the
+    other.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        head: the head, or the newest entry that can be read.
+        below: the revision.
+        skipped: gets the damaged markers.
 
     Raises:
-        OvertakenError: the head is too old.
+        OvertakenError: the head is out of date.
         HoldfastError: LAYOUT_UNSUPPORTED.
 
     """
@@ -75,10 +85,12 @@ async def live_below(
 
 
 async def _missing(log: Log, keys: WorkflowKeys, head: Entry, revisions: Range) -> list[Skipped]:
-    """Slots that hold nothing and are not gone as the head has it, newest first; of very many the oldest ones as one.
+    """Return the missing markers of a range that are live according to a head, newest first.
+
+    If there are very many, the oldest ones come as one item.
 
     Raises:
-        OvertakenError: some are gone by now.
+        OvertakenError: some of them were deleted since the head was read.
 
     """
     first, revision = revisions

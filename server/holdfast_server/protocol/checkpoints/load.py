@@ -1,4 +1,4 @@
-"""Loading: what the caller accepts, whether it is whole, and the fallback to the last good checkpoint."""
+"""Loads: the accepted formats, the check of a payload, and the fallback to the last good checkpoint."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from holdfast_server.protocol.checkpoints.heads import (
     Skipped,
     deleted,
     head_or_skip,
-    looked_at,
     read_head,
+    retry_overtaken,
 )
 from holdfast_server.protocol.checkpoints.live import live_below
-from holdfast_server.protocol.checkpoints.lookup import find_wanted
+from holdfast_server.protocol.checkpoints.lookup import find_requested
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log import next_marker
@@ -32,7 +32,7 @@ class AcceptedFormat:
 
 
 class Depth(Enum):
-    """How deep a check looks; each includes the ones before it."""
+    """How much of a checkpoint is checked: its marker, then also that its parts exist, then also their digests."""
 
     MARKER = 1
     PRESENCE = 2
@@ -41,7 +41,14 @@ class Depth(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a load found: the entry, what was passed over before it, and the head's revision (0: it is damaged)."""
+    """The result of a load.
+
+    Attributes:
+        entry: the checkpoint.
+        head_revision: the revision of the head; 0 if the head is damaged.
+        skipped: the newer checkpoints that were skipped.
+
+    """
 
     entry: Entry
     head_revision: int
@@ -51,14 +58,14 @@ class Found:
 async def find(
     log: Log, keys: WorkflowKeys, checkpoint_id: str, accepted: Sequence[AcceptedFormat], *, fallback: bool
 ) -> Found:
-    """The checkpoint that a load means; with fallback, the newest at or before it that is whole.
+    """Return the checkpoint that a load means; with fallback, the newest whole one at or before it.
 
     Args:
         log: the log.
         keys: the workflow.
         checkpoint_id: the checkpoint, or "" for the newest.
-        accepted: the formats that the caller understands; none: any.
-        fallback: whether damage may be answered with an older checkpoint.
+        accepted: the formats that the caller accepts; none: any.
+        fallback: whether an older checkpoint may be returned in place of a damaged one.
 
     Raises:
         HoldfastError: WORKFLOW_NOT_FOUND, CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED,
@@ -70,11 +77,11 @@ async def find(
         if fallback:
             return await _find_whole(log, keys, checkpoint_id, accepted)
         head = await read_head(log, keys)
-        entry = await find_wanted(log, keys, head, checkpoint_id)
+        entry = await find_requested(log, keys, head, checkpoint_id)
         require_accepted(entry, accepted)
         return Found(entry, head.revision)
 
-    return await looked_at(look)
+    return await retry_overtaken(look)
 
 
 async def _find_whole(log: Log, keys: WorkflowKeys, checkpoint_id: str, accepted: Sequence[AcceptedFormat]) -> Found:
@@ -93,31 +100,31 @@ async def _find_whole(log: Log, keys: WorkflowKeys, checkpoint_id: str, accepted
         return Found(candidate, head_revision, tuple(skipped))
     seen = max([0 if readable is None else readable.revision, *(each.revision for each in skipped)])
     if not checkpoint_id and (await log.newest(keys) or 0) > seen:
-        raise OvertakenError(Reason.CHECKPOINT_CORRUPTED, "something newer was saved while older ones were checked")
+        raise OvertakenError(Reason.CHECKPOINT_CORRUPTED, "a newer checkpoint was saved while older ones were checked")
     raise _nothing_good(skipped)
 
 
 async def candidates(
     log: Log, keys: WorkflowKeys, head: Entry | None, checkpoint_id: str, skipped: list[Skipped]
 ) -> AsyncIterator[Entry]:
-    """The checkpoint that a load means, then the older ones, newest first. Damaged markers go to `skipped`.
+    """Yield the checkpoint that a load means, then the older ones, newest first.
 
     Args:
         log: the log.
         keys: the workflow.
         head: the newest marker that can be read.
         checkpoint_id: the checkpoint, or "" for the newest.
-        skipped: the damaged markers above that head.
+        skipped: the damaged markers above that head; gets those below it too.
 
     Raises:
-        OvertakenError: the head is too old.
+        OvertakenError: the head is out of date.
         HoldfastError: CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED, LAYOUT_UNSUPPORTED.
 
     """
     if head is None:
         return
     try:
-        first = await find_wanted(log, keys, head, checkpoint_id, lost=[each.revision for each in skipped])
+        first = await find_requested(log, keys, head, checkpoint_id, lost=[each.revision for each in skipped])
         yield first
         below = first.revision
     except HoldfastError as error:
@@ -130,7 +137,7 @@ async def candidates(
 
 
 async def check(log: Log, keys: WorkflowKeys, entry: Entry, depth: Depth) -> None:
-    """Check a checkpoint's parts. A part that is gone counts only while the checkpoint still exists.
+    """Check the parts of a checkpoint. A missing part is damage only if the checkpoint still exists.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED, CHECKPOINT_DELETED.
@@ -150,7 +157,7 @@ async def check(log: Log, keys: WorkflowKeys, entry: Entry, depth: Depth) -> Non
 
 
 async def as_of_now(log: Log, keys: WorkflowKeys, entry: Entry, damage: HoldfastError) -> HoldfastError:
-    """The true name of a damage: OvertakenError where the checkpoint was deleted or replaced in the meantime."""
+    """Return the error for a damaged checkpoint: OvertakenError if it was deleted or replaced since it was found."""
     if await next_marker.is_gone_by_now(log, keys, entry.revision):
         return deleted(entry.marker.checkpoint_id, OvertakenError)
     damage.metadata.setdefault("checkpoint_id", entry.marker.checkpoint_id)
@@ -159,7 +166,7 @@ async def as_of_now(log: Log, keys: WorkflowKeys, entry: Entry, damage: Holdfast
 
 
 def require_accepted(entry: Entry, accepted: Sequence[AcceptedFormat]) -> None:
-    """Refuse a checkpoint whose format the caller does not understand.
+    """Refuse a checkpoint with a format that the caller does not accept.
 
     Raises:
         HoldfastError: FORMAT_INCOMPATIBLE.
@@ -170,13 +177,13 @@ def require_accepted(entry: Entry, accepted: Sequence[AcceptedFormat]) -> None:
         known.name == stored.name and known.min_version <= stored.version <= known.max_version for known in accepted
     ):
         return
-    understood = ", ".join(f"{known.name} {known.min_version} to {known.max_version}" for known in accepted)
+    expected = ", ".join(f"{known.name} {known.min_version} to {known.max_version}" for known in accepted)
     raise HoldfastError(
         Reason.FORMAT_INCOMPATIBLE,
-        f"the checkpoint has format {stored.name} version {stored.version}, the caller accepts {understood}",
+        f"the checkpoint has format {stored.name} version {stored.version}, the caller accepts {expected}",
         format_name=stored.name,
         format_version=stored.version,
-        accepted=understood,
+        accepted=expected,
         checkpoint_id=entry.marker.checkpoint_id,
         revision=entry.revision,
     )
@@ -185,7 +192,7 @@ def require_accepted(entry: Entry, accepted: Sequence[AcceptedFormat]) -> None:
 async def history(
     log: Log, keys: WorkflowKeys, below: int | None, skipped: list[Skipped] | None = None
 ) -> AsyncIterator[Entry]:
-    """The checkpoints of a workflow below a revision (None: all), newest first. Damaged markers go to `skipped`.
+    """Yield the checkpoints of a workflow below a revision (None: all), newest first. Damaged ones go to `skipped`.
 
     Raises:
         HoldfastError: WORKFLOW_NOT_FOUND, LAYOUT_UNSUPPORTED.
@@ -198,10 +205,10 @@ async def history(
 async def history_of(
     log: Log, keys: WorkflowKeys, head: Entry, below: int | None, skipped: list[Skipped] | None = None
 ) -> AsyncIterator[Entry]:
-    """The same, where the head is known, or the newest marker that can be read.
+    """Yield the same as `history` for a head that was read before, or the newest entry that can be read.
 
     Raises:
-        HoldfastError: LAYOUT_UNSUPPORTED, and of a workflow that goes on meanwhile CHECKPOINT_CORRUPTED of its head.
+        HoldfastError: LAYOUT_UNSUPPORTED; CHECKPOINT_CORRUPTED of a new head, if the workflow changes concurrently.
 
     """
     skipped = [] if skipped is None else skipped
@@ -217,5 +224,7 @@ async def history_of(
 
 
 def _nothing_good(skipped: list[Skipped]) -> HoldfastError:
-    tried = "; ".join(f"revision {each.revision}: {each.error.message}" for each in skipped[:5])
-    return HoldfastError(Reason.CHECKPOINT_CORRUPTED, f"no good checkpoint is left; {tried}", passed_over=len(skipped))
+    reasons = "; ".join(f"revision {each.revision}: {each.error.message}" for each in skipped[:5])
+    return HoldfastError(
+        Reason.CHECKPOINT_CORRUPTED, f"no good checkpoint is left; {reasons}", passed_over=len(skipped)
+    )

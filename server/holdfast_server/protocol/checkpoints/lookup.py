@@ -18,10 +18,10 @@ from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
 
 
-async def find_wanted(
+async def find_requested(
     log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, *, lost: Sequence[int] = ()
 ) -> Entry:
-    """The checkpoint with an id, or with "" the newest, as the head has it; see `find_by_id`."""
+    """Return the checkpoint with an id, or the newest one for the id "", according to a head; see `find_by_id`."""
     if checkpoint_id:
         return await find_by_id(log, keys, head, checkpoint_id, lost=lost)
     if head.marker.last_data_revision <= head.marker.floor:
@@ -37,7 +37,7 @@ async def find_wanted(
             f"the checkpoint of revision {entry.revision} was purged",
             revision=entry.revision,
         )
-    # The deletion was lost with its marker, and a repair has not found out that there is nothing left.
+    # The marker of the deletion was lost, and a repair took the purged checkpoint for the newest one.
     async for older in live_below(log, keys, head, entry.revision, []):
         return older
     raise HoldfastError(Reason.CHECKPOINT_NOT_FOUND, "the workflow has no checkpoint", revision=head.revision)
@@ -46,17 +46,17 @@ async def find_wanted(
 async def find_by_id(
     log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, *, lost: Sequence[int] = ()
 ) -> Entry:
-    """The checkpoint with an id, as the head has it.
+    """Return the checkpoint with an id, according to a head.
 
     Args:
         log: the log.
         keys: the workflow.
         head: the newest marker that can be read.
         checkpoint_id: the id.
-        lost: the slots above that head, whose markers are damaged.
+        lost: the revisions above that head, whose markers are damaged.
 
     Raises:
-        OvertakenError: the head is too old.
+        OvertakenError: the head is out of date.
         HoldfastError: CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED, CHECKPOINT_CORRUPTED.
 
     """
@@ -71,7 +71,7 @@ async def find_by_id(
 
 
 def _require_data(entry: Entry, checkpoint_id: str = "") -> Entry:
-    """Check that a slot holds the checkpoint that a head says is there.
+    """Check that an entry is the checkpoint that a head says it is, and return it.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED; CHECKPOINT_DELETED: it was purged.
@@ -84,7 +84,7 @@ def _require_data(entry: Entry, checkpoint_id: str = "") -> Entry:
         return entry
     raise HoldfastError(
         Reason.CHECKPOINT_CORRUPTED,
-        f"revision {entry.revision} does not hold the checkpoint that the head of the log says",
+        f"revision {entry.revision} does not hold the checkpoint that the head of the log names",
         revision=entry.revision,
     )
 
@@ -97,42 +97,42 @@ async def _search_id(
             if head.gone.is_deleted(recent.revision):
                 raise deleted(checkpoint_id)
             return await read_live(log, keys, head, recent.revision)
-    told = await _read_told(log, keys, head, checkpoint_id, lost)
-    if isinstance(told, Entry):
-        return told
+    server_made = await _read_server_made(log, keys, head, checkpoint_id, lost)
+    if isinstance(server_made, Entry):
+        return server_made
     base = await read_claim(log, keys, checkpoint_id, generation=head.marker.claim_generation)
     if base is None:
         newer = await log.head(keys)
         if newer is not None and newer.marker.claim_generation != head.marker.claim_generation:
             return await _search_id(log, keys, newer, checkpoint_id, ())
-        if told is not None:
-            raise told
+        if server_made is not None:
+            raise server_made
         return None
     found = await search(log, keys, head, checkpoint_id, base)
-    if found is None and told is not None:
-        raise told
+    if found is None and server_made is not None:
+        raise server_made
     if found is None and lost:
         raise _lost(min(lost))
     return found
 
 
-async def _read_told(
+async def _read_server_made(
     log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, lost: Sequence[int]
 ) -> Entry | HoldfastError | None:
-    """The checkpoint in the slot that its id tells, or that it was deleted; None where the id tells none.
+    """Return the checkpoint at the revision that its id contains, or the error that it was deleted.
 
-    Another one may have taken the place of a deleted one, and its id.
+    Return None for an id that contains no revision. The id of a deleted checkpoint may belong to its replacement.
     """
-    told = revision_in(checkpoint_id) or 0
-    if told in lost:
-        raise _lost(told)
-    if not head.marker.floor < told <= head.revision:
+    revision = revision_in(checkpoint_id) or 0
+    if revision in lost:
+        raise _lost(revision)
+    if not head.marker.floor < revision <= head.revision:
         return None
-    is_deleted = head.gone.is_deleted(told)
+    is_deleted = head.gone.is_deleted(revision)
     try:
-        entry = await read_live(log, keys, head, told)
+        entry = await read_live(log, keys, head, revision)
     except HoldfastError:
-        # What a repair told as deleted may be damaged or gone.
+        # A repair may have recorded it as deleted because it is damaged or missing.
         if is_deleted:
             return deleted(checkpoint_id)
         raise
@@ -144,6 +144,6 @@ async def _read_told(
 def _lost(revision: int) -> HoldfastError:
     return HoldfastError(
         Reason.CHECKPOINT_CORRUPTED,
-        f"the newest commit markers are damaged, and the one of revision {revision} may be what was asked for",
+        f"the newest commit markers are damaged, and that of revision {revision} may hold the checkpoint",
         revision=revision,
     )

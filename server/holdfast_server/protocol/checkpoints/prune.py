@@ -1,4 +1,4 @@
-"""Deletions of many checkpoints by one commit: those that somebody chose, or all but the newest ones."""
+"""Deletions of many checkpoints by one commit: those that the caller chose, or all except the newest ones."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _DELETED, _PRUNED = b"delete checkpoints", b"prune"
 
 @dataclass(frozen=True, slots=True)
 class _Doomed:
-    """What goes: ranges, how many checkpoints are in them, and the newest one that stays."""
+    """The checkpoints to delete, as ranges, with their number and the newest checkpoint that stays."""
 
     ranges: Sequence[Range]
     checkpoints: int
@@ -26,20 +26,20 @@ class _Doomed:
 
 
 class _NothingToDoError(Exception):
-    """No checkpoint goes, so there is nothing to commit."""
+    """No checkpoint is to be deleted, so that there is nothing to commit."""
 
 
 async def delete_many(log: Log, request: Request, revisions: Sequence[int], *, deadline: float) -> int:
-    """Delete checkpoints by their revisions. Those that are gone already are passed over.
+    """Delete checkpoints by their revisions. Those that are deleted already are skipped.
 
     Args:
         log: the log.
-        request: who asks.
-        revisions: of checkpoints.
-        deadline: until when, in the event loop's time.
+        request: the request.
+        revisions: the revisions of the checkpoints.
+        deadline: when to give up, in the event loop's time.
 
     Returns:
-        How many this try has deleted.
+        How many checkpoints this attempt has deleted.
 
     Raises:
         HoldfastError: WRITER_FENCED, REQUEST_ID_REUSED, COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED.
@@ -49,37 +49,37 @@ async def delete_many(log: Log, request: Request, revisions: Sequence[int], *, d
 
     async def doomed(head: Entry) -> _Doomed:
         going = sorted(revision for revision in chosen if revision <= head.revision and not head.gone(revision))
-        return _Doomed([(each, each) for each in going], len(going), await newest_live(log, request.keys, head, chosen))
+        return _Doomed([(one, one) for one in going], len(going), await newest_live(log, request.keys, head, chosen))
 
     return await _append(log, request, doomed, _DELETED, deadline)
 
 
 async def prune(log: Log, request: Request, keep_last: int, *, deadline: float) -> int:
-    """Delete all checkpoints but the newest ones and those that they need.
+    """Delete all checkpoints except the newest ones and those that they need.
 
     Args:
         log: the log.
-        request: who asks.
+        request: the request.
         keep_last: how many stay, at least one.
-        deadline: until when, in the event loop's time.
+        deadline: when to give up, in the event loop's time.
 
     Returns:
-        How many this try has deleted.
+        How many checkpoints this attempt has deleted.
 
     Raises:
         HoldfastError: WORKFLOW_NOT_FOUND, WRITER_FENCED, REQUEST_ID_REUSED, COMMIT_UNKNOWN; CHECKPOINT_CORRUPTED: a
-            marker is damaged, which may hold what another one needs.
+            damaged marker may hold a checkpoint that another one needs.
 
     """
     ledger: Ledger | None = None
-    # Whether there is nothing to do must not rest on an old head.
+    # With an old head, a prune could find nothing to do although there is.
     await log.head(request.keys)
 
     async def doomed(head: Entry) -> _Doomed:
         nonlocal ledger
         ledger = ledger or Ledger(head.marker.floor)
         await ledger.read_up_to(log, request.keys, head)
-        # By the clock of no server: what its own time to live lets go is for collections.
+        # now=0: the collector expires ttls, prune does not.
         decision = ledger.decide(head, Retention(keep_last=keep_last), now=0.0)
         return _Doomed(decision.retired, decision.retired_checkpoints, decision.newest_kept)
 

@@ -1,13 +1,15 @@
-"""Purges: deletions whose bytes go at once, for the sake of privacy, and not after the grace.
+"""Purges: deletions that remove the bytes at once instead of after the grace, for privacy.
 
-The deletion is committed first, and its marker names the slots whose content goes. Then the content is removed: blobs,
-records and claims, last what the markers themselves hold. A marker is not removed but replaced by what the log needs of
-it, in one step: a slot that stood empty for a moment could be won by a writer whose view of the log is of before, and
-whoever looks for what he put there finds its digest. What a purge that broke has left, its retry removes, or the next
-collection.
+The deletion is committed first; its marker names the revisions whose content is purged. Then the content is removed:
+blobs, records and claims, and last the content of the markers. A marker is not removed but replaced in one step by the
+fields that the log needs, for two reasons:
 
-A reader under way meets parts that are gone, or a marker without its content, and looks again. Ids stay until they are
-collected: the log must know what was deleted.
+- a revision without a marker could be won by a writer with an old view of the log;
+- the server that wrote the marker recognises it by the digest that stays.
+
+What a broken purge has left is removed by its retry or by the next collection. A concurrent reader finds missing parts
+or a marker without content, and begins again. Ids stay until they are collected, since the log must know what was
+deleted.
 """
 
 import asyncio
@@ -37,37 +39,37 @@ _AT_ONCE = 16
 
 
 async def purge(log: Log, request: Request, checkpoint_id: str, *, deadline: float) -> Appended:
-    """Delete a checkpoint and remove its content, and that of all that had its id before, deleted or not.
+    """Delete a checkpoint and remove its content, and that of all earlier checkpoints with its id, deleted or not.
 
     Raises:
         HoldfastError: WORKFLOW_NOT_FOUND, CHECKPOINT_NOT_FOUND; CHECKPOINT_DELETED: and nothing of it is left;
-            WRITER_FENCED, REQUEST_ID_REUSED; COMMIT_UNKNOWN: also where it is deleted and not all is removed, which the
-            same request does; CHECKPOINT_CORRUPTED: a marker is damaged, which may be the one.
+            WRITER_FENCED, REQUEST_ID_REUSED; COMMIT_UNKNOWN: also if it is deleted but not all content is removed,
+            which a retry does; CHECKPOINT_CORRUPTED: a damaged marker may be the one with the id.
         StoreError: the store cannot be used.
 
     """
     keys = request.keys
     fingerprint = sha256(b"purge\0" + checkpoint_id.encode()).digest()
     versions: list[int] = []
-    looked_up_to = 0
+    searched_to = 0
 
     async def build(head: Entry | None) -> Marker:
-        nonlocal looked_up_to
+        nonlocal searched_to
         if head is None:
             raise no_workflow(keys)
         await append_once.refuse_or_replay(log, head, request, fingerprint)
-        versions.extend(await _versions(log, keys, head, checkpoint_id, looked_up_to))
-        looked_up_to = head.revision
+        versions.extend(await _versions(log, keys, head, checkpoint_id, searched_to))
+        searched_to = head.revision
         if not versions:
-            # It says why.
+            # Raises the reason.
             await find_by_id(log, keys, head, checkpoint_id)
         marker = next_marker.successor(head, request, MarkerKind.MARKER_KIND_DELETED, fingerprint)
         marker.checkpoint_id = checkpoint_id
-        # What an earlier try of a save has left of its upload goes too: no upload of before may commit any more.
+        # No earlier upload may commit from now on, so that the remains of unfinished saves can be removed too.
         marker.low_water_mark = marker.revision
-        marker.purged.extend(next_marker.with_deleted((), [(each, each) for each in versions]))
-        live = {each for each in versions if not head.gone(each)}
-        next_marker.mark_deleted(marker, [(each, each) for each in live])
+        marker.purged.extend(next_marker.with_deleted((), [(version, version) for version in versions]))
+        live = {version for version in versions if not head.gone(version)}
+        next_marker.mark_deleted(marker, [(version, version) for version in live])
         if head.marker.last_data_revision in live:
             marker.last_data_revision = await newest_live(log, keys, head, live)
             marker.previous_data_revision = marker.last_data_revision
@@ -79,17 +81,17 @@ async def purge(log: Log, request: Request, checkpoint_id: str, *, deadline: flo
 
 
 async def purge_workflow(log: Log, request: Request, attached: Iterable[str], *, deadline: float) -> Appended:
-    """Delete a workflow and remove all content that was in it.
+    """Delete a workflow and remove its content.
 
     Args:
         log: the log.
-        request: who asks.
-        attached: the batches of records that were there before.
-        deadline: until when, in the event loop's time.
+        request: the request.
+        attached: the batches of records that existed before the call.
+        deadline: when to give up, in the event loop's time.
 
     Raises:
-        HoldfastError: WORKFLOW_NOT_FOUND, WRITER_FENCED, REQUEST_ID_REUSED; COMMIT_UNKNOWN: also where it is deleted
-            and not all is removed, which the same request does.
+        HoldfastError: WORKFLOW_NOT_FOUND, WRITER_FENCED, REQUEST_ID_REUSED; COMMIT_UNKNOWN: also if it is deleted but
+            not all content is removed, which a retry does.
         StoreError: the store cannot be used.
 
     """
@@ -98,11 +100,11 @@ async def purge_workflow(log: Log, request: Request, attached: Iterable[str], *,
 
 
 async def _finished(log: Log, keys: WorkflowKeys, done: Appended, attached: Iterable[str]) -> Appended:
-    """The same deletion, once its content is removed."""
+    """Remove the content of a committed deletion, and return the deletion."""
     try:
         await finish(log, keys, done.entry, () if done.replayed else attached)
     except StoreError as error:
-        # Whatever the store has refused, the deletion is committed.
+        # The deletion is committed, so that only a retry can report success.
         raise HoldfastError(
             Reason.COMMIT_UNKNOWN,
             f"the deletion is committed, but not all of the content could be removed: {error}",
@@ -113,16 +115,16 @@ async def _finished(log: Log, keys: WorkflowKeys, done: Appended, attached: Iter
 
 
 async def finish(log: Log, keys: WorkflowKeys, deletion: Entry, attached: Iterable[str] = ()) -> int:
-    """Remove the content that a committed deletion says goes at once, as far as it is there.
+    """Remove the content that a committed deletion purges, as far as it still exists.
 
     Args:
         log: the log.
         keys: the workflow.
         deletion: the deletion.
-        attached: batches of records to remove beside those that are older than the deletion.
+        attached: batches of records to remove, besides those that are older than the deletion.
 
     Returns:
-        How many checkpoints were there.
+        How many checkpoints still had content.
 
     Raises:
         HoldfastError: LAYOUT_UNSUPPORTED.
@@ -140,7 +142,7 @@ async def finish(log: Log, keys: WorkflowKeys, deletion: Entry, attached: Iterab
             if isinstance(entry, Entry) and entry.is_checkpoint:
                 some.append(entry)
             elif isinstance(entry, HoldfastError) and not isinstance(entry, MarkerGoneError):
-                # It cannot be read, but may still hold what was in it. It stays a damaged one.
+                # It cannot be read but may still hold content. It stays damaged, without the content.
                 await log.store.replace(keys.marker(revision), b"")
             if len(some) == _AT_ONCE:
                 purged += await _erase(log, keys, some)
@@ -152,7 +154,7 @@ async def finish(log: Log, keys: WorkflowKeys, deletion: Entry, attached: Iterab
 async def _erase(log: Log, keys: WorkflowKeys, some: list[Entry]) -> int:
     async def erase(entry: Entry) -> None:
         await _remove(log, [keys.blob(part.blob) for part in entry.marker.parts if part.blob])
-        # Last: as long as it is there, what it names may be, too.
+        # The marker is last, since only it names the blobs.
         bare = marker_codec.encode(marker_codec.without_content(entry.marker, entry.digest))
         await log.store.replace(keys.marker(entry.revision), bare)
 
@@ -161,7 +163,7 @@ async def _erase(log: Log, keys: WorkflowKeys, some: list[Entry]) -> int:
 
 
 async def _versions(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, above: int) -> list[int]:
-    """The slots whose content is a checkpoint with an id, collected ones left out."""
+    """Return the revisions above another one that hold a checkpoint with an id and are not collected."""
     found = []
     async for (_, revision), entry in scan(log, keys, above + 1, head.revision):
         if isinstance(entry, Entry):
@@ -173,7 +175,7 @@ async def _versions(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: st
 
 
 async def _older_batches(log: Log, keys: WorkflowKeys, deletion: Entry) -> AsyncIterator[str]:
-    """The batches of records that are surely older than the deletion, by the store's own clock."""
+    """Yield the batches of records that are certainly older than a deletion, by the store's own clock."""
     key = keys.marker(deletion.revision)
     listed = await log.retried_store.list(key, limit=1)
     checkpoint_id = deletion.marker.checkpoint_id
@@ -184,9 +186,9 @@ async def _older_batches(log: Log, keys: WorkflowKeys, deletion: Entry) -> Async
 
 
 async def _dead_blobs(log: Log, keys: WorkflowKeys, deletion: Entry) -> AsyncIterator[str]:
-    """The blobs of uploads that began before the deletion, but for those that a checkpoint names which stays.
+    """Yield the blobs of uploads that began before a deletion, except those that a remaining checkpoint names.
 
-    A save that has not committed by then may not use them any more.
+    A save that was not committed before the deletion cannot use its blobs any more.
     """
     is_named: Callable[[int], bool] | None = None
     async for each in list_all(log.store, keys.blobs):
@@ -202,7 +204,7 @@ async def _dead_blobs(log: Log, keys: WorkflowKeys, deletion: Entry) -> AsyncIte
 
 
 async def _naming(log: Log, keys: WorkflowKeys, deletion: Entry) -> Callable[[int], bool]:
-    """Tells of a blob's number whether a checkpoint may need it that is older than a deletion and stays."""
+    """Return a function that reports whether a remaining checkpoint, older than a deletion, may need a blob number."""
     marker, named = deletion.marker, set[int]()
     goes = RevisionSet(0, [(each.first, each.last) for each in marker.purged])
     if goes.all_of((1, deletion.revision - 1)):
@@ -212,13 +214,13 @@ async def _naming(log: Log, keys: WorkflowKeys, deletion: Entry) -> Callable[[in
             if not goes.is_deleted(revision):
                 named.update(blob_number(part.blob) for part in entry.marker.parts if part.blob)
         elif not isinstance(entry, MarkerGoneError) and not deletion.gone(revision):
-            # What it needs, nobody can tell.
+            # A damaged marker may need any blob.
             return lambda number: True
     return named.__contains__
 
 
 async def _dead_claims(log: Log, keys: WorkflowKeys, deletion: Entry) -> AsyncIterator[str]:
-    """The claims of earlier generations, which no longer count."""
+    """Yield the claims of earlier generations, which no longer count."""
     async for each in list_all(log.store, keys.claims):
         if each.key >= keys.claims_of(deletion.marker.claim_generation):
             break

@@ -1,9 +1,10 @@
-"""Records: small things that engines attach to a checkpoint id, beside the log.
+"""Records: small data that engines attach to a checkpoint id, beside the log.
 
-Each call writes one object under a fresh key, so that nobody contends for a slot and a batch is there as a whole or not
-at all. The key holds a stamp, by which the batches of a checkpoint are put in order: a hybrid logical clock (Kulkarni
-et al., "Logical Physical Clocks", 2014), whose causes the callers carry. A record gives way to what its key has, or
-takes its place, as if the batches were applied one after the other; of two tries of one request the earlier counts.
+Each call writes one object under a new key, so that calls do not contend for a revision, and a batch exists as a whole
+or not at all. The key contains a stamp, which orders the batches of a checkpoint: a hybrid logical clock (Kulkarni et
+al., "Logical Physical Clocks", 2014), carried from call to call by the callers. A record is dropped if its key has one,
+or replaces that one, as if the batches were applied one after the other. Of two attempts of one request the earlier one
+counts.
 """
 
 import asyncio
@@ -24,31 +25,36 @@ from holdfast_server.stores.listing import list_all
 from holdfast_server.stores.retried import RetriedStore
 
 MAX_STAMP = (1 << 62) - 1
-# Of the batches of one checkpoint, each counted as _LEAST_BATCH_BYTES at least: a reader reads them all.
+# For all batches of one checkpoint, since a reader reads them all. A batch counts as _LEAST_BATCH_BYTES or more.
 MAX_CHECKPOINT_BYTES = 64 << 20
 _LEAST_BATCH_BYTES = 16 << 10
 _LISTED_EVERY_BYTES = 4 << 20
 _KNOWN_CHECKPOINTS = 4096
-# No caller moves the clock of a server further than clocks are apart.
+# A caller cannot move the clock of a server further ahead than clocks may differ.
 _FURTHEST_MICROSECONDS = 24 * 3600 * 10**6
 _DELETES_AT_ONCE = 16
 # Tags and lengths of a record, its key and its data: https://protobuf.dev/programming-guides/encoding/
 _FIELD_BYTES = 16
-# A batch may have 3 MiB.
+# A batch may have 3 MiB, and is in memory as bytes and as a message.
 _READS_AT_ONCE = 4
 
 
 class Stamps:
-    """The stamps of a server: each larger than all that it has given, and than what the caller has seen."""
+    """The clock of a server. Each stamp is larger than all before it and than the one that the caller has observed."""
 
     def __init__(self) -> None:
         self._last = 0
 
     def next(self, observed: int = 0) -> int:
-        """A new stamp, in microseconds since the epoch while the clocks of servers agree."""
+        """Return a new stamp: microseconds since the epoch, or more if clocks differ.
+
+        Args:
+            observed: the largest stamp that the caller has seen.
+
+        """
         clock = time.time_ns() // 1000
-        seen = min(observed, clock + _FURTHEST_MICROSECONDS)
-        self._last = max(clock, self._last + 1, seen + 1)
+        bounded = min(observed, clock + _FURTHEST_MICROSECONDS)
+        self._last = max(clock, self._last + 1, bounded + 1)
         return self._last
 
 
@@ -69,13 +75,14 @@ class Records:
 
 
 class Room:
-    """Keeps the records of one checkpoint within a limit.
+    """A limit on the records of each checkpoint.
 
-    What this process attaches is counted. The store is listed only after a few megabytes, so that a checkpoint with few
-    records costs no request more. Several servers, and a restart, may each pass the limit by that much.
+    The bytes that this process attaches are counted. The store is listed only after a few megabytes, so that a
+    checkpoint with few records costs no further request. Each of several servers, and each restart, may exceed the
+    limit by that much.
 
     Args:
-        store: where the records lie.
+        store: the store.
 
     """
 
@@ -85,7 +92,12 @@ class Room:
         self._known: OrderedDict[tuple[WorkflowKeys, str], tuple[int, int]] = OrderedDict()
 
     async def require(self, keys: WorkflowKeys, checkpoint_id: str, more_bytes: int) -> None:
-        """Refuse a batch that the checkpoint has no room for, and count it otherwise.
+        """Refuse a batch that exceeds the limit of its checkpoint, otherwise count it.
+
+        Args:
+            keys: the workflow.
+            checkpoint_id: the checkpoint.
+            more_bytes: the size of the batch.
 
         Raises:
             HoldfastError: QUOTA_EXCEEDED.
@@ -106,20 +118,20 @@ class Room:
             raise HoldfastError(
                 Reason.QUOTA_EXCEEDED,
                 f"records: checkpoint {checkpoint_id!r} has {listed} bytes of records, "
-                f"{more} more pass the limit of {MAX_CHECKPOINT_BYTES} (a call counts {_LEAST_BATCH_BYTES} or more)",
+                f"{more} more exceed the limit of {MAX_CHECKPOINT_BYTES} (a call counts {_LEAST_BATCH_BYTES} or more)",
                 checkpoint_id=checkpoint_id,
                 limit_bytes=MAX_CHECKPOINT_BYTES,
             )
 
 
 async def attach(log: Log, keys: WorkflowKeys, batch: RecordBatch, *, deadline: float) -> None:
-    """Write a batch.
+    """Write a batch of records.
 
     Args:
         log: the log.
         keys: the workflow.
-        batch: the records, of a checkpoint that need not exist.
-        deadline: until when, in the event loop's time.
+        batch: the records; their checkpoint need not exist.
+        deadline: when to give up, in the event loop's time.
 
     Raises:
         HoldfastError: COMMIT_UNKNOWN, QUOTA_EXCEEDED.
@@ -132,7 +144,7 @@ async def attach(log: Log, keys: WorkflowKeys, batch: RecordBatch, *, deadline: 
 
 
 async def copy(log: Log, source: WorkflowKeys, target: WorkflowKeys, checkpoint_id: str, *, deadline: float) -> None:
-    """Copy what is attached to a checkpoint to the one of the same id in another workflow, which has none.
+    """Copy the records of a checkpoint to the one with the same id in another workflow, which has none.
 
     Raises:
         HoldfastError: COMMIT_UNKNOWN; CHECKPOINT_CORRUPTED: a batch is damaged; LAYOUT_UNSUPPORTED.
@@ -166,16 +178,16 @@ async def read(
 ) -> Records:
     """Read the records of a checkpoint id, as many as fit.
 
-    Every batch is read, since each may hold the next key. No more than a few batches and the answer are in memory.
+    Every batch is read, since each may hold the next key. At most a few batches and the result are in memory.
 
     Args:
-        store: where they lie.
+        store: the store.
         keys: the workflow.
         checkpoint_id: the checkpoint.
-        after: only records whose keys follow this one.
+        after: the key after which to begin; "" for the first one.
         limit_bytes: how many bytes the records may have as fields of a message; None for all records. The first record
             is returned whatever its size.
-        hold: is given the most bytes that the reading takes in memory, before it begins. May raise.
+        hold: called with the number of bytes that the read takes in memory at most, before it begins. May raise.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED: a batch is damaged; LAYOUT_UNSUPPORTED.
@@ -206,15 +218,15 @@ def _most_bytes(listed: Sequence[ObjectSummary], limit_bytes: int | None) -> int
 
 
 class _Window:
-    """The first records behind a key, while batches are applied in the order of their stamps.
+    """The first records after a key, as batches are applied in the order of their stamps.
 
-    A key that was once dropped for want of room is not taken again: what its records came to is no longer known.
+    A key that was dropped because of the limit is not added again, since the records that it had are forgotten.
     """
 
     def __init__(self, after: str, limit_bytes: int | None) -> None:
         self._after = after
         self._limit_bytes = limit_bytes
-        # Keys that follow are dropped, this one too; None for no such key.
+        # This key and later ones are dropped; None if none was.
         self._dropped_from: str | None = None
         self._kept: dict[str, StoredRecord] = {}
         self._size_bytes = 0
@@ -235,7 +247,7 @@ class _Window:
         self._drop()
 
     def records(self) -> Records:
-        """Return what the batches came to."""
+        """Return the records that result from the batches."""
         return Records([self._kept[key] for key in sorted(self._kept)], self._stamp, self._dropped_from is None)
 
     def _is_within(self, key: str) -> bool:
@@ -254,21 +266,21 @@ class _Window:
 
 
 def _field_bytes(record: StoredRecord) -> int:
-    """How many bytes a record has as a field of an answer, or a few more: it names its own fields, and its length."""
+    """Return the size of a record as a field of a message, or a few bytes more."""
     return len(record.key.encode()) + len(record.data) + _FIELD_BYTES
 
 
 async def forget(store: ObjectStore, found: Sequence[str]) -> None:
-    """Remove batches by their keys. Keys are never used twice, so that a late request does no harm."""
+    """Remove batches by their keys. A key is never used again, so that a late request is harmless."""
     for start in range(0, len(found), _DELETES_AT_ONCE):
         await asyncio.gather(*(store.delete(key) for key in found[start : start + _DELETES_AT_ONCE]))
 
 
 async def check(store: ObjectStore, keys: WorkflowKeys, key: str) -> int:
-    """How many records a batch holds; none where it is gone.
+    """Return the number of records in a batch; 0 if it does not exist.
 
     Raises:
-        HoldfastError: CHECKPOINT_CORRUPTED: it is damaged, or lies in another one's place; LAYOUT_UNSUPPORTED.
+        HoldfastError: CHECKPOINT_CORRUPTED: it is damaged, or belongs to another key; LAYOUT_UNSUPPORTED.
         StoreError: the store cannot be used.
 
     """
@@ -280,11 +292,11 @@ async def _read_batch(store: ObjectStore, keys: WorkflowKeys, key: str) -> Recor
     try:
         frame = await read_whole(RetriedStore(store), key)
     except ObjectNotFoundError:
-        # Collected since it was listed.
+        # It was collected after the listing.
         return None
     batch = marker_codec.decode_batch(frame, key)
     if not 0 <= batch.stamp <= MAX_STAMP or key != keys.batch(batch.checkpoint_id, batch.stamp, batch.request_id):
         raise HoldfastError(
-            Reason.CHECKPOINT_CORRUPTED, "a batch of records is damaged: it belongs to another place", key=key
+            Reason.CHECKPOINT_CORRUPTED, "a batch of records is damaged: it belongs to another key", key=key
         )
     return batch

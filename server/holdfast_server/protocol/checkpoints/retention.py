@@ -1,7 +1,7 @@
-"""Which checkpoints of a workflow may go by policy or by the time that their caller gave them.
+"""Retention: which checkpoints of a workflow may be deleted by the rules of their namespace or by their own ttl.
 
-What a checkpoint needs, because it is of no use without its parent, stays as long as it does. Pinned checkpoints are
-passed over by the rules, which judge the others as if these were not there; their own time to live holds.
+A checkpoint that another one needs stays as long as that one. The rules skip pinned checkpoints and treat the others as
+if those did not exist; the ttl of a pinned checkpoint applies.
 """
 
 from array import array
@@ -24,13 +24,12 @@ from holdfast_server.protocol.log.walks import scan
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What a namespace keeps. A checkpoint goes as soon as one rule lets it go.
+    """The rules of a namespace. A checkpoint is retired as soon as one rule allows it.
 
-    The newest checkpoint of a workflow that is not pinned goes by its own time to live only, never by these rules, and
-    so does every pinned one.
+    Pinned checkpoints, and the newest one of a workflow that is not pinned, are retired by their own ttl only.
 
     Attributes:
-        keep_last: how many of the newest checkpoints of a workflow stay, beside pinned ones; None for all.
+        keep_last: how many of the newest checkpoints of a workflow stay, besides pinned ones; None for all.
         max_age_seconds: how long a checkpoint stays; None for ever.
 
     """
@@ -41,14 +40,14 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class RetentionDecision:
-    """What retention says of a workflow.
+    """The decision of retention on a workflow.
 
     Attributes:
-        retired: the checkpoints that may go, as ranges, which hold slots without a checkpoint too; ascending.
-        retired_checkpoints: how many they are.
-        newest_kept: the newest checkpoint that stays, 0 for none.
-        oldest_kept: the oldest one, 0 for none.
-        claimed: those that stay and have an id that a caller chose.
+        retired: the checkpoints that may be deleted, as ascending ranges, which include other entries too.
+        retired_checkpoints: how many checkpoints they contain.
+        newest_kept: the newest checkpoint that stays; 0 if none does.
+        oldest_kept: the oldest checkpoint that stays; 0 if none does.
+        claimed: the checkpoints that stay and have an id that a caller chose.
 
     """
 
@@ -60,42 +59,42 @@ class RetentionDecision:
 
 
 class Ledger:
-    """What the collection must know of each checkpoint above a floor: 34 bytes for it, and 16 for each name.
+    """The facts about each checkpoint above a floor that a collection needs, in 34 bytes, and 16 for each name.
 
-    Names are the blobs of a checkpoint, and where there are records the checkpoint itself.
+    The names of a checkpoint are its blobs and, if the workflow has records, its own id.
 
     Args:
-        floor: the slot below the first entry.
-        has_records: whether records lie in the workflow.
+        floor: the revision below the first entry.
+        has_records: whether the workflow has records.
 
     """
 
     def __init__(self, floor: int, *, has_records: bool = False) -> None:
-        # The newest slot that was entered or passed over.
+        # The newest revision that was added or skipped.
         self.last = floor
         self._has_records = has_records
         self._revisions = array("q")
-        # When each was made and when it may go.
+        # When each was created and when it expires.
         self._created = array("d")
         self._expires = array("d")
         self._is_claimed = bytearray()
         self._is_pinned = bytearray()
-        # The parent that it is of no use without; 0 for none.
+        # The parent that it needs; 0 for none.
         self._needs = array("q")
-        # By which revision one was replaced.
+        # The revision by which each was replaced.
         self._replaced: dict[int, int] = {}
-        # The deletions whose content goes with them, and the slots that they name.
+        # The purges, and the revisions that they name.
         self._purges: list[int] = []
         self._purged: list[Range] = []
         self._names = array("Q")
         self._naming_revisions = array("q")
 
     def __len__(self) -> int:
-        """How many checkpoints it holds."""
+        """Return the number of checkpoints."""
         return len(self._revisions)
 
     def enter(self, entry: Entry) -> None:
-        """Enter an entry above all that were entered before."""
+        """Add an entry above all that were added before."""
         marker = entry.marker
         self.last = entry.revision
         if marker.purged:
@@ -122,11 +121,11 @@ class Ledger:
         self._naming_revisions.append(entry.revision)
 
     def pass_over(self, revision: int) -> None:
-        """Pass over slots that are gone, up to a revision."""
+        """Skip deleted or missing entries, up to a revision."""
         self.last = revision
 
     async def read_up_to(self, log: Log, keys: WorkflowKeys, head: Entry) -> None:
-        """Enter what follows up to a head.
+        """Add all entries up to a head.
 
         Raises:
             HoldfastError: CHECKPOINT_CORRUPTED: a marker is damaged; LAYOUT_UNSUPPORTED.
@@ -136,29 +135,29 @@ class Ledger:
             if not isinstance(entry, HoldfastError):
                 self.enter(entry)
                 continue
-            left = head.gone.newest_left(last)
-            if left >= first and not await _was_collected(log, keys, left):
+            live = head.gone.newest_left(last)
+            if live >= first and not await _was_collected(log, keys, live):
                 raise entry
             self.pass_over(last)
         if self.last < head.revision:
             self.enter(head)
 
     def live(self, head: Entry) -> Iterator[int]:
-        """The checkpoints that exist as a head has it, newest first."""
+        """Yield the checkpoints that are live according to a head, newest first."""
         return (self._revisions[index] for index in self._live(head))
 
     def _live(self, head: Entry) -> Iterator[int]:
-        """The same by their places."""
+        """Yield the indexes of the live checkpoints, newest first."""
         for index in range(bisect_right(self._revisions, head.revision) - 1, -1, -1):
             if not head.gone(self._revisions[index]):
                 yield index
 
     def claimed(self, head: Entry) -> Iterator[int]:
-        """Those that exist and have an id that a caller chose, newest first."""
+        """Yield the live checkpoints with an id that a caller chose, newest first."""
         return (self._revisions[index] for index in self._live(head) if self._is_claimed[index])
 
     def unfinished_purges(self) -> Sequence[int]:
-        """The deletions whose content should be gone, where some of it is not."""
+        """Return the purges, if some of the content that they name still exists; otherwise nothing."""
         for first, last in self._purged:
             index = bisect_left(self._revisions, first)
             if index < len(self) and self._revisions[index] <= last:
@@ -166,7 +165,7 @@ class Ledger:
         return ()
 
     def decide(self, head: Entry, retention: Retention, now: float) -> RetentionDecision:
-        """What may go and what stays.
+        """Decide which checkpoints may be deleted and which stay.
 
         Args:
             head: the head.
@@ -193,11 +192,11 @@ class Ledger:
         return RetentionDecision(retired[::-1], retired_checkpoints, newest_kept, oldest_kept, claimed)
 
     def _staying(self, live: Sequence[int], head: Entry, retention: Retention, now: float) -> bytearray:
-        """Which stay, by their places: by the rules, or because one that stays needs them."""
+        """Return for each index whether the checkpoint stays: by the rules, or because one that stays needs it."""
         keep_last = inf if retention.keep_last is None else retention.keep_last
         oldest = now - (inf if retention.max_age_seconds is None else retention.max_age_seconds)
         stays = bytearray(len(self))
-        left = array("q")
+        keeping = array("q")
         kept = 0
         for index in live:
             if self._expires[index] < now:
@@ -207,28 +206,35 @@ class Ledger:
                     continue
                 kept += 1
             stays[index] = True
-            left.append(index)
-        while left:
-            needed = self._newest_of(self._needs[left.pop()])
+            keeping.append(index)
+        while keeping:
+            needed = self._newest_of(self._needs[keeping.pop()])
             index = bisect_left(self._revisions, needed)
             is_known = index < len(self) and self._revisions[index] == needed
             if is_known and not stays[index] and not head.gone(needed):
                 stays[index] = True
-                left.append(index)
+                keeping.append(index)
         return stays
 
     def _newest_of(self, revision: int) -> int:
-        """What has taken the place of a checkpoint by now; itself where nothing has."""
+        """Return the checkpoint that has replaced another one, directly or not; itself if none has."""
         newest = revision
         while newest in self._replaced:
             newest = self._replaced[newest]
         while revision != newest:
-            # The next one who asks gets there at once.
+            # Shortens the path for the next call.
             self._replaced[revision], revision = newest, self._replaced[revision]
         return newest
 
     def naming(self, settled: Entry | None) -> Callable[[int], bool]:
-        """Tells of a blob's or records' number whether the log may need it: all but what an older head has as gone."""
+        """Return a function that reports whether the log may need the number of a blob or of a checkpoint's records.
+
+        Numbers that only checkpoints gone according to `settled` name are not needed.
+
+        Args:
+            settled: the head of a grace ago; None if there was none.
+
+        """
         named = zip(self._names, self._naming_revisions, strict=True)
         if settled is None:
             numbers = array("Q", sorted(self._names))
@@ -244,13 +250,13 @@ class Ledger:
 
 
 async def _was_collected(log: Log, keys: WorkflowKeys, revision: int) -> bool:
-    """Whether a collection has overtaken whoever reads, who must have stood still for a grace."""
+    """Return whether a collection has overtaken this one, which must have been paused for a grace."""
     head = await log.head(keys)
     return head is not None and revision <= head.marker.floor
 
 
 def records_number(owner: str) -> int:
-    """What stands for a checkpoint in the keys of its records, as a number of 64 bits."""
+    """Return the 64-bit number for the name that identifies a checkpoint in the keys of its records."""
     return int.from_bytes(sha256(owner.encode()).digest()[:8])
 
 
@@ -259,5 +265,5 @@ def _seconds(time: Timestamp) -> float:
 
 
 def blob_number(relative: str) -> int:
-    """A blob as a number of 64 bits: two of one number would only be kept longer."""
+    """Return the 64-bit number for a blob. Two blobs with one number would only be kept longer."""
     return int(relative.rpartition("-")[2][:16], 16)

@@ -1,4 +1,4 @@
-"""Saving: prepare (upload what is too large for the marker, claim a chosen id), then commit one marker."""
+"""Saves: upload the parts that are too large for the marker, claim a chosen id, then commit one marker."""
 
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -18,23 +18,23 @@ from holdfast_server.protocol.payload.parts import copy_part
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSpec:
-    """What is said of a checkpoint that is saved, apart from its parts.
+    """The description of a checkpoint to save, without its parts.
 
     Attributes:
-        request: what every appending request says.
+        request: the request.
         format_name: the payload's format.
         format_version: its version.
-        checkpoint_id: the id that the caller chose, or "".
-        parent_id: the checkpoint that this one was made from, or "".
+        checkpoint_id: the id that the caller chose; "" to have the server make one.
+        parent_id: the checkpoint that this one was made from; "" for none.
         producer_name: the program that saves.
         producer_version: its version.
         labels: the labels.
-        expected_revision: the revision since which nothing may stand against the commit, 0: no checkpoint exists; None
-            for any.
+        expected_revision: the revision since which nothing may stand against the commit; 0 to expect that no checkpoint
+            exists; None for any.
         ttl_seconds: how long the checkpoint must be kept; None for ever.
-        replace: whether it takes the place of the checkpoint that has its id.
+        replace: whether it replaces the checkpoint that has its id.
         needs_parent: whether it is of no use without its parent.
-        pinned: whether retention by count and age and prunes pass it over.
+        pinned: whether retention by count and age and prunes skip it.
 
     """
 
@@ -55,63 +55,63 @@ class CheckpointSpec:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """The committed entry, and whether an earlier try had committed it."""
+    """The committed entry, and whether an earlier attempt had committed it."""
 
     entry: Entry
     replayed: bool
 
 
-async def save(log: Log, wanted: CheckpointSpec, parts: list[StoredPart], *, deadline: float) -> Saved:
+async def save(log: Log, spec: CheckpointSpec, parts: list[StoredPart], *, deadline: float) -> Saved:
     """Commit a checkpoint whose parts are uploaded.
 
     Args:
         log: the log.
-        wanted: what is said of the checkpoint.
+        spec: the description of the checkpoint.
         parts: its parts, in order.
-        deadline: until when, in the event loop's time.
+        deadline: when to give up, in the event loop's time.
 
     Raises:
         HoldfastError: WRITER_FENCED, REVISION_CONFLICT, CHECKPOINT_ID_REUSED, REQUEST_ID_REUSED,
-            COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED; of the parent that is needed CHECKPOINT_NOT_FOUND,
+            COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED; for a parent that is needed CHECKPOINT_NOT_FOUND,
             CHECKPOINT_DELETED, CHECKPOINT_CORRUPTED.
 
     """
-    fingerprint = _fingerprint(wanted, parts)
-    chosen = ChosenId(log, wanted.request, wanted.checkpoint_id, deadline) if wanted.checkpoint_id else None
+    fingerprint = _fingerprint(spec, parts)
+    chosen = ChosenId(log, spec.request, spec.checkpoint_id, deadline) if spec.checkpoint_id else None
     if chosen is not None:
-        await chosen.claim(await log.known_head(wanted.request.keys))
+        await chosen.claim(await log.known_head(spec.request.keys))
     uploaded = parts
 
     async def build(head: Entry | None) -> Marker:
         nonlocal uploaded
         replaced = 0
-        await append_once.refuse_or_replay(log, head, wanted.request, fingerprint)
+        await append_once.refuse_or_replay(log, head, spec.request, fingerprint)
         if head is not None and chosen is not None:
-            replaced = await chosen.find_replaced(head, fingerprint, replaces=wanted.replace)
-        compare_and_set.require(head, wanted.expected_revision, wanted.request.epoch)
+            replaced = await chosen.find_replaced(head, fingerprint, replaces=spec.replace)
+        compare_and_set.require(head, spec.expected_revision, spec.request.epoch)
         if head is not None:
-            uploaded = await _uploaded_anew(log, wanted.request.keys, head, uploaded)
-        marker = next_marker.successor(head, wanted.request, MarkerKind.MARKER_KIND_DATA, fingerprint)
-        _describe(marker, wanted, uploaded)
+            uploaded = await _copy_old_blobs(log, spec.request.keys, head, uploaded)
+        marker = next_marker.successor(head, spec.request, MarkerKind.MARKER_KIND_DATA, fingerprint)
+        _describe(marker, spec, uploaded)
         compare_and_set.enter_save(marker)
         if replaced:
             next_marker.mark_deleted(marker, [(replaced, replaced)])
             marker.replaced_revision = replaced
-        if wanted.needs_parent:
-            marker.needed_revision = await _revision_of_parent(log, wanted, head)
+        if spec.needs_parent:
+            marker.needed_revision = await _revision_of_parent(log, spec, head)
         return next_marker.remember(marker, head, marker.checkpoint_id)
 
     try:
-        return Saved(await log.append(wanted.request.keys, build, deadline=deadline), replayed=False)
+        return Saved(await log.append(spec.request.keys, build, deadline=deadline), replayed=False)
     except Replay as replay:
         return Saved(replay.entry, replayed=True)
 
 
-async def _uploaded_anew(log: Log, keys: WorkflowKeys, head: Entry, parts: list[StoredPart]) -> list[StoredPart]:
-    """The parts, those copied whose blobs the garbage collection may take by now.
+async def _copy_old_blobs(log: Log, keys: WorkflowKeys, head: Entry, parts: list[StoredPart]) -> list[StoredPart]:
+    """Return the parts, with copies of those blobs that a collection may remove because their upload is too old.
 
     Raises:
-        HoldfastError: STORE_UNAVAILABLE: it has taken one; the caller must send the payload again.
+        HoldfastError: STORE_UNAVAILABLE: one is removed already; the caller must send the payload again.
 
     """
     try:
@@ -127,36 +127,36 @@ async def _uploaded_anew(log: Log, keys: WorkflowKeys, head: Entry, parts: list[
         ) from None
 
 
-async def _revision_of_parent(log: Log, wanted: CheckpointSpec, head: Entry | None) -> int:
+async def _revision_of_parent(log: Log, spec: CheckpointSpec, head: Entry | None) -> int:
     if head is None:
         raise HoldfastError(
-            Reason.CHECKPOINT_NOT_FOUND, f"no checkpoint {wanted.parent_id!r}", checkpoint_id=wanted.parent_id
+            Reason.CHECKPOINT_NOT_FOUND, f"no checkpoint {spec.parent_id!r}", checkpoint_id=spec.parent_id
         )
-    return (await find_by_id(log, wanted.request.keys, head, wanted.parent_id)).revision
+    return (await find_by_id(log, spec.request.keys, head, spec.parent_id)).revision
 
 
-def _describe(marker: Marker, wanted: CheckpointSpec, parts: list[StoredPart]) -> None:
-    marker.checkpoint_id = wanted.checkpoint_id or new_checkpoint_id(marker.revision)
-    marker.parent_id = wanted.parent_id
-    marker.format.name = wanted.format_name
-    marker.format.version = wanted.format_version
-    marker.producer.name = wanted.producer_name
-    marker.producer.version = wanted.producer_version
-    marker.labels.update(wanted.labels)
-    marker.pinned = wanted.pinned
+def _describe(marker: Marker, spec: CheckpointSpec, parts: list[StoredPart]) -> None:
+    marker.checkpoint_id = spec.checkpoint_id or new_checkpoint_id(marker.revision)
+    marker.parent_id = spec.parent_id
+    marker.format.name = spec.format_name
+    marker.format.version = spec.format_version
+    marker.producer.name = spec.producer_name
+    marker.producer.version = spec.producer_version
+    marker.labels.update(spec.labels)
+    marker.pinned = spec.pinned
     marker.parts.extend(parts)
     marker.last_data_revision = marker.revision
-    if wanted.ttl_seconds is not None:
-        marker.expire_time.FromNanoseconds(marker.create_time.ToNanoseconds() + int(wanted.ttl_seconds * 1e9))
+    if spec.ttl_seconds is not None:
+        marker.expire_time.FromNanoseconds(marker.create_time.ToNanoseconds() + int(spec.ttl_seconds * 1e9))
 
 
-def _fingerprint(wanted: CheckpointSpec, parts: list[StoredPart]) -> bytes:
-    described = Marker(kind=MarkerKind.MARKER_KIND_DATA, checkpoint_id=wanted.checkpoint_id, parent_id=wanted.parent_id)
-    described.format.name = wanted.format_name
-    described.format.version = wanted.format_version
-    described.labels.update(wanted.labels)
-    described.needed_revision = int(wanted.needs_parent)
-    described.pinned = wanted.pinned
+def _fingerprint(spec: CheckpointSpec, parts: list[StoredPart]) -> bytes:
+    described = Marker(kind=MarkerKind.MARKER_KIND_DATA, checkpoint_id=spec.checkpoint_id, parent_id=spec.parent_id)
+    described.format.name = spec.format_name
+    described.format.version = spec.format_version
+    described.labels.update(spec.labels)
+    described.needed_revision = int(spec.needs_parent)
+    described.pinned = spec.pinned
     for part in parts:
         described.parts.add(name=part.name, size_bytes=part.size_bytes, sha256=part.sha256)
     return sha256(described.SerializeToString(deterministic=True)).digest()

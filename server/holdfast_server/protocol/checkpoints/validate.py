@@ -1,10 +1,10 @@
-"""Validation: whether a workflow can be resumed, what stands against it, and what is good before it."""
+"""Validation: whether a workflow can be resumed, the problems if it cannot, and its last good checkpoint."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast_server.protocol.checkpoints import load
-from holdfast_server.protocol.checkpoints.heads import OvertakenError, Skipped, head_or_skip, looked_at
+from holdfast_server.protocol.checkpoints.heads import OvertakenError, Skipped, head_or_skip, retry_overtaken
 from holdfast_server.protocol.checkpoints.load import AcceptedFormat, Depth
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
@@ -25,7 +25,15 @@ _FINDINGS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """What a validation found: the checkpoint asked for, what stands against it, and the last good one."""
+    """The result of a validation.
+
+    Attributes:
+        resumable: whether the requested checkpoint can be loaded.
+        findings: the problems of the checkpoints that were checked, the requested one first.
+        entry: the requested checkpoint; None if its marker cannot be read or does not exist.
+        last_good: the newest good checkpoint at or before the requested one; None if there is none.
+
+    """
 
     resumable: bool
     findings: tuple[Skipped, ...]
@@ -36,13 +44,20 @@ class ValidationResult:
 async def validate(
     log: Log, keys: WorkflowKeys, checkpoint_id: str, depth: Depth, accepted: Sequence[AcceptedFormat]
 ) -> ValidationResult:
-    """Check the checkpoint that a load would give, and where it fails look for the last good one.
+    """Check the checkpoint that a load would return. If it is not good, find the last good one.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        checkpoint_id: the checkpoint, or "" for the newest.
+        depth: how much of a checkpoint is checked.
+        accepted: the formats that the caller accepts; none: any.
 
     Raises:
-        HoldfastError: only what says nothing of the workflow, such as STORE_UNAVAILABLE.
+        HoldfastError: only for reasons that are not about the workflow, such as STORE_UNAVAILABLE.
 
     """
-    return await looked_at(lambda: _validate(log, keys, checkpoint_id, depth, accepted))
+    return await retry_overtaken(lambda: _validate(log, keys, checkpoint_id, depth, accepted))
 
 
 async def _validate(

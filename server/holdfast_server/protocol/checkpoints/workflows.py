@@ -22,53 +22,53 @@ from holdfast_server.protocol.log.log import Log
 from holdfast_server.stores.base import ObjectStore
 
 _PAGE_ENTRIES = 1000
-# For one page: a prefix that few ids behind digests have must not have a call read them all.
-_LOOKED_AT_MOST = 2000
+# For one page: if few of the ids replaced by digests have a prefix, one call must not read all of them.
+_MAX_EXAMINED = 2000
 # A name in a key has at most 200 letters; base64 makes 4 of 3.
 _LONGEST_TOKEN = 280
 
 
-# Told a workflow's prefix, the revision of a marker, and why that cannot be read.
+# Called with a workflow's prefix, the revision of a marker, and why the marker cannot be read.
 Unreadable = Callable[[str, int, HoldfastError], None]
 
 
 def _pass_over(prefix: str, revision: int, error: HoldfastError) -> None:
-    """Nobody asks."""
+    """Ignore a marker that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Heads of workflows, and the token of the next page, "" for none."""
+    """The heads of some workflows, and the token of the next page; "" if there is none."""
 
     heads: tuple[Entry, ...]
     next_token: str
 
 
 async def page(log: Log, namespace: str, token: str, size: int, id_prefix: str = "") -> Page:
-    """A page of workflows that have a log. What a save that never committed left behind is none.
+    """Return a page of the workflows of a namespace that have a log.
 
-    A workflow whose newest marker is damaged, or a newer server's, is told by the newest one that can be read, without
-    any not at all.
+    The remains of a save that was never committed are not a log. A workflow with a head that is damaged, or written by
+    a newer server, is listed by the newest entry that can be read; if there is none, it is left out.
 
     Args:
         log: the log.
         namespace: the namespace.
-        token: that of the page before, "" for the first.
-        size: how many workflows at most; fewer where many others were passed over.
+        token: the token of the page; "" for the first one.
+        size: how many workflows at most; fewer if many others were examined.
         id_prefix: what the ids of the workflows begin with.
 
     Raises:
-        HoldfastError: INVALID_REQUEST for a token that is none.
+        HoldfastError: INVALID_REQUEST: the token was not issued by a server.
 
     """
     heads: list[Entry] = []
-    looked_at = 0
+    examined = 0
     async with aclosing(walk(log, namespace, token, includes_it=False, id_prefix=id_prefix)) as found:
         async for position, head in found:
-            looked_at += 1
+            examined += 1
             if head.keys.workflow_id.startswith(id_prefix):
                 heads.append(head)
-            if len(heads) == size or looked_at == _LOOKED_AT_MOST:
+            if len(heads) == size or examined == _MAX_EXAMINED:
                 return Page(tuple(heads), position)
     return Page(tuple(heads), "")
 
@@ -82,18 +82,18 @@ async def walk(
     id_prefix: str = "",
     on_unreadable: Unreadable = _pass_over,
 ) -> AsyncGenerator[tuple[str, Entry]]:
-    """The heads of the workflows that have a log, as `page` tells them, each with the token of its place.
+    """Yield the heads of the workflows that have a log, as in `page`, each with the token of its place.
 
     Args:
         log: the log.
         namespace: the namespace.
-        token: where to begin, "" for the start.
-        includes_it: whether the workflow of the token is one of them.
-        id_prefix: what the ids of the workflows begin with; those behind digests may have others too.
-        on_unreadable: told the markers that were passed over because they cannot be read.
+        token: where to begin; "" for the start.
+        includes_it: whether to begin with the workflow of the token or with the next one.
+        id_prefix: what the ids of the workflows begin with. Ids that are replaced by digests are not checked.
+        on_unreadable: called with each marker that is skipped because it cannot be read.
 
     Raises:
-        HoldfastError: INVALID_REQUEST for a token that is none.
+        HoldfastError: INVALID_REQUEST: the token was not issued by a server.
 
     """
     first = prefix_of(namespace, token) if token else ""
@@ -109,33 +109,33 @@ async def _from(store: ObjectStore, first: str, includes_it: bool, places: Seque
         yield first
     for place in places:
         async with aclosing(prefixes(store, place, after=first)) as found:
-            async for each in found:
-                yield each
+            async for prefix in found:
+                yield prefix
 
 
 async def prefixes(
     store: ObjectStore, below: str, *, after: str = "", on_foreign: Callable[[str], None] = lambda key: None
 ) -> AsyncGenerator[str]:
-    """The prefixes of workflows, in key order, each once.
+    """Yield the prefixes of workflows, in key order, each once.
 
     Args:
-        store: where they lie.
-        below: where to look, a prefix of theirs.
-        after: the one behind which to begin, "" for the start.
-        on_foreign: told the key of each object that belongs to no workflow.
+        store: the store.
+        below: what the prefixes begin with.
+        after: the prefix after which to begin; "" for the start.
+        on_foreign: called with the key of each object that belongs to no workflow.
 
     """
     position = f"{after}{AFTER_ALL}" if after else ""
     last, limit = after, 1
     while listed := await store.list(below, start_after=position, limit=limit):
-        # Where foreign objects lie, so do others.
+        # A foreign object is mostly not the only one.
         limit = _PAGE_ENTRIES
         for each in listed:
             position = each.key
             prefix = workflow_prefix(each.key)
             if prefix is None:
                 on_foreign(each.key)
-            # A foreign object may lie even behind what is behind all of ours.
+            # The key of a foreign object may sort even after AFTER_ALL.
             elif prefix != last:
                 yield prefix
                 position, last, limit = f"{prefix}{AFTER_ALL}", prefix, 1
@@ -143,9 +143,9 @@ async def prefixes(
 
 
 async def owner_of(log: Log, prefix: str) -> WorkflowKeys | None:
-    """The workflow with a prefix, by its keys or by any marker that can be read.
+    """Return the workflow with a prefix, by its keys or by any marker that can be read.
 
-    None where nothing tells its name: it is a long one, and no marker of the log can be read.
+    Return None if its name is not known: a digest replaces it in the keys, and no marker of the log can be read.
     """
     known = workflow_of(prefix)
     if known is not None:
@@ -155,12 +155,12 @@ async def owner_of(log: Log, prefix: str) -> WorkflowKeys | None:
 
 
 async def newest_readable(log: Log, prefix: str, on_unreadable: Unreadable = _pass_over) -> Entry | None:
-    """The newest entry that can be read of the workflow with a prefix; None where there is none.
+    """Return the newest entry that can be read of the workflow with a prefix; None if there is none.
 
     Args:
         log: the log.
         prefix: the prefix.
-        on_unreadable: told the markers above it, which are damaged or a newer server's.
+        on_unreadable: called with the markers above it, which are damaged or written by a newer server.
 
     """
     collected = 0
@@ -176,7 +176,7 @@ async def newest_readable(log: Log, prefix: str, on_unreadable: Unreadable = _pa
                     continue
                 if entry is not None:
                     return entry
-                # Collected since it was listed, so a newer one exists; else it can be listed but not read.
+                # It was collected after the listing, so that a newer one exists. If listed again, it is damaged.
                 if revision != collected:
                     collected = revision
                     break
@@ -185,15 +185,15 @@ async def newest_readable(log: Log, prefix: str, on_unreadable: Unreadable = _pa
 
 
 def token_of(prefix: str) -> str:
-    """The token of the place of a workflow, by its prefix."""
+    """Return the page token for the workflow with a prefix."""
     return _encode_token(prefix.rstrip("/").rpartition("/")[2] + "/")
 
 
 def prefix_of(namespace: str, token: str) -> str:
-    """The prefix of the workflow that a token tells.
+    """Return the prefix of the workflow that a page token stands for.
 
     Raises:
-        HoldfastError: INVALID_REQUEST: the token is none.
+        HoldfastError: INVALID_REQUEST: the token was not issued by a server.
 
     """
     return namespace_prefix(namespace) + _decode_token(token)
@@ -204,12 +204,12 @@ def _encode_token(step: str) -> str:
 
 
 def _decode_token(token: str) -> str:
-    """What stands behind the prefix of a namespace in that of the workflow that the page before ended with."""
+    """Return the last step of the prefix of the workflow that the previous page ended with."""
     try:
         position = base64.b64decode(token[: _LONGEST_TOKEN + 1].encode(), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError):
         position = ""
     step = position.removesuffix(AFTER_ALL)
     if len(token) > _LONGEST_TOKEN or step == position or not is_workflow_step(step):
-        raise HoldfastError(Reason.INVALID_REQUEST, "page_token: is none that this server gave", field="page_token")
+        raise HoldfastError(Reason.INVALID_REQUEST, "page_token: not issued by this server", field="page_token")
     return step

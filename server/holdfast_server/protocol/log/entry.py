@@ -89,5 +89,5 @@ def _decode(key: str, frame: bytes) -> Entry:
 
 def _require_place(marker: Marker, key: str) -> Marker:
     if WorkflowKeys(marker.namespace, marker.workflow_id).marker(marker.revision) != key:
-        raise HoldfastError(Reason.CHECKPOINT_CORRUPTED, "a commit marker names another place", key=key)
+        raise HoldfastError(Reason.CHECKPOINT_CORRUPTED, "a commit marker belongs to another key", key=key)
     return marker

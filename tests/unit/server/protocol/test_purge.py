@@ -265,10 +265,10 @@ async def test_a_load_under_way_looks_again_where_its_checkpoint_was_purged():
     with pytest.raises(load.OvertakenError):
         await load.check(run.log, KEYS, entry, load.Depth.CHECKSUM)
     with pytest.raises(HoldfastError, match="was deleted"):
-        await load.find_wanted(run.log, KEYS, head, "a")
+        await load.find_requested(run.log, KEYS, head, "a")
     await other.purge("b", "p2")
     with pytest.raises(load.OvertakenError):
-        await load.find_wanted(run.again().log, KEYS, await _old_head(run, 2), "")
+        await load.find_requested(run.again().log, KEYS, await _old_head(run, 2), "")
 
 
 async def _old_head(run, revision):

@@ -63,7 +63,7 @@ async def test_workflows_with_other_ids_are_not_looked_at():
 
 
 async def test_a_page_ends_where_many_long_ids_with_other_beginnings_were_passed_over(monkeypatch):
-    monkeypatch.setattr(workflows, "_LOOKED_AT_MOST", 3)
+    monkeypatch.setattr(workflows, "_MAX_EXAMINED", 3)
     log = await filled([*(f"{number}{'b' * 250}" for number in range(7)), "a" * 250])
     told = await pages(log, "a", 10)
     assert len(told) == 3

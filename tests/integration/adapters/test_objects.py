@@ -24,6 +24,8 @@ from holdfast.adapters.objects import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.names import name_of
+
 T = TypeVar("T")
 
 
@@ -347,7 +349,9 @@ def local() -> Any:
     return Local()
 
 
-@pytest.mark.parametrize("value", [lambda: 0, threading.Lock(), local(), json, OwnReduce(), memoryview(b"x")], ids=repr)
+@pytest.mark.parametrize(
+    "value", [lambda: 0, threading.Lock(), local(), json, OwnReduce(), memoryview(b"x")], ids=name_of
+)
 def test_an_object_that_its_state_does_not_describe_is_refused_by_its_path(value):
     with pytest.raises(UnsupportedValueError, match=r"^state\['a'\]\[0\]\.x: "):
         encode({"a": [Point(value)]}, lambda name: True, root="state")

@@ -23,6 +23,8 @@ from holdfast._core.payload import Outgoing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.names import name_of
+
 FORMAT = holdfast.Format("test", 1)
 
 
@@ -109,7 +111,7 @@ NO_BYTES = [
 ]
 
 
-@pytest.mark.parametrize("data", [*NO_BYTES, None, "text", ""], ids=lambda data: repr(data)[:40])
+@pytest.mark.parametrize("data", [*NO_BYTES, None, "text", ""], ids=lambda data: name_of(data)[:40])
 async def test_what_is_not_bytes_like_is_refused_and_nothing_is_stored(client, data):
     with pytest.raises(TypeError, match=r"^data must be bytes-like"):
         await client.save("n", "w", data, format=FORMAT)

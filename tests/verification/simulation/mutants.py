@@ -294,7 +294,7 @@ MUTANTS = [
     ),
     Mutant(
         "repair sees the log as it was when it looked",
-        repair._mended,
+        repair._repaired,
         "if is_lost(head.marker.last_data_revision):",
         "if True:",
         first=1459,

@@ -1,4 +1,4 @@
-"""What work on many workflows has come to: counts that add up."""
+"""Counts of work on many workflows, which add up."""
 
 from dataclasses import dataclass, fields
 from typing import Self
@@ -11,6 +11,6 @@ class Counts:
     workflows: int = 0
 
     def add(self, other: Self) -> None:
-        """Count in others of the same kind."""
+        """Add other counts of the same kind."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))

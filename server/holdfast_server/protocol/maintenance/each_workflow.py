@@ -1,6 +1,6 @@
-"""Work on all workflows of a store, some at a time: one that cannot be worked on is reported, and stops no other.
+"""Work on all workflows of a store, some at a time. A workflow that fails is reported, and does not stop the others.
 
-A store that fails for several workflows in a row fails as a whole, and ends the work.
+If the store fails for several workflows in a row, the work ends with its error.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
@@ -14,11 +14,11 @@ from holdfast_server.stores.base import StoreError
 
 _Result = TypeVar("_Result")
 
-# How many workflows are worked on at a time, and how many may be done behind one that takes longer.
+# How many workflows are worked on at a time, and how many results may wait for a slow one before them.
 AT_ONCE = 16
 AHEAD = 1000
 _FAILURES_IN_A_ROW = 3
-# Errors that say more of the store than of the workflow.
+# Errors that are about the store rather than the workflow.
 _OF_STORE = frozenset({Reason.COMMIT_UNKNOWN, Reason.STORE_UNAVAILABLE})
 
 Failure = HoldfastError | StoreError
@@ -27,15 +27,15 @@ Failure = HoldfastError | StoreError
 async def each_workflow(
     found: AsyncIterator[Inventory], work: Callable[[Inventory], Coroutine[Any, Any, _Result]]
 ) -> AsyncGenerator[tuple[str, _Result | Failure]]:
-    """The prefix of each workflow with the result of the work on it, or with the error that it ended with, in order.
+    """Yield the prefix of each workflow with the result of the work on it, or with the error that ended it, in order.
 
     Args:
         found: the workflows.
-        work: what to do with each.
+        work: the work on a workflow.
 
     Raises:
-        HoldfastError: COMMIT_UNKNOWN of several workflows in a row. They are not among those that were given.
-        StoreError: the same; the store cannot be used.
+        HoldfastError: COMMIT_UNKNOWN of several workflows in a row, which are not yielded.
+        StoreError: of several workflows in a row, or the store cannot be used.
 
     """
 
@@ -53,9 +53,9 @@ async def each_workflow(
                 if len(in_a_row) == _FAILURES_IN_A_ROW:
                     raise result
                 continue
-            for each in in_a_row:
-                yield each
+            for failed in in_a_row:
+                yield failed
             in_a_row.clear()
             yield prefix, result
-        for each in in_a_row:
-            yield each
+        for failed in in_a_row:
+            yield failed

@@ -1,8 +1,8 @@
-"""Checking a whole store: every marker, its chain, every part, and what lies there that nothing names.
+"""The check of a whole store: every marker, the chain of markers, every part, orphans and foreign objects.
 
-It reads beside writers. Of what it finds, a repair mends what can be mended without losing anything that could still be
-read: markers that are damaged or gone are told as deleted, so that the workflow can be saved to and collected again.
-A damaged head may have been a fence or a deletion: the repair fences every writer, and what was deleted may be back.
+It runs concurrently with writers. A repair loses nothing that can still be read: damaged and missing markers are
+recorded as deleted, so that the workflow can be saved to and collected again. A damaged head may have been a fence or a
+deletion: the repair fences every writer, and checkpoints that were deleted by it may exist again.
 """
 
 import asyncio
@@ -23,26 +23,26 @@ from holdfast_server.protocol.log.walks import scan
 from holdfast_server.protocol.maintenance.counts import Counts
 from holdfast_server.protocol.maintenance.each_workflow import each_workflow
 from holdfast_server.protocol.maintenance.inventory import Inventory, inventories
-from holdfast_server.protocol.maintenance.repair import fence_off, tell_as_deleted
+from holdfast_server.protocol.maintenance.repair import fence_off, mark_lost_deleted
 from holdfast_server.protocol.maintenance.window import in_order
 
 _PARTS_AT_ONCE = 16
-# Of checkpoints above so many bytes only a few are read at a time, whatever the number of workflows.
+# Of checkpoints with more bytes only a few are read at a time, in all workflows together.
 _LARGE_BYTES = 256 << 10
 _LARGE_AT_ONCE = 4
-# A log is dense: what lies farther beyond its end was never a part of it, and a repair that reached so far would
-# leave a gap that every collection had to read.
+# A log is dense: a marker that is farther beyond its end was never a part of it. A repair up to there would leave a gap
+# that every collection had to read.
 _LONGEST_GAP = 1000
-_FOREIGN = "is no object of Holdfast's"
+_FOREIGN = "not an object of Holdfast"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be.
+    """A problem in a store.
 
     Attributes:
-        key: the object, or the workflow's prefix.
-        what: what is wrong with it.
+        key: the key of the object, or the prefix of the workflow.
+        what: the problem.
 
     """
 
@@ -52,7 +52,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Checked(Counts):
-    """What a check has seen so far. Orphans are no fault: the garbage collection takes them."""
+    """The counts of a check so far. Orphans are not findings: a collection removes them."""
 
     markers: int = 0
     checkpoints: int = 0
@@ -76,11 +76,11 @@ async def fsck(
 
     Args:
         log: the log.
-        depth: whether parts are looked for, or read and compared with their digests.
-        repair: whether to mend what can be mended.
-        after: the position behind which to begin, "" for the start.
-        on_finding: told each finding at once, also those that lie behind the position reached.
-        on_progress: told the position reached, and the sum so far.
+        depth: whether to check only that parts exist, or also to read them and compare their digests.
+        repair: whether to repair logs that have lost markers.
+        after: the position after which to begin; "" for the start.
+        on_finding: called with each finding at once, also with those after the position that was reached.
+        on_progress: called with the position that was reached, and the sum so far.
 
     Raises:
         HoldfastError: COMMIT_UNKNOWN of several workflows in a row.
@@ -106,7 +106,7 @@ async def fsck(
             if isinstance(checked, Checked):
                 total.add(checked)
             else:
-                found(position, f"it could not be checked to its end: {checked}")
+                found(position, f"the check did not finish: {checked}")
                 total.workflows += 1
             on_progress(position, total)
     return total
@@ -134,14 +134,14 @@ class _Check:
         self.checked.workflows = 1
         keys = await owner_of(self._log, self._inventory.prefix)
         if keys is None:
-            self._found(self._inventory.prefix, "no marker tells whose it is")
+            self._found(self._inventory.prefix, "no marker can be read that has its name")
             return
         try:
             await self._check(keys, repair=repair)
         except HoldfastError as error:
             if error.reason not in (Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED):
                 raise
-            # What a newer server has written is for a newer one to check, and to mend.
+            # An entry of a newer server must be checked and repaired by a newer server.
             self._found(error.metadata.get("key", keys.prefix), error.message)
         await self._name_foreign(keys)
 
@@ -156,7 +156,7 @@ class _Check:
             return
         is_part_of_log = newest - head.revision <= _LONGEST_GAP
         if not is_part_of_log:
-            self._found(keys.marker(newest), "it lies too far beyond the log to be a part of it: remove it")
+            self._found(keys.marker(newest), "it is too far beyond the log to be a part of it: remove it")
         self._ledger = Ledger(head.marker.floor)
         await self._check_log(keys, head)
         await self._count_orphans(keys)
@@ -165,7 +165,7 @@ class _Check:
             await self._repair(keys, head, newest)
 
     async def _readable_head(self, keys: WorkflowKeys, newest: int) -> Entry | None:
-        """The newest marker that can be read."""
+        """Return the newest entry that can be read; None if there is none. Report the damaged ones above it."""
         async for revision, each in self._inventory.markers(keys):
             try:
                 head = await self._log.read_unbounded(keys, revision)
@@ -177,7 +177,7 @@ class _Check:
             if head is not None:
                 return head
             if revision == newest:
-                # Collected since it was listed, so a newer one exists.
+                # It was collected after the listing, so that a newer one exists.
                 return await self._log.head(keys)
         return None
 
@@ -185,15 +185,15 @@ class _Check:
         async def check_parts(entry: Entry) -> None:
             await self._check_parts(keys, entry)
 
-        entries_ = self._entries_with_blobs(keys, head)
-        async with aclosing(in_order(entries_, check_parts, at_once=_PARTS_AT_ONCE, ahead=_PARTS_AT_ONCE)) as checked:
+        entries = self._entries_with_blobs(keys, head)
+        async with aclosing(in_order(entries, check_parts, at_once=_PARTS_AT_ONCE, ahead=_PARTS_AT_ONCE)) as checked:
             async for _ in checked:
                 pass
 
     async def _entries_with_blobs(self, keys: WorkflowKeys, head: Entry) -> AsyncIterator[Entry]:
-        """Checks the chain, and all checkpoints but those that it gives."""
+        """Check the chain and the checkpoints without blobs, and yield the others."""
         before: bytes | None = None
-        async for (first, revision), entry in self._slots(keys, head):
+        async for (first, revision), entry in self._entries(keys, head):
             self.checked.markers += not isinstance(entry, MarkerGoneError)
             if isinstance(entry, HoldfastError):
                 self._ledger.pass_over(revision)
@@ -208,7 +208,7 @@ class _Check:
             self._ledger.enter(entry)
             if entry.marker.purged_digest and not head.gone(revision):
                 self._lost((revision, revision))
-                self._found(keys.marker(revision), "its content was purged, but the log does not have it as deleted")
+                self._found(keys.marker(revision), "its content was purged, but the log does not record it as deleted")
             elif entry.is_checkpoint and not head.gone(revision):
                 self.checked.checkpoints += 1
                 if any(part.blob for part in entry.marker.parts):
@@ -217,12 +217,12 @@ class _Check:
                     await self._check_parts(keys, entry)
 
     def _lost(self, revisions: Range) -> None:
-        """Enter slots that a repair tells as deleted."""
+        """Note revisions that a repair is to record as deleted."""
         first, last = revisions
         follows = bool(self._damaged) and self._damaged[-1][1] == first - 1
         self._damaged.append((self._damaged.pop()[0] if follows else first, last))
 
-    async def _slots(self, keys: WorkflowKeys, head: Entry) -> AsyncIterator[tuple[Range, Entry | HoldfastError]]:
+    async def _entries(self, keys: WorkflowKeys, head: Entry) -> AsyncIterator[tuple[Range, Entry | HoldfastError]]:
         async for each in scan(self._log, keys, head.marker.floor + 1, head.revision - 1):
             yield each
         yield (head.revision, head.revision), head
@@ -240,7 +240,7 @@ class _Check:
                 raise
 
     async def _count_orphans(self, keys: WorkflowKeys) -> None:
-        """Count the blobs that nothing names."""
+        """Count the blobs that no marker names."""
         is_named = self._ledger.naming(None)
         async for each in self._inventory.below(keys.blobs):
             relative = each.key.removeprefix(keys.prefix)
@@ -268,7 +268,7 @@ class _Check:
                     pass
 
     async def _name_foreign(self, keys: WorkflowKeys) -> None:
-        """Name what lies in the workflow's place and is not Holdfast's."""
+        """Report the foreign objects below the workflow's prefix."""
         async for each in self._inventory.below(keys.prefix):
             relative = each.key.removeprefix(keys.prefix)
             if blob_base(relative) is not None or batch_stamp(relative) is not None:
@@ -282,5 +282,5 @@ class _Check:
                 self._log, keys, self._ledger, self._damaged, head=head, newest=newest
             )
         elif self._damaged:
-            await tell_as_deleted(self._log, keys, self._ledger, self._damaged)
+            await mark_lost_deleted(self._log, keys, self._ledger, self._damaged)
             self.checked.repaired += 1

@@ -1,10 +1,13 @@
-"""Garbage collection of one workflow, beside its writers and other collections.
+"""Garbage collection of one workflow, concurrent with its writers and with other collections.
 
-Nothing is removed that was not dead a whole grace ago, by the store's own timestamps. First a marker is appended that
-retires checkpoints, raises the floor and the low-water mark; every save that commits behind it obeys them. Only then
-objects go: markers at or below the floor that the head had a grace ago, blobs below the low-water mark that no
-checkpoint names which existed then, claims of earlier generations, and records of checkpoints that did not come or are
-dead.
+Only objects that were dead a whole grace ago, by the store's own timestamps, are removed. First a marker is appended
+that retires checkpoints and raises the floor and the low-water mark; every later save obeys them. Then the collection
+removes:
+
+- markers at or below the floor that the head had a grace ago;
+- blobs below the low-water mark that no checkpoint named a grace ago;
+- claims of earlier generations;
+- records of checkpoints that were dead a grace ago or were never saved.
 """
 
 import asyncio
@@ -37,7 +40,7 @@ from holdfast_server.stores.base import ObjectSummary
 _Result = TypeVar("_Result")
 
 _APPEND_SECONDS = 60.0
-# On top, for each claim that is taken over.
+# More for each claim that is copied.
 _CLAIM_SECONDS = 0.05
 _DELETES_AT_ONCE = 64
 _THREAD_VALUES = 2000
@@ -47,9 +50,9 @@ _DEAD_CLAIMS = 100
 
 @dataclass(slots=True)
 class Collected(Counts):
-    """What a collection did, or on a dry run would do.
+    """The counts of what a collection did, or on a dry run would do.
 
-    Of the workflows that were left alone `damaged` ones have lost a marker, and `failed` ones have another reason.
+    Of the workflows that were not collected, `damaged` ones have lost a marker, and `failed` ones have another reason.
     """
 
     damaged: int = 0
@@ -65,7 +68,7 @@ class Collected(Counts):
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What the next marker would say."""
+    """The content of the next marker."""
 
     decision: RetentionDecision
     floor: int
@@ -76,7 +79,7 @@ class _Plan:
         before = Marker() if head is None else head.marker
         return bool(
             self.decision.retired
-            # Raising the floor by one would trade one marker for another.
+            # To raise the floor by one would remove one marker and add one.
             or self.floor >= before.floor + 2
             or self.low_water_mark > before.low_water_mark
             or self.claim_generation > before.claim_generation
@@ -92,18 +95,18 @@ async def collect(
     inventory: Inventory | None = None,
     dry_run: bool = False,
 ) -> Collected:
-    """Collect what is dead in a workflow.
+    """Collect the dead objects of a workflow.
 
     Args:
         log: the log.
         keys: the workflow.
-        retention: which checkpoints may go.
-        now: the time by the store's own clock, in seconds since the epoch; it may lag behind.
-        inventory: what lies there; it may be older than what is read since. None to list it.
-        dry_run: only tell what would be done.
+        retention: the rules for its checkpoints.
+        now: the time by the store's own clock, in seconds since the epoch; it may be late.
+        inventory: its objects, which may be listed some time ago; None to list them now.
+        dry_run: whether to count only, and change nothing.
 
     Raises:
-        HoldfastError: COMMIT_UNKNOWN; CHECKPOINT_CORRUPTED: a marker is damaged, so nothing was removed.
+        HoldfastError: COMMIT_UNKNOWN; CHECKPOINT_CORRUPTED: a marker is damaged, so that nothing was removed.
         StoreError: the store cannot be used.
 
     """
@@ -152,7 +155,7 @@ class _Collection:
         return done
 
     async def _finish_purges(self, head: Entry | None) -> int:
-        """Remove what purges that broke have left."""
+        """Remove the content that broken purges have left."""
         purged = 0
         for revision in self._ledger.unfinished_purges():
             entry = head if head is not None and revision == head.revision else None
@@ -167,11 +170,11 @@ class _Collection:
         newest = await self._inventory.newest(self._keys)
         if newest is None:
             return None
-        # None: collected since it was listed, so a newer one exists.
+        # None: it was collected after the listing, so that a newer one exists.
         return await self._log.read_unbounded(self._keys, newest) or await self._log.head(self._keys)
 
     async def _find_settled(self, head: Entry | None) -> Entry | None:
-        """The head as it was a grace ago, or the newest one before it that can be read; None where there was none."""
+        """Return the head of a grace ago, or the newest readable entry before it; None if there was none."""
         async for revision, each in self._inventory.markers(self._keys):
             if each.modified_seconds > self._cutoff:
                 continue
@@ -217,7 +220,7 @@ class _Collection:
         if head is None:
             return _Plan(RetentionDecision(), 0, low_water_mark, 0)
         decision = await _computed(len(self._ledger), self._ledger.decide, head, self._retention, self._now)
-        # Slots of less than a grace ago stay: stale writers may aim at them, and retries look for what they did.
+        # Entries of the last grace stay: slow writers may still contend for their revisions, and retries search them.
         settled_revision = self._settled.revision if self._settled is not None else 0
         highest_floor = decision.oldest_kept - 1 if decision.oldest_kept else head.revision
         floor = max(head.marker.floor, min(settled_revision, highest_floor))
@@ -225,16 +228,16 @@ class _Collection:
         claim_generation = head.revision + 1 if begins_generation else head.marker.claim_generation
         return _Plan(decision, floor, low_water_mark, claim_generation)
 
-    async def _has_dead_claims(self, head: Entry, living: int) -> bool:
+    async def _has_dead_claims(self, head: Entry, live: int) -> bool:
         claims = 0
         async for each in self._inventory.below(self._keys.claims_of(head.marker.claim_generation)):
             claims += self._keys.is_claim(each.key) and each.modified_seconds <= self._cutoff
-            if claims - living >= max(_DEAD_CLAIMS, living):
+            if claims - live >= max(_DEAD_CLAIMS, live):
                 return True
         return False
 
     async def _doomed(self, low_water_mark: int, claim_generation: int) -> AsyncIterator[tuple[str, ObjectSummary]]:
-        """What may be removed now, and as what it counts."""
+        """Yield the objects that may be removed now, each with the name of its count."""
         if self._settled is not None and self._settled.marker.floor:
             async for _, each in self._inventory.markers(self._keys, below=self._settled.marker.floor + 1):
                 yield "markers", each
@@ -248,7 +251,6 @@ class _Collection:
                     break
                 if self._keys.is_claim(each.key):
                     yield "claims", each
-
         if self._has_records:
             async for each in self._inventory.below(self._keys.records):
                 if self._is_forgotten(each):
@@ -259,14 +261,14 @@ class _Collection:
             return await anext(found, None) is not None
 
     def _is_forgotten(self, each: ObjectSummary) -> bool:
-        """Whether these are records, older than the grace, of a checkpoint that did not come or was dead by then."""
+        """Return whether an object is a batch of records, older than the grace, of a checkpoint that does not exist."""
         relative = each.key.removeprefix(self._keys.prefix)
         if batch_stamp(relative) is None or each.modified_seconds > self._cutoff:
             return False
         return not self._is_named(records_number(batch_owner(relative)))
 
     async def _orphans(self, first_base: int) -> AsyncIterator[tuple[ObjectSummary, int]]:
-        """Blobs older than the grace that nothing names, with their base revisions, from one on."""
+        """Yield the blobs older than the grace that nothing names, with their base revisions, from one on."""
         async for each in self._inventory.below(self._keys.blobs, start_after=self._keys.blobs_from(first_base)):
             relative = each.key.removeprefix(self._keys.prefix)
             base = blob_base(relative)
@@ -275,7 +277,7 @@ class _Collection:
 
 
 async def _computed(size: int, function: Callable[..., _Result], *arguments: object) -> _Result:
-    """What a function of so many values gives, in a thread where it would hold up others."""
+    """Return the result of a function of `size` values, computed in a thread if it would hold up other calls."""
     if size > _THREAD_VALUES:
         return await asyncio.to_thread(function, *arguments)
     return function(*arguments)

@@ -1,7 +1,7 @@
-"""What lies in a store, workflow by workflow, from as few listings as can be.
+"""The objects of a store, workflow by workflow, from as few listings as possible.
 
-A listing of thousands of keys holds many small workflows whole, so that each of them costs no listing of its own.
-What lies in a large one is listed when it is asked for, so that memory stays bounded.
+One listing of thousands of keys contains many small workflows completely, so that they need no listings of their own.
+The objects of a large workflow are listed when they are needed, so that memory stays bounded.
 """
 
 from bisect import bisect_left, bisect_right
@@ -18,7 +18,7 @@ from holdfast_server.stores.listing import list_all
 
 _ALL = "ns/"
 _KEPT_OBJECTS = 1000
-# For whoever goes through the whole store: on a file system each listing reads the folder of all workflows anew.
+# For work on a whole store: on a file system each listing reads the folder of all workflows again.
 WHOLE_STORE_PAGE = 10_000
 
 
@@ -27,9 +27,9 @@ class Inventory:
     """The objects of a workflow, as they were at the time of a listing or later.
 
     Attributes:
-        store: where they lie.
-        prefix: what their keys begin with.
-        kept: the objects, in key order; None where they are too many to keep.
+        store: the store.
+        prefix: what the keys of the workflow begin with.
+        kept: the objects, in key order; None if they are too many to keep.
 
     """
 
@@ -38,7 +38,7 @@ class Inventory:
     kept: Sequence[ObjectSummary] | None
 
     async def below(self, prefix: str, *, start_after: str = "") -> AsyncGenerator[ObjectSummary]:
-        """The objects whose keys begin with `prefix` and follow `start_after`, in key order."""
+        """Yield the objects with keys that begin with `prefix` and follow `start_after`, in key order."""
         if self.kept is None:
             async for each in list_all(self.store, prefix, start_after=start_after):
                 yield each
@@ -49,14 +49,14 @@ class Inventory:
     async def markers(
         self, keys: WorkflowKeys, *, below: int | None = None
     ) -> AsyncGenerator[tuple[int, ObjectSummary]]:
-        """The commit markers with their revisions, newest first; those below a revision where one is given."""
+        """Yield the revisions and commit markers, newest first; if `below` is given, only those below that revision."""
         async for each in self.below(keys.log, start_after="" if below is None else keys.marker(below)):
             revision = keys.revision(each.key)
             if revision is not None:
                 yield revision, each
 
     async def newest(self, keys: WorkflowKeys, *, before_seconds: float = inf) -> int | None:
-        """The newest slot that was won before a time of the store's own clock; None where there is none."""
+        """Return the newest revision committed before a time of the store's own clock; None if there is none."""
         async with aclosing(self.markers(keys)) as markers:
             async for revision, each in markers:
                 if each.modified_seconds <= before_seconds:
@@ -65,7 +65,7 @@ class Inventory:
 
 
 async def take(store: ObjectStore, prefix: str) -> Inventory:
-    """The inventory of one workflow, by one listing."""
+    """Return the inventory of one workflow, from one listing."""
     page = await store.list(prefix, limit=_KEPT_OBJECTS)
     return Inventory(store, prefix, page if len(page) < _KEPT_OBJECTS else None)
 
@@ -77,13 +77,13 @@ async def inventories(
     page_objects: int = WHOLE_STORE_PAGE,
     on_foreign: Callable[[str], None] = lambda key: None,
 ) -> AsyncGenerator[Inventory]:
-    """The inventories of all workflows of a store, in key order.
+    """Yield the inventories of all workflows of a store, in key order.
 
     Args:
         store: the store.
-        after: the prefix of the one behind which to begin, "" for the start.
+        after: the prefix of the workflow after which to begin; "" for the start.
         page_objects: how many objects to list at a time, at least as many as an inventory keeps.
-        on_foreign: told the key of each object that belongs to no workflow.
+        on_foreign: called with the key of each object that belongs to no workflow.
 
     Raises:
         StoreError: the store cannot be used.
@@ -95,7 +95,7 @@ async def inventories(
         position = page[-1].key
         prefix, objects = found[-1]
         if prefix is not None and len(page) == page_objects:
-            # It may go on: it is passed over where it is large, else listed again.
+            # The last workflow of the page may have more objects. It is skipped if it is large, otherwise listed again.
             if len(objects) >= _KEPT_OBJECTS:
                 position = max(position, f"{prefix}{AFTER_ALL}")
             else:
@@ -105,7 +105,7 @@ async def inventories(
             if prefix is None:
                 for each in objects:
                     on_foreign(each.key)
-            # Foreign objects may lie even behind what is behind all of a workflow's own.
+            # The keys of foreign objects may sort even after AFTER_ALL.
             elif prefix != last:
                 last = prefix
                 yield Inventory(store, prefix, objects if len(objects) < _KEPT_OBJECTS else None)

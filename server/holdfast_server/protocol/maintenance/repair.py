@@ -1,7 +1,8 @@
-"""Repairing a log that has lost markers, so that it can be saved to and collected again.
+"""The repair of a log that has lost markers, so that it can be saved to and collected again.
 
-What is damaged or gone is told as deleted. A damaged head may have been a fence, a deletion or a collection: what is
-appended behind it fences every writer, lets no older upload commit and begins a new generation of claims.
+Damaged and missing entries are recorded as deleted. A damaged head may have been a fence, a deletion or a collection:
+the entry that is appended after it fences every writer, refuses all earlier uploads and begins a new generation of
+claims.
 """
 
 import asyncio
@@ -25,14 +26,14 @@ from holdfast_server.protocol.log.put_if_absent import put_if_absent
 _APPEND_SECONDS = 60.0
 
 
-async def tell_as_deleted(log: Log, keys: WorkflowKeys, ledger: Ledger, lost: Sequence[Range]) -> None:
-    """Append the deletion of slots below a head that can be read.
+async def mark_lost_deleted(log: Log, keys: WorkflowKeys, ledger: Ledger, lost: Sequence[Range]) -> None:
+    """Append the deletion of lost entries below a head that can be read.
 
     Args:
         log: the log.
         keys: the workflow.
-        ledger: what its entries say, up to a head behind all that is lost.
-        lost: what is damaged or gone.
+        ledger: its checkpoints, up to a head above all lost entries.
+        lost: the revisions of damaged and missing entries.
 
     Raises:
         HoldfastError: COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED of the head.
@@ -42,7 +43,7 @@ async def tell_as_deleted(log: Log, keys: WorkflowKeys, ledger: Ledger, lost: Se
 
     async def build(head: Entry | None) -> Marker:
         assert head is not None
-        return next_marker.remember(_mended(head, request, MarkerKind.MARKER_KIND_DELETED, ledger, lost), head)
+        return next_marker.remember(_repaired(head, request, MarkerKind.MARKER_KIND_DELETED, ledger, lost), head)
 
     await log.append(keys, build, deadline=_deadline())
     log.forget(keys)
@@ -51,18 +52,18 @@ async def tell_as_deleted(log: Log, keys: WorkflowKeys, ledger: Ledger, lost: Se
 async def fence_off(
     log: Log, keys: WorkflowKeys, ledger: Ledger, lost: Sequence[Range], *, head: Entry, newest: int
 ) -> bool:
-    """Put a fence behind a head that cannot be read.
+    """Append a fence after a head that cannot be read.
 
     Args:
         log: the log.
         keys: the workflow.
-        ledger: what its entries say, up to `head`.
-        lost: what is damaged or gone below `head`.
+        ledger: its checkpoints, up to `head`.
+        lost: the revisions of damaged and missing entries below `head`.
         head: the newest entry that can be read.
-        newest: the newest slot.
+        newest: the newest revision that has a marker.
 
     Returns:
-        Whether that was done; else somebody else has appended there.
+        Whether the fence was appended; False if another process has appended there.
 
     Raises:
         HoldfastError: COMMIT_UNKNOWN.
@@ -71,9 +72,9 @@ async def fence_off(
     request = _request(keys)
     deadline = _deadline()
     lost = [*lost, (head.revision + 1, newest)]
-    marker = _mended(head, request, MarkerKind.MARKER_KIND_FENCE, ledger, lost)
+    marker = _repaired(head, request, MarkerKind.MARKER_KIND_FENCE, ledger, lost)
     marker.revision = newest + 1
-    # What the lost slots may have said: a save or a fence each, uploads collected, a new generation of claims.
+    # Each lost entry may have been a save, a fence, or a collection that removed uploads and claims.
     marker.epoch += newest - head.revision + 1
     marker.low_water_mark = newest + 1
     compare_and_set.assume_all(marker, newest)
@@ -89,21 +90,23 @@ async def fence_off(
     return found is None
 
 
-def _mended(head: Entry, request: Request, kind: MarkerKind.ValueType, ledger: Ledger, lost: Sequence[Range]) -> Marker:
+def _repaired(
+    head: Entry, request: Request, kind: MarkerKind.ValueType, ledger: Ledger, lost: Sequence[Range]
+) -> Marker:
     marker = next_marker.successor(head, request, kind, b"")
     ranges = next_marker.with_deleted(marker.deleted, lost)
     del marker.deleted[:]
     marker.deleted.extend(ranges)
-    # Where the newest checkpoint is not lost it stays, also one that was saved since the ledger was written.
+    # If the newest checkpoint is not lost it stays the newest, even if it was saved after the ledger was filled.
     is_lost = RevisionSet(0, lost).is_deleted
     if is_lost(head.marker.last_data_revision):
-        newest = next((each for each in ledger.live(head) if not is_lost(each)), 0)
+        newest = next((revision for revision in ledger.live(head) if not is_lost(revision)), 0)
         marker.last_data_revision = marker.previous_data_revision = newest
     return marker
 
 
 async def _digest(log: Log, keys: WorkflowKeys, damaged: int) -> bytes:
-    """Of a marker that is damaged; empty where it is larger than any marker."""
+    """Return the digest of a damaged marker; empty if it is larger than any marker."""
     try:
         return digest_of(await read_whole(log.store, keys.marker(damaged)))
     except HoldfastError:

@@ -1,7 +1,7 @@
 """Garbage collection of a whole store: the workflows in key order, some at a time.
 
-One that cannot be collected is reported and left alone, and the others are collected.
-Any number of sweeps may run at once, and one that was cut off goes on behind the last position that it told.
+A workflow that cannot be collected is reported and left as it is, and the others are collected. Any number of sweeps
+may run concurrently. An interrupted sweep can be continued after the last position that it reported.
 """
 
 import uuid
@@ -24,12 +24,12 @@ _KEEP_ALL = Retention()
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """What each namespace keeps; what "*" says holds for those that are not named."""
+    """The retention of each namespace. The one of "*" applies to namespaces that are not named."""
 
     by_namespace: Mapping[str, Retention]
 
     def of(self, namespace: str) -> Retention:
-        """The policy of a namespace."""
+        """Return the retention of a namespace."""
         return self.by_namespace.get(namespace) or self.by_namespace.get("*") or _KEEP_ALL
 
 
@@ -42,15 +42,15 @@ async def sweep(
     on_progress: Callable[[str, Collected], None] = lambda position, collected: None,
     on_failed: Callable[[str, Failure], None] = lambda prefix, error: None,
 ) -> Collected:
-    """Collect what is dead in every workflow. One that cannot be collected is counted, and left alone.
+    """Collect the dead objects of every workflow. A workflow that cannot be collected is counted and left as it is.
 
     Args:
         log: the log.
-        policies: what is kept.
-        after: the position behind which to begin, "" for the start.
-        dry_run: only tell what would be done.
-        on_progress: told the position reached, and the sum so far.
-        on_failed: told the prefix of each workflow that could not be collected, and why.
+        policies: the retention of each namespace.
+        after: the position after which to begin; "" for the start.
+        dry_run: whether to count only, and change nothing.
+        on_progress: called with the position that was reached, and the sum so far.
+        on_failed: called with the prefix of each workflow that could not be collected, and why.
 
     Raises:
         HoldfastError: COMMIT_UNKNOWN of several workflows in a row.
@@ -85,7 +85,7 @@ def _left_alone(error: Failure) -> Collected:
 
 
 async def store_time(store: ObjectStore) -> float:
-    """The time by the store's own clock, in seconds since the epoch: that of an object made just now.
+    """Return the time by the store's own clock, in seconds since the epoch: that of an object created now.
 
     Raises:
         StoreError: the store cannot be used, or lost the object.
@@ -96,7 +96,7 @@ async def store_time(store: ObjectStore) -> float:
     try:
         listed = await store.list(_CLOCKS, start_after=key[:-1], limit=1)
         if not listed or listed[0].key != key:
-            raise StoreUnavailableError("the store does not list what was just put into it")
+            raise StoreUnavailableError("the store does not list an object that was just created")
         return listed[0].modified_seconds
     finally:
         await store.delete(key)

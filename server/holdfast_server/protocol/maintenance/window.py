@@ -1,4 +1,4 @@
-"""Work on many items, some at a time: the slowest holds up nobody, and the results come in the order of the items."""
+"""Concurrent work on many items, with results in the order of the items."""
 
 import asyncio
 from collections import deque
@@ -16,13 +16,15 @@ async def in_order(
     at_once: int,
     ahead: int,
 ) -> AsyncGenerator[_Result]:
-    """The results of work on items, in their order. What is under way ends with the generator: close it.
+    """Yield the results of work on items, in the order of the items.
+
+    A slow item does not hold up others, up to `ahead` of them. Close the generator to cancel the work in progress.
 
     Args:
-        items: what to work on.
-        work: what to do with each. An error is raised where its result would come.
-        at_once: how many are under way at a time.
-        ahead: how many results may wait for a slow one before them.
+        items: the items.
+        work: the work on an item. An error is raised in the place of the result.
+        at_once: how many items are worked on at a time.
+        ahead: how many results may wait for a slow item before them.
 
     """
     begun: deque[asyncio.Task[_Result]] = deque()

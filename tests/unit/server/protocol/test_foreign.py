@@ -187,7 +187,7 @@ async def test_findings_about_names_that_are_no_text_can_be_told(capsys):
     await run.save()
     run.log.store.objects.write(f"{KEYS.prefix}\udcff\n", b"")
     assert await run_fsck(run.log, after="", repair=False, quick=False) == 1
-    assert f"{KEYS.prefix}\\udcff\\n: is no object of Holdfast's\n" in capsys.readouterr().out
+    assert f"{KEYS.prefix}\\udcff\\n: not an object of Holdfast\n" in capsys.readouterr().out
 
 
 async def go_on(store):

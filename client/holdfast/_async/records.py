@@ -71,6 +71,7 @@ class AsyncRecords(AsyncConnection):
         workflow_id: str,
         checkpoint_id: str,
         *,
+        page_size: int = 0,
         max_bytes: int | None = None,
         timeout: float | None = None,
     ) -> tuple[Record, ...]:
@@ -80,6 +81,7 @@ class AsyncRecords(AsyncConnection):
             namespace: the namespace.
             workflow_id: the workflow.
             checkpoint_id: the checkpoint.
+            page_size: how many records to request at a time, at most 1000; 0 for as many as fit into 2 MiB.
             max_bytes: how many bytes their keys and data may have together; None for 512 MiB.
             timeout: seconds for everything, retries included.
 
@@ -89,7 +91,11 @@ class AsyncRecords(AsyncConnection):
 
         """
         request = arguments.request(
-            api.ListRecordsRequest, namespace=namespace, workflow_id=workflow_id, checkpoint_id=checkpoint_id
+            api.ListRecordsRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            checkpoint_id=checkpoint_id,
+            page_size=page_size,
         )
         found = Collected(limit_of(max_bytes))
         async for response in self._pages("ListRecords", request, self._budget(timeout)):

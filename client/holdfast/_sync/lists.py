@@ -69,7 +69,7 @@ class Lists(Loads):
             page_size=page_size,
             filter=list_filter(labels, created_after, created_before, formats),
             before_checkpoint_id=before,
-            ids_only=ids_only,
+            view=api.CHECKPOINT_VIEW_ID if arguments.flag("ids_only", ids_only) else api.CHECKPOINT_VIEW_METADATA,
         )
         for response in self._pages("List", request, self._budget(timeout)):
             for message in response.checkpoints:
@@ -123,8 +123,7 @@ class Lists(Loads):
             page_size=page_size,
             filter=list_filter(labels, created_after, created_before, formats),
             before_checkpoint_id=before,
-            include_payload=True,
-            include_records=records,
+            view=api.CHECKPOINT_VIEW_FULL if arguments.flag("records", records) else api.CHECKPOINT_VIEW_PAYLOAD,
         )
         budget, limit = self._budget(timeout), limit_of(max_bytes)
         for response in self._pages("List", request, budget):

@@ -58,7 +58,7 @@ class Loads(Records):
             checkpoint_id="" if checkpoint_id is None else checkpoint_id,
             accepted_formats=formats(accepted_formats),
             fallback=api.FALLBACK_LAST_GOOD if arguments.flag("fallback", fallback) else api.FALLBACK_NONE,
-            include_records=records,
+            view=api.CHECKPOINT_VIEW_FULL if arguments.flag("records", records) else api.CHECKPOINT_VIEW_PAYLOAD,
         )
         with budget.spending() as seconds:
             response = self._unary("Load", request, seconds)

@@ -50,6 +50,38 @@ that is slow, unavailable or refuses access does not, nor does a format that is 
 """
 Global___Fallback: _TypeAlias = Fallback  # noqa: Y015
 
+class _CheckpointView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CheckpointViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckpointView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHECKPOINT_VIEW_UNSPECIFIED: _CheckpointView.ValueType  # 0
+    """The default of the call."""
+    CHECKPOINT_VIEW_ID: _CheckpointView.ValueType  # 1
+    """Its namespace, workflow, id and revision. The other fields of Checkpoint are not set."""
+    CHECKPOINT_VIEW_METADATA: _CheckpointView.ValueType  # 2
+    """All fields of Checkpoint."""
+    CHECKPOINT_VIEW_PAYLOAD: _CheckpointView.ValueType  # 3
+    """The payload as well, if it has at most 1 MiB."""
+    CHECKPOINT_VIEW_FULL: _CheckpointView.ValueType  # 4
+    """The records as well, if they have at most 2 MiB together."""
+
+class CheckpointView(_CheckpointView, metaclass=_CheckpointViewEnumTypeWrapper):
+    """How much of a checkpoint a response contains. Each view includes the ones before it."""
+
+CHECKPOINT_VIEW_UNSPECIFIED: CheckpointView.ValueType  # 0
+"""The default of the call."""
+CHECKPOINT_VIEW_ID: CheckpointView.ValueType  # 1
+"""Its namespace, workflow, id and revision. The other fields of Checkpoint are not set."""
+CHECKPOINT_VIEW_METADATA: CheckpointView.ValueType  # 2
+"""All fields of Checkpoint."""
+CHECKPOINT_VIEW_PAYLOAD: CheckpointView.ValueType  # 3
+"""The payload as well, if it has at most 1 MiB."""
+CHECKPOINT_VIEW_FULL: CheckpointView.ValueType  # 4
+"""The records as well, if they have at most 2 MiB together."""
+Global___CheckpointView: _TypeAlias = CheckpointView  # noqa: Y015
+
 class _ValidateDepth:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -333,7 +365,7 @@ class LoadRequest(_message.Message):
     CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
     ACCEPTED_FORMATS_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
-    INCLUDE_RECORDS_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace."""
     workflow_id: _builtins.str
@@ -342,8 +374,8 @@ class LoadRequest(_message.Message):
     """The checkpoint's id; "" for the newest checkpoint."""
     fallback: Global___Fallback.ValueType
     """What to do if the checkpoint is damaged. Default: FALLBACK_NONE."""
-    include_records: _builtins.bool
-    """Whether to load the checkpoint's records as well."""
+    view: Global___CheckpointView.ValueType
+    """How much to load. Default: CHECKPOINT_VIEW_PAYLOAD."""
     @_builtins.property
     def accepted_formats(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.AcceptedFormat]:
         """The formats that the caller reads, at most 64; any format if none is given. Checked before any data is sent."""
@@ -356,11 +388,11 @@ class LoadRequest(_message.Message):
         checkpoint_id: _builtins.str = ...,
         accepted_formats: _abc.Iterable[_checkpoint_pb2.AcceptedFormat] | None = ...,
         fallback: Global___Fallback.ValueType = ...,
-        include_records: _builtins.bool = ...,
+        view: Global___CheckpointView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_formats", b"accepted_formats", "checkpoint_id", b"checkpoint_id", "fallback", b"fallback", "include_records", b"include_records", "namespace", b"namespace", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_formats", b"accepted_formats", "checkpoint_id", b"checkpoint_id", "fallback", b"fallback", "namespace", b"namespace", "view", b"view", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -382,15 +414,13 @@ class LoadResponse(_message.Message):
     RECORDS_INCLUDED_FIELD_NUMBER: _builtins.int
     STAMP_FIELD_NUMBER: _builtins.int
     payload_included: _builtins.bool
-    """False if the payload is larger than 1 MiB: use LoadStream."""
+    """True if the payload was requested and is included. Otherwise use LoadStream."""
     fell_back: _builtins.bool
     """True if this is not the checkpoint that was requested but the last good one before it."""
     head_revision: _builtins.int
     """The revision of the log's head, which may be a fence or a deletion; 0 if it is damaged."""
     records_included: _builtins.bool
-    """True if the records were requested and are included, because they have at most 2 MiB together. Otherwise use
-    ListRecords.
-    """
+    """True if the records were requested and are included. Otherwise use ListRecords."""
     stamp: _builtins.int
     """The largest stamp of the records, for AttachRecordsRequest.observed_stamp."""
     @_builtins.property
@@ -680,9 +710,7 @@ class ListRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     BEFORE_CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
-    IDS_ONLY_FIELD_NUMBER: _builtins.int
-    INCLUDE_PAYLOAD_FIELD_NUMBER: _builtins.int
-    INCLUDE_RECORDS_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace."""
     workflow_id: _builtins.str
@@ -695,12 +723,8 @@ class ListRequest(_message.Message):
     """next_page_token of the previous page; "" for the first page."""
     before_checkpoint_id: _builtins.str
     """Only checkpoints that are older than the one with this id. Requires workflow_id."""
-    ids_only: _builtins.bool
-    """Whether to return only the id, workflow and revision of each checkpoint."""
-    include_payload: _builtins.bool
-    """Whether to return payloads in contents, each of at most 1 MiB."""
-    include_records: _builtins.bool
-    """Whether to return records in contents, of at most 2 MiB for each checkpoint."""
+    view: Global___CheckpointView.ValueType
+    """How much of each checkpoint to return; payload and records in contents. Default: CHECKPOINT_VIEW_METADATA."""
     @_builtins.property
     def filter(self) -> Global___ListFilter:
         """Which checkpoints to return. The same on every page."""
@@ -714,13 +738,11 @@ class ListRequest(_message.Message):
         page_token: _builtins.str = ...,
         filter: Global___ListFilter | None = ...,
         before_checkpoint_id: _builtins.str = ...,
-        ids_only: _builtins.bool = ...,
-        include_payload: _builtins.bool = ...,
-        include_records: _builtins.bool = ...,
+        view: Global___CheckpointView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_checkpoint_id", b"before_checkpoint_id", "filter", b"filter", "ids_only", b"ids_only", "include_payload", b"include_payload", "include_records", b"include_records", "namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_checkpoint_id", b"before_checkpoint_id", "filter", b"filter", "namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token", "view", b"view", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -785,7 +807,7 @@ class ListResponse(_message.Message):
 
     @_builtins.property
     def contents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Content]:
-        """The contents of each checkpoint, in the same order, if contents were requested."""
+        """The contents of each checkpoint, in the same order, if the view includes payloads."""
 
     @_builtins.property
     def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___SkippedCheckpoint]:
@@ -1711,6 +1733,7 @@ class ListRecordsRequest(_message.Message):
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace."""
     workflow_id: _builtins.str
@@ -1719,6 +1742,8 @@ class ListRecordsRequest(_message.Message):
     """The checkpoint."""
     page_token: _builtins.str
     """next_page_token of the previous page; "" for the first page."""
+    page_size: _builtins.int
+    """The most records to return, 0 to 1000; 0 for as many as fit into 2 MiB. A page may have fewer."""
     def __init__(
         self,
         *,
@@ -1726,10 +1751,11 @@ class ListRecordsRequest(_message.Message):
         workflow_id: _builtins.str = ...,
         checkpoint_id: _builtins.str = ...,
         page_token: _builtins.str = ...,
+        page_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "namespace", b"namespace", "page_token", b"page_token", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

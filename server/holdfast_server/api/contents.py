@@ -59,7 +59,14 @@ async def add_records(
 
 
 async def read_records(
-    store: ObjectStore, permit: Permit, keys: WorkflowKeys, checkpoint_id: str, *, after: str, limit_bytes: int
+    store: ObjectStore,
+    permit: Permit,
+    keys: WorkflowKeys,
+    checkpoint_id: str,
+    *,
+    after: str,
+    limit_bytes: int,
+    max_records: int | None = None,
 ) -> Records:
     """Read the records of a checkpoint whose keys follow `after`, as many as fit, and count the memory they take.
 
@@ -74,6 +81,7 @@ async def read_records(
         checkpoint_id,
         after=after,
         limit_bytes=limit_bytes,
+        max_records=max_records,
         hold=lambda count: permit.hold(held_before + count),
     )
     permit.hold(held_before + sum(record.ByteSize() for record in found.records))

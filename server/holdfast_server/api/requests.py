@@ -258,9 +258,14 @@ def times(given: api.ListFilter) -> None:
 
 def page_size(given: int) -> int:
     """Check the size of a page and return it, or the default for 0."""
+    return max_records(given) or limits.DEFAULT_PAGE_SIZE
+
+
+def max_records(given: int) -> int | None:
+    """Check the size of a page of records and return it; None for 0, which means as many as fit."""
     if not 0 <= given <= limits.MAX_PAGE_SIZE:
         raise invalid("page_size", f"expected 0 to {limits.MAX_PAGE_SIZE}, got {given}")
-    return given or limits.DEFAULT_PAGE_SIZE
+    return given or None
 
 
 def revision_token(token: str) -> int | None:

@@ -95,6 +95,15 @@ async def test_more_records_than_an_answer_holds_are_told_page_by_page(client):
     assert [each.records async for each in client.history("n", "w", records=True)] == [tuple(attached)]
 
 
+async def test_records_may_be_requested_a_few_at_a_time(client):
+    attached = [Record(f"{number}", b"x") for number in range(9)]
+    await client.attach("n", "w", "c", attached)
+    assert await client.records("n", "w", "c", page_size=2) == tuple(attached)
+    with pytest.raises(holdfast.InvalidRequestError) as caught:
+        await client.records("n", "w", "c", page_size=1001)
+    assert caught.value.field_violations == (("page_size", "expected 0 to 1000, got 1001"),)
+
+
 @pytest.mark.parametrize(
     ("records", "field"),
     [

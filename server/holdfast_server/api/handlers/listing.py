@@ -10,6 +10,7 @@ from holdfast_server.api import contents, limits, messages, requests
 from holdfast_server.api.calls import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.filters import Filter
+from holdfast_server.api.views import View
 from holdfast_server.protocol.checkpoints import load, workflows
 from holdfast_server.protocol.checkpoints.heads import Skipped, read_head
 from holdfast_server.protocol.checkpoints.lookup import find_by_id
@@ -56,7 +57,7 @@ async def list_checkpoints(context: ServiceContext, call: Call, request: api.Lis
     size = requests.page_size(request.page_size)
     checkpoint_filter = Filter.of(request.filter)
     position = _Position.of(request.page_token)
-    page = _Page(context, call, request, size)
+    page = _Page(context, call, View.of(request.view, api.CHECKPOINT_VIEW_METADATA), size)
     examined = reported = 0
     skipped: list[Skipped] = []
     async with aclosing(_walk(context, request, position, skipped)) as walk:
@@ -136,11 +137,11 @@ async def _revision_of(context: ServiceContext, keys: WorkflowKeys, checkpoint_i
 class _Page:
     """A page of a list, as it is filled: at most `size` checkpoints and limits.PAGE_BYTES."""
 
-    def __init__(self, context: ServiceContext, call: Call, request: api.ListRequest, size: int) -> None:
+    def __init__(self, context: ServiceContext, call: Call, view: View, size: int) -> None:
         self.response = api.ListResponse()
         self._log = context.log
         self._permit = call.permit
-        self._request = request
+        self._view = view
         self._size = size
         self._room_bytes = limits.PAGE_BYTES
 
@@ -157,13 +158,12 @@ class _Page:
             Whether it was added. If not, the page has no room and the next page begins with it.
 
         """
-        describe = messages.identity if self._request.ids_only else messages.checkpoint
-        described = describe(entry)
+        described = self._view.describe(entry)
         room_bytes = self._room_bytes - messages.field_bytes(described)
         is_first = not self.response.checkpoints
         if not is_first and room_bytes < (self._payload_bytes(entry) or 0):
             return False
-        if self._request.include_payload or self._request.include_records:
+        if self._view.payload:
             content = await self._content(keys, entry, room_bytes if is_first else limits.PAGE_BYTES)
             if not is_first and messages.field_bytes(content) > room_bytes:
                 return False
@@ -177,7 +177,7 @@ class _Page:
     def _payload_bytes(self, entry: Entry) -> int | None:
         """Return the size of the payload; None if it is not requested or too large for a page."""
         size_bytes = sum(part.size_bytes for part in entry.marker.parts)
-        is_included = self._request.include_payload and size_bytes <= limits.UNARY_PAYLOAD_BYTES
+        is_included = self._view.payload and size_bytes <= limits.UNARY_PAYLOAD_BYTES
         return size_bytes if is_included else None
 
     async def _content(self, keys: WorkflowKeys, entry: Entry, room_bytes: int) -> api.Content:
@@ -186,7 +186,7 @@ class _Page:
         try:
             if self._payload_bytes(entry) is not None:
                 await contents.add_payload(self._log, self._permit, content, keys, entry)
-            if self._request.include_records:
+            if self._view.records:
                 left_bytes = room_bytes - content.ByteSize() - _STAMP_BYTES
                 limit_bytes = max(min(left_bytes, limits.RECORDS_ANSWER_BYTES), 0)
                 stamp = await contents.add_records(

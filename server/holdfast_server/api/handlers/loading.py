@@ -9,6 +9,7 @@ from holdfast_server.api import contents, limits, messages, requests
 from holdfast_server.api.calls import Call, GrpcContext
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.streaming.outgoing import StuckReaderError, end_stuck, part_messages, write
+from holdfast_server.api.views import View
 from holdfast_server.protocol.checkpoints import load as loads
 from holdfast_server.protocol.checkpoints.heads import OvertakenError, retry_overtaken
 from holdfast_server.protocol.errors import HoldfastError
@@ -20,7 +21,7 @@ _FALLBACKS = frozenset(api.Fallback.values())
 
 
 async def load(context: ServiceContext, call: Call, request: api.LoadRequest) -> api.LoadResponse:
-    """Return a checkpoint, with its payload if that is small and its records if the request includes them.
+    """Return a checkpoint as far as the request's view includes it; a payload or records only if they are small.
 
     Raises:
         HoldfastError: WORKFLOW_NOT_FOUND, CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED, CHECKPOINT_CORRUPTED,
@@ -33,19 +34,20 @@ async def load(context: ServiceContext, call: Call, request: api.LoadRequest) ->
 
 async def _load_once(context: ServiceContext, call: Call, request: api.LoadRequest) -> api.LoadResponse:
     keys = requests.workflow(request.namespace, request.workflow_id)
+    view = View.of(request.view, api.CHECKPOINT_VIEW_PAYLOAD)
     found = await _find(context, call, request)
     response = api.LoadResponse(
-        checkpoint=messages.checkpoint(found.entry),
+        checkpoint=view.describe(found.entry),
         fell_back=bool(found.skipped),
         skipped=messages.skipped_checkpoints(found.skipped),
         head_revision=found.head_revision,
     )
-    if request.include_records:
+    if view.records:
         checkpoint_id = found.entry.marker.checkpoint_id
         response.stamp = await contents.add_records(
             context.log.store, call.permit, response, keys, checkpoint_id, limit_bytes=limits.RECORDS_ANSWER_BYTES
         )
-    if response.checkpoint.size_bytes <= limits.UNARY_PAYLOAD_BYTES:
+    if view.payload and response.checkpoint.size_bytes <= limits.UNARY_PAYLOAD_BYTES:
         await contents.add_payload(context.log, call.permit, response, keys, found.entry)
     return response
 

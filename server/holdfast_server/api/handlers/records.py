@@ -48,6 +48,7 @@ async def list_records(context: ServiceContext, call: Call, request: api.ListRec
         request.checkpoint_id,
         after=_decode_token(request.page_token),
         limit_bytes=limits.RECORDS_ANSWER_BYTES,
+        max_records=requests.max_records(request.page_size),
     )
     response = api.ListRecordsResponse(stamp=found.stamp)
     response.records.extend(messages.record(record) for record in found.records)

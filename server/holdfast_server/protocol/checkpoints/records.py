@@ -174,6 +174,7 @@ async def read(
     *,
     after: str = "",
     limit_bytes: int | None = None,
+    max_records: int | None = None,
     hold: Callable[[int], None] = lambda _: None,
 ) -> Records:
     """Read the records of a checkpoint id, as many as fit.
@@ -187,6 +188,7 @@ async def read(
         after: the key after which to begin; "" for the first one.
         limit_bytes: how many bytes the records may have as fields of a message; None for all records. The first record
             is returned whatever its size.
+        max_records: the most records to return; None for any number.
         hold: called with the number of bytes that the read takes in memory at most, before it begins. May raise.
 
     Raises:
@@ -197,7 +199,7 @@ async def read(
     listed = await _listed(store, keys, checkpoint_id)
     hold(_most_bytes(listed, limit_bytes))
     found = [each.key for each in listed]
-    window = _Window(after, limit_bytes)
+    window = _Window(after, limit_bytes, max_records)
     try:
         for start in range(0, len(found), _READS_AT_ONCE):
             some = found[start : start + _READS_AT_ONCE]
@@ -223,9 +225,10 @@ class _Window:
     A key that was dropped because of the limit is not added again, since the records that it had are forgotten.
     """
 
-    def __init__(self, after: str, limit_bytes: int | None) -> None:
+    def __init__(self, after: str, limit_bytes: int | None, max_records: int | None) -> None:
         self._after = after
         self._limit_bytes = limit_bytes
+        self._max_records = max_records
         # This key and later ones are dropped; None if none was.
         self._dropped_from: str | None = None
         self._kept: dict[str, StoredRecord] = {}
@@ -256,13 +259,19 @@ class _Window:
 
     def _drop(self) -> None:
         """Drop the last keys while there are too many."""
-        if self._limit_bytes is None or self._size_bytes <= self._limit_bytes:
+        if self._fits():
             return
         for key in sorted(self._kept, reverse=True):
-            if self._size_bytes <= self._limit_bytes or len(self._kept) == 1:
+            if self._fits():
                 break
             self._size_bytes -= _field_bytes(self._kept.pop(key))
             self._dropped_from = key
+
+    def _fits(self) -> bool:
+        count = len(self._kept)
+        # A single record is kept whatever its size.
+        has_room = self._limit_bytes is None or self._size_bytes <= self._limit_bytes or count == 1
+        return has_room and (self._max_records is None or count <= self._max_records)
 
 
 def _field_bytes(record: StoredRecord) -> int:

@@ -243,7 +243,7 @@ async def test_pages_with_payloads_fit_and_hold_each_of_them(served, connect, si
     stub = await connect(served.target)
     for number in range(6):
         await stub.Save(save(number, size))
-    pages = await all_pages("List", api.ListRequest(include_payload=True, **WORKFLOW), stub)
+    pages = await all_pages("List", api.ListRequest(view=api.CHECKPOINT_VIEW_PAYLOAD, **WORKFLOW), stub)
     contents = [each for page in pages for each in page.contents]
     assert [each.payload_included for each in contents] == [True] * 6
     assert [each.revision for page in pages for each in page.checkpoints] == list(range(6, 0, -1))
@@ -266,10 +266,78 @@ async def test_records_come_in_pages_that_fit_and_those_of_a_load_too(served, co
     keys = [each.key for page in pages for each in page.records]
     assert keys == sorted(keys)
     assert len(keys) == len(set(keys)) == 6000
-    loaded = await stub.Load(api.LoadRequest(include_records=True, **WORKFLOW))
+    loaded = await stub.Load(api.LoadRequest(view=api.CHECKPOINT_VIEW_FULL, **WORKFLOW))
     assert (loaded.payload_included, loaded.records_included) == (True, False)
-    listed = await stub.List(api.ListRequest(include_records=True, include_payload=True, **WORKFLOW))
+    listed = await stub.List(api.ListRequest(view=api.CHECKPOINT_VIEW_FULL, **WORKFLOW))
     assert (listed.contents[0].payload_included, listed.contents[0].records_included) == (True, False)
+
+
+async def test_a_page_of_records_has_no_more_than_were_asked_for(served, connect):
+    stub = await connect(served.target)
+    # Later batches come before the first one, or replace records of it: a page shows what all batches come to.
+    for number in (1, 0):
+        await attach(stub, number, 7, 10)
+    replaced = checkpoint_pb2.Record(key="0000-0002", data=b"y", replace=True)
+    await stub.AttachRecords(
+        api.AttachRecordsRequest(checkpoint_id="c", request_id="z", records=[replaced], **WORKFLOW)
+    )
+    request = api.ListRecordsRequest(checkpoint_id="c", page_size=3, **WORKFLOW)
+    pages = await all_pages("ListRecords", request, stub)
+    assert [len(page.records) for page in pages] == [3, 3, 3, 3, 2]
+    found = [each for page in pages for each in page.records]
+    assert [each.key for each in found] == [f"{number:04d}-{each:04d}" for number in (0, 1) for each in range(7)]
+    assert [each.data for each in found if each.key == "0000-0002"] == [b"y"]
+
+
+@pytest.mark.parametrize("size", [-1, 1001])
+async def test_a_page_of_records_that_is_too_large_is_refused(served, connect, size):
+    stub = await connect(served.target)
+    refused = await refusal(stub.ListRecords(api.ListRecordsRequest(checkpoint_id="c", page_size=size, **WORKFLOW)))
+    (violation,) = refused[error_details_pb2.BadRequest].field_violations
+    assert (violation.field, violation.description) == ("page_size", f"expected 0 to 1000, got {size}")
+
+
+VIEWS = [
+    (api.CHECKPOINT_VIEW_ID, False, False, False),
+    (api.CHECKPOINT_VIEW_METADATA, True, False, False),
+    (api.CHECKPOINT_VIEW_PAYLOAD, True, True, False),
+    (api.CHECKPOINT_VIEW_FULL, True, True, True),
+]
+
+
+@pytest.mark.parametrize(("view", "metadata", "payload", "records"), VIEWS)
+async def test_a_view_says_how_much_of_a_checkpoint_is_returned(served, connect, view, metadata, payload, records):
+    stub = await connect(served.target)
+    await stub.Save(save(0, 10, checkpoint_id="c"))
+    await attach(stub, 0, 2, 1)
+
+    loaded = await stub.Load(api.LoadRequest(view=view, **WORKFLOW))
+    assert (loaded.checkpoint.checkpoint_id, loaded.checkpoint.revision) == ("c", 1)
+    assert loaded.checkpoint.HasField("format") is metadata
+    assert (loaded.payload_included, loaded.records_included) == (payload, records)
+    assert (len(loaded.parts), len(loaded.records)) == (int(payload), 2 * records)
+
+    listed = await stub.List(api.ListRequest(view=view, **WORKFLOW))
+    assert listed.checkpoints[0] == loaded.checkpoint
+    assert len(listed.contents) == int(payload)
+    for content in listed.contents:
+        assert (content.payload_included, content.records_included) == (payload, records)
+
+
+async def test_without_a_view_a_load_returns_the_payload_and_a_list_the_metadata(served, connect):
+    stub = await connect(served.target)
+    await stub.Save(save(0, 10))
+    loaded, listed = await stub.Load(api.LoadRequest(**WORKFLOW)), await stub.List(api.ListRequest(**WORKFLOW))
+    assert (loaded.payload_included, loaded.records_included) == (True, False)
+    assert (listed.checkpoints[0].HasField("format"), len(listed.contents)) == (True, 0)
+
+
+@pytest.mark.parametrize("call", ["Load", "List"])
+async def test_a_view_that_is_not_known_is_refused(served, connect, call):
+    stub = await connect(served.target)
+    await stub.Save(save(0, 10))
+    refused = await refusal(getattr(stub, call)(getattr(api, f"{call}Request")(view=99, **WORKFLOW)))
+    assert [each.field for each in refused[error_details_pb2.BadRequest].field_violations] == ["view"]
 
 
 async def test_a_checkpoint_has_only_so_many_records(served, connect):

@@ -75,8 +75,8 @@ async def test_a_check_counts_records_and_names_damaged_ones():
     assert {each.key for each in findings} == {first, misplaced}
 
 
-def merge(batches, after="", limit_bytes=None):
-    window = records._Window(after, limit_bytes)
+def merge(batches, after="", limit_bytes=None, max_records=None):
+    window = records._Window(after, limit_bytes, max_records)
     for batch in batches:
         window.apply(batch)
     return window.records()
@@ -107,8 +107,12 @@ def test_of_a_key_the_last_replacement_stays_or_else_the_first_record_and_of_a_r
         assert found.data == b"%d" % expected
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), written), max_size=12), st.integers(0, 60))
-def test_pages_of_any_size_give_the_same_records_as_one_reading_of_all(drawn, limit_bytes):
+@given(
+    st.lists(st.tuples(st.integers(0, 5), written), max_size=12),
+    st.none() | st.integers(0, 60),
+    st.none() | st.integers(1, 4),
+)
+def test_pages_of_any_size_give_the_same_records_as_one_reading_of_all(drawn, limit_bytes, max_records):
     batches = [
         RecordBatch(
             request_id=str(request),
@@ -120,7 +124,8 @@ def test_pages_of_any_size_give_the_same_records_as_one_reading_of_all(drawn, li
     whole = merge(batches)
     found, after = [], ""
     while True:
-        page = merge(batches, after, limit_bytes)
+        page = merge(batches, after, limit_bytes, max_records)
+        assert max_records is None or len(page.records) <= max_records
         found += page.records
         assert page.stamp == whole.stamp
         if page.is_whole:

@@ -1,0 +1,43 @@
+"""How much of a checkpoint a response contains."""
+
+from dataclasses import dataclass
+
+from holdfast.v1 import checkpoint_pb2
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+from holdfast_server.api import messages, requests
+from holdfast_server.protocol.log.entry import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a response contains of a checkpoint beside its ids and revision."""
+
+    metadata: bool = False
+    payload: bool = False
+    records: bool = False
+
+    @classmethod
+    def of(cls, given: api.CheckpointView.ValueType, default: api.CheckpointView.ValueType) -> "View":
+        """Return the view that a request names, or the default if it names none.
+
+        Raises:
+            InvalidRequestError: the value is not a view of this API.
+
+        """
+        if given not in _VIEWS:
+            raise requests.invalid("view", f"expected a CheckpointView of this API, got {given}")
+        return _VIEWS[given or default]
+
+    def describe(self, entry: Entry) -> checkpoint_pb2.Checkpoint:
+        """Return the description of a checkpoint that the view contains."""
+        return messages.checkpoint(entry) if self.metadata else messages.identity(entry)
+
+
+_VIEWS = {
+    api.CHECKPOINT_VIEW_UNSPECIFIED: View(),
+    api.CHECKPOINT_VIEW_ID: View(),
+    api.CHECKPOINT_VIEW_METADATA: View(metadata=True),
+    api.CHECKPOINT_VIEW_PAYLOAD: View(metadata=True, payload=True),
+    api.CHECKPOINT_VIEW_FULL: View(metadata=True, payload=True, records=True),
+}

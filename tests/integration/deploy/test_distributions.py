@@ -15,6 +15,9 @@ from tests.support.repository import ROOT
 
 NAMES = {"client": "holdfast_client", "server": "holdfast_server"}
 
+# One process builds the wheels for all of these.
+pytestmark = pytest.mark.xdist_group("test_distributions")
+
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory):

@@ -21,6 +21,9 @@ MEMBERS = {
 }
 FOREIGN, CLIENT, SERVER = "holdfast-0.5.1-", "holdfast_client-", "holdfast_server-"
 
+# One process builds the wheels for all of these.
+pytestmark = pytest.mark.xdist_group("test_foreign_package")
+
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory):

@@ -486,7 +486,9 @@ Global___SaveHeader: _TypeAlias = SaveHeader  # noqa: Y015
 
 @_typing.final
 class Record(_message.Message):
-    """A small piece of data that is attached to a checkpoint id, under a key of its own."""
+    """A small piece of data that is attached to a checkpoint id, under a key of its own.
+    Java code imports it by name: a wildcard import is ambiguous with java.lang.Record.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -1,17 +1,17 @@
-"""A store that bounds how often an operation may ask it."""
+"""An in-memory store that bounds the requests of an operation."""
 
 from holdfast_server.stores.memory import MemoryStore
 
-# A few markers, parts and foreign objects need no more.
+# Enough for a few markers, parts and foreign objects.
 _MOST_REQUESTS = 1500
 
 
 class TooManyRequestsError(AssertionError):
-    """An operation asked the store more often than what lies there can warrant."""
+    """An operation made more requests than the objects in the store can explain."""
 
 
 class BoundedStore(MemoryStore):
-    """Counts requests, and ends an operation that makes too many."""
+    """A store that counts requests and ends an operation that makes too many."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A throw-away Ceph RGW: a real S3 server below one folder, on loopback only."""
+"""A throw-away Ceph RGW: a real S3 server in one folder, on loopback only."""
 
 import os
 import shutil
@@ -40,7 +40,7 @@ class Cluster:
         self.endpoint_url = f"http://127.0.0.1:{self._rgw_port}"
 
     def create(self) -> None:
-        """Make the cluster, and start it."""
+        """Create the cluster and start it."""
         for name in ("mon", "osd", "run", "log", "rgw"):
             (self._folder / name).mkdir(parents=True)
         (self._folder / "keyring").touch()
@@ -59,13 +59,13 @@ class Cluster:
         self._start_gateway()
 
     def restart(self) -> None:
-        """Start what was killed. On memstore nothing would be left."""
+        """Start the processes again after `kill`. On memstore nothing would be left."""
         self._start_mon()
         self._start_osd()
         self._start_gateway()
 
     def kill(self) -> None:
-        """End every process at once, as a power cut would, and wait until they are gone."""
+        """Kill every process at once, as a power cut would, and wait for their end."""
         pids = []
         for pid_file in (self._folder / "run").glob("*.pid"):
             with suppress(ProcessLookupError, ValueError):
@@ -83,7 +83,7 @@ class Cluster:
         booted = self._boots()
         self._run("ceph-osd", "--id", "0")
         deadline = time.monotonic() + 60
-        # The map may tell of a killed one as up for a while; one that has booted has a new address in it.
+        # The map may report a killed OSD as up for a while; one that has booted has a new epoch in it.
         while self._boots() == booted or "1 up" not in self._run("ceph", "osd", "stat"):
             _pause(deadline, "ceph-osd")
 

@@ -1,11 +1,11 @@
-"""A call as the service sees it, without a connection: its metadata, and how it was ended."""
+"""A gRPC context without a connection: its metadata, and the status with which the service aborted it."""
 
 import grpc
 from google.protobuf.message import Message
 
 
 class Context:
-    """Stands for a call's context; `ended` tells code, message and trailing metadata of a call that was aborted."""
+    """A call's context. `ended` has code, message and trailing metadata if the call was aborted."""
 
     def __init__(self, metadata: tuple[tuple[str, str | bytes], ...] = ()) -> None:
         self._metadata = metadata

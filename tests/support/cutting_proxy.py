@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts its connections, or goes silent, where a test says so."""
+"""A TCP proxy that cuts its connections or goes silent when a test asks for it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 
 class CuttingProxy:
-    """Counts the bytes of each direction, and cuts every connection once a set count is reached."""
+    """A proxy that counts the bytes of each direction and cuts every connection at a chosen count."""
 
     def __init__(self, target: str) -> None:
         host, _, port = target.rpartition(":")
@@ -15,7 +15,7 @@ class CuttingProxy:
         self.cuts = 0
         self.cut_answers_after: list[int] = []
         self.cut_requests_after: list[int] = []
-        # While it is cleared nothing passes, and no connection ends: as where a machine vanished from the network.
+        # While this is cleared, nothing passes and no connection ends, as if a machine vanished from the network.
         self.speaks = asyncio.Event()
         self.speaks.set()
 

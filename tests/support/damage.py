@@ -1,10 +1,10 @@
-"""Damage done to what lies in a folder store."""
+"""Damage to the objects of a folder store."""
 
 from pathlib import Path
 
 
 def damage_newest(folder: Path) -> None:
-    """Flip a byte of the blob that was written last."""
+    """Flip a byte of the newest blob."""
     _damage(max(_blobs(folder, "*"), key=lambda path: path.stat().st_mtime_ns))
 
 
@@ -15,9 +15,14 @@ def damage_all(folder: Path, workflow_id: str) -> None:
 
 
 def damage_marker(folder: Path, newer: int = 0) -> None:
-    """Flip a byte of the commit marker that so many are newer than, of a store with one workflow.
+    """Flip a byte of a commit marker in a store with one workflow.
 
-    A server that has read it keeps it in memory: only another one meets the damage.
+    A server that has read the marker keeps it in memory: only another server finds the damage.
+
+    Args:
+        folder: the store.
+        newer: how many markers are newer than this one.
+
     """
     markers = sorted(path for path in folder.glob("ns/*/wf/*/log/**/*") if path.is_file())
     markers[newer].chmod(0o600)
@@ -25,7 +30,7 @@ def damage_marker(folder: Path, newer: int = 0) -> None:
 
 
 def damage_newest_marker(folder: Path, workflow_id: str) -> None:
-    """Flip a byte of the newest commit marker of a workflow. A server that has read it keeps it in memory."""
+    """Flip a byte of the newest commit marker of a workflow. A server that has read it does not notice."""
     newest = min(path for path in folder.glob(f"ns/*/wf/{workflow_id}/log/**/*") if path.is_file())
     newest.chmod(0o600)
     _damage(newest)

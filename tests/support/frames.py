@@ -1,4 +1,4 @@
-"""Frames as `docs` and the protocol's own module tell them, made and judged without the server's code."""
+"""Frames around markers, encoded and checked without the server's code."""
 
 import struct
 
@@ -19,7 +19,7 @@ _TABLE = _table()
 
 
 def crc32c(data: bytes) -> int:
-    """CRC-32C, the textbook's way."""
+    """Compute CRC-32C by the textbook's algorithm."""
     value = 0xFFFFFFFF
     for byte in data:
         value = value >> 8 ^ _TABLE[(value ^ byte) & 0xFF]
@@ -27,10 +27,10 @@ def crc32c(data: bytes) -> int:
 
 
 def frame(body: bytes, version: int = 1, reserved: int = 0) -> bytes:
-    """A frame around a body."""
+    """Return a frame around a body."""
     return HEAD.pack(b"HFMK", version, reserved, len(body), crc32c(body)) + body
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether this is a frame of version 1 that nothing has happened to."""
+    """Return whether this is an undamaged frame of version 1."""
     return len(data) >= HEAD.size and data == frame(data[HEAD.size :])

@@ -1,4 +1,4 @@
-"""One event loop for all inputs: a new one for each, and its threads, would take most of the time."""
+"""One event loop for all inputs. A new one for each, with its threads, would take most of the time."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,7 +9,7 @@ _Result = TypeVar("_Result")
 
 
 class _Inline(ThreadPoolExecutor):
-    """Does at once what it is given."""
+    """An executor that runs each call in the calling thread."""
 
     def submit(self, function, /, *arguments, **options):
         done: Future[Any] = Future()

@@ -1,10 +1,10 @@
-"""Markers, made without the server's code."""
+"""Markers, built without the server's code."""
 
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
 
 
 def sound(revision: int, **fields: object) -> Marker:
-    """A marker that makes sense."""
+    """Return a valid marker of a revision."""
     marker = Marker(
         kind=MarkerKind.MARKER_KIND_DATA,
         namespace="n",

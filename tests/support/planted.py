@@ -1,4 +1,4 @@
-"""Broken rules, planted in the real code: a piece of a function's source, and what takes its place."""
+"""Defects that are planted in the real code: a piece of a function's source is replaced."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -12,9 +12,9 @@ class Mutant:
 
     Attributes:
         rule: the rule.
-        function: the one that holds it.
-        old: a piece of its source.
-        new: what takes its place.
+        function: the function that follows it.
+        old: a piece of the function's source, which occurs once.
+        new: its replacement.
 
     """
 
@@ -26,12 +26,12 @@ class Mutant:
 
 @contextmanager
 def planted(mutant: Mutant) -> Iterator[None]:
-    """The real code with a broken rule, while the block lasts."""
+    """Break a rule in the real code while the block lasts."""
     source = inspect.getsource(mutant.function)
     assert source.count(mutant.old) == 1, f"{mutant.rule}: its place in {mutant.function.__qualname__} is gone"
     broken = source.replace(mutant.old, mutant.new)
     built: dict[str, Callable] = {}
-    # A method's source is indented, which needs something to belong to.
+    # The source of a method is indented: it needs a block around it.
     exec(
         compile(f"if True:\n{broken}" if source[0] == " " else broken, "mutant", "exec"),
         mutant.function.__globals__,

@@ -1,4 +1,4 @@
-"""Ports for the servers that tests start, and waiting for these."""
+"""Free ports, and a wait for servers that listen on them."""
 
 import socket
 import time
@@ -7,14 +7,19 @@ import urllib.request
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """Return a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_for_http(url: str) -> None:
-    """Wait until a server answers, whatever it says."""
+    """Wait up to a minute until a server answers with any status.
+
+    Raises:
+        OSError: the server does not answer.
+
+    """
     deadline = time.monotonic() + 60
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Real parts that a machine may lack: their tests are skipped by name and reason, and fail where CI runs."""
+"""Programs and packages that a machine may lack. A test that needs one is skipped with the reason; in CI it fails."""
 
 import importlib.util
 import os
@@ -7,10 +7,10 @@ import pytest
 
 
 def require(why_not: str) -> None:
-    """Go on with a test or a module of tests unless something is missing.
+    """Skip the test or module if something is missing; fail it in CI.
 
     Args:
-        why_not: what is missing, "" for nothing.
+        why_not: what is missing; "" if nothing is.
 
     """
     if not why_not:
@@ -21,7 +21,7 @@ def require(why_not: str) -> None:
 
 
 def require_engine(module_name: str) -> None:
-    """Go on only if a workflow engine is installed.
+    """Skip the module if a workflow engine is not installed; fail it in CI.
 
     Args:
         module_name: the engine's import name.

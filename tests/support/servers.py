@@ -1,4 +1,4 @@
-"""Servers in processes of their own."""
+"""Servers, each in its own process."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-# An engine's environment may hold no server.
+# The environment of an engine may lack the server.
 EXECUTABLE = [os.environ.get("HOLDFAST_SERVER_PYTHON", sys.executable), "-m", "holdfast_server.main"]
 
 
@@ -21,7 +21,17 @@ def start(
     stderr: IO[str] | None = None,
     within: Sequence[str] = (),
 ) -> tuple[subprocess.Popen[str], str]:
-    """A server, and its target. What it runs within is a command that becomes the one that follows it."""
+    """Start a server. Return its process and its target.
+
+    Args:
+        store_url: the store.
+        flags: more arguments of `serve`.
+        listen: the address to listen on.
+        environment: variables to add.
+        stderr: the file for the log; by default that of this process.
+        within: a command that executes the command after it.
+
+    """
     process = subprocess.Popen(
         [*within, *EXECUTABLE, "serve", "--listen", listen, "--store", store_url, *flags],
         stdout=subprocess.PIPE,
@@ -35,7 +45,7 @@ def start(
 
 @contextmanager
 def server(store_url: str, *flags: str, environment: Mapping[str, str] | None = None) -> Iterator[str]:
-    """The target of a server that ends with the block, by draining."""
+    """Run a server while the block lasts, then drain it. Yield its target."""
     process, target = start(store_url, *flags, environment=environment)
     try:
         yield target
@@ -45,17 +55,17 @@ def server(store_url: str, *flags: str, environment: Mapping[str, str] | None = 
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started, by any of its threads."""
+    """Return the ids of the child processes that any thread of a process has started."""
     found: list[int] = []
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        # A thread may end in between.
+        # The thread may have ended since it was listed.
         with suppress(FileNotFoundError):
             found += map(int, (thread / "children").read_text().split())
     return found
 
 
 def memory_mib(pid: int, field: str) -> float:
-    """What /proc says of a process: VmRSS now, VmHWM at its peak."""
+    """Return the memory of a process in MiB, as /proc reports it: VmRSS is the current one, VmHWM the peak."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024

@@ -1,4 +1,4 @@
-"""A server in the test's own process, on a store that counts its requests and can be told to fail."""
+"""A server in the test's own process, on a store that counts its requests and fails on demand."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +18,7 @@ async def nothing(operation: str, key: str) -> None:
 
 
 class WatchedStore:
-    """A real store that counts requests, and loses requests or answers where a test says so."""
+    """A real store that counts requests and loses the requests and answers that a test chooses."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -29,13 +29,13 @@ class WatchedStore:
 
     async def put_if_absent(self, key, data):
         if key == MANIFEST_KEY:
-            # Behind a failure the server sees whether its store can be written.
+            # After a failure the server checks whether it can write to its store.
             return await self._store.put_if_absent(key, data)
         return await self._watched("put_if_absent", key, lambda: self._store.put_if_absent(key, data))
 
     async def get(self, key, *, offset=0, length=None):
         if key == MANIFEST_KEY:
-            # The server looks at it now and then, whatever a test does.
+            # The server reads it from time to time, whatever the test does.
             return await self._store.get(key, offset=offset, length=length)
         return await self._watched("get", key, lambda: self._store.get(key, offset=offset, length=length))
 

@@ -1,4 +1,4 @@
-"""A workflow on an in-memory store, driven through the protocol's own functions, with a grace that a test lets pass."""
+"""A workflow on an in-memory store, driven by the functions of the protocol, with a grace that a test lets pass."""
 
 import asyncio
 import time

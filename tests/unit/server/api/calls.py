@@ -1,4 +1,4 @@
-"""Messages of saves, and what a call was refused with."""
+"""Messages of saves, and the details with which a call was refused."""
 
 import grpc
 import pytest

@@ -10,7 +10,7 @@ from holdfast_server.api.calls import Call, GrpcContext
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.streaming.outgoing import StuckReaderError, end_stuck, part_messages, write
 from holdfast_server.api.views import View
-from holdfast_server.protocol.checkpoints import load as loads
+from holdfast_server.protocol.checkpoints import load as protocol_load
 from holdfast_server.protocol.checkpoints.heads import OvertakenError, retry_overtaken
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.payload.digests import BLOCK_BYTES
@@ -86,22 +86,24 @@ async def _send(context: ServiceContext, call: Call, request: api.LoadStreamRequ
                     telemetry.PAYLOAD_BYTES.add(message.finish.size_bytes, {"holdfast.direction": "loaded"})
                 await write(grpc_context, message)
     except HoldfastError as error:
-        failure = await loads.as_of_now(context.log, keys, found.entry, error)
+        failure = await protocol_load.as_of_now(context.log, keys, found.entry, error)
         if not isinstance(failure, OvertakenError):
             raise failure from None
         # Raises if the checkpoint was deleted. If it was replaced, the stream ends without a finish, and the caller
         # starts again.
-        await loads.find(context.log, keys, found.entry.marker.checkpoint_id, (), fallback=False)
+        await protocol_load.find(context.log, keys, found.entry.marker.checkpoint_id, (), fallback=False)
 
 
-async def _find(context: ServiceContext, call: Call, request: api.LoadRequest | api.LoadStreamRequest) -> loads.Found:
+async def _find(
+    context: ServiceContext, call: Call, request: api.LoadRequest | api.LoadStreamRequest
+) -> protocol_load.Found:
     keys = requests.workflow(request.namespace, request.workflow_id)
     requests.name("checkpoint_id", request.checkpoint_id, 256, required=False)
     accepted = requests.formats("accepted_formats", request.accepted_formats)
     if request.fallback not in _FALLBACKS:
         raise requests.invalid("fallback", f"unknown value {request.fallback}: expected a Fallback of this API")
     fallback = request.fallback == api.FALLBACK_LAST_GOOD
-    found = await loads.find(context.log, keys, request.checkpoint_id, accepted, fallback=fallback)
+    found = await protocol_load.find(context.log, keys, request.checkpoint_id, accepted, fallback=fallback)
     call.span.describe(checkpoint=found.entry.marker.checkpoint_id, revision=found.entry.revision)
     if found.skipped:
         telemetry.FALLBACKS.add(1)

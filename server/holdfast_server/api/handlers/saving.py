@@ -12,7 +12,7 @@ from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.streaming.incoming import Incoming, receive_messages
 from holdfast_server.api.streaming.resume import RECEIVED_KEY, requested_resume
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
-from holdfast_server.protocol.checkpoints import save as saves
+from holdfast_server.protocol.checkpoints import save as protocol_save
 from holdfast_server.protocol.checkpoints.save import CheckpointSpec, Saved
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.payload.parts import PartUpload
@@ -108,7 +108,7 @@ async def _open_upload(
 async def _commit(context: ServiceContext, call: Call, new: CheckpointSpec, parts: list[StoredPart]) -> Saved:
     blobs = sum(1 for part in parts if part.blob)
     try:
-        saved = await saves.save(context.log, new, parts, deadline=call.deadline)
+        saved = await protocol_save.save(context.log, new, parts, deadline=call.deadline)
     except BaseException:
         telemetry.ORPHANS.add(blobs)
         raise

@@ -5,7 +5,7 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import messages, requests
 from holdfast_server.api.context import ServiceContext
-from holdfast_server.protocol.checkpoints import validate as validation
+from holdfast_server.protocol.checkpoints import validate as protocol_validate
 from holdfast_server.protocol.checkpoints.load import Depth
 from holdfast_server.protocol.log.entry import Entry
 
@@ -24,7 +24,9 @@ async def validate(context: ServiceContext, request: api.ValidateRequest) -> api
     accepted = requests.formats("accepted_formats", request.accepted_formats)
     if request.depth not in _DEPTHS:
         raise requests.invalid("depth", f"unknown value {request.depth}: expected a ValidateDepth of this API")
-    validated = await validation.validate(context.log, keys, request.checkpoint_id, _DEPTHS[request.depth], accepted)
+    validated = await protocol_validate.validate(
+        context.log, keys, request.checkpoint_id, _DEPTHS[request.depth], accepted
+    )
     return api.ValidateResponse(
         resumable=validated.resumable,
         findings=messages.findings(validated.findings),

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 CLIENT = Path(__file__).resolve().parent.parent / "client" / "holdfast"
-MODULES = ("calls", "changes", "client", "connection", "download", "lists", "loads", "records", "workflow")
+MODULES = ("calls", "client", "download", "lists", "loads", "records", "saves", "transport", "workflow")
 # Source to twin, both without ".py".
 TWINS = {f"_async/{name}": f"_sync/{name}" for name in MODULES} | {
     f"adapters/langgraph/{name}": f"adapters/langgraph/sync/{name}" for name in ("guard", "lists", "lookups", "threads")
@@ -20,9 +20,9 @@ REPLACEMENTS = (
     (r"\basync (def|with|for)\b", r"\1"),
     (r"\bawait ", ""),
     (r"\bAwaitable\[([\w.]+)\]", r"\1"),
-    (r"from collections\.abc import Awaitable, ", "from collections.abc import "),
+    (r"\bAwaitable, ", ""),
     (r"\bAsyncIterator\b", "Iterator"),
-    (r"\bAsync(Changes|Client|Connection|Guard|Lists|Loads|Lookups|Records|Steps|Threads)\b", r"\1"),
+    (r"\bAsync(Client|Guard|Lists|Lookups|Steps|Threads)\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\bfrom holdfast\._async\b", "from holdfast._sync"),
     (

@@ -1,66 +1,88 @@
-"""AsyncClient: one method per call of the service, and `resume`."""
+"""AsyncClient: the calls of the service, and `resume`.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import timedelta
-from typing import Any, Literal
+Each method makes the request of its arguments. `saves`, `loads`, `lists` and `records` do what takes more than one
+message; everything else is one message to the transport and back.
+"""
 
-from holdfast._async import runtime
-from holdfast._async.calls import Try
-from holdfast._async.changes import AsyncChanges
-from holdfast._async.lists import AsyncLists
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Literal, Self
+
+from holdfast._async import saves
+from holdfast._async.lists import Lists
+from holdfast._async.loads import Loads
+from holdfast._async.records import Records
+from holdfast._async.transport import Transport
 from holdfast._async.workflow import Workflow
-from holdfast._core import arguments
-from holdfast._core.answers import answered, require_named, require_saved
-from holdfast._core.budget import Budget
+from holdfast._core import arguments, holders
+from holdfast._core.answers import limit_of, require_all_deleted, require_writer, validated
 from holdfast._core.checkpoint import (
     AcceptedFormat,
     Checkpoint,
     Format,
     LoadedCheckpoint,
+    Record,
     Validation,
-    format_message,
-    formats,
-    from_message,
-    skipped,
+    WorkflowInfo,
+    Writer,
 )
-from holdfast._core.errors import HoldfastError, WorkflowCheckpointResumeError
+from holdfast._core.messages import accepted_messages, depth_value, filter_message, format_message, to_writer
 from holdfast._core.migrations import Migrations
-from holdfast._core.payload import RESUME, Data, Outgoing, Progress
+from holdfast._core.payload import Data, Progress
+from holdfast._core.retry import RetryPolicy
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
-
-_DEPTHS = {
-    "marker": api.VALIDATE_DEPTH_MARKER,
-    "presence": api.VALIDATE_DEPTH_PRESENCE,
-    "checksum": api.VALIDATE_DEPTH_CHECKSUM,
-}
 
 Depth = Literal["marker", "presence", "checksum"]
 
 
-def _depth(depth: str) -> Any:
-    if depth not in _DEPTHS:
-        raise arguments.invalid("depth", f"must be one of {', '.join(_DEPTHS)}, not {depth!r:.100}")
-    return _DEPTHS[depth]
+class AsyncClient:
+    """A client of one Holdfast server.
 
-
-class AsyncClient(AsyncLists, AsyncChanges):
-    """A client of one Holdfast server: saving, loading and resuming here, the rest in the classes it is made of.
-
-    It may be made anywhere and used from then on until it is closed, for good, by `close` or the end of a `with` block.
+    It can be created anywhere and is used until it is closed, for good, by `close` or the end of a `with` block.
 
     Args:
-        target: host:port, or any target that gRPC takes.
-        timeout: seconds for a logical call with all its retries, where the call gives none; at most 366 days.
+        target: host:port, or any target that gRPC accepts.
+        timeout: seconds for a logical call with all its retries, if the call sets none; at most 366 days.
         retry: how to retry.
-        producer: name and version of the calling program, kept with each checkpoint.
+        producer: name and version of the calling program, stored with each checkpoint.
 
     Raises:
-        InvalidRequestError: the target is not one that gRPC takes, or the timeout is out of range.
+        InvalidRequestError: gRPC does not accept the target, or the timeout is out of range.
         TypeError: an argument has another type.
 
     """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        timeout: float = 30.0,
+        retry: RetryPolicy | None = None,
+        producer: tuple[str, str] = ("", ""),
+    ) -> None:
+        name, version = arguments.instance("producer", producer, tuple)
+        self._producer = arguments.request(checkpoint_pb2.Producer, name=name, version=version)
+        policy = RetryPolicy() if retry is None else arguments.instance("retry", retry, RetryPolicy)
+        self._transport = Transport(target, timeout, policy)
+        self._records = Records(self._transport)
+        self._loads = Loads(self._transport, self._records)
+        self._lists = Lists(self._transport, self._loads, self._records)
+
+    async def __aenter__(self) -> Self:
+        self._transport.open()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the client for good. Running and later calls end with `ClientClosedError`."""
+        await self._transport.close()
+
+    def workflow(self, namespace: str, workflow_id: str) -> Workflow:
+        """Return a handle of one workflow, which carries revision and epoch from call to call."""
+        return Workflow(self, namespace, workflow_id)
 
     async def save(
         self,
@@ -92,17 +114,17 @@ class AsyncClient(AsyncLists, AsyncChanges):
             checkpoint_id: the id; None or "" lets the server choose.
             parent_id: the checkpoint that this one was made from; None or "" for none.
             labels: labels to find it by.
-            expected_revision: commit only if nobody has saved since this revision of the log, deleted the whole
+            expected_revision: commit only if since this revision of the log nobody has saved, deleted the whole
                 workflow, or acquired it under another epoch; 0: while no checkpoint exists.
             epoch: the writer's epoch.
             ttl: how long it must be kept.
-            replace: take the place of the checkpoint that has the same id, if there is one.
-            needs_parent: it is of no use without its parent, which is kept as long as it.
-            pinned: keep it when retention by count and age or a prune would let it go; deletions of it, and its own
-                ttl, still do.
-            request_id: the idempotency key; made up where none is given.
+            replace: replace the checkpoint that has the same id, if there is one.
+            needs_parent: it is of no use without its parent, which is kept as long as it is.
+            pinned: keep it when retention by count and age or a prune would remove it; its own ttl and deletions of it
+                still do.
+            request_id: the idempotency key; None for a new one.
             timeout: seconds for everything, retries included.
-            progress: called with the bytes sent and all, for payloads that are streamed.
+            progress: called with the bytes sent and all bytes, for payloads that are streamed.
 
         Raises:
             HoldfastError: a subclass for each reason.
@@ -126,82 +148,45 @@ class AsyncClient(AsyncLists, AsyncChanges):
         )
         if ttl is not None:
             header.ttl.FromTimedelta(arguments.duration("ttl", ttl))
-        outgoing = await runtime.in_thread(Outgoing, data)
+        return await saves.save(self._transport, header, data, timeout=timeout, progress=progress)
 
-        async def send(attempt: Try) -> Any:
-            header.attempt.CopyFrom(attempt.attempt)
-            if not outgoing.fits_unary:
-                resumes = attempt.number > 1
-                response = await runtime.send_stream(
-                    self._stub.SaveStream,
-                    api.SaveStreamRequest(header=header),
-                    lambda received: outgoing.messages(received, progress),
-                    resumes=resumes,
-                    timeout=attempt.timeout_seconds,
-                    metadata=(*attempt.metadata, RESUME) if resumes else attempt.metadata,
-                )
-                return answered(response)
-            request = arguments.request(api.SaveRequest, header=header, parts=await runtime.in_thread(outgoing.inline))
-            return answered(await self._stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata))
-
-        method = "Save" if outgoing.fits_unary else "SaveStream"
-        response = await self._caller.call(
-            method, send, timeout_seconds=self._time(timeout), request_id=header.request_id
-        )
-        require_saved(response.checkpoint, header, outgoing.sizes)
-        return from_message(response.checkpoint, replayed=response.replayed)
-
-    async def validate(
+    async def load(
         self,
         namespace: str,
         workflow_id: str,
         checkpoint_id: str | None = None,
         *,
-        depth: Depth = "checksum",
         accepted_formats: Sequence[AcceptedFormat] = (),
+        fallback: bool = False,
+        records: bool = False,
+        max_bytes: int | None = None,
         timeout: float | None = None,
-    ) -> Validation:
-        """Tell whether a workflow can be resumed. Damage is a finding, not an error.
+        progress: Progress | None = None,
+    ) -> LoadedCheckpoint:
+        """Load a checkpoint with its payload, of any size, and check the payload's digests.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+            checkpoint_id: the checkpoint; None for the newest.
+            accepted_formats: refuse any other format before data moves; empty for any.
+            fallback: if the checkpoint is damaged, load the newest older one that is whole.
+            records: load its records too.
+            max_bytes: the most bytes that the payload may have; None for what this machine's memory could hold. Nothing
+                of a larger payload is loaded.
+            timeout: seconds for everything, retries included.
+            progress: called with the bytes received and all bytes, for payloads that are streamed.
 
         Raises:
-            HoldfastError: the validation itself failed.
+            PayloadTooLargeError: the payload has more bytes than `max_bytes`.
+            WorkflowCheckpointResumeError: a subclass for each other reason.
 
         """
-        request = arguments.request(
-            api.ValidateRequest,
-            namespace=namespace,
-            workflow_id=workflow_id,
-            checkpoint_id="" if checkpoint_id is None else checkpoint_id,
-            depth=_depth(depth),
-            accepted_formats=formats(accepted_formats),
+        request = _load_request(
+            namespace, workflow_id, checkpoint_id, accepted_formats=accepted_formats, fallback=fallback, records=records
         )
-        response = await self._unary("Validate", request, timeout)
-        if response.HasField("checkpoint"):
-            require_named(response.checkpoint, namespace, workflow_id, request.checkpoint_id)
-        if response.HasField("last_good"):
-            require_named(response.last_good, namespace, workflow_id)
-        return Validation(
-            resumable=response.resumable,
-            findings=tuple(skipped(each) for each in response.findings),
-            checkpoint=from_message(response.checkpoint) if response.HasField("checkpoint") else None,
-            last_good=from_message(response.last_good) if response.HasField("last_good") else None,
-        )
-
-    async def capabilities(self, *, timeout: float | None = None) -> api.GetCapabilitiesResponse:
-        """Tell what the server can do.
-
-        Raises:
-            HoldfastError: a subclass for each reason.
-
-        """
-        response: api.GetCapabilitiesResponse = await self._unary(
-            "GetCapabilities", api.GetCapabilitiesRequest(), timeout
-        )
-        return response
-
-    def workflow(self, namespace: str, workflow_id: str) -> Workflow:
-        """A handle of one workflow that carries revision and epoch by itself."""
-        return Workflow(self, namespace, workflow_id)
+        budget = self._transport.budget(timeout)
+        return await self._loads.load(request, budget, max_bytes=limit_of(max_bytes), progress=progress)
 
     async def resume(
         self,
@@ -223,47 +208,597 @@ class AsyncClient(AsyncLists, AsyncChanges):
             workflow_id: the workflow.
             format: the format that the caller works with.
             migrations: bring older versions to it.
-            fallback: answer damage with the newest older checkpoint that is whole.
+            fallback: if the newest checkpoint is damaged, load the newest older one that is whole.
             records: load its records too.
-            max_bytes: how many bytes the payload may have, as in `load`.
+            max_bytes: the most bytes that the payload may have, as in `load`.
             timeout: seconds for everything, retries included.
-            progress: called with the bytes received and all, for payloads that are streamed.
+            progress: called with the bytes received and all bytes, for payloads that are streamed.
 
         Raises:
-            WorkflowCheckpointResumeError: why it cannot; `last_good` names a checkpoint that would do.
+            WorkflowCheckpointResumeError: a subclass for each reason; `last_good` names the newest checkpoint that
+                could be resumed from.
 
         """
         arguments.instance("format", format, Format)
         known = Migrations() if migrations is None else arguments.instance("migrations", migrations, Migrations)
-        accepted = known.accepted(format)
-        budget = self._budget(timeout)
-        try:
-            with budget.spending() as seconds:
-                loaded = await self.load(
-                    namespace,
-                    workflow_id,
-                    accepted_formats=[accepted],
-                    fallback=fallback,
-                    records=records,
-                    max_bytes=max_bytes,
-                    timeout=seconds,
-                    progress=progress,
-                )
-            if loaded.format == format:
-                return loaded
-            parts = await runtime.in_thread(known.migrate, loaded.parts, loaded.format, format)
-            return replace(loaded, parts=parts, format=format, migrated_from=loaded.format)
-        except WorkflowCheckpointResumeError as error:
-            if not error.retryable:
-                error.last_good = await self._last_good(namespace, workflow_id, accepted, budget)
-            raise
+        request = _load_request(
+            namespace, workflow_id, accepted_formats=[known.accepted(format)], fallback=fallback, records=records
+        )
+        return await self._loads.resume(
+            request,
+            self._transport.budget(timeout),
+            format=format,
+            migrations=known,
+            max_bytes=limit_of(max_bytes),
+            progress=progress,
+        )
 
-    async def _last_good(
-        self, namespace: str, workflow_id: str, accepted: AcceptedFormat, budget: Budget
-    ) -> Checkpoint | None:
-        try:
-            with budget.spending() as seconds:
-                found = await self.validate(namespace, workflow_id, accepted_formats=[accepted], timeout=seconds)
-        except HoldfastError:
-            return None
-        return found.last_good
+    async def validate(
+        self,
+        namespace: str,
+        workflow_id: str,
+        checkpoint_id: str | None = None,
+        *,
+        depth: Depth = "checksum",
+        accepted_formats: Sequence[AcceptedFormat] = (),
+        timeout: float | None = None,
+    ) -> Validation:
+        """Check whether a workflow can be resumed. Damage is a finding, not an error.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+            checkpoint_id: the checkpoint; None for the newest.
+            depth: what to read: its marker, also whether its blobs exist, or also their bytes.
+            accepted_formats: any other format is a finding; empty for any.
+            timeout: seconds for everything, retries included.
+
+        Raises:
+            HoldfastError: the validation itself failed.
+
+        """
+        request = arguments.request(
+            api.ValidateRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            checkpoint_id="" if checkpoint_id is None else checkpoint_id,
+            depth=depth_value(depth),
+            accepted_formats=accepted_messages(accepted_formats),
+        )
+        return validated(await self._transport.unary("Validate", request, timeout), request)
+
+    async def list(
+        self,
+        namespace: str,
+        workflow_id: str = "",
+        *,
+        labels: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        formats: Sequence[AcceptedFormat] = (),
+        before: str = "",
+        ids_only: bool = False,
+        strict: bool = False,
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Checkpoint]:
+        """Iterate over checkpoints, newest first, over all pages.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow; "" for every workflow of the namespace, one after the other.
+            labels: the labels that a checkpoint must have.
+            created_after: the earliest time of its save, with a time zone.
+            created_before: the time before which it was saved, with a time zone.
+            formats: the formats of which it must have one.
+            before: the id of a checkpoint; list only older ones.
+            ids_only: return only the id, workflow and revision of each checkpoint.
+            strict: raise where a commit marker is damaged, because a checkpoint may be missing there; else leave it
+                out.
+            page_size: how many to request at a time; 0: the server chooses.
+            timeout: seconds for all pages together, retries included; the caller's own time between them is free.
+
+        Raises:
+            HoldfastError: a subclass for each reason; CHECKPOINT_CORRUPTED where `strict` raises.
+
+        """
+        request = arguments.request(
+            api.ListRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            page_size=page_size,
+            filter=filter_message(labels, created_after, created_before, formats),
+            before_checkpoint_id=before,
+            view=api.CHECKPOINT_VIEW_ID if arguments.flag("ids_only", ids_only) else api.CHECKPOINT_VIEW_METADATA,
+        )
+        async for checkpoint in self._lists.checkpoints(request, self._transport.budget(timeout), strict=strict):
+            yield checkpoint
+
+    async def history(
+        self,
+        namespace: str,
+        workflow_id: str = "",
+        *,
+        labels: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        formats: Sequence[AcceptedFormat] = (),
+        before: str = "",
+        records: bool = False,
+        accepted_formats: Sequence[AcceptedFormat] = (),
+        page_size: int = 0,
+        max_bytes: int | None = None,
+        timeout: float | None = None,
+    ) -> AsyncIterator[LoadedCheckpoint]:
+        """Iterate over checkpoints with their payloads, newest first. One request brings many small ones.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow; "" for every workflow of the namespace, one after the other.
+            labels: the labels that a checkpoint must have.
+            created_after: the earliest time of its save, with a time zone.
+            created_before: the time before which it was saved, with a time zone.
+            formats: the formats of which it must have one.
+            before: the id of a checkpoint; load only older ones.
+            records: load their records too.
+            accepted_formats: raise where a checkpoint has another format; empty for any.
+            page_size: how many to request at a time; 0: the server chooses.
+            max_bytes: the most bytes that each payload may have, as in `load`.
+            timeout: seconds for all requests together, retries included; the caller's own time between them is free.
+
+        Raises:
+            HoldfastError: a subclass for each reason; CHECKPOINT_CORRUPTED where a checkpoint is damaged, or may be
+                missing.
+
+        """
+        request = arguments.request(
+            api.ListRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            page_size=page_size,
+            filter=filter_message(labels, created_after, created_before, formats),
+            before_checkpoint_id=before,
+            view=api.CHECKPOINT_VIEW_FULL if arguments.flag("records", records) else api.CHECKPOINT_VIEW_PAYLOAD,
+        )
+        budget, limit = self._transport.budget(timeout), limit_of(max_bytes)
+        found = self._lists.history(request, budget, accepted_formats=accepted_formats, max_bytes=limit)
+        async for loaded in found:
+            yield loaded
+
+    async def list_workflows(
+        self, namespace: str, *, prefix: str = "", page_size: int = 0, timeout: float | None = None
+    ) -> AsyncIterator[WorkflowInfo]:
+        """Iterate over a namespace's workflows, over all pages.
+
+        Args:
+            namespace: the namespace.
+            prefix: the text that their ids begin with.
+            page_size: how many to request at a time; 0: the server chooses.
+            timeout: seconds for all pages together, retries included; the caller's own time between them is free.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = arguments.request(
+            api.ListWorkflowsRequest, namespace=namespace, workflow_id_prefix=prefix, page_size=page_size
+        )
+        async for workflow in self._lists.workflows(request, self._transport.budget(timeout)):
+            yield workflow
+
+    async def attach(
+        self,
+        namespace: str,
+        workflow_id: str,
+        checkpoint_id: str,
+        records: Iterable[Record],
+        *,
+        epoch: int | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Attach records to a checkpoint id, whether the checkpoint exists or not.
+
+        Up to 3 MiB and 1000 records go in one call, all of them or none. More records go in several calls, in order.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+            checkpoint_id: the checkpoint.
+            records: the records; one whose key exists is ignored, unless it replaces.
+            epoch: the writer's epoch.
+            request_id: the idempotency key; None for a new one.
+            timeout: seconds for each call, retries included.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = arguments.request(
+            api.AttachRecordsRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            checkpoint_id=checkpoint_id,
+            request_id=request_id,
+            epoch=epoch,
+        )
+        await self._records.attach(request, records, timeout)
+
+    async def records(
+        self,
+        namespace: str,
+        workflow_id: str,
+        checkpoint_id: str,
+        *,
+        page_size: int = 0,
+        max_bytes: int | None = None,
+        timeout: float | None = None,
+    ) -> tuple[Record, ...]:
+        """Return the records of a checkpoint id, in the order of their keys, whether the checkpoint exists or not.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+            checkpoint_id: the checkpoint.
+            page_size: how many records to request at a time, at most 1000; 0 for as many as fit into 2 MiB.
+            max_bytes: the most bytes that keys and data may have together; None for 512 MiB.
+            timeout: seconds for everything, retries included.
+
+        Raises:
+            PayloadTooLargeError: there are more bytes.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        request = arguments.request(
+            api.ListRecordsRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            checkpoint_id=checkpoint_id,
+            page_size=page_size,
+        )
+        return await self._records.read(request, self._transport.budget(timeout), limit_of(max_bytes))
+
+    async def acquire_writer(
+        self,
+        namespace: str,
+        workflow_id: str,
+        *,
+        expected_revision: int | None = None,
+        lease: timedelta | None = None,
+        holder: str | None = None,
+        force: bool = False,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Writer:
+        """Become the only writer of a workflow: from now on, saves with a lower epoch are refused.
+
+        With a lease, a second worker that was started by accident is refused instead of evicting the first. The lease
+        is courtesy, judged by the clocks of servers: only the epoch keeps an evicted writer from committing.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow, which need not exist yet.
+            expected_revision: acquire only if since this revision of the log nobody has saved, deleted the whole
+                workflow, or acquired it; 0: while no checkpoint exists; None: in any case.
+            lease: how long to refuse others without `force`, from now and from each save, deletion and prune with the
+                new epoch; None: anybody may evict this writer at any time.
+            holder: the name of the lease's holder, shown to others; None for this host and process.
+            force: evict the holder of a lease that has not ended.
+            request_id: the idempotency key; None for a new one.
+            timeout: seconds for everything, retries included.
+
+        Raises:
+            LeaseHeldError: another writer's lease has not ended; the error names its holder and its end.
+            RevisionConflictError: a newer entry conflicts with the expected revision; nothing was changed.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        if holder is None:
+            holder = "" if lease is None else holders.this_process()
+        request = arguments.request(
+            api.AcquireWriterRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            expected_revision=expected_revision,
+            holder=holder,
+            force=force,
+            request_id=request_id,
+        )
+        if lease is not None:
+            request.lease.FromTimedelta(arguments.duration("lease", lease))
+        response = await self._transport.unary("AcquireWriter", request, timeout)
+        require_writer(response)
+        return to_writer(response)
+
+    async def delete(
+        self,
+        namespace: str,
+        workflow_id: str,
+        checkpoint_id: str,
+        *,
+        purge: bool = False,
+        epoch: int | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Delete a checkpoint.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+            checkpoint_id: the checkpoint.
+            purge: remove its bytes before this returns, and not only after the store's grace; also those of earlier
+                checkpoints with this id, deleted ones too. The ids themselves stay until they are collected.
+            epoch: the writer's epoch.
+            request_id: the idempotency key; None for a new one.
+            timeout: seconds for everything, retries included.
+
+        Returns:
+            The revision of the deletion, the log's new head.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = arguments.request(
+            api.DeleteRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            checkpoint_id=checkpoint_id,
+            request_id=request_id,
+            epoch=epoch,
+            purge=purge,
+        )
+        response = await self._transport.unary("Delete", request, timeout)
+        return int(response.revision)
+
+    async def delete_checkpoints(
+        self,
+        namespace: str,
+        workflow_id: str = "",
+        *,
+        labels: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        formats: Sequence[AcceptedFormat] = (),
+        all: bool = False,  # noqa: A002 - the API's own word
+        epoch: int | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Delete the checkpoints that match a filter.
+
+        Labels or a time are required unless `all` is set, so that a condition that was lost on its way here does not
+        delete everything.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow; "" for every workflow of the namespace.
+            labels: the labels that a checkpoint must have.
+            created_after: the earliest time of its save, with a time zone.
+            created_before: the time before which it was saved, with a time zone.
+            formats: the formats of which it must have one.
+            all: delete every checkpoint, or every one of these formats; not together with labels or times.
+            epoch: the writer's epoch, for one workflow.
+            request_id: the idempotency key; None for a new one.
+            timeout: seconds for each page of workflows that deletes something, retries included.
+
+        Returns:
+            How many were deleted; those that an earlier attempt deleted do not count.
+
+        Raises:
+            InvalidRequestError: the filter has neither labels nor a time, and `all` is not set.
+            TypeError: a condition has a value of another type, such as None for the workflow or for a label.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        request = arguments.request(
+            api.DeleteCheckpointsRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            filter=filter_message(labels, created_after, created_before, formats),
+            all=all,
+            request_id=request_id,
+            epoch=epoch,
+        )
+        deleted = 0
+        async for page in self._transport.pages("DeleteCheckpoints", request, self._transport.budget(timeout)):
+            deleted += page.deleted
+        return deleted
+
+    async def delete_workflow(
+        self,
+        namespace: str,
+        workflow_id: str,
+        *,
+        purge: bool = False,
+        epoch: int | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Delete every checkpoint of a workflow.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+            purge: remove all bytes of the workflow before this returns, and not only after the store's grace; also
+                those that were deleted before. The ids themselves stay until they are collected.
+            epoch: the writer's epoch.
+            request_id: the idempotency key; None for a new one.
+            timeout: seconds for everything, retries included.
+
+        Returns:
+            The revision of the deletion, the log's new head.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = arguments.request(
+            api.DeleteWorkflowRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            request_id=request_id,
+            epoch=epoch,
+            purge=purge,
+        )
+        response = await self._transport.unary("DeleteWorkflow", request, timeout)
+        return int(response.revision)
+
+    async def delete_workflows(
+        self,
+        namespace: str,
+        prefix: str,
+        *,
+        all: bool = False,  # noqa: A002 - the API's own word
+        purge: bool = False,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Delete every checkpoint and all records of the workflows whose ids begin with a prefix.
+
+        A deletion that broke off goes on if it is repeated with its request id. Workflows that begin during the call
+        may stay.
+
+        Args:
+            namespace: the namespace.
+            prefix: the text that the ids begin with. "a" also matches "ab": end it with a separator that ids contain
+                nowhere else.
+            all: delete every workflow of the namespace; the prefix must be "".
+            purge: remove their bytes at once, and not after the store's grace, as `delete_workflow` does.
+            request_id: the idempotency key; None for a new one.
+            timeout: seconds for each page of workflows that deletes something, retries included.
+
+        Returns:
+            How many workflows that held checkpoints were deleted; those that an earlier attempt deleted do not count.
+
+        Raises:
+            InvalidRequestError: the prefix is empty, and `all` is not set.
+            CheckpointCorruptedError: the logs of some workflows are damaged, so that these stay; all others were
+                deleted. The metadata names the first such workflow and how many there are.
+            TypeError: the prefix is not text.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        request = arguments.request(
+            api.DeleteWorkflowsRequest,
+            namespace=namespace,
+            workflow_id_prefix=prefix,
+            all=all,
+            request_id=request_id,
+            purge=purge,
+        )
+        deleted = 0
+        failed: list[api.FailedDeletion] = []
+        async for page in self._transport.pages("DeleteWorkflows", request, self._transport.budget(timeout)):
+            deleted += page.deleted
+            failed += page.failed
+        require_all_deleted(failed, deleted, request)
+        return deleted
+
+    async def prune(
+        self,
+        namespace: str,
+        workflow_id: str,
+        *,
+        keep_last: int = 1,
+        epoch: int | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Delete a workflow's checkpoints, except the newest ones and those that these need.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+            keep_last: how many of the newest checkpoints to keep, at least 1.
+            epoch: the writer's epoch.
+            request_id: the idempotency key; None for a new one.
+            timeout: seconds for everything, retries included.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = arguments.request(
+            api.PruneRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            keep_last=keep_last,
+            request_id=request_id,
+            epoch=epoch,
+        )
+        response = await self._transport.unary("Prune", request, timeout)
+        return int(response.deleted)
+
+    async def copy_workflow(
+        self,
+        namespace: str,
+        workflow_id: str,
+        target_workflow_id: str,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Copy all checkpoints of a workflow, with their records, into a workflow that has none.
+
+        Args:
+            namespace: the namespace of both.
+            workflow_id: the workflow to copy.
+            target_workflow_id: the workflow to copy into.
+            request_id: the idempotency key; None for a new one.
+            timeout: seconds for everything, retries included.
+
+        Returns:
+            How many checkpoints were copied.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = arguments.request(
+            api.CopyWorkflowRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            target_workflow_id=target_workflow_id,
+            request_id=request_id,
+        )
+        response = await self._transport.unary("CopyWorkflow", request, timeout)
+        return int(response.copied)
+
+    async def capabilities(self, *, timeout: float | None = None) -> api.GetCapabilitiesResponse:
+        """Return the server's version, features and limits.
+
+        Args:
+            timeout: seconds for everything, retries included.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        request = api.GetCapabilitiesRequest()
+        response: api.GetCapabilitiesResponse = await self._transport.unary("GetCapabilities", request, timeout)
+        return response
+
+
+def _load_request(
+    namespace: str,
+    workflow_id: str,
+    checkpoint_id: str | None = None,
+    *,
+    accepted_formats: Sequence[AcceptedFormat],
+    fallback: bool,
+    records: bool,
+) -> api.LoadRequest:
+    return arguments.request(
+        api.LoadRequest,
+        namespace=namespace,
+        workflow_id=workflow_id,
+        checkpoint_id="" if checkpoint_id is None else checkpoint_id,
+        accepted_formats=accepted_messages(accepted_formats),
+        fallback=api.FALLBACK_LAST_GOOD if arguments.flag("fallback", fallback) else api.FALLBACK_NONE,
+        view=api.CHECKPOINT_VIEW_FULL if arguments.flag("records", records) else api.CHECKPOINT_VIEW_PAYLOAD,
+    )

@@ -1,137 +1,108 @@
-"""Calls that attach records to checkpoints, and read them."""
+"""Records of checkpoints: attaching them in batches, reading them over all pages."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from holdfast._async.connection import AsyncConnection
-from holdfast._core import arguments, request_ids
-from holdfast._core.answers import Collected, limit_of
+from holdfast._async.transport import Transport
+from holdfast._core import arguments
+from holdfast._core.answers import Collected
 from holdfast._core.budget import Budget
 from holdfast._core.checkpoint import Record
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
-# What a server takes in one call.
+# The most that a server accepts in one call.
 _BATCH_BYTES = 3 << 20
 _BATCH_RECORDS = 1000
 
 
-class AsyncRecords(AsyncConnection):
-    """Attaches and reads records."""
+class Records:
+    """The calls of one client that attach and read records.
 
-    # What this client knows of: what it attaches comes behind that, whatever the clocks of servers say.
-    _stamp = 0
+    It remembers the newest stamp that the client has seen, so that the records it attaches are ordered after everything
+    it has read, whatever the clocks of the servers say.
+    """
 
-    async def attach(
-        self,
-        namespace: str,
-        workflow_id: str,
-        checkpoint_id: str,
-        records: Iterable[Record],
-        *,
-        epoch: int | None = None,
-        request_id: str | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        """Attach records to a checkpoint, which need not exist yet.
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._stamp = 0
 
-        Up to 3 MiB and 1000 records go in one call, all of them or none. What is more goes in several calls, in order.
+    def observe(self, stamp: int) -> None:
+        """Note a stamp that the client has seen."""
+        self._stamp = max(self._stamp, stamp)
+
+    async def attach(self, request: api.AttachRecordsRequest, records: Iterable[Record], timeout: float | None) -> None:
+        """Attach records, in as many calls as they need, in their order.
 
         Args:
-            namespace: the namespace.
-            workflow_id: the workflow.
-            checkpoint_id: the checkpoint.
-            records: the records; one whose key is taken gives way, unless it replaces.
-            epoch: the writer's epoch.
-            request_id: the idempotency key; made up where none is given.
-            timeout: seconds for each call, retries included.
+            request: everything but the records. The request ids of the second call and later ones get a number.
+            records: the records.
+            timeout: seconds for each call, retries included; None for the client's own.
 
         Raises:
             HoldfastError: a subclass for each reason.
 
         """
-        request_id = request_ids.new() if request_id is None else request_id
+        request_id = request.request_id
         for index, batch in enumerate(list(_batches(records))):
-            request = arguments.request(
-                api.AttachRecordsRequest,
-                namespace=namespace,
-                workflow_id=workflow_id,
-                checkpoint_id=checkpoint_id,
-                request_id=f"{request_id}-{index}" if index else request_id,
-                records=batch,
-                observed_stamp=self._stamp,
-                epoch=epoch,
-            )
-            response = await self._unary("AttachRecords", request, timeout)
-            self._stamp = max(self._stamp, response.stamp)
+            del request.records[:]
+            request.records.extend(batch)
+            request.observed_stamp = self._stamp
+            request.request_id = f"{request_id}-{index}" if index else request_id
+            response = await self._transport.unary("AttachRecords", request, timeout)
+            self.observe(response.stamp)
 
-    async def records(
-        self,
-        namespace: str,
-        workflow_id: str,
-        checkpoint_id: str,
-        *,
-        page_size: int = 0,
-        max_bytes: int | None = None,
-        timeout: float | None = None,
+    async def read(
+        self, request: api.ListRecordsRequest, budget: Budget, max_bytes: int | None = None
     ) -> tuple[Record, ...]:
-        """Return the records of a checkpoint id, in the order of their keys, whether the checkpoint exists or not.
+        """Return the records of a checkpoint id, in the order of their keys.
 
         Args:
-            namespace: the namespace.
-            workflow_id: the workflow.
-            checkpoint_id: the checkpoint.
-            page_size: how many records to request at a time, at most 1000; 0 for as many as fit into 2 MiB.
-            max_bytes: how many bytes their keys and data may have together; None for 512 MiB.
-            timeout: seconds for everything, retries included.
+            request: names the checkpoint.
+            budget: the time for all pages.
+            max_bytes: the most bytes that keys and data may have together; None for 512 MiB.
 
         Raises:
             PayloadTooLargeError: there are more bytes.
             HoldfastError: a subclass for each other reason.
 
         """
-        request = arguments.request(
-            api.ListRecordsRequest,
-            namespace=namespace,
-            workflow_id=workflow_id,
-            checkpoint_id=checkpoint_id,
-            page_size=page_size,
-        )
-        found = Collected(limit_of(max_bytes))
-        async for response in self._pages("ListRecords", request, self._budget(timeout)):
-            self._stamp = max(self._stamp, response.stamp)
+        found = Collected(max_bytes)
+        async for response in self._transport.pages("ListRecords", request, budget):
+            self.observe(response.stamp)
             found.add(response.records)
         return tuple(found.records)
 
-    async def _records_of(
-        self, checkpoint: checkpoint_pb2.Checkpoint, answer: Any, budget: Budget
-    ) -> tuple[Record, ...]:
-        """The records of a checkpoint, from an answer that may hold them."""
+    async def of(self, checkpoint: checkpoint_pb2.Checkpoint, answer: Any, budget: Budget) -> tuple[Record, ...]:
+        """Return the records of a checkpoint: from an answer that includes them, otherwise by a call of its own."""
         if answer.records_included:
-            self._stamp = max(self._stamp, getattr(answer, "stamp", 0))
+            self.observe(getattr(answer, "stamp", 0))
             found = Collected(None)
             found.add(answer.records)
             return tuple(found.records)
-        with budget.spending() as seconds:
-            return await self.records(
-                checkpoint.namespace, checkpoint.workflow_id, checkpoint.checkpoint_id, timeout=seconds
-            )
+        request = api.ListRecordsRequest(
+            namespace=checkpoint.namespace,
+            workflow_id=checkpoint.workflow_id,
+            checkpoint_id=checkpoint.checkpoint_id,
+        )
+        return await self.read(request, budget)
 
 
 def _batches(records: Iterable[Record]) -> Iterator[Sequence[checkpoint_pb2.Record]]:
+    """Divide records into batches that a server accepts in one call."""
     batch: list[checkpoint_pb2.Record] = []
     size = 0
-    for index, given in enumerate(arguments.items("records", records, Record)):
-        each = checkpoint_pb2.Record(
-            key=arguments.text(f"records[{index}].key", given.key),
-            data=arguments.octets(f"records[{index}].data", given.data),
-            replace=arguments.flag(f"records[{index}].replace", given.replace),
+    for index, record in enumerate(arguments.items("records", records, Record)):
+        message = checkpoint_pb2.Record(
+            key=arguments.text(f"records[{index}].key", record.key),
+            data=arguments.octets(f"records[{index}].data", record.data),
+            replace=arguments.flag(f"records[{index}].replace", record.replace),
         )
-        added = len(each.key.encode()) + len(each.data)
+        added = len(message.key.encode()) + len(message.data)
         if batch and (size + added > _BATCH_BYTES or len(batch) == _BATCH_RECORDS):
             yield batch
             batch, size = [], 0
-        batch.append(each)
+        batch.append(message)
         size += added
     if batch:
         yield batch

@@ -1,7 +1,7 @@
-"""Answers of a server, checked before they reach the caller: a broken or hostile server must not hurt it.
+"""Checks of a server's answers before they reach the caller: a broken or hostile server must not hurt it.
 
-An answer must name what was asked for, agree with itself, and be no larger than what it announces and what the caller
-allows.
+An answer must name what was requested, must not contradict itself, and must not be larger than it announces or than the
+caller allows.
 """
 
 import os
@@ -9,21 +9,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from holdfast._core import arguments
-from holdfast._core.checkpoint import Record
+from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, Record, Validation
 from holdfast._core.errors import HoldfastError, of_reason
+from holdfast._core.messages import to_checkpoint, to_skipped
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
-# What the records of one checkpoint may have together, where the caller sets no other limit.
+# The most bytes that the records of one checkpoint may have together, if the caller sets no other limit.
 RECORDS_BYTES = 512 << 20
-_MOST_BYTES = 2**63 - 1
+_MAX_BYTES = 2**63 - 1
 
 
 def answered(response: Any) -> Any:
-    """Return a response. There is none where its bytes could not be read.
+    """Return a response. gRPC returns None if it could not parse the response's bytes.
 
     Raises:
-        InternalError: there is none.
+        InternalError: it is None.
 
     """
     if response is None:
@@ -34,7 +35,7 @@ def answered(response: Any) -> Any:
 def require_named(
     found: checkpoint_pb2.Checkpoint, namespace: str, workflow_id: str = "", checkpoint_id: str = ""
 ) -> None:
-    """Check that a checkpoint of an answer is one that was asked for.
+    """Check that a checkpoint of an answer is one that was requested.
 
     Args:
         found: the checkpoint.
@@ -46,22 +47,23 @@ def require_named(
         InternalError: it is another one.
 
     """
-    for name, wanted in (("namespace", namespace), ("workflow_id", workflow_id), ("checkpoint_id", checkpoint_id)):
-        if wanted and getattr(found, name) != wanted:
-            raise _wrong(f"{name} {getattr(found, name)[:200]!r} where {wanted!r} was asked for")
+    expected = {"namespace": namespace, "workflow_id": workflow_id, "checkpoint_id": checkpoint_id}
+    for name, value in expected.items():
+        if value and getattr(found, name) != value:
+            raise _wrong(f"{name} {getattr(found, name)[:200]!r}, but {value!r} was requested")
     if not found.checkpoint_id or not found.workflow_id or found.revision < 1:
         raise _wrong("a checkpoint without id, workflow or revision")
 
 
 def require_loaded(answer: Any, request: Any) -> None:
-    """Check that the answer to a load, or the header of its stream, is about the checkpoint that was asked for.
+    """Check that the answer to a load, or the header of its stream, is about the requested checkpoint.
 
     Raises:
         InternalError: it is about another one.
 
     """
     if answer.fell_back and request.fallback != api.FALLBACK_LAST_GOOD:
-        raise _wrong("an older checkpoint where none was asked for")
+        raise _wrong("an older checkpoint, but no fallback was requested")
     checkpoint_id = "" if answer.fell_back else request.checkpoint_id
     require_named(answer.checkpoint, request.namespace, request.workflow_id, checkpoint_id)
 
@@ -73,8 +75,8 @@ def require_saved(
 
     Args:
         found: the checkpoint.
-        header: what was said of it.
-        sizes: the bytes of each of its parts.
+        header: the header of the save.
+        sizes: the bytes of each saved part.
 
     Raises:
         InternalError: it is another one.
@@ -86,14 +88,16 @@ def require_saved(
 
 
 def require_listed(found: api.Workflow, request: api.ListWorkflowsRequest) -> None:
-    """Check that a workflow of a list is one that was asked for.
+    """Check that a workflow of a list is one that was requested.
 
     Raises:
         InternalError: it is another one.
 
     """
     if found.namespace != request.namespace or not found.workflow_id.startswith(request.workflow_id_prefix):
-        raise _wrong(f"workflow {found.workflow_id[:200]!r} of namespace {found.namespace[:200]!r}, not asked for")
+        raise _wrong(
+            f"workflow {found.workflow_id[:200]!r} of namespace {found.namespace[:200]!r}, which was not requested"
+        )
 
 
 def require_writer(answer: api.AcquireWriterResponse) -> None:
@@ -107,11 +111,68 @@ def require_writer(answer: api.AcquireWriterResponse) -> None:
         raise _wrong(f"a writer with epoch {answer.epoch} and revision {answer.revision}")
 
 
+def require_all_deleted(
+    failed: Sequence[api.FailedDeletion], deleted: int, request: api.DeleteWorkflowsRequest
+) -> None:
+    """Raise the first failure of a deletion of many workflows, and count the others.
+
+    Raises:
+        HoldfastError: at least one workflow could not be deleted.
+
+    """
+    if not failed:
+        return
+    first = failed[0]
+    raise of_reason(
+        first.reason,
+        f"{len(failed)} workflows could not be deleted, {deleted} were; the first is {first.workflow_id!r}: "
+        f"{first.message}",
+        request_id=request.request_id,
+        metadata={"workflow_id": first.workflow_id, "failed": str(len(failed)), "deleted": str(deleted)},
+    )
+
+
+def require_accepted(found: Checkpoint, accepted: Sequence[AcceptedFormat]) -> None:
+    """Refuse a checkpoint of another format, as a server does in a load.
+
+    Raises:
+        FormatIncompatibleError: it has none of the formats. An empty sequence means any format.
+
+    """
+    name, version = found.format.name, found.format.version
+    if accepted and not any(each.name == name and each.min_version <= version <= each.max_version for each in accepted):
+        understood = ", ".join(f"{each.name} {each.min_version} to {each.max_version}" for each in accepted)
+        raise of_reason(
+            "FORMAT_INCOMPATIBLE",
+            f"the checkpoint has format {name} version {version}, the caller accepts {understood}",
+            metadata={"checkpoint_id": found.checkpoint_id, "revision": str(found.revision)},
+        )
+
+
+def validated(response: api.ValidateResponse, request: api.ValidateRequest) -> Validation:
+    """Return the result of a validation.
+
+    Raises:
+        InternalError: it is about another checkpoint.
+
+    """
+    if response.HasField("checkpoint"):
+        require_named(response.checkpoint, request.namespace, request.workflow_id, request.checkpoint_id)
+    if response.HasField("last_good"):
+        require_named(response.last_good, request.namespace, request.workflow_id)
+    return Validation(
+        resumable=response.resumable,
+        findings=tuple(to_skipped(finding) for finding in response.findings),
+        checkpoint=to_checkpoint(response.checkpoint) if response.HasField("checkpoint") else None,
+        last_good=to_checkpoint(response.last_good) if response.HasField("last_good") else None,
+    )
+
+
 def paired(page: api.ListResponse) -> Iterable[tuple[checkpoint_pb2.Checkpoint, api.Content]]:
     """Return the checkpoints of a page with their contents.
 
     Raises:
-        InternalError: there are more of these than of those.
+        InternalError: their numbers differ.
 
     """
     if len(page.checkpoints) != len(page.contents):
@@ -120,44 +181,46 @@ def paired(page: api.ListResponse) -> Iterable[tuple[checkpoint_pb2.Checkpoint, 
 
 
 def require_sizes(found: checkpoint_pb2.Checkpoint, max_bytes: int | None) -> None:
-    """Check what a checkpoint announces of its payload.
+    """Check the sizes that a checkpoint announces.
 
     Args:
         found: the checkpoint.
-        max_bytes: the most that the caller takes; None for what this machine's memory could hold.
+        max_bytes: the most bytes that the caller accepts; None for what this machine's memory could hold.
 
     Raises:
-        CheckpointCorruptedError: it contradicts itself.
-        PayloadTooLargeError: it is too much.
+        CheckpointCorruptedError: the sizes contradict each other.
+        PayloadTooLargeError: the payload is too large.
 
     """
     sizes = [part.size_bytes for part in found.parts]
     if len({part.name for part in found.parts}) != len(sizes) or any(size < 0 for size in sizes):
-        raise of_reason("CHECKPOINT_CORRUPTED", "two parts of the checkpoint have one name, or one a negative size")
+        raise of_reason(
+            "CHECKPOINT_CORRUPTED", "two parts of the checkpoint have the same name, or a part has a negative size"
+        )
     if sum(sizes) != found.size_bytes:
         problem = f"the checkpoint announces {found.size_bytes} bytes, its parts {sum(sizes)}"
         raise of_reason("CHECKPOINT_CORRUPTED", problem)
     limit = _memory_bytes() if max_bytes is None else max_bytes
     if found.size_bytes > limit:
-        what = "max_bytes" if max_bytes is not None else "this machine's memory"
+        source = "max_bytes" if max_bytes is not None else "this machine's memory"
         raise of_reason(
             "PAYLOAD_TOO_LARGE",
-            f"the checkpoint has {found.size_bytes} bytes, {what} allows {limit}",
+            f"the checkpoint has {found.size_bytes} bytes, {source} allows {limit}",
             metadata={"checkpoint_id": found.checkpoint_id, "size_bytes": str(found.size_bytes)},
             advice="Raise max_bytes, or load where there is more memory.",
         )
 
 
 def limit_of(max_bytes: int | None) -> int | None:
-    """Return the argument `max_bytes` of a call, a whole number of at least 0, or None."""
-    return None if max_bytes is None else arguments.integer("max_bytes", max_bytes, 0, _MOST_BYTES)
+    """Return the argument `max_bytes` of a call: an integer of at least 0, or None."""
+    return None if max_bytes is None else arguments.integer("max_bytes", max_bytes, 0, _MAX_BYTES)
 
 
 class Collected:
-    """The records of a checkpoint, over all pages.
+    """The records of a checkpoint, collected over all pages.
 
     Args:
-        max_bytes: how many bytes their keys and data may have together; None for 512 MiB.
+        max_bytes: the most bytes that keys and data may have together; None for 512 MiB.
 
     """
 
@@ -167,29 +230,29 @@ class Collected:
         self.records: list[Record] = []
 
     def add(self, records: Sequence[checkpoint_pb2.Record]) -> None:
-        """Take a page.
+        """Add the records of a page.
 
         Raises:
-            InternalError: its keys are not in order.
-            PayloadTooLargeError: there are too many.
+            InternalError: the keys are not in order.
+            PayloadTooLargeError: there are too many bytes.
 
         """
-        for each in records:
-            data = each.data
-            if self.records and each.key <= self.records[-1].key:
-                raise _wrong(f"the record {each.key[:200]!r} out of order")
-            self._size_bytes += len(each.key.encode()) + len(data)
+        for record in records:
+            data = record.data
+            if self.records and record.key <= self.records[-1].key:
+                raise _wrong(f"the record {record.key[:200]!r} out of order")
+            self._size_bytes += len(record.key.encode()) + len(data)
             if self._size_bytes > self._limit:
                 raise of_reason(
                     "PAYLOAD_TOO_LARGE",
                     f"the records of the checkpoint have more than {self._limit} bytes",
                     advice="Raise max_bytes.",
                 )
-            self.records.append(Record(each.key, data))
+            self.records.append(Record(record.key, data))
 
 
 class Tokens:
-    """The tokens of a list's pages, which must never come back. Any cycle is found, in no memory to speak of."""
+    """The page tokens of one list, which must never repeat. Finds a cycle of any length in constant memory."""
 
     def __init__(self) -> None:
         self._remembered = ""
@@ -197,22 +260,22 @@ class Tokens:
         self._renewed_after = 1
 
     def require_new(self, token: str) -> None:
-        """Check a token against one before it; the distance doubles, until it is a multiple of any cycle.
+        """Compare a token with an earlier one. The distance doubles until it is a multiple of any cycle's length.
 
         Raises:
-            InternalError: it was given before.
+            InternalError: the server gave this token before.
 
         """
         if token == self._remembered:
-            raise _wrong("a page token for the second time, so that its list would never end")
+            raise _wrong("the same page token twice, so that its list would never end")
         self._steps += 1
         if self._steps == self._renewed_after:
             self._remembered, self._steps, self._renewed_after = token, 0, self._renewed_after * 2
 
 
-def _wrong(what: str) -> HoldfastError:
+def _wrong(answer: str) -> HoldfastError:
     return of_reason(
-        "INTERNAL", f"the server gave {what}", advice="Check that the target is a server of Holdfast, and upgrade it."
+        "INTERNAL", f"the server sent {answer}", advice="Check that the target is a Holdfast server, and upgrade it."
     )
 
 
@@ -220,4 +283,4 @@ def _memory_bytes() -> int:
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
-        return _MOST_BYTES
+        return _MAX_BYTES

@@ -1,5 +1,5 @@
 # Generated from holdfast/_async/calls.py by tools/async_to_sync.py; do not edit.
-"""One logical call: one deadline, one trace, and as many tries as both and the bucket allow."""
+"""One logical call: one deadline, one trace, and as many attempts as the deadline and the retry bucket allow."""
 
 import time
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from holdfast.v1 import checkpoint_pb2
 _Result = TypeVar("_Result")
 
 _DEADLINE = "DEADLINE_EXCEEDED"
-_SHORTEST_TRY_SECONDS = 0.1
-# More than a hung connection takes to be noticed by keepalive, so that the next try finds another one.
-_USUAL_TRY_SECONDS = 12.0
-# Calls that send or receive for as long as it takes, or whose work grows with what is stored.
+_MIN_ATTEMPT_SECONDS = 0.1
+# Longer than keepalive takes to notice a hung connection, so that the next attempt uses another one.
+_USUAL_ATTEMPT_SECONDS = 12.0
+# Calls that stream for as long as it takes, or whose work grows with the size of what is stored.
 _LONG = frozenset(
     {
         "CopyWorkflow",
@@ -34,8 +34,16 @@ _LONG = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
-    """One try of a call: its number from 1, the seconds since the first, its time, and its metadata."""
+class Attempt:
+    """One attempt of a call.
+
+    Attributes:
+        number: 1 for the first attempt.
+        elapsed_seconds: the time since the first attempt began.
+        timeout_seconds: the time that this attempt may take.
+        metadata: gRPC metadata to send with it.
+
+    """
 
     number: int
     elapsed_seconds: float
@@ -43,20 +51,20 @@ class Try:
     metadata: tuple[tuple[str, str], ...]
 
     @property
-    def attempt(self) -> checkpoint_pb2.Attempt:
-        """The same as a message."""
-        attempt = checkpoint_pb2.Attempt(number=self.number)
-        attempt.elapsed.FromNanoseconds(int(self.elapsed_seconds * 1e9))
-        return attempt
+    def message(self) -> checkpoint_pb2.Attempt:
+        """Number and elapsed time as a message."""
+        message = checkpoint_pb2.Attempt(number=self.number)
+        message.elapsed.FromNanoseconds(int(self.elapsed_seconds * 1e9))
+        return message
 
 
 class Caller:
-    """Makes calls with retry.
+    """Makes calls with retries.
 
     Args:
-        channels: what the calls are sent through.
+        channels: the channels that the calls are sent through.
         policy: how to retry.
-        bucket: the channel's tokens.
+        bucket: the client's retry tokens.
 
     """
 
@@ -66,26 +74,31 @@ class Caller:
         self._bucket = bucket
 
     def call(
-        self, method: str, send: Callable[[Try], _Result], *, timeout_seconds: float, request_id: str = ""
+        self,
+        method: str,
+        send: Callable[[Attempt], _Result],
+        *,
+        timeout_seconds: float,
+        request_id: str = "",
     ) -> _Result:
-        """Send until it succeeds, fails for good, or the time is up.
+        """Send a request until it succeeds, fails for good, or its time is up.
 
         Args:
             method: the method's name in the service.
-            send: makes one try.
-            timeout_seconds: for all tries and pauses together.
+            send: makes one attempt.
+            timeout_seconds: for all attempts and pauses together.
             request_id: the idempotency key, for errors that the server did not make.
 
         Raises:
-            HoldfastError: the last try's error.
+            HoldfastError: the error of the last attempt.
 
         """
         started = time.monotonic()
         longest = self._policy.attempt_timeout_seconds
         if longest is None:
-            longest = timeout_seconds if method in _LONG else _USUAL_TRY_SECONDS
+            longest = timeout_seconds if method in _LONG else _USUAL_ATTEMPT_SECONDS
         number = 1
-        before: HoldfastError | None = None
+        previous: HoldfastError | None = None
         with telemetry.logical_call(method, request_id) as logical:
             while True:
                 elapsed = time.monotonic() - started
@@ -96,14 +109,14 @@ class Caller:
                         logical.attempt(number) as metadata,
                         self._channels.border(trace_id=logical.trace_id, request_id=request_id),
                     ):
-                        result = send(Try(number, elapsed, timeout, metadata))
+                        result = send(Attempt(number, elapsed, timeout, metadata))
                 except HoldfastError as error:
-                    # What the client itself finds wrong with an answer has none yet.
+                    # Errors that the client itself raises about an answer have no trace id yet.
                     error.trace_id = error.trace_id or logical.trace_id
                     pause = self._pause(number, error, timeout_seconds - (time.monotonic() - started))
                     if pause is None:
-                        raise _explained(error, before) from error.__cause__
-                    before = before if error.reason == _DEADLINE else error
+                        raise _explained(error, previous) from error.__cause__
+                    previous = previous if error.reason == _DEADLINE else error
                 else:
                     self._bucket.succeeded()
                     return result
@@ -111,30 +124,31 @@ class Caller:
                 number += 1
 
     def _pause(self, number: int, error: HoldfastError, left: float) -> float | None:
+        """Return how long to wait before the next attempt; None if there is none."""
         if not error.retryable:
             return None
         wait = self._bucket.take(left)
         if wait is None:
-            error.message += f"; it was not tried again: {self._off()}"
+            error.message += f"; it was not retried: {self._exhausted()}"
             error.metadata["retries"] = "off"
             return None
         pause = max(wait, self._policy.pause_seconds(number, error))
-        # A try that ends before it could be answered would only hide what this one was told.
-        return pause if pause + _SHORTEST_TRY_SECONDS < left else None
+        # An attempt that ends before it can be answered would only hide the error of this one.
+        return pause if pause + _MIN_ATTEMPT_SECONDS < left else None
 
-    def _off(self) -> str:
+    def _exhausted(self) -> str:
         policy = self._policy
         if not policy.burst_retries:
             return "this client's RetryPolicy allows no retries"
         return (
-            f"retries of this client are off for a moment, since it has made many (its RetryPolicy allows "
-            f"{policy.burst_retries:g} in a row and {policy.retries_per_second:g} each second)"
+            f"this client has made many retries and has paused them (its RetryPolicy allows {policy.burst_retries:g} "
+            f"in a row and {policy.retries_per_second:g} each second)"
         )
 
 
-def _explained(error: HoldfastError, before: HoldfastError | None) -> HoldfastError:
-    """An error that tells only that the time is up also tells what an earlier try had met."""
-    if before is not None and error.reason == _DEADLINE:
-        error.message += f"; an earlier try ended with {before.reason}: {before.message}"
-        error.metadata["previous_reason"] = before.reason
+def _explained(error: HoldfastError, previous: HoldfastError | None) -> HoldfastError:
+    """Return the error; if it only says that the time is up, add why an earlier attempt failed."""
+    if previous is not None and error.reason == _DEADLINE:
+        error.message += f"; an earlier attempt ended with {previous.reason}: {previous.message}"
+        error.metadata["previous_reason"] = previous.reason
     return error

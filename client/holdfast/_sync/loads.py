@@ -1,118 +1,161 @@
 # Generated from holdfast/_async/loads.py by tools/async_to_sync.py; do not edit.
-"""The call that loads a checkpoint."""
+"""Loading a checkpoint: in one message if its payload is small, else as streams that resume where they broke."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from holdfast._core import arguments
-from holdfast._core.answers import limit_of, require_loaded, require_sizes
-from holdfast._core.checkpoint import AcceptedFormat, LoadedCheckpoint, Record, formats, from_message, skipped
+from holdfast._core.answers import require_loaded, require_sizes, validated
+from holdfast._core.budget import Budget
+from holdfast._core.checkpoint import Checkpoint, Format, LoadedCheckpoint, Record
+from holdfast._core.errors import HoldfastError, WorkflowCheckpointResumeError
+from holdfast._core.messages import to_checkpoint, to_skipped
+from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Progress
 from holdfast._sync import runtime
-from holdfast._sync.calls import Try
+from holdfast._sync.calls import Attempt
 from holdfast._sync.download import Download, checked
 from holdfast._sync.records import Records
+from holdfast._sync.transport import Transport
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 
-class Loads(Records):
-    """Loads."""
+class Loads:
+    """The calls of one client that load a checkpoint."""
+
+    def __init__(self, transport: Transport, records: Records) -> None:
+        self._transport = transport
+        self._records = records
 
     def load(
-        self,
-        namespace: str,
-        workflow_id: str,
-        checkpoint_id: str | None = None,
-        *,
-        accepted_formats: Sequence[AcceptedFormat] = (),
-        fallback: bool = False,
-        records: bool = False,
-        max_bytes: int | None = None,
-        timeout: float | None = None,
-        progress: Progress | None = None,
+        self, request: api.LoadRequest, budget: Budget, *, max_bytes: int | None, progress: Progress | None = None
     ) -> LoadedCheckpoint:
-        """Load a checkpoint with its payload, of any size, its digests checked.
+        """Load a checkpoint with its payload and check the payload's digests.
 
         Args:
-            namespace: the namespace.
-            workflow_id: the workflow.
-            checkpoint_id: the checkpoint; None for the newest.
-            accepted_formats: refuse any other format before data moves; none given: any.
-            fallback: answer damage with the newest older checkpoint that is whole.
-            records: load its records too.
-            max_bytes: how many bytes the payload may have; None for what this machine's memory could hold. Nothing is
-                loaded of a larger one.
-            timeout: seconds for everything, retries included.
-            progress: called with the bytes received and all, for payloads that are streamed.
+            request: the checkpoint, and whether its records are wanted.
+            budget: the time for all requests.
+            max_bytes: the most bytes that the payload may have; None for what this machine's memory could hold.
+            progress: called with the bytes received and all bytes, for payloads that are streamed.
 
         Raises:
             PayloadTooLargeError: the payload has more bytes than `max_bytes`.
             WorkflowCheckpointResumeError: a subclass for each other reason.
 
         """
-        budget, limit = self._budget(timeout), limit_of(max_bytes)
-        request = arguments.request(
-            api.LoadRequest,
-            namespace=namespace,
-            workflow_id=workflow_id,
-            checkpoint_id="" if checkpoint_id is None else checkpoint_id,
-            accepted_formats=formats(accepted_formats),
-            fallback=api.FALLBACK_LAST_GOOD if arguments.flag("fallback", fallback) else api.FALLBACK_NONE,
-            view=api.CHECKPOINT_VIEW_FULL if arguments.flag("records", records) else api.CHECKPOINT_VIEW_PAYLOAD,
-        )
         with budget.spending() as seconds:
-            response = self._unary("Load", request, seconds)
+            response = self._transport.unary("Load", request, seconds)
         require_loaded(response, request)
-        require_sizes(response.checkpoint, limit)
-        attached = self._records_of(response.checkpoint, response, budget) if records else ()
+        require_sizes(response.checkpoint, max_bytes)
+        records = self._records_of(request, response.checkpoint, response, budget)
         if response.payload_included:
             received = {part.name: part.data for part in response.parts}
-            return _loaded(response, runtime.in_thread(checked, response.checkpoint, received), attached)
+            return _loaded(response, runtime.in_thread(checked, response.checkpoint, received), records)
+        # The checkpoint whose records are here. If it is found damaged now, fallback may still replace it.
+        checkpoint_id = (
+            response.checkpoint.checkpoint_id if request.view == api.CHECKPOINT_VIEW_FULL else request.checkpoint_id
+        )
         download = Download(
-            arguments.request(
-                api.LoadStreamRequest,
-                namespace=namespace,
-                workflow_id=workflow_id,
-                # The one whose records are here; what damages it meanwhile may still be answered with an older one.
-                checkpoint_id=response.checkpoint.checkpoint_id if records else checkpoint_id or "",
+            api.LoadStreamRequest(
+                namespace=request.namespace,
+                workflow_id=request.workflow_id,
+                checkpoint_id=checkpoint_id,
                 accepted_formats=request.accepted_formats,
                 fallback=request.fallback,
             ),
             progress,
             announced=response.checkpoint,
-            max_bytes=limit,
+            max_bytes=max_bytes,
         )
+        with budget.spending() as seconds:
+            self._receive(download, seconds)
+        header: Any = download.header
+        if header.checkpoint.revision != response.checkpoint.revision:
+            records = self._records_of(request, header.checkpoint, api.Content(), budget)
+        return _loaded(header, download.parts(), records)
 
-        def send(attempt: Try) -> None:
-            # The stream before may have broken behind its last chunk.
+    def resume(
+        self,
+        request: api.LoadRequest,
+        budget: Budget,
+        *,
+        format: Format,  # noqa: A002 - the API's own word
+        migrations: Migrations,
+        max_bytes: int | None,
+        progress: Progress | None,
+    ) -> LoadedCheckpoint:
+        """Load a checkpoint and migrate it to a format.
+
+        Args:
+            request: the newest checkpoint of a workflow, in one of the formats that can be migrated.
+            budget: the time for all requests.
+            format: the format to migrate to.
+            migrations: the migrations.
+            max_bytes: as in `load`.
+            progress: as in `load`.
+
+        Raises:
+            WorkflowCheckpointResumeError: why the workflow cannot be resumed; `last_good` names a checkpoint from which
+                it could be.
+
+        """
+        try:
+            loaded = self.load(request, budget, max_bytes=max_bytes, progress=progress)
+            if loaded.format == format:
+                return loaded
+            parts = runtime.in_thread(migrations.migrate, loaded.parts, loaded.format, format)
+            return replace(loaded, parts=parts, format=format, migrated_from=loaded.format)
+        except WorkflowCheckpointResumeError as error:
+            if not error.retryable:
+                error.last_good = self._last_good(request, budget)
+            raise
+
+    def _last_good(self, load: api.LoadRequest, budget: Budget) -> Checkpoint | None:
+        request = api.ValidateRequest(
+            namespace=load.namespace,
+            workflow_id=load.workflow_id,
+            depth=api.VALIDATE_DEPTH_CHECKSUM,
+            accepted_formats=load.accepted_formats,
+        )
+        try:
+            with budget.spending() as seconds:
+                response = self._transport.unary("Validate", request, seconds)
+            return validated(response, request).last_good
+        except HoldfastError:
+            return None
+
+    def _records_of(self, request: api.LoadRequest, checkpoint: Any, answer: Any, budget: Budget) -> tuple[Record, ...]:
+        if request.view != api.CHECKPOINT_VIEW_FULL:
+            return ()
+        return self._records.of(checkpoint, answer, budget)
+
+    def _receive(self, download: Download, seconds: float) -> None:
+        """Receive what is missing of a payload, over as many streams as it takes."""
+
+        def send(attempt: Attempt) -> None:
+            # The last stream may have broken after its last chunk.
             if download.is_whole:
                 return
-            stream = self._stub.LoadStream(
+            stream = self._transport.stub.LoadStream(
                 download.next_request(), timeout=attempt.timeout_seconds, metadata=attempt.metadata
             )
             try:
                 download.receive(stream)
             finally:
-                # A stream that is not wanted any more would go on.
+                # A stream that is no longer read would otherwise go on.
                 stream.cancel()
 
-        with budget.spending() as seconds:
-            self._caller.call("LoadStream", send, timeout_seconds=seconds)
-        header: Any = download.header
-        found = header.checkpoint
-        if records and found.revision != response.checkpoint.revision:
-            attached = self._records_of(found, api.Content(), budget)
-        return _loaded(header, download.parts(), attached)
+        self._transport.call("LoadStream", send, timeout_seconds=seconds)
 
 
 def _loaded(response: Any, parts: Mapping[str, bytes], records: tuple[Record, ...]) -> LoadedCheckpoint:
-    info = from_message(response.checkpoint)
+    info = to_checkpoint(response.checkpoint)
     return LoadedCheckpoint(
         info,
         parts,
         info.format,
         response.fell_back,
-        tuple(skipped(each) for each in response.skipped),
+        tuple(to_skipped(each) for each in response.skipped),
         head_revision=response.head_revision,
         records=records,
     )

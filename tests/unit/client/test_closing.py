@@ -128,13 +128,13 @@ async def test_a_save_whose_stream_runs_ends_with_an_error(served):
 async def test_a_pause_between_two_tries_ends_at_once(served):
     served.store.lose_request = lambda operation, key: True
     client = holdfast.AsyncClient(served.target, timeout=1e7, retry=LONG_PAUSES)
-    pause, paused = client._channels.pause, asyncio.Event()
+    pause, paused = client._transport._channels.pause, asyncio.Event()
 
     async def watched(seconds):
         paused.set()
         await pause(seconds)
 
-    client._channels.pause = watched
+    client._transport._channels.pause = watched
     task = asyncio.create_task(client.load("n", "w"))
     await paused.wait()
     await client.close()
@@ -195,13 +195,13 @@ def test_a_synchronous_call_on_a_closed_client_is_refused(call):
 async def test_a_synchronous_pause_between_two_tries_ends_at_once(served):
     served.store.lose_request = lambda operation, key: True
     client = holdfast.Client(served.target, timeout=1e7, retry=LONG_PAUSES)
-    pause, paused = client._channels.pause, threading.Event()
+    pause, paused = client._transport._channels.pause, threading.Event()
 
     def watched(seconds):
         paused.set()
         pause(seconds)
 
-    client._channels.pause = watched
+    client._transport._channels.pause = watched
     task = asyncio.create_task(asyncio.to_thread(client.load, "n", "w"))
     await asyncio.to_thread(paused.wait)
     client.close()

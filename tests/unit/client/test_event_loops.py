@@ -37,7 +37,7 @@ def client(target, quiet):
 
 
 def open_channels(client):
-    return len(client._channels._open)
+    return len(client._transport._channels._open)
 
 
 async def save_and_load(client, workflow_id, data=b"x"):
@@ -112,9 +112,9 @@ def test_a_loop_that_was_closed_without_ending_its_generators_leaves_nothing_beh
 loop = asyncio.new_event_loop()
 loop.run_until_complete(save_and_load(client))
 loop.close()
-assert len(client._channels._open) == 1
+assert len(client._transport._channels._open) == 1
 assert asyncio.run(save_and_load(client)) == b"x"
-assert len(client._channels._open) == 0
+assert len(client._transport._channels._open) == 0
 collected = weakref.ref(loop)
 del loop
 gc.collect()
@@ -127,7 +127,7 @@ def test_a_client_that_is_dropped_without_closing_it_goes_with_its_channels(targ
     async def main():
         client = holdfast.AsyncClient(target, timeout=20)
         await save_and_load(client, "w")
-        channel = weakref.ref(next(iter(client._channels._open.values())))
+        channel = weakref.ref(next(iter(client._transport._channels._open.values())))
         del client
         gc.collect()
         await asyncio.sleep(0)

@@ -46,7 +46,7 @@ async def failure(call, expected, **shown):
 
 
 def without_retry(client):
-    client._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=0))
+    client._transport._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=0))
     return client
 
 

@@ -53,7 +53,7 @@ class Faulty:
 
 def retry_without_end(client: holdfast.AsyncClient) -> None:
     """A channel whose bucket of retries is empty gives up at once: right, but not what some tests look at."""
-    client._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=1e9))
+    client._transport._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=1e9))
 
 
 @asynccontextmanager

@@ -29,13 +29,13 @@ async def through(proxy):
 async def test_a_load_goes_on_where_its_stream_was_cut(client, through, proxy):
     await client.save("n", "w", LARGE, format=FORMAT)
     asked = []
-    stream = through._stub.LoadStream
+    stream = through._transport.stub.LoadStream
 
     def watched(request: api.LoadStreamRequest, **options):
         asked.append([each.offset for each in request.ranges])
         return stream(request, **options)
 
-    through._stub.LoadStream = watched
+    through._transport.stub.LoadStream = watched
     proxy.cut_answers_after.append(6_000_000)
     assert (await through.load("n", "w")).data == LARGE
     assert proxy.cuts == 1
@@ -77,7 +77,7 @@ async def test_a_save_of_many_parts_that_was_cut_twice_loses_none(client, throug
 
 async def test_another_process_with_the_same_request_id_begins_anew(client, through, proxy, sent):
     proxy.cut_requests_after.append(6_000_000)
-    through._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=0))
+    through._transport._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=0))
     with pytest.raises(holdfast.ServerUnavailableError):
         await through.save("n", "w", LARGE, format=FORMAT, request_id="r")
     other = LARGE[::-1]
@@ -104,13 +104,13 @@ async def test_a_large_save_whose_commit_is_unknown_sends_nothing_twice(client, 
     served.store.lose_request = lambda operation, key: "/log/" in key and len(tries) == 1
     policy = holdfast.RetryPolicy(attempt_timeout_seconds=1)
     async with holdfast.AsyncClient(served.target, timeout=20, retry=policy) as impatient:
-        stream = impatient._stub.SaveStream
+        stream = impatient._transport.stub.SaveStream
 
         def counted(*arguments, **options):
             tries.append(options)
             return stream(*arguments, **options)
 
-        impatient._stub.SaveStream = counted
+        impatient._transport.stub.SaveStream = counted
         assert (await impatient.save("n", "w", LARGE, format=FORMAT)).revision == 2
     assert len(tries) == 2
     assert sum(sent) == len(LARGE)

@@ -107,7 +107,7 @@ async def test_a_deadline_that_passes_behind_a_failed_try_tells_what_that_had_me
         faulty.faults.plan(Fault.THROTTLED, "GET", "/log/")
         faulty.faults.plan(Fault.SLOW, "GET", "/log/", times=ALWAYS)
         with pytest.raises(
-            holdfast.DeadlineExceededError, match=r"an earlier try ended with STORE_UNAVAILABLE: .*throttles"
+            holdfast.DeadlineExceededError, match=r"an earlier attempt ended with STORE_UNAVAILABLE: .*throttles"
         ):
             await client.load("n", "w", timeout=4)
 

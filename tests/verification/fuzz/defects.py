@@ -6,7 +6,7 @@ Most are what was found and mended, the others are checks that a parser cannot b
 from dataclasses import dataclass
 
 from holdfast._async import download
-from holdfast._core import checkpoint, payload, statuses
+from holdfast._core import messages, payload, statuses
 from holdfast_server import config
 from holdfast_server.api import errors as api_errors
 from holdfast_server.api import malformed, requests
@@ -107,7 +107,7 @@ DEFECTS = [
         "_MILLISECONDS.fullmatch(pushback)",
         "pushback.isdigit()",
     ),
-    _defect("answers", "any time taken", checkpoint._moment, "ValueError, OverflowError", "KeyError"),
+    _defect("answers", "any time taken", messages._moment, "ValueError, OverflowError", "KeyError"),
     _defect("position", "any position taken", payload._position, "found is None", "False"),
     _defect("position", "gap left open", payload.Outgoing.messages, "max(0, next_byte - offset)", "len(data)"),
     _defect(

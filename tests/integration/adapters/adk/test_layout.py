@@ -31,6 +31,17 @@ class Counting(holdfast.AsyncClient):
 
     calls = saved = loaded = 0
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        pages = self._transport.pages
+
+        async def counted(*args: Any) -> AsyncIterator[Any]:
+            async for page in pages(*args):
+                self.calls += 1
+                yield page
+
+        self._transport.pages = counted  # type: ignore[method-assign]
+
     async def save(self, namespace: str, workflow_id: str, data: Any, **options: Any) -> holdfast.Checkpoint:
         saved = await super().save(namespace, workflow_id, data, **options)
         self.saved += saved.size_bytes
@@ -46,11 +57,6 @@ class Counting(holdfast.AsyncClient):
         async for each in super().history(*args, **options):
             self.loaded += each.info.size_bytes
             yield each
-
-    async def _pages(self, *args: Any) -> AsyncIterator[Any]:
-        async for page in super()._pages(*args):
-            self.calls += 1
-            yield page
 
     def reset(self) -> None:
         self.calls = self.saved = self.loaded = 0

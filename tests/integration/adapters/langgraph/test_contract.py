@@ -429,7 +429,7 @@ async def test_more_than_a_thousand_writes_of_a_call_all_come_back(saver):
 async def test_nothing_is_visible_of_a_large_call_that_was_interrupted(another, monkeypatch, calls):
     at = await put(another, config())
     client = another._clients.asynchronous
-    unary, left = client._unary, iter(range(calls))
+    unary, left = client._transport.unary, iter(range(calls))
 
     async def breaking(*arguments: Any) -> Any:
         if next(left, None) is None:
@@ -437,7 +437,7 @@ async def test_nothing_is_visible_of_a_large_call_that_was_interrupted(another, 
         return await unary(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(client, "_unary", breaking)
+        patched.setattr(client._transport, "unary", breaking)
         with pytest.raises(ConnectionError):
             await another.aput_writes(at, [("ch", "x" * (8 << 20)), ("ch", "y")], "task")
     assert await written(another, at) == []
@@ -654,9 +654,11 @@ async def test_a_prune_keeps_the_ancestors_that_a_delta_channel_is_rebuilt_from(
 def watched(saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that collects the names of the calls that a saver makes from now on."""
     client, methods = saver._clients.asynchronous, []
-    call = client._caller.call
+    call = client._transport._caller.call
     monkeypatch.setattr(
-        client._caller, "call", lambda method, *rest, **named: methods.append(method) or call(method, *rest, **named)
+        client._transport._caller,
+        "call",
+        lambda method, *rest, **named: methods.append(method) or call(method, *rest, **named),
     )
     return methods
 

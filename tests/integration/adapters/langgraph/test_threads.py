@@ -233,7 +233,7 @@ async def test_a_namespace_that_begins_while_its_thread_is_deleted_is_gone_which
     await put(saver, config(), checkpoint("1"))
     child: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": "child", "checkpoint_map": {"": "1"}}}
     assert await saver.aget_tuple(child) is None
-    call, calls = saver._clients.asynchronous._caller.call, []
+    call, calls = saver._clients.asynchronous._transport._caller.call, []
 
     async def interrupted(method: str, *rest: Any, **named: Any) -> Any:
         if len(calls) == moment:
@@ -241,7 +241,7 @@ async def test_a_namespace_that_begins_while_its_thread_is_deleted_is_gone_which
         calls.append(method)
         return await call(method, *rest, **named)
 
-    monkeypatch.setattr(saver._clients.asynchronous._caller, "call", interrupted)
+    monkeypatch.setattr(saver._clients.asynchronous._transport._caller, "call", interrupted)
     if moment < 3:
         await refused(put(saver, child, checkpoint("2")))
     else:

@@ -19,7 +19,7 @@ def check(data: bytes) -> None:
 
 async def _call(reader: Reader, which: int) -> None:
     async with AsyncClient("none.invalid:1") as client:
-        client._stub = _Stub(reader)
+        client._transport.stub = _Stub(reader)
         try:
             if which == 0:
                 saved = await client.save("n", "w", b"data", format=Format("f", 1))

@@ -1,0 +1,64 @@
+"""Saving a checkpoint: in one message if its payload is small, else as a stream that resumes where it broke."""
+
+from typing import Any
+
+from holdfast._async import runtime
+from holdfast._async.calls import Attempt
+from holdfast._async.transport import Transport
+from holdfast._core import arguments
+from holdfast._core.answers import answered, require_saved
+from holdfast._core.checkpoint import Checkpoint
+from holdfast._core.messages import to_checkpoint
+from holdfast._core.payload import RESUME, Data, Outgoing, Progress
+from holdfast.v1 import checkpoint_pb2
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+
+async def save(
+    transport: Transport,
+    header: checkpoint_pb2.SaveHeader,
+    data: Data,
+    *,
+    timeout: float | None,
+    progress: Progress | None,
+) -> Checkpoint:
+    """Save a checkpoint.
+
+    Args:
+        transport: where to send it.
+        header: everything but the payload; each attempt sets its `attempt`.
+        data: the payload.
+        timeout: seconds for everything, retries included; None for the client's own.
+        progress: called with the bytes sent and all bytes, for payloads that are streamed.
+
+    Raises:
+        HoldfastError: a subclass for each reason.
+        TypeError: the payload has a type that cannot be saved.
+
+    """
+    outgoing = await runtime.in_thread(Outgoing, data)
+
+    async def send(attempt: Attempt) -> Any:
+        header.attempt.CopyFrom(attempt.message)
+        if not outgoing.fits_unary:
+            resumes = attempt.number > 1
+            response = await runtime.send_stream(
+                transport.stub.SaveStream,
+                api.SaveStreamRequest(header=header),
+                lambda received: outgoing.messages(received, progress),
+                resumes=resumes,
+                timeout=attempt.timeout_seconds,
+                metadata=(*attempt.metadata, RESUME) if resumes else attempt.metadata,
+            )
+            return answered(response)
+        request = arguments.request(api.SaveRequest, header=header, parts=await runtime.in_thread(outgoing.inline))
+        return answered(await transport.stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata))
+
+    response = await transport.call(
+        "Save" if outgoing.fits_unary else "SaveStream",
+        send,
+        timeout_seconds=transport.seconds(timeout),
+        request_id=header.request_id,
+    )
+    require_saved(response.checkpoint, header, outgoing.sizes)
+    return to_checkpoint(response.checkpoint, replayed=response.replayed)

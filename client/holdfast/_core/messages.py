@@ -1,0 +1,149 @@
+"""Conversion between the values of the public API and the messages of the gRPC API.
+
+Values of callers are checked on their way into a message; answers are checked by `answers`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from holdfast._core import arguments
+from holdfast._core.checkpoint import (
+    MAX_FORMAT_VERSION,
+    AcceptedFormat,
+    Checkpoint,
+    Format,
+    PartInfo,
+    Skipped,
+    WorkflowInfo,
+    Writer,
+)
+from holdfast._core.errors import of_reason
+from holdfast.v1 import checkpoint_pb2
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+_DEPTHS = {
+    "marker": api.VALIDATE_DEPTH_MARKER,
+    "presence": api.VALIDATE_DEPTH_PRESENCE,
+    "checksum": api.VALIDATE_DEPTH_CHECKSUM,
+}
+
+
+def format_message(given: Format, name: str = "format") -> checkpoint_pb2.Format:
+    """Return the message of a format.
+
+    Raises:
+        TypeError: the format, its name or its version has another type.
+        InvalidRequestError: the name is not text that UTF-8 can encode, or the version is out of range.
+
+    """
+    arguments.instance(name, given, Format)
+    return checkpoint_pb2.Format(
+        name=arguments.text(f"{name}.name", given.name),
+        version=arguments.integer(f"{name}.version", given.version, 1, MAX_FORMAT_VERSION),
+    )
+
+
+def accepted_messages(
+    given: Sequence[AcceptedFormat], name: str = "accepted_formats"
+) -> Sequence[checkpoint_pb2.AcceptedFormat]:
+    """Return the messages of accepted formats. Raise as `format_message` does."""
+    return [
+        checkpoint_pb2.AcceptedFormat(
+            name=arguments.text(f"{name}[{index}].name", accepted.name),
+            min_version=arguments.integer(f"{name}[{index}].min_version", accepted.min_version, 1, MAX_FORMAT_VERSION),
+            max_version=arguments.integer(f"{name}[{index}].max_version", accepted.max_version, 1, MAX_FORMAT_VERSION),
+        )
+        for index, accepted in enumerate(arguments.items(name, given, AcceptedFormat))
+    ]
+
+
+def filter_message(
+    labels: Mapping[str, str] | None,
+    created_after: datetime | None,
+    created_before: datetime | None,
+    accepted: Sequence[AcceptedFormat],
+) -> api.ListFilter:
+    """Return the message of a filter.
+
+    Raises:
+        TypeError: a condition has a value that cannot be compared with a checkpoint's. It is never left out, because
+            the filter would then match more checkpoints.
+        InvalidRequestError: a time has no time zone, or is out of range.
+
+    """
+    message = arguments.request(api.ListFilter, labels=labels, formats=accepted_messages(accepted, "formats"))
+    for name, given in (("created_after", created_after), ("created_before", created_before)):
+        if given is not None:
+            getattr(message, name).FromDatetime(arguments.moment(name, given))
+    return message
+
+
+def depth_value(depth: str) -> api.ValidateDepth.ValueType:
+    """Return the enum value of a validation's depth.
+
+    Raises:
+        InvalidRequestError: there is no such depth.
+
+    """
+    if depth not in _DEPTHS:
+        raise arguments.invalid("depth", f"must be one of {', '.join(_DEPTHS)}, not {depth!r:.100}")
+    return _DEPTHS[depth]
+
+
+def to_checkpoint(message: checkpoint_pb2.Checkpoint, *, replayed: bool = False) -> Checkpoint:
+    """Convert a checkpoint.
+
+    Raises:
+        InternalError: it has a time that does not exist.
+
+    """
+    return Checkpoint(
+        namespace=message.namespace,
+        workflow_id=message.workflow_id,
+        checkpoint_id=message.checkpoint_id,
+        revision=message.revision,
+        parent_id=message.parent_id,
+        format=Format(message.format.name, message.format.version),
+        labels=dict(message.labels),
+        parts=tuple(PartInfo(part.name, part.size_bytes, part.sha256, part.crc32c) for part in message.parts),
+        size_bytes=message.size_bytes,
+        created=_moment(message.create_time),
+        expires=_moment(message.expire_time) if message.HasField("expire_time") else None,
+        epoch=message.epoch,
+        request_id=message.request_id,
+        trace_id=message.trace_id,
+        replayed=replayed,
+        pinned=message.pinned,
+    )
+
+
+def to_writer(message: api.AcquireWriterResponse) -> Writer:
+    """Convert the ownership of a workflow. Raise as `to_checkpoint` does."""
+    expires = _moment(message.lease_expire_time) if message.HasField("lease_expire_time") else None
+    return Writer(message.epoch, message.revision, expires)
+
+
+def to_skipped(message: api.SkippedCheckpoint | api.Finding) -> Skipped:
+    """Convert a checkpoint that was passed over, or a finding."""
+    return Skipped(message.checkpoint_id, message.revision, message.reason, message.message)
+
+
+def to_workflow_info(message: api.Workflow) -> WorkflowInfo:
+    """Convert a workflow of a list. Raise as `to_checkpoint` does."""
+    return WorkflowInfo(
+        message.namespace,
+        message.workflow_id,
+        message.head_revision,
+        message.checkpoint_revision,
+        message.epoch,
+        _moment(message.update_time),
+    )
+
+
+def _moment(time: Timestamp) -> datetime:
+    try:
+        return time.ToDatetime(UTC)
+    except (ValueError, OverflowError):
+        raise of_reason("INTERNAL", f"the server sent an invalid time: {time.seconds} s, {time.nanos} ns") from None

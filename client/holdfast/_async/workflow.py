@@ -1,4 +1,4 @@
-"""A handle of one workflow: it carries revision and epoch from call to call."""
+"""A handle of one workflow, which carries revision and epoch from call to call."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 from holdfast._async import runtime
 from holdfast._core import arguments
 from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint, Record, Writer
+from holdfast._core.conflicts import own_head
 from holdfast._core.errors import RevisionConflictError
-from holdfast._core.files import write_whole
+from holdfast._core.files import write_part
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Data, Progress
 
 if TYPE_CHECKING:
     from holdfast._async.client import AsyncClient
 
-# How often one save gives way to saves of the same writer beside this handle.
-_MOST_ADOPTIONS = 10
+# How often one save gives way to other saves of the same writer.
+_MAX_ADOPTIONS = 10
 
 
 class Workflow:
@@ -26,10 +27,10 @@ class Workflow:
 
     Once the handle knows a revision, each of its saves requires that nobody else has saved since, deleted the whole
     workflow, or acquired it. Deletions of checkpoints, prunes, collections, and saves under the handle's own epoch do
-    not stand against it.
+    not conflict.
 
     Attributes:
-        revision: the revision that the handle goes on from; None before its first call.
+        revision: the revision that the next save expects; None before the first call.
         epoch: the epoch of this writer; None before `acquire_writer`.
         checkpoint_id: the checkpoint that was saved last or resumed from; "" before that.
 
@@ -55,19 +56,12 @@ class Workflow:
     ) -> Writer:
         """Become the only writer.
 
-        A handle that has saved or resumed before still goes on from there: if somebody else has saved since, its next
-        save is refused until it has resumed.
-
-        Args:
-            expected_revision: acquire only if nobody has saved or acquired since; such as `self.revision`.
-            lease: refuse others without `force` for so long, renewed by each save of this handle.
-            holder: the name of the lease's holder; None for this host and process.
-            force: evict the holder of a lease that still lives.
-            request_id: the idempotency key; made up where none is given.
-            timeout: seconds for everything, retries included.
+        The handle keeps the revision that it knows: if somebody else has saved since, the next save is refused until
+        the handle has resumed. The arguments are those of the client's `acquire_writer`; each save of this handle
+        renews the lease.
 
         Raises:
-            LeaseHeldError: another writer's lease lives; the error names its holder and its end.
+            LeaseHeldError: another writer's lease has not ended; the error names its holder and its end.
             RevisionConflictError: somebody has saved or acquired; nothing was changed.
             HoldfastError: a subclass for each other reason.
 
@@ -105,29 +99,17 @@ class Workflow:
     ) -> Checkpoint:
         """Save the next checkpoint.
 
-        If the same writer has saved beside this handle, under its epoch, the handle goes on from there.
-
-        Args:
-            data: bytes, a mapping of part name to bytes, or an open binary file that can seek.
-            format: the payload's format.
-            checkpoint_id: the id; "" lets the server choose.
-            parent_id: the checkpoint that this one was made from; None for the one before.
-            labels: labels to find it by.
-            ttl: how long it must be kept.
-            replace: take the place of the checkpoint that has the same id, if there is one.
-            needs_parent: it is of no use without its parent, which is kept as long as it.
-            pinned: keep it when retention by count and age or a prune would let it go.
-            request_id: the idempotency key; made up where none is given.
-            timeout: seconds for everything, retries included.
-            progress: called with the bytes sent and all, for payloads that are streamed.
+        The arguments are those of the client's `save`, except that the parent is by default the handle's
+        `checkpoint_id`; "" is for none. If all saves that conflict were made under the handle's own epoch, the handle
+        continues from the newest of them.
 
         Raises:
-            RevisionConflictError: another writer was here since.
+            RevisionConflictError: another writer has changed the workflow since.
             WriterFencedError: another writer owns the workflow.
             HoldfastError: a subclass for each other reason.
 
         """
-        # A file that does not know its position is refused by the save, in its own words.
+        # A file without a position is refused by the save, with a better message.
         start = 0
         with suppress(OSError, ValueError, AttributeError):
             start = data.tell()  # type: ignore[union-attr]
@@ -153,8 +135,8 @@ class Workflow:
                     progress=progress,
                 )
             except RevisionConflictError as conflict:
-                head_revision = self._own_head(conflict)
-                if head_revision is None or adoptions == _MOST_ADOPTIONS:
+                head_revision = own_head(conflict, self.revision, self.epoch)
+                if head_revision is None or adoptions == _MAX_ADOPTIONS:
                     raise
                 await self._adopt(head_revision)
                 adoptions += 1
@@ -164,22 +146,8 @@ class Workflow:
                 self.revision, self.checkpoint_id = saved.revision, saved.checkpoint_id
                 return saved
 
-    def _own_head(self, conflict: RevisionConflictError) -> int | None:
-        """The head that stands against a save, if all saves since this handle's revision were made under its epoch."""
-        if self.revision is None or not self.epoch:
-            return None
-        try:
-            head, saved, epoch, other = (
-                int(conflict.metadata[name])
-                for name in ("head_revision", "last_save_revision", "last_save_epoch", "last_other_save_revision")
-            )
-        except (KeyError, ValueError):
-            return None
-        is_own = epoch == self.epoch and other <= self.revision < saved <= head
-        return head if is_own else None
-
     async def _adopt(self, head_revision: int) -> None:
-        """Go on from a head that this writer has made beside the handle, and from its newest checkpoint."""
+        """Continue from a head that this writer made by another handle, and from the newest checkpoint."""
         found = await self._client.validate(self._namespace, self._workflow_id, depth="marker")
         self.revision = head_revision
         self.checkpoint_id = found.checkpoint.checkpoint_id if found.checkpoint is not None else ""
@@ -195,16 +163,9 @@ class Workflow:
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
-        """Resume from the newest checkpoint; what is saved next has it as its parent, and requires the head of now.
+        """Resume from the newest checkpoint: the next save has it as its parent and expects the current head.
 
-        Args:
-            format: the format that the caller works with.
-            migrations: bring older versions to it.
-            fallback: answer damage with the newest older checkpoint that is whole.
-            records: load its records too.
-            max_bytes: how many bytes the payload may have, as in the client's `load`.
-            timeout: seconds for everything, retries included.
-            progress: called with the bytes received and all, for payloads that are streamed.
+        The arguments are those of the client's `resume`.
 
         Raises:
             WorkflowCheckpointResumeError: a subclass for each reason.
@@ -236,9 +197,7 @@ class Workflow:
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
-        """Load a checkpoint, None for the newest. The handle stays where it is: only `resume` goes on from it.
-
-        The arguments are those of the client's `load`.
+        """Load a checkpoint, None for the newest, as the client's `load` does. Only `resume` changes the handle.
 
         Raises:
             WorkflowCheckpointResumeError: a subclass for each reason.
@@ -268,17 +227,17 @@ class Workflow:
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
-        """Load a part of a checkpoint into a file, which is there whole or left as it was.
+        """Load a part of a checkpoint into a file, which is then whole, or as it was before.
 
         Args:
             path: the file; its folder must exist.
             checkpoint_id: the checkpoint; None for the newest.
             part: the part; None for the default part or the only one.
-            accepted_formats: refuse any other format before data moves; none given: any.
-            fallback: answer damage with the newest older checkpoint that is whole.
-            max_bytes: how many bytes the payload may have, as in the client's `load`.
+            accepted_formats: as in the client's `load`, like the other arguments.
+            fallback: if the checkpoint is damaged, load the newest older one that is whole.
+            max_bytes: the most bytes that the payload may have.
             timeout: seconds for everything but the writing, retries included.
-            progress: called with the bytes received and all, for payloads that are streamed.
+            progress: called with the bytes received and all bytes, for payloads that are streamed.
 
         Raises:
             WorkflowCheckpointResumeError: a subclass for each reason.
@@ -286,7 +245,7 @@ class Workflow:
             OSError: the file cannot be written.
 
         """
-        place = os.fspath(path)
+        target = os.fspath(path)
         loaded = await self.load(
             checkpoint_id,
             accepted_formats=accepted_formats,
@@ -295,16 +254,11 @@ class Workflow:
             timeout=timeout,
             progress=progress,
         )
-        try:
-            data = loaded.data if part is None else loaded.parts[part]
-        except KeyError:
-            names = ", ".join(sorted(map(repr, loaded.parts)))
-            raise arguments.invalid("part", f"must be one of {names:.500}, not {part!r:.100}") from None
-        await runtime.in_thread(write_whole, place, data)
+        await runtime.in_thread(write_part, target, loaded, part)
         return loaded
 
     async def prune(self, *, keep_last: int = 1, request_id: str | None = None, timeout: float | None = None) -> int:
-        """Delete all checkpoints but for the newest ones and what these need. Returns how many.
+        """Delete all checkpoints, except the newest ones and those that these need. Return how many were deleted.
 
         Raises:
             WriterFencedError: another writer owns the workflow.
@@ -328,7 +282,7 @@ class Workflow:
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Attach records to a checkpoint, None for the one that this handle saved last or resumed from.
+        """Attach records to a checkpoint; None for the one that this handle saved last or resumed from.
 
         Raises:
             InvalidRequestError: no checkpoint is named, and the handle has none.
@@ -339,7 +293,7 @@ class Workflow:
         await self._client.attach(
             self._namespace,
             self._workflow_id,
-            self._meant(checkpoint_id),
+            self._checkpoint_id(checkpoint_id),
             records,
             epoch=self.epoch,
             request_id=request_id,
@@ -347,7 +301,7 @@ class Workflow:
         )
 
     async def records(self, checkpoint_id: str | None = None, *, timeout: float | None = None) -> tuple[Record, ...]:
-        """The records of a checkpoint, None for the one that this handle saved last or resumed from.
+        """Return the records of a checkpoint; None for the one that this handle saved last or resumed from.
 
         Raises:
             InvalidRequestError: no checkpoint is named, and the handle has none.
@@ -355,10 +309,10 @@ class Workflow:
 
         """
         return await self._client.records(
-            self._namespace, self._workflow_id, self._meant(checkpoint_id), timeout=timeout
+            self._namespace, self._workflow_id, self._checkpoint_id(checkpoint_id), timeout=timeout
         )
 
-    def _meant(self, checkpoint_id: str | None) -> str:
+    def _checkpoint_id(self, checkpoint_id: str | None) -> str:
         if checkpoint_id is None and not self.checkpoint_id:
             raise arguments.invalid("checkpoint_id", "must be given before the handle has saved or resumed")
         return self.checkpoint_id if checkpoint_id is None else checkpoint_id

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from holdfast._core.checkpoint import Checkpoint
 from holdfast.v1 import errors_pb2
 
 
@@ -66,7 +67,7 @@ class WorkflowCheckpointResumeError(HoldfastError):
 
     """
 
-    last_good: Any = None
+    last_good: Checkpoint | None = None
 
 
 class CheckpointNotFoundError(WorkflowCheckpointResumeError):

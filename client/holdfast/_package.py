@@ -1,4 +1,4 @@
-"""Whether the imported package `holdfast` is that of the distribution `holdfast-client`, whole and alone.
+"""A check that the imported package `holdfast` belongs to the distribution `holdfast-client`, complete and alone.
 
 The name `holdfast` on PyPI belongs to another project, whose files lie in a folder of the same name. Installed beside
 or over ours, each distribution overwrites files of the other, and uninstalling one removes files of the other.
@@ -22,16 +22,16 @@ def check() -> None:
     """Check that `holdfast` was imported from this distribution and that no other one shares its folder.
 
     Raises:
-        ImportError: another distribution was installed over or beside this one, or took files with it.
+        ImportError: another distribution was installed over or beside this one, or its removal removed files.
 
     """
     package = sys.modules["holdfast"]
-    others = [each for each in distributions(name="holdfast") if _shares_our_folder(each)]
+    others = [found for found in distributions(name="holdfast") if _shares_our_folder(found)]
     other = f"the distribution 'holdfast' {others[0].version}" if others else "another distribution"
     if package.__file__ is None:
-        problem = f"{_FOLDER}/__init__.py is missing: a distribution 'holdfast' was uninstalled and took it along"
+        problem = f"{_FOLDER}/__init__.py is missing: uninstalling a distribution 'holdfast' removed it"
     elif getattr(package, "__distribution__", None) != DISTRIBUTION:
-        problem = f"{package.__file__} is not the one of {DISTRIBUTION} {VERSION}: {other} was installed over it"
+        problem = f"{package.__file__} does not belong to {DISTRIBUTION} {VERSION}: {other} was installed over it"
     elif others:
         problem = f"{other} is installed in the same folder as {DISTRIBUTION} {VERSION}, {_FOLDER}"
     else:

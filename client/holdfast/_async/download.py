@@ -1,6 +1,6 @@
-"""Payloads on their way in: chunks checked and put together, going on where a broken stream stopped.
+"""Incoming payloads: chunks are checked and joined, over as many streams as it takes.
 
-The header tells how much there is, and no more than that is ever held. Only `finish` tells that a stream was whole.
+A download never holds more than its header announces. Only `finish` proves that a stream was whole.
 """
 
 import hashlib
@@ -17,13 +17,16 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 
 class Download:
-    """A payload in the making, over as many streams as it takes.
+    """A payload that is being received.
 
     Args:
-        request: what to load.
-        progress: called with the bytes received and all.
-        announced: the checkpoint as an answer before the streams had it, if there was one.
-        max_bytes: the most that is taken; None for what this machine's memory could hold.
+        request: the first request; later ones resume it.
+        progress: called with the bytes received and all bytes.
+        announced: the checkpoint from an answer before the first stream, if there was one.
+        max_bytes: the most bytes to accept; None for what this machine's memory could hold.
+
+    Attributes:
+        header: the header of the first stream; None before it came.
 
     """
 
@@ -40,35 +43,35 @@ class Download:
         self._progress = progress
         self._max_bytes = max_bytes
         self._received: dict[str, bytearray] = {}
-        self._wanted: dict[str, int] = {}
+        self._expected: dict[str, int] = {}
         self._total = 0
         self.header: api.LoadStreamHeader | None = None
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is missing: another stream would have nothing to bring."""
-        return self.header is not None and not any(self._is_missing(name) for name in self._wanted)
+        """Whether nothing is missing, so that no further stream is needed."""
+        return self.header is not None and not any(self._is_missing(name) for name in self._expected)
 
     def next_request(self) -> api.LoadStreamRequest:
-        """What is still missing, of the very checkpoint that the first stream began."""
+        """Return a request for the missing ranges of the checkpoint that the first stream began."""
         if self.header is None:
             return self._request
         request = api.LoadStreamRequest()
         request.CopyFrom(self._request)
         request.checkpoint_id = self.header.checkpoint.checkpoint_id
         request.fallback = api.FALLBACK_NONE
-        for name in self._wanted:
+        for name in self._expected:
             if self._is_missing(name):
                 request.ranges.add(part=name, offset=len(self._received.get(name, b"")))
         return request
 
     async def receive(self, stream: AsyncIterator[api.LoadStreamResponse]) -> None:
-        """Take in a stream, to its end.
+        """Receive a stream to its end.
 
         Raises:
-            CheckpointCorruptedError: what it brings is not what its header tells.
-            InternalError: its header is not of the checkpoint that was asked for.
-            PayloadTooLargeError: its header tells more than is taken.
+            CheckpointCorruptedError: the chunks do not match the header.
+            InternalError: the header is about another checkpoint than the request.
+            PayloadTooLargeError: the header announces more bytes than are accepted.
             ServerUnavailableError: it ended before its `finish`, or the checkpoint was replaced since the last stream.
 
         """
@@ -91,10 +94,10 @@ class Download:
             raise unavailable("the stream ended before its payload did")
 
     async def parts(self) -> dict[str, bytes]:
-        """The parts, checked against their digests.
+        """Return the parts, checked against their digests.
 
         Raises:
-            CheckpointCorruptedError: one does not match.
+            CheckpointCorruptedError: a part does not match.
 
         """
         assert self.header is not None
@@ -106,42 +109,44 @@ class Download:
         return checked(checkpoint, parts)
 
     def _is_missing(self, name: str) -> bool:
-        return name not in self._received or len(self._received[name]) < self._wanted[name]
+        return name not in self._received or len(self._received[name]) < self._expected[name]
 
     def _begin(self, header: api.LoadStreamHeader) -> None:
-        """Take the header of the first stream; those of the others must be of the same checkpoint."""
+        """Accept the header of a stream. All streams must be about the same checkpoint."""
         require_loaded(header, self._request)
         require_sizes(header.checkpoint, self._max_bytes)
         announced, found = self._announced, header.checkpoint
         if announced is not None and announced.revision == found.revision and announced != found:
             raise _damaged("its checkpoint is not the one that was announced")
-        wanted = {part.name: part.size_bytes for part in header.checkpoint.parts}
+        expected = {part.name: part.size_bytes for part in header.checkpoint.parts}
         if self.header is None:
-            self.header, self._wanted = header, wanted
+            self.header, self._expected = header, expected
             return
         before, now = self.header.checkpoint, header.checkpoint
-        if now.checkpoint_id != before.checkpoint_id or (now.revision == before.revision and wanted != self._wanted):
-            raise _damaged("it goes on with another checkpoint")
+        if now.checkpoint_id != before.checkpoint_id or (
+            now.revision == before.revision and expected != self._expected
+        ):
+            raise _damaged("it resumes with another checkpoint")
         if now.revision != before.revision:
             self._forget()
             raise unavailable("the checkpoint was replaced while it was loaded")
 
     def _forget(self) -> None:
-        """Begin anew, with the next stream."""
+        """Start again with the next stream."""
         self.header, self._total = None, 0
         self._received.clear()
-        self._wanted.clear()
+        self._expected.clear()
 
     def _take(self, chunk: checkpoint_pb2.Chunk) -> None:
         size = len(self._received.get(chunk.part, b""))
-        # Each look at the field copies it.
+        # Each access to the field copies it.
         data = chunk.data
         if chunk.offset != size or crc32c(data) != chunk.crc32c:
             raise _damaged(f"a chunk of part {chunk.part[:200]!r} does not match")
-        if size + len(data) > self._wanted.get(chunk.part, -1):
-            raise _damaged(f"part {chunk.part[:200]!r} has more bytes than its header tells")
-        # An empty part has one empty chunk. More of them would never end.
-        if not data and (self._wanted[chunk.part] or chunk.part in self._received):
+        if size + len(data) > self._expected.get(chunk.part, -1):
+            raise _damaged(f"part {chunk.part[:200]!r} has more bytes than its header announces")
+        # An empty part has one empty chunk. A stream of more empty chunks could be endless.
+        if not data and (self._expected[chunk.part] or chunk.part in self._received):
             raise _damaged(f"a chunk of part {chunk.part[:200]!r} is empty")
         self._received.setdefault(chunk.part, bytearray()).extend(data)
         self._total += len(data)
@@ -149,19 +154,19 @@ class Download:
             self._progress(self._total, self.header.checkpoint.size_bytes)
 
 
-def _damaged(what: str) -> HoldfastError:
-    return of_reason("CHECKPOINT_CORRUPTED", f"the payload was damaged on its way: {what}")
+def _damaged(problem: str) -> HoldfastError:
+    return of_reason("CHECKPOINT_CORRUPTED", f"the payload was damaged in transit: {problem}")
 
 
 def checked(checkpoint: checkpoint_pb2.Checkpoint, received: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return parts, once they match the sizes and digests in the checkpoint's metadata.
+    """Check that parts match the sizes and digests of the checkpoint, and return them.
 
     Raises:
-        CheckpointCorruptedError: one does not match, or is not one of the checkpoint.
+        CheckpointCorruptedError: a part does not match, or the checkpoint has no such part.
 
     """
     if unknown := received.keys() - {part.name for part in checkpoint.parts}:
-        raise _damaged(f"part {min(unknown)[:200]!r} is not one of the checkpoint")
+        raise _damaged(f"part {min(unknown)[:200]!r} is not a part of the checkpoint")
     for part in checkpoint.parts:
         data = received.get(part.name, b"")
         if len(data) != part.size_bytes or hashlib.sha256(data).digest() != part.sha256:

@@ -1,7 +1,7 @@
-"""What the asynchronous client needs of its runtime; `_sync` is the same for the synchronous one.
+"""The parts of the client that differ between asyncio and threads: channels, pauses, streams, blocking work.
 
-An `AsyncClient` belongs to no event loop: each loop that it is used on gets a channel of its own, which is opened by
-the first call there and closed with the loop or with the client.
+`_sync/runtime.py` has the same interface. An `AsyncClient` belongs to no event loop: each loop that it is used on has a
+channel of its own, which the first call on it opens, and which is closed with the loop or with the client.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 _Result = TypeVar("_Result")
 _Message = TypeVar("_Message")
 
-# What gRPC raises beside the failures of calls, where a call meets a channel that is going.
+# What gRPC raises instead of an RpcError if a call meets a channel that is being closed.
 _FAULTS_OF_GRPC = (UsageError, grpc.aio.InternalError, asyncio.InvalidStateError)
 
 _FORKED = (
@@ -38,7 +38,7 @@ class Channels:
 
     Args:
         target: the server.
-        options: of each channel.
+        options: the options of each channel.
 
     """
 
@@ -73,12 +73,12 @@ class Channels:
             return channel
 
     def forget(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Drop the channel of a loop that ends."""
+        """Remove the channel of a loop that ends."""
         with self._lock:
             self._open.pop(loop, None)
 
     async def close(self) -> None:
-        """Close every channel. Those of other running loops are closed by these, soon after."""
+        """Close every channel. Channels of other running loops are closed on those loops, soon after."""
         here = asyncio.get_running_loop()
         with self._lock:
             self.is_closed = True
@@ -87,15 +87,15 @@ class Channels:
             if loop is here:
                 await channel.close()
             else:
-                # A loop that ends just now has closed its channel itself.
+                # A loop that has just ended has closed its channel itself.
                 with suppress(RuntimeError):
                     loop.call_soon_threadsafe(channel.close_soon)
 
     async def pause(self, seconds: float) -> None:
-        """Wait between two tries.
+        """Wait between two attempts.
 
         Raises:
-            ClientClosedError: the client was closed since.
+            ClientClosedError: the client was closed.
 
         """
         closing = self.current().closing
@@ -106,10 +106,10 @@ class Channels:
 
     @contextmanager
     def border(self, *, trace_id: str, request_id: str) -> Iterator[None]:
-        """Turn what a try raises into errors of the SDK.
+        """Convert the exceptions of an attempt to errors of the SDK.
 
-        gRPC ends a call of a closed channel by cancelling it, and in a few other ways. A task that was cancelled itself
-        has one request to cancel more than before.
+        gRPC ends a call of a closed channel by cancelling it, among other ways. If the caller's task was cancelled
+        itself, it has more cancellation requests than before.
         """
         self.current()
         task = asyncio.current_task()
@@ -162,7 +162,7 @@ class _Channel:
         self.stub: Any = CheckpointServiceStub(channel)
         self._loop = loop
         self._ending: asyncio.Task[None] | None = None
-        # A loop closes the generators that were begun on it when it ends, which closes the channel while it still can.
+        # When a loop ends, it closes the generators that were started on it. That closes the channel in time.
         self._keeper = _keep(channel, self.closing, loop, owner)
         _begin(self._keeper.__anext__())
         _Fork.opened.add(self)
@@ -187,13 +187,13 @@ async def _keep(
 
 
 def _begin(step: Coroutine[Any, Any, None]) -> None:
-    """Run a generator to its first yield, before which it does not wait."""
+    """Run a generator to its first yield. It does not wait before that."""
     with suppress(StopIteration):
         step.send(None)
 
 
 class _Fork:
-    """What a child process needs to know of the channels that its parent had open when it forked."""
+    """The channels that the parent process had open when it forked."""
 
     opened: ClassVar["weakref.WeakSet[_Channel]"] = weakref.WeakSet()
     inherited: ClassVar["list[_Channel]"] = []
@@ -201,7 +201,7 @@ class _Fork:
 
     @classmethod
     def after_in_child(cls) -> None:
-        """Leave the parent's channels alone for good: closing one here would break the parent's connection."""
+        """Keep the parent's channels referenced: closing one here would break the parent's connection."""
         cls.inherited += [each for each in cls.opened if not each.closing.is_set()]
         cls.was_open = bool(cls.inherited)
 
@@ -211,7 +211,7 @@ if hasattr(os, "register_at_fork"):
 
 
 async def in_thread(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """Run what would block, elsewhere."""
+    """Run a function that would block the loop, in a thread."""
     return await asyncio.to_thread(function, *arguments)
 
 
@@ -222,14 +222,14 @@ async def send_stream(
 
     Args:
         method: the stub's method.
-        first: its first message.
-        rest: the others, given what the server says that it has received already.
-        resumes: whether to wait for the server to say that.
-        options: of the call.
+        first: the first message.
+        rest: returns the other messages, given the position up to which the server has received the payload.
+        resumes: whether to wait for that position from the server; else it is "".
+        options: the options of the call.
 
     Raises:
         AioRpcError: the call failed.
-        Exception: what `rest` raised, such as an OSError of a file that cannot be read.
+        Exception: `rest` raised it, such as an OSError of a file that cannot be read.
 
     """
     call: Any = None
@@ -251,14 +251,14 @@ async def send_stream(
     try:
         return await call
     except asyncio.CancelledError:
-        # That is how gRPC ends a call whose messages failed.
+        # gRPC cancels a call whose messages raised.
         if failures and task is not None and task.cancelling() == before:
             raise failures[0] from None
         raise
 
 
 async def _iterate(messages: Iterator[_Result]) -> AsyncIterator[_Result]:
-    """The messages of a stream, each made in a thread, since making one may read a file."""
+    """Iterate over messages. Each is made in a thread, because that may read a file."""
     done = object()
     while (message := await asyncio.to_thread(next, messages, done)) is not done:
         yield message  # type: ignore[misc]

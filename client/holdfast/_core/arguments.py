@@ -1,8 +1,7 @@
-"""Arguments of callers, checked before they become requests.
+"""Checks of callers' arguments before they become requests.
 
-Each error names the argument, what it may be, and the value. A value of a wrong type is a TypeError, as in Python
-itself; one that is out of range is an `InvalidRequestError`, which is a ValueError. Limits that a server may change are
-left to the server.
+Each error names the argument, what is allowed, and the value. A wrong type is a TypeError, as in Python itself; a value
+out of range is an `InvalidRequestError`, which is a ValueError. Limits that a server may change are left to the server.
 """
 
 import operator
@@ -21,14 +20,14 @@ from holdfast._core.errors import HoldfastError, of_reason
 _Message = TypeVar("_Message", bound=Message)
 
 LONGEST_SECONDS = 366 * 24 * 3600.0
-# What a Duration of the API holds, about.
+# About what a protobuf Duration can hold.
 _LONGEST_DURATION = timedelta(days=3_650_000)
 
 _LIMITS = {
     FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.TYPE_INT64: (-(2**63), 2**63 - 1),
 }
-# Arguments that have another name in the API.
+# Fields whose argument has another name.
 _ARGUMENTS = {"before_checkpoint_id": "before", "workflow_id_prefix": "prefix"}
 _SINGLE_BYTES = ("B", "b", "c")
 
@@ -38,11 +37,11 @@ def request(kind: type[_Message], **fields: Any) -> _Message:
 
     Args:
         kind: the message's class.
-        fields: its fields. None leaves out those that may be left out, and draws a new request id.
+        fields: its fields. None leaves an optional field unset, and draws a new request id.
 
     Raises:
-        TypeError: one has a wrong type.
-        InvalidRequestError: one has a value that the message cannot hold.
+        TypeError: a field has a wrong type.
+        InvalidRequestError: a field has a value that the message cannot hold.
 
     """
     checked: dict[str, Any] = {}
@@ -69,7 +68,7 @@ def request(kind: type[_Message], **fields: Any) -> _Message:
 
 
 def text(name: str, value: object) -> str:
-    """Return an argument that is text which UTF-8 can hold."""
+    """Check an argument that must be a str that UTF-8 can encode, and return it."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be text (str), not {_shown(value)}")
     try:
@@ -80,14 +79,14 @@ def text(name: str, value: object) -> str:
 
 
 def flag(name: str, value: object) -> bool:
-    """Return an argument that is True or False."""
+    """Check an argument that must be True or False, and return it."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {_shown(value)}")
     return value
 
 
 def integer(name: str, value: object, low: int, high: int) -> int:
-    """Return an argument that is a whole number within limits."""
+    """Convert an argument that must be an integer within limits. Rejects booleans and floats."""
     if isinstance(value, bool):
         raise TypeError(f"{name} must be a whole number (int), not {_shown(value)}")
     try:
@@ -100,16 +99,16 @@ def integer(name: str, value: object, low: int, high: int) -> int:
 
 
 def seconds(name: str, value: object) -> float:
-    """Return an argument that is a time in seconds, more than 0 and at most 366 days."""
+    """Convert an argument that must be a number of seconds, more than 0 and at most 366 days."""
     number = _number(name, value, "seconds as a number")
-    # NaN is not more than anything.
+    # This comparison also rejects NaN.
     if not 0 < number <= LONGEST_SECONDS:
         raise invalid(name, f"must be more than 0 and at most {LONGEST_SECONDS:.0f} seconds, not {_shown(value)}")
     return float(number)
 
 
 def amount(name: str, value: object, low: float, high: float) -> float:
-    """Return an argument that is a number within limits."""
+    """Convert an argument that must be a number within limits. Rejects NaN."""
     number = _number(name, value, "a number")
     if not low <= number <= high:
         raise invalid(name, f"must be {low:g} to {high:g}, not {_shown(value)}")
@@ -117,7 +116,7 @@ def amount(name: str, value: object, low: float, high: float) -> float:
 
 
 def duration(name: str, value: object) -> timedelta:
-    """Return an argument that is a timedelta of more than nothing."""
+    """Check an argument that must be a positive timedelta, and return it."""
     if not isinstance(value, timedelta):
         raise TypeError(f"{name} must be a timedelta, not {_shown(value)}")
     if value <= timedelta():
@@ -128,10 +127,10 @@ def duration(name: str, value: object) -> timedelta:
 
 
 def moment(name: str, value: object) -> datetime:
-    """Return an argument that is a datetime with a time zone, in UTC."""
+    """Convert an argument that must be a datetime with a time zone to UTC."""
     found: datetime = instance(name, value, datetime)
     if found.utcoffset() is None:
-        # Taken for UTC, the local time of a caller would mean other checkpoints, for a deletion more of them.
+        # Read as UTC, a caller's local time would select other checkpoints; a deletion could delete more of them.
         raise invalid(name, f"must have a time zone, such as datetime.now(UTC), not {found.isoformat()}")
     try:
         return found.astimezone(UTC)
@@ -140,7 +139,7 @@ def moment(name: str, value: object) -> datetime:
 
 
 def labels(value: object) -> Mapping[str, str]:
-    """Return an argument that maps text to text; None is an empty one."""
+    """Check an argument that must map str to str, and return it. None means no labels."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -149,14 +148,14 @@ def labels(value: object) -> Mapping[str, str]:
 
 
 def items(name: str, value: object, kind: type) -> Iterable[Any]:
-    """Return an argument that is an iterable of values of a class, each checked when it is its turn."""
+    """Check an argument that must be an iterable, and iterate over it. Each item must be an instance of a class."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise TypeError(f"{name} must be an iterable of {kind.__name__}, not {_shown(value)}")
     return (instance(f"{name}[{index}]", each, kind) for index, each in enumerate(value))
 
 
 def instance(name: str, value: Any, kind: type) -> Any:
-    """Return an argument that is an instance of a class."""
+    """Check an argument that must be an instance of a class, and return it."""
     if not isinstance(value, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         raise TypeError(f"{name} must be {article} {kind.__name__}, not {_shown(value)}")
@@ -164,10 +163,9 @@ def instance(name: str, value: Any, kind: type) -> Any:
 
 
 def octets(name: str, value: object) -> bytes:
-    """Return the bytes of an argument that is bytes-like: a buffer of single bytes in one dimension.
+    """Convert an argument that must be bytes-like: a one-dimensional buffer of single bytes.
 
-    Buffers of wider items, such as arrays of integers and of NumPy, are refused: their bytes mean nothing without the
-    type and the byte order.
+    Rejects buffers of wider items, such as arrays of integers: their bytes have no meaning without type and byte order.
     """
     if type(value) is bytes:
         return value
@@ -185,13 +183,13 @@ def octets(name: str, value: object) -> bytes:
 
 
 def invalid(name: str, problem: str) -> HoldfastError:
-    """The error of an argument whose value is out of range."""
+    """Return the error for an argument whose value is not allowed."""
     return of_reason("INVALID_REQUEST", f"{name} {problem}", field_violations=[(name, problem)])
 
 
-def _number(name: str, value: object, wanted: str) -> Any:
+def _number(name: str, value: object, expected: str) -> Any:
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be {wanted}, not {_shown(value)}")
+        raise TypeError(f"{name} must be {expected}, not {_shown(value)}")
     return value
 
 

@@ -8,7 +8,7 @@ from holdfast._core.errors import of_reason
 
 
 class Budget:
-    """The seconds that are left for a call's requests. Only these count, not what the caller does between them.
+    """The seconds that are left for the requests of a call. The caller's own time between them does not count.
 
     Args:
         seconds: the time for all requests together.
@@ -20,7 +20,7 @@ class Budget:
         self._left = seconds
 
     def renew(self) -> None:
-        """Begin again with all the seconds."""
+        """Restore all the seconds."""
         self._left = self._seconds
 
     @contextmanager

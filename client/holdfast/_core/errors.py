@@ -1,6 +1,6 @@
-"""Typed errors, one class for each reason.
+"""The errors of the SDK, one class for each reason.
 
-Status code, whether to retry and what to do come from the table in `proto/holdfast/v1/errors.proto`.
+The status code of a reason, whether to retry and the advice come from the table in `proto/holdfast/v1/errors.proto`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,18 +13,18 @@ from holdfast.v1 import errors_pb2
 
 
 class HoldfastError(Exception):
-    """A call failed.
+    """The failure of a call.
 
     Attributes:
-        reason: why, such as "CHECKPOINT_NOT_FOUND".
+        reason: the reason, such as "CHECKPOINT_NOT_FOUND".
         code: the gRPC status code.
         trace_id: the call's trace, 32 hex digits.
         request_id: the idempotency key, or "".
-        metadata: the ids and values that the message shows.
-        advice: what to do about it.
-        retryable: whether the same request may succeed when it is sent again.
-        field_violations: pairs of a field and what is wrong with it.
-        retry_after_seconds: how long the server asks to wait; None where it does not say.
+        metadata: the ids and values that belong to the message.
+        advice: the caller's next step.
+        retryable: whether the same request may succeed if it is sent again.
+        field_violations: pairs of a field and its problem.
+        retry_after_seconds: how long the server asks to wait; None if it does not say.
 
     """
 
@@ -63,7 +63,7 @@ class WorkflowCheckpointResumeError(HoldfastError):
     """A checkpoint could not be loaded or resumed from.
 
     Attributes:
-        last_good: the newest checkpoint that is whole and accepted, where `resume` could find one.
+        last_good: the newest checkpoint that could be resumed from, if `resume` found one.
 
     """
 
@@ -87,7 +87,7 @@ class CheckpointCorruptedError(WorkflowCheckpointResumeError):
 
 
 class FormatIncompatibleError(WorkflowCheckpointResumeError):
-    """The payload's format is none that the caller accepts."""
+    """The caller does not accept the payload's format."""
 
 
 class LayoutUnsupportedError(WorkflowCheckpointResumeError):
@@ -107,23 +107,23 @@ class ServerUnavailableError(WorkflowCheckpointResumeError):
 
 
 class ShuttingDownError(WorkflowCheckpointResumeError):
-    """The server is going away."""
+    """The server is shutting down."""
 
 
 class OverloadedError(WorkflowCheckpointResumeError):
-    """Too many calls or bytes in flight."""
+    """The server has too many calls or bytes in flight."""
 
 
 class UnauthenticatedError(WorkflowCheckpointResumeError):
-    """The server, or something before it, does not know the caller."""
+    """The server, or a proxy in front of it, does not know the caller."""
 
 
 class PermissionDeniedError(WorkflowCheckpointResumeError):
-    """The server, or something before it, does not allow the call."""
+    """The server, or a proxy in front of it, does not allow the call."""
 
 
 class UnimplementedError(WorkflowCheckpointResumeError):
-    """The target does not know the call: an older server, or something else than a Holdfast server."""
+    """The target does not know the call: it is an older server, or not a Holdfast server."""
 
 
 class DeadlineExceededError(WorkflowCheckpointResumeError):
@@ -131,7 +131,7 @@ class DeadlineExceededError(WorkflowCheckpointResumeError):
 
 
 class ClientClosedError(WorkflowCheckpointResumeError):
-    """The client was closed before the call, or while it ran."""
+    """The client was closed before the call or during it."""
 
 
 class WriterFencedError(HoldfastError):
@@ -139,7 +139,7 @@ class WriterFencedError(HoldfastError):
 
 
 class RevisionConflictError(HoldfastError):
-    """Something since the expected revision stands against the request: a save, a fence, the workflow's deletion."""
+    """An entry after the expected revision conflicts with the request: a save, a fence, or the workflow's deletion."""
 
 
 class CheckpointIdReusedError(HoldfastError):
@@ -151,27 +151,27 @@ class RequestIdReusedError(HoldfastError):
 
 
 class CommitUnknownError(HoldfastError):
-    """It is not known whether the commit happened; the same request id may be sent again."""
+    """The outcome of the commit is unknown. The request may be sent again with the same request id."""
 
 
 class QuotaExceededError(HoldfastError):
-    """A quota of the namespace is used up."""
+    """A quota is used up."""
 
 
 class LogFullError(HoldfastError):
-    """The log of the workflow has no slot left, or its next marker would be too large to be read again."""
+    """The log of the workflow has no revision left, or its next marker would be too large to be read again."""
 
 
 class PayloadTooLargeError(WorkflowCheckpointResumeError):
-    """The payload is larger than the server takes, or than the caller of a load wants."""
+    """The payload is larger than the server accepts, or than the caller of a load allows."""
 
 
 class InvalidRequestError(WorkflowCheckpointResumeError, ValueError):
-    """A field of the request is wrong, found by the server or by the client itself."""
+    """A field of the request is invalid, according to the server or to the client itself."""
 
 
 class LeaseHeldError(HoldfastError):
-    """Another writer holds a lease of the workflow; `metadata` names it, `retry_after_seconds` tells how long."""
+    """Another writer holds a lease of the workflow; `metadata` names it, `retry_after_seconds` is the time left."""
 
 
 class InternalError(WorkflowCheckpointResumeError):
@@ -179,11 +179,11 @@ class InternalError(WorkflowCheckpointResumeError):
 
 
 class StoreReplacedError(WorkflowCheckpointResumeError):
-    """The store under the server was emptied or replaced while it ran."""
+    """The server's store was emptied or replaced while the server ran."""
 
 
 class UploadLostError(HoldfastError):
-    """The server has nothing of an upload that was to go on, or another stream goes on with it."""
+    """The server has nothing of an upload that should resume, or another stream has resumed it."""
 
 
 _CLASSES: dict[str, type[HoldfastError]] = {
@@ -216,8 +216,8 @@ _CLASSES: dict[str, type[HoldfastError]] = {
     "UPLOAD_LOST": UploadLostError,
 }
 
-# The class of a reason that this client does not know, where the status code says enough. NOT_FOUND is not among them,
-# since a caller would take it for a workflow that has not begun.
+# The class of a reason that this client does not know, by its status code. NOT_FOUND has none, because a caller would
+# take it for a workflow that has not begun.
 _CLASSES_BY_CODE: dict[grpc.StatusCode, type[HoldfastError]] = {
     grpc.StatusCode.DATA_LOSS: CheckpointCorruptedError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
@@ -232,9 +232,9 @@ _RETRYABLE_CODES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADL
 
 
 def of_reason(reason: str, message: str, **details: Any) -> HoldfastError:
-    """The exception of a reason, with the traits that the table gives it.
+    """Return the error of a reason, with its code, advice and whether to retry from the table.
 
-    A reason that is not in the table is that of a newer server: its status code says what can be said.
+    A reason that is not in the table comes from a newer server. Its class and traits then follow from its status code.
     """
     value = errors_pb2.ErrorReason.DESCRIPTOR.values_by_name.get(f"ERROR_REASON_{reason}")
     if value is not None:
@@ -252,7 +252,7 @@ def of_reason(reason: str, message: str, **details: Any) -> HoldfastError:
 
 
 def unavailable(message: str, **details: Any) -> HoldfastError:
-    """The exception of a connection that cannot be made, or that broke."""
+    """Return the error of a connection that cannot be made or that broke."""
     return ServerUnavailableError(
         message,
         reason="SERVER_UNAVAILABLE",
@@ -263,12 +263,12 @@ def unavailable(message: str, **details: Any) -> HoldfastError:
 
 
 def closed(message: str = "", **details: Any) -> HoldfastError:
-    """The exception of a call on a client that is closed."""
+    """Return the error of a call on a closed client."""
     return ClientClosedError(
-        message or "the client is closed: a call that was under way may have taken effect, or not",
+        message or "the client is closed; a call that was running may or may not have taken effect",
         reason="CLIENT_CLOSED",
         code=grpc.StatusCode.CANCELLED,
-        advice="Open another client; a call that was under way may be sent again with the same request id.",
+        advice="Open another client; a call that was running may be sent again with the same request id.",
         **details,
     )
 

@@ -1,13 +1,13 @@
-"""The name by which a lease's holder is known where its caller gives none."""
+"""The default name of a lease's holder."""
 
 import os
 import socket
 
-_LONGEST_HOST = 100
+_MAX_HOST = 100
 
 
 def this_process() -> str:
     """Return this host's name and this process's id, such as "worker-7:4711", within the limits of a name."""
     host = socket.gethostname().encode("ascii", "replace").decode()
-    plain = "".join(each if each.isalnum() or each in "-._" else "-" for each in host)
-    return f"{plain[:_LONGEST_HOST]}:{os.getpid()}"
+    plain = "".join(character if character.isalnum() or character in "-._" else "-" for character in host)
+    return f"{plain[:_MAX_HOST]}:{os.getpid()}"

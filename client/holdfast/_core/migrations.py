@@ -1,4 +1,4 @@
-"""Format migrations: plain functions, registered per format name, each from one version to the next."""
+"""Format migrations: functions, registered by format name, each from one version to the next."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from reprlib import repr  # noqa: A004 - bounded, unlike the built-in one
@@ -28,10 +28,10 @@ class Migrations:
         self._steps: dict[Format, Migration] = {}
 
     def register(self, name: str, *, from_version: int) -> Callable[[Migration], Migration]:
-        """Register a function that makes version `from_version` + 1 of a format from `from_version`.
+        """Register a function that migrates a format from `from_version` to the next version.
 
         Raises:
-            TypeError: the name is not text, or the version is not a whole number.
+            TypeError: the name is not a str, or the version is not an integer.
             ValueError: the version is out of range, or has a migration already.
 
         """
@@ -48,18 +48,17 @@ class Migrations:
         return add
 
     def accepted(self, wanted: Format) -> AcceptedFormat:
-        """The versions that can be brought to the wanted one."""
+        """Return the versions that can be migrated to a format, including its own."""
         lowest = wanted.version
         while Format(wanted.name, lowest - 1) in self._steps:
             lowest -= 1
         return AcceptedFormat(wanted.name, lowest, wanted.version)
 
     def migrate(self, parts: Parts, stored: Format, wanted: Format) -> Parts:
-        """Bring parts from the stored format to the wanted one.
+        """Migrate parts from the stored format to the wanted format.
 
         Raises:
-            FormatIncompatibleError: no path of migrations leads there, or one of them failed or returned anything but
-                parts.
+            FormatIncompatibleError: a migration is missing or failed, or returned something else than parts.
 
         """
         for version in range(stored.version, wanted.version):
@@ -71,7 +70,7 @@ class Migrations:
 
 
 def _migrated(step: Migration, parts: Parts, what: str) -> Parts:
-    """Take one step, whose result must be parts again."""
+    """Run one migration and check that it returns parts."""
     what = f"{what} ({getattr(step, '__qualname__', repr(step))})"
     try:
         migrated: object = step(parts)

@@ -1,4 +1,4 @@
-"""Payloads on their way out: what a caller gives as data, cut into checked chunks."""
+"""Outgoing payloads: the data of a caller, divided into parts and chunks with checksums."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 UNARY_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 20
 
-# Metadata by which a retried stream learns where to go on; `checkpoint_service.proto` tells how.
+# Metadata by which a retried stream learns where to resume; see `checkpoint_service.proto`.
 RESUME = ("holdfast-resume", "1")
 RECEIVED_KEY = "holdfast-received"
 _POSITION = re.compile(r"([0-9]{1,18}):([0-9]{1,18})")
@@ -31,14 +31,14 @@ Progress = Callable[[int, int], None]
 class Outgoing:
     """The parts of a payload, which may be sent more than once.
 
-    A file is saved from where it stands to where it ends now: what is appended while it is read is left out. It must
+    A file is saved from its current position to its current end: data that is appended later is left out. The file must
     not change otherwise.
 
     Args:
         data: bytes-like, a mapping of part name to bytes-like values, or an open binary file that can seek.
 
     Raises:
-        TypeError: it is something else, or a part is; the message names it.
+        TypeError: the data or a part has another type; the message names it.
         InvalidRequestError: the file is closed, or nothing is left to read in it.
 
     """
@@ -60,14 +60,14 @@ class Outgoing:
 
     @property
     def fits_unary(self) -> bool:
-        """Whether one message can hold it."""
+        """Whether the payload fits into one message."""
         return self.size_bytes <= UNARY_BYTES
 
     def inline(self) -> list[checkpoint_pb2.Part]:
-        """Return the parts as one message holds them.
+        """Return the parts for one message.
 
         Raises:
-            InvalidRequestError: the file has fewer bytes than at first.
+            InvalidRequestError: the file became shorter.
             OSError: the file cannot be read.
 
         """
@@ -75,15 +75,15 @@ class Outgoing:
         return [checkpoint_pb2.Part(name=name, data=data, crc32c=crc32c(data)) for name, data in parts.items()]
 
     def messages(self, received: str, progress: Progress | None) -> Iterator[api.SaveStreamRequest]:
-        """Iterate over the messages of a stream behind its header: chunks, finish.
+        """Iterate over the messages of a stream after its header: chunks and a finish.
 
         Args:
-            received: what the server has already, as it says in its metadata; "" for nothing.
-            progress: called with the bytes sent and all.
+            received: the position up to which the server has the payload, from its metadata; "" for none of it.
+            progress: called with the bytes sent and all bytes.
 
         Raises:
-            InternalError: what the server says is no position.
-            InvalidRequestError: the file has fewer bytes than at first.
+            InternalError: the position is invalid.
+            InvalidRequestError: the file became shorter.
             OSError: the file cannot be read.
 
         """
@@ -113,7 +113,7 @@ class Outgoing:
 
 
 class _File:
-    """An open binary file, from where it stood to where it ended when it was given."""
+    """An open binary file, from its position to its end at the time when it was given."""
 
     def __init__(self, file: Any) -> None:
         if getattr(file, "closed", False):
@@ -137,7 +137,7 @@ class _File:
             )
 
     def pieces(self) -> Iterator[bytes]:
-        """Iterate over its bytes from the start, in pieces of at most a chunk; at least one, which may be empty."""
+        """Iterate over its bytes in pieces of at most a chunk. There is at least one piece, which may be empty."""
         if not self.size_bytes:
             yield b""
         read = 0
@@ -156,7 +156,7 @@ class _File:
         except (OSError, ValueError):
             end = None
         self._file.seek(self._start)
-        # Some files do not know their end, such as compressed ones, or say 0, such as those of /proc.
+        # Some files cannot seek to their end, such as compressed ones, or report 0, such as those of /proc.
         if end is None or (end == 0 and self._read(1)):
             if _is_device(self._file):
                 raise arguments.invalid("data", f"is a device, which may have no end: {repr(self._file)}")
@@ -209,5 +209,5 @@ def _is_buffer(value: object) -> bool:
 def _position(received: str) -> tuple[int, int]:
     found = _POSITION.fullmatch(received)
     if found is None:
-        raise of_reason("INTERNAL", f"the server told a position that is none: {received[:80]!r}")
+        raise of_reason("INTERNAL", f"the server sent an invalid position: {received[:80]!r}")
     return int(found[1]), int(found[2])

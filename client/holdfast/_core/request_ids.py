@@ -1,7 +1,7 @@
 """Idempotency keys of calls.
 
-They are drawn straight from the operating system: `uuid` and `random` belong to the caller, whose tests patch, seed and
-count them. A patched source would give two calls one key, and the second call would be answered as a retry.
+They come directly from the operating system: `uuid` and `random` belong to the caller, whose tests patch, seed and
+count them. If a patched source gave two calls the same key, the second call would be answered as a retry.
 """
 
 from os import urandom

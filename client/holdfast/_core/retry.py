@@ -1,9 +1,9 @@
-"""How calls are retried: full-jitter exponential backoff, and a bucket of tokens for each client.
+"""The rules of retries: exponential backoff with full jitter, and a token bucket for each client.
 
 Full jitter is the scheme of "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015). A retry takes a token from
-the bucket; a success gives a tenth back, and time gives some back as well. A retry for which there is no token waits
-for its turn, or is not made if the call's time ends before: a dead server is not hammered, and a server that is back
-finds callers that retry.
+the bucket. A success gives a tenth of a token back, and so does time, at the policy's rate. A retry without a token
+waits for one, or is not made if the call's time ends before. This way a dead server is not flooded, and callers still
+retry when the server is back.
 """
 
 import random
@@ -14,23 +14,23 @@ from dataclasses import dataclass
 from holdfast._core import arguments
 from holdfast._core.errors import HoldfastError
 
-_LONGEST_SERVER_DELAY_SECONDS = 30.0
-_MOST_TOKENS = 1e9
-_TOKENS_OF_A_SUCCESS = 0.1
+_MAX_SERVER_DELAY_SECONDS = 30.0
+_MAX_TOKENS = 1e9
+_TOKENS_PER_SUCCESS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how long to try again, within a call's one deadline.
+    """How a client retries its calls, each within the deadline of the call.
 
     Attributes:
-        initial_backoff_seconds: the upper bound of the first pause; it doubles with each further one.
-        max_backoff_seconds: the bound that it stops at.
-        attempt_timeout_seconds: the most that one try may take. None: 12 seconds for calls that a server answers at
-            once, and all that is left for streams and for calls whose work grows with what is stored (validations,
-            copies, prunes, deletions of many).
+        initial_backoff_seconds: the upper bound of the first pause; it doubles with each further pause.
+        max_backoff_seconds: the largest upper bound.
+        attempt_timeout_seconds: the most time that one attempt may take. None: 12 seconds for calls that a server
+            answers at once, and all the time that is left for streams and for calls whose work grows with the size of
+            what is stored (validations, copies, prunes, deletions of many).
         burst_retries: how many retries the client's calls may make in a row; 0: none.
-        retries_per_second: how many further ones each second allows. A retry waits for its turn if there is time.
+        retries_per_second: how many more retries each second allows. A retry waits for its token if there is time.
 
     """
 
@@ -44,25 +44,25 @@ class RetryPolicy:
         for name in ("initial_backoff_seconds", "max_backoff_seconds"):
             arguments.amount(name, getattr(self, name), 0, arguments.LONGEST_SECONDS)
         for name in ("burst_retries", "retries_per_second"):
-            arguments.amount(name, getattr(self, name), 0, _MOST_TOKENS)
+            arguments.amount(name, getattr(self, name), 0, _MAX_TOKENS)
         if self.attempt_timeout_seconds is not None:
             arguments.seconds("attempt_timeout_seconds", self.attempt_timeout_seconds)
 
     def pause_seconds(self, attempt: int, error: HoldfastError) -> float:
-        """How long to wait after a failed try, the first being 1."""
+        """Return how long to wait after a failed attempt; 1 is the first."""
         bound = min(self.max_backoff_seconds, self.initial_backoff_seconds * 2.0 ** min(attempt - 1, 30))
         pause = random.uniform(0, bound)
         if error.retry_after_seconds is None:
             return pause
-        return min(error.retry_after_seconds, _LONGEST_SERVER_DELAY_SECONDS) + pause
+        return min(error.retry_after_seconds, _MAX_SERVER_DELAY_SECONDS) + pause
 
 
 class RetryBucket:
-    """The tokens of a client. Threads may share one: a token that two of them take at once does no harm.
+    """The retry tokens of a client. Threads may share it: if two of them take the same token, that does no harm.
 
     Args:
-        policy: how many tokens there are, and how fast they come back.
-        clock: the time in seconds, which never goes back.
+        policy: how many tokens there are, and how fast they return.
+        clock: a monotonic time in seconds.
 
     """
 
@@ -74,8 +74,8 @@ class RetryBucket:
         self._refilled = clock()
 
     def succeeded(self) -> None:
-        """Note a try that the server answered."""
-        self._add(_TOKENS_OF_A_SUCCESS)
+        """Note an attempt that the server answered."""
+        self._add(_TOKENS_PER_SUCCESS)
 
     def take(self, left_seconds: float) -> float | None:
         """Take a token for a retry.
@@ -84,7 +84,7 @@ class RetryBucket:
             left_seconds: how long the retry may wait for its token.
 
         Returns:
-            How long it must wait; None if that is longer than it may, in which case no token is taken.
+            How long it must wait, in seconds; None if that is longer than it may. Then no token is taken.
 
         """
         self._add(0.0)

@@ -1,4 +1,4 @@
-"""Failed calls of gRPC as errors of the SDK: by the details that a server gives, or else by the status alone."""
+"""Conversion of failed gRPC calls to errors of the SDK: by the server's details, or by the status alone."""
 
 import re
 from typing import Any
@@ -11,11 +11,11 @@ from holdfast._core.errors import HoldfastError, of_reason, unavailable
 
 _DOMAIN = "holdfast.dev"
 _DETAILS_KEY = "grpc-status-details-bin"
-# What grpc.aio makes of a message that it cannot send any more, where it learns of the broken connection only later.
+# The details that grpc.aio gives if it cannot send a message and notices the broken connection only later.
 _SEND_FAILED = "Internal error from Core"
-# A caller who cancels gets no status: one without details comes from a server that ends, or from a proxy.
+# A caller who cancels gets no status: a CANCELLED without details comes from a server that ends, or from a proxy.
 _BROKEN_OFF = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
-# Codes that a server of Holdfast gives no other reason than their own, and that proxies give as well.
+# Codes that are their own reason, from a Holdfast server as well as from a proxy.
 _OWN_REASON = frozenset(
     {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED}
 )
@@ -23,7 +23,7 @@ _PUSHBACK_KEY = "grpc-retry-pushback-ms"
 _MILLISECONDS = re.compile(r"[0-9]{1,9}")
 _SHOWN_CHARACTERS = 600
 
-# What gRPC says of a connection that is made and ends at once, as it does where the other side wants TLS.
+# The details of a connection that is made and ends at once, as if the other side expects TLS.
 _CLOSED_AT_ONCE = re.compile(r"failed to connect.*(Socket closed|Connection reset)", re.DOTALL)
 
 
@@ -31,10 +31,10 @@ def from_rpc_error(error: Any, *, trace_id: str, request_id: str, proxy: str = "
     """Return the error of a failed call.
 
     Args:
-        error: what the gRPC library raised.
-        trace_id: the call's trace, for statuses that the server did not make.
-        request_id: the call's idempotency key, likewise.
-        proxy: the HTTP proxy that connections go through, if there is one, for errors of connections.
+        error: the exception of the gRPC library.
+        trace_id: the call's trace, for statuses that no Holdfast server made.
+        request_id: the call's idempotency key, for the same.
+        proxy: the HTTP proxy of the connection; "" for none. It is named in errors of connections.
 
     """
     metadata = dict(error.trailing_metadata() or ())
@@ -58,7 +58,7 @@ def from_rpc_error(error: Any, *, trace_id: str, request_id: str, proxy: str = "
 
 
 def _without_details(error: Any, proxy: str, **details: Any) -> HoldfastError:
-    """The error of a status that no server of Holdfast made, with gRPC's code and words."""
+    """Return the error of a status that no Holdfast server made, with gRPC's code and details."""
     code: grpc.StatusCode = error.code()
     said = f"gRPC: {code.name}: {_shown(error.details())}"
     details["code"] = code
@@ -70,16 +70,16 @@ def _without_details(error: Any, proxy: str, **details: Any) -> HoldfastError:
         through = f", through the proxy {proxy} that the environment names" if proxy else ""
         hint = ""
         if _CLOSED_AT_ONCE.search(error.details() or ""):
-            hint = "; the other side closed the connection at once: it may want TLS, or be no server of Holdfast"
+            hint = "; the other side closed the connection at once: it may expect TLS, or not be a Holdfast server"
         return unavailable(
             f"the server cannot be reached{through}, or the connection broke ({said}){hint}",
             **details,
         )
-    return of_reason("INTERNAL", f"the call failed outside of the server's own errors ({said})", **details)
+    return of_reason("INTERNAL", f"the call failed with an error that no Holdfast server made ({said})", **details)
 
 
 def _shown(said: str | None) -> str:
-    """Words of others, on one line and not too many."""
+    """Return details that are not ours, on one line and cut."""
     text = "".join(each if each.isprintable() else " " for each in (said or "no details")[: 2 * _SHOWN_CHARACTERS])
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
@@ -94,7 +94,7 @@ def _status(raw: bytes | str | None) -> status_pb2.Status | None:
 
 
 def _unpack(status: status_pb2.Status, into: Any) -> bool:
-    """Fill in the detail of a type. One that cannot be read counts as none."""
+    """Fill in the first detail of a type. Return False if there is none that can be parsed."""
     try:
         return any(detail.Unpack(into) for detail in status.details)
     except DecodeError:
@@ -103,7 +103,7 @@ def _unpack(status: status_pb2.Status, into: Any) -> bool:
 
 
 def _retry_after(status: status_pb2.Status, pushback: bytes | str | None) -> float | None:
-    """How long the server asks to wait; None where it says nothing, or nothing that can be read."""
+    """Return how long the server asks to wait; None if it does not say, or if that cannot be parsed."""
     if isinstance(pushback, str) and _MILLISECONDS.fullmatch(pushback):
         return int(pushback) / 1000
     retry = error_details_pb2.RetryInfo()

@@ -1,4 +1,4 @@
-"""Targets of clients: which ones gRPC can take, which are on this machine, and which proxy stands before the others."""
+"""Targets of clients: whether gRPC accepts one, whether it is on this machine, and the proxy in front of it."""
 
 import os
 import re
@@ -22,11 +22,11 @@ _EXCEPTIONS = ("no_grpc_proxy", "no_proxy")
 
 
 def checked(target: object) -> str:
-    """Return a target that gRPC can take.
+    """Check that gRPC accepts a target, and return it.
 
     Raises:
-        TypeError: it is not text.
-        InvalidRequestError: it has a scheme that is not one of gRPC's, no port, or no port that there is.
+        TypeError: the target is not a str.
+        InvalidRequestError: the target has a scheme that gRPC does not know, or no valid port.
 
     """
     text = arguments.text("target", target)
@@ -46,7 +46,7 @@ def checked(target: object) -> str:
 
 
 def is_loopback(target: str) -> bool:
-    """Return whether a target lies on this machine."""
+    """Return whether a target is on this machine."""
     kind = _SPECIAL.match(target)
     if kind and kind[1].lower().startswith("unix"):
         return True
@@ -56,7 +56,7 @@ def is_loopback(target: str) -> bool:
 
 
 def proxy_of(target: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Return the proxy that gRPC takes for a target, without its credentials; "" for none."""
+    """Return the proxy that gRPC uses for a target, without its credentials; "" for none."""
     if is_loopback(target):
         return ""
     found = next((environment[name] for name in _PROXIES if environment.get(name)), "")

@@ -1,8 +1,8 @@
-"""Spans and figures of calls, through the OpenTelemetry API: what they are sent to is for the program to choose.
+"""Spans and metrics of calls, through the OpenTelemetry API. The program chooses where they are sent.
 
-One client span for each logical call, one span below it for each try, whose context goes to the server as W3C
-trace context. A program without tracing still gets a trace id for each call, the same on every try: the
-server's spans and every error carry it.
+Each logical call has a client span, and each attempt a span below it, whose context goes to the server as W3C trace
+context. A program without tracing still has a trace id for each call, the same on every attempt: the server's spans and
+every error carry it.
 """
 
 import secrets
@@ -22,15 +22,17 @@ _METER = metrics.get_meter("holdfast", VERSION)
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 _CALL_SECONDS = _METER.create_histogram(
-    "rpc.client.call.duration", "s", "Logical calls with all their tries, by method and reason of failure."
+    "rpc.client.call.duration", "s", "Logical calls with all their attempts, by method and reason of failure."
 )
-_RETRIES = _METER.create_counter("holdfast.client.retries", "{try}", "Tries beyond the first, by method and reason.")
+_RETRIES = _METER.create_counter(
+    "holdfast.client.retries", "{attempt}", "Attempts beyond the first, by method and reason."
+)
 
 Metadata = tuple[tuple[str, str], ...]
 
 
 class LogicalCall:
-    """A call with all its tries."""
+    """A call with all its attempts."""
 
     def __init__(self, method: str, span: Span) -> None:
         self._method = method
@@ -41,11 +43,11 @@ class LogicalCall:
 
     @contextmanager
     def attempt(self, number: int) -> Iterator[Metadata]:
-        """The span of a try, and the metadata that hands it on to the server."""
+        """Open the span of an attempt. Yields the metadata that passes it on to the server."""
         if self._last_error is not None:
             _RETRIES.add(1, self._attributes | {"error.type": self._last_error.reason})
         attributes: Mapping[str, str | int] = {**self._attributes, "holdfast.attempt": number}
-        with _open_span(f"{self._method} try", SpanKind.INTERNAL, attributes) as span:
+        with _open_span(f"{self._method} attempt", SpanKind.INTERNAL, attributes) as span:
             try:
                 yield self._metadata(span)
                 span.set_attribute("rpc.status_code", "OK")
@@ -64,7 +66,7 @@ class LogicalCall:
 
 @contextmanager
 def logical_call(method: str, request_id: str) -> Iterator[LogicalCall]:
-    """The span of a logical call, below whatever span the program is in.
+    """Open the span of a logical call, below the current span of the program.
 
     Args:
         method: the method's name in the service.

@@ -1,1 +1,1 @@
-"""The synchronous client, generated from `_async` by tools/async_to_sync.py, all but for its `runtime`."""
+"""The synchronous client, generated from `_async` by tools/async_to_sync.py, except for its `runtime`."""

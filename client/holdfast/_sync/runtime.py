@@ -1,4 +1,4 @@
-"""What the synchronous client needs of its runtime; `_aio` is the same for the asynchronous one."""
+"""The parts of the client that differ between asyncio and threads; `_async/runtime.py` has the same interface."""
 
 import os
 import threading
@@ -18,16 +18,16 @@ from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 _Result = TypeVar("_Result")
 _Message = TypeVar("_Message")
 
-# What gRPC raises beside the failures of calls.
+# What gRPC raises instead of an RpcError.
 _FAULTS_OF_GRPC = (grpc.FutureCancelledError, grpc.FutureTimeoutError)
 
 
 class Channels:
-    """The channel of a synchronous client, which any thread may use; a forked process gets one of its own.
+    """The channel of a synchronous client. Any thread may use it; a forked process has one of its own.
 
     Args:
         target: the server.
-        options: of the channel.
+        options: the options of the channel.
 
     """
 
@@ -59,7 +59,7 @@ class Channels:
             return channel
 
     def close(self) -> None:
-        """Close the channel. One that a parent process opened stays as it is, for the parent's connection."""
+        """Close the channel. A channel that a parent process opened stays open, for the parent."""
         with self._lock:
             self._closing.set()
             channel = self._open.pop(os.getpid(), None)
@@ -67,10 +67,10 @@ class Channels:
             channel.close()
 
     def pause(self, seconds: float) -> None:
-        """Wait between two tries.
+        """Wait between two attempts.
 
         Raises:
-            ClientClosedError: the client was closed since.
+            ClientClosedError: the client was closed.
 
         """
         self._closing.wait(seconds)
@@ -78,7 +78,7 @@ class Channels:
 
     @contextmanager
     def border(self, *, trace_id: str, request_id: str) -> Iterator[None]:
-        """Turn what a try raises into errors of the SDK."""
+        """Convert the exceptions of an attempt to errors of the SDK."""
         self.current()
         try:
             yield
@@ -117,14 +117,14 @@ class _Channel:
 
 
 def in_thread(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """Run it: there is nothing that it could block."""
+    """Run a function here: a thread may block."""
     return function(*arguments)
 
 
 def send_stream(
     method: Any, first: _Message, rest: Callable[[str], Iterator[_Message]], *, resumes: bool, **options: Any
 ) -> Any:
-    """Send a stream and wait for its answer; as `_aio` has it."""
+    """Send a stream and wait for its answer, as `_async/runtime.py` does."""
     started: SimpleQueue[Any] = SimpleQueue()
     failures: list[Exception] = []
 
@@ -142,7 +142,7 @@ def send_stream(
     try:
         return call.result()
     except grpc.RpcError:
-        # That is how gRPC ends a call whose messages failed.
+        # gRPC fails a call whose messages raised.
         if failures:
             raise failures[0] from None
         raise

@@ -111,6 +111,7 @@ NO_BYTES = [
 ]
 
 
+@pytest.mark.asynchronous_only("arguments are checked by code that both clients share")
 @pytest.mark.parametrize("data", [*NO_BYTES, None, "text", ""], ids=lambda data: name_of(data)[:40])
 async def test_what_is_not_bytes_like_is_refused_and_nothing_is_stored(client, data):
     with pytest.raises(TypeError, match=r"^data must be bytes-like"):
@@ -264,6 +265,13 @@ async def test_a_file_that_becomes_shorter_while_it_is_saved_fails_its_save(clie
     assert [each async for each in client.list("n")] == []
 
 
+@pytest.fixture
+async def unconnected(connect):
+    """A client without a server: its arguments are refused before anything is sent."""
+    async with connect("127.0.0.1:9", timeout=1) as client:
+        yield client
+
+
 # Numbers
 
 
@@ -291,6 +299,7 @@ NO_TIMES = [math.inf, -math.inf, math.nan, 1e12, 10**400, 0, 0.0, -0.0, -1, -1e-
 NO_NUMBERS = [True, False, "1", "", b"1", datetime.timedelta(seconds=1), decimal.Decimal(1), [1], object(), 1j]
 
 
+@pytest.mark.asynchronous_only("arguments are checked by code that both clients share")
 @pytest.mark.parametrize("timeout", NO_TIMES, ids=repr)
 async def test_a_timeout_out_of_range_is_refused_by_every_call(client, served, timeout):
     served.store.requests.clear()
@@ -307,14 +316,15 @@ async def test_a_timeout_out_of_range_is_refused_by_every_call(client, served, t
 
 
 @pytest.mark.parametrize("timeout", NO_NUMBERS, ids=lambda value: repr(value)[:20])
-async def test_a_timeout_that_is_no_number_is_refused_by_every_call(client, timeout):
-    async for call in times(client, timeout):
+async def test_a_timeout_that_is_no_number_is_refused_by_every_call(unconnected, timeout):
+    async for call in times(unconnected, timeout):
         with pytest.raises(TypeError, match="timeout must be seconds as a number"):
             await call
     with pytest.raises(TypeError):
         holdfast.AsyncClient("127.0.0.1:9", timeout=timeout)
 
 
+@pytest.mark.asynchronous_only("arguments are checked by code that both clients share")
 @pytest.mark.parametrize(
     "timeout", [20, 20.0, numpy.float32(20), numpy.int64(20), fractions.Fraction(41, 2), 366 * 24 * 3600, 1e6], ids=repr
 )
@@ -334,18 +344,20 @@ WHOLE = {
 }
 
 
+@pytest.mark.asynchronous_only("arguments are checked by code that both clients share")
 @pytest.mark.parametrize("value", [*NO_NUMBERS, 1.0, math.nan, numpy.float64(1)], ids=lambda value: repr(value)[:20])
 @pytest.mark.parametrize("name", WHOLE)
-async def test_a_number_that_must_be_whole_is_a_whole_number(client, name, value):
+async def test_a_number_that_must_be_whole_is_a_whole_number(unconnected, name, value):
     with pytest.raises(TypeError, match=rf"^{name} must be a whole number"):
-        await WHOLE[name](client, value)
+        await WHOLE[name](unconnected, value)
 
 
+@pytest.mark.asynchronous_only("arguments are checked by code that both clients share")
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**400])
 @pytest.mark.parametrize("name", WHOLE)
-async def test_a_whole_number_out_of_range_is_named(client, name, value):
+async def test_a_whole_number_out_of_range_is_named(unconnected, name, value):
     with pytest.raises(holdfast.InvalidRequestError, match=rf"{name} must be -?\d+ to"):
-        await WHOLE[name](client, value)
+        await WHOLE[name](unconnected, value)
 
 
 async def test_whole_numbers_of_other_kinds_are_taken(client):
@@ -353,15 +365,15 @@ async def test_whole_numbers_of_other_kinds_are_taken(client):
 
 
 @pytest.mark.parametrize("ttl", [1, 1.5, "1", True, numpy.timedelta64(1, "s")])
-async def test_a_time_to_live_is_a_timedelta(client, ttl):
+async def test_a_time_to_live_is_a_timedelta(unconnected, ttl):
     with pytest.raises(TypeError, match="ttl must be a timedelta"):
-        await client.save("n", "w", b"x", format=FORMAT, ttl=ttl)
+        await unconnected.save("n", "w", b"x", format=FORMAT, ttl=ttl)
 
 
 @pytest.mark.parametrize("ttl", [datetime.timedelta(), -datetime.timedelta(1), datetime.timedelta.max])
-async def test_a_time_to_live_out_of_range_is_named(client, ttl):
+async def test_a_time_to_live_out_of_range_is_named(unconnected, ttl):
     with pytest.raises(holdfast.InvalidRequestError, match="ttl"):
-        await client.save("n", "w", b"x", format=FORMAT, ttl=ttl)
+        await unconnected.save("n", "w", b"x", format=FORMAT, ttl=ttl)
 
 
 @pytest.mark.parametrize(
@@ -398,17 +410,18 @@ TEXTS = {
 }
 
 
+@pytest.mark.asynchronous_only("arguments are checked by code that both clients share")
 @pytest.mark.parametrize("value", [1, b"x", True, ("a",), object()], ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("name", TEXTS)
-async def test_text_is_text_and_named_where_it_is_not(client, name, value):
+async def test_text_is_text_and_named_where_it_is_not(unconnected, name, value):
     with pytest.raises(TypeError, match=f"^{name} must be text"):
-        await TEXTS[name](client, value)
+        await TEXTS[name](unconnected, value)
 
 
 @pytest.mark.parametrize("name", TEXTS)
-async def test_text_that_utf_8_cannot_hold_is_named(client, name):
+async def test_text_that_utf_8_cannot_hold_is_named(unconnected, name):
     with pytest.raises(holdfast.InvalidRequestError, match=f"{name} must be text that UTF-8 can hold"):
-        await TEXTS[name](client, "\ud83c")
+        await TEXTS[name](unconnected, "\ud83c")
 
 
 @pytest.mark.parametrize(
@@ -426,14 +439,14 @@ async def test_text_that_utf_8_cannot_hold_is_named(client, name):
         (lambda c: anext(c.list("n", created_after=datetime.date(2020, 1, 1))), "created_after must be a datetime"),
     ],
 )
-async def test_other_arguments_of_a_wrong_type_are_named(client, call, named):
+async def test_other_arguments_of_a_wrong_type_are_named(unconnected, call, named):
     with pytest.raises(TypeError, match=named):
-        await call(client)
+        await call(unconnected)
 
 
-async def test_an_unknown_depth_is_refused(client):
+async def test_an_unknown_depth_is_refused(unconnected):
     with pytest.raises(holdfast.InvalidRequestError, match="depth must be one of marker, presence, checksum"):
-        await client.validate("n", "w", depth="deep")
+        await unconnected.validate("n", "w", depth="deep")
 
 
 def test_the_synchronous_client_checks_the_same():

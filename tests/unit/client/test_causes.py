@@ -73,12 +73,10 @@ def no_proxy(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-async def failed(target, **options):
-    async with holdfast.AsyncClient(target, timeout=0.6, **options) as client:
+async def failed(connect, target, **options):
+    async with connect(target, timeout=0.6, **options) as client:
         with pytest.raises(holdfast.HoldfastError) as caught:
             await client.load("n", "w")
-    with holdfast.Client(target, timeout=0.6, **options) as client, pytest.raises(type(caught.value)):
-        await asyncio.to_thread(client.load, "n", "w")
     assert len(caught.value.trace_id) == 32
     return caught.value
 
@@ -100,27 +98,27 @@ async def answering(answer):
 # Connections
 
 
-async def test_a_refused_connection_is_told_as_such():
-    error = await failed("127.0.0.1:9")
+async def test_a_refused_connection_is_told_as_such(connect):
+    error = await failed(connect, "127.0.0.1:9")
     assert type(error) is holdfast.ServerUnavailableError
     assert (error.reason, error.code) == ("SERVER_UNAVAILABLE", grpc.StatusCode.UNAVAILABLE)
     assert "127.0.0.1:9" in str(error)
     assert "Connection refused" in str(error)
 
 
-async def test_a_name_that_is_not_known_is_told_as_such():
-    error = await failed("none.invalid:7433")
+async def test_a_name_that_is_not_known_is_told_as_such(connect):
+    error = await failed(connect, "none.invalid:7433")
     assert type(error) is holdfast.ServerUnavailableError
     assert "none.invalid:7433" in str(error)
     assert "resolv" in str(error)
 
 
-async def test_a_server_of_http_1_is_told_as_such():
+async def test_a_server_of_http_1_is_told_as_such(connect):
     async with answering(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n") as (port, _):
-        assert "Trying to connect an http1.x server" in str(await failed(f"127.0.0.1:{port}"))
+        assert "Trying to connect an http1.x server" in str(await failed(connect, f"127.0.0.1:{port}"))
 
 
-async def test_a_server_that_wants_tls_is_told_as_such(tmp_path):
+async def test_a_server_that_wants_tls_is_told_as_such(connect, tmp_path):
     names = ("-subj", "/CN=localhost", "-keyout", tmp_path / "key", "-out", tmp_path / "certificate")
     made = await asyncio.create_subprocess_exec(
         "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names, stderr=asyncio.subprocess.PIPE
@@ -131,7 +129,7 @@ async def test_a_server_that_wants_tls_is_told_as_such(tmp_path):
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
     server.start()
     try:
-        assert "it may want TLS" in str(await failed(f"127.0.0.1:{port}"))
+        assert "it may expect TLS" in str(await failed(connect, f"127.0.0.1:{port}"))
     finally:
         server.stop(0)
 
@@ -194,10 +192,10 @@ def test_any_text_is_a_target_or_refused(text):
 # Proxies
 
 
-async def test_the_proxy_that_refuses_is_named_without_its_password(monkeypatch):
+async def test_the_proxy_that_refuses_is_named_without_its_password(connect, monkeypatch):
     async with answering(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as (port, seen):
         monkeypatch.setenv("http_proxy", f"http://user:secret@127.0.0.1:{port}")
-        error = await failed("holdfast.example:7433")
+        error = await failed(connect, "holdfast.example:7433")
     assert type(error) is holdfast.ServerUnavailableError
     assert f"through the proxy 127.0.0.1:{port} that the environment names" in str(error)
     assert "403" in str(error)
@@ -205,11 +203,12 @@ async def test_the_proxy_that_refuses_is_named_without_its_password(monkeypatch)
     assert seen[0].startswith(b"CONNECT holdfast.example:7433")
 
 
-async def test_targets_on_this_machine_never_go_through_a_proxy(monkeypatch, served):
+@pytest.mark.asynchronous_only("two commands, which use the synchronous client")
+async def test_targets_on_this_machine_never_go_through_a_proxy(connect, monkeypatch, served):
     async with answering(b"HTTP/1.1 403 Forbidden\r\n\r\n") as (port, seen):
         for name in PROXIES[:3]:
             monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
-        async with holdfast.AsyncClient(served.target) as client:
+        async with connect(served.target) as client:
             await client.save("n", "w", b"x", format=FORMAT)
         for target in (served.target, served.target.replace("127.0.0.1", "localhost")):
             health = await asyncio.create_subprocess_exec(*EXECUTABLE, "health", "--target", target)
@@ -241,13 +240,13 @@ class Ending(CheckpointServiceServicer):
         await context.abort(self._code, self._said)
 
 
-async def ended(ending):
+async def ended(connect, ending):
     server = grpc.aio.server()
     add_CheckpointServiceServicer_to_server(ending, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        async with holdfast.AsyncClient(f"127.0.0.1:{port}", timeout=0.5) as client:
+        async with connect(f"127.0.0.1:{port}", timeout=0.5) as client:
             with pytest.raises(holdfast.HoldfastError) as caught:
                 await client.load("n", "w")
     finally:
@@ -259,8 +258,8 @@ CODES = [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
 
 
 @pytest.mark.parametrize("code", CODES)
-async def test_a_status_without_details_keeps_its_code_and_words(code):
-    error = await ended(Ending(code, "said by a proxy"))
+async def test_a_status_without_details_keeps_its_code_and_words(connect, code):
+    error = await ended(connect, Ending(code, "said by a proxy"))
     assert error.code is code
     assert f"{code.name}: said by a proxy" in str(error)
     assert isinstance(error, holdfast.WorkflowCheckpointResumeError)
@@ -268,9 +267,9 @@ async def test_a_status_without_details_keeps_its_code_and_words(code):
 
 
 @pytest.mark.parametrize("code", CODES)
-async def test_a_reason_of_a_newer_server_keeps_its_name_and_its_code(code):
+async def test_a_reason_of_a_newer_server_keeps_its_name_and_its_code(connect, code):
     ending = Ending(code, reason="OF_TOMORROW")
-    error = await ended(ending)
+    error = await ended(connect, ending)
     assert (error.reason, error.code, error.metadata["a"]) == ("OF_TOMORROW", code, "b")
     assert isinstance(error, holdfast.WorkflowCheckpointResumeError)
     assert type(error) not in (holdfast.WorkflowNotFoundError, holdfast.CheckpointNotFoundError)
@@ -288,23 +287,23 @@ async def test_a_reason_of_a_newer_server_keeps_its_name_and_its_code(code):
         (grpc.StatusCode.NOT_FOUND, holdfast.WorkflowCheckpointResumeError),
     ],
 )
-async def test_a_reason_of_a_newer_server_has_the_class_of_its_code(code, expected):
-    assert type(await ended(Ending(code, reason="OF_TOMORROW"))) is expected
+async def test_a_reason_of_a_newer_server_has_the_class_of_its_code(connect, code, expected):
+    assert type(await ended(connect, Ending(code, reason="OF_TOMORROW"))) is expected
 
 
-async def test_an_unknown_reason_that_asks_to_wait_is_tried_again():
+async def test_an_unknown_reason_that_asks_to_wait_is_tried_again(connect):
     ending = Ending(grpc.StatusCode.RESOURCE_EXHAUSTED, reason="OF_TOMORROW", retry_seconds=0)
-    assert (await ended(ending)).retryable
+    assert (await ended(connect, ending)).retryable
     assert ending.tries > 1
 
 
-async def test_words_of_others_are_shown_on_one_line_and_not_too_many():
-    error = await ended(Ending(grpc.StatusCode.UNKNOWN, "a\x1b[2J\n\u202e" + "b" * 3000))
+async def test_words_of_others_are_shown_on_one_line_and_not_too_many(connect):
+    error = await ended(connect, Ending(grpc.StatusCode.UNKNOWN, "a\x1b[2J\n\u202e" + "b" * 3000))
     assert str(error).isprintable()
     assert len(str(error)) < 1000
 
 
-async def test_a_server_that_lacks_a_call_is_told_from_one_that_is_broken():
+async def test_a_server_that_lacks_a_call_is_told_from_one_that_is_broken(connect):
     class Old(CheckpointServiceServicer):
         async def Load(self, request, context):  # noqa: N802
             return api.LoadResponse()
@@ -313,7 +312,7 @@ async def test_a_server_that_lacks_a_call_is_told_from_one_that_is_broken():
     add_CheckpointServiceServicer_to_server(Old(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with holdfast.AsyncClient(f"127.0.0.1:{port}") as client:
+    async with connect(f"127.0.0.1:{port}") as client:
         with pytest.raises(holdfast.UnimplementedError) as caught:
             await client.prune("n", "w")
     await server.stop(0)

@@ -150,6 +150,7 @@ async def test_everything_and_a_condition_contradict_each_other(client, given):
     assert await revisions(client) == [1]
 
 
+@pytest.mark.asynchronous_only("conditions are checked by code that both clients share")
 @pytest.mark.parametrize(
     "given",
     [
@@ -177,6 +178,7 @@ async def test_a_condition_that_cannot_be_told_is_an_error_and_is_never_left_out
     assert await revisions(client) == [1]
 
 
+@pytest.mark.asynchronous_only("conditions are checked by code that both clients share")
 @pytest.mark.parametrize(
     "given",
     [

@@ -27,16 +27,6 @@ async def test_large_payloads_are_streamed_with_progress(client):
     assert (await client.load("n", "w")).data == data
 
 
-async def test_the_synchronous_client_does_the_same(served):
-    def run():
-        with holdfast.Client(served.target) as client:
-            client.save("n", "w", b"x" * 3_000_000, format=FORMAT)
-            client.save("n", "w", b"small", format=FORMAT)
-            return client.load("n", "w").data, [each.revision for each in client.list("n", "w", page_size=1)]
-
-    assert await asyncio.to_thread(run) == (b"small", [2, 1])
-
-
 async def test_a_small_save_costs_one_store_request_once_the_head_is_known(client, served):
     await client.save("n", "w", b"first", format=FORMAT)
     served.store.requests.clear()

@@ -60,8 +60,8 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-async def test_a_call_in_flight_ends_with_an_error_and_not_as_cancelled(served, stalled, call):
-    client = holdfast.AsyncClient(served.target, timeout=20)
+async def test_a_call_in_flight_ends_with_an_error_and_not_as_cancelled(connect, served, stalled, call):
+    client = connect(served.target, timeout=20)
     task = asyncio.create_task(call(client))
     await stalled.asked.wait()
     await client.close()
@@ -99,20 +99,22 @@ async def test_a_timeout_of_the_caller_stays_a_timeout(served, stalled):
                 await client.save("n", "w", LARGE, format=FORMAT)
 
 
-async def test_a_load_whose_stream_runs_ends_with_an_error(served):
-    async with holdfast.AsyncClient(served.target, timeout=20) as client:
+async def test_a_load_whose_stream_runs_ends_with_an_error(connect, served):
+    async with connect(served.target, timeout=20) as client:
         await client.save("n", "w", bytes(32 << 20), format=FORMAT)
-    client = holdfast.AsyncClient(served.target, timeout=20)
+    client = connect(served.target, timeout=20)
     begun = asyncio.Event()
-    task = asyncio.create_task(client.load("n", "w", progress=lambda done, total: begun.set()))
+    loop = asyncio.get_running_loop()
+    load = client.load("n", "w", progress=lambda done, total: loop.call_soon_threadsafe(begun.set))
+    task = asyncio.create_task(load)
     await begun.wait()
     await client.close()
     with pytest.raises(holdfast.ClientClosedError):
         await task
 
 
-async def test_a_save_whose_stream_runs_ends_with_an_error(served):
-    client = holdfast.AsyncClient(served.target, timeout=20)
+async def test_a_save_whose_stream_runs_ends_with_an_error(connect, served):
+    client = connect(served.target, timeout=20)
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
     save = client.save(
@@ -153,43 +155,19 @@ async def test_an_iterator_of_a_client_that_was_closed_since_ends_with_an_error(
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-async def test_a_call_on_a_closed_client_is_refused(served, call):
-    client = holdfast.AsyncClient(served.target)
+async def test_a_call_on_a_closed_client_is_refused(connect, served, call):
+    client = connect(served.target)
     await client.close()
     await client.close()
     with pytest.raises(holdfast.ClientClosedError):
         await call(client)
 
 
-async def test_a_closed_client_cannot_be_entered_again(served):
-    async with holdfast.AsyncClient(served.target) as client:
+async def test_a_closed_client_cannot_be_entered_again(connect, served):
+    async with connect(served.target) as client:
         pass
     with pytest.raises(holdfast.ClientClosedError):
         await client.__aenter__()
-
-
-SYNCHRONOUS = {name: call for name, call in CALLS.items() if name not in ("list", "history")} | {
-    "list": lambda client: list(client.list("n", "w")),
-    "history": lambda client: list(client.history("n", "w")),
-}
-
-
-@pytest.mark.parametrize("call", SYNCHRONOUS.values(), ids=SYNCHRONOUS)
-async def test_a_synchronous_call_in_flight_ends_with_an_error(served, stalled, call):
-    client = holdfast.Client(served.target, timeout=20)
-    task = asyncio.create_task(asyncio.to_thread(call, client))
-    await stalled.asked.wait()
-    client.close()
-    with pytest.raises(holdfast.ClientClosedError):
-        await task
-
-
-@pytest.mark.parametrize("call", SYNCHRONOUS.values(), ids=SYNCHRONOUS)
-def test_a_synchronous_call_on_a_closed_client_is_refused(call):
-    with holdfast.Client("127.0.0.1:9") as client:
-        pass
-    with pytest.raises(holdfast.ClientClosedError):
-        call(client)
 
 
 async def test_a_synchronous_pause_between_two_tries_ends_at_once(served):
@@ -207,20 +185,6 @@ async def test_a_synchronous_pause_between_two_tries_ends_at_once(served):
     client.close()
     with pytest.raises(holdfast.ClientClosedError):
         await task
-
-
-async def test_a_synchronous_iterator_ends_with_an_error_as_well(client, served):
-    for _ in range(3):
-        await client.save("n", "w", b"x", format=FORMAT)
-
-    def read():
-        with holdfast.Client(served.target) as synchronous:
-            pages = synchronous.list("n", "w", page_size=1)
-            next(pages)
-        next(pages)
-
-    with pytest.raises(holdfast.ClientClosedError):
-        await asyncio.to_thread(read)
 
 
 async def test_threads_that_close_and_call_at_once_see_no_error_but_the_sdks_own(served):

@@ -23,6 +23,7 @@ async def left(client, namespace="n"):
     return {each.workflow_id async for each in client.list_workflows(namespace) if each.checkpoint_revision}
 
 
+@pytest.mark.asynchronous_only("many saves; the prefixes are the server's")
 @pytest.mark.parametrize("seed", range(4))
 async def test_exactly_the_workflows_whose_ids_begin_so_are_deleted(client, seed):
     chance = random.Random(seed)
@@ -93,9 +94,10 @@ async def test_a_deletion_of_a_deleted_workflow_appends_nothing(client):
     assert [each.head_revision async for each in client.list_workflows("n")] == [2]
 
 
-async def test_more_than_fits_into_a_deadline_is_deleted_page_by_page(served):
+@pytest.mark.asynchronous_only("slow by design; pages renew the budget by generated code")
+async def test_more_than_fits_into_a_deadline_is_deleted_page_by_page(connect, served):
     ids = [f"w{number}" for number in range(12)]
-    async with holdfast.AsyncClient(served.target, timeout=20) as client:
+    async with connect(served.target, timeout=20) as client:
         for each in ids:
             await save(client, each)
 
@@ -107,13 +109,13 @@ async def test_more_than_fits_into_a_deadline_is_deleted_page_by_page(served):
         assert await left(client) == set()
 
 
-async def test_a_damaged_workflow_is_named_and_keeps_no_other_from_being_deleted(tmp_path):
-    async with serving_watched(tmp_path) as served, holdfast.AsyncClient(served.target) as client:
+async def test_a_damaged_workflow_is_named_and_keeps_no_other_from_being_deleted(connect, tmp_path):
+    async with serving_watched(tmp_path) as served, connect(served.target) as client:
         for each in ("w1", "w2", "w3"):
             await save(client, each)
             await save(client, each)
     damage_newest_marker(served.folder, "w2")
-    async with serving_watched(tmp_path) as served, holdfast.AsyncClient(served.target) as client:
+    async with serving_watched(tmp_path) as served, connect(served.target) as client:
         with pytest.raises(holdfast.CheckpointCorruptedError, match="'w2'") as caught:
             await client.delete_workflows("n", "w")
         assert caught.value.metadata["workflow_id"] == "w2"

@@ -17,6 +17,7 @@ async def save(client, workflow_id, data, **more):
     return await client.save("n", workflow_id, data, format=FORMAT, **more)
 
 
+@pytest.mark.asynchronous_only("many saves; pages are read by both below")
 async def test_a_history_of_500_small_checkpoints_is_read_in_one_call(served, client):
     for number in range(500):
         await save(client, "w", b"%d" % number)
@@ -99,13 +100,13 @@ async def until_damage(listed):
     pytest.fail("no damage was told")
 
 
-async def test_a_slot_whose_marker_is_damaged_is_told_beside_a_list_and_ends_a_history(served, client):
+async def test_a_slot_whose_marker_is_damaged_is_told_beside_a_list_and_ends_a_history(connect, served, client):
     for _ in range(4):
         await save(client, "w", b"x")
     damage_marker(served.folder, newer=2)
     async with (
         serving_watched(served.folder.parent) as fresh,
-        holdfast.AsyncClient(fresh.target, timeout=20) as other,
+        connect(fresh.target, timeout=20) as other,
         grpc.aio.insecure_channel(fresh.target) as channel,
     ):
         page = await CheckpointServiceStub(channel).List(api.ListRequest(namespace="n", workflow_id="w"))

@@ -7,6 +7,7 @@ import pytest
 from holdfast import Record
 
 FORMAT = holdfast.Format("secret-format", 1)
+pytestmark = pytest.mark.asynchronous_only("what is removed is the server's; the client sends one flag")
 SECRET = b"the-secret"
 
 

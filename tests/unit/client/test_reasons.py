@@ -82,8 +82,8 @@ async def test_format_incompatible(client):
     await failure(client.resume("n", "w", format=FORMAT), holdfast.FormatIncompatibleError)
 
 
-async def test_layout_unsupported(tmp_path):
-    async with serving_watched(tmp_path) as served, holdfast.AsyncClient(served.target) as client:
+async def test_layout_unsupported(connect, tmp_path):
+    async with serving_watched(tmp_path) as served, connect(served.target) as client:
         await client.save("n", "w", b"x", format=FORMAT)
     marker = newest_marker(served.folder)
     frame = bytearray(marker.read_bytes())
@@ -91,7 +91,7 @@ async def test_layout_unsupported(tmp_path):
     frame[4:6] = (99).to_bytes(2, "big")
     frame[12:16] = crc32c(frame[:8] + frame[16:]).to_bytes(4, "big")
     marker.write_bytes(frame)
-    async with serving_watched(tmp_path) as served, holdfast.AsyncClient(served.target) as client:
+    async with serving_watched(tmp_path) as served, connect(served.target) as client:
         await failure(client.load("n", "w"), holdfast.LayoutUnsupportedError)
 
 
@@ -141,8 +141,8 @@ async def test_store_access_denied(client, served):
     await failure(client.save("n", "w", b"x", format=FORMAT), holdfast.StoreAccessDeniedError)
 
 
-async def test_overloaded_is_retried_after_the_time_that_the_server_asks_for(tmp_path):
-    async with serving_watched(tmp_path, calls_in_flight=1) as served, holdfast.AsyncClient(served.target) as client:
+async def test_overloaded_is_retried_after_the_time_that_the_server_asks_for(connect, tmp_path):
+    async with serving_watched(tmp_path, calls_in_flight=1) as served, connect(served.target) as client:
         go_on, asked = asyncio.Event(), asyncio.Event()
 
         async def wait(operation, key):
@@ -152,7 +152,7 @@ async def test_overloaded_is_retried_after_the_time_that_the_server_asks_for(tmp
         served.store.before = wait
         first = asyncio.create_task(client.save("n", "w", b"x", format=FORMAT))
         await asked.wait()
-        async with holdfast.AsyncClient(served.target) as once, holdfast.AsyncClient(served.target) as other:
+        async with connect(served.target) as once, connect(served.target) as other:
             error = await failure(without_retry(once).load("n", "w"), holdfast.OverloadedError, calls_limit=1)
             assert error.retry_after_seconds == 0.5
             second = asyncio.create_task(other.load("n", "w"))
@@ -162,13 +162,14 @@ async def test_overloaded_is_retried_after_the_time_that_the_server_asks_for(tmp
             assert (await second).data == b"x"
 
 
-async def test_calls_of_one_client_beyond_what_a_server_takes_wait_and_are_not_refused(tmp_path):
-    async with serving_watched(tmp_path, calls_in_flight=8) as served, holdfast.AsyncClient(served.target) as client:
+@pytest.mark.asynchronous_only("many calls; channels are configured by code that both clients share")
+async def test_calls_of_one_client_beyond_what_a_server_takes_wait_and_are_not_refused(connect, tmp_path):
+    async with serving_watched(tmp_path, calls_in_flight=8) as served, connect(served.target) as client:
         saves = (without_retry(client).save("n", f"w{n}", b"x", format=FORMAT) for n in range(200))
         assert [saved.revision for saved in await asyncio.gather(*saves)] == [1] * 200
 
 
-async def test_overloaded_by_bytes(tmp_path):
+async def test_overloaded_by_bytes(connect, tmp_path):
     async with serving_watched(tmp_path, bytes_in_flight=1 << 20) as served:
         go_on, asked = asyncio.Event(), asyncio.Event()
 
@@ -176,7 +177,7 @@ async def test_overloaded_by_bytes(tmp_path):
             asked.set()
             await go_on.wait()
 
-        async with holdfast.AsyncClient(served.target) as client, holdfast.AsyncClient(served.target) as other:
+        async with connect(served.target) as client, connect(served.target) as other:
             served.store.before = wait
             first = asyncio.create_task(client.save("n", "w", b"x" * 600_000, format=FORMAT))
             await asked.wait()
@@ -186,7 +187,7 @@ async def test_overloaded_by_bytes(tmp_path):
             assert (await first).revision == 1
 
 
-async def test_shutting_down(tmp_path):
+async def test_shutting_down(connect, tmp_path):
     started, ended = asyncio.Event(), asyncio.Event()
 
     async def serve():
@@ -204,7 +205,7 @@ async def test_shutting_down(tmp_path):
         await asyncio.Event().wait()
 
     serve.served.store.before = stall
-    async with holdfast.AsyncClient(serve.served.target) as client:
+    async with connect(serve.served.target) as client:
         save = asyncio.create_task(without_retry(client).save("n", "w", b"x", format=FORMAT))
         await asked.wait()
         ended.set()
@@ -229,12 +230,12 @@ class Broken(CheckpointServiceServicer):
             raise HoldfastError(Reason.QUOTA_EXCEEDED, "the checkpoint is full", limit=1)
 
 
-async def test_quota_exceeded():
+async def test_quota_exceeded(connect):
     server = grpc.aio.server()
     add_CheckpointServiceServicer_to_server(Broken(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with holdfast.AsyncClient(f"127.0.0.1:{port}") as client:
+    async with connect(f"127.0.0.1:{port}") as client:
         await failure(client.attach("n", "w", "c", [holdfast.Record("k", b"x")]), holdfast.QuotaExceededError, limit=1)
     await server.stop(0)
 
@@ -252,20 +253,20 @@ class Ending(CheckpointServiceServicer):
         return api.DeleteResponse(revision=7)
 
 
-async def test_a_call_that_a_server_breaks_off_is_tried_again():
+async def test_a_call_that_a_server_breaks_off_is_tried_again(connect):
     server, ending = grpc.aio.server(), Ending()
     add_CheckpointServiceServicer_to_server(ending, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with holdfast.AsyncClient(f"127.0.0.1:{port}") as client:
+    async with connect(f"127.0.0.1:{port}") as client:
         assert await client.delete("n", "w", "x") == 7
     assert ending.tries == 2
     await server.stop(0)
 
 
-async def test_payload_too_large(tmp_path):
+async def test_payload_too_large(connect, tmp_path):
     limits = serving_watched(tmp_path, payload_limit_bytes=1 << 20)
-    async with limits as served, holdfast.AsyncClient(served.target) as client:
+    async with limits as served, connect(served.target) as client:
         large = client.save("n", "w", bytes(2 << 20), format=FORMAT)
         await failure(large, holdfast.PayloadTooLargeError)
         await failure(client.load("n", "w"), holdfast.WorkflowNotFoundError)
@@ -303,12 +304,12 @@ class Refusing(CheckpointServiceServicer):
         await context.abort(self._code, "said by something in between")
 
 
-async def refused(code, expected):
+async def refused(connect, code, expected):
     server = grpc.aio.server()
     add_CheckpointServiceServicer_to_server(Refusing(code), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with holdfast.AsyncClient(f"127.0.0.1:{port}") as client:
+    async with connect(f"127.0.0.1:{port}") as client:
         error = await failure(client.load("n", "w"), expected)
     await server.stop(0)
     assert error.code is code
@@ -317,16 +318,16 @@ async def refused(code, expected):
     assert "said by something in between" in str(error)
 
 
-async def test_unauthenticated():
-    await refused(grpc.StatusCode.UNAUTHENTICATED, holdfast.UnauthenticatedError)
+async def test_unauthenticated(connect):
+    await refused(connect, grpc.StatusCode.UNAUTHENTICATED, holdfast.UnauthenticatedError)
 
 
-async def test_permission_denied():
-    await refused(grpc.StatusCode.PERMISSION_DENIED, holdfast.PermissionDeniedError)
+async def test_permission_denied(connect):
+    await refused(connect, grpc.StatusCode.PERMISSION_DENIED, holdfast.PermissionDeniedError)
 
 
-async def test_unimplemented():
-    await refused(grpc.StatusCode.UNIMPLEMENTED, holdfast.UnimplementedError)
+async def test_unimplemented(connect):
+    await refused(connect, grpc.StatusCode.UNIMPLEMENTED, holdfast.UnimplementedError)
 
 
 async def test_store_replaced(client, served):
@@ -339,11 +340,11 @@ async def test_store_replaced(client, served):
     assert not (served.folder / "ns").exists()
 
 
-async def test_store_replaced_by_another_one_is_noticed_without_a_failure(tmp_path, monkeypatch):
+async def test_store_replaced_by_another_one_is_noticed_without_a_failure(connect, tmp_path, monkeypatch):
     monkeypatch.setattr(store_watch, "INTERVAL_SECONDS", 0.05)
-    async with serving_watched(tmp_path / "other") as other, holdfast.AsyncClient(other.target) as client:
+    async with serving_watched(tmp_path / "other") as other, connect(other.target) as client:
         await client.save("n", "w", b"of another store", format=FORMAT)
-    async with serving_watched(tmp_path / "one") as served, holdfast.AsyncClient(served.target) as client:
+    async with serving_watched(tmp_path / "one") as served, connect(served.target) as client:
         await client.save("n", "w", b"x", format=FORMAT)
         served.folder.rename(tmp_path / "moved")
         other.folder.rename(served.folder)

@@ -54,12 +54,12 @@ async def test_a_retry_counts_as_its_first_try(client):
     assert await kept(client, "c") == {"k": b"2"}
 
 
-async def test_a_caller_who_has_seen_a_record_replaces_it_through_any_server(tmp_path, monkeypatch):
+async def test_a_caller_who_has_seen_a_record_replaces_it_through_any_server(connect, tmp_path, monkeypatch):
     async with (
         serving_watched(tmp_path) as ahead,
         serving_watched(tmp_path) as behind,
-        holdfast.AsyncClient(ahead.target, timeout=20) as one,
-        holdfast.AsyncClient(behind.target, timeout=20) as two,
+        connect(ahead.target, timeout=20) as one,
+        connect(behind.target, timeout=20) as two,
     ):
         await save(one, "c")
         clock = protocol_records.time.time_ns

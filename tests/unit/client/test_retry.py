@@ -72,15 +72,15 @@ def test_a_policy_without_retries_stays_without_them():
 # Calls
 
 
-async def test_an_error_says_that_retries_were_off(client, served):
+async def test_an_error_says_that_retries_were_off(connect, served):
     served.store.lose_request = lambda operation, key: True
     policy = holdfast.RetryPolicy(burst_retries=3, retries_per_second=0, initial_backoff_seconds=0)
-    async with holdfast.AsyncClient(served.target, timeout=20, retry=policy) as client:
+    async with connect(served.target, timeout=20, retry=policy) as client:
         with pytest.raises(holdfast.StoreUnavailableError, match="this client has made many retries") as caught:
             await client.load("n", "w")
         assert caught.value.metadata["retries"] == "off"
         assert served.store.requests.total() <= 4
-    async with holdfast.AsyncClient(served.target, retry=holdfast.RetryPolicy(burst_retries=0)) as client:
+    async with connect(served.target, retry=holdfast.RetryPolicy(burst_retries=0)) as client:
         with pytest.raises(holdfast.StoreUnavailableError, match="RetryPolicy allows no retries"):
             await client.load("n", "w")
 

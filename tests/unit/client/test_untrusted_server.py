@@ -83,20 +83,20 @@ async def server(servicer):
         await running.stop(0)
 
 
-async def load(*streams):
+async def load(connect, *streams):
     servicer = Scripted(*streams)
-    async with server(servicer) as target, holdfast.AsyncClient(target, timeout=20) as client:
+    async with server(servicer) as target, connect(target, timeout=20) as client:
         return await client.load("n", "w"), servicer
 
 
-async def test_a_stream_that_ends_without_its_finish_is_not_taken_for_whole_and_is_gone_on_with():
-    loaded, servicer = await load(WHOLE[:2], [WHOLE[0], *WHOLE[2:], finish(3)])
+async def test_a_stream_that_ends_without_its_finish_is_not_taken_for_whole_and_is_gone_on_with(connect):
+    loaded, servicer = await load(connect, WHOLE[:2], [WHOLE[0], *WHOLE[2:], finish(3)])
     assert loaded.parts == PARTS
     assert [each.part for each in servicer.requests[1].ranges] == ["b", "c"]
 
 
-async def test_a_stream_that_breaks_behind_its_last_chunk_is_whole():
-    loaded, servicer = await load([*WHOLE, None])
+async def test_a_stream_that_breaks_behind_its_last_chunk_is_whole(connect):
+    loaded, servicer = await load(connect, [*WHOLE, None])
     assert loaded.parts == PARTS
     assert len(servicer.requests) == 1
 
@@ -120,30 +120,30 @@ async def test_a_stream_that_breaks_behind_its_last_chunk_is_whole():
         [api.LoadStreamResponse()],
     ],
 )
-async def test_a_stream_that_breaks_the_rules_is_damage_and_not_tried_again(messages):
+async def test_a_stream_that_breaks_the_rules_is_damage_and_not_tried_again(connect, messages):
     with pytest.raises(holdfast.CheckpointCorruptedError):
-        await load(messages)
+        await load(connect, messages)
 
 
-async def test_a_stream_that_goes_on_with_another_checkpoint_is_damage():
+async def test_a_stream_that_goes_on_with_another_checkpoint_is_damage(connect):
     with pytest.raises(holdfast.CheckpointCorruptedError) as caught:
-        await load(WHOLE[:2], [header(checkpoint_id="other"), *WHOLE[2:], finish(3)])
+        await load(connect, WHOLE[:2], [header(checkpoint_id="other"), *WHOLE[2:], finish(3)])
     assert len(caught.value.trace_id) == 32
 
 
 @pytest.mark.parametrize("parts", [PARTS, {"": b"9876543210", "new": b"x"}])
-async def test_a_load_whose_checkpoint_is_replaced_between_two_streams_begins_anew(parts):
+async def test_a_load_whose_checkpoint_is_replaced_between_two_streams_begins_anew(connect, parts):
     replaced = {**parts, "": b"9876543210"}
     whole = [header(replaced, revision=2), *(chunk(name, data) for name, data in replaced.items())]
     size = sum(map(len, replaced.values()))
-    loaded, servicer = await load(WHOLE[:2], [whole[0], finish(0)], [*whole, finish(size)])
+    loaded, servicer = await load(connect, WHOLE[:2], [whole[0], finish(0)], [*whole, finish(size)])
     assert loaded.parts == replaced
     assert not servicer.requests[2].ranges
 
 
-async def test_a_time_that_is_none_is_an_error_of_the_sdk():
+async def test_a_time_that_is_none_is_an_error_of_the_sdk(connect):
     with pytest.raises(holdfast.InternalError, match="an invalid time"):
-        await load([header(create_time={"seconds": 2**62}), *WHOLE[1:], finish(13)])
+        await load(connect, [header(create_time={"seconds": 2**62}), *WHOLE[1:], finish(13)])
 
 
 async def test_no_more_is_held_than_the_header_tells_however_much_comes():
@@ -167,7 +167,7 @@ async def test_no_more_is_held_than_the_header_tells_however_much_comes():
 def test_a_position_that_is_none_is_an_error_of_the_sdk(received):
     outgoing = Outgoing(PARTS)
     if received:
-        with pytest.raises(holdfast.InternalError, match="a position that is none"):
+        with pytest.raises(holdfast.InternalError, match="an invalid position"):
             list(outgoing.messages(received, None))
     else:
         assert len(list(outgoing.messages(received, None))) == 4
@@ -179,9 +179,9 @@ def test_a_position_within_a_chunk_is_gone_on_from():
     assert messages[-1].finish.size_bytes == 13
 
 
-async def test_a_server_that_tells_no_position_fails_the_save_and_does_not_cancel_its_caller():
-    async with server(Scripted(received="none")) as target, holdfast.AsyncClient(target, timeout=20) as client:
-        with pytest.raises(holdfast.InternalError, match="a position that is none"):
+async def test_a_server_that_tells_no_position_fails_the_save_and_does_not_cancel_its_caller(connect):
+    async with server(Scripted(received="none")) as target, connect(target, timeout=20) as client:
+        with pytest.raises(holdfast.InternalError, match="an invalid position"):
             await client.save("n", "w", bytes(2 << 20), format=FORMAT)
 
 
@@ -201,15 +201,7 @@ async def test_a_file_that_cannot_be_read_fails_its_save_with_what_it_raised(cli
         await client.load("n", "w")
 
 
-async def test_the_synchronous_client_fails_with_what_the_file_raised_as_well(served):
-    def save():
-        with holdfast.Client(served.target) as client:
-            client.save("n", "w", Unreadable(bytes(5 << 20)), format=FORMAT)
-
-    with pytest.raises(OSError, match="the disk failed"):
-        await asyncio.to_thread(save)
-
-
+@pytest.mark.asynchronous_only("a thread cannot be cancelled")
 async def test_a_save_that_is_cancelled_while_its_file_is_read_stays_cancelled(client):
     task = asyncio.create_task(client.save("n", "w", io.BytesIO(bytes(64 << 20)), format=FORMAT))
     await asyncio.sleep(0)
@@ -242,48 +234,30 @@ class Answering(CheckpointServiceServicer):
         return answer
 
 
-async def asked(call, *, timeout=1, **answers):
-    """What a call raises of both clients, and how often the server was called."""
+async def asked(connect, call, *, timeout=1, **answers):
+    """Return what a call raises, and how often the server was called."""
     servicer = Answering(**answers)
-    async with server(servicer) as target:
-        async with holdfast.AsyncClient(target, timeout=timeout) as client:
-            with pytest.raises(holdfast.HoldfastError) as caught:
-                await call(client)
-        calls = servicer.calls
-
-        def synchronous():
-            with holdfast.Client(target, timeout=timeout) as client:
-                call.run(client)
-
-        if isinstance(call, Drained):
-            with pytest.raises(type(caught.value)):
-                await asyncio.to_thread(synchronous)
-    return caught.value, calls
+    async with server(servicer) as target, connect(target, timeout=timeout) as client:
+        with pytest.raises(holdfast.HoldfastError) as caught:
+            await call(client)
+    return caught.value, servicer.calls
 
 
-class Drained:
-    """Reads an iterator to its end, by either client."""
+def drained(method, *arguments, **options):
+    """Return a call that reads an iterator to its end."""
 
-    def __init__(self, method, *arguments, **options):
-        self._method, self._arguments, self._options = method, arguments, options
-
-    async def __call__(self, client):
-        async for _ in self._begun(client):
+    async def call(client):
+        async for _ in getattr(client, method)(*arguments, **options):
             pass
 
-    def run(self, client):
-        for _ in self._begun(client):
-            pass
-
-    def _begun(self, client):
-        return getattr(client, self._method)(*self._arguments, **self._options)
+    return call
 
 
 OTHERS = [{"namespace": "m"}, {"workflow_id": "v"}, {"checkpoint_id": "d"}, {"revision": 0}, {"namespace": ""}]
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=str)
-async def test_an_answer_about_another_checkpoint_is_refused_by_every_call(other):
+async def test_an_answer_about_another_checkpoint_is_refused_by_every_call(connect, other):
     """Of a call that names a checkpoint."""
     found = named(**other)
     part = {"name": "", "data": b"x", "crc32c": crc32c(b"x")}
@@ -295,41 +269,41 @@ async def test_an_answer_about_another_checkpoint_is_refused_by_every_call(other
         (lambda c: c.save("n", "w", b"x", format=FORMAT, checkpoint_id="c"), {"Save": saved}),
         (lambda c: c.validate("n", "w", "c"), {"Validate": api.ValidateResponse(checkpoint=found)}),
     ):
-        error, calls = await asked(call, **answers)
+        error, calls = await asked(connect, call, **answers)
         assert type(error) is holdfast.InternalError
         assert "the server sent" in str(error)
         assert calls == 1
 
 
 @pytest.mark.parametrize("other", [each for each in OTHERS if "checkpoint_id" not in each], ids=str)
-async def test_a_list_of_other_checkpoints_is_refused(other):
+async def test_a_list_of_other_checkpoints_is_refused(connect, other):
     page = api.ListResponse(checkpoints=[named(**other)], contents=[{"payload_included": True}])
     for method in ("list", "history"):
-        error, _ = await asked(Drained(method, "n", "w"), List=page)
+        error, _ = await asked(connect, drained(method, "n", "w"), List=page)
         assert type(error) is holdfast.InternalError
 
 
 @pytest.mark.parametrize("other", [{"namespace": "m"}, {"workflow_id": "b"}], ids=str)
-async def test_a_list_of_other_workflows_is_refused(other):
+async def test_a_list_of_other_workflows_is_refused(connect, other):
     page = api.ListWorkflowsResponse(workflows=[{"namespace": "n", "workflow_id": "ab", **other}])
-    error, _ = await asked(Drained("list_workflows", "n", prefix="a"), ListWorkflows=page)
+    error, _ = await asked(connect, drained("list_workflows", "n", prefix="a"), ListWorkflows=page)
     assert type(error) is holdfast.InternalError
 
 
-async def test_an_older_checkpoint_is_taken_only_where_the_caller_chose_it():
+async def test_an_older_checkpoint_is_taken_only_where_the_caller_chose_it(connect):
     part = {"name": "", "data": b"x", "crc32c": crc32c(b"x")}
     answer = api.LoadResponse(checkpoint=named(), parts=[part], payload_included=True, fell_back=True)
-    error, _ = await asked(lambda client: client.load("n", "w"), Load=answer)
+    error, _ = await asked(connect, lambda client: client.load("n", "w"), Load=answer)
     assert type(error) is holdfast.InternalError
-    async with server(Answering(Load=answer)) as target, holdfast.AsyncClient(target) as client:
+    async with server(Answering(Load=answer)) as target, connect(target) as client:
         assert (await client.load("n", "w", fallback=True)).fell_back
 
 
 @pytest.mark.parametrize("other", [{"format": {"name": "other", "version": 1}}, {"parts": []}, {}], ids=str)
-async def test_a_save_is_answered_with_what_was_saved(other):
+async def test_a_save_is_answered_with_what_was_saved(connect, other):
     answer = api.SaveResponse(checkpoint=named(**{"format": {"name": "test", "version": 1}, **other}))
     data = b"longer" if not other else b"x"
-    error, _ = await asked(lambda client: client.save("n", "w", data, format=FORMAT), Save=answer)
+    error, _ = await asked(connect, lambda client: client.save("n", "w", data, format=FORMAT), Save=answer)
     assert type(error) is holdfast.InternalError
 
 
@@ -343,9 +317,9 @@ async def test_a_save_is_answered_with_what_was_saved(other):
         [{"name": "other", "data": b"x"}],
     ],
 )
-async def test_parts_that_the_checkpoint_does_not_have_are_damage(parts):
+async def test_parts_that_the_checkpoint_does_not_have_are_damage(connect, parts):
     answer = api.LoadResponse(checkpoint=named(), parts=parts, payload_included=True)
-    error, _ = await asked(lambda client: client.load("n", "w"), Load=answer)
+    error, _ = await asked(connect, lambda client: client.load("n", "w"), Load=answer)
     assert type(error) is holdfast.CheckpointCorruptedError
 
 
@@ -358,17 +332,17 @@ async def test_parts_that_the_checkpoint_does_not_have_are_damage(parts):
         {"parts": [{"name": "b", "size_bytes": 1}, {"name": "b"}]},
     ],
 )
-async def test_sizes_that_contradict_each_other_are_damage(changed):
+async def test_sizes_that_contradict_each_other_are_damage(connect, changed):
     answer = api.LoadResponse(checkpoint=named(**changed))
-    error, _ = await asked(lambda client: client.load("n", "w"), Load=answer)
+    error, _ = await asked(connect, lambda client: client.load("n", "w"), Load=answer)
     assert type(error) is holdfast.CheckpointCorruptedError
 
 
-async def test_a_stream_whose_header_is_not_what_was_announced_is_damage():
+async def test_a_stream_whose_header_is_not_what_was_announced_is_damage(connect):
     streams = [header({"": b"0123456789"}), chunk("", b"0123456789"), finish(10)]
     servicer = Scripted(streams)
     servicer.announced = header({"": b"01"})
-    async with server(servicer) as target, holdfast.AsyncClient(target, timeout=5) as client:
+    async with server(servicer) as target, connect(target, timeout=5) as client:
         with pytest.raises(holdfast.CheckpointCorruptedError, match="not the one that was announced"):
             await client.load("n", "w")
 
@@ -396,18 +370,18 @@ class Endless(CheckpointServiceServicer):
 
 
 @pytest.mark.parametrize(("size", "data"), [(10, bytes(1 << 20)), (10, b"x"), (1 << 20, b""), (0, b"")])
-async def test_a_stream_without_end_ends_where_its_header_does(size, data):
+async def test_a_stream_without_end_ends_where_its_header_does(connect, size, data):
     endless = Endless(size, data)
-    async with server(endless) as target, holdfast.AsyncClient(target, timeout=20) as client:
+    async with server(endless) as target, connect(target, timeout=20) as client:
         with pytest.raises(holdfast.CheckpointCorruptedError):
             await client.load("n", "w")
         await asyncio.wait_for(endless.ended.wait(), 5)
 
 
 @pytest.mark.parametrize("size", [1 << 40, 2**63 - 1])
-async def test_more_than_a_machine_can_hold_is_not_even_begun(size):
+async def test_more_than_a_machine_can_hold_is_not_even_begun(connect, size):
     endless = Endless(size)
-    async with server(endless) as target, holdfast.AsyncClient(target, timeout=20) as client:
+    async with server(endless) as target, connect(target, timeout=20) as client:
         with pytest.raises(holdfast.PayloadTooLargeError, match="this machine's memory"):
             await client.load("n", "w")
     assert endless.sent == 0
@@ -446,48 +420,38 @@ def records_page(request, number):
     return api.ListRecordsResponse(records=[{"key": f"{number:09}", "data": data}], next_page_token=f"t{number}")
 
 
-class Gathered(Drained):
-    """A call that reads all pages by itself."""
-
-    async def __call__(self, client):
-        await self._begun(client)
-
-    def run(self, client):
-        self._begun(client)
-
-
 ENDLESS = {
-    "list": (Drained("list", "n"), {"List": lambda r, n: api.ListResponse(next_page_token=f"t{n}")}),
+    "list": (drained("list", "n"), {"List": lambda r, n: api.ListResponse(next_page_token=f"t{n}")}),
     "full list": (
-        Drained("list", "n", "w"),
+        drained("list", "n", "w"),
         {"List": lambda r, n: api.ListResponse(checkpoints=[named()], next_page_token=f"t{n}")},
     ),
-    "history": (Drained("history", "n"), {"List": lambda r, n: api.ListResponse(next_page_token=f"t{n}")}),
+    "history": (drained("history", "n"), {"List": lambda r, n: api.ListResponse(next_page_token=f"t{n}")}),
     "workflows": (
-        Drained("list_workflows", "n"),
+        drained("list_workflows", "n"),
         {"ListWorkflows": lambda r, n: api.ListWorkflowsResponse(next_page_token=f"t{n}")},
     ),
-    "records": (Gathered("records", "n", "w", "c"), {"ListRecords": records_page}),
+    "records": (lambda client: client.records("n", "w", "c"), {"ListRecords": records_page}),
     "records of a load": (
-        Gathered("load", "n", "w", records=True),
+        lambda client: client.load("n", "w", records=True),
         {"Load": lambda r, n: api.LoadResponse(checkpoint=named()), "ListRecords": records_page},
     ),
     "deletions": (
-        Gathered("delete_checkpoints", "n", labels={"a": "b"}),
+        lambda client: client.delete_checkpoints("n", labels={"a": "b"}),
         {"DeleteCheckpoints": lambda r, n: api.DeleteCheckpointsResponse(next_page_token=f"t{n}")},
     ),
     "deleted workflows": (
-        Gathered("delete_workflows", "n", "a"),
+        lambda client: client.delete_workflows("n", "a"),
         {"DeleteWorkflows": lambda r, n: api.DeleteWorkflowsResponse(next_page_token=f"t{n}")},
     ),
 }
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-async def test_pages_without_end_end_with_the_time_of_the_call(name):
+async def test_pages_without_end_end_with_the_time_of_the_call(connect, name):
     call, answers = ENDLESS[name]
     began = time.monotonic()
-    error, calls = await asked(call, timeout=0.5, **answers)
+    error, calls = await asked(connect, call, timeout=0.5, **answers)
     assert type(error) is holdfast.DeadlineExceededError
     assert calls > 3
     assert time.monotonic() - began < 10
@@ -495,10 +459,10 @@ async def test_pages_without_end_end_with_the_time_of_the_call(name):
 
 @pytest.mark.parametrize("cycle", [1, 2, 7])
 @pytest.mark.parametrize("name", [name for name in ENDLESS if not name.startswith("records")])
-async def test_a_token_that_comes_back_ends_its_list(name, cycle):
+async def test_a_token_that_comes_back_ends_its_list(connect, name, cycle):
     call, answers = ENDLESS[name]
     ((method, answer),) = answers.items()
-    error, calls = await asked(call, timeout=20, **{method: lambda r, n: answer(r, n % cycle)})
+    error, calls = await asked(connect, call, timeout=20, **{method: lambda r, n: answer(r, n % cycle)})
     assert type(error) is holdfast.InternalError
     assert "the same page token twice" in str(error)
     assert calls <= 4 * cycle + 2
@@ -514,20 +478,22 @@ async def test_time_that_the_caller_takes_between_two_pages_is_free(client):
     assert seen == [4, 3, 2, 1]
 
 
-async def test_records_that_repeat_are_refused():
+async def test_records_that_repeat_are_refused(connect):
     answer = api.ListRecordsResponse(records=[{"key": "b"}, {"key": "a"}])
-    error, _ = await asked(lambda client: client.records("n", "w", "c"), ListRecords=answer)
+    error, _ = await asked(connect, lambda client: client.records("n", "w", "c"), ListRecords=answer)
     assert type(error) is holdfast.InternalError
 
 
-async def test_contents_without_their_checkpoints_are_refused():
+async def test_contents_without_their_checkpoints_are_refused(connect):
     answer = api.ListResponse(contents=[{"payload_included": True}])
-    error, _ = await asked(Drained("history", "n"), List=answer)
+    error, _ = await asked(connect, drained("history", "n"), List=answer)
     assert type(error) is holdfast.InternalError
 
 
-async def test_a_writer_without_an_epoch_is_refused():
-    error, _ = await asked(lambda client: client.acquire_writer("n", "w"), AcquireWriter=api.AcquireWriterResponse())
+async def test_a_writer_without_an_epoch_is_refused(connect):
+    error, _ = await asked(
+        connect, lambda client: client.acquire_writer("n", "w"), AcquireWriter=api.AcquireWriterResponse()
+    )
     assert type(error) is holdfast.InternalError
 
 
@@ -550,7 +516,7 @@ class Garbage(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(unary)
 
 
-async def test_bytes_that_are_no_message_are_an_error_of_the_sdk():
+async def test_bytes_that_are_no_message_are_an_error_of_the_sdk(connect):
     running = grpc.aio.server()
     running.add_generic_rpc_handlers((Garbage(),))
     port = running.add_insecure_port("127.0.0.1:0")
@@ -562,12 +528,8 @@ async def test_bytes_that_are_no_message_are_an_error_of_the_sdk():
         lambda client: client.records("n", "w", "c"),
         lambda client: client.delete("n", "w", "c"),
     )
-    async with holdfast.AsyncClient(f"127.0.0.1:{port}", timeout=5) as client:
+    async with connect(f"127.0.0.1:{port}", timeout=5) as client:
         for call in calls:
             with pytest.raises(holdfast.InternalError):
                 await call(client)
-    with holdfast.Client(f"127.0.0.1:{port}", timeout=5) as client:
-        for call in calls:
-            with pytest.raises(holdfast.InternalError):
-                await asyncio.to_thread(call, client)
     await running.stop(0)

@@ -230,24 +230,6 @@ async def test_a_fenced_handle_neither_prunes_nor_attaches(client):
             await call
 
 
-async def test_the_synchronous_handle_does_the_same(served, tmp_path):
-    await asyncio.to_thread(do_a_job, served.target, tmp_path)
-
-
-def do_a_job(target, tmp_path):
-    with holdfast.Client(target) as client:
-        handle = client.workflow("n", "w")
-        handle.acquire_writer()
-        handle.save(b"1", format=FORMAT, ttl=datetime.timedelta(hours=1))
-        client.save("n", "w", b"beside", format=FORMAT, epoch=handle.epoch)
-        handle.save(b"2", format=FORMAT)
-        handle.attach([holdfast.Record("k", b"v")])
-        assert handle.prune() == 2
-        handle.load_to(tmp_path / "x")
-        assert (tmp_path / "x").read_bytes() == b"2"
-        assert handle.records() == (holdfast.Record("k", b"v"),)
-
-
 async def test_a_second_worker_is_refused_while_the_first_ones_lease_lives(client):
     first, second = client.workflow("n", "w"), client.workflow("n", "w")
     writer = await first.acquire_writer(lease=datetime.timedelta(minutes=1))

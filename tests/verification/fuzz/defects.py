@@ -93,7 +93,7 @@ DEFECTS = [
         "download",
         "more than the header tells",
         download.Download._take,
-        "size + len(data) > self._wanted.get(chunk.part, -1)",
+        "size + len(data) > self._expected.get(chunk.part, -1)",
         "chunk.part not in self._wanted",
     ),
     _defect("download", "end taken for finish", download.Download.receive, "if not is_finished", "if False"),

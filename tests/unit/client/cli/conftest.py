@@ -4,9 +4,17 @@ import asyncio
 import os
 import pty
 
+import holdfast
 import pytest
 
 from tests.unit.client.cli.command import EXECUTABLE, clean_environment
+
+
+@pytest.fixture
+async def client(served):
+    """One client: here the command is tested."""
+    async with holdfast.AsyncClient(served.target, timeout=20) as client:
+        yield client
 
 
 @pytest.fixture

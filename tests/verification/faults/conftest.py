@@ -1,4 +1,4 @@
-"""Each real store, with faults."""
+"""The real stores, with faults in front of each."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Faults between a server and its store, planned by a test or drawn from a seed; the same for every store."""
+"""Faults between a server and its store, planned by a test or drawn from a seed, the same for every store."""
 
 import random
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from holdfast_server.protocol.format.keys import MANIFEST_KEY
 
 
 class Fault(Enum):
-    """What goes wrong with a request."""
+    """A way in which a request fails."""
 
     CUT_BEFORE = "the connection is cut before the request was applied"
     CUT_BEHIND = "the connection is cut behind the request, before its answer"
@@ -22,7 +22,7 @@ class Fault(Enum):
     FLIPPED = "a bit of what was read is another"
 
 
-# What strikes only what is read.
+# Faults of reads only.
 OF_BODIES = frozenset({Fault.CUT_BODY, Fault.SHORT_BODY, Fault.FLIPPED})
 
 
@@ -43,11 +43,11 @@ class _Planned:
 
 @dataclass
 class Faults:
-    """Which request is struck by what.
+    """The faults that strike requests.
 
     Attributes:
-        struck: the faults that have happened.
-        requests: every request that came by.
+        struck: the faults that have struck so far, each with its request.
+        requests: every request so far.
         slow_seconds: how long a slow answer takes.
 
     """
@@ -60,21 +60,21 @@ class Faults:
     _chance: random.Random = field(default_factory=lambda: random.Random(0))
 
     def plan(self, fault: Fault, verb: str, where: str, times: float = 1) -> None:
-        """Strike the next requests of a verb whose key holds `where`, so many times."""
+        """Strike the next requests of a verb whose key contains `where`, this many times."""
         self._planned.append(_Planned(fault, verb, where, times))
 
     def storm(self, seed: int, rate: float, kinds: tuple[Fault, ...]) -> None:
-        """Strike any request, at random."""
+        """Strike requests at random."""
         self._chance = random.Random(seed)
         self._draw = lambda request: self._chance.choice(kinds) if self._chance.random() < rate else None
 
     def calm(self) -> None:
-        """Strike nothing from now on."""
+        """Stop all faults."""
         self._planned.clear()
         self._draw = lambda request: None
 
     def of(self, request: StoreRequest) -> Fault | None:
-        """The fault that strikes a request. None strikes the manifest, which a server looks at whenever it likes."""
+        """Return the fault of a request. The manifest has none: the server reads it at times that no test chooses."""
         if request.key == MANIFEST_KEY:
             return None
         self.requests.append(request)
@@ -85,13 +85,13 @@ class Faults:
         return fault
 
     def flipped(self, body: bytes) -> bytes:
-        """A body with one bit changed."""
+        """Return a body with one bit flipped."""
         damaged = bytearray(body)
         damaged[self._chance.randrange(len(body))] ^= 1 << self._chance.randrange(8)
         return bytes(damaged)
 
     def cut(self, body: bytes) -> bytes:
-        """A body that has lost its end."""
+        """Return a body without its end."""
         return body[: self._chance.randrange(len(body))]
 
     def _next_planned(self, request: StoreRequest) -> Fault | None:

@@ -1,4 +1,4 @@
-"""A server on each real store, with faults between the two."""
+"""Servers on the real stores, with faults between the two."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,13 +22,13 @@ PREFIX = "some/prefix"
 
 @dataclass
 class Faulty:
-    """A store behind faults.
+    """A store with faults in front of it.
 
     Attributes:
-        store: as a server meets it.
-        sound: the same objects without faults.
-        faults: what strikes.
-        proxy: what it passes through, where it is one of S3.
+        store: the store with faults.
+        sound: the same store without faults.
+        faults: the faults.
+        proxy: the proxy in front of an S3 store.
 
     """
 
@@ -39,20 +39,20 @@ class Faulty:
 
     @asynccontextmanager
     async def served(self, **settings: float) -> AsyncIterator[str]:
-        """The target of a new server, which has nothing in its cache."""
+        """Run a new server, whose cache is empty. Yield its target."""
         config = Config(listen="127.0.0.1:0", store="file:///given", drain_seconds=1, **settings)
         async with serving(config, self.store) as port:
             yield f"127.0.0.1:{port}"
 
     @asynccontextmanager
     async def client(self, *, timeout: float = 20, **settings: float) -> AsyncIterator[holdfast.AsyncClient]:
-        """A client of a new server."""
+        """Run a new server. Yield a client of it."""
         async with self.served(**settings) as target, holdfast.AsyncClient(target, timeout=timeout) as client:
             yield client
 
 
 def retry_without_end(client: holdfast.AsyncClient) -> None:
-    """A channel whose bucket of retries is empty gives up at once: right, but not what some tests look at."""
+    """Give a client more retries than any test uses up: a client without retries left fails at once."""
     client._transport._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=1e9))
 
 

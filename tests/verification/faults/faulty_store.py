@@ -1,4 +1,4 @@
-"""A store whose requests fail on their way there or back, around one that does not fail by itself."""
+"""A wrapper of a store that loses requests on their way there or back."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,11 +14,11 @@ _Answer = TypeVar("_Answer")
 
 
 class FaultyStore:
-    """Passes requests on, unless a fault strikes.
+    """A store that forwards requests unless a fault strikes.
 
     Args:
-        store: the real one.
-        faults: what strikes.
+        store: the real store.
+        faults: the faults.
 
     """
 

@@ -1,4 +1,4 @@
-"""A proxy before an S3 server that breaks what passes through, on the wire."""
+"""A proxy in front of an S3 server that breaks requests and answers on the wire."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,12 +15,12 @@ _REFUSALS = {Fault.THROTTLED: (503, "SlowDown"), Fault.FORBIDDEN: (403, "AccessD
 
 
 class S3Proxy:
-    """Passes requests on to an S3 server, unless a fault strikes.
+    """A proxy that forwards requests to an S3 server unless a fault strikes.
 
     Args:
         endpoint_url: the server.
-        prefix: bucket and prefix, which keys are told without.
-        faults: what strikes.
+        prefix: bucket and prefix; the faults see keys without it.
+        faults: the faults.
 
     """
 
@@ -34,7 +34,7 @@ class S3Proxy:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["S3Proxy"]:
-        # The signature covers the path as it was sent and the name of the host.
+        # The signature covers the path as sent and the host name.
         app = web.Application(client_max_size=1 << 30)
         app.router.add_route("*", "/{path:.*}", self._serve)
         runner = web.AppRunner(app, auto_decompress=False, access_log=None, shutdown_timeout=0.1)
@@ -49,7 +49,7 @@ class S3Proxy:
                 await runner.cleanup()
 
     def cut_idle_connections(self) -> None:
-        """Close what callers keep open for their next request, without a word."""
+        """Close the idle connections that callers keep for their next request."""
         for connection in self._connections:
             connection.abort()
         self._connections.clear()

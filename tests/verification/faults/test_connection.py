@@ -1,4 +1,4 @@
-"""The SDK over a connection that breaks."""
+"""The client over a connection that breaks."""
 
 import asyncio
 
@@ -45,7 +45,7 @@ async def test_a_load_goes_on_where_its_stream_was_cut(client, through, proxy):
 
 @pytest.fixture
 def sent(monkeypatch):
-    """The sizes of the chunks that the server took in, over all streams."""
+    """The sizes of the chunks that the server received, over all streams."""
     sizes = []
     write = PartUpload.write
 
@@ -131,7 +131,7 @@ async def test_an_answer_lost_behind_the_commit_is_replayed(client, through, pro
 
 
 async def test_a_deadline_that_is_too_short_is_told_as_such(through, served):
-    # The server's own word comes first where it is quick: the commit may or may not have happened.
+    # A fast server reports COMMIT_UNKNOWN before the client's own deadline passes.
     with pytest.raises((holdfast.DeadlineExceededError, holdfast.CommitUnknownError)) as caught:
         await through.save("n", "w", b"x", format=FORMAT, timeout=0.0001)
     assert caught.value.trace_id

@@ -1,4 +1,4 @@
-"""What only a store behind a network can do: connections that went stale, uploads of many parts, a store that dies."""
+"""Faults of a store behind a network: stale connections, uploads of many parts, a store that is killed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -83,7 +83,7 @@ async def test_an_upload_that_is_refused_leaves_nothing_behind(faulty, s3_endpoi
 
 @pytest.fixture
 def durable_cluster(s3_endpoint: str, tmp_path: Path):
-    """A cluster of its own that outlives its processes. `s3_endpoint` has set the credentials."""
+    """A cluster whose data outlives its processes. `s3_endpoint` has set the credentials."""
     with running(tmp_path / "ceph", "bluestore") as cluster:
         yield cluster
 

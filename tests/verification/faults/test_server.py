@@ -1,4 +1,4 @@
-"""The SDK while its server dies."""
+"""The client while its server is killed."""
 
 import asyncio
 

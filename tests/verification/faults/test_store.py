@@ -1,4 +1,4 @@
-"""The service while its store fails, on each real store: what a caller meets, and that nothing is lost."""
+"""The service while its store fails, on each real store: the caller's errors are exact, and nothing is lost."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ FORMAT = holdfast.Format("test", 1)
 LARGE = bytes(range(256)) * 1_000
 SEVERAL_BLOCKS = bytes(range(251)) * 20_000
 ALWAYS = float("inf")
-# Each strikes at another place of the data.
+# Each round damages another place of the data.
 ROUNDS = amount(small=3, full=12)
 
 
@@ -61,7 +61,7 @@ async def test_an_outcome_that_nobody_can_tell_is_told_as_such_and_the_same_requ
         await client.save("n", "w", b"first", format=FORMAT)
         faulty.faults.plan(Fault.CUT_BEHIND, "PUT", "/log/", times=ALWAYS)
         faulty.faults.plan(Fault.CUT_BEHIND, "GET", "/log/", times=ALWAYS)
-        # On a busy machine the caller's own clock may be the first to tell.
+        # On a busy machine the caller's own deadline may pass first.
         with pytest.raises((holdfast.CommitUnknownError, holdfast.DeadlineExceededError)) as unknown:
             await client.save("n", "w", b"second", format=FORMAT, request_id="r", timeout=1)
         assert unknown.value.retryable
@@ -131,7 +131,7 @@ async def test_access_that_is_taken_away_is_told_at_once_and_nothing_is_lost(fau
 async def test_access_taken_away_behind_a_commit_leaves_no_false_refusal(faulty):
     async with faulty.client() as client:
         await client.save("n", "w", b"first", format=FORMAT)
-        # Three, since the HTTP client sends once more by itself.
+        # Three, because the HTTP client repeats a request once by itself.
         faulty.faults.plan(Fault.CUT_BEHIND, "PUT", "/log/", times=3)
         faulty.faults.plan(Fault.FORBIDDEN, "GET", "/log/", times=ALWAYS)
         with pytest.raises(holdfast.CommitUnknownError):

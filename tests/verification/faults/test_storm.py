@@ -1,4 +1,4 @@
-"""Everything at once: savers, loaders and fences on two servers while any request to the store may fail in any way."""
+"""Everything at once: savers and loaders on two servers, while any request to the store may fail in any way."""
 
 import asyncio
 import random
@@ -14,7 +14,7 @@ FORMAT = holdfast.Format("test", 1)
 WORKFLOWS = 4
 CLIENTS = 12
 STEPS = 15
-# Damage on the way is a final answer, and has tests of its own.
+# Damage is a final answer, and has its own tests.
 PASSING = (Fault.CUT_BEFORE, Fault.CUT_BEHIND, Fault.CUT_BODY, Fault.THROTTLED, Fault.SLOW)
 
 

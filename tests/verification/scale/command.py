@@ -1,4 +1,4 @@
-"""The server's commands as processes, with what they print and the most memory that they had."""
+"""The server's commands as processes, with their output and peak memory."""
 
 import json
 import subprocess
@@ -12,13 +12,13 @@ from tests.support.servers import EXECUTABLE, memory_mib
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that has ended.
+    """The outcome of a command.
 
     Attributes:
         code: its exit code.
-        lines: of its standard output but the last.
-        figures: the last line.
-        memory_mib: the most memory that it had.
+        lines: the lines of its standard output, without the last.
+        figures: the last line, parsed.
+        memory_mib: its peak memory.
 
     """
 
@@ -29,14 +29,14 @@ class Ended:
 
 
 def started(folder: Path, *arguments: str, output: Path) -> subprocess.Popen[str]:
-    """A command on a store, whose standard output goes to a file."""
+    """Start a command on a store, with standard output to a file."""
     command = [*EXECUTABLE, *arguments, "--store", folder.as_uri()]
     with output.open("w") as file:
         return subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE, text=True)
 
 
 def run(folder: Path, *arguments: str) -> Ended:
-    """Run a command on a store to its end."""
+    """Run a command on a store."""
     output = folder.parent / "output"
     process = started(folder, *arguments, output=output)
     memory, told = 0.0, ""
@@ -44,7 +44,7 @@ def run(folder: Path, *arguments: str) -> Ended:
         try:
             _, told = process.communicate(timeout=0.02)
         except subprocess.TimeoutExpired:
-            # What wait4 tells is no less than what the process had that started it.
+            # wait4 reports at least the peak memory of the parent process.
             with suppress(ValueError, FileNotFoundError):
                 memory = memory_mib(process.pid, "VmHWM")
     lines = output.read_text().splitlines()

@@ -27,14 +27,14 @@ _ROUNDS = 4
 
 @dataclass
 class Told:
-    """What must be found in what was written.
+    """The expected findings and figures of the commands.
 
     Attributes:
-        objects: how many there are.
-        checked: the figures of a check.
-        findings: the keys that a check must name, and whether without reading the parts too.
-        rounds: the figures of each round of the collection, a grace apart, until nothing is left to do.
-        appended: what a round puts there: markers, and claims that it takes over.
+        objects: the number of objects.
+        checked: the figures of fsck.
+        findings: the keys that fsck must report, each with whether `--quick` reports it too.
+        rounds: the figures of each collection, a grace apart, until nothing is left to do.
+        appended: the keys that each collection adds: markers, and claims that it takes over.
 
     """
 
@@ -55,11 +55,11 @@ class Told:
 
 
 class Fake:
-    """A workflow in a folder.
+    """A workflow of a fake store.
 
     Args:
-        folder: the store.
-        keys: the workflow.
+        folder: the folder of the store.
+        keys: the keys of the workflow.
 
     """
 
@@ -79,7 +79,7 @@ class Fake:
         return 0 if self.head is None else self.head.revision
 
     def save(self, *, in_blob: bool = False, checkpoint_id: str = "", ttl_seconds: int = 0) -> None:
-        """A checkpoint that a check counts and that stays, until the caller says otherwise."""
+        """Write a checkpoint. It counts for fsck and stays, unless the caller changes the expectations."""
         marker = self.successor()
         marker.checkpoint_id = checkpoint_id or new_checkpoint_id(marker.revision)
         marker.format.name, marker.format.version = "fake", 1
@@ -94,7 +94,7 @@ class Fake:
         self.told.checked["checkpoints"] += 1
 
     def delete(self) -> None:
-        """The deletion of the whole workflow."""
+        """Write the deletion of the whole workflow."""
         marker = self.successor(MarkerKind.MARKER_KIND_DELETED)
         marker.floor = self.revision
         marker.claim_generation = marker.low_water_mark = marker.revision
@@ -104,7 +104,7 @@ class Fake:
         self.told.checked["markers"] = 1
 
     def orphan(self, base: int) -> None:
-        """A blob that no marker names."""
+        """Write a blob that no marker names."""
         self.write(self.keys.blob(new_blob(base, uuid.uuid4().hex)), bytes(BLOB_BYTES))
         self.orphaned(1)
 
@@ -114,16 +114,16 @@ class Fake:
         self.told.checked["orphan_bytes"] += blobs * BLOB_BYTES
 
     def goes(self, number: int, **figures: int) -> None:
-        """What a round of the collection removes of the workflow."""
+        """Expect the removals of a collection."""
         self.told.rounds[number - 1].update(figures)
 
     def appends(self, number: int, revision: int, *taken_over: str) -> None:
-        """The marker that a round appends, and the ids whose claims it takes over."""
+        """Expect the marker that a collection appends, and the ids whose claims it takes over."""
         self.told.appended[number - 1].append(self.keys.marker(revision))
         self.told.appended[number - 1] += [self.keys.claim(revision, each) for each in taken_over]
 
     def finds(self, key: str, *, when_quick: bool = True) -> None:
-        """What a check must name."""
+        """Expect a finding of fsck."""
         self.told.findings.append((key, when_quick))
 
     def commit(self, marker: Marker) -> None:

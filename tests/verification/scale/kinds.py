@@ -1,4 +1,4 @@
-"""The kinds of workflows of the faked store: how each is written, and what must be said of it.
+"""The kinds of workflows of the fake store: how to write each, and what the commands must report.
 
 A round of the collection is told by what it removes; the grace passes between rounds.
 """
@@ -35,7 +35,7 @@ def medium(run: Fake, number: int) -> None:
 
 
 def long(run: Fake, number: int, *, revisions: int, revisions_per_blob: int = 10) -> None:
-    """All but the newest are retired; a round later their markers and blobs go, and the low-water mark is told."""
+    """All but the newest are retired. The next collection removes their objects and raises the low-water mark."""
     for revision in range(1, revisions + 1):
         run.save(in_blob=revision % revisions_per_blob == 0)
     run.goes(1, retired=revisions - KEEP_LAST)
@@ -49,12 +49,12 @@ def deleted(run: Fake, number: int) -> None:
         run.save(in_blob=revision <= 2, checkpoint_id=f"id-{revision}" if revision > 3 else "")
     run.delete()
     run.orphaned(2)
-    # The deletion itself is the last marker, and stays.
+    # The last marker is the deletion itself, and stays.
     run.goes(1, markers=5, blobs=2, claims=2)
 
 
 def expired(run: Fake, number: int) -> None:
-    """Every other checkpoint's time to live is over. What lies between living ones stays until the floor passes it."""
+    """Every other checkpoint has expired. A dead marker between live ones stays until the floor passes it."""
     for revision in range(1, 7):
         run.save(in_blob=revision in (3, 4), ttl_seconds=60 if revision % 2 else 0)
     run.goes(1, retired=3)
@@ -64,7 +64,7 @@ def expired(run: Fake, number: int) -> None:
 
 
 def claimed(run: Fake, number: int) -> None:
-    """Many claims are dead: a new generation takes over the living ones."""
+    """Many claims are dead: a new generation takes over the live ones."""
     for revision in range(1, 161):
         run.save(checkpoint_id=f"id-{revision}")
     run.goes(1, retired=155, claims=160)
@@ -80,7 +80,7 @@ def unborn(run: Fake, number: int) -> None:
 
 
 def nameless(run: Fake, number: int) -> None:
-    """The same with a name so long that its digest stands in the keys: nothing tells whose it is."""
+    """The same with so long a name that the keys contain only its digest: the owner is unknown."""
     key = run.keys.blob("blob/000/000/000-0123456789abcdef0123456789abcdef")
     run.write(key, bytes(BLOB_BYTES))
     run.finds(run.keys.prefix)
@@ -102,7 +102,7 @@ def rotten_head(run: Fake, number: int) -> None:
 
 
 def _damaged(run: Fake, key: str, how: Callable[[Path], None]) -> None:
-    """The collection leaves such a workflow alone, whatever its orphans are."""
+    """Damage a workflow. A collection does not touch it, whatever orphans it has."""
     small(run, 1)
     how(run.path(key))
     run.told.checked["checkpoints"] -= 1
@@ -132,7 +132,7 @@ def _damaged_blob(run: Fake, how: Callable[[Path], None], *, when_quick: bool) -
 
 
 def rotten_payload(run: Fake, number: int) -> None:
-    """The marker is whole, but its bytes are not those that were digested."""
+    """The marker is whole, but its inline part does not match its digest."""
     small(run, 1)
     marker = run.successor()
     marker.parts.add(size_bytes=3, inline=b"abc", sha256=bytes(32))
@@ -152,7 +152,7 @@ def broken_chain(run: Fake, number: int) -> None:
 
 
 def foreign(run: Fake, number: int) -> None:
-    """Somebody put a file of his own there."""
+    """Foreign files lie among the objects."""
     small(run, 1)
     for key in (f"{run.keys.blobs}notes.txt", f"{run.keys.log}zzz", f"{run.keys.prefix}readme"):
         run.write(key, b"mine")
@@ -171,9 +171,9 @@ class Kind:
 
     Attributes:
         name: its name.
-        write: writes one of them.
-        count: how many there are.
-        namespace: where.
+        write: writes one workflow of the kind.
+        count: the number of workflows.
+        namespace: their namespace.
 
     """
 
@@ -194,7 +194,7 @@ _DAMAGED = (
 
 
 def kinds(scale: float) -> list[Kind]:
-    """Those of a store of a million objects times a scale; of damage there is always the same."""
+    """Return the kinds of a store with a million objects times `scale`. The number of damaged workflows is fixed."""
 
     def scaled(count: int) -> int:
         return round(count * scale)
@@ -212,7 +212,7 @@ def kinds(scale: float) -> list[Kind]:
 
 
 def write(folder: Path, scale: float, processes: int = 2) -> Told:
-    """A store of about a million objects times a scale, and what must be found in it."""
+    """Write a store of about a million objects times `scale`. Return what the commands must report."""
     folder.mkdir()
     (folder / "holdfast.json").write_text('{"layoutVersion": 1}')
     told = Told()
@@ -223,7 +223,7 @@ def write(folder: Path, scale: float, processes: int = 2) -> Told:
 
 
 def pass_the_grace(folder: Path, told: Told, round_number: int) -> None:
-    """Make old what a round of the collection appended."""
+    """Let the grace pass for the objects that a collection added."""
     long_ago = time.time() - 2 * 86_400
     for key in told.appended[round_number - 1]:
         os.utime(folder / key, (long_ago, long_ago))

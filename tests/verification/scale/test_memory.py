@@ -16,7 +16,7 @@ LIMIT_MIB = 96
 
 
 class Pattern(io.RawIOBase):
-    """A file of a size that nobody has to keep: each MiB differs from the one before."""
+    """A file that is computed while it is read. Each MiB differs from the one before."""
 
     def __init__(self, size_bytes: int) -> None:
         self._size = size_bytes

@@ -1,4 +1,4 @@
-"""Collections and checks of large stores by the real commands: exact figures, bounded memory, cut off and gone on."""
+"""`gc` and `fsck` on large stores: exact figures, bounded memory, and an interrupted run continues."""
 
 import os
 import re
@@ -15,10 +15,10 @@ from tests.verification.scale.command import Ended, run, started
 from tests.verification.scale.fake import Told
 from tests.verification.scale.kinds import RETENTION, pass_the_grace, write
 
-# Of a million objects.
+# In millions of objects.
 SCALE = float(os.environ.get("HOLDFAST_SCALE", amount(small=0.03, full=0.1)))
 SMALL_SCALE = amount(small=0.015, full=0.03)
-# A command with nothing to do has about 70 MiB; pages of 10,000 objects, and some workflows at a time, take the rest.
+# An idle command takes about 70 MiB. The rest is for pages of 10,000 objects and a few workflows at a time.
 MOST_MIB = 224
 MOST_GROWTH_MIB = 96
 GC = ("gc", "--retention", RETENTION)
@@ -26,9 +26,9 @@ GC = ("gc", "--retention", RETENTION)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Where a store can lie: in memory where there is enough of it."""
+    """A folder for a store, in memory if there is enough."""
     memory = Path("/dev/shm")
-    # A file takes a page and an inode, and so does each folder.
+    # A file takes a page and an inode, as each folder does.
     has_room = memory.is_dir() and shutil.disk_usage(memory).free > 12 << 30 and os.statvfs(memory).f_favail > 2_500_000
     with tempfile.TemporaryDirectory(dir=memory if has_room else tmp_path) as made:
         yield Path(made) / "store"
@@ -64,7 +64,7 @@ def test_every_round_of_a_collection_removes_what_it_should_and_a_check_names_wh
         pass_the_grace(folder, told, number)
     assert run(folder, "fsck").figures["orphans"] == 0
     empty = [each for each, below, files in os.walk(folder / "ns") if not below and not files]
-    # Where somebody else has removed an object, its folder stays.
+    # The folder of an object that the test itself removed stays.
     assert all("/lost_" in each for each in empty)
 
 
@@ -81,7 +81,7 @@ def test_a_million_objects_are_checked_and_collected_in_bounded_memory_also_wher
     before = objects(folder)
     cut_off = started(folder, *GC, output=folder.parent / "output")
     assert cut_off.stderr is not None
-    # Before that come the workflows that it leaves alone.
+    # Wait for a position: the damaged workflows come before the first one.
     position = next(filter(None, (re.search(r"--after (\S+)$", line) for line in cut_off.stderr)), None)
     cut_off.send_signal(signal.SIGKILL)
     cut_off.wait()

@@ -1,4 +1,4 @@
-"""`make soak`: ten minutes on each store, or as long as one says."""
+"""`make soak`: five minutes on each store, or `--seconds`."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""The end of a soak: everything that was acknowledged is there or was let go by a rule, and nothing else is."""
+"""The audit after a soak: the store has every acknowledged save that no rule removed, and nothing else."""
 
 import holdfast
 from holdfast_server.protocol.format.keys import WorkflowKeys
@@ -9,7 +9,7 @@ from tests.verification.soak.users import FORMAT, KEEP_LAST
 
 
 async def audit(client: holdfast.AsyncClient, ledger: Ledger) -> list[str]:
-    """What is wrong with the store, by what its users know."""
+    """Return the differences between the store and the ledger of its users."""
     wrong = []
     for where, workflow in ledger.workflows.items():
         try:
@@ -21,7 +21,7 @@ async def audit(client: holdfast.AsyncClient, ledger: Ledger) -> list[str]:
 
 
 async def left_behind(store: ObjectStore, ledger: Ledger) -> list[str]:
-    """What deleted workflows have left beside their last markers."""
+    """Return the objects of deleted workflows other than their last markers."""
     wrong = []
     for where in (where for where, workflow in ledger.workflows.items() if workflow.is_over):
         objects = [each.key for each in await store.list(WorkflowKeys(*where).prefix)]
@@ -63,11 +63,11 @@ def _missing(namespace: str, listed: list[holdfast.Checkpoint], workflow: Workfl
     for checkpoint_id, known in workflow.acknowledged.items():
         if checkpoint_id in there or checkpoint_id in workflow.let_go or known.expires:
             continue
-        # Also those whose own time was over later, or that nobody knows of: a rule that let one go then counted them.
+        # Count expired saves and those with an unknown outcome too: the rule counted them when it removed others.
         newer = sum(each.revision > known.revision for each in workflow.acknowledged.values()) + workflow.unknown
         if namespace == "trimmed" and newer >= KEEP_LAST:
             continue
-        # A deletion whose outcome nobody knows may have taken the whole workflow.
+        # A deletion with an unknown outcome may have removed the whole workflow.
         if namespace == "runs" and not listed:
             continue
         wrong.append(f"{checkpoint_id} of revision {known.revision} was acknowledged and is gone")
@@ -75,6 +75,6 @@ def _missing(namespace: str, listed: list[holdfast.Checkpoint], workflow: Workfl
 
 
 def _epochs(listed: list[holdfast.Checkpoint]) -> list[str]:
-    """A writer that was fenced has saved nothing behind the fence: epochs never fall."""
+    """Return the places where epochs fall: a fenced writer has saved after the fence."""
     epochs = [each.epoch for each in reversed(listed) if each.epoch]
     return [] if epochs == sorted(epochs) else [f"epochs fall: {epochs}"]

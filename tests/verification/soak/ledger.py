@@ -1,4 +1,4 @@
-"""What the users of a soak know: which saves were acknowledged, which were sent, and what was let go since."""
+"""The ledger of a soak's users: the saves that were sent, those that were acknowledged, and the deletions."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import holdfast
 
-# What a call may end with while servers and stores are killed: it may be tried again, or its outcome is unknown.
+# Errors that are allowed while servers and stores are killed: the call can be retried, or its outcome is unknown.
 PASSING = frozenset(
     {"STORE_UNAVAILABLE", "COMMIT_UNKNOWN", "DEADLINE_EXCEEDED", "SHUTTING_DOWN", "OVERLOADED", "SERVER_UNAVAILABLE"}
 )
@@ -14,7 +14,7 @@ PASSING = frozenset(
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """A save that was acknowledged: where it is, and what must be read there."""
+    """A save that was acknowledged: its revision and the digest of its payload."""
 
     revision: int
     digest: bytes
@@ -23,15 +23,15 @@ class Acknowledged:
 
 @dataclass
 class Workflow:
-    """What is known of a workflow.
+    """The known facts about a workflow.
 
     Attributes:
-        acknowledged: by checkpoint id.
-        sent: digests of everything that was sent, acknowledged or not.
-        let_go: ids whose deletion was asked for.
-        newest: the highest revision that was acknowledged.
-        unknown: how many saves ended with nobody knowing whether they were committed.
-        is_over: whether the deletion of the workflow was acknowledged.
+        acknowledged: the acknowledged saves, by checkpoint id.
+        sent: the digests of all payloads that were sent.
+        let_go: the ids whose deletion was requested.
+        newest: the highest acknowledged revision.
+        unknown: the number of saves with an unknown outcome.
+        is_over: whether a deletion of the workflow was acknowledged.
 
     """
 
@@ -45,7 +45,7 @@ class Workflow:
 
 @dataclass
 class Ledger:
-    """All workflows by namespace and name, what calls ended with, and what broke a promise."""
+    """All workflows by namespace and name, the errors of calls, and the broken promises."""
 
     workflows: defaultdict[tuple[str, str], Workflow] = field(default_factory=lambda: defaultdict(Workflow))
     calls: Counter[str] = field(default_factory=Counter)
@@ -53,13 +53,13 @@ class Ledger:
     broken: list[str] = field(default_factory=list)
 
     def send(self, where: tuple[str, str], data: bytes) -> bytes:
-        """Note what is about to be sent; its digest."""
+        """Note a payload before it is sent. Return its digest."""
         digest = digest_of(data)
         self.workflows[where].sent.add(digest)
         return digest
 
     def acknowledge(self, where: tuple[str, str], saved: holdfast.Checkpoint, digest: bytes, *, expires: bool) -> None:
-        """Note a save that was acknowledged."""
+        """Note an acknowledged save."""
         workflow = self.workflows[where]
         earlier = workflow.acknowledged.get(saved.checkpoint_id)
         if earlier is not None:
@@ -68,7 +68,7 @@ class Ledger:
         workflow.newest = max(workflow.newest, saved.revision)
 
     def fail(self, call: str, error: holdfast.HoldfastError, allowed: frozenset[str]) -> None:
-        """Note a call that failed; what it must not fail with breaks a promise."""
+        """Note a failed call. An error that is not allowed is a broken promise."""
         self.failures[error.reason] += 1
         if error.reason not in PASSING | allowed:
             self.broken.append(f"{call}: {error} {error.metadata}")

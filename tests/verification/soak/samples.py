@@ -1,4 +1,4 @@
-"""Memory and open files of a server over time, and whether they stay flat."""
+"""Memory and open files of a server over time, and a check that they do not grow."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tests.support.servers import memory_mib
 
 _MEMORY_SLACK_MIB = 24.0
-# Folders that are kept open, connections to the store and to callers: all of them have bounds.
+# Open folders, connections to the store and connections to callers all have bounds.
 _MOST_FILES = 400
 
 
@@ -19,7 +19,7 @@ class Sample:
 
 
 async def watch(pid: int, every_seconds: float, is_over: Callable[[], bool]) -> list[Sample]:
-    """Samples of a process until the time is up."""
+    """Sample a process until the time is up. Return the samples."""
     samples = []
     while not is_over():
         files = len(os.listdir(f"/proc/{pid}/fd"))
@@ -29,7 +29,7 @@ async def watch(pid: int, every_seconds: float, is_over: Callable[[], bool]) -> 
 
 
 def growth(samples: list[Sample]) -> list[str]:
-    """What grew: of memory the last third is compared with the second, since the first one fills caches."""
+    """Report growth between the second and the last third of the samples. In the first third, caches fill."""
     third = len(samples) // 3
     before = max(each.memory_mib for each in samples[third : 2 * third])
     after = max(each.memory_mib for each in samples[2 * third :])

@@ -1,4 +1,4 @@
-"""A soak: users, collections, and servers and stores that are killed, all at once and for a while; then the audit."""
+"""A soak: users, collections, and kills of servers and stores, all at once for some time; then the audit."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,14 +18,14 @@ _USERS = {"keep": 6, "trim": 5, "rival": 3, "run": 5, "look": 8}
 
 @dataclass
 class Result:
-    """What a soak did, and what is wrong.
+    """The outcome of a soak.
 
     Attributes:
-        ledger: what the users know.
-        wrong: broken promises.
-        events: how often what has befallen servers and store.
+        ledger: the ledger of the users.
+        wrong: the broken promises.
+        events: how often each event struck the servers or the store.
         samples: memory and open files of the server that was never restarted.
-        checked: what the check of the store found, two graces later.
+        checked: the figures of fsck, two graces later.
 
     """
 
@@ -39,13 +39,13 @@ class Result:
 async def soak(
     store: Store, seconds: float, *, pause_seconds: float, before_audit: Callable[[Ledger], None] = lambda ledger: None
 ) -> Result:
-    """Let everything happen for so long, then look at what is left.
+    """Run users and events for some time, then audit the store.
 
     Args:
         store: the store.
-        seconds: how long.
-        pause_seconds: between two things that befall servers and store.
-        before_audit: for tests of the audit: what happens to the store, or to what is known, before it.
+        seconds: the duration.
+        pause_seconds: the pause between two events.
+        before_audit: for tests of the audit: changes the store or the ledger before it.
 
     """
     ledger = Ledger()
@@ -62,7 +62,7 @@ async def soak(
             watching = group.create_task(watch(world.steady.pid, min(2.0, seconds / 30), over.is_set))
         before_audit(ledger)
         wrong = ledger.broken + await audit(clients[0], ledger)
-        # What nobody names is dead by now: after two graces it must be gone.
+        # Objects that no marker names are dead by now. After two graces they must be gone.
         for _ in range(2):
             await asyncio.sleep(GRACE_SECONDS + 1)
             await world.collect()

@@ -1,4 +1,4 @@
-"""A short soak on each store, and proof that its audit would notice what is wrong."""
+"""A short soak on each store, and tests of its audit."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.verification.soak.samples import Sample, growth
 from tests.verification.soak.soak import soak
 from tests.verification.soak.world import bucket, folder
 
-# Each thing that befalls the servers must happen once at least.
+# Long enough for each kind of event to strike once.
 SECONDS = amount(small=15, full=25)
 
 
@@ -17,7 +17,7 @@ SECONDS = amount(small=15, full=25)
 @pytest.mark.parametrize("kind", ["file", full("s3")])
 async def test_a_short_soak_ends_with_nothing_wrong(kind, request, tmp_path):
     if kind == "s3":
-        # Skips, or fails, where no S3 server can be had.
+        # Skips or fails the test if there is no S3 server.
         request.getfixturevalue("s3_endpoint")
     with (bucket if kind == "s3" else folder)(tmp_path) as store:
         result = await soak(store, SECONDS, pause_seconds=1.0)

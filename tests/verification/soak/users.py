@@ -1,4 +1,4 @@
-"""The users of a soak. Each goes on until the time is up, whatever its calls end with, and checks what it is told."""
+"""The users of a soak. Each goes on until the time is up, whatever errors it gets, and checks every answer."""
 
 import asyncio
 import random
@@ -23,13 +23,13 @@ _FENCED = frozenset({"WRITER_FENCED"})
 
 
 class User:
-    """Somebody with a client of each server.
+    """A user with a client of each server.
 
     Args:
         name: unique among the users.
-        clients: one for each server; every call goes to any of them.
-        ledger: where everything is noted.
-        is_over: tells whether the time is up.
+        clients: one for each server; each call uses one of them at random.
+        ledger: the ledger for all calls.
+        is_over: returns whether the time is up.
 
     """
 
@@ -44,20 +44,20 @@ class User:
         self._count = 0
         self._ended_with = ""
 
-    # Those who save
+    # Users that save
 
     async def keep(self) -> None:
-        """Save into workflows that keep everything, beside others who do so."""
+        """Save into workflows that keep everything and that other users save into."""
         while await self._goes_on(0.2):
             await self._save("kept", f"w{self._chance.randrange(4)}")
 
     async def trim(self) -> None:
-        """Save into workflows that keep the newest few, some of them for a time only."""
+        """Save into workflows that keep the newest few; some checkpoints have a time to live."""
         while await self._goes_on(0.2):
             await self._save("trimmed", f"w{self._chance.randrange(4)}", expires=self._chance.random() < 0.2)
 
     async def rival(self) -> None:
-        """Take a workflow over from whoever has it, and save until somebody else does so."""
+        """Take over a workflow from its writer, and save until another user takes it over."""
         epoch: int | None = None
         while await self._goes_on(0.1):
             if epoch is None:
@@ -70,7 +70,7 @@ class User:
                 epoch = None
 
     async def run(self) -> None:
-        """Live through one workflow after the other: save by chosen ids, go back, delete some, and delete it all."""
+        """Use one workflow after the other: save with chosen ids, resume, delete checkpoints, delete the workflow."""
         number = 0
         while await self._goes_on(0.1):
             number += 1
@@ -125,10 +125,10 @@ class User:
             workflow.let_go.add(chosen)
             await self._call("delete", lambda: self._client().delete(namespace, workflow_id, chosen), _GONE)
 
-    # Those who load
+    # Users that load
 
     async def look(self) -> None:
-        """Load, list, validate and resume, in every kind of workflow that stays."""
+        """Load, list, validate and resume, in every kind of workflow that is not deleted."""
         while await self._goes_on(0.05):
             where = self._chance.choice([("kept", f"w{self._chance.randrange(4)}"), ("fenced", "w")])
             await self._chance.choice([self._load_newest, self._load_one, self._list, self._resume])(*where)
@@ -176,7 +176,7 @@ class User:
     def _not_yet(self, known: int) -> frozenset[str]:
         return frozenset() if known else _GONE
 
-    # All of them
+    # Every user
 
     async def _call(
         self, what: str, send: Callable[[], Awaitable[_Answer]], allowed: frozenset[str] = frozenset()

@@ -1,4 +1,4 @@
-"""Two servers on one store, in processes of their own, and what befalls them.
+"""Two server processes on one store, and the events that strike them.
 
 One server is never restarted, so that its memory and open files can be watched. The other one, the store, and the
 processes that write files are killed by turns. Collections run on the servers' schedule and by command.
@@ -30,13 +30,13 @@ GRACE_SECONDS = 6
 
 @dataclass(frozen=True)
 class Store:
-    """A store that can be hurt.
+    """A store that the soak can disturb.
 
     Attributes:
-        url: as a server is told of it.
-        path: where its files lie, and the servers' log.
-        hurt: what befalls it, given the servers' process ids; blocks until it is over.
-        opened: its objects.
+        url: the URL of the store.
+        path: the folder of its files and of the servers' log.
+        hurt: disturbs it, given the process ids of the servers; returns when it is over.
+        opened: opens it.
 
     """
 
@@ -48,7 +48,7 @@ class Store:
 
 @contextmanager
 def folder(path: Path) -> Iterator[Store]:
-    """A folder, whose servers lose the processes that write files for them."""
+    """A folder store. Its event kills the processes that write files for the servers."""
 
     def kill_lanes(servers: list[int]) -> None:
         for server in servers:
@@ -60,7 +60,7 @@ def folder(path: Path) -> Iterator[Store]:
 
 @contextmanager
 def bucket(path: Path) -> Iterator[Store]:
-    """A bucket of a Ceph cluster that is killed and restarted."""
+    """A bucket of a Ceph cluster. Its event kills and restarts the cluster."""
     os.environ |= ceph.CREDENTIALS
     with ceph.running(path / "ceph", "bluestore") as cluster:
         os.environ["AWS_ENDPOINT_URL_S3"] = cluster.endpoint_url
@@ -82,12 +82,12 @@ def bucket(path: Path) -> Iterator[Store]:
 
 
 class World:
-    """The servers of a soak. Made by `running`.
+    """The servers of a soak. Use `running`.
 
     Attributes:
-        targets: of the steady server, and of the other one.
-        steady: the process of the first.
-        events: how often what has befallen them.
+        targets: the target of the steady server, then that of the other one.
+        steady: the process of the steady server, which is never restarted.
+        events: how often each event has struck.
 
     """
 
@@ -118,7 +118,7 @@ class World:
                 assert await asyncio.to_thread(process.wait, 60) == 0
 
     async def disturb(self, pause_seconds: float, over: asyncio.Event) -> None:
-        """Restart, kill and collect, one after the other, until the time is up."""
+        """Kill, collect, restart and disturb the store in turn, until the time is up."""
         while True:
             for event in (self._kill_server, self.collect, self._stop_server, self._hurt_store):
                 with suppress(TimeoutError):
@@ -129,12 +129,12 @@ class World:
                 self.events[event.__name__.strip("_")] += 1
 
     async def collect(self) -> None:
-        """Collect garbage by command."""
+        """Run `holdfast-server gc`."""
         code, output = await self._command("gc", "--retention", json.dumps(RETENTION))
         assert code == 0, output
 
     async def check(self) -> dict[str, int]:
-        """What the check of the whole store says."""
+        """Run fsck on the whole store. Return its figures."""
         code, output = await self._command("fsck")
         assert code in (0, 1), output
         summary: dict[str, int] = json.loads(output.splitlines()[-1])

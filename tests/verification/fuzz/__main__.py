@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def _holds(target: str, seconds: int) -> bool:
-    """Whether a target withstands a run. Each has a process of its own, which ends with what it finds."""
+    """Search one target in its own process, which ends with its first finding. Return whether it found nothing."""
     folder = _BUILD / target
     (folder / "found").mkdir(parents=True, exist_ok=True)
     print(f"== {target}", flush=True)  # noqa: T201

@@ -1,4 +1,4 @@
-"""Defects, planted in the real code: each must be noticed by the inputs that are kept of its target.
+"""Defects to plant in the real code. The kept inputs of the target must notice each.
 
 Most are what was found and mended, the others are checks that a parser cannot be without.
 """
@@ -21,7 +21,7 @@ from tests.support.planted import Mutant
 
 @dataclass(frozen=True)
 class Defect(Mutant):
-    """A mutant, and whose inputs must notice it."""
+    """A mutant, and the target whose inputs must notice it."""
 
     target: str = ""
 

@@ -1,4 +1,4 @@
-"""The targets, and the inputs that are kept of each."""
+"""The targets, and the kept inputs of each."""
 
 from importlib import import_module
 from pathlib import Path
@@ -18,5 +18,5 @@ def check(target: str, data: bytes) -> None:
 
 
 def kept(target: str) -> list[Path]:
-    """The inputs that are kept of a target."""
+    """Return the kept inputs of a target."""
     return sorted((CORPUS / target).iterdir())

@@ -1,4 +1,4 @@
-"""Messages of any type, with any fields that a reader of choices gives them."""
+"""Messages of any type, whose fields a reader of choices sets."""
 
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ _BITS = {
 
 
 def fill(message: _Message, reader: Reader) -> _Message:
-    """Set fields of a message, one after the other, until the reader chooses to end."""
+    """Set fields of a message one after the other, until the reader chooses to stop."""
     fields = message.DESCRIPTOR.fields
     while fields and not reader.is_used_up and (choice := reader.below(len(fields) + 1)):
         _set(message, fields[choice - 1], reader)

@@ -1,4 +1,4 @@
-"""Choices read from bytes: any bytes are some choices, and bytes that are used up choose zero."""
+"""Choices, read from bytes. All bytes are valid choices; after the last byte every choice is zero."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -23,7 +23,7 @@ _EDGES = (
 
 
 class Reader:
-    """Reads choices, front to back."""
+    """A reader of choices, from front to back."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -43,7 +43,7 @@ class Reader:
         return choices[self.below(len(choices))]
 
     def integer(self) -> int:
-        """A small number, one at an edge, or any of 64 bits with its sign."""
+        """Choose a small integer, one at an edge, or any signed 64-bit one."""
         kind = self.byte()
         if kind < 128:
             return kind
@@ -52,7 +52,7 @@ class Reader:
         return int.from_bytes(self._take(kind % 8 + 1), "big", signed=True)
 
     def raw(self) -> bytes:
-        """Bytes of a length that is told before them."""
+        """Choose bytes, with their length in front."""
         size = self.byte()
         if size == 255:
             size = int.from_bytes(self._take(2), "big")

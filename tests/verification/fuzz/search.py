@@ -8,7 +8,7 @@ import sys
 
 import atheris
 
-# Whose branches lead the search: the product's, and those of what it parses text with.
+# Packages whose branches guide the search: the product, and the parsers of text that it uses.
 _WATCHED = ["holdfast", "holdfast_server", "tomllib", "google.protobuf.json_format"]
 
 

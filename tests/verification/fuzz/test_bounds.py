@@ -1,4 +1,4 @@
-"""What foreign bytes may cost: each bomb goes off in a process that has little memory left and must end by itself."""
+"""The cost of foreign bytes is bounded: each bomb is parsed in a process with little memory and CPU time left."""
 
 import subprocess
 import sys
@@ -19,9 +19,9 @@ from tests.support.markers import sound
 from tests.support.repository import ROOT
 
 MIB = 1 << 20
-# What the largest marker that is read may take when it is taken apart, and some to spare.
+# Enough to parse the largest marker that is read.
 ROOM = 512 * MIB
-# Only an end that never comes meets it.
+# Only a parser that does not end takes so long.
 CPU_SECONDS = 60
 
 
@@ -30,7 +30,7 @@ def _framed(body: bytes) -> bytes:
 
 
 def _ranges() -> bytes:
-    """The most deleted ranges that a marker has room for, each of a revision of four bytes."""
+    """Return the largest number of deleted ranges that fits a marker, each of a revision of four bytes."""
     head = sound(16**9 - 1).SerializeToString()
     count = (MAX_MARKER_BYTES - HEAD.size - len(head)) // 14
     coded = (_varint(2 * index + 2**21) for index in range(count))
@@ -38,7 +38,7 @@ def _ranges() -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    """Seven bits to a byte; three of the four bytes tell that one more follows."""
+    """Encode a number as a varint of four bytes."""
     return bytes((number & 127 | 128, number >> 7 & 127 | 128, number >> 14 & 127 | 128, number >> 21))
 
 
@@ -60,7 +60,7 @@ BOMBS = {
 PROGRAM = """
 import resource, sys
 from tests.verification.fuzz.inputs import check
-# What is loaded by now counts to the process, not to the bomb.
+# The memory in use by now belongs to the process, not to the bomb.
 check({target!r}, b"")
 data = sys.stdin.buffer.read()
 with open("/proc/self/statm") as told:
@@ -89,7 +89,7 @@ def test_a_process_without_room_is_noticed():
 
 
 class Sink(MemoryStore):
-    """Forgets what it is given."""
+    """A writer that discards its data."""
 
     @asynccontextmanager
     async def put(self, key):

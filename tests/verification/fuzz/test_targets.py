@@ -1,4 +1,4 @@
-"""Every parser against the inputs that are kept of it, and against some that nobody has chosen."""
+"""Every parser with its kept inputs, and with random ones."""
 
 import importlib.util
 import json
@@ -47,7 +47,7 @@ def test_every_target_has_a_defect_that_it_notices():
 def test_the_search_by_coverage_finds_a_planted_crash_and_keeps_its_input(tmp_path):
     if importlib.util.find_spec("atheris") is None:
         require("atheris is not installed: pip install --group fuzz")
-    # What it looks for is three comparisons away: coverage leads there, chance hardly does.
+    # The crash is behind three comparisons: coverage finds it, chance hardly does.
     planted_crash = (
         "import sys, tests.verification.fuzz.search as search\n"
         "from holdfast_server.protocol.format import manifest\n"
@@ -63,7 +63,7 @@ def test_the_search_by_coverage_finds_a_planted_crash_and_keeps_its_input(tmp_pa
         "target.check = atheris.instrument_func(check)\n"
         "search.main()\n"
     )
-    # Linux counts the peak memory of this process, which has run all other tests, to its children.
+    # Linux attributes the peak memory of this process to its children.
     limits = ["-runs=200000", "-seed=1", "-rss_limit_mb=0"]
     arguments = ["manifest", str(tmp_path), f"-artifact_prefix={tmp_path}/", *limits]
     run = subprocess.run(

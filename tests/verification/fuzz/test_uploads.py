@@ -1,4 +1,4 @@
-"""Streamed saves as a state machine: any number of callers, whose streams break and go on in any order."""
+"""Streamed saves as a state machine: callers whose streams break and resume in any order."""
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -23,7 +23,7 @@ WHICH = st.integers(0, 3)
 
 
 class Streams(RuleBasedStateMachine):
-    """What may happen, one at a time; what must come of it stands in `uploads`."""
+    """The possible steps. `uploads` has the checks."""
 
     def __init__(self):
         super().__init__()
@@ -96,7 +96,7 @@ def test_a_stream_that_breaks_behind_every_second_message_commits_its_payload_in
             uploads.begin(request_id, resumes=True)
             await uploads.turn(20)
             (stream,) = uploads.streams
-            # The second tells that a part is over: of an empty one nothing else does.
+            # The second message ends the part. Nothing else ends an empty one.
             for _ in range(2):
                 uploads.send(stream)
                 await uploads.turn(60)

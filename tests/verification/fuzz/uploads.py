@@ -1,4 +1,4 @@
-"""Streamed saves over streams that break at any moment: what both sides know, and what must come of it.
+"""Streamed saves over streams that break at any moment: the state of both sides, and the checks.
 
 Each request has one payload. A caller who goes on sends what is missing by what the server told; some break the rules
 of the stream, and are refused. Whatever commits holds the payload byte for byte, and at the end no upload is open.
@@ -31,7 +31,7 @@ PAYLOADS = {
 }
 INLINE_LIMIT = 8
 _CHUNK = 10
-# What an honest caller may meet: the store that fails, and his own stream's end.
+# The errors of a correct caller: the store fails, or its own stream ends.
 _MET = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INVALID_ARGUMENT)
 _WRONG = (
     api.SaveStreamRequest(),
@@ -44,7 +44,7 @@ _WRONG = (
 
 
 class SlowStore(MemoryStore):
-    """Takes a few turns of the loop for each piece, can be told to fail, and counts uploads that are open."""
+    """A store that takes a few turns of the loop for each piece, fails on demand, and counts open uploads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class _SlowWriter:
 
 @dataclass
 class Stream:
-    """One try of a request."""
+    """One attempt of a request."""
 
     request: str
     context: Context
@@ -92,13 +92,13 @@ class Stream:
     task: "asyncio.Task[api.SaveStreamResponse]"
     is_honest: bool = True
     is_over: bool = False
-    # What comes next: of which part, counted from 0, and from which byte; None until the server told.
+    # The next piece: its part, counted from 0, and its first byte. None until the server has said so.
     position: tuple[int, int] | None = None
 
 
 @dataclass
 class Uploads:
-    """The server and its callers."""
+    """A server and its callers."""
 
     store: SlowStore = field(default_factory=SlowStore)
     streams: list[Stream] = field(default_factory=list)
@@ -120,7 +120,7 @@ class Uploads:
         self.streams.append(Stream(request, context, messages, task))
 
     def send(self, stream: Stream) -> None:
-        """Send what comes next, where that is known: a chunk, or the end."""
+        """Send the next piece if it is known: a chunk, or the end."""
         if stream.is_over or RECEIVED_KEY not in stream.context.initial:
             return
         if stream.position is None:
@@ -143,23 +143,23 @@ class Uploads:
         stream.position = (part + 1, 0) if is_last else (part, offset + len(data))
 
     def send_wrong(self, stream: Stream, which: int) -> None:
-        """Send what breaks the rules of a stream."""
+        """Send a message that breaks the rules of a stream."""
         if not stream.is_over:
             stream.is_honest = False
             stream.messages.put_nowait(_WRONG[which % len(_WRONG)])
 
     def end(self, stream: Stream) -> None:
-        """Send no more."""
+        """End the stream from the caller's side."""
         stream.is_over = True
         stream.messages.put_nowait(None)
 
     def cancel(self, stream: Stream) -> None:
-        """Break the stream off, wherever its call is."""
+        """Cancel the stream, wherever its call is."""
         stream.is_over = True
         stream.task.cancel()
 
     async def turn(self, turns: int) -> None:
-        """Let the server go on, and judge the calls that are done."""
+        """Let the server run, and check the calls that have ended."""
         for _ in range(turns):
             await asyncio.sleep(0)
         for stream in [each for each in self.streams if each.task.done()]:
@@ -197,7 +197,7 @@ class Uploads:
         assert sum(len(part.inline) for part in entry.marker.parts) <= INLINE_LIMIT
 
     async def close(self) -> None:
-        """Break off what is in progress, and forget the rest: nothing stays open."""
+        """Cancel all streams and drop the kept uploads. Check that nothing stays open."""
         while self.streams:
             for stream in self.streams:
                 self.cancel(stream)

@@ -1,4 +1,4 @@
-"""What a writer is asked for, and the marker that it makes of it, as `entries.py` and `ownership.py` have it."""
+"""The requests of a writer and their markers, as `log/next_marker.py` and `checkpoints/` make them."""
 
 from typing import NamedTuple
 
@@ -13,10 +13,10 @@ class Call(NamedTuple):
     has_blob: bool = False
     chosen: str = ""
     pinned: bool = False
-    target: str = ""  # the request whose checkpoint is deleted; "" for the whole workflow
-    purges: bool = False  # whether the content of the target goes with its deletion
-    is_older: bool = False  # whether an older server does it, which compares nothing
-    is_silent: bool = False  # whether it does not say which try it is
+    target: str = ""  # the request whose checkpoint is deleted; "": the whole workflow
+    purges: bool = False  # whether the deletion also purges the target
+    is_older: bool = False  # whether an older server runs it, which does not compare revisions
+    is_silent: bool = False  # whether it does not say which attempt it is
 
     @property
     def can_be_refused(self) -> bool:
@@ -24,7 +24,7 @@ class Call(NamedTuple):
 
 
 def marker_of(call: Call, state: State, view: int, blob: Blob | None, rules: frozenset) -> Marker:
-    """The marker that a call appends behind a head."""
+    """Return the marker that a call appends after a head."""
     marker = _told(call, _appended(call, state, view, blob, rules), rules)
     if call.is_older:
         marker = marker._replace(is_older=True, saved=None)
@@ -33,7 +33,7 @@ def marker_of(call: Call, state: State, view: int, blob: Blob | None, rules: fro
 
 
 def allows(head: Marker, expected: int | None, epoch: int | None, rules: frozenset) -> bool:
-    """Whether a head allows a compare-and-set behind it, as `expected.py` decides."""
+    """Return whether a head allows a compare-and-set, as `log/compare_and_set.py` decides."""
     revision = head.revision
     if expected in (None, revision) or "no compare-and-set" in rules:
         return True
@@ -53,7 +53,7 @@ def allows(head: Marker, expected: int | None, epoch: int | None, rules: frozens
 
 
 def _told(call: Call, marker: Marker, rules: frozenset) -> Marker:
-    """The marker with itself entered as the newest save or fence."""
+    """Return the marker with itself as the newest save or fence."""
     if call.kind == FENCE:
         return marker._replace(fenced=marker.revision, previously_fenced=marker.fenced)
     if call.target or (call.kind == DELETED and "deletion of the workflow does not conflict" in rules):

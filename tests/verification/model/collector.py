@@ -28,10 +28,10 @@ from tests.verification.model.state import (
 
 class Collector(NamedTuple):
     runs: int = 1
-    keep: int = 1  # how many checkpoints stay
+    keep: int = 1  # how many checkpoints to keep
     at: str = "begin"
     now: int = 0
-    settled: int = 0  # the head as it was a grace ago
+    settled: int = 0  # the head of a grace ago
     view: int = 0
     is_recent: bool = False
     doomed: tuple = ()
@@ -79,7 +79,7 @@ class Collector(NamedTuple):
         return "appends its marker", self._replace(view=marker.revision)._removing(landed, rules), landed
 
     def _meets_damage(self, state):
-        """Whether a marker is gone or damaged that a head read just now does not have as gone."""
+        """Return whether a marker is missing or damaged although the current head has it as live."""
         end, head = newest(state), head_of(state, self.view)
         for each in range(head_of(state, self.settled).floor + 1, self.view + 1):
             is_sound = lies_at(state, each) is not None and each not in state.rotten
@@ -95,7 +95,7 @@ class Collector(NamedTuple):
         return False
 
     def _marker(self, state, rules):
-        """The marker that there is need for, and a claim that must be taken over before."""
+        """Return the marker to append, if one is needed, and a claim that must be taken over first."""
         head = head_of(state, self.view)
         live = visible(state, self.view)
         retired = self._retired(state, live, rules)
@@ -123,7 +123,7 @@ class Collector(NamedTuple):
         return marker, None if "claims not taken over" in rules else self._not_taken_over(state, kept)
 
     def _retired(self, state, live, rules):
-        """Pinned ones stay, and the others are counted as if these were not there."""
+        """Keep pinned checkpoints, and count the others as if these did not exist."""
         judged = live if "pinned checkpoints judged" in rules else self._not_pinned(state, live)
         if "pinned checkpoints counted" in rules:
             return self._not_pinned(state, live[: -self.keep])
@@ -147,7 +147,7 @@ class Collector(NamedTuple):
         return None
 
     def _orphans(self, state, rules):
-        """Blobs older than the grace that no checkpoint of a grace ago or later names, by the log up to the view."""
+        """Return the blobs older than the grace that no checkpoint of a grace ago or later names, up to the view."""
         settled = head_of(state, self.settled)
         named = {
             marker.blob
@@ -162,7 +162,9 @@ class Collector(NamedTuple):
         floor = head.floor if "floor of now" in rules else settled.floor
         if "newest marker removed on delete" in rules and settled.kind == DELETED and not settled.last:
             floor += 1
-        markers = [each for each in range(floor, 0, -1) if lies_at(state, each) is not None]  # as they are listed
+        markers = [
+            each for each in range(floor, 0, -1) if lies_at(state, each) is not None
+        ]  # in the order of the listing
         blobs = [each for each in self._orphans(state, rules) if each.base < low_water]
         claims = sorted(each for each in state.claims if each.generation < head.generation)
         return self._replace(at="remove", doomed=(*markers, *blobs, *claims))._rest()
@@ -178,7 +180,7 @@ class Collector(NamedTuple):
             yield "removes a marker", collector, without_marker(state, first)
 
     def _rest(self):
-        """What still is to be removed is all that counts from here on."""
+        """Forget everything but the objects that are still to be removed."""
         return Collector(self.runs, self.keep, at="remove", doomed=self.doomed) if self.doomed else self._ended()
 
     def _ended(self):

@@ -1,4 +1,4 @@
-"""Visits every state that a scenario can reach, breadth first, so that a counterexample is as short as can be.
+"""Visit every state that a scenario can reach, breadth first, so that a counterexample is the shortest one.
 
 Of a state that was seen only a hash of 64 bits is kept, and that of the state before it. Two states of one hash would
 be taken for one: among ten million states the chance of that is about 3 in a million, and each run has other hashes.
@@ -13,8 +13,8 @@ from tests.verification.model.state import State, ViolationError, landed, rotted
 class Scenario(NamedTuple):
     name: str
     actors: tuple
-    ticks: int = 0  # how many graces may pass
-    rots: int = 0  # how many objects may rot
+    ticks: int = 0  # how many graces can pass
+    rots: int = 0  # how many objects can rot
 
 
 class Result(NamedTuple):
@@ -24,12 +24,12 @@ class Result(NamedTuple):
 
 
 def explore(scenario: Scenario, rules: frozenset = frozenset(), *, most: int = 10**8) -> Result:
-    """Every state, or the shortest way to one that breaks a promise.
+    """Visit every state, or return the shortest way to one that breaks a promise.
 
     Args:
-        scenario: who acts, how many graces may pass, and how much may rot.
-        rules: the rules that are broken on purpose.
-        most: how many states to visit at most; beyond them the scenario is too large for its bounds.
+        scenario: the actors, and the bounds.
+        rules: the rules to break.
+        most: how many states to visit; a scenario with more raises a RuntimeError.
 
     """
     start = State(scenario.ticks, scenario.rots, scenario.actors)
@@ -67,7 +67,7 @@ def _successors(state: State, rules: frozenset) -> Iterator[tuple[str, State]]:
 
 
 def _trace(start: State, came_from: dict[int, int], last: int, rules: frozenset) -> tuple[str, ...]:
-    """The steps to a state, taken once more along the hashes on the way."""
+    """Return the steps to a state, by repeating the way along its hashes."""
     hashes = [last]
     while hashes[-1] != hash(start):
         hashes.append(came_from[hashes[-1]])

@@ -1,4 +1,4 @@
-"""Rules that are broken on purpose: by name, as the actors know them, with the scenario that must notice.
+"""Rules to break, by the names that the actors know, each with the scenario that must notice it.
 
 Each is planted in the real code as well, see `tests/verification/simulation/mutants.py`.
 """

@@ -30,10 +30,10 @@ Step = tuple[str, "Reader", State]
 
 class Reader(NamedTuple):
     loads: int = 1
-    wants: str = ""  # the request whose checkpoint it asks for by its server-made id
-    chosen: str = ""  # or an id that its saver chose; else the newest
+    wants: str = ""  # the request whose checkpoint it loads by the server's id
+    chosen: str = ""  # or an id that the saver chose; otherwise the newest
     falls_back: bool = False
-    losses: int = 0  # how many more answers may be lost
+    losses: int = 0  # how many more answers can be lost
     at: str = "begin"
     view: int = 0
     is_recent: bool = False
@@ -52,7 +52,7 @@ class Reader(NamedTuple):
 
     def _begin(self, state, rules):
         if self.wants and not revision_of(state, self.wants):
-            return  # nobody knows its id yet
+            return  # its id is not known yet
         is_recent = self.is_recent or "stale cache believed" in rules
         is_head = self.view and is_recent and lies_at(state, self.view + 1) is None
         reader = self._replace(began=len(state.log), is_recent=True)
@@ -66,7 +66,7 @@ class Reader(NamedTuple):
         return "reads the head", *self._replace(view=view)._seek(state, rules)
 
     def _older(self, state, rules):
-        """The newest marker that can be read, where the head cannot."""
+        """Find the newest readable marker if the head is unreadable."""
         slots = [each for each in range(newest(state), 0, -1) if lies_at(state, each)]
         if "newest marker not read again" in rules:
             slots = slots[1:]
@@ -74,7 +74,7 @@ class Reader(NamedTuple):
         skipped = frozenset(range(view + 1, newest(state) + 1))
         yield "reads an older head", *self._replace(view=view, skipped=self.skipped | skipped)._seek(state, rules)
 
-    # The checkpoint that is meant
+    # The checkpoint to load
 
     def _seek(self, state, rules):
         head = head_of(state, self.view)
@@ -89,7 +89,7 @@ class Reader(NamedTuple):
         return self._found(state, rules, head.last if head.last > head.floor else 0)
 
     def _claim(self, state, rules):
-        """Reads the claim, and every slot behind its base."""
+        """Read the claim, and every revision after its base."""
         head = head_of(state, self.view)
         base = base_of(state, head.generation, self.chosen)
         if base is None:
@@ -117,15 +117,15 @@ class Reader(NamedTuple):
             yield "reads the head", *self._replace(view=view, is_recent=True)._seek(state, rules)
 
     def _found(self, state, rules, revision):
-        # The head's own link to the newest checkpoint is believed.
+        # The head's own link to the newest checkpoint is trusted.
         if not revision or ((self.wants or self.chosen) and revision in head_of(state, self.view).deleted):
             return self._told(state, 0)
         return self._replace(at="fetch", target=revision), state
 
-    # Its bytes, and what damage is answered with
+    # Its bytes, and the answer to damage
 
     def _fetch(self, state, rules):
-        """Reads the marker, and the payload against its digest."""
+        """Read the marker, and check the payload against its digest."""
         if self.losses:
             lost = self._replace(losses=self.losses - 1)
             if "fallback starts at a slow store" in rules:
@@ -142,7 +142,7 @@ class Reader(NamedTuple):
             yield "finds damage or what is gone", self._replace(at="judge"), state
 
     def _judge(self, state, rules):
-        """Damage counts only where a head read now has the checkpoint."""
+        """Report damage only if the current head has the checkpoint."""
         end = newest(state)
         if end in state.rotten or is_live(state, end, self.target):
             yield "sees that it is damaged", *self._damage(state, rules, self.target)
@@ -152,7 +152,7 @@ class Reader(NamedTuple):
             yield "sees that it was deleted", *self._overtaken(state)
 
     def _overtaken(self, state):
-        """Its head is older than a grace: begins anew with another one."""
+        """Begin again: its head is older than a grace."""
         return self._replace(at="again", skipped=frozenset()), state
 
     def _again(self, state, rules):
@@ -168,7 +168,7 @@ class Reader(NamedTuple):
         return self._replace(skipped=self.skipped | {revision})._fall(state, rules, below)
 
     def _fall(self, state, rules, below):
-        """The next older checkpoint, by the links while they hold, else slot by slot."""
+        """Go to the next older checkpoint, by the links while they can be read, otherwise revision by revision."""
         head = head_of(state, self.view)
         if below > head.last:
             revision = head.last
@@ -193,7 +193,7 @@ class Reader(NamedTuple):
                 return self._replace(at="fetch", target=revision), state
         return self._told(state, 0)
 
-    # What it tells
+    # The answer
 
     def _told(self, state, result):
         if result and result in state.purged:
@@ -208,10 +208,10 @@ class Reader(NamedTuple):
         return self._ended(), state
 
     def _was_right(self, state, result):
-        """Whether an answer was the right one at some time while the load lasted."""
+        """Return whether an answer was right at some time during the load."""
         oldest = self.began
         while oldest in self.skipped and oldest in state.rotten and state.log[oldest - 1].request != self.wants:
-            oldest -= 1  # a head that cannot be read tells nothing
+            oldest -= 1  # an unreadable head says nothing about itself
         for view in range(oldest, len(state.log) + 1):
             for wanted in self._wanted(state, view):
                 live = [each for each in visible(state, view) if each <= wanted and each not in self.skipped]
@@ -220,11 +220,11 @@ class Reader(NamedTuple):
         return False
 
     def _wanted(self, state, view):
-        """Which checkpoint a load may mean, as a head has it."""
+        """Return the revisions that a load may answer with, according to a head."""
         if not (self.wants or self.chosen):
             return [view]
         ids = [each for each in visible(state, view) if self._is_meant(state.log[each - 1])] or [0]
-        # What id a marker had that cannot be read, nobody can tell.
+        # The id of an unreadable marker is unknown.
         return ids + [each for each in self.skipped if each in state.rotten and self.chosen]
 
     def _is_meant(self, marker):

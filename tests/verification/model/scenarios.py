@@ -1,4 +1,4 @@
-"""The scenarios: who acts, for how long, and what may fail."""
+"""The scenarios: their actors, and how often what may fail."""
 
 from tests.verification.model.calls import Call
 from tests.verification.model.collector import Collector
@@ -9,7 +9,7 @@ from tests.verification.model.writer import Writer
 
 
 def steady(*calls: Call) -> Writer:
-    """A writer whose requests are all answered."""
+    """Return a writer whose requests are all answered."""
     return Writer(calls, losses=0, retries=0)
 
 
@@ -248,7 +248,7 @@ SCENARIOS = [
     ),
 ]
 
-# These run on demand, since they take half an hour.
+# These take half an hour: they need the largest budget.
 LARGER = [
     Scenario(
         "uploads beside two collections",

@@ -1,4 +1,4 @@
-"""A state of the model: what lies in the store, what is on its way there, what each actor knows, and the true history.
+"""A state of the model: the objects in the store, the requests in flight, the actors' knowledge, and the true history.
 
 Time is counted in graces: a view of the head is recent within the tick in which it was read, and what is older than
 a tick is older than the grace. Every change of the store is made here, and checked against the promises: nothing that
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 DATA, FENCE, GC, DELETED = "data", "fence", "gc", "deleted"
-# How many entries a marker remembers, itself included.
+# How many entries a marker remembers, including itself.
 _RECENT = 2
 
 
 class ViolationError(Exception):
-    """A promise is broken."""
+    """A broken promise."""
 
 
 class Blob(NamedTuple):
@@ -32,7 +32,7 @@ class Claim(NamedTuple):
 
 
 class Bare(NamedTuple):
-    """What a purge leaves of a marker, on its way."""
+    """A marker without its content, on its way to the store."""
 
     revision: int
 
@@ -45,19 +45,19 @@ class Marker(NamedTuple):
     epoch: int = 0
     writer_epoch: int = 0
     expected: int | None = None
-    carried: int | None = None  # the epoch that its request named
+    carried: int | None = None  # the epoch of its request
     is_older: bool = False  # whether an older server wrote it
     blob: Blob | None = None
-    chosen: str = ""  # the checkpoint id, where the caller chose it
+    chosen: str = ""  # the checkpoint id if the caller chose it
     pinned: bool = False
     floor: int = 0
     low_water: int = 0
     generation: int = 0
     deleted: frozenset = frozenset()
-    last: int = 0  # the newest checkpoint, this one included
+    last: int = 0  # the newest checkpoint, including this one
     previous: int = 0  # the newest one before it
     recent: tuple = ()  # revisions, newest first
-    saved: int | None = 0  # the newest save or deletion of the workflow; None: an older server does not tell
+    saved: int | None = 0  # the newest save or deletion of the workflow; None after an older server
     saved_epoch: int = 0
     other_saved: int = 0  # the newest save under another epoch
     fenced: int = 0  # the newest fence
@@ -66,17 +66,17 @@ class Marker(NamedTuple):
 
 class State(NamedTuple):
     until: int  # when time ends
-    rots: int  # how many objects may still rot
+    rots: int  # how many more objects can rot
     actors: tuple
     time: int = 0
     log: tuple = ()  # the true history, one marker per revision
-    slots: tuple = ()  # by revision: whose marker lies there, or None
+    slots: tuple = ()  # by revision: the request of the stored marker, or None
     blobs: frozenset = frozenset()
     claims: frozenset = frozenset()
-    purged: frozenset = frozenset()  # revisions whose marker lies there without its content
+    purged: frozenset = frozenset()  # revisions whose stored marker is purged
     rotten: frozenset = frozenset()  # blobs, and the revisions of markers
-    flight: frozenset = frozenset()  # markers and claims that may still land
-    failed: frozenset = frozenset()  # requests reported as failed, for good, that may still land
+    flight: frozenset = frozenset()  # markers and claims in flight
+    failed: frozenset = frozenset()  # requests in flight that were reported as failed
 
 
 EMPTY = Marker()
@@ -87,7 +87,7 @@ def head_of(state: State, view: int) -> Marker:
 
 
 def newest(state: State) -> int:
-    """The newest slot by a listing."""
+    """Return the newest revision of a listing."""
     return max((index + 1 for index, who in enumerate(state.slots) if who is not None), default=0)
 
 
@@ -96,23 +96,23 @@ def lies_at(state: State, revision: int) -> str | None:
 
 
 def is_live(state: State, view: int, revision: int) -> bool:
-    """Whether a checkpoint exists as a head has it."""
+    """Return whether a checkpoint exists according to a head."""
     head = head_of(state, view)
     return head.floor < revision <= view and state.log[revision - 1].kind == DATA and revision not in head.deleted
 
 
 def visible(state: State, view: int) -> list[int]:
-    """The checkpoints that exist as a head has it, oldest first."""
+    """Return the checkpoints that exist according to a head, oldest first."""
     return [each for each in range(head_of(state, view).floor + 1, view + 1) if is_live(state, view, each)]
 
 
 def revision_of(state: State, request: str) -> int:
-    """Where a request was committed, in truth; 0 where it was not."""
+    """Return the revision of a request in the true history; 0 if it is not there."""
     return next((each.revision for each in state.log if each.request == request), 0)
 
 
 def meets(state: State, view: int, expected: int | None, epoch: int | None) -> bool:
-    """Whether a compare-and-set finds what it expects, by the true history; 0 expects that no checkpoint exists."""
+    """Return whether a compare-and-set succeeds by the true history; 0 expects that no checkpoint exists."""
     if expected in (None, view) or (expected == 0 and not visible(state, view)):
         return True
     return 0 < expected < view and not any(_stands_against(each, epoch) for each in state.log[expected:view])
@@ -124,12 +124,12 @@ def _stands_against(marker: Marker, epoch: int | None) -> bool:
 
 
 def _ends_all(marker: Marker) -> bool:
-    """Whether it is the deletion of the whole workflow."""
+    """Return whether it is a deletion of the whole workflow."""
     return marker.kind == DELETED and marker.floor == marker.revision - 1
 
 
 def following(head: Marker, **matter) -> Marker:
-    """The marker that follows a head, with all that carries over."""
+    """Return the marker after a head, with everything that carries over."""
     revision = head.revision + 1
     marker = head._replace(
         revision=revision,
@@ -151,7 +151,7 @@ def following(head: Marker, **matter) -> Marker:
 
 
 def land(state: State, marker: Marker, rules: frozenset = frozenset()) -> State | None:
-    """The state after a put-if-absent of a marker is applied; None where the slot is taken."""
+    """Return the state after a put-if-absent of a marker; None if its revision is taken."""
     revision = marker.revision
     slots = state.slots + (None,) * (revision - len(state.slots))
     if slots[revision - 1] is not None and "put overwrites" not in rules:
@@ -204,14 +204,14 @@ def _check_retired(state: State, marker: Marker, live: list[int]) -> None:
 
 
 def claimed(state: State, claim: Claim) -> State:
-    """The state after a claim's put-if-absent is applied."""
+    """Return the state after a put-if-absent of a claim."""
     if base_of(state, claim.generation, claim.chosen) is not None:
         return state
     return state._replace(claims=state.claims | {claim._replace(stamp=state.time)})
 
 
 def base_of(state: State, generation: int, chosen: str) -> int | None:
-    """The base revision that the claim of an id tells; None where there is no claim."""
+    """Return the base revision in the claim of an id; None if there is no claim."""
     return next((each.base for each in state.claims if (each.generation, each.chosen) == (generation, chosen)), None)
 
 
@@ -223,7 +223,7 @@ def without_marker(state: State, revision: int) -> State:
 
 
 def bared(state: State, revision: int) -> State:
-    """The state after a marker was replaced by what the log needs of it."""
+    """Return the state after a purge of a marker."""
     if is_live(state, len(state.log), revision):
         raise ViolationError(f"the content of revision {revision} is gone")
     slots = (*state.slots[: revision - 1], state.log[revision - 1].request, *state.slots[revision:])
@@ -238,7 +238,7 @@ def without_blob(state: State, blob: Blob) -> State:
 
 
 def is_whole(state: State, revision: int) -> bool:
-    """Whether a checkpoint's marker and its blob lie in the store, sound."""
+    """Return whether the store has a checkpoint's marker and blob, undamaged."""
     blob = state.log[revision - 1].blob
     is_there = lies_at(state, revision) is not None and (blob is None or blob in state.blobs)
     return is_there and revision not in state.purged and not is_rotten(state, revision)
@@ -249,7 +249,7 @@ def is_rotten(state: State, revision: int) -> bool:
 
 
 def rotted(state: State) -> Iterator[tuple[str, State]]:
-    """The states after something has rotted that somebody may still count on."""
+    """Return the states after an object has rotted that an actor may still need."""
     head = head_of(state, len(state.log))
     for revision in range(head.floor + 1, len(state.log) + 1):
         blob = state.log[revision - 1].blob
@@ -260,7 +260,7 @@ def rotted(state: State) -> Iterator[tuple[str, State]]:
 
 
 def landed(state: State, rules: frozenset) -> Iterator[tuple[str, State]]:
-    """The states after a late request has landed."""
+    """Return the states after a request in flight has landed."""
     for late in state.flight:
         rest = state._replace(flight=state.flight - {late})
         if isinstance(late, Claim):
@@ -272,7 +272,7 @@ def landed(state: State, rules: frozenset) -> Iterator[tuple[str, State]]:
 
 
 def failing(state: State, request: str) -> State:
-    """The state after a request was reported as failed, for good."""
+    """Return the state after a request was finally reported as failed."""
     if revision_of(state, request):
         raise ViolationError(f"{request} was reported as failed, and is committed")
     is_late = any(isinstance(each, Marker) and each.request == request for each in state.flight)

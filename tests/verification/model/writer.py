@@ -36,19 +36,19 @@ Step = tuple["Writer", State]
 
 class Writer(NamedTuple):
     calls: tuple
-    losses: int = 1  # how many more requests or answers may be lost or late
-    retries: int = 1  # how many more tries may be given up and followed by another one
+    losses: int = 1  # how many more requests or answers can be lost or late
+    retries: int = 1  # how many more attempts can be given up and retried
     at: str = "begin"
     view: int = 0
     is_recent: bool = False  # whether the view was read within this tick
-    is_fresh: bool = False  # whether it was read since this try came in
-    came_in: int = 0  # the head when it did
-    began_at: int = -1  # when the first try did
+    is_fresh: bool = False  # whether it was read since this attempt arrived
+    came_in: int = 0  # the head when this attempt arrived
+    began_at: int = -1  # when the first attempt arrived
     is_retry: bool = False
     blob: Blob | None = None
     uploads: int = 0
     generation: int = -1  # of the claim that was made
-    searched: int = 0  # the slots up to here do not have the chosen id
+    searched: int = 0  # the revisions up to here do not have the chosen id
     sent: Marker | None = None
 
     def steps(self, state: State, rules: frozenset) -> Iterator[tuple[str, "Writer", State]]:
@@ -62,7 +62,7 @@ class Writer(NamedTuple):
 
     def _begin(self, state, call, rules):
         if call.target and not revision_of(state, call.target):
-            return  # nobody knows its id yet
+            return  # its id is not known yet
         began_at = state.time if self.retries or call.has_blob else -1
         began = self._replace(
             began_at=self.began_at if self.is_retry else began_at,
@@ -135,7 +135,7 @@ class Writer(NamedTuple):
             yield "reads the head", *self._looking(state)._build(state, call, rules)
 
     def _build(self, state, call, rules) -> Step:
-        """What follows from the head: a replay, a refusal, or the next request on the way to the marker."""
+        """Decide by the head: replay, refuse, or send the next request on the way to the marker."""
         recent = head_of(state, self.view).recent
         done = next((each for each in recent if state.log[each - 1].request == call.request), 0)
         if done and "no replay" not in rules:
@@ -148,7 +148,7 @@ class Writer(NamedTuple):
         return self._judge(state, call, rules)
 
     def _search(self, state, call, rules):
-        """A retry looks for its first try below what the head remembers, and below the floor."""
+        """Search for the first attempt of a retry below the entries that the head remembers, and below the floor."""
         head = head_of(state, self.view)
         if not call.is_silent and self.began_at != state.time and head.floor and "late retry accepted" not in rules:
             yield "does not know, for good", *self._unknown(state)
@@ -167,7 +167,7 @@ class Writer(NamedTuple):
             yield "finds no first try", *self._judge(state, call, rules)
 
     def _last_before(self, state):
-        """A slot that was won before the first try began, by the store's own clock."""
+        """Return the newest entry of before the first attempt began, by the store's own clock."""
         before = head_of(state, newest(state)).stamp - (state.time - self.began_at)
         older = (each.revision for each in state.log if each.stamp < before)
         return max((each for each in older if lies_at(state, each)), default=0)
@@ -266,7 +266,7 @@ class Writer(NamedTuple):
         yield "puts, the request is late", lost, state._replace(flight=state.flight | {self.sent})
 
     def _look(self, state, call, rules):
-        """Looks at the slot, behind a refusal or a lost answer."""
+        """Read the marker's key after a refusal or a lost answer."""
         slot = self.sent.revision
         lies = lies_at(state, slot)
         if self.retries:
@@ -293,7 +293,7 @@ class Writer(NamedTuple):
             yield "finds nothing", self._replace(at="put"), state
 
     def _may_be_collected(self, state, slot, rules):
-        """Whether a slot may have been won and collected since its head was read: nobody can tell who had it first."""
+        """Return whether the revision may have been committed and collected since the head was read."""
         broken = {"slot that was collected taken for lost", "slot that was lost taken for the head"}
         if self.is_recent or rules & broken:
             return False
@@ -306,7 +306,7 @@ class Writer(NamedTuple):
 
     def _verify(self, state, call, rules):
         if self.is_recent:
-            return  # it has been acknowledged at once: another step
+            return  # it was acknowledged in the same step
         if "acknowledges without recency" in rules:
             yield "acknowledges", *self._acknowledged(state, call, self.sent.revision)
             return
@@ -322,7 +322,7 @@ class Writer(NamedTuple):
     # The end of a call
 
     def _refuse(self, state, call, rules, is_right) -> Step:
-        """Refuses by a head that was read since the try came in; where it was not, that is done first."""
+        """Refuse by a head that was read since the attempt arrived; read it first if it was not."""
         if not self.is_fresh and "refuses by an old head" not in rules:
             return self._replace(at="head"), state
         if not any(is_right(view) for view in range(self.came_in, len(state.log) + 1)):
@@ -342,7 +342,7 @@ class Writer(NamedTuple):
         return writer._next(), state
 
     def _purge(self, state, call, rules):
-        """Removes the content of what was deleted, the marker's own last; a try that ends before is tried again."""
+        """Remove the deleted content, the marker's own last. An attempt that ends before is retried."""
         target = revision_of(state, call.target)
         if "purge takes the newest" in rules:
             target = head_of(state, len(state.log)).last or target
@@ -371,7 +371,7 @@ class Writer(NamedTuple):
         return self._next(), state
 
     def _again(self):
-        """The next try, by another server, with all that is uploaded sent anew."""
+        """Begin the next attempt on another server, with every upload sent again."""
         return Writer(
             self.calls,
             self.losses,

@@ -1,1 +1,1 @@
-"""One module for each parser: `check` takes any bytes, and raises where the parser does what it must not."""
+"""One module per parser. `check` takes any bytes and raises if the parser misbehaves."""

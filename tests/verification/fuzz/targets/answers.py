@@ -1,4 +1,4 @@
-"""Answers of a server: any message is taken in by the SDK as a value of its own, or as one of its errors."""
+"""Answers of a server: the client turns any message into a value or one of its own errors."""
 
 from collections.abc import AsyncIterator
 
@@ -42,7 +42,7 @@ async def _call(reader: Reader, which: int) -> None:
 
 
 def _named(response: object) -> object:
-    """Name what was asked for: what names anything else is refused at once."""
+    """Set the ids that were requested: an answer with other ids is refused at once."""
     single = [getattr(response, name, None) for name in ("checkpoint", "last_good")]
     for each in (*filter(None, single), *getattr(response, "checkpoints", ())):
         each.namespace, each.workflow_id = "n", "w"
@@ -53,7 +53,7 @@ def _named(response: object) -> object:
 
 
 class _Stub:
-    """Answers each call with any message, as long as there are choices left; then with an empty one."""
+    """A stub that answers each call with any message while choices are left, then with an empty one."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -71,12 +71,12 @@ class _Stub:
     async def _messages(self) -> AsyncIterator[object]:
         while not self._reader.is_used_up:
             yield fill(api.LoadStreamResponse(), self._reader)
-        # A stream that ends early would be tried again, and again.
+        # A stream that ends early would be retried forever.
         yield api.LoadStreamResponse(chunk={"part": "none of the header's"})
 
 
 class _Stream:
-    """A stream of messages, as a call of gRPC."""
+    """A stream of messages with the interface of a gRPC call."""
 
     def __init__(self, messages: AsyncIterator[object]) -> None:
         self._messages = messages

@@ -1,4 +1,4 @@
-"""A bucket in which anything may lie: markers that hold nonsense, and objects of others in any place.
+"""A bucket with any objects: markers with nonsense, and foreign objects in any place.
 
 Nothing but the protocol's own errors comes of it, in a bounded number of store requests; what is not Holdfast's stays
 as it is and is named by fsck; and a workflow beside it is none the worse.
@@ -40,7 +40,7 @@ _OURS = re.compile(
     rf"ns/{_NAME}/wf/{_NAME}/(log/{_CUT}|blob/{_CUT}-[0-9a-f]{{32}}|id/{_CUT}/{_NAME}"
     rf"|rec/[0-9a-f]{{2}}/{_NAME}[.][0-9a-f]{{16}}-[0-9a-f]{{32}})"
 )
-# Two workflows with three checkpoints each, made once.
+# Two workflows with three checkpoints each, written once.
 _BEFORE: dict[str, tuple[bytes, float]] = {}
 _PLACES = ("ns/", "ns/n/", "ns/n/wf/", KEYS.prefix, KEYS.log, KEYS.blobs, KEYS.claims)
 _SLOTS = (1, 2, 3, 4, 5, 6, 70)
@@ -49,7 +49,7 @@ _FAR_SLOTS = (10**9, 16**9 - 1)
 
 @dataclass
 class Bucket:
-    """The store, and what was put into it from outside."""
+    """The store, and the objects that were put into it from outside."""
 
     store: BoundedStore
     foreign: dict[str, bytes] = field(default_factory=dict)
@@ -66,7 +66,7 @@ async def _check(reader: Reader) -> None:
     bucket.store.age(2 * GRACE)
     for operation in (_collect, _check_all, _load, _save):
         await _do(operation, bucket)
-    # Beside it nothing is amiss.
+    # The other workflow is sound.
     bucket.store.requests = 0
     found = await load.find(_log(bucket), BESIDE, "", (), fallback=False)
     await load.check(_log(bucket), BESIDE, found.entry, Depth.CHECKSUM)
@@ -196,7 +196,7 @@ async def _repair(bucket: Bucket) -> None:
 
 
 async def _required(work: Awaitable[object]) -> None:
-    """What looks at the whole store comes to its end, whatever one workflow holds."""
+    """Await work on the whole store, which must end whatever one workflow contains."""
     try:
         await work
     except (HoldfastError, StoreError) as error:

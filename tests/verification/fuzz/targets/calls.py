@@ -1,4 +1,4 @@
-"""Calls of the API: any bytes as a request and any metadata get an answer, or a status that names the field."""
+"""Calls of the API: any request bytes and metadata get an answer, or a status that names the field."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ from tests.verification.fuzz.messages import fill
 from tests.verification.fuzz.reader import Reader
 
 _SERVICE = api.DESCRIPTOR.services_by_name["CheckpointService"]
-# New ones at the end: inputs that are kept name a method by its place.
+# Append new methods: the kept inputs select a method by its position.
 _METHODS = (
     "Save",
     "SaveStream",
@@ -45,9 +45,9 @@ _METHODS = (
 )
 assert {*_METHODS} == {method.name for method in _SERVICE.methods}
 _NAMES = {"namespace": "n", "workflow_id": "w", "request_id": "r"}
-# What the SDK may meet of them is told in docs/reference/errors.md.
+# docs/reference/errors.md lists the ones that a client may see.
 _NEVER = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
-# gRPC takes 8 KiB of metadata; details go as base64 then, the message with % escapes.
+# gRPC accepts 8 KiB of metadata, with details as base64 and the message with % escapes.
 _LARGEST_DETAILS = 4 << 10
 _LONGEST_MESSAGE = 1 << 10
 
@@ -97,7 +97,7 @@ async def _call(service: CheckpointService, name: str, reader: Reader) -> None:
 
 
 async def _handler(service: CheckpointService, name: str) -> Any:
-    """The handler of a method, as the server makes it of the service."""
+    """Return the handler of a method, as the server registers it."""
     handlers: dict[str, Any] = {}
     server = SimpleNamespace(
         add_generic_rpc_handlers=lambda _: None,
@@ -124,7 +124,7 @@ def _raw(name: str, reader: Reader) -> bytes:
 
 
 def _name(request: Any) -> None:
-    """Name the workflow, for what else a request holds to be looked at."""
+    """Set the workflow, so that the other fields of the request are checked."""
     named = request.header if "header" in request.DESCRIPTOR.fields_by_name else request
     for field in named.DESCRIPTOR.fields_by_name:
         if field in _NAMES:
@@ -139,7 +139,7 @@ async def _each(requests: list[Any]) -> AsyncIterator[Any]:
 
 
 def require_told(code: grpc.StatusCode, message: str, metadata: dict[str, bytes]) -> None:
-    """A status tells what an error must tell, and fits into what gRPC takes."""
+    """Check that a status has all that an error must have, and fits into gRPC's limit."""
     assert code not in _NEVER, message
     details = metadata["grpc-status-details-bin"]
     assert len(details) <= _LARGEST_DETAILS

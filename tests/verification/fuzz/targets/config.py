@@ -1,4 +1,4 @@
-"""Configuration: any text gives settings that can be served with, or an error that names the setting."""
+"""Configuration: any text gives valid settings, or an error that names the setting."""
 
 import math
 import tempfile

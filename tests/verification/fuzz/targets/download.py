@@ -1,4 +1,4 @@
-"""Streams of a load: whatever messages come, the parts are those of the header or the load fails, within its memory."""
+"""Streams of a load: for any messages, the parts match the header or the load fails, in bounded memory."""
 
 from collections.abc import AsyncIterator
 from hashlib import sha256
@@ -53,13 +53,13 @@ async def _receive(download: Download, messages: list[api.LoadStreamResponse]) -
         if not error.retryable:
             raise
     else:
-        # Only `finish` tells that nothing is missing.
+        # Only `finish` detects that something is missing.
         assert messages[-1].WhichOneof("message") == "finish"
         assert download.is_whole
 
 
 def _require_bound(download: Download) -> None:
-    """What is held is no more than what the header tells."""
+    """Check that the download holds no more bytes than the header announces."""
     sizes = {} if download.header is None else {each.name: each.size_bytes for each in download.header.checkpoint.parts}
     for name, received in download._received.items():
         assert len(received) <= max(0, sizes[name])
@@ -92,7 +92,7 @@ def _message(reader: Reader) -> api.LoadStreamResponse:
         message = header()
         fill(message.header, reader)
         if reader.below(4):
-            # What is refused at once leads nowhere else.
+            # A stream that is refused at once reaches nothing else.
             found = message.header.checkpoint
             found.namespace, found.workflow_id, message.header.fell_back = "n", "w", False
             found.size_bytes = sum(part.size_bytes for part in found.parts) & (2**63 - 1)

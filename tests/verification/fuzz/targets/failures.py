@@ -1,4 +1,4 @@
-"""Failed calls: whatever their metadata hold, they become an error of the SDK, with a pause that is bounded."""
+"""Failed calls: with any metadata they become an error of the client, with a bounded pause."""
 
 import grpc
 from google.protobuf.any_pb2 import Any
@@ -51,7 +51,7 @@ def _details(reader: Reader) -> bytes:
 
 
 class _Failed:
-    """What the gRPC library raises, as far as it is looked at."""
+    """An error with those parts of the gRPC library's own that the client reads."""
 
     def __init__(self, code: grpc.StatusCode, details: str, metadata: list[tuple[str, str | bytes]]) -> None:
         self._code = code

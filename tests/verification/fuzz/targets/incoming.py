@@ -1,4 +1,4 @@
-"""Streamed saves that break and go on: any sequence of what callers, connections and the store do."""
+"""Streamed saves that break and resume: any sequence of steps of callers, connections and the store."""
 
 from tests.support.inline_loop import run
 from tests.verification.fuzz.reader import Reader

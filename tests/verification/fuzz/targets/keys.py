@@ -1,4 +1,4 @@
-"""Keys as listings give them: what counts as Holdfast's own is exactly what Holdfast makes."""
+"""Keys in listings: exactly the keys that Holdfast makes count as its own."""
 
 import re
 
@@ -22,7 +22,7 @@ KEYS = WorkflowKeys("n", "w")
 
 def check(data: bytes) -> None:
     reader = Reader(data)
-    # As a folder's listing gives names that are not UTF-8.
+    # The form in which a folder's listing returns names that are not UTF-8.
     key = reader.choice(_STARTS) + reader.rest().decode(errors="surrogateescape")
     slot = KEYS.revision(key)
     assert (slot is not None) == (

@@ -1,4 +1,4 @@
-"""`holdfast.json`: any bytes are the manifest of a store that this server can use, or refused."""
+"""`holdfast.json`: any bytes are a manifest that this server supports, or are refused."""
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.manifest import open_layout
@@ -13,7 +13,7 @@ def check(data: bytes) -> None:
     except HoldfastError as error:
         assert error.reason is Reason.LAYOUT_UNSUPPORTED
         return
-    # Negative, it would have what was just written removed; and no number is less than what is none.
+    # With a negative grace, new objects would be removed. NaN passes every comparison.
     assert 0 <= grace_seconds <= 366 * 86_400
 
 

@@ -1,4 +1,4 @@
-"""Markers and claims: what can be decoded lay in a whole frame, and makes sense."""
+"""Markers and claims: a decoded one had an undamaged frame, and is valid."""
 
 from google.protobuf.message import Message
 from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, MarkerKind, PartEncoding
@@ -32,7 +32,7 @@ def check(data: bytes) -> None:
     except HoldfastError as error:
         assert error.reason in (Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED)
         return
-    # The textbook's way takes its time.
+    # The textbook's CRC is slow.
     assert len(raw) > 1 << 20 or is_whole(raw)
     if isinstance(found, Claim):
         assert 0 <= found.base_revision <= _SLOTS
@@ -41,7 +41,7 @@ def check(data: bytes) -> None:
 
 
 def require_sense(found: Marker) -> None:
-    """What the rest of the server takes for granted of a marker."""
+    """Check the invariants of a marker that the rest of the server relies on."""
     revision = found.revision
     assert found.kind in MarkerKind.values()[1:]
     assert 1 <= revision <= _SLOTS

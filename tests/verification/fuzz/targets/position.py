@@ -1,4 +1,4 @@
-"""The position from which a server wants a broken upload to go on: any text is followed, or is an error of the SDK."""
+"""The position from which a server resumes a broken upload: the client follows any text, or raises its own error."""
 
 from holdfast import HoldfastError
 from holdfast._core.payload import Outgoing
@@ -24,7 +24,7 @@ def check(data: bytes) -> None:
         index = names.index(chunk.part)
         assert index > part or (index == part and chunk.offset >= byte)
         assert chunk.data == _PARTS[chunk.part][chunk.offset :][: len(chunk.data)]
-    # Nothing is missing between what the server has and what it gets.
+    # No byte is missing between those that the server has and those that it gets.
     owed = sum(
         max(0, len(_PARTS[name]) - (byte if index == part else 0)) for index, name in enumerate(names) if index >= part
     )

@@ -1,4 +1,4 @@
-"""Batches of records: what lies under a batch's key is read as it was attached, or told as damage."""
+"""Batches of records: an object under a batch's key is read as it was attached, or reported as damage."""
 
 from holdfast_server.layout.v1.marker_pb2 import RecordBatch
 from holdfast_server.protocol.checkpoints import records
@@ -24,7 +24,7 @@ async def _check(reader: Reader) -> None:
     batch = RecordBatch(checkpoint_id="c", request_id="r", stamp=stamp)
     body = fill(batch, reader).SerializeToString() if reader.below(2) else reader.raw()
     store.objects.write(KEYS.batch("c", stamp, "r"), frame(body) if reader.below(4) else body)
-    # What lies among the batches, and may be none.
+    # Objects among the batches, some of which are not batches.
     key = KEYS.batches("c") + reader.rest().decode(errors="surrogateescape")
     store.objects.write(key, b"")
     is_batch = batch_stamp(key.removeprefix(KEYS.prefix)) is not None

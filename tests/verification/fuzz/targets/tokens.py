@@ -1,4 +1,4 @@
-"""Page tokens: any text is a place in a listing, or refused as no token."""
+"""Page tokens: any text is a position in a listing, or is refused."""
 
 from holdfast_server.api import requests
 from holdfast_server.protocol.checkpoints import workflows
@@ -35,7 +35,7 @@ async def _page(token: str) -> None:
 
 
 class _Watched(MemoryStore):
-    """Notes where listings begin."""
+    """A store that records where listings begin."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -101,7 +101,7 @@ async def _find(
     requests.name("checkpoint_id", request.checkpoint_id, 256, required=False)
     accepted = requests.formats("accepted_formats", request.accepted_formats)
     if request.fallback not in _FALLBACKS:
-        raise requests.invalid("fallback", f"unknown value {request.fallback}: expected a Fallback of this API")
+        raise requests.invalid("fallback", f"expected a Fallback of this API, got {request.fallback}")
     fallback = request.fallback == api.FALLBACK_LAST_GOOD
     found = await protocol_load.find(context.log, keys, request.checkpoint_id, accepted, fallback=fallback)
     call.span.describe(checkpoint=found.entry.marker.checkpoint_id, revision=found.entry.revision)

@@ -23,7 +23,7 @@ async def validate(context: ServiceContext, request: api.ValidateRequest) -> api
     requests.name("checkpoint_id", request.checkpoint_id, 256, required=False)
     accepted = requests.formats("accepted_formats", request.accepted_formats)
     if request.depth not in _DEPTHS:
-        raise requests.invalid("depth", f"unknown value {request.depth}: expected a ValidateDepth of this API")
+        raise requests.invalid("depth", f"expected a ValidateDepth of this API, got {request.depth}")
     validated = await protocol_validate.validate(
         context.log, keys, request.checkpoint_id, _DEPTHS[request.depth], accepted
     )

@@ -17,7 +17,7 @@ help: ## list the targets
 demo: .venv/ready ## kill a workflow twice, resume it and compare the results
 	@$(python) -m examples.demo
 
-test: .venv/ready ## run every test, those of the verification with a small budget
+test: .venv/ready ## run every test, with a small budget for the verification and the installations
 	HOLDFAST_TEST_BUDGET=small $(python) -m pytest $(in_parallel)
 	@if [ -e .venv/adk-ready ]; then \
 	  HOLDFAST_TEST_BUDGET=small HOLDFAST_SERVER_PYTHON=$(abspath $(python)) .venv/adk/bin/python -m pytest $(in_parallel) --confcutdir=$(adk) $(adk); \
@@ -25,7 +25,7 @@ test: .venv/ready ## run every test, those of the verification with a small budg
 	  echo "all tests in $(adk) skipped: Google ADK is not installed: make .venv/adk-ready"; test -z "$$CI"; \
 	fi
 
-verify: .venv/ready ## run the verification in full: models, simulations, power cuts, faults, fuzzing, load
+verify: .venv/ready ## run the verification and the installations in full
 	HOLDFAST_TEST_BUDGET=full $(python) -m pytest $(in_parallel) -m verification
 
 lint: .venv/ready ## check formatting, lint, types, import directions and generated code

@@ -18,6 +18,9 @@ NAMES = {"client": "holdfast_client", "server": "holdfast_server"}
 # One process builds the wheels for all of these.
 pytestmark = pytest.mark.xdist_group("test_distributions")
 
+# One process builds for all of them.
+pytestmark = pytest.mark.xdist_group("distributions")
+
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory):
@@ -68,6 +71,7 @@ def test_a_wheel_describes_itself(dist, name):
     assert f"{package}/py.typed" in files
 
 
+@pytest.mark.needs_budget("full")
 @pytest.mark.timeout(600)
 def test_the_wheels_install_into_an_empty_environment(dist, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)

@@ -24,6 +24,9 @@ FOREIGN, CLIENT, SERVER = "holdfast-0.5.1-", "holdfast_client-", "holdfast_serve
 # One process builds the wheels for all of these.
 pytestmark = pytest.mark.xdist_group("test_foreign_package")
 
+# One process builds for all of them.
+pytestmark = pytest.mark.xdist_group("foreign-package")
+
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory):

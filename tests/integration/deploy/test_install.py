@@ -12,6 +12,7 @@ from holdfast_server import SERVER_VERSION
 
 from tests.integration.deploy import interpreters
 from tests.integration.deploy.sources import copy_sources
+from tests.support.budget import full
 from tests.support.repository import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -21,7 +22,7 @@ PROJECTS = {
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("interpreter", [interpreters.oldest, interpreters.newest])
+@pytest.mark.parametrize("interpreter", [interpreters.oldest, full(interpreters.newest)])
 def test_what_the_readme_says_installs_both_distributions_into_an_empty_environment(tmp_path, interpreter):
     [script] = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     copy_sources(tmp_path)

@@ -15,6 +15,9 @@ from tests.support.ports import free_port
 from tests.support.repository import ROOT
 from tests.support.servers import server
 
+# They install into one environment, in this order.
+pytestmark = pytest.mark.xdist_group("packages")
+
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
@@ -45,6 +48,7 @@ def test_the_client_installs_without_anything_of_the_server(environment):
     run(environment, "python", "-c", "import holdfast; holdfast.Client('127.0.0.1:1').close()")
 
 
+@pytest.mark.needs_budget("full")
 @pytest.mark.timeout(600)
 def test_the_client_runs_on_the_oldest_libraries_that_it_allows(environment, tmp_path):
     oldest = environment / "oldest"
@@ -64,6 +68,7 @@ def test_the_client_runs_on_the_oldest_libraries_that_it_allows(environment, tmp
         subprocess.run([oldest / "bin" / "python", "-W", "error", "-c", program, target], check=True, timeout=60)
 
 
+@pytest.mark.needs_budget("full")
 @pytest.mark.timeout(600)
 def test_the_server_serves_as_the_image_starts_it_and_its_health_check_tells(environment):
     shutil.copytree(ROOT / "requirements", environment / "requirements")

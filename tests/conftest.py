@@ -1,6 +1,7 @@
 """A server in the test's own process, on a store that counts its requests and can be told to fail."""
 
 import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,6 +14,14 @@ from tests.support import ceph
 from tests.support.listed_reasons import only_listed_reasons
 from tests.support.required import require
 from tests.support.watched import Served, serving_watched
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_reach_processes() -> None:
+    """Give signals their effect, since processes that tests start inherit the signals that nohup or `&` has ignored."""
+    for number, effect in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, effect)
 
 
 @pytest.fixture(autouse=True)

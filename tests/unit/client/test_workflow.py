@@ -250,7 +250,7 @@ async def test_a_second_worker_is_refused_while_the_first_ones_lease_lives(clien
 
 
 async def test_a_lease_is_acquired_again_once_it_has_run_out_and_by_force_of_anybody(client):
-    await client.acquire_writer("n", "w", lease=datetime.timedelta(milliseconds=50), holder="worker-7")
+    await client.acquire_writer("n", "w", lease=datetime.timedelta(seconds=1), holder="worker-7")
     with pytest.raises(holdfast.LeaseHeldError, match="worker-7") as caught:
         await client.acquire_writer("n", "w")
     await asyncio.sleep(caught.value.retry_after_seconds)

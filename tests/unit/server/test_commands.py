@@ -31,14 +31,6 @@ def shell(line, cwd):
     return subprocess.run(["bash", "-c", line], cwd=cwd, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture(autouse=True)
-def hangup():
-    """Servers inherit what SIGHUP does, which whoever runs the tests may have had ignored."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 @pytest.fixture
 async def folder(tmp_path):
     async with serving_watched(tmp_path, grace_seconds=60):

@@ -1,4 +1,4 @@
-"""Stores that do everything in one thread, so that thousands of them can take their turns in one process."""
+"""Stores that do everything in one thread, so that one process can use thousands of them in turn."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -12,7 +12,7 @@ from holdfast_server.stores.file_lane import Created, create_all
 
 
 class _LaneHere:
-    """Creates small files in this process, not in one of its own."""
+    """A lane that creates small files in this process, not in its own."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -30,7 +30,7 @@ class _LaneHere:
 
 
 class _NoThreads(Executor):
-    """Does at once what threads would do."""
+    """An executor that runs each call in the calling thread."""
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
@@ -46,7 +46,7 @@ class _NoThreads(Executor):
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Has stores that are opened in the block create small files here, and have no threads."""
+    """Let stores that are opened in the block create small files in this process, without threads."""
     with (
         patch("holdfast_server.stores.file.Lane", _LaneHere),
         patch("holdfast_server.stores.file.ThreadPoolExecutor", _NoThreads),

@@ -1,4 +1,4 @@
-"""What these tests need of a machine, and where they work."""
+"""The programs, the folder and the processes that these tests need."""
 
 import multiprocessing
 import os
@@ -26,7 +26,7 @@ def mounting() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of states are made in it."""
+    """A folder, in memory if possible: the tests write thousands of states into it."""
     memory = Path("/dev/shm")
     if not os.access(memory, os.W_OK):
         yield tmp_path
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def processes() -> Iterator[Executor]:
-    """Processes that recover from states at the same time."""
+    """Processes that recover from states in parallel."""
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as processes:
         yield processes
 
@@ -47,12 +47,12 @@ _STATES = pytest.StashKey[list[Cuts]]()
 
 @pytest.fixture
 def count(request: pytest.FixtureRequest) -> Callable[[Cuts], None]:
-    """Counts states for the summary."""
+    """A function that counts states for the summary."""
     return request.config.stash.setdefault(_STATES, []).append
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Tell how many states were recovered from."""
+    """Print the number of states."""
     found = config.stash.get(_STATES, [])
     if found:
         moments, states, distinct = (

@@ -1,4 +1,4 @@
-"""The states that a power cut may leave of a disk: every answer to the questions that its syncs have left open.
+"""The states that a power cut may leave on a disk: every combination of the outcomes that its syncs left open.
 
 A question is whether a changed name was kept, and how much of an unsynced file. Where all combinations of answers are
 too many, those remain in which everything was kept or everything dropped, all that differ from one of these in one
@@ -17,16 +17,16 @@ from tests.verification.crash.disk import Disk, File, Folder, Node
 _EXHAUSTIVE = 128
 _BY_CHANCE = 32
 _PAIRS = 40
-# What lies here is never read, so it is kept or dropped as one.
+# Objects here are never read, so they are kept or dropped together.
 _UNREAD = ".tmp"
 
-# Paths in order, each with its mode and its content; None for a folder.
+# Paths in order, each with its mode and its content, which is None for a folder.
 Tree = tuple[tuple[str, int, bytes | None], ...]
 
 
 @dataclass
 class _Answer:
-    """An answer, or several: what names stand for, and what files hold."""
+    """One or more outcomes: the nodes of names, and the contents of files."""
 
     names: dict[Folder, dict[str, Node | None]] = field(default_factory=dict)
     contents: dict[File, bytes] = field(default_factory=dict)
@@ -37,12 +37,12 @@ class _Answer:
         self.contents.update(other.contents)
 
 
-# The first answer is that the change was dropped, the last that it was kept.
+# In the first outcome the change is lost, in the last it is kept.
 _Question = list[_Answer]
 
 
 def states(disk: Disk, seed: int = 0) -> Iterator[Tree]:
-    """What a power cut may leave of a disk, some of it more than once."""
+    """Yield the states that a power cut may leave, some of them more than once."""
     questions = _questions(disk)
     for answers in _combinations(questions, random.Random(seed)):
         merged = _Answer()
@@ -52,7 +52,7 @@ def states(disk: Disk, seed: int = 0) -> Iterator[Tree]:
 
 
 def as_seen(disk: Disk) -> Tree:
-    """What programs see of a disk that has lost nothing."""
+    """Return the tree that programs see before a cut."""
     merged = _Answer()
     for folder in _folders(disk.root):
         merged.names[folder] = {**dict.fromkeys(folder.kept), **folder.now}
@@ -87,7 +87,7 @@ def _questions(disk: Disk) -> list[_Question]:
 
 
 def _contents(file: File) -> list[bytes]:
-    """What may be left of an unsynced file: what it held, its size alone, a half of what came, all."""
+    """Return the possible contents of an unsynced file: the old one, zeros, half of the new one, all of it."""
     now = bytes(file.now)
     torn = now[: (len(file.kept) + len(now)) // 2]
     zeros = file.kept + bytes(max(0, len(now) - len(file.kept)))
@@ -95,7 +95,7 @@ def _contents(file: File) -> list[bytes]:
 
 
 def _meanings(folder: Folder) -> Iterator[tuple[str, Node]]:
-    """What the names of a folder may stand for after a cut."""
+    """Return the possible nodes of a folder's names after a cut."""
     yield from folder.kept.items()
     for change in folder.changes:
         if change.node is not None:
@@ -103,7 +103,7 @@ def _meanings(folder: Folder) -> Iterator[tuple[str, Node]]:
 
 
 def _folders(root: Folder) -> Iterator[Folder]:
-    """All folders that may be there after a cut."""
+    """Return all folders that may exist after a cut."""
     found = {root: None}
     waiting = [root]
     while waiting:
@@ -145,7 +145,7 @@ _Found = tuple[str, Node, bytes | None]
 
 
 def _nodes(root: Folder, answer: _Answer) -> Iterator[_Found]:
-    """What is left under which path, with the content of a file."""
+    """Yield the paths that are left, with the contents of files."""
     waiting = [("", root)]
     while waiting:
         prefix, folder = waiting.pop()
@@ -159,7 +159,7 @@ def _nodes(root: Folder, answer: _Answer) -> Iterator[_Found]:
 
 def _with_modes_by_chance(found: list[_Found]) -> Tree:
     found.sort(key=_path)
-    # The same for states that are alike otherwise.
+    # Equal states get equal modes.
     seed = zlib.crc32(repr([_path(each) for each in found]).encode())
     return tuple(
         (path, node.mode if zlib.crc32(path.encode(), seed) & 1 else node.kept_mode, content)

@@ -1,4 +1,4 @@
-"""A model of a disk that may lose power: what programs have made of it, and which of that it must have kept.
+"""A model of a disk that may lose power: what programs see, and what must survive.
 
 As conservative as ALICE (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014): a program may count on
 nothing but its own syncs. What was written to a file is kept, torn or dropped until the file is synced; a name that
@@ -18,8 +18,8 @@ class File:
     """A file.
 
     Attributes:
-        mode: its permissions as programs see them, and `kept_mode` as the disk has them for sure.
-        now: its content as programs see it, and `kept` as the disk has it for sure.
+        mode: its permissions as programs see them; `kept_mode` is the durable value.
+        now: its content as programs see it; `kept` is the durable value.
         is_dirty: whether the two differ.
         is_forsaken: whether a sync of it has failed.
 
@@ -35,7 +35,7 @@ class File:
 
 @dataclass(eq=False)
 class Folder:
-    """A folder: its names as programs see them, those the disk has for sure, and what became of them since."""
+    """A folder: its names as programs see them, the durable names, and the changes since."""
 
     mode: int = 0o755
     kept_mode: int = 0o755
@@ -53,9 +53,9 @@ class Descriptor:
 
     Attributes:
         node: the file or folder.
-        opened: since which moment it is open.
-        position: where in the file the next bytes go.
-        appends: whether they go to its end.
+        opened: the moment when it was opened.
+        position: the offset of the next write.
+        appends: whether writes go to the end.
 
     """
 
@@ -67,14 +67,14 @@ class Descriptor:
 
 @dataclass(eq=False)
 class Change:
-    """What a name in a folder became: a file, a folder or nothing.
+    """A change of a name in a folder.
 
     Attributes:
         name: the name.
-        node: what it stands for since.
-        maker: the process that did it.
-        has_ended: whether the call that did it has returned.
-        failures: the syncs that should have covered it and failed: when, and by which descriptor.
+        node: the new file or folder, or None.
+        maker: the process that changed it.
+        has_ended: whether its system call has returned.
+        failures: the failed syncs that should have covered it, each with its moment and descriptor.
 
     """
 
@@ -85,13 +85,13 @@ class Change:
     failures: list[tuple[float, Descriptor]] = field(default_factory=list)
 
     def is_lost_on(self, descriptor: Descriptor) -> bool:
-        """Whether a sync by a descriptor does nothing for it, and does not say so."""
+        """Return whether a sync by a descriptor silently does not cover it."""
         return any(descriptor is other or descriptor.opened > moment for moment, other in self.failures)
 
 
 @dataclass(frozen=True)
 class Sync:
-    """What a sync covers, taken when it begins: all that a file holds, or the changes of a folder's names."""
+    """The coverage of a sync, taken when it begins: the content of a file, or the changes of a folder's names."""
 
     process: int
     descriptor: Descriptor
@@ -99,7 +99,7 @@ class Sync:
     changes: tuple[Change, ...] = ()
 
 
-# What a disk hears of a sync; something else than all of it is for checking the check.
+# The part of a sync that a disk honours. Tests of the check itself honour less than all of it.
 Hearing = Callable[[Sync], Sync]
 
 
@@ -107,8 +107,8 @@ class Disk:
     """A tree of folders and files.
 
     Args:
-        root: what is there, and durable, at the beginning.
-        hearing: what it hears of a sync.
+        root: the durable tree at the beginning.
+        hearing: the part of a sync that it honours.
 
     """
 
@@ -117,7 +117,7 @@ class Disk:
         self._hearing = hearing
 
     def change(self, process: int, folder: Folder, name: str, node: Node | None) -> Change:
-        """Have a name come, go or change its meaning."""
+        """Add, remove or replace a name."""
         if node is None:
             del folder.now[name]
         else:
@@ -132,14 +132,14 @@ class Disk:
         file.is_dirty = True
 
     def begin_sync(self, process: int, descriptor: Descriptor) -> Sync:
-        """What a sync that begins now will cover."""
+        """Return the coverage of a sync that begins now."""
         node = descriptor.node
         if isinstance(node, File):
             return Sync(process, descriptor, content=bytes(node.now))
         return Sync(process, descriptor, changes=tuple(each for each in node.changes if each.has_ended))
 
     def end_sync(self, sync: Sync) -> None:
-        """A sync has succeeded."""
+        """Apply a sync that has succeeded."""
         sync = self._hearing(sync)
         node = sync.descriptor.node
         if isinstance(node, File):
@@ -147,7 +147,7 @@ class Disk:
                 node.kept, node.is_dirty = sync.content, sync.content != node.now
             return
         able = [each for each in sync.changes if each in node.changes and not each.is_lost_on(sync.descriptor)]
-        # The last change of a name is durable, and what came before it is history.
+        # The last change of a name is durable. Earlier ones no longer matter.
         for name, change in {each.name: each for each in able}.items():
             if change.node is None:
                 node.kept.pop(name, None)
@@ -157,7 +157,7 @@ class Disk:
             node.changes[:position] = [each for each in node.changes[:position] if each.name != name]
 
     def fail_sync(self, sync: Sync, moment: float) -> None:
-        """A sync has failed."""
+        """Note a sync that has failed."""
         if isinstance(sync.descriptor.node, File):
             sync.descriptor.node.is_forsaken = True
         for change in sync.changes:

@@ -1,4 +1,4 @@
-"""Broken rules of durability, planted in the real code of the store."""
+"""Defects of durability to plant in the real code of the store."""
 
 from holdfast_server.stores.draft import Draft, Drafts
 from holdfast_server.stores.file import FileStore, _FileWriter

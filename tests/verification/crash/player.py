@@ -1,4 +1,4 @@
-"""A server's protocol on a real store, with a note before and behind each operation: what it has promised."""
+"""The protocol on a real store, with a note before and after each operation of what it has promised."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ from holdfast_server.stores.base import ObjectStore, StoreError
 
 GRACE_SECONDS = 1000.0
 SMALL_BYTES = 100
-# Too large for a marker, and written in several pieces.
+# Too large for a marker; written in several pieces.
 LARGE_BYTES = 20_000
 _INLINE_LIMIT_BYTES = 1000
 _PIECE_BYTES = 8000
@@ -35,12 +35,12 @@ _ABSENT = {Reason.WORKFLOW_NOT_FOUND, Reason.CHECKPOINT_NOT_FOUND, Reason.CHECKP
 
 
 def payload(name: str, size: int) -> bytes:
-    """Bytes that tell their own name, and that no others begin like."""
+    """Return bytes that contain their name, and that no other payload begins like."""
     return f"{name} {size} ".encode() + random.Random(name).randbytes(size)
 
 
 def name_in(data: bytes) -> str:
-    """The name of a payload; "" where it is not whole."""
+    """Return the name of a payload; "" if it is not whole."""
     name, _, rest = data.partition(b" ")
     size = rest.partition(b" ")[0]
     whole = size.isdigit() and data == payload(name.decode(), int(size))
@@ -52,11 +52,11 @@ def workflow(name: str) -> WorkflowKeys:
 
 
 class Player:
-    """A server that takes notes. What the store fails to do is asked for again.
+    """A server that takes notes and retries when the store fails.
 
     Args:
         store: the store.
-        note: takes a note.
+        note: writes a note.
 
     """
 
@@ -65,7 +65,7 @@ class Player:
         self._note = note
 
     async def save(self, to: str, name: str, size: int = SMALL_BYTES, checkpoint_id: str = "") -> None:
-        """Save a payload. A chosen id that is in use is no failure: somebody went before."""
+        """Save a payload. A chosen id that is in use is not a failure: another server saved it first."""
         self._note({"begins": "save", "workflow": to, "name": name})
         request_id, began = uuid.uuid4().hex, now()
         tries = 0
@@ -83,7 +83,7 @@ class Player:
             self._note_held(to, name, saved.entry.marker.checkpoint_id, saved.entry.revision)
 
     async def load(self, of: str, checkpoint_id: str = "") -> None:
-        """Load a checkpoint. Who was told of it once may count on it."""
+        """Load a checkpoint. A checkpoint that was loaded once must survive."""
         keys = workflow(of)
         found = await _unless(_ABSENT, lambda: load.find(self.log, keys, checkpoint_id, (), fallback=False))
         if found is not None:
@@ -92,7 +92,7 @@ class Player:
             self._note_held(of, name, found.entry.marker.checkpoint_id, found.entry.revision)
 
     async def delete(self, of: str, checkpoint_id: str) -> None:
-        """Delete a checkpoint; one that is not there any more needs no deletion."""
+        """Delete a checkpoint, unless it is gone already."""
         self._note({"begins": "delete", "workflow": of, "checkpoint_id": checkpoint_id})
         request = Request(workflow(of), uuid.uuid4().hex)
         done = await _unless(
@@ -102,7 +102,7 @@ class Player:
             self._note({"gone": checkpoint_id, "workflow": of, "revision": done.entry.revision})
 
     async def collect(self, of: str, keep_last: int, *, graces: float) -> None:
-        """Collect garbage as if so many graces had passed."""
+        """Collect garbage as if this many graces had passed."""
         live = await until_done(lambda: self._live(of))
         for checkpoint_id in live[keep_last:]:
             self._note({"begins": "delete", "workflow": of, "checkpoint_id": checkpoint_id})
@@ -126,7 +126,7 @@ class Player:
 
 
 async def _unless(reasons: set[Reason], operation: Callable[[], Awaitable[_Result]]) -> _Result | None:
-    """The result of an operation; None where it is refused for one of some reasons."""
+    """Return the result of an operation; None if it is refused with one of these reasons."""
     try:
         return await until_done(operation)
     except HoldfastError as error:
@@ -136,7 +136,7 @@ async def _unless(reasons: set[Reason], operation: Callable[[], Awaitable[_Resul
 
 
 async def until_done(operation: Callable[[], Awaitable[_Result]]) -> _Result:
-    """The result of an operation, which is tried until the store does what it is asked for."""
+    """Retry an operation until the store succeeds. Return its result."""
     for _ in range(_TRIES):
         try:
             return await operation()
@@ -146,7 +146,7 @@ async def until_done(operation: Callable[[], Awaitable[_Result]]) -> _Result:
 
 
 async def read(log: Log, keys: WorkflowKeys, found: Found) -> bytes:
-    """The payload of a checkpoint."""
+    """Return the payload of a checkpoint."""
     (part,) = found.entry.marker.parts
     return b"".join([block async for block in read_part(log.store, keys, part)])
 

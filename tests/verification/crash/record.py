@@ -1,4 +1,4 @@
-"""A record of the system calls of a program, made by strace: all that touches files, with every byte written."""
+"""A record of a program's system calls on files, made by strace, with every byte written."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# A call that touches files and is not known to the model of the disk must be recorded, so that it is noticed.
+# Record calls on files that the model of the disk does not know too, so that the replay fails on them.
 _RECORDED = (
     "openat,open,creat,openat2,close,close_range,dup,dup2,dup3,fcntl,write,pwrite64,writev,pwritev,pwritev2,sendfile,"
     "copy_file_range,splice,fsync,fdatasync,sync,syncfs,sync_file_range,link,linkat,symlink,symlinkat,rename,renameat,"
@@ -26,12 +26,12 @@ class Call:
     """A system call.
 
     Attributes:
-        thread: who made it.
+        thread: the id of its thread.
         name: its name.
-        arguments: as strace writes them.
-        result: what it returned; None where it never did.
+        arguments: in strace's form.
+        result: its result; None if it never returned.
         error: the name of its error, or "".
-        began: its place in the record, and `ended` that of its end.
+        began: the place of its beginning in the record; `ended` is that of its end.
 
     """
 
@@ -45,7 +45,7 @@ class Call:
 
 
 def recorded(command: Sequence[str], record: Path, *faults: str) -> list[Call]:
-    """Run a program to its end, and give its system calls and those of its children, by their beginnings.
+    """Run a program. Return its system calls and those of its children, ordered by their beginnings.
 
     Args:
         command: the program and its arguments.
@@ -65,7 +65,7 @@ def recorded(command: Sequence[str], record: Path, *faults: str) -> list[Call]:
 
 
 def missing() -> str:
-    """Why nothing can be recorded here; "" where it can."""
+    """Return why nothing can be recorded here; "" if it can."""
     if shutil.which("strace") is None:
         return "strace not found"
     tried = subprocess.run(["strace", "-f", "--seccomp-bpf", "true"], capture_output=True, check=False)
@@ -73,7 +73,7 @@ def missing() -> str:
 
 
 def text(argument: str) -> str:
-    """A string among the arguments."""
+    """Decode a string argument."""
     return data(argument).decode()
 
 
@@ -116,7 +116,7 @@ def _parsed(lines: Sequence[str]) -> Iterator[Call]:
 
 
 def _split(arguments: str) -> Iterator[str]:
-    """The arguments, which may be structures. Strings hold no commas or brackets, since all of them are in hex."""
+    """Split the arguments, which may be structures. Strings contain no commas or brackets: they are in hex."""
     depth, start = 0, 0
     for position, letter in enumerate(arguments):
         depth += (letter in "[{(") - (letter in "]})")

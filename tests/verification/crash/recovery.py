@@ -1,4 +1,4 @@
-"""What the real store and protocol make of what a power cut has left, and whether that is what was promised."""
+"""The recovery of the real store and protocol from a state after a power cut, compared with the promises."""
 
 import asyncio
 import shutil
@@ -23,19 +23,19 @@ from tests.verification.crash.cuts import Tree
 from tests.verification.crash.player import GRACE_SECONDS, Note, Player, name_in, read, workflow
 from tests.verification.crash.scripts import STORE
 
-# What a cut has left, and how many notes had been taken by then, where the same is left by cuts at several moments.
+# A state after a cut, and the numbers of notes at the moments whose cuts may leave it.
 State = tuple[Tree, frozenset[int]]
 
 
 @dataclass
 class Seen:
-    """What is there of a workflow after a cut.
+    """A workflow after a cut.
 
     Attributes:
         listed: revision, id and name of each checkpoint, newest first.
-        newest: the name that a load gives, or the reason why it gives none.
-        by_id: the same for each id that anybody has ever heard of.
-        next_revision: what the first save after the cut got.
+        newest: the name of the payload that a load returns, or the reason of its failure.
+        by_id: the same for each id that was ever returned.
+        next_revision: the revision of the first save after the cut.
 
     """
 
@@ -47,14 +47,14 @@ class Seen:
 
 @dataclass
 class Recovered:
-    """What is there of a store after a cut, and what did not go as it should."""
+    """A store after a cut, and the unexpected errors."""
 
     workflows: dict[str, Seen] = field(default_factory=dict)
     damage: list[str] = field(default_factory=list)
 
 
 def materialise(tree: Tree, folder: Path) -> None:
-    """Make the folder hold a tree, and nothing else."""
+    """Write a tree into an empty folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for path, mode, content in tree:
@@ -66,13 +66,13 @@ def materialise(tree: Tree, folder: Path) -> None:
 
 
 async def recover(tree: Tree, folder: Path, workflows: Iterable[str], ids: Iterable[tuple[str, str]]) -> Recovered:
-    """Start on what a cut has left, look at everything, and go on.
+    """Open a store after a cut, read everything, and save again.
 
     Args:
-        tree: what it has left.
-        folder: where to put it.
-        workflows: those to look at.
-        ids: workflow and checkpoint id of each checkpoint to ask for.
+        tree: the state after the cut.
+        folder: the folder for it.
+        workflows: the workflows to read.
+        ids: workflow and checkpoint id of each checkpoint to load.
 
     """
     materialise(tree, folder)
@@ -112,7 +112,7 @@ async def _look(log: Log, name: str, ids: Sequence[str], damage: list[str]) -> S
 
 
 async def _load(log: Log, name: str, checkpoint_id: str, damage: list[str]) -> str:
-    """The name of what is loaded, or the reason why nothing is."""
+    """Load a checkpoint. Return the name of its payload, or the reason of the failure."""
     keys = workflow(name)
     try:
         found = await load.find(log, keys, checkpoint_id, (), fallback=False)
@@ -140,7 +140,7 @@ async def _save_next(store: FileStore, name: str, damage: list[str]) -> int:
 
 
 def broken(recovered: Recovered, notes: Sequence[Note]) -> list[str]:
-    """The promises of the notes that what was recovered does not keep."""
+    """Yield the promises of the notes that the recovered store breaks."""
     found = [f"damage: {each}" for each in recovered.damage]
     doomed = {(note["workflow"], note["checkpoint_id"]) for note in notes if note.get("begins") == "delete"}
     begun = {note["name"] for note in notes if note.get("begins") == "save"}
@@ -180,10 +180,10 @@ def _broken_hold(note: Note, seen: Seen, *, is_doomed: bool) -> list[str]:
 
 
 def broken_in(states: Iterable[State], notes: Sequence[Note], folder: Path) -> Iterator[str]:
-    """Recover from states, one after the other in a folder, and tell what was promised and is not kept.
+    """Recover from states, one after the other in one folder. Yield the broken promises.
 
     Args:
-        states: what a cut has left, each with how many of the notes had been taken by then.
+        states: the states, each with the numbers of notes at its moments.
         notes: all notes.
         folder: the folder.
 

@@ -1,4 +1,4 @@
-"""Recorded system calls, played on the model of a disk.
+"""A replay of recorded system calls on the model of a disk.
 
 What a call does is taken to happen when it begins, or as soon as it can before its end, since others may see it from
 then on; that it has happened is known to its caller, and covered by a sync, when it has ended. What a record holds and
@@ -13,7 +13,7 @@ from typing import Any
 from tests.verification.crash.disk import Change, Descriptor, Disk, File, Folder, Node, Sync
 from tests.verification.crash.record import Call, data, text
 
-# They are as their twins that take a descriptor before a path; told are the places of their paths.
+# Calls without a descriptor before each path, with the positions of their paths.
 _TWINS = {
     "open": ("openat", (0,)),
     "mkdir": ("mkdirat", (0,)),
@@ -25,17 +25,17 @@ _TWINS = {
 }
 _SYNCS = ("fsync", "fdatasync")
 _FORKS = ("clone", "clone3", "fork", "vfork")
-# Of these it is enough to know what they do to descriptors.
+# Only the effect of these on descriptors matters.
 _OF_DESCRIPTORS = {"close", "dup", "dup2", "dup3", "fcntl", "execve", *_FORKS}
 
 
 class Replay:
-    """Plays calls on a disk.
+    """A replay of calls on a disk.
 
     Args:
         disk: the disk.
-        path: the folder that it stands for, absolute.
-        notes: the name in there of the file with notes, which is no part of the disk.
+        path: the absolute path of the folder that it models.
+        notes: the name of the file with notes in it, which is not a part of the disk.
 
     Attributes:
         disk: the disk.
@@ -49,7 +49,7 @@ class Replay:
         self._path = path
         self._notes_path = f"{path}/{notes}"
         self._notes_file = File(0, 0)
-        # Threads of a process share a table of descriptors; a process begins with a copy of its parent's.
+        # Threads of a process share a table of descriptors. A process begins with a copy of its parent's table.
         self._tables: dict[int, dict[int, Descriptor]] = {}
         self._parents: dict[int, tuple[int, bool]] = {}
         self._changes: dict[float, list[Change]] = {}
@@ -57,7 +57,7 @@ class Replay:
         self._late: set[float] = set()
 
     def play(self, calls: Sequence[Call]) -> Iterator[Call]:
-        """Let calls happen. Gives each that changes something, takes effect as a sync or is a note, once it has."""
+        """Play calls. Yield each call that changes the disk, syncs or writes a note, after its effect."""
         for call in calls:
             if call.name in _FORKS and call.result:
                 self._parents[call.result] = call.thread, any("CLONE_FILES" in each for each in call.arguments)
@@ -74,7 +74,7 @@ class Replay:
                 self._syncs[call.began] = self.disk.begin_sync(self._process(call), opened)
             return False
         if call.name == "close":
-            # Before it has returned, another thread may have been given the same number.
+            # Another thread may get the same number before this call returns.
             self._table(call.thread).pop(int(call.arguments[0]), None)
         if call.error or call.name in _OF_DESCRIPTORS:
             return False
@@ -111,7 +111,7 @@ class Replay:
         return is_late
 
     def _is_to_come(self, call: Call) -> bool:
-        """Whether a call that will succeed cannot have happened yet: another one must go before it."""
+        """Return whether a call that succeeds cannot have happened yet, because another one must come first."""
         if call.name == "unlinkat":
             place = self._place(call, 0)
             return place is not None and place[1] not in place[0].now
@@ -130,7 +130,7 @@ class Replay:
         return self._tables[thread]
 
     def _process(self, call: Call) -> int:
-        """The thread that a thread's process began with."""
+        """Return the first thread of a thread's process."""
         thread = call.thread
         while self._parents.get(thread, (0, False))[1]:
             thread = self._parents[thread][0]
@@ -150,7 +150,7 @@ class Replay:
                 if opened is not None and (call.name != "fcntl" or "F_DUPFD" in call.arguments[1]):
                     table[result] = opened
             case "execve":
-                # The store opens nothing for the programs that it starts.
+                # The store opens no files for programs that it starts.
                 self._tables[call.thread] = {}
 
     def _end_openat(self, call: Call, table: dict[int, Descriptor], result: int) -> None:
@@ -166,12 +166,12 @@ class Replay:
     # Names.
 
     def _path_of(self, call: Call, at: int) -> str | None:
-        """The path below the folder that two arguments mean, a descriptor and a path; None where it lies elsewhere."""
+        """Return the path in the folder that a descriptor and a path mean; None if it is outside."""
         path = text(call.arguments[at + 1])
         return path[len(self._path) + 1 :] if f"{path}/".startswith(f"{self._path}/") else None
 
     def _place(self, call: Call, at: int) -> tuple[Folder, str] | None:
-        """The folder and the name that two arguments mean."""
+        """Return the folder and the name that a descriptor and a path mean."""
         path = text(call.arguments[at + 1])
         opened = self._opened(call, at)
         below = self._path_of(call, at)
@@ -229,7 +229,7 @@ class Replay:
         if source is None or target is None:
             return None
         node = source[0].now[source[1]]
-        # Two changes: nothing says that two folders keep both or none.
+        # Two changes: two folders need not keep both or neither.
         process = self._process(call)
         return [self.disk.change(process, *target, node), self.disk.change(process, *source, None)]
 

@@ -1,4 +1,4 @@
-"""What is recorded and cut: one run as it is, or one that stops anywhere and is gone on from by another server."""
+"""The runs to record and cut: a run of one server, or a run that stops anywhere and that another server continues."""
 
 import asyncio
 import copy
@@ -26,19 +26,19 @@ from tests.verification.crash.recovery import State
 from tests.verification.crash.replay import Replay
 from tests.verification.crash.scripts import NOTES, STORE
 
-# A folder of the log ends with this revision.
+# The last revision of a folder of the log.
 _LAST_OF_FOLDER = 4095
-# For one process to recover from.
+# The share of one process.
 _STATES_AT_ONCE = 32
 
 
 @dataclass
 class Cuts:
-    """The states that power cuts may leave of one or several runs, each once, with what had been promised by then.
+    """The distinct states that power cuts may leave in one or more runs, with the promises at those moments.
 
     Attributes:
-        moments: at how many moments the power was cut.
-        states: how many states that gave, those included that are alike.
+        moments: the number of moments at which the power was cut.
+        states: the number of states, including equal ones.
 
     """
 
@@ -49,11 +49,11 @@ class Cuts:
 
     @property
     def distinct(self) -> int:
-        """How many states differ."""
+        """The number of distinct states."""
         return len(self._found)
 
     def begin(self, notes: list[Note]) -> None:
-        """A run begins, which adds to these notes."""
+        """Begin a run, which appends to these notes."""
         self._runs.append(notes)
 
     def cut(self, disk: Disk) -> None:
@@ -65,12 +65,12 @@ class Cuts:
             self._found.setdefault(tree, {}).setdefault(run, set()).add(promised)
 
     def broken(self, folder: Path) -> Iterator[str]:
-        """Recover from every state, in a folder; tell what was promised and is not kept, as soon as it is found."""
+        """Recover from every state in a folder. Yield each broken promise as soon as it is found."""
         for number, notes in enumerate(self._runs):
             yield from recovery.broken_in(self._states_of(number), notes, folder)
 
     def all_broken(self, processes: Executor, folder: Path) -> list[str]:
-        """The same, with the states shared out among processes."""
+        """Recover from every state in several processes. Return the broken promises."""
         tasks: list[Future[list[str]]] = []
         for number, notes in enumerate(self._runs):
             states = self._states_of(number)
@@ -91,7 +91,7 @@ def _all_broken_in(states: list[State], notes: Sequence[Note], folder: Path) -> 
 
 @dataclass(frozen=True)
 class Before:
-    """What lies in a folder, durable, before anything is recorded, and what had been promised of it."""
+    """The durable tree of a folder before a recording, and the promises so far."""
 
     tree: Tree = ()
     notes: Sequence[Note] = ()
@@ -99,20 +99,20 @@ class Before:
 
 @dataclass(frozen=True)
 class Recording:
-    """A run: where it ran, what was there before, and its calls."""
+    """A run: its folder, the tree before it, and its calls."""
 
     folder: Path
     before: Before
     calls: Sequence[Call]
 
     def replay(self, hearing: Hearing) -> tuple[Replay, Iterator[Call]]:
-        """The run on a model of its disk: the model, and the calls one by one."""
+        """Replay the run on a model of its disk. Return the replay, and its calls one by one."""
         replay = Replay(Disk(_durable(self.before.tree), hearing), str(self.folder), NOTES)
         replay.notes.extend(self.before.notes)
         return replay, replay.play(self.calls)
 
     def cut_everywhere(self, hearing: Hearing = lambda sync: sync) -> Cuts:
-        """Cut the power behind every call that changes something."""
+        """Cut the power after every call that changes the disk."""
         found = Cuts()
         replay, calls = self.replay(hearing)
         found.begin(replay.notes)
@@ -122,7 +122,7 @@ class Recording:
         return found
 
     def with_early_notes(self) -> "Recording":
-        """The same run, if it had told of each checkpoint just before it gave a file its name."""
+        """Return the run with the note of each checkpoint moved before the call that names its file."""
         calls: list[Call] = []
         last_link = 0.0
         for call in self.calls:
@@ -137,13 +137,13 @@ class Recording:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Under what conditions a script is played.
+    """The conditions under which a script is played.
 
     Attributes:
-        faults: what strace injects.
-        has_proc: whether there is a /proc, without which files cannot be linked that have no name.
+        faults: the faults that strace injects.
+        has_proc: whether /proc is mounted. Without it, nameless files cannot be linked.
         is_alone: whether the store does everything in one thread.
-        planted: the rule that is broken in the code, or "".
+        planted: the rule to break in the code, or "".
 
     """
 
@@ -153,7 +153,7 @@ class Surroundings:
     planted: str = ""
 
     def record(self, script: str, *folders: Path) -> list[Call]:
-        """Play a script in folders that are there, and record it."""
+        """Play a script in existing folders. Return its calls."""
         program = [sys.executable, "-m", "tests.verification.crash.scripts", script, *map(str, folders)]
         program += ["--alone"] if self.is_alone else []
         program += ["--planted", self.planted] if self.planted else []
@@ -166,7 +166,7 @@ PLAIN = Surroundings()
 
 
 def record(script: str, folder: Path, under: Surroundings = PLAIN, before: Before | None = None) -> Recording:
-    """Play a script in a folder, which is made, and record it."""
+    """Play a script in a new folder. Return the recording."""
     before = before or Before()
     recovery.materialise(before.tree, folder)
     return Recording(folder, before, under.record(script, folder))
@@ -179,21 +179,21 @@ def gone_on_from(
     under: Surroundings = PLAIN,
     hearing: Hearing = lambda sync: sync,
 ) -> Cuts:
-    """Have a first server stop behind each of its calls, for good, and another one go on; cut the power at its notes.
+    """Stop a first server after each of its calls, let another one continue, and cut the power at its notes.
 
     Args:
-        first: the first server's run.
-        script: what the other one does.
-        folder: a folder for its stores.
-        under: the other one's surroundings.
-        hearing: what the disk hears of syncs.
+        first: the run of the first server.
+        script: the script of the other one.
+        folder: the folder for its stores.
+        under: the conditions of the other one.
+        hearing: the part of a sync that the disk honours.
 
     """
     replay, calls = first.replay(hearing)
     stops: list[tuple[Disk, list[Note], Path]] = []
     for number, call in enumerate(calls):
         if call.name == "write":
-            continue  # nobody sees that before the file has a name
+            continue  # invisible before the file has a name
         disk = copy.deepcopy(replay.disk)
         stops.append((disk, list(replay.notes), folder / str(number)))
         recovery.materialise(cuts.as_seen(disk), stops[-1][2])
@@ -214,7 +214,7 @@ def gone_on_from(
 
 
 def near_the_end_of_a_folder() -> Before:
-    """A store whose workflow "w" has a log that goes over into the next folder behind two more revisions."""
+    """Return a store whose workflow "w" has a log that enters its next folder after two more revisions."""
 
     async def made() -> tuple[dict[str, bytes], list[Note]]:
         store = MemoryStore()
@@ -236,7 +236,7 @@ def near_the_end_of_a_folder() -> Before:
 
 
 def _by_play(calls: Sequence[Call]) -> list[Sequence[Call]]:
-    """The calls of a program that plays on one store after the other, store by store. A play begins with its notes."""
+    """Split the calls of a program that plays on several stores in turn. Each play begins by opening its notes."""
     starts = [at for at, call in enumerate(calls) if call.name == "openat" and text(call.arguments[1]).endswith(NOTES)]
     return [calls[start:end] for start, end in zip(starts, [*starts[1:], len(calls)], strict=True)]
 
@@ -254,7 +254,7 @@ def _durable(tree: Tree) -> Folder:
 
 
 def _let_calls_end(folder: Folder) -> None:
-    """What a process had begun when it stopped has ended when others go on."""
+    """Mark all changes as ended: calls of a stopped process have ended before others continue."""
     for change in folder.changes:
         change.has_ended = True
     for node in folder.now.values():

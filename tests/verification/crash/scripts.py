@@ -1,4 +1,4 @@
-"""What recorded processes do, run as a program: it plays a script in each of the folders that it is given.
+"""The program of recorded processes: it plays a script in each of its folders.
 
 Each note is one write to a file beside the store, so that the record of system calls tells what had been promised at
 each of its moments.
@@ -21,13 +21,13 @@ from tests.verification.crash.alone import alone
 from tests.verification.crash.mutants import MUTANTS
 from tests.verification.crash.player import GRACE_SECONDS, LARGE_BYTES, SMALL_BYTES, Note, Player, until_done
 
-# Below the folder of a run. That the store's parent is missing too is a part of the matter.
+# In the folder of a run. The parent of the store is missing too, on purpose.
 STORE = "data/store"
 NOTES = "notes"
 
 
 async def life(players: Sequence[Player]) -> None:
-    """Everything that one server does in the life of a workflow."""
+    """Every operation of one server in the life of a workflow."""
     (player,) = players
     await player.save("w", "a1")
     await player.save("w", "a2")
@@ -42,7 +42,7 @@ async def life(players: Sequence[Player]) -> None:
 
 
 async def together(players: Sequence[Player]) -> None:
-    """Servers that make the same folders at the same time, with several saves in a batch."""
+    """Two servers that make the same folders at the same time, with several saves in a batch."""
     await asyncio.gather(
         *(
             player.save(f"w{number}", f"{name}{number}{checkpoint_id}", size, checkpoint_id)
@@ -61,7 +61,7 @@ async def together(players: Sequence[Player]) -> None:
 
 
 async def goes_on(players: Sequence[Player]) -> None:
-    """What a second server does where a first one stopped."""
+    """The operations of a second server after a first one stopped."""
     (player,) = players
     await player.load("w")
     await player.save("w", "b1")
@@ -71,7 +71,7 @@ async def goes_on(players: Sequence[Player]) -> None:
 
 
 async def saves(players: Sequence[Player]) -> None:
-    """A save of each kind."""
+    """One save of each kind."""
     (player,) = players
     await player.save("w", "a1")
     await player.save("w", "a2", checkpoint_id="chosen")

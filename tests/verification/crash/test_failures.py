@@ -1,4 +1,4 @@
-"""A disk that fails, is full or read-only, and descriptors that run out: each under a real server, then mended.
+"""A disk that fails, is full or read-only, and descriptors that run out: each strikes a real server, then ends.
 
 The caller is told what is wrong, in words; what was acknowledged stays, the next save works, and no revision is given
 twice.
@@ -25,12 +25,12 @@ FORMAT = holdfast.Format("test", 1)
 SMALL = b"x" * 1000
 LARGE = bytes(range(256)) * 8000
 MIB = 1 << 20
-# Long enough for a try and a retry of what fails at once.
+# Long enough for an attempt and a retry that fail at once.
 SECONDS = 2.0
 
 
 class Ledger:
-    """Saves, and keeps account of what was acknowledged."""
+    """A client that saves and keeps account of the acknowledged saves."""
 
     def __init__(self, served: Served) -> None:
         self._client = served.client
@@ -38,7 +38,7 @@ class Ledger:
         self._attempts = 0
 
     def save(self, data: bytes, timeout: float = 20.0) -> None:
-        """Save something that begins with its own number."""
+        """Save a payload that begins with its number."""
         self._attempts += 1
         numbered = b"%d " % self._attempts + data
         saved = self._client.save("n", "w", numbered, format=FORMAT, timeout=timeout)
@@ -46,14 +46,14 @@ class Ledger:
         self._acknowledged[saved.revision] = numbered
 
     def is_refused(self, data: bytes, *words: str) -> holdfast.HoldfastError:
-        """Save in vain, and give the error."""
+        """Require that a save fails. Return the error."""
         with pytest.raises(holdfast.HoldfastError) as refused:
             self.save(data, SECONDS)
         assert all(word in refused.value.message for word in words), refused.value
         return refused.value
 
     def require_all(self) -> None:
-        """Check that everything is there, and nothing else but what was once tried."""
+        """Check that every acknowledged save is there, and nothing that was never sent."""
         listed = {each.revision: each.checkpoint_id for each in self._client.list("n", "w")}
         assert self._acknowledged.keys() <= listed.keys()
         for revision, checkpoint_id in listed.items():
@@ -64,7 +64,7 @@ class Ledger:
 
 @contextmanager
 def mended(served: Served) -> Iterator[Ledger]:
-    """Saves before the block and behind it, where all is well again."""
+    """Save before the block and after it, and check that everything is well again."""
     ledger = Ledger(served)
     ledger.save(SMALL)
     ledger.save(LARGE)
@@ -82,7 +82,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 @pytest.fixture(params=["tmpfs", "ext4"])
 def small_disk(request: pytest.FixtureRequest, tmp_path: Path, mounting: None) -> list[str]:
-    """The command to run a server within that has a disk of 16 MiB."""
+    """A command that runs a server with a disk of 16 MiB."""
     mount = tmp_path / "disk"
     mount.mkdir()
     if request.param == "tmpfs":
@@ -175,7 +175,7 @@ def test_a_full_disk_has_a_way_out(on_small_disk):
     with pytest.raises(holdfast.StoreUnavailableError, match="the disk is full"):
         client.save("n", "w", SMALL, format=FORMAT, timeout=SECONDS)
     client.delete("n", "w", "first")
-    # What the deletion has given back is not for saves.
+    # The space that the deletion freed is not for saves.
     with pytest.raises(holdfast.StoreUnavailableError, match="the disk is full"):
         client.save("n", "w", SMALL, format=FORMAT, timeout=SECONDS)
     assert client.prune("n", "w", keep_last=1) == 0
@@ -209,7 +209,7 @@ def test_a_server_starts_on_a_full_disk_and_gives_what_is_there(small_disk, tmp_
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that sends no event; far shorter than an upload would be kept for a retry."""
+    """Wait for a condition that sends no event, for less time than an upload is kept for a retry."""
     deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline
@@ -221,7 +221,7 @@ def free_bytes(path: Path) -> int:
     return status.f_bfree * status.f_bsize
 
 
-# A disk that may only be read.
+# A disk that is read-only.
 
 
 def test_a_disk_that_became_read_only_is_named_and_still_read(on_small_disk):

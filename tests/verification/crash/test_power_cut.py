@@ -1,4 +1,4 @@
-"""Whatever a power cut leaves of a folder store, what was told before the cut is there, and the store goes on.
+"""After any power cut a folder store has everything that was acknowledged before, and works.
 
 The system calls of real servers are recorded, and each state that a cut may leave behind any of them is recovered from.
 """
@@ -27,17 +27,17 @@ from tests.verification.crash.scripts import NOTES, STORE
 
 pytestmark = [pytest.mark.usefixtures("strace"), pytest.mark.timeout(600)]
 
-# So that each server is in the middle of what it does when the other one comes to the same place.
+# Slow enough for each server to find the other one in the middle of the same work.
 SLOW_SYNCS = ("fsync,fdatasync:delay_enter=5000",)
-# Each thread's first or later sync fails, and every fifth or so after that.
+# One of each thread's first syncs fails, and every fifth or so after it.
 FAILING_SYNCS = ("1+5", "3+6", "4+9")
-# Where the store itself could not be made durable, and its maker died before he could take it back, nothing shows that.
+# A store that could not be made durable, and whose maker died before removing it, looks like any other: begin with one.
 EMPTY_STORE = Before((("data", 0o755, None), (STORE, 0o755, None)))
 
 
 @pytest.fixture(params=[pytest.param(True, id="nameless"), full(False, id="named")])
 def under(request: pytest.FixtureRequest) -> Surroundings:
-    """Both ways of making a file that nobody sees yet."""
+    """The two ways to make an invisible file."""
     if not request.param:
         request.getfixturevalue("mounting")
     return Surroundings(has_proc=request.param)
@@ -45,13 +45,13 @@ def under(request: pytest.FixtureRequest) -> Surroundings:
 
 @pytest.fixture
 def require_unbroken(folder: Path, processes: Executor, count: Callable[[Cuts], None]) -> Callable[..., None]:
-    """Checks that every state keeps every promise."""
+    """A function that checks that every state keeps every promise."""
 
     def require(found: Cuts, *, at_least: int) -> None:
         count(found)
         broken = found.all_broken(processes, folder / "recovered")
         assert not broken, broken[0]
-        # Fewer would mean that the enumeration has lost something.
+        # With fewer states the enumeration would have lost some.
         assert found.distinct >= at_least
 
     return require
@@ -64,7 +64,7 @@ def test_a_cut_at_any_moment_of_a_stores_life_loses_nothing(under, folder, requi
 
 def test_a_cut_while_two_servers_make_the_same_folders_loses_nothing(under, folder, require_unbroken):
     run = record("together", folder / "run", replace(under, faults=SLOW_SYNCS))
-    # Each has come upon folders and names of the other.
+    # Each server has met folders and names of the other.
     for name in ("mkdirat", "linkat"):
         assert sum(call.name == name and call.error == "EEXIST" for call in run.calls) >= 4
     require_unbroken(run.cut_everywhere(), at_least=150)
@@ -107,7 +107,7 @@ def test_the_model_sees_what_the_kernel_sees(under, folder):
     assert {path: (mode & MARK, content) for path, mode, content in cuts.as_seen(replay.disk)} == real
 
 
-# The check checks itself.
+# Tests of the check itself.
 
 
 def names_of(kind: type) -> object:
@@ -118,7 +118,7 @@ def is_of_the_store(sync: Sync, change: Change) -> bool:
     return change.name in Path(STORE).parts
 
 
-# Which changes of names a sync is not to make durable. None: the content of a file.
+# The changes of names that a sync does not make durable. None: the content of a file.
 UNHEARD = {
     "content of a file": None,
     "name of a file": names_of(File),
@@ -184,7 +184,7 @@ def test_a_server_that_counts_on_what_a_stopped_one_left_is_noticed(rule, folder
 
 
 def searched(planted: Surroundings, folder: Path) -> Iterator[Cuts]:
-    """Scenarios in which a broken rule may show, the quick ones first."""
+    """Yield scenarios that may notice a broken rule, the quick ones first."""
     yield record("saves", folder / "two", failing("3+7", planted)).cut_everywhere()
     yield record("life", folder / "life", planted).cut_everywhere()
     first = record("saves", folder / "first")

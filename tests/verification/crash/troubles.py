@@ -1,4 +1,4 @@
-"""What befalls a running server: system calls that fail, a disk that is full or read-only, too few descriptors."""
+"""Troubles of a running server: system calls that fail, a disk that is full or read-only, too few descriptors."""
 
 import os
 import resource
@@ -20,10 +20,10 @@ class Served:
     """A running server.
 
     Attributes:
-        client: speaks to it.
-        pid: its process.
-        store: where its store is, as this process sees it.
-        path: the same as the server sees it.
+        client: a client of it.
+        pid: its process id.
+        store: the path of its store, as this process sees it.
+        path: the path of its store, as the server sees it.
 
     """
 
@@ -34,18 +34,18 @@ class Served:
 
     @property
     def lane(self) -> int:
-        """The process that creates small files."""
+        """The id of the process that creates small files."""
         (lane,) = children(self.pid)
         return lane
 
 
 @contextmanager
 def serving(path: Path, *, within: Sequence[str] = ()) -> Iterator[Served]:
-    """A server on a folder. At the end it must be alive, and drains.
+    """Run a server on a folder. At the end it must be alive, and it drains.
 
     Args:
         path: the folder, as the server sees it.
-        within: the command that it runs within.
+        within: a command that executes the server's.
 
     """
     process, target = start(path.as_uri(), within=within)

@@ -5,8 +5,8 @@ import re
 
 import holdfast
 import pytest
-from holdfast import Client
 from holdfast._package import VERSION
+from holdfast._sync.calls import Caller
 from holdfast.cli import exit_codes
 from holdfast.cli.main import main
 
@@ -78,7 +78,7 @@ COMMANDS = [
     ],
 )
 def test_a_wrong_argument_is_one_line_and_calls_nobody(arguments, capfd, monkeypatch):
-    monkeypatch.setattr(Client, "_unary", lambda *_: pytest.fail("a call"))
+    monkeypatch.setattr(Caller, "call", lambda *_, **__: pytest.fail("a call"))
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     out, err = capfd.readouterr()

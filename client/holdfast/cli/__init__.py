@@ -1,4 +1,4 @@
-"""The command `holdfast`: what the client can do, from a shell."""
+"""The command `holdfast`: the client's calls, from a shell."""
 
 from importlib.util import find_spec
 

@@ -1,108 +1,241 @@
-"""Texts of the command line as values. All raise argparse's own error, which names the argument."""
+"""The commands' arguments with their help. Options that several commands share are in `options`."""
 
-import math
-import os
-import re
-from argparse import ArgumentTypeError
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from argparse import ArgumentParser
+from collections.abc import Callable
 
-from holdfast._core.checkpoint import AcceptedFormat, Format
+from holdfast.cli import commands, options, values
 
-_MAX_VERSION = 2**31 - 1
-_MAX_TTL_SECONDS = 100 * 366 * 24 * 3600
+Add = Callable[..., ArgumentParser]
 
 
-def text(given: str) -> str:
-    """Return an id, a name or a label's value, which the API takes as UTF-8."""
-    try:
-        # Bytes that the locale's encoding has no character for, such as UTF-8 in the locale C.
-        return os.fsencode(given).decode()
-    except UnicodeError:
-        raise ArgumentTypeError(f"{given!r} is not valid UTF-8") from None
+def add_commands(add: Add) -> None:
+    """Add all commands, in the order in which the help lists them.
 
-
-def required(given: str) -> str:
-    """Return a text that is not empty, such as one of a shell variable that was never set."""
-    if not given:
-        raise ArgumentTypeError("must not be empty")
-    return text(given)
-
-
-def integer(low: int, high: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers within limits."""
-
-    def parse(given: str) -> int:
-        if not re.fullmatch(r"-?[0-9]{1,40}", given) or not low <= int(given) <= high:
-            raise ArgumentTypeError(f"{given[:80]!r} is not a whole number from {low} to {high}")
-        return int(given)
-
-    return parse
-
-
-def seconds(given: str) -> float:
-    """Return a timeout: above 0, at most a day."""
-    return _number(given, 86_400)
-
-
-def duration(given: str) -> timedelta:
-    """Return a time to live: above 0, at most 100 years."""
-    return timedelta(seconds=_number(given, _MAX_TTL_SECONDS))
-
-
-def format_(given: str) -> Format:
-    """Return the format that NAME:VERSION names."""
-    name, _, version = given.rpartition(":")
-    if not name:
-        raise ArgumentTypeError(f"{given!r} is not of the form NAME:VERSION")
-    return Format(text(name), integer(1, _MAX_VERSION)(version))
-
-
-def accepted(given: str) -> AcceptedFormat:
-    """Return the formats that NAME:VERSION or NAME:MIN-MAX names."""
-    found = re.fullmatch(r"(.+):([0-9]+)(?:-([0-9]+))?", given, re.DOTALL)
-    if found is None:
-        raise ArgumentTypeError(f"{given!r} is not of the form NAME:MIN-MAX")
-    version = integer(1, _MAX_VERSION)
-    low, high = version(found[2]), version(found[3] or found[2])
-    if low > high:
-        raise ArgumentTypeError(f"{given!r} has a MIN above its MAX")
-    return AcceptedFormat(text(found[1]), low, high)
-
-
-def pair(given: str) -> tuple[str, str]:
-    """Return the key and the value of KEY=VALUE."""
-    key, separator, value = given.partition("=")
-    if not separator:
-        raise ArgumentTypeError(f"{given!r} is not of the form KEY=VALUE")
-    return text(key), value
-
-
-def label(given: str) -> tuple[str, str]:
-    """Return the key and the value of a label."""
-    key, value = pair(given)
-    return required(key), text(value)
-
-
-def once(name: str, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return pairs as a mapping.
-
-    Raises:
-        ValueError: a key is given twice.
+    Args:
+        add: adds one command and returns its parser, as `parser._Commands.add` does.
 
     """
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for key in found if [each for each, _ in pairs].count(key) > 1)
-        raise ValueError(f"{name} {twice!r} is given twice")
-    return found
+    _saves(add)
+    _reads(add)
+    _checks(add)
+    _deletions(add)
+    _records(add)
 
 
-def _number(given: str, limit: float) -> float:
-    try:
-        value = float(given)
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= limit:
-        raise ArgumentTypeError(f"{given[:80]!r} is not a number of seconds above 0, at most {limit:.0f}")
-    return value
+def _saves(add: Add) -> None:
+    save = add(
+        "save",
+        "save a checkpoint",
+        commands.save,
+        "namespace",
+        "workflow",
+        "file?",
+        example="save my-app run-42 state.json --format my-engine:1 --label step=3",
+        is_change=True,
+    )
+    save.add_argument(
+        "--format", type=values.format_, required=True, metavar="NAME:VERSION", help="the payload's format; required"
+    )
+    save.add_argument(
+        "--part",
+        action="append",
+        type=values.pair,
+        default=[],
+        metavar="NAME=FILE",
+        help="a named part; replaces FILE; may be repeated (default: none)",
+    )
+    save.add_argument("--id", type=values.required, help="the checkpoint's id (default: the server chooses one)")
+    save.add_argument(
+        "--parent",
+        type=values.text,
+        default="",
+        metavar="CHECKPOINT",
+        help="the checkpoint that this one was made from (default: none)",
+    )
+    options.add_label(save, "a label; may be repeated")
+    save.add_argument(
+        "--expected-revision",
+        type=options.NOT_NEGATIVE,
+        metavar="N",
+        help="save only if there was no save since this revision; 0: only if there is no checkpoint (default: always)",
+    )
+    save.add_argument(
+        "--ttl",
+        type=values.duration,
+        metavar="SECONDS",
+        help="how long the checkpoint is kept, at least and at most (default: until it is deleted or retired)",
+    )
+    save.add_argument("--pinned", action="store_true", help="exempt the checkpoint from retention and prune")
+    options.add_writer(save)
+
+
+def _reads(add: Add) -> None:
+    load = add(
+        "load",
+        "load a checkpoint, the newest if none is named",
+        commands.load,
+        "namespace",
+        "workflow",
+        "checkpoint?",
+        example="load my-app run-42 --output state.json",
+    )
+    options.add_output(load, "the payload")
+    load.add_argument("--part", type=values.text, metavar="NAME", help="the part to write (default: the only part)")
+    load.add_argument("--fallback", action="store_true", help="if the checkpoint is damaged, load the last good one")
+    options.add_accept(load)
+
+    listing = add(
+        "list",
+        "list a workflow's checkpoints, newest first",
+        commands.list_,
+        "namespace",
+        "workflow",
+        example="list my-app run-42 --label step=3 --limit 10",
+    )
+    options.add_label(listing, "only checkpoints with this label; may be repeated")
+    options.add_limit(listing, 50)
+
+    history = add(
+        "history",
+        "load and check a workflow's checkpoints, newest first; --json includes their payloads",
+        commands.history,
+        "namespace",
+        "workflow",
+        example="history my-app run-42 --limit 10 --records --json",
+    )
+    options.add_label(history, "only checkpoints with this label; may be repeated")
+    history.add_argument("--records", action="store_true", help="load the records of the checkpoints")
+    options.add_limit(history, 50)
+
+    workflows = add(
+        "workflows",
+        "list the workflows of a namespace",
+        commands.workflows,
+        "namespace",
+        example="workflows my-app --prefix run-",
+    )
+    workflows.add_argument(
+        "--prefix", type=values.text, default="", help="only workflows whose ids begin with this (default: all)"
+    )
+    options.add_limit(workflows, 1000)
+
+
+def _checks(add: Add) -> None:
+    validate = add(
+        "validate",
+        "validate a checkpoint, the newest if none is named",
+        commands.validate,
+        "namespace",
+        "workflow",
+        "checkpoint?",
+        example="validate my-app run-42 --depth presence",
+    )
+    validate.add_argument(
+        "--depth",
+        choices=("marker", "presence", "checksum"),
+        default="checksum",
+        help="read the marker; also look for the blobs; also read all parts (default: checksum)",
+    )
+    options.add_accept(validate)
+
+    check = add(
+        "resume-check",
+        "check whether a resume would succeed",
+        commands.resume_check,
+        "namespace",
+        "workflow",
+        example="resume-check my-app run-42 --format my-engine:3 --oldest 1",
+    )
+    check.add_argument(
+        "--format", type=values.format_, required=True, metavar="NAME:VERSION", help="the engine's format; required"
+    )
+    check.add_argument(
+        "--oldest",
+        type=options.COUNT,
+        metavar="VERSION",
+        help="the oldest version that the engine can migrate (default: that of --format)",
+    )
+
+    add("capabilities", "print the capabilities of the server", commands.capabilities, example="capabilities --json")
+
+
+def _deletions(add: Add) -> None:
+    delete = add(
+        "delete",
+        "delete a checkpoint, or all checkpoints of a workflow",
+        commands.delete,
+        "namespace",
+        "workflow",
+        "checkpoint?",
+        example="delete my-app run-42 --all --yes",
+        is_change=True,
+    )
+    delete.add_argument(
+        "--all", action="store_true", help="delete all checkpoints; asks for confirmation at a terminal"
+    )
+    delete.add_argument(
+        "--purge", action="store_true", help="remove the bytes before the command ends, not after the store's grace"
+    )
+    delete.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    options.add_writer(delete)
+
+    prune = add(
+        "prune",
+        "delete all checkpoints of a workflow except the newest ones and the parents that these need",
+        commands.prune,
+        "namespace",
+        "workflow",
+        example="prune my-app run-42 --keep-last 5",
+        is_change=True,
+    )
+    prune.add_argument(
+        "--keep-last", type=options.COUNT, required=True, metavar="N", help="how many to keep, at least 1; required"
+    )
+    options.add_writer(prune)
+
+    copy = add(
+        "copy",
+        "copy a workflow's checkpoints and records into one that has none",
+        commands.copy,
+        "namespace",
+        "workflow",
+        "target_workflow",
+        example="copy my-app run-42 run-42-copy",
+        is_change=True,
+    )
+    options.add_request_id(copy)
+
+
+def _records(add: Add) -> None:
+    records = add(
+        "records",
+        "list the records of a checkpoint, or write the data of one record",
+        commands.records,
+        "namespace",
+        "workflow",
+        "checkpoint",
+        example="records my-app run-42 step-3 --key result --output result.bin",
+    )
+    records.add_argument("--key", type=values.required, help="write the data of this record (default: list all)")
+    options.add_output(records, "the data of --key")
+
+    attach = add(
+        "attach",
+        "attach files to a checkpoint as records",
+        commands.attach,
+        "namespace",
+        "workflow",
+        "checkpoint",
+        example="attach my-app run-42 step-3 --record result=result.bin",
+        is_change=True,
+    )
+    attach.add_argument(
+        "--record",
+        action="append",
+        type=values.pair,
+        required=True,
+        metavar="KEY=FILE",
+        help="a record; may be repeated; required",
+    )
+    attach.add_argument("--replace", action="store_true", help="replace records that have the same keys")
+    options.add_writer(attach)

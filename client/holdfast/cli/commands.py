@@ -1,4 +1,4 @@
-"""What each command does. All return the exit code."""
+"""The commands. Each makes its calls, hands the result to the output, and returns the exit code."""
 
 import sys
 from argparse import Namespace
@@ -13,11 +13,11 @@ from holdfast._core.checkpoint import AcceptedFormat, LoadedCheckpoint, Record, 
 from holdfast._core.errors import HoldfastError
 from holdfast._sync.client import Client
 from holdfast.cli import files, streams
-from holdfast.cli.arguments import once
 from holdfast.cli.exit_codes import INTERRUPTED, of_findings
 from holdfast.cli.files import UsageError
 from holdfast.cli.output import Output
 from holdfast.cli.text import printable
+from holdfast.cli.values import once
 
 _Item = TypeVar("_Item")
 
@@ -25,9 +25,9 @@ _MAX_PAGE = 1000
 
 
 def save(client: Client, given: Namespace, output: Output) -> int:
-    """Save a file, or named parts."""
+    """Save a file, or files as named parts."""
     if bool(given.file) == bool(given.part):
-        raise UsageError("save takes either one FILE (- for stdin) or --part NAME=FILE")
+        raise UsageError("save takes either one FILE (- for stdin) or --part NAME=FILE, not both")
     with _payload(given) as data, output.progress("saving") as progress:
         saved = client.save(
             given.namespace,
@@ -49,7 +49,7 @@ def save(client: Client, given: Namespace, output: Output) -> int:
 
 
 def load(client: Client, given: Namespace, output: Output) -> int:
-    """Load a checkpoint and write one part of it to a file or stdout."""
+    """Load a checkpoint and write one of its parts to a file or to stdout."""
     files.require_writable(given.output)
     with output.progress("loading") as progress:
         loaded = client.load(
@@ -79,7 +79,7 @@ def list_(client: Client, given: Namespace, output: Output) -> int:
 
 
 def history(client: Client, given: Namespace, output: Output) -> int:
-    """List checkpoints whose payloads were loaded and checked."""
+    """Load the payloads of checkpoints, which checks them, and list the checkpoints."""
     found = client.history(
         given.namespace,
         given.workflow,
@@ -97,17 +97,17 @@ def workflows(client: Client, given: Namespace, output: Output) -> int:
 
 
 def validate(client: Client, given: Namespace, output: Output) -> int:
-    """Check a checkpoint. The newest finding decides the exit code."""
-    verdict = client.validate(
+    """Validate a checkpoint. Its newest finding decides the exit code."""
+    validation = client.validate(
         given.namespace, given.workflow, given.checkpoint, depth=given.depth, accepted_formats=given.accept
     )
-    return _judged(verdict, output)
+    return _judged(validation, output)
 
 
 def delete(client: Client, given: Namespace, output: Output) -> int:
-    """Delete one checkpoint, or all of a workflow's."""
+    """Delete one checkpoint, or all checkpoints of a workflow."""
     if (given.checkpoint is not None) == given.all:
-        raise UsageError("delete takes either a CHECKPOINT or --all")
+        raise UsageError("delete takes either a CHECKPOINT or --all, not both")
     if not given.all:
         revision = client.delete(
             given.namespace,
@@ -130,7 +130,7 @@ def delete(client: Client, given: Namespace, output: Output) -> int:
 
 
 def prune(client: Client, given: Namespace, output: Output) -> int:
-    """Delete all but the newest checkpoints of a workflow, and what these need."""
+    """Delete all checkpoints of a workflow except the newest ones and the parents that these need."""
     deleted = client.prune(
         given.namespace,
         given.workflow,
@@ -143,22 +143,22 @@ def prune(client: Client, given: Namespace, output: Output) -> int:
 
 
 def copy(client: Client, given: Namespace, output: Output) -> int:
-    """Copy a workflow's checkpoints into one that has none."""
+    """Copy the checkpoints of a workflow into a workflow that has none."""
     copied = client.copy_workflow(given.namespace, given.workflow, given.target_workflow, request_id=given.request_id)
     output.values({"copied": copied})
     return 0
 
 
 def records(client: Client, given: Namespace, output: Output) -> int:
-    """List the records of a checkpoint, or write the data of one."""
+    """List the records of a checkpoint, or write the data of one record."""
     files.require_writable(given.output)
     if given.key is None and given.output != "-":
-        raise UsageError("--output takes the data of one record: name it by --key")
+        raise UsageError("--output needs --key KEY: it writes the data of one record")
     found = client.records(given.namespace, given.workflow, given.checkpoint)
     if given.key is None:
         output.records(found)
         return 0
-    chosen = [each for each in found if each.key == given.key]
+    chosen = [record for record in found if record.key == given.key]
     if not chosen:
         raise UsageError(f"the checkpoint has no record {given.key!r}")
     files.write(given.output, chosen[0].data)
@@ -182,23 +182,23 @@ def attach(client: Client, given: Namespace, output: Output) -> int:
 
 
 def resume_check(client: Client, given: Namespace, output: Output) -> int:
-    """Say whether a resume would succeed, and from where else."""
+    """Check whether a resume would succeed. If not, print the last good checkpoint."""
     oldest = given.oldest or given.format.version
     if oldest > given.format.version:
-        raise UsageError(f"--oldest {oldest} is above the version of --format, {given.format.version}")
+        raise UsageError(f"invalid --oldest {oldest}: expected at most the version of --format, {given.format.version}")
     accepted = AcceptedFormat(given.format.name, oldest, given.format.version)
     return _judged(client.validate(given.namespace, given.workflow, accepted_formats=[accepted]), output)
 
 
 def capabilities(client: Client, given: Namespace, output: Output) -> int:
-    """Say what the server can do."""
+    """Print the capabilities of the server."""
     output.values(json_format.MessageToDict(client.capabilities(), preserving_proto_field_name=True))
     return 0
 
 
-def _judged(verdict: Validation, output: Output) -> int:
-    output.validation(verdict)
-    return 0 if verdict.resumable else of_findings([finding.reason for finding in verdict.findings])
+def _judged(validation: Validation, output: Output) -> int:
+    output.validation(validation)
+    return 0 if validation.resumable else of_findings([finding.reason for finding in validation.findings])
 
 
 def _chosen_part(loaded: LoadedCheckpoint, name: str | None) -> bytes:
@@ -207,7 +207,7 @@ def _chosen_part(loaded: LoadedCheckpoint, name: str | None) -> bytes:
     if name is None:
         return loaded.data
     if name not in loaded.parts:
-        raise UsageError(f"the checkpoint has no part {name!r}, but {', '.join(map(repr, loaded.parts))}")
+        raise UsageError(f"the checkpoint has no part {name!r}, only {', '.join(map(repr, loaded.parts))}")
     return loaded.parts[name]
 
 
@@ -221,7 +221,7 @@ def _payload(given: Namespace) -> Iterator[BinaryIO | Mapping[str, bytes]]:
 
 
 def _shown(found: Iterable[_Item], limit: int, show: Callable[[Sequence[_Item]], None]) -> int:
-    """Show what a list finds, also where it ends in an error: what came before is true."""
+    """Show a list. If a later page fails, show the items before it, which are valid, then raise."""
     items: list[_Item] = []
     try:
         items.extend(islice(found, limit))
@@ -233,12 +233,12 @@ def _shown(found: Iterable[_Item], limit: int, show: Callable[[Sequence[_Item]],
     return 0
 
 
-def _confirmed(what: str) -> bool:
-    """Ask the person at a terminal. A program that has none is not asked."""
+def _confirmed(action: str) -> bool:
+    """Ask for confirmation if stdin is a terminal. A program that runs the command is not asked."""
     if not streams.is_terminal(sys.stdin):
         return True
     if not streams.is_terminal(sys.stderr):
-        raise UsageError("delete --all asks on stderr, which is not a terminal: give --yes")
-    sys.stderr.write(f"holdfast: {printable(what)}? [y/N] ")
+        raise UsageError("delete --all cannot ask for confirmation, because stderr is not a terminal: confirm by --yes")
+    sys.stderr.write(f"holdfast: {printable(action)}? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

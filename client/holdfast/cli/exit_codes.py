@@ -1,4 +1,4 @@
-"""Exit codes, by kind of error. The table stands in docs/reference/cli.md too, which a test compares."""
+"""Exit codes by kind of error. docs/reference/cli.md has the same table, and a test compares the two."""
 
 from holdfast._core.errors import HoldfastError
 
@@ -10,10 +10,10 @@ INCOMPATIBLE = 5
 CONFLICT = 6
 UNAVAILABLE = 7
 REFUSED = 8
-# A file or a standard stream of this side.
+# A local file or a standard stream failed.
 LOCAL_IO = 9
 INTERRUPTED = 130
-# As if SIGPIPE had ended it.
+# The code that a shell reports if SIGPIPE ended the command.
 BROKEN_PIPE = 141
 
 BY_REASON = {
@@ -49,10 +49,10 @@ BY_REASON = {
 
 
 def of_error(error: HoldfastError) -> int:
-    """The exit code of an error."""
+    """Return the exit code of an error."""
     return BY_REASON.get(error.reason, INTERNAL)
 
 
 def of_findings(reasons: list[str]) -> int:
-    """The exit code of a check that found something: that of the newest finding."""
+    """Return the exit code of a check with findings: the code of the newest one, which comes first."""
     return BY_REASON.get(reasons[0], DAMAGED) if reasons else DAMAGED

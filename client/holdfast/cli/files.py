@@ -1,4 +1,7 @@
-"""Files that a command reads and writes: pipes like regular files, and results whole or not at all."""
+"""The files that a command reads and writes.
+
+Pipes are read like regular files. A result replaces a regular file as a whole, or leaves it as it was.
+"""
 
 import os
 import shutil
@@ -18,21 +21,21 @@ _IN_MEMORY_BYTES = 16 << 20
 
 
 class UsageError(Exception):
-    """The arguments do not fit together, or a file that they name cannot be used."""
+    """The arguments contradict each other, or a file that they name cannot be used."""
 
 
 @contextmanager
 def opened(path: str) -> Iterator[BinaryIO]:
-    """Open a file to save; `-` is stdin. What cannot seek is read to its end first.
+    """Open a file to save; `-` is stdin. Input that cannot seek is first read to its end.
 
     Raises:
-        UsageError: it cannot be opened, or is a device with bytes and not a terminal.
-        LocalIOError: it, or the temporary file that it goes through, failed on the way.
+        UsageError: the file cannot be opened, or is a device with bytes and not a terminal.
+        LocalIOError: reading failed, or writing the temporary file that holds input that cannot seek.
 
     """
     with _source(path) as source:
         status = os.fstat(source.fileno())
-        # A file of /proc says that it is empty.
+        # Files in /proc have the size 0, whatever they contain.
         if stat.S_ISREG(status.st_mode) and status.st_size and path != "-":
             yield source
             return
@@ -48,11 +51,11 @@ def opened(path: str) -> Iterator[BinaryIO]:
 
 
 def read(path: str) -> bytes:
-    """Read a file or a pipe whole.
+    """Read a file or a pipe to its end.
 
     Raises:
-        UsageError: it cannot be opened.
-        LocalIOError: it failed on the way.
+        UsageError: the file cannot be opened.
+        LocalIOError: reading failed.
 
     """
     with opened(path) as file:
@@ -60,16 +63,16 @@ def read(path: str) -> bytes:
 
 
 def require_writable(path: str) -> None:
-    """Check, before anything is loaded, that a result can go to a file.
+    """Check that a result can be written to a file, before the result is loaded.
 
     Raises:
-        UsageError: it is a folder, or has none that can be written to.
+        UsageError: the path is empty or a folder, or its folder does not exist or cannot be written to.
 
     """
     if path == "-":
         return
     if not path:
-        raise UsageError("--output must not be empty: name a file, or - for stdout")
+        raise UsageError("--output must not be empty: expected a file, or - for stdout")
     folder = os.path.dirname(os.path.realpath(path))
     if os.path.isdir(path):
         raise UsageError(f"{printable(path)}: is a directory")
@@ -82,11 +85,11 @@ def require_writable(path: str) -> None:
 
 
 def write(path: str, data: bytes) -> None:
-    """Write a result: to stdout for `-`, into a pipe or a device, or to a file that has all of it or is left alone.
+    """Write a result to stdout (`-`), into a pipe or a device, or to a regular file, which is replaced as a whole.
 
     Raises:
-        UsageError: the data is binary and goes to a terminal.
-        LocalIOError: it cannot be written.
+        UsageError: the data is binary and its destination is a terminal.
+        LocalIOError: writing failed.
 
     """
     if path == "-":
@@ -113,7 +116,7 @@ def _source(path: str) -> Iterator[BinaryIO]:
     try:
         if os.path.isdir(path):
             raise UsageError(f"{printable(path)}: is a directory")
-        file = open(path, "rb")  # noqa: SIM115 - only what opening raises is the caller's mistake
+        file = open(path, "rb")  # noqa: SIM115 - only errors of opening are the caller's mistake
     except (OSError, ValueError) as error:
         raise UsageError(f"{printable(path)}: {getattr(error, 'strerror', None) or error}") from None
     with file:
@@ -121,7 +124,7 @@ def _source(path: str) -> Iterator[BinaryIO]:
 
 
 def _is_special(path: str) -> bool:
-    """Return whether a path leads to a pipe, a device or an open file, which cannot be replaced."""
+    """Return whether a path names a pipe, a device or an open file, which a rename cannot replace."""
     return path.startswith(("/dev/", "/proc/")) or (os.path.exists(path) and not os.path.isfile(path))
 
 
@@ -129,9 +132,9 @@ def _write_through(path: str, data: bytes) -> None:
     with open(path, "wb", buffering=0) as file:
         if file.isatty() and not is_text(data):
             raise _binary()
-        left = memoryview(data)
-        while left:
-            left = left[file.write(left) :]
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
 
 
 def _binary() -> UsageError:
@@ -139,5 +142,5 @@ def _binary() -> UsageError:
 
 
 def parts(named: Mapping[str, str]) -> dict[str, bytes]:
-    """Read the files of named parts."""
+    """Return the parts whose names and files are given."""
     return {name: read(path) for name, path in named.items()}

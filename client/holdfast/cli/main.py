@@ -1,4 +1,4 @@
-"""The command line: its client, and the exit code that an error ends it with."""
+"""The entry point: runs a command with a client and turns errors into exit codes."""
 
 import sys
 from collections.abc import Sequence
@@ -16,7 +16,12 @@ from holdfast.cli.text import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit with its code."""
+    """Run the command and exit with its code.
+
+    Args:
+        arguments: without the program's name; None means those of the process.
+
+    """
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
     except LocalIOError as error:
@@ -49,7 +54,10 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _local_failure(error: LocalIOError, *, is_change: bool = False) -> int:
-    """Report that a file or a standard stream failed. A reader that has seen enough is not worth a line."""
+    """Report that a file or a standard stream failed.
+
+    A closed pipe is reported only if the command has changed something: the reader has seen all that it needs.
+    """
     changed = ", the command was carried out" if is_change and error.is_output else ""
     if changed or not error.is_broken_pipe:
         streams.note(f"holdfast: {error}{changed}")

@@ -1,4 +1,4 @@
-"""What the command prints: tables for people, JSON for programs."""
+"""The output of commands: tables for people, JSON for programs."""
 
 import base64
 import json
@@ -22,70 +22,70 @@ from holdfast.cli.text import flat, printable, table
 
 
 class Output(ABC):
-    """Where the results of a command go."""
+    """A printer of results and errors."""
 
     @abstractmethod
     def checkpoint(self, checkpoint: Checkpoint) -> None:
-        """One checkpoint."""
+        """Print one checkpoint."""
 
     @abstractmethod
     def checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
-        """A list of them."""
+        """Print a list of checkpoints."""
 
     @abstractmethod
     def history(self, checkpoints: Sequence[LoadedCheckpoint]) -> None:
-        """A list of them with their payloads."""
+        """Print a list of checkpoints with their payloads."""
 
     @abstractmethod
     def records(self, records: Sequence[Record]) -> None:
-        """The records of a checkpoint."""
+        """Print the records of a checkpoint."""
 
     @abstractmethod
     def workflows(self, workflows: Sequence[WorkflowInfo]) -> None:
-        """A list of workflows."""
+        """Print a list of workflows."""
 
     @abstractmethod
-    def validation(self, verdict: Validation) -> None:
-        """What a check found."""
+    def validation(self, validation: Validation) -> None:
+        """Print the result of a check."""
 
     @abstractmethod
     def values(self, values: Mapping[str, Any]) -> None:
-        """Names with values."""
+        """Print names with values."""
 
     @abstractmethod
     def fallback(self, loaded: LoadedCheckpoint) -> None:
-        """Say so where an older checkpoint was loaded than asked for."""
+        """Report a load that fell back to an older checkpoint. Print nothing if it did not."""
 
     @abstractmethod
     def error(self, error: HoldfastError) -> None:
-        """What went wrong, and what to do next."""
+        """Report an error and what to do about it."""
 
     @contextmanager
     def progress(self, verb: str) -> Iterator[Progress | None]:
-        """How far a transfer is. Nothing where nobody watches."""
+        """Yield a callback that shows the progress of a transfer, or None if progress is not shown."""
         yield None
 
 
 class JsonOutput(Output):
-    """One JSON document on stdout; errors on stderr."""
+    """A printer of one JSON document to stdout. Fallbacks and errors go to stderr."""
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         _print_json(_plain(asdict(checkpoint)))
 
     def checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
-        _print_json({"checkpoints": [_plain(asdict(each)) for each in checkpoints]})
+        _print_json({"checkpoints": [_plain(asdict(checkpoint)) for checkpoint in checkpoints]})
 
     def history(self, checkpoints: Sequence[LoadedCheckpoint]) -> None:
-        _print_json({"checkpoints": [_with_payload(each) for each in checkpoints]})
+        _print_json({"checkpoints": [_with_payload(loaded) for loaded in checkpoints]})
 
     def records(self, records: Sequence[Record]) -> None:
-        _print_json({"records": [_record(each) for each in records]})
+        _print_json({"records": [_record(record) for record in records]})
 
     def workflows(self, workflows: Sequence[WorkflowInfo]) -> None:
-        _print_json({"workflows": [_plain(asdict(each)) for each in workflows]})
+        _print_json({"workflows": [_plain(asdict(workflow)) for workflow in workflows]})
 
-    def validation(self, verdict: Validation) -> None:
-        _print_json(_plain(asdict(verdict)))
+    def validation(self, validation: Validation) -> None:
+        _print_json(_plain(asdict(validation)))
 
     def values(self, values: Mapping[str, Any]) -> None:
         _print_json(dict(values))
@@ -110,7 +110,7 @@ class JsonOutput(Output):
 
 
 class TableOutput(Output):
-    """Tables on stdout; progress, fallbacks and errors on stderr. All text is escaped and printed whole."""
+    """A printer of tables to stdout. Progress, fallbacks and errors go to stderr. Text is escaped, never cut."""
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         self.checkpoints([checkpoint])
@@ -154,12 +154,12 @@ class TableOutput(Output):
             ],
         )
 
-    def validation(self, verdict: Validation) -> None:
-        streams.write("resumable\n" if verdict.resumable else "not resumable\n")
-        if verdict.findings:
-            _print_table(("revision", "checkpoint", "reason", "what"), [_finding(each) for each in verdict.findings])
-        if verdict.last_good is not None and not verdict.resumable:
-            good = verdict.last_good
+    def validation(self, validation: Validation) -> None:
+        streams.write("resumable\n" if validation.resumable else "not resumable\n")
+        if validation.findings:
+            _print_table(("revision", "checkpoint", "reason", "what"), [_finding(each) for each in validation.findings])
+        if validation.last_good is not None and not validation.resumable:
+            good = validation.last_good
             streams.write(f"last good: revision {good.revision}, {printable(good.checkpoint_id)}\n")
 
     def values(self, values: Mapping[str, Any]) -> None:
@@ -191,7 +191,7 @@ class TableOutput(Output):
         task = bar.add_task(verb, total=None)
 
         def show(done: int, total: int) -> None:
-            # Begins with the first piece: what comes in one message needs no bar.
+            # Not shown before the first chunk: a payload in one message needs no bar.
             bar.start()
             bar.update(task, completed=done, total=total)
 
@@ -210,7 +210,7 @@ def _print_json(document: Any) -> None:
 
 
 def _json(document: Any, indent: int | None = None) -> str:
-    # JSON leaves DEL as it is; all else that a terminal would obey is escaped.
+    # JSON does not escape DEL. It escapes all other characters that control a terminal.
     return json.dumps(document, indent=indent).replace("\x7f", r"\u007f")
 
 

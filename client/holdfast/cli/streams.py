@@ -1,4 +1,4 @@
-"""The standard streams, which may be closed, full, broken, or unable to encode what is written to them."""
+"""Writes to the standard streams, which may be closed, full, broken, or unable to encode a character."""
 
 import errno
 import os
@@ -9,12 +9,12 @@ from holdfast.cli.text import printable
 
 
 class LocalIOError(Exception):
-    """A file or a standard stream of this side could not be read or written.
+    """A local file or a standard stream could not be read or written.
 
     Args:
         place: the file's path, or the stream's name.
-        error: why.
-        is_output: whether a result was written, and not a payload read.
+        error: the cause.
+        is_output: whether writing a result failed, not reading a payload.
 
     """
 
@@ -25,10 +25,10 @@ class LocalIOError(Exception):
 
 
 def write(data: str | bytes) -> None:
-    """Write to stdout, at once.
+    """Write to stdout and flush it.
 
     Raises:
-        LocalIOError: it cannot be written.
+        LocalIOError: writing failed.
 
     """
     try:
@@ -39,7 +39,7 @@ def write(data: str | bytes) -> None:
 
 
 def note(text: str) -> None:
-    """Write a line to stderr, if that can be."""
+    """Write a line to stderr. Ignore an error: there is no other place to report it."""
     try:
         _write(sys.stderr, f"{text}\n")
     except OSError:
@@ -47,14 +47,14 @@ def note(text: str) -> None:
 
 
 def is_terminal(stream: Any) -> bool:
-    """Return whether a standard stream is there and a terminal."""
+    """Return whether a standard stream is open and a terminal."""
     return stream is not None and not stream.closed and stream.isatty()
 
 
 def _write(stream: Any, data: str | bytes) -> None:
     if stream is None:
         raise OSError(errno.EBADF, "it is closed")
-    # What the terminal has no character for is escaped as well.
+    # Escapes characters that the terminal's encoding lacks.
     encoded = data if isinstance(data, bytes) else data.encode(stream.encoding or "ascii", "backslashreplace")
     stream.flush()
     stream.buffer.write(encoded)
@@ -62,7 +62,7 @@ def _write(stream: Any, data: str | bytes) -> None:
 
 
 def _discard(stream: Any) -> None:
-    """Drop what could not be written, which the interpreter would try again at its end and report."""
+    """Drop data that could not be written. Otherwise the interpreter writes it again at exit and reports the error."""
     if stream is None or stream not in (sys.__stdout__, sys.__stderr__):
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""Text from callers as it is printed: as it is, but for characters that a terminal would obey or not show."""
+"""Printing of text from callers: unchanged, except for characters that control a terminal or are invisible."""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,13 @@ def printable(text: str) -> str:
     r"""Return text with each character that is not printable escaped as in Python: \x1b, \n, \u202e."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escape(each) if unicodedata.category(each) in _ESCAPED else each for each in text)
+    return "".join(
+        _escape(character) if unicodedata.category(character) in _ESCAPED else character for character in text
+    )
 
 
 def is_text(data: bytes) -> bool:
-    """Return whether bytes are UTF-8 that a terminal shows without obeying any of it."""
+    """Return whether bytes are UTF-8 without characters that control a terminal or are invisible."""
     try:
         lines = data.decode().replace("\r\n", "\n").replace("\n", "").replace("\t", "")
     except UnicodeDecodeError:
@@ -27,7 +29,7 @@ def is_text(data: bytes) -> bool:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lay out a table, a line for each row, never wrapped or cut, however wide."""
+    """Yield the lines of a table, one for each row. Lines are never wrapped or cut, however long."""
     cells = [[printable(cell) for cell in row] for row in (columns, *rows)]
     widths = [max(cell_len(row[index]) for row in cells) for index in range(len(columns))]
     for row in cells:
@@ -36,7 +38,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
 
 
 def flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Flatten nested names with values into rows of two cells."""
+    """Flatten a nested mapping into rows of two cells: the dotted name and the value."""
     for name, value in values.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{name}.")

@@ -1,4 +1,4 @@
-"""The command, and the environment that it runs in."""
+"""The command's executable, and an environment without the variables of the developer."""
 
 import os
 import sys

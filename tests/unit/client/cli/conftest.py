@@ -1,4 +1,4 @@
-"""The command as a shell runs it: a process, with pipes, files or a terminal as its streams."""
+"""Run the command in a process, with pipes, files or a terminal as its streams."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ def run(served):
 
 @pytest.fixture
 def shell(environment):
-    """Run a line of bash, in which $HOLDFAST is the command. Returns its exit code, stdout and stderr."""
+    """Run a line of bash, in which $HOLDFAST is the command. Return its exit code, stdout and stderr."""
 
     async def shell(line, **settings):
         process = await asyncio.create_subprocess_exec(
@@ -61,7 +61,7 @@ def shell(environment):
 
 @pytest.fixture
 def at_terminal(environment):
-    """Run the command with a terminal as all its streams. Returns its exit code and what the terminal shows."""
+    """Run the command with a terminal as all its streams. Return its exit code and the output."""
 
     async def at_terminal(*arguments, typed=b"", **settings):
         master, slave = pty.openpty()
@@ -88,7 +88,7 @@ def _read_to_end(master):
     while True:
         try:
             data = os.read(master, 65536)
-        # Linux says so where the last process has closed its side.
+        # Linux fails the read once the last process has closed its side.
         except OSError:
             return shown
         if not data:

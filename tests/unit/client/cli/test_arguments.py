@@ -1,4 +1,4 @@
-"""Arguments: numbers within limits, nothing lost or widened, help that says what there is."""
+"""Arguments: numbers within limits, no argument ignored or reinterpreted, help that covers every option."""
 
 import json
 import re
@@ -77,7 +77,7 @@ COMMANDS = [
         (),
     ],
 )
-def test_a_wrong_argument_is_one_line_and_calls_nobody(arguments, capfd, monkeypatch):
+def test_a_wrong_argument_is_one_line_of_stderr_and_makes_no_call(arguments, capfd, monkeypatch):
     monkeypatch.setattr(Caller, "call", lambda *_, **__: pytest.fail("a call"))
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -88,7 +88,7 @@ def test_a_wrong_argument_is_one_line_and_calls_nobody(arguments, capfd, monkeyp
     assert len(err) < 600
 
 
-async def test_the_largest_numbers_are_the_servers_to_judge(run, client):
+async def test_the_largest_numbers_are_passed_to_the_server(run, client):
     await client.save("n", "w", b"x", format=FORMAT)
     code, _, err = await run("save", "n", "w", "-", "--format", "f:2147483647", "--epoch", str(2**63 - 1))
     assert code == 2
@@ -96,14 +96,14 @@ async def test_the_largest_numbers_are_the_servers_to_judge(run, client):
     assert (await run("list", "n", "w", "--limit", str(2**31 - 1)))[0] == 0
 
 
-async def test_an_optional_argument_may_stand_behind_options(run, client, tmp_path):
+async def test_an_optional_argument_may_follow_options(run, client, tmp_path):
     (tmp_path / "in").write_bytes(b"state")
     assert (await run("save", "n", "w", "--format", "f:1", "--id", "a", str(tmp_path / "in")))[0] == 0
     await client.save("n", "w", b"newer", format=FORMAT)
     assert (await run("load", "n", "w", "--fallback", "a"))[1] == b"state"
 
 
-async def test_an_id_that_looks_like_an_option_is_taken_behind_two_dashes(run, client):
+async def test_an_id_that_looks_like_an_option_is_accepted_after_two_dashes(run, client):
     await client.save("n", "-w", b"x", format=FORMAT, checkpoint_id="--all")
     assert (await run("load", "n", "--", "-w", "--all"))[1] == b"x"
 
@@ -146,7 +146,7 @@ async def test_the_example_of_the_help_is_accepted(run, command, client, tmp_pat
     assert f"holdfast {command} " in PAGE or f"holdfast {command}\n" in PAGE
 
 
-def test_every_exit_code_stands_in_the_page():
+def test_the_page_lists_every_exit_code():
     codes = {value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)}
     rows = {int(each) for each in re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)}
     assert rows == codes | {0}
@@ -171,7 +171,7 @@ async def test_records_are_attached_listed_and_read(run, tmp_path):
     assert "no record 'm'" in err
 
 
-async def test_prune_and_copy_say_how_many(run, client):
+async def test_prune_and_copy_print_how_many(run, client):
     for number in range(4):
         await client.save("n", "w", b"x", format=FORMAT, checkpoint_id=f"id-{number}")
     assert json.loads((await run("copy", "n", "w", "w2", "--json"))[1]) == {"copied": 4}
@@ -206,7 +206,7 @@ async def test_deleting_all_is_confirmed_at_a_terminal(at_terminal, client, type
     assert len([each async for each in client.list("n", "w")]) == left
 
 
-async def test_deleting_all_is_not_confirmed_with_yes_nor_where_nobody_sits(at_terminal, run, client):
+async def test_deleting_all_asks_nothing_with_yes_or_without_a_terminal(at_terminal, run, client):
     await client.save("n", "w", b"x", format=FORMAT)
     code, shown = await at_terminal("delete", "n", "w", "--all", "--yes")
     assert (code, b"[y/N]" in shown) == (0, False)

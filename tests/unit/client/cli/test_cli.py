@@ -1,4 +1,4 @@
-"""The command `holdfast`, as a shell runs it."""
+"""The commands of `holdfast`, run in a process."""
 
 import asyncio
 import json
@@ -14,14 +14,14 @@ from tests.support.repository import ROOT
 from tools import docs_parts
 
 
-async def test_what_is_saved_from_stdin_is_loaded_to_stdout(run):
+async def test_a_payload_saved_from_stdin_is_loaded_to_stdout(run):
     code, out, _ = await run("save", "n", "w", "-", "--format", "f:1", "--label", "a=b", "--json", stdin=b"state")
     assert code == 0
     assert json.loads(out)["revision"] == 1
     assert await run("load", "n", "w") == (0, b"state", "")
 
 
-async def test_a_large_file_goes_there_and_back(run, tmp_path):
+async def test_a_large_file_is_saved_and_loaded_unchanged(run, tmp_path):
     data = bytes(range(256)) * 20_000
     (tmp_path / "in").write_bytes(data)
     assert (await run("save", "n", "w", str(tmp_path / "in"), "--format", "f:1"))[0] == 0
@@ -61,7 +61,7 @@ async def test_checkpoints_and_workflows_are_listed_for_people_and_for_programs(
     assert [each["workflow_id"] for each in json.loads(out)["workflows"]] == ["w1"]
 
 
-async def test_damage_is_the_exit_code_of_a_check_and_the_last_good_one_is_named(run, served):
+async def test_a_check_of_a_damaged_checkpoint_exits_with_4_and_names_the_last_good_one(run, served):
     for number in range(2):
         await run("save", "n", "w", "-", "--format", "f:1", "--id", f"id-{number}", stdin=b"x" * 200_000)
     assert (await run("validate", "n", "w"))[0] == 0
@@ -79,7 +79,7 @@ async def test_damage_is_the_exit_code_of_a_check_and_the_last_good_one_is_named
     assert "fell back to revision 1, id-0" in err
 
 
-async def test_a_format_that_the_engine_cannot_read_is_told_before_a_resume(run):
+async def test_resume_check_reports_a_format_that_the_engine_cannot_read(run):
     await run("save", "n", "w", "-", "--format", "f:2", stdin=b"x")
     assert (await run("resume-check", "n", "w", "--format", "f:1"))[0] == 5
     assert (await run("resume-check", "n", "w", "--format", "f:3", "--oldest", "2"))[0] == 0
@@ -121,7 +121,7 @@ async def test_delete_purges(run, served):
     assert secrets() == []
 
 
-async def test_an_error_tells_reason_ids_trace_and_what_to_do(run):
+async def test_an_error_shows_reason_ids_trace_and_advice(run):
     await run("save", "n", "w", "-", "--format", "f:1", stdin=b"x")
     code, out, err = await run("save", "n", "w", "-", "--format", "f:1", "--expected-revision", "7", stdin=b"y")
     assert (code, out) == (6, b"")
@@ -136,7 +136,7 @@ async def test_an_error_tells_reason_ids_trace_and_what_to_do(run):
     assert described["advice"]
 
 
-async def test_an_unreachable_server_is_told(run):
+async def test_an_unreachable_server_is_reported(run):
     code, _, err = await run("capabilities", "--timeout", "0.5", target="127.0.0.1:9")
     assert code == 7
     assert "trace id" in err
@@ -148,13 +148,13 @@ async def test_capabilities_are_printed(run):
     assert json.loads(out)["api_versions"] == ["holdfast.v1"]
 
 
-async def test_a_file_that_is_not_there_is_a_usage_error(run):
+async def test_a_missing_file_is_a_usage_error(run):
     code, _, err = await run("save", "n", "w", "/nonexistent/file", "--format", "f:1")
     assert code == 2
     assert "/nonexistent/file" in err
 
 
-def test_every_reason_has_an_exit_code_that_the_page_tells():
+def test_every_reason_has_an_exit_code_and_the_page_lists_it():
     names = {value.name.removeprefix("ERROR_REASON_") for value in errors_pb2.ErrorReason.DESCRIPTOR.values[1:]}
     assert set(BY_REASON) == names | {"SERVER_UNAVAILABLE"}
     page = docs_parts.render((ROOT / "docs" / "reference" / "cli.md").read_text())

@@ -1,4 +1,4 @@
-"""Files and streams of the command: whole or untouched, in one line and with the right exit code if they fail."""
+"""Files and streams of the command: results are whole, failures are one line with the right exit code."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def in_one_line(err, *words):
 
 
 @pytest.mark.parametrize("data", [b"", b"small", BIG], ids=["empty", "small", "large"])
-async def test_a_pipe_is_saved_whole_however_it_is_named(shell, client, tmp_path, data):
+async def test_a_pipe_is_saved_whole_by_any_name(shell, client, tmp_path, data):
     (tmp_path / "in").write_bytes(data)
     file = tmp_path / "in"
     os.mkfifo(tmp_path / "fifo")
@@ -44,7 +44,7 @@ async def test_a_pipe_is_saved_whole_however_it_is_named(shell, client, tmp_path
         assert (await client.load("n", "w")).data == data, line
 
 
-async def test_a_file_of_proc_that_says_it_is_empty_is_saved_whole(shell, client):
+async def test_a_file_of_proc_whose_size_is_0_is_saved_whole(shell, client):
     assert (await shell(f"{SAVE} /proc/self/status"))[0] == 0
     assert b"VmRSS" in (await client.load("n", "w")).data
 
@@ -63,7 +63,7 @@ async def test_a_file_of_proc_that_says_it_is_empty_is_saved_whole(shell, client
         (f"{SAVE} ''", "takes either one FILE"),
     ],
 )
-async def test_what_cannot_be_read_is_a_mistake_and_saves_nothing(shell, client, line, word):
+async def test_a_file_that_cannot_be_read_is_a_usage_error_and_saves_nothing(shell, client, line, word):
     code, out, err = await shell(line)
     assert (code, out) == (2, b"")
     in_one_line(err, word)
@@ -71,7 +71,7 @@ async def test_what_cannot_be_read_is_a_mistake_and_saves_nothing(shell, client,
         await client.load("n", "w")
 
 
-async def test_a_result_replaces_a_file_whole_and_keeps_its_mode_and_its_links(run, client, tmp_path):
+async def test_a_result_replaces_a_file_as_a_whole_and_keeps_its_mode_and_its_links(run, client, tmp_path):
     await client.save("n", "w", b"new", format=FORMAT)
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_bytes(b"old")
@@ -88,7 +88,7 @@ async def test_a_result_replaces_a_file_whole_and_keeps_its_mode_and_its_links(r
     assert sorted(each.name for each in tmp_path.iterdir() if each.is_file()) == ["link", "made", "target"]
 
 
-async def test_a_write_that_fails_leaves_the_file_and_nothing_beside_it(shell, client, tmp_path):
+async def test_a_failed_write_leaves_the_file_unchanged_and_no_temporary_file(shell, client, tmp_path):
     await client.save("n", "w", BIG, format=FORMAT)
     (tmp_path / "out").write_bytes(b"old")
     # A limit on the size of files fails a write as a full disk does.
@@ -100,13 +100,13 @@ async def test_a_write_that_fails_leaves_the_file_and_nothing_beside_it(shell, c
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(("out", "."))] == ["out"]
 
 
-async def test_a_load_that_fails_leaves_the_file(run, tmp_path):
+async def test_a_failed_load_leaves_the_file_unchanged(run, tmp_path):
     (tmp_path / "out").write_bytes(b"old")
     assert (await run("load", "n", "nobody", "--output", str(tmp_path / "out")))[0] == 3
     assert (tmp_path / "out").read_bytes() == b"old"
 
 
-async def test_a_place_that_takes_no_file_is_a_mistake(run, client, tmp_path):
+async def test_an_output_that_cannot_be_a_file_is_a_usage_error(run, client, tmp_path):
     await client.save("n", "w", b"x", format=FORMAT)
     for place, word in (
         (tmp_path, "is a directory"),
@@ -143,7 +143,7 @@ async def test_a_full_stdout_is_one_line(shell, client, command):
 
 
 @pytest.mark.parametrize("command", ["load n w", "list n w", "list n w --json", "history n w --json", "--help"])
-async def test_a_reader_that_has_gone_ends_it_in_silence_as_sigpipe_does(shell, client, command):
+async def test_a_closed_pipe_ends_the_command_silently_with_the_code_of_sigpipe(shell, client, command):
     await client.save("n", "w", BIG, format=FORMAT)
     code, _, err = await shell(f"$HOLDFAST {command} | true; exit ${{PIPESTATUS[0]}}")
     assert (code, err) == (141, "")
@@ -159,7 +159,7 @@ async def test_a_save_whose_answer_cannot_be_printed_says_that_it_saved(shell, c
 
 
 @pytest.mark.parametrize("sink", ["2> /dev/full", "2>&-", "2> >(exit 0)"])
-async def test_an_error_that_nobody_can_read_keeps_its_exit_code(shell, sink):
+async def test_an_error_keeps_its_exit_code_if_stderr_cannot_be_written(shell, sink):
     assert await shell(f"$HOLDFAST load n nobody {sink}") == (3, b"", "")
     assert await shell(f"$HOLDFAST load n {sink}") == (2, b"", "")
 
@@ -199,8 +199,8 @@ async def test_a_progress_bar_at_a_terminal_does_not_hide_the_result(at_terminal
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_it_in_silence(number, code):
-    # It reads stdin, which does not end.
+def test_a_signal_ends_the_command_silently(number, code):
+    # The command reads stdin, which does not end.
     process = subprocess.Popen(
         [EXECUTABLE, "save", "n", "w", "-", "--format", "f:1"],
         stdin=subprocess.PIPE,
@@ -208,7 +208,7 @@ def test_a_signal_ends_it_in_silence(number, code):
         stderr=subprocess.PIPE,
         env=clean_environment(HOLDFAST_TARGET="127.0.0.1:9"),
     )
-    # It has begun to read once a pipe's worth is gone.
+    # The command is reading once more bytes were written than a pipe holds.
     process.stdin.write(bytes(1 << 20))
     process.stdin.flush()
     kill = threading.Timer(30, process.kill)

@@ -1,4 +1,4 @@
-"""Ids and labels reach people as they are, and a terminal obeys none of them."""
+"""Ids and labels are printed unchanged, except for characters that control a terminal."""
 
 import json
 import re
@@ -35,7 +35,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_an_id_is_piped_unchanged_however_long_and_whatever_it_looks_like(run, client, name):
+async def test_an_id_is_piped_unchanged_whatever_its_length_and_characters(run, client, name):
     await client.save("n", name, b"x", format=FORMAT, checkpoint_id=name, labels={"label": name})
     code, out, err = await run("list", "n", "--", name, COLUMNS="20")
     assert (code, err) == (0, "")
@@ -54,7 +54,7 @@ async def test_an_id_is_shown_whole_at_a_terminal(at_terminal, client):
 
 
 @pytest.mark.parametrize("command", ["save", "list", "history"])
-async def test_labels_that_a_terminal_would_obey_are_escaped(run, client, command):
+async def test_labels_that_control_a_terminal_are_escaped(run, client, command):
     labels = [part for key, value in HOSTILE.items() for part in ("--label", f"{key}={value}")]
     code, out, err = await run("save", "n", "w", "-", "--format", "f:1", *labels, stdin=b"x")
     if command != "save":
@@ -68,7 +68,7 @@ async def test_labels_that_a_terminal_would_obey_are_escaped(run, client, comman
     assert r"nl=a\nb\r\u2028c" in line
 
 
-async def test_a_terminal_without_the_characters_gets_escapes(run, client):
+async def test_characters_that_the_encoding_of_the_terminal_lacks_are_escaped(run, client):
     await client.save("n", "日本🎉", b"x", format=FORMAT, labels={"ü": "ß"})
     for settings in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
         code, out, err = await run("list", "n", "日本🎉", **settings)
@@ -87,7 +87,7 @@ async def test_json_is_ascii_and_exact(run, client):
     assert json.loads(out)["checkpoints"][0]["labels"] == HOSTILE | {"del": "\x7f"}
 
 
-async def test_what_is_no_unicode_is_a_mistake_of_the_caller(shell):
+async def test_an_argument_that_is_not_utf_8_is_a_usage_error(shell):
     for command in ("$HOLDFAST list n $'\\xff'", "$HOLDFAST save n w - --format f:1 --label a=$'\\xff'"):
         code, out, err = await shell(command)
         assert (code, out) == (2, b"")
@@ -95,7 +95,7 @@ async def test_what_is_no_unicode_is_a_mistake_of_the_caller(shell):
         assert len(err.splitlines()) == 1
 
 
-async def test_a_mistake_is_repeated_escaped(run):
+async def test_a_wrong_argument_is_escaped_in_the_message(run):
     code, _, err = await run("list", "n", "w", "--no\x1b[31m")
     assert code == 2
     assert r"--no\x1b[31m" in err
@@ -112,7 +112,7 @@ def test_an_error_of_a_server_is_escaped(capfdbinary):
 
 
 @given(st.text(alphabet=st.characters(codec=None)))
-def test_whatever_text_is_escaped_keeps_one_line_and_its_printable_characters(text):
+def test_an_escaped_text_is_one_line_and_keeps_its_printable_characters(text):
     shown = printable(text)
     assert len(shown.splitlines()) <= 1
     assert not {unicodedata.category(each) for each in shown} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -142,5 +142,5 @@ def test_a_table_has_a_line_for_each_row_with_every_cell_whole(rows):
         ("\u202e".encode(), False),
     ],
 )
-def test_what_a_terminal_obeys_is_not_text(data, expected):
+def test_data_that_controls_a_terminal_is_not_text(data, expected):
     assert is_text(data) is expected

@@ -1,0 +1,71 @@
+"""Options that several commands share."""
+
+from argparse import ArgumentParser
+
+from holdfast.cli import values
+
+_MAX_COUNT = 2**31 - 1
+_MAX_INTEGER = 2**63 - 1
+
+COUNT = values.integer(1, _MAX_COUNT)
+NOT_NEGATIVE = values.integer(0, _MAX_INTEGER)
+
+
+def add_accept(command: ArgumentParser) -> None:
+    """Add `--accept`: the formats that the caller reads."""
+    command.add_argument(
+        "--accept",
+        action="append",
+        type=values.accepted,
+        default=[],
+        metavar="NAME:MIN-MAX",
+        help="an accepted format, others are refused; may be repeated (default: any)",
+    )
+
+
+def add_label(command: ArgumentParser, meaning: str) -> None:
+    """Add `--label`, whose meaning depends on the command."""
+    command.add_argument(
+        "--label",
+        action="append",
+        type=values.label,
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"{meaning} (default: none)",
+    )
+
+
+def add_limit(command: ArgumentParser, default: int) -> None:
+    """Add `--limit`: the largest number of items to list."""
+    command.add_argument(
+        "--limit", type=COUNT, default=default, metavar="N", help=f"the largest number of lines (default: {default})"
+    )
+
+
+def add_output(command: ArgumentParser, content: str) -> None:
+    """Add `--output`: the file to write the content to."""
+    command.add_argument(
+        "--output",
+        "-o",
+        default="-",
+        metavar="FILE",
+        help=f"where to write {content}; a file is replaced as a whole or not at all (default: -, stdout)",
+    )
+
+
+def add_writer(command: ArgumentParser) -> None:
+    """Add `--epoch` and `--request-id`, the options of a change to a workflow."""
+    command.add_argument(
+        "--epoch", type=NOT_NEGATIVE, metavar="N", help="the writer's epoch (default: none, never fenced)"
+    )
+    add_request_id(command)
+
+
+def add_request_id(command: ArgumentParser) -> None:
+    """Add `--request-id`."""
+    command.add_argument(
+        "--request-id",
+        type=values.required,
+        metavar="ID",
+        help="the request id; it commits at most once (default: random)",
+    )

@@ -1,7 +1,10 @@
-"""Google ADK: a session service that keeps sessions and their events in Holdfast. Extra: `holdfast-client[adk]`."""
+"""Keep the sessions of Google ADK, with their events and states, in Holdfast. Installed as `holdfast-client[adk]`.
 
-from holdfast.adapters.adk.marks import SessionConflictError
-from holdfast.adapters.adk.reads import SESSION_FORMAT
+The names in `__all__` are public; the modules are private.
+"""
+
+from holdfast.adapters.adk.origin import SessionConflictError
+from holdfast.adapters.adk.reader import SESSION_FORMAT
 from holdfast.adapters.adk.service import HoldfastSessionService
 
 __all__ = ["SESSION_FORMAT", "HoldfastSessionService", "SessionConflictError"]

@@ -16,17 +16,17 @@ from holdfast._core.errors import (
 
 MISSING = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
 
-MOST_IN_A_PAGE = 1000
+MAX_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
-    """The place of sessions and states.
+    """The checkpoints of a namespace. Every method raises HoldfastError, a subclass for each reason.
 
     Attributes:
         client: an open client.
         namespace: the namespace.
-        fallback: whether damage of a newest checkpoint is answered with an older one.
+        fallback: load an older checkpoint if the newest one is damaged.
 
     """
 
@@ -37,7 +37,7 @@ class Checkpoints:
     async def find(
         self, workflow: str, formats: Sequence[AcceptedFormat], *, records: bool = False
     ) -> LoadedCheckpoint | None:
-        """Return the newest checkpoint; None if there is none."""
+        """Return the newest checkpoint of a workflow, if `records` is set with its records; None if none exists."""
         try:
             return await self.client.load(
                 self.namespace, workflow, accepted_formats=formats, fallback=self.fallback, records=records
@@ -48,7 +48,7 @@ class Checkpoints:
     async def load(
         self, workflow: str, formats: Sequence[AcceptedFormat], checkpoint_id: str, *, fallback: bool = False
     ) -> LoadedCheckpoint:
-        """Return a checkpoint of one of the formats."""
+        """Return a checkpoint; if `fallback` is set and it is damaged, the newest older one that is whole."""
         return await self.client.load(
             self.namespace, workflow, checkpoint_id, accepted_formats=formats, fallback=fallback
         )
@@ -58,35 +58,42 @@ class Checkpoints:
     ) -> AsyncIterator[LoadedCheckpoint]:
         """Iterate over a checkpoint and its ancestors, newest first.
 
-        With `fallback` damaged ones are left out: then a checkpoint is not the parent of the one before it.
+        With `fallback`, damaged ancestors are left out. Then a checkpoint is not the parent of the one before it.
+
+        Args:
+            workflow: the workflow.
+            formats: the formats that the caller reads.
+            newest: the checkpoint to begin with.
+            page_size: how many checkpoints to load in a call.
+
         """
         yield newest
         if not self.fallback and newest.info.parent_id:
-            # Many in a call. Checkpoints beside the chain may lie in between, and be damaged.
+            # Load many in a call. Checkpoints that are not ancestors may be among them, and may be damaged.
             history = self.client.history(
                 self.namespace,
                 workflow,
                 before=newest.checkpoint_id,
-                page_size=max(1, min(page_size, MOST_IN_A_PAGE)),
+                page_size=max(1, min(page_size, MAX_PAGE)),
                 accepted_formats=formats,
             )
             with suppress(CheckpointCorruptedError):
-                async for each in history:
-                    if each.checkpoint_id == newest.info.parent_id:
-                        newest = each
-                        yield each
+                async for loaded in history:
+                    if loaded.checkpoint_id == newest.info.parent_id:
+                        newest = loaded
+                        yield loaded
         while newest.info.parent_id:
             newest = await self.load(workflow, formats, newest.info.parent_id, fallback=self.fallback)
             yield newest
 
     async def newest_first(self, workflow: str) -> AsyncIterator[Checkpoint]:
-        """Iterate over the checkpoints of a workflow, without their payloads; none if it does not exist."""
+        """Iterate over the checkpoints of a workflow, newest first, without their payloads."""
         with suppress(WorkflowNotFoundError):
-            async for each in self.client.list(self.namespace, workflow, page_size=MOST_IN_A_PAGE):
-                yield each
+            async for info in self.client.list(self.namespace, workflow, page_size=MAX_PAGE):
+                yield info
 
     async def save(self, workflow: str, data: Any, **options: Any) -> Checkpoint:
-        """Save a checkpoint."""
+        """Save a checkpoint, with the options of `AsyncClient.save`."""
         return await self.client.save(self.namespace, workflow, data, **options)
 
     async def attach(self, workflow: str, checkpoint_id: str, record: Record) -> None:
@@ -94,5 +101,5 @@ class Checkpoints:
         await self.client.attach(self.namespace, workflow, checkpoint_id, [record])
 
     async def acquire(self, workflow: str, expected_revision: int | None) -> Writer:
-        """Acquire a workflow whose head is as expected."""
+        """Acquire a workflow if its head has the expected revision."""
         return await self.client.acquire_writer(self.namespace, workflow, expected_revision=expected_revision)

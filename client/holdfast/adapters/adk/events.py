@@ -1,7 +1,7 @@
-"""Events as the parts of a checkpoint, and back.
+"""Convert events to the parts of a checkpoint, and back.
 
-Values in an event are kept exactly, like those of a state. Objects of classes that an event's content, output or
-metadata hold become what ADK writes for them in JSON: a Pydantic model becomes its dictionary.
+Values in an event come back exactly, like those of a state. Objects of other classes in an event's content, output or
+metadata become what ADK writes for them in JSON: a pydantic model becomes a dictionary.
 """
 
 import json
@@ -14,7 +14,7 @@ from google.adk.sessions import State
 from pydantic_core import to_jsonable_python
 
 from holdfast._core.errors import HoldfastError
-from holdfast.adapters.adk.entries import Entry, Parts, dumped, readable
+from holdfast.adapters.adk.chain import Link, Parts, dumped, readable
 from holdfast.adapters.adk.values import (
     FAILURES,
     Json,
@@ -24,7 +24,7 @@ from holdfast.adapters.adk.values import (
     require_bounded,
     shown,
     step,
-    unkept,
+    unstorable,
 )
 from holdfast.adapters.objects import encode
 
@@ -35,7 +35,7 @@ class Events:
     """The codec of events.
 
     Args:
-        values: the codec of their values.
+        values: the codec of values.
 
     """
 
@@ -43,31 +43,31 @@ class Events:
         self._values = values
 
     def changes(self, delta: Any) -> Json:
-        """Return the JSON forms of a state's changes, without temporary ones.
+        """Return the JSON forms of changes to state, without temporary state.
 
         Raises:
-            InvalidRequestError: a value cannot be kept.
+            InvalidRequestError: a value cannot be stored; `metadata["path"]` names it.
 
         """
         if not isinstance(delta, dict):
-            raise unkept("state", f"expected a dictionary, not {type(delta).__name__!r}")
+            raise unstorable("state", f"expected a dictionary, not {type(delta).__name__!r}")
         for key in delta:
             if not isinstance(key, str):
-                raise unkept(step("state", key), f"the key is of class {type(key).__name__!r}, expected a string")
+                raise unstorable(step("state", key), f"the key is of class {type(key).__name__!r}, expected a string")
         return self._values.dump(
             "state", {str(key): value for key, value in delta.items() if not key.startswith(State.TEMP_PREFIX)}
         )
 
     def dump(self, event: Event) -> Parts:
-        """Return the parts of an event: the event, and what it changes.
+        """Return the parts of an event: the event, and its changes to state.
 
         Raises:
-            InvalidRequestError: a value cannot be kept; `metadata["path"]` names it.
+            InvalidRequestError: a value cannot be stored; `metadata["path"]` names it.
 
         """
         changes = self.changes(event.actions.state_delta or {})
         if not isinstance(event.timestamp, int | float) or not isfinite(event.timestamp):
-            raise unkept("event.timestamp", f"expected a number of seconds, not {shown(event.timestamp)}")
+            raise unstorable("event.timestamp", f"expected a number of seconds, not {shown(event.timestamp)}")
         rest = event.model_copy(update={"actions": event.actions.model_copy(update={"state_delta": {}})})
         require_bounded("event", rest)
         try:
@@ -77,24 +77,24 @@ class Events:
         except HoldfastError:
             raise
         except FAILURES as error:
-            raise unkept("event", str(error) or type(error).__name__) from None
+            raise unstorable("event", str(error) or type(error).__name__) from None
         if changed is not None:
-            raise unkept(changed, "it would not be read back as an equal")
+            raise unstorable(changed, "it would not be loaded as an equal value")
         return {"event": dumped(form), "changes": dumped(changes)}
 
-    def load(self, entry: Entry) -> Event:
-        """Return the event of an entry that has one.
+    def load(self, link: Link) -> Event:
+        """Return the event of a link that has one.
 
         Raises:
             CheckpointCorruptedError: this adapter did not write it.
 
         """
-        with readable(entry.checkpoint_id):
-            if entry.is_earlier:
-                return Event.model_validate_json(entry.event or b"")
-            event = self._validated(json.loads(entry.event or b""))
-            # Validation would refuse keys that states may have.
-            event.actions.state_delta = self._values.load(entry.changes)
+        with readable(link.checkpoint_id):
+            if link.is_earlier:
+                return Event.model_validate_json(link.event or b"")
+            event = self._validated(json.loads(link.event or b""))
+            # Set after validation, which would refuse some keys that states may have.
+            event.actions.state_delta = self._values.load(link.changes)
             return event
 
     def _validated(self, form: Json) -> Event:
@@ -106,7 +106,7 @@ def _fields(event: Event) -> Json:
     try:
         fields: Json = _plain(found)
     except FAILURES:
-        raise unkept(*innermost("event", found, _failure)) from None
+        raise unstorable(*innermost("event", found, _failure)) from None
     return fields
 
 
@@ -119,17 +119,17 @@ def _failure(value: Any) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value without objects of classes, which become what ADK writes for them in JSON.
+    """Return a value in which objects of classes are replaced by what ADK writes for them in JSON.
 
     Raises:
-        ValueError: there is no JSON for one.
+        ValueError: an object has no JSON form.
 
     """
     cls = type(value)
     if cls is dict:
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _plain(inner) for key, inner in value.items()}
     if cls is list:
-        return [_plain(each) for each in value]
+        return [_plain(inner) for inner in value]
     if isinstance(value, Enum):
         return _plain(value.value)
     if value is None or isinstance(value, str | int | float | bytes):

@@ -1,4 +1,4 @@
-"""App and user state: what sessions share, each in a workflow of its own whose checkpoints hold changes."""
+"""App and user state, which sessions share. Each is a workflow of its own whose checkpoints contain changes."""
 
 import time
 from collections.abc import Mapping
@@ -9,26 +9,25 @@ from google.adk.sessions import Session, State
 
 from holdfast._core.checkpoint import AcceptedFormat, Format, LoadedCheckpoint
 from holdfast._core.errors import CheckpointDeletedError, CheckpointIdReusedError, RevisionConflictError
-from holdfast.adapters.adk.checkpoints import Checkpoints
-from holdfast.adapters.adk.entries import (
-    MOST_ENTRIES,
-    Entry,
-    Folding,
+from holdfast.adapters.adk.chain import (
+    MAX_LINKS,
+    Link,
     Since,
+    StateBuilder,
     dumped,
-    entries,
-    read_entry,
+    links,
+    no_whole_state_error,
+    read_link,
     readable,
-    without_whole_state,
 )
-from holdfast.adapters.adk.places import shared_workflows
+from holdfast.adapters.adk.checkpoints import Checkpoints
 from holdfast.adapters.adk.values import Json, Values
+from holdfast.adapters.adk.workflows import shared_workflows
 
 FORMAT = Format("adk-changes", 1)
 
-# The other one is that of the earlier layout, in which each checkpoint held the state whole.
+# "adk-state" is the format of the earlier layout, which stored the whole state in each checkpoint.
 _FORMATS = [AcceptedFormat(FORMAT.name, 1, FORMAT.version), AcceptedFormat("adk-state", 1, 1)]
-
 
 _FIRST = 1
 
@@ -37,8 +36,8 @@ class SharedStates:
     """The states of apps and users.
 
     Args:
-        checkpoints: the place of them.
-        values: the codec of their values.
+        checkpoints: the checkpoints of the namespace.
+        values: the codec of values.
 
     """
 
@@ -47,7 +46,19 @@ class SharedStates:
         self._values = values
 
     async def merge(self, session: Session, known: dict[str, dict[str, Any]] | None = None) -> Session:
-        """Return a session with the states that it shares, of which `known` keeps those that were loaded."""
+        """Add the states that a session shares to its own state.
+
+        Args:
+            session: the session.
+            known: the states that were loaded before, by their workflows; the others are added to it.
+
+        Returns:
+            The session.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
         known = {} if known is None else known
         for prefix, workflow in shared_workflows(session.app_name, session.user_id).items():
             if workflow not in known:
@@ -56,15 +67,23 @@ class SharedStates:
         return session
 
     async def of_user(self, app_name: str, user_id: str) -> dict[str, Any]:
-        """Return a user's state, by keys without their prefix."""
+        """Return a user's state, by keys without their prefix.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
         return await self._load(shared_workflows(app_name, user_id)[State.USER_PREFIX])
 
     async def apply(self, deltas: Mapping[str, Json], change_id: str) -> None:
-        """Apply changes to states, which other sessions change too, without losing any. A change is applied once.
+        """Apply changes to states, once. Changes that other sessions make concurrently are not lost.
 
         Args:
             deltas: the changes, by the states' workflows.
-            change_id: the id of this change.
+            change_id: the id of the checkpoints that store the changes.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
 
         """
         for workflow, delta in deltas.items():
@@ -72,25 +91,28 @@ class SharedStates:
                 pass
 
     async def may_be_collected(self, workflow: str, made: datetime) -> bool:
-        """Tell whether a change may have been applied, and its checkpoint collected since.
+        """Return whether a change may have been applied, and its checkpoint collected since then.
 
-        Collections take a state's checkpoints from the oldest on. So one that is older than the change, or the first of
-        all, shows that nothing made later was collected.
+        Collections remove a state's oldest checkpoints. So if a checkpoint is older than the change, or is the first of
+        all, nothing that was made after it was collected.
 
         Args:
             workflow: the state's workflow.
             made: when the change was made.
 
+        Raises:
+            HoldfastError: a subclass for each reason.
+
         """
         oldest = _FIRST
-        async for each in self._checkpoints.newest_first(workflow):
-            if each.created < made:
+        async for info in self._checkpoints.newest_first(workflow):
+            if info.created < made:
                 return False
-            oldest = each.revision
+            oldest = info.revision
         return oldest != _FIRST
 
     async def _applied(self, workflow: str, delta: Json, change_id: str) -> bool:
-        """Try to apply a change. Returns False if another one came in between."""
+        """Attempt to apply a change. Return False if another change was committed concurrently."""
         newest = await self._checkpoints.find(workflow, _FORMATS)
         parts, now = {"changes": dumped(delta)}, time.time()
         options: dict[str, Any] = {"expected_revision": 0}
@@ -99,39 +121,44 @@ class SharedStates:
         else:
             options["expected_revision"] = newest.head_revision or None
             options["parent_id"] = newest.checkpoint_id
-            entry = read_entry(newest, self._values)
-            if self._checkpoints.fallback or entry.since.is_due(len(parts["changes"])):
-                # With `fallback` the entries before may have a hole: a whole state does not need them.
-                data = entry.since.parts({}, await self._whole(workflow, newest, entry) | delta, now)
+            link = read_link(newest, self._values)
+            if self._checkpoints.fallback or link.since.is_whole_state_due(len(parts["changes"])):
+                # With `fallback`, links before this one may be missing. A whole state does not need them.
+                data = link.since.parts({}, await self._whole(workflow, newest, link) | delta, now)
             else:
-                data = entry.since.parts(parts, None, now)
+                data = link.since.parts(parts, None, now)
                 options["needs_parent"] = True
         try:
             await self._checkpoints.save(workflow, data, format=FORMAT, checkpoint_id=change_id, **options)
         except RevisionConflictError:
             return False
         except (CheckpointIdReusedError, CheckpointDeletedError):
-            # An earlier try applied it.
+            # An earlier attempt applied it.
             return True
         return True
 
-    async def _whole(self, workflow: str, newest: LoadedCheckpoint, entry: Entry) -> Json:
-        """Return the JSON forms of a state's values."""
-        folding = Folding()
-        page_size = min(entry.since.entries, MOST_ENTRIES)
+    async def _whole(self, workflow: str, newest: LoadedCheckpoint, link: Link) -> Json:
+        """Return the JSON forms of a state's values.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        builder = StateBuilder()
+        page_size = min(link.since.links, MAX_LINKS)
         chain = self._checkpoints.chain(workflow, _FORMATS, newest, page_size)
-        async for each, is_behind_hole in entries(chain, self._values):
-            if is_behind_hole:
-                folding = Folding()
-            folding.add(each, each.changes)
-            if folding.state is not None:
-                return folding.state
-        raise without_whole_state(newest.checkpoint_id)
+        async for ancestor, is_after_hole in links(chain, self._values):
+            if is_after_hole:
+                builder = StateBuilder()
+            builder.add(ancestor, ancestor.changes)
+            if builder.state is not None:
+                return builder.state
+        raise no_whole_state_error(newest.checkpoint_id)
 
     async def _load(self, workflow: str) -> dict[str, Any]:
         newest = await self._checkpoints.find(workflow, _FORMATS)
         if newest is None:
             return {}
-        whole = await self._whole(workflow, newest, read_entry(newest, self._values))
+        whole = await self._whole(workflow, newest, read_link(newest, self._values))
         with readable(newest.checkpoint_id):
             return self._values.load(whole)

@@ -1,4 +1,4 @@
-"""A server in a process of its own, by the interpreter that HOLDFAST_SERVER_PYTHON names: this one has no server."""
+"""A server for all tests of the session, a client, and a namespace for each test."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def namespace(request: pytest.FixtureRequest) -> str:
-    """A namespace of the test's own."""
+    """Return a namespace that only this test uses."""
     return f"test-{abs(hash(request.node.nodeid))}"
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the session service share."""
+"""Helpers of the session service's tests: making events, reading sessions."""
 
 from google.adk.events import Event, EventActions
 from google.adk.sessions import Session
@@ -9,15 +9,15 @@ WHO = {"app_name": "app", "user_id": "u"}
 
 
 def event(text: str = "hi", *, state=None, **fields) -> Event:
-    """An event, whose state may be what validation would refuse."""
+    """Return an event. Its changes to state are not validated."""
     made = Event(author="agent", content=types.ModelContent(text), actions=EventActions(), **fields)
     made.actions.state_delta = state or {}
     return made
 
 
 async def read(service, session: Session, **config) -> Session | None:
-    wanted = GetSessionConfig(**config) if config else None
-    return await service.get_session(**WHO, session_id=session.id, config=wanted)
+    chosen = GetSessionConfig(**config) if config else None
+    return await service.get_session(**WHO, session_id=session.id, config=chosen)
 
 
 def texts(session: Session) -> list[str]:

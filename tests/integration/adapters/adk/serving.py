@@ -1,4 +1,4 @@
-"""A server in a process of its own, by the interpreter that HOLDFAST_SERVER_PYTHON names: this one has no server."""
+"""Run a server with the interpreter that HOLDFAST_SERVER_PYTHON names: ADK's environment has no server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What the session service of Google ADK promises, with the real engine and a real server."""
+"""The promises of the session service for Google ADK, with the real engine and a real server."""
 
 import asyncio
 import os
@@ -46,7 +46,7 @@ def lenient(client, namespace):
 
 @pytest.fixture
 def store_of(served, namespace):
-    """The folder of a session's workflow, as `damage` looks for it."""
+    """Return the folder of a session's workflow, for `damage`."""
 
     class Folder:
         def glob(self, pattern):
@@ -139,7 +139,7 @@ async def test_an_event_comes_back_with_all_its_fields(service):
     assert (await read(service, session)).events == [whole]
 
 
-async def test_what_is_missing_is_none_or_empty(service):
+async def test_a_missing_session_or_state_is_none_or_empty(service):
     assert await service.get_session(**WHO, session_id="none") is None
     assert (await service.list_sessions(app_name="app")).sessions == []
     assert await service.get_user_state(**WHO) == {}
@@ -216,7 +216,7 @@ async def test_a_partial_event_is_not_stored(service):
 async def test_state_goes_where_its_prefix_says(service):
     session = await made(service, state={"own": 1, "app:a": 1, "user:u": 1, "temp:t": 1})
     await service.append_event(session, event(state={"own": 2, "app:b": 2, "user:v": 2, "temp:x": 2}))
-    # Temporary state lives in the session at hand alone.
+    # Temporary state is only in this session object.
     assert session.state["temp:x"] == 2
     everything = {"own": 2, "app:a": 1, "app:b": 2, "user:u": 1, "user:v": 2}
     found = await read(service, session)
@@ -252,7 +252,7 @@ async def test_a_stale_session_is_refused_and_changes_nothing(service):
     assert found.state == {"last": 0}
 
 
-async def test_a_session_that_lost_its_marker_is_judged_by_its_time(service):
+async def test_a_session_that_lost_its_origin_is_judged_by_its_time(service):
     session = await made(service, "a")
     copy = Session.model_validate_json((await read(service, session)).model_dump_json())
     await service.append_event(copy, event("b"))
@@ -317,22 +317,22 @@ async def test_sessions_are_listed_without_events_the_last_updated_one_last(serv
     assert (await service.list_sessions(app_name="app", user_id="nobody")).sessions == []
 
 
-async def test_a_deleted_session_is_gone_and_its_id_can_be_used_anew(service):
+async def test_a_deleted_session_is_gone_and_its_id_can_be_used_again(service):
     session = await made(service, "a", session_id="s", state={"app:a": 1})
     await service.delete_session(**WHO, session_id="s")
     assert await read(service, session) is None
     assert (await service.list_sessions(app_name="app")).sessions == []
     with pytest.raises(SessionNotFoundError):
         await service.append_event(session, event())
-    anew = await made(service, session_id="s")
-    assert anew.state == {"app:a": 1}
+    again = await made(service, session_id="s")
+    assert again.state == {"app:a": 1}
     with pytest.raises(StaleSessionError):
         await service.append_event(session, event())
-    assert (await read(service, anew)).events == []
+    assert (await read(service, again)).events == []
 
 
 @pytest.mark.parametrize("name", ["a/b", "a%2Fb", "..", "läuf 木", "x" * 120, "a:b", "tab\tid", "-"])
-async def test_any_id_is_taken_and_kept_apart(service, name):
+async def test_any_id_is_accepted_and_distinguished(service, name):
     session = await service.create_session(app_name=name, user_id=name, session_id=name, state={"user:k": name})
     await service.create_session(app_name=name, user_id=f"{name}2", session_id=name)
     await service.append_event(session, event("a", id=name, state={name: 1, f"app:{name}": 2}))
@@ -373,7 +373,7 @@ async def test_many_sessions_at_once_lose_no_shared_state(service):
 async def test_of_two_copies_of_a_session_that_race_one_wins(service):
     session = await made(service, "a")
     copies = [await read(service, session) for _ in range(6)]
-    # As in processes of their own: each copy has its service.
+    # Each copy has a service of its own, like in several processes.
     services = [HoldfastSessionService(service._client, namespace=service._namespace) for _ in copies]
     outcomes = await asyncio.gather(
         *(each.append_event(copy, event("b")) for each, copy in zip(services, copies, strict=True)),
@@ -432,12 +432,12 @@ async def test_a_hole_in_a_session_is_an_error_unless_it_is_not_asked_for(servic
     assert texts(await read(service, session, num_recent_events=1)) == ["c"]
 
 
-async def test_with_fallback_a_session_with_a_hole_ends_before_it_and_goes_on_from_there(lenient, service, store_of):
+async def test_with_fallback_a_session_with_a_hole_ends_before_it_and_continues_from_there(lenient, service, store_of):
     session = await damaged_in_the_middle(lenient, store_of)
     found = await read(lenient, session)
     assert (texts(found), found.state) == (["a"], {"last": 0})
     await lenient.append_event(found, event("on"))
-    # What comes after is a whole session for everyone.
+    # Without `fallback`, too, the session is whole from here on.
     assert texts(await read(service, session)) == ["a", "on"]
     assert (await read(service, session)).state == {"last": 0}
 
@@ -448,10 +448,10 @@ async def test_a_damaged_commit_marker_is_noticed_wherever_it_lies(tmp_path, bac
     with serving(folder) as served:
         async with HoldfastSessionService.from_target(served.target, namespace="n") as service:
             session = await made(service, "a", "b", "c")
-    # The newest lists first.
+    # The newest is listed first.
     markers = sorted(path for path in folder.glob("ns/n/wf/adk-session*/log/**/*") if path.is_file())
     markers[back].write_bytes(markers[back].read_bytes()[:-1])
-    # A server that has not seen it whole.
+    # A new server, which has not cached the whole marker.
     with serving(folder) as served:
         async with HoldfastSessionService.from_target(served.target, namespace="n") as service:
             with pytest.raises(holdfast.CheckpointCorruptedError):
@@ -462,7 +462,7 @@ async def test_a_damaged_commit_marker_is_noticed_wherever_it_lies(tmp_path, bac
             assert found.state == {"last": 1 - back}
 
 
-async def test_with_fallback_and_nothing_good_left_it_is_an_error(lenient, store_of):
+async def test_with_fallback_and_no_whole_checkpoint_left_it_is_an_error(lenient, store_of):
     session = await lenient.create_session(**WHO, state={"big": BIG})
     damage_all(store_of, "*")
     with pytest.raises(holdfast.CheckpointCorruptedError):
@@ -488,7 +488,7 @@ async def test_a_format_of_a_newer_adapter_is_refused(service, client, namespace
         await read(service, session)
 
 
-async def test_a_server_that_is_away_is_a_typed_error():
+async def test_an_unreachable_server_is_a_typed_error():
     async with HoldfastSessionService.from_target("127.0.0.1:1", namespace="n", timeout=0.5) as service:
         session = Session(id="s", app_name="app", user_id="u")
         for call in (
@@ -508,7 +508,7 @@ class Echo(BaseLlm):
         yield LlmResponse(content=types.ModelContent(f"{len(llm_request.contents)} contents"))
 
 
-async def test_a_real_runner_leaves_what_it_leaves_in_memory(service):
+async def test_a_real_runner_leaves_the_same_session_as_in_memory(service):
     found = []
     for each in (service, InMemorySessionService()):
         agent = LlmAgent(name="echo", model=Echo(model="echo"), output_key="answer")
@@ -538,7 +538,7 @@ def test_a_killed_agent_resumes_to_the_undisturbed_result(tmp_path: Path):
             for step in range(3):
                 assert 1 <= run.points.count(f"before step {step}") <= 2
                 # A call whose response was acknowledged does not run again.
-                if f"behind response {step}" in run.points:
-                    after = run.points.index(f"behind response {step}")
+                if f"after response {step}" in run.points:
+                    after = run.points.index(f"after response {step}")
                     assert f"before step {step}" not in run.points[after:]
             assert sum(run.points.count(f"before step {step}") for step in range(3)) <= 4

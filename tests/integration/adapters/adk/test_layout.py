@@ -1,4 +1,4 @@
-"""What a session takes in the store and on the wire, and what lies there of other layouts, damaged or retired."""
+"""The size of a session in the store and on the wire; sessions of the earlier layout, damaged or pruned ones."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ from google.adk.runners import Runner
 from google.adk.sessions import InMemorySessionService, Session
 from google.genai import types
 from holdfast.adapters.adk import SESSION_FORMAT, HoldfastSessionService
-from holdfast.adapters.adk.entries import MOST_ENTRIES
+from holdfast.adapters.adk.chain import MAX_LINKS
 
 from tests.integration.adapters.adk.engine import WHO, event, read, texts
 
@@ -81,7 +81,7 @@ async def test_small_events_on_a_large_state_take_what_they_change(service, coun
     for number in range(60):
         await service.append_event(session, event(f"e{number}", state={f"{scope}n": number}))
     assert counting.saved < 60_000
-    # Commit markers included; ADK's own service on SQLite takes 0.26 MB with the state.
+    # Commit markers included. ADK's own service on SQLite takes 0.26 MB, the state included.
     stored = sum(path.stat().st_size for path in served.folder.rglob("*") if path.is_file()) - before
     assert stored < 260_000
     counting.reset()
@@ -98,10 +98,10 @@ async def test_small_events_on_a_large_state_take_what_they_change(service, coun
 async def test_a_session_of_any_length_is_loaded_by_a_few_calls_and_takes_few_bytes(service, counting):
     session = await service.create_session(**WHO, state=BIG)
     counting.reset()
-    most = MOST_ENTRIES + 20
+    most = MAX_LINKS + 20
     for number in range(most):
         await service.append_event(session, event(f"e{number}", state={f"k{number % 7}": number}))
-    # One whole state on the way.
+    # The whole state was added once.
     assert 200_000 < counting.saved < 200_000 + 600 * most
     counting.reset()
     found = await read(service, session, num_recent_events=3)
@@ -120,7 +120,7 @@ async def test_a_small_state_comes_with_the_newest_event(service, counting):
     counting.reset()
     found = await read(service, session, num_recent_events=1)
     assert (texts(found), found.state) == (["e29"], {"a": 1, "n": 29})
-    # The event, and that there is no app and no user state.
+    # One call for the event, two for app and user state, which do not exist.
     assert counting.calls == 3
     assert counting.loaded < 1000
 
@@ -130,7 +130,7 @@ async def test_a_growing_state_takes_a_few_times_its_size(service, counting):
     counting.reset()
     for number in range(100):
         await service.append_event(session, event(state={f"k{number}": "x" * 2000}))
-    # The events hold 0.2 MB, and so does the state in the end.
+    # The events take 0.2 MB, and at the end so does the state.
     assert counting.saved < 1_000_000
     counting.reset()
     found = await read(service, session, num_recent_events=1)
@@ -139,7 +139,7 @@ async def test_a_growing_state_takes_a_few_times_its_size(service, counting):
 
 
 @pytest.mark.parametrize("keep_last", [1, 3])
-async def test_a_prune_takes_no_event_of_a_session(service, counting, namespace, keep_last):
+async def test_a_prune_removes_no_event_of_a_session(service, counting, namespace, keep_last):
     session = await service.create_session(**WHO, state=BIG | {"app:a": 0})
     for number in range(8):
         await service.append_event(session, event(f"e{number}", state={"n": number, "app:a": number}))
@@ -153,7 +153,7 @@ async def test_a_prune_takes_no_event_of_a_session(service, counting, namespace,
 
 
 async def earlier_layout(client, namespace, session_id: str, events: int) -> None:
-    """A session in the earlier layout."""
+    """Save a session in the earlier layout."""
     workflow, parent, state = f"adk-session:app:u:{session_id}", "", {"k": {"$type": "x"}, "s": "\ud83c"}
     earlier = holdfast.Format("adk-session", 1)
     for number in range(events + 1):
@@ -168,7 +168,7 @@ async def earlier_layout(client, namespace, session_id: str, events: int) -> Non
     await client.save(namespace, "adk-app:app", b'{"a": 1}', format=holdfast.Format("adk-state", 1))
 
 
-async def test_sessions_of_the_earlier_layout_are_read_and_go_on(service, counting, namespace):
+async def test_sessions_of_the_earlier_layout_are_read_and_continued(service, counting, namespace):
     await earlier_layout(counting, namespace, "old", 4)
     found = await service.get_session(**WHO, session_id="old")
     assert texts(found) == ["e1", "e2", "e3", "e4"]
@@ -210,7 +210,7 @@ async def test_a_session_that_cannot_be_read_is_listed_in_its_place_and_blocks_n
     await counting.save(namespace, "adk-session:app:u:b", data, format=form)
     with caplog.at_level(logging.WARNING, logger="holdfast"):
         sessions = (await service.list_sessions(app_name="app")).sessions
-    # The time of its workflow's newest entry is known.
+    # Its time is that of its workflow's newest entry.
     assert [(each.id, each.state) for each in sessions] == [("a", {"k": "a"}), ("c", {"k": "c"}), ("b", {})]
     assert "session 'b'" in caplog.text
     for method in (service.get_session(**WHO, session_id="b"), service.append_event(Session(id="b", **WHO), event())):
@@ -278,14 +278,14 @@ async def test_a_session_that_is_deleted_while_it_is_read_is_not_there(service, 
     session = await service.create_session(**WHO, session_id="s", state=BIG)
     for number in range(3):
         await service.append_event(session, event(f"e{number}", state={"n": number}))
-    real = service._reads.read
+    real = service._reader.read
 
-    async def late(place, newest, config):
-        if place.workflow.endswith(":s"):
+    async def late(workflows, newest, config):
+        if workflows.own.endswith(":s"):
             await service.delete_session(**WHO, session_id="s")
-        return await real(place, newest, config)
+        return await real(workflows, newest, config)
 
-    monkeypatch.setattr(service._reads, "read", late)
+    monkeypatch.setattr(service._reader, "read", late)
     assert [each.id for each in (await service.list_sessions(app_name="app")).sessions] == ["kept"]
     assert await read(service, session) is None
     session = await service.create_session(**WHO, session_id="s", state=BIG)

@@ -1,4 +1,4 @@
-"""One service works in any event loop: ADK's synchronous `Runner.run()` starts one in a thread of its own."""
+"""A service works in any event loop. ADK's synchronous `Runner.run()` starts one in a new thread."""
 
 import asyncio
 import threading
@@ -26,7 +26,7 @@ class Echo(BaseLlm):
 
 @pytest.fixture
 def service(served, namespace):
-    """A service that is made outside of any loop."""
+    """Return a service that was made outside of any event loop."""
     client = holdfast.AsyncClient(served.target, timeout=20)
     yield HoldfastSessionService(client, namespace=namespace)
     asyncio.run(client.close())
@@ -64,15 +64,15 @@ async def test_the_synchronous_runner_works_beside_a_running_loop(service):
 
 
 def test_one_service_works_in_one_loop_after_the_other(service):
-    async def turn(number: int) -> None:
+    async def append_five(number: int) -> None:
         session = await service.get_session(**WHO, session_id="s")
         session = session or await service.create_session(**WHO, session_id="s")
-        # Several at once, so that they wait for each other.
-        each = [event(f"{number}-{part}", state={f"{number}-{part}": 1, "app:n": number}) for part in range(5)]
-        await asyncio.gather(*(service.append_event(session, one) for one in each))
+        # Several at once, so that they wait for the lock.
+        events = [event(f"{number}-{part}", state={f"{number}-{part}": 1, "app:n": number}) for part in range(5)]
+        await asyncio.gather(*(service.append_event(session, one) for one in events))
 
     for number in range(3):
-        asyncio.run(turn(number))
+        asyncio.run(append_five(number))
     found = asyncio.run(service.get_session(**WHO, session_id="s"))
     assert len(found.events) == 15
     assert len(found.state) == 16

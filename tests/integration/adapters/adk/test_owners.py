@@ -1,4 +1,4 @@
-"""Two processes that run one session: the overtaken one is refused before it has written anything."""
+"""Of two processes that run one session, the overtaken one is refused before it writes anything."""
 
 import holdfast
 import pytest
@@ -45,13 +45,13 @@ def test_of_two_processes_the_overtaken_one_is_refused_and_the_chain_of_the_othe
             assert refused["error"] == "SessionConflictError", refused
             assert [each.checkpoint_id for each in client.list(namespace)] == before
             assert one.do("step") == ["one"] * 4
-            # The other one begins again, and overtakes in turn.
+            # The other one reads the session again, and then overtakes the first.
             assert other.do("begin") == ["one"] * 4
             assert other.do("step") == [*["one"] * 4, "other"]
             assert one.do("step")["error"] == "SessionConflictError"
             assert other.do("step") == [*["one"] * 4, "other", "other"]
             assert one.do("begin") == [*["one"] * 4, "other", "other"]
-            # A copy that lost its mark is judged by its time alone, unless sessions are owned.
+            # A copy without its origin is judged by its time alone, unless ownership is exclusive.
             other.do("forget")
             one.do("step")
             answer = other.do("step")
@@ -74,13 +74,13 @@ async def test_a_session_that_is_acquired_by_another_refuses_the_next_append(ser
         assert caught.value.reason == "REVISION_CONFLICT"
     found = await read(service, session)
     assert (texts(found), found.state) == (["a"], {})
-    # Who reads it again owns it at the next append.
+    # A run that reads the session again acquires it at its next append.
     await service.append_event(found, event("b"))
     await service.append_event(found, event("c"))
     assert texts(await read(service, session)) == ["a", "b", "c"]
 
 
-async def test_upkeep_refuses_no_owner(service, client, namespace):
+async def test_a_prune_refuses_no_owner(service, client, namespace):
     session = await service.create_session(**WHO, state={"big": "x" * 10_000})
     for number in range(3):
         await service.append_event(session, event(str(number)))

@@ -1,4 +1,4 @@
-"""The page about Google ADK."""
+"""The code of the page about Google ADK runs."""
 
 from tests.support.required import require_engine
 

@@ -1,4 +1,4 @@
-"""Retention by count and by age takes no event of a session, and no state."""
+"""Retention by count and by age removes no event and no state of a session."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ STRICTEST = json.dumps({"*": {"keep_last": 1, "max_age_seconds": 1}})
 
 
 def collect(store_url: str) -> int:
-    """Collect what retention lets go. Returns how many checkpoints were retired."""
+    """Run a collection with the strictest retention. Return how many checkpoints were retired."""
     command = [*EXECUTABLE, "gc", "--store", store_url, "--retention", STRICTEST]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return int(json.loads(done.stdout.splitlines()[-1])["retired"])
@@ -29,12 +29,12 @@ async def test_a_session_outlives_the_strictest_retention(tmp_path):
     with server(store_url, "--grace-seconds", "0") as target:
         async with HoldfastSessionService.from_target(target, namespace="n", timeout=20) as service:
             session = await service.create_session(**WHO, state={"big": "x" * 20_000, "app:n": -1, "user:n": -1})
-            # Whole states on the way, of the session and of the app.
+            # Large enough that whole states of the session and of the app are added.
             for number in range(30):
                 await service.append_event(
                     session, event(f"e{number} " + "x" * 1000, state={"n": number, "app:n": number, "user:n": number})
                 )
-            # What a newer whole state of the app replaces goes.
+            # Changes of the app's state before its newest whole state are retired.
             assert collect(store_url) > 0
             for _ in range(3):
                 collect(store_url)
@@ -47,12 +47,12 @@ async def test_a_session_outlives_the_strictest_retention(tmp_path):
 
 
 class DiedError(Exception):
-    """The process ended here."""
+    """Stands for the end of the process."""
 
 
 @pytest.mark.parametrize("is_applied", [True, False])
 async def test_a_change_that_was_collected_is_not_applied_again(tmp_path, monkeypatch, is_applied):
-    """A process dies before it notes that a change is applied; the session is read when newer ones took its place."""
+    """A process dies before it records that a change is applied. The session is read after newer ones replaced it."""
     store_url = (tmp_path / "store").as_uri()
     with server(store_url, "--grace-seconds", "0") as target:
         async with HoldfastSessionService.from_target(target, namespace="n", timeout=20) as service:
@@ -75,7 +75,7 @@ async def test_a_change_that_was_collected_is_not_applied_again(tmp_path, monkey
                 collect(store_url)
             found = await read(service, session)
             assert (texts(found), found.state["app:n"]) == (["late"], 8)
-            # The append never returned: where it is not known whether the change was applied, it is not.
+            # The append never returned, and it is unknown whether the change was applied: it is not applied now.
             assert found.state.get("app:m") == (1 if is_applied else None)
 
 

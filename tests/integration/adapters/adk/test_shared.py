@@ -1,4 +1,4 @@
-"""App and user state hold the changes of the events that are stored, each once, whatever fails in between."""
+"""App and user state contain the changes of the stored events, each once, whatever fails in between."""
 
 import asyncio
 
@@ -24,11 +24,11 @@ def service(client, namespace):
 
 
 class DiedError(Exception):
-    """The process ended here."""
+    """Stands for the end of the process."""
 
 
 def die_at(monkeypatch, client, method: str, prefix: str):
-    """Let a method of the client end the process at its first call for a workflow whose id begins with a prefix."""
+    """Make a method of the client raise DiedError, once, when it is called for a workflow whose id has this prefix."""
     real = getattr(client, method)
 
     async def dying(namespace, workflow_id, *args, **options):
@@ -49,11 +49,11 @@ async def test_a_change_whose_process_died_is_applied_once_by_the_next_read(
         die_at(patch, client, method, prefix)
         with pytest.raises(DiedError):
             await service.append_event(session, event("a", state={"app:n": 1, "user:n": 1, "own": 1}))
-    # Another process.
+    # Stands for another process.
     other = HoldfastSessionService(client, namespace=namespace)
     found = await read(other, session)
     assert (texts(found), found.state) == (["a"], {"own": 1, "app:n": 1, "user:n": 1})
-    # What changes it since then stays.
+    # Later changes are not overwritten.
     second = await other.create_session(**WHO, state={"app:n": 2, "user:n": 2})
     assert (await read(other, found)).state == {"own": 1, "app:n": 2, "user:n": 2}
     await other.append_event(found, event("b"))
@@ -77,7 +77,7 @@ async def test_an_append_that_failed_in_between_can_be_made_again(service, clien
 
 
 async def test_an_event_that_is_refused_changes_no_shared_state(service, client, namespace, monkeypatch):
-    """Another writer wins after the check whether the session is stale."""
+    """Another writer commits after the check whether the session is stale."""
     session = await service.create_session(**WHO)
     stale = await read(service, session)
     other = HoldfastSessionService(client, namespace=namespace)
@@ -116,14 +116,14 @@ async def test_a_deleted_session_is_gone_with_all_that_lies_beside_it(service, c
         await client.load(namespace, "adk-session:app:u:s")
     assert await client.records(namespace, "adk-session:app:u:s", newest) == ()
     again = await service.create_session(**WHO, session_id="s")
-    # The new one is not taken for the old one, and applies nothing of it.
+    # The new session is not mistaken for the old one, and applies none of its changes.
     for old in (session, stale):
         with pytest.raises(StaleSessionError):
             await service.append_event(old, event("old", state={"app:n": 3}))
     assert (await read(service, again)).state == {"app:n": 2}
 
 
-async def test_a_session_that_is_deleted_during_an_append_is_not_begun_anew(service, client, monkeypatch):
+async def test_a_session_that_is_deleted_during_an_append_is_not_created_again(service, client, monkeypatch):
     session = await service.create_session(**WHO, session_id="s")
     save = client.save
 

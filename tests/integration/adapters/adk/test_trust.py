@@ -1,4 +1,4 @@
-"""Nothing that lies in a store runs code, or has a module imported that the application did not allow."""
+"""Stored data never runs code, and never makes the adapter import a module that the application did not allow."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ SINCE = b'{"updated": 1.0}'
 
 
 class Planted:
-    """Notes each time that one is made or restored."""
+    """Records when an instance is made or restored."""
 
     made: list[str] = []  # noqa: RUF012
 
@@ -77,7 +77,7 @@ async def test_a_class_that_the_data_names_is_not_looked_up(service, client, nam
     assert Planted.made == []
 
 
-async def test_an_event_that_is_none_is_refused(service, client, namespace):
+async def test_data_that_is_not_an_event_is_refused(service, client, namespace):
     for data in (b"", b"1", b"[]", b"{", b'{"timestamp": "now"}', b'{"actions": 1}', b"\xff", b'{"content": []}'):
         parts = {"since": SINCE, "state": b"{}", "event": data}
         await client.save(namespace, "adk-session:app:u:s", parts, format=SESSION_FORMAT)
@@ -85,7 +85,7 @@ async def test_an_event_that_is_none_is_refused(service, client, namespace):
             await service.get_session(**WHO, session_id="s")
 
 
-async def test_what_a_store_holds_of_one_session_reaches_no_other(service, client, namespace):
+async def test_data_of_one_session_reaches_no_other(service, client, namespace):
     session = await service.create_session(**WHO, session_id="s", state={"k": 1})
     for name in (
         "adk-session:app:u",

@@ -1,4 +1,4 @@
-"""What a session accepts is loaded equal; what it cannot keep is refused before anything is stored or changed."""
+"""Values that a session accepts are loaded equal. Others are refused before anything is stored or changed."""
 
 import json
 import math
@@ -23,9 +23,9 @@ require_engine("google.adk")
 from google.adk.auth.auth_credential import AuthCredential, AuthCredentialTypes, HttpAuth, HttpCredentials, OAuth2Auth
 from google.adk.sessions import InMemorySessionService
 from holdfast.adapters.adk import HoldfastSessionService
-from holdfast.adapters.adk.entries import Entry, Since
+from holdfast.adapters.adk.chain import Link, Since
 from holdfast.adapters.adk.events import Events
-from holdfast.adapters.adk.values import MOST_LEVELS, Values, difference, require_bounded
+from holdfast.adapters.adk.values import MAX_DEPTH, Values, difference, require_bounded
 from pydantic import BaseModel
 
 from tests.integration.adapters.adk.engine import WHO, Event, EventActions, event, read, types
@@ -62,7 +62,7 @@ def itself() -> list[Any]:
     return value
 
 
-KEPT = {
+STORABLE = {
     "surrogate": json.loads('"\\ud83c"'),
     "surrogates in a key": {"a\udfffb": 1},
     "nan": math.nan,
@@ -71,7 +71,7 @@ KEPT = {
     "minus zero": -0.0,
     "huge": 10**4000,
     "tiny": 5e-324,
-    "deep": nested(MOST_LEVELS - 2),
+    "deep": nested(MAX_DEPTH - 2),
     "set": {1, "a", None},
     "frozen": frozenset({(1, 2), frozenset()}),
     "tuple": (1, (2, [3])),
@@ -102,14 +102,14 @@ KEPT = {
 
 
 @pytest.mark.parametrize("scope", ["", "app:", "user:"])
-async def test_values_in_a_state_come_back_as_equals_of_the_same_type(service, scope):
-    state = {f"{scope}{key}": value for key, value in KEPT.items()}
+async def test_values_in_a_state_are_loaded_equal_and_of_the_same_type(service, scope):
+    state = {f"{scope}{key}": value for key, value in STORABLE.items()}
     session = await service.create_session(**WHO, state=state)
     assert difference("state", session.state, state) is None
-    await service.append_event(session, event(state={f"{scope}late {key}": value for key, value in KEPT.items()}))
+    await service.append_event(session, event(state={f"{scope}late {key}": value for key, value in STORABLE.items()}))
     found = await read(service, session)
     for late in ("", "late "):
-        for key, value in KEPT.items():
+        for key, value in STORABLE.items():
             back = found.state[f"{scope}{late}{key}"]
             assert type(back) is type(value), key
             assert difference(key, value, back) is None
@@ -120,7 +120,7 @@ async def test_values_in_a_state_come_back_as_equals_of_the_same_type(service, s
 
 
 REFUSED = {
-    "too deep": (nested(MOST_LEVELS + 50), "more than"),
+    "too deep": (nested(MAX_DEPTH + 50), "more than"),
     "itself": (itself(), "contains itself"),
     "function": (print, "not allowed"),
     "object": (object(), "equal"),
@@ -131,13 +131,13 @@ REFUSED = {
     "path": (Path("/x"), "not allowed"),
     "too many digits": (10**5000, "4300"),
     "generator": ((each for each in ()), "not allowed"),
-    "halves of a pair": ("\ud83c\udf00", "equal"),
-    "halves in a key": ({"\ud83c\udf00": 1}, "equal"),
+    "halves of a pair": ("\ud83c\udf00", "surrogate pair"),
+    "halves in a key": ({"\ud83c\udf00": 1}, "surrogate pair"),
 }
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-async def test_a_value_that_cannot_be_kept_is_refused_by_its_path_and_nothing_changes(service, kind):
+async def test_a_value_that_cannot_be_stored_is_refused_by_its_path_and_nothing_changes(service, kind):
     value, why = REFUSED[kind]
     state = {"a": [0, 1, {"b": value}], "app:k": 1, "user:k": 1, "temp:t": 1}
     with pytest.raises(holdfast.InvalidRequestError) as caught:
@@ -154,30 +154,30 @@ async def test_a_value_that_cannot_be_kept_is_refused_by_its_path_and_nothing_ch
     assert (session.state, session.events) == ({"before": 1}, [])
     assert await read(service, session) == session
     assert await service.get_user_state(**WHO) == {}
-    # The session goes on.
+    # The session can still be used.
     await service.append_event(session, event("on", state={"after": 1}))
     assert (await read(service, session)).state == {"before": 1, "after": 1}
 
 
-def test_a_list_that_holds_itself_twice_is_refused_by_its_depth_and_not_by_its_millions_of_values():
+def test_a_list_that_contains_itself_twice_is_refused_by_its_depth_and_not_by_its_millions_of_values():
     twice: list[Any] = []
     twice += [twice, twice]
-    retry_overtaken = 0
+    looked_at = 0
 
     class Counted(list):
         def __iter__(self):
-            nonlocal retry_overtaken
-            retry_overtaken += 1
+            nonlocal looked_at
+            looked_at += 1
             return super().__iter__()
 
     twice.append(Counted(twice))
     with pytest.raises(holdfast.InvalidRequestError, match="contains itself"):
         require_bounded("state", twice)
-    assert retry_overtaken <= 2 * MOST_LEVELS
+    assert looked_at <= 2 * MAX_DEPTH
 
 
 @pytest.mark.parametrize("key", [1, None, b"a", ("a",), "\ud83c\udf00"])
-async def test_a_key_that_cannot_be_kept_is_refused(service, key):
+async def test_a_key_that_cannot_be_stored_is_refused(service, key):
     with pytest.raises(holdfast.InvalidRequestError, match="key"):
         await service.create_session(**WHO, state={key: 1})
     session = await service.create_session(**WHO)
@@ -199,7 +199,7 @@ async def test_temporary_state_may_be_anything(service):
     assert (await read(service, session)).state == {}
 
 
-async def test_classes_of_the_application_are_kept_where_it_allows_them(client, namespace):
+async def test_classes_of_the_application_are_stored_if_it_allows_them(client, namespace):
     allowed = [f"{__name__}:{each.__name__}" for each in (Profile, Color, Level)]
     service = HoldfastSessionService(client, namespace=namespace, allowed_types=allowed)
     state = {"p": Profile(name="n", tags={"a"}), "c": [Color.RED], "l": Level.LOW}
@@ -207,7 +207,7 @@ async def test_classes_of_the_application_are_kept_where_it_allows_them(client, 
     found = await read(service, session)
     assert found.state == state
     assert type(found.state["l"]) is Level
-    # One that does not allow them refuses to read them, and restores nothing.
+    # A service that does not allow them raises, and restores no object.
     strict = HoldfastSessionService(client, namespace=namespace)
     with pytest.raises(holdfast.CheckpointCorruptedError, match="not allowed"):
         await read(strict, session)
@@ -217,14 +217,14 @@ ARGUMENTS = {
     "surrogate": json.loads('{"x": "\\ud83c"}'),
     "nan": {"x": [math.nan, math.inf]},
     "bytes": {"x": b"\xff", "y": (1, {2})},
-    "deep": {"x": nested(MOST_LEVELS - 20)},
+    "deep": {"x": nested(MAX_DEPTH - 20)},
     "huge": {"x": 10**4000},
     "moment": {"x": datetime(2026, 1, 1, tzinfo=UTC)},
 }
 
 
 @pytest.mark.parametrize("kind", ARGUMENTS)
-async def test_values_inside_of_an_event_come_back_as_equals(service, kind):
+async def test_values_inside_an_event_are_loaded_equal(service, kind):
     value = ARGUMENTS[kind]
     session = await service.create_session(**WHO)
     whole = Event(
@@ -249,7 +249,7 @@ async def test_values_inside_of_an_event_come_back_as_equals(service, kind):
 @pytest.mark.parametrize(
     ("value", "path"),
     [
-        (nested(MOST_LEVELS + 100), 'event.content.parts[0].function_call.args["x"][0]'),
+        (nested(MAX_DEPTH + 100), 'event.content.parts[0].function_call.args["x"][0]'),
         (print, 'event["content"]["parts"][0]["function_call"]["args"]["x"]'),
         (10**5000, 'event["content"]["parts"][0]["function_call"]["args"]["x"]'),
         ("\ud83c\udf00", 'event["content"]["parts"][0]["function_call"]["args"]["x"]'),
@@ -257,7 +257,7 @@ async def test_values_inside_of_an_event_come_back_as_equals(service, kind):
     ],
     ids=["deep", "function", "digits", "pair", "generator"],
 )
-async def test_a_value_inside_of_an_event_that_cannot_be_kept_is_refused_by_its_path(service, value, path):
+async def test_a_value_inside_an_event_that_cannot_be_stored_is_refused_by_its_path(service, value, path):
     session = await service.create_session(**WHO)
     call = types.Part(function_call=types.FunctionCall(name="f", args={"x": value}))
     with pytest.raises(holdfast.InvalidRequestError) as caught:
@@ -298,7 +298,7 @@ async def test_fields_that_would_be_lost_are_refused(service):
 
 @pytest.mark.parametrize("name", [None, 1, b"s", "a\ud83c"])
 @pytest.mark.parametrize("field", ["app_name", "user_id", "session_id"])
-async def test_names_that_are_no_text_are_refused_and_delete_nothing(service, field, name):
+async def test_names_that_are_not_text_are_refused_and_delete_nothing(service, field, name):
     session = await service.create_session(**WHO, session_id="s")
     who = {**WHO, "session_id": "s", field: name}
     for method in (service.get_session, service.delete_session, service.create_session):
@@ -363,7 +363,7 @@ MANY = settings(max_examples=300, deadline=None, suppress_health_check=list(Heal
 
 
 def kept(dump: Callable[[], Any], *paths: str) -> Any:
-    """What a dump makes; None where it refuses a value by its path."""
+    """Return what a dump returns; None if it refuses a value by its path."""
     try:
         return dump()
     except holdfast.InvalidRequestError as error:
@@ -389,7 +389,7 @@ def test_whatever_an_event_accepts_is_loaded_equal(output, changed):
     dumped.actions.state_delta = {"k": changed}
     parts = kept(lambda: events.dump(dumped), "event", "state")
     if parts is not None:
-        loaded = events.load(Entry("id", "", Since(0.0), json.loads(parts["changes"]), None, parts["event"]))
+        loaded = events.load(Link("id", "", Since(0.0), json.loads(parts["changes"]), None, parts["event"]))
         assert events.dump(loaded) == parts
 
 

@@ -1,8 +1,8 @@
-"""An agent of three tool calls that may be killed anywhere; a new process resumes its invocation.
+"""Run an agent of three tool calls that may be killed anywhere. A new process resumes its invocation.
 
-A tool call may run twice where the kill struck after it began and before the event with its response was acknowledged:
-at most one call in each kill. A call whose response was acknowledged never runs again. The model may be asked again for
-what it has already given: ADK drops a call without a response, and an answer may be in the session twice.
+A tool call may run twice if the kill came after it began and before the event with its response was acknowledged: at
+most one call for each kill. A call whose response was acknowledged never runs again. The model may be asked again for
+an answer that it has given: ADK drops a call without a response. So an answer may be in the session twice.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class PointedService(HoldfastSessionService):
         name = " ".join(responses or calls or [event.author if event.content else "end"])
         point(f"before {name}")
         appended = await super().append_event(session, event)
-        point(f"behind {name}")
+        point(f"after {name}")
         return appended
 
 
@@ -57,7 +57,7 @@ def work(step: int, tool_context: ToolContext) -> dict[str, int]:
     point(f"before step {step}")
     tool_context.state["steps"] = tool_context.state.get("steps", 0) + 1
     tool_context.state["user:last"] = step
-    point(f"behind step {step}")
+    point(f"after step {step}")
     return {"result": step}
 
 
@@ -71,10 +71,10 @@ async def main(target: str, namespace: str) -> dict[str, Any]:
         if session is None:
             session = await service.create_session(app_name="talk", **who)
         if session.events:
-            what: dict[str, Any] = {"invocation_id": session.events[-1].invocation_id}
+            request: dict[str, Any] = {"invocation_id": session.events[-1].invocation_id}
         else:
-            what = {"new_message": types.UserContent("go")}
-        async for _ in runner.run_async(**who, **what):
+            request = {"new_message": types.UserContent("go")}
+        async for _ in runner.run_async(**who, **request):
             pass
         session = await service.get_session(app_name="talk", **who)
         answers = [part.text for event in session.events if event.content for part in event.content.parts if part.text]

@@ -1,4 +1,4 @@
-"""A session that is appended to one event at a time, for two processes. Usage: TARGET OWNERSHIP NAME."""
+"""Append to a session one event at a time, on command, in two processes. Usage: TARGET OWNERSHIP NAME."""
 
 import asyncio
 import sys
@@ -13,7 +13,7 @@ WHO = {"app_name": "app", "user_id": "u", "session_id": "s"}
 
 
 def main(target: str, ownership: Any, name: str) -> None:
-    """Do what is asked for, each time in a loop of its own."""
+    """Obey commands, each in a new event loop."""
     running: list[Any] = []
 
     async def begin(service: HoldfastSessionService) -> Any:
@@ -26,16 +26,16 @@ def main(target: str, ownership: Any, name: str) -> None:
         return [each.author for each in running[0].events]
 
     async def forget(service: HoldfastSessionService) -> Any:
-        # A copy without its mark, as one that went through JSON, at a time that no event is later than.
+        # Like a copy that went through JSON: without an origin. No event is later than its time.
         running[0]._storage_update_marker = None
         running[0].last_update_time = 1e10
 
-    def do(what: Any) -> Any:
+    def do(command: Any) -> Any:
         async def done() -> Any:
             async with HoldfastSessionService.from_target(
                 target, namespace="rivals", ownership=ownership, timeout=20
             ) as service:
-                return await what(service)
+                return await command(service)
 
         return lambda: asyncio.run(done())
 

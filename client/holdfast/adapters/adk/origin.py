@@ -1,4 +1,7 @@
-"""Marks in sessions: what a session object was made from, so that a stale one is refused before anything is written."""
+"""The stored version that a session object was made from, so that a stale object is refused before anything is written.
+
+ADK's session objects have a field for it.
+"""
 
 from dataclasses import asdict, dataclass
 from json import dumps, loads
@@ -12,49 +15,52 @@ from holdfast.adapters.adk.values import FAILURES
 
 
 class SessionConflictError(RevisionConflictError, StaleSessionError):
-    """The session was written to since this copy of it was read. ADK's error and Holdfast's in one."""
+    """The stored session was changed since this copy of it was read.
+
+    It is both Holdfast's `RevisionConflictError` and ADK's `StaleSessionError`. Read the session again.
+    """
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """What a session object was made from.
+class Origin:
+    """The stored version that a session object was made from.
 
     Attributes:
-        seen: the newest checkpoint.
-        good: the newest checkpoint that was whole.
-        head: the revision of the log's head; None if it was damaged.
+        newest: the id of the newest checkpoint.
+        last_good: the id of the newest checkpoint that was whole.
+        head: the revision of the log's head; None if the head was damaged.
         epoch: the epoch that the run acquired at its first append; None before that, and if ownership is shared.
 
     """
 
-    seen: str
-    good: str
+    newest: str
+    last_good: str
     head: int | None
     epoch: int | None = None
 
     @classmethod
     def of(cls, session: Session) -> Self | None:
-        """Return the mark of a session; None if it has none, because it was not read by a session service.
+        """Return the origin of a session object; None if no session service has read it.
 
         Raises:
-            SessionConflictError: it has the mark of another session service.
+            SessionConflictError: another session service has read it.
 
         """
-        marker = session._storage_update_marker  # noqa: SLF001 - ADK's place for it
-        if marker is None:
+        stored = session._storage_update_marker  # noqa: SLF001 - ADK's field for it
+        if stored is None:
             return None
         try:
-            return cls(**loads(marker))
+            return cls(**loads(stored))
         except FAILURES:
             raise conflict(session, "it was read by another session service") from None
 
     def put(self, session: Session) -> None:
-        """Put the mark into a session."""
+        """Set the origin of a session object."""
         session._storage_update_marker = dumps(asdict(self))  # noqa: SLF001
 
 
-def conflict(session: Session, why: str = "it was written to since it was read") -> SessionConflictError:
-    """Return the error of a session that is not as it is stored."""
+def conflict(session: Session, why: str = "it was changed since it was read") -> SessionConflictError:
+    """Return the error for a session object that differs from the stored session."""
     return SessionConflictError(
         f"session {session.id!r} cannot be appended to: {why}; read it again",
         reason="REVISION_CONFLICT",

@@ -1,11 +1,11 @@
-"""Turns of the tasks of an event loop that append to the same session. The tasks of two loops are two writers."""
+"""Locks that let the tasks of one event loop append to a session one at a time. Two loops are two writers."""
 
 import asyncio
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 
-class Turns:
-    """Gives each task its turn."""
+class SessionLocks:
+    """A lock for each session and event loop."""
 
     def __init__(self) -> None:
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[str, asyncio.Lock]] = (
@@ -13,6 +13,6 @@ class Turns:
         )
 
     def of(self, workflow: str) -> asyncio.Lock:
-        """Return the lock of a session's workflow, for the running loop."""
+        """Return the lock of a session's workflow for the running loop."""
         locks = self._locks.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
         return locks.setdefault(workflow, asyncio.Lock())

@@ -1,17 +1,18 @@
-"""Temporal's external storage over Holdfast: a payload too large for the history is a checkpoint, named by a claim.
+"""Keep Temporal's large payloads in Holdfast, as a driver of its external storage. Extra: `holdfast-client[temporal]`.
 
-A Temporal workflow, with its activities and all its runs, has one workflow of Holdfast; a payload's id there is its
-digest, so that what a replay or a retry stores again is kept once, and what is retrieved is compared with it. The
-payload is Temporal's own message, behind whatever codec is configured. Which payloads come here, and how failures are
-retried, is Temporal's to decide.
+A claim is Temporal's word for the reference that its history holds in place of a payload; here it names a checkpoint.
+
+A Temporal workflow, with its activities and all its runs, is one workflow of Holdfast. A payload's digest is its
+checkpoint id: a payload that a replay or a retry stores again is stored once, and a retrieved payload is verified. The
+stored bytes are Temporal's own message, after any codec was applied. Temporal decides which payloads are stored here,
+and how failures are retried.
 """
 
 import asyncio
 import hashlib
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Self, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from google.protobuf.message import DecodeError
@@ -28,47 +29,60 @@ from temporalio.converter import (
 from holdfast._async.client import AsyncClient
 from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
 from holdfast._core.errors import HoldfastError, InvalidRequestError, of_reason
+from holdfast.adapters.from_target import AsyncFromTarget
 from holdfast.adapters.ids import WORKFLOW_BYTES, joined
+
+__all__ = ["FORMAT", "ForeignClaimError", "HoldfastStorageDriver", "workflow_id"]
 
 FORMAT = Format("temporal-payload", 1)
 
 _ACCEPTED = AcceptedFormat(FORMAT.name, FORMAT.version, FORMAT.version)
 _TYPE = "holdfast"
 _CLAIM_KEYS = ("namespace", "workflow_id", "checkpoint_id")
-# An id is never used again: what is stored in the place of such a checkpoint gets another one.
-_SPENT = frozenset({"CHECKPOINT_DELETED", "CHECKPOINT_CORRUPTED"})
+# The ids of such checkpoints cannot be saved again without `replace`.
+_UNUSABLE = frozenset({"CHECKPOINT_DELETED", "CHECKPOINT_CORRUPTED"})
 
-# A worker may store hundreds of payloads at once; a server refuses what is too much.
-_PAYLOADS_AT_ONCE = 32
+# A worker may store hundreds of payloads at once, and a server refuses calls above its limit.
+_MAX_CONCURRENT_PAYLOADS = 32
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 def workflow_id(namespace: str, workflow_id: str) -> str:
-    """The workflow of Holdfast that holds the payloads of a Temporal workflow, for `client.delete_workflow` and others.
+    """Return the workflow of Holdfast that holds the payloads of a Temporal workflow.
+
+    Use it to delete the payloads, with `client.delete_workflow`.
 
     Args:
         namespace: Temporal's namespace.
-        workflow_id: Temporal's id of the workflow.
+        workflow_id: Temporal's workflow id.
+
+    Raises:
+        TypeError: an argument is not text.
 
     """
-    return _place("workflow", namespace, workflow_id)
+    return _workflow("workflow", namespace, workflow_id)
 
 
 class ForeignClaimError(InvalidRequestError, ValueError):
-    """A claim is none that this driver may follow: another driver's, or one of a namespace that was not allowed."""
+    """A claim of another driver, or one that names a namespace from which this driver must not retrieve."""
 
 
-class HoldfastStorageDriver(StorageDriver):
-    """Stores payloads of any size, and retrieves them by their claims. There is no older version to fall back to.
+class HoldfastStorageDriver(AsyncFromTarget, StorageDriver):
+    """A storage driver for Temporal, for payloads of any size. Several event loops may share it.
 
     Args:
-        client: the client; it stays the caller's.
+        client: an open client, which the caller closes.
         namespace: the namespace of Holdfast.
-        driver_name: the driver's name in Temporal's references; whoever retrieves needs a driver of the same name.
-        retrieve_namespaces: further namespaces that a claim may name, such as the one before a move. A history comes
-            from others: no claim in it is followed into any other namespace that the client can reach.
+        driver_name: the driver's name in Temporal's references. A payload can be retrieved only with a driver of the
+            same name.
+        retrieve_namespaces: other namespaces that a claim may name, such as the former one after a move. Histories are
+            written by others, so claims are not followed into any other namespace that the client can access.
+
+    Raises:
+        TypeError: `retrieve_namespaces` is one string.
+        ValueError: `driver_name` is empty.
 
     """
 
@@ -83,151 +97,139 @@ class HoldfastStorageDriver(StorageDriver):
         if not driver_name:
             raise ValueError("driver_name must not be empty")
         if isinstance(retrieve_namespaces, str):
-            raise TypeError("retrieve_namespaces must be several names, not one text")
+            raise TypeError(f"retrieve_namespaces must be a collection of names, not {retrieve_namespaces!r:.100}")
         self._client = client
         self._namespace = namespace
         self._name = driver_name
         self._retrievable = frozenset({namespace, *retrieve_namespaces})
-        # A worker of another event loop, in another thread, takes turns of its own.
+        # Each event loop, in whatever thread, has a semaphore of its own.
         self._lock = threading.Lock()
-        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
-
-    @classmethod
-    @asynccontextmanager
-    async def from_target(
-        cls,
-        target: str,
-        *,
-        namespace: str,
-        driver_name: str = _TYPE,
-        retrieve_namespaces: Collection[str] = (),
-        **client_options: Any,
-    ) -> AsyncIterator[Self]:
-        """A driver with a client of its own, which is closed at the end.
-
-        Args:
-            target: host:port, or any target that gRPC takes.
-            namespace: as for the constructor.
-            driver_name: as for the constructor.
-            retrieve_namespaces: as for the constructor.
-            **client_options: what `AsyncClient` takes: timeout (seconds), retry, producer.
-
-        """
-        async with AsyncClient(target, **client_options) as client:
-            yield cls(client, namespace=namespace, driver_name=driver_name, retrieve_namespaces=retrieve_namespaces)
+        self._semaphores: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     def name(self) -> str:
+        """Return the driver's name in Temporal's references."""
         return self._name
 
     def type(self) -> str:
+        """Return "holdfast"."""
         return _TYPE
 
     async def store(self, context: StorageDriverStoreContext, payloads: Sequence[Payload]) -> list[StorageDriverClaim]:
-        """Store payloads. A claim is given only for bytes that lie in the store, checked by their digest.
+        """Store payloads. A claim is returned only if the store holds the payload, which its digest verifies.
 
         Args:
-            context: whose payloads they are.
+            context: the workflow or activity that the payloads belong to.
             payloads: the payloads.
 
         Returns:
-            A claim for each, in their order.
+            A claim for each payload, in the same order.
 
         Raises:
-            HoldfastError: a subclass for each reason; the first failure ends the others.
+            HoldfastError: a subclass for each reason. The first failure cancels the other payloads.
 
         """
-        place = _place_of(context.target)
-        return await self._all(lambda payload: self._store(place, payload), payloads)
+        workflow = _workflow_of(context.target)
+        return await self._results(lambda payload: self._store(workflow, payload), payloads)
 
     async def retrieve(
         self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
     ) -> list[Payload]:
-        """Retrieve payloads, whole and with their digests checked.
+        """Retrieve payloads, and verify them with their digests.
 
         Args:
-            context: says nothing yet.
-            claims: claims that `store` gave, of any driver of this class with the same store and namespace.
+            context: ignored.
+            claims: claims that `store` of any driver of this class, on the same store and namespace, has returned.
 
         Returns:
-            A payload for each, in their order.
+            A payload for each claim, in the same order.
 
         Raises:
-            CheckpointCorruptedError: one is damaged, or is not what its claim was given for.
-            CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError: one is gone.
-            ForeignClaimError: a claim is another driver's, or names a namespace that was not allowed. It is a
-                ValueError. Nothing was read.
-            HoldfastError: a subclass for each other reason; the first failure ends the others.
+            CheckpointCorruptedError: a payload is damaged, or is not the one that was stored. No fallback exists.
+            CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError: a payload does not exist any more.
+            ForeignClaimError: a claim is another driver's, or names a namespace that is not allowed. Nothing was read.
+                It is a ValueError.
+            HoldfastError: a subclass for each other reason. The first failure cancels the other payloads.
 
         """
-        return await self._all(self._retrieve, [self._named(claim) for claim in claims])
+        return await self._results(self._retrieve, [self._names(claim) for claim in claims])
 
-    async def _store(self, place: str, payload: Payload) -> StorageDriverClaim:
+    async def _store(self, workflow: str, payload: Payload) -> StorageDriverClaim:
         data, checkpoint_id = await asyncio.to_thread(_serialised, payload)
-        found = await self._client.validate(self._namespace, place, checkpoint_id, accepted_formats=[_ACCEPTED])
-        is_kept = found.checkpoint is not None and found.checkpoint.pinned and _holds(found.checkpoint, checkpoint_id)
-        if not (found.resumable and is_kept):
-            is_spent = found.resumable or any(each.reason in _SPENT for each in found.findings)
-            # Pinned, since a history may point at it however many payloads come after it.
+        found = await self._client.validate(self._namespace, workflow, checkpoint_id, accepted_formats=[_ACCEPTED])
+        is_stored = (
+            found.checkpoint is not None and found.checkpoint.pinned and _matches(found.checkpoint, checkpoint_id)
+        )
+        if not (found.resumable and is_stored):
+            replace = found.resumable or any(finding.reason in _UNUSABLE for finding in found.findings)
+            # Pinned, because a history may refer to it, however many payloads are stored after it.
             await self._client.save(
-                self._namespace, place, data, format=FORMAT, checkpoint_id=checkpoint_id, replace=is_spent, pinned=True
+                self._namespace,
+                workflow,
+                data,
+                format=FORMAT,
+                checkpoint_id=checkpoint_id,
+                replace=replace,
+                pinned=True,
             )
-        return StorageDriverClaim(dict(zip(_CLAIM_KEYS, (self._namespace, place, checkpoint_id), strict=True)))
+        return StorageDriverClaim(dict(zip(_CLAIM_KEYS, (self._namespace, workflow, checkpoint_id), strict=True)))
 
     async def _retrieve(self, names: tuple[str, str, str]) -> Payload:
         loaded = await self._client.load(*names, accepted_formats=[_ACCEPTED])
-        if not _holds(loaded.info, loaded.checkpoint_id):
-            raise _unreadable("CHECKPOINT_CORRUPTED", loaded, "its content is not the one that its id is the digest of")
+        if not _matches(loaded.info, loaded.checkpoint_id):
+            raise _unreadable("CHECKPOINT_CORRUPTED", loaded, "its id is not the digest of its content")
         try:
             return Payload.FromString(loaded.data)
         except DecodeError as error:
-            raise _unreadable("FORMAT_INCOMPATIBLE", loaded, f"it is no payload of Temporal's: {error}") from error
+            raise _unreadable("FORMAT_INCOMPATIBLE", loaded, f"it is not a Temporal payload: {error}") from error
 
-    def _named(self, claim: StorageDriverClaim) -> tuple[str, str, str]:
-        """What a claim names.
+    def _names(self, claim: StorageDriverClaim) -> tuple[str, str, str]:
+        """Return the namespace, workflow and checkpoint id that a claim names.
 
         Raises:
-            ForeignClaimError: it is another driver's, or names a namespace that was not allowed.
+            ForeignClaimError: it is another driver's, or names a namespace that is not allowed.
 
         """
         missing = [key for key in _CLAIM_KEYS if not claim.claim_data.get(key)]
         if missing:
-            raise _foreign(f"the claim is none of a {_TYPE} driver's: it lacks {', '.join(missing)}")
-        namespace, place, checkpoint_id = (claim.claim_data[key] for key in _CLAIM_KEYS)
+            raise _foreign(f"the claim was not given by a {_TYPE} driver: it lacks {', '.join(missing)}")
+        namespace, workflow, checkpoint_id = (claim.claim_data[key] for key in _CLAIM_KEYS)
         if namespace not in self._retrievable:
             allowed = ", ".join(map(repr, sorted(self._retrievable)))
-            raise _foreign(f"the claim names namespace {namespace!r:.200}, the driver may retrieve from {allowed:.500}")
-        return namespace, place, checkpoint_id
+            raise _foreign(f"the claim names namespace {namespace!r:.200}, expected one of {allowed:.500}")
+        return namespace, workflow, checkpoint_id
 
-    async def _all(self, call: Callable[[_Item], Awaitable[_Result]], items: Iterable[_Item]) -> list[_Result]:
-        """The results for items. The first failure ends the others and is raised as it is, not in a group."""
+    async def _results(self, call: Callable[[_Item], Awaitable[_Result]], items: Iterable[_Item]) -> list[_Result]:
+        """Call concurrently for all items, and return the results. The first failure is raised, not in a group."""
         with self._lock:
-            turns = self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_PAYLOADS_AT_ONCE))
+            semaphore = self._semaphores.setdefault(
+                asyncio.get_running_loop(), asyncio.Semaphore(_MAX_CONCURRENT_PAYLOADS)
+            )
 
-        async def in_turn(item: _Item) -> _Result:
-            async with turns:
+        async def limited(item: _Item) -> _Result:
+            async with semaphore:
                 return await call(item)
 
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(in_turn(item)) for item in items]
+                tasks = [group.create_task(limited(item)) for item in items]
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
         return [task.result() for task in tasks]
 
 
-def _place_of(target: StorageDriverWorkflowInfo | StorageDriverActivityInfo | None) -> str:
-    """The workflow of Holdfast for what Temporal stores for."""
+def _workflow_of(target: StorageDriverWorkflowInfo | StorageDriverActivityInfo | None) -> str:
+    """Return the workflow of Holdfast for the payloads of a Temporal workflow or activity."""
     if target is None:
         return "unknown"
     kind = "workflow" if isinstance(target, StorageDriverWorkflowInfo) else "activity"
-    return _place(kind, target.namespace, target.id or "")
+    return _workflow(kind, target.namespace, target.id or "")
 
 
-def _place(kind: str, namespace: str, temporal_id: str) -> str:
+def _workflow(kind: str, namespace: str, temporal_id: str) -> str:
     full = joined(kind, namespace, temporal_id)
     if len(full.encode()) <= WORKFLOW_BYTES:
         return full
-    # Temporal's ids may be longer than Holdfast's. The claim tells the place, so nobody has to read it.
+    # Temporal's ids may be longer than Holdfast's. A digest is enough, because claims name the workflow.
     return f"{kind}:sha256:{hashlib.sha256(full.encode()).hexdigest()}"
 
 
@@ -236,8 +238,8 @@ def _serialised(payload: Payload) -> tuple[bytes, str]:
     return data, f"sha256-{hashlib.sha256(data).hexdigest()}"
 
 
-def _holds(checkpoint: Checkpoint | None, checkpoint_id: str) -> bool:
-    """Whether a checkpoint holds just the bytes that its id is the digest of."""
+def _matches(checkpoint: Checkpoint | None, checkpoint_id: str) -> bool:
+    """Return whether a checkpoint's content consists of one part whose digest is its id."""
     return (
         checkpoint is not None
         and len(checkpoint.parts) == 1
@@ -254,5 +256,5 @@ def _unreadable(reason: str, loaded: LoadedCheckpoint, problem: str) -> Holdfast
 
 
 def _foreign(problem: str) -> ForeignClaimError:
-    advice = "Give the driver the namespace in retrieve_namespaces, if its content may be trusted."
+    advice = "Add the namespace to the driver's retrieve_namespaces if its content can be trusted."
     return ForeignClaimError(problem, reason="INVALID_REQUEST", advice=advice, field_violations=[("claim", problem)])

@@ -1,8 +1,8 @@
-"""A workflow of Temporal with three activities that hand on large texts, whose worker may be killed anywhere.
+"""Run a Temporal workflow with three activities that pass on large texts. The worker may be killed anywhere.
 
-Temporal, which the variable HOLDFAST_TEST_TEMPORAL_TARGET names, keeps the history, Holdfast the payloads. An activity
-whose completion had not reached Temporal when the worker was killed may run twice, and no other; the code of the
-workflow is replayed, as ever in Temporal, and what it stores again has its claim already. Usage: TARGET RESULT.
+The Temporal server that HOLDFAST_TEST_TEMPORAL_TARGET names keeps the history, Holdfast the payloads. Only an activity
+whose completion had not reached Temporal when the worker was killed may run twice. Temporal replays the workflow's
+code, and the payloads that it stores again get the same claims. Usage: TARGET RESULT.
 """
 
 import asyncio
@@ -29,38 +29,38 @@ ATTEMPT = timedelta(seconds=2)
 
 
 class Journalled(HoldfastStorageDriver):
-    """The driver, with points around each of its calls."""
+    """A driver with points around each of its calls."""
 
     async def store(self, context, payloads):
         point("before store")
         claims = await super().store(context, payloads)
-        point("behind store")
+        point("after store")
         return claims
 
     async def retrieve(self, context, claims):
         point("before retrieve")
         payloads = await super().retrieve(context, claims)
-        point("behind retrieve")
+        point("after retrieve")
         return payloads
 
 
 @activity.defn
 async def extend(text: str) -> str:
-    """The model answers to what was said so far."""
+    """Return the model's answer to the conversation so far."""
     step = len(text) - SIZE + 1
     point(f"before step {step}")
     answer = hashlib.sha256(text.encode()).hexdigest()
-    point(f"behind step {step}")
+    point(f"after step {step}")
     return (answer * SIZE)[: SIZE + step]
 
 
 @workflow.defn
 class Conversation:
-    """Three answers, each to the one before."""
+    """A conversation of three answers, each to the one before."""
 
     @workflow.run
     async def run(self, text: str) -> list[str]:
-        """Have the conversation."""
+        """Run the conversation."""
         said = []
         for _ in range(3):
             text = await workflow.execute_activity(extend, text, start_to_close_timeout=ATTEMPT)
@@ -69,7 +69,7 @@ class Conversation:
 
 
 def main() -> None:
-    """Have the conversation, and write its result."""
+    """Run the conversation, and write its result."""
     target, result = sys.argv[1:]
     said = asyncio.run(converse(target, hashlib.sha256(result.encode()).hexdigest()))
     digests = [hashlib.sha256(each.encode()).hexdigest() for each in said]
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 async def converse(target: str, name: str) -> list[str]:
-    """Start the workflow unless it was, and work for it until it ends."""
+    """Start the workflow unless it was started before, and run its worker until it ends."""
     async with Journalled.from_target(target, namespace="temporal", timeout=20) as driver:
         storage = ExternalStorage(drivers=[driver], payload_size_threshold=1_000)
         client = await Client.connect(
@@ -108,6 +108,6 @@ async def converse(target: str, name: str) -> list[str]:
 
 if __name__ == "__main__":
     main()
-    # Temporal's threads outlive the event loop, and some interpreters abort when they meet them at their end
-    # (temporalio/sdk-python issue 300), behind all that the program has done.
+    # Temporal's threads outlive the event loop, and make some interpreters abort when they shut down
+    # (temporalio/sdk-python issue 300), after the program has finished.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""The storage driver of Temporal: by itself, in Temporal's own converter, and with a Temporal server where one is."""
+"""The storage driver for Temporal: by itself, in Temporal's own converter, and with a Temporal server if installed."""
 
 import asyncio
 import dataclasses
@@ -45,7 +45,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker  # noqa: E402
 from tests.integration.adapters.programs.temporal import ATTEMPT, SIZE, Conversation, extend  # noqa: E402
 
 NAMESPACE = "payloads"
-PLACE = workflow_id("default", "order-1")
+WORKFLOW = workflow_id("default", "order-1")
 PROGRAM = "tests.integration.adapters.programs.temporal"
 UNREACHABLE = (holdfast.ServerUnavailableError, holdfast.DeadlineExceededError)
 
@@ -72,11 +72,11 @@ async def retrieved(driver, claims):
     return await driver.retrieve(StorageDriverRetrieveContext(), claims)
 
 
-async def stored_ids(client, place=PLACE):
-    return [each.checkpoint_id async for each in client.list(NAMESPACE, place)]
+async def stored_ids(client, workflow=WORKFLOW):
+    return [each.checkpoint_id async for each in client.list(NAMESPACE, workflow)]
 
 
-async def test_the_driver_is_one_of_temporals_and_its_name_can_be_chosen(client):
+async def test_the_driver_implements_temporals_interface_and_its_name_can_be_chosen(client):
     driver = HoldfastStorageDriver(client, namespace=NAMESPACE)
     other = HoldfastStorageDriver(client, namespace=NAMESPACE, driver_name="other")
     assert isinstance(driver, StorageDriver)
@@ -100,19 +100,19 @@ async def test_payloads_come_back_as_they_were_and_in_their_order(driver):
     assert await retrieved(driver, claims[::-1]) == payloads[::-1]
 
 
-async def test_nothing_to_do_is_done(driver):
+async def test_no_payloads_are_stored_and_retrieved(driver):
     assert await driver.store(of_workflow(), []) == []
     assert await retrieved(driver, []) == []
 
 
-async def test_what_lies_in_holdfast_is_temporals_own_message(driver, client):
+async def test_the_stored_payload_is_temporals_own_message(driver, client):
     [claim] = await driver.store(of_workflow(), [payload(b"a")])
-    loaded = await client.load(NAMESPACE, PLACE, claim.claim_data["checkpoint_id"])
+    loaded = await client.load(NAMESPACE, WORKFLOW, claim.claim_data["checkpoint_id"])
     assert loaded.format == FORMAT == holdfast.Format("temporal-payload", 1)
     assert Payload.FromString(loaded.data) == payload(b"a")
 
 
-async def test_what_is_stored_again_is_kept_once_and_claimed_alike(driver, client):
+async def test_a_payload_that_is_stored_again_is_kept_once_under_the_same_claim(driver, client):
     several = Payload(data=b"a", metadata={f"key{index}": b"v" for index in range(20)})
     again = Payload(data=b"a", metadata={f"key{index}": b"v" for index in reversed(range(20))})
     first = await driver.store(of_workflow(), [payload(b"a"), several])
@@ -149,7 +149,7 @@ async def test_workflows_share_nothing(driver, client):
 ODD_IDS = ["", ".", "..", "a/b", "a\\b", "a:b", "a%3Ab", "é😀", "line\nbreak", "\0", "x" * 1000, "x" * 1001, "é" * 1000]
 
 
-async def test_payloads_of_any_target_are_kept_apart(driver):
+async def test_payloads_of_different_targets_have_different_workflows(driver):
     contexts = [
         StorageDriverStoreContext(target=None),
         of_workflow(namespace="a:b"),
@@ -170,26 +170,26 @@ async def test_the_payloads_of_a_temporal_workflow_can_be_deleted_by_its_id(driv
         await retrieved(driver, [claim])
 
 
-async def test_what_was_deleted_can_be_stored_again(driver, client):
+async def test_a_deleted_payload_can_be_stored_again(driver, client):
     [claim] = await driver.store(of_workflow(), [payload(b"a")])
-    await client.delete(NAMESPACE, PLACE, claim.claim_data["checkpoint_id"])
+    await client.delete(NAMESPACE, WORKFLOW, claim.claim_data["checkpoint_id"])
     with pytest.raises(holdfast.CheckpointDeletedError):
         await retrieved(driver, [claim])
     assert await driver.store(of_workflow(), [payload(b"a")]) == [claim]
     assert await retrieved(driver, [claim]) == [payload(b"a")]
-    await client.delete_workflow(NAMESPACE, PLACE)
+    await client.delete_workflow(NAMESPACE, WORKFLOW)
     [again] = await driver.store(of_workflow(), [payload(b"a")])
     assert await retrieved(driver, [again]) == [payload(b"a")]
 
 
-async def test_a_damaged_payload_is_an_error_of_its_own_and_not_a_group(driver, served):
+async def test_a_damaged_payload_is_a_typed_error_and_not_a_group(driver, served):
     claims = await driver.store(of_workflow(), [payload(b"a" * 100_000), payload(b"b" * 100_000)])
     damage_newest(served.folder)
     with pytest.raises(holdfast.CheckpointCorruptedError):
         await retrieved(driver, claims)
 
 
-async def test_a_damaged_payload_that_is_stored_again_is_whole_under_the_claim_that_it_has(driver, served):
+async def test_a_damaged_payload_that_is_stored_again_is_whole_under_the_same_claim(driver, served):
     [damaged] = await driver.store(of_workflow(), [payload(b"a" * 100_000)])
     damage_newest(served.folder)
     [claim] = await driver.store(of_workflow(), [payload(b"a" * 100_000)])
@@ -206,7 +206,7 @@ async def test_a_damaged_payload_that_is_stored_again_is_whole_under_the_claim_t
         ({"namespace": "a/b"}, holdfast.InvalidRequestError),
     ],
 )
-async def test_a_claim_of_nothing_is_a_typed_error(driver, changes, error):
+async def test_a_claim_of_a_missing_payload_is_a_typed_error(driver, changes, error):
     [claim] = await driver.store(of_workflow(), [payload(b"a")])
     with pytest.raises(error):
         await retrieved(driver, [claim, StorageDriverClaim({**claim.claim_data, **changes})])
@@ -214,14 +214,14 @@ async def test_a_claim_of_nothing_is_a_typed_error(driver, changes, error):
 
 @pytest.mark.parametrize("claim", [{}, {"bucket": "b", "key": "k"}, {"namespace": "n", "workflow_id": ""}])
 async def test_a_claim_of_another_driver_is_refused(driver, claim):
-    with pytest.raises(ValueError, match="none of a holdfast driver's: it lacks"):
+    with pytest.raises(ValueError, match="was not given by a holdfast driver: it lacks"):
         await retrieved(driver, [StorageDriverClaim(claim)])
 
 
 async def test_a_payload_of_another_format_version_is_refused(driver, client):
     newer = holdfast.Format("temporal-payload", 2)
-    await client.save(NAMESPACE, PLACE, b"?", format=newer, checkpoint_id="newer")
-    names = {"namespace": NAMESPACE, "workflow_id": PLACE, "checkpoint_id": "newer"}
+    await client.save(NAMESPACE, WORKFLOW, b"?", format=newer, checkpoint_id="newer")
+    names = {"namespace": NAMESPACE, "workflow_id": WORKFLOW, "checkpoint_id": "newer"}
     with pytest.raises(holdfast.FormatIncompatibleError):
         await retrieved(driver, [StorageDriverClaim(names)])
 
@@ -229,33 +229,33 @@ async def test_a_payload_of_another_format_version_is_refused(driver, client):
 async def test_a_claim_of_another_namespace_is_followed_only_if_the_caller_allowed_it(driver, client, served):
     claims = await driver.store(of_workflow(), [payload(b"a")])
     elsewhere = HoldfastStorageDriver(client, namespace="elsewhere")
-    with pytest.raises(ForeignClaimError, match="names namespace 'payloads', the driver may retrieve from 'elsewhere'"):
+    with pytest.raises(ForeignClaimError, match="names namespace 'payloads', expected one of 'elsewhere'"):
         await retrieved(elsewhere, claims)
     moved = HoldfastStorageDriver(client, namespace="elsewhere", retrieve_namespaces=[NAMESPACE])
     assert await retrieved(moved, claims) == [payload(b"a")]
-    with pytest.raises(TypeError, match="several names"):
+    with pytest.raises(TypeError, match="collection of names"):
         HoldfastStorageDriver(client, namespace="elsewhere", retrieve_namespaces=NAMESPACE)
 
 
 async def planted(client, data, checkpoint_id, **options):
-    """A checkpoint that no driver stored, and the claim that leads to it."""
-    await client.save(NAMESPACE, PLACE, data, format=FORMAT, checkpoint_id=checkpoint_id, **options)
-    names = {"namespace": NAMESPACE, "workflow_id": PLACE, "checkpoint_id": checkpoint_id}
+    """Save a checkpoint like no driver does, and return a claim of it."""
+    await client.save(NAMESPACE, WORKFLOW, data, format=FORMAT, checkpoint_id=checkpoint_id, **options)
+    names = {"namespace": NAMESPACE, "workflow_id": WORKFLOW, "checkpoint_id": checkpoint_id}
     return StorageDriverClaim(names)
 
 
 @pytest.mark.parametrize("data", [payload(b"evil").SerializeToString(), {"a": b"x", "b": b"y"}, {"other": b""}])
-async def test_content_that_is_not_what_the_id_is_the_digest_of_is_damage(driver, client, data):
+async def test_content_whose_digest_is_not_the_id_is_damage(driver, client, data):
     [claim] = await driver.store(of_workflow(), [payload(b"a")])
     await planted(client, data, claim.claim_data["checkpoint_id"], replace=True)
-    with pytest.raises(holdfast.CheckpointCorruptedError, match="its id is the digest of"):
+    with pytest.raises(holdfast.CheckpointCorruptedError, match="its id is not the digest of"):
         await retrieved(driver, [claim])
-    # What was put in its place is no reason to call the payload stored.
+    # The other content does not count as the payload.
     assert await driver.store(of_workflow(), [payload(b"a")]) == [claim]
     assert await retrieved(driver, [claim]) == [payload(b"a")]
 
 
-def test_retention_takes_no_payload_that_has_a_claim(tmp_path):
+def test_retention_removes_no_payload_that_has_a_claim(tmp_path):
     url = (tmp_path / "store").as_uri()
     payloads = [payload(b"%d" % number * 1_000) for number in range(6)]
 
@@ -272,7 +272,7 @@ def test_retention_takes_no_payload_that_has_a_claim(tmp_path):
     retention = json.dumps({"*": {"keep_last": 3}})
     subprocess.run([*EXECUTABLE, "gc", "--store", url, "--retention", retention], check=True, timeout=60)
     with server(url) as target, holdfast.Client(target) as client:
-        client.prune(NAMESPACE, PLACE, keep_last=1)
+        client.prune(NAMESPACE, WORKFLOW, keep_last=1)
         assert asyncio.run(found(target, claims)) == payloads
 
 
@@ -281,22 +281,22 @@ async def test_a_payload_that_was_stored_without_a_pin_gets_one_when_it_is_store
     data = payload(b"a").SerializeToString(deterministic=True)
     await planted(client, data, claim.claim_data["checkpoint_id"], replace=True)
     assert await driver.store(of_workflow(), [payload(b"a")]) == [claim]
-    [stored] = [each async for each in client.list(NAMESPACE, PLACE)]
+    [stored] = [each async for each in client.list(NAMESPACE, WORKFLOW)]
     assert stored.pinned
     await driver.store(of_workflow(), [payload(b"a")])
-    assert [each.revision async for each in client.list(NAMESPACE, PLACE)] == [stored.revision]
+    assert [each.revision async for each in client.list(NAMESPACE, WORKFLOW)] == [stored.revision]
 
 
-async def test_content_under_an_id_that_is_no_digest_is_refused(driver, client):
+async def test_content_under_an_id_that_is_not_a_digest_is_refused(driver, client):
     claim = await planted(client, payload(b"a").SerializeToString(), "chosen")
     with pytest.raises(holdfast.CheckpointCorruptedError):
         await retrieved(driver, [claim])
 
 
-async def test_bytes_that_are_no_payload_are_a_typed_error(driver, client):
+async def test_bytes_that_are_not_a_payload_are_a_typed_error(driver, client):
     data = b"\xff\xff\xff"
     claim = await planted(client, data, f"sha256-{hashlib.sha256(data).hexdigest()}")
-    with pytest.raises(holdfast.FormatIncompatibleError, match="no payload of Temporal's"):
+    with pytest.raises(holdfast.FormatIncompatibleError, match="not a Temporal payload"):
         await retrieved(driver, [claim])
 
 
@@ -311,7 +311,7 @@ def test_each_payload_that_is_stored_is_retrieved_equal(tmp_path):
     @settings(max_examples=60, deadline=None)
     @given(given_payloads=st.lists(payloads, max_size=4), temporal_id=texts, namespace=texts)
     def stored_and_retrieved(given_payloads, temporal_id, namespace):
-        # A loop for each, as asyncio.run makes one.
+        # asyncio.run makes a new event loop for each example.
         async def both():
             claims = await driver.store(of_workflow(temporal_id, namespace=namespace), given_payloads)
             return await retrieved(driver, claims)
@@ -350,7 +350,7 @@ async def test_a_server_that_cannot_be_reached_is_a_typed_error(tmp_path):
 
 
 class Turning(PayloadCodec):
-    """A codec that encrypts, after a fashion."""
+    """A codec that stands for one that encrypts."""
 
     async def encode(self, payloads):
         return [Payload(data=each.SerializeToString()[::-1], metadata={"encoding": b"turned"}) for each in payloads]
@@ -368,20 +368,20 @@ def converter(driver, *, codec=None, threshold=0):
 async def test_values_come_back_through_temporals_converter(driver, codec):
     values = ["text", b"bytes", None, {"k": [1, 2.5, "é"]}, "x" * 2_000_000]
     encoded = await converter(driver, codec=codec).encode(values)
-    # As they stand in the history of Temporal.
+    # As Temporal's history has them.
     encoded = [Payload.FromString(each.SerializeToString()) for each in encoded]
     assert all(each.metadata["encoding"] == b"json/protobuf" and each.ByteSize() < 1_000 for each in encoded)
     assert await converter(driver, codec=codec).decode(encoded) == values
 
 
-async def test_only_what_is_large_leaves_temporals_history(driver, client):
+async def test_only_large_payloads_leave_temporals_history(driver, client):
     small, large = await converter(driver, threshold=1_000).encode(["small", "x" * 1_000])
     assert small == DataConverter.default.payload_converter.to_payload("small")
     assert len(await stored_ids(client, "unknown")) == 1
     assert await converter(driver).decode([small, large]) == ["small", "x" * 1_000]
 
 
-async def test_with_a_codec_holdfast_keeps_what_the_codec_made(driver, client):
+async def test_with_a_codec_holdfast_stores_its_output(driver, client):
     await converter(driver, codec=Turning()).encode(["secret"])
     [checkpoint_id] = await stored_ids(client, "unknown")
     loaded = await client.load(NAMESPACE, "unknown", checkpoint_id)
@@ -397,7 +397,7 @@ async def test_details_of_failures_come_back(driver):
     assert error.details == ({"why": "x" * 10_000},)
 
 
-async def test_damage_is_told_through_temporals_converter(driver, served):
+async def test_damage_is_raised_through_temporals_converter(driver, served):
     encoded = await converter(driver).encode(["x" * 100_000])
     damage_newest(served.folder)
     with pytest.raises(holdfast.CheckpointCorruptedError):
@@ -434,16 +434,16 @@ async def test_a_workflow_whose_worker_is_killed_anywhere_ends_as_if_it_had_not_
         for kill_at in points:
             killed = await asyncio.to_thread(run, PROGRAM, target, tmp_path / str(kill_at), kill_at=kill_at)
             assert killed.result == calm.result, f"killed at {killed.points[kill_at - 1]}"
-            _only_the_activity_under_way_ran_twice(killed.points, kill_at)
+            _require_that_only_the_running_activity_ran_twice(killed.points, kill_at)
         async with holdfast.AsyncClient(target) as client:
-            places = [each.workflow_id async for each in client.list_workflows("temporal")]
-            assert len(places) == 1 + len(points)
-            # What was said first, three answers, the result: each once, however often it was stored.
-            kept = [len([each async for each in client.list("temporal", place)]) for place in places]
-            assert kept == [5] * len(places)
+            workflows = [each.workflow_id async for each in client.list_workflows("temporal")]
+            assert len(workflows) == 1 + len(points)
+            # The first text, three answers and the result: each once, however often it was stored.
+            stored = [len([each async for each in client.list("temporal", workflow)]) for workflow in workflows]
+            assert stored == [5] * len(workflows)
 
 
-def _only_the_activity_under_way_ran_twice(points, kill_at):
+def _require_that_only_the_running_activity_ran_twice(points, kill_at):
     begun = [name for name in points[:kill_at] if name.startswith("before step")]
     again = [name for name in points[kill_at:] if name.startswith("before step")]
     assert sorted({*begun, *again}) == ["before step 1", "before step 2", "before step 3"]
@@ -478,7 +478,7 @@ async def test_a_workflow_outlives_an_outage_of_holdfast(temporal, tmp_path, mon
 
 
 async def _failed_workflow_task(handle) -> None:
-    """Wait for the history to tell that a workflow task has failed."""
+    """Wait until the history contains a failed workflow task."""
     while True:
         kinds = [each.event_type async for each in handle.fetch_history_events()]
         if EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED in kinds:

@@ -1,4 +1,4 @@
-"""Agent Framework and Pydantic AI from any event loop: in turn, at once, and with a client made outside of one."""
+"""Agent Framework and Pydantic AI in several event loops: one after another, at once, with a client made outside."""
 
 import asyncio
 import threading
@@ -32,7 +32,7 @@ def client(target: str) -> Iterator[holdfast.AsyncClient]:
 
 
 def in_thread(call: Any) -> Any:
-    """What a call returns in a thread of its own, in which it may run a loop."""
+    """Return the result of a call in a new thread, where it may run an event loop."""
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(call()))
     thread.start()

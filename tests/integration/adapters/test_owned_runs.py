@@ -1,4 +1,4 @@
-"""Exclusive ownership of Agent Framework's and Pydantic AI's runs, with two real processes of each."""
+"""Exclusive ownership of runs of Agent Framework and Pydantic AI, with two real processes of each."""
 
 from collections.abc import Iterator
 
@@ -42,25 +42,25 @@ def checkpoint(number: int, previous: int | None = None, **fields) -> WorkflowCh
     )
 
 
-async def test_a_workflow_s_process_that_was_overtaken_is_refused_and_the_other_one_s_chain_is_whole(target):
+async def test_an_overtaken_workflow_process_is_refused_and_the_chain_of_the_other_is_whole(target):
     with running(WORKFLOW, target, "run", "one") as one:
         one.waits("in second")
         with running(WORKFLOW, target, "resume", "two") as two:
             two.waits("in second")
             two.go_on()
-            assert two.result() == {"failures": [], "told": ""}
+            assert two.result() == {"failures": [], "problem": ""}
             one.go_on()
-            told = one.result()
-    assert set(told["failures"]) <= {"WriterFencedError", "RevisionConflictError"}
-    assert len(told["failures"]) == 2
-    assert "could not be saved" in told["told"]
+            lost = one.result()
+    assert set(lost["failures"]) <= {"WriterFencedError", "RevisionConflictError"}
+    assert len(lost["failures"]) == 2
+    assert "could not be saved" in lost["problem"]
     async with holdfast.AsyncClient(target) as client:
         chain = await storage(client).list_checkpoints(workflow_name="w")
     assert [each.state.get("by") for each in chain] == [None, None, "two", "two"]
     assert [each.previous_checkpoint_id for each in chain] == [None, *(each.checkpoint_id for each in chain[:-1])]
 
 
-async def test_of_two_workflows_processes_that_go_on_from_one_checkpoint_one_is_refused(target):
+async def test_of_two_workflow_processes_that_resume_from_one_checkpoint_one_is_refused(target):
     with running(WORKFLOW, target, "run", "zero") as zero:
         zero.waits("in second")
     with running(WORKFLOW, target, "resume", "one") as one, running(WORKFLOW, target, "resume", "two") as two:
@@ -76,7 +76,7 @@ async def test_of_two_workflows_processes_that_go_on_from_one_checkpoint_one_is_
     assert [each.state.get("by") for each in chain] == [None, None, winner, winner]
 
 
-async def test_an_agent_s_process_that_was_overtaken_is_refused_and_the_other_one_s_chain_is_whole(target):
+async def test_an_overtaken_agent_process_is_refused_and_the_chain_of_the_other_is_whole(target):
     with running(AGENT, target, "r-1", "") as one:
         one.waits("in tool")
         with running(AGENT, target, "r-2", "r-1") as two:
@@ -91,7 +91,7 @@ async def test_an_agent_s_process_that_was_overtaken_is_refused_and_the_other_on
         assert "run_failed" not in [each.kind for each in await store.list_events(run_id="r-1")]
 
 
-async def test_of_two_agents_processes_that_go_on_from_one_snapshot_one_is_refused_before_anything_is_stored(target):
+async def test_of_two_agent_processes_that_resume_from_one_snapshot_one_is_refused_before_anything_is_stored(target):
     with running(AGENT, target, "r-1", "") as one:
         one.waits("in tool")
     with running(AGENT, target, "r-2", "r-1") as two, running(AGENT, target, "r-3", "r-1") as three:
@@ -118,7 +118,7 @@ async def test_of_two_fresh_runs_of_one_storage_the_later_one_is_refused(client)
     assert await one.list_checkpoint_ids(workflow_name="w") == ["c-0", "c-1"]
 
 
-async def test_a_run_whose_process_died_before_it_saved_does_not_hold_up_the_next_one(client):
+async def test_a_run_whose_process_died_before_it_saved_does_not_block_the_next_one(client):
     await client.acquire_writer("n", "run")
     one = storage(client)
     assert await one.get_latest(workflow_name="w") is None
@@ -129,7 +129,7 @@ async def test_a_run_whose_process_died_before_it_saved_does_not_hold_up_the_nex
     await two.save(checkpoint(1, 0))
 
 
-async def test_an_older_checkpoint_is_no_beginning_of_a_run_that_owns_its_storage_but_of_one_that_shares_it(client):
+async def test_a_run_begins_from_an_older_checkpoint_only_if_ownership_is_shared(client):
     one = storage(client)
     for number in range(3):
         await one.save(checkpoint(number, number - 1 if number else None))
@@ -141,7 +141,7 @@ async def test_an_older_checkpoint_is_no_beginning_of_a_run_that_owns_its_storag
     await shared.save(checkpoint(9, 1))
 
 
-async def test_upkeep_and_missing_checkpoints_hold_up_no_run_that_owns_its_storage(client):
+async def test_prunes_and_unsaved_checkpoints_do_not_block_an_exclusive_run(client):
     one = storage(client)
     await one.save(checkpoint(0))
     await one.save(checkpoint(1, 0))
@@ -158,7 +158,7 @@ async def test_upkeep_and_missing_checkpoints_hold_up_no_run_that_owns_its_stora
     await two.save(checkpoint(6, 4))
 
 
-async def test_a_save_whose_answer_was_lost_is_taken_for_the_run_s_own(client, served):
+async def test_a_save_whose_answer_was_lost_counts_as_the_run_s_own(client, served):
     one = storage(client)
     await one.save(checkpoint(0))
     save = client.save
@@ -176,7 +176,7 @@ async def test_a_save_whose_answer_was_lost_is_taken_for_the_run_s_own(client, s
 
 
 @pytest.mark.parametrize("ownership", ["", "Exclusive", None, True, 1])
-def test_an_ownership_that_is_none_is_refused(client, ownership):
+def test_an_invalid_ownership_is_refused(client, ownership):
     with pytest.raises(ValueError, match="ownership must be"):
         storage(client, ownership)
     with pytest.raises(ValueError, match="ownership must be"):
@@ -188,7 +188,7 @@ def snapshot(number: int, run_id: str = "r") -> ContinuableSnapshot:
     return ContinuableSnapshot(run_id=run_id, step_index=number, messages=messages, conversation_id="talk")
 
 
-async def test_runs_of_one_conversation_in_one_process_go_on_from_each_other(client):
+async def test_runs_of_one_conversation_in_one_process_continue_from_each_other(client):
     store = HoldfastStepStore(client, namespace="agents", ownership="exclusive", max_snapshots_per_run=1)
     for number in range(3):
         await store.register_run(RunRecord(run_id=f"r-{number}", conversation_id="talk"))

@@ -1,4 +1,7 @@
-"""Microsoft Agent Framework: a checkpoint storage in Holdfast. Installed as `holdfast-client[agent-framework]`."""
+"""Keep the checkpoints of Microsoft Agent Framework in Holdfast. Installed as `holdfast-client[agent-framework]`.
+
+The names in `__all__` are public; the modules are private.
+"""
 
 from holdfast.adapters.agent_framework.contents import FORMAT
 from holdfast.adapters.agent_framework.storage import HoldfastCheckpointStorage

@@ -1,4 +1,4 @@
-"""What the storage keeps of a checkpoint: JSON, in which only classes that are allowed are written or restored."""
+"""Convert checkpoints to JSON payloads, and back. Only classes that are allowed are written or restored."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ from holdfast.adapters.objects import NotAllowedError, decode, dumps
 
 FORMAT = Format("agent-framework-checkpoint", 2)
 
-# The engine's own data. Its tools, agents and stores are not: a tool may hold a command line.
+# The engine's data classes. Tools, agents and stores are not among them: a tool may contain a command line.
 _ENGINE_DATA = (
     AgentResponse,
     AgentResponseUpdate,
@@ -47,17 +47,17 @@ _ENGINE_MODULES = (
     "agent_framework_orchestrations",
     "openai.types",
 )
-# A message without anything in it, which is no dataclass.
+# A message without content, which is not a dataclass.
 _ENGINE_SIGNALS = ("agent_framework_orchestrations._magentic:MagenticResetSignal",)
-# What the engine's and an application's own code may raise while its objects are restored is no business of a caller.
+# The errors that code of the engine and of the application may raise while its objects are restored.
 _FAILURES = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, ImportError, RecursionError)
 
 
 class Contents:
-    """Payloads of checkpoints.
+    """The codec of payloads.
 
     Args:
-        own_types: the application's own classes that a checkpoint may hold, as "module:qualname".
+        own_types: the application's classes that a checkpoint may contain, as "module:qualname".
 
     """
 
@@ -65,14 +65,14 @@ class Contents:
         self._own_types = own_types
 
     def payload(self, checkpoint: WorkflowCheckpoint) -> bytes:
-        """What is stored of a checkpoint, which was restored and found to be the same.
+        """Return the payload of a checkpoint, after verifying that it is loaded as an equal checkpoint.
 
         Raises:
-            WorkflowCheckpointException: it holds what cannot be restored.
+            WorkflowCheckpointException: a value in it cannot be restored.
 
         """
         try:
-            return dumps(checkpoint.to_dict(), self._allowed, root="checkpoint").encode()
+            return dumps(checkpoint.to_dict(), self._is_allowed, root="checkpoint").encode()
         except NotAllowedError as error:
             raise WorkflowCheckpointException(
                 f"Checkpoint {checkpoint.checkpoint_id} cannot be saved: {error}. Classes of the application must be "
@@ -84,14 +84,14 @@ class Contents:
             ) from error
 
     def checkpoint(self, loaded: LoadedCheckpoint) -> WorkflowCheckpoint:
-        """The checkpoint that was stored.
+        """Return the checkpoint of a payload.
 
         Raises:
-            WorkflowCheckpointException: it holds what may not be restored.
+            WorkflowCheckpointException: it contains a class that is not allowed, or is not a checkpoint.
 
         """
         try:
-            fields = decode(json.loads(loaded.data), self._allowed, root="checkpoint")
+            fields = decode(json.loads(loaded.data), self._is_allowed, root="checkpoint")
         except _FAILURES as error:
             advice = (
                 ". Name it in allowed_checkpoint_types, or give it to register_checkpoint_type"
@@ -104,20 +104,20 @@ class Contents:
         if not isinstance(fields, Mapping):
             raise WorkflowCheckpointException(
                 f"Checkpoint {id_in(loaded.info)} cannot be restored: "
-                f"its payload is of class {type(fields).__name__!r}, expected an object of JSON"
+                f"its payload is of class {type(fields).__name__!r}, expected a JSON object"
             )
         return WorkflowCheckpoint.from_dict(fields)
 
-    def _allowed(self, name: str) -> bool:
-        # The engine tells nobody what was registered, but keeps it beside the function.
+    def _is_allowed(self, name: str) -> bool:
+        # The engine has no function that returns the registered classes.
         registered = vars(sys.modules[register_checkpoint_type.__module__]).get("_REGISTERED_CHECKPOINT_TYPE_KEYS", ())
         return name in self._own_types or name in registered or name in _ENGINE_SIGNALS or _is_engine_data(name)
 
 
 def _is_engine_data(name: str) -> bool:
-    """Whether a class is the engine's, and holds nothing but data."""
+    """Return whether a class is one of the engine's data classes."""
     module, _, qualname = name.partition(":")
-    if not any(module == each or module.startswith(f"{each}.") for each in _ENGINE_MODULES):
+    if not any(module == known or module.startswith(f"{known}.") for known in _ENGINE_MODULES):
         return False
     found: Any = import_module(module)
     for attribute in qualname.split("."):
@@ -126,10 +126,10 @@ def _is_engine_data(name: str) -> bool:
 
 
 def labels_of(checkpoint: WorkflowCheckpoint) -> dict[str, str]:
-    """What lists tell of a checkpoint.
+    """Return the labels of a checkpoint, by which it is listed.
 
     Raises:
-        WorkflowCheckpointException: its timestamp or its workflow's name is none.
+        WorkflowCheckpointException: its timestamp or its workflow's name is not valid.
 
     """
     return {
@@ -140,10 +140,10 @@ def labels_of(checkpoint: WorkflowCheckpoint) -> dict[str, str]:
 
 
 def name_of(workflow_name: object) -> str:
-    """The workflow's name, as labels have it.
+    """Return a workflow's name if it is a valid one.
 
     Raises:
-        WorkflowCheckpointException: no workflow can have it.
+        WorkflowCheckpointException: it is not Unicode text, or longer than a label may be.
 
     """
     if not isinstance(workflow_name, str):
@@ -160,10 +160,10 @@ def name_of(workflow_name: object) -> str:
 
 
 def id_of(checkpoint_id: object) -> str:
-    """The id that stands for the engine's.
+    """Return the checkpoint id that stands for the engine's id.
 
     Raises:
-        WorkflowCheckpointException: no checkpoint can have it.
+        WorkflowCheckpointException: the id is not Unicode text, or is empty.
 
     """
     if not isinstance(checkpoint_id, str):
@@ -171,11 +171,16 @@ def id_of(checkpoint_id: object) -> str:
     try:
         return holdfast_id(checkpoint_id, CHECKPOINT_BYTES)
     except ValueError as error:
-        raise WorkflowCheckpointException(f"no checkpoint can have the ID {checkpoint_id!r}: {error}") from error
+        raise WorkflowCheckpointException(f"invalid checkpoint ID {checkpoint_id!r}: {error}") from error
 
 
 def _moment(text: str) -> datetime:
-    """A checkpoint's own time; one without a zone is UTC."""
+    """Parse a checkpoint's timestamp. Without a zone it is UTC.
+
+    Raises:
+        WorkflowCheckpointException: it is not ISO 8601.
+
+    """
     try:
         moment = datetime.fromisoformat(text)
     except (TypeError, ValueError) as error:
@@ -184,7 +189,7 @@ def _moment(text: str) -> datetime:
 
 
 def timestamp(info: Checkpoint) -> datetime:
-    """The time of a checkpoint that was saved, as its labels have it; that of its save if they have none."""
+    """Return the timestamp in a checkpoint's labels, or the time of its save if they do not contain a valid one."""
     try:
         return _moment(info.labels["timestamp"])
     except (KeyError, WorkflowCheckpointException):
@@ -192,5 +197,5 @@ def timestamp(info: Checkpoint) -> datetime:
 
 
 def id_in(info: Checkpoint) -> str:
-    """The engine's id of a checkpoint that was saved, as its labels have it."""
+    """Return the engine's id of a checkpoint, from its labels."""
     return info.labels.get("checkpoint_id", info.checkpoint_id)

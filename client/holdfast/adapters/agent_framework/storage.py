@@ -1,13 +1,11 @@
-"""Workflows of Microsoft Agent Framework that keep their checkpoints in Holdfast.
+"""The checkpoint storage, which implements Agent Framework's interface.
 
-A storage is one workflow of Holdfast, with a log of its own: best one for each run, since what the engine calls the
-latest checkpoint is the latest of a workflow's definition, whoever ran it. The engine's own stores pickle; here a
-checkpoint is JSON, and only classes that are allowed are written or restored.
+A storage is a workflow of Holdfast. Give each run a storage of its own: for the engine, the latest checkpoint is the
+latest of a workflow's name, whichever run saved it. The engine's own stores use pickle. Here a checkpoint is JSON, and
+only classes that are allowed are written or restored.
 """
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from typing import Any, Self
+from collections.abc import Iterable
 
 from agent_framework import WorkflowCheckpoint
 from agent_framework.exceptions import WorkflowCheckpointException
@@ -15,34 +13,34 @@ from agent_framework.exceptions import WorkflowCheckpointException
 from holdfast._async.client import AsyncClient
 from holdfast._core.checkpoint import LoadedCheckpoint
 from holdfast._core.errors import CheckpointDeletedError, CheckpointNotFoundError, WorkflowNotFoundError
-from holdfast.adapters import runs
 from holdfast.adapters.agent_framework import unsaved
 from holdfast.adapters.agent_framework.contents import Contents, id_in, id_of
-from holdfast.adapters.agent_framework.ownership import Owner
-from holdfast.adapters.agent_framework.reads import Reads
-from holdfast.adapters.agent_framework.saves import Saves
+from holdfast.adapters.agent_framework.exclusive import ExclusiveRun
+from holdfast.adapters.agent_framework.reader import Reader
+from holdfast.adapters.agent_framework.saver import Saver
+from holdfast.adapters.from_target import AsyncFromTarget
 from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id
-from holdfast.adapters.runs import Ownership
+from holdfast.adapters.runs import Ownership, checked_ownership
 
 _ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
 
 
-class HoldfastCheckpointStorage:
-    """A `CheckpointStorage`.
+class HoldfastCheckpointStorage(AsyncFromTarget):
+    """A `CheckpointStorage` for Agent Framework. Several event loops may share it.
 
     Args:
-        client: an open client, which stays the caller's.
-        namespace: where the checkpoints are kept.
+        client: an open client, which the caller closes.
+        namespace: the namespace of the checkpoints.
         workflow_id: the run, or whatever else has its checkpoints together.
-        fallback: answer a damaged checkpoint with the newest older one that is whole, as its id tells. Off, damage is
-            an error.
-        allowed_checkpoint_types: the application's own classes that a checkpoint may hold, as "module:qualname"; those
-            given to `agent_framework.register_checkpoint_type`, and the engine's own, need no mention.
-        ownership: "exclusive": a run saves only while what it began from is still the newest checkpoint of the
-            storage, and a process that was overtaken is refused; "shared": any process may save at any time.
+        fallback: return the newest older checkpoint that is whole if a checkpoint is damaged, and log which ones were
+            passed over; otherwise raise CheckpointCorruptedError.
+        allowed_checkpoint_types: the application's classes that a checkpoint may contain, as "module:qualname". Classes
+            given to `agent_framework.register_checkpoint_type`, and the engine's data classes, are allowed as well.
+        ownership: "exclusive": a run saves only while the checkpoint it began from is still the newest of the storage,
+            and a process that was overtaken is refused. "shared": any process may save at any time.
 
     Raises:
-        ValueError: the workflow's id is empty, or the ownership is none.
+        ValueError: `workflow_id` is empty, or `ownership` is neither "shared" nor "exclusive".
 
     """
 
@@ -60,154 +58,139 @@ class HoldfastCheckpointStorage:
         self._namespace = namespace
         self._workflow_id = holdfast_id(workflow_id, WORKFLOW_BYTES)
         self._fallback = fallback
-        is_exclusive = runs.checked_ownership(ownership) == "exclusive"
-        self._owner = Owner(client, namespace, self._workflow_id) if is_exclusive else None
+        is_exclusive = checked_ownership(ownership) == "exclusive"
+        self._run = ExclusiveRun(client, namespace, self._workflow_id) if is_exclusive else None
         contents = Contents(frozenset(allowed_checkpoint_types))
-        self._saves = Saves(client, namespace, self._workflow_id, contents, self._owner)
-        self._reads = Reads(
-            client, namespace, self._workflow_id, contents, fallback=fallback, entered=self._saves.entered
+        self._saver = Saver(client, namespace, self._workflow_id, contents, self._run)
+        self._reader = Reader(
+            client, namespace, self._workflow_id, contents, fallback=fallback, on_notice=self._saver.notice_found
         )
 
-    @classmethod
-    @asynccontextmanager
-    async def from_target(
-        cls,
-        target: str,
-        *,
-        namespace: str = "default",
-        workflow_id: str = "checkpoints",
-        fallback: bool = False,
-        allowed_checkpoint_types: Iterable[str] = (),
-        ownership: Ownership = "shared",
-        **client_options: Any,
-    ) -> AsyncIterator[Self]:
-        """A storage with a client of its own, which is closed with the block.
+    async def save(self, checkpoint: WorkflowCheckpoint) -> str:
+        """Save a checkpoint, and return its id. Later changes to the object do not affect the stored checkpoint.
+
+        The engine logs an error raised here, and continues. So `get_latest` raises until a later checkpoint of the
+        workflow's name is saved: in this process, and in all others if a notice could be stored.
 
         Args:
-            target: host:port, or any target that gRPC takes.
-            namespace: as for the class, like the next four.
-            workflow_id: the run.
-            fallback: answer damage with an older checkpoint.
-            allowed_checkpoint_types: the application's own classes.
-            ownership: whether a run owns the storage.
-            client_options: what `holdfast.AsyncClient` takes.
-
-        """
-        async with AsyncClient(target, **client_options) as client:
-            yield cls(
-                client,
-                namespace=namespace,
-                workflow_id=workflow_id,
-                fallback=fallback,
-                allowed_checkpoint_types=allowed_checkpoint_types,
-                ownership=ownership,
-            )
-
-    async def save(self, checkpoint: WorkflowCheckpoint) -> str:
-        """Save a checkpoint under its id, as it is now. Returns the id.
-
-        The engine logs what is raised here, and goes on. Until a later checkpoint of the workflow's name is saved,
-        `get_latest` therefore raises that this one is missing, in any process if the store could be told of it.
+            checkpoint: the checkpoint.
 
         Raises:
-            WorkflowCheckpointException: it holds what cannot be restored, or its id, timestamp or name is none.
+            WorkflowCheckpointException: a value in it cannot be restored, or its id, timestamp or name is not valid.
             WriterFencedError, RevisionConflictError: with exclusive ownership, another process has saved since this
-                run began, or owns the storage; nothing was stored.
-            CheckpointIdReusedError: the id belongs to a checkpoint with other content, or to a deleted one.
+                run began, or owns the storage. Nothing was stored.
+            CheckpointIdReusedError: another checkpoint has this id, or a deleted one had it.
             HoldfastError: a subclass for each other reason.
 
         """
         previous = checkpoint.previous_checkpoint_id
-        if self._owner is not None and isinstance(previous, str) and previous and not self._owner.knows(previous):
+        if self._run is not None and isinstance(previous, str) and previous and not self._run.knows(previous):
             await self._loaded_by_id(previous)
-        await self._saves.save(checkpoint)
+        await self._saver.save(checkpoint)
         return checkpoint.checkpoint_id
 
     async def load(self, checkpoint_id: str) -> WorkflowCheckpoint:
-        """The checkpoint of an id; with `fallback`, an older one where it is damaged.
+        """Return a checkpoint; if it is damaged and `fallback` is set, the newest older one that is whole.
+
+        With exclusive ownership, a run begins with this call.
+
+        Args:
+            checkpoint_id: the checkpoint's id.
 
         Raises:
-            WorkflowCheckpointException: there is none, or it holds what may not be restored.
-            CheckpointCorruptedError: it is damaged, and `fallback` is off or finds nothing.
+            WorkflowCheckpointException: it does not exist, or contains a class that is not allowed.
+            CheckpointCorruptedError: it is damaged, and `fallback` is not set or finds no older one.
             HoldfastError: a subclass for each other reason.
 
         """
-        found = self._reads.checkpoint(await self._loaded_by_id(checkpoint_id))
-        if self._owner is not None:
-            self._owner.begin()
-        self._saves.chosen(found.workflow_name)
+        found = self._reader.checkpoint(await self._loaded_by_id(checkpoint_id))
+        if self._run is not None:
+            self._run.begin()
+        self._saver.forget_unsaved(found.workflow_name)
         return found
 
     async def _loaded_by_id(self, checkpoint_id: str) -> LoadedCheckpoint:
         try:
-            loaded = await self._reads.load(id_of(checkpoint_id), fallback=self._fallback)
+            loaded = await self._reader.load(id_of(checkpoint_id), fallback=self._fallback)
         except _ABSENT as error:
             raise WorkflowCheckpointException(f"No checkpoint found with ID {checkpoint_id}") from error
-        if self._owner is not None:
-            # Asked for after the load: what was saved in between is newer, and stands against the run.
-            is_newest = await self._reads.newest_revision() == loaded.info.revision
+        if self._run is not None:
+            # Read after the load: a checkpoint that was saved in between is newer, and conflicts with the run.
+            is_newest = await self._reader.newest_revision() == loaded.info.revision
             base = loaded.head_revision if is_newest else 0
-            self._owner.found(id_in(loaded.info), max(base, loaded.info.revision))
+            self._run.found(id_in(loaded.info), max(base, loaded.info.revision))
         return loaded
 
     async def list_checkpoints(self, *, workflow_name: str) -> list[WorkflowCheckpoint]:
-        """The checkpoints of a workflow's name, in the order in which they were saved.
+        """Return the checkpoints of a workflow's name, in the order in which they were saved.
 
-        One that cannot be read, or could not be saved, is an `Unreadable` in its place: its id, name and timestamp
-        are known, and reading anything else of it raises why. With `fallback`, damaged ones are left out.
+        An `Unreadable` takes the place of a checkpoint that cannot be read or could not be saved. Its id, name and
+        timestamp are known; reading another attribute raises the error. With `fallback`, damaged ones are left out.
+
+        Args:
+            workflow_name: the workflow's name.
 
         Raises:
-            CheckpointCorruptedError: damage hides which checkpoints there are, and `fallback` is off.
+            WorkflowCheckpointException: the name is not valid.
+            CheckpointCorruptedError: damage hides which checkpoints exist, and `fallback` is not set.
             HoldfastError: a subclass for each other reason.
 
         """
-        return await self._reads.all(workflow_name)
+        return await self._reader.all(workflow_name)
 
     async def list_checkpoint_ids(self, *, workflow_name: str) -> list[str]:
-        """The ids of a workflow's name, in the order in which they were saved.
+        """Return the ids of the checkpoints of a workflow's name, in the order in which they were saved.
+
+        Args:
+            workflow_name: the workflow's name.
 
         Raises:
-            WorkflowCheckpointException: the name is none.
-            HoldfastError: a subclass for each reason.
+            WorkflowCheckpointException: the name is not valid.
+            CheckpointCorruptedError: damage hides which checkpoints exist, and `fallback` is not set.
+            HoldfastError: a subclass for each other reason.
 
         """
-        infos = [info async for info in self._reads.listed(workflow_name) if not unsaved.is_entry(info)]
+        infos = [info async for info in self._reader.listed(workflow_name) if not unsaved.is_notice(info)]
         return [id_in(info) for info in reversed(infos)]
 
     async def delete(self, checkpoint_id: str) -> bool:
-        """Delete a checkpoint. Returns whether there was one.
+        """Delete a checkpoint, and return whether it existed.
+
+        Args:
+            checkpoint_id: the checkpoint's id.
 
         Raises:
-            WorkflowCheckpointException: the id is none.
-            HoldfastError: a subclass for each reason.
+            WorkflowCheckpointException: the id is not valid.
+            HoldfastError: a subclass for each other reason.
 
         """
-        return await self._delete(id_of(checkpoint_id))
-
-    async def _delete(self, holdfast_checkpoint_id: str) -> bool:
         try:
-            await self._client.delete(self._namespace, self._workflow_id, holdfast_checkpoint_id)
+            await self._client.delete(self._namespace, self._workflow_id, id_of(checkpoint_id))
         except _ABSENT:
             return False
         return True
 
     async def get_latest(self, *, workflow_name: str) -> WorkflowCheckpoint | None:
-        """The checkpoint with the latest timestamp of a workflow's name; None where there is none.
+        """Return the checkpoint with the latest timestamp of a workflow's name; None if none exists.
+
+        Args:
+            workflow_name: the workflow's name.
 
         Raises:
-            WorkflowCheckpointException: it holds what may not be restored, or a later one could not be saved.
-            CheckpointCorruptedError: it is damaged, and `fallback` is off or finds nothing.
+            WorkflowCheckpointException: it contains a class that is not allowed, a later one could not be saved, or
+                the name is not valid.
+            CheckpointCorruptedError: it is damaged, and `fallback` is not set or finds no older one.
             HoldfastError: a subclass for each other reason.
 
         """
-        found = await self._reads.latest(workflow_name)
-        if self._owner is not None and found is None:
-            head = await self._owner.head()
-            # None as of that head, too.
-            found = await self._reads.latest(workflow_name)
+        found = await self._reader.latest(workflow_name)
+        if self._run is not None and found is None:
+            head = await self._run.head()
+            # Read again: a checkpoint may have been saved before the head was read.
+            found = await self._reader.latest(workflow_name)
             if found is None:
-                self._owner.found(None, head)
-        self._saves.require_saved(workflow_name, found)
-        if self._owner is not None and found is not None:
+                self._run.found(None, head)
+        self._saver.require_saved(workflow_name, found)
+        if self._run is not None and found is not None:
             await self._loaded_by_id(found.checkpoint_id)
         return found

@@ -1,7 +1,8 @@
-"""Checkpoints that could not be saved: the engine only logs that, so the storage keeps it for the next reader.
+"""Notices of checkpoints that could not be saved.
 
-An entry in the log stands for the newest one of a workflow's name that could not be saved. It is pinned, so that it
-takes no other checkpoint's place in what retention keeps.
+The engine only logs such a failure, so the next reader of the storage has to learn of it from the store. A notice is a
+checkpoint with a format of its own. It stands for the newest checkpoint of a workflow's name that could not be saved.
+It is pinned, so that retention by count does not count it in place of another checkpoint.
 """
 
 import json
@@ -16,40 +17,40 @@ from holdfast._core.checkpoint import Checkpoint, Format, LoadedCheckpoint
 FORMAT = Format("agent-framework-unsaved", 1)
 
 
-def checkpoint_id(workflow_name: str) -> str:
-    """The id of the entry for a workflow's name; no checkpoint of the engine's can have it."""
+def notice_id(workflow_name: str) -> str:
+    """Return the checkpoint id of the notice for a workflow's name. No checkpoint of the engine can have it."""
     return f"%~unsaved~{sha256(workflow_name.encode()).hexdigest()}"
 
 
-def is_entry(info: Checkpoint) -> bool:
-    """Whether a checkpoint stands for one that could not be saved."""
+def is_notice(info: Checkpoint) -> bool:
+    """Return whether a checkpoint is a notice."""
     return info.format.name == FORMAT.name
 
 
 def payload(checkpoint: WorkflowCheckpoint, error: Exception) -> bytes:
-    """The payload of the entry for a checkpoint."""
-    about = {
+    """Return the payload of the notice for a checkpoint that could not be saved because of this error."""
+    content = {
         "error": str(error).encode("utf-8", "backslashreplace").decode(),
         "superstep": str(checkpoint.iteration_count),
         "previous_checkpoint_id": checkpoint.previous_checkpoint_id,
     }
-    return json.dumps(about).encode()
+    return json.dumps(content).encode()
 
 
-def error_of(loaded: LoadedCheckpoint) -> WorkflowCheckpointException:
-    """The error that an entry stands for."""
-    labels = loaded.info.labels
+def error_of(notice: LoadedCheckpoint) -> WorkflowCheckpointException:
+    """Return the error that a reader of a notice raises."""
+    labels = notice.info.labels
     try:
-        about = json.loads(loaded.data)
-        told = about["superstep"], about["previous_checkpoint_id"], about["error"]
+        content = json.loads(notice.data)
+        superstep, previous, problem = content["superstep"], content["previous_checkpoint_id"], content["error"]
     except (ValueError, TypeError, LookupError) as error:
-        return WorkflowCheckpointException(f"Checkpoint {loaded.info.checkpoint_id} cannot be restored: {error}")
-    unsaved_id = labels.get("checkpoint_id", loaded.info.checkpoint_id)
-    return WorkflowCheckpointException(_text(unsaved_id, labels.get("workflow_name"), *told))
+        return WorkflowCheckpointException(f"Checkpoint {notice.info.checkpoint_id} cannot be restored: {error}")
+    unsaved_id = labels.get("checkpoint_id", notice.info.checkpoint_id)
+    return WorkflowCheckpointException(_text(unsaved_id, labels.get("workflow_name"), superstep, previous, problem))
 
 
 def error_for(checkpoint: WorkflowCheckpoint, error: Exception) -> WorkflowCheckpointException:
-    """The error of a checkpoint that this process could not save."""
+    """Return the error for a checkpoint that this process could not save."""
     made = WorkflowCheckpointException(
         _text(
             checkpoint.checkpoint_id,
@@ -65,11 +66,11 @@ def error_for(checkpoint: WorkflowCheckpoint, error: Exception) -> WorkflowCheck
 
 def _text(unsaved_id: Any, workflow_name: Any, superstep: Any, previous: Any, error: Any) -> str:
     advice = (
-        f"To go on from the one before it, run the workflow with checkpoint_id={previous!r}"
+        f"To continue from the checkpoint before it, run the workflow with checkpoint_id={previous!r}"
         if previous
-        else "There is none before it: run the workflow from its beginning"
+        else "No checkpoint exists before it: run the workflow from its beginning"
     )
     return (
         f"Checkpoint {unsaved_id} of workflow {workflow_name!r}, superstep {superstep}, could not be saved: {error} "
-        f"{advice}; what has run since then runs again."
+        f"{advice}; the supersteps since then run again."
     )

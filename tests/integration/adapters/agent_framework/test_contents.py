@@ -1,4 +1,4 @@
-"""What the storage of Agent Framework accepts, it loads equal; the rest it refuses at the save, by its path."""
+"""Values that the storage for Agent Framework accepts are loaded equal. Others are refused by their path."""
 
 import enum
 import json
@@ -111,7 +111,7 @@ def checkpoint(checkpoint_id: str = "w-0", **fields: Any) -> WorkflowCheckpoint:
     return WorkflowCheckpoint("w", "hash", checkpoint_id=checkpoint_id, **fields)
 
 
-KEPT = [
+STORABLE = [
     Perm.R | Perm.W,
     Perm(0),
     Word.YES,
@@ -128,7 +128,7 @@ KEPT = [
 ]
 
 
-@pytest.mark.parametrize("value", KEPT, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("value", STORABLE, ids=lambda value: type(value).__name__)
 async def test_a_value_is_loaded_equal_and_of_its_type(storage, value):
     await storage.save(checkpoint(state={"value": value}))
     found = (await storage.load("w-0")).state["value"]
@@ -136,7 +136,7 @@ async def test_a_value_is_loaded_equal_and_of_its_type(storage, value):
     assert type(found) is type(value)
 
 
-async def test_a_registered_dataclass_with_a_reduce_of_its_own_is_kept_by_its_fields(client):
+async def test_a_registered_dataclass_with_its_own_reduce_is_stored_by_its_fields(client):
     register_checkpoint_type(Reduced)
     storage = HoldfastCheckpointStorage(client, namespace="n", workflow_id="run")
     await storage.save(checkpoint(state={"value": Reduced([1])}))
@@ -151,7 +151,7 @@ def nested(levels: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("state", "told"),
+    ("state", "problem"),
     [
         ({"a": [{"b": nested(1000)}]}, r"checkpoint\['state'\]\['a'\]\[0\]\['b'\].*nested deeper than 200 levels"),
         ({"a": "\ud83c\udf0a"}, r"checkpoint\['state'\]\['a'\]: the text contains a surrogate pair"),
@@ -162,14 +162,14 @@ def nested(levels: int) -> Any:
     ],
     ids=["deep", "surrogates", "surrogates in a key", "digits", "reduce", "memoryview"],
 )
-async def test_a_value_that_cannot_be_kept_is_refused_at_the_save_by_its_path(storage, state, told):
-    with pytest.raises(WorkflowCheckpointException, match=rf"^Checkpoint w-0 cannot be saved: {told}"):
+async def test_a_value_that_cannot_be_kept_is_refused_at_the_save_by_its_path(storage, state, problem):
+    with pytest.raises(WorkflowCheckpointException, match=rf"^Checkpoint w-0 cannot be saved: {problem}"):
         await storage.save(checkpoint(state=state))
     assert await storage.list_checkpoint_ids(workflow_name="w") == []
 
 
 @pytest.mark.parametrize("name", ["\ud800", None, 7, b"w", "x" * 1025])
-async def test_a_name_that_no_workflow_can_have_is_refused(storage, name):
+async def test_an_invalid_workflow_name_is_refused(storage, name):
     saved = checkpoint()
     saved.workflow_name = name
     for call in (
@@ -231,7 +231,7 @@ values = st.recursive(
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether values are equal and of one type, all the way down; NaN is NaN."""
+    """Return whether values, and all values inside, are equal and of the same type. NaN counts as equal to NaN."""
     if type(one) is not type(other):
         return False
     if isinstance(one, float):
@@ -263,12 +263,12 @@ async def test_one_unreadable_checkpoint_is_reported_in_its_place_among_the_othe
         WorkflowCheckpointException, match=r"Draft' is not allowed.*Name it in allowed_checkpoint_types"
     ):
         listed[1].state  # noqa: B018
-    with pytest.raises(WorkflowCheckpointException, match="expected an object of JSON"):
+    with pytest.raises(WorkflowCheckpointException, match="expected a JSON object"):
         listed[3].to_dict()
     assert await stranger.list_checkpoint_ids(workflow_name="w") == ["w-0", "w-1", "w-2", "w-3"]
 
 
-async def test_a_checkpoint_that_somebody_else_saved_without_labels_hides_no_other(storage, client):
+async def test_a_foreign_checkpoint_without_labels_hides_no_other(storage, client):
     for labels in ({"workflow_name": "w"}, {"workflow_name": "w", "timestamp": "yesterday"}):
         await client.save("n", "run", b"{}", format=FORMAT, labels=labels)
     saved = checkpoint("w-0", timestamp="2999-01-01T00:00:00+00:00")
@@ -283,7 +283,7 @@ async def test_a_checkpoint_that_somebody_else_saved_without_labels_hides_no_oth
 
 
 def planted(marker: Path) -> list[tuple[str, Any]]:
-    """Forms that would run something, were they restored as they ask."""
+    """Return JSON forms that would run a command if the objects they describe were restored."""
     tool = {"name": "t", "command": "touch", "args": [str(marker)], "env": None}
     system = {"$type": "class", "class": "os:system"}
     return [
@@ -308,7 +308,7 @@ def planted(marker: Path) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("number", range(17))
-async def test_nothing_in_a_store_runs_or_restores_anything_but_data(storage, client, tmp_path, monkeypatch, number):
+async def test_stored_data_never_runs_code_and_restores_only_data(storage, client, tmp_path, monkeypatch, number):
     marker = tmp_path / "ran"
     name, form = planted(marker)[number]
     ran = []

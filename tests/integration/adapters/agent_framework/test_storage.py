@@ -1,3 +1,5 @@
+"""The checkpoint storage for Agent Framework: its interface, its guarantees, and real workflows that are killed."""
+
 import asyncio
 import copy
 import inspect
@@ -42,9 +44,9 @@ from agent_framework import (  # noqa: E402
 from agent_framework.exceptions import WorkflowCheckpointException  # noqa: E402
 from holdfast.adapters.agent_framework import FORMAT, HoldfastCheckpointStorage  # noqa: E402
 
-# More than a commit marker holds, so that there is a blob to damage.
+# Larger than an inline part, so that it is a blob, which can be damaged.
 LONG = "x" * 100_000
-NOBODY = "127.0.0.1:1"
+UNREACHABLE = "127.0.0.1:1"
 START = datetime(2026, 1, 2, tzinfo=UTC)
 
 
@@ -85,7 +87,7 @@ def checkpoint(n: int = 0, name: str = "w", **fields: Any) -> WorkflowCheckpoint
 
 
 def full() -> WorkflowCheckpoint:
-    asked = WorkflowEvent.request_info("r-1", "writer", Draft("t", {1}), bool)
+    request = WorkflowEvent.request_info("r-1", "writer", Draft("t", {1}), bool)
     message = Message("user", ["hi", Content.from_function_call("c", "f", arguments={"a": 1})], author_name="Zoë")
     answer = AgentExecutorResponse("writer", AgentResponse(messages=[message]), [message])
     return checkpoint(
@@ -93,20 +95,20 @@ def full() -> WorkflowCheckpoint:
         messages={
             "writer": [
                 WorkflowMessage(Draft("t", {1, 2}), "writer", "reader", trace_contexts=[{"traceparent": "00"}]),
-                WorkflowMessage(AgentExecutorRequest([message]), "writer", original_request_info_event=asked),
+                WorkflowMessage(AgentExecutorRequest([message]), "writer", original_request_info_event=request),
                 WorkflowMessage(answer, "writer"),
             ]
         },
         state={"_executor_state": {"writer": {"seen": (1, b"2")}}, "n": 2**70, "when": START, 5: "five"},
-        pending_request_info_events={"r-1": asked},
+        pending_request_info_events={"r-1": request},
         metadata={"zoë": [None, 0.1, {"$type": "x"}]},
     )
 
 
 def plain(value: Any) -> Any:
-    """A value whose objects compare by what they hold."""
+    """Return a value in which the engine's objects are replaced by their attributes, so that it can be compared."""
     if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [type(value), *map(plain, value)]
     if type(value).__module__.startswith("agent_framework."):
@@ -124,7 +126,7 @@ async def test_a_checkpoint_comes_back_with_every_type_that_the_engine_puts_into
     assert (event.request_type, event.response_type, event.data) == (Draft, bool, Draft("t", {1}))
 
 
-async def test_it_holds_no_pickle(storage, client):
+async def test_the_payload_contains_no_pickle(storage, client):
     await storage.save(full())
     data = (await client.load("n", "run")).data
     assert json.loads(data)["workflow_name"] == "w"
@@ -143,7 +145,7 @@ async def test_a_checkpoint_larger_than_a_message_comes_back(storage):
     assert await storage.load("w-0") == saved
 
 
-async def test_what_is_changed_behind_a_save_does_not_reach_the_checkpoint(storage):
+async def test_a_change_after_a_save_does_not_reach_the_checkpoint(storage):
     saved = checkpoint(state={"items": [1]})
     await storage.save(saved)
     saved.state["items"].append(2)
@@ -153,7 +155,7 @@ async def test_what_is_changed_behind_a_save_does_not_reach_the_checkpoint(stora
     assert (await storage.load("w-0")).state == {"items": [1]}
 
 
-async def test_what_is_not_there_is_what_the_engine_s_own_stores_say(storage, client):
+async def test_a_missing_checkpoint_is_reported_like_by_the_engine_s_own_stores(storage, client):
     await check_absent(storage)
     await client.acquire_writer("n", "run")
     await check_absent(storage)
@@ -172,7 +174,7 @@ async def check_absent(storage: HoldfastCheckpointStorage) -> None:
     assert await storage.get_latest(workflow_name="w") is None
 
 
-async def test_lists_hold_the_checkpoints_of_a_name_in_the_order_they_were_saved(storage):
+async def test_lists_contain_the_checkpoints_of_a_name_in_the_order_they_were_saved(storage):
     reference = InMemoryCheckpointStorage()
     for n in (2, 0, 1):
         for name in ("w", "Zoë/東京", ""):
@@ -193,20 +195,20 @@ async def test_the_latest_is_the_one_with_the_latest_timestamp(storage):
     assert (await storage.get_latest(workflow_name="w")).iteration_count == 3
 
 
-async def test_the_latest_is_told_by_the_moment_whatever_the_zone(storage):
+async def test_the_latest_is_found_across_time_zones(storage):
     await storage.save(checkpoint(1, timestamp="2026-01-02T12:00:00+09:00"))
     await storage.save(checkpoint(2, timestamp="2026-01-02T04:00:00"))
     await storage.save(checkpoint(3, timestamp="2026-01-01T23:30:00-04:00"))
     assert (await storage.get_latest(workflow_name="w")).iteration_count == 2
 
 
-async def test_of_two_checkpoints_of_one_moment_the_latest_is_the_one_saved_last(storage):
+async def test_of_two_checkpoints_with_one_timestamp_the_latest_is_the_one_saved_last(storage):
     for n in range(2):
         await storage.save(checkpoint(n, timestamp=START.isoformat()))
     assert (await storage.get_latest(workflow_name="w")).iteration_count == 1
 
 
-async def test_the_latest_is_found_however_many_checkpoints_of_now_there_are(storage):
+async def test_the_latest_is_found_among_many_recent_checkpoints(storage):
     saved = [WorkflowCheckpoint("w", "hash", iteration_count=n) for n in range(120)]
     for each in saved:
         await storage.save(each)
@@ -214,7 +216,7 @@ async def test_the_latest_is_found_however_many_checkpoints_of_now_there_are(sto
     assert len(await storage.list_checkpoint_ids(workflow_name="w")) == 120
 
 
-async def test_the_latest_lies_behind_what_was_imported_later(storage):
+async def test_the_latest_is_found_before_checkpoints_that_were_imported_later(storage):
     await storage.save(WorkflowCheckpoint("w", "hash", checkpoint_id="made-now"))
     for n in range(3):
         await storage.save(checkpoint(n))
@@ -237,7 +239,7 @@ async def test_any_text_is_the_id_of_a_checkpoint_of_its_own(storage):
 
 
 @pytest.mark.parametrize("checkpoint_id", ["", None, 7, "\ud800"])
-async def test_what_is_no_id_is_refused(storage, checkpoint_id):
+async def test_an_invalid_id_is_refused(storage, checkpoint_id):
     for call in (
         lambda: storage.save(checkpoint(checkpoint_id=checkpoint_id)),
         lambda: storage.load(checkpoint_id),
@@ -248,12 +250,12 @@ async def test_what_is_no_id_is_refused(storage, checkpoint_id):
 
 
 @pytest.mark.parametrize("timestamp", ["", "yesterday", None, 7])
-async def test_a_timestamp_that_is_none_is_refused(storage, timestamp):
+async def test_an_invalid_timestamp_is_refused(storage, timestamp):
     with pytest.raises(WorkflowCheckpointException, match="must be ISO 8601"):
         await storage.save(checkpoint(timestamp=timestamp))
 
 
-async def test_the_latest_is_an_older_one_where_the_newest_is_deleted_meanwhile(storage, client, monkeypatch):
+async def test_the_latest_is_an_older_one_if_the_newest_is_deleted_concurrently(storage, client, monkeypatch):
     for n in range(2):
         await storage.save(checkpoint(n, timestamp=(START - timedelta(days=n)).isoformat()))
     await storage.save(WorkflowCheckpoint("w", "hash", checkpoint_id="now", timestamp="2999-01-01T00:00:00+00:00"))
@@ -286,7 +288,7 @@ async def test_saving_a_checkpoint_twice_keeps_one(storage):
     assert await storage.list_checkpoint_ids(workflow_name="w") == ["w-0"]
 
 
-async def test_another_checkpoint_under_an_id_that_is_taken_is_refused_and_the_first_stays(storage):
+async def test_another_checkpoint_under_a_used_id_is_refused_and_the_first_stays(storage):
     await storage.save(checkpoint(state={"n": 1}))
     with pytest.raises(holdfast.CheckpointIdReusedError):
         await storage.save(checkpoint(state={"n": 2}))
@@ -330,14 +332,14 @@ async def test_a_class_that_is_registered_with_the_engine_is_allowed(storage):
     assert (await storage.load("w-0")).state == {"value": Registered(1)}
 
 
-async def test_a_checkpoint_that_holds_itself_is_refused(storage):
+async def test_a_checkpoint_that_contains_itself_is_refused(storage):
     ring: dict[str, Any] = {}
     ring["self"] = ring
     with pytest.raises(WorkflowCheckpointException, match="cannot be saved"):
         await storage.save(checkpoint(state=ring))
 
 
-async def test_a_payload_that_is_no_checkpoint_is_an_error(storage, client):
+async def test_a_payload_that_is_not_a_checkpoint_is_an_error(storage, client):
     labels = {"workflow_name": "w", "checkpoint_id": "x", "timestamp": START.isoformat()}
     for n, data in enumerate([b"{", b'{"workflow_name": "w"}', b'{"$type": "class", "class": "os:system"}']):
         await client.save("n", "run", data, format=FORMAT, checkpoint_id=f"x{n}", labels=labels)
@@ -377,7 +379,7 @@ async def test_a_damaged_newest_checkpoint_is_an_error(storage, served):
     assert (await storage.load("w-0")).iteration_count == 0
 
 
-async def test_a_damaged_newest_checkpoint_falls_back_to_the_last_good_one_where_the_caller_chose_it(
+async def test_a_damaged_newest_checkpoint_falls_back_to_the_last_good_one_if_the_caller_asks(
     falling_back, served, caplog
 ):
     await falling_back.save(checkpoint(0))
@@ -390,7 +392,7 @@ async def test_a_damaged_newest_checkpoint_falls_back_to_the_last_good_one_where
     assert [each.checkpoint_id for each in await falling_back.list_checkpoints(workflow_name="w")] == ["w-0"]
 
 
-async def test_a_checkpoint_that_is_asked_for_by_its_id_falls_back_too(falling_back, served):
+async def test_a_load_by_id_falls_back_too(falling_back, served):
     await falling_back.save(checkpoint(0))
     await falling_back.save(checkpoint(1, state={"long": LONG}))
     damage_newest(served.folder)
@@ -437,9 +439,7 @@ def test_a_damaged_head_of_the_log_is_an_error_or_falls_back(tmp_path):
         asyncio.run(check(target))
 
 
-async def test_a_damaged_marker_behind_another_one_is_an_error_too_and_no_older_checkpoint_is_the_latest(
-    storage, served
-):
+async def test_a_damaged_marker_before_another_one_is_an_error_and_no_older_checkpoint_is_the_latest(storage, served):
     await storage.save(checkpoint(0))
     await storage.save(checkpoint(1))
     await storage.save(checkpoint(2, "another"))
@@ -458,7 +458,7 @@ async def test_a_damaged_marker_behind_another_one_is_an_error_too_and_no_older_
 
 
 async def test_a_server_that_is_not_there_is_a_typed_error():
-    async with HoldfastCheckpointStorage.from_target(NOBODY, timeout=0.3) as storage:
+    async with HoldfastCheckpointStorage.from_target(UNREACHABLE, timeout=0.3) as storage:
         for call in (
             lambda: storage.save(checkpoint()),
             lambda: storage.load("w-0"),
@@ -487,7 +487,7 @@ async def test_many_tasks_at_once_save_load_and_delete(storage):
     assert await storage.list_checkpoint_ids(workflow_name="w1") == []
 
 
-async def test_of_many_deletions_of_one_checkpoint_one_says_that_it_was_there(storage):
+async def test_of_many_deletions_of_one_checkpoint_one_reports_that_it_existed(storage):
     await storage.save(checkpoint())
     assert sorted(await asyncio.gather(*(storage.delete("w-0") for _ in range(8)))) == [False] * 7 + [True]
 
@@ -531,7 +531,7 @@ def asking(storage: Any) -> Any:
     )
 
 
-async def test_a_workflow_that_waits_for_a_human_goes_on_in_another_instance(storage):
+async def test_a_workflow_that_waits_for_a_human_continues_in_another_instance(storage):
     waiting = await asking(storage).run(21)
     (request,) = waiting.get_request_info_events()
     latest = await storage.get_latest(workflow_name="asking")
@@ -547,7 +547,7 @@ async def test_each_superstep_is_a_checkpoint_whose_parent_is_the_one_before(sto
     assert [each.parent_id for each in infos] == [each.checkpoint_id for each in infos[1:]] + [""]
 
 
-async def test_a_workflow_within_a_workflow_goes_on_in_another_instance(storage):
+async def test_a_workflow_within_a_workflow_continues_in_another_instance(storage):
     def outer() -> Any:
         inner = WorkflowExecutor(asking(None), id="inner", propagate_request=True, allow_direct_output=True)
         return WorkflowBuilder(name="outer", start_executor=inner, checkpoint_storage=storage).build()
@@ -577,12 +577,12 @@ async def test_a_workflow_of_functions_replays_its_steps_from_a_checkpoint(stora
     assert ran == [3, 6]
 
 
-async def test_a_checkpoint_that_is_not_there_fails_the_run(storage):
+async def test_a_missing_checkpoint_fails_the_run(storage):
     with pytest.raises(WorkflowCheckpointException, match="No checkpoint found with ID never"):
         await asking(storage).run(checkpoint_id="never")
 
 
-async def test_a_damaged_checkpoint_fails_the_run_and_tells_why(storage, served):
+async def test_a_damaged_checkpoint_fails_the_run_with_its_error(storage, served):
     saved = checkpoint(name="asking", state={"long": LONG})
     await storage.save(saved)
     damage_newest(served.folder)
@@ -616,5 +616,5 @@ def test_a_workflow_that_is_killed_anywhere_ends_as_if_it_had_not_been(calm, tar
     before, after = killed.points[:kill_at], killed.points[kill_at:]
     saved = max((int(point.removeprefix("saved ")) for point in before if point.startswith("saved ")), default=0)
     begun = [point.removeprefix("begin ") for point in after if point.startswith("begin ")]
-    # Superstep n is the step n: what has a checkpoint behind it never runs again, all else runs once more or at last.
+    # Superstep n runs the n-th step. Steps before the last saved checkpoint never run again; all others run.
     assert begun == STEPS[saved:]

@@ -1,4 +1,4 @@
-"""The engine goes on where a checkpoint could not be saved: whoever resumes later is told, and by which id to go on."""
+"""The engine continues after a failed save. A later resume raises, and names the checkpoint to continue from."""
 
 import asyncio
 import logging
@@ -51,9 +51,7 @@ def chain(storage: HoldfastCheckpointStorage) -> Any:
     )
 
 
-async def test_a_run_whose_checkpoints_could_not_be_saved_is_not_resumed_from_an_older_one_in_silence(
-    storage, client, caplog
-):
+async def test_a_run_with_unsaved_checkpoints_is_not_silently_resumed_from_an_older_one(storage, client, caplog):
     with caplog.at_level(logging.ERROR, "holdfast.adapters.agent_framework"):
         await chain(storage).run("go")
     assert "is not saved: Checkpoint " in caplog.text
@@ -73,7 +71,7 @@ async def test_a_run_whose_checkpoints_could_not_be_saved_is_not_resumed_from_an
         missing.state  # noqa: B018
 
 
-async def test_a_later_checkpoint_that_is_saved_ends_it(storage, client):
+async def test_a_later_checkpoint_that_is_saved_ends_the_error(storage, client):
     bad = WorkflowCheckpoint("w", "hash", checkpoint_id="bad", state={"bad": Unknown()})
     with pytest.raises(WorkflowCheckpointException, match="cannot be saved"):
         await storage.save(bad)
@@ -84,7 +82,7 @@ async def test_a_later_checkpoint_that_is_saved_ends_it(storage, client):
         assert [found.checkpoint_id for found in await each.list_checkpoints(workflow_name="w")] == ["good"]
 
 
-async def test_the_same_checkpoint_that_is_saved_at_last_ends_it(storage):
+async def test_saving_the_same_checkpoint_at_last_ends_the_error(storage):
     saved = WorkflowCheckpoint("w", "hash", checkpoint_id="c", state={"bad": Unknown()})
     with pytest.raises(WorkflowCheckpointException, match="cannot be saved"):
         await storage.save(saved)
@@ -93,7 +91,7 @@ async def test_the_same_checkpoint_that_is_saved_at_last_ends_it(storage):
     assert (await storage.get_latest(workflow_name="w")).checkpoint_id == "c"
 
 
-async def test_a_run_goes_on_from_the_checkpoint_before_the_missing_one_if_that_is_named(storage, client):
+async def test_a_run_continues_from_the_checkpoint_before_the_missing_one_if_its_id_is_given(storage, client):
     await chain(storage).run("go")
     before = (await storage.list_checkpoint_ids(workflow_name="w"))[-1]
     elsewhere = HoldfastCheckpointStorage(
@@ -112,7 +110,7 @@ async def test_another_workflow_s_name_is_not_affected(storage):
     assert (await storage.get_latest(workflow_name="other")).checkpoint_id == "o"
 
 
-async def test_a_checkpoint_missing_because_the_store_failed_is_told_by_the_process_that_lost_it(tmp_path):
+async def test_a_checkpoint_missing_because_the_store_failed_is_reported_by_the_process_that_lost_it(tmp_path):
     async with (
         serving_watched(tmp_path) as served,
         HoldfastCheckpointStorage.from_target(served.target, workflow_id="run", timeout=1) as storage,
@@ -125,14 +123,14 @@ async def test_a_checkpoint_missing_because_the_store_failed_is_told_by_the_proc
         served.store.lose_request = lambda operation, key: False
         with pytest.raises(
             WorkflowCheckpointException, match=r"Checkpoint b of .* could not be saved.*checkpoint_id='a'"
-        ) as told:
+        ) as caught:
             await storage.get_latest(workflow_name="w")
-        assert isinstance(told.value.__cause__, holdfast.HoldfastError)
+        assert isinstance(caught.value.__cause__, holdfast.HoldfastError)
         assert (await storage.load("a")).checkpoint_id == "a"
         assert (await storage.get_latest(workflow_name="w")).checkpoint_id == "a"
 
 
-async def test_what_is_entered_takes_no_checkpoint_s_place_when_few_are_kept(storage, client):
+async def test_a_notice_replaces_no_checkpoint_when_few_are_kept(storage, client):
     await storage.save(WorkflowCheckpoint("w", "hash", checkpoint_id="a"))
     for _ in range(3):
         with pytest.raises(WorkflowCheckpointException):
@@ -144,7 +142,7 @@ async def test_what_is_entered_takes_no_checkpoint_s_place_when_few_are_kept(sto
     assert (await storage.get_latest(workflow_name="w")).checkpoint_id == "b"
 
 
-async def test_a_save_that_is_cancelled_is_no_failure(storage, served):
+async def test_a_cancelled_save_is_not_a_failure(storage, served):
     await storage.save(WorkflowCheckpoint("w", "hash", checkpoint_id="a"))
     reached, never = asyncio.Event(), asyncio.Event()
 
@@ -163,7 +161,7 @@ async def test_a_save_that_is_cancelled_is_no_failure(storage, served):
     assert (await storage.get_latest(workflow_name="w")).checkpoint_id in ("a", "b")
 
 
-async def test_a_checkpoint_that_is_there_although_its_save_failed_is_the_latest(storage, client, monkeypatch):
+async def test_a_stored_checkpoint_whose_save_failed_is_the_latest(storage, client, monkeypatch):
     save = client.save
 
     async def lost(*args: Any, **options: Any) -> None:

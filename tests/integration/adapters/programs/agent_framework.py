@@ -1,13 +1,13 @@
-"""A workflow of five executors, two of them agents with a scripted model, that is checkpointed in Holdfast.
+"""Run a workflow of five executors, two of them agents with a scripted model, with its checkpoints in Holdfast.
 
-The engine saves a checkpoint when a run begins and behind each superstep, here behind each executor. A process that
-goes on restores the latest one, or begins where there is none.
+The engine saves a checkpoint when a run begins and after each superstep, which is one executor here. A new process
+restores the latest checkpoint, or begins if none exists.
 
-What an executor yields is an event of its process, in no checkpoint: the last executor here leaves its result in the
-workflow's state too, where a process finds it that goes on behind the last superstep.
+The output that an executor yields is not part of a checkpoint. So the last executor also sets it in the workflow's
+state, where a process that resumes after the last superstep finds it.
 
-What may run twice: the executor whose superstep had no checkpoint yet when the process died. Executors with a saved
-checkpoint behind them never run again.
+The executor whose superstep had no checkpoint yet when the process died may run twice. Executors before the last saved
+checkpoint never run again.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from tests.integration.adapters.killing import point
 
 
 class Scripted(BaseChatClient):  # type: ignore[type-arg]
-    """A model whose answer tells how many messages it was given, and what it is."""
+    """A model whose answer contains its name and the number of messages that it received."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Scripted(BaseChatClient):  # type: ignore[type-arg]
 
 
 class Points(HoldfastCheckpointStorage):
-    """The adapter, with a point on either side of a save."""
+    """The adapter, with a point before and after each save."""
 
     async def save(self, checkpoint: Any) -> str:
         point(f"saving {checkpoint.iteration_count}")
@@ -101,7 +101,7 @@ class Publish(Executor):
 
 
 async def main(target: str, namespace: str) -> Any:
-    """Run the workflow from where it is, and return its result."""
+    """Run the workflow from its latest checkpoint, and return its result."""
     async with Points.from_target(target, namespace=namespace, workflow_id="article", timeout=60) as storage:
         collect, count = Collect(id="collect"), Count()
         write, review = (

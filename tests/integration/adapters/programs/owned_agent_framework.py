@@ -1,7 +1,7 @@
-"""One of two processes that go on with one workflow of Agent Framework, which only one of them may own.
+"""Run or resume a workflow of Agent Framework. Two processes do so at once, and only one of them may own the workflow.
 
-It restores the latest checkpoint, says so, waits for a line, and runs the rest; or, with "run", a workflow from its
-beginning, which waits for a line between its supersteps. It prints what came of it.
+With "resume", it continues from the latest checkpoint; with "run", it begins. In the second superstep it prints a line,
+and waits for a line of input. At the end it prints its errors as JSON. Usage: TARGET MODE NAME.
 """
 
 import asyncio
@@ -58,12 +58,12 @@ async def main(target: str, mode: str) -> dict[str, Any]:
             latest = await storage.get_latest(workflow_name="w")
             assert latest is not None
             await workflow.run(checkpoint_id=latest.checkpoint_id)
-        told = ""
+        problem = ""
         try:
             await storage.get_latest(workflow_name="w")
-        except Exception as error:  # noqa: BLE001 - its text is the result
-            told = str(error)
-    return {"failures": failures, "told": told}
+        except Exception as error:  # noqa: BLE001 - its text is printed
+            problem = str(error)
+    return {"failures": failures, "problem": problem}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a storage finds, loads and lists its checkpoints."""
+"""Find, load and list the checkpoints of a storage."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -21,24 +21,24 @@ from holdfast.adapters.agent_framework.contents import FORMAT, Contents, id_in, 
 from holdfast.adapters.histories import newest_first
 from holdfast.adapters.unreadable import unreadable
 
-_ACCEPTED = tuple(AcceptedFormat(each.name, 1, each.version) for each in (FORMAT, unsaved.FORMAT))
+_ACCEPTED = tuple(AcceptedFormat(known.name, 1, known.version) for known in (FORMAT, unsaved.FORMAT))
 _ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
-# How far the clocks of two writers may be apart.
-_CLOCKS_APART = timedelta(minutes=5)
+# The largest difference between the clocks of two writers.
+_CLOCK_SKEW = timedelta(minutes=5)
 
 _logger = logging.getLogger(__name__)
 
 
-class Reads:
-    """What a storage reads.
+class Reader:
+    """A reader of a storage's checkpoints.
 
     Args:
-        client: the client.
+        client: an open client.
         namespace: the namespace.
         workflow_id: the storage's workflow.
-        contents: the payloads.
-        fallback: pass over what is damaged.
-        entered: called with the name of a workflow for which an entry for an unsaved checkpoint is met.
+        contents: the codec of payloads.
+        fallback: pass over damaged checkpoints.
+        on_notice: called with the name of a workflow for which the store contains a notice of an unsaved checkpoint.
 
     """
 
@@ -50,17 +50,25 @@ class Reads:
         contents: Contents,
         *,
         fallback: bool,
-        entered: Callable[[str], None],
+        on_notice: Callable[[str], None],
     ) -> None:
         self._client = client
         self._namespace = namespace
         self._workflow_id = workflow_id
         self._contents = contents
         self._fallback = fallback
-        self._entered = entered
+        self._on_notice = on_notice
 
     async def all(self, workflow_name: str) -> list[WorkflowCheckpoint]:
-        """The checkpoints of a workflow's name, in the order in which they were saved, each in its place."""
+        """Return the checkpoints of a workflow's name, in the order in which they were saved.
+
+        An `Unreadable` takes the place of a checkpoint that cannot be read.
+
+        Raises:
+            CheckpointCorruptedError: damage hides which checkpoints exist, and `fallback` is not set.
+            HoldfastError: a subclass for each other reason.
+
+        """
         found = []
         async for info, loaded in newest_first(
             self._client,
@@ -84,9 +92,16 @@ class Reads:
         return found[::-1]
 
     async def latest(self, workflow_name: str) -> WorkflowCheckpoint | None:
-        """The checkpoint with the latest timestamp of a workflow's name; None where there is none."""
+        """Return the checkpoint with the latest timestamp of a workflow's name; None if none exists.
+
+        Raises:
+            WorkflowCheckpointException: it cannot be restored, or is a notice.
+            CheckpointCorruptedError: it is damaged, and `fallback` is not set or finds no older one.
+            HoldfastError: a subclass for each other reason.
+
+        """
         try:
-            # Where what was listed has been deleted meanwhile, there may be older ones that were not.
+            # If all that were listed are deleted by now, older ones may still exist.
             while infos := await self._newest(workflow_name):
                 found = await self._first_whole(sorted(infos, key=timestamp, reverse=True))
                 if found is not None:
@@ -94,14 +109,15 @@ class Reads:
         except CheckpointCorruptedError as error:
             if not self._fallback:
                 raise
-            return await self._behind_damage(workflow_name, error)
+            return await self._before_damage(workflow_name, error)
         return None
 
     async def _first_whole(self, infos: Iterable[Checkpoint]) -> WorkflowCheckpoint | None:
-        """The first of some checkpoints that is whole; None where all of them are gone.
+        """Return the first checkpoint that is whole; None if all of them are deleted by now.
 
         Raises:
-            CheckpointCorruptedError: the first that is still there is damaged, and `fallback` is off or finds nothing.
+            CheckpointCorruptedError: the first that still exists is damaged, and `fallback` is not set or finds no
+                other one.
 
         """
         damage = None
@@ -117,39 +133,45 @@ class Reads:
             raise damage
         return None
 
-    async def _behind_damage(self, workflow_name: str, damage: CheckpointCorruptedError) -> WorkflowCheckpoint:
-        """The newest checkpoint that is whole, where the log itself is damaged, so that it cannot be listed."""
+    async def _before_damage(self, workflow_name: str, damage: CheckpointCorruptedError) -> WorkflowCheckpoint:
+        """Return the newest checkpoint that is whole, from a log that cannot be listed because a marker is damaged."""
         loaded = await self.load(None, fallback=True)
         if loaded.info.labels.get("workflow_name") != workflow_name:
             raise damage
         return self.checkpoint(loaded)
 
     def checkpoint(self, loaded: LoadedCheckpoint) -> WorkflowCheckpoint:
-        """The checkpoint of a payload.
+        """Return the checkpoint of a payload.
 
         Raises:
-            WorkflowCheckpointException: it holds what may not be restored, or stands for one that could not be saved.
+            WorkflowCheckpointException: it cannot be restored, or is a notice.
 
         """
-        if unsaved.is_entry(loaded.info):
-            self._entered(loaded.info.labels["workflow_name"])
+        if unsaved.is_notice(loaded.info):
+            self._on_notice(loaded.info.labels["workflow_name"])
             raise unsaved.error_of(loaded)
         return self._contents.checkpoint(loaded)
 
     async def _newest(self, workflow_name: str) -> list[Checkpoint]:
-        """The checkpoints of a workflow's name among which the latest is, newest first."""
+        """Return the newest checkpoints of a workflow's name, among which is the one with the latest timestamp."""
         found: list[Checkpoint] = []
-        newest = datetime.min.replace(tzinfo=UTC) + _CLOCKS_APART
+        newest = datetime.min.replace(tzinfo=UTC) + _CLOCK_SKEW
         async for info in self.listed(workflow_name):
-            # Nothing is saved before it is made.
-            if not self._fallback and info.created < newest - _CLOCKS_APART:
+            # No checkpoint is saved before its timestamp, so this one and all older ones have earlier timestamps.
+            if not self._fallback and info.created < newest - _CLOCK_SKEW:
                 break
             found.append(info)
             newest = max(newest, timestamp(info))
         return found
 
     async def listed(self, workflow_name: str) -> AsyncIterator[Checkpoint]:
-        """The checkpoints of a workflow's name, newest first."""
+        """Iterate over the checkpoints of a workflow's name, newest first.
+
+        Raises:
+            CheckpointCorruptedError: damage hides which checkpoints exist, and `fallback` is not set.
+            HoldfastError: a subclass for each other reason.
+
+        """
         labels = {"workflow_name": name_of(workflow_name)}
         try:
             async for info in self._client.list(
@@ -160,12 +182,21 @@ class Reads:
             return
 
     async def load(self, holdfast_checkpoint_id: str | None, *, fallback: bool = False) -> LoadedCheckpoint:
-        """Load a payload; None: the newest one."""
+        """Load a payload.
+
+        Args:
+            holdfast_checkpoint_id: the checkpoint id; None for the newest checkpoint.
+            fallback: if it is damaged, load the newest older one that is whole.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
         loaded = await self._client.load(
             self._namespace, self._workflow_id, holdfast_checkpoint_id, accepted_formats=_ACCEPTED, fallback=fallback
         )
-        for each in loaded.skipped:
-            _logger.warning("passed over checkpoint %s: %s", each.checkpoint_id, each.message)
+        for skipped in loaded.skipped:
+            _logger.warning("passed over checkpoint %s: %s", skipped.checkpoint_id, skipped.message)
         return loaded
 
     def _pass_over(self, info: Checkpoint, error: CheckpointCorruptedError) -> None:
@@ -174,9 +205,14 @@ class Reads:
         _logger.warning("passed over checkpoint %s: %s", info.checkpoint_id, error)
 
     async def newest_revision(self) -> int:
-        """The revision of the newest checkpoint, passing over what stands for those that could not be saved."""
+        """Return the revision of the newest checkpoint that is not a notice; 0 if none exists.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
         async for info in self._client.list(self._namespace, self._workflow_id, strict=not self._fallback, page_size=2):
-            if not unsaved.is_entry(info):
+            if not unsaved.is_notice(info):
                 return info.revision
         return 0
 

@@ -1,8 +1,8 @@
-"""A run that owns its storage: what it began from must still be the newest checkpoint, and one process at a time saves.
+"""Exclusive ownership: a run saves only while the checkpoint it began from is still the newest of its storage.
 
-A run begins with a load by an id (`workflow.run(checkpoint_id=...)`), or with a first checkpoint that has none before
-it. Its first save acquires the workflow's epoch, if nothing was saved since; a process that was overtaken is refused
-from then on, before anything of its next save is stored.
+A run begins with a load by an id (`workflow.run(checkpoint_id=...)`), or with a first checkpoint that has no previous
+one. Its first save acquires the workflow's epoch, if nothing was saved since the run began. From then on, a process
+that was overtaken is refused before anything of its next save is stored.
 """
 
 import asyncio
@@ -15,17 +15,19 @@ from holdfast._async.client import AsyncClient
 from holdfast._core.checkpoint import Checkpoint
 from holdfast._core.errors import RevisionConflictError
 
-# A run needs the base of the checkpoint before its next one only.
-_MOST_BASES = 1000
+# A run needs only the base of the checkpoint before its next one.
+_MAX_BASES = 1000
 
 Save = Callable[[int | None, int | None], Awaitable[Checkpoint]]
 
 
-class Owner:
-    """What a storage knows of the log, in order to own it.
+class ExclusiveRun:
+    """The run of a storage, and the revisions that its saves require.
+
+    A base is the revision that a save after a checkpoint requires: nobody else may have saved since then.
 
     Args:
-        client: the client.
+        client: an open client.
         namespace: the namespace.
         workflow_id: the storage's workflow.
 
@@ -35,26 +37,31 @@ class Owner:
         self._client = client
         self._namespace = namespace
         self._workflow_id = workflow_id
-        # By a checkpoint's id: the revision since which nobody else may have saved for it to be the newest.
+        # The bases, by checkpoint id.
         self._bases: OrderedDict[str, int] = OrderedDict()
-        # The same for a run that begins with no checkpoint before it; None: it takes over from whoever is there.
+        # The base of a run without a previous checkpoint; None lets it take over, whatever was saved.
         self._fresh: int | None = None
         self._epoch: int | None = None
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     async def head(self) -> int:
-        """The revision of the log's head; 0 for none."""
-        async for each in self._client.list_workflows(self._namespace, prefix=self._workflow_id):
-            if each.workflow_id == self._workflow_id:
-                return each.head_revision
+        """Return the revision of the log's head; 0 if the log is empty.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        async for info in self._client.list_workflows(self._namespace, prefix=self._workflow_id):
+            if info.workflow_id == self._workflow_id:
+                return info.head_revision
         return 0
 
     def found(self, checkpoint_id: str | None, base: int) -> None:
-        """Remember a checkpoint that a run may go on from; None: that there was none.
+        """Remember a checkpoint that a run may continue from.
 
         Args:
-            checkpoint_id: the checkpoint.
-            base: the revision since which nobody may have saved.
+            checkpoint_id: the checkpoint's id; None if no checkpoint exists.
+            base: the revision that the next save requires.
 
         """
         self._fresh = base
@@ -62,23 +69,23 @@ class Owner:
             self._remember(checkpoint_id, base)
 
     def begin(self) -> None:
-        """Begin a run: its first save acquires the epoch."""
+        """Begin a run. Its first save acquires the epoch."""
         self._epoch = None
 
     def knows(self, checkpoint_id: str) -> bool:
-        """Whether a checkpoint was found or saved here."""
+        """Return whether a checkpoint was loaded or saved here."""
         return checkpoint_id in self._bases
 
     async def save(self, previous_id: str | None, checkpoint_id: str | None, save: Save) -> Checkpoint:
-        """Save what comes after a checkpoint, if that is still the newest one.
+        """Save the checkpoint after another one, if the other one is still the newest.
 
         Args:
-            previous_id: the checkpoint before it.
-            checkpoint_id: its own id; None for what stands for a checkpoint that could not be saved.
-            save: saves it, given the revision to expect and the epoch.
+            previous_id: the id of the checkpoint before it; None if there is none.
+            checkpoint_id: its own id; None for a notice.
+            save: saves it, given the expected revision and the epoch.
 
         Raises:
-            RevisionConflictError: another process has saved, or acquired, since.
+            RevisionConflictError: another process has saved, or acquired the workflow, since the run began.
             WriterFencedError: another process owns the workflow.
             HoldfastError: a subclass for each other reason.
 
@@ -94,7 +101,7 @@ class Owner:
                 head = self._own_head(conflict)
                 if head is None:
                     raise
-                # A save of this very writer whose answer was lost.
+                # An earlier save of this run, whose answer was lost, was committed.
                 saved = await save(head, self._epoch)
             if checkpoint_id is not None:
                 self._remember(checkpoint_id, saved.revision)
@@ -106,7 +113,7 @@ class Owner:
             return saved
 
     def _own_head(self, conflict: RevisionConflictError) -> int | None:
-        """The head that stands against a save, if every save since was made under this epoch."""
+        """Return the head's revision if this epoch has made every save that conflicts; otherwise None."""
         try:
             head, expected, epoch, other = (
                 int(conflict.metadata[name])
@@ -119,11 +126,11 @@ class Owner:
     def _remember(self, checkpoint_id: str, base: int) -> None:
         self._bases[checkpoint_id] = base
         self._bases.move_to_end(checkpoint_id)
-        while len(self._bases) > _MOST_BASES:
+        while len(self._bases) > _MAX_BASES:
             self._bases.popitem(last=False)
 
     @asynccontextmanager
     async def _locked(self) -> AsyncIterator[None]:
-        """One save at a time, so that a process does not overtake itself."""
+        """Allow one save at a time, so that tasks of one process do not conflict."""
         async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             yield

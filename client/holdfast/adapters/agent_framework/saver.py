@@ -1,4 +1,4 @@
-"""Saves of checkpoints, and what is remembered of those that fail: the engine logs a failure, and goes on."""
+"""Save checkpoints, and keep notices of those that cannot be saved: the engine logs such a failure and continues."""
 
 import logging
 
@@ -16,41 +16,45 @@ from holdfast._core.errors import (
 )
 from holdfast.adapters.agent_framework import unsaved
 from holdfast.adapters.agent_framework.contents import FORMAT, Contents, id_of, labels_of
-from holdfast.adapters.agent_framework.ownership import Owner, Save
+from holdfast.adapters.agent_framework.exclusive import ExclusiveRun, Save
 
 _logger = logging.getLogger(__name__)
 
 
-class Saves:
-    """What a storage saves, and what it could not save.
+class Saver:
+    """A saver of a storage's checkpoints, which remembers those that it could not save.
 
     Args:
-        client: the client.
+        client: an open client.
         namespace: the namespace.
         workflow_id: the storage's workflow.
-        contents: the payloads.
-        owner: what the storage knows of its log, if its runs own it.
+        contents: the codec of payloads.
+        run: the storage's run if ownership is exclusive; otherwise None.
 
     """
 
     def __init__(
-        self, client: AsyncClient, namespace: str, workflow_id: str, contents: Contents, owner: Owner | None
+        self, client: AsyncClient, namespace: str, workflow_id: str, contents: Contents, run: ExclusiveRun | None
     ) -> None:
         self._client = client
         self._namespace = namespace
         self._workflow_id = workflow_id
         self._contents = contents
-        self._owner = owner
-        # By workflow names: why the newest checkpoint of this process is not in the store, and those entered there.
+        self._run = run
+        # By workflow name: the newest checkpoint that this process could not save, and the error.
         self._unsaved: dict[str, tuple[str, WorkflowCheckpointException]] = {}
-        self._entered: set[str] = set()
+        # The workflow names for which the store contains a notice.
+        self._noticed: set[str] = set()
 
     def require_saved(self, workflow_name: str, latest: WorkflowCheckpoint | None) -> None:
-        """Raise if the newest checkpoint of a workflow's name could not be saved by this process.
+        """Raise if this process could not save the newest checkpoint of a workflow's name.
 
         Args:
             workflow_name: the name.
-            latest: the latest one in the store: it may be that one, if the answer to its save was lost.
+            latest: the latest checkpoint in the store. It is the unsaved one if only the answer to its save was lost.
+
+        Raises:
+            WorkflowCheckpointException: the newest checkpoint could not be saved.
 
         """
         if workflow_name not in self._unsaved:
@@ -60,16 +64,16 @@ class Saves:
             raise error.with_traceback(None)
         del self._unsaved[workflow_name]
 
-    def chosen(self, workflow_name: str) -> None:
-        """Forget what could not be saved, since a caller has named the checkpoint to go on from."""
+    def forget_unsaved(self, workflow_name: str) -> None:
+        """Forget the checkpoint that could not be saved, because the caller has named one to continue from."""
         self._unsaved.pop(workflow_name, None)
 
-    def entered(self, workflow_name: str) -> None:
-        """Remember that the store has an entry for a checkpoint that could not be saved."""
-        self._entered.add(workflow_name)
+    def notice_found(self, workflow_name: str) -> None:
+        """Remember that the store contains a notice for a workflow's name."""
+        self._noticed.add(workflow_name)
 
     async def save(self, checkpoint: WorkflowCheckpoint) -> None:
-        """Save a checkpoint. For the errors see the storage."""
+        """Save a checkpoint. The errors are those of `HoldfastCheckpointStorage.save`."""
         name = checkpoint.workflow_name
         try:
             await self._save(checkpoint)
@@ -78,17 +82,17 @@ class Saves:
             if isinstance(name, str):
                 self._unsaved[name] = checkpoint.checkpoint_id, unsaved.error_for(checkpoint, error)
             if isinstance(error, WorkflowCheckpointException | PayloadTooLargeError):
-                await self._enter_unsaved(checkpoint, error)
+                await self._save_notice(checkpoint, error)
             raise
         self._unsaved.pop(name, None)
-        if name in self._entered:
-            self._entered.discard(name)
+        if name in self._noticed:
+            self._noticed.discard(name)
             try:
-                await self._client.delete(self._namespace, self._workflow_id, unsaved.checkpoint_id(name))
+                await self._client.delete(self._namespace, self._workflow_id, unsaved.notice_id(name))
             except (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError):
                 pass
             except HoldfastError as error:
-                _logger.warning("what stands for an older checkpoint that could not be saved stays: %s", error)
+                _logger.warning("the notice of an older unsaved checkpoint could not be deleted: %s", error)
 
     async def _save(self, checkpoint: WorkflowCheckpoint) -> None:
         labels, data = labels_of(checkpoint), self._contents.payload(checkpoint)
@@ -108,10 +112,10 @@ class Saves:
                 epoch=epoch,
             )
 
-        await self._owned(checkpoint.previous_checkpoint_id, checkpoint.checkpoint_id, save)
+        await self._save_owned(checkpoint.previous_checkpoint_id, checkpoint.checkpoint_id, save)
 
-    async def _enter_unsaved(self, checkpoint: WorkflowCheckpoint, error: Exception) -> None:
-        """Enter into the log that a checkpoint could not be saved, where that can be told at all."""
+    async def _save_notice(self, checkpoint: WorkflowCheckpoint, error: Exception) -> None:
+        """Save the notice of a checkpoint that could not be saved; if that fails, too, log it."""
 
         async def save(expected_revision: int | None, epoch: int | None) -> Checkpoint:
             return await self._client.save(
@@ -119,7 +123,7 @@ class Saves:
                 self._workflow_id,
                 unsaved.payload(checkpoint, error),
                 format=unsaved.FORMAT,
-                checkpoint_id=unsaved.checkpoint_id(checkpoint.workflow_name),
+                checkpoint_id=unsaved.notice_id(checkpoint.workflow_name),
                 labels=labels,
                 replace=True,
                 pinned=True,
@@ -130,14 +134,14 @@ class Saves:
         try:
             labels = labels_of(checkpoint)
             id_of(checkpoint.checkpoint_id)
-            await self._owned(checkpoint.previous_checkpoint_id, None, save)
-            self._entered.add(checkpoint.workflow_name)
+            await self._save_owned(checkpoint.previous_checkpoint_id, None, save)
+            self._noticed.add(checkpoint.workflow_name)
         except (WorkflowCheckpointException, HoldfastError) as failed:
-            _logger.warning("nor could that be entered into the store: %s", failed)
+            _logger.warning("the notice of the unsaved checkpoint could not be saved: %s", failed)
 
-    async def _owned(self, previous_id: str | None, checkpoint_id: str | None, save: Save) -> None:
-        """Save, with exclusive ownership only what comes after the newest checkpoint."""
-        if self._owner is None:
+    async def _save_owned(self, previous_id: str | None, checkpoint_id: str | None, save: Save) -> None:
+        """Save; with exclusive ownership, only if the previous checkpoint is still the newest."""
+        if self._run is None:
             await save(None, None)
             return
-        await self._owner.save(previous_id or None, checkpoint_id, save)
+        await self._run.save(previous_id or None, checkpoint_id, save)

@@ -1,4 +1,7 @@
-"""Pydantic AI: a store for `StepPersistence`. Installed as `holdfast-client[pydantic-ai]`."""
+"""Keep what Pydantic AI's `StepPersistence` writes in Holdfast. Installed as `holdfast-client[pydantic-ai]`.
+
+The names in `__all__` are public; the modules are private.
+"""
 
 from holdfast.adapters.pydantic_ai.contents import EVENT_FORMAT, RUN_FORMAT, SNAPSHOT_FORMAT, TOOL_EFFECT_FORMAT
 from holdfast.adapters.pydantic_ai.store import HoldfastStepStore

@@ -1,7 +1,7 @@
-"""What the store keeps of runs, events, snapshots and tool effects: JSON as pydantic writes it.
+"""Convert runs, events, snapshots and tool effects to the JSON that pydantic writes, and back.
 
-Each item is read back before it is stored, so that whatever was accepted can be loaded. The rest is refused by its
-path.
+Each item is read back before it is stored, so that every accepted item can be loaded. Other items are refused, with the
+path of a value that cannot be stored.
 """
 
 import json
@@ -26,24 +26,24 @@ TOOL_EFFECT_FORMAT = Format("pydantic-ai-tool-effect", 1)
 T = TypeVar("T")
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {
-    each: TypeAdapter(each) for each in (RunRecord, StepEvent, ContinuableSnapshot, ToolEffectRecord)
+    cls: TypeAdapter(cls) for cls in (RunRecord, StepEvent, ContinuableSnapshot, ToolEffectRecord)
 }
 _ANY: TypeAdapter[Any] = TypeAdapter(Any, config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
-_MESSAGES, _ABOUT, _EXACT = "messages", "snapshot", "exact"
-# What pydantic, and the classes of an application that it asks, raise. RecursionError is a RuntimeError.
+_MESSAGES, _OTHER_FIELDS, _EXACT = "messages", "snapshot", "exact"
+# The errors that pydantic, and classes of the application that it calls, may raise. RecursionError is a RuntimeError.
 _FAILURES = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RuntimeError)
 _PATH_STEPS = 12
-# More than pydantic reads from JSON. What is nested deeper, pydantic may try to write for hours: each level of a union
-# that fails is tried again in every way.
-_MOST_LEVELS = 220
+# More than pydantic reads from JSON. Writing deeper values may take it hours: at each level of a union that fails, it
+# tries all alternatives again.
+_MAX_DEPTH = 220
 _SHOWN_CHARACTERS = 300
 
 
 def record(item: Any) -> bytes:
-    """The payload of a run, an event or a tool effect.
+    """Return the payload of a run, an event or a tool effect.
 
     Raises:
-        InvalidRequestError: a field cannot be kept; `field_violations` name it.
+        InvalidRequestError: a field cannot be stored; `field_violations` name it.
 
     """
     adapter = _adapter(item)
@@ -53,17 +53,17 @@ def record(item: Any) -> bytes:
         back = adapter.validate_json(data)
     except _FAILURES as error:
         raise _refused(item, error) from error
-    for each in fields(item):
-        if getattr(back, each.name) != getattr(item, each.name):
-            raise _error(item, each.name, "it would be loaded as another value")
+    for field in fields(item):
+        if getattr(back, field.name) != getattr(item, field.name):
+            raise _error(item, field.name, "it would be loaded as another value")
     return data
 
 
 def snapshot(item: ContinuableSnapshot) -> dict[str, bytes]:
-    """The payload of a snapshot.
+    """Return the payload of a snapshot.
 
     Raises:
-        InvalidRequestError: something in it cannot be kept; `field_violations` name its path.
+        InvalidRequestError: a value in it cannot be stored; `field_violations` name its path.
 
     """
     adapter = _adapter(item)
@@ -71,29 +71,34 @@ def snapshot(item: ContinuableSnapshot) -> dict[str, bytes]:
     try:
         parts = {
             _MESSAGES: ModelMessagesTypeAdapter.dump_json(item.messages, warnings="none"),
-            _ABOUT: adapter.dump_json(item, exclude={"messages"}, warnings="none"),
+            _OTHER_FIELDS: adapter.dump_json(item, exclude={"messages"}, warnings="none"),
         }
         back = _snapshot(parts)
         if back.messages != item.messages and (forms := exact.forms(item.messages, back.messages)):
             parts[_EXACT] = json.dumps(forms, allow_nan=False).encode()
             back = _snapshot(parts)
-            if left := exact.forms(item.messages, back.messages):
-                raise _error(item, "messages" + "".join(f"[{step!r}]" for step in left[0][0]), "it would be changed")
+            if remaining := exact.forms(item.messages, back.messages):
+                path = "messages" + "".join(f"[{step!r}]" for step in remaining[0][0])
+                raise _error(item, path, "it would be loaded as another value")
     except HoldfastError:
         raise
     except _FAILURES as error:
         raise _refused(item, error) from error
-    for each in fields(item):
-        if each.name != "messages" and getattr(back, each.name) != getattr(item, each.name):
-            raise _error(item, each.name, "it would be loaded as another value")
+    for field in fields(item):
+        if field.name != "messages" and getattr(back, field.name) != getattr(item, field.name):
+            raise _error(item, field.name, "it would be loaded as another value")
     return parts
 
 
 def read(cls: type[T], loaded: LoadedCheckpoint) -> T:
-    """The item that was stored.
+    """Return the item of a payload.
+
+    Args:
+        cls: the item's class.
+        loaded: the checkpoint.
 
     Raises:
-        FormatIncompatibleError: it is none that this version of the adapter and of the engine reads.
+        FormatIncompatibleError: this version of the adapter and of the engine cannot read it.
 
     """
     try:
@@ -115,7 +120,7 @@ def _snapshot(parts: Mapping[str, bytes]) -> ContinuableSnapshot:
     if _EXACT in parts:
         exact.restore(messages, json.loads(parts[_EXACT]))
     found: ContinuableSnapshot = _ADAPTERS[ContinuableSnapshot].validate_python(
-        {**json.loads(parts[_ABOUT]), "messages": messages}
+        {**json.loads(parts[_OTHER_FIELDS]), "messages": messages}
     )
     return found
 
@@ -123,37 +128,39 @@ def _snapshot(parts: Mapping[str, bytes]) -> ContinuableSnapshot:
 def _adapter(item: Any) -> TypeAdapter[Any]:
     found = next((adapter for cls, adapter in _ADAPTERS.items() if isinstance(item, cls)), None)
     if found is None:
-        raise of_reason("INVALID_REQUEST", f"an object of class {type(item).__name__!r} is none of StepPersistence's")
+        raise of_reason(
+            "INVALID_REQUEST", f"an object of class {type(item).__name__!r} is not an item of StepPersistence"
+        )
     return found
 
 
 def _require_writable(item: Any) -> None:
-    """Refuse an item in which values are nested too deep, as one that contains itself always is, or are iterators.
+    """Refuse an item that contains an iterator, or is nested too deep, as it always is if it contains itself.
 
     Raises:
-        InvalidRequestError: there are such values; `field_violations` name the path of one, as far as it is shown.
+        InvalidRequestError: it is such an item; `field_violations` name the first elements of the path.
 
     """
     waiting: list[tuple[Any, tuple[str, ...], int]] = [(item, (), 0)]
     while waiting:
         value, path, depth = waiting.pop()
         problem = ""
-        if depth > _MOST_LEVELS:
-            problem = f"nesting depth exceeded: more than {_MOST_LEVELS} levels, or it contains itself"
+        if depth > _MAX_DEPTH:
+            problem = f"nesting depth exceeded: more than {_MAX_DEPTH} levels, or it contains itself"
         elif isinstance(value, Iterator):
             problem = f"an iterator ({type(value).__name__}) would be used up by the save: make it a list"
         if problem:
             raise _error(item, "".join(path).removeprefix("."), problem)
         try:
-            inside = [each for each in _children(value) if not isinstance(each[1], str | bytes | int | float | None)]
-        except Exception:  # noqa: BLE001 - code of the object's own: what it is written as is pydantic's to say
+            inside = [child for child in _children(value) if not isinstance(child[1], str | bytes | int | float | None)]
+        except Exception:  # noqa: BLE001 - code of the object's class; pydantic decides how to write the object
             continue
         for step, inner in reversed(inside):
             waiting.append((inner, (*path, step) if depth < _PATH_STEPS else path, depth + 1))
 
 
 def _refused(item: Any, error: Exception) -> HoldfastError:
-    """The error of an item that cannot be kept, with the path of the innermost value that cannot."""
+    """Return the error for an item that cannot be stored, with the path of the innermost value that causes it."""
     value: Any = item
     path = ""
     for depth in range(_PATH_STEPS):
@@ -166,13 +173,13 @@ def _refused(item: Any, error: Exception) -> HoldfastError:
     if not path and isinstance(error, ValidationError):
         loc = error.errors(include_url=False)[0]["loc"]
         path = "".join(f"[{step!r}]" for step in loc)
-        # A message has a number, a field a name.
+        # A path that begins with an index is one inside the messages.
         path = f"messages{path}" if loc and isinstance(loc[0], int) else path
     return _error(item, path.removeprefix(".") or type(item).__name__, _reason(error))
 
 
 def _failure(value: Any, depth: int) -> Exception | None:
-    """Why a value cannot be kept that lies so deep in JSON."""
+    """Return why a value at this depth cannot be stored as JSON; None if it can."""
     for _ in range(depth):
         value = [value]
     try:
@@ -184,19 +191,19 @@ def _failure(value: Any, depth: int) -> Exception | None:
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
     if is_dataclass(value):
-        yield from ((f".{each.name}", getattr(value, each.name, None)) for each in fields(value))
+        yield from ((f".{field.name}", getattr(value, field.name, None)) for field in fields(value))
     elif isinstance(value, BaseModel):
-        yield from ((f".{name}", each) for name, each in vars(value).items())
+        yield from ((f".{name}", inner) for name, inner in vars(value).items())
     elif isinstance(value, Mapping):
-        yield from ((f"[{shown_key(key)}]", each) for key, each in value.items())
+        yield from ((f"[{shown_key(key)}]", inner) for key, inner in value.items())
     elif isinstance(value, list | tuple):
-        yield from ((f"[{index}]", each) for index, each in enumerate(value))
+        yield from ((f"[{index}]", inner) for index, inner in enumerate(value))
     elif isinstance(value, set | frozenset):
-        yield from (("<element>", each) for each in value)
+        yield from (("<element>", inner) for inner in value)
 
 
 def _error(item: Any, path: str, reason: str) -> HoldfastError:
-    path, reason = (_shown(each) for each in (path, reason))
+    path, reason = (_shown(text) for text in (path, reason))
     return of_reason(
         "INVALID_REQUEST",
         f"{type(item).__name__} cannot be saved: {path}: {reason}",
@@ -209,8 +216,9 @@ def _error(item: Any, path: str, reason: str) -> HoldfastError:
 def _reason(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error) or type(error).__name__
-    told = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}".removeprefix(": ") for each in told[:3])
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    texts = (f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems[:3])
+    return "; ".join(text.removeprefix(": ") for text in texts)
 
 
 def _shown(text: str) -> str:

@@ -1,8 +1,8 @@
-"""The values in messages that JSON changes: tuples, sets, bytes, dates, NaN and the like come back as they were.
+"""Keep the exact form of values in messages that JSON changes: tuples, sets, bytes, dates, NaN and others.
 
-The engine types the arguments, results and metadata of tools as anything, and its JSON makes lists of tuples, text of
-bytes and nothing of NaN. The places where that happens are kept beside the messages with the values' exact forms.
-Objects of other classes (models, dataclasses, enumerations) stay in their JSON form, as with the engine's own stores.
+The arguments, results and metadata of tools may be of any type. The engine's JSON turns tuples into lists, bytes into
+text and NaN into null. So the exact forms of such values are stored beside the messages, each with its path. Objects of
+other classes (models, dataclasses, enumerations) are loaded in their JSON form, as with the engine's own stores.
 """
 
 from collections.abc import Iterator
@@ -15,27 +15,27 @@ Steps = tuple[str | int, ...]
 
 
 def forms(saved: Any, loaded: Any) -> list[list[Any]]:
-    """Return the places where loaded messages differ from saved ones, with the exact form of what was saved there."""
+    """Return the exact form of each value in which loaded messages differ from saved ones, with its path."""
     found = []
     for steps, value in differences(saved, loaded, ()):
         try:
             found.append([list(steps), encode(value, _no_class)])
         except UnsupportedValueError:
-            # An object of a class of its own, for which its JSON form stands.
+            # An object of another class, which is loaded in its JSON form.
             continue
     return found
 
 
-def restore(messages: Any, found: Any) -> Any:
-    """Put exact values back into messages, at the places that `forms` found.
+def restore(messages: Any, exact_forms: Any) -> Any:
+    """Set the values whose exact forms `forms` returned in messages, and return the messages.
 
     Raises:
-        TypeError, ValueError, LookupError, AttributeError: it did not find them.
+        TypeError, ValueError, LookupError, AttributeError: `forms` did not return them for such messages.
 
     """
-    for (*way, last), form in found:
+    for (*path, last), form in exact_forms:
         target = messages
-        for step in way:
+        for step in path:
             target = _inside(target, step)
         _inside(target, last)
         value = decode(form, _no_class)
@@ -47,19 +47,19 @@ def restore(messages: Any, found: Any) -> Any:
 
 
 def differences(one: Any, other: Any, steps: Steps) -> Iterator[tuple[Steps, Any]]:
-    """Iterate over the places where values differ, with what the first one has there."""
+    """Iterate over the paths of the differences between two values, with the first value's part at each path."""
     if one is other:
         return
-    # The engine reads a part as one of its class, or of a narrower one, or else as one of another kind altogether.
+    # The engine loads a part as its class or a subclass of it, or as another kind of part, which is a difference.
     if is_dataclass(one) and isinstance(other, type(one)):
-        for each in fields(one):
-            yield from differences(getattr(one, each.name), getattr(other, each.name), (*steps, each.name))
+        for field in fields(one):
+            yield from differences(getattr(one, field.name), getattr(other, field.name), (*steps, field.name))
     elif type(one) is type(other) is list and len(one) == len(other):
-        for index, each in enumerate(one):
-            yield from differences(each, other[index], (*steps, index))
+        for index, inner in enumerate(one):
+            yield from differences(inner, other[index], (*steps, index))
     elif type(one) is type(other) is dict and [*map(type, one)] == [*map(type, other)] and list(one) == list(other):
-        for key, each in one.items():
-            yield from differences(each, other[key], (*steps, key))
+        for key, inner in one.items():
+            yield from differences(inner, other[key], (*steps, key))
     elif not (
         type(other) in (str, int, float, bool, type(None), type(one)) and isinstance(one, type(other))
     ) or not _is_equal(one, other):
@@ -68,18 +68,18 @@ def differences(one: Any, other: Any, steps: Steps) -> Iterator[tuple[Steps, Any
 
 def _is_equal(one: Any, other: Any) -> bool:
     try:
-        # NaN is equal to nothing, its form is.
+        # NaN does not equal itself, but its encoded form does.
         return bool(one == other) or encode(one, _no_class) == encode(other, _no_class)
-    except Exception:  # noqa: BLE001 - what an object's own comparison raises says that it differs
+    except Exception:  # noqa: BLE001 - an object whose own comparison raises counts as different
         return False
 
 
 def _inside(target: Any, step: Any) -> Any:
     if isinstance(target, list | dict):
         return target[step]
-    if is_dataclass(target) and step in {each.name for each in fields(target)}:
+    if is_dataclass(target) and step in {field.name for field in fields(target)}:
         return getattr(target, step)
-    raise LookupError(f"nothing is found at {step!r}")
+    raise LookupError(f"no value exists at {step!r}")
 
 
 def _no_class(name: str) -> bool:

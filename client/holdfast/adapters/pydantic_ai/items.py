@@ -1,4 +1,4 @@
-"""Items of the store as checkpoints: how they are saved, found and listed."""
+"""Save, find and list the items of a store, each of which is a checkpoint."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -28,9 +28,9 @@ class Items:
     """The items of a namespace.
 
     Args:
-        client: the client.
+        client: an open client.
         namespace: the namespace.
-        fallback: pass over what is damaged.
+        fallback: pass over damaged items.
 
     """
 
@@ -50,7 +50,21 @@ class Items:
         pinned: bool,
         epoch: int | None = None,
     ) -> Checkpoint:
-        """Save an item."""
+        """Save an item.
+
+        Args:
+            workflow: the workflow.
+            form: the item's format.
+            data: the payload.
+            checkpoint_id: the checkpoint id; "" lets the server choose.
+            labels: the labels; those that are None are left out.
+            pinned: keep it when retention or a prune would remove it.
+            epoch: the writer's epoch; None if ownership is shared.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
         return await self._client.save(
             self._namespace,
             workflow,
@@ -63,7 +77,17 @@ class Items:
         )
 
     async def load(self, workflow: str, form: Format, checkpoint_id: str | None) -> LoadedCheckpoint:
-        """Load an item; None: the newest one."""
+        """Load an item.
+
+        Args:
+            workflow: the workflow.
+            form: the item's format.
+            checkpoint_id: the checkpoint id; None for the newest item.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
         return await self._client.load(
             self._namespace,
             workflow,
@@ -73,7 +97,13 @@ class Items:
         )
 
     async def newest(self, workflow: str, form: Format, **labels: str | None) -> LoadedCheckpoint | None:
-        """Load the newest item with labels; None where there is none."""
+        """Load the newest item with these labels; None if none exists.
+
+        Raises:
+            CheckpointCorruptedError: it is damaged, and `fallback` is not set or finds no older one.
+            HoldfastError: a subclass for each other reason.
+
+        """
         if not names.labels(labels):
             try:
                 return await self.load(workflow, form, None)
@@ -84,7 +114,7 @@ class Items:
             try:
                 return await self.load(workflow, form, info.checkpoint_id)
             except _ABSENT:
-                # Deleted since it was listed.
+                # It was deleted since it was listed.
                 continue
             except CheckpointCorruptedError as error:
                 if not self._fallback:
@@ -102,14 +132,20 @@ class Items:
         labels: dict[str, str | None],
         known: Callable[[Checkpoint], dict[str, Any]],
     ) -> list[T]:
-        """List the items with labels, oldest first.
+        """Return the items with these labels, oldest first.
+
+        An `Unreadable` takes the place of an item that cannot be read. With `fallback`, damaged ones are left out.
 
         Args:
             workflow: the workflow.
-            form: their format.
-            cls: their class.
-            labels: the labels; None: any.
+            form: the format of the items.
+            cls: the class of the items.
+            labels: the labels; a label that is None is ignored.
             known: returns the fields that are known of an item that cannot be read.
+
+        Raises:
+            CheckpointCorruptedError: damage hides which items exist, and `fallback` is not set.
+            HoldfastError: a subclass for each other reason.
 
         """
         found: list[T] = []
@@ -127,25 +163,45 @@ class Items:
     async def read(
         self, cls: type[T], form: Format, info: Checkpoint, loaded: LoadedCheckpoint | None, known: dict[str, Any]
     ) -> list[T]:
-        """Read an item of a list: none if it is deleted by now, or damaged and that is passed over."""
+        """Return a list with the item of a listed checkpoint.
+
+        The list is empty if the checkpoint is deleted by now, or if it is damaged and `fallback` is set. It contains an
+        `Unreadable` if the item cannot be read.
+
+        Args:
+            cls: the item's class.
+            form: the item's format.
+            info: the checkpoint.
+            loaded: the checkpoint with its payload, if it is loaded.
+            known: the fields that are known without the payload.
+
+        Raises:
+            HoldfastError: a subclass for each reason other than damage and an incompatible format.
+
+        """
         try:
             return [contents.read(cls, loaded or await self.load(info.workflow_id, form, info.checkpoint_id))]
         except _ABSENT:
             return []
         except CheckpointCorruptedError as error:
             if self._fallback:
-                _logger.warning("left out: %s", error)
+                _logger.warning("left out of a list: %s", error)
                 return []
             return [unreadable(cls, error, **known)]
         except FormatIncompatibleError as error:
             return [unreadable(cls, error, **known)]
 
     async def listed(self, workflow: str, labels: dict[str, str | None], page_size: int) -> AsyncIterator[Checkpoint]:
-        """List checkpoints with labels, newest first; none where there is no workflow."""
+        """Iterate over the checkpoints with these labels, newest first.
+
+        Raises:
+            HoldfastError: a subclass for each reason other than a missing workflow.
+
+        """
         try:
-            async for each in self._client.list(
+            async for info in self._client.list(
                 self._namespace, workflow, labels=names.labels(labels), strict=not self._fallback, page_size=page_size
             ):
-                yield each
+                yield info
         except WorkflowNotFoundError:
             return

@@ -1,4 +1,4 @@
-"""The names under which runs, events, snapshots and tool effects lie in Holdfast."""
+"""The workflows, checkpoint ids and labels of runs, events, snapshots and tool effects."""
 
 from typing import Any
 from urllib.parse import unquote
@@ -12,47 +12,56 @@ _RUN_PREFIX = "run-"
 
 
 def run_key(run_id: str) -> str:
-    """The id of a run's checkpoint."""
+    """Return the checkpoint id of a run.
+
+    Raises:
+        InvalidRequestError: the run id is not Unicode text.
+
+    """
     return holdfast_id(_RUN_PREFIX + text("run_id", run_id), CHECKPOINT_BYTES)
 
 
 def known_of_run(info: Checkpoint) -> dict[str, Any]:
-    """What is known of a run that cannot be read."""
+    """Return the fields that are known of a run that cannot be read."""
     return {"run_id": unquote(info.checkpoint_id.removeprefix(_RUN_PREFIX)), "started_at": info.created}
 
 
 def events(run_id: str) -> str:
-    """The workflow of a run's events."""
+    """Return the workflow of a run's events."""
     return joined("run", text("run_id", run_id), "events")
 
 
 def snapshots(run_id: str) -> str:
-    """The workflow of a run's snapshots."""
+    """Return the workflow of a run's snapshots."""
     return joined("run", text("run_id", run_id), "snapshots")
 
 
 def effects(run_id: str) -> str:
-    """The workflow of a run's tool effects."""
+    """Return the workflow of a run's tool effects."""
     return joined("run", text("run_id", run_id), "effects")
 
 
 def workflows(run_id: str) -> tuple[str, ...]:
-    """The workflows of a run, that of its snapshots first."""
+    """Return the workflows of a run. The one of its snapshots is first."""
     return snapshots(run_id), events(run_id), effects(run_id)
 
 
 def labels(given: dict[str, str | None]) -> dict[str, str]:
-    """The labels that stand for what is given."""
+    """Return labels for these values, without those that are None."""
     return {
         key: text(key, value) and holdfast_id(value, LABEL_BYTES) for key, value in given.items() if value is not None
     }
 
 
 def text(name: str, value: object) -> str:
-    """A value that is Unicode text.
+    """Return a value if it is Unicode text.
+
+    Args:
+        name: what the error calls the value.
+        value: the value.
 
     Raises:
-        InvalidRequestError: it is not.
+        InvalidRequestError: it is not Unicode text.
 
     """
     if isinstance(value, str):

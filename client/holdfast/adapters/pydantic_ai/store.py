@@ -1,14 +1,13 @@
-"""Pydantic AI: runs, events, snapshots and tool effects of `StepPersistence` in Holdfast.
+"""The step store, which implements Pydantic AI's interface.
 
-What is written is there for every process as soon as the call returns, in the order of the log. What cannot be read is
-reported in its place, never left out, unless the caller chose `fallback`. Media stay inside the snapshots: Holdfast
-takes any size.
+Every write is visible to all processes when the call returns, in the order of the log. An item that cannot be read is
+reported in its place in a list, and is left out only if the caller chose `fallback`. Media stay inside the snapshots,
+since Holdfast stores payloads of any size.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 
 from pydantic_ai_harness.step_persistence import (
     ContinuableSnapshot,
@@ -26,36 +25,38 @@ from holdfast._core.errors import (
     CheckpointNotFoundError,
     WorkflowNotFoundError,
 )
-from holdfast.adapters import runs
+from holdfast.adapters.from_target import AsyncFromTarget
 from holdfast.adapters.ids import CHECKPOINT_BYTES, holdfast_id
 from holdfast.adapters.pydantic_ai import contents, names
 from holdfast.adapters.pydantic_ai.contents import EVENT_FORMAT, RUN_FORMAT, SNAPSHOT_FORMAT, TOOL_EFFECT_FORMAT
+from holdfast.adapters.pydantic_ai.exclusive import ExclusiveRuns
 from holdfast.adapters.pydantic_ai.items import Items
-from holdfast.adapters.pydantic_ai.ownership import Owner
-from holdfast.adapters.runs import Ownership
+from holdfast.adapters.runs import Ownership, checked_ownership
 
 
-class HoldfastStepStore(StepStore):
-    """A `StepStore` on a Holdfast server.
+class HoldfastStepStore(AsyncFromTarget, StepStore):
+    """A step store for Pydantic AI. Several event loops may share it.
 
-    Beside what the protocol names it has `list_snapshots`, which the conversation search asks for.
+    Besides the methods of `StepStore` it has `list_snapshots`, which the conversation search calls.
 
-    Every method raises HoldfastError, a subclass for each reason: InvalidRequestError where something cannot be kept,
-    CheckpointCorruptedError where stored bytes are damaged, FormatIncompatibleError where a newer adapter or engine
-    wrote them, ServerUnavailableError where nobody answers. An item of a list that cannot be read is an `Unreadable`
-    in its place, which raises that error where a field is read that is not known.
+    Every method raises HoldfastError, a subclass for each reason: InvalidRequestError if an item cannot be stored,
+    CheckpointCorruptedError if stored bytes are damaged, FormatIncompatibleError if a newer adapter or engine wrote
+    them, ServerUnavailableError if the server cannot be reached. An `Unreadable` takes the place of a list item that
+    cannot be read. Some of its fields are known; reading another one raises that error.
 
     Args:
-        client: the client; who opened it closes it.
-        namespace: where the runs lie.
-        fallback: answer damage with the newest older snapshot or effect that is whole, and lists without what is
-            damaged.
-        max_snapshots_per_run: how many of a run's snapshots stay, besides the newest complete one; None: all.
-        ownership: "exclusive": one process at a time writes a run, and a run that goes on from another one's snapshot
-            takes that one over; "shared": any process may write, and any number of runs go on from a snapshot.
+        client: an open client, which the caller closes.
+        namespace: the namespace of the runs.
+        fallback: if stored bytes are damaged, return the newest older snapshot or effect that is whole, and leave
+            damaged items out of lists; otherwise raise CheckpointCorruptedError.
+        max_snapshots_per_run: how many of a run's newest snapshots to keep, besides the newest complete one; None for
+            all.
+        ownership: "exclusive": one process at a time writes a run, and a run that continues from another run's snapshot
+            takes over that run. "shared": any process may write, and any number of runs may continue from a snapshot.
 
     Raises:
-        ValueError: `max_snapshots_per_run` is no integer of at least 1, or the ownership is none.
+        ValueError: `max_snapshots_per_run` is not an integer of at least 1, or `ownership` is neither "shared" nor
+            "exclusive".
 
     """
 
@@ -75,62 +76,41 @@ class HoldfastStepStore(StepStore):
         self._client = client
         self._namespace = namespace
         self._items = Items(client, namespace, fallback=fallback)
-        self._most = max_snapshots_per_run
-        self._owner = Owner(client, namespace) if runs.checked_ownership(ownership) == "exclusive" else None
-
-    @classmethod
-    @asynccontextmanager
-    async def from_target(
-        cls,
-        target: str,
-        *,
-        namespace: str,
-        fallback: bool = False,
-        max_snapshots_per_run: int | None = None,
-        ownership: Ownership = "shared",
-        **options: Any,
-    ) -> AsyncIterator[Self]:
-        """A store with a client of its own, closed with the block.
-
-        Args:
-            target: host:port of the server.
-            namespace: where the runs lie.
-            fallback: as the class has it.
-            max_snapshots_per_run: as the class has it.
-            ownership: as the class has it.
-            options: what `holdfast.AsyncClient` takes, such as `timeout` in seconds.
-
-        """
-        async with AsyncClient(target, **options) as client:
-            yield cls(
-                client,
-                namespace=namespace,
-                fallback=fallback,
-                max_snapshots_per_run=max_snapshots_per_run,
-                ownership=ownership,
-            )
+        self._max_snapshots = max_snapshots_per_run
+        self._owned = ExclusiveRuns(client, namespace) if checked_ownership(ownership) == "exclusive" else None
 
     async def register_run(self, record: RunRecord) -> None:
-        """Enter a run. The very same record may be entered again.
+        """Register a run. Registering an equal record again is not an error.
+
+        Args:
+            record: the run.
 
         Raises:
             ValueError: another run has this id.
-            RevisionConflictError: with exclusive ownership, another process has gone on from the snapshot that this
-                run goes on from, or saved a later one; nothing was stored.
-            HoldfastError: a subclass for each reason.
+            RevisionConflictError: with exclusive ownership, another process has continued from the snapshot that this
+                run continues from, or has saved a later one. Nothing was stored.
+            HoldfastError: a subclass for each other reason.
 
         """
         data = contents.record(record)
         labels = {"conversation_id": record.conversation_id, "parent_run_id": record.parent_run_id}
-        if self._owner is not None:
-            await self._owner.take_over(record)
+        if self._owned is not None:
+            await self._owned.take_over(record)
         try:
             await self._items.save(names.RUNS, RUN_FORMAT, data, names.run_key(record.run_id), labels, pinned=True)
         except CheckpointIdReusedError as error:
             raise ValueError(f"run_id {record.run_id!r} is already in the store") from error
 
     async def get_run(self, *, run_id: str) -> RunRecord | None:
-        """A run; None where there is none."""
+        """Return a run; None if it does not exist.
+
+        Args:
+            run_id: the run.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
         try:
             return contents.read(RunRecord, await self._items.load(names.RUNS, RUN_FORMAT, names.run_key(run_id)))
         except (WorkflowNotFoundError, CheckpointNotFoundError):
@@ -139,21 +119,50 @@ class HoldfastStepStore(StepStore):
     async def list_runs(
         self, *, parent_run_id: str | None = None, conversation_id: str | None = None
     ) -> list[RunRecord]:
-        """The runs that match, by the time of their start; one that cannot be read, by the time of its save."""
+        """Return the runs that match, ordered by the time of their start.
+
+        A run that cannot be read is ordered by the time of its save.
+
+        Args:
+            parent_run_id: the parent run; None for any.
+            conversation_id: the conversation; None for any.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
         labels = {"conversation_id": conversation_id, "parent_run_id": parent_run_id}
         found = await self._items.all(names.RUNS, RUN_FORMAT, RunRecord, labels, names.known_of_run)
         return sorted(found, key=lambda run: _instant(run.started_at))
 
     async def append_event(self, event: StepEvent) -> None:
-        """Append an event. Where one with its idempotency key is there, that one stays."""
+        """Append an event, unless one with its idempotency key exists or existed.
+
+        Args:
+            event: the event.
+
+        Raises:
+            InvalidRequestError: a field cannot be stored; `field_violations` name it.
+            WriterFencedError: with exclusive ownership, another process has taken over the run.
+            HoldfastError: a subclass for each other reason.
+
+        """
         data = contents.record(event)
         workflow = names.events(event.run_id)
         await self._save_once(event.run_id, workflow, EVENT_FORMAT, data, event.idempotency_key, pinned=True)
-        if self._owner is not None and event.kind in ("run_completed", "run_failed"):
-            self._owner.end(event.run_id)
+        if self._owned is not None and event.kind in ("run_completed", "run_failed"):
+            self._owned.end(event.run_id)
 
     async def list_events(self, *, run_id: str) -> list[StepEvent]:
-        """The events of a run, in the order of their appends."""
+        """Return the events of a run, in the order in which they were appended.
+
+        Args:
+            run_id: the run.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
         return await self._items.all(
             names.events(run_id),
             EVENT_FORMAT,
@@ -163,7 +172,17 @@ class HoldfastStepStore(StepStore):
         )
 
     async def save_snapshot(self, snapshot: ContinuableSnapshot) -> None:
-        """Save a snapshot. Where one with its idempotency key is there, that one stays."""
+        """Save a snapshot, unless one with its idempotency key exists or existed.
+
+        Args:
+            snapshot: the snapshot.
+
+        Raises:
+            InvalidRequestError: a value in it cannot be stored; `field_violations` name its path.
+            WriterFencedError: with exclusive ownership, another process has taken over the run.
+            HoldfastError: a subclass for each other reason.
+
+        """
         workflow = names.snapshots(snapshot.run_id)
         saved = await self._save_once(
             snapshot.run_id,
@@ -171,39 +190,48 @@ class HoldfastStepStore(StepStore):
             SNAPSHOT_FORMAT,
             contents.snapshot(snapshot),
             snapshot.idempotency_key,
-            # So that whatever few snapshots are kept, the newest complete one is among them.
+            # Retention keeps the newest checkpoint that is not pinned, so that is always a complete snapshot.
             pinned=snapshot.state != "complete",
             state=snapshot.state,
         )
-        if self._owner is not None and saved is not None:
-            self._owner.loaded(snapshot, saved.revision)
-        if self._most is not None:
-            await self._delete_older(snapshot.run_id, workflow, self._most)
+        if self._owned is not None and saved is not None:
+            self._owned.loaded(snapshot, saved.revision)
+        if self._max_snapshots is not None:
+            await self._delete_older(snapshot.run_id, workflow, self._max_snapshots)
 
     async def latest_snapshot(self, *, run_id: str, include_interrupted: bool = False) -> ContinuableSnapshot | None:
-        """The newest complete snapshot; None where there is none.
+        """Return the newest complete snapshot of a run; None if none exists.
 
         Args:
             run_id: the run.
-            include_interrupted: the newest of any state.
+            include_interrupted: return the newest snapshot of any state.
 
         Raises:
-            CheckpointCorruptedError: it is damaged; with `fallback`, each older one is, too.
+            CheckpointCorruptedError: it is damaged, and `fallback` is not set or finds no older one that is whole.
             HoldfastError: a subclass for each other reason.
 
         """
         state = None if include_interrupted else "complete"
-        head = 0 if self._owner is None else await self._owner.head(run_id)
+        head = 0 if self._owned is None else await self._owned.head(run_id)
         newest = await self._items.newest(names.snapshots(run_id), SNAPSHOT_FORMAT, state=state)
         if newest is None:
             return None
         snapshot = contents.read(ContinuableSnapshot, newest)
-        if self._owner is not None:
-            self._owner.loaded(snapshot, head)
+        if self._owned is not None:
+            self._owned.loaded(snapshot, head)
         return snapshot
 
     async def list_snapshots(self, *, run_id: str, include_interrupted: bool = False) -> list[ContinuableSnapshot]:
-        """The complete snapshots of a run, or those of any state, in the order of their saves."""
+        """Return the complete snapshots of a run, in the order in which they were saved.
+
+        Args:
+            run_id: the run.
+            include_interrupted: return the snapshots of any state.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
         return await self._items.all(
             names.snapshots(run_id),
             SNAPSHOT_FORMAT,
@@ -213,7 +241,17 @@ class HoldfastStepStore(StepStore):
         )
 
     async def record_tool_effect(self, record: ToolEffectRecord) -> None:
-        """Record what became of a tool call, in place of what was recorded before."""
+        """Record the state of a tool call, which replaces the one recorded before.
+
+        Args:
+            record: the state.
+
+        Raises:
+            InvalidRequestError: a field cannot be stored; `field_violations` name it.
+            WriterFencedError: with exclusive ownership, another process has taken over the run.
+            HoldfastError: a subclass for each other reason.
+
+        """
         data = contents.record(record)
         labels = {"tool_call_id": record.tool_call_id, "status": record.status}
         workflow = names.effects(record.run_id)
@@ -221,17 +259,35 @@ class HoldfastStepStore(StepStore):
         await self._items.save(workflow, TOOL_EFFECT_FORMAT, data, "", labels, pinned=True, epoch=epoch)
 
     async def get_tool_effect(self, *, run_id: str, tool_call_id: str) -> ToolEffectRecord | None:
-        """What was last recorded of a tool call; None where nothing was."""
-        # None would be no filter, and find the newest effect of any call.
+        """Return the last recorded state of a tool call; None if none was recorded.
+
+        Args:
+            run_id: the run.
+            tool_call_id: the tool call.
+
+        Raises:
+            CheckpointCorruptedError: it is damaged, and `fallback` is not set or finds no older one that is whole.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        # Refuses None, which would match the effects of all calls.
         call = names.text("tool_call_id", tool_call_id)
         newest = await self._items.newest(names.effects(run_id), TOOL_EFFECT_FORMAT, tool_call_id=call)
         return None if newest is None else contents.read(ToolEffectRecord, newest)
 
     async def list_unresolved_tool_effects(self, *, run_id: str) -> list[ToolEffectRecord]:
-        """The tool calls that began and did not end, in the order of their first records."""
+        """Return the tool calls that began and did not end, in the order of their first records.
+
+        Args:
+            run_id: the run.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
         workflow = names.effects(run_id)
-        infos = [each async for each in self._items.listed(workflow, {}, page_size=1000)][::-1]
-        last = {_call(each): each for each in infos}
+        infos = [info async for info in self._items.listed(workflow, {}, page_size=1000)][::-1]
+        last = {_call(info): info for info in infos}
         found = []
         for info in last.values():
             if info.labels.get("status", "started") != "started":
@@ -241,18 +297,18 @@ class HoldfastStepStore(StepStore):
         return found
 
     async def _epoch(self, run_id: str, workflow: str) -> int | None:
-        return None if self._owner is None else await self._owner.epoch(run_id, workflow)
+        return None if self._owned is None else await self._owned.epoch(run_id, workflow)
 
-    async def _delete_older(self, run_id: str, workflow: str, most: int) -> None:
-        """Delete a run's snapshots but for the newest ones, and the newest complete one, which a run goes on from."""
-        found = [each async for each in self._client.list(self._namespace, workflow, page_size=1000)]
-        complete = [each for each in found if each.labels.get("state") == "complete"]
-        kept = {each.checkpoint_id for each in (*found[:most], *complete[:1])}
+    async def _delete_older(self, run_id: str, workflow: str, keep_last: int) -> None:
+        """Delete a run's snapshots, except the newest ones and the newest complete one, which a run continues from."""
+        found = [info async for info in self._client.list(self._namespace, workflow, page_size=1000)]
+        complete = [info for info in found if info.labels.get("state") == "complete"]
+        kept = {info.checkpoint_id for info in (*found[:keep_last], *complete[:1])}
         epoch = await self._epoch(run_id, workflow)
-        for each in found[most:]:
-            if each.checkpoint_id not in kept:
+        for info in found[keep_last:]:
+            if info.checkpoint_id not in kept:
                 with suppress(CheckpointDeletedError, CheckpointNotFoundError):
-                    await self._client.delete(self._namespace, workflow, each.checkpoint_id, epoch=epoch)
+                    await self._client.delete(self._namespace, workflow, info.checkpoint_id, epoch=epoch)
 
     async def _save_once(
         self,
@@ -270,15 +326,15 @@ class HoldfastStepStore(StepStore):
             epoch = await self._epoch(run_id, workflow)
             return await self._items.save(workflow, form, data, checkpoint_id, labels, pinned=pinned, epoch=epoch)
         except CheckpointIdReusedError:
-            # The retry of a save that has happened, with another timestamp.
+            # An earlier attempt has saved the item, with another timestamp.
             return None
 
 
 def _instant(moment: datetime) -> datetime:
-    """A time that others can be compared with; one without a zone is UTC."""
+    """Return a time with a zone, which is UTC if it had none."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _call(info: Checkpoint) -> str:
-    """The tool call of an effect, as its labels have it."""
+    """Return the tool call of an effect, from its labels."""
     return info.labels.get("tool_call_id", info.checkpoint_id)

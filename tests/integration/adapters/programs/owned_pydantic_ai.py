@@ -1,7 +1,7 @@
-"""One of two processes that go on with one conversation of Pydantic AI, which only one of them may own.
+"""Run or continue a conversation of Pydantic AI. Two processes do so at once, and only one of them may own it.
 
-It waits for a line inside of its tool, or, with "go on", before it goes on from the latest snapshot of a run. It prints
-what came of it.
+A process that begins waits for a line of input inside its tool. One that continues from the latest snapshot of a run
+waits after loading it. At the end it prints its error as JSON. Usage: TARGET RUN_ID PREVIOUS_RUN_ID.
 """
 
 import asyncio
@@ -29,19 +29,19 @@ def scripted(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
     return ModelResponse(parts=[TextPart("done")])
 
 
-async def main(target: str, run_id: str, goes_on_from: str) -> dict[str, Any]:
+async def main(target: str, run_id: str, previous_run_id: str) -> dict[str, Any]:
     async with HoldfastStepStore.from_target(target, namespace="agents", ownership="exclusive") as store:
         agent = Agent(FunctionModel(scripted), capabilities=[StepPersistence(store=store, run_id=run_id)])
 
         @agent.tool_plain
         async def work(step: int) -> int:
-            if step == 1 and not goes_on_from:
+            if step == 1 and not previous_run_id:
                 await asyncio.to_thread(wait, "in tool")
             return step
 
         history = None
-        if goes_on_from:
-            history = await continue_run(store, run_id=goes_on_from)
+        if previous_run_id:
+            history = await continue_run(store, run_id=previous_run_id)
             await asyncio.to_thread(wait, "loaded")
         try:
             await agent.run(None if history else "go", message_history=history, conversation_id="talk")
@@ -51,5 +51,5 @@ async def main(target: str, run_id: str, goes_on_from: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    target, run_id, goes_on_from = sys.argv[1:]
-    print(json.dumps(asyncio.run(main(target, run_id, goes_on_from))), flush=True)  # noqa: T201
+    target, run_id, previous_run_id = sys.argv[1:]
+    print(json.dumps(asyncio.run(main(target, run_id, previous_run_id))), flush=True)  # noqa: T201

@@ -1,8 +1,8 @@
-"""An agent of three steps that may be killed anywhere, and goes on from its newest snapshot.
+"""Run an agent of three steps that may be killed anywhere. A new process continues from its newest snapshot.
 
-A step may run twice where the kill struck after it began and before the snapshot behind it was acknowledged: at most
-one step in each kill. A step whose snapshot was acknowledged never runs again. The call that was in flight is among the
-unresolved tool effects, which the program writes into its result.
+A step may run twice if the kill came after it began and before the snapshot after it was acknowledged: at most one step
+for each kill. A step whose snapshot was acknowledged never runs again. The call that was in flight is among the
+unresolved tool effects, which are part of the result.
 """
 
 import asyncio
@@ -24,17 +24,17 @@ STEPS = 3
 
 class PointedStore(HoldfastStepStore):
     async def save_snapshot(self, snapshot: ContinuableSnapshot) -> None:
-        # The last one, with the answer, has as many results as the one before.
+        # The last snapshot has the answer, and as many results as the one before it.
         answered = isinstance(snapshot.messages[-1], ModelResponse)
         name = "answer" if answered else str(len(returns(snapshot.messages)) - 1)
         point(f"before snapshot {name}")
         await super().save_snapshot(snapshot)
-        point(f"behind snapshot {name}")
+        point(f"after snapshot {name}")
 
     async def record_tool_effect(self, record: ToolEffectRecord) -> None:
         point(f"before effect {record.tool_call_id} {record.status}")
         await super().record_tool_effect(record)
-        point(f"behind effect {record.tool_call_id} {record.status}")
+        point(f"after effect {record.tool_call_id} {record.status}")
 
 
 def returns(messages: list[ModelMessage]) -> list[ToolReturnPart]:
@@ -61,13 +61,13 @@ async def main(target: str, namespace: str) -> dict[str, Any]:
         for run in runs:
             snapshot = await store.latest_snapshot(run_id=run.run_id)
             history = history if snapshot is None else snapshot.messages
-        run_id = f"try-{len(runs)}"
+        run_id = f"attempt-{len(runs)}"
         agent = Agent(FunctionModel(scripted), capabilities=[StepPersistence(store=store, run_id=run_id)])
 
         @agent.tool_plain
         async def work(step: int) -> int:
             point(f"before step {step}")
-            point(f"behind step {step}")
+            point(f"after step {step}")
             return step
 
         if not (history and isinstance(history[-1], ModelResponse)):

@@ -1,4 +1,4 @@
-"""What the store of Pydantic AI accepts, it loads equal; the rest it refuses at the save, by its path."""
+"""Items that the store for Pydantic AI accepts are loaded equal. It refuses others at the save, by their path."""
 
 import json
 import math
@@ -88,7 +88,7 @@ def loaded(cls: Any, data: Any, form: holdfast.Format = RUN_FORMAT) -> Any:
     return contents.read(cls, holdfast.LoadedCheckpoint(info, parts, form))
 
 
-KEPT = [
+STORABLE = [
     math.nan,
     -math.inf,
     b"\xff",
@@ -107,8 +107,8 @@ KEPT = [
 ]
 
 
-@pytest.mark.parametrize("value", KEPT, ids=lambda value: type(value).__name__)
-async def test_a_value_that_json_would_change_comes_back_as_it_was(store, value):
+@pytest.mark.parametrize("value", STORABLE, ids=lambda value: type(value).__name__)
+async def test_a_value_that_json_would_change_is_loaded_equal(store, value):
     await store.save_snapshot(with_value(value))
     for each in values_of(await store.latest_snapshot(run_id="r")):
         assert repr(each) == repr(value)
@@ -117,14 +117,12 @@ async def test_a_value_that_json_would_change_comes_back_as_it_was(store, value)
 
 
 @pytest.mark.parametrize(("value", "form"), [(Model(x=1), {"x": 1}), ([Point(2)], [{"x": 2}])])
-async def test_an_object_of_a_class_of_its_own_comes_back_in_its_json_form_as_with_the_engine_s_stores(
-    store, value, form
-):
+async def test_an_object_of_another_class_is_loaded_in_its_json_form_as_with_the_engine_s_stores(store, value, form):
     await store.save_snapshot(with_value(value))
     assert values_of(await store.latest_snapshot(run_id="r")) == [form] * 3
 
 
-async def test_a_part_that_the_engine_reads_as_one_of_another_kind_is_left_as_the_engine_reads_it(store):
+async def test_a_part_that_the_engine_loads_as_another_kind_is_not_changed(store):
     @dataclass
     class Own(ToolReturnPart):
         extra: int = 1
@@ -134,8 +132,8 @@ async def test_a_part_that_the_engine_reads_as_one_of_another_kind_is_left_as_th
     own = Own(tool_name="t", content=(1,), tool_call_id="2")
     saved = ContinuableSnapshot(run_id="r", step_index=1, messages=[ModelRequest(parts=[retry, picture, own])])
     await store.save_snapshot(saved)
-    asked, seen, returned = (await store.latest_snapshot(run_id="r")).messages[0].parts
-    assert (type(asked), asked.part_kind, asked.outcome) == (ToolReturnPart, "tool-return", "retried")
+    retried, seen, returned = (await store.latest_snapshot(run_id="r")).messages[0].parts
+    assert (type(retried), retried.part_kind, retried.outcome) == (ToolReturnPart, "tool-return", "retried")
     assert (seen.content[0].data, seen.content[0].vendor_metadata) == (b"x", {"a": (1,)})
     assert (type(returned), returned.content) == (ToolReturnPart, [1])
 
@@ -173,7 +171,7 @@ async def test_a_value_that_cannot_be_kept_is_refused_at_the_save_by_its_path(st
     "value", [nested(250), nested(300), nested(2000), LOOP, {"a": LOOP}], ids=lambda each: type(each).__name__
 )
 async def test_a_value_that_is_nested_too_deep_is_refused_at_once_in_each_part_of_a_message(store, part, value):
-    # Pydantic alone would try for hours to write such a result of a tool.
+    # Pydantic alone would take hours to write such a result of a tool.
     parts = {
         "args": ToolCallPart(tool_name="t", args={"a": value}, tool_call_id="1"),
         "content": ToolReturnPart(tool_name="t", content=value, tool_call_id="1"),
@@ -191,12 +189,12 @@ async def test_a_value_that_is_nested_too_deep_is_refused_at_once_in_each_part_o
     assert await store.list_snapshots(run_id="r", include_interrupted=True) == []
 
 
-async def test_no_exception_of_an_object_s_own_code_or_of_a_missing_field_is_raised_by_a_save(store):
+async def test_a_save_raises_no_error_of_an_object_s_own_code_or_of_a_missing_field(store):
     class Failing(list):
         def __iter__(self):
             raise OSError("not today")
 
-    # The engine writes the list without asking it.
+    # The engine writes the list without calling its methods.
     await store.save_snapshot(with_value(Failing([1])))
     assert values_of(await store.latest_snapshot(run_id="r")) == [[1]] * 3
     empty = ContinuableSnapshot(run_id="e", step_index=1, messages=[ModelRequest(parts=[object.__new__(TextPart)])])
@@ -240,7 +238,7 @@ async def test_a_field_that_pydantic_writes_but_does_not_read_is_refused_at_the_
 
 
 @pytest.mark.parametrize("name", [None, 5, b"r", "\ud83c"])
-async def test_what_is_no_text_is_no_id(store, name):
+async def test_an_id_that_is_not_text_is_refused(store, name):
     for call in (
         lambda: store.get_run(run_id=name),
         lambda: store.list_events(run_id=name),
@@ -253,7 +251,7 @@ async def test_what_is_no_text_is_no_id(store, name):
 
 
 @pytest.mark.parametrize("most", [1.5, True, False, 0, -1, "3", math.nan, b"1", Decimal(2)])
-def test_a_number_of_snapshots_that_is_none_is_refused_before_anything_is_stored(client, most):
+def test_an_invalid_number_of_snapshots_is_refused_before_anything_is_stored(client, most):
     with pytest.raises(ValueError, match=r"max_snapshots_per_run is .*, expected an integer of at least 1, or None"):
         HoldfastStepStore(client, namespace="agents", max_snapshots_per_run=most)
 
@@ -286,7 +284,7 @@ json_values = st.recursive(
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether values are equal, all the way down; NaN is NaN."""
+    """Return whether values, and all values inside, are equal. NaN counts as equal to NaN."""
     if isinstance(one, float):
         return one == other or (math.isnan(one) and isinstance(other, float) and math.isnan(other))
     if isinstance(one, dict) and isinstance(other, dict):
@@ -303,7 +301,7 @@ def test_whatever_a_save_accepts_is_loaded_equal(value):
     try:
         parts = contents.snapshot(saved)
     except holdfast.InvalidRequestError as refused:
-        assert refused.field_violations[0][0].startswith("messages[1].parts[0].args")  # noqa: PT017 - whether it is refused is up to the value
+        assert refused.field_violations[0][0].startswith("messages[1].parts[0].args")  # noqa: PT017 - only some values are refused
         return
     back = loaded(ContinuableSnapshot, parts, SNAPSHOT_FORMAT)
     for each in values_of(back):
@@ -326,11 +324,11 @@ fields = st.none() | texts | st.integers() | st.floats() | st.binary()
     )
     | st.builds(ToolEffectRecord, tool_call_id=fields, tool_name=fields, run_id=texts, status=st.just("started"))
 )
-def test_whatever_record_is_accepted_is_loaded_equal(item):
+def test_every_accepted_record_is_loaded_equal(item):
     try:
         data = contents.record(item)
     except holdfast.InvalidRequestError as refused:
-        assert refused.field_violations  # noqa: PT017 - whether it is refused is up to the value
+        assert refused.field_violations  # noqa: PT017 - only some values are refused
         return
     assert loaded(type(item), data) == item
 
@@ -354,7 +352,7 @@ async def test_one_unreadable_item_is_reported_in_its_place_among_the_others(sto
     assert [each.run_id for each in await store.list_runs()] == ["a", "e", "b/c", "d"]
 
 
-async def test_an_effect_that_somebody_else_saved_without_labels_hides_no_other(store, client):
+async def test_a_foreign_effect_without_labels_hides_no_other(store, client):
     await client.save("agents", "run:r:effects", b"{}", format=TOOL_EFFECT_FORMAT, checkpoint_id="strange")
     await store.record_tool_effect(ToolEffectRecord(tool_call_id="1", tool_name="t", run_id="r", status="started"))
     strange, known = await store.list_unresolved_tool_effects(run_id="r")
@@ -375,7 +373,7 @@ async def test_an_effect_that_somebody_else_saved_without_labels_hides_no_other(
         b"{",
     ],
 )
-async def test_nothing_in_a_store_runs_or_sets_anything_but_data_fields(store, client, exact):
+async def test_stored_data_never_runs_code_and_sets_only_data_fields(store, client, exact):
     await store.save_snapshot(with_value(1))
     parts = {**(await client.load("agents", "run:r:snapshots")).parts, "exact": exact}
     await client.save("agents", "run:r:snapshots", parts, format=SNAPSHOT_FORMAT, labels={"state": "complete"})
@@ -389,9 +387,7 @@ async def test_runs_without_a_time_zone_are_listed_among_the_others(store):
     assert [each.run_id for each in await store.list_runs()] == ["early", "late"]
 
 
-async def test_whatever_few_checkpoints_retention_keeps_runs_events_effects_and_the_newest_complete_snapshot_stay(
-    store, client
-):
+async def test_a_prune_removes_no_run_event_or_effect_and_not_the_newest_complete_snapshot(store, client):
     for number in range(3):
         await store.register_run(RunRecord(run_id=str(number)))
         await store.append_event(StepEvent(run_id="r", kind="run_started", step_index=number))
@@ -412,7 +408,7 @@ async def test_whatever_few_checkpoints_retention_keeps_runs_events_effects_and_
         await store.register_run(RunRecord(run_id="0"))
 
 
-async def test_an_agent_whose_tool_returns_such_values_goes_on_with_what_it_had(store):
+async def test_an_agent_whose_tool_returns_such_values_continues_with_them(store):
     def scripted(messages: Any, info: AgentInfo) -> ModelResponse:
         if len(messages) > 1:
             return ModelResponse(parts=[TextPart("done")])

@@ -1,4 +1,4 @@
-"""What the step store of Pydantic AI promises, with the real engine and a real server."""
+"""The promises of the step store for Pydantic AI, with the real engine and a real server."""
 
 import asyncio
 from dataclasses import replace
@@ -143,7 +143,7 @@ async def test_a_tool_effect_comes_back_with_all_its_fields(store):
     assert await store.get_tool_effect(run_id="r", tool_call_id="t") == whole
 
 
-async def test_what_is_missing_is_none_or_an_empty_list(store):
+async def test_a_missing_item_is_none_or_an_empty_list(store):
     assert await store.get_run(run_id="r") is None
     assert await store.list_runs() == []
     assert await store.list_events(run_id="r") == []
@@ -182,7 +182,7 @@ async def test_of_many_racing_registrations_one_wins(store):
 
 async def test_runs_are_listed_by_the_instant_of_their_start(store):
     late = RunRecord(run_id="late", started_at=NOON)
-    # Its text sorts behind noon in UTC, its instant lies before.
+    # Its text sorts after noon in UTC, but its time is earlier.
     early = RunRecord(run_id="early", started_at=datetime(2026, 1, 1, 13, tzinfo=timezone(timedelta(hours=2))))
     await store.register_run(late)
     await store.register_run(early)
@@ -232,7 +232,7 @@ async def test_interrupted_snapshots_are_hidden_unless_asked_for(store):
     assert [each.step_index for each in everything] == [0, 1, 2]
 
 
-async def test_interrupted_snapshots_alone_are_no_complete_one(store):
+async def test_interrupted_snapshots_do_not_count_as_complete(store):
     await store.save_snapshot(snapshot(1, state="interrupted"))
     assert await store.latest_snapshot(run_id="r") is None
 
@@ -243,7 +243,7 @@ async def test_the_newest_snapshot_is_the_last_saved_not_the_highest_step(store)
     assert (await store.latest_snapshot(run_id="r")).step_index == 0
 
 
-async def test_the_newest_snapshot_is_an_older_one_where_the_newest_is_deleted_meanwhile(store, client, monkeypatch):
+async def test_the_newest_snapshot_is_an_older_one_if_the_newest_is_deleted_concurrently(store, client, monkeypatch):
     await store.save_snapshot(snapshot(1))
     await store.save_snapshot(snapshot(2, idempotency_key="late"))
     load = client.load
@@ -271,7 +271,7 @@ async def test_unresolved_tool_effects_are_those_that_began_last_in_the_order_of
 
 
 @pytest.mark.parametrize("name", IDS)
-async def test_any_id_is_taken_and_kept_apart(store, name):
+async def test_any_id_is_accepted_and_distinguished(store, name):
     other = f"{name}2"
     for run_id in (name, other):
         await store.register_run(RunRecord(run_id=run_id, conversation_id=name, parent_run_id=name))
@@ -285,7 +285,7 @@ async def test_any_id_is_taken_and_kept_apart(store, name):
     assert (await store.get_tool_effect(run_id=name, tool_call_id=name)).tool_call_id == name
 
 
-async def test_keys_and_filters_too_long_for_a_name_are_told_apart(store):
+async def test_keys_and_filters_too_long_for_an_id_are_distinguished(store):
     long = "k" * 2000
     for key in (f"{long}1", f"{long}2", f"{long}1"):
         await store.append_event(event(1, idempotency_key=key))
@@ -314,20 +314,20 @@ async def test_a_snapshot_of_any_size_comes_back(store):
     assert await store.latest_snapshot(run_id="r") == saved
 
 
-async def test_older_snapshots_are_deleted_where_that_is_asked_for_but_never_the_newest_complete_one(client):
+async def test_older_snapshots_are_deleted_if_the_caller_asks_but_never_the_newest_complete_one(client):
     store = HoldfastStepStore(client, namespace="agents", max_snapshots_per_run=2)
     reference = InMemoryStepStore(max_snapshots_per_run=2)
     for number, state in enumerate(("complete", "complete", "complete", "interrupted", "interrupted", "interrupted")):
         for each in (store, reference):
             await each.save_snapshot(snapshot(number, state=state, idempotency_key=f"{number}:x"))
-            # The retry of one that may be deleted by now changes nothing.
+            # Repeating a save changes nothing, even if its snapshot is deleted by now.
             await each.save_snapshot(snapshot(0, idempotency_key="0:x"))
         for interrupted in (False, True):
-            wanted = [
+            expected = [
                 each.step_index for each in await reference.list_snapshots(run_id="r", include_interrupted=interrupted)
             ]
             found = await store.list_snapshots(run_id="r", include_interrupted=interrupted)
-            assert [each.step_index for each in found] == wanted
+            assert [each.step_index for each in found] == expected
     with pytest.raises(ValueError, match="max_snapshots_per_run is 0"):
         HoldfastStepStore(client, namespace="agents", max_snapshots_per_run=0)
 
@@ -356,7 +356,7 @@ async def test_with_fallback_the_last_good_snapshot_is_loaded(client, served, in
 
 
 @pytest.mark.parametrize("include_interrupted", [False, True])
-async def test_with_fallback_and_nothing_good_left_it_is_an_error(client, served, include_interrupted):
+async def test_with_fallback_and_no_whole_checkpoint_left_it_is_an_error(client, served, include_interrupted):
     store = HoldfastStepStore(client, namespace="agents", fallback=True)
     await store.save_snapshot(snapshot(1, size=100_000))
     await store.save_snapshot(snapshot(2, size=100_000))
@@ -365,14 +365,14 @@ async def test_with_fallback_and_nothing_good_left_it_is_an_error(client, served
         await store.latest_snapshot(run_id="r", include_interrupted=include_interrupted)
 
 
-async def test_a_damaged_interrupted_snapshot_does_not_stand_in_the_way_of_a_complete_one(store, served):
+async def test_a_damaged_interrupted_snapshot_does_not_hide_a_complete_one(store, served):
     await store.save_snapshot(snapshot(1))
     await store.save_snapshot(snapshot(2, size=100_000, state="interrupted"))
     damage_newest(served.folder)
     assert (await store.latest_snapshot(run_id="r")).step_index == 1
 
 
-async def test_a_damaged_marker_behind_another_one_is_an_error_and_no_older_snapshot_is_the_latest(store, served):
+async def test_a_damaged_marker_before_another_one_is_an_error_and_no_older_snapshot_is_the_latest(store, served):
     await store.save_snapshot(snapshot(1))
     await store.save_snapshot(snapshot(2))
     await store.save_snapshot(snapshot(3, state="interrupted"))
@@ -422,7 +422,7 @@ async def test_a_format_of_a_newer_adapter_is_refused(store, client):
         await store.latest_snapshot(run_id="r")
 
 
-async def test_a_server_that_is_away_is_a_typed_error():
+async def test_an_unreachable_server_is_a_typed_error():
     async with HoldfastStepStore.from_target("127.0.0.1:1", namespace="agents", timeout=0.5) as store:
         for call in (store.latest_snapshot(run_id="r"), store.append_event(event(1)), store.list_runs()):
             with pytest.raises(holdfast.WorkflowCheckpointResumeError) as caught:
@@ -449,7 +449,7 @@ async def run_agent(store: StepStore, run_id: str, *, fails: bool = False):
     return await agent.run("go")
 
 
-async def test_a_real_agent_leaves_what_it_leaves_in_memory(store):
+async def test_a_real_agent_leaves_the_same_items_as_in_memory(store):
     memory = InMemoryStepStore()
     for each in (store, memory):
         await run_agent(each, "r")
@@ -465,7 +465,7 @@ async def test_a_real_agent_leaves_what_it_leaves_in_memory(store):
     assert [part.content for part in (await continue_run(store, run_id="r"))[-1].parts] == ["done after 2"]
 
 
-async def test_a_real_agent_that_fails_can_be_inspected_and_its_run_id_is_not_taken_twice(store):
+async def test_a_real_agent_that_fails_can_be_inspected_and_its_run_id_is_not_registered_twice(store):
     with pytest.raises(RuntimeError, match="no more"):
         await run_agent(store, "r", fails=True)
     found = await inspect_recovery(store=store, run_id="r")
@@ -501,7 +501,7 @@ def test_a_killed_agent_resumes_to_the_undisturbed_result(tmp_path: Path):
                 ran = run.points.count(f"before step {step}")
                 assert 1 <= ran <= 2
                 # A step whose snapshot was acknowledged does not run again.
-                if f"behind snapshot {step}" in run.points:
-                    after = run.points.index(f"behind snapshot {step}")
+                if f"after snapshot {step}" in run.points:
+                    after = run.points.index(f"after snapshot {step}")
                     assert f"before step {step}" not in run.points[after:]
             assert sum(run.points.count(f"before step {step}") for step in range(3)) <= 4

@@ -47,9 +47,9 @@ async def test_an_overtaken_workflow_process_is_refused_and_the_chain_of_the_oth
         one.waits("in second")
         with running(WORKFLOW, target, "resume", "two") as two:
             two.waits("in second")
-            two.go_on()
+            two.proceed()
             assert two.result() == {"failures": [], "problem": ""}
-            one.go_on()
+            one.proceed()
             lost = one.result()
     assert set(lost["failures"]) <= {"WriterFencedError", "RevisionConflictError"}
     assert len(lost["failures"]) == 2
@@ -67,7 +67,7 @@ async def test_of_two_workflow_processes_that_resume_from_one_checkpoint_one_is_
         for each in (one, two):
             each.waits("in second")
         for each in (one, two):
-            each.go_on()
+            each.proceed()
         results = [one.result(), two.result()]
     assert sorted(bool(each["failures"]) for each in results) == [False, True]
     winner = ["one", "two"][[bool(each["failures"]) for each in results].index(False)]
@@ -81,9 +81,9 @@ async def test_an_overtaken_agent_process_is_refused_and_the_chain_of_the_other_
         one.waits("in tool")
         with running(AGENT, target, "r-2", "r-1") as two:
             two.waits("loaded")
-            two.go_on()
+            two.proceed()
             assert two.result() == {"failure": ""}
-        one.go_on()
+        one.proceed()
         assert one.result() == {"failure": "WRITER_FENCED"}
     async with HoldfastStepStore.from_target(target, namespace="agents") as store:
         assert [each.kind for each in await store.list_events(run_id="r-2")][-1] == "run_completed"
@@ -97,9 +97,9 @@ async def test_of_two_agent_processes_that_resume_from_one_snapshot_one_is_refus
     with running(AGENT, target, "r-2", "r-1") as two, running(AGENT, target, "r-3", "r-1") as three:
         for each in (two, three):
             each.waits("loaded")
-        two.go_on()
+        two.proceed()
         assert two.result() == {"failure": ""}
-        three.go_on()
+        three.proceed()
         assert three.result() == {"failure": "REVISION_CONFLICT"}
     async with HoldfastStepStore.from_target(target, namespace="agents") as store:
         assert [each.run_id for each in await store.list_runs()] == ["r-1", "r-2"]

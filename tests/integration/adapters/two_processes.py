@@ -18,7 +18,7 @@ class Program:
         """Wait until the program has printed a word and waits."""
         assert self._read() == word
 
-    def go_on(self) -> None:
+    def proceed(self) -> None:
         """Let the program continue."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")

@@ -70,8 +70,8 @@ async def made(service, *texts: str, **options) -> Session:
 
 
 async def read(service, session: Session, **config) -> Session | None:
-    wanted = GetSessionConfig(**config) if config else None
-    return await service.get_session(**WHO, session_id=session.id, config=wanted)
+    chosen = GetSessionConfig(**config) if config else None
+    return await service.get_session(**WHO, session_id=session.id, config=chosen)
 
 
 def texts(session: Session) -> list[str]:

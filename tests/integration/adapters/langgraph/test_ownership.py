@@ -41,7 +41,7 @@ class Process:
     def says(self) -> str:
         return self.process.stdout.readline().strip()
 
-    def go_on(self) -> None:
+    def proceed(self) -> None:
         self.process.stdin.write("\n")
         self.process.stdin.flush()
 
@@ -85,13 +85,13 @@ async def test_of_two_processes_that_loaded_the_same_question_one_keeps_its_resu
         for each in (one, two):
             assert each.says() == "loaded"
         for each in (one, two):
-            each.go_on()
+            each.proceed()
         said = {}
         for each, name in ((one, "one"), (two, "two")):
             word = each.says()
             # The tool of the refused process may have begun.
             while word == "shipping":
-                each.go_on()
+                each.proceed()
                 word = each.says()
             said[name] = word
     winner = next(name for name, word in said.items() if word == "kept")
@@ -106,15 +106,15 @@ async def test_a_process_that_is_overtaken_while_its_tool_runs_is_refused_before
     await ask(target, namespace)
     with approving(target, namespace, "slow", "exclusive") as slow:
         assert slow.says() == "loaded"
-        slow.go_on()
+        slow.proceed()
         assert slow.says() == "shipping"
         with approving(target, namespace, "fast", "exclusive") as fast:
             for point in ("loaded", "shipping"):
                 assert fast.says() == point
-                fast.go_on()
+                fast.proceed()
             assert fast.says() == "kept"
         kept = await chain(target, namespace)
-        slow.go_on()
+        slow.proceed()
         assert slow.says() == "WriterFencedError"
     assert kept[0]["shipped_by"] == "fast"
     assert await chain(target, namespace) == kept
@@ -126,7 +126,7 @@ async def test_two_shared_runs_both_continue(target, namespace):
         for point in ("loaded", "shipping"):
             for each in (one, two):
                 assert each.says() == point
-                each.go_on()
+                each.proceed()
         assert [one.says(), two.says()] == ["kept", "kept"]
 
 

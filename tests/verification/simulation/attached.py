@@ -1,7 +1,7 @@
-"""Records: what was attached to a checkpoint stays as long as it, in the order in which its callers knew of each other.
+"""Records stay as long as their checkpoint, in the order in which their callers knew of each other.
 
-That is judged beside the search for an order of all operations, which records would only make longer: they change no
-checkpoint, and what must be there can be told of each by itself.
+They are judged apart from the search for an order of all operations, which records would only make longer: they
+change no checkpoint, and each can be judged alone.
 """
 
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ from tests.verification.simulation.store import GRACE
 
 
 async def audit(log: Log, history: list[Operation], attached: list[Operation]) -> str:
-    """Reads the records of all that is left, and tells what is wrong with them, or with those that loads gave."""
+    """Read the records of all remaining checkpoints. Return what is wrong with them or with those of loads."""
     saves = {each.value: each for each in history if each.kind == spec.SAVE and each.error is None}
     for each in history:
         if each.kind == spec.LOAD and each.records is not None and each.error is None:
             before = [batch for batch in attached if batch.ended < each.began]
             saved = saves.get(str(each.answer))
-            # A load that lasts for a grace may meet the collection of what it found.
+            # During a load of a grace, a collection may remove the checkpoint that it found.
             if saved is not None and each.ended - each.began < GRACE:
                 wrong = _wrong(each.checkpoint_id, each.records, before, attached, saved)
                 if wrong:
@@ -53,7 +53,7 @@ def _wrong(
     everything: list[Operation],
     saved: Operation,
 ) -> str:
-    """What is missing, or counts though something else does, among records that were read."""
+    """Return the records that are missing, and those that others should have replaced."""
     known = {each.name: each for each in everything if each.checkpoint_id == checkpoint_id}
     if not set(shown) <= {*known, FIRST, LAST} or not set(shown.values()) <= set(known):
         return f"reason: {sorted(shown)}"
@@ -73,12 +73,12 @@ def _wrong(
 
 
 def _stays(batch: Operation, saved: Operation) -> bool:
-    """Whether a batch must be there as long as a checkpoint is: acknowledged, and not for a grace before it alone."""
+    """Return whether a batch must exist as long as its checkpoint: it was acknowledged, less than a grace before it."""
     return batch.ended < inf and saved.ended < inf and saved.ended - batch.began < GRACE - 1
 
 
 async def garbage(log: Log, objects: Objects) -> str:
-    """Tells which records lie there although their checkpoint does not, when all is quiet and collected."""
+    """Return the records without a checkpoint, after everything has ended and was collected."""
     living = set()
     if await log.head(KEYS) is not None:
         living = {records_of(entry.marker.checkpoint_id) async for entry in load.history(log, KEYS, None)}

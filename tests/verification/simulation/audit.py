@@ -1,4 +1,4 @@
-"""What is left at the end of a run, when all is quiet: it too must fit into the history."""
+"""The store at the end of a run, when everything has ended: it too must fit the history."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ from tests.verification.simulation.store import GRACE
 
 
 async def audit(log: Log, history: list[Operation], damaged: frozenset[Damage]) -> str:
-    """Repairs what is damaged and reads everything; enters both into the history, and tells what is wrong."""
+    """Repair damage and read everything. Add both to the history, and return what is wrong."""
     now = asyncio.get_running_loop().time
     if damaged:
         history.append(Operation("last", spec.REPAIR, began=now()))
@@ -48,7 +48,7 @@ def _value(entry: Entry) -> str:
 
 
 def _known_id(entry: Entry, history: list[Operation]) -> str:
-    """The id, as far as anybody was told it."""
+    """Return the id of a checkpoint if any caller has learnt it."""
     saves = [each for each in history if each.kind == spec.SAVE and each.value == _value(entry)]
     return entry.marker.checkpoint_id if any(each.checkpoint_id or each.answer for each in saves) else ""
 
@@ -68,7 +68,7 @@ async def _require_readable(log: Log, entry: Entry, is_damaged: bool) -> None:
 
 
 async def garbage(log: Log, objects: Objects, damaged: frozenset[Damage]) -> str:
-    """After two graces and some collections there lies what is needed and nothing else; tells what is wrong."""
+    """Check that after two graces and some collections only needed objects are left. Return what is wrong."""
     needed, found = set(), set()
     try:
         for _ in range(3):

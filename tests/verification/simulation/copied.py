@@ -1,4 +1,4 @@
-"""A copy of the workflow: what it must hold, and what it may not, judged when all is quiet."""
+"""A copy of the workflow: what it must and must not contain, judged when everything has ended."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ from tests.verification.simulation.store import GRACE
 
 
 async def audit(log: Log, objects: Objects, history: list[Operation], beside: list[Operation]) -> str:
-    """Reads all of a copy, collects its garbage, and tells what is wrong with it."""
+    """Read all of a copy and collect its garbage. Return what is wrong with it."""
     copy = next((each for each in beside if each.kind == spec.COPY), None)
     if copy is None:
         return ""
@@ -31,7 +31,7 @@ async def audit(log: Log, objects: Objects, history: list[Operation], beside: li
 
 
 async def _read(log: Log) -> list[Entry]:
-    """What the copy holds, oldest first, each whole."""
+    """Return the checkpoints of the copy, oldest first, each checked."""
     try:
         found = [entry async for entry in load.history(log, COPY, None)]
     except HoldfastError as error:
@@ -64,14 +64,14 @@ def _wrong(copy: Operation, found: list[Entry], history: list[Operation]) -> str
     if copy.error is not None or copy.ended == spec.inf:
         return ""
     (audited,) = (each for each in history if each.kind == spec.AUDIT)
-    # What is there in the end was there all the time since it was saved.
+    # A checkpoint that is left was there since it was saved.
     stayed = [each.value for each in audited.listed if saves[each.value].ended < copy.began]
     missing = [each for each in stayed if each not in values]
     return f"it lacks {missing}" if missing else ""
 
 
 async def _without_records(log: Log, copy: Operation, found: list[Entry], beside: list[Operation]) -> str:
-    """What a checkpoint of the copy has that was never attached to it."""
+    """Return the records of a checkpoint of the copy that were never attached to the original."""
     for entry in found:
         named = {each.name for each in beside if each.checkpoint_id == entry.marker.checkpoint_id}
         shown = {each.key for each in (await records.read(log.store, COPY, entry.marker.checkpoint_id)).records}

@@ -1,4 +1,4 @@
-"""Plans that are written, not drawn: what chance would hardly ever bring together. A seed still draws all the rest."""
+"""Written plans for coincidences that chance hardly ever draws. A seed still draws everything else."""
 
 import random
 from dataclasses import replace
@@ -15,7 +15,7 @@ _REPAIR = replace(_LOAD, kind=spec.REPAIR)
 
 
 def contested(seed: int) -> Plan:
-    """Two writers of one slot: one has won it and stands still before he learns so, the other wins it once more."""
+    """Two writers of one revision: one wins it and pauses before it learns so, then the other wins it again."""
     stalls = {
         "0.0/0 PUT log #0": "unanswered",
         "0.0/0 GET log #1": "pause before:3.0",
@@ -35,7 +35,7 @@ def contested(seed: int) -> Plan:
 
 
 def deleted_meanwhile(seed: int) -> Plan:
-    """A writer stands still, for less than a grace, before a slot that another one takes, deletes and has collected."""
+    """A writer pauses for less than a grace before a revision that another one commits, deletes and has collected."""
     delete_all = replace(_SAVE, kind=spec.DELETE_ALL, has_blob=False, server=0)
     return Plan(
         Weather(seed, planned={"1.0/0 PUT log #0": "pause before:0.02"}),
@@ -50,7 +50,7 @@ def deleted_meanwhile(seed: int) -> Plan:
 
 
 def repaired_meanwhile(seed: int) -> Plan:
-    """A load meets a damaged head, and goes on when a repair has put a fence behind it and a writer has gone on."""
+    """A load finds a damaged head, and goes on after a repair has fenced it and a writer has continued."""
     return Plan(
         Weather(seed, planned={"2.0/0 GET log #0": "pause behind:0.003"}),
         (
@@ -64,7 +64,7 @@ def repaired_meanwhile(seed: int) -> Plan:
 
 
 def overtaken(seed: int) -> Plan:
-    """A load falls back from what rotted, and stands still until all that it might find is collected."""
+    """A load falls back from a damaged checkpoint, and pauses until everything that it might find is collected."""
     request = f"2.0/0 GET log #{random.Random(seed).randrange(1, 4)}"
     return Plan(
         Weather(seed, planned={request: "pause before:2.5"}),
@@ -79,7 +79,7 @@ def overtaken(seed: int) -> Plan:
 
 
 def purged_meanwhile(seed: int) -> Plan:
-    """A load knows from the head which checkpoint is the newest, and stands still until that is purged."""
+    """A load learns the newest checkpoint from the head, and pauses until that is purged."""
     purge = replace(_SAVE, kind=spec.DELETE, has_blob=False, purges=True)
     return Plan(
         Weather(seed, planned={"2.0/0 GET log #1": "pause before:0.003"}),
@@ -92,7 +92,7 @@ def purged_meanwhile(seed: int) -> Plan:
 
 
 def purged_before_its_retry(seed: int) -> Plan:
-    """A server dies behind the commit of a save, and before the next try all is purged."""
+    """A server dies after the commit of a save, and everything is purged before the next attempt."""
     purge = replace(_SAVE, kind=spec.DELETE_ALL, has_blob=False, purges=True)
     return Plan(
         Weather(seed, planned={"0.0/0 PUT log #0": "crash behind"}),

@@ -1,4 +1,4 @@
-"""Whether a history of operations on one workflow could have happened one after the other.
+"""A check that a history of operations on one workflow is linearizable.
 
 The search of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993) with Lowe's memory of what was tried: an
 operation may come next if no other one had ended before it began. Operations whose outcome nobody knows stay open:
@@ -25,7 +25,7 @@ LOAD, PAGE, AUDIT = "load", "list", "audit"
 ATTACH, COPY, COLLECT_COPY = "attach", "copy", "collect the copy"
 BESIDE = (ATTACH, COPY, COLLECT_COPY)
 MUTATIONS = (SAVE, FENCE, DELETE, DELETE_ALL, PRUNE, COLLECT, REPAIR, ROT)
-# These change what is there at any time since they began, or not at all.
+# These take effect at any time since they began, or never.
 UPKEEP = (COLLECT, REPAIR)
 
 
@@ -37,57 +37,57 @@ class Checkpoint(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a workflow is, as its callers may know it."""
+    """The state of a workflow, as far as callers can know it."""
 
     revision: int = 0
     epoch: int = 0
     live: tuple[Checkpoint, ...] = ()
     used: frozenset[str] = frozenset()
     rotten: frozenset[tuple[str, int]] = frozenset()  # ("marker" or "blob", revision)
-    saved: int = 0  # the newest save, or deletion of the whole workflow
+    saved: int = 0  # the newest save or deletion of the whole workflow
     fences: tuple[tuple[int, int], ...] = ()  # revision and epoch
-    is_leased: bool = False  # whether the newest fence came with a lease, by whatever clock that has run out or not
+    is_leased: bool = False  # whether the newest fence took a lease, expired or not
 
     def is_damaged(self, revision: int) -> bool:
-        """Whether a checkpoint's marker or its blob is."""
+        """Return whether a checkpoint's marker or blob is damaged."""
         return ("marker", revision) in self.rotten or ("blob", revision) in self.rotten
 
     @property
     def lost_markers(self) -> set[int]:
-        """The revisions of damaged markers."""
+        """Return the revisions of damaged markers."""
         return {revision for what, revision in self.rotten if what == "marker"}
 
 
 @dataclass
 class Operation:
-    """What was asked, when, and what was answered.
+    """A request and its answer.
 
     Attributes:
-        name: of the operation.
-        kind: what was asked.
-        value: the payload of a save, which no other has.
-        checkpoint_id: the one that was asked for, or "".
+        name: the name of the operation.
+        kind: the kind of request.
+        value: the payload of a save, unique among all.
+        checkpoint_id: the requested id, or "".
         expected: the revision that a save requires.
-        epoch: the writer's epoch.
+        epoch: the epoch of the writer.
         keep_last: how many checkpoints a collection or a prune keeps.
-        replaces: whether a save takes the place of what has its id.
-        pinned: whether collections and prunes pass over what it saves.
-        purges: whether it removes the content of what it deletes.
-        began: when it was asked for.
-        ended: when it was answered; never, where nobody knows the outcome.
-        error: the reason why it failed; None where it did not.
-        revision: the one that was answered.
-        answer: what was loaded, or what rotted.
+        replaces: whether a save replaces the checkpoint with its id.
+        pinned: whether the saved checkpoint is pinned.
+        purges: whether a deletion purges.
+        began: the time of the request.
+        ended: the time of the answer; infinite if the outcome is unknown.
+        error: the reason of its failure; None if it succeeded.
+        revision: the revision in the answer.
+        answer: the loaded payload, or the object that rotted.
         skipped: the revisions that a load passed over as damaged.
-        falls_back: whether a load may.
-        below: the revision below which a page lists.
-        size: how much fits on it.
-        listed: what was on it.
-        was_tried_once: whether no try came before the one that told the outcome.
-        client: who asked.
-        stamp: of records, the largest that the client knows.
-        leases: whether a fence comes with a lease.
-        records: what a load gave, by their keys; None where they were not asked for.
+        falls_back: whether a load may fall back.
+        below: a page lists revisions below this one.
+        size: the size of the page.
+        listed: the checkpoints on the page.
+        was_tried_once: whether the first attempt returned the outcome.
+        client: the client.
+        stamp: the largest stamp of records that the client knows.
+        leases: whether a fence takes a lease.
+        records: the records of a load, by key; None if they were not requested.
 
     """
 
@@ -118,7 +118,7 @@ class Operation:
     records: dict[str, str] | None = None
 
     def answered(self, **answers: object) -> "Operation":
-        """The same, with answers."""
+        """Return the operation with answers."""
         for name, answer in answers.items():
             setattr(self, name, answer)
         return self
@@ -131,7 +131,7 @@ class Operation:
 
 
 def unexplained(history: list[Operation]) -> list[Operation]:
-    """The operations that no order explains, besides those of the longest order that was found; none: all is well."""
+    """Return the operations that the longest valid order leaves unexplained; none if the history is linearizable."""
     everything = (1 << len(history)) - 1
     closed = sum(1 << index for index, each in enumerate(history) if each.ended < inf)
     seen: set[tuple[int, State]] = set()
@@ -157,7 +157,7 @@ def unexplained(history: list[Operation]) -> list[Operation]:
 
 
 def _is_hopeless(history: list[Operation], left: int, state: State) -> bool:
-    """Whether a revision has passed that an operation which is left was answered."""
+    """Return whether the state has passed the revision in the answer of a remaining operation."""
     live = {each.revision for each in state.live}
     for index, each in enumerate(history):
         if not left >> index & 1 or each.ended == inf or not 0 < each.revision <= state.revision:
@@ -172,13 +172,13 @@ def _is_hopeless(history: list[Operation], left: int, state: State) -> bool:
 def _next(history: list[Operation], left: int) -> Iterator[int]:
     indexes = [index for index in range(len(history)) if left >> index & 1]
     first_end = min((history[index].ended for index in indexes), default=inf)
-    # All collections are alike and open, and so are all repairs: what the second could explain, the first can.
+    # All collections are equal and open, and so are all repairs: the first can explain whatever the second can.
     alike = [index for kind in UPKEEP for index in [each for each in indexes if history[each].kind == kind][1:]]
     return (index for index in indexes if history[index].began <= first_end and index not in alike)
 
 
 def _take_reads(history: list[Operation], left: int, state: State) -> int:
-    """Takes what changes nothing and fits at once: later would be no better."""
+    """Take operations that change nothing as soon as they fit: later is never better."""
     while True:
         taken = next(
             (
@@ -198,7 +198,7 @@ def _take_reads(history: list[Operation], left: int, state: State) -> int:
 
 
 def _fits(state: State, read: Operation) -> bool:
-    """Whether a state explains an answer that changed nothing."""
+    """Return whether a state explains the answer of an operation that changes nothing."""
     ids = {each.checkpoint_id: each for each in state.live}
     if read.kind == AUDIT:
         return (tuple(read.listed), read.revision) == (state.live, state.revision)
@@ -227,7 +227,7 @@ def _fits(state: State, read: Operation) -> bool:
 
 
 def _bounds(state: State, read: Operation) -> list[int]:
-    """The revisions that a load may mean: several where a damaged marker may be the one."""
+    """Return the revisions that a load may answer with: several if a damaged marker may be the right one."""
     if not read.checkpoint_id:
         return [state.revision] if state.live else []
     meant = [each.revision for each in state.live if each.checkpoint_id == read.checkpoint_id]
@@ -235,7 +235,7 @@ def _bounds(state: State, read: Operation) -> list[int]:
 
 
 def _fits_load(state: State, load: Operation) -> bool:
-    """A load gives what was asked for; by fallback the newest at or before it but for what is damaged."""
+    """Return whether a state explains a load, which by fallback returns the newest undamaged checkpoint."""
     live = {each.revision: each for each in state.live}
     if any(each > state.revision or (each in live and not state.is_damaged(each)) for each in load.skipped):
         return False
@@ -250,7 +250,7 @@ def _fits_load(state: State, load: Operation) -> bool:
 
 
 def _fits_damage(state: State, read: Operation) -> bool:
-    """Damage is told where there is some: of what was asked for, or of the newest marker."""
+    """Return whether a state explains a report of damage: to the requested checkpoint, or to the newest marker."""
     if state.revision in state.lost_markers and not read.falls_back:
         return True
     if read.kind != LOAD:
@@ -262,7 +262,7 @@ def _fits_damage(state: State, read: Operation) -> bool:
 
 
 def _fits_page(state: State, page: Operation) -> bool:
-    """A page shows what is below the last one, newest first and without a gap but for damaged markers."""
+    """Return whether a state explains a page: newest first, without gaps except damaged markers."""
     shown = list(page.listed)
     for each in reversed(state.live):
         if page.below is not None and each.revision >= page.below:
@@ -284,7 +284,7 @@ def _meets(state: State, expected: int | None, epoch: int | None) -> bool:
 
 
 def _mutated(state: State, operation: Operation) -> State | None:
-    """The state after an operation; None where it cannot happen there, or not as it was answered."""
+    """Return the state after an operation; None if its answer is impossible in the state."""
     revision = state.revision + 1
     if operation.ended < inf and operation.revision not in (revision, 0):
         return None
@@ -313,7 +313,7 @@ def _mutated(state: State, operation: Operation) -> State | None:
             )
         case "delete":
             kept = tuple(each for each in state.live if each.checkpoint_id != operation.checkpoint_id)
-            # A purge has something to do as long as the bytes lie there, deleted or not.
+            # A purge has work to do while the content exists, deleted or not.
             is_possible = kept != state.live or (operation.purges and state.revision > 0)
             return state._replace(revision=revision, live=kept) if is_possible else None
         case "delete workflow":
@@ -329,7 +329,7 @@ def _mutated(state: State, operation: Operation) -> State | None:
 
 
 def _pruned(state: State, operation: Operation) -> State | None:
-    """A prune that has nothing to delete changes nothing. How many it deleted it tells where it was tried once."""
+    """Return the state after a prune. One without work changes nothing. Its count is exact if it was attempted once."""
     kept = _kept(state, operation.keep_last)
     deleted = len(state.live) - len(kept)
     if operation.ended < inf and operation.was_tried_once and operation.answer != deleted:
@@ -338,18 +338,18 @@ def _pruned(state: State, operation: Operation) -> State | None:
 
 
 def _kept(state: State, keep_last: int) -> tuple[Checkpoint, ...]:
-    """What stays by a rule: what is pinned, and of the others the newest."""
+    """Return the checkpoints that a rule keeps: pinned ones, and the newest of the others."""
     newest = [each for each in state.live if not each.pinned][-keep_last:]
     return tuple(each for each in state.live if each.pinned or each in newest)
 
 
 def _repaired(state: State) -> State | None:
-    """Damaged markers are told as deleted; behind a damaged head all writers are fenced."""
+    """Return the state after a repair: damaged markers are deleted, and a damaged head fences all writers."""
     lost = state.lost_markers
     if not lost:
         return None
     if state.revision in lost:
-        # Each slot behind the newest marker that can be read may have been a save, or have given an epoch.
+        # Each revision after the newest readable marker may have been a save, or a fence.
         whole = state.revision
         while whole in lost:
             whole -= 1

@@ -1,8 +1,8 @@
 """An event loop whose time is simulated, and processes that it can pause and kill.
 
-Time jumps to the next thing that is due, so days pass in milliseconds and one seed gives one history. Every
-callback belongs to the process in whose context it was made. What belongs to a paused process waits
-until the pause is over, as after SIGSTOP; what belongs to a dead one never runs, not even its `finally`.
+Time jumps to the next due callback, so days pass in milliseconds and one seed gives one history. Every callback
+belongs to the process in whose context it was made. The callbacks of a paused process wait until the pause is over, as
+after SIGSTOP. Those of a dead process never run, not even its `finally`.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from typing import Any
 
 @dataclass(eq=False)
 class Process:
-    """A server process with clocks of its own."""
+    """A server process with its own clocks."""
 
     name: str
     skew: float
-    dies_before: int = 0  # the step before which it dies; never, where it is 0
+    dies_before: int = 0  # the step before which it dies; 0: never
     steps: int = 0  # how many of its callbacks have run
     is_dead: bool = False
     paused_until: float = 0.0
@@ -31,7 +31,7 @@ PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("proces
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
-    """Runs callbacks in order of simulated time."""
+    """An event loop that runs callbacks in order of simulated time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         process.died.set()
 
     def revive(self, processes: list[Process]) -> None:
-        """Let everything go on that was held up, so that it can be ended."""
+        """Let paused callbacks run, so that they can be cancelled."""
         for process in processes:
             process.is_dead, process.paused_until, process.dies_before = False, 0.0, 0
             self._release(process)
@@ -87,7 +87,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 self._abandoned.append(handle)
 
     def _survives(self, process: Process) -> bool:
-        """Whether a process gets to its next step, which is as far as from one await to another."""
+        """Return whether a process runs its next step, which is the code between two awaits."""
         process.steps += 1
         if process.steps == process.dies_before:
             self.kill(process)
@@ -104,7 +104,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         raise RuntimeError("everybody waits, and nothing is due")
 
     def _process_events(self, event_list: Any) -> None:
-        """There are none."""
+        """Do nothing: there are no asynchronous generators to close."""
 
     def _write_to_self(self) -> None:
-        """Nobody else is there."""
+        """Do nothing: there are no other threads."""

@@ -1,4 +1,4 @@
-"""Broken rules of the protocol, planted in the real code, and the seeds that notice each."""
+"""Defects of the protocol to plant in the real code, with the seeds that notice each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,11 +47,11 @@ _GIVE_UP = 'raise HoldfastError(Reason.REVISION_CONFLICT, "gave up")'
 
 @dataclass(frozen=True)
 class Mutant(planted.Mutant):
-    """A rule that is broken, and where that is noticed.
+    """A broken rule, and the seeds that notice it.
 
     Attributes:
-        first: the seed where the search begins, which is one that has noticed it; every fourth is of its kind.
-        plan: what a seed means.
+        first: the seed where the search begins, which has noticed it; every fourth seed is of its kind.
+        plan: makes the plan of a seed.
 
     """
 
@@ -60,7 +60,7 @@ class Mutant(planted.Mutant):
 
     @property
     def seeds(self) -> range:
-        """The seeds among which it must be noticed."""
+        """The seeds of which one must notice it."""
         return range(self.first, self.first + 4000, 4)
 
 
@@ -195,7 +195,7 @@ MUTANTS = [
         "False",
         first=214,
     ),
-    # Rules that the model does not know.
+    # Rules that the model does not have.
     Mutant("refuses by an old head", log.Log._built, "read_at >= came_in or", "True or", first=53),
     Mutant("recent ids not searched", ChosenId._find, "entry.checkpoint_id == checkpoint_id", "False", first=4),
     Mutant(
@@ -284,7 +284,7 @@ MUTANTS = [
         plan=overtaken,
         first=68,
     ),
-    # Of damage, and of what a repair does, the model knows less.
+    # Rules about damage and repairs, of which the model has fewer.
     Mutant(
         "damage behind a cached head taken for the head",
         log.Log.head,
@@ -321,7 +321,7 @@ MUTANTS = [
         "denied = error\n                    raise\n",
         first=16,
     ),
-    # Of replacements and prunes the model knows nothing.
+    # Rules about replacements and prunes, which the model does not have.
     Mutant(
         "replaced one stays",
         save.save,

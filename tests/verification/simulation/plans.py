@@ -1,4 +1,4 @@
-"""What a run follows from: the scripts of its clients, and the faults. All of it is drawn from one seed."""
+"""The plan of a run: the scripts of its clients, and the faults, all drawn from one seed."""
 
 import random
 from dataclasses import dataclass, replace
@@ -26,30 +26,30 @@ _NASTY = (
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that a client does.
+    """One request of a client.
 
     Attributes:
         name: unique in the run.
-        kind: what, in the words of the specification.
-        target: the step whose checkpoint is loaded or deleted; "" for the newest.
-        checkpoint_id: the id that a save chooses, or that records are attached to or loaded of.
+        kind: the kind of operation.
+        target: the step whose checkpoint is loaded or deleted; "": the newest.
+        checkpoint_id: the chosen id of a save, or the id for records.
         compares: whether a save requires the revision that the client knows.
-        lags: how many revisions the client has known since the one that it requires.
-        boasts: whether a save names an epoch above the one that its client was given.
+        lags: how many revisions the client knows that are newer than the one it requires.
+        boasts: whether a save names an epoch above its client's own.
         leases: whether a fence asks for a lease.
-        forces: whether a fence evicts the holder of one.
+        forces: whether a fence evicts the holder of a lease.
         has_blob: whether the payload goes into a blob.
-        keep_last: what a collection or a prune keeps.
-        replaces: whether a save takes the place of what has its id.
-        patience: seconds before a try is given up.
-        tries: how often it is tried.
+        keep_last: how many checkpoints a collection or a prune keeps.
+        replaces: whether a save replaces the checkpoint with its id.
+        patience: seconds before an attempt is given up.
+        tries: the number of attempts.
         falls_back: whether a load may fall back.
-        rest: how long its client rests before it, in graces; None: as the plan has it.
-        size: how many checkpoints a page lists.
-        server: which of the three is asked; None: any.
+        rest: the pause before it, in graces; None: as in the plan.
+        size: the size of a page.
+        server: which of the three servers; None: any.
         reads_records: whether a load reads the records too.
-        pinned: whether collections and prunes pass over what a save saves.
-        purges: whether the content goes with a deletion.
+        pinned: whether a save pins its checkpoint.
+        purges: whether a deletion purges.
 
     """
 
@@ -78,13 +78,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run follows from.
+    """The plan of a run.
 
     Attributes:
         weather: the faults.
-        scripts: what each client does.
-        hurry: how often a step follows at once on the one before.
-        naps: how long clients rest else, in graces.
+        scripts: the steps of each client.
+        hurry: how often a step begins without a pause.
+        naps: the other pauses, in graces.
 
     """
 
@@ -99,12 +99,12 @@ class Plan:
 
 
 def planned(seed: int) -> Plan:
-    """The plan of a seed: of four kinds, by turns."""
+    """Return the plan of a seed: one of four kinds in turn."""
     return (_hurried, _lasting, _stalled, _damaged)[seed % 4](seed, random.Random(seed))
 
 
 def replacing(seed: int) -> Plan:
-    """The plan of a seed, but that saves replace each other or are pinned, and prunes replace some deletions."""
+    """Return the plan of a seed in which saves replace each other or are pinned, and some deletions are prunes."""
     plan, chance = planned(seed), random.Random(f"{seed} replacing")
 
     def changed(step: Step) -> Step:
@@ -119,7 +119,7 @@ def replacing(seed: int) -> Plan:
 
 
 def purging(seed: int) -> Plan:
-    """The plan of a seed where checkpoints are replaced, but that deletions purge, of which there are more."""
+    """Return the plan of `replacing` with more deletions, which purge."""
     plan, chance = replacing(seed), random.Random(f"{seed} purging")
 
     def changed(step: Step) -> Step:
@@ -133,7 +133,7 @@ def purging(seed: int) -> Plan:
 
 
 def comparing(seed: int) -> Plan:
-    """The plan of a seed, but that saves and fences require revisions, beside prunes and collections."""
+    """Return the plan of a seed in which saves and fences require revisions, beside prunes and collections."""
     plan, chance, leasing = planned(seed), random.Random(f"{seed} comparing"), random.Random(f"{seed} leasing")
 
     def changed(step: Step) -> Step:
@@ -154,7 +154,7 @@ def comparing(seed: int) -> Plan:
 
 
 def recording(seed: int) -> Plan:
-    """The plan of a seed where checkpoints are replaced, but that records are attached, and loaded with them."""
+    """Return the plan of `replacing` in which records are attached, and loaded with checkpoints."""
     plan, chance = replacing(seed), random.Random(f"{seed} recording")
     often = chance.choice((0.3, 0.6))
 
@@ -172,7 +172,7 @@ def recording(seed: int) -> Plan:
 
 
 def copying(seed: int) -> Plan:
-    """The plan of a seed where records are attached, but that the workflow is copied, and the copy collected."""
+    """Return the plan of `recording` in which the workflow is copied, and the copy collected."""
     plan, chance = recording(seed), random.Random(f"{seed} copying")
     patience = chance.choice((60, 3600, 2 * GRACE, 10 * GRACE))
     rest = chance.choice((1e-5, 1e-4, 0.03, 0.3))
@@ -183,7 +183,7 @@ def copying(seed: int) -> Plan:
 
 
 def _hurried(seed: int, chance: random.Random) -> Plan:
-    """Many faults of a few kinds, in operations that overlap."""
+    """Return a plan with many faults of a few kinds, in overlapping operations."""
     rates, scripts = _rates(chance), _scripts(chance, collections=chance.choice((0, 2, 5)))
     hurry = chance.choice((0.2, 0.5, 0.9))
     weather = Weather(seed, rates, storms=_storms(chance), deaths=_deaths(chance))
@@ -191,14 +191,14 @@ def _hurried(seed: int, chance: random.Random) -> Plan:
 
 
 def _lasting(seed: int, chance: random.Random) -> Plan:
-    """Days, with the faults that collections are most in the way of."""
+    """Return a plan of days, with the faults that interfere most with collections."""
     rates = {each: rate / 3 for each, rate in _rates(chance).items()}
     rates |= dict.fromkeys(chance.sample(_NASTY, chance.choice((1, 2, 3))), 0.3)
     return Plan(Weather(seed, rates), _scripts(chance, collections=9), hurry=chance.choice((0.1, 0.5)))
 
 
 def _stalled(seed: int, chance: random.Random) -> Plan:
-    """One writer, one reader and one collection stand still somewhere, while all others go on for graces."""
+    """Return a plan in which a writer, a reader and a collection pause somewhere, while all others go on for graces."""
     victim = f"0.{chance.randrange(5)}/0"
     collector = f"{chance.choice((3, 4))}.{chance.randrange(14)}/0"
     places = {
@@ -233,7 +233,7 @@ def _stalled(seed: int, chance: random.Random) -> Plan:
 
 
 def _damaged(seed: int, chance: random.Random) -> Plan:
-    """Something rots, while others save, load, list and repair, and a collection or two run."""
+    """Return a plan in which an object rots beside saves, loads, lists, repairs and a collection or two."""
 
     def read(index: int) -> Step:
         target = chance.choice(("", f"{index % 2}.{index}"))
@@ -250,7 +250,7 @@ def _damaged(seed: int, chance: random.Random) -> Plan:
 
 
 def _storms(chance: random.Random) -> tuple[tuple[float, float, str], ...]:
-    """Times in which every request fails in the same way."""
+    """Return the times in which every request fails in the same way."""
     kinds = [each for each in (*WRITE_FAULTS, *READ_FAULTS) if each not in ("slow", "doubled")]
     found = []
     for _ in range(chance.choice((0, 0, 1, 3))):
@@ -292,7 +292,7 @@ def _scripts(chance: random.Random, *, collections: int) -> tuple[tuple[Step, ..
             compares=chance.random() < compares,
             has_blob=chance.random() < has_blobs,
             keep_last=keep_last,
-            # A collection has no caller who gives up; each appends once at most, since it is never tried again.
+            # A collection has no caller that gives up. Each appends at most once, since it is never retried.
             patience=10 * GRACE if kind == spec.COLLECT else chance.choice((0.2, 60, 3600, 2 * GRACE)),
             tries=1 if kind == spec.COLLECT else chance.choice((1, 3, 6)),
             falls_back=chance.random() < 0.3,
@@ -316,6 +316,6 @@ def _scripts(chance: random.Random, *, collections: int) -> tuple[tuple[Step, ..
 
 
 def without(plan: Plan, names: set[str]) -> Plan:
-    """The plan without some of its steps."""
+    """Return the plan without some of its steps."""
     scripts = tuple(tuple(step for step in script if step.name not in names) for script in plan.scripts)
     return replace(plan, scripts=scripts)

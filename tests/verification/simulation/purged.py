@@ -1,4 +1,4 @@
-"""Purges: what was purged lies nowhere when that is answered, and never comes back."""
+"""Purges: purged content is in no object when the purge is acknowledged, and never comes back."""
 
 from collections.abc import Iterable
 
@@ -9,27 +9,27 @@ from tests.verification.simulation.store import Network
 
 
 def secret(name: str) -> str:
-    """What a save saves: found among the bytes of any object."""
+    """Return the bytes of a save, which are found in any object that contains them."""
     return f"<{name}>"
 
 
 def audit(network: Network, history: list[Operation], purge: Operation) -> str:
-    """Tells what lies there yet of what a purge that is answered just now was to remove."""
-    # A blob may come back: the upload may have been sent twice underneath. Nobody names it, and it is collected.
+    """Return the content that a purge should have removed by its answer."""
+    # A blob may come back if the HTTP client sent the upload twice. No marker names it, and it is collected.
     comes_late = any(" PUT blob" in each for each in network.struck)
     places = (KEYS.log,) if comes_late else (KEYS.log, KEYS.blobs)
     return _left(network, _purged(history, purge), places, f"{purge} is answered")
 
 
 def garbage(network: Network, history: list[Operation]) -> str:
-    """Tells what lies there in the end of all that was purged."""
+    """Return the purged content that is in the store at the end."""
     done = [each for each in history if each.purges and each.error is None and each.ended < spec.inf]
     values = {value for each in done for value in _purged(history, each)}
     return _left(network, values, (KEYS.log, KEYS.blobs), "all is over")
 
 
 def _purged(history: list[Operation], purge: Operation) -> set[str]:
-    """What was surely there to purge: values whose save was answered before."""
+    """Return the content that was certainly there to purge: its save was answered before."""
     saves = [each for each in history if each.kind == spec.SAVE and each.error is None and each.ended < purge.began]
     if purge.kind == spec.DELETE_ALL:
         return {each.value for each in saves}

@@ -1,8 +1,8 @@
-"""Damage: a marker, a blob or a claim that lies in the store rots, is cut off or, if it is a blob, is gone.
+"""Damage: a marker, a blob or a claim in the store rots or is cut off, or a blob is lost.
 
-The newest marker rots only where it is a checkpoint's that has replaced none, and where there is an older one: what a
-lost fence or deletion had said, nobody could know, and a log of which nothing can be read is lost. For the same reason
-one marker rots in a run at most.
+The newest marker rots only if it is a checkpoint's that has replaced none, and if there is an older one: a lost fence
+or deletion cannot be reconstructed, and a log without a readable marker is lost. For the same reason at most one
+marker rots in a run.
 """
 
 import random
@@ -15,12 +15,12 @@ from tests.verification.simulation.server import KEYS
 
 MARKER, BLOB, CLAIM = "marker", "blob", "claim"
 Damage = tuple[str, int]
-# Where a marker tells its version: with another one it is told as that of a newer server.
+# The position of a marker's version. With another version, a marker is reported as a newer server's.
 _VERSION = range(4, 6)
 
 
 def rot(objects: Objects, chance: random.Random, done: frozenset[Damage]) -> Damage | None:
-    """Damages something, and tells what and of which revision; None where there is nothing to damage."""
+    """Damage an object. Return its kind and revision; None if there is nothing to damage."""
     found = _damageable(objects, done)
     if not found:
         return None

@@ -1,4 +1,4 @@
-"""The server's side of a call: the real protocol code, asked as the API asks it."""
+"""The server's side of a call: the real protocol code, called as the API calls it."""
 
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -27,7 +27,7 @@ from tests.verification.simulation.plans import Step
 
 KEYS = WorkflowKeys("n", "w")
 COPY = WorkflowKeys("n", "copy")
-# Each batch has a record under a key of its own, and these two: the first of all batches stays, the last counts.
+# Each batch has a record under its own key, and these two: of one the first batch wins, of the other the last.
 FIRST, LAST = "first", "last"
 LEASE_SECONDS = 600.0
 
@@ -35,7 +35,7 @@ _STAMPS: WeakKeyDictionary[Log, records.Stamps] = WeakKeyDictionary()
 
 
 async def serve(log: Log, step: Step, asked: Operation, request: Request, deadline: float) -> Operation:
-    """What was asked, with the answer."""
+    """Run an operation. Return it with its answer."""
     match step.kind:
         case spec.SAVE:
             return await _save(log, step, asked, request, deadline)
@@ -127,7 +127,7 @@ async def _read_records(log: Log, asked: Operation) -> None:
 
 
 async def listed(log: Log, below: int | None, size: int) -> list[Checkpoint]:
-    """A page of checkpoints, newest first."""
+    """Return a page of checkpoints, newest first."""
     found: list[Checkpoint] = []
     async with aclosing(load.history(log, KEYS, below)) as history:
         async for entry in history:

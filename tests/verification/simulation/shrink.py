@@ -1,4 +1,4 @@
-"""From a plan that breaks a promise to a small one that still does: fewer steps, fewer faults."""
+"""Shrink a plan that breaks a promise to fewer steps and faults that still break one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -33,7 +33,7 @@ def _quieter(plan: Plan, requests: Sequence[str]) -> Plan:
 
 
 def _fewest(everything: Sequence[str], still_fails: Callable[[Sequence[str]], bool]) -> set[str]:
-    """What can be left out."""
+    """Return the parts that can be left out."""
     out: list[str] = []
     chunk = max(1, len(everything) // 2)
     while True:

@@ -1,9 +1,8 @@
 """An object store over a network that fails. Every request has three moments: issued, applied, answered.
 
-Between them a fault may strike: the request is lost or late, is applied twice, its answer is lost or replaced by
-another one, the process that asked is paused or killed. What happens to a request is drawn from the seed and the
-request's own name, so that leaving out one operation leaves the others' faults as they were. In a storm every
-request fails.
+Between them a fault may strike: the request is lost, late or applied twice, its answer is lost or replaced, or the
+calling process is paused or killed. The fault of a request is drawn from the seed and the request's own name, so that
+the other faults stay the same if an operation is left out. In a storm every request fails.
 """
 
 import asyncio
@@ -28,7 +27,7 @@ from tests.verification.simulation.loop import PROCESS, SimulatedLoop
 
 EPOCH = 1_700_000_000.0
 GRACE = 86_400.0
-# Of which try of which operation a request is.
+# The attempt and operation of a request.
 TRY: contextvars.ContextVar[str] = contextvars.ContextVar("try", default="")
 
 NEVER, NOW, LATER, TWICE = "never", "now", "later", "twice"
@@ -36,15 +35,15 @@ UNAVAILABLE, DENIED, TAKEN, TRUE = "unavailable", "denied", "taken", "true"
 
 
 class Fault(NamedTuple):
-    """When a request is applied, and what is answered."""
+    """The time at which a request is applied, and its answer."""
 
     applied: str
     answer: str
 
 
-# What an S3 store, the network, or an HTTP client that sends twice can make of a write. A 409, a 500, a connection that
-# broke and a timeout are all UNAVAILABLE to the protocol; they differ in when it hears of them. TAKEN is a 412: that of
-# a second send, or of a conditional write that came in the way of another one and is not there after all.
+# The outcomes of a write, by an S3 store, the network, or an HTTP client that sends twice. A 409, a 500, a broken
+# connection and a timeout are all UNAVAILABLE to the protocol, and differ in their time. TAKEN is a 412: of a second
+# send, or of a conditional write that collided with another one and was not applied.
 WRITE_FAULTS = {
     "lost": Fault(NEVER, UNAVAILABLE),
     "late": Fault(LATER, UNAVAILABLE),
@@ -55,7 +54,7 @@ WRITE_FAULTS = {
     "denied": Fault(NEVER, DENIED),
     "denied behind": Fault(NOW, DENIED),
 }
-# Without a condition nothing is taken.
+# Without a condition there is no TAKEN.
 PLAIN_FAULTS = {name: fault for name, fault in WRITE_FAULTS.items() if fault.answer != TAKEN}
 READ_FAULTS = {"lost": Fault(NEVER, UNAVAILABLE), "denied": Fault(NEVER, DENIED), "slow": Fault(NOW, TRUE)}
 NO_FAULT = Fault(NOW, TRUE)
@@ -64,21 +63,21 @@ PROCESS_FAULTS = ("pause before", "pause behind", "crash before", "crash between
 
 @dataclass(frozen=True)
 class Weather:
-    """How often which fault strikes: "late", or "late PUT log". Each seed has its own, some have many of few kinds."""
+    """The rates of faults, of "late" or of "late PUT log". Each seed has its own; some have many of few kinds."""
 
     seed: int
     rates: dict[str, float] = field(default_factory=dict)
-    # Faults that do not strike although the seed says so: what shrinking takes away.
+    # Faults of the seed that shrinking has removed.
     quiet: frozenset[str] = frozenset()
-    # From when to when, in seconds, a fault strikes every request.
+    # Times, in seconds, in which a fault strikes every request.
     storms: tuple[tuple[float, float, str], ...] = ()
-    # Before which of its steps which server dies, in the order in which they were started.
+    # The step before which each server dies, in the order of their start.
     deaths: dict[int, int] = field(default_factory=dict)
-    # Faults that strike where a test says so, by the request's name; a pause may tell its graces: "pause before:2.5".
+    # Faults that a test has planned, by the request's name; a pause may give its graces: "pause before:2.5".
     planned: dict[str, str] = field(default_factory=dict)
 
     def of(self, request: str, kinds: Iterable[str], moment: float) -> tuple[random.Random, str]:
-        """The random numbers of a request, and the fault that strikes it."""
+        """Return the random numbers of a request, and its fault."""
         chance = random.Random(crc32(request.encode(), self.seed & 0xFFFFFFFF) + (self.seed << 32))
         draw = chance.random()
         if request in self.quiet:
@@ -98,11 +97,11 @@ class Weather:
 
 
 class Network:
-    """Who is on his way to the objects, and what becomes of him."""
+    """The requests on their way to the objects, and their faults."""
 
     def __init__(self, weather: Weather) -> None:
         self.weather = weather
-        # Whole seconds, as S3 tells them.
+        # Whole seconds, as S3 reports them.
         self.objects = Objects(lambda: float(int(EPOCH + asyncio.get_running_loop().time())))
         self.trace: list[str] = []
         self.requests: list[str] = []
@@ -111,13 +110,13 @@ class Network:
         self._counts: dict[str, int] = {}
 
     def name(self, what: str) -> str:
-        """The name of the next request of the try that is running."""
+        """Return the name of the next request of the running attempt."""
         prefix = f"{TRY.get()} {what}"
         self._counts[prefix] = self._counts.get(prefix, -1) + 1
         return f"{prefix} #{self._counts[prefix]}"
 
     def dies_before(self, server: int) -> int:
-        """The step before which a server dies; 0 where it need not."""
+        """Return the step before which a server dies; 0 if it does not."""
         step = self.weather.deaths.get(server, 0)
         name = f"server {server} dies before its step {step}"
         if not step or name in self.weather.quiet:
@@ -127,7 +126,7 @@ class Network:
 
 
 class SimulatedStore:
-    """The store as a process sees it."""
+    """The store, as one process sees it."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -195,7 +194,7 @@ class SimulatedStore:
     def _issue(self, apply: Callable[[], Any], fault: Fault, delay: float, chance: random.Random) -> asyncio.Future:
         loop = _loop()
         answer = loop.create_future()
-        # At once, or when somebody has waited long enough.
+        # At once, or after the longest wait.
         patience = 30.0 if fault.answer == UNAVAILABLE and chance.random() < 0.3 else 0.0
         nobody = contextvars.Context()
 
@@ -204,7 +203,7 @@ class SimulatedStore:
                 return
             if error is not None:
                 answer.set_exception(error)
-                answer.exception()  # whoever asked may be dead
+                answer.exception()  # the caller may be dead
             else:
                 answer.set_result(found)
 
@@ -248,7 +247,7 @@ def _loop() -> SimulatedLoop:
 
 
 def _kind(what: str) -> str:
-    """The verb and the kind of object: names that stay when other operations are left out."""
+    """Return the verb and the kind of object: names that stay the same if other operations are left out."""
     verb, _, key = what.partition(" ")
     steps = key.split("/")
     return f"{verb} {steps[4] if len(steps) > 4 else steps[0]}"
@@ -260,7 +259,7 @@ def _who() -> str:
 
 
 def _long(chance: random.Random) -> float:
-    """From a second to some graces."""
+    """Return a time between a second and some graces."""
     return 10 ** chance.uniform(0, 5.5)
 
 

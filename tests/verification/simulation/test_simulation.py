@@ -1,4 +1,4 @@
-"""The real protocol code keeps its promises over a store that fails; where a rule is broken in it, that is noticed."""
+"""The real protocol code keeps its promises over a store that fails, and a broken rule in it is noticed."""
 
 import os
 
@@ -23,7 +23,7 @@ from tests.verification.simulation.store import PROCESS_FAULTS, Weather
 from tests.verification.simulation.workload import Outcome, run
 
 SEEDS = int(os.environ.get("HOLDFAST_SIMULATION_SEEDS", amount(small=240, full=3000)))
-# Of a test, so that several processes share the seeds.
+# Per test, so that processes can share the seeds.
 CHUNK = 500
 
 
@@ -90,7 +90,7 @@ def test_a_rule_broken_in_the_real_code_is_noticed(mutant):
     with planted(mutant):
         found = next((seed for seed in mutant.seeds if run(mutant.plan(seed)).violation), None)
         assert found is not None, f"nobody noticed: {mutant.rule}"
-        # A mutant that cannot even run would be noticed by anybody.
+        # A mutant that cannot run would be noticed by any seed.
         assert "Error(" not in run(mutant.plan(found)).violation
     assert not run(mutant.plan(found)).violation
 
@@ -151,6 +151,6 @@ def test_an_unknown_outcome_may_come_to_pass_later_or_never():
 
 
 def told(seed: int, plan: Plan) -> str:
-    """All that one needs to see what happened."""
+    """Return the violation, the history and the trace of a seed."""
     outcome: Outcome = run(plan)
     return "\n".join([f"seed {seed}: {outcome.violation}", *map(str, outcome.history), *outcome.trace])

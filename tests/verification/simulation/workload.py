@@ -1,4 +1,4 @@
-"""A run: clients with scripts, servers that fail, and the history of what was asked and answered."""
+"""A run: clients with scripts, servers that fail, and the history of requests and answers."""
 
 import asyncio
 import contextvars
@@ -34,7 +34,7 @@ _RETRIED = {Reason.COMMIT_UNKNOWN, Reason.STORE_UNAVAILABLE}
 
 @dataclass
 class Outcome:
-    """What a run was, and what is wrong with it."""
+    """The outcome of a run: its history, and the violation if there is one."""
 
     violation: str = ""
     history: list[Operation] = field(default_factory=list)
@@ -46,12 +46,12 @@ class Outcome:
 
 
 def run(plan: Plan) -> Outcome:
-    """Run a plan, and judge its history."""
+    """Run a plan and judge its history."""
     return Run(plan).run()
 
 
 class Run:
-    """One run in a world of its own."""
+    """One run, with its own loop and store."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -97,7 +97,7 @@ class Run:
     async def _main(self) -> None:
         await asyncio.gather(*(self._client(script) for script in self._plan.scripts))
         self._network.weather = Weather(0)
-        # Whatever is late has landed by then, and nobody holds a head that he read before.
+        # By then late requests have landed, and no server has a head from before.
         await asyncio.sleep(10 * GRACE)
         log = self._logs[self._new_process()]
         self._violation = self._violation or await audit(log, self._history, self._damaged)
@@ -111,7 +111,7 @@ class Run:
         self._violation = self._violation or await copied.audit(log, self._network.objects, self._history, self._beside)
 
     async def _end(self) -> None:
-        """End what waits in dead processes, so that nothing outlives the run."""
+        """Cancel the tasks of dead processes, so that none outlives the run."""
         self._network.is_over = True
         self._loop.revive(self._everybody)
         for each in self._tasks:
@@ -252,15 +252,15 @@ class Run:
             if is_read:
                 self._history.remove(operation)
         elif operation.error == "CHECKPOINT_DELETED" and operation.kind == spec.SAVE:
-            pass  # it had committed, and was purged before it was answered
+            pass  # it was committed, and purged before its answer
         elif operation.error == "CHECKPOINT_CORRUPTED" and not is_read:
-            pass  # whether its marker lies there is for a repair to tell
+            pass  # a repair decides whether its marker is there
         elif operation.error == "StoreAccessDeniedError":
-            # What was refused at once must never be found, so it is left out; behind a lost answer it tells nothing.
+            # A save that was refused at once must never be found. After a lost answer, a refusal proves nothing.
             if is_read or operation.was_tried_once:
                 self._history.remove(operation)
         elif is_read and operation.error == "CHECKPOINT_CORRUPTED" and self._rots_during(operation):
-            # It reads more than once: it may have met what was whole when it began, and damaged later.
+            # It reads more than once: an object may have been whole at first, and damaged later.
             self._history.remove(operation)
         else:
             operation.ended = self._loop.time()
@@ -271,7 +271,7 @@ class Run:
 
 @dataclass
 class Client:
-    """What a client remembers from one operation to the next."""
+    """The memory of a client between operations."""
 
     name: str = ""
     revisions: list[int] = field(default_factory=list)
@@ -280,7 +280,7 @@ class Client:
     stamp: int = 0
 
     def known(self, lags: int) -> int:
-        """The newest revision that it knows, or an older one; 0 where it knows none."""
+        """Return the newest revision that it knows, or an older one; 0 if it knows none."""
         return self.revisions[-1 - lags] if lags < len(self.revisions) else 0
 
     def learn(self, operation: Operation) -> None:

@@ -117,7 +117,7 @@ def test_content_that_cannot_be_synced_is_refused(served):
 @pytest.mark.usefixtures("strace")
 def test_a_marker_whose_name_cannot_be_synced_is_never_acknowledged(served):
     with mended(served) as ledger, troubles.failing([served.lane, served.pid], "fsync:error=EIO"):
-        error = ledger.is_refused(SMALL, "did not tell", "I/O error", "EIO")
+        error = ledger.is_refused(SMALL, "could not be learned", "I/O error", "EIO")
         assert error.reason == "COMMIT_UNKNOWN"
 
 

@@ -156,7 +156,7 @@ def _loaded(response: Any, parts: Mapping[str, bytes], records: tuple[Record, ..
         parts,
         info.format,
         response.fell_back,
-        tuple(to_skipped(each) for each in response.skipped),
+        tuple(to_skipped(message) for message in response.skipped),
         head_revision=response.head_revision,
         records=records,
     )

@@ -202,7 +202,7 @@ class _Fork:
     @classmethod
     def after_in_child(cls) -> None:
         """Keep the parent's channels referenced: closing one here would break the parent's connection."""
-        cls.inherited += [each for each in cls.opened if not each.closing.is_set()]
+        cls.inherited += [channel for channel in cls.opened if not channel.closing.is_set()]
         cls.was_open = bool(cls.inherited)
 
 

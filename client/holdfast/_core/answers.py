@@ -140,8 +140,8 @@ def require_accepted(found: Checkpoint, accepted: Sequence[AcceptedFormat]) -> N
 
     """
     name, version = found.format.name, found.format.version
-    if accepted and not any(each.name == name and each.min_version <= version <= each.max_version for each in accepted):
-        understood = ", ".join(f"{each.name} {each.min_version} to {each.max_version}" for each in accepted)
+    if accepted and not any(one.name == name and one.min_version <= version <= one.max_version for one in accepted):
+        understood = ", ".join(f"{one.name} {one.min_version} to {one.max_version}" for one in accepted)
         raise of_reason(
             "FORMAT_INCOMPATIBLE",
             f"the checkpoint has format {name} version {version}, the caller accepts {understood}",

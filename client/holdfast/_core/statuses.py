@@ -52,7 +52,7 @@ def from_rpc_error(error: Any, *, trace_id: str, request_id: str, proxy: str = "
         trace_id=request_info.serving_data or trace_id,
         request_id=request_info.request_id or request_id,
         metadata=info.metadata,
-        field_violations=[(each.field, each.description) for each in violations.field_violations],
+        field_violations=[(violation.field, violation.description) for violation in violations.field_violations],
         retry_after_seconds=_retry_after(status, metadata.get(_PUSHBACK_KEY)),
     )
 
@@ -80,7 +80,8 @@ def _without_details(error: Any, proxy: str, **details: Any) -> HoldfastError:
 
 def _shown(said: str | None) -> str:
     """Return details that are not ours, on one line and cut."""
-    text = "".join(each if each.isprintable() else " " for each in (said or "no details")[: 2 * _SHOWN_CHARACTERS])
+    details = (said or "no details")[: 2 * _SHOWN_CHARACTERS]
+    text = "".join(character if character.isprintable() else " " for character in details)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 

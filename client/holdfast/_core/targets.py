@@ -31,7 +31,7 @@ def checked(target: object) -> str:
     """
     text = arguments.text("target", target)
     shown = re.sub(r"//[^/@]*@", "//…@", text)[:200]
-    if not text or any(not each.isprintable() or each.isspace() for each in text):
+    if not text or any(not character.isprintable() or character.isspace() for character in text):
         raise arguments.invalid("target", f"must be host:port, not {shown!r}")
     scheme = _SCHEME.match(text)
     if scheme and scheme[1].lower() not in _SCHEMES:
@@ -52,7 +52,7 @@ def is_loopback(target: str) -> bool:
         return True
     rest = target[kind.end() :] if kind else target
     addresses = rest.rpartition("/")[2].split(",")
-    return all(_LOOPBACK.fullmatch(_host(each)) for each in addresses)
+    return all(_LOOPBACK.fullmatch(_host(address)) for address in addresses)
 
 
 def proxy_of(target: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -61,9 +61,9 @@ def proxy_of(target: str, environment: Mapping[str, str] = os.environ) -> str:
         return ""
     found = next((environment[name] for name in _PROXIES if environment.get(name)), "")
     parts = urlsplit(found if "//" in found else f"http://{found}")
-    exceptions = next((environment[name] for name in _EXCEPTIONS if environment.get(name)), "")
+    exceptions = next((environment[name] for name in _EXCEPTIONS if environment.get(name)), "").split(",")
     host = _host(target.rpartition("/")[2])
-    if not parts.netloc or any(each.strip() and host.endswith(each.strip()) for each in exceptions.split(",")):
+    if not parts.netloc or any(suffix.strip() and host.endswith(suffix.strip()) for suffix in exceptions):
         return ""
     return parts.netloc.rpartition("@")[2]
 

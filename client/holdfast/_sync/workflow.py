@@ -234,7 +234,7 @@ class Workflow:
             path: the file; its folder must exist.
             checkpoint_id: the checkpoint; None for the newest.
             part: the part; None for the default part or the only one.
-            accepted_formats: as in the client's `load`, like the other arguments.
+            accepted_formats: refuse any other format before data moves; empty for any.
             fallback: if the checkpoint is damaged, load the newest older one that is whole.
             max_bytes: the most bytes that the payload may have.
             timeout: seconds for everything but the writing, retries included.

@@ -1,7 +1,7 @@
-"""Markers that make sense and were written to do harm: what they say may be far, many or unknown, and costs nobody.
+"""Valid markers that were written to do harm, with revisions far away, huge numbers of items, or unknown kinds.
 
-Every operation ends after about as many store requests as there are objects, holds up nobody meanwhile, and what cannot
-be worked on is reported, while all other workflows are worked on.
+Every operation ends after about as many store requests as there are objects and never blocks the event loop for long.
+A workflow that cannot be processed is reported, and all others are processed.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ KEEP_ONE = Policies({"*": Retention(keep_last=1)})
 
 
 class Hostile:
-    """A store in which workflows are sound, but for one."""
+    """A store in which all workflows but one are sound."""
 
     def __init__(self):
         self.store = BoundedStore()
@@ -87,7 +87,7 @@ class Hostile:
         yield "gc after the repair", sweep(log, KEEP_ONE)
 
     async def require_bounded(self):
-        """Every operation ends after few requests, without holding up others, and with an error that is documented."""
+        """Require that every operation ends after few requests, without a long pause, and with a documented error."""
         for name, operation in self.operations():
             self.store.requests = 0
             watch = asyncio.create_task(_longest_pause())
@@ -168,7 +168,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-async def test_what_a_marker_says_of_far_revisions_costs_no_step_for_each(hostile, what):
+async def test_revisions_far_away_in_a_marker_do_not_cost_a_step_for_each(hostile, what):
     for marker in HOSTILE[what]:
         copied = Marker()
         copied.CopyFrom(marker)
@@ -204,7 +204,7 @@ _MARKERS = st.lists(
 
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(_MARKERS)
-async def test_no_markers_make_an_operation_go_on_without_end(given_markers):
+async def test_every_operation_ends_whatever_the_markers_contain(given_markers):
     hostile = await Hostile().fill()
     for fields in given_markers:
         marker = sound(fields["revision"])
@@ -240,7 +240,7 @@ async def test_a_head_far_beyond_the_log_is_one_finding_and_a_repair_makes_the_w
     assert len(await hostile.store.list(BAD.log)) < 4
 
 
-async def test_slots_that_hold_nothing_are_told_one_by_one_while_they_are_few(hostile):
+async def test_missing_revisions_are_reported_one_by_one_while_they_are_few(hostile):
     run = Workflow(hostile.log, BAD)
     for _ in range(300):
         await run.save(parts=[])
@@ -297,7 +297,7 @@ async def test_damage_of_one_workflow_is_reported_by_its_name(hostile):
 
 
 class Refusing(BoundedStore):
-    """Refuses to read what lies below some prefixes."""
+    """A store that refuses to read below some prefixes."""
 
     refused: tuple[str, ...] = ()
     error: type[StoreError] = StoreAccessDeniedError
@@ -337,7 +337,7 @@ async def test_a_store_that_refuses_one_workflow_stops_no_other(error, command):
 
 
 @pytest.mark.parametrize("command", [sweep, fsck])
-async def test_a_store_that_fails_for_several_workflows_in_a_row_ends_the_run_before_them(command):
+async def test_a_run_ends_before_the_first_of_several_workflows_in_a_row_for_which_the_store_fails(command):
     hostile = Hostile()
     hostile.store = Refusing()
     hostile.log = Log(hostile.store, grace_seconds=GRACE)
@@ -350,7 +350,7 @@ async def test_a_store_that_fails_for_several_workflows_in_a_row_ends_the_run_be
     assert reached == [BAD.prefix]
 
 
-async def test_a_marker_of_a_million_ranges_holds_up_nobody(hostile):
+async def test_a_marker_with_a_million_ranges_does_not_block_the_event_loop(hostile):
     head = sound(4_000_000)
     head.deleted.extend(RevisionRange(first=2 * each, last=2 * each) for each in range(2, 1_000_000))
     head.previous_data_revision = 3
@@ -362,7 +362,7 @@ async def test_a_marker_of_a_million_ranges_holds_up_nobody(hostile):
     watch.cancel()
 
 
-async def test_a_marker_of_more_recent_entries_than_any_server_enters_is_damaged(hostile):
+async def test_a_marker_with_more_recent_entries_than_any_server_writes_is_damaged(hostile):
     head = sound(100_000)
     del head.recent[:]
     head.recent.extend(RecentEntry(revision=100_000 - each) for each in range(50_000))
@@ -371,7 +371,7 @@ async def test_a_marker_of_more_recent_entries_than_any_server_enters_is_damaged
         await load.find(hostile.log, BAD, "", (), fallback=False)
 
 
-async def test_a_checkpoint_that_is_said_to_be_deleted_and_the_newest_is_damage(hostile):
+async def test_a_marker_whose_newest_checkpoint_is_among_its_deleted_ones_is_damaged(hostile):
     head = Marker(kind=MarkerKind.MARKER_KIND_GC, revision=4, last_data_revision=3, deleted=deleted(2, 3))
     hostile.put(head)
     with pytest.raises(HoldfastError, match="last_data_revision is invalid"):
@@ -395,7 +395,7 @@ async def test_chains_of_needs_and_replacements_take_no_step_for_each_pair():
     assert decision.newest_kept == count
 
 
-async def test_a_retry_that_may_have_committed_in_a_hole_is_unknown(hostile):
+async def test_the_outcome_of_a_retry_that_may_have_committed_at_a_missing_revision_is_unknown(hostile):
     head = far()
     hostile.put(head)
     entry = await hostile.log.head(BAD)
@@ -405,7 +405,7 @@ async def test_a_retry_that_may_have_committed_in_a_hole_is_unknown(hostile):
     assert caught.value.reason is Reason.COMMIT_UNKNOWN
 
 
-# Which revisions are gone
+# The set of revisions that are gone
 
 
 @given(
@@ -414,7 +414,7 @@ async def test_a_retry_that_may_have_committed_in_a_hole_is_unknown(hostile):
     st.integers(1, 60),
     st.integers(0, 10),
 )
-def test_what_is_gone_is_what_counting_says(floor, steps, revision, more):
+def test_the_set_of_gone_revisions_agrees_with_a_plain_set(floor, steps, revision, more):
     ranges, end = [], 0
     for gap, size in steps:
         ranges.append((end + gap, end + gap + size - 1))

@@ -1,4 +1,4 @@
-"""Short forms of a writer's requests, and of the upkeep that runs between them."""
+"""Short forms of a writer's requests, and of the collections that run between them."""
 
 import pytest
 from holdfast_server.protocol.checkpoints import fence
@@ -16,7 +16,7 @@ def request(name, epoch=None):
 
 
 async def save(run, **fields):
-    """Save. Return the revision."""
+    """Save and return the revision."""
     return (await run.save(**fields)).revision
 
 
@@ -32,7 +32,7 @@ async def conflict(run, **fields):
 
 
 async def collections(run):
-    """Collect with retention until nothing changes. Return by how many entries the log has grown."""
+    """Collect with retention until nothing changes. Return the number of entries that were added to the log."""
     before = await run.log.known_revision(KEYS)
     for passed in (0.0, GRACE * 1.5, GRACE * 3):
         await run.collect(KEEP_ONE, passed=passed)

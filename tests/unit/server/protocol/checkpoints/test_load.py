@@ -1,4 +1,4 @@
-"""Loads beside damage and collections: damage is named, fallback gives the newest whole one at or before, no other."""
+"""Loads with damage and collections: damage is named, a fallback returns the newest whole one at or before."""
 
 import pytest
 from holdfast_server.protocol.checkpoints import fence, load
@@ -40,7 +40,7 @@ async def saved(run, count, **fields):
 
 
 @pytest.mark.parametrize("is_gone", [False, True])
-async def test_fallback_from_a_damaged_marker_gives_nothing_newer_than_what_was_asked_for(is_gone):
+async def test_fallback_from_a_damaged_marker_returns_nothing_newer_than_the_requested_checkpoint(is_gone):
     run = workflow()
     ids = await saved(run, 20)
     if is_gone:
@@ -52,7 +52,7 @@ async def test_fallback_from_a_damaged_marker_gives_nothing_newer_than_what_was_
     assert await refusal(found(run, ids[2], fallback=False)) is Reason.CHECKPOINT_CORRUPTED
 
 
-async def test_fallback_from_the_newest_by_its_id_passes_over_its_damaged_marker():
+async def test_fallback_from_the_id_of_the_newest_checkpoint_skips_its_damaged_marker():
     run = workflow()
     ids = await saved(run, 3)
     damage(run, KEYS.marker(3))
@@ -60,7 +60,7 @@ async def test_fallback_from_the_newest_by_its_id_passes_over_its_damaged_marker
     assert (answer.entry.revision, answer.head_revision, [each.revision for each in answer.skipped]) == (2, 0, [3, 3])
 
 
-async def test_a_chosen_id_whose_marker_is_damaged_is_damaged_and_not_missing():
+async def test_a_chosen_id_whose_marker_is_damaged_is_reported_as_damaged_and_not_as_missing():
     run = workflow()
     await run.save()
     await run.save(checkpoint_id="chosen")
@@ -71,7 +71,7 @@ async def test_a_chosen_id_whose_marker_is_damaged_is_damaged_and_not_missing():
     assert await refusal(found(run, "other")) is Reason.CHECKPOINT_NOT_FOUND
 
 
-async def test_a_chosen_id_is_found_behind_damage_that_is_not_its_own():
+async def test_a_chosen_id_is_found_before_a_damaged_marker_of_another():
     run = workflow()
     await run.save(checkpoint_id="chosen")
     await saved(run, 20)
@@ -80,7 +80,7 @@ async def test_a_chosen_id_is_found_behind_damage_that_is_not_its_own():
     assert await refusal(run.save(b"other", checkpoint_id="chosen")) is Reason.CHECKPOINT_ID_REUSED
 
 
-async def test_a_chosen_id_that_damage_may_hide_is_not_given_away_twice_until_a_repair():
+async def test_a_chosen_id_that_damage_may_hide_cannot_be_used_again_until_a_repair():
     run = workflow()
     await run.save()
     await run.save(b"first", checkpoint_id="chosen")
@@ -91,7 +91,7 @@ async def test_a_chosen_id_that_damage_may_hide_is_not_given_away_twice_until_a_
     assert (await run.save(b"second", checkpoint_id="chosen")).revision == 24
 
 
-async def test_a_damaged_claim_hides_no_id_and_blocks_none():
+async def test_a_damaged_claim_neither_hides_nor_frees_its_id():
     run = workflow()
     await run.save(checkpoint_id="chosen")
     await saved(run, 20)
@@ -100,13 +100,13 @@ async def test_a_damaged_claim_hides_no_id_and_blocks_none():
     assert await refusal(run.save(b"other", checkpoint_id="chosen")) is Reason.CHECKPOINT_ID_REUSED
 
 
-async def test_the_marker_behind_a_damaged_one_is_not_called_damaged():
+async def test_the_marker_after_a_damaged_one_is_not_reported_as_damaged():
     run = workflow()
     await saved(run, 2)
     damage(run, KEYS.marker(2))
 
     class AppendedTo(Log):
-        """A log to which a server with the head in its cache appends as soon as damage was met."""
+        """A log to which another server, with the head in its cache, appends as soon as damage was found."""
 
         async def head(self, keys):
             try:
@@ -120,7 +120,7 @@ async def test_the_marker_behind_a_damaged_one_is_not_called_damaged():
     assert (answer.entry.revision, answer.skipped) == (3, ())
 
 
-async def test_damage_right_behind_a_cached_head_does_not_hide_what_comes_after_it():
+async def test_damage_right_after_a_cached_head_does_not_hide_newer_checkpoints():
     run = workflow()
     await saved(run, 2)
     behind = Log(run.log.store, grace_seconds=GRACE)
@@ -130,7 +130,7 @@ async def test_damage_right_behind_a_cached_head_does_not_hide_what_comes_after_
     assert (await load.find(behind, KEYS, "", (), fallback=False)).entry.revision == 4
 
 
-async def test_a_first_checkpoint_whose_marker_is_damaged_is_not_called_missing():
+async def test_a_first_checkpoint_whose_marker_is_damaged_is_not_reported_as_missing():
     run = workflow()
     await fence.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
     await run.save()
@@ -139,7 +139,7 @@ async def test_a_first_checkpoint_whose_marker_is_damaged_is_not_called_missing(
 
 
 class StandingStill(MemoryStore):
-    """Lets a grace pass before an object is read for the first time."""
+    """A store that calls a function before the first read of a key."""
 
     def __init__(self):
         super().__init__()
@@ -167,31 +167,31 @@ async def overtaken(monkeypatch):
     return run, ids
 
 
-async def test_a_load_that_stood_still_for_a_grace_looks_at_the_log_again(overtaken):
+async def test_a_load_that_was_paused_for_a_grace_reads_the_log_again(overtaken):
     run, _ = overtaken
     damage(run, KEYS.blob((await run.log.head(KEYS)).marker.parts[0].blob))
     answer = await found(run)
     assert (answer.entry.revision, answer.skipped) == (5, ())
 
 
-async def test_a_validation_that_stood_still_for_a_grace_looks_at_the_log_again(overtaken):
+async def test_a_validation_that_was_paused_for_a_grace_reads_the_log_again(overtaken):
     run, _ = overtaken
     damage(run, KEYS.blob((await run.log.head(KEYS)).marker.parts[0].blob))
     verdict = await validate(Log(run.log.store, grace_seconds=GRACE), KEYS, "", Depth.CHECKSUM, ())
     assert (verdict.resumable, verdict.entry.revision) == (True, 5)
 
 
-async def test_a_listing_that_stood_still_for_a_grace_shows_nothing_twice_and_ends(overtaken):
+async def test_a_list_that_was_paused_for_a_grace_contains_nothing_twice_and_ends(overtaken):
     run, _ = overtaken
     assert await listed(run) == [3]
 
 
-async def test_a_checkpoint_asked_for_by_its_id_that_is_collected_meanwhile_is_deleted_or_gone(overtaken):
+async def test_a_load_by_id_of_a_checkpoint_that_is_collected_concurrently_does_not_find_it(overtaken):
     run, ids = overtaken
     assert await refusal(found(run, ids[1], fallback=False)) is Reason.CHECKPOINT_NOT_FOUND
 
 
-async def test_what_a_repair_told_as_deleted_ends_neither_listing_nor_fallback():
+async def test_a_marker_that_a_repair_recorded_as_deleted_ends_neither_a_list_nor_a_fallback():
     run = workflow()
     ids = await saved(run, 5)
     await run.log.store.delete(KEYS.marker(3))
@@ -205,7 +205,7 @@ async def test_what_a_repair_told_as_deleted_ends_neither_listing_nor_fallback()
     assert await refusal(found(run, ids[2])) is Reason.CHECKPOINT_DELETED
 
 
-async def test_a_retry_whose_first_try_may_be_damaged_is_not_committed_again():
+async def test_a_retry_whose_first_attempt_may_be_damaged_is_not_committed_again():
     run = workflow()
     began = now()
     part = await run.upload(b"first", inline=100)
@@ -220,9 +220,9 @@ async def test_a_retry_whose_first_try_may_be_damaged_is_not_committed_again():
     assert await refusal(first(began)) is Reason.COMMIT_UNKNOWN
 
 
-async def test_fallback_that_finds_nothing_good_looks_again_where_something_newer_was_saved_meanwhile():
+async def test_a_fallback_that_finds_nothing_whole_reads_the_log_again_if_there_was_a_concurrent_save():
     class Busy(MemoryStore):
-        """Another server saves while the oldest checkpoint is read."""
+        """A store in which another server saves while the oldest checkpoint is read."""
 
         async def get(self, key, **window):
             if "/blob/" in key and not self.is_saved and key == self.oldest:

@@ -1,4 +1,4 @@
-"""Purges: what was deleted for the sake of privacy is gone when the answer comes, and nothing else is."""
+"""Purges: when the call returns, the bytes of the purged checkpoints are gone and no others."""
 
 import time
 import uuid
@@ -27,7 +27,7 @@ SECRET = b"the-secret-"
 
 
 class Cutting(MemoryStore):
-    """Ends every change after so many, as a crash would."""
+    """A store that fails all changes after the first `left`, as a crash would."""
 
     left = 10**9
 
@@ -74,7 +74,7 @@ class Secret(Workflow):
         return entry
 
     def again(self):
-        """Another server of the same store."""
+        """Continue as another server of the same store."""
         self.log = Log(self.log.store, grace_seconds=GRACE)
         return self
 
@@ -88,7 +88,7 @@ class Secret(Workflow):
         return await purge_workflow(self.log, asked, attached, deadline=self.deadline())
 
     def where(self, checkpoint_id=""):
-        """The objects that hold a secret."""
+        """Return the keys of the objects that hold a secret."""
         wanted = SECRET + checkpoint_id.encode()
         return [key for key, (data, _) in self.log.store.objects.by_key.items() if wanted in data]
 
@@ -118,7 +118,7 @@ async def kept(*names):
     return run
 
 
-async def test_nothing_of_a_purged_checkpoint_is_left_and_everything_of_the_others():
+async def test_a_purge_removes_everything_of_its_checkpoint_and_nothing_of_the_others():
     run = await kept("a", "b", "c")
     assert len(run.where("b")) == 3
     before = {key: each for key, each in run.log.store.objects.by_key.items() if key in run.where("a") + run.where("c")}
@@ -130,7 +130,7 @@ async def test_nothing_of_a_purged_checkpoint_is_left_and_everything_of_the_othe
     assert (await validate(run.log, KEYS, "a", load.Depth.CHECKSUM, ())).resumable
 
 
-async def test_a_purge_of_the_newest_leaves_the_one_before_the_newest():
+async def test_after_a_purge_of_the_newest_checkpoint_the_one_before_it_is_the_newest():
     run = await kept("a", "b", "c")
     await run.purge("c")
     found = await load.find(run.again().log, KEYS, "", (), fallback=False)
@@ -141,7 +141,7 @@ async def test_a_purge_of_the_newest_leaves_the_one_before_the_newest():
     assert run.where() == []
 
 
-async def test_earlier_checkpoints_of_the_id_go_too_deleted_or_replaced():
+async def test_earlier_deleted_or_replaced_checkpoints_of_the_id_are_purged_as_well():
     run = await kept("a", "x")
     await run.keep("x", replace=True)
     await run.delete("x")
@@ -153,7 +153,7 @@ async def test_earlier_checkpoints_of_the_id_go_too_deleted_or_replaced():
     assert await run.left() == ["b", "a"]
 
 
-async def test_what_was_deleted_before_can_be_purged_while_it_lies_there():
+async def test_a_deleted_checkpoint_can_be_purged_while_its_bytes_are_stored():
     run = await kept("a", "b")
     await run.delete("b")
     assert run.where("b")
@@ -189,7 +189,7 @@ async def test_a_workflow_that_was_deleted_before_can_be_purged():
 @pytest.mark.parametrize("changes", range(14))
 @pytest.mark.parametrize("all_of_it", [False, True])
 @pytest.mark.parametrize("finishes", ["retry", "collection"])
-async def test_a_purge_that_broke_is_finished_by_its_retry_or_a_collection(changes, all_of_it, finishes):
+async def test_an_interrupted_purge_is_finished_by_its_retry_or_a_collection(changes, all_of_it, finishes):
     run = await kept("a", "b", "c")
     run.age()
     start = run.purge_all if all_of_it else partial(run.purge, "b")
@@ -207,13 +207,13 @@ async def test_a_purge_that_broke_is_finished_by_its_retry_or_a_collection(chang
     else:
         return
     assert (await run.log.head(KEYS)).revision == 4
-    # Records that were attached just before may stay for the grace, where only a collection comes after.
+    # A collection keeps records that were attached just before for the grace.
     assert [key for key in run.where("" if all_of_it else "b") if "/rec/" not in key] == []
     assert finishes != "retry" or run.where("" if all_of_it else "b") == []
     assert await run.left() == ([] if all_of_it else ["c", "a"])
 
 
-async def test_a_retry_of_the_save_that_was_purged_commits_nothing():
+async def test_a_retry_of_a_purged_save_commits_nothing():
     run = await kept("a")
     request = Request(KEYS, "the save")
     wanted = CheckpointSpec(request, "f", 1)
@@ -227,7 +227,7 @@ async def test_a_retry_of_the_save_that_was_purged_commits_nothing():
     assert (await run.log.head(KEYS)).revision == 3
 
 
-async def test_a_save_that_looks_for_its_own_marker_knows_what_a_purge_left_of_it():
+async def test_a_save_recognizes_its_own_marker_after_a_purge():
     class Slow(Cutting):
         async def put_if_absent(self, key, data):
             made = await super().put_if_absent(key, data)
@@ -245,7 +245,7 @@ async def test_a_save_that_looks_for_its_own_marker_knows_what_a_purge_left_of_i
     assert await run.left() == ["a"]
 
 
-async def test_a_writer_with_an_old_view_does_not_win_the_slot_of_what_was_purged():
+async def test_a_writer_with_a_stale_head_does_not_win_the_revision_of_a_purged_checkpoint():
     run = await kept("a")
     stale = Secret(run.log.store)
     assert (await stale.log.head(KEYS)).revision == 1
@@ -256,7 +256,7 @@ async def test_a_writer_with_an_old_view_does_not_win_the_slot_of_what_was_purge
     assert len(await run.left()) == 2
 
 
-async def test_a_load_under_way_looks_again_where_its_checkpoint_was_purged():
+async def test_a_load_reads_the_log_again_if_its_checkpoint_is_purged_concurrently():
     run = await kept("a", "b")
     head = await run.again().log.head(KEYS)
     other = Secret(run.log.store)
@@ -272,11 +272,11 @@ async def test_a_load_under_way_looks_again_where_its_checkpoint_was_purged():
 
 
 async def _old_head(run, revision):
-    """The marker of a slot as a reader knows it who has read it before."""
+    """Return the entry of a revision, as a reader that read it before the purge holds it."""
     return await run.log.read_unbounded(KEYS, revision)
 
 
-async def test_fsck_and_collections_are_at_ease_with_purged_markers():
+async def test_fsck_and_collections_accept_purged_markers():
     run = await kept(*"abcdef")
     for name in "bde":
         await run.purge(name, f"purge {name}")
@@ -292,7 +292,7 @@ async def test_fsck_and_collections_are_at_ease_with_purged_markers():
     assert len(await run.objects("blob/")) == 1
 
 
-async def test_a_repair_does_not_bring_back_what_was_purged():
+async def test_a_repair_does_not_bring_back_a_purged_checkpoint():
     run = await kept("a", "b")
     await run.purge("b")
     run.log.store.objects.write(KEYS.marker(3), b"rotten")
@@ -304,7 +304,7 @@ async def test_a_repair_does_not_bring_back_what_was_purged():
     assert (await fsck(run.again().log)).findings == 0
 
 
-async def test_a_fallback_behind_a_lost_deletion_passes_over_what_was_purged():
+async def test_a_fallback_past_a_damaged_deletion_skips_the_purged_checkpoint():
     run = await kept("a", "b")
     await run.purge("b")
     run.log.store.objects.write(KEYS.marker(3), b"rotten")
@@ -312,7 +312,7 @@ async def test_a_fallback_behind_a_lost_deletion_passes_over_what_was_purged():
     assert found.entry.marker.checkpoint_id == "a"
 
 
-async def test_a_damaged_marker_of_a_purged_workflow_keeps_no_bytes():
+async def test_a_purge_of_a_workflow_removes_the_bytes_of_a_damaged_marker():
     run = await kept("a", "b", "c")
     data, modified = run.log.store.objects.by_key[KEYS.marker(2)]
     run.log.store.objects.by_key[KEYS.marker(2)] = (b"x" + data, modified)
@@ -320,7 +320,7 @@ async def test_a_damaged_marker_of_a_purged_workflow_keeps_no_bytes():
     assert run.where() == []
 
 
-async def test_a_copy_that_was_made_before_keeps_its_own_bytes():
+async def test_a_purge_leaves_the_bytes_of_an_earlier_copy():
     run = await kept("a", "b")
     target = WorkflowKeys("n", "copy")
     await copy_workflow(run.log, KEYS, Request(target, "copy"), deadline=run.deadline())
@@ -331,7 +331,7 @@ async def test_a_copy_that_was_made_before_keeps_its_own_bytes():
     await load.check(run.log, target, found.entry, load.Depth.CHECKSUM)
 
 
-async def test_a_save_beside_the_purge_of_its_workflow_is_whole_or_told_to_send_again():
+async def test_a_save_concurrent_with_a_purge_of_its_workflow_is_whole_or_must_be_sent_again():
     run = await kept("a")
     stale = Secret(run.log.store)
     parts = [await stale.upload(b"y" * 300)]
@@ -343,7 +343,7 @@ async def test_a_save_beside_the_purge_of_its_workflow_is_whole_or_told_to_send_
     await load.check(run.log, KEYS, found.entry, load.Depth.CHECKSUM)
 
 
-async def test_what_an_earlier_try_has_left_of_its_upload_goes_too():
+async def test_a_purge_removes_the_blob_of_an_earlier_attempt_that_did_not_commit():
     run = await kept("a", "b")
     await run.upload(SECRET + b"b" * 100)
     assert len(await run.objects("blob/")) == 3
@@ -352,7 +352,7 @@ async def test_what_an_earlier_try_has_left_of_its_upload_goes_too():
     assert len(await run.objects("blob/")) == 1
 
 
-async def test_an_upload_beside_a_purge_must_be_sent_again():
+async def test_an_upload_concurrent_with_a_purge_must_be_sent_again():
     run = await kept("a", "b")
     stale = Secret(run.log.store)
     parts = [await stale.upload(b"y" * 300)]
@@ -362,7 +362,7 @@ async def test_an_upload_beside_a_purge_must_be_sent_again():
     assert await run.left() == ["c", "a"]
 
 
-async def test_records_that_were_attached_behind_the_purge_stay():
+async def test_records_that_were_attached_after_the_purge_stay():
     run = await kept("a")
     run.age()
     await run.purge("a")
@@ -372,7 +372,7 @@ async def test_records_that_were_attached_behind_the_purge_stay():
     assert [each.key for each in (await records.read(run.log.store, KEYS, "a")).records] == ["k"]
 
 
-async def test_the_same_request_id_with_and_without_purge_is_another_request():
+async def test_a_request_id_of_a_delete_cannot_be_reused_for_a_purge():
     run = await kept("a", "b")
     await delete.delete_checkpoint(run.log, Request(KEYS, "r"), "a", deadline=run.deadline())
     assert await reason(run.purge("a", "r")) is Reason.REQUEST_ID_REUSED

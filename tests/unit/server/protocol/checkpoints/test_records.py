@@ -38,7 +38,7 @@ async def test_records_stay_as_long_as_their_checkpoint_and_a_grace():
     assert await attached(run, "b") == ["k"]
 
 
-async def test_records_whose_checkpoint_does_not_come_go_after_the_grace():
+async def test_records_whose_checkpoint_is_never_saved_are_removed_after_the_grace():
     run = workflow()
     await attach(run, "never", "k")
     await attach(run, "late", "k")
@@ -48,7 +48,7 @@ async def test_records_whose_checkpoint_does_not_come_go_after_the_grace():
     assert await attached(run, "late") == ["k"]
 
 
-async def test_records_of_a_workflow_that_was_deleted_go_after_the_grace():
+async def test_records_of_a_deleted_workflow_are_removed_after_the_grace():
     run = workflow()
     await run.save(checkpoint_id="a")
     await attach(run, "a", "k")
@@ -67,7 +67,7 @@ async def test_a_check_counts_records_and_names_damaged_ones():
     assert (await check(run))[0].records == 6
     first, second, _ = await run.objects("rec/")
     damage(run, first)
-    # A batch in another one's place.
+    # A batch under the key of another one.
     misplaced = second.replace("-", "-0")[: len(second)]
     run.log.store.objects.write(misplaced, run.log.store.objects.by_key[second][0])
     checked, findings = await check(run)
@@ -86,7 +86,7 @@ written = st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=3,
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), written), max_size=12))
-def test_of_a_key_the_last_replacement_stays_or_else_the_first_record_and_of_a_request_its_first_try(drawn):
+def test_a_key_keeps_its_last_replacement_or_its_first_record_and_a_request_its_first_attempt(drawn):
     batches = [
         RecordBatch(
             request_id=str(request),

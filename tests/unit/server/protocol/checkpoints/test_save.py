@@ -1,4 +1,4 @@
-"""Commits by several servers on one store: what one of them has not seen yet must not lead it astray."""
+"""Commits by several servers on one store: a stale head must not lead to a wrong answer."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ def deadline():
     return asyncio.get_running_loop().time() + 5
 
 
-async def test_a_server_that_has_not_seen_the_newest_commit_refuses_no_right_expectation():
+async def test_a_server_with_a_stale_head_accepts_a_correct_expected_revision():
     store = MemoryStore()
     behind, ahead = Log(store), Log(store)
     await commit(behind, "a")
@@ -40,7 +40,7 @@ async def test_a_server_that_has_not_seen_the_newest_commit_refuses_no_right_exp
     assert (await commit(behind, "c", expected_revision=2)).entry.revision == 3
 
 
-async def test_a_server_that_has_not_seen_a_checkpoint_deletes_it():
+async def test_a_server_with_a_stale_head_deletes_a_newer_checkpoint():
     store = MemoryStore()
     behind, ahead = Log(store), Log(store)
     await commit(behind, "a")
@@ -51,7 +51,7 @@ async def test_a_server_that_has_not_seen_a_checkpoint_deletes_it():
     assert done.entry.revision == 3
 
 
-async def test_an_expectation_that_is_wrong_everywhere_is_refused():
+async def test_a_server_with_a_stale_head_refuses_a_wrong_expected_revision():
     store = MemoryStore()
     behind, ahead = Log(store), Log(store)
     await commit(behind, "a")
@@ -62,7 +62,7 @@ async def test_an_expectation_that_is_wrong_everywhere_is_refused():
     assert refused.value.metadata["head_revision"] == "2"
 
 
-async def test_no_checkpoint_is_what_revision_0_expects_whatever_else_the_log_holds():
+async def test_expected_revision_0_means_no_checkpoint_whatever_other_entries_the_log_has():
     log = Log(MemoryStore())
     await fence.acquire_writer(log, Request(KEYS, "fence"), deadline=deadline())
     assert (await commit(log, "a", expected_revision=0)).entry.revision == 2
@@ -71,7 +71,7 @@ async def test_no_checkpoint_is_what_revision_0_expects_whatever_else_the_log_ho
     assert refused.value.reason is Reason.REVISION_CONFLICT
 
 
-async def test_a_retry_finds_its_first_try_behind_a_deletion_of_the_workflow():
+async def test_a_retry_finds_its_first_attempt_from_before_a_deletion_of_the_workflow():
     log = Log(MemoryStore())
     began = now()
     first = await commit(log, "a")
@@ -80,7 +80,7 @@ async def test_a_retry_finds_its_first_try_behind_a_deletion_of_the_workflow():
     assert (again.replayed, again.entry.revision) == (True, first.entry.revision)
 
 
-async def test_a_retry_finds_its_first_try_behind_more_entries_than_the_head_remembers():
+async def test_a_retry_finds_its_first_attempt_that_is_older_than_the_recent_entries_of_the_head():
     log = Log(MemoryStore())
     began = now()
     first = await commit(log, "a")
@@ -90,9 +90,9 @@ async def test_a_retry_finds_its_first_try_behind_more_entries_than_the_head_rem
     assert (again.replayed, again.entry.revision) == (True, first.entry.revision)
 
 
-async def test_access_that_is_refused_behind_a_commit_leaves_its_outcome_unknown():
+async def test_an_access_error_after_a_commit_leaves_its_outcome_unknown():
     class SentTwice(MemoryStore):
-        """Answers a put as an HTTP client does that sent it twice, then refuses access."""
+        """A store that answers a put as if an HTTP client had sent it twice, then refuses access."""
 
         async def put_if_absent(self, key, data):
             await super().put_if_absent(key, data)
@@ -107,22 +107,22 @@ async def test_access_that_is_refused_behind_a_commit_leaves_its_outcome_unknown
 
 
 class Interrupted(MemoryStore):
-    """Puts the first marker of a log, then lets something happen before it answers that the slot was taken."""
+    """A store that puts the first marker of a log, calls a function, and then answers that the key was taken."""
 
-    def __init__(self, meanwhile):
+    def __init__(self, before_answer):
         super().__init__()
-        self._meanwhile = meanwhile
+        self._before_answer = before_answer
 
     async def put_if_absent(self, key, data):
         made = await super().put_if_absent(key, data)
-        if key != KEYS.marker(1) or self._meanwhile is None:
+        if key != KEYS.marker(1) or self._before_answer is None:
             return made
-        meanwhile, self._meanwhile = self._meanwhile, None
-        await meanwhile(self)
+        before_answer, self._before_answer = self._before_answer, None
+        await before_answer(self)
         return False
 
 
-async def test_a_commit_that_was_collected_and_whose_slot_was_taken_again_is_not_committed_twice():
+async def test_a_commit_that_was_collected_and_whose_key_was_taken_again_is_not_committed_twice():
     async def years_pass(store):
         log = Log(store, grace_seconds=1)
         stale = MemoryStore()
@@ -138,7 +138,7 @@ async def test_a_commit_that_was_collected_and_whose_slot_was_taken_again_is_not
     assert unknown.value.reason is Reason.COMMIT_UNKNOWN
 
 
-async def test_a_commit_is_not_called_failed_because_the_head_behind_it_is_damaged():
+async def test_the_outcome_of_a_commit_is_unknown_if_the_head_after_it_is_damaged():
     async def head_rots(store):
         await commit(Log(store), "b")
         await store.delete(KEYS.marker(2))
@@ -150,30 +150,30 @@ async def test_a_commit_is_not_called_failed_because_the_head_behind_it_is_damag
 
 
 class Refusing(MemoryStore):
-    """Refuses to put markers: before they lie there, or behind it."""
+    """A store that refuses to put objects, either before or after it has stored them."""
 
-    def __init__(self, *, behind):
+    def __init__(self, *, is_stored):
         super().__init__()
-        self._behind = behind
+        self._is_stored = is_stored
 
     async def put_if_absent(self, key, data):
-        if self._behind:
+        if self._is_stored:
             await super().put_if_absent(key, data)
         raise StoreAccessDeniedError("the store refuses access")
 
 
-async def test_a_commit_that_lies_there_though_the_store_refused_it_is_acknowledged():
-    log = Log(Refusing(behind=True))
+async def test_a_commit_that_is_stored_although_the_store_refused_it_is_acknowledged():
+    log = Log(Refusing(is_stored=True))
     assert (await commit(log, "a")).entry.revision == 1
     assert (await log.head(KEYS)).revision == 1
 
 
-async def test_a_commit_that_the_store_refuses_and_does_not_hold_is_told_as_refused():
+async def test_a_commit_that_the_store_refuses_and_does_not_hold_raises_the_refusal():
     with pytest.raises(StoreAccessDeniedError):
-        await commit(Log(Refusing(behind=False)), "a")
+        await commit(Log(Refusing(is_stored=False)), "a")
 
 
-async def test_a_retry_whose_first_try_may_be_what_a_repair_gave_up_does_not_commit_again():
+async def test_a_retry_does_not_commit_again_if_a_repair_may_have_given_up_its_first_attempt():
     store = MemoryStore()
     log = Log(store)
     await commit(log, "a")

@@ -1,4 +1,4 @@
-"""Lists of the workflows whose ids begin with a text."""
+"""Lists of the workflows whose ids begin with a prefix."""
 
 from itertools import chain
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.inline_loop import run
 from tests.support.workflows import GRACE, Workflow
 
-# Few letters, so that ids share their beginnings; some of them are escaped, and one is two bytes.
+# Few letters, so that ids share prefixes; some of them are escaped, and one is two bytes.
 ids = st.one_of(
     st.text("a:.~%\N{LATIN SMALL LETTER U WITH DIAERESIS}", min_size=1, max_size=6),
     st.text("a:", min_size=190, max_size=210),
@@ -39,7 +39,7 @@ async def pages(log, id_prefix, size):
 @given(st.sets(ids, max_size=8), ids, st.integers(1, 3))
 @example({"a" * 200, "a" * 201, "b" * 201}, "a", 1)
 @example({"a", "a:", "b"}, "a" * 201, 1)
-def test_just_those_workflows_are_listed_whose_ids_begin_so_each_once(names, id_prefix, size):
+def test_exactly_the_workflows_with_the_prefix_are_listed_each_once(names, id_prefix, size):
     async def check():
         told = await pages(await filled(names), id_prefix, size)
         assert sorted(chain(*told)) == sorted(each for each in names if each.startswith(id_prefix))
@@ -48,7 +48,7 @@ def test_just_those_workflows_are_listed_whose_ids_begin_so_each_once(names, id_
     run(check())
 
 
-async def test_workflows_with_other_ids_are_not_looked_at():
+async def test_workflows_with_other_ids_are_not_read():
     class Watched(MemoryStore):
         async def get(self, key, **which):
             read.append(key)
@@ -62,16 +62,16 @@ async def test_workflows_with_other_ids_are_not_looked_at():
     assert len(read) == 2
 
 
-async def test_a_page_ends_where_many_long_ids_with_other_beginnings_were_passed_over(monkeypatch):
+async def test_a_page_ends_after_many_long_ids_without_the_prefix(monkeypatch):
     monkeypatch.setattr(workflows, "_MAX_EXAMINED", 3)
     log = await filled([*(f"{number}{'b' * 250}" for number in range(7)), "a" * 250])
-    told = await pages(log, "a", 10)
-    assert len(told) == 3
-    assert list(chain(*told)) == ["a" * 250]
+    listed = await pages(log, "a", 10)
+    assert len(listed) == 3
+    assert list(chain(*listed)) == ["a" * 250]
 
 
 @pytest.mark.parametrize("id_prefix", ["b", "a~", "zz"])
-async def test_a_token_of_another_prefix_tells_nothing_wrong(id_prefix):
+async def test_a_token_of_another_prefix_returns_only_matching_workflows(id_prefix):
     log = await filled(["a", "b", "bb", "c"])
     token = (await workflows.page(log, "n", "", 1, "b")).next_token
     found = await workflows.page(log, "n", token, 10, id_prefix)

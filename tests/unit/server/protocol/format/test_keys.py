@@ -14,7 +14,7 @@ def test_different_names_have_different_keys(first, second):
 
 
 @given(NAMES)
-def test_a_name_is_one_harmless_step_of_a_key(name):
+def test_a_name_is_one_harmless_segment_of_a_key(name):
     assert re.fullmatch(r"[A-Za-z0-9_%~-]{1,200}", encode_name(name))
 
 
@@ -25,6 +25,6 @@ def test_newer_markers_list_first(first, second):
 
 
 @given(REVISIONS)
-def test_a_markers_key_tells_its_revision(revision):
+def test_the_revision_can_be_parsed_from_a_markers_key(revision):
     keys = WorkflowKeys("n", "w")
     assert keys.revision(keys.marker(revision)) == revision

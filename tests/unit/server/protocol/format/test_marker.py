@@ -27,7 +27,7 @@ def test_a_marker_reads_back_as_it_was_written():
 
 
 @given(st.integers(0, len(FRAME) - 1), st.integers(1, 255))
-def test_no_flipped_byte_goes_unnoticed_or_passes_for_a_newer_version(position, flip):
+def test_a_flipped_byte_is_always_detected_and_never_taken_for_a_newer_version(position, flip):
     damaged = bytearray(FRAME)
     damaged[position] ^= flip
     assert refused(bytes(damaged)).reason is Reason.CHECKPOINT_CORRUPTED
@@ -38,7 +38,7 @@ def test_reserved_bytes_that_are_set_are_damage():
 
 
 @given(st.integers(0, len(FRAME) - 1))
-def test_no_cut_goes_unnoticed(length):
+def test_a_truncated_frame_is_always_detected(length):
     assert refused(FRAME[:length]).reason is Reason.CHECKPOINT_CORRUPTED
 
 
@@ -48,13 +48,13 @@ def test_no_bytes_crash_the_decoder(raw):
 
 
 @given(st.integers(marker.MARKER_VERSION + 1, 2**16 - 1), st.binary(max_size=100))
-def test_a_newer_marker_is_refused_as_such_whatever_it_holds(version, body):
+def test_a_marker_of_a_newer_version_is_refused_as_such_whatever_its_body_is(version, body):
     head = struct.pack(">4sHH", b"HFMK", version, 0)
     frame = head + struct.pack(">II", len(body), crc32c(head + body)) + body
     assert refused(frame).reason is Reason.LAYOUT_UNSUPPORTED
 
 
-def test_a_newer_marker_of_another_frame_is_refused_as_such():
+def test_a_marker_of_a_newer_version_with_another_frame_is_refused_as_such():
     assert refused(b"HFMK\0\2" + b"x" * 50).reason is Reason.LAYOUT_UNSUPPORTED
 
 
@@ -91,18 +91,18 @@ def test_a_newer_marker_of_another_frame_is_refused_as_such():
         ("parts", [{"name": "a", "size_bytes": 2**62, "blob": BLOB}, {"name": "b", "size_bytes": 2**62, "blob": BLOB}]),
     ],
 )
-def test_a_marker_that_tells_what_no_server_writes_is_damaged_and_its_field_is_named(field, value):
+def test_a_marker_with_a_value_that_no_server_writes_is_damaged_and_its_field_is_named(field, value):
     error = refused(marker.encode(Marker(**{**FIELDS, field: value})))
     assert error.reason is Reason.CHECKPOINT_CORRUPTED
     assert f"its field {field} is invalid" in error.message
 
 
 @pytest.mark.parametrize("newer", [{"kind": 99}, {"parts": [{"encoding": 99, "inline": b""}]}])
-def test_what_only_a_newer_server_can_have_written_is_no_damage(newer):
+def test_values_that_only_a_newer_server_can_have_written_are_not_damage(newer):
     assert refused(marker.encode(Marker(**{**FIELDS, **newer}))).reason is Reason.LAYOUT_UNSUPPORTED
 
 
-def test_a_claim_from_nowhere_is_damaged():
+def test_a_claim_with_a_negative_base_revision_is_damaged():
     with pytest.raises(HoldfastError, match="base_revision"):
         marker.decode_claim(marker.encode(Claim(base_revision=-1)), "key")
 
@@ -115,7 +115,7 @@ MARKER_OF_0_1 = bytes.fromhex(
 )
 
 
-def test_what_earlier_releases_stored_is_read_and_written_byte_for_byte():
+def test_messages_stored_by_earlier_releases_are_read_and_written_byte_for_byte():
     body = Marker.FromString(MARKER_OF_0_1)
     assert {field for field, _ in body.ListFields()} == set(Marker.DESCRIPTOR.fields)
     assert (body.workflow_id, body.parts[1].block_crc32c, body.purged[0].last) == ("w", [7, 8], 2)
@@ -147,7 +147,7 @@ async def test_a_marker_of_any_size_is_read_whole(size):
 
 
 class HugeStore(MemoryStore):
-    """Its one object is larger than memory; it is told how much of it was asked for."""
+    """A store whose one object is larger than memory. It counts the bytes that were requested."""
 
     asked = 0
 
@@ -156,7 +156,7 @@ class HugeStore(MemoryStore):
         return (await super().get(key, length=length)).__class__(bytes(length), 1 << 50)
 
 
-async def test_of_what_is_larger_than_any_marker_only_the_beginning_is_read():
+async def test_only_the_beginning_of_an_object_larger_than_any_marker_is_read():
     store = HugeStore()
     await store.put_if_absent("key", b"")
     with pytest.raises(HoldfastError) as caught:

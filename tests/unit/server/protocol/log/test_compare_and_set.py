@@ -1,4 +1,4 @@
-"""Compare-and-set: what since the expected revision stands against a save, and what does not."""
+"""Compare-and-set: which entries after the expected revision stand against a save."""
 
 import pytest
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
@@ -33,7 +33,7 @@ async def test_the_deletion_of_the_very_checkpoint_that_was_saved_last_does_not_
 
 
 @pytest.mark.parametrize("deleted", [False, True])
-async def test_a_save_by_another_stands_against_a_save_even_where_it_was_deleted_and_collected_since(deleted):
+async def test_a_save_by_another_writer_stands_against_a_save_even_after_its_deletion_and_collection(deleted):
     run = workflow()
     mine = await save(run)
     other = await save(run, checkpoint_id="other")
@@ -46,7 +46,7 @@ async def test_a_save_by_another_stands_against_a_save_even_where_it_was_deleted
     assert refused.metadata["head_revision"] == str(await run.log.known_revision(KEYS))
 
 
-async def test_a_save_under_the_same_epoch_stands_against_a_save_and_the_error_tells_whose_it_was():
+async def test_a_save_under_the_same_epoch_stands_against_a_save_and_the_error_names_its_writer():
     run = workflow()
     fence = await acquire(run, "a")
     mine = await save(run, epoch=1, expected_revision=fence.revision)
@@ -57,7 +57,7 @@ async def test_a_save_under_the_same_epoch_stands_against_a_save_and_the_error_t
     assert refused.metadata["last_other_save_revision"] == "0"
 
 
-async def test_the_error_names_a_save_of_another_between_two_of_one_epoch():
+async def test_the_error_names_a_save_of_another_writer_between_two_of_one_epoch():
     run = workflow()
     await acquire(run, "a")
     mine = await save(run, epoch=1)
@@ -68,7 +68,7 @@ async def test_the_error_names_a_save_of_another_between_two_of_one_epoch():
     assert refused.metadata["last_other_save_revision"] == str(other)
 
 
-async def test_saves_without_an_epoch_are_nobodys_own():
+async def test_saves_without_an_epoch_belong_to_no_writer():
     run = workflow()
     mine = await save(run)
     await save(run)
@@ -85,7 +85,7 @@ async def test_a_fence_does_not_stand_against_its_own_epoch_but_against_every_ot
     await save(run, epoch=1, expected_revision=mine)
 
 
-async def test_a_fence_of_another_before_ones_own_stands_against_a_save():
+async def test_a_fence_of_another_writer_before_ones_own_stands_against_a_save():
     run = workflow()
     mine = await save(run)
     await acquire(run, "other")
@@ -94,7 +94,7 @@ async def test_a_fence_of_another_before_ones_own_stands_against_a_save():
     await save(run, epoch=2, expected_revision=own.revision)
 
 
-async def test_the_deletion_of_the_workflow_stands_against_a_run_that_would_go_on():
+async def test_the_deletion_of_the_workflow_stands_against_the_next_save_of_a_run():
     run = workflow()
     mine = await save(run)
     await run.delete_workflow()
@@ -105,7 +105,7 @@ async def test_the_deletion_of_the_workflow_stands_against_a_run_that_would_go_o
     await save(run, expected_revision=0)
 
 
-async def test_a_run_may_begin_behind_the_deletion_of_the_workflow():
+async def test_a_run_may_begin_after_the_deletion_of_the_workflow():
     run = workflow()
     await save(run)
     await run.delete_workflow()
@@ -121,7 +121,7 @@ async def test_a_revision_that_does_not_exist_yet_is_a_conflict():
     assert refused.message == "expected revision 7, the head is revision 1"
 
 
-async def test_no_checkpoint_is_expected_in_vain_where_there_is_one():
+async def test_to_expect_no_checkpoint_is_a_conflict_if_there_is_one():
     run = workflow()
     await save(run)
     await collections(run)
@@ -129,7 +129,7 @@ async def test_no_checkpoint_is_expected_in_vain_where_there_is_one():
 
 
 async def older(run):
-    """Make the head one that a server wrote which did not know of these fields."""
+    """Replace the head by one from an older server, which did not know these fields."""
     head = await run.log.head(KEYS)
     marker = Marker()
     marker.CopyFrom(head.marker)
@@ -147,7 +147,7 @@ async def older(run):
     run.log = Log(run.log.store, grace_seconds=GRACE)
 
 
-async def test_behind_the_head_of_an_older_server_only_the_head_itself_is_a_right_expectation():
+async def test_after_the_head_of_an_older_server_only_the_head_itself_may_be_expected():
     run = workflow()
     mine = await save(run)
     doomed = (await run.save()).marker.checkpoint_id
@@ -159,7 +159,7 @@ async def test_behind_the_head_of_an_older_server_only_the_head_itself_is_a_righ
     await save(run, expected_revision=head)
 
 
-async def test_entries_behind_that_of_an_older_server_tell_nothing_of_what_came_before_it():
+async def test_entries_after_that_of_an_older_server_assume_a_conflict_before_it():
     run = workflow()
     mine = await save(run)
     kept = await save(run, checkpoint_id="kept")
@@ -169,7 +169,7 @@ async def test_entries_behind_that_of_an_older_server_tell_nothing_of_what_came_
     await save(run, expected_revision=kept)
 
 
-async def test_behind_a_repaired_head_every_expectation_of_before_is_a_conflict():
+async def test_after_a_repair_every_expected_revision_of_before_is_a_conflict():
     run = workflow()
     mine = await save(run)
     marker = Marker(kind=MarkerKind.MARKER_KIND_FENCE, revision=9, epoch=3)

@@ -1,4 +1,4 @@
-"""Epochs: only AcquireWriter gives them, and no call may name another one than the newest."""
+"""Epochs: only AcquireWriter issues them, and every call must name the newest one."""
 
 import pytest
 from holdfast_server.protocol.checkpoints import delete, fence, prune
@@ -32,7 +32,7 @@ async def attach(log, request, deadline):
 
 @pytest.mark.parametrize("call", [delete_many, prune_all, delete_one, delete_workflow, attach])
 @pytest.mark.parametrize("epoch", [2, 1 << 62])
-async def test_no_call_changes_anything_under_an_epoch_that_nobody_was_given(call, epoch):
+async def test_no_call_changes_anything_under_an_epoch_that_was_never_issued(call, epoch):
     run = workflow()
     for name in "12":
         await save(run, checkpoint_id=name)
@@ -46,7 +46,7 @@ async def test_no_call_changes_anything_under_an_epoch_that_nobody_was_given(cal
 
 
 @pytest.mark.parametrize("begun", [False, True])
-async def test_a_save_under_an_epoch_that_nobody_was_given_leaves_the_workflow_usable(begun):
+async def test_a_save_under_an_epoch_that_was_never_issued_leaves_the_workflow_usable(begun):
     run = workflow()
     if begun:
         await save(run)
@@ -58,7 +58,7 @@ async def test_a_save_under_an_epoch_that_nobody_was_given_leaves_the_workflow_u
     await save(run, epoch=1)
 
 
-async def test_records_under_an_epoch_are_refused_where_nobody_ever_acquired_the_workflow():
+async def test_records_under_an_epoch_are_refused_if_the_workflow_was_never_acquired():
     with pytest.raises(HoldfastError) as refused:
         await fence.require_unfenced(workflow().log, Request(KEYS, "r", 1))
     assert refused.value.reason is Reason.INVALID_REQUEST
@@ -89,7 +89,7 @@ async def acquire_since(run, name, expected_revision):
     return await fence.acquire_writer(run.log, request, expected_revision=expected_revision, deadline=run.deadline())
 
 
-async def test_a_writer_acquires_the_head_that_it_began_from_whatever_upkeep_did_since():
+async def test_a_writer_acquires_the_head_that_it_began_from_after_later_collections():
     run = workflow()
     for _ in range(3):
         began = await save(run)
@@ -98,7 +98,7 @@ async def test_a_writer_acquires_the_head_that_it_began_from_whatever_upkeep_did
     await save(run, epoch=1, expected_revision=began)
 
 
-async def test_an_overtaken_run_acquires_nothing_and_fences_nobody():
+async def test_an_acquisition_by_an_overtaken_run_is_refused_and_fences_nobody():
     run = workflow()
     began = await save(run)
     await acquire_since(run, "a", began)
@@ -111,7 +111,7 @@ async def test_an_overtaken_run_acquires_nothing_and_fences_nobody():
     await conflict(run, epoch=1, expected_revision=newer)
 
 
-async def test_a_fence_since_then_stands_against_an_acquisition():
+async def test_a_later_fence_stands_against_an_acquisition():
     run = workflow()
     began = await save(run)
     await acquire_since(run, "a", began)
@@ -120,7 +120,7 @@ async def test_a_fence_since_then_stands_against_an_acquisition():
     assert refused.value.reason is Reason.REVISION_CONFLICT
 
 
-async def test_an_acquisition_that_is_tried_again_is_replayed_though_its_own_fence_is_there():
+async def test_a_retried_acquisition_is_replayed_although_its_own_fence_is_in_the_log():
     run = workflow()
     began = await save(run)
     first = await acquire_since(run, "a", began)

@@ -1,4 +1,4 @@
-"""The cache of heads takes about as much memory as it counts, and no more than it may."""
+"""The cache of heads uses about as much memory as it counts, and no more than its limit."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-# The library's arenas are no memory of Python's: only the process can tell how much there is.
+# Protobuf's arenas are outside of Python's allocator: only the process's own memory shows their size.
 PROGRAM = """
 import asyncio, gc, json, os, resource, sys
 from holdfast_server.protocol.format import marker as codec
@@ -77,13 +77,13 @@ def measured(**shape):
     ],
     ids=lambda shape: "-".join(f"{name}-{value}" for name, value in shape.items()),
 )
-def test_what_the_cache_counts_is_what_it_takes(shape):
+def test_the_memory_that_the_cache_counts_is_the_memory_that_it_uses(shape):
     found = measured(**shape)
     assert 0.7 < found["counted"] / found["taken"] < 1.45, found
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_cache_takes_no_more_than_it_may_whatever_passes_through():
+def test_the_cache_stays_within_its_limit_for_all_shapes_of_heads():
     limit = 8 << 20
     found = measured(heads=6000, limit=limit)
     assert found["taken"] < 1.5 * limit

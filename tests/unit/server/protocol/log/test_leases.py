@@ -1,4 +1,4 @@
-"""Leases: a second writer is asked to wait while one lives. Safety stays with the epoch."""
+"""Leases: a second writer is asked to wait while a lease is live. Only the epoch gives safety."""
 
 import time
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ MINUTE = Lease(60.0, "first")
 
 @contextmanager
 def clock(ahead):
-    """This server's clock, so many seconds ahead."""
+    """Set this server's clock ahead by so many seconds."""
     with mock.patch.object(next_marker, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + int(ahead * 1e9))):
         yield
 
@@ -38,7 +38,7 @@ async def held(run, lease=MINUTE):
     return refused.value
 
 
-async def test_while_a_lease_lives_another_acquisition_is_refused_and_named_its_holder_and_end():
+async def test_another_acquisition_is_refused_during_a_lease_and_the_error_names_its_holder_and_end():
     run = workflow()
     await acquire(run, "a")
     for lease in (MINUTE, Lease(), Lease(1.0, "second")):
@@ -49,7 +49,7 @@ async def test_while_a_lease_lives_another_acquisition_is_refused_and_named_its_
     assert await run.log.known_revision(KEYS) == 1
 
 
-async def test_a_lease_that_has_run_out_is_nobodys_but_evicts_nobody_by_itself():
+async def test_an_expired_lease_can_be_acquired_but_its_holder_may_save_until_then():
     run = workflow()
     await acquire(run, "a")
     with clock(61):
@@ -58,14 +58,14 @@ async def test_a_lease_that_has_run_out_is_nobodys_but_evicts_nobody_by_itself()
         assert (await acquire(run, "b", Lease())).entry.marker.epoch == 2
 
 
-async def test_force_evicts_the_holder_of_a_lease_whose_next_save_is_fenced():
+async def test_force_evicts_the_holder_of_a_lease_and_its_next_save_is_fenced():
     run = workflow()
     await acquire(run, "a")
     await acquire(run, "b", Lease(force=True))
     with pytest.raises(HoldfastError) as fenced:
         await save(run, epoch=1)
     assert fenced.value.reason is Reason.WRITER_FENCED
-    # The lease that was evicted binds nobody any more.
+    # The evicted lease no longer delays other writers.
     assert (await acquire(run, "c", Lease())).entry.marker.epoch == 3
 
 
@@ -101,7 +101,7 @@ async def test_saves_without_the_epoch_and_collections_leave_a_lease_as_it_was()
         await acquire(run, "b")
 
 
-async def test_the_retry_of_an_acquisition_is_replayed_though_its_own_lease_lives():
+async def test_the_retry_of_an_acquisition_is_replayed_during_its_own_lease():
     run = workflow()
     first = await acquire(run, "a")
     again = await acquire(run, "a")
@@ -109,7 +109,7 @@ async def test_the_retry_of_an_acquisition_is_replayed_though_its_own_lease_live
     assert again.entry.marker.epoch == first.entry.marker.epoch
 
 
-async def test_a_clock_that_lags_behind_neither_shortens_a_lease_nor_asks_to_wait_for_longer_than_it_is():
+async def test_a_slow_clock_neither_shortens_a_lease_nor_asks_to_wait_longer_than_the_lease():
     run = workflow()
     with clock(3600):
         await acquire(run, "a")
@@ -122,7 +122,7 @@ async def test_a_clock_that_lags_behind_neither_shortens_a_lease_nor_asks_to_wai
         await acquire(run, "b")
 
 
-async def test_a_run_that_was_overtaken_is_told_so_and_not_to_wait():
+async def test_an_acquisition_by_an_overtaken_run_is_a_conflict_instead_of_a_request_to_wait():
     run = workflow()
     await acquire(run, "a")
     await save(run, epoch=1)

@@ -1,4 +1,4 @@
-"""Requests that do not say which try they are, on the protocol's own level."""
+"""Requests that do not say which attempt they are, called directly on the protocol."""
 
 import pytest
 from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
@@ -17,7 +17,7 @@ async def commit(run, request_id, **said):
     return await save(run.log, wanted, [await run.upload(request_id.encode(), inline=100)], deadline=run.deadline())
 
 
-async def test_what_another_server_committed_since_is_found_too():
+async def test_a_later_commit_of_another_server_is_replayed():
     run, other = workflow(), workflow()
     other.log = Log(run.log.store, grace_seconds=GRACE)
     await commit(run, "mine", is_silent=True)
@@ -29,7 +29,7 @@ async def test_what_another_server_committed_since_is_found_too():
         assert (await commit(other, name, is_silent=True)).replayed
 
 
-async def test_damage_stops_a_retry_but_not_a_request_that_may_be_none():
+async def test_damage_stops_a_retry_but_not_a_request_that_may_be_a_first_attempt():
     run = workflow()
     for number in range(20):
         await commit(run, f"a{number}")
@@ -41,7 +41,7 @@ async def test_damage_stops_a_retry_but_not_a_request_that_may_be_none():
     assert (await commit(run, "a2", is_silent=True)).replayed
 
 
-async def test_a_retry_of_unknown_age_is_searched_for_behind_a_floor_too():
+async def test_the_search_for_a_retry_of_unknown_age_reaches_across_a_deletion_of_the_workflow():
     run = workflow()
     await commit(run, "first")
     await run.delete_workflow()
@@ -52,7 +52,7 @@ async def test_a_retry_of_unknown_age_is_searched_for_behind_a_floor_too():
     assert (await commit(run, "first", is_silent=True)).replayed
 
 
-def test_ids_are_remembered_up_to_a_bound_those_of_other_workflows_going_first(monkeypatch):
+def test_request_ids_are_kept_up_to_a_limit_and_those_of_other_workflows_are_evicted_first(monkeypatch):
     monkeypatch.setattr(request_index, "_MOST_IDS", 10)
     kept = RequestIndex()
     other, seen = kept.start("other", 0), kept.start("w", 0)

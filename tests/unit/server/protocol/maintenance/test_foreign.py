@@ -1,4 +1,4 @@
-"""Objects of others in the bucket, and markers that are damaged: neither stops what has nothing to do with them."""
+"""Foreign objects in the bucket, and damaged markers: neither stops work on other workflows."""
 
 import os
 from hashlib import sha256
@@ -21,7 +21,7 @@ from tests.support.frames import frame
 from tests.support.markers import sound
 from tests.support.workflows import GRACE, KEYS, Workflow, check, sweep_after, workflow
 
-# What consoles, backups and people leave behind.
+# Objects such as consoles, backups and people leave in a bucket.
 FOREIGN = [
     "ns/",
     "ns/README",
@@ -49,7 +49,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("key", FOREIGN)
-async def test_a_foreign_object_stops_nothing_is_left_alone_and_is_named(key):
+async def test_a_foreign_object_stops_nothing_is_not_touched_and_is_named(key):
     run = workflow()
     await run.save(b"before", checkpoint_id="chosen")
     run.log.store.objects.write(key, b"not ours")
@@ -71,7 +71,7 @@ async def test_a_foreign_object_stops_nothing_is_left_alone_and_is_named(key):
     assert key in [each.key for each in findings]
 
 
-async def test_garbage_far_beyond_the_log_is_passed_over_by_a_fallback_and_named_but_not_repaired_around():
+async def test_garbage_far_beyond_the_log_is_skipped_by_a_fallback_and_named_by_fsck_but_not_repaired():
     run = workflow()
     for number in range(3):
         await run.save(bytes([number]))
@@ -85,7 +85,7 @@ async def test_garbage_far_beyond_the_log_is_passed_over_by_a_fallback_and_named
     assert "too far beyond the log" in findings[-1].what
 
 
-async def test_a_workflow_whose_newest_marker_is_damaged_hides_no_other_from_a_listing():
+async def test_a_workflow_whose_newest_marker_is_damaged_hides_no_other_from_a_list():
     log = Log(MemoryStore(), grace_seconds=GRACE)
     for name in ("a", "b", "c"):
         run = Workflow(log, WorkflowKeys("n", name))
@@ -96,7 +96,7 @@ async def test_a_workflow_whose_newest_marker_is_damaged_hides_no_other_from_a_l
     assert [(head.marker.workflow_id, head.revision) for head in found.heads] == [("a", 2), ("b", 1), ("c", 2)]
 
 
-async def test_a_marker_in_the_place_of_another_workflow_is_not_listed_as_its_own():
+async def test_a_marker_under_a_key_of_another_workflow_is_not_listed_as_its_own():
     run = workflow()
     await run.save()
     stray = WorkflowKeys("n", "stray")
@@ -105,7 +105,7 @@ async def test_a_marker_in_the_place_of_another_workflow_is_not_listed_as_its_ow
     assert [head.marker.workflow_id for head in found.heads] == ["w"]
 
 
-async def test_pages_of_workflows_go_on_behind_foreign_objects_and_tell_each_workflow_once():
+async def test_pages_of_workflows_continue_after_foreign_objects_and_list_each_workflow_once():
     log = Log(MemoryStore(), grace_seconds=GRACE)
     names = [f"w{number}" for number in range(7)]
     for name in names:
@@ -122,7 +122,7 @@ async def test_pages_of_workflows_go_on_behind_foreign_objects_and_tell_each_wor
     assert told == names
 
 
-async def test_the_listing_of_a_folder_of_others_costs_a_request_for_each_thousand_objects():
+async def test_to_list_a_foreign_folder_costs_one_request_per_thousand_objects():
     run = workflow()
     await run.save()
     for number in range(2500):
@@ -141,7 +141,7 @@ async def test_the_listing_of_a_folder_of_others_costs_a_request_for_each_thousa
     assert len(listed) <= 8
 
 
-async def test_a_page_token_that_no_server_gave_is_refused():
+async def test_a_page_token_that_was_not_issued_by_a_server_is_refused():
     run = workflow()
     for token in ("Li4vLi4vfg==", "/w==", "dw==", "?", "A" * (4 << 20)):
         with pytest.raises(HoldfastError) as refused:
@@ -149,7 +149,7 @@ async def test_a_page_token_that_no_server_gave_is_refused():
         assert refused.value.reason is Reason.INVALID_REQUEST
 
 
-async def test_a_log_without_a_slot_left_is_full():
+async def test_a_log_that_has_reached_the_last_revision_is_full():
     run = workflow()
     entry = await run.save()
     entry.marker.revision = MAX_REVISION
@@ -174,7 +174,7 @@ async def test_a_log_without_a_slot_left_is_full():
         b" " * (1 << 20) + b'{"layoutVersion": 1}',
     ],
 )
-async def test_a_manifest_that_makes_no_sense_is_refused(manifest):
+async def test_an_invalid_manifest_is_refused(manifest):
     store = MemoryStore()
     await store.put_if_absent("holdfast.json", manifest)
     with pytest.raises(HoldfastError) as refused:
@@ -182,7 +182,7 @@ async def test_a_manifest_that_makes_no_sense_is_refused(manifest):
     assert refused.value.reason is Reason.LAYOUT_UNSUPPORTED
 
 
-async def test_findings_about_names_that_are_no_text_can_be_told(capsys):
+async def test_findings_about_names_that_are_not_unicode_are_printed_escaped(capsys):
     run = workflow()
     await run.save()
     run.log.store.objects.write(f"{KEYS.prefix}\udcff\n", b"")
@@ -191,7 +191,7 @@ async def test_findings_about_names_that_are_no_text_can_be_told(capsys):
 
 
 async def go_on(store):
-    """Save, load, list, collect and check beside what lies there; the keys that fsck names."""
+    """Save, load, list, collect and check beside foreign objects. Return the keys that fsck names."""
     run = Workflow(Log(store, grace_seconds=GRACE))
     for number in range(2):
         await run.save(bytes([number]))
@@ -222,7 +222,7 @@ async def test_files_that_people_leave_in_a_folder_stop_nothing(tmp_path):
         assert [path.read_bytes() for path in paths] == [b"not ours"] * len(left)
 
 
-async def test_a_marker_that_leads_out_of_a_folder_reads_nothing_there(tmp_path):
+async def test_a_marker_whose_blob_is_outside_of_the_store_is_refused(tmp_path):
     secret = b"not for you"
     (tmp_path / "secret").write_bytes(secret)
     part = {"size_bytes": len(secret), "sha256": sha256(secret).digest(), "crc32c": crc32c(secret)}

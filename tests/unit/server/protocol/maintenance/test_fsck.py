@@ -1,4 +1,4 @@
-"""The check of a store: what it finds, what it leaves alone, and what a repair makes usable again."""
+"""The check of a store: which damage it finds, and which workflows a repair makes usable again."""
 
 import pytest
 from holdfast_server.protocol.checkpoints import delete, fence
@@ -22,7 +22,7 @@ async def test_a_sound_store_has_no_findings_and_its_orphans_are_counted():
     assert (checked.markers, checked.checkpoints, checked.orphans, checked.orphan_bytes) == (41, 35, 1, 70)
 
 
-async def test_a_damaged_part_and_one_that_is_gone_are_named():
+async def test_a_damaged_part_and_a_missing_part_are_named():
     run = workflow()
     first, second = [await run.save() for _ in range(2)]
     damage(run, KEYS.blob(first.marker.parts[0].blob))
@@ -35,7 +35,7 @@ async def test_a_damaged_part_and_one_that_is_gone_are_named():
     assert first.marker.checkpoint_id in told[KEYS.marker(1)]
 
 
-async def test_a_marker_put_in_the_place_of_another_breaks_the_chain():
+async def test_a_marker_that_replaces_another_breaks_the_chain():
     run, other = workflow(), workflow()
     for _ in range(3):
         await run.save()
@@ -46,7 +46,7 @@ async def test_a_marker_put_in_the_place_of_another_breaks_the_chain():
 
 
 @pytest.mark.parametrize("is_gone", [False, True])
-async def test_a_lost_marker_in_the_middle_is_told_as_deleted_by_a_repair_so_that_collections_go_on(is_gone):
+async def test_a_repair_records_a_lost_marker_in_the_middle_as_deleted_and_collections_continue(is_gone):
     run = workflow()
     for _ in range(5):
         await run.save()
@@ -64,7 +64,7 @@ async def test_a_lost_marker_in_the_middle_is_told_as_deleted_by_a_repair_so_tha
     assert await run.load() == b"x" * 100
 
 
-async def test_a_workflow_whose_head_is_damaged_can_be_saved_to_after_a_repair_but_not_by_its_older_writers():
+async def test_after_a_repair_of_a_damaged_head_new_writers_can_save_and_older_writers_are_fenced():
     run = workflow()
     await fence.acquire_writer(run.log, Request(KEYS, "a"), deadline=run.deadline())
     for number in range(3):
@@ -99,7 +99,7 @@ async def test_a_repair_fences_the_writer_whose_own_fence_was_lost():
     assert fenced.value.reason is Reason.WRITER_FENCED
 
 
-async def test_a_log_that_is_damaged_throughout_is_a_finding_and_no_crash():
+async def test_a_log_that_is_damaged_throughout_is_reported_as_findings():
     run = workflow()
     await run.save()
     damage(run, KEYS.marker(1))
@@ -113,23 +113,23 @@ async def test_a_repaired_workflow_is_collected_at_once():
         await run.save()
     damage(run, KEYS.marker(3))
     run.log = Log(run.log.store, grace_seconds=GRACE)
-    # The damaged marker is the head as it was a grace ago.
+    # The damaged marker was the head a grace ago.
     data, modified = run.log.store.objects.by_key[KEYS.marker(3)]
     run.log.store.objects.by_key[KEYS.marker(3)] = (data, modified - GRACE)
     await check(run, repair=True)
     assert (await run.collect(Retention(keep_last=1))).retired == 1
 
 
-async def test_a_repair_hides_no_checkpoint_that_was_saved_while_it_looked():
+async def test_a_repair_hides_no_checkpoint_that_was_saved_while_it_read_the_log():
     class Watched(MemoryStore):
-        """Lets something happen before a blob is read."""
+        """A store that calls a function before a blob is read."""
 
         before_blob = None
 
         async def get(self, key, **window):
             if self.before_blob is not None and key.startswith(KEYS.blobs):
-                meanwhile, self.before_blob = self.before_blob, None
-                await meanwhile()
+                before_blob, self.before_blob = self.before_blob, None
+                await before_blob()
             return await super().get(key, **window)
 
     run = Workflow(Log(Watched(), grace_seconds=GRACE))

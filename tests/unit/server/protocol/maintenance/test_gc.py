@@ -1,4 +1,4 @@
-"""Garbage collection, run on the in-memory store with a grace that a test can let pass."""
+"""Garbage collection on the in-memory store, with a grace that a test can let pass."""
 
 import time
 
@@ -16,7 +16,7 @@ from holdfast_server.stores.memory import MemoryStore
 from tests.support.workflows import ALL, GRACE, KEYS, Workflow, sweep_after, workflow
 
 
-async def test_a_workflow_with_nothing_dead_is_left_as_it_is():
+async def test_a_workflow_without_dead_objects_is_not_changed():
     workflow_ = workflow()
     for _ in range(5):
         await workflow_.save()
@@ -27,7 +27,7 @@ async def test_a_workflow_with_nothing_dead_is_left_as_it_is():
 
 
 @pytest.mark.parametrize("retention", [Retention(keep_last=2), Retention(max_age_seconds=GRACE), ALL])
-async def test_retention_judges_checkpoints_as_if_pinned_ones_were_not_there(retention):
+async def test_retention_ignores_pinned_checkpoints_when_it_judges_the_others(retention):
     run = workflow()
     for name in "abcdefg":
         parts = [await run.upload(name.encode() * 50)]
@@ -42,7 +42,7 @@ async def test_retention_judges_checkpoints_as_if_pinned_ones_were_not_there(ret
     assert len(await run.objects("blob/")) == len(left)
 
 
-async def test_a_pinned_checkpoint_goes_when_its_own_time_to_live_is_over():
+async def test_a_pinned_checkpoint_is_retired_after_its_own_ttl():
     run = workflow()
     await run.save(checkpoint_id="a", pinned=True, ttl_seconds=1.0)
     await run.save(checkpoint_id="b", pinned=True)
@@ -78,7 +78,7 @@ async def test_keep_last_retires_the_older_ones_at_once_and_removes_them_after_t
     assert len(await run.objects("log/")) == 3 + 1 + 1  # three kept, and the markers of two collections
 
 
-async def test_the_newest_checkpoint_outlives_every_rule_but_its_own_time_to_live():
+async def test_the_newest_checkpoint_is_retired_by_no_rule_but_its_own_ttl():
     run = workflow()
     await run.save(b"a")
     await run.save(b"b")
@@ -99,7 +99,7 @@ async def test_max_age_retires_by_age_alone():
     assert (await run.collect(Retention(max_age_seconds=100), passed=150)).retired == 2
 
 
-async def test_a_dry_run_tells_what_would_go_and_touches_nothing():
+async def test_a_dry_run_counts_what_a_collection_would_retire_and_changes_nothing():
     run = workflow()
     for _ in range(4):
         await run.save()
@@ -109,7 +109,7 @@ async def test_a_dry_run_tells_what_would_go_and_touches_nothing():
     assert (await run.collect(Retention(keep_last=1))).retired == 3
 
 
-async def test_a_blob_that_no_marker_names_goes_after_the_grace_only():
+async def test_a_blob_that_no_marker_names_is_removed_only_after_the_grace():
     run = workflow()
     await run.save()
     await run.upload()
@@ -119,7 +119,7 @@ async def test_a_blob_that_no_marker_names_goes_after_the_grace_only():
     assert await run.load() == b"x" * 100
 
 
-async def test_an_upload_that_outlived_its_time_is_copied_before_it_commits():
+async def test_an_upload_older_than_the_low_water_mark_is_copied_before_it_commits():
     run = workflow()
     await run.save()
     slow = await run.upload(b"slow" * 30)
@@ -159,7 +159,7 @@ async def test_a_deleted_workflow_leaves_its_last_marker_only_once_the_grace_is_
     assert await run.load("id-3") == b"again"
 
 
-async def test_what_unfinished_saves_left_in_a_workflow_without_a_log_goes():
+async def test_blobs_of_failed_saves_in_a_workflow_without_a_log_are_removed():
     run = workflow()
     await run.upload(base=0)
     done = await sweep_after(run, GRACE + 1)
@@ -169,7 +169,7 @@ async def test_what_unfinished_saves_left_in_a_workflow_without_a_log_goes():
     assert await run.load() == b"first"
 
 
-async def test_dead_claims_go_and_the_ids_that_live_stay_unique():
+async def test_dead_claims_are_removed_and_the_ids_of_live_checkpoints_stay_unique():
     run = workflow()
     for number in range(130):
         await run.save(checkpoint_id=f"id-{number}")
@@ -200,7 +200,7 @@ async def test_a_damaged_marker_stops_the_collection_of_its_workflow():
     assert await run.objects() == before
 
 
-async def test_a_sweep_visits_every_workflow_and_goes_on_behind_a_position():
+async def test_a_sweep_visits_every_workflow_and_can_continue_after_a_position():
     log = Log(MemoryStore(), grace_seconds=GRACE)
     names = [("a", "1"), ("a", "x" * 300), ("b", "ü/"), ("b", "z")] + [("c", str(n)) for n in range(20)]
     names = [(n, w.replace("/", "")) for n, w in names]
@@ -216,7 +216,7 @@ async def test_a_sweep_visits_every_workflow_and_goes_on_behind_a_position():
     assert rest.workflows == 24 - 8
 
 
-async def test_a_store_that_loses_what_it_took_tells_no_time():
+async def test_a_sweep_fails_if_the_store_loses_the_object_that_shows_its_time():
     class Losing(MemoryStore):
         async def put_if_absent(self, key, data):
             return False

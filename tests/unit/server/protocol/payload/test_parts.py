@@ -1,4 +1,4 @@
-"""Parts on their way into the store and back: damage is found before a wrong byte is given."""
+"""Parts on their way into the store and back: damage is found before a wrong byte is returned."""
 
 import pytest
 from holdfast_server.protocol.errors import HoldfastError, Reason
@@ -24,7 +24,7 @@ def _small_blocks():
 
 
 class CuttingStore(MemoryStore):
-    """Gives fewer bytes than it should, as a body that lost its end behind a matching length."""
+    """A store that returns a truncated body with the right length."""
 
     async def get(self, key, *, offset=0, length=None):
         found = await super().get(key, offset=offset, length=length)
@@ -60,7 +60,7 @@ async def test_any_range_reads_back_as_it_was_written(size, pieces, data):
 
 
 @given(st.integers(0, len(DATA) - 1), st.integers(1, 255), st.integers(0, len(DATA) - 1), st.integers(1, len(DATA)))
-async def test_a_flipped_byte_of_a_blob_is_found_before_any_range_gives_it(position, flip, offset, length):
+async def test_a_flipped_byte_of_a_blob_is_found_before_any_range_returns_it(position, flip, offset, length):
     store = MemoryStore()
     part = await uploaded(store)
     key = KEYS.blob(part.blob)
@@ -77,7 +77,7 @@ async def test_a_flipped_byte_of_a_blob_is_found_before_any_range_gives_it(posit
         assert error is None
 
 
-async def test_a_body_that_lost_its_end_is_damage():
+async def test_a_truncated_body_is_damage():
     store = CuttingStore()
     _, error = await read(store, await uploaded(store))
     assert error is not None
@@ -86,7 +86,7 @@ async def test_a_body_that_lost_its_end_is_damage():
 
 
 @pytest.mark.parametrize(("block_bytes", "checksums"), [(0, 7), (-1, 7), (1 << 40, 1), (BLOCK, 6), (BLOCK, 8)])
-async def test_checksums_that_fit_no_blocks_are_damage(block_bytes, checksums):
+async def test_checksums_that_do_not_fit_the_blocks_are_damage(block_bytes, checksums):
     store = MemoryStore()
     part = await uploaded(store)
     part.block_bytes = block_bytes
@@ -97,7 +97,7 @@ async def test_checksums_that_fit_no_blocks_are_damage(block_bytes, checksums):
     assert error.reason is Reason.CHECKPOINT_CORRUPTED
 
 
-async def test_a_part_of_before_there_were_checksums_of_blocks_is_read_by_its_digest():
+async def test_a_part_without_checksums_of_blocks_is_verified_by_its_digest():
     store = MemoryStore()
     part = await uploaded(store)
     part.ClearField("block_bytes")
@@ -110,7 +110,7 @@ async def test_a_part_of_before_there_were_checksums_of_blocks_is_read_by_its_di
     assert error.reason is Reason.CHECKPOINT_CORRUPTED
 
 
-async def test_presence_is_told_without_reading_the_part():
+async def test_presence_is_checked_without_reading_the_part():
     store = MemoryStore()
     part = await uploaded(store)
     await require_presence(store, KEYS, part)

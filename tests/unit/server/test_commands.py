@@ -1,4 +1,4 @@
-"""The commands of `holdfast-server` as an operator meets them: exit codes, mistyped places, closed streams, signals."""
+"""The commands of `holdfast-server` for an operator: exit codes, mistyped paths, closed streams, signals."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ async def folder(tmp_path):
 
 @pytest.mark.parametrize("command", ["gc", "fsck"])
 @pytest.mark.parametrize("settings", [{"HOLDFAST_CACHE_BYTES": "none"}, {"HOLDFAST_STORE": "ftp://x"}])
-def test_a_wrong_setting_is_2_and_not_damage(tmp_path, command, settings):
+def test_a_wrong_setting_exits_with_2_and_is_not_reported_as_damage(tmp_path, command, settings):
     result = run(command, cwd=tmp_path, **settings)
     assert (result.returncode, result.stdout) == (2, "")
     assert len(result.stderr.splitlines()) == 1
@@ -70,16 +70,16 @@ def test_a_command_refuses_a_flag_that_it_does_not_use(command, flag, capsys):
 
 
 @pytest.mark.parametrize("command", ["gc", "fsck"])
-@pytest.mark.parametrize("place", ["missing", "empty", "missing/below"])
-def test_a_mistyped_place_is_refused_and_nothing_is_made_there(tmp_path, command, place):
+@pytest.mark.parametrize("path", ["missing", "empty", "missing/below"])
+def test_a_mistyped_path_is_refused_and_nothing_is_created_there(tmp_path, command, path):
     (tmp_path / "empty").mkdir()
-    result = run(command, "--store", f"./{place}", cwd=tmp_path)
+    result = run(command, "--store", f"./{path}", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
-    assert f"{(tmp_path / place).as_uri()}: not a store of Holdfast: holdfast.json is missing" in result.stderr
+    assert f"{(tmp_path / path).as_uri()}: not a store of Holdfast: holdfast.json is missing" in result.stderr
     assert [each.name for each in tmp_path.rglob("*")] == ["empty"]
 
 
-def test_a_mistyped_prefix_of_a_bucket_is_refused_and_nothing_is_made_there(s3_bucket, s3_endpoint):
+def test_a_mistyped_prefix_of_a_bucket_is_refused_and_nothing_is_created_there(s3_bucket, s3_endpoint):
     for command in ("gc", "fsck"):
         result = run(command, "--store", f"s3://{s3_bucket}/mistyped", AWS_ENDPOINT_URL_S3=s3_endpoint)
         assert result.returncode == 2, result.stderr
@@ -103,7 +103,7 @@ def test_a_store_is_named_by_a_plain_path_or_a_url(tmp_path):
             load({"store": given}, {}, tmp_path)
 
 
-def test_another_grace_than_the_stores_is_reported(folder):
+def test_a_grace_that_differs_from_the_stores_is_reported(folder):
     for given, is_reported in (("5", True), ("60", False)):
         result = run("gc", "--store", str(folder), "--grace-seconds", given)
         assert result.returncode == 0
@@ -111,7 +111,7 @@ def test_another_grace_than_the_stores_is_reported(folder):
         if is_reported:
             line = json.loads(result.stderr.splitlines()[0])
             assert (line["level"], line["grace_seconds"], line["given_grace_seconds"]) == ("warning", 60.0, 5.0)
-    # What nobody gave is not reported.
+    # A grace that was not given is not reported.
     assert "grace" not in run("gc", "--store", str(folder)).stderr
 
 
@@ -121,11 +121,11 @@ def test_closed_streams_abort_neither_command(folder, closed):
         result = shell(f"{SERVER} {command} --store {folder} {closed}", folder.parent)
         assert result.returncode == 0
         assert result.stderr == ""
-    # Nothing of what is printed went into a file of the store.
+    # Printed text did not go into a file of the store.
     assert json.loads((folder / "holdfast.json").read_text())
 
 
-def test_a_summary_that_cannot_be_written_is_2(folder):
+def test_a_summary_that_cannot_be_written_exits_with_2(folder):
     result = shell(f"{SERVER} gc --store {folder} > /dev/full", folder.parent)
     assert result.returncode == 2
     assert "No space left on device" in result.stderr
@@ -148,7 +148,7 @@ async def test_a_server_without_streams_serves_and_drains(tmp_path, streams):
     assert await asyncio.wait_for(process.wait(), 20) == 0
 
 
-def test_sighup_is_left_alone_under_nohup(tmp_path):
+def test_sighup_stays_ignored_under_nohup(tmp_path):
     process, target = start(tmp_path.as_uri(), within=["nohup"])
     process.send_signal(signal.SIGHUP)
     with holdfast.Client(target) as client:

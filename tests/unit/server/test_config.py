@@ -1,4 +1,4 @@
-"""Configuration: which source wins, and what is said of a wrong setting."""
+"""Configuration: which source wins, and which error a wrong setting gets."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ def test_retention_is_a_table_in_the_file_and_json_elsewhere(tmp_path):
     assert from_file.policies.of("others") == Retention(keep_last=5)
 
 
-def test_with_nothing_given_it_serves_on_loopback_from_a_folder():
+def test_without_settings_it_serves_on_loopback_from_a_folder():
     assert load({}, {}, HERE) == Config(listen="127.0.0.1:7433", store="file:///here/holdfast-data")
 
 
@@ -77,7 +77,7 @@ def test_a_wrong_setting_is_named_wherever_it_comes_from(name, value, tmp_path):
             load(flags, environment, HERE)
 
 
-def test_an_unknown_setting_and_a_file_that_is_none_are_named(tmp_path):
+def test_an_unknown_setting_and_an_invalid_file_are_named(tmp_path):
     file = tmp_path / "holdfast.toml"
     file.write_text("drain = 1\n")
     with pytest.raises(ConfigError, match=r"^drain: unknown setting"):
@@ -89,7 +89,7 @@ def test_an_unknown_setting_and_a_file_that_is_none_are_named(tmp_path):
         load({"config": str(tmp_path / "none")}, {}, HERE)
 
 
-def test_the_command_prints_what_is_in_force_and_refuses_what_is_wrong(tmp_path):
+def test_the_config_command_prints_the_effective_settings_and_refuses_wrong_ones(tmp_path):
     def run(*arguments):
         return subprocess.run([*EXECUTABLE, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
 
@@ -101,11 +101,11 @@ def test_the_command_prints_what_is_in_force_and_refuses_what_is_wrong(tmp_path)
     assert refused.stderr == "holdfast-server: workers: expected an int, got 'none' from --workers\n"
 
 
-def test_the_page_tells_every_setting_and_its_default():
+def test_the_page_lists_every_setting_with_its_default():
     page = docs_parts.render((ROOT / "docs" / "reference" / "configuration.md").read_text())
     defaults = load({}, {}, HERE)
     for name in Config.__dataclass_fields__:
-        # None leaves the grace to the store: a day for a new one.
+        # None means the grace of the store, which is a day for a new one.
         value = GRACE_SECONDS if name == "grace_seconds" else getattr(defaults, name)
-        told = "./holdfast-data" if name == "store" else f"{value:g}" if isinstance(value, float) else str(value)
-        assert f"| {name} | {told} |" in page
+        default = "./holdfast-data" if name == "store" else f"{value:g}" if isinstance(value, float) else str(value)
+        assert f"| {name} | {default} |" in page

@@ -1,4 +1,4 @@
-"""The end of a server: within the drain and a second, whatever its collector or its callers do."""
+"""A server ends within the drain and a second, whatever its collector or its callers do."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ FORMAT = holdfast.Format("f", 1)
 
 @contextlib.contextmanager
 def silent_collector():
-    """A collector that takes connections and never answers."""
+    """Run a collector that accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(100)
@@ -26,7 +26,7 @@ def silent_collector():
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("collector", ["silent", "refusing"])
-def test_a_dead_collector_does_not_hold_up_the_end(tmp_path, workers, collector):
+def test_a_dead_collector_does_not_delay_the_end(tmp_path, workers, collector):
     with silent_collector() as endpoint:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint if collector == "silent" else "http://127.0.0.1:9"}
         process, target = start(
@@ -38,11 +38,11 @@ def test_a_dead_collector_does_not_hold_up_the_end(tmp_path, workers, collector)
         began = time.monotonic()
         process.terminate()
         assert process.wait(30) == 0
-        # A machine that is busy may take a moment longer to end two processes.
+        # A busy machine may take a moment longer to end two processes.
         assert time.monotonic() - began < 2 + 1.0
 
 
-async def test_a_stuck_call_a_watcher_and_a_dead_collector_together_do_not(tmp_path):
+async def test_a_stuck_call_a_health_watch_and_a_dead_collector_together_do_not_delay_the_end(tmp_path):
     with silent_collector() as endpoint:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
         process, target = await asyncio.to_thread(
@@ -73,7 +73,7 @@ async def test_a_stuck_call_a_watcher_and_a_dead_collector_together_do_not(tmp_p
         assert 1.5 < took < 3 + 1.0
 
 
-async def test_a_collector_that_answers_gets_the_last_spans(tmp_path):
+async def test_a_working_collector_receives_the_last_spans(tmp_path):
     received = asyncio.Event()
 
     async def answer(reader, writer):

@@ -1,4 +1,4 @@
-"""What lies in the working folder is no part of the program."""
+"""The server never imports modules from the working folder."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 from tests.support.repository import ROOT
 from tests.support.servers import children, start
 
-# Modules that the server or its libraries import late, or that its own look like.
+# Modules that the server or its libraries import late, and names of its own packages.
 NAMES = ["uuid", "marshal", "signal", "struct", "json", "holdfast", "holdfast_server", "grpc", "asyncio", "logging"]
 
 
@@ -19,12 +19,12 @@ def test_no_module_of_the_working_folder_runs(tmp_path, monkeypatch, flags):
     for name in NAMES:
         (trap / f"{name}.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'a').write({name!r} + ' ')\n")
     monkeypatch.chdir(trap)
-    # As the installed program starts: without the working folder on its path.
+    # The installed program starts without the working folder on its path.
     process, target = start((tmp_path / "store").as_uri(), *flags, environment={"PYTHONSAFEPATH": "1"})
     try:
         with holdfast.Client(target, timeout=20) as client:
             assert client.save("n", "w", b"x", format=holdfast.Format("f", 1)).revision == 1
-        # None of them rests on the environment.
+        # Each process has the flag itself instead of relying on the environment.
         started = [each for pid in children(process.pid) for each in (pid, *children(pid))]
         assert started
         for pid in started:
@@ -35,7 +35,7 @@ def test_no_module_of_the_working_folder_runs(tmp_path, monkeypatch, flags):
     assert not (tmp_path / "sprung").exists()
 
 
-def test_the_image_works_in_a_folder_that_is_not_the_store():
+def test_the_working_folder_of_the_image_is_not_the_store():
     lines = (ROOT / "deploy" / "Dockerfile").read_text().splitlines()
     [store] = [line.split("file://")[1].split()[0] for line in lines if "HOLDFAST_STORE=" in line]
     assert [line for line in lines if line.startswith("WORKDIR")][-1] == "WORKDIR /"

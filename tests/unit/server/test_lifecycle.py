@@ -1,4 +1,4 @@
-"""A server's life as its callers see it."""
+"""The start and the end of a server, as its callers see them."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ async def test_a_call_in_progress_finishes_after_sigterm_and_the_server_exits_wi
     assert process.wait(20) == 0
 
 
-async def test_health_and_reflection_stand_beside_the_api(served):
+async def test_health_and_reflection_are_served_beside_the_api(served):
     def ask():
         with grpc.insecure_channel(served.target) as channel:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
@@ -85,7 +85,7 @@ async def test_logs_are_json_lines_with_the_trace_id(tmp_path):
     with log.open("w") as stderr:
         process, target = start(served.folder.as_uri(), stderr=stderr)
         async with holdfast.AsyncClient(target) as client:
-            # How every engine begins: not a line for each.
+            # Every engine begins with such a call, so it is not logged.
             with pytest.raises(holdfast.WorkflowNotFoundError):
                 await client.load("n", "nobody")
             with pytest.raises(holdfast.CheckpointCorruptedError) as caught:
@@ -99,7 +99,7 @@ async def test_logs_are_json_lines_with_the_trace_id(tmp_path):
     assert line["method"] == "holdfast.v1.CheckpointService/Load"
 
 
-async def test_somebody_who_watches_the_health_does_not_hold_up_the_end(tmp_path):
+async def test_health_watches_do_not_delay_the_end(tmp_path):
     process, target = start(tmp_path.as_uri(), "--drain-seconds", "60")
     async with grpc.aio.insecure_channel(target) as channel:
         watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())

@@ -1,4 +1,4 @@
-"""A store's URL is read whole or refused: no two of them mean one place in silence."""
+"""A store's URL is parsed as a whole or refused, so that no part of it is silently dropped."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"
 
 
 @given(st.lists(NAMES, min_size=1, max_size=4))
-def test_a_plain_path_names_the_very_folder(names):
+def test_a_plain_path_names_exactly_that_folder(names):
     path = "/" + "/".join(names)
     assert parse(load({"store": path}, {}, Path("/here")).store) == FolderLocation(Path(path))
 
@@ -23,18 +23,18 @@ def test_a_plain_path_names_the_very_folder(names):
 @given(
     st.binary(min_size=1, max_size=20).filter(lambda name: not set(name) & set(b"/\0") and name not in (b".", b".."))
 )
-def test_names_that_are_no_text_are_kept(name):
+def test_names_that_are_not_unicode_are_kept(name):
     path = os.fsdecode(b"/" + name)
     assert parse(load({"store": path}, {}, Path("/here")).store) == FolderLocation(Path(path))
 
 
 @pytest.mark.parametrize("path", ["run#1", "run?2", "./run;3", "a b", "100%", "%41", "~x", "-x"])
-def test_a_relative_path_lies_in_the_working_folder(path):
+def test_a_relative_path_starts_at_the_working_folder(path):
     assert parse(load({"store": path}, {}, Path("/here")).store) == FolderLocation(Path("/here") / path)
 
 
 @pytest.mark.parametrize(
-    ("url", "place"),
+    ("url", "location"),
     [
         ("file:///x/run%231", FolderLocation(Path("/x/run#1"))),
         ("file:///x/run%3F2", FolderLocation(Path("/x/run?2"))),
@@ -45,8 +45,8 @@ def test_a_relative_path_lies_in_the_working_folder(path):
         ("s3://b/100%/a%20b", BucketLocation("b", "100%/a%20b")),
     ],
 )
-def test_a_url_names_its_place(url, place):
-    assert parse(url) == place
+def test_a_url_names_a_folder_or_a_prefix_of_a_bucket(url, location):
+    assert parse(url) == location
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_url_names_its_place(url, place):
         ("", "expected a path, file:///path or s3"),
     ],
 )
-def test_a_url_of_which_a_part_would_be_cut_off_is_refused(url, words):
+def test_a_url_with_a_part_that_would_be_dropped_is_refused(url, words):
     with pytest.raises(ConfigError, match=words) as caught:
         load({"store": url}, {}, Path("/here"))
     assert str(caught.value).startswith(f"store: invalid location {url!r}: ")

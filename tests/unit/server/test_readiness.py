@@ -1,4 +1,4 @@
-"""Liveness is of the process, readiness of the store as well; what an operator reads of both."""
+"""Liveness is about the process alone, readiness about its store as well. Both are logged for an operator."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ async def nothing(operation, key):
 
 
 class Failing:
-    """A store that can be told to fail, whatever is asked of it."""
+    """A store that calls `before` before each request, so that a test can make it fail."""
 
     def __init__(self, store):
         self._store = store
@@ -95,7 +95,7 @@ def failing(*operations, error=StoreUnavailableError):
     return fail
 
 
-async def test_a_store_that_cannot_be_read_is_not_ready_and_the_process_lives(ready, served):
+async def test_a_server_whose_store_cannot_be_read_is_live_but_not_ready(ready, served):
     served.store.before = failing("get", "put_if_absent")
     assert await ready.next() == NOT_SERVING
     for service in ("", "holdfast.v1.CheckpointService"):
@@ -104,7 +104,7 @@ async def test_a_store_that_cannot_be_read_is_not_ready_and_the_process_lives(re
     assert await ready.next() == SERVING
 
 
-async def test_a_store_that_does_not_answer_is_not_ready(ready, served):
+async def test_a_server_whose_store_does_not_answer_is_not_ready(ready, served):
     released = asyncio.Event()
 
     async def hang(operation, key):
@@ -117,7 +117,7 @@ async def test_a_store_that_does_not_answer_is_not_ready(ready, served):
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError, StoreAccessDeniedError])
-async def test_a_store_that_cannot_be_written_is_not_ready_once_a_save_has_failed(ready, served, client, error):
+async def test_a_server_whose_store_cannot_be_written_is_not_ready_once_a_save_has_failed(ready, served, client, error):
     served.store.before = failing("put_if_absent", error=error)
     with pytest.raises(holdfast.HoldfastError):
         await client.save("n", "w", b"x", format=FORMAT, timeout=1)
@@ -127,7 +127,7 @@ async def test_a_store_that_cannot_be_written_is_not_ready_once_a_save_has_faile
     await client.save("n", "w", b"x", format=FORMAT)
 
 
-async def test_one_call_that_fails_by_chance_does_not_change_it(ready, served, client, monkeypatch):
+async def test_a_single_failed_call_does_not_change_readiness(ready, served, client, monkeypatch):
     looked, found = asyncio.Event(), []
 
     async def note(self, is_ready, why):
@@ -135,7 +135,7 @@ async def test_one_call_that_fails_by_chance_does_not_change_it(ready, served, c
         looked.set()
 
     monkeypatch.setattr(store_watch.StoreWatch, "_set_ready", note)
-    # What is retried inside does not reach the watch, so that a call fails in the end.
+    # Retried requests do not reach the watch, so the call must fail in the end.
     served.store.before = failing("put_if_absent")
     with pytest.raises(holdfast.HoldfastError):
         await client.save("n", "w", b"x", format=FORMAT, timeout=0.5)
@@ -147,7 +147,7 @@ async def test_one_call_that_fails_by_chance_does_not_change_it(ready, served, c
     assert await ready.now(READY) == SERVING
 
 
-async def test_a_replaced_store_is_not_ready_for_good(ready, served, client):
+async def test_a_server_whose_store_was_replaced_is_never_ready_again(ready, served, client):
     await client.save("n", "w", b"x", format=FORMAT)
     shutil.rmtree(served.folder)
     assert await ready.next() == NOT_SERVING
@@ -157,7 +157,7 @@ async def test_a_replaced_store_is_not_ready_for_good(ready, served, client):
     assert not list(served.folder.rglob("holdfast.json"))
 
 
-def test_the_command_checks_either_and_prints_one_line_if_it_fails(tmp_path):
+def test_the_health_command_checks_liveness_or_readiness_and_prints_one_line_if_it_fails(tmp_path):
     def health(target, *flags):
         command = [*EXECUTABLE, "health", "--target", target, *flags]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -175,7 +175,7 @@ def test_the_command_checks_either_and_prints_one_line_if_it_fails(tmp_path):
         assert (health(target), health(target, "--ready")) == ((0, ""), (0, ""))
         shutil.rmtree(tmp_path / "store")
         with holdfast.Client(target) as client, pytest.raises(holdfast.HoldfastError):
-            # A save that fails makes the server look at once.
+            # A failed save makes the server check the store at once.
             client.save("n", "w", bytes(100_000), format=FORMAT, timeout=5)
         ended = time.monotonic() + 20
         while is_ready(target) and time.monotonic() < ended:

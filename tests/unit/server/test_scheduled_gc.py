@@ -1,4 +1,4 @@
-"""Collections on a schedule: what they report of what they did."""
+"""Collections on a schedule: their metrics and their log."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ KEYS = WorkflowKeys("n", "w")
 
 
 class Counted:
-    """Stands in for a counter of the metrics."""
+    """A replacement for a counter of the metrics."""
 
     def __init__(self):
         self.counts = Counter()
@@ -31,7 +31,7 @@ class Counted:
             self.is_enough.set()
 
 
-async def test_the_metric_counts_records_like_all_else_that_is_collected(monkeypatch):
+async def test_the_metric_counts_records_like_all_other_collected_objects(monkeypatch):
     counted = Counted()
     monkeypatch.setattr(telemetry, "COLLECTED", counted)
     log = Log(MemoryStore(), grace_seconds=0.0)

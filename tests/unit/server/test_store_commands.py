@@ -1,4 +1,4 @@
-"""A run of `gc` or `fsck` that is cut off tells where another one can go on."""
+"""A run of `gc` or `fsck` that is cut off prints the position from which another run can continue."""
 
 import json
 import shlex
@@ -24,7 +24,7 @@ RUNS = {
 
 
 class CutOff(MemoryStore):
-    """Something happens at one of the reads."""
+    """A store that calls `happens` at one of the reads."""
 
     countdown = 0
     happens: Callable[[], None]
@@ -45,9 +45,9 @@ async def log():
     return log
 
 
-async def require_the_rest(log, command, told):
-    *_, position = shlex.split(told)
-    first = int(told.partition(" ")[0])
+async def require_the_rest(log, command, printed):
+    *_, position = shlex.split(printed)
+    first = int(printed.partition(" ")[0])
     assert 0 < first < WORKFLOWS
     log.store.countdown = 0
     assert await RUNS[command](log, after=position) == 0
@@ -56,19 +56,19 @@ async def require_the_rest(log, command, told):
 
 @pytest.mark.parametrize("command", RUNS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_run_that_a_signal_ends_tells_its_position_and_the_signal(log, command, number, capsys):
+async def test_a_run_that_a_signal_ends_prints_its_position_and_exits_with_its_number(log, command, number, capsys):
     log.store.happens = partial(signal.raise_signal, number)
     assert await RUNS[command](log, after="") == 128 + number
-    out, told = capsys.readouterr()
+    out, printed = capsys.readouterr()
     assert out == ""
-    first = await require_the_rest(log, command, told)
+    first = await require_the_rest(log, command, printed)
     assert json.loads(capsys.readouterr().out)["workflows"] == WORKFLOWS - first
 
 
 @pytest.mark.parametrize("command", RUNS)
-async def test_a_run_that_the_store_ends_tells_its_position(log, command, capsys):
+async def test_a_run_that_is_ended_by_a_failure_of_the_store_prints_its_position(log, command, capsys):
     def fails():
-        # For good: a read that fails once is tried again.
+        # All later reads fail as well, because a single failure is retried.
         log.store.countdown = 1
         raise StoreUnavailableError("no answer")
 

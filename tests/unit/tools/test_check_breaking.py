@@ -48,5 +48,5 @@ def test_any_other_break_fails_and_is_printed(check):
     assert ": ".join(LISTED) not in checked.stdout
 
 
-def test_a_buf_that_fails_is_not_a_buf_that_finds_nothing(check):
+def test_a_failure_of_buf_is_not_taken_for_no_breaks(check):
     assert check(code=1).returncode != 0

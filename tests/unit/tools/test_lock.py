@@ -13,7 +13,7 @@ def locked(tmp_path, monkeypatch):
     return (tmp_path / "release.txt").write_text
 
 
-def test_a_lock_that_meets_its_group_is_not_stale(locked):
+def test_a_lock_that_satisfies_its_group_is_not_stale(locked):
     locked("build==1.6.1 \\\n    --hash=sha256:0\ntwine==7.0.0 ; sys_platform == 'linux' \\\n    --hash=sha256:0\n")
     assert lock.stale("release") == []
 
@@ -30,5 +30,5 @@ def test_a_version_that_the_group_excludes_is_stale_for_any_python(locked):
     assert lock.stale("release") == ["requirements/release.txt: expected build<2,>=1.3, found 1.6.1, 2.0.0"]
 
 
-def test_the_locks_of_the_repository_meet_their_groups():
+def test_the_locks_of_the_repository_satisfy_their_groups():
     assert [problem for name in lock.LOCKS for problem in lock.stale(name)] == []

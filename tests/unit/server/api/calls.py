@@ -1,4 +1,4 @@
-"""Messages of saves, and the details with which a call was refused."""
+"""Messages of saves, and the details of a refused call."""
 
 import grpc
 import pytest

@@ -1,4 +1,4 @@
-"""Bad input gets an error that names the field, and the server goes on."""
+"""Bad input gets an error that names the field, and the server continues to serve."""
 
 import grpc
 import holdfast
@@ -108,7 +108,7 @@ async def test_a_bad_stream_is_refused_and_saves_nothing(stub, messages, field):
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_bytes_that_are_no_message_are_refused(stub, served):
+async def test_bytes_that_are_not_a_message_are_refused(stub, served):
     async with grpc.aio.insecure_channel(served.target) as channel:
         save = channel.unary_unary("/holdfast.v1.CheckpointService/Save")
         assert await violation(save(b"\x0a\xff")) == "request"
@@ -158,7 +158,7 @@ async def test_names_of_any_length_and_script_are_refused_by_their_field(stub, c
         assert await violation(stream.read()) == "ranges[0].part"
 
 
-async def test_a_page_token_of_workflows_that_is_none_is_refused_by_its_field(stub):
+async def test_a_page_token_of_workflows_that_was_not_issued_by_a_server_is_refused_by_its_field(stub):
     for token in ("?", "Li4vLi4v", "x" * 1_000_000):
         assert (
             await violation(stub.ListWorkflows(api.ListWorkflowsRequest(namespace="n", page_token=token)))
@@ -167,12 +167,12 @@ async def test_a_page_token_of_workflows_that_is_none_is_refused_by_its_field(st
 
 
 @pytest.mark.parametrize("given", ["a/b", "a\n", "x" * 513])
-async def test_a_beginning_that_no_workflow_id_has_is_refused_by_its_field(stub, given):
+async def test_a_prefix_that_no_workflow_id_can_have_is_refused_by_its_field(stub, given):
     request = api.ListWorkflowsRequest(namespace="n", workflow_id_prefix=given)
     assert await violation(stub.ListWorkflows(request)) == "workflow_id_prefix"
 
 
-async def test_times_of_a_filter_that_are_none_are_refused_by_their_field(stub, client):
+async def test_invalid_times_of_a_filter_are_refused_by_their_field(stub, client):
     await client.save("n", "v", b"x", format=holdfast.Format("f", 1))
     for field in ("created_after", "created_before"):
         for time in ({"seconds": 2**62}, {"nanos": -1}):
@@ -180,7 +180,7 @@ async def test_times_of_a_filter_that_are_none_are_refused_by_their_field(stub, 
             assert await violation(stub.List(request)) == f"filter.{field}"
 
 
-async def test_more_formats_and_ranges_than_anybody_has_are_refused(stub, client):
+async def test_too_many_formats_and_ranges_are_refused(stub, client):
     await client.save("n", "v", b"x", format=holdfast.Format("f", 1))
     names = {"namespace": "n", "workflow_id": "v"}
     many = [checkpoint_pb2.AcceptedFormat(name="f", min_version=1, max_version=1)] * 65
@@ -191,6 +191,6 @@ async def test_more_formats_and_ranges_than_anybody_has_are_refused(stub, client
     assert await violation(stream.read()) == "ranges"
 
 
-async def test_an_epoch_that_nobody_can_have_been_given_is_refused(stub):
+async def test_an_epoch_that_no_server_can_have_issued_is_refused(stub):
     request = api.SaveRequest(header=header(epoch=2**63 - 1), parts=[checkpoint_pb2.Part(data=b"x")])
     assert await violation(stub.Save(request)) == "epoch"

@@ -1,4 +1,4 @@
-"""The one table of reasons, and who must agree with it."""
+"""The one table of reasons, and the places that must agree with it."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def test_the_server_knows_exactly_the_reasons_of_the_table():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_reason_is_a_class_of_its_own_in_the_client_with_the_servers_code(name):
+def test_every_reason_has_a_class_of_its_own_in_the_client_with_the_servers_code(name):
     error = of_reason(name, "message")
     assert type(error) is not holdfast.HoldfastError
     assert type(error) is not holdfast.WorkflowCheckpointResumeError
@@ -37,7 +37,7 @@ def test_the_published_table_and_the_page_of_errors_are_not_stale():
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_the_published_table_and_the_page_of_errors_are_the_table():
+def test_the_published_table_and_the_page_of_errors_agree_with_the_enum():
     published = json.loads((ROOT / "proto/holdfast/v1/reasons.json").read_text())["reasons"]
     page = (ROOT / "docs/reference/errors.md").read_text()
     for value, name, reason in zip(VALUES, NAMES, published, strict=True):
@@ -61,7 +61,7 @@ def test_every_reason_that_a_comment_lists_is_in_the_table():
     assert listed == set(NAMES)
 
 
-def test_every_call_says_for_what_reasons_it_fails():
+def test_the_comment_of_every_call_lists_the_reasons_of_its_errors():
     service = (ROOT / "proto/holdfast/v1/checkpoint_service.proto").read_text()
     comments = dict(re.findall(r"((?:^  //.*\n)+)^  rpc (\w+)\(", service, re.MULTILINE))
     for comment, call in comments.items():

@@ -1,4 +1,4 @@
-"""What one caller holds is counted, bounded and given back; answers fit clients with gRPC's own limits."""
+"""Permits and bytes of each caller are counted, bounded and released; answers fit gRPC's own limits."""
 
 import asyncio
 import gzip
@@ -32,7 +32,7 @@ def save(number=0, size=1, **changes):
 
 @pytest.fixture
 async def connect():
-    """Connections, each with a socket of its own."""
+    """Return a function that opens connections, each with a socket of its own."""
     async with AsyncExitStack() as exit_stack:
 
         async def open_one(target, *options):
@@ -44,17 +44,17 @@ async def connect():
 
 
 async def opened(stub, **changes):
-    """A stream that has sent its header, and that its server has answered or refused."""
+    """Return a stream whose header the server has accepted or refused."""
     stream = stub.SaveStream(metadata=(("holdfast-resume", "1"),))
     await stream.write(api.SaveStreamRequest(header=header(**changes)))
     await stream.initial_metadata()
     return stream
 
 
-async def test_streams_that_send_only_a_header_leave_room_for_everybody(served, connect):
+async def test_streams_that_send_only_a_header_leave_permits_for_other_connections_and_unary_calls(served, connect):
     idle = await connect(served.target)
     streams = [await opened(idle, request_id=f"idle{number}", namespace=f"n{number}") for number in range(64)]
-    # This connection has its share; others, and unary calls of its own, go on.
+    # This connection has used its share; other connections and its own unary calls are admitted.
     assert await reason(await opened(idle, request_id="one more", namespace="more")) == "OVERLOADED"
     other = await connect(served.target)
     assert (await idle.Save(save())).checkpoint.revision == 1
@@ -87,7 +87,7 @@ async def test_one_namespace_gets_a_share_of_the_streams(served, connect):
         stream.cancel()
 
 
-async def test_the_permits_of_streams_come_back_when_they_end(served, connect):
+async def test_streams_release_their_permits_when_they_end(served, connect):
     for _ in range(3):
         stub = await connect(served.target)
         streams = [await opened(stub, request_id=f"idle{number}") for number in range(64)]
@@ -98,14 +98,14 @@ async def test_the_permits_of_streams_come_back_when_they_end(served, connect):
                 await stream
 
 
-def test_bytes_are_counted_as_they_are_held_and_streams_leave_a_quarter_to_others():
+def test_held_bytes_are_counted_and_streams_leave_a_quarter_to_unary_calls():
     admission = Admission(Capacity(calls=8, bytes=8))
     with (
         admission.permit("a", is_stream=True) as alone,
         admission.permit("b", is_stream=True) as late,
         admission.permit("b", is_stream=False) as unary,
     ):
-        # What a call holds alone is bounded by the limit of its payload.
+        # The bytes of a single call are bounded only by the limit of its payload.
         alone.hold(100)
         alone.hold(5)
         late.hold(1)
@@ -119,7 +119,7 @@ def test_bytes_are_counted_as_they_are_held_and_streams_leave_a_quarter_to_other
         unary.hold(2)
 
 
-async def test_a_stream_above_the_limit_of_bytes_is_refused_and_unary_calls_go_on(tmp_path, connect):
+async def test_a_stream_above_the_limit_of_bytes_is_refused_and_unary_calls_are_admitted(tmp_path, connect):
     async with serving_watched(tmp_path, bytes_in_flight=8 << 20) as served:
         stub = await connect(served.target)
         streams = [await opened(stub, request_id=name, workflow_id=name) for name in ("a", "b")]
@@ -135,7 +135,7 @@ async def test_a_stream_above_the_limit_of_bytes_is_refused_and_unary_calls_go_o
             stream.cancel()
 
 
-async def test_a_drain_does_not_mind_calls_that_are_just_ending():
+async def test_a_drain_accepts_calls_that_end_at_the_same_time():
     async def enter(calls, context, body):
         async with calls.enter("Load", context):
             await body
@@ -158,7 +158,7 @@ async def test_a_drain_does_not_mind_calls_that_are_just_ending():
         assert [type(each) for each in ended] == [grpc.aio.AbortError] * 2
 
 
-async def test_a_stream_that_sends_nothing_is_ended_and_its_retry_goes_on(served, connect, monkeypatch):
+async def test_a_stream_that_sends_nothing_is_ended_and_its_retry_continues(served, connect, monkeypatch):
     monkeypatch.setattr(limits, "IDLE_SECONDS", 0.2)
     stub = await connect(served.target)
     stream = await opened(stub)
@@ -170,7 +170,7 @@ async def test_a_stream_that_sends_nothing_is_ended_and_its_retry_goes_on(served
     again.cancel()
 
 
-async def test_a_reader_that_takes_nothing_loses_its_permit_and_gets_its_status_once_it_reads(
+async def test_a_caller_that_does_not_read_loses_its_permit_and_gets_its_status_once_it_reads(
     tmp_path, connect, monkeypatch
 ):
     monkeypatch.setattr(limits, "IDLE_SECONDS", 0.3)
@@ -191,7 +191,7 @@ async def read_all(stream):
         pass
 
 
-async def test_a_caller_that_vanished_from_the_network_loses_its_permits(tmp_path, connect):
+async def test_a_caller_that_has_vanished_from_the_network_loses_its_permits(tmp_path, connect):
     async with (
         serving_watched(tmp_path, calls_in_flight=2, keepalive_seconds=1) as served,
         CuttingProxy(served.target).running() as proxy,
@@ -272,9 +272,9 @@ async def test_records_come_in_pages_that_fit_and_those_of_a_load_too(served, co
     assert (listed.contents[0].payload_included, listed.contents[0].records_included) == (True, False)
 
 
-async def test_a_page_of_records_has_no_more_than_were_asked_for(served, connect):
+async def test_a_page_of_records_is_no_larger_than_requested(served, connect):
     stub = await connect(served.target)
-    # Later batches come before the first one, or replace records of it: a page shows what all batches come to.
+    # Later batches may sort before the first one or replace its records: a page is the result of all batches.
     for number in (1, 0):
         await attach(stub, number, 7, 10)
     replaced = checkpoint_pb2.Record(key="0000-0002", data=b"y", replace=True)
@@ -422,7 +422,7 @@ async def test_an_unknown_fallback_is_refused(served, connect, value):
     assert refused[error_details_pb2.BadRequest].field_violations[0].field == "fallback"
 
 
-async def test_text_of_any_length_is_bounded_in_the_log(served, connect, caplog):
+async def test_long_text_is_shortened_in_the_log(served, connect, caplog):
     stub = await connect(served.target)
     caplog.set_level(logging.DEBUG, "holdfast")
     for changes in (
@@ -438,7 +438,7 @@ async def test_text_of_any_length_is_bounded_in_the_log(served, connect, caplog)
     assert all(sum(len(str(value)) for value in vars(record).values()) < 10_000 for record in logged)
 
 
-async def test_more_labels_than_anybody_has_are_refused_before_they_are_copied(served, connect, monkeypatch):
+async def test_too_many_labels_are_refused_before_they_are_copied(served, connect, monkeypatch):
     stub = await connect(served.target)
     monkeypatch.setattr(requests, "dict", lambda given: pytest.fail("copied"), raising=False)
     request = save(labels={str(number): "v" for number in range(300_000)})
@@ -457,7 +457,7 @@ async def test_control_and_bidirectional_characters_are_refused_in_ids(served, c
     assert refused[error_details_pb2.BadRequest].field_violations[0].field == field
 
 
-async def test_scripts_and_joined_emoji_are_ids_as_before(served, connect):
+async def test_all_scripts_and_joined_emoji_are_allowed_in_ids(served, connect):
     stub = await connect(served.target)
     for number, name in enumerate(
         ("\u0628\u0650\u0633\u0652\u0645", "\U0001f469\u200d\U0001f680", "\u05e9\u05dc", "e\u0301")

@@ -24,7 +24,7 @@ async def fifty_checkpoints(client):
 
 
 @pytest.mark.usefixtures("fifty_checkpoints")
-async def test_a_page_ends_where_enough_was_looked_at_and_the_next_one_goes_on(served, monkeypatch):
+async def test_a_page_ends_after_a_limit_of_examined_checkpoints_and_the_next_one_continues(served, monkeypatch):
     monkeypatch.setattr(listing, "_MAX_EXAMINED", 20)
     request = api.ListRequest(filter={"labels": {"number": "4"}}, **WORKFLOW)
     pages = []
@@ -38,7 +38,7 @@ async def test_a_page_ends_where_enough_was_looked_at_and_the_next_one_goes_on(s
 @pytest.mark.usefixtures("fifty_checkpoints")
 @pytest.mark.parametrize("page_size", [1, 7, 25, 26])
 @pytest.mark.parametrize("max_examined", [1, 3, 25, 50, 51])
-async def test_pages_give_each_checkpoint_that_passes_once(client, monkeypatch, page_size, max_examined):
+async def test_pages_contain_each_matching_checkpoint_once(client, monkeypatch, page_size, max_examined):
     monkeypatch.setattr(listing, "_MAX_EXAMINED", max_examined)
     listed = [
         each.labels["number"] async for each in client.list("n", "w", labels={"parity": "odd"}, page_size=page_size)
@@ -48,7 +48,7 @@ async def test_pages_give_each_checkpoint_that_passes_once(client, monkeypatch, 
 
 @pytest.fixture
 async def newer_server(client, served):
-    """A workflow among others whose newest marker a newer server has written."""
+    """Make three workflows, one of them with a newest marker that a newer server has written."""
     for workflow_id in ("a", "b", "c"):
         await client.save("n", workflow_id, b"x", format=FORMAT, checkpoint_id="x", labels={"k": "v"})
     marker = sound(2)
@@ -67,7 +67,7 @@ async def test_a_marker_of_a_newer_server_is_reported_by_a_list_and_hides_no_oth
 
 @pytest.mark.usefixtures("newer_server")
 @pytest.mark.parametrize("max_examined", [1, 2, 2000])
-async def test_a_deletion_everywhere_does_what_it_can_and_fails_for_what_it_cannot(client, monkeypatch, max_examined):
+async def test_a_deletion_in_all_workflows_deletes_what_it_can_and_then_fails(client, monkeypatch, max_examined):
     monkeypatch.setattr(bulk_deleting, "_MAX_EXAMINED", max_examined)
     with pytest.raises(holdfast.HoldfastError, match="ns/n/wf/b/"):
         await client.delete_checkpoints("n", labels={"k": "v"})
@@ -83,7 +83,7 @@ async def test_a_deletion_of_workflows_by_prefix_reports_one_of_a_newer_server(c
 
 
 @pytest.mark.parametrize("workflow_id", ["w", ""])
-async def test_a_deletion_by_filter_fails_where_a_damaged_marker_may_be_meant(client, served, workflow_id):
+async def test_a_deletion_by_filter_fails_if_a_damaged_marker_may_match(client, served, workflow_id):
     for number in range(3):
         await client.save("n", "w", b"x", format=FORMAT, labels={"k": "v"}, checkpoint_id=f"c{number}")
     key = WorkflowKeys("n", "w").marker(2)

@@ -1,4 +1,4 @@
-"""Bytes that are no request: what is said of them, and how much of them is looked at for it."""
+"""Bytes that are not a request: the error that explains them, and how many of them are read for it."""
 
 import pytest
 from holdfast_server.api import malformed
@@ -11,16 +11,16 @@ SAVE = request_type("/holdfast.v1.CheckpointService/Save")
     "raw",
     [b"", b"\x0a", b"\x0a\xff", b"\x80" * 20, b"\x0a\x05ab", b"\x0b\x0b\x0b", b"\x0d\x00", b"\xff\xff\xff\xff\xff"],
 )
-def test_bytes_that_are_cut_off_or_no_fields_are_no_request(raw):
+def test_bytes_that_are_truncated_or_not_fields_are_not_a_request(raw):
     assert explain(raw, SAVE) == ("request", "cannot be parsed as SaveRequest")
 
 
-def test_text_that_is_not_utf8_is_found_behind_fields_of_every_kind():
+def test_text_that_is_not_utf8_is_found_after_fields_of_every_kind():
     known_and_unknown = b"\x78\x01" + b"\x79" + bytes(8) + b"\x7d" + bytes(4) + b"\x7a\x02\xff\xff"
     assert explain(known_and_unknown + b"\x0a\x03\x0a\x01\xff", SAVE) == ("namespace", "is not UTF-8")
 
 
-def test_of_millions_of_fields_only_some_are_read(monkeypatch):
+def test_only_a_limited_number_of_fields_is_read(monkeypatch):
     read = []
     walk = malformed._varint
     monkeypatch.setattr(malformed, "_varint", lambda raw, position: read.append(1) or walk(raw, position))

@@ -1,4 +1,4 @@
-"""Requests of plain gRPC that do not say which try they are: sent again, however late, they commit once."""
+"""Requests of plain gRPC that do not say which attempt they are commit once, however late they are sent again."""
 
 import grpc
 import pytest
@@ -12,7 +12,7 @@ SENT_BEFORE = (("grpc-previous-rpc-attempts", "1"),)
 
 @pytest.fixture
 async def stub(served):
-    # A channel that retries by itself takes the header for its own, and leaves it out of a first try.
+    # A channel that retries by itself sets this header itself, and omits it from a first attempt.
     async with grpc.aio.insecure_channel(served.target, options=[("grpc.enable_retries", 0)]) as channel:
         yield CheckpointServiceStub(channel)
 
@@ -31,7 +31,7 @@ async def revisions(stub):
     return [each.revision for each in (await stub.List(api.ListRequest(**NAMES))).checkpoints]
 
 
-async def test_a_save_that_is_sent_again_behind_twenty_others_is_replayed(stub):
+async def test_a_save_that_is_sent_again_after_twenty_others_is_replayed(stub):
     first = await stub.Save(saving("r"))
     await others(stub)
     again = await stub.Save(saving("r"))
@@ -40,7 +40,7 @@ async def test_a_save_that_is_sent_again_behind_twenty_others_is_replayed(stub):
 
 
 @pytest.mark.parametrize("attempt", [{"number": 1}, {"number": 2}, {}])
-async def test_what_grpc_itself_sends_again_is_a_retry_whatever_the_request_says(stub, attempt):
+async def test_a_request_that_grpc_itself_sends_again_is_a_retry_whatever_it_says(stub, attempt):
     first = await stub.Save(saving("r", attempt=attempt))
     await others(stub)
     again = await stub.Save(saving("r", attempt=attempt), metadata=SENT_BEFORE)
@@ -63,7 +63,7 @@ async def test_a_streamed_save_that_grpc_itself_sends_again_is_replayed(stub):
     assert (again.replayed, again.checkpoint.revision) == (True, first.checkpoint.revision)
 
 
-async def test_a_deletion_of_the_workflow_that_is_sent_again_does_not_take_what_was_saved_since(stub):
+async def test_a_deletion_of_the_workflow_that_is_sent_again_does_not_delete_later_saves(stub):
     await others(stub, 1)
     request = api.DeleteWorkflowRequest(**NAMES, request_id="d")
     first = await stub.DeleteWorkflow(request)
@@ -85,14 +85,14 @@ async def test_an_acquisition_that_is_sent_again_evicts_nobody(stub):
     await stub.Save(saving("last", epoch=newer.epoch))
 
 
-async def test_a_retry_that_does_not_say_when_its_first_try_was_finds_it_all_the_same(stub):
+async def test_a_retry_that_does_not_say_when_its_first_attempt_was_is_replayed(stub):
     first = await stub.Save(saving("r", attempt={"number": 1}))
     await others(stub)
     again = await stub.Save(saving("r", attempt={"number": 2}))
     assert (again.replayed, again.checkpoint) == (True, first.checkpoint)
 
 
-async def test_a_request_id_that_belongs_to_other_content_is_found_as_late(stub):
+async def test_a_request_id_of_other_content_is_refused_however_late(stub):
     await stub.Save(saving("r"))
     await others(stub)
     other = saving("r")
@@ -101,7 +101,7 @@ async def test_a_request_id_that_belongs_to_other_content_is_found_as_late(stub)
         await stub.Save(other)
 
 
-async def test_each_slot_is_read_once_for_requests_that_do_not_say_which_try_they_are(served, stub):
+async def test_each_marker_is_read_once_for_requests_that_do_not_say_which_attempt_they_are(served, stub):
     await others(stub, 60)
     served.store.requests.clear()
     for each in range(10):
@@ -113,7 +113,7 @@ async def test_each_slot_is_read_once_for_requests_that_do_not_say_which_try_the
     assert served.store.requests["get"] == 0
 
 
-@pytest.mark.parametrize("told", ["", "x", "-1", "99999999999999999999", "1.5"])
-async def test_attempts_that_cannot_be_read_are_none(stub, told):
-    await stub.Save(saving("r"), metadata=(("grpc-previous-rpc-attempts", told),))
+@pytest.mark.parametrize("number", ["", "x", "-1", "99999999999999999999", "1.5"])
+async def test_an_invalid_number_of_previous_attempts_counts_as_none(stub, number):
+    await stub.Save(saving("r"), metadata=(("grpc-previous-rpc-attempts", number),))
     assert await revisions(stub) == [1]

@@ -1,4 +1,7 @@
-"""Streamed saves go on where they stopped, by either way to learn the place, whatever became of the earlier stream."""
+"""Streamed saves continue where they stopped.
+
+A caller learns the position from early metadata or by GetUpload, and the earlier stream may still be open.
+"""
 
 import asyncio
 
@@ -19,7 +22,7 @@ async def stub(served):
 
 
 async def begun(stub, resume="1", **changes):
-    """A stream that has sent its header, and the place that the server told."""
+    """Return a stream that has sent its header, and the position that the server reported."""
     stream = stub.SaveStream(metadata=(("holdfast-resume", resume),) if resume else ())
     await stream.write(api.SaveStreamRequest(header=header(**changes)))
     return stream, dict(await stream.initial_metadata()).get("holdfast-received")
@@ -31,14 +34,14 @@ async def position(stub, **changes):
 
 
 async def received(stub, offset, **changes):
-    """Wait until so much has arrived, without a question that would end the stream."""
+    """Return a stream of which the server has received exactly `offset` bytes."""
     stream, _ = await begun(stub, **changes)
     await stream.write(chunk(b"x" * offset))
-    # What a server has taken of a stream shows in the next one's place: ask until it does.
+    # The bytes received of one stream show in the position of the next one: repeat until they do.
     while (await position(stub, **{key: changes[key] for key in changes if key in WHERE}))[2] != offset:
         stream.cancel()
-        stream, place = await begun(stub, **changes)
-        await stream.write(chunk(b"x" * (offset - int(place.split(":")[1])), int(place.split(":")[1])))
+        stream, at = await begun(stub, **changes)
+        await stream.write(chunk(b"x" * (offset - int(at.split(":")[1])), int(at.split(":")[1])))
     return stream
 
 
@@ -49,12 +52,12 @@ async def finished(stream, offset, rest, size):
     return await stream
 
 
-async def test_a_retry_takes_over_from_a_stream_that_the_server_believes_open(stub):
+async def test_a_retry_takes_over_from_a_stream_that_is_still_open_on_the_server(stub):
     old, _ = await begun(stub)
     await old.write(chunk(b"abc"))
-    new, place = await begun(stub)
-    if place == "0:0":
-        # The chunk had not arrived yet; it may not come any more.
+    new, at = await begun(stub)
+    if at == "0:0":
+        # The chunk had not arrived yet, and may never arrive.
         await new.write(chunk(b"abc"))
     assert await reason(old) == "UPLOAD_LOST"
     assert (await finished(new, 3, b"def", 6)).checkpoint.size_bytes == 6
@@ -62,7 +65,7 @@ async def test_a_retry_takes_over_from_a_stream_that_the_server_believes_open(st
     assert loaded.parts[0].data == b"abcdef"
 
 
-async def test_a_caller_that_cannot_read_early_metadata_asks_first_and_goes_on(stub):
+async def test_a_caller_that_cannot_read_early_metadata_calls_get_upload_first_and_continues(stub):
     (await received(stub, 5)).cancel()
     assert await position(stub) == (True, 0, 5, 5)
     stream, _ = await begun(stub, "0:5")
@@ -71,14 +74,14 @@ async def test_a_caller_that_cannot_read_early_metadata_asks_first_and_goes_on(s
 
 
 @pytest.mark.parametrize("wrong", ["0:4", "0:6", "1:0", "0:0"])
-async def test_a_place_that_the_server_is_not_at_is_refused_and_the_upload_stays(stub, wrong):
+async def test_a_wrong_position_is_refused_and_the_upload_stays(stub, wrong):
     (await received(stub, 5)).cancel()
     stream, _ = await begun(stub, wrong)
     assert await reason(stream) == "UPLOAD_LOST"
     assert await position(stub) == (True, 0, 5, 5)
 
 
-async def test_a_place_on_a_server_that_knows_nothing_is_refused(stub):
+async def test_a_position_on_a_server_without_the_upload_is_refused(stub):
     stream, _ = await begun(stub, "0:5")
     assert await reason(stream) == "UPLOAD_LOST"
     stream, _ = await begun(stub, "0:0")
@@ -94,7 +97,7 @@ async def test_of_two_uploads_of_one_request_the_fuller_one_is_kept(stub):
     assert await position(stub) == (True, 0, 9, 9)
 
 
-async def test_uploads_of_one_namespace_do_not_push_out_those_of_another(stub):
+async def test_uploads_of_one_namespace_do_not_evict_those_of_another(stub):
     (await received(stub, 3, namespace="quiet")).cancel()
     for number in range(80):
         stream, _ = await begun(stub, namespace="loud", request_id=f"r{number}")
@@ -103,26 +106,26 @@ async def test_uploads_of_one_namespace_do_not_push_out_those_of_another(stub):
     assert await position(stub, namespace="quiet") == (True, 0, 3, 3)
 
 
-async def test_an_upload_is_asked_for_by_its_own_namespace_only(stub):
+async def test_an_upload_is_found_only_by_its_own_namespace_and_workflow(stub):
     (await received(stub, 3)).cancel()
     assert (await position(stub, namespace="other"))[0] is False
     assert (await position(stub, workflow_id="other"))[0] is False
     assert (await position(stub))[0] is True
 
 
-async def test_many_takers_of_one_upload_commit_once(stub):
+async def test_many_concurrent_retries_of_one_upload_commit_once(stub):
     (await received(stub, 3)).cancel()
 
-    async def try_once():
-        stream, place = await begun(stub)
+    async def attempt():
+        stream, received_to = await begun(stub)
         try:
-            at = int(place.split(":")[1])
+            at = int(received_to.split(":")[1])
             return (await finished(stream, at, b"xxxyyy"[at:], 6)).checkpoint.revision
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError, AttributeError):
             return None
 
     revisions = set()
     while not revisions:
-        revisions = set(await asyncio.gather(*(try_once() for _ in range(5)))) - {None}
+        revisions = set(await asyncio.gather(*(attempt() for _ in range(5)))) - {None}
     assert revisions == {1}
-    assert await try_once() == 1
+    assert await attempt() == 1

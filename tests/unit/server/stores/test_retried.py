@@ -8,7 +8,7 @@ from holdfast_server.stores.retried import RetriedStore
 
 
 class Failing(MemoryStore):
-    """A store whose first requests fail, whatever they are."""
+    """A store whose first requests fail, of whatever kind."""
 
     def __init__(self, failures, error=StoreUnavailableError):
         super().__init__()
@@ -98,14 +98,14 @@ async def test_a_write_is_sent_once(write):
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
-async def test_a_refusal_is_final(read):
+async def test_a_refusal_is_not_retried(read):
     store = await holding(1, StoreAccessDeniedError)
     with pytest.raises(StoreAccessDeniedError):
         await read(RetriedStore(store))
     assert store.requests == 1
 
 
-async def test_a_missing_object_is_an_answer():
+async def test_a_missing_object_is_not_retried():
     store = await holding(0)
     with pytest.raises(ObjectNotFoundError):
         await RetriedStore(store).get("other")

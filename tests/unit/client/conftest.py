@@ -20,7 +20,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def connect(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """What makes a client of a target: `AsyncClient`, or `Client` with the same methods to await."""
+    """Return a function that makes a client of a target: `AsyncClient`, or `Client` with methods to await."""
     return KINDS[request.param]
 
 

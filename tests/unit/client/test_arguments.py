@@ -1,4 +1,4 @@
-"""What callers give: the right kinds are stored as they are, every other one is refused by an error that names it."""
+"""Arguments of calls: right types are stored as they are, all others are refused by an error that names them."""
 
 import array
 import asyncio
@@ -29,7 +29,7 @@ FORMAT = holdfast.Format("test", 1)
 
 
 def sent(data):
-    """The parts that a save of it sends: by one message, and by a stream that must be the same."""
+    """Return the parts that a save of `data` sends. One message and a stream must send the same."""
     outgoing = Outgoing(data)
     parts = {part.name: part.data for part in outgoing.inline()}
     streamed: dict[str, bytes] = {}
@@ -113,7 +113,7 @@ NO_BYTES = [
 
 @pytest.mark.asynchronous_only("arguments are checked by code that both clients share")
 @pytest.mark.parametrize("data", [*NO_BYTES, None, "text", ""], ids=lambda data: name_of(data)[:40])
-async def test_what_is_not_bytes_like_is_refused_and_nothing_is_stored(client, data):
+async def test_data_that_is_not_bytes_like_is_refused_and_nothing_is_stored(client, data):
     with pytest.raises(TypeError, match=r"^data must be bytes-like"):
         await client.save("n", "w", data, format=FORMAT)
     with pytest.raises(TypeError, match=r"^data\['step'\] must be bytes-like"):
@@ -124,19 +124,19 @@ async def test_what_is_not_bytes_like_is_refused_and_nothing_is_stored(client, d
     assert await client.records("n", "w", "c") == ()
 
 
-def test_files_and_mappings_are_no_parts():
+def test_files_and_mappings_are_refused_as_parts():
     for value in (io.BytesIO(b"x"), {"a": b"x"}):
         with pytest.raises(TypeError, match=r"data\['a'\] must be bytes-like"):
             Outgoing({"a": value})
 
 
 @pytest.mark.parametrize("name", [1, None, b"a", ("a",)])
-def test_a_name_of_a_part_is_text(name):
+def test_a_name_of_a_part_must_be_text(name):
     with pytest.raises(TypeError, match="a part's name must be text"):
         Outgoing({name: b"x"})
 
 
-def test_an_error_shows_no_more_of_a_value_than_fits_a_line():
+def test_an_error_shortens_a_long_value():
     with pytest.raises(TypeError) as caught:
         Outgoing({"a" * 10_000: "secret" * 100_000})
     assert len(str(caught.value)) < 500
@@ -146,7 +146,7 @@ def test_an_error_shows_no_more_of_a_value_than_fits_a_line():
 
 
 @given(st.binary(max_size=200), st.integers(0, 250))
-def test_a_file_is_saved_from_where_it_stands_or_refused(data, position):
+def test_a_file_is_saved_from_its_position_or_refused_at_its_end(data, position):
     file = io.BytesIO(data)
     file.seek(position)
     if position and position >= len(data):
@@ -156,7 +156,7 @@ def test_a_file_is_saved_from_where_it_stands_or_refused(data, position):
         assert sent(file) == {"": data[position:]}
 
 
-async def test_a_file_that_was_just_written_is_refused_and_not_stored_as_nothing(client):
+async def test_a_file_that_was_just_written_is_refused_instead_of_stored_as_empty(client):
     file = io.BytesIO()
     file.write(b"parquet")
     with pytest.raises(ValueError, match=r"stands at 7, its end; seek\(0\) first"):
@@ -171,26 +171,26 @@ def test_an_empty_file_is_an_empty_payload():
 
 
 class Slow(io.BytesIO):
-    """Reads little at a time, as raw files may."""
+    """A file that reads a few bytes at a time, as raw files may."""
 
     def read(self, size=-1):
         return super().read(min(size, 7) if size > 0 else size)
 
 
 class Eager(io.BytesIO):
-    """Reads more than it is asked for."""
+    """A file that reads more than requested."""
 
     def read(self, size=-1):
         return super().read() if size else b""
 
 
 @pytest.mark.parametrize("kind", [Slow, Eager])
-def test_files_that_read_less_or_more_than_asked_are_saved_whole(kind):
+def test_files_that_read_less_or_more_than_requested_are_saved_whole(kind):
     data = os.urandom(3_000_000 if kind is Eager else 1000)
     assert sent(kind(data)) == {"": data}
 
 
-def test_files_that_do_not_know_their_end_are_saved_whole(tmp_path):
+def test_files_of_unknown_size_are_saved_whole(tmp_path):
     with gzip.open(tmp_path / "x.gz", "wb") as file:
         file.write(b"abc" * 1000)
     with gzip.open(tmp_path / "x.gz") as file:
@@ -218,7 +218,7 @@ def test_pipes_are_refused_at_once():
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/urandom"])
-def test_a_device_without_an_end_is_refused_and_not_read_for_ever(path):
+def test_a_device_without_an_end_is_refused_without_reading_it(path):
     with open(path, "rb") as file, pytest.raises(holdfast.InvalidRequestError, match="is a device"):
         Outgoing(file)
 
@@ -238,7 +238,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("size", [1000, 5 << 20])
-def test_what_is_appended_while_a_file_is_saved_is_left_out(tmp_path, size):
+def test_bytes_that_are_appended_while_a_file_is_saved_are_left_out(tmp_path, size):
     (tmp_path / "x").write_bytes(bytes(size))
     with open(tmp_path / "x", "rb") as file:
         outgoing = Outgoing(file)
@@ -250,7 +250,7 @@ def test_what_is_appended_while_a_file_is_saved_is_left_out(tmp_path, size):
 
 
 @pytest.mark.parametrize("size", [1000, 5 << 20])
-async def test_a_file_that_becomes_shorter_while_it_is_saved_fails_its_save(client, tmp_path, monkeypatch, size):
+async def test_a_file_that_is_truncated_while_it_is_saved_fails_its_save(client, tmp_path, monkeypatch, size):
     (tmp_path / "x").write_bytes(bytes(size))
     pieces = payload._File.pieces
 
@@ -267,7 +267,7 @@ async def test_a_file_that_becomes_shorter_while_it_is_saved_fails_its_save(clie
 
 @pytest.fixture
 async def unconnected(connect):
-    """A client without a server: its arguments are refused before anything is sent."""
+    """Return a client without a server, whose arguments are refused before anything is sent."""
     async with connect("127.0.0.1:9", timeout=1) as client:
         yield client
 
@@ -276,7 +276,7 @@ async def unconnected(connect):
 
 
 async def times(client, timeout):
-    """Every call with a timeout."""
+    """Yield every call with a timeout."""
     yield client.save("n", "w", b"x", format=FORMAT, timeout=timeout)
     yield client.load("n", "w", timeout=timeout)
     yield client.resume("n", "w", format=FORMAT, timeout=timeout)
@@ -316,7 +316,7 @@ async def test_a_timeout_out_of_range_is_refused_by_every_call(client, served, t
 
 
 @pytest.mark.parametrize("timeout", NO_NUMBERS, ids=lambda value: repr(value)[:20])
-async def test_a_timeout_that_is_no_number_is_refused_by_every_call(unconnected, timeout):
+async def test_a_timeout_that_is_not_a_number_is_refused_by_every_call(unconnected, timeout):
     async for call in times(unconnected, timeout):
         with pytest.raises(TypeError, match="timeout must be seconds as a number"):
             await call
@@ -347,7 +347,7 @@ WHOLE = {
 @pytest.mark.asynchronous_only("arguments are checked by code that both clients share")
 @pytest.mark.parametrize("value", [*NO_NUMBERS, 1.0, math.nan, numpy.float64(1)], ids=lambda value: repr(value)[:20])
 @pytest.mark.parametrize("name", WHOLE)
-async def test_a_number_that_must_be_whole_is_a_whole_number(unconnected, name, value):
+async def test_an_argument_that_must_be_a_whole_number_is_named_if_it_is_not(unconnected, name, value):
     with pytest.raises(TypeError, match=rf"^{name} must be a whole number"):
         await WHOLE[name](unconnected, value)
 
@@ -360,18 +360,18 @@ async def test_a_whole_number_out_of_range_is_named(unconnected, name, value):
         await WHOLE[name](unconnected, value)
 
 
-async def test_whole_numbers_of_other_kinds_are_taken(client):
+async def test_whole_numbers_of_other_types_are_accepted(client):
     await client.save("n", "w", b"x", format=holdfast.Format("f", numpy.int32(1)), expected_revision=numpy.int64(0))
 
 
 @pytest.mark.parametrize("ttl", [1, 1.5, "1", True, numpy.timedelta64(1, "s")])
-async def test_a_time_to_live_is_a_timedelta(unconnected, ttl):
+async def test_a_ttl_must_be_a_timedelta(unconnected, ttl):
     with pytest.raises(TypeError, match="ttl must be a timedelta"):
         await unconnected.save("n", "w", b"x", format=FORMAT, ttl=ttl)
 
 
 @pytest.mark.parametrize("ttl", [datetime.timedelta(), -datetime.timedelta(1), datetime.timedelta.max])
-async def test_a_time_to_live_out_of_range_is_named(unconnected, ttl):
+async def test_a_ttl_out_of_range_is_named(unconnected, ttl):
     with pytest.raises(holdfast.InvalidRequestError, match="ttl"):
         await unconnected.save("n", "w", b"x", format=FORMAT, ttl=ttl)
 
@@ -387,7 +387,7 @@ async def test_a_time_to_live_out_of_range_is_named(unconnected, ttl):
     ],
     ids=str,
 )
-def test_a_retry_policy_holds_sensible_times(policy):
+def test_a_retry_policy_refuses_invalid_times(policy):
     with pytest.raises((holdfast.InvalidRequestError, TypeError), match=next(iter(policy))):
         holdfast.RetryPolicy(**policy)
 
@@ -413,13 +413,13 @@ TEXTS = {
 @pytest.mark.asynchronous_only("arguments are checked by code that both clients share")
 @pytest.mark.parametrize("value", [1, b"x", True, ("a",), object()], ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("name", TEXTS)
-async def test_text_is_text_and_named_where_it_is_not(unconnected, name, value):
+async def test_an_argument_that_must_be_text_is_named_if_it_is_not(unconnected, name, value):
     with pytest.raises(TypeError, match=f"^{name} must be text"):
         await TEXTS[name](unconnected, value)
 
 
 @pytest.mark.parametrize("name", TEXTS)
-async def test_text_that_utf_8_cannot_hold_is_named(unconnected, name):
+async def test_text_that_utf_8_cannot_encode_is_named(unconnected, name):
     with pytest.raises(holdfast.InvalidRequestError, match=f"{name} must be text that UTF-8 can hold"):
         await TEXTS[name](unconnected, "\ud83c")
 
@@ -449,7 +449,7 @@ async def test_an_unknown_depth_is_refused(unconnected):
         await unconnected.validate("n", "w", depth="deep")
 
 
-def test_the_synchronous_client_checks_the_same():
+def test_the_synchronous_client_checks_the_same_arguments():
     with holdfast.Client("127.0.0.1:9") as client:
         for call, expected in (
             (lambda: client.save("n", "w", {"step": 3}, format=FORMAT), TypeError),

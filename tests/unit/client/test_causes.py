@@ -1,4 +1,4 @@
-"""Errors that no server of Holdfast made: the cause is in the message, with gRPC's own code and words."""
+"""Errors that do not come from a server of Holdfast: the message has the cause, with gRPC's own code and words."""
 
 import asyncio
 import sys
@@ -83,7 +83,7 @@ async def failed(connect, target, **options):
 
 @asynccontextmanager
 async def answering(answer):
-    """The port of something that sends an answer, of bytes, to whatever comes, and closes."""
+    """Run a server that answers every connection with these bytes and closes it. Yield its port and what it read."""
 
     async def serve(reader, writer):
         seen.append(await reader.read(4096))
@@ -98,7 +98,7 @@ async def answering(answer):
 # Connections
 
 
-async def test_a_refused_connection_is_told_as_such(connect):
+async def test_a_refused_connection_is_named_as_the_cause(connect):
     error = await failed(connect, "127.0.0.1:9")
     assert type(error) is holdfast.ServerUnavailableError
     assert (error.reason, error.code) == ("SERVER_UNAVAILABLE", grpc.StatusCode.UNAVAILABLE)
@@ -106,19 +106,19 @@ async def test_a_refused_connection_is_told_as_such(connect):
     assert "Connection refused" in str(error)
 
 
-async def test_a_name_that_is_not_known_is_told_as_such(connect):
+async def test_an_unknown_host_name_is_named_as_the_cause(connect):
     error = await failed(connect, "none.invalid:7433")
     assert type(error) is holdfast.ServerUnavailableError
     assert "none.invalid:7433" in str(error)
     assert "resolv" in str(error)
 
 
-async def test_a_server_of_http_1_is_told_as_such(connect):
+async def test_an_http_1_server_is_named_as_the_cause(connect):
     async with answering(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n") as (port, _):
         assert "Trying to connect an http1.x server" in str(await failed(connect, f"127.0.0.1:{port}"))
 
 
-async def test_a_server_that_wants_tls_is_told_as_such(connect, tmp_path):
+async def test_a_server_that_expects_tls_is_named_as_the_cause(connect, tmp_path):
     names = ("-subj", "/CN=localhost", "-keyout", tmp_path / "key", "-out", tmp_path / "certificate")
     made = await asyncio.create_subprocess_exec(
         "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names, stderr=asyncio.subprocess.PIPE
@@ -141,7 +141,7 @@ async def test_a_server_that_wants_tls_is_told_as_such(connect, tmp_path):
     "target",
     REFUSED,
 )
-def test_a_target_that_grpc_cannot_take_is_refused_at_once(target):
+def test_a_target_that_grpc_cannot_parse_is_refused_at_once(target):
     for kind in (holdfast.Client, holdfast.AsyncClient):
         with pytest.raises(holdfast.InvalidRequestError, match="target must be host:port") as caught:
             kind(target)
@@ -150,7 +150,7 @@ def test_a_target_that_grpc_cannot_take_is_refused_at_once(target):
 
 
 @pytest.mark.parametrize("target", [None, 7433, b"x:1", ("x", 1)])
-def test_a_target_is_text(target):
+def test_a_target_must_be_text(target):
     with pytest.raises(TypeError, match="target must be text"):
         holdfast.Client(target)
 
@@ -165,7 +165,7 @@ def test_credentials_in_a_target_are_not_shown():
     "target",
     HERE,
 )
-def test_targets_on_this_machine(target):
+def test_targets_on_this_machine_are_recognized(target):
     assert targets.checked(target) == target
     assert targets.is_loopback(target)
     assert targets.proxy_of(target, {"http_proxy": "http://p:1"}) == ""
@@ -175,14 +175,14 @@ def test_targets_on_this_machine(target):
     "target",
     ELSEWHERE,
 )
-def test_targets_elsewhere(target):
+def test_targets_on_other_machines_are_recognized(target):
     assert targets.checked(target) == target
     assert not targets.is_loopback(target)
     assert targets.proxy_of(target, {"http_proxy": "http://u:p@p:1"}) == "p:1"
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_a_target_or_refused(text):
+def test_any_text_is_accepted_as_a_target_or_refused(text):
     with suppress(holdfast.InvalidRequestError):
         targets.checked(text)
         targets.is_loopback(text)
@@ -192,7 +192,7 @@ def test_any_text_is_a_target_or_refused(text):
 # Proxies
 
 
-async def test_the_proxy_that_refuses_is_named_without_its_password(connect, monkeypatch):
+async def test_a_proxy_that_refuses_is_named_without_its_password(connect, monkeypatch):
     async with answering(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as (port, seen):
         monkeypatch.setenv("http_proxy", f"http://user:secret@127.0.0.1:{port}")
         error = await failed(connect, "holdfast.example:7433")
@@ -220,7 +220,7 @@ async def test_targets_on_this_machine_never_go_through_a_proxy(connect, monkeyp
 
 
 class Ending(CheckpointServiceServicer):
-    """Ends every load with a status, with details of a reason or without."""
+    """A server that ends every load with a status, with or without the details of a reason."""
 
     def __init__(self, code, said="said", reason="", retry_seconds=None):
         self.tries = 0
@@ -291,19 +291,19 @@ async def test_a_reason_of_a_newer_server_has_the_class_of_its_code(connect, cod
     assert type(await ended(connect, Ending(code, reason="OF_TOMORROW"))) is expected
 
 
-async def test_an_unknown_reason_that_asks_to_wait_is_tried_again(connect):
+async def test_an_unknown_reason_that_asks_to_wait_is_retried(connect):
     ending = Ending(grpc.StatusCode.RESOURCE_EXHAUSTED, reason="OF_TOMORROW", retry_seconds=0)
     assert (await ended(connect, ending)).retryable
     assert ending.tries > 1
 
 
-async def test_words_of_others_are_shown_on_one_line_and_not_too_many(connect):
+async def test_a_foreign_message_is_shown_on_one_line_and_shortened(connect):
     error = await ended(connect, Ending(grpc.StatusCode.UNKNOWN, "a\x1b[2J\n\u202e" + "b" * 3000))
     assert str(error).isprintable()
     assert len(str(error)) < 1000
 
 
-async def test_a_server_that_lacks_a_call_is_told_from_one_that_is_broken(connect):
+async def test_a_call_that_the_server_lacks_is_an_unimplemented_error(connect):
     class Old(CheckpointServiceServicer):
         async def Load(self, request, context):  # noqa: N802
             return api.LoadResponse()

@@ -38,7 +38,7 @@ async def test_the_same_id_with_other_bytes_is_a_conflict_unless_it_replaces(cli
     assert await revisions(client) == [replaced.revision]
 
 
-async def test_a_replacement_is_found_however_much_lies_behind_it(client):
+async def test_a_replacement_is_found_however_many_checkpoints_precede_or_follow_it(client):
     await save(client, b"1", checkpoint_id="c")
     for number in range(20):
         await save(client, b"%d" % number)
@@ -51,7 +51,7 @@ async def test_a_replacement_is_found_however_much_lies_behind_it(client):
     assert len(await revisions(client)) == 41
 
 
-async def test_an_id_that_a_server_gave_can_be_replaced(client):
+async def test_an_id_that_a_server_chose_can_be_replaced(client):
     saved = await save(client, b"1")
     for _ in range(20):
         await save(client)
@@ -94,7 +94,7 @@ async def test_a_replacement_that_is_retried_happens_once(client):
 # Deleting many
 
 
-async def test_what_a_filter_finds_is_deleted_by_one_commit(client):
+async def test_all_matches_of_a_filter_are_deleted_by_one_commit(client):
     for number in range(30):
         await save(client, labels={"run": str(number % 3)})
     assert await client.delete_checkpoints("n", "w", labels={"run": "1"}) == 10
@@ -132,7 +132,7 @@ async def test_a_filter_of_formats_alone_is_refused_like_an_empty_one(client, wo
     assert await revisions(client) == [1]
 
 
-async def test_everything_is_deleted_where_that_is_said(client):
+async def test_everything_is_deleted_if_all_is_set(client):
     await client.save("n", "w", b"x", format=holdfast.Format("another", 1))
     for workflow_id in ("w", "w", "v"):
         await save(client, workflow_id=workflow_id)
@@ -142,7 +142,7 @@ async def test_everything_is_deleted_where_that_is_said(client):
 
 
 @pytest.mark.parametrize("given", [{"labels": {"run": "1"}}, {"created_before": datetime.now(UTC)}])
-async def test_everything_and_a_condition_contradict_each_other(client, given):
+async def test_all_together_with_a_condition_is_refused(client, given):
     await save(client, labels={"run": "1"})
     with pytest.raises(holdfast.InvalidRequestError) as caught:
         await client.delete_checkpoints("n", "w", all=True, **given)
@@ -170,7 +170,7 @@ async def test_everything_and_a_condition_contradict_each_other(client, given):
     ],
     ids=repr,
 )
-async def test_a_condition_that_cannot_be_told_is_an_error_and_is_never_left_out(client, given):
+async def test_a_condition_of_a_wrong_type_is_an_error_and_is_never_ignored(client, given):
     await save(client, labels={"run": "1"})
     usual = {"workflow_id": "w", "created_before": datetime.max.replace(tzinfo=UTC)}
     with pytest.raises(TypeError, match=next(iter(given))):
@@ -189,7 +189,7 @@ async def test_a_condition_that_cannot_be_told_is_an_error_and_is_never_left_out
     ids=str,
 )
 @pytest.mark.parametrize("name", ["created_after", "created_before"])
-async def test_a_time_that_means_no_moment_for_certain_is_refused_and_deletes_nothing(client, name, given):
+async def test_a_time_without_a_zone_or_out_of_range_is_refused_and_deletes_nothing(client, name, given):
     await save(client)
     with pytest.raises(InvalidRequestError, match=name) as refused:
         await client.delete_checkpoints("n", **{name: given})
@@ -199,7 +199,7 @@ async def test_a_time_that_means_no_moment_for_certain_is_refused_and_deletes_no
     assert await revisions(client) == [1]
 
 
-async def test_the_newest_one_that_stays_is_the_newest(client):
+async def test_after_a_deletion_the_newest_remaining_checkpoint_is_loaded(client):
     for run in ("1", "2", "3", "3"):
         await save(client, run.encode(), labels={"run": run})
     await client.delete_checkpoints("n", "w", labels={"run": "3"})
@@ -229,7 +229,7 @@ async def test_a_prune_never_cuts_a_chain_that_a_kept_one_needs(client):
     assert [each.checkpoint_id async for each in client.list("n", "w")] == ["delta 2", "delta 1", "full"]
 
 
-async def test_a_needed_parent_that_was_replaced_since_stays_too(client):
+async def test_a_needed_parent_that_was_replaced_stays_as_well(client):
     await save(client, checkpoint_id="full")
     await save(client, checkpoint_id="delta", parent_id="full", needs_parent=True)
     for number in range(2):
@@ -248,7 +248,7 @@ async def test_a_needed_parent_that_was_replaced_since_stays_too(client):
     assert [each.checkpoint_id async for each in client.list("n", "w")] == ["delta 4", "full", "delta 3", "delta"]
 
 
-async def test_a_parent_that_is_needed_must_exist(client):
+async def test_a_needed_parent_must_exist(client):
     assert await reason(save(client, parent_id="p", needs_parent=True)) == "CHECKPOINT_NOT_FOUND"
     await save(client, checkpoint_id="p")
     await save(client, parent_id="p", needs_parent=True)
@@ -259,7 +259,7 @@ async def test_a_parent_that_is_needed_must_exist(client):
 # Pinning
 
 
-async def test_a_prune_passes_over_pinned_checkpoints_and_does_not_count_them(client):
+async def test_a_prune_skips_pinned_checkpoints_and_does_not_count_them(client):
     for name in "abcdef":
         saved = await save(client, checkpoint_id=name, pinned=name in "bef")
         assert saved.pinned is (name in "bef")
@@ -276,7 +276,7 @@ async def test_a_prune_passes_over_pinned_checkpoints_and_does_not_count_them(cl
     assert (await client.load("n", "w")).checkpoint_id == "f"
 
 
-async def test_what_a_pinned_checkpoint_needs_stays_as_well(client):
+async def test_a_parent_that_a_pinned_checkpoint_needs_stays_as_well(client):
     await save(client, checkpoint_id="full")
     await save(client, checkpoint_id="delta", parent_id="full", needs_parent=True, pinned=True)
     for name in "xyz":
@@ -285,7 +285,7 @@ async def test_what_a_pinned_checkpoint_needs_stays_as_well(client):
     assert [each.checkpoint_id async for each in client.list("n", "w")] == ["z", "delta", "full"]
 
 
-async def test_deletions_and_replacements_hold_for_pinned_checkpoints(client):
+async def test_pinned_checkpoints_can_be_deleted_and_replaced(client):
     for name in "abcd":
         await save(client, checkpoint_id=name, pinned=True, labels={"k": name})
     await client.delete("n", "w", "a")
@@ -305,7 +305,7 @@ async def test_a_copy_of_a_pinned_checkpoint_is_pinned(client):
     assert [each.pinned async for each in client.list("n", "copy")] == [False, True]
 
 
-async def test_a_request_that_pins_is_another_one_than_the_same_that_does_not(client):
+async def test_a_request_id_of_a_save_that_pins_cannot_be_reused_without_the_pin(client):
     assert not (await save(client, request_id="r")).pinned
     assert await reason(save(client, request_id="r", pinned=True)) == "REQUEST_ID_REUSED"
     await save(client, checkpoint_id="c", pinned=True)
@@ -347,7 +347,7 @@ async def test_a_copy_has_every_checkpoint_with_its_id_parents_labels_and_record
         assert (await client.load("n", "copy", checkpoint_id)).checkpoint_id == checkpoint_id
 
 
-async def test_a_copy_that_is_tried_again_copies_nothing_twice(client):
+async def test_a_retried_copy_copies_nothing_twice(client):
     for number in range(4):
         await save(client, bytes([number]) * 100_000)
     assert await client.copy_workflow("n", "w", "copy", request_id="r") == 4
@@ -355,7 +355,7 @@ async def test_a_copy_that_is_tried_again_copies_nothing_twice(client):
     assert len(await revisions(client, "copy")) == 4
 
 
-async def test_nothing_is_copied_onto_other_checkpoints(client):
+async def test_a_copy_onto_other_checkpoints_is_refused(client):
     await save(client, b"1")
     await save(client, b"2", workflow_id="copy")
     assert await reason(client.copy_workflow("n", "w", "copy")) == "REVISION_CONFLICT"

@@ -54,7 +54,7 @@ async def test_the_same_request_commits_once(client):
     assert (first.revision, second.revision, second.replayed) == (1, 1, True)
 
 
-async def test_a_lost_answer_behind_the_commit_is_no_second_commit(client, served):
+async def test_a_lost_answer_after_the_commit_does_not_cause_a_second_commit(client, served):
     lost = iter([True])
     served.store.lose_answer = lambda operation, key: operation == "put_if_absent" and next(lost, False)
     assert (await client.save("n", "w", b"x", format=FORMAT)).revision == 1
@@ -118,7 +118,7 @@ async def test_a_reused_request_id_is_refused(client):
         await client.save("n", "w", b"other", format=FORMAT, request_id="r")
 
 
-async def test_deleted_checkpoints_are_told_from_missing_ones(client):
+async def test_deleted_checkpoints_are_distinguished_from_missing_ones(client):
     with pytest.raises(holdfast.WorkflowNotFoundError):
         await client.load("n", "w")
     first = await client.save("n", "w", b"x", format=FORMAT)
@@ -182,14 +182,14 @@ async def test_workflows_are_listed_over_all_pages(client):
     assert {each.workflow_id async for each in client.list_workflows("n", page_size=2)} == names
 
 
-async def test_workflows_are_listed_by_what_their_ids_begin_with(client):
+async def test_workflows_are_listed_by_the_prefix_of_their_ids(client):
     for name in ("run:1", "run:2", "run", "runs", "run:" + "ü" * 200):
         await client.save("n", name, b"x", format=FORMAT)
     found = {each.workflow_id async for each in client.list_workflows("n", prefix="run:", page_size=1)}
     assert found == {"run:1", "run:2", "run:" + "ü" * 200}
 
 
-async def test_a_handle_that_resumed_is_refused_once_somebody_else_was_there(client):
+async def test_a_save_of_a_resumed_handle_is_refused_after_a_save_by_another_writer(client):
     first, second = client.workflow("n", "w"), client.workflow("n", "w")
     await first.acquire_writer()
     saved = await first.save(b"1", format=FORMAT)
@@ -200,7 +200,7 @@ async def test_a_handle_that_resumed_is_refused_once_somebody_else_was_there(cli
         await second.save(b"other", format=FORMAT)
 
 
-async def test_a_handle_resumes_past_a_fence_and_saves_on(client):
+async def test_a_handle_resumes_after_a_fence_and_can_save(client):
     handle = client.workflow("n", "w")
     saved = await handle.save(b"1", format=FORMAT)
     await client.acquire_writer("n", "w")

@@ -14,7 +14,7 @@ LONG_PAUSES = holdfast.RetryPolicy(initial_backoff_seconds=1e6, max_backoff_seco
 
 
 class Stalled:
-    """A store that answers nothing until it is let go, and says when it was first asked."""
+    """A store that answers nothing until it is released, and sets an event at its first request."""
 
     def __init__(self, served):
         self.asked = asyncio.Event()
@@ -72,7 +72,7 @@ async def test_a_call_in_flight_ends_with_an_error_and_not_as_cancelled(connect,
     assert not task.cancelled()
 
 
-async def test_a_task_group_raises_what_the_closed_client_did_to_its_calls(served, stalled):
+async def test_a_task_group_raises_the_errors_of_the_calls_that_a_close_ended(served, stalled):
     client = holdfast.AsyncClient(served.target, timeout=20)
     with pytest.RaisesGroup(holdfast.ClientClosedError, holdfast.ClientClosedError):
         async with asyncio.TaskGroup() as group:
@@ -99,7 +99,7 @@ async def test_a_timeout_of_the_caller_stays_a_timeout(served, stalled):
                 await client.save("n", "w", LARGE, format=FORMAT)
 
 
-async def test_a_load_whose_stream_runs_ends_with_an_error(connect, served):
+async def test_a_load_in_the_middle_of_its_stream_ends_with_an_error(connect, served):
     async with connect(served.target, timeout=20) as client:
         await client.save("n", "w", bytes(32 << 20), format=FORMAT)
     client = connect(served.target, timeout=20)
@@ -113,7 +113,7 @@ async def test_a_load_whose_stream_runs_ends_with_an_error(connect, served):
         await task
 
 
-async def test_a_save_whose_stream_runs_ends_with_an_error(connect, served):
+async def test_a_save_in_the_middle_of_its_stream_ends_with_an_error(connect, served):
     client = connect(served.target, timeout=20)
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -127,7 +127,7 @@ async def test_a_save_whose_stream_runs_ends_with_an_error(connect, served):
         await task
 
 
-async def test_a_pause_between_two_tries_ends_at_once(served):
+async def test_a_pause_between_two_attempts_ends_at_once(served):
     served.store.lose_request = lambda operation, key: True
     client = holdfast.AsyncClient(served.target, timeout=1e7, retry=LONG_PAUSES)
     pause, paused = client._transport._channels.pause, asyncio.Event()
@@ -144,7 +144,7 @@ async def test_a_pause_between_two_tries_ends_at_once(served):
         await task
 
 
-async def test_an_iterator_of_a_client_that_was_closed_since_ends_with_an_error(client):
+async def test_an_iterator_of_a_client_that_was_closed_ends_with_an_error(client):
     for _ in range(3):
         await client.save("n", "w", b"x", format=FORMAT)
     pages = client.list("n", "w", page_size=1)
@@ -170,7 +170,7 @@ async def test_a_closed_client_cannot_be_entered_again(connect, served):
         await client.__aenter__()
 
 
-async def test_a_synchronous_pause_between_two_tries_ends_at_once(served):
+async def test_a_synchronous_pause_between_two_attempts_ends_at_once(served):
     served.store.lose_request = lambda operation, key: True
     client = holdfast.Client(served.target, timeout=1e7, retry=LONG_PAUSES)
     pause, paused = client._transport._channels.pause, threading.Event()
@@ -187,7 +187,7 @@ async def test_a_synchronous_pause_between_two_tries_ends_at_once(served):
         await task
 
 
-async def test_threads_that_close_and_call_at_once_see_no_error_but_the_sdks_own(served):
+async def test_threads_that_close_and_call_at_the_same_time_see_only_errors_of_the_sdk(served):
     for _ in range(10):
         client = holdfast.Client(served.target, timeout=20)
         outcomes = []
@@ -198,7 +198,7 @@ async def test_threads_that_close_and_call_at_once_see_no_error_but_the_sdks_own
                     client.load("n", "none")
                 except holdfast.WorkflowNotFoundError:
                     continue
-                except Exception as error:  # noqa: BLE001 - whatever a caller could meet
+                except Exception as error:  # noqa: BLE001 - any error that a caller could see
                     outcomes.append(type(error))
                     return
 

@@ -1,4 +1,4 @@
-"""Deletions of all workflows whose ids begin with a text."""
+"""Deletions of all workflows whose ids begin with a prefix."""
 
 import asyncio
 import random
@@ -11,7 +11,7 @@ from tests.support.damage import damage_newest_marker
 from tests.support.watched import serving_watched
 
 FORMAT = holdfast.Format("test", 1)
-# Ids that a digest stands for in the store, and characters that it escapes.
+# Ids that a digest replaces in keys of the store, and characters that keys escape.
 PIECES = ["a", "b", "ab", "#", "%", "~", ".", ":", "é", "a" * 150, "#" * 80]
 
 
@@ -25,7 +25,7 @@ async def left(client, namespace="n"):
 
 @pytest.mark.asynchronous_only("many saves; the prefixes are the server's")
 @pytest.mark.parametrize("seed", range(4))
-async def test_exactly_the_workflows_whose_ids_begin_so_are_deleted(client, seed):
+async def test_exactly_the_workflows_with_the_prefix_are_deleted(client, seed):
     chance = random.Random(seed)
     ids = {"".join(chance.choices(PIECES, k=chance.randint(1, 4)))[:512] for _ in range(25)} - {".", ".."}
     for each in ids:
@@ -38,7 +38,7 @@ async def test_exactly_the_workflows_whose_ids_begin_so_are_deleted(client, seed
     assert await client.delete_workflows("n", prefix) == 0
 
 
-async def test_records_go_with_their_workflows_and_a_deleted_workflow_can_begin_anew(client):
+async def test_records_are_deleted_with_their_workflows_and_a_deleted_workflow_can_begin_again(client):
     for each in ("t#a", "t#b", "t"):
         await save(client, each, checkpoint_id="c")
         await client.attach("n", each, "c", [Record("key", b"x")])
@@ -50,7 +50,7 @@ async def test_records_go_with_their_workflows_and_a_deleted_workflow_can_begin_
     assert await left(client) == {"t", "t#a"}
 
 
-async def test_an_empty_prefix_means_everything_only_where_that_is_said(client):
+async def test_an_empty_prefix_needs_all_and_all_needs_an_empty_prefix(client):
     for namespace in ("n", "other"):
         await client.save(namespace, "w", b"x", format=FORMAT)
     for prefix, deletes_all in (("", False), ("w", True)):
@@ -71,7 +71,7 @@ async def test_a_prefix_that_no_id_can_have_is_refused(client, prefix):
         await client.delete_workflows("n", prefix)
 
 
-async def test_the_same_request_again_spares_what_was_saved_since(client):
+async def test_a_retried_request_does_not_delete_later_saves(client):
     for each in ("a", "b"):
         await save(client, each)
     assert await client.delete_workflows("n", "a", request_id="r") == 1
@@ -80,7 +80,7 @@ async def test_the_same_request_again_spares_what_was_saved_since(client):
     assert (await client.load("n", "a")).data == b"new"
 
 
-async def test_an_owner_that_saved_nothing_yet_meets_the_deletion(client):
+async def test_a_writer_that_has_saved_nothing_yet_conflicts_with_the_deletion(client):
     writer = await client.acquire_writer("n", "a")
     await client.delete_workflows("n", "a")
     with pytest.raises(holdfast.RevisionConflictError):
@@ -95,7 +95,7 @@ async def test_a_deletion_of_a_deleted_workflow_appends_nothing(client):
 
 
 @pytest.mark.asynchronous_only("slow by design; pages renew the budget by generated code")
-async def test_more_than_fits_into_a_deadline_is_deleted_page_by_page(connect, served):
+async def test_more_workflows_than_fit_into_a_deadline_are_deleted_page_by_page(connect, served):
     ids = [f"w{number}" for number in range(12)]
     async with connect(served.target, timeout=20) as client:
         for each in ids:
@@ -109,7 +109,7 @@ async def test_more_than_fits_into_a_deadline_is_deleted_page_by_page(connect, s
         assert await left(client) == set()
 
 
-async def test_a_damaged_workflow_is_named_and_keeps_no_other_from_being_deleted(connect, tmp_path):
+async def test_a_damaged_workflow_is_named_and_all_others_are_deleted(connect, tmp_path):
     async with serving_watched(tmp_path) as served, connect(served.target) as client:
         for each in ("w1", "w2", "w3"):
             await save(client, each)

@@ -24,7 +24,7 @@ def target(tmp_path_factory):
 
 @pytest.fixture
 def quiet(caplog, recwarn):
-    """Nothing is warned of and nothing is logged, neither by asyncio nor by gRPC, while a test runs."""
+    """Require that neither asyncio nor gRPC warns or logs anything while a test runs."""
     yield
     gc.collect()
     assert [str(each.message) for each in recwarn] == []
@@ -67,7 +67,7 @@ def test_loops_in_several_threads_use_one_client_at_the_same_time(client, size):
     def run(number):
         try:
             asyncio.run(work(number))
-        except Exception as error:  # noqa: BLE001 - whatever a caller could meet
+        except Exception as error:  # noqa: BLE001 - any error that a caller could see
             failures.append(error)
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
@@ -123,7 +123,7 @@ assert collected() is None
     )
 
 
-def test_a_client_that_is_dropped_without_closing_it_goes_with_its_channels(target, quiet):
+def test_a_client_that_is_dropped_without_closing_it_frees_its_channels(target, quiet):
     async def main():
         client = holdfast.AsyncClient(target, timeout=20)
         await save_and_load(client, "w")
@@ -136,7 +136,7 @@ def test_a_client_that_is_dropped_without_closing_it_goes_with_its_channels(targ
     assert asyncio.run(main()) is None
 
 
-def test_loops_without_end_leave_no_descriptors_and_no_loops(target):
+def test_many_loops_leave_no_descriptors_and_no_loops(target):
     alone(
         target,
         """
@@ -157,7 +157,7 @@ assert sum(each() is not None for each in loops) <= 1
     )
 
 
-def test_a_client_that_one_loop_closes_is_closed_on_every_loop(client):
+def test_a_close_on_one_loop_closes_the_client_on_every_loop(client):
     other = asyncio.new_event_loop()
     thread = threading.Thread(target=other.run_forever)
     thread.start()
@@ -175,7 +175,7 @@ def test_a_client_that_one_loop_closes_is_closed_on_every_loop(client):
     assert open_channels(client) == 0
 
 
-def test_a_call_without_an_event_loop_says_what_it_needs(client):
+def test_a_call_without_an_event_loop_is_an_error_that_says_so(client):
     step = client.load("n", "w")
     with pytest.raises(RuntimeError, match="a running asyncio event loop"):
         step.send(None)
@@ -235,7 +235,7 @@ else:
         ("synchronous", ["True", "True", "None", "True"]),
     ],
 )
-def test_a_forked_process_goes_on_with_a_client_or_is_told_why_not(target, which, printed):
+def test_a_forked_process_can_use_an_idle_client_and_gets_an_error_for_an_open_one(target, which, printed):
     done = subprocess.run(
         [sys.executable, "-c", CHILD, which, target], capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,4 +1,4 @@
-"""What an import of the package loads, and from where it can be imported."""
+"""The modules that an import of the package loads, and the places it can be imported from."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ CLIENT = ROOT / "client"
 
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory):
-    """The libraries of this environment, without the distributions of Holdfast."""
+    """Return a folder with the libraries of this environment, without the distributions of Holdfast."""
     folder = tmp_path_factory.mktemp("libraries")
     for path in Path(sysconfig.get_path("purelib")).iterdir():
         if "holdfast" not in path.name and path.suffix != ".pth":
@@ -32,7 +32,7 @@ def run(program, *path):
     return result.stdout.split()
 
 
-def test_a_source_tree_that_is_not_installed_is_imported(libraries):
+def test_a_source_tree_that_is_not_installed_can_be_imported(libraries):
     program = "import holdfast; print(holdfast.__file__, holdfast.__version__, holdfast.Client, holdfast.AsyncClient)"
     file, version, *_ = run(program, CLIENT, libraries)
     assert Path(file) == CLIENT / "holdfast" / "__init__.py"

@@ -27,7 +27,7 @@ async def test_a_history_of_500_small_checkpoints_is_read_in_one_call(served, cl
     assert served.store.requests["list"] <= 1
 
 
-async def test_a_history_gives_payloads_of_any_size(client):
+async def test_a_history_returns_payloads_of_any_size(client):
     sizes = [10, 200_000, 3 << 20, 1 << 20, 0, 900_000, 900_000, 900_000, 900_000, 900_000, 900_000]
     for number, size in enumerate(sizes):
         await save(client, "w", {"": bytes([number]) * size, "b": b"%d" % number})
@@ -36,7 +36,7 @@ async def test_a_history_gives_payloads_of_any_size(client):
     assert found == expected[::-1]
 
 
-async def test_only_what_is_older_than_a_checkpoint_is_listed(client):
+async def test_a_list_before_a_checkpoint_contains_only_older_ones(client):
     saved = [await save(client, "w", b"x") for _ in range(5)]
     before = saved[3].checkpoint_id
     for size in (0, 1, 2):
@@ -47,7 +47,7 @@ async def test_only_what_is_older_than_a_checkpoint_is_listed(client):
     assert caught.value.reason == "CHECKPOINT_NOT_FOUND"
 
 
-async def test_ids_alone_are_listed_where_no_more_is_asked_for(client):
+async def test_a_list_with_ids_only_contains_only_ids(client):
     saved = await save(client, "w", b"x", labels={"k": "v"})
     (found,) = [each async for each in client.list("n", "w", ids_only=True)]
     assert (found.checkpoint_id, found.revision, found.workflow_id) == (saved.checkpoint_id, 1, "w")
@@ -56,7 +56,7 @@ async def test_ids_alone_are_listed_where_no_more_is_asked_for(client):
 
 
 @pytest.mark.parametrize("page_size", [0, 1, 2, 5])
-async def test_every_workflow_of_a_namespace_is_listed_newest_first_in_each(client, page_size):
+async def test_a_list_of_a_namespace_contains_each_workflow_newest_checkpoint_first(client, page_size):
     for number in range(3):
         for workflow in ("a", "b", "x" * 300, "ü"):
             await save(client, workflow, b"%d" % number, labels={"parity": str(number % 2)})
@@ -72,7 +72,7 @@ async def test_every_workflow_of_a_namespace_is_listed_newest_first_in_each(clie
     assert even == [b"2", b"0"] * 4
 
 
-async def test_a_history_tells_records_with_their_checkpoints(client):
+async def test_a_history_returns_records_with_their_checkpoints(client):
     for name in ("a", "b", "c"):
         await save(client, "w", b"x", checkpoint_id=name)
         await client.attach("n", "w", name, [Record(name, b"1")])
@@ -80,7 +80,7 @@ async def test_a_history_tells_records_with_their_checkpoints(client):
     assert found == {name: (Record(name, b"1"),) for name in ("a", "b", "c")}
 
 
-async def test_damage_in_a_history_is_told_where_it_lies(served, client):
+async def test_a_history_raises_at_a_damaged_payload(served, client):
     await save(client, "w", bytes(100_000))
     await save(client, "w", bytes(200_000))
     damage_newest(served.folder)
@@ -97,10 +97,10 @@ async def until_damage(listed):
             found.append(each)
     except holdfast.CheckpointCorruptedError as error:
         return found, error
-    pytest.fail("no damage was told")
+    pytest.fail("no damage was reported")
 
 
-async def test_a_slot_whose_marker_is_damaged_is_told_beside_a_list_and_ends_a_history(connect, served, client):
+async def test_a_damaged_marker_is_reported_as_skipped_by_a_list_and_ends_a_history(connect, served, client):
     for _ in range(4):
         await save(client, "w", b"x")
     damage_marker(served.folder, newer=2)
@@ -123,11 +123,11 @@ async def test_a_slot_whose_marker_is_damaged_is_told_beside_a_list_and_ends_a_h
                 assert (len(found), error.metadata["revision"]) == (2, "2")
 
 
-async def test_damage_is_told_once_on_the_page_that_goes_past_it(served, client):
+async def test_damage_is_reported_once_on_the_page_that_skips_it(served, client):
     for _ in range(5):
         await save(client, "w", b"x")
     damage_marker(served.folder, newer=2)
-    told = []
+    listed = []
     async with (
         serving_watched(served.folder.parent) as fresh,
         grpc.aio.insecure_channel(fresh.target) as channel,
@@ -135,8 +135,8 @@ async def test_damage_is_told_once_on_the_page_that_goes_past_it(served, client)
         request = api.ListRequest(namespace="n", workflow_id="w", page_size=1)
         while True:
             page = await CheckpointServiceStub(channel).List(request)
-            told.append(([each.revision for each in page.checkpoints], [each.revision for each in page.skipped]))
+            listed.append(([each.revision for each in page.checkpoints], [each.revision for each in page.skipped]))
             if not page.next_page_token:
                 break
             request.page_token = page.next_page_token
-    assert told == [([5], []), ([4], []), ([2], [3]), ([1], [])]
+    assert listed == [([5], []), ([4], []), ([2], [3]), ([1], [])]

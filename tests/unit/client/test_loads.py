@@ -1,4 +1,4 @@
-"""Loads that meet a change of what they load."""
+"""Loads during which their checkpoint is replaced or deleted."""
 
 import pytest
 from holdfast import CheckpointDeletedError, Format
@@ -10,7 +10,7 @@ FORMAT = Format("test", 1)
 
 @pytest.fixture
 def when_its_blob_is_read(served):
-    """Has something done, once, before the first read of a blob."""
+    """Return a function that sets an action to run once, before the next read of a blob."""
 
     def prepare(action):
         async def before(operation, key):
@@ -27,7 +27,7 @@ def when_its_blob_is_read(served):
 
 
 @pytest.mark.parametrize("size", [100_000, 3 << 20])
-async def test_a_load_gives_what_replaced_its_checkpoint_meanwhile(client, served, when_its_blob_is_read, size):
+async def test_a_load_returns_a_concurrent_replacement_of_its_checkpoint(client, served, when_its_blob_is_read, size):
     async def replace():
         damage_newest(served.folder)
         await client.save("n", "w", b"b" * (size + 1), format=FORMAT, checkpoint_id="c", replace=True)
@@ -39,7 +39,7 @@ async def test_a_load_gives_what_replaced_its_checkpoint_meanwhile(client, serve
 
 
 @pytest.mark.parametrize("size", [100_000, 3 << 20])
-async def test_a_load_of_what_was_deleted_meanwhile_says_so(client, served, when_its_blob_is_read, size):
+async def test_a_load_of_a_checkpoint_that_is_deleted_concurrently_says_so(client, served, when_its_blob_is_read, size):
     async def delete():
         damage_newest(served.folder)
         await client.delete("n", "w", "c")
@@ -50,7 +50,7 @@ async def test_a_load_of_what_was_deleted_meanwhile_says_so(client, served, when
         await client.load("n", "w", "c")
 
 
-async def test_a_load_of_the_newest_gives_the_one_before_where_that_was_deleted_meanwhile(
+async def test_a_load_of_the_newest_returns_the_one_before_if_the_newest_is_deleted_concurrently(
     client, served, when_its_blob_is_read
 ):
     async def delete():

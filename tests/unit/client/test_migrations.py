@@ -1,4 +1,4 @@
-"""Migrations: what one returns must be parts, and its error names it."""
+"""Migrations: they must return parts, and an error of one names it."""
 
 import holdfast
 import pytest
@@ -28,7 +28,7 @@ RETURNED = [
 
 
 @pytest.mark.parametrize("returned", RETURNED, ids=lambda each: repr(each)[:20])
-async def test_a_migration_that_returns_no_parts_is_an_error_that_names_it(client, returned):
+async def test_a_migration_that_does_not_return_parts_is_named_by_an_error(client, returned):
     await client.save("n", "w", b"x", format=OLD)
     migrations = holdfast.Migrations()
 
@@ -53,7 +53,7 @@ async def test_an_asynchronous_migration_is_refused_without_a_warning(client, re
     assert not [each for each in recwarn if "never awaited" in str(each.message)]
 
 
-async def test_what_a_migration_raises_is_told(client):
+async def test_an_error_of_a_migration_is_the_cause_of_the_error_that_is_raised(client):
     await client.save("n", "w", b"x", format=OLD)
     migrations = holdfast.Migrations()
 
@@ -66,7 +66,7 @@ async def test_what_a_migration_raises_is_told(client):
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-async def test_any_bytes_like_parts_are_taken_as_bytes(client):
+async def test_bytes_like_parts_of_a_migration_become_bytes(client):
     await client.save("n", "w", b"x", format=OLD)
     migrations = holdfast.Migrations()
 
@@ -81,12 +81,12 @@ async def test_any_bytes_like_parts_are_taken_as_bytes(client):
 
 
 @pytest.mark.parametrize("version", [0, -1, 2**31 - 1, 2**31])
-def test_a_migration_begins_at_a_version_that_has_a_next(version):
+def test_a_migration_must_begin_at_a_version_that_has_a_next(version):
     with pytest.raises(ValueError, match="from_version must be 1 to"):
         holdfast.Migrations().register("f", from_version=version)
 
 
 @pytest.mark.parametrize("version", [True, 1.0, "1", None])
-def test_a_version_is_a_whole_number(version):
+def test_a_version_must_be_a_whole_number(version):
     with pytest.raises(TypeError, match="from_version must be a whole number"):
         holdfast.Migrations().register("f", from_version=version)

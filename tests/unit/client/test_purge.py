@@ -1,4 +1,4 @@
-"""Purges through the SDK: what was purged lies nowhere in the folder when the call returns."""
+"""Purges through the SDK: when the call returns, no file of the store contains the purged bytes."""
 
 import asyncio
 
@@ -31,7 +31,7 @@ async def reason(call):
     return caught.value.reason
 
 
-async def test_a_purged_checkpoint_lies_nowhere(served, client):
+async def test_a_purged_checkpoint_is_in_no_file(served, client):
     await keep(client, "a")
     await keep(client, "b")
     assert len(holds_secret(served)) == 6
@@ -53,7 +53,7 @@ async def test_without_purge_the_bytes_stay_for_the_grace_and_can_be_purged_then
     assert holds_secret(served) == []
 
 
-async def test_a_purged_workflow_lies_nowhere_and_can_be_saved_to_again(served, client):
+async def test_a_purged_workflow_is_in_no_file_and_can_be_saved_to_again(served, client):
     for name in "abc":
         await keep(client, name)
     await client.delete_workflow("n", "w", purge=True)
@@ -62,7 +62,7 @@ async def test_a_purged_workflow_lies_nowhere_and_can_be_saved_to_again(served, 
     assert (await client.load("n", "w")).revision == saved.revision
 
 
-async def test_workflows_are_purged_by_prefix_those_that_were_deleted_before_too(served, client):
+async def test_a_purge_by_prefix_includes_workflows_that_were_deleted_before(served, client):
     for workflow_id in ("t:a", "t:b", "other"):
         await keep(client, "x", workflow_id=workflow_id)
     await client.delete_workflow("n", "t:a")
@@ -75,7 +75,7 @@ async def test_workflows_are_purged_by_prefix_those_that_were_deleted_before_too
     assert requests["put_if_absent"] <= 2
 
 
-async def test_a_purge_whose_removals_fail_is_tried_again_until_all_is_gone(served, client):
+async def test_a_purge_whose_removals_fail_is_retried_until_everything_is_gone(served, client):
     await keep(client, "a")
     await keep(client, "b")
     failed = []
@@ -93,13 +93,13 @@ async def test_a_purge_whose_removals_fail_is_tried_again_until_all_is_gone(serv
     assert [each.checkpoint_id async for each in client.list("n", "w")] == ["b"]
 
 
-async def test_a_retry_of_a_save_that_was_purged_says_that_it_is_deleted(client):
+async def test_a_retry_of_a_purged_save_says_that_it_is_deleted(client):
     saved = await client.save("n", "w", SECRET, format=FORMAT, request_id="r")
     await client.delete("n", "w", saved.checkpoint_id, purge=True)
     assert await reason(client.save("n", "w", SECRET, format=FORMAT, request_id="r")) == "CHECKPOINT_DELETED"
 
 
-async def test_a_stream_under_way_ends_where_its_checkpoint_is_purged(served, client):
+async def test_a_purge_ends_a_running_stream_of_its_checkpoint(served, client):
     await client.save("n", "w", b"x" * (40 << 20), format=FORMAT, checkpoint_id="a")
     began = asyncio.Event()
     goes_on = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Every reason of the table, met through the SDK."""
+"""Every reason of the table, as the SDK raises it."""
 
 import asyncio
 import io
@@ -87,7 +87,7 @@ async def test_layout_unsupported(connect, tmp_path):
         await client.save("n", "w", b"x", format=FORMAT)
     marker = newest_marker(served.folder)
     frame = bytearray(marker.read_bytes())
-    # The version is the field behind the magic; the last one of the head is the checksum, which covers both then.
+    # The version follows the magic; the checksum, the last field of the header, covers both.
     frame[4:6] = (99).to_bytes(2, "big")
     frame[12:16] = crc32c(frame[:8] + frame[16:]).to_bytes(4, "big")
     marker.write_bytes(frame)
@@ -163,7 +163,7 @@ async def test_overloaded_is_retried_after_the_time_that_the_server_asks_for(con
 
 
 @pytest.mark.asynchronous_only("many calls; channels are configured by code that both clients share")
-async def test_calls_of_one_client_beyond_what_a_server_takes_wait_and_are_not_refused(connect, tmp_path):
+async def test_calls_of_one_client_beyond_the_limit_of_a_server_wait_and_are_not_refused(connect, tmp_path):
     async with serving_watched(tmp_path, calls_in_flight=8) as served, connect(served.target) as client:
         saves = (without_retry(client).save("n", f"w{n}", b"x", format=FORMAT) for n in range(200))
         assert [saved.revision for saved in await asyncio.gather(*saves)] == [1] * 200
@@ -220,7 +220,7 @@ async def test_log_full(client, served):
 
 
 class Broken(CheckpointServiceServicer):
-    """Ends a call with one reason, by the server's own means: 64 MiB of records would take long."""
+    """A server that fails with one reason by the real server's code, because 64 MiB of records would take long."""
 
     def __init__(self) -> None:
         self._calls = Calls(limit=1, bytes_limit=1 << 20, longest_seconds=10)
@@ -241,7 +241,7 @@ async def test_quota_exceeded(connect):
 
 
 class Ending(CheckpointServiceServicer):
-    """Breaks off the first call, as a server does that ends."""
+    """A server that breaks off the first call, as an ending server does."""
 
     def __init__(self) -> None:
         self.tries = 0
@@ -253,7 +253,7 @@ class Ending(CheckpointServiceServicer):
         return api.DeleteResponse(revision=7)
 
 
-async def test_a_call_that_a_server_breaks_off_is_tried_again(connect):
+async def test_a_call_that_a_server_breaks_off_is_retried(connect):
     server, ending = grpc.aio.server(), Ending()
     add_CheckpointServiceServicer_to_server(ending, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -295,7 +295,7 @@ async def test_internal(client, served):
 
 
 class Refusing(CheckpointServiceServicer):
-    """Refuses loads as something before a server does, by the status alone."""
+    """A server that refuses loads by the status alone, as a proxy in front of it does."""
 
     def __init__(self, code: grpc.StatusCode) -> None:
         self._code = code
@@ -334,7 +334,7 @@ async def test_store_replaced(client, served):
     await client.save("n", "w", b"x", format=FORMAT)
     await client.load("n", "w")
     shutil.rmtree(served.folder)
-    # What fails has the server look at once; what it has in memory must answer nothing from then on.
+    # A failure makes the server check the store at once; from then on it answers nothing from memory.
     await failure(client.save("n", "w", b"y", format=FORMAT), holdfast.StoreReplacedError)
     await failure(client.load("n", "w"), holdfast.StoreReplacedError)
     assert not (served.folder / "ns").exists()
@@ -382,7 +382,7 @@ async def test_upload_lost(client, served):
     await failure(saving, holdfast.UploadLostError)
 
 
-def test_no_reason_is_left_out():
+def test_every_reason_has_a_test():
     here = set(globals())
     for value in errors_pb2.ErrorReason.DESCRIPTOR.values[1:]:
         name = value.name.removeprefix("ERROR_REASON_").lower()

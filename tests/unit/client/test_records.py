@@ -1,4 +1,4 @@
-"""Records: attached to a checkpoint, before it exists or after, and told with it."""
+"""Records: attached to a checkpoint before or after it exists, and loaded with it."""
 
 import asyncio
 
@@ -39,14 +39,14 @@ async def test_a_batch_is_one_request_of_the_store(served, client):
     assert served.store.requests.total() == 1
 
 
-async def test_what_was_attached_first_stays_unless_it_is_replaced(client):
+async def test_the_first_record_of_a_key_stays_unless_it_is_replaced(client):
     await save(client, "c")
     await client.attach("n", "w", "c", [Record("first", b"1"), Record("last", b"1", replace=True)])
     await client.attach("n", "w", "c", [Record("first", b"2"), Record("last", b"2", replace=True)])
     assert await kept(client, "c") == {"first": b"1", "last": b"2"}
 
 
-async def test_a_retry_counts_as_its_first_try(client):
+async def test_a_retry_counts_as_its_first_attempt(client):
     await save(client, "c")
     await client.attach("n", "w", "c", [Record("k", b"1", replace=True)], request_id="r")
     await client.attach("n", "w", "c", [Record("k", b"2", replace=True)])
@@ -54,7 +54,7 @@ async def test_a_retry_counts_as_its_first_try(client):
     assert await kept(client, "c") == {"k": b"2"}
 
 
-async def test_a_caller_who_has_seen_a_record_replaces_it_through_any_server(connect, tmp_path, monkeypatch):
+async def test_a_caller_that_has_seen_a_record_replaces_it_through_any_server(connect, tmp_path, monkeypatch):
     async with (
         serving_watched(tmp_path) as ahead,
         serving_watched(tmp_path) as behind,
@@ -71,7 +71,7 @@ async def test_a_caller_who_has_seen_a_record_replaces_it_through_any_server(con
         assert await kept(one, "c") == {"k": b"2"}
 
 
-def test_stamps_grow_and_follow_what_callers_have_seen_within_reason():
+def test_stamps_grow_and_follow_the_stamps_of_callers_up_to_a_limit():
     stamps = Stamps()
     given = [stamps.next() for _ in range(1000)]
     assert sorted(set(given)) == given
@@ -79,7 +79,7 @@ def test_stamps_grow_and_follow_what_callers_have_seen_within_reason():
     assert stamps.next(protocol_records.MAX_STAMP) < protocol_records.MAX_STAMP
 
 
-async def test_many_may_attach_to_one_checkpoint_at_once(client):
+async def test_many_calls_can_attach_to_one_checkpoint_at_the_same_time(client):
     await save(client, "c")
     await asyncio.gather(
         *(client.attach("n", "w", "c", [Record(f"{number:03}", b"%d" % number)]) for number in range(40))
@@ -87,7 +87,7 @@ async def test_many_may_attach_to_one_checkpoint_at_once(client):
     assert [*(await kept(client, "c")).values()] == [b"%d" % number for number in range(40)]
 
 
-async def test_more_records_than_an_answer_holds_are_told_page_by_page(client):
+async def test_more_records_than_fit_into_an_answer_are_returned_page_by_page(client):
     await save(client, "c")
     attached = [Record(f"{number:02}", bytes([number]) * 700_000) for number in range(9)]
     await client.attach("n", "w", "c", attached)
@@ -95,7 +95,7 @@ async def test_more_records_than_an_answer_holds_are_told_page_by_page(client):
     assert [each.records async for each in client.history("n", "w", records=True)] == [tuple(attached)]
 
 
-async def test_records_may_be_requested_a_few_at_a_time(client):
+async def test_records_can_be_requested_in_small_pages(client):
     attached = [Record(f"{number}", b"x") for number in range(9)]
     await client.attach("n", "w", "c", attached)
     assert await client.records("n", "w", "c", page_size=2) == tuple(attached)
@@ -127,7 +127,7 @@ async def test_a_fenced_writer_attaches_nothing(client):
     assert caught.value.reason == "WRITER_FENCED"
 
 
-async def test_a_damaged_batch_is_told_as_damage(served, client):
+async def test_a_damaged_batch_is_reported_as_damage(served, client):
     await save(client, "c")
     await client.attach("n", "w", "c", [Record("k", b"value")])
     (batch,) = [path for path in (served.folder / "ns/n/wf/w/rec").rglob("*") if path.is_file()]
@@ -144,7 +144,7 @@ async def test_a_damaged_batch_is_told_as_damage(served, client):
     assert (await client.load("n", "w", "c")).data == b"x"
 
 
-async def test_records_go_with_their_workflow_and_an_id_that_is_used_again_has_none(served, client):
+async def test_records_are_deleted_with_their_workflow_and_an_id_that_is_used_again_has_none(served, client):
     await save(client, "c")
     await client.attach("n", "w", "c", [Record("k", b"old")])
     await client.delete_workflow("n", "w")

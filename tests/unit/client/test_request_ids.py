@@ -1,4 +1,4 @@
-"""Idempotency keys, in programs whose tests own every source of chance."""
+"""Request ids in programs whose tests replace every source of randomness."""
 
 import random
 import uuid
@@ -10,8 +10,8 @@ FORMAT = holdfast.Format("test", 1)
 
 
 @pytest.fixture
-def nothing_is_by_chance(monkeypatch):
-    """What tests of engines do: fixed ids, and a seed."""
+def fixed_ids(monkeypatch):
+    """Fix all UUIDs and set a seed, as tests of engines do. Return the list of drawn ids."""
     fixed = uuid.UUID(int=1)
     drawn = []
     for name in ("uuid1", "uuid3", "uuid4", "uuid5"):
@@ -20,7 +20,7 @@ def nothing_is_by_chance(monkeypatch):
     return drawn
 
 
-async def test_calls_of_a_program_with_patched_uuids_are_calls_of_their_own(client, nothing_is_by_chance):
+async def test_calls_of_a_program_with_patched_uuids_have_different_request_ids(client, fixed_ids):
     for number in range(3):
         random.seed(1)
         saved = await client.save("n", "w", b"%d" % number, format=FORMAT, checkpoint_id=f"c{number}")
@@ -31,11 +31,11 @@ async def test_calls_of_a_program_with_patched_uuids_are_calls_of_their_own(clie
     assert [each.checkpoint_id async for each in client.list("n", "w")] == ["c2"]
 
 
-async def test_the_client_draws_none_of_the_ids_that_a_test_counts(client, nothing_is_by_chance):
+async def test_the_client_does_not_call_the_patched_uuid_functions(client, fixed_ids):
     await client.save("n", "w", b"x", format=FORMAT)
     await client.copy_workflow("n", "w", "v")
     await client.acquire_writer("n", "w")
     await client.prune("n", "w")
     await client.delete_checkpoints("n", "w", all=True)
     await client.delete_workflow("n", "w")
-    assert nothing_is_by_chance == []
+    assert fixed_ids == []

@@ -1,4 +1,4 @@
-"""Retries: how many, how soon they are back after an outage, and servers that hang."""
+"""Retries: their number, how soon they are available after an outage, and servers that hang."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ class Clock:
 # The bucket
 
 
-def test_after_an_outage_of_any_length_a_retry_waits_less_than_a_second():
+def test_a_retry_waits_less_than_a_second_after_an_outage_of_any_length():
     clock = Clock()
     bucket = RetryBucket(holdfast.RetryPolicy(), clock)
     for _ in range(10_000):
@@ -39,13 +39,13 @@ def test_after_an_outage_of_any_length_a_retry_waits_less_than_a_second():
     assert bucket.take(0.1) == 0
 
 
-def test_retries_that_wait_take_turns():
+def test_waiting_retries_are_spaced_by_the_rate_of_the_policy():
     bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=1, retries_per_second=2), Clock())
     assert [bucket.take(2.1) for _ in range(6)] == [0, 0.5, 1, 1.5, 2, None]
 
 
 @given(st.lists(st.tuples(st.floats(0, 0.2), st.booleans(), st.floats(0, 5)), max_size=300))
-def test_never_more_retries_than_the_policy_allows(events):
+def test_there_are_never_more_retries_than_the_policy_allows(events):
     clock = Clock()
     bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=10, retries_per_second=2), clock)
     made, successes = [], 0
@@ -61,7 +61,7 @@ def test_never_more_retries_than_the_policy_allows(events):
     assert len(made) <= 10 + 2 * end + 0.1 * successes + 1e-6
 
 
-def test_a_policy_without_retries_stays_without_them():
+def test_a_policy_without_retries_never_allows_one():
     clock = Clock()
     bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=0, retries_per_second=100), clock)
     clock.now += 1e6
@@ -86,7 +86,7 @@ async def test_an_error_says_that_retries_were_off(connect, served):
 
 
 async def test_a_restart_soon_after_an_outage_fails_no_save(tmp_path):
-    """An outage takes all retries; the next restart comes as soon as the server is back."""
+    """Use all retries in an outage, then restart the server again as soon as it is back."""
     port = await asyncio.to_thread(free_port)
     store, listen = (tmp_path / "store").as_uri(), f"127.0.0.1:{port}"
 
@@ -129,7 +129,7 @@ def replicas(tmp_path):
         process.wait()
 
 
-async def test_a_replica_that_hangs_costs_one_try_and_fails_no_call(replicas):
+async def test_a_replica_that_hangs_costs_one_attempt_and_fails_no_call(replicas):
     (hung, first), (_, second) = replicas
     target = f"ipv4:{first},{second}"
     synchronous = holdfast.Client(target)
@@ -142,7 +142,7 @@ async def test_a_replica_that_hangs_costs_one_try_and_fails_no_call(replicas):
         async def calls():
             await client.save("n", "w", b"3", format=FORMAT)
             assert (await client.load("n", "w")).data
-            # As large as a stream, and as long as it takes.
+            # Large enough for a stream.
             await client.save("n", "large", bytes(3 << 20), format=FORMAT)
 
         await asyncio.gather(
@@ -152,7 +152,7 @@ async def test_a_replica_that_hangs_costs_one_try_and_fails_no_call(replicas):
             asyncio.to_thread(synchronous.load, "n", "w"),
         )
         assert time.monotonic() - began < 15
-        # A client that was never connected passes over it at once.
+        # A client that was never connected skips the hung replica at once.
         began = time.monotonic()
         async with holdfast.AsyncClient(target) as fresh:
             assert (await fresh.load("n", "w")).data

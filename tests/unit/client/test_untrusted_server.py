@@ -1,4 +1,4 @@
-"""A server, or a proxy before it, that breaks the rules: the SDK fails with its own errors, or goes on where it can."""
+"""Servers and proxies that break the rules: the SDK raises its own errors, or continues where it can."""
 
 import asyncio
 import hashlib
@@ -41,7 +41,7 @@ WHOLE = [header(), chunk("", PARTS[""]), chunk("b", b""), chunk("c", PARTS["c"])
 
 
 class Scripted(CheckpointServiceServicer):
-    """Answers each load with the next list of messages, and each streamed save as a server that lost its wits."""
+    """A server that answers each load with the next list of messages, and each streamed save with any position."""
 
     def __init__(self, *streams, received="0:0"):
         self.streams = list(streams)
@@ -89,13 +89,13 @@ async def load(connect, *streams):
         return await client.load("n", "w"), servicer
 
 
-async def test_a_stream_that_ends_without_its_finish_is_not_taken_for_whole_and_is_gone_on_with(connect):
+async def test_a_stream_that_ends_without_its_finish_is_not_whole_and_is_continued(connect):
     loaded, servicer = await load(connect, WHOLE[:2], [WHOLE[0], *WHOLE[2:], finish(3)])
     assert loaded.parts == PARTS
     assert [each.part for each in servicer.requests[1].ranges] == ["b", "c"]
 
 
-async def test_a_stream_that_breaks_behind_its_last_chunk_is_whole(connect):
+async def test_a_stream_that_breaks_after_its_last_chunk_is_whole(connect):
     loaded, servicer = await load(connect, [*WHOLE, None])
     assert loaded.parts == PARTS
     assert len(servicer.requests) == 1
@@ -120,19 +120,19 @@ async def test_a_stream_that_breaks_behind_its_last_chunk_is_whole(connect):
         [api.LoadStreamResponse()],
     ],
 )
-async def test_a_stream_that_breaks_the_rules_is_damage_and_not_tried_again(connect, messages):
+async def test_a_stream_that_breaks_the_rules_is_damage_and_not_retried(connect, messages):
     with pytest.raises(holdfast.CheckpointCorruptedError):
         await load(connect, messages)
 
 
-async def test_a_stream_that_goes_on_with_another_checkpoint_is_damage(connect):
+async def test_a_stream_that_continues_with_another_checkpoint_is_damage(connect):
     with pytest.raises(holdfast.CheckpointCorruptedError) as caught:
         await load(connect, WHOLE[:2], [header(checkpoint_id="other"), *WHOLE[2:], finish(3)])
     assert len(caught.value.trace_id) == 32
 
 
 @pytest.mark.parametrize("parts", [PARTS, {"": b"9876543210", "new": b"x"}])
-async def test_a_load_whose_checkpoint_is_replaced_between_two_streams_begins_anew(connect, parts):
+async def test_a_load_whose_checkpoint_is_replaced_between_two_streams_begins_again(connect, parts):
     replaced = {**parts, "": b"9876543210"}
     whole = [header(replaced, revision=2), *(chunk(name, data) for name, data in replaced.items())]
     size = sum(map(len, replaced.values()))
@@ -141,12 +141,12 @@ async def test_a_load_whose_checkpoint_is_replaced_between_two_streams_begins_an
     assert not servicer.requests[2].ranges
 
 
-async def test_a_time_that_is_none_is_an_error_of_the_sdk(connect):
+async def test_an_invalid_time_is_an_error_of_the_sdk(connect):
     with pytest.raises(holdfast.InternalError, match="an invalid time"):
         await load(connect, [header(create_time={"seconds": 2**62}), *WHOLE[1:], finish(13)])
 
 
-async def test_no_more_is_held_than_the_header_tells_however_much_comes():
+async def test_no_more_bytes_are_held_than_the_header_announces():
     async def endless():
         yield header({"": b"0123456789"})
         while True:
@@ -164,7 +164,7 @@ async def test_no_more_is_held_than_the_header_tells_however_much_comes():
 
 
 @pytest.mark.parametrize("received", ["", "1", "1:2:3", "-1:0", "a:b", "\N{SUPERSCRIPT TWO}:0", "9" * 5000 + ":0"])
-def test_a_position_that_is_none_is_an_error_of_the_sdk(received):
+def test_an_invalid_position_is_an_error_of_the_sdk(received):
     outgoing = Outgoing(PARTS)
     if received:
         with pytest.raises(holdfast.InternalError, match="an invalid position"):
@@ -173,20 +173,20 @@ def test_a_position_that_is_none_is_an_error_of_the_sdk(received):
         assert len(list(outgoing.messages(received, None))) == 4
 
 
-def test_a_position_within_a_chunk_is_gone_on_from():
+def test_a_save_continues_from_a_position_within_a_chunk():
     messages = list(Outgoing({"": b"0123456789", "b": b"xyz"}).messages("0:4", None))
     assert [(each.chunk.offset, each.chunk.data) for each in messages[:-1]] == [(4, b"456789"), (0, b"xyz")]
     assert messages[-1].finish.size_bytes == 13
 
 
-async def test_a_server_that_tells_no_position_fails_the_save_and_does_not_cancel_its_caller(connect):
+async def test_an_invalid_position_from_a_server_fails_the_save_and_does_not_cancel_its_caller(connect):
     async with server(Scripted(received="none")) as target, connect(target, timeout=20) as client:
         with pytest.raises(holdfast.InternalError, match="an invalid position"):
             await client.save("n", "w", bytes(2 << 20), format=FORMAT)
 
 
 class Unreadable(io.BytesIO):
-    """A file on a disk that fails in its midst."""
+    """A file on a disk that fails in the middle of it."""
 
     def read(self, size=-1):
         if self.tell() >= 1 << 20:
@@ -194,7 +194,7 @@ class Unreadable(io.BytesIO):
         return super().read(size)
 
 
-async def test_a_file_that_cannot_be_read_fails_its_save_with_what_it_raised(client):
+async def test_an_error_of_reading_a_file_is_raised_by_its_save(client):
     with pytest.raises(OSError, match="the disk failed"):
         await client.save("n", "w", Unreadable(bytes(5 << 20)), format=FORMAT)
     with pytest.raises(holdfast.WorkflowNotFoundError):
@@ -210,16 +210,16 @@ async def test_a_save_that_is_cancelled_while_its_file_is_read_stays_cancelled(c
         await task
 
 
-# What a server answers names what was asked for, and is no more than it announces
+# An answer must name what was requested, and must not be larger than announced
 
 
 def named(revision=1, data=b"x", **changed):
-    """A checkpoint as a page or an answer has it."""
+    """Return the checkpoint message of a page or an answer."""
     return header({"": data}, revision=revision, **changed).header.checkpoint
 
 
 class Answering(CheckpointServiceServicer):
-    """Answers every call of a method with the next of some answers, and the last one for ever."""
+    """A server that answers every call of a method with a fixed answer, or with that of a function."""
 
     def __init__(self, **answers):
         self.calls = 0
@@ -258,7 +258,7 @@ OTHERS = [{"namespace": "m"}, {"workflow_id": "v"}, {"checkpoint_id": "d"}, {"re
 
 @pytest.mark.parametrize("other", OTHERS, ids=str)
 async def test_an_answer_about_another_checkpoint_is_refused_by_every_call(connect, other):
-    """Of a call that names a checkpoint."""
+    """Check each call that names a checkpoint."""
     found = named(**other)
     part = {"name": "", "data": b"x", "crc32c": crc32c(b"x")}
     whole = api.LoadResponse(checkpoint=found, parts=[part], payload_included=True)
@@ -290,7 +290,7 @@ async def test_a_list_of_other_workflows_is_refused(connect, other):
     assert type(error) is holdfast.InternalError
 
 
-async def test_an_older_checkpoint_is_taken_only_where_the_caller_chose_it(connect):
+async def test_an_older_checkpoint_is_accepted_only_with_fallback(connect):
     part = {"name": "", "data": b"x", "crc32c": crc32c(b"x")}
     answer = api.LoadResponse(checkpoint=named(), parts=[part], payload_included=True, fell_back=True)
     error, _ = await asked(connect, lambda client: client.load("n", "w"), Load=answer)
@@ -300,7 +300,7 @@ async def test_an_older_checkpoint_is_taken_only_where_the_caller_chose_it(conne
 
 
 @pytest.mark.parametrize("other", [{"format": {"name": "other", "version": 1}}, {"parts": []}, {}], ids=str)
-async def test_a_save_is_answered_with_what_was_saved(connect, other):
+async def test_an_answer_to_a_save_must_describe_what_was_saved(connect, other):
     answer = api.SaveResponse(checkpoint=named(**{"format": {"name": "test", "version": 1}, **other}))
     data = b"longer" if not other else b"x"
     error, _ = await asked(connect, lambda client: client.save("n", "w", data, format=FORMAT), Save=answer)
@@ -317,7 +317,7 @@ async def test_a_save_is_answered_with_what_was_saved(connect, other):
         [{"name": "other", "data": b"x"}],
     ],
 )
-async def test_parts_that_the_checkpoint_does_not_have_are_damage(connect, parts):
+async def test_parts_that_differ_from_those_of_the_checkpoint_are_damage(connect, parts):
     answer = api.LoadResponse(checkpoint=named(), parts=parts, payload_included=True)
     error, _ = await asked(connect, lambda client: client.load("n", "w"), Load=answer)
     assert type(error) is holdfast.CheckpointCorruptedError
@@ -338,7 +338,7 @@ async def test_sizes_that_contradict_each_other_are_damage(connect, changed):
     assert type(error) is holdfast.CheckpointCorruptedError
 
 
-async def test_a_stream_whose_header_is_not_what_was_announced_is_damage(connect):
+async def test_a_stream_whose_header_differs_from_the_announced_one_is_damage(connect):
     streams = [header({"": b"0123456789"}), chunk("", b"0123456789"), finish(10)]
     servicer = Scripted(streams)
     servicer.announced = header({"": b"01"})
@@ -348,7 +348,7 @@ async def test_a_stream_whose_header_is_not_what_was_announced_is_damage(connect
 
 
 class Endless(CheckpointServiceServicer):
-    """Announces any size, and sends chunks without end."""
+    """A server that announces any size, and sends chunks without end."""
 
     def __init__(self, size, data=bytes(1 << 20)):
         self.header = header({}, parts=[{"name": "", "size_bytes": size}], size_bytes=size)
@@ -370,7 +370,7 @@ class Endless(CheckpointServiceServicer):
 
 
 @pytest.mark.parametrize(("size", "data"), [(10, bytes(1 << 20)), (10, b"x"), (1 << 20, b""), (0, b"")])
-async def test_a_stream_without_end_ends_where_its_header_does(connect, size, data):
+async def test_a_stream_without_end_is_ended_at_the_size_of_its_header(connect, size, data):
     endless = Endless(size, data)
     async with server(endless) as target, connect(target, timeout=20) as client:
         with pytest.raises(holdfast.CheckpointCorruptedError):
@@ -379,7 +379,7 @@ async def test_a_stream_without_end_ends_where_its_header_does(connect, size, da
 
 
 @pytest.mark.parametrize("size", [1 << 40, 2**63 - 1])
-async def test_more_than_a_machine_can_hold_is_not_even_begun(connect, size):
+async def test_a_load_larger_than_this_machines_memory_is_not_begun(connect, size):
     endless = Endless(size)
     async with server(endless) as target, connect(target, timeout=20) as client:
         with pytest.raises(holdfast.PayloadTooLargeError, match="this machine's memory"):
@@ -387,7 +387,7 @@ async def test_more_than_a_machine_can_hold_is_not_even_begun(connect, size):
     assert endless.sent == 0
 
 
-async def test_a_load_takes_no_more_than_max_bytes(client):
+async def test_a_load_larger_than_max_bytes_is_refused(client):
     for size in (1000, 3_000_000):
         saved = await client.save("n", "w", {"a": bytes(size - 1), "b": b"x"}, format=FORMAT)
         for call in (client.load, lambda *a, **o: client.resume(*a[:2], format=FORMAT, **o)):
@@ -406,7 +406,7 @@ async def test_a_load_takes_no_more_than_max_bytes(client):
 
 
 @pytest.mark.parametrize("max_bytes", [-1, True, 1.5, "1", 2**64])
-async def test_max_bytes_is_a_whole_number(client, max_bytes):
+async def test_max_bytes_must_be_a_whole_number(client, max_bytes):
     for call in (client.load("n", "w", max_bytes=max_bytes), client.records("n", "w", "c", max_bytes=max_bytes)):
         with pytest.raises((TypeError, ValueError), match="max_bytes must be"):
             await call
@@ -448,7 +448,7 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-async def test_pages_without_end_end_with_the_time_of_the_call(connect, name):
+async def test_pages_without_end_are_ended_by_the_timeout_of_the_call(connect, name):
     call, answers = ENDLESS[name]
     began = time.monotonic()
     error, calls = await asked(connect, call, timeout=0.5, **answers)
@@ -459,7 +459,7 @@ async def test_pages_without_end_end_with_the_time_of_the_call(connect, name):
 
 @pytest.mark.parametrize("cycle", [1, 2, 7])
 @pytest.mark.parametrize("name", [name for name in ENDLESS if not name.startswith("records")])
-async def test_a_token_that_comes_back_ends_its_list(connect, name, cycle):
+async def test_a_repeated_page_token_ends_a_list(connect, name, cycle):
     call, answers = ENDLESS[name]
     ((method, answer),) = answers.items()
     error, calls = await asked(connect, call, timeout=20, **{method: lambda r, n: answer(r, n % cycle)})
@@ -468,7 +468,7 @@ async def test_a_token_that_comes_back_ends_its_list(connect, name, cycle):
     assert calls <= 4 * cycle + 2
 
 
-async def test_time_that_the_caller_takes_between_two_pages_is_free(client):
+async def test_time_that_the_caller_spends_between_two_pages_does_not_count(client):
     for _ in range(4):
         await client.save("n", "w", b"x", format=FORMAT)
     seen = []
@@ -478,7 +478,7 @@ async def test_time_that_the_caller_takes_between_two_pages_is_free(client):
     assert seen == [4, 3, 2, 1]
 
 
-async def test_records_that_repeat_are_refused(connect):
+async def test_records_out_of_order_are_refused(connect):
     answer = api.ListRecordsResponse(records=[{"key": "b"}, {"key": "a"}])
     error, _ = await asked(connect, lambda client: client.records("n", "w", "c"), ListRecords=answer)
     assert type(error) is holdfast.InternalError
@@ -497,7 +497,7 @@ async def test_a_writer_without_an_epoch_is_refused(connect):
     assert type(error) is holdfast.InternalError
 
 
-# Answers that are no messages
+# Answers that are not messages
 
 
 class Garbage(grpc.GenericRpcHandler):
@@ -516,7 +516,7 @@ class Garbage(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(unary)
 
 
-async def test_bytes_that_are_no_message_are_an_error_of_the_sdk(connect):
+async def test_bytes_that_are_not_a_message_are_an_error_of_the_sdk(connect):
     running = grpc.aio.server()
     running.add_generic_rpc_handlers((Garbage(),))
     port = running.add_insecure_port("127.0.0.1:0")

@@ -1,4 +1,4 @@
-"""The handle of a workflow: upkeep and its own writer's other calls never stop it; another writer always does."""
+"""The handle of a workflow: collections and its own writer's calls never stop it; another writer always does."""
 
 import asyncio
 import datetime
@@ -18,14 +18,14 @@ FORMAT = holdfast.Format("test", 1)
 
 
 async def collected(served):
-    """A collection by another process that keeps one checkpoint. Returns whether it has appended to the log."""
+    """Collect as another process, keeping one checkpoint. Return whether this appended to the log."""
     log, keys = Log(served.store), WorkflowKeys("n", "w")
     before = await log.known_revision(keys)
     await collect(log, keys, Retention(keep_last=1), time.time())
     return await log.known_revision(keys) > before
 
 
-async def test_a_handle_saves_on_behind_its_own_prune(client):
+async def test_a_handle_can_save_after_its_own_prune(client):
     handle = client.workflow("n", "w")
     for number in range(3):
         await handle.save(b"%d" % number, format=FORMAT)
@@ -33,7 +33,7 @@ async def test_a_handle_saves_on_behind_its_own_prune(client):
     assert (await handle.save(b"3", format=FORMAT)).revision == 5
 
 
-async def test_a_handle_saves_on_behind_collections_with_retention(served, client):
+async def test_a_handle_can_save_after_collections_with_retention(served, client):
     handle = client.workflow("n", "w")
     await handle.acquire_writer()
     for number in range(6):
@@ -42,7 +42,7 @@ async def test_a_handle_saves_on_behind_collections_with_retention(served, clien
     assert (await client.load("n", "w")).data == b"5"
 
 
-async def test_a_handle_saves_on_behind_the_deletion_of_a_checkpoint(client):
+async def test_a_handle_can_save_after_the_deletion_of_a_checkpoint(client):
     handle = client.workflow("n", "w")
     first = await handle.save(b"1", format=FORMAT)
     await handle.save(b"2", format=FORMAT)
@@ -50,7 +50,7 @@ async def test_a_handle_saves_on_behind_the_deletion_of_a_checkpoint(client):
     await handle.save(b"3", format=FORMAT)
 
 
-async def test_a_handle_goes_on_from_what_its_own_writer_saved_beside_it(client):
+async def test_a_handle_continues_after_saves_that_its_own_writer_made_beside_it(client):
     handle = client.workflow("n", "w")
     await handle.acquire_writer()
     await handle.save(b"1", format=FORMAT)
@@ -61,7 +61,7 @@ async def test_a_handle_goes_on_from_what_its_own_writer_saved_beside_it(client)
     assert handle.revision == saved.revision
 
 
-async def test_a_file_is_saved_whole_where_the_handle_gave_way_to_its_own_writer_first(client):
+async def test_a_file_is_saved_whole_after_a_save_that_the_handles_own_writer_made_beside_it(client):
     handle = client.workflow("n", "w")
     await handle.acquire_writer()
     await handle.save(b"1", format=FORMAT)
@@ -71,7 +71,7 @@ async def test_a_file_is_saved_whole_where_the_handle_gave_way_to_its_own_writer
 
 
 @pytest.mark.parametrize("is_deleted", [False, True])
-async def test_a_save_by_another_stops_a_handle_even_where_it_was_deleted_since(served, client, is_deleted):
+async def test_a_save_by_another_writer_stops_a_handle_even_if_it_was_deleted(served, client, is_deleted):
     handle = client.workflow("n", "w")
     await handle.save(b"1", format=FORMAT)
     other = await client.save("n", "w", b"other", format=FORMAT)
@@ -83,7 +83,7 @@ async def test_a_save_by_another_stops_a_handle_even_where_it_was_deleted_since(
     assert caught.value.metadata["last_save_revision"] == str(other.revision)
 
 
-async def test_a_save_by_another_stops_a_handle_whose_own_writer_has_saved_since(client):
+async def test_a_save_by_another_writer_stops_a_handle_whose_own_writer_has_saved_later(client):
     handle = client.workflow("n", "w")
     await handle.acquire_writer()
     await handle.save(b"1", format=FORMAT)
@@ -93,7 +93,7 @@ async def test_a_save_by_another_stops_a_handle_whose_own_writer_has_saved_since
         await handle.save(b"2", format=FORMAT)
 
 
-async def test_a_fence_by_another_stops_a_handle(client):
+async def test_a_fence_by_another_writer_stops_a_handle(client):
     without, owner = client.workflow("n", "w"), client.workflow("n", "v")
     await without.save(b"1", format=FORMAT)
     await client.acquire_writer("n", "w")
@@ -106,7 +106,7 @@ async def test_a_fence_by_another_stops_a_handle(client):
         await owner.save(b"2", format=FORMAT)
 
 
-async def test_the_deletion_of_the_workflow_by_another_stops_a_handle_until_it_begins_anew(client):
+async def test_a_deletion_of_the_workflow_by_another_stops_a_handle_until_it_begins_again(client):
     handle = client.workflow("n", "w")
     await handle.save(b"1", format=FORMAT)
     await client.delete_workflow("n", "w")
@@ -117,7 +117,7 @@ async def test_the_deletion_of_the_workflow_by_another_stops_a_handle_until_it_b
     await client.workflow("n", "w").save(b"anew", format=FORMAT)
 
 
-async def test_a_handle_that_acquires_the_workflow_late_still_sees_what_another_saved_before(client):
+async def test_a_handle_that_acquires_the_workflow_late_still_detects_an_earlier_save_by_another(client):
     handle = client.workflow("n", "w")
     await handle.save(b"1", format=FORMAT)
     await client.save("n", "w", b"other", format=FORMAT)
@@ -141,7 +141,7 @@ async def test_of_two_runs_that_began_from_one_checkpoint_one_acquires_the_workf
         await client.acquire_writer("n", "w", expected_revision=1)
 
 
-async def test_every_call_names_an_epoch_that_nobody_was_given(client):
+async def test_every_call_refuses_an_epoch_that_was_never_issued(client):
     await client.save("n", "w", b"1", format=FORMAT, checkpoint_id="c", labels={"a": "b"})
     for call in (
         client.save("n", "w", b"2", format=FORMAT, epoch=1),
@@ -160,7 +160,7 @@ async def test_every_call_names_an_epoch_that_nobody_was_given(client):
     assert (await client.acquire_writer("n", "new")).epoch == 1
 
 
-async def test_a_handle_does_what_a_job_needs(client, tmp_path):
+async def test_a_handle_has_every_call_that_a_job_needs(client, tmp_path):
     handle = client.workflow("n", "w")
     await handle.acquire_writer()
     sent, received = [], []
@@ -193,7 +193,7 @@ async def test_a_handle_does_what_a_job_needs(client, tmp_path):
     assert list(tmp_path.glob(".state*")) == []
 
 
-async def test_a_file_that_a_load_cannot_fill_stays_as_it_was(client, tmp_path):
+async def test_a_failed_load_into_a_file_leaves_the_file_as_it_was(client, tmp_path):
     handle = client.workflow("n", "w")
     target = tmp_path / "state.bin"
     target.write_bytes(b"old")
@@ -230,7 +230,7 @@ async def test_a_fenced_handle_neither_prunes_nor_attaches(client):
             await call
 
 
-async def test_a_second_worker_is_refused_while_the_first_ones_lease_lives(client):
+async def test_a_second_worker_is_refused_during_the_lease_of_the_first(client):
     first, second = client.workflow("n", "w"), client.workflow("n", "w")
     writer = await first.acquire_writer(lease=datetime.timedelta(minutes=1))
     assert writer.lease_expires > datetime.datetime.now(datetime.UTC)
@@ -249,7 +249,7 @@ async def test_a_second_worker_is_refused_while_the_first_ones_lease_lives(clien
     await first.acquire_writer()
 
 
-async def test_a_lease_is_acquired_again_once_it_has_run_out_and_by_force_of_anybody(client):
+async def test_a_workflow_can_be_acquired_once_its_lease_has_expired(client):
     await client.acquire_writer("n", "w", lease=datetime.timedelta(seconds=1), holder="worker-7")
     with pytest.raises(holdfast.LeaseHeldError, match="worker-7") as caught:
         await client.acquire_writer("n", "w")
@@ -270,7 +270,7 @@ async def test_a_lease_is_acquired_again_once_it_has_run_out_and_by_force_of_any
         ({"expected_revision": -1}, "expected_revision"),
     ],
 )
-async def test_what_no_acquisition_may_ask_for_is_named(client, arguments, named):
+async def test_an_invalid_argument_of_an_acquisition_is_named_in_the_error(client, arguments, named):
     with pytest.raises(holdfast.InvalidRequestError, match=named):
         await client.acquire_writer("n", "w", **arguments)
     with pytest.raises(holdfast.WorkflowNotFoundError):
@@ -283,7 +283,7 @@ async def test_a_wrong_type_in_an_acquisition_is_a_type_error(client, arguments)
         await client.acquire_writer("n", "w", **arguments)
 
 
-def test_the_default_name_of_a_holder_is_within_the_limits_of_a_name_whatever_the_host_is_called(monkeypatch):
+def test_the_default_name_of_a_holder_is_a_valid_name_for_any_host_name(monkeypatch):
     for host in ("worker-7", "a/b\n", "ü" * 300, ""):
         monkeypatch.setattr("socket.gethostname", lambda host=host: host)
         name = this_process()

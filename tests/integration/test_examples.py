@@ -1,4 +1,4 @@
-"""Every program of examples/ runs as its docstring says, and the demonstration writes for people."""
+"""Every program of examples/ runs as its docstring says, and the demonstration prints readable output."""
 
 import os
 import pty

@@ -1,4 +1,4 @@
-"""What the README says is run as written."""
+"""The README's code runs as written."""
 
 import asyncio
 import re
@@ -24,6 +24,6 @@ async def test_the_ten_lines_of_python_run_as_written(served):
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
-def test_every_path_that_a_page_names_is_there(page):
+def test_every_path_that_a_page_names_exists(page):
     paths = re.findall(r"`((?:client|docs|proto|requirements|server|tests|tools)/[^` ]*)`", (ROOT / page).read_text())
     assert [path for path in paths if "NAME" not in path and not (ROOT / path).exists()] == []

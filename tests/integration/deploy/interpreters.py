@@ -1,4 +1,4 @@
-"""The Pythons that the distributions are installed into: the oldest that they allow, and the newest there is."""
+"""The Pythons that the distributions are installed into: the oldest that they allow, and the newest available."""
 
 import os
 import re
@@ -10,19 +10,19 @@ from pathlib import Path
 from tests.support.required import require
 
 OLDEST = (3, 11)
-# A program of CI's: what a machine brings along is older.
+# Names the newest Python in CI, where the machine's own is older.
 NEWEST = "HOLDFAST_TEST_NEWEST_PYTHON"
 
 
 def oldest() -> str:
-    """The path of a Python 3.11."""
+    """Return the path of a Python 3.11."""
     found = _found().get(OLDEST)
     require("" if found else "no Python 3.11 was found")
     return str(found)
 
 
 def newest() -> str:
-    """The path of the newest Python: the one that the environment names, or else the newest that is found."""
+    """Return the path of the newest Python: the one that the environment names, or else the newest that is found."""
     named = os.environ.get(NEWEST)
     if named:
         return named
@@ -34,7 +34,7 @@ def newest() -> str:
 
 
 def _found() -> dict[tuple[int, int], str]:
-    """A program that runs for each version, by version."""
+    """Return a working interpreter for each version found."""
     names = {Path(sys.executable).name, "python3"} | {f"python3.{minor}" for minor in range(11, 30)}
     places = [*os.environ["PATH"].split(os.pathsep), *map(str, Path.home().glob(".pyenv/versions/*/bin"))]
     programs = [
@@ -46,7 +46,7 @@ def _found() -> dict[tuple[int, int], str]:
         answer = subprocess.run(
             [program, "-c", "import sys, venv; print(sys.version)"], capture_output=True, text=True, check=False
         )
-        # A shim of a version that is not chosen exists, and does not run.
+        # A shim of a version that is not selected exists, but does not run.
         version = re.match(r"(\d+)\.(\d+)", answer.stdout)
         if answer.returncode == 0 and version:
             versions.setdefault((int(version[1]), int(version[2])), program)

@@ -1,4 +1,4 @@
-"""What the distributions are built from."""
+"""The sources that the distributions are built from."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ from tests.support.repository import ROOT
 
 
 def copy_sources(folder: Path) -> None:
-    """Copy what the distributions are built from, without what earlier builds left."""
+    """Copy the sources of the distributions, without the output of earlier builds."""
     for name in ("client", "server"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)

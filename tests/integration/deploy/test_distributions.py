@@ -24,7 +24,7 @@ pytestmark = pytest.mark.xdist_group("distributions")
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory):
-    """A folder with both source distributions and the wheels that were built from them."""
+    """Build both source distributions, and wheels from them. Return their folder."""
     folder = tmp_path_factory.mktemp("dist")
     copy_sources(folder)
     for name in NAMES:
@@ -38,7 +38,7 @@ def wheel(dist, name):
 
 
 @pytest.mark.timeout(600)
-def test_the_builds_are_accepted_by_the_check_before_an_upload(dist):
+def test_the_distributions_pass_the_registrys_check(dist):
     files = sorted(dist.iterdir())
     assert len(files) == 4
     subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *files], check=True)
@@ -46,7 +46,7 @@ def test_the_builds_are_accepted_by_the_check_before_an_upload(dist):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_source_distribution_holds_its_readme_license_and_version(dist, name):
+def test_a_source_distribution_contains_its_readme_license_and_version(dist, name):
     with tarfile.open(dist / f"{NAMES[name]}-{VERSION}.tar.gz") as archive:
         for file in ("README.md", "LICENSE"):
             member = archive.extractfile(f"{NAMES[name]}-{VERSION}/{file}")
@@ -55,7 +55,7 @@ def test_a_source_distribution_holds_its_readme_license_and_version(dist, name):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_wheel_describes_itself(dist, name):
+def test_a_wheel_has_complete_metadata(dist, name):
     with zipfile.ZipFile(wheel(dist, name)) as archive:
         info = f"{NAMES[name]}-{VERSION}.dist-info"
         metadata = email.message_from_bytes(archive.read(f"{info}/METADATA"))

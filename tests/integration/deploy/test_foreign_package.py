@@ -1,4 +1,4 @@
-"""Another project's `holdfast` beside ours, in every order that pip makes of it: one clear line, never a riddle."""
+"""Another project's `holdfast` beside ours, in every order of installation: the error is one clear line."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.xdist_group("foreign-package")
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory):
-    """Our wheels, and one with the name and the layout of the other project's."""
+    """Build our wheels, and one with the name and the layout of the other project's."""
     folder = tmp_path_factory.mktemp("wheels")
     copy_sources(folder)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder]
@@ -60,7 +60,7 @@ class Environment:
             self.pip("install", "--quiet", "--no-deps", str(wheel))
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess:
-        # Not before: pip would take our own packages there for installed.
+        # Not earlier, because pip would find our own packages there and consider them installed.
         (self.site / "libraries.pth").write_text(sysconfig.get_path("purelib"))
         command = [self.folder / "bin" / program, *arguments]
         return subprocess.run(command, capture_output=True, text=True, env=self._clean(), check=False, timeout=60)
@@ -86,7 +86,7 @@ def in_one_line(result):
     return len(result.stderr.splitlines()) == 1 and result.returncode == 2
 
 
-def test_ours_alone_is_imported_and_both_programs_run(environment):
+def test_our_packages_alone_can_be_imported_and_both_programs_run(environment):
     environment.install(CLIENT, SERVER)
     assert environment.run("python", "-c", "import holdfast; holdfast.Client").returncode == 0
     assert environment.run("holdfast", "--help").returncode == 0
@@ -94,7 +94,7 @@ def test_ours_alone_is_imported_and_both_programs_run(environment):
 
 
 @pytest.mark.parametrize("order", [(CLIENT, SERVER, FOREIGN), (FOREIGN, CLIENT, SERVER)])
-def test_mixed_files_are_reported_at_the_import_and_by_both_programs(environment, order):
+def test_files_of_both_projects_are_reported_by_imports_and_by_both_programs(environment, order):
     environment.install(*order)
     for module in ("holdfast.adapters.burr", "holdfast.v1.errors_pb2", "holdfast.cli.main", "holdfast._sync.client"):
         assert is_told(environment.run("python", "-c", f"import {module}")), module
@@ -104,12 +104,12 @@ def test_mixed_files_are_reported_at_the_import_and_by_both_programs(environment
         assert in_one_line(result)
 
 
-def test_ours_over_the_other_is_reported_by_the_bare_import(environment):
+def test_our_client_installed_over_the_other_package_is_reported_by_the_import(environment):
     environment.install(FOREIGN, CLIENT)
     assert is_told(environment.run("python", "-c", "import holdfast"))
 
 
-def test_files_that_an_uninstall_took_along_are_missed(environment):
+def test_files_of_ours_that_an_uninstall_of_the_other_removed_are_reported(environment):
     environment.install(FOREIGN, CLIENT, SERVER)
     environment.pip("uninstall", "--quiet", "--yes", "holdfast")
     for program in ("holdfast", "holdfast-server"):
@@ -119,7 +119,7 @@ def test_files_that_an_uninstall_took_along_are_missed(environment):
         assert in_one_line(result)
 
 
-def test_what_the_message_says_repairs_it(environment):
+def test_the_commands_in_the_message_repair_the_installation(environment):
     environment.install(FOREIGN, CLIENT, SERVER)
     environment.pip("uninstall", "--quiet", "--yes", "holdfast", "holdfast-client")
     environment.install(CLIENT)
@@ -145,7 +145,7 @@ def test_a_server_with_a_client_of_another_version_says_so_in_one_line(environme
     assert in_one_line(result)
 
 
-def test_another_package_earlier_on_the_path_is_named_by_the_command(environment, tmp_path):
+def test_another_package_earlier_on_the_path_is_named_by_both_programs(environment, tmp_path):
     environment.install(CLIENT, SERVER)
     (environment.site / "aaa.pth").write_text(f"import sys; sys.path.insert(0, {str(tmp_path / 'earlier')!r})\n")
     (tmp_path / "earlier" / "holdfast").mkdir(parents=True)

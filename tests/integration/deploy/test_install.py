@@ -1,4 +1,4 @@
-"""The README's way to install: built and installed as written, in an environment with nothing in it."""
+"""The README's commands to install, run as written in an empty environment."""
 
 import json
 import os
@@ -23,7 +23,7 @@ PROJECTS = {
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("interpreter", [interpreters.oldest, full(interpreters.newest)])
-def test_what_the_readme_says_installs_both_distributions_into_an_empty_environment(tmp_path, interpreter):
+def test_the_readmes_commands_install_both_distributions_into_an_empty_environment(tmp_path, interpreter):
     [script] = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     copy_sources(tmp_path)
     # The README's `python3` is the interpreter under test.
@@ -74,7 +74,7 @@ def test_both_distributions_have_one_version_and_the_server_pins_the_client_to_i
     assert set(re.findall(r"holdfast_(?:client|server)-([\d.]+)-py3", README)) == {VERSION}
 
 
-def test_no_page_installs_the_other_project_of_the_name():
+def test_no_page_installs_the_other_project_named_holdfast():
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "client").rglob("*.py")]
     pages += [*(ROOT / "server").rglob("*.py"), *(ROOT / "examples").rglob("*"), ROOT / "deploy" / "Dockerfile"]
     wrong = re.compile(

@@ -1,4 +1,4 @@
-"""What the image is made of: the packages as built, in an environment of their own."""
+"""The contents of the image: the built packages in an environment of their own."""
 
 import os
 import re
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.xdist_group("packages")
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """The sources as the image gets them, and an environment with nothing in it."""
+    """Copy the sources as the image gets them, and make an empty environment."""
     folder = tmp_path_factory.mktemp("packages")
     copy_sources(folder)
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
@@ -50,7 +50,7 @@ def test_the_client_installs_without_anything_of_the_server(environment):
 
 @pytest.mark.needs_budget("full")
 @pytest.mark.timeout(600)
-def test_the_client_runs_on_the_oldest_libraries_that_it_allows(environment, tmp_path):
+def test_the_client_runs_with_the_oldest_libraries_that_it_allows(environment, tmp_path):
     oldest = environment / "oldest"
     subprocess.run([sys.executable, "-m", "venv", oldest], check=True)
     wanted = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())["project"]["dependencies"]
@@ -70,7 +70,7 @@ def test_the_client_runs_on_the_oldest_libraries_that_it_allows(environment, tmp
 
 @pytest.mark.needs_budget("full")
 @pytest.mark.timeout(600)
-def test_the_server_serves_as_the_image_starts_it_and_its_health_check_tells(environment):
+def test_the_server_serves_as_the_image_starts_it_and_its_health_check_passes(environment):
     shutil.copytree(ROOT / "requirements", environment / "requirements")
     build_stage = (ROOT / "deploy" / "Dockerfile").read_text().replace("\\\n", "").split("\nFROM")[1]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

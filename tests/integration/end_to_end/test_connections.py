@@ -1,4 +1,4 @@
-"""Connections that say nothing take nothing that callers need."""
+"""Silent connections do not use up what callers need."""
 
 import resource
 import socket
@@ -10,14 +10,14 @@ import holdfast
 from tests.support import servers
 
 FORMAT = holdfast.Format("f", 1)
-# Runs the rest of its command line with this many descriptors.
+# Runs the rest of its command line with at most 512 descriptors.
 FEW_DESCRIPTORS = (
     "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (512, 1024)); "
     "os.execvp(sys.argv[1], sys.argv[1:])"
 )
 
 
-def test_more_silent_connections_than_descriptors_keep_nobody_out(tmp_path):
+def test_more_silent_connections_than_descriptors_do_not_keep_callers_out(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     process, target = servers.start(
@@ -32,7 +32,7 @@ def test_more_silent_connections_than_descriptors_keep_nobody_out(tmp_path):
             for _ in range(20):
                 before.save("n", "w", b"y" * 200_000, format=FORMAT)
                 assert before.load("n", "w").data == b"y" * 200_000
-            # The silent ones are not waited for, and make room.
+            # The server closes the silent connections, so new ones are accepted.
             with holdfast.Client(target, timeout=60) as after:
                 assert after.load("n", "w").data == b"y" * 200_000
     finally:

@@ -10,7 +10,7 @@ from tests.support.servers import start
 FORMAT = holdfast.Format("test", 1)
 
 
-async def test_two_servers_on_one_store_lose_no_save_and_give_no_revision_twice(store_url):
+async def test_two_servers_on_one_store_lose_no_save_and_assign_no_revision_twice(store_url):
     first, second = start(store_url), start(store_url)
     try:
         async with holdfast.AsyncClient(first[1]) as one, holdfast.AsyncClient(second[1]) as other:

@@ -1,4 +1,4 @@
-"""One port, several processes."""
+"""Workers: several processes that serve one port."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ async def eventually(condition):
             await asyncio.sleep(0.02)
 
 
-async def test_workers_share_a_port_and_lose_nothing_and_a_dead_one_is_replaced(tmp_path):
+async def test_workers_share_a_port_and_lose_no_save_and_a_dead_one_is_replaced(tmp_path):
     process, target = start(tmp_path.as_uri(), "--workers", "3")
     try:
         before = children(process.pid)
@@ -45,7 +45,7 @@ async def test_workers_share_a_port_and_lose_nothing_and_a_dead_one_is_replaced(
     await eventually(lambda: not any(is_alive(pid) for pid in before))
 
 
-async def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+async def test_workers_end_if_their_parent_is_killed(tmp_path):
     process, _ = start(tmp_path.as_uri(), "--workers", "2")
     workers = children(process.pid)
     process.kill()
@@ -84,7 +84,7 @@ async def test_a_worker_that_keeps_dying_is_replaced_after_growing_pauses_that_a
 
 
 def workers_on(folder):
-    """The children of this process that serve a store in a folder. Other tests have left children of other kinds."""
+    """Return the child processes that serve a store in a folder. Other tests leave children of other kinds."""
     found = []
     for pid in children(os.getpid()):
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -99,7 +99,7 @@ async def test_a_server_ends_while_a_worker_waits_for_its_replacement(tmp_path, 
     settings = ["serve", "--store", (tmp_path / "store").as_uri(), "--workers", "2"]
     running = asyncio.create_task(workers.supervise(2, "127.0.0.1:0", settings, drain_seconds=1))
     await eventually(lambda: len(workers_on(tmp_path)) == 2)
-    # Killed before it served: not a mistake of the set-up, which says so and ends by itself.
+    # Killed before it served. This is not a mistake of the configuration, after which the server would end.
     killed = workers_on(tmp_path)[0]
     os.kill(killed, signal.SIGKILL)
     await eventually(lambda: killed not in children(os.getpid()))

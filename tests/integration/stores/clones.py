@@ -1,4 +1,4 @@
-"""S3 servers that are not quite S3, as some clones are: enough of the protocol for a probe, with one promise broken."""
+"""S3 servers that break one promise of S3, as some clones do. They have enough of the protocol for a probe."""
 
 import asyncio
 import hashlib
@@ -14,10 +14,11 @@ CONTENT = "<Contents><Key>{key}</Key><Size>1</Size><LastModified>2026-01-01T00:0
 
 
 class Clone:
-    """A server with one bucket in memory.
+    """An S3 server with one bucket in memory.
 
     Attributes:
-        breaks: which promise: "" none, "ignores" If-None-Match, "lacks" it (501), "races": looks first, writes then.
+        breaks: the broken promise. "": none; "ignores": ignores If-None-Match; "lacks": refuses it with 501;
+            "races": checks first and writes later.
 
     """
 
@@ -57,7 +58,7 @@ def _error(status: int, code: str) -> web.Response:
 
 
 def running(breaks: str) -> AbstractAsyncContextManager[str]:
-    """The URL of a clone."""
+    """Run a clone and yield its URL."""
     clone = Clone(breaks)
     app = web.Application()
     app.add_routes(
@@ -75,7 +76,7 @@ def running(breaks: str) -> AbstractAsyncContextManager[str]:
 async def served(
     app: web.Application, scheme: str = "http", ssl_context: ssl.SSLContext | None = None
 ) -> AsyncIterator[str]:
-    """The URL of an application on loopback."""
+    """Serve an application on loopback and yield its URL."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl_context).start()

@@ -1,4 +1,4 @@
-"""One store of each kind."""
+"""A fixture with one store of each kind."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

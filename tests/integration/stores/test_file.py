@@ -1,4 +1,4 @@
-"""What only a folder can get wrong."""
+"""Failures that only a folder store can have."""
 
 import asyncio
 import errno
@@ -23,7 +23,7 @@ async def test_a_lane_that_dies_fails_its_batch_and_is_replaced(tmp_path):
         [lane] = set(children(os.getpid())) - before
         os.kill(lane, signal.SIGSTOP)
         waiting = asyncio.create_task(store.put_if_absent("a/2", b"two"))
-        # As many turns of the loop as it takes until the batch is on its way.
+        # Enough turns of the loop for the batch to be sent.
         for _ in range(10):
             await asyncio.sleep(0)
         os.kill(lane, signal.SIGKILL)
@@ -35,7 +35,7 @@ async def test_a_lane_that_dies_fails_its_batch_and_is_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
-def test_a_lane_that_died_at_rest_is_replaced_before_anybody_notices(run, tmp_path):
+def test_a_lane_that_died_while_idle_is_replaced_before_the_next_write(run, tmp_path):
     async def scenario():
         before = set(children(os.getpid()))
         async with FileStore.open(tmp_path) as store:
@@ -60,7 +60,7 @@ async def test_one_object_that_cannot_be_written_does_not_fail_its_batch(tmp_pat
         assert [results[2], results[4]] == [True, True]
 
 
-async def test_a_caller_that_gives_up_disturbs_nobody(tmp_path):
+async def test_a_cancelled_write_does_not_affect_the_others(tmp_path):
     async with FileStore.open(tmp_path) as store:
         puts = [asyncio.create_task(store.put_if_absent(f"a/{number}", b"x" * 60_000)) for number in range(100)]
         await asyncio.sleep(0)
@@ -80,7 +80,7 @@ async def test_nothing_is_left_in_the_temporary_folder(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-def test_a_file_system_without_nameless_files_gets_named_ones(tmp_path):
+def test_named_temporary_files_are_used_if_the_file_system_has_no_unnamed_ones(tmp_path):
     drafts = Drafts(tmp_path)
     drafts.has_names = True
     with drafts.draft("a/b") as draft:
@@ -101,7 +101,7 @@ def drafts(request, tmp_path):
     return drafts
 
 
-def test_a_name_bears_a_mark_until_it_is_durable(drafts, tmp_path):
+def test_a_name_has_a_mark_until_it_is_durable(drafts, tmp_path):
     with drafts.draft("a/b") as draft:
         draft.append(b"x")
         draft.sync()
@@ -112,7 +112,7 @@ def test_a_name_bears_a_mark_until_it_is_durable(drafts, tmp_path):
     assert not (tmp_path / "a").stat().st_mode & MARK
 
 
-def test_a_name_that_nobody_made_durable_is_made_so_by_a_copy(drafts, tmp_path):
+def test_a_name_that_was_left_with_its_mark_is_made_durable_by_a_copy(drafts, tmp_path):
     with drafts.draft("a/b") as draft:
         draft.append(b"x")
         draft.sync()
@@ -128,7 +128,7 @@ def test_a_name_that_nobody_made_durable_is_made_so_by_a_copy(drafts, tmp_path):
     assert list((tmp_path / TEMPORARY_FOLDER).iterdir()) == []
 
 
-def test_a_folder_that_is_removed_while_a_file_is_written_is_made_anew(drafts, tmp_path):
+def test_a_folder_that_is_removed_while_a_file_is_written_is_made_again(drafts, tmp_path):
     with drafts.draft("a/b/c") as draft:
         remove_folders(tmp_path)
         draft.append(b"x")
@@ -148,11 +148,11 @@ def remove_folders(root):
     (root / "a").rmdir()
 
 
-def test_a_folder_whose_maker_failed_is_made_anew(tmp_path):
+def test_a_folder_that_was_left_with_its_mark_is_made_again(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a").chmod(0o1755)
     before = (tmp_path / "a").stat()
-    # Keeps the number of the folder from being given again.
+    # An open descriptor keeps the inode number from being reused.
     held = Folder(str(tmp_path / "a"))
     Folders(tmp_path).open("a/b")
     after = (tmp_path / "a").stat()
@@ -161,7 +161,7 @@ def test_a_folder_whose_maker_failed_is_made_anew(tmp_path):
     assert held.is_gone()
 
 
-def test_nobody_waits_for_ever_for_one_who_was_stopped_while_he_made_a_folder(tmp_path):
+def test_a_process_that_was_stopped_while_it_made_a_folder_does_not_block_others_for_ever(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a").chmod(0o1755)
     with Folder(str(tmp_path)).locked() as stopped_here:
@@ -170,7 +170,7 @@ def test_nobody_waits_for_ever_for_one_who_was_stopped_while_he_made_a_folder(tm
     assert not (tmp_path / "a").stat().st_mode & MARK
 
 
-def test_a_sync_that_failed_has_failed_for_everybody_who_shares_the_folder(tmp_path, monkeypatch):
+def test_a_failed_sync_fails_all_writers_that_share_the_folder(tmp_path, monkeypatch):
     folders = Folders(tmp_path)
     shared = folders.open("a")
 
@@ -209,19 +209,19 @@ def test_every_folder_above_a_new_store_is_made_durable(tmp_path, monkeypatch):
         (0, "failed (unknown error)"),
     ],
 )
-def test_what_is_wrong_is_told_in_words(number, words):
+def test_an_error_of_the_file_system_is_explained_in_words(number, words):
     for may_exist in (True, False):
         assert str(of_failed_create(number, "/x", may_exist=may_exist)).endswith(words)
 
 
-def test_a_refusal_behind_the_name_is_no_promise_that_nothing_was_written():
+def test_an_error_after_the_name_was_made_does_not_promise_that_nothing_was_written():
     assert type(of_failed_create(errno.EROFS, "/x", may_exist=True)) is StoreUnavailableError
     assert type(of_failed_create(errno.ENOSPC, "/x", may_exist=True)) is StoreUnavailableError
     assert type(of_failed_create(errno.EROFS, "/x", may_exist=False)) is StoreAccessDeniedError
     assert isinstance(of_failed_create(errno.ENOSPC, "/x", may_exist=False), NothingWrittenError)
 
 
-async def test_folders_that_are_empty_go_with_their_last_object(tmp_path):
+async def test_empty_folders_are_removed_with_their_last_object(tmp_path):
     async with FileStore.open(tmp_path) as store:
         for key in ("ns/a/b/c/1", "ns/a/b/c/2", "ns/a/x/1"):
             assert await store.put_if_absent(key, b"x")
@@ -233,7 +233,7 @@ async def test_folders_that_are_empty_go_with_their_last_object(tmp_path):
         assert list((tmp_path / "ns").iterdir()) == []
 
 
-async def test_files_come_and_go_beside_each_other_and_none_is_lost_with_a_folder(tmp_path):
+async def test_no_file_is_lost_while_others_remove_folders_concurrently(tmp_path):
     async with FileStore.open(tmp_path) as one, FileStore.open(tmp_path) as other:
 
         async def come_and_go(number: int) -> None:

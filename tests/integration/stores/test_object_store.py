@@ -1,4 +1,4 @@
-"""What every store promises."""
+"""The promises of every store."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from holdfast_server.stores.base import ObjectNotFoundError, StoredObject
 from holdfast_server.stores.file import FileStore
 
 
-async def test_first_put_if_absent_wins_and_its_bytes_stay(store):
+async def test_the_first_put_if_absent_wins_and_its_bytes_stay(store):
     assert await store.put_if_absent("a/b", b"first")
     assert not await store.put_if_absent("a/b", b"second")
     assert (await store.get("a/b")).data == b"first"
@@ -21,14 +21,14 @@ async def test_of_many_racers_one_wins_and_its_bytes_are_read(store):
         assert (await store.get(f"race/{attempt}")).data == str(won.index(True)).encode()
 
 
-async def test_a_range_is_read_and_ends_where_the_object_ends(store):
+async def test_a_range_is_read_and_ends_at_the_end_of_the_object(store):
     await store.put_if_absent("a", b"0123456789")
     assert (await store.get("a", offset=2, length=3)).data == b"234"
     beyond = await store.get("a", offset=8, length=100)
     assert (beyond.data, beyond.size_bytes) == (b"89", 10)
 
 
-async def test_a_missing_object_is_named(store):
+async def test_the_error_of_a_missing_object_names_it(store):
     with pytest.raises(ObjectNotFoundError) as caught:
         await store.get("no/such")
     assert caught.value.key == "no/such"
@@ -75,7 +75,7 @@ async def test_an_empty_upload_is_an_empty_object(store):
     assert (await store.get("empty")).data == b""
 
 
-async def test_deleting_twice_is_no_error(store):
+async def test_deleting_twice_is_not_an_error(store):
     await store.put_if_absent("a/b", b"x")
     await store.delete("a/b")
     await store.delete("a/b")
@@ -97,7 +97,7 @@ async def test_a_copy_is_whole_or_the_store_says_that_it_cannot(store):
             await store.copy("a/never", "b/other")
 
 
-async def test_a_replaced_object_has_the_new_bytes_and_nothing_else_changes(store):
+async def test_a_replaced_object_has_the_new_bytes_and_no_other_object_changes(store):
     await store.put_if_absent("a/b", b"old" * 100)
     await store.put_if_absent("a/c", b"other")
     await store.replace("a/b", b"new")
@@ -108,7 +108,7 @@ async def test_a_replaced_object_has_the_new_bytes_and_nothing_else_changes(stor
     assert (await store.get("d/e")).data == b"fresh"
 
 
-async def test_a_reader_beside_a_replacement_gets_the_old_bytes_or_the_new_ones(store):
+async def test_a_concurrent_reader_of_a_replaced_object_gets_the_old_bytes_or_the_new_ones(store):
     await store.put_if_absent("a", b"0" * 1000)
     seen = set()
 

@@ -1,4 +1,4 @@
-"""What only S3 can get wrong."""
+"""Failures that only an S3 store can have."""
 
 import asyncio
 
@@ -8,26 +8,26 @@ from holdfast_server.stores.base import StoreAccessDeniedError, StoreUnavailable
 from holdfast_server.stores.s3 import S3Store
 
 
-async def test_a_store_that_keeps_the_promises_passes_the_probe(s3_endpoint, s3_bucket):
+async def test_a_real_s3_server_passes_the_probe(s3_endpoint, s3_bucket):
     async with S3Store.open(s3_bucket, endpoint_url=s3_endpoint) as store:
         await store.probe()
         assert await store.list("probe/") == []
 
 
-async def test_a_wrong_secret_is_told_as_such(s3_endpoint, s3_bucket, monkeypatch):
+async def test_a_wrong_secret_is_named_as_the_cause(s3_endpoint, s3_bucket, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     async with S3Store.open(s3_bucket, endpoint_url=s3_endpoint) as store:
         with pytest.raises(StoreAccessDeniedError, match="secret key"):
             await store.list("a/")
 
 
-async def test_a_missing_bucket_is_told_as_such(s3_endpoint):
+async def test_a_missing_bucket_is_named_as_the_cause(s3_endpoint):
     async with S3Store.open("no-such-bucket", endpoint_url=s3_endpoint) as store:
         with pytest.raises(StoreAccessDeniedError, match="does not have the bucket"):
             await store.put_if_absent("a", b"x")
 
 
-async def test_an_unreachable_server_is_told_from_a_refusal(s3_endpoint):
+async def test_an_unreachable_server_is_distinguished_from_a_refusal(s3_endpoint):
     async with S3Store.open("any", endpoint_url="http://127.0.0.1:9") as store:
         with pytest.raises(StoreUnavailableError, match="cannot be reached"):
             await store.get("a")

@@ -1,4 +1,4 @@
-"""Settings, credentials and servers that are wrong: each is reported as what it is, before anything is counted on."""
+"""Wrong settings, credentials and S3 servers: each is reported by its cause, before anything relies on it."""
 
 import asyncio
 import ssl
@@ -27,7 +27,7 @@ UNREACHABLE = "http://127.0.0.1:9"
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, tmp_path):
-    """Nothing of this machine's own settings."""
+    """Hide this machine's own settings of AWS."""
     for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE", "AWS_WEB_IDENTITY_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
@@ -39,7 +39,7 @@ def environment(monkeypatch, tmp_path):
 
 
 async def save(endpoint_url):
-    """What a commit ends with."""
+    """Put an object as a commit does."""
     async with S3Store.open("b", endpoint_url=endpoint_url) as store:
         deadline = asyncio.get_running_loop().time() + 5
         await put_if_absent(store, "k", b"x", is_mine=lambda data: data == b"x", deadline=deadline)
@@ -56,7 +56,7 @@ async def failure(endpoint_url, kind):
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:9000", "not a url", "http://", "://x", "http://[::1"])
-async def test_an_endpoint_that_is_none_is_a_wrong_setting(endpoint):
+async def test_an_invalid_endpoint_is_a_wrong_setting(endpoint):
     error = await failure(endpoint, StoreSettingsError)
     assert endpoint in error.detail
 
@@ -65,26 +65,26 @@ async def test_an_endpoint_that_is_none_is_a_wrong_setting(endpoint):
     ("name", "value"),
     [("AWS_PROFILE", "nobody"), ("AWS_RETRY_MODE", "nonsense"), ("AWS_REGION", "a b")],
 )
-async def test_a_setting_that_the_library_does_not_take_is_named(environment, name, value):
+async def test_a_setting_that_the_library_refuses_is_named(environment, name, value):
     environment.setenv(name, value)
     error = await failure(UNREACHABLE, StoreSettingsError)
     assert value in error.detail
 
 
-async def test_a_config_file_that_is_none_is_a_wrong_setting(tmp_path):
+async def test_an_invalid_config_file_is_a_wrong_setting(tmp_path):
     (tmp_path / "config").write_text("[profile\nx")
     error = await failure(UNREACHABLE, StoreSettingsError)
     assert "config" in error.detail
 
 
-async def test_no_credentials_are_told_from_a_server_that_is_down(environment):
+async def test_missing_credentials_are_distinguished_from_a_server_that_is_down(environment):
     for name in CREDENTIALS:
         environment.delenv(name)
     error = await failure(UNREACHABLE, StoreSettingsError)
     assert "credentials" in str(error)
 
 
-async def test_a_token_file_that_is_missing_is_named_and_nothing_is_in_doubt(environment, tmp_path):
+async def test_a_missing_token_file_is_named_and_the_outcome_is_known(environment, tmp_path):
     for name in CREDENTIALS:
         environment.delenv(name)
     environment.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "no-token"))
@@ -94,7 +94,7 @@ async def test_a_token_file_that_is_missing_is_named_and_nothing_is_in_doubt(env
     assert "no-token" in error.detail
 
 
-async def test_an_expired_login_is_named_and_nothing_is_in_doubt(environment, tmp_path):
+async def test_an_expired_login_is_named_and_the_outcome_is_known(environment, tmp_path):
     for name in CREDENTIALS:
         environment.delenv(name)
     (tmp_path / "config").write_text(
@@ -106,23 +106,23 @@ async def test_an_expired_login_is_named_and_nothing_is_in_doubt(environment, tm
     assert "SSO" in error.detail
 
 
-async def test_a_ca_bundle_that_is_missing_is_named(environment, tmp_path):
+async def test_a_missing_ca_bundle_is_named(environment, tmp_path):
     environment.setenv("AWS_CA_BUNDLE", str(tmp_path / "no-bundle.pem"))
     error = await failure("https://127.0.0.1:9", StoreSettingsError)
     assert "no-bundle" in error.detail
 
 
-async def test_a_certificate_that_is_not_trusted_is_told_as_such(tmp_path):
+async def test_an_untrusted_certificate_is_named_as_the_cause(tmp_path):
     async with tls_server(tmp_path) as endpoint_url:
         error = await failure(endpoint_url, StoreSettingsError)
     assert "certificate" in str(error)
 
 
-async def test_a_server_that_was_never_reached_leaves_nothing_in_doubt():
+async def test_the_outcome_is_known_if_the_server_was_never_reached():
     await failure(UNREACHABLE, NothingWrittenError)
 
 
-async def test_after_an_answer_a_broken_connection_leaves_the_commit_in_doubt():
+async def test_the_outcome_is_unknown_if_the_connection_breaks_after_an_earlier_answer():
     async with AsyncExitStack() as clone:
         endpoint_url = await clone.enter_async_context(clones.running(""))
         async with S3Store.open("b", endpoint_url=endpoint_url) as store:
@@ -141,7 +141,7 @@ async def test_after_an_answer_a_broken_connection_leaves_the_commit_in_doubt():
         ("races", "put-if-absent does not hold"),
     ],
 )
-async def test_a_store_that_breaks_put_if_absent_is_named_by_the_probe(breaks, words):
+async def test_a_store_that_breaks_put_if_absent_is_refused_by_the_probe(breaks, words):
     async with clones.running(breaks) as endpoint_url, S3Store.open("b", endpoint_url=endpoint_url) as store:
         with pytest.raises(StoreAccessDeniedError, match=words) as caught:
             await store.probe()
@@ -149,12 +149,12 @@ async def test_a_store_that_breaks_put_if_absent_is_named_by_the_probe(breaks, w
         assert await store.list("probe/") == []
 
 
-async def test_a_clone_that_keeps_the_promises_passes():
+async def test_a_clone_with_put_if_absent_passes_the_probe():
     async with clones.running("") as endpoint_url, S3Store.open("b", endpoint_url=endpoint_url) as store:
         await store.probe()
 
 
-async def test_the_region_of_the_environment_counts(environment):
+async def test_the_region_of_the_environment_is_used(environment):
     environment.setenv("AWS_REGION", "eu-south-2")
     async with S3Store.open("b") as store:
         assert store._bucket.client.meta.region_name == "eu-south-2"
@@ -165,7 +165,7 @@ async def test_the_region_of_the_environment_counts(environment):
 
 
 def made(kind):
-    """An error of the library's, with what its text needs."""
+    """Return an error of the library, with the fields that its text needs."""
     fields = {
         "error": "x",
         "error_msg": "x",
@@ -204,7 +204,7 @@ def test_every_failure_to_get_credentials_is_a_wrong_setting(kind):
     ids=lambda kind: kind.__name__,
 )
 @pytest.mark.parametrize("has_answered", [True, False])
-def test_every_failure_of_the_transport_may_pass(kind, has_answered):
+def test_every_failure_of_the_transport_is_temporary(kind, has_answered):
     error = made(kind) if issubclass(kind, exceptions.BotoCoreError) else kind("x")
     found = s3_errors.mapped(error, "somewhere", has_answered=has_answered)
     assert type(found) is (StoreUnavailableError if has_answered else NothingWrittenError)

@@ -1,4 +1,4 @@
-"""A throw-away Jaeger on loopback: OTLP in, traces out."""
+"""A temporary Jaeger on loopback, which receives spans by OTLP and returns traces."""
 
 import json
 import subprocess
@@ -29,13 +29,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Jaeger:
-    """Where it takes spans by OTLP over HTTP, and where its query API is."""
+    """A running Jaeger: its endpoint for OTLP over HTTP, and its query API."""
 
     otlp_url: str
     query_url: str
 
     def trace(self, trace_id: str, *, at_least: int) -> list[Span]:
-        """The spans of a trace, once there are so many of them."""
+        """Return the spans of a trace, once there are at least so many."""
         deadline = time.monotonic() + 20
         spans: list[Span] = []
         while len(spans) < at_least:

@@ -15,7 +15,7 @@ FORMAT = holdfast.Format("test", 1)
 
 @pytest.fixture
 def collector():
-    """The URL of a collector of metrics, and what it has received."""
+    """Run a collector of metrics. Yield its URL and the requests that it receives."""
     received = []
 
     class Receive(BaseHTTPRequestHandler):
@@ -38,7 +38,7 @@ def collector():
 
 
 def points(received):
-    """The last state of each metric: its points with their attributes."""
+    """Return the last points of each metric, with their attributes."""
     found = {}
     for resource in received[-1].resource_metrics:
         for scope in resource.scope_metrics:

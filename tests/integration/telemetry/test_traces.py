@@ -22,7 +22,7 @@ INTERNAL, SERVER, CLIENT = 1, 2, 3
 
 @pytest.fixture
 def provider(traces, monkeypatch):
-    """Sends the spans of both sides, which live in this process, to Jaeger."""
+    """Send the spans of client and server, which run in this process, to Jaeger."""
     provider = TracerProvider(resource=Resource.create({"service.name": "test"}))
     exporter = OTLPSpanExporter(endpoint=f"{traces.otlp_url}/v1/traces")
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -37,7 +37,7 @@ async def read(traces, trace_id, at_least):
         return await asyncio.get_running_loop().run_in_executor(pool, lambda: traces.trace(trace_id, at_least=at_least))
 
 
-async def test_a_save_through_a_store_that_fails_twice_is_one_trace_with_three_tries(traces, provider, tmp_path):
+async def test_a_save_through_a_store_that_fails_twice_is_one_trace_with_three_attempts(traces, provider, tmp_path):
     async with serving_watched(tmp_path, around=TracedStore) as served, holdfast.AsyncClient(served.target) as client:
         failures = iter([True, True, False])
         served.store.lose_request = lambda operation, key: operation == "list" and next(failures)
@@ -88,7 +88,7 @@ async def test_the_trace_id_of_an_exception_opens_in_jaeger(traces, tmp_path):
     assert served.attributes["holdfast.reason"] == "WORKFLOW_NOT_FOUND"
 
 
-async def test_a_program_without_tracing_gets_one_trace_id_for_all_tries(traces, tmp_path):
+async def test_a_program_without_tracing_gets_one_trace_id_for_all_attempts(traces, tmp_path):
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": traces.otlp_url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
     with server(tmp_path.as_uri(), environment=environment) as target:
         async with holdfast.AsyncClient(target) as client:

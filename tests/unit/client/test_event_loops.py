@@ -105,7 +105,7 @@ client = holdfast.AsyncClient({target!r}, timeout=20)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_a_loop_that_was_closed_without_ending_its_generators_leaves_nothing_behind(target):
+def test_a_loop_that_was_closed_without_ending_its_generators_leaves_no_channels(target):
     alone(
         target,
         """

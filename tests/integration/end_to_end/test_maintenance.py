@@ -24,7 +24,7 @@ def gc(store_url: str, *arguments: str) -> dict:
     return json.loads(run("gc", "--store", store_url, "--retention", KEEP_TWO, *arguments)[-1])
 
 
-def test_gc_retires_and_removes_and_fsck_finds_nothing_wrong_afterwards(store_url):
+def test_gc_retires_and_removes_and_fsck_has_no_findings_afterwards(store_url):
     data = bytes(range(256)) * 1000
     with server(store_url, "--grace-seconds", "0") as target, holdfast.Client(target) as client:
         for _ in range(6):
@@ -43,7 +43,7 @@ def test_gc_retires_and_removes_and_fsck_finds_nothing_wrong_afterwards(store_ur
     assert (figures["workflows"], figures["checkpoints"], figures["orphans"], figures["findings"]) == (2, 3, 0, 0)
 
 
-def test_fsck_names_what_rotted_and_exits_with_1(tmp_path):
+def test_fsck_names_a_damaged_object_and_exits_with_1(tmp_path):
     with server(tmp_path.as_uri()) as target, holdfast.Client(target) as client:
         saved = client.save("n", "w", bytes(100_000), format=FORMAT)
     damage_newest(tmp_path)
@@ -71,7 +71,7 @@ async def test_servers_collect_on_a_schedule_while_they_serve(tmp_path):
         assert (await client.load("n", "w")).data == bytes([19]) * 100_000
 
 
-async def test_a_handle_saves_on_behind_scheduled_collections(tmp_path):
+async def test_a_handle_can_save_after_scheduled_collections(tmp_path):
     settings = {"grace_seconds": 0, "gc_interval_seconds": 0.05, "retention": {"n": {"keep_last": 1}}}
     async with (
         serving_watched(tmp_path, **settings) as served,
@@ -81,14 +81,14 @@ async def test_a_handle_saves_on_behind_scheduled_collections(tmp_path):
         await handle.acquire_writer()
         for number in range(4):
             saved = await handle.save(bytes([number]), format=FORMAT)
-            # A collection has something to retire behind every save but the first.
+            # A collection has a checkpoint to retire after every save but the first.
             if number:
                 await collected(client, saved.revision)
         assert (await client.load("n", "w")).data == b"\3"
 
 
 async def collected(client: holdfast.AsyncClient, revision: int) -> None:
-    """Wait until a collection has appended behind a revision."""
+    """Wait until a collection has appended an entry after a revision."""
     while True:
         async for each in client.list_workflows("n"):
             if each.head_revision > revision:
@@ -96,7 +96,7 @@ async def collected(client: holdfast.AsyncClient, revision: int) -> None:
         await asyncio.sleep(0.02)
 
 
-def test_a_handle_saves_on_behind_gc_by_command(tmp_path):
+def test_a_handle_can_save_after_gc_by_command(tmp_path):
     with server(tmp_path.as_uri(), "--grace-seconds", "0") as target, holdfast.Client(target) as client:
         handle = client.workflow("n", "w")
         for number in range(4):

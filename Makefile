@@ -3,6 +3,7 @@ python := .venv/bin/python
 install := -m pip install --quiet --require-hashes -r
 in_parallel := -n 3 --dist loadgroup --by-suite
 adk := tests/integration/adapters/adk
+pytest_adk := HOLDFAST_SERVER_PYTHON=$(abspath $(python)) .venv/adk/bin/python -m pytest $(in_parallel) --confcutdir=$(adk) $(adk)
 
 .PHONY: help demo test verify lint docs proto check bench soak fuzz lock
 help: ## list the targets
@@ -20,13 +21,14 @@ demo: .venv/ready ## kill a workflow twice, resume it and compare the results
 test: .venv/ready ## run every test, with a small budget for the verification and the installations
 	HOLDFAST_TEST_BUDGET=small $(python) -m pytest $(in_parallel)
 	@if [ -e .venv/adk-ready ]; then \
-	  HOLDFAST_TEST_BUDGET=small HOLDFAST_SERVER_PYTHON=$(abspath $(python)) .venv/adk/bin/python -m pytest $(in_parallel) --confcutdir=$(adk) $(adk); \
+	  HOLDFAST_TEST_BUDGET=small $(pytest_adk); \
 	else \
 	  echo "all tests in $(adk) skipped: Google ADK is not installed: make .venv/adk-ready"; test -z "$$CI"; \
 	fi
 
 verify: .venv/ready ## run the verification and the installations in full
 	HOLDFAST_TEST_BUDGET=full $(python) -m pytest $(in_parallel) -m verification
+	if [ -e .venv/adk-ready ]; then HOLDFAST_TEST_BUDGET=full $(pytest_adk) -m verification; fi
 
 lint: .venv/ready ## check formatting, lint, types, import directions and generated code
 	.venv/bin/ruff format --check .

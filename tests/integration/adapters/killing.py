@@ -87,10 +87,3 @@ def _launcher(program: str) -> subprocess.Popen[str]:
     """Start the launcher of a program's processes. It ends with this process, because it reads from its pipe."""
     command = [sys.executable, "-m", "tests.integration.adapters.launcher", program]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def ten_points(calm: Run) -> list[int]:
-    """Return ten points spread over a run without kills, including the first and the last."""
-    last = len(calm.points)
-    assert last >= 10, f"only {last} points"
-    return sorted({1 + round(index * (last - 1) / 9) for index in range(10)})

@@ -10,7 +10,7 @@ from tests.support.budget import amount
 from tests.support.servers import start
 
 FORMAT = holdfast.Format("test", 1)
-ROUNDS = amount(small=4, full=50)
+ROUNDS = amount(small=2, full=50)
 SAVERS = 32
 
 

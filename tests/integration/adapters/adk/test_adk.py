@@ -26,7 +26,7 @@ from google.adk.sessions.base_session_service import GetSessionConfig
 from google.genai import types
 from holdfast.adapters.adk import SESSION_FORMAT, HoldfastSessionService
 
-from tests.integration.adapters import killing
+from tests.integration.adapters import kill_points, killing
 from tests.integration.adapters.adk.serving import serving
 from tests.support.damage import damage_all, damage_newest
 
@@ -526,13 +526,14 @@ async def test_a_real_runner_leaves_the_same_session_as_in_memory(service):
     ]
 
 
+@pytest.mark.verification
 @pytest.mark.timeout(300)
 def test_a_killed_agent_resumes_to_the_undisturbed_result(tmp_path: Path):
     program = "tests.integration.adapters.programs.adk"
     with serving(tmp_path / "store") as served:
         calm = killing.run(program, served.target, tmp_path / f"calm-{uuid.uuid4().hex[:6]}")
         assert calm.result["answer"] == "0 1 2"
-        for at in killing.ten_points(calm):
+        for at in kill_points.points(calm):
             run = killing.run(program, served.target, tmp_path / f"killed-{at}", kill_at=at)
             assert run.result == calm.result
             for step in range(3):

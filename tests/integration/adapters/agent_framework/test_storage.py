@@ -12,7 +12,7 @@ from typing import Any
 import holdfast
 import pytest
 
-from tests.integration.adapters import killing, pages
+from tests.integration.adapters import kill_points, killing, pages
 from tests.support.damage import damage_marker, damage_newest
 from tests.support.required import require_engine
 from tests.support.servers import server
@@ -605,9 +605,9 @@ def calm(target: str, tmp_path_factory: pytest.TempPathFactory) -> killing.Run:
 STEPS = ["collect", "write", "review", "count", "publish"]
 
 
-@pytest.mark.parametrize("tenth", range(10))
+@pytest.mark.parametrize("tenth", kill_points.TENTHS)
 def test_a_workflow_that_is_killed_anywhere_ends_as_if_it_had_not_been(calm, target, tmp_path, tenth):
-    kill_at = killing.ten_points(calm)[tenth]
+    kill_at = kill_points.ten_points(calm)[tenth]
     killed = killing.run(
         "tests.integration.adapters.programs.agent_framework", target, tmp_path / "run", kill_at=kill_at
     )

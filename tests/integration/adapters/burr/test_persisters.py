@@ -9,7 +9,8 @@ import subprocess
 import holdfast
 import pytest
 
-from tests.integration.adapters.killing import run, ten_points
+from tests.integration.adapters import kill_points
+from tests.integration.adapters.killing import run
 from tests.support.damage import damage_marker, damage_newest
 from tests.support.required import require_engine
 from tests.support.servers import EXECUTABLE, server, start
@@ -558,11 +559,12 @@ def test_applications_that_an_action_runs_in_parallel_are_saved_too(tmp_path):
         assert len(persister.list_app_ids("p")) == 9
 
 
+@pytest.mark.verification
 def test_an_application_killed_anywhere_ends_as_if_it_had_not_been(target, tmp_path):
     calm = run("tests.integration.adapters.programs.burr", target, tmp_path / "calm")
     assert calm.kills == 0
     assert calm.result["notes"][-1] == "published draft 3"
-    for kill_at in ten_points(calm):
+    for kill_at in kill_points.points(calm):
         killed = run("tests.integration.adapters.programs.burr", target, tmp_path / str(kill_at), kill_at=kill_at)
         assert killed.result == calm.result, f"killed at {calm.points[kill_at - 1]}"
         _only_the_step_in_progress_ran_twice(killed.points, kill_at, calm.points)

@@ -7,7 +7,7 @@ import os
 import holdfast
 import pytest
 
-from tests.integration.adapters import killing
+from tests.integration.adapters import kill_points, killing
 from tests.support.damage import damage_newest
 from tests.support.required import require_engine
 from tests.support.servers import server
@@ -238,10 +238,10 @@ def calm(target: str, tmp_path_factory: pytest.TempPathFactory) -> killing.Run:
     return killing.run(PROGRAM, target, tmp_path_factory.mktemp("calm") / "run")
 
 
-@pytest.mark.parametrize("tenth", range(10))
+@pytest.mark.parametrize("tenth", kill_points.TENTHS)
 def test_a_flow_that_is_killed_anywhere_continues_from_its_newest_checkpoint(calm, target, tmp_path, tenth):
     assert calm.result == ["collect", "write", "review", "publish"]
-    kill_at = killing.ten_points(calm)[tenth]
+    kill_at = kill_points.ten_points(calm)[tenth]
     (tmp_path / "killed").mkdir()
     killed = killing.run(PROGRAM, target, tmp_path / "killed" / "run", kill_at=kill_at)
     assert killed.kills == 1

@@ -11,7 +11,7 @@ from uuid import UUID
 import holdfast
 import pytest
 
-from tests.integration.adapters import killing, pages
+from tests.integration.adapters import kill_points, killing, pages
 from tests.support.damage import damage_marker, damage_newest
 from tests.support.required import require_engine
 from tests.support.servers import server
@@ -474,9 +474,9 @@ def calm(target: str, tmp_path_factory: pytest.TempPathFactory) -> killing.Run:
     return killing.run("tests.integration.adapters.programs.crewai", target, tmp_path_factory.mktemp("calm") / "run")
 
 
-@pytest.mark.parametrize("tenth", range(10))
+@pytest.mark.parametrize("tenth", kill_points.TENTHS)
 def test_a_flow_that_is_killed_anywhere_ends_as_if_it_had_not_been(calm, target, tmp_path, tenth):
-    kill_at = killing.ten_points(calm)[tenth]
+    kill_at = kill_points.ten_points(calm)[tenth]
     killed = killing.run("tests.integration.adapters.programs.crewai", target, tmp_path / "run", kill_at=kill_at)
     assert killed.kills == 1
     assert killed.result == calm.result

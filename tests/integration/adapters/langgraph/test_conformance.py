@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.budget import full
 from tests.support.required import require_engine
 from tests.support.servers import server
 
@@ -29,7 +30,8 @@ PROMISED = {
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("methods", "ownership"), [("asynchronous", "shared"), ("synchronous", "shared"), ("asynchronous", "exclusive")]
+    ("methods", "ownership"),
+    [("asynchronous", "shared"), full("synchronous", "shared"), full("asynchronous", "exclusive")],
 )
 async def test_every_test_of_the_conformance_suite_passes(store_url: str, methods: str, ownership: Any) -> None:
     with server(store_url) as target:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from tests.integration.adapters import killing, pages
+from tests.integration.adapters import kill_points, killing, pages
 from tests.support.required import require_engine
 
 require_engine("langgraph.graph")
@@ -178,11 +178,11 @@ def calm(target: str, tmp_path_factory: pytest.TempPathFactory) -> killing.Run:
     return killing.run(PROGRAM, target, tmp_path_factory.mktemp("calm") / "run")
 
 
-@pytest.mark.parametrize("tenth", range(10))
+@pytest.mark.parametrize("tenth", kill_points.TENTHS)
 def test_a_graph_that_is_killed_anywhere_ends_as_if_it_had_not_been(
     calm: killing.Run, target: str, tmp_path: Path, tenth: int
 ) -> None:
-    kill_at = killing.ten_points(calm)[tenth]
+    kill_at = kill_points.ten_points(calm)[tenth]
     killed = killing.run(PROGRAM, target, tmp_path / "run", kill_at=kill_at)
     assert killed.kills == 1
     assert killed.result == calm.result

@@ -37,7 +37,7 @@ from pydantic_ai_harness.step_persistence import (  # noqa: E402
 )
 from pydantic_ai_harness.step_persistence.recovery import inspect_recovery  # noqa: E402
 
-from tests.integration.adapters import killing  # noqa: E402
+from tests.integration.adapters import kill_points, killing  # noqa: E402
 from tests.support.damage import damage_all, damage_marker, damage_newest  # noqa: E402
 from tests.support.servers import server  # noqa: E402
 from tests.support.watched import serving_watched  # noqa: E402
@@ -484,13 +484,14 @@ async def test_conversation_search_reads_the_store(store):
     assert len(await source.run_history(run_id="r")) == 6
 
 
+@pytest.mark.verification
 @pytest.mark.timeout(300)
 def test_a_killed_agent_resumes_to_the_undisturbed_result(tmp_path: Path):
     program = "tests.integration.adapters.programs.pydantic_ai"
     with server((tmp_path / "store").as_uri()) as target:
         calm = killing.run(program, target, tmp_path / "calm")
         assert (calm.result["answer"], calm.result["unresolved"]) == ("0 1 2", [])
-        for at in killing.ten_points(calm):
+        for at in kill_points.points(calm):
             run = killing.run(program, target, tmp_path / f"killed-{at}", kill_at=at)
             assert run.result["answer"] == calm.result["answer"]
             assert run.result["messages"] == calm.result["messages"]

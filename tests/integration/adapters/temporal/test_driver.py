@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.integration.adapters.killing import run, ten_points
+from tests.integration.adapters import kill_points
+from tests.integration.adapters.killing import run
 from tests.support.damage import damage_newest
 from tests.support.required import require, require_engine
 from tests.support.servers import EXECUTABLE, server, start
@@ -424,13 +425,14 @@ async def temporal(temporal_program):
         yield environment.client.service_client.config.target_host
 
 
+@pytest.mark.verification
 @pytest.mark.timeout(600)
 async def test_a_workflow_whose_worker_is_killed_anywhere_ends_as_if_it_had_not_been(temporal, tmp_path, monkeypatch):
     monkeypatch.setenv("HOLDFAST_TEST_TEMPORAL_TARGET", temporal)
     with server((tmp_path / "store").as_uri()) as target:
         calm = await asyncio.to_thread(run, PROGRAM, target, tmp_path / "calm")
         assert calm.result["sizes"] == [300_001, 300_002, 300_003]
-        points = ten_points(calm)
+        points = kill_points.points(calm)
         for kill_at in points:
             killed = await asyncio.to_thread(run, PROGRAM, target, tmp_path / str(kill_at), kill_at=kill_at)
             assert killed.result == calm.result, f"killed at {killed.points[kill_at - 1]}"

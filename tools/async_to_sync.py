@@ -22,7 +22,7 @@ REPLACEMENTS = (
     (r"\bAwaitable\[([\w.]+)\]", r"\1"),
     (r"\bAwaitable, ", ""),
     (r"\bAsyncIterator\b", "Iterator"),
-    (r"\bAsync(Client|Guard|Lists|Lookups|Steps|Threads)\b", r"\1"),
+    (r"\bAsync(Client|Guard|Lists|Lookups|Steps|Threads|Workflow)\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\bfrom holdfast\._async\b", "from holdfast._sync"),
     (

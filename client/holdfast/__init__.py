@@ -16,6 +16,7 @@ _package.check()
 
 if TYPE_CHECKING:
     from holdfast._async.client import AsyncClient
+    from holdfast._async.workflow import AsyncWorkflow
     from holdfast._core.checkpoint import (
         AcceptedFormat,
         Checkpoint,
@@ -64,10 +65,12 @@ if TYPE_CHECKING:
     from holdfast._core.migrations import Migrations
     from holdfast._core.retry import RetryPolicy
     from holdfast._sync.client import Client
+    from holdfast._sync.workflow import Workflow
 
 __all__ = [
     "AcceptedFormat",
     "AsyncClient",
+    "AsyncWorkflow",
     "Checkpoint",
     "CheckpointCorruptedError",
     "CheckpointDeletedError",
@@ -106,6 +109,7 @@ __all__ = [
     "UnimplementedError",
     "UploadLostError",
     "Validation",
+    "Workflow",
     "WorkflowCheckpointResumeError",
     "WorkflowInfo",
     "WorkflowNotFoundError",
@@ -116,9 +120,11 @@ __all__ = [
 # The modules of the names that are neither errors nor values.
 _HOMES = {
     "AsyncClient": "holdfast._async.client",
+    "AsyncWorkflow": "holdfast._async.workflow",
     "Client": "holdfast._sync.client",
     "Migrations": "holdfast._core.migrations",
     "RetryPolicy": "holdfast._core.retry",
+    "Workflow": "holdfast._sync.workflow",
 }
 
 # Type checkers must not see this function: to them it would define every name.

@@ -13,7 +13,7 @@ from holdfast._async.lists import Lists
 from holdfast._async.loads import Loads
 from holdfast._async.records import Records
 from holdfast._async.transport import Transport
-from holdfast._async.workflow import Workflow
+from holdfast._async.workflow import AsyncWorkflow
 from holdfast._core import arguments, holders
 from holdfast._core.answers import limit_of, require_all_deleted, require_writer, validated
 from holdfast._core.checkpoint import (
@@ -80,9 +80,9 @@ class AsyncClient:
         """Close the client for good. Running and later calls end with `ClientClosedError`."""
         await self._transport.close()
 
-    def workflow(self, namespace: str, workflow_id: str) -> Workflow:
+    def workflow(self, namespace: str, workflow_id: str) -> AsyncWorkflow:
         """Return a handle of one workflow, which carries revision and epoch from call to call."""
-        return Workflow(self, namespace, workflow_id)
+        return AsyncWorkflow(self, namespace, workflow_id)
 
     async def save(
         self,

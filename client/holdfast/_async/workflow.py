@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MAX_ADOPTIONS = 10
 
 
-class Workflow:
+class AsyncWorkflow:
     """A workflow, as one writer sees it.
 
     Once the handle knows a revision, each of its saves requires that nobody else has saved since, deleted the whole

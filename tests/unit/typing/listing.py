@@ -9,15 +9,11 @@ import sys
 import textwrap
 
 import holdfast
-from holdfast._async.workflow import Workflow as AsyncWorkflow
-from holdfast._sync.workflow import Workflow
 
 
 def listing() -> str:
     """Return the listing, one line for each class, field and method."""
     classes = {name: getattr(holdfast, name) for name in holdfast.__all__}
-    # The handles are not exported by name, but their methods are as public as the clients'.
-    classes |= {"AsyncClient.workflow(…)": AsyncWorkflow, "Client.workflow(…)": Workflow}
     return "\n".join(line for name in sorted(classes) for line in _lines(name, classes[name])) + "\n"
 
 

@@ -31,7 +31,7 @@ class Batches(Generic[_Item, _Result]):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, item: _Item) -> _Result:
-        """The result of an item. One that has begun goes on when its caller is cancelled."""
+        """Return the result of an item. An item that has begun continues if its caller is cancelled."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_Result] = loop.create_future()
         self._waiting.append((item, future))

@@ -145,11 +145,11 @@ class Drafts:
         self.has_names = _needs_names(Folder(self._temporary))
 
     def draft(self, key: str) -> Draft:
-        """A draft of what will be under a key that others may want too."""
+        """Return a draft for a key that others may compete for."""
         return Draft(self._folders, key, self._temporary if self.has_names else "", _MODE | MARK)
 
     def upload(self, key: str) -> Draft:
-        """A draft of what will be under a fresh key, of which nobody is told before its name is durable."""
+        """Return a draft for a fresh key, which nobody knows before its name is durable."""
         return Draft(self._folders, key, self._temporary if self.has_names else "", _MODE)
 
     def settle(self, draft: Draft) -> None:

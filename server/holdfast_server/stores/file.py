@@ -62,7 +62,7 @@ class FileStore:
     @classmethod
     @asynccontextmanager
     async def open(cls, root: Path) -> AsyncIterator["FileStore"]:
-        """A store, with its threads and processes.
+        """Open a store, with its threads and processes.
 
         Args:
             root: the folder.
@@ -281,7 +281,7 @@ def _walk(
 def _first_entries(
     root: str, folder: str, start_after: str, behind: str, limit: int, *, begin: str
 ) -> list[tuple[str, os.DirEntry[str]]]:
-    """The first entries of a folder behind one, in order. However many it has, only a few times `limit` are held."""
+    """Return the first names of a folder after one, in order, holding a few times `limit` names at most."""
     found: list[tuple[str, os.DirEntry[str]]] = []
     last = _BEHIND_ALL
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(f"{root}/{folder}") as scan:

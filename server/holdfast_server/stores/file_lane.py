@@ -62,7 +62,7 @@ def create_all(drafts: Drafts, items: Sequence[tuple[str, bytes]]) -> list[Creat
 
 
 def frame(message: list[Any]) -> bytes:
-    """A message as it goes through a pipe."""
+    """Return a message framed for a pipe."""
     body = marshal.dumps(message)
     return LENGTH.pack(len(body)) + body
 

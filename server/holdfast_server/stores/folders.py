@@ -129,7 +129,7 @@ class Folders:
         self._open: OrderedDict[str, Folder] = OrderedDict()
 
     def open(self, path: str) -> Folder:
-        """A folder whose name is durable.
+        """Return a folder whose name is durable.
 
         Args:
             path: where it is below the root, "" for the root.

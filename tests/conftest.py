@@ -1,4 +1,4 @@
-"""A server in the test's own process, on a store that counts its requests and can be told to fail."""
+"""A server in the test process, on a store that counts its requests and can fail on request."""
 
 import os
 import signal

@@ -36,10 +36,10 @@ def newest() -> str:
 def _found() -> dict[tuple[int, int], str]:
     """Return a working interpreter for each version found."""
     names = {Path(sys.executable).name, "python3"} | {f"python3.{minor}" for minor in range(11, 30)}
-    places = [*os.environ["PATH"].split(os.pathsep), *map(str, Path.home().glob(".pyenv/versions/*/bin"))]
+    folders = [*os.environ["PATH"].split(os.pathsep), *map(str, Path.home().glob(".pyenv/versions/*/bin"))]
     programs = [
         sys.executable,
-        *(found for place in places for name in names if (found := shutil.which(name, path=place))),
+        *(found for folder in folders for name in names if (found := shutil.which(name, path=folder))),
     ]
     versions: dict[tuple[int, int], str] = {}
     for program in programs:

@@ -74,7 +74,7 @@ def environment(tmp_path, wheels):
     return Environment(tmp_path / "environment", wheels)
 
 
-def is_told(result):
+def is_reported(result):
     return (
         result.returncode != 0
         and "belongs to another project" in result.stderr.splitlines()[-1]
@@ -97,16 +97,16 @@ def test_our_packages_alone_can_be_imported_and_both_programs_run(environment):
 def test_files_of_both_projects_are_reported_by_imports_and_by_both_programs(environment, order):
     environment.install(*order)
     for module in ("holdfast.adapters.burr", "holdfast.v1.errors_pb2", "holdfast.cli.main", "holdfast._sync.client"):
-        assert is_told(environment.run("python", "-c", f"import {module}")), module
+        assert is_reported(environment.run("python", "-c", f"import {module}")), module
     for program in ("holdfast", "holdfast-server"):
         result = environment.run(program, "--help")
-        assert is_told(result)
+        assert is_reported(result)
         assert in_one_line(result)
 
 
 def test_our_client_installed_over_the_other_package_is_reported_by_the_import(environment):
     environment.install(FOREIGN, CLIENT)
-    assert is_told(environment.run("python", "-c", "import holdfast"))
+    assert is_reported(environment.run("python", "-c", "import holdfast"))
 
 
 def test_files_of_ours_that_an_uninstall_of_the_other_removed_are_reported(environment):
@@ -114,7 +114,7 @@ def test_files_of_ours_that_an_uninstall_of_the_other_removed_are_reported(envir
     environment.pip("uninstall", "--quiet", "--yes", "holdfast")
     for program in ("holdfast", "holdfast-server"):
         result = environment.run(program, "--help")
-        assert is_told(result)
+        assert is_reported(result)
         assert "__init__.py is missing" in result.stderr
         assert in_one_line(result)
 

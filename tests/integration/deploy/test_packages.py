@@ -53,8 +53,8 @@ def test_the_client_installs_without_anything_of_the_server(environment):
 def test_the_client_runs_with_the_oldest_libraries_that_it_allows(environment, tmp_path):
     oldest = environment / "oldest"
     subprocess.run([sys.executable, "-m", "venv", oldest], check=True)
-    wanted = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())["project"]["dependencies"]
-    pinned = [each.split(",")[0].replace(">=", "==") for each in wanted]
+    dependencies = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())["project"]["dependencies"]
+    pinned = [each.split(",")[0].replace(">=", "==") for each in dependencies]
     subprocess.run([oldest / "bin" / "pip", "install", "--quiet", "./client", *pinned], cwd=environment, check=True)
     program = "\n".join(
         [

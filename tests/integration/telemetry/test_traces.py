@@ -45,19 +45,19 @@ async def test_a_save_through_a_store_that_fails_twice_is_one_trace_with_three_a
     spans = await read(traces, saved.trace_id, at_least=11)
     by_id = {span.span_id: span for span in spans}
     [logical] = [span for span in spans if span.kind == CLIENT and not span.name.startswith("store")]
-    tries = [span for span in spans if span.kind == INTERNAL]
+    attempts = [span for span in spans if span.kind == INTERNAL]
     servers = [span for span in spans if span.kind == SERVER]
     stores = [span for span in spans if span.name.startswith("store")]
     assert logical.name == "holdfast.v1.CheckpointService/Save"
     assert not logical.failed
-    assert {span.parent_id for span in tries} == {logical.span_id}
-    assert sorted((int(span.attributes["holdfast.attempt"]), span.failed) for span in tries) == [
+    assert {span.parent_id for span in attempts} == {logical.span_id}
+    assert sorted((int(span.attributes["holdfast.attempt"]), span.failed) for span in attempts) == [
         (1, True),
         (2, True),
         (3, False),
     ]
     assert len(servers) == 3
-    assert {span.parent_id for span in servers} == {span.span_id for span in tries}
+    assert {span.parent_id for span in servers} == {span.span_id for span in attempts}
     for span in servers:
         asked_by = by_id[span.parent_id]
         assert span.failed == asked_by.failed

@@ -223,11 +223,11 @@ class Ending(CheckpointServiceServicer):
     """A server that ends every load with a status, with or without the details of a reason."""
 
     def __init__(self, code, said="said", reason="", retry_seconds=None):
-        self.tries = 0
+        self.attempts = 0
         self._code, self._said, self._reason, self._retry_seconds = code, said, reason, retry_seconds
 
     async def Load(self, request, context):  # noqa: N802
-        self.tries += 1
+        self.attempts += 1
         if self._reason:
             status = status_pb2.Status(code=self._code.value[0], message=self._said)
             info = error_details_pb2.ErrorInfo(reason=self._reason, domain="holdfast.dev", metadata={"a": "b"})
@@ -274,7 +274,7 @@ async def test_a_reason_of_a_newer_server_keeps_its_name_and_its_code(connect, c
     assert isinstance(error, holdfast.WorkflowCheckpointResumeError)
     assert type(error) not in (holdfast.WorkflowNotFoundError, holdfast.CheckpointNotFoundError)
     assert error.retryable == (code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED))
-    assert (ending.tries > 1) == error.retryable
+    assert (ending.attempts > 1) == error.retryable
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ async def test_a_reason_of_a_newer_server_has_the_class_of_its_code(connect, cod
 async def test_an_unknown_reason_that_asks_to_wait_is_retried(connect):
     ending = Ending(grpc.StatusCode.RESOURCE_EXHAUSTED, reason="OF_TOMORROW", retry_seconds=0)
     assert (await ended(connect, ending)).retryable
-    assert ending.tries > 1
+    assert ending.attempts > 1
 
 
 async def test_a_foreign_message_is_shown_on_one_line_and_shortened(connect):

@@ -244,11 +244,11 @@ class Ending(CheckpointServiceServicer):
     """A server that breaks off the first call, as an ending server does."""
 
     def __init__(self) -> None:
-        self.tries = 0
+        self.attempts = 0
 
     async def Delete(self, request: api.DeleteRequest, context) -> api.DeleteResponse:  # noqa: N802
-        self.tries += 1
-        if self.tries == 1:
+        self.attempts += 1
+        if self.attempts == 1:
             await context.abort(grpc.StatusCode.CANCELLED, "")
         return api.DeleteResponse(revision=7)
 
@@ -260,7 +260,7 @@ async def test_a_call_that_a_server_breaks_off_is_retried(connect):
     await server.start()
     async with connect(f"127.0.0.1:{port}") as client:
         assert await client.delete("n", "w", "x") == 7
-    assert ending.tries == 2
+    assert ending.attempts == 2
     await server.stop(0)
 
 

@@ -57,9 +57,9 @@ async def test_a_retry_counts_as_its_first_attempt(client):
 async def test_a_caller_that_has_seen_a_record_replaces_it_through_any_server(connect, tmp_path, monkeypatch):
     async with (
         serving_watched(tmp_path) as ahead,
-        serving_watched(tmp_path) as behind,
+        serving_watched(tmp_path) as other,
         connect(ahead.target, timeout=20) as one,
-        connect(behind.target, timeout=20) as two,
+        connect(other.target, timeout=20) as two,
     ):
         await save(one, "c")
         clock = protocol_records.time.time_ns

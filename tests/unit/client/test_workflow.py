@@ -114,7 +114,7 @@ async def test_a_deletion_of_the_workflow_by_another_stops_a_handle_until_it_beg
         await handle.save(b"2", format=FORMAT)
     with pytest.raises(holdfast.CheckpointNotFoundError):
         await client.load("n", "w")
-    await client.workflow("n", "w").save(b"anew", format=FORMAT)
+    await client.workflow("n", "w").save(b"again", format=FORMAT)
 
 
 async def test_a_handle_that_acquires_the_workflow_late_still_detects_an_earlier_save_by_another(client):

@@ -88,14 +88,14 @@ def test_a_mistyped_prefix_of_a_bucket_is_refused_and_nothing_is_created_there(s
 
 
 def test_a_store_is_named_by_a_plain_path_or_a_url(tmp_path):
-    for given, wanted in (
+    for given, expected in (
         ("./data", tmp_path / "data"),
         ("data", tmp_path / "data"),
         ("../data", tmp_path.parent / "data"),
         ("/srv/run#1?x%20 ü", "/srv/run#1?x%20 ü"),
         ("./a:b", tmp_path / "a:b"),
     ):
-        assert load({"store": given}, {}, tmp_path).store == Path(wanted).as_uri()
+        assert load({"store": given}, {}, tmp_path).store == Path(expected).as_uri()
     for given in ("file:///srv/x", "s3://bucket/prefix"):
         assert load({"store": given}, {}, tmp_path).store == given
     for given in ("", "s3:/bucket", "file:x", "localhost:9000/bucket", "a\0b", "http://x"):

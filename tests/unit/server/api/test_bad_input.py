@@ -132,13 +132,13 @@ async def test_bad_pages_ranges_and_depths_are_refused(stub, client):
     names = {"namespace": "n", "workflow_id": "v"}
     assert await violation(stub.List(api.ListRequest(page_size=-1, **names))) == "page_size"
     assert await violation(stub.List(api.ListRequest(page_token="?", **names))) == "page_token"
-    for wanted, field in (
+    for part_range, field in (
         (api.PartRange(offset=-1), "ranges[0].offset"),
         (api.PartRange(offset=11), "ranges[0].offset"),
         (api.PartRange(length=-1), "ranges[0].length"),
         (api.PartRange(part="no"), "ranges[0].part"),
     ):
-        stream = stub.LoadStream(api.LoadStreamRequest(ranges=[wanted], **names))
+        stream = stub.LoadStream(api.LoadStreamRequest(ranges=[part_range], **names))
         await stream.read()
         assert await violation(stream.read()) == field
 
@@ -152,8 +152,8 @@ async def test_an_id_of_any_length_is_refused_by_its_field(stub, length):
 async def test_names_of_any_length_and_script_are_refused_by_their_field(stub, client):
     await client.save("n", "v", b"0123456789", format=holdfast.Format("f", 1))
     for length in (100, 1_000, 100_000):
-        wanted = [api.PartRange(part="\N{GRINNING FACE}" * length)]
-        stream = stub.LoadStream(api.LoadStreamRequest(namespace="n", workflow_id="v", ranges=wanted))
+        ranges = [api.PartRange(part="\N{GRINNING FACE}" * length)]
+        stream = stub.LoadStream(api.LoadStreamRequest(namespace="n", workflow_id="v", ranges=ranges))
         await stream.read()
         assert await violation(stream.read()) == "ranges[0].part"
 

@@ -142,14 +142,14 @@ def deleted(first, last):
 
 HOSTILE = {
     "head far beyond the log": [far()],
-    "head in the last slot": [far(MAX_REVISION)],
-    "huge range of deleted ones": [far(deleted=deleted(4, FAR - 1))],
+    "head at the last revision": [far(MAX_REVISION)],
+    "huge range of deleted revisions": [far(deleted=deleted(4, FAR - 1))],
     "range that hides everything": [far(deleted=deleted(1, FAR - 1))],
     "range beside a link into it": [far(FAR, deleted=deleted(4, FAR - 2))],
-    "fence that says that all is deleted": [
+    "fence that deletes everything": [
         Marker(kind=MarkerKind.MARKER_KIND_FENCE, revision=FAR, deleted=deleted(1, FAR - 1), epoch=1, writer_epoch=1)
     ],
-    "link into nothing": [
+    "link to missing revisions": [
         Marker(kind=MarkerKind.MARKER_KIND_GC, revision=FAR, last_data_revision=FAR - 5, previous_data_revision=FAR - 9)
     ],
     "link to a fence": [
@@ -157,11 +157,11 @@ HOSTILE = {
         Marker(kind=MarkerKind.MARKER_KIND_GC, revision=5, last_data_revision=4, previous_data_revision=4),
     ],
     "floor far away": [far(floor=FAR - 1)],
-    "floor in the middle of nothing": [far(floor=FAR // 2)],
+    "floor at a missing revision": [far(floor=FAR // 2)],
     "low-water mark and generation far away": [far(low_water_mark=FAR, claim_generation=FAR)],
-    "needs what is far away": [far(needed_revision=FAR - 1, replaced_revision=FAR - 2)],
-    "holes between three far ones": [far(10**6), far(10**9), far(FAR)],
-    "recent ones that are not there": [
+    "needed and replaced revisions far away": [far(needed_revision=FAR - 1, replaced_revision=FAR - 2)],
+    "gaps between three far markers": [far(10**6), far(10**9), far(FAR)],
+    "recent entries that do not exist": [
         far(FAR, recent=[{"revision": FAR - each, "request_id": "r", "checkpoint_id": "c1"} for each in range(1, 9)])
     ],
 }
@@ -253,8 +253,8 @@ async def test_missing_revisions_are_reported_one_by_one_while_they_are_few(host
     hostile.log = Log(hostile.store, grace_seconds=GRACE)
     left = [entry.revision async for entry in load.history(hostile.log, BAD, None, skipped)]
     assert left == [*range(303, 299, -1), *range(99, 14, -1), *range(9, 0, -1)]
-    told = [each.revision for each in skipped]
-    assert told == [*range(299, 197, -1), *range(14, 9, -1)]
+    missing = [each.revision for each in skipped]
+    assert missing == [*range(299, 197, -1), *range(14, 9, -1)]
     assert skipped[101].error.message == "the commit markers of revisions 100 to 198 are gone"
 
 

@@ -123,11 +123,11 @@ async def test_the_marker_after_a_damaged_one_is_not_reported_as_damaged():
 async def test_damage_right_after_a_cached_head_does_not_hide_newer_checkpoints():
     run = workflow()
     await saved(run, 2)
-    behind = Log(run.log.store, grace_seconds=GRACE)
-    await behind.head(KEYS)
+    stale = Log(run.log.store, grace_seconds=GRACE)
+    await stale.head(KEYS)
     await saved(run, 2)
     damage(run, KEYS.marker(3))
-    assert (await load.find(behind, KEYS, "", (), fallback=False)).entry.revision == 4
+    assert (await load.find(stale, KEYS, "", (), fallback=False)).entry.revision == 4
 
 
 async def test_a_first_checkpoint_whose_marker_is_damaged_is_not_reported_as_missing():
@@ -211,8 +211,8 @@ async def test_a_retry_whose_first_attempt_may_be_damaged_is_not_committed_again
     part = await run.upload(b"first", inline=100)
 
     def first(first_attempt_at):
-        wanted = CheckpointSpec(Request(KEYS, "first", first_attempt_at=first_attempt_at), "f", 1)
-        return save(run.log, wanted, [part], deadline=run.deadline())
+        spec = CheckpointSpec(Request(KEYS, "first", first_attempt_at=first_attempt_at), "f", 1)
+        return save(run.log, spec, [part], deadline=run.deadline())
 
     await first(None)
     await saved(run, 20)

@@ -89,8 +89,8 @@ class Secret(Workflow):
 
     def where(self, checkpoint_id=""):
         """Return the keys of the objects that hold a secret."""
-        wanted = SECRET + checkpoint_id.encode()
-        return [key for key, (data, _) in self.log.store.objects.by_key.items() if wanted in data]
+        secret = SECRET + checkpoint_id.encode()
+        return [key for key, (data, _) in self.log.store.objects.by_key.items() if secret in data]
 
     def age(self, seconds=10.0):
         objects = self.log.store.objects.by_key
@@ -216,8 +216,8 @@ async def test_an_interrupted_purge_is_finished_by_its_retry_or_a_collection(cha
 async def test_a_retry_of_a_purged_save_commits_nothing():
     run = await kept("a")
     request = Request(KEYS, "the save")
-    wanted = CheckpointSpec(request, "f", 1)
-    await save(run.log, wanted, [await run.upload()], deadline=run.deadline())
+    spec = CheckpointSpec(request, "f", 1)
+    await save(run.log, spec, [await run.upload()], deadline=run.deadline())
     saved = await run.log.head(KEYS)
     await run.purge(saved.marker.checkpoint_id)
     for first_attempt_at in (None, _now() - 5):

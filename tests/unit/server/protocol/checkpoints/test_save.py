@@ -34,30 +34,30 @@ def deadline():
 
 async def test_a_server_with_a_stale_head_accepts_a_correct_expected_revision():
     store = MemoryStore()
-    behind, ahead = Log(store), Log(store)
-    await commit(behind, "a")
+    stale, ahead = Log(store), Log(store)
+    await commit(stale, "a")
     await commit(ahead, "b")
-    assert (await commit(behind, "c", expected_revision=2)).entry.revision == 3
+    assert (await commit(stale, "c", expected_revision=2)).entry.revision == 3
 
 
 async def test_a_server_with_a_stale_head_deletes_a_newer_checkpoint():
     store = MemoryStore()
-    behind, ahead = Log(store), Log(store)
-    await commit(behind, "a")
+    stale, ahead = Log(store), Log(store)
+    await commit(stale, "a")
     saved = await commit(ahead, "b")
     done = await delete.delete_checkpoint(
-        behind, Request(KEYS, "d"), saved.entry.marker.checkpoint_id, deadline=deadline()
+        stale, Request(KEYS, "d"), saved.entry.marker.checkpoint_id, deadline=deadline()
     )
     assert done.entry.revision == 3
 
 
 async def test_a_server_with_a_stale_head_refuses_a_wrong_expected_revision():
     store = MemoryStore()
-    behind, ahead = Log(store), Log(store)
-    await commit(behind, "a")
+    stale, ahead = Log(store), Log(store)
+    await commit(stale, "a")
     await commit(ahead, "b")
     with pytest.raises(HoldfastError) as refused:
-        await commit(behind, "c", expected_revision=1)
+        await commit(stale, "c", expected_revision=1)
     assert refused.value.reason is Reason.REVISION_CONFLICT
     assert refused.value.metadata["head_revision"] == "2"
 

@@ -28,12 +28,12 @@ async def filled(names) -> Log:
 
 
 async def pages(log, id_prefix, size):
-    token, told = None, []
+    token, listed = None, []
     while token != "":
         found = await workflows.page(log, "n", token or "", size, id_prefix)
-        told.append([head.marker.workflow_id for head in found.heads])
+        listed.append([head.marker.workflow_id for head in found.heads])
         token = found.next_token
-    return told
+    return listed
 
 
 @given(st.sets(ids, max_size=8), ids, st.integers(1, 3))
@@ -41,9 +41,9 @@ async def pages(log, id_prefix, size):
 @example({"a", "a:", "b"}, "a" * 201, 1)
 def test_exactly_the_workflows_with_the_prefix_are_listed_each_once(names, id_prefix, size):
     async def check():
-        told = await pages(await filled(names), id_prefix, size)
-        assert sorted(chain(*told)) == sorted(each for each in names if each.startswith(id_prefix))
-        assert all(len(each) <= size for each in told)
+        listed = await pages(await filled(names), id_prefix, size)
+        assert sorted(chain(*listed)) == sorted(each for each in names if each.startswith(id_prefix))
+        assert all(len(each) <= size for each in listed)
 
     run(check())
 

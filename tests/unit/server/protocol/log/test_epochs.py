@@ -67,10 +67,10 @@ async def test_records_under_an_epoch_are_refused_if_the_workflow_was_never_acqu
 async def test_a_server_that_has_not_seen_the_fence_yet_accepts_its_epoch():
     run = workflow()
     await save(run)
-    behind = Log(run.log.store, grace_seconds=GRACE)
-    assert await behind.known_revision(KEYS) == 1
+    stale = Log(run.log.store, grace_seconds=GRACE)
+    assert await stale.known_revision(KEYS) == 1
     await acquire(run, "a")
-    run.log = behind
+    run.log = stale
     assert await save(run, epoch=1) == 3
 
 

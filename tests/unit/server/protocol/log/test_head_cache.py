@@ -20,8 +20,8 @@ shape = json.loads(sys.argv[1])
 count, limit = shape["heads"], shape.get("limit", 1 << 40)
 
 def taken():
-    with open("/proc/self/statm") as told:
-        return int(told.read().split()[1]) * resource.getpagesize()
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
 
 def frame(number):
     marker = sound(1_000_000)

@@ -12,9 +12,9 @@ from holdfast_server.protocol.log.request_index import RequestIndex
 from tests.support.workflows import GRACE, KEYS, damage, workflow
 
 
-async def commit(run, request_id, **said):
-    wanted = CheckpointSpec(Request(KEYS, request_id, **said), "f", 1)
-    return await save(run.log, wanted, [await run.upload(request_id.encode(), inline=100)], deadline=run.deadline())
+async def commit(run, request_id, **fields):
+    spec = CheckpointSpec(Request(KEYS, request_id, **fields), "f", 1)
+    return await save(run.log, spec, [await run.upload(request_id.encode(), inline=100)], deadline=run.deadline())
 
 
 async def test_a_later_commit_of_another_server_is_replayed():

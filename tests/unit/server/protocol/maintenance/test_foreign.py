@@ -112,14 +112,14 @@ async def test_pages_of_workflows_continue_after_foreign_objects_and_list_each_w
         await Workflow(log, WorkflowKeys("n", name)).save()
         log.store.objects.write(f"ns/n/wf/{name}/\N{SNOWMAN}", b"")
         log.store.objects.write(f"ns/n/wf/{name}.txt", b"")
-    told, token = [], ""
+    listed, token = [], ""
     for _ in range(20):
         found = await workflows.page(log, "n", token, 2)
-        told += [head.marker.workflow_id for head in found.heads]
+        listed += [head.marker.workflow_id for head in found.heads]
         token = found.next_token
         if not token:
             break
-    assert told == names
+    assert listed == names
 
 
 async def test_to_list_a_foreign_folder_costs_one_request_per_thousand_objects():

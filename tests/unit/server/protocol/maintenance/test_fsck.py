@@ -28,11 +28,11 @@ async def test_a_damaged_part_and_a_missing_part_are_named():
     damage(run, KEYS.blob(first.marker.parts[0].blob))
     await run.log.store.delete(KEYS.blob(second.marker.parts[0].blob))
     _, findings = await check(run)
-    told = {each.key: each.what for each in findings}
-    assert set(told) == {KEYS.marker(1), KEYS.marker(2)}
-    assert "is gone" in told[KEYS.marker(2)]
-    assert "does not match its digest" in told[KEYS.marker(1)]
-    assert first.marker.checkpoint_id in told[KEYS.marker(1)]
+    problems = {each.key: each.what for each in findings}
+    assert set(problems) == {KEYS.marker(1), KEYS.marker(2)}
+    assert "is gone" in problems[KEYS.marker(2)]
+    assert "does not match its digest" in problems[KEYS.marker(1)]
+    assert first.marker.checkpoint_id in problems[KEYS.marker(1)]
 
 
 async def test_a_marker_that_replaces_another_breaks_the_chain():

@@ -1,8 +1,8 @@
 """The states that a power cut may leave on a disk: every combination of the outcomes that its syncs left open.
 
-A question is whether a changed name was kept, and how much of an unsynced file. Where all combinations of answers are
-too many, those remain in which everything was kept or everything dropped, all that differ from one of these in one
-answer, many that differ in two, and some that chance picks. Whether changed permissions were kept is left to chance.
+A question is whether a changed name was kept, or how much of an unsynced file. If there are too many combinations of
+answers, the remaining ones are: everything kept, everything dropped, all that differ from one of these in one answer,
+many that differ in two, and some at random. Whether changed permissions were kept is random.
 """
 
 import itertools

@@ -1,12 +1,12 @@
 """A model of a disk that may lose power: what programs see, and what must survive.
 
 As conservative as ALICE (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014): a program may count on
-nothing but its own syncs. What was written to a file is kept, torn or dropped until the file is synced; a name that
-came, went or changed in a folder is kept or dropped, independently of every other, until the folder is synced; and a
-sync covers only what had ended before it began. A sync that failed has dropped what it should have written, and no
+nothing but its own syncs. Until a file is synced, written bytes are kept, torn or dropped. Until a folder is synced,
+each name that came, went or changed in it is kept or dropped, independently of the others. A sync covers only calls
+that had ended before it began. A failed sync has dropped the data that it should have written, and no
 later one makes it durable (Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020), though the disk
-may have it all the same. Linux tells every descriptor that is open by then of a failure, once (errseq_t, since 4.13):
-if one that was open is not told, there was nothing to be told of.
+may have it all the same. Linux reports a failure once to every descriptor that is open by then (errseq_t, since 4.13):
+if an open descriptor gets no error, no sync has failed since it was opened.
 """
 
 from collections.abc import Callable

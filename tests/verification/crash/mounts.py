@@ -13,8 +13,8 @@ def missing() -> str:
     absent = [program for program in ("unshare", "nsenter", "mount") if shutil.which(program) is None]
     if absent:
         return f"{', '.join(absent)} not found"
-    tried = subprocess.run([*WITHOUT_PROC, "true"], capture_output=True, check=False)
-    return "" if tried.returncode == 0 else "this user may not mount"
+    probe = subprocess.run([*WITHOUT_PROC, "true"], capture_output=True, check=False)
+    return "" if probe.returncode == 0 else "this user may not mount"
 
 
 def on_mounts(*mounts: Sequence[str]) -> list[str]:

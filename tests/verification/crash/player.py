@@ -27,7 +27,7 @@ LARGE_BYTES = 20_000
 _INLINE_LIMIT_BYTES = 1000
 _PIECE_BYTES = 8000
 _DEADLINE_SECONDS = 60.0
-_TRIES = 50
+_ATTEMPTS = 50
 
 Note = dict[str, Any]
 _Result = TypeVar("_Result")
@@ -52,7 +52,7 @@ def workflow(name: str) -> WorkflowKeys:
 
 
 class Player:
-    """A server that takes notes and retries when the store fails.
+    """A server that takes notes and reattempts when the store fails.
 
     Args:
         store: the store.
@@ -68,15 +68,15 @@ class Player:
         """Save a payload. A chosen id that is in use is not a failure: another server saved it first."""
         self._note({"begins": "save", "workflow": to, "name": name})
         request_id, began = uuid.uuid4().hex, now()
-        tries = 0
+        attempts = 0
 
         async def once() -> Saved:
-            nonlocal tries
-            tries += 1
-            request = Request(workflow(to), request_id, first_attempt_at=None if tries == 1 else began)
-            wanted = CheckpointSpec(request, "f", 1, checkpoint_id=checkpoint_id)
+            nonlocal attempts
+            attempts += 1
+            request = Request(workflow(to), request_id, first_attempt_at=None if attempts == 1 else began)
+            spec = CheckpointSpec(request, "f", 1, checkpoint_id=checkpoint_id)
             part = await self._upload(workflow(to), payload(name, size))
-            return await save(self.log, wanted, [part], deadline=_deadline())
+            return await save(self.log, spec, [part], deadline=_deadline())
 
         saved = await _unless({Reason.CHECKPOINT_ID_REUSED}, once)
         if saved is not None:
@@ -137,7 +137,7 @@ async def _unless(reasons: set[Reason], operation: Callable[[], Awaitable[_Resul
 
 async def until_done(operation: Callable[[], Awaitable[_Result]]) -> _Result:
     """Retry an operation until the store succeeds. Return its result."""
-    for _ in range(_TRIES):
+    for _ in range(_ATTEMPTS):
         try:
             return await operation()
         except StoreError as error:

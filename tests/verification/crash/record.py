@@ -68,8 +68,8 @@ def missing() -> str:
     """Return why nothing can be recorded here; "" if it can."""
     if shutil.which("strace") is None:
         return "strace not found"
-    tried = subprocess.run(["strace", "-f", "--seccomp-bpf", "true"], capture_output=True, check=False)
-    return "" if tried.returncode == 0 else "strace may not trace here"
+    probe = subprocess.run(["strace", "-f", "--seccomp-bpf", "true"], capture_output=True, check=False)
+    return "" if probe.returncode == 0 else "strace may not trace here"
 
 
 def text(argument: str) -> str:

@@ -93,8 +93,8 @@ async def _look_at_all(
     log = Log(store, grace_seconds=GRACE_SECONDS)
     await fsck(log, on_finding=lambda finding: recovered.damage.append(f"{finding.key}: {finding.what}"))
     for name in workflows:
-        wanted = [checkpoint_id for of, checkpoint_id in ids if of == name]
-        recovered.workflows[name] = await _look(log, name, wanted, recovered.damage)
+        of_workflow = [checkpoint_id for of, checkpoint_id in ids if of == name]
+        recovered.workflows[name] = await _look(log, name, of_workflow, recovered.damage)
     for name, seen in recovered.workflows.items():
         seen.next_revision = await _save_next(store, name, recovered.damage)
 
@@ -158,7 +158,7 @@ def broken(recovered: Recovered, notes: Sequence[Note]) -> list[str]:
             found.append(f"{name} is listed in no order: {revisions}")
         strangers = {each for _, _, each in seen.listed} - begun
         if strangers:
-            found.append(f"{name} lists what nobody has saved: {strangers}")
+            found.append(f"{name} lists payloads that were never saved: {strangers}")
         if seen.newest != (seen.listed[0][2] if seen.listed else seen.newest):
             found.append(f"the newest of {name} is {seen.newest}, listed is {seen.listed[0][2]}")
     return found

@@ -1,8 +1,8 @@
 """A replay of recorded system calls on the model of a disk.
 
-What a call does is taken to happen when it begins, or as soon as it can before its end, since others may see it from
-then on; that it has happened is known to its caller, and covered by a sync, when it has ended. What a record holds and
-the model does not know fails, if it touches what is below the folder.
+A call takes effect when it begins, or as soon as it can before its end, since others may see it from then on. Its
+caller knows of the effect, and a sync covers it, once the call has ended. An unknown call that touches a path below
+the folder fails the replay.
 """
 
 import json
@@ -88,7 +88,7 @@ class Replay:
         changes = perform(call)
         if changes is None:
             return False
-        assert call.result is not None, f"{call.name} was cut off, and nobody knows what it did"
+        assert call.result is not None, f"{call.name} was cut off, so its effect is unknown"
         self._changes[call.began] = changes
         return True
 

@@ -1,6 +1,6 @@
 """The program of recorded processes: it plays a script in each of its folders.
 
-Each note is one write to a file beside the store, so that the record of system calls tells what had been promised at
+Each note is one write to a file beside the store, so that the record of system calls contains the promises up to
 each of its moments.
 """
 

@@ -1,6 +1,6 @@
 """A disk that fails, is full or read-only, and descriptors that run out: each strikes a real server, then ends.
 
-The caller is told what is wrong, in words; what was acknowledged stays, the next save works, and no revision is given
+The caller gets an error that names the cause. Acknowledged saves stay, the next save works, and no revision is given
 twice.
 """
 
@@ -63,7 +63,7 @@ class Ledger:
 
 
 @contextmanager
-def mended(served: Served) -> Iterator[Ledger]:
+def working_again(served: Served) -> Iterator[Ledger]:
     """Save before the block and after it, and check that everything is well again."""
     ledger = Ledger(served)
     ledger.save(SMALL)
@@ -92,8 +92,8 @@ def small_disk(request: pytest.FixtureRequest, tmp_path: Path, mounting: None) -
         file.truncate(24 * MIB)
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
     within = on_mounts(("-o", "loop", str(image), str(mount)))
-    tried = subprocess.run([*within, "true"], capture_output=True, text=True, check=False)
-    require("" if tried.returncode == 0 else f"no file can be mounted: {tried.stderr.strip()}")
+    probe = subprocess.run([*within, "true"], capture_output=True, text=True, check=False)
+    require("" if probe.returncode == 0 else f"no file can be mounted: {probe.stderr.strip()}")
     return within
 
 
@@ -108,7 +108,7 @@ def on_small_disk(small_disk: list[str], tmp_path: Path) -> Iterator[Served]:
 
 @pytest.mark.usefixtures("strace")
 def test_content_that_cannot_be_synced_is_refused(served):
-    with mended(served) as ledger, troubles.failing([served.lane, served.pid], "fdatasync:error=EIO"):
+    with working_again(served) as ledger, troubles.failing([served.lane, served.pid], "fdatasync:error=EIO"):
         for data in (SMALL, LARGE):
             error = ledger.is_refused(data, "I/O error", "EIO")
             assert error.reason == "STORE_UNAVAILABLE"
@@ -116,21 +116,21 @@ def test_content_that_cannot_be_synced_is_refused(served):
 
 @pytest.mark.usefixtures("strace")
 def test_a_marker_whose_name_cannot_be_synced_is_never_acknowledged(served):
-    with mended(served) as ledger, troubles.failing([served.lane, served.pid], "fsync:error=EIO"):
+    with working_again(served) as ledger, troubles.failing([served.lane, served.pid], "fsync:error=EIO"):
         error = ledger.is_refused(SMALL, "could not be learned", "I/O error", "EIO")
         assert error.reason == "COMMIT_UNKNOWN"
 
 
 @pytest.mark.usefixtures("strace")
 def test_a_blob_whose_name_cannot_be_synced_is_refused(served):
-    with mended(served) as ledger, troubles.failing([served.pid], "fsync:error=EIO"):
+    with working_again(served) as ledger, troubles.failing([served.pid], "fsync:error=EIO"):
         error = ledger.is_refused(LARGE, "I/O error", "EIO")
         assert error.reason == "STORE_UNAVAILABLE"
 
 
 @pytest.mark.usefixtures("strace")
 def test_a_name_that_one_process_cannot_sync_is_made_durable_by_another(served):
-    with mended(served) as ledger:
+    with working_again(served) as ledger:
         with troubles.failing([served.lane], "fsync:error=EIO"):
             ledger.save(SMALL)
         marker = max((served.store / "ns/n/wf/w/log/fff/fff").iterdir(), key=lambda path: path.stat().st_mtime_ns)
@@ -138,8 +138,8 @@ def test_a_name_that_one_process_cannot_sync_is_made_durable_by_another(served):
 
 
 @pytest.mark.usefixtures("strace")
-def test_what_was_never_synced_is_not_told_while_it_cannot_be(served):
-    with mended(served) as ledger, troubles.failing([served.lane, served.pid], "fsync:error=EIO"):
+def test_a_marker_that_was_never_synced_is_not_loaded_while_syncs_fail(served):
+    with working_again(served) as ledger, troubles.failing([served.lane, served.pid], "fsync:error=EIO"):
         ledger.is_refused(SMALL)
         with pytest.raises(holdfast.StoreUnavailableError, match="I/O error"):
             served.client.load("n", "w", timeout=SECONDS)
@@ -149,7 +149,7 @@ def test_what_was_never_synced_is_not_told_while_it_cannot_be(served):
 
 
 def test_a_full_disk_is_named(on_small_disk):
-    with mended(on_small_disk) as ledger:
+    with working_again(on_small_disk) as ledger:
         filler = troubles.fill(on_small_disk.store.parent)
         for data in (SMALL, LARGE):
             error = ledger.is_refused(data, "the disk is full", "ENOSPC")
@@ -158,14 +158,14 @@ def test_a_full_disk_is_named(on_small_disk):
         filler.unlink()
 
 
-def test_a_disk_that_fills_half_way_through_a_save_is_empty_again_behind_it(on_small_disk):
-    with mended(on_small_disk) as ledger:
+def test_a_save_that_fills_the_disk_frees_its_space_when_it_fails(on_small_disk):
+    with working_again(on_small_disk) as ledger:
         free = free_bytes(on_small_disk.store)
         ledger.is_refused(bytes(20 * MIB), "the disk is full")
         wait_until(lambda: free_bytes(on_small_disk.store) > free - MIB)
 
 
-def test_a_full_disk_has_a_way_out(on_small_disk):
+def test_deletions_and_collections_free_a_full_disk(on_small_disk):
     client = on_small_disk.client
     for number in range(3):
         client.save("n", f"large{number}", bytes(MIB), format=FORMAT)
@@ -195,7 +195,7 @@ def test_a_full_disk_has_a_way_out(on_small_disk):
 
 # A disk in memory ends with its server.
 @pytest.mark.parametrize("small_disk", ["ext4"], indirect=True)
-def test_a_server_starts_on_a_full_disk_and_gives_what_is_there(small_disk, tmp_path):
+def test_a_server_starts_on_a_full_disk_and_loads(small_disk, tmp_path):
     path = tmp_path / "disk" / "store"
     with serving(path, within=small_disk) as served:
         Ledger(served).save(SMALL)
@@ -225,7 +225,7 @@ def free_bytes(path: Path) -> int:
 
 
 def test_a_disk_that_became_read_only_is_named_and_still_read(on_small_disk):
-    with mended(on_small_disk) as ledger, troubles.read_only(on_small_disk):
+    with working_again(on_small_disk) as ledger, troubles.read_only(on_small_disk):
         for data in (SMALL, LARGE):
             error = ledger.is_refused(data, "read-only", "EROFS")
             assert error.reason == "STORE_ACCESS_DENIED"
@@ -236,7 +236,7 @@ def test_a_disk_that_became_read_only_is_named_and_still_read(on_small_disk):
 
 
 def test_too_many_open_files_of_the_server_are_named(served):
-    with mended(served) as ledger, troubles.too_many_open_files(served.pid):
+    with working_again(served) as ledger, troubles.too_many_open_files(served.pid):
         error = ledger.is_refused(LARGE, "too many open files", "EMFILE")
         assert error.reason == "STORE_UNAVAILABLE"
         with pytest.raises(holdfast.StoreUnavailableError, match="too many open files"):
@@ -244,19 +244,19 @@ def test_too_many_open_files_of_the_server_are_named(served):
 
 
 def test_too_many_open_files_of_the_process_that_creates_small_ones_are_named(served):
-    with mended(served) as ledger, troubles.too_many_open_files(served.lane):
+    with working_again(served) as ledger, troubles.too_many_open_files(served.lane):
         error = ledger.is_refused(SMALL, "too many open files", "EMFILE")
         assert error.reason == "STORE_UNAVAILABLE"
 
 
-def test_a_process_that_cannot_be_started_anew_is_named_and_started_later(served):
-    with mended(served) as ledger, troubles.too_many_open_files(served.pid):
+def test_a_process_that_cannot_be_restarted_is_named_and_started_later(served):
+    with working_again(served) as ledger, troubles.too_many_open_files(served.pid):
         os.kill(served.lane, signal.SIGKILL)
         ledger.is_refused(SMALL, "too many open files", "EMFILE")
 
 
-def test_a_process_that_died_with_nothing_to_do_is_replaced_without_a_word(served):
-    with mended(served) as ledger:
+def test_an_idle_process_that_died_is_replaced_silently(served):
+    with working_again(served) as ledger:
         os.kill(served.lane, signal.SIGKILL)
         wait_until(lambda: not troubles.children(served.pid))
         ledger.save(SMALL)

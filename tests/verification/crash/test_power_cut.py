@@ -1,6 +1,6 @@
 """After any power cut a folder store has everything that was acknowledged before, and works.
 
-The system calls of real servers are recorded, and each state that a cut may leave behind any of them is recovered from.
+The tests record the system calls of real servers, and recover from each state that a cut after any of them may leave.
 """
 
 from collections.abc import Callable, Iterator
@@ -76,19 +76,19 @@ def test_a_server_that_stops_anywhere_leaves_nothing_that_misleads_the_next_one(
     require_unbroken(found, at_least=300)
 
 
-def test_a_log_stays_whole_where_it_goes_over_into_its_next_folder(under, folder, require_unbroken):
+def test_a_log_stays_whole_when_it_enters_its_next_folder(under, folder, require_unbroken):
     first = record("saves", folder / "first", under, near_the_end_of_a_folder())
     found = gone_on_from(first, "goes_on", folder / "second", under)
     require_unbroken(found, at_least=300)
 
 
 @pytest.mark.parametrize(("script", "which"), [("life", "1+5"), full("together", "3+6"), full("together", "4+9")])
-def test_a_sync_that_failed_is_never_taken_for_one_that_did_not(script, which, under, folder, require_unbroken):
+def test_a_failed_sync_never_counts_as_a_successful_one(script, which, under, folder, require_unbroken):
     found = record(script, folder / "run", failing(which, under)).cut_everywhere()
     require_unbroken(found, at_least=90)
 
 
-def test_a_server_that_stops_behind_a_failed_sync_misleads_nobody(under, folder, require_unbroken):
+def test_a_server_that_stops_after_a_failed_sync_misleads_no_other_server(under, folder, require_unbroken):
     first = record("saves", folder / "first", failing("2+6", under), EMPTY_STORE)
     found = gone_on_from(first, "goes_on", folder / "second", under)
     require_unbroken(found, at_least=300)
@@ -139,7 +139,7 @@ def deaf_to(kind: str):
 
 
 @pytest.mark.parametrize("kind", [full(File), full(Folder)])
-def test_what_a_server_that_stopped_has_made_is_not_taken_for_durable(kind, under, folder):
+def test_files_of_a_stopped_server_do_not_count_as_durable(kind, under, folder):
     def deaf(sync: Sync) -> Sync:
         of_others = [each for each in sync.changes if each.maker != sync.process and isinstance(each.node, kind)]
         return replace(sync, changes=tuple(each for each in sync.changes if each not in of_others))
@@ -150,17 +150,17 @@ def test_what_a_server_that_stopped_has_made_is_not_taken_for_durable(kind, unde
 
 
 @pytest.mark.parametrize("kind", UNHEARD)
-def test_a_kind_of_sync_that_is_left_out_is_noticed(kind, under, folder):
+def test_an_omitted_kind_of_sync_is_noticed(kind, under, folder):
     found = record("saves", folder / "run", under).cut_everywhere(deaf_to(kind))
     assert next(found.broken(folder / "recovered"), "")
 
 
-def test_a_checkpoint_that_is_told_of_before_it_has_its_name_is_noticed(under, folder):
+def test_a_checkpoint_acknowledged_before_its_file_has_a_name_is_noticed(under, folder):
     found = record("saves", folder / "run", under).with_early_notes().cut_everywhere()
     assert "is lost" in next(found.broken(folder / "recovered"), "")
 
 
-def test_a_removal_that_a_cut_takes_back_harms_nobody(under, folder):
+def test_a_removal_that_a_cut_undoes_does_no_harm(under, folder):
     def deaf(sync: Sync) -> Sync:
         return replace(sync, changes=tuple(change for change in sync.changes if change.node is not None))
 
@@ -169,16 +169,16 @@ def test_a_removal_that_a_cut_takes_back_harms_nobody(under, folder):
 
 
 @pytest.mark.parametrize("mutant", all_with_full_budget(MUTANTS, small=2), ids=lambda each: each.rule)
-def test_a_rule_of_durability_that_is_broken_in_the_code_is_noticed(mutant, folder):
+def test_a_broken_rule_of_durability_in_the_code_is_noticed(mutant, folder):
     planted = Surroundings(is_alone=True, planted=mutant.rule)
     assert any(next(found.broken(folder / "recovered"), "") for found in searched(planted, folder))
 
 
 @pytest.mark.parametrize(
     "rule",
-    [full("folder that is there taken for durable"), full("file that is read taken for durable")],
+    [full("existing folder treated as durable"), full("read file treated as durable")],
 )
-def test_a_server_that_counts_on_what_a_stopped_one_left_is_noticed(rule, folder):
+def test_a_server_that_trusts_the_files_of_a_stopped_one_is_noticed(rule, folder):
     first = record("saves", folder / "first")
     found = gone_on_from(first, "goes_on", folder / "second", Surroundings(planted=rule))
     assert "is lost" in next(found.broken(folder / "recovered"), "")

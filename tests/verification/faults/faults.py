@@ -13,7 +13,7 @@ class Fault(Enum):
     """A way in which a request fails."""
 
     CUT_BEFORE = "the connection is cut before the request was applied"
-    CUT_BEHIND = "the connection is cut behind the request, before its answer"
+    CUT_AFTER = "the connection is cut after the request, before its answer"
     SLOW = "the answer takes its time"
     THROTTLED = "the store answers that it is too busy"
     FORBIDDEN = "the store refuses access"

@@ -69,7 +69,7 @@ class FaultyStore:
         if fault is Fault.SLOW:
             await asyncio.sleep(self._faults.slow_seconds)
         answer = await call()
-        if fault in (Fault.CUT_BEHIND, Fault.CUT_BODY):
+        if fault in (Fault.CUT_AFTER, Fault.CUT_BODY):
             raise StoreUnavailableError("the connection broke")
         return answer
 

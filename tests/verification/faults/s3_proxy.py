@@ -70,7 +70,7 @@ class S3Proxy:
         except aiohttp.ClientError:
             # The server is down.
             return _cut(request)
-        if fault is Fault.CUT_BEHIND:
+        if fault is Fault.CUT_AFTER:
             return _cut(request)
         if fault is Fault.SLOW:
             await asyncio.sleep(self._faults.slow_seconds)

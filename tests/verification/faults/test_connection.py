@@ -26,7 +26,7 @@ async def through(proxy):
         yield client
 
 
-async def test_a_load_goes_on_where_its_stream_was_cut(client, through, proxy):
+async def test_a_load_continues_where_its_stream_was_cut(client, through, proxy):
     await client.save("n", "w", LARGE, format=FORMAT)
     asked = []
     stream = through._transport.stub.LoadStream
@@ -57,7 +57,7 @@ def sent(monkeypatch):
     return sizes
 
 
-async def test_a_save_whose_stream_was_cut_goes_on_where_it_was_and_commits_once(client, through, proxy, sent):
+async def test_a_save_whose_stream_was_cut_continues_there_and_commits_once(client, through, proxy, sent):
     proxy.cut_requests_after.append(6_000_000)
     saved = await through.save("n", "w", LARGE, format=FORMAT)
     assert proxy.cuts == 1
@@ -75,9 +75,9 @@ async def test_a_save_of_many_parts_that_was_cut_twice_loses_none(client, throug
     assert (await client.load("n", "w")).parts == parts
 
 
-async def test_another_process_with_the_same_request_id_begins_anew(client, through, proxy, sent):
+async def test_another_process_with_the_same_request_id_begins_again(client, through, proxy, sent):
     proxy.cut_requests_after.append(6_000_000)
-    through._transport._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=0))
+    through._transport._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_reattempts=0))
     with pytest.raises(holdfast.ServerUnavailableError):
         await through.save("n", "w", LARGE, format=FORMAT, request_id="r")
     other = LARGE[::-1]
@@ -85,7 +85,7 @@ async def test_another_process_with_the_same_request_id_begins_anew(client, thro
     assert (await client.load("n", "w")).data == other
 
 
-async def test_the_synchronous_client_goes_on_as_well(client, proxy, sent):
+async def test_the_synchronous_client_continues_as_well(client, proxy, sent):
     def save():
         with holdfast.Client(f"127.0.0.1:{proxy.port}", timeout=20) as through:
             return through.save("n", "w", LARGE, format=FORMAT)
@@ -100,23 +100,23 @@ async def test_the_synchronous_client_goes_on_as_well(client, proxy, sent):
 async def test_a_large_save_whose_commit_is_unknown_sends_nothing_twice(client, served, sent):
     await client.save("n", "w", b"first", format=FORMAT)
     sent.clear()
-    tries = []
-    served.store.lose_request = lambda operation, key: "/log/" in key and len(tries) == 1
+    attempts = []
+    served.store.lose_request = lambda operation, key: "/log/" in key and len(attempts) == 1
     policy = holdfast.RetryPolicy(attempt_timeout_seconds=1)
     async with holdfast.AsyncClient(served.target, timeout=20, retry=policy) as impatient:
         stream = impatient._transport.stub.SaveStream
 
         def counted(*arguments, **options):
-            tries.append(options)
+            attempts.append(options)
             return stream(*arguments, **options)
 
         impatient._transport.stub.SaveStream = counted
         assert (await impatient.save("n", "w", LARGE, format=FORMAT)).revision == 2
-    assert len(tries) == 2
+    assert len(attempts) == 2
     assert sum(sent) == len(LARGE)
 
 
-async def test_an_answer_lost_behind_the_commit_is_replayed(client, through, proxy, served):
+async def test_an_answer_lost_after_the_commit_is_replayed(client, through, proxy, served):
     def cut_the_next_answer(operation: str, key: str) -> bool:
         if operation == "put_if_absent" and not proxy.cuts and not proxy.cut_answers_after:
             proxy.cut_answers_after.append(1)
@@ -130,14 +130,14 @@ async def test_an_answer_lost_behind_the_commit_is_replayed(client, through, pro
     assert [each.revision async for each in client.list("n", "w")] == [1]
 
 
-async def test_a_deadline_that_is_too_short_is_told_as_such(through, served):
+async def test_a_deadline_that_is_too_short_is_reported_as_such(through, served):
     # A fast server reports COMMIT_UNKNOWN before the client's own deadline passes.
     with pytest.raises((holdfast.DeadlineExceededError, holdfast.CommitUnknownError)) as caught:
         await through.save("n", "w", b"x", format=FORMAT, timeout=0.0001)
     assert caught.value.trace_id
 
 
-async def test_an_unreachable_server_is_told_with_a_trace_id(served):
+async def test_an_unreachable_server_is_reported_with_a_trace_id(served):
     async with holdfast.AsyncClient("127.0.0.1:9", timeout=0.5) as client:
         with pytest.raises((holdfast.ServerUnavailableError, holdfast.DeadlineExceededError)) as caught:
             await client.save("n", "w", b"x", format=FORMAT)

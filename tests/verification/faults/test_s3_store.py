@@ -1,4 +1,4 @@
-"""Faults of a store behind a network: stale connections, uploads of many parts, a store that is killed."""
+"""Faults of a store over a network: stale connections, uploads of many parts, a store that is killed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ async def faulty(s3_endpoint: str, s3_bucket: str) -> AsyncIterator[Faulty]:
         yield s3
 
 
-async def test_connections_that_went_stale_in_the_pool_are_noticed_by_nobody(faulty):
+async def test_stale_connections_in_the_pool_fail_no_call(faulty):
     async with faulty.client() as client:
         for number in range(10):
             saves = [client.save("n", f"w{each}", b"%d" % number, format=FORMAT) for each in range(8)]
@@ -36,7 +36,7 @@ async def test_connections_that_went_stale_in_the_pool_are_noticed_by_nobody(fau
 
 
 @pytest.mark.parametrize("verb", ["POST", "PUT"])
-@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_BEHIND, Fault.THROTTLED])
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.THROTTLED])
 async def test_an_upload_of_many_parts_outlives_requests_that_fail_and_sends_no_other_part_again(faulty, verb, fault):
     async with faulty.client() as client:
         await client.save("n", "w", b"first", format=FORMAT)
@@ -50,16 +50,16 @@ async def test_an_upload_of_many_parts_outlives_requests_that_fail_and_sends_no_
         assert sum(each.verb == "PUT" and "/blob/" in each.key for each in faulty.faults.requests) <= parts + 3
 
 
-async def test_an_answer_lost_behind_the_end_of_an_upload_is_found_out(faulty):
+async def test_an_upload_whose_last_answer_is_lost_is_found_complete(faulty):
     async with faulty.store.put("upload") as writer:
         await writer.write(MANY_PARTS)
-        faulty.faults.plan(Fault.CUT_BEHIND, "POST", "upload")
+        faulty.faults.plan(Fault.CUT_AFTER, "POST", "upload")
         await writer.finish()
     assert len(faulty.faults.struck) == 1
     assert (await faulty.sound.get("upload")).data == MANY_PARTS
 
 
-async def test_an_upload_that_the_store_has_forgotten_is_no_success(faulty, s3_endpoint, s3_bucket):
+async def test_an_upload_that_the_store_has_forgotten_is_not_a_success(faulty, s3_endpoint, s3_bucket):
     plain = boto3.client("s3", endpoint_url=s3_endpoint)
     async with faulty.store.put("upload") as writer:
         await writer.write(MANY_PARTS)
@@ -70,7 +70,7 @@ async def test_an_upload_that_the_store_has_forgotten_is_no_success(faulty, s3_e
     assert await faulty.sound.list("") == []
 
 
-async def test_an_upload_that_is_refused_leaves_nothing_behind(faulty, s3_endpoint, s3_bucket):
+async def test_a_refused_upload_leaves_no_objects(faulty, s3_endpoint, s3_bucket):
     async with faulty.client() as client:
         await client.save("n", "w", b"first", format=FORMAT)
         faulty.faults.plan(Fault.FORBIDDEN, "PUT", "/blob/", times=ALWAYS)

@@ -10,7 +10,7 @@ from tests.support.servers import start
 FORMAT = holdfast.Format("test", 1)
 
 
-async def test_a_server_killed_and_restarted_in_mid_call_is_ridden_out(tmp_path):
+async def test_a_call_survives_a_server_that_is_killed_and_restarted(tmp_path):
     listen = f"127.0.0.1:{free_port()}"
     process, target = start(tmp_path.as_uri(), listen=listen)
     data = bytes(range(256)) * 200_000

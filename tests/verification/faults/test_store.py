@@ -20,7 +20,7 @@ async def revisions(client):
     return [each.revision async for each in client.list("n", "w")]
 
 
-@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_BEHIND, Fault.THROTTLED, Fault.SLOW])
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.THROTTLED, Fault.SLOW])
 @pytest.mark.parametrize("where", ["log", "blob", "id"])
 async def test_a_write_that_fails_on_its_way_is_committed_once(faulty, fault, where):
     async with faulty.client() as client:
@@ -33,9 +33,9 @@ async def test_a_write_that_fails_on_its_way_is_committed_once(faulty, fault, wh
         assert await revisions(client) == [2, 1]
 
 
-@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_BEHIND, Fault.CUT_BODY, Fault.THROTTLED])
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.CUT_BODY, Fault.THROTTLED])
 @pytest.mark.parametrize("where", ["log", "blob"])
-async def test_a_read_that_fails_on_its_way_is_done_again(faulty, fault, where):
+async def test_a_read_that_fails_on_its_way_is_retried(faulty, fault, where):
     async with faulty.client() as client:
         await client.save("n", "w", LARGE, format=FORMAT)
     async with faulty.client() as client:
@@ -44,7 +44,7 @@ async def test_a_read_that_fails_on_its_way_is_done_again(faulty, fault, where):
         assert len(faulty.faults.struck) == 2
 
 
-async def test_a_large_load_goes_on_behind_each_failed_read(faulty):
+async def test_a_large_load_continues_after_each_failed_read(faulty):
     async with faulty.client() as client:
         await client.save("n", "w", SEVERAL_BLOCKS, format=FORMAT)
         faulty.faults.plan(Fault.THROTTLED, "GET", "/blob/")
@@ -56,11 +56,11 @@ async def test_a_large_load_goes_on_behind_each_failed_read(faulty):
         assert sum("/blob/" in each.key for each in faulty.faults.requests) <= blocks + 2 * 2
 
 
-async def test_an_outcome_that_nobody_can_tell_is_told_as_such_and_the_same_request_finds_it_out(faulty):
+async def test_an_unknown_outcome_is_reported_as_such_and_the_same_request_resolves_it(faulty):
     async with faulty.client() as client:
         await client.save("n", "w", b"first", format=FORMAT)
-        faulty.faults.plan(Fault.CUT_BEHIND, "PUT", "/log/", times=ALWAYS)
-        faulty.faults.plan(Fault.CUT_BEHIND, "GET", "/log/", times=ALWAYS)
+        faulty.faults.plan(Fault.CUT_AFTER, "PUT", "/log/", times=ALWAYS)
+        faulty.faults.plan(Fault.CUT_AFTER, "GET", "/log/", times=ALWAYS)
         # On a busy machine the caller's own deadline may pass first.
         with pytest.raises((holdfast.CommitUnknownError, holdfast.DeadlineExceededError)) as unknown:
             await client.save("n", "w", b"second", format=FORMAT, request_id="r", timeout=1)
@@ -71,7 +71,7 @@ async def test_an_outcome_that_nobody_can_tell_is_told_as_such_and_the_same_requ
         assert await revisions(client) == [2, 1]
 
 
-async def test_a_store_that_stays_too_busy_is_told_as_unavailable_and_serves_again_afterwards(faulty):
+async def test_a_store_that_stays_too_busy_is_reported_as_unavailable_and_works_again_afterwards(faulty):
     async with faulty.client() as client:
         await client.save("n", "w", LARGE, format=FORMAT)
         for verb in ("GET", "LIST", "PUT"):
@@ -87,7 +87,7 @@ async def test_a_store_that_stays_too_busy_is_told_as_unavailable_and_serves_aga
         assert (await client.save("n", "other", LARGE, format=FORMAT)).revision == 1
 
 
-async def test_a_slow_store_keeps_no_caller_beyond_his_deadline_and_no_other_one_waiting(faulty):
+async def test_a_slow_store_keeps_no_caller_beyond_its_deadline_and_delays_no_other(faulty):
     async with faulty.client() as client:
         await client.save("n", "slow", b"x", format=FORMAT)
         await client.save("n", "quick", b"x", format=FORMAT)
@@ -100,7 +100,7 @@ async def test_a_slow_store_keeps_no_caller_beyond_his_deadline_and_no_other_one
             await waiting
 
 
-async def test_a_deadline_that_passes_behind_a_failed_try_tells_what_that_had_met(faulty):
+async def test_a_deadline_that_passes_after_a_failed_attempt_reports_the_error_of_that_attempt(faulty):
     async with faulty.client() as client:
         await client.save("n", "w", LARGE, format=FORMAT)
         faulty.faults.slow_seconds = 3600
@@ -113,7 +113,7 @@ async def test_a_deadline_that_passes_behind_a_failed_try_tells_what_that_had_me
 
 
 @pytest.mark.parametrize("verb", ["GET", "PUT"])
-async def test_access_that_is_taken_away_is_told_at_once_and_nothing_is_lost(faulty, verb):
+async def test_revoked_access_is_reported_at_once_and_nothing_is_lost(faulty, verb):
     async with faulty.client() as client:
         await client.save("n", "w", LARGE, format=FORMAT)
         faulty.faults.plan(Fault.FORBIDDEN, verb, "", times=ALWAYS)
@@ -128,11 +128,11 @@ async def test_access_that_is_taken_away_is_told_at_once_and_nothing_is_lost(fau
         assert (await client.save("n", "w", b"second", format=FORMAT)).revision == 2
 
 
-async def test_access_taken_away_behind_a_commit_leaves_no_false_refusal(faulty):
+async def test_access_revoked_after_a_commit_causes_no_false_refusal(faulty):
     async with faulty.client() as client:
         await client.save("n", "w", b"first", format=FORMAT)
         # Three, because the HTTP client repeats a request once by itself.
-        faulty.faults.plan(Fault.CUT_BEHIND, "PUT", "/log/", times=3)
+        faulty.faults.plan(Fault.CUT_AFTER, "PUT", "/log/", times=3)
         faulty.faults.plan(Fault.FORBIDDEN, "GET", "/log/", times=ALWAYS)
         with pytest.raises(holdfast.CommitUnknownError):
             await client.save("n", "w", b"second", format=FORMAT, request_id="r", timeout=2)

@@ -15,7 +15,7 @@ WORKFLOWS = 4
 CLIENTS = 12
 STEPS = 15
 # Damage is a final answer, and has its own tests.
-PASSING = (Fault.CUT_BEFORE, Fault.CUT_BEHIND, Fault.CUT_BODY, Fault.THROTTLED, Fault.SLOW)
+PASSING = (Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.CUT_BODY, Fault.THROTTLED, Fault.SLOW)
 
 
 @pytest.mark.parametrize("seed", range(amount(small=1, full=2)))

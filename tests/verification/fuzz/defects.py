@@ -1,6 +1,6 @@
 """Defects to plant in the real code. The kept inputs of the target must notice each.
 
-Most are what was found and mended, the others are checks that a parser cannot be without.
+Most are defects that fuzzing found and that were fixed. The others omit checks that a parser needs.
 """
 
 from dataclasses import dataclass
@@ -40,32 +40,40 @@ DEFECTS = [
     _defect("marker", "checksum not checked", marker._flaw, "crc32c(data) != checksum", "False"),
     _defect("marker", "reserved bytes passed over", marker._flaw, "if reserved", "if False"),
     _defect("marker", "version not checked", marker._decode, "version != MARKER_VERSION", "False"),
-    _defect("marker", "body taken for readable", marker._decode, "except DecodeError", "except KeyError"),
-    _defect("marker", "nonsense believed", marker.decode, "if invalid", "if False"),
-    _defect("marker", "path of a blob believed", invariants._is_part, "blob_base(part.blob) is not None", "part.blob"),
+    _defect("marker", "body treated as readable", marker._decode, "except DecodeError", "except KeyError"),
+    _defect("marker", "nonsense accepted", marker.decode, "if invalid", "if False"),
+    _defect(
+        "marker", "path of a blob not checked", invariants._is_part, "blob_base(part.blob) is not None", "part.blob"
+    ),
     _defect("marker", "ranges out of order", invariants._fields, "_are_ranges(marker.deleted, revision)", "True"),
     _defect(
         "marker",
-        "sizes that make no sum",
+        "sum of sizes not checked",
         invariants._fields,
         "sum(part.size_bytes for part in parts) <= _MAX_SIZE",
         "True",
     ),
-    _defect("marker", "claim from nowhere believed", marker.decode_claim, "not 0 <= body.base_revision", "False and 0"),
     _defect(
-        "keys", "any nine digits are a slot", keys.revision_of, "_MARKER.fullmatch(relative)", "len(relative) == 11"
+        "marker",
+        "claim without a valid base accepted",
+        marker.decode_claim,
+        "not 0 <= body.base_revision",
+        "False and 0",
     ),
-    _defect("keys", "name read twice is another", keys.workflow_of, "and keys.prefix == prefix", ""),
+    _defect(
+        "keys", "any nine digits are a revision", keys.revision_of, "_MARKER.fullmatch(relative)", "len(relative) == 11"
+    ),
+    _defect("keys", "name with two encodings accepted", keys.workflow_of, "and keys.prefix == prefix", ""),
     _defect("keys", "claim with a tail", keys.WorkflowKeys.is_claim, "_CLAIM.fullmatch", "_CLAIM.match"),
     _defect("keys", "blob with a tail", keys.blob_base, "_BLOB.fullmatch", "_BLOB.match"),
-    _defect("tokens", "any place taken", workflows._decode_token, "not is_workflow_step(step)", "False"),
-    _defect("tokens", "text without end taken", workflows._decode_token, "binascii.Error, UnicodeError", "KeyError"),
+    _defect("tokens", "any position accepted", workflows._decode_token, "not is_workflow_step(step)", "False"),
+    _defect("tokens", "truncated text accepted", workflows._decode_token, "binascii.Error, UnicodeError", "KeyError"),
     _defect("tokens", "digits of any script", requests.revision_token, "token.isascii() and ", ""),
-    _defect("manifest", "bytes taken for text", manifest.open_layout, "UnicodeDecodeError, ", ""),
-    _defect("manifest", "no grace at all", manifest.open_layout, "not 0 <= grace <= MAX_GRACE_SECONDS", "False"),
+    _defect("manifest", "bytes treated as text", manifest.open_layout, "UnicodeDecodeError, ", ""),
+    _defect("manifest", "grace not checked", manifest.open_layout, "not 0 <= grace <= MAX_GRACE_SECONDS", "False"),
     _defect("calls", "time of a filter not checked", requests.times, "not is_time(each)", "False"),
-    _defect("calls", "id of any length told", api_errors._cut, "[:limit_bytes]", ""),
-    _defect("calls", "text taken for text", malformed._is_utf8, "except UnicodeDecodeError", "except KeyError"),
+    _defect("calls", "id of any length in an error", api_errors._cut, "[:limit_bytes]", ""),
+    _defect("calls", "bytes treated as text", malformed._is_utf8, "except UnicodeDecodeError", "except KeyError"),
     _defect(
         "incoming",
         "part begun by a chunk that is refused",
@@ -84,21 +92,21 @@ DEFECTS = [
         're.fullmatch("[0-9]{1,5}", port)',
         "port.isdigit()",
     ),
-    _defect("config", "number without end", config._typed, "OverflowError, ", ""),
-    _defect("config", "rule without end", config._check_retention, "not 1 <= value <= _MAX_KEPT", "value < 1"),
+    _defect("config", "infinite number accepted", config._typed, "OverflowError, ", ""),
+    _defect("config", "unlimited rule accepted", config._check_retention, "not 1 <= value <= _MAX_KEPT", "value < 1"),
     _defect(
-        "config", "file taken for text", config._from_file, "ValueError, RecursionError", "tomllib.TOMLDecodeError"
+        "config", "file treated as text", config._from_file, "ValueError, RecursionError", "tomllib.TOMLDecodeError"
     ),
     _defect(
         "download",
-        "more than the header tells",
+        "more than the header announces",
         download.Download._take,
         "size + len(data) > self._expected.get(chunk.part, -1)",
         "chunk.part not in self._wanted",
     ),
-    _defect("download", "end taken for finish", download.Download.receive, "if not is_finished", "if False"),
-    _defect("download", "something missing at the end", download.Download.receive, "or not self.is_whole", ""),
-    _defect("failures", "details taken for readable", statuses._unpack, "except DecodeError", "except KeyError"),
+    _defect("download", "end treated as finish", download.Download.receive, "if not is_finished", "if False"),
+    _defect("download", "incomplete payload accepted", download.Download.receive, "or not self.is_whole", ""),
+    _defect("failures", "details treated as readable", statuses._unpack, "except DecodeError", "except KeyError"),
     _defect("failures", "delay into the past", statuses._retry_after, "max(0.0, seconds)", "seconds"),
     _defect(
         "failures",
@@ -107,20 +115,20 @@ DEFECTS = [
         "_MILLISECONDS.fullmatch(pushback)",
         "pushback.isdigit()",
     ),
-    _defect("answers", "any time taken", messages._moment, "ValueError, OverflowError", "KeyError"),
-    _defect("position", "any position taken", payload._position, "found is None", "False"),
+    _defect("answers", "any time accepted", messages._moment, "ValueError, OverflowError", "KeyError"),
+    _defect("position", "any position accepted", payload._position, "found is None", "False"),
     _defect("position", "gap left open", payload.Outgoing.messages, "max(0, next_byte - offset)", "len(data)"),
     _defect(
         "records",
-        "batch of another place believed",
+        "batch of another key accepted",
         records._read_batch,
         "not 0 <= batch.stamp <= MAX_STAMP or key != keys.batch(batch.checkpoint_id, batch.stamp, batch.request_id)",
         "False",
     ),
-    _defect("bucket", "claim of others removed", gc._Collection._doomed, "if self._keys.is_claim(each.key)", "if True"),
-    _defect("bucket", "blob of others met", gc._Collection._orphans, "base is not None and ", ""),
+    _defect("bucket", "foreign claim removed", gc._Collection._doomed, "if self._keys.is_claim(each.key)", "if True"),
+    _defect("bucket", "foreign blob counted as an orphan", gc._Collection._orphans, "base is not None and ", ""),
     _defect("bucket", "links in circles", invariants._fields, "0 <= marker.previous_data_revision < revision", "True"),
-    _defect("bucket", "stands still at a foreign object", workflows.prefixes, "elif prefix != last", "else"),
+    _defect("bucket", "stops at a foreign object", workflows.prefixes, "elif prefix != last", "else"),
     _defect("bucket", "foreign object not named", fsck._Check._name_foreign, "self._found(each.key, _FOREIGN)", "pass"),
     _defect(
         "bucket",

@@ -63,8 +63,8 @@ from tests.verification.fuzz.inputs import check
 # The memory in use by now belongs to the process, not to the bomb.
 check({target!r}, b"")
 data = sys.stdin.buffer.read()
-with open("/proc/self/statm") as told:
-    taken = int(told.read().split()[0]) * resource.getpagesize()
+with open("/proc/self/statm") as statm:
+    taken = int(statm.read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + {room}, taken + {room}))
 resource.setrlimit(resource.RLIMIT_CPU, ({cpu_seconds}, {cpu_seconds}))
 check({target!r}, data)
@@ -102,7 +102,7 @@ class Sink(MemoryStore):
         pass
 
 
-async def test_an_upload_holds_its_inline_limit_and_a_chunk_however_much_comes():
+async def test_an_upload_of_any_size_holds_no_more_than_its_inline_limit_and_a_chunk():
     async def messages():
         data = bytes(MIB)
         for part in range(100):

@@ -20,7 +20,7 @@ INPUTS = [(target, path) for target in TARGETS for path in kept(target)]
 
 
 @pytest.mark.parametrize(("target", "path"), INPUTS, ids=[f"{target}-{path.name}" for target, path in INPUTS])
-def test_what_is_kept_breaks_nothing(target, path):
+def test_kept_inputs_break_no_parser(target, path):
     check(target, path.read_bytes())
 
 
@@ -35,7 +35,7 @@ def test_no_bytes_break_a_parser(target):
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=[f"{each.target}-{each.name}" for each in DEFECTS])
-def test_a_planted_defect_is_noticed_by_what_is_kept(defect):
+def test_a_planted_defect_is_noticed_by_its_kept_input(defect):
     with planted(defect), pytest.raises(Exception):  # noqa: B017, PT011 - any but what the parser documents
         _replay(defect.target)
 
@@ -47,7 +47,7 @@ def test_every_target_has_a_defect_that_it_notices():
 def test_the_search_by_coverage_finds_a_planted_crash_and_keeps_its_input(tmp_path):
     if importlib.util.find_spec("atheris") is None:
         require("atheris is not installed: pip install --group fuzz")
-    # The crash is behind three comparisons: coverage finds it, chance hardly does.
+    # The crash comes after three comparisons: coverage finds it, chance hardly does.
     planted_crash = (
         "import sys, tests.verification.fuzz.search as search\n"
         "from holdfast_server.protocol.format import manifest\n"

@@ -84,12 +84,12 @@ class Streams(RuleBasedStateMachine):
         run(act())
 
 
-def test_what_commits_is_the_payload_and_nothing_stays_open_however_streams_break():
+def test_the_payload_is_committed_and_no_upload_stays_open_however_streams_break():
     run_state_machine_as_test(Streams, settings=SETTINGS)
 
 
 @pytest.mark.parametrize("request_id", sorted(PAYLOADS))
-def test_a_stream_that_breaks_behind_every_second_message_commits_its_payload_in_the_end(request_id):
+def test_a_stream_that_breaks_after_every_second_message_finally_commits_its_payload(request_id):
     async def resume_until_committed():
         uploads = Uploads()
         for _ in range(100):

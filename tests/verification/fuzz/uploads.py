@@ -1,7 +1,8 @@
 """Streamed saves over streams that break at any moment: the state of both sides, and the checks.
 
-Each request has one payload. A caller who goes on sends what is missing by what the server told; some break the rules
-of the stream, and are refused. Whatever commits holds the payload byte for byte, and at the end no upload is open.
+Each request has one payload. A caller that continues sends the rest, from the position that the server reported. Some
+callers break the rules of the stream and are refused. A commit holds the payload byte for byte, and at the end no
+upload is open.
 """
 
 import asyncio
@@ -64,7 +65,7 @@ class SlowStore(MemoryStore):
         await asyncio.sleep(0)
         if self.fails_next:
             self.fails_next = False
-            raise StoreUnavailableError("told to fail")
+            raise StoreUnavailableError("fails on request")
         await asyncio.sleep(0)
 
 
@@ -124,8 +125,8 @@ class Uploads:
         if stream.is_over or RECEIVED_KEY not in stream.context.initial:
             return
         if stream.position is None:
-            told = stream.context.initial[RECEIVED_KEY]
-            stream.position = tuple(map(int, told.split(":")))
+            received = stream.context.initial[RECEIVED_KEY]
+            stream.position = tuple(map(int, received.split(":")))
         part, offset = stream.position
         payload = list(PAYLOADS[stream.request].items())
         if part < len(payload) and offset == len(payload[part][1]) > 0:

@@ -39,7 +39,7 @@ def allows(head: Marker, expected: int | None, epoch: int | None, rules: frozens
         return True
     if expected == 0:
         return head.last <= head.floor
-    if expected > revision or (head.saved is None and "older marker taken for one without saves" not in rules):
+    if expected > revision or (head.saved is None and "older marker treated as one without saves" not in rules):
         return False
     if "compare-and-set with the head" in rules:
         return False

@@ -1,6 +1,6 @@
 """A garbage collection, in the steps of `protocol/maintenance/gc.py`. One dead claim is enough for a new generation.
 
-A DELETE that lands late is a collection that stands still before it: what it removes was settled long before.
+A DELETE that lands late equals a collection that is paused before it: its objects were settled long before.
 """
 
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ class Collector(NamedTuple):
     def _put(self, state, rules, marker):
         landed = land(state, marker, rules)
         if landed is None:
-            return "lost its slot", self._replace(view=newest(state), is_recent=True), state
+            return "lost its revision", self._replace(view=newest(state), is_recent=True), state
         if not self.is_recent and marker.revision <= head_of(landed, newest(landed)).floor:
             return "does not know whether its marker counts", self._ended(), landed
         return "appends its marker", self._replace(view=marker.revision)._removing(landed, rules), landed

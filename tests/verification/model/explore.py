@@ -1,7 +1,7 @@
 """Visit every state that a scenario can reach, breadth first, so that a counterexample is the shortest one.
 
-Of a state that was seen only a hash of 64 bits is kept, and that of the state before it. Two states of one hash would
-be taken for one: among ten million states the chance of that is about 3 in a million, and each run has other hashes.
+Of each visited state only a 64-bit hash and the hash of its predecessor are kept. Two states with the same hash count
+as one: among ten million states the chance of that is about 3 in a million, and each run has different hashes.
 """
 
 from collections.abc import Iterator

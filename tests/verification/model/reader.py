@@ -2,9 +2,9 @@
 
 It follows `protocol/checkpoints/load.py`.
 
-An id that a server made tells its revision; one that a caller chose is found by the head or behind its claim. What a
-load tells must have been true at some time while it lasted: not older, not deleted before it began, damaged only
-where something rotted, and by fallback the newest whole one at or below what was asked for.
+An id that a server made contains its revision. An id that a caller chose is found by the head or after its claim's
+base. The answer of a load must have been right at some time during the load: not an older checkpoint, not one deleted
+before the load began, damage only if an object rotted, and by fallback the newest whole one at or below the request.
 """
 
 from collections.abc import Iterator
@@ -67,10 +67,10 @@ class Reader(NamedTuple):
 
     def _older(self, state, rules):
         """Find the newest readable marker if the head is unreadable."""
-        slots = [each for each in range(newest(state), 0, -1) if lies_at(state, each)]
+        revisions = [each for each in range(newest(state), 0, -1) if lies_at(state, each)]
         if "newest marker not read again" in rules:
-            slots = slots[1:]
-        view = next((each for each in slots if each not in state.rotten), 0)
+            revisions = revisions[1:]
+        view = next((each for each in revisions if each not in state.rotten), 0)
         skipped = frozenset(range(view + 1, newest(state) + 1))
         yield "reads an older head", *self._replace(view=view, skipped=self.skipped | skipped)._seek(state, rules)
 
@@ -95,17 +95,17 @@ class Reader(NamedTuple):
         if base is None:
             yield "finds no claim", self._replace(at="reread"), state
             return
-        slots = [each for each in range(self.view, max(base, head.floor), -1) if lies_at(state, each)]
-        if "id not searched behind the claim's base" in rules:
-            slots = []
-        sound = [each for each in slots if each not in state.rotten]
-        damaged = [each for each in slots if each in state.rotten and each not in head.deleted]
+        revisions = [each for each in range(self.view, max(base, head.floor), -1) if lies_at(state, each)]
+        if "id not searched after the claim's base" in rules:
+            revisions = []
+        sound = [each for each in revisions if each not in state.rotten]
+        damaged = [each for each in revisions if each in state.rotten and each not in head.deleted]
         damaged += [each for each in self.skipped if each > self.view]  # above the older head
         found = next((each for each in sound if state.log[each - 1].chosen == self.chosen), 0)
         if found or not damaged:
-            yield "looks behind the claim's base", *self._found(state, rules, found)
+            yield "looks after the claim's base", *self._found(state, rules, found)
         else:
-            yield "finds damage behind the claim's base", *self._damage(state, rules, min(damaged))
+            yield "finds damage after the claim's base", *self._damage(state, rules, min(damaged))
 
     def _reread(self, state, rules):
         view = newest(state)

@@ -22,7 +22,7 @@ SCENARIOS = [
         ),
     ),
     Scenario(
-        "compare-and-set beside upkeep",
+        "compare-and-set beside a collection",
         (
             steady(Call("a"), Call("d")),
             Writer((Call("b", expected=1), Call("c", expected=2)), losses=0),
@@ -58,7 +58,7 @@ SCENARIOS = [
         ),
     ),
     Scenario(
-        "an epoch that nobody was given",
+        "an epoch that was never given",
         (
             Writer((Call("a", epoch=1), Call("b", epoch=2)), retries=0),
             Writer((Call("f", kind=FENCE), Call("c", epoch=1)), retries=0),
@@ -85,7 +85,7 @@ SCENARIOS = [
         ticks=2,
     ),
     Scenario(
-        "deletions beside a writer that lost its slot",
+        "deletions beside a writer that lost its revision",
         (steady(Call("a"), *(Call(each, kind=DELETED) for each in "xyz")), steady(Call("c")), Collector(1)),
         ticks=1,
     ),
@@ -144,7 +144,7 @@ SCENARIOS = [
         ticks=2,
     ),
     Scenario(
-        "a retry behind deletions",
+        "a retry after deletions",
         (
             Writer((Call("a"), Call("y", kind=DELETED, target="a"))),
             steady(Call("b"), Call("x", kind=DELETED), Call("c"), Call("d")),
@@ -152,7 +152,7 @@ SCENARIOS = [
         ),
     ),
     Scenario(
-        "a retry that does not say so",
+        "a retry without its attempt number",
         (
             Writer((Call("a", is_silent=True),)),
             steady(Call("b"), Call("x", kind=DELETED), Call("c"), Call("d")),

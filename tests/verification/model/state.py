@@ -1,8 +1,8 @@
 """A state of the model: the objects in the store, the requests in flight, the actors' knowledge, and the true history.
 
-Time is counted in graces: a view of the head is recent within the tick in which it was read, and what is older than
-a tick is older than the grace. Every change of the store is made here, and checked against the promises: nothing that
-a live marker names goes, a revision has one winner, no request commits twice.
+Time is counted in graces: a view of the head is recent within the tick in which it was read, and an object older than
+a tick is older than the grace. This module makes every change of the store and checks it against the promises: no
+object that a live marker names is removed, a revision has one winner, no request commits twice.
 """
 
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ class State(NamedTuple):
     actors: tuple
     time: int = 0
     log: tuple = ()  # the true history, one marker per revision
-    slots: tuple = ()  # by revision: the request of the stored marker, or None
+    markers: tuple = ()  # by revision: the request of the stored marker, or None
     blobs: frozenset = frozenset()
     claims: frozenset = frozenset()
     purged: frozenset = frozenset()  # revisions whose stored marker is purged
@@ -88,11 +88,11 @@ def head_of(state: State, view: int) -> Marker:
 
 def newest(state: State) -> int:
     """Return the newest revision of a listing."""
-    return max((index + 1 for index, who in enumerate(state.slots) if who is not None), default=0)
+    return max((index + 1 for index, who in enumerate(state.markers) if who is not None), default=0)
 
 
 def lies_at(state: State, revision: int) -> str | None:
-    return state.slots[revision - 1] if 0 < revision <= len(state.slots) else None
+    return state.markers[revision - 1] if 0 < revision <= len(state.markers) else None
 
 
 def is_live(state: State, view: int, revision: int) -> bool:
@@ -153,20 +153,20 @@ def following(head: Marker, **matter) -> Marker:
 def land(state: State, marker: Marker, rules: frozenset = frozenset()) -> State | None:
     """Return the state after a put-if-absent of a marker; None if its revision is taken."""
     revision = marker.revision
-    slots = state.slots + (None,) * (revision - len(state.slots))
-    if slots[revision - 1] is not None and "put overwrites" not in rules:
+    markers = state.markers + (None,) * (revision - len(state.markers))
+    if markers[revision - 1] is not None and "put overwrites" not in rules:
         return None
-    if slots[revision - 1] is not None and slots[revision - 1] != marker.request:
+    if markers[revision - 1] is not None and markers[revision - 1] != marker.request:
         raise ViolationError(f"revision {revision} has two winners")
-    slots = (*slots[: revision - 1], marker.request, *slots[revision:])
+    markers = (*markers[: revision - 1], marker.request, *markers[revision:])
     if revision <= len(state.log):
         if revision > state.log[-1].floor:
             raise ViolationError(f"revision {revision} was won twice")
-        return state._replace(slots=slots)
+        return state._replace(markers=markers)
     if revision > len(state.log) + 1:
         raise ViolationError(f"revision {revision} leaves a gap")
     _check_append(state, marker)
-    return state._replace(slots=slots, log=(*state.log, marker._replace(stamp=state.time)))
+    return state._replace(markers=markers, log=(*state.log, marker._replace(stamp=state.time)))
 
 
 def _check_append(state: State, marker: Marker) -> None:
@@ -178,7 +178,7 @@ def _check_append(state: State, marker: Marker) -> None:
     if not meets(state, end, marker.expected, marker.carried):
         raise ViolationError(f"{request} was committed on revision {end}, expected {marker.expected}")
     if marker.carried is not None and marker.carried > head_of(state, end).epoch:
-        raise ViolationError(f"{request} was committed under epoch {marker.carried}, which nobody was given")
+        raise ViolationError(f"{request} was committed under epoch {marker.carried}, which was never given")
     live = visible(state, end)
     if marker.kind == GC:
         _check_retired(state, marker, live)
@@ -218,16 +218,16 @@ def base_of(state: State, generation: int, chosen: str) -> int | None:
 def without_marker(state: State, revision: int) -> State:
     if is_live(state, len(state.log), revision):
         raise ViolationError(f"the marker of revision {revision} is gone")
-    slots = (*state.slots[: revision - 1], None, *state.slots[revision:])
-    return state._replace(slots=slots, rotten=state.rotten - {revision}, purged=state.purged - {revision})
+    markers = (*state.markers[: revision - 1], None, *state.markers[revision:])
+    return state._replace(markers=markers, rotten=state.rotten - {revision}, purged=state.purged - {revision})
 
 
 def bared(state: State, revision: int) -> State:
     """Return the state after a purge of a marker."""
     if is_live(state, len(state.log), revision):
         raise ViolationError(f"the content of revision {revision} is gone")
-    slots = (*state.slots[: revision - 1], state.log[revision - 1].request, *state.slots[revision:])
-    return state._replace(slots=slots, rotten=state.rotten - {revision}, purged=state.purged | {revision})
+    markers = (*state.markers[: revision - 1], state.log[revision - 1].request, *state.markers[revision:])
+    return state._replace(markers=markers, rotten=state.rotten - {revision}, purged=state.purged | {revision})
 
 
 def without_blob(state: State, blob: Blob) -> State:

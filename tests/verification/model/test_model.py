@@ -1,4 +1,4 @@
-"""Every interleaving of small scenarios keeps every promise, and each broken rule is noticed."""
+"""Every interleaving of small scenarios keeps every promise, and each broken rule is detected."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_every_interleaving_of_a_larger_scenario_keeps_every_promise(scenario, r
 def test_a_broken_rule_yields_a_counterexample(mutant):
     scenario = next(each for each in SCENARIOS if each.name == MUTANTS[mutant])
     result = explore(scenario, frozenset({mutant}), most=MOST)
-    assert result.violation, f"nobody noticed: {mutant}"
+    assert result.violation, f"not detected: {mutant}"
     assert result.trace
 
 

@@ -1,7 +1,7 @@
 """A writer: appends checkpoints, fences and deletions, one call after the other, each as `Log.append` does.
 
-Each step is one store request, with the decisions behind its answer; who decides and is paused then stands before his
-next request. A lost answer, a late request and a try given up are steps too, of which there is a budget.
+Each step is one store request and the decisions after its answer, so a writer can only be paused before a request. A
+lost answer, a late request and an abandoned attempt are steps too, limited by a budget.
 """
 
 from collections.abc import Iterator
@@ -103,7 +103,7 @@ class Writer(NamedTuple):
 
     def _reclaim(self, state, call, rules):
         claiming, after = self._claiming(state, call), claimed(state, self._claim_of(state, call))
-        yield "claims its id anew", *claiming._identify(after, call, rules)
+        yield "claims its id again", *claiming._identify(after, call, rules)
         yield from self._claiming_late(state, call)
 
     def _claim_of(self, state, call):
@@ -119,7 +119,7 @@ class Writer(NamedTuple):
             late = state._replace(flight=state.flight | {self._claim_of(state, call)._replace(stamp=0)})
             yield "claims its id, the request is late", self._replace(losses=self.losses - 1), late
             if self.retries:
-                yield "claims its id, late, and is tried again", self._replace(losses=self.losses - 1)._again(), late
+                yield "claims its id, late, and is retried", self._replace(losses=self.losses - 1)._again(), late
 
     # Commit
 
@@ -140,9 +140,9 @@ class Writer(NamedTuple):
         done = next((each for each in recent if state.log[each - 1].request == call.request), 0)
         if done and "no replay" not in rules:
             return self._unknown(state) if done in state.rotten else self._acknowledged(state, call, done)
-        may_be_retry = self.is_retry and "retry taken for a first try" not in rules
+        may_be_retry = self.is_retry and "retry treated as a first attempt" not in rules
         if call.is_silent:
-            may_be_retry = "silence taken for a first try" not in rules
+            may_be_retry = "unnumbered retry treated as a first attempt" not in rules
         if self.view and may_be_retry:
             return self._replace(at="search"), state
         return self._judge(state, call, rules)
@@ -156,15 +156,17 @@ class Writer(NamedTuple):
         first = self._last_before(state) + 1
         if "retry's search ends at the floor" in rules:
             first = max(first, head.floor + 1)
-        slots = range(first, min(head.recent, default=self.view + 1))
-        done = next((each for each in slots if lies_at(state, each) == call.request and each not in state.rotten), 0)
-        is_damaged = not done and any(each in state.rotten for each in slots)
+        revisions = range(first, min(head.recent, default=self.view + 1))
+        done = next(
+            (each for each in revisions if lies_at(state, each) == call.request and each not in state.rotten), 0
+        )
+        is_damaged = not done and any(each in state.rotten for each in revisions)
         if is_damaged and not call.is_silent and "retry passes over damage" not in rules:
-            yield "finds damage where its first try may lie", *self._unknown(state)
+            yield "finds damage where its first attempt may lie", *self._unknown(state)
         elif done and "no replay" not in rules:
-            yield "finds its first try", *self._acknowledged(state, call, done)
+            yield "finds its first attempt", *self._acknowledged(state, call, done)
         else:
-            yield "finds no first try", *self._judge(state, call, rules)
+            yield "finds no first attempt", *self._judge(state, call, rules)
 
     def _last_before(self, state):
         """Return the newest entry of before the first attempt began, by the store's own clock."""
@@ -176,7 +178,7 @@ class Writer(NamedTuple):
         head = head_of(state, self.view)
         if call.epoch is not None and call.epoch < head.epoch and "epoch not compared" not in rules:
             return self._refuse(state, call, rules, lambda view: call.epoch < head_of(state, view).epoch)
-        if call.epoch is not None and call.epoch > head.epoch and "epoch of nobody accepted" not in rules:
+        if call.epoch is not None and call.epoch > head.epoch and "epoch never given accepted" not in rules:
             return self._refuse(state, call, rules, lambda view: call.epoch > head_of(state, view).epoch)
         if not (call.chosen and self.view):
             return self._require(state, call, rules)
@@ -189,18 +191,18 @@ class Writer(NamedTuple):
         for each in head.recent:
             if each > head.floor and state.log[each - 1].chosen == call.chosen:
                 return self._found(state, call, rules, each)
-        if head.recent[-1] <= self.searched + 1 or "id not searched behind the claim's base" in rules:
+        if head.recent[-1] <= self.searched + 1 or "id not searched after the claim's base" in rules:
             return self._replace(searched=self.view)._require(state, call, rules)
         return self._replace(at="seek"), state
 
     def _seek(self, state, call, rules):
         head = head_of(state, self.view)
-        slots = [each for each in range(self.view, max(self.searched, head.floor), -1) if lies_at(state, each)]
-        sound = [each for each in slots if each not in state.rotten]
+        revisions = [each for each in range(self.view, max(self.searched, head.floor), -1) if lies_at(state, each)]
+        sound = [each for each in revisions if each not in state.rotten]
         found = next((each for each in sound if state.log[each - 1].chosen == call.chosen), 0)
         if found:
             yield "finds its id", *self._found(state, call, rules, found)
-        elif not {*slots} <= {*sound, *head.deleted} and "search for an id passes over damage" not in rules:
+        elif not {*revisions} <= {*sound, *head.deleted} and "search for an id passes over damage" not in rules:
             yield "finds damage where its id may lie", *self._unknown(state)
         else:
             yield "does not find its id", *self._replace(searched=self.view)._require(state, call, rules)
@@ -212,8 +214,8 @@ class Writer(NamedTuple):
             return self._acknowledged(state, call, revision)
 
         def is_used(view):
-            slots = state.log[head_of(state, view).floor : view]
-            return any(each.chosen == call.chosen for each in slots)
+            revisions = state.log[head_of(state, view).floor : view]
+            return any(each.chosen == call.chosen for each in revisions)
 
         return self._refuse(state, call, rules, is_used)
 
@@ -244,7 +246,7 @@ class Writer(NamedTuple):
         marker = marker_of(call, state, self.view, self.blob, rules)
         if "purge before the commit" in rules and call.purges:
             state = bared(state, revision_of(state, call.target))
-        if "slot skipped" in rules and self.view:
+        if "revision skipped" in rules and self.view:
             marker = marker._replace(revision=marker.revision + 1)
         return self._replace(at="put", sent=marker), state
 
@@ -259,45 +261,45 @@ class Writer(NamedTuple):
         if not self.losses:
             return
         lost = self._replace(at="look", losses=self.losses - 1)
-        if landed is not None and "own 412 taken for a loss" in rules:
-            yield "puts, was sent twice beneath, is refused, and gives up", *self._failed(landed, call)
+        if landed is not None and "own 412 treated as a loss" in rules:
+            yield "puts, is sent twice and refused, and gives up", *self._failed(landed, call)
         elif landed is not None:
             yield "puts, its answer is lost or a refusal", lost, landed
         yield "puts, the request is late", lost, state._replace(flight=state.flight | {self.sent})
 
     def _look(self, state, call, rules):
         """Read the marker's key after a refusal or a lost answer."""
-        slot = self.sent.revision
-        lies = lies_at(state, slot)
+        revision = self.sent.revision
+        lies = lies_at(state, revision)
         if self.retries:
             cleans = "cleans up after an unknown outcome" in rules and self.blob is not None
             kept = without_blob(state, self.blob) if cleans else state
-            yield "does not know; is tried again", self._replace(retries=self.retries - 1)._again(), kept
-        if slot in state.rotten:
-            yield "finds damage in its slot", *self._unknown(state)
+            yield "does not know; is retried", self._replace(retries=self.retries - 1)._again(), kept
+        if revision in state.rotten:
+            yield "finds damage at its revision", *self._unknown(state)
         elif lies == call.request:
             yield "finds its own marker", *self._won(state, call, rules)
-        elif lies is not None and self._may_be_collected(state, slot, rules):
+        elif lies is not None and self._may_be_collected(state, revision, rules):
             yield "finds another's marker where its own may have been", *self._unknown(state)
         elif lies is not None:
-            is_head = slot <= len(state.log) and state.log[slot - 1].request == lies
-            lost = self._replace(view=slot if is_head else self.view, sent=None)
-            if "slot that was lost taken for the head" in rules and is_head:
+            is_head = revision <= len(state.log) and state.log[revision - 1].request == lies
+            lost = self._replace(view=revision if is_head else self.view, sent=None)
+            if "lost revision treated as the head" in rules and is_head:
                 lost = lost._replace(is_recent=True)
             if not is_head:
                 lost = lost._replace(is_recent=False)
             yield "finds another's marker", *lost._append(state, call, rules)
-        elif "doubt taken for a failure" in rules:
+        elif "unknown outcome treated as a failure" in rules:
             yield "gives up", *self._failed(state, call)
         else:
             yield "finds nothing", self._replace(at="put"), state
 
-    def _may_be_collected(self, state, slot, rules):
+    def _may_be_collected(self, state, revision, rules):
         """Return whether the revision may have been committed and collected since the head was read."""
-        broken = {"slot that was collected taken for lost", "slot that was lost taken for the head"}
+        broken = {"collected revision treated as lost", "lost revision treated as the head"}
         if self.is_recent or rules & broken:
             return False
-        return newest(state) in state.rotten or slot <= head_of(state, newest(state)).floor
+        return newest(state) in state.rotten or revision <= head_of(state, newest(state)).floor
 
     def _won(self, state, call, rules) -> Step:
         if self.is_recent or "acknowledges without recency" in rules:
@@ -315,7 +317,7 @@ class Writer(NamedTuple):
         if head not in state.rotten and floor < self.sent.revision <= head:
             yield "verifies and acknowledges", *self._acknowledged(state, call, self.sent.revision)
         elif "appends again where it was collected" in rules:
-            yield "sees that its slot is collected", *self._looking(state)._build(state, call, rules)
+            yield "sees that its revision is collected", *self._looking(state)._build(state, call, rules)
         else:
             yield "does not know, for good", *self._unknown(state)
 
@@ -326,7 +328,7 @@ class Writer(NamedTuple):
         if not self.is_fresh and "refuses by an old head" not in rules:
             return self._replace(at="head"), state
         if not any(is_right(view) for view in range(self.came_in, len(state.log) + 1)):
-            raise ViolationError(f"{call.request} was refused for what never was while it lasted")
+            raise ViolationError(f"{call.request} was refused for a condition that never held during the call")
         return self._failed(state, call)
 
     def _failed(self, state, call) -> Step:
@@ -344,18 +346,18 @@ class Writer(NamedTuple):
     def _purge(self, state, call, rules):
         """Remove the deleted content, the marker's own last. An attempt that ends before is retried."""
         target = revision_of(state, call.target)
-        if "purge takes the newest" in rules:
+        if "purge removes the newest" in rules:
             target = head_of(state, len(state.log)).last or target
         blob = state.log[target - 1].blob
         if self.retries:
-            yield "ends before all is purged; is tried again", self._replace(retries=self.retries - 1)._again(), state
+            yield "ends before all is purged; is retried", self._replace(retries=self.retries - 1)._again(), state
         deletion = state.log[revision_of(state, call.request) - 1]
         named = {each.blob for each in state.log[: deletion.revision - 1] if each.revision != target}
         dead = sorted(each for each in state.blobs if each.base < deletion.revision and each not in named)
         if blob in state.blobs:
             yield "purges a blob", self, without_blob(state, blob)
         elif dead:
-            yield "purges a blob that nobody names", self, without_blob(state, dead[0])
+            yield "purges a blob that no marker names", self, without_blob(state, dead[0])
         elif lies_at(state, target) == state.log[target - 1].request and target not in state.purged:
             if "purge leaves a hole" in rules:
                 yield "removes a marker", self, without_marker(state, target)

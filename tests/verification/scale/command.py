@@ -39,14 +39,14 @@ def run(folder: Path, *arguments: str) -> Ended:
     """Run a command on a store."""
     output = folder.parent / "output"
     process = started(folder, *arguments, output=output)
-    memory, told = 0.0, ""
+    memory, errors = 0.0, ""
     while process.returncode is None:
         try:
-            _, told = process.communicate(timeout=0.02)
+            _, errors = process.communicate(timeout=0.02)
         except subprocess.TimeoutExpired:
             # wait4 reports at least the peak memory of the parent process.
             with suppress(ValueError, FileNotFoundError):
                 memory = memory_mib(process.pid, "VmHWM")
     lines = output.read_text().splitlines()
-    assert lines, told[-2000:]
+    assert lines, errors[-2000:]
     return Ended(process.returncode, lines[:-1], json.loads(lines[-1]), memory)

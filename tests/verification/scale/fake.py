@@ -1,6 +1,6 @@
 """A store of any number of objects, written fast: real markers, straight into a folder, days old and never synced.
 
-What is written tells at once what a check and each round of the garbage collection must say of it.
+The figures that a check and each round of the garbage collection must report are known as soon as it is written.
 """
 
 import os
@@ -26,7 +26,7 @@ _ROUNDS = 4
 
 
 @dataclass
-class Told:
+class Facts:
     """The expected findings and figures of the commands.
 
     Attributes:
@@ -44,7 +44,7 @@ class Told:
     rounds: list[Counter] = field(default_factory=lambda: [Counter() for _ in range(_ROUNDS)])
     appended: list[list[str]] = field(default_factory=lambda: [[] for _ in range(_ROUNDS)])
 
-    def add(self, other: "Told") -> None:
+    def add(self, other: "Facts") -> None:
         self.objects += other.objects
         self.checked += other.checked
         self.findings += other.findings
@@ -65,9 +65,9 @@ class Fake:
 
     def __init__(self, folder: Path, keys: WorkflowKeys) -> None:
         self.keys = keys
-        self.told = Told()
-        self.told.checked["workflows"] = 1
-        for each in self.told.rounds:
+        self.facts = Facts()
+        self.facts.checked["workflows"] = 1
+        for each in self.facts.rounds:
             each["workflows"] = 1
         self.head: Entry | None = None
         self._folder = folder
@@ -91,7 +91,7 @@ class Fake:
             claim = Claim(checkpoint_id=checkpoint_id, request_id="r", base_revision=marker.revision - 1)
             self.write(self.keys.claim(0, checkpoint_id), marker_codec.encode(claim))
         self.commit(marker)
-        self.told.checked["checkpoints"] += 1
+        self.facts.checked["checkpoints"] += 1
 
     def delete(self) -> None:
         """Write the deletion of the whole workflow."""
@@ -100,8 +100,8 @@ class Fake:
         marker.claim_generation = marker.low_water_mark = marker.revision
         marker.last_data_revision = marker.previous_data_revision = 0
         self.commit(marker)
-        self.told.checked["checkpoints"] = 0
-        self.told.checked["markers"] = 1
+        self.facts.checked["checkpoints"] = 0
+        self.facts.checked["markers"] = 1
 
     def orphan(self, base: int) -> None:
         """Write a blob that no marker names."""
@@ -110,28 +110,28 @@ class Fake:
 
     def orphaned(self, blobs: int) -> None:
         """Count blobs as orphans."""
-        self.told.checked["orphans"] += blobs
-        self.told.checked["orphan_bytes"] += blobs * BLOB_BYTES
+        self.facts.checked["orphans"] += blobs
+        self.facts.checked["orphan_bytes"] += blobs * BLOB_BYTES
 
     def goes(self, number: int, **figures: int) -> None:
         """Expect the removals of a collection."""
-        self.told.rounds[number - 1].update(figures)
+        self.facts.rounds[number - 1].update(figures)
 
     def appends(self, number: int, revision: int, *taken_over: str) -> None:
         """Expect the marker that a collection appends, and the ids whose claims it takes over."""
-        self.told.appended[number - 1].append(self.keys.marker(revision))
-        self.told.appended[number - 1] += [self.keys.claim(revision, each) for each in taken_over]
+        self.facts.appended[number - 1].append(self.keys.marker(revision))
+        self.facts.appended[number - 1] += [self.keys.claim(revision, each) for each in taken_over]
 
     def finds(self, key: str, *, when_quick: bool = True) -> None:
         """Expect a finding of fsck."""
-        self.told.findings.append((key, when_quick))
+        self.facts.findings.append((key, when_quick))
 
     def commit(self, marker: Marker) -> None:
         next_marker.remember(marker, self.head, marker.checkpoint_id)
         frame = marker_codec.encode(marker)
         self.write(self.keys.marker(marker.revision), frame)
         self.head = Entry(marker, digest_of(frame), len(frame))
-        self.told.checked["markers"] += 1
+        self.facts.checked["markers"] += 1
 
     def write(self, key: str, data: bytes) -> None:
         path = f"{self._folder}/{key}"
@@ -143,7 +143,7 @@ class Fake:
         os.write(descriptor, data)
         os.utime(descriptor, (self._seconds, self._seconds))
         os.close(descriptor)
-        self.told.objects += 1
+        self.facts.objects += 1
 
     def path(self, key: str) -> Path:
         return self._folder / key

@@ -1,6 +1,6 @@
 """The kinds of workflows of the fake store: how to write each, and what the commands must report.
 
-A round of the collection is told by what it removes; the grace passes between rounds.
+A round of the collection is specified by the objects that it removes. The grace passes between rounds.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from holdfast_server.protocol.format.keys import WorkflowKeys
 
-from tests.verification.scale.fake import BLOB_BYTES, Fake, Told
+from tests.verification.scale.fake import BLOB_BYTES, Facts, Fake
 
 KEEP_LAST = 5
 RETENTION = '{"last": {"keep_last": 5}}'
@@ -92,22 +92,22 @@ def rotten_marker(run: Fake, number: int) -> None:
 
 def lost_marker(run: Fake, number: int) -> None:
     _damaged(run, run.keys.marker(3), Path.unlink)
-    run.told.objects -= 1
-    run.told.checked["markers"] -= 1
+    run.facts.objects -= 1
+    run.facts.checked["markers"] -= 1
 
 
 def rotten_head(run: Fake, number: int) -> None:
     _damaged(run, run.keys.marker(6), _flip)
-    run.told.checked["markers"] -= 1
+    run.facts.checked["markers"] -= 1
 
 
 def _damaged(run: Fake, key: str, how: Callable[[Path], None]) -> None:
     """Damage a workflow. A collection does not touch it, whatever orphans it has."""
     small(run, 1)
     how(run.path(key))
-    run.told.checked["checkpoints"] -= 1
+    run.facts.checked["checkpoints"] -= 1
     run.finds(key)
-    for each in run.told.rounds:
+    for each in run.facts.rounds:
         each["damaged"] = 1
 
 
@@ -121,7 +121,7 @@ def cut_blob(run: Fake, number: int) -> None:
 
 def lost_blob(run: Fake, number: int) -> None:
     _damaged_blob(run, Path.unlink, when_quick=True)
-    run.told.objects -= 1
+    run.facts.objects -= 1
 
 
 def _damaged_blob(run: Fake, how: Callable[[Path], None], *, when_quick: bool) -> None:
@@ -138,7 +138,7 @@ def rotten_payload(run: Fake, number: int) -> None:
     marker.parts.add(size_bytes=3, inline=b"abc", sha256=bytes(32))
     marker.last_data_revision = marker.revision
     run.commit(marker)
-    run.told.checked["checkpoints"] += 1
+    run.facts.checked["checkpoints"] += 1
     run.finds(run.keys.marker(7), when_quick=False)
 
 
@@ -147,7 +147,7 @@ def broken_chain(run: Fake, number: int) -> None:
     marker = run.successor()
     marker.previous_digest = bytes(32)
     run.commit(marker)
-    run.told.checked["checkpoints"] += 1
+    run.facts.checked["checkpoints"] += 1
     run.finds(run.keys.marker(7))
 
 
@@ -211,21 +211,21 @@ def kinds(scale: float) -> list[Kind]:
     ]
 
 
-def write(folder: Path, scale: float, processes: int = 2) -> Told:
+def write(folder: Path, scale: float, processes: int = 2) -> Facts:
     """Write a store of about a million objects times `scale`. Return what the commands must report."""
     folder.mkdir()
     (folder / "holdfast.json").write_text('{"layoutVersion": 1}')
-    told = Told()
+    facts = Facts()
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         for each in pool.map(_write, *zip(*_chunks(folder, scale), strict=True)):
-            told.add(each)
-    return told
+            facts.add(each)
+    return facts
 
 
-def pass_the_grace(folder: Path, told: Told, round_number: int) -> None:
+def pass_the_grace(folder: Path, facts: Facts, round_number: int) -> None:
     """Let the grace pass for the objects that a collection added."""
     long_ago = time.time() - 2 * 86_400
-    for key in told.appended[round_number - 1]:
+    for key in facts.appended[round_number - 1]:
         os.utime(folder / key, (long_ago, long_ago))
 
 
@@ -236,10 +236,10 @@ def _chunks(folder: Path, scale: float) -> Iterator[tuple[Path, Kind, range]]:
             yield folder, kind, range(start, min(start + size, kind.count))
 
 
-def _write(folder: Path, kind: Kind, numbers: range) -> Told:
-    told = Told()
+def _write(folder: Path, kind: Kind, numbers: range) -> Facts:
+    facts = Facts()
     for number in numbers:
         run = Fake(folder, kind.keys(number))
         kind.write(run, number)
-        told.add(run.told)
-    return told
+        facts.add(run.facts)
+    return facts

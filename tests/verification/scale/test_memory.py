@@ -44,7 +44,7 @@ class Pattern(io.RawIOBase):
 
 
 @pytest.mark.timeout(600)
-async def test_a_payload_lifts_the_servers_memory_by_no_more_than_its_limit_however_large_it_is(store_url):
+async def test_a_payload_of_any_size_raises_the_servers_memory_by_no_more_than_its_limit(store_url):
     process, target = start(store_url)
     try:
         before = memory_mib(process.pid, "VmRSS")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.budget import amount
 from tests.verification.scale.command import Ended, run, started
-from tests.verification.scale.fake import Told
+from tests.verification.scale.fake import Facts
 from tests.verification.scale.kinds import RETENTION, pass_the_grace, write
 
 # In millions of objects.
@@ -34,10 +34,10 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(made) / "store"
 
 
-def require_checked(ended: Ended, told: Told, *, is_quick: bool) -> None:
-    findings = {key for key, when_quick in told.findings if when_quick or not is_quick}
+def require_checked(ended: Ended, facts: Facts, *, is_quick: bool) -> None:
+    findings = {key for key, when_quick in facts.findings if when_quick or not is_quick}
     assert {line.partition(": ")[0] for line in ended.lines} == findings
-    assert ended.figures == {**told.checked, "findings": len(ended.lines), "repaired": 0, "records": 0}
+    assert ended.figures == {**facts.checked, "findings": len(ended.lines), "repaired": 0, "records": 0}
     assert ended.code == 1
 
 
@@ -46,11 +46,11 @@ def objects(folder: Path) -> int:
 
 
 @pytest.mark.timeout(300)
-def test_every_round_of_a_collection_removes_what_it_should_and_a_check_names_what_is_wrong(folder):
-    told = write(folder, SMALL_SCALE)
-    require_checked(run(folder, "fsck", "--quick"), told, is_quick=True)
-    require_checked(run(folder, "fsck"), told, is_quick=False)
-    for number, expected in enumerate(told.rounds[:3], 1):
+def test_every_round_of_a_collection_removes_the_right_objects_and_a_check_names_every_damage(folder):
+    facts = write(folder, SMALL_SCALE)
+    require_checked(run(folder, "fsck", "--quick"), facts, is_quick=True)
+    require_checked(run(folder, "fsck"), facts, is_quick=False)
+    for number, expected in enumerate(facts.rounds[:3], 1):
         before = objects(folder)
         dry = run(folder, *GC, "--dry-run")
         assert objects(folder) == before
@@ -60,8 +60,8 @@ def test_every_round_of_a_collection_removes_what_it_should_and_a_check_names_wh
             assert figures == {**dict.fromkeys(figures, 0), **expected}
             assert ended.code == 1
         removed = sum(expected[what] for what in ("markers", "blobs", "claims"))
-        assert objects(folder) == before - removed + len(told.appended[number - 1])
-        pass_the_grace(folder, told, number)
+        assert objects(folder) == before - removed + len(facts.appended[number - 1])
+        pass_the_grace(folder, facts, number)
     assert run(folder, "fsck").figures["orphans"] == 0
     empty = [each for each, below, files in os.walk(folder / "ns") if not below and not files]
     # The folder of an object that the test itself removed stays.
@@ -69,14 +69,14 @@ def test_every_round_of_a_collection_removes_what_it_should_and_a_check_names_wh
 
 
 @pytest.mark.timeout(1200)
-def test_a_million_objects_are_checked_and_collected_in_bounded_memory_also_where_a_run_is_cut_off(folder):
+def test_a_million_objects_are_checked_and_collected_in_bounded_memory_even_if_a_run_is_cut_off(folder):
     control = folder.parent / "control"
     write(control, SMALL_SCALE)
     small = max(run(control, "fsck").memory_mib, run(control, *GC).memory_mib)
-    told = write(folder, SCALE)
-    assert told.objects > 950_000 * SCALE
+    facts = write(folder, SCALE)
+    assert facts.objects > 950_000 * SCALE
     checked = run(folder, "fsck")
-    require_checked(checked, told, is_quick=False)
+    require_checked(checked, facts, is_quick=False)
 
     before = objects(folder)
     cut_off = started(folder, *GC, output=folder.parent / "output")
@@ -87,10 +87,10 @@ def test_a_million_objects_are_checked_and_collected_in_bounded_memory_also_wher
     cut_off.wait()
     assert position is not None
     rest = run(folder, *GC, "--after", position[1])
-    assert 0 < rest.figures["workflows"] < told.checked["workflows"]
-    first = told.rounds[0]
+    assert 0 < rest.figures["workflows"] < facts.checked["workflows"]
+    first = facts.rounds[0]
     removed = sum(first[what] for what in ("markers", "blobs", "claims"))
-    assert objects(folder) == before - removed + len(told.appended[0])
+    assert objects(folder) == before - removed + len(facts.appended[0])
     for ended in (checked, rest):
         assert ended.memory_mib < MOST_MIB
         assert ended.memory_mib < small + MOST_GROWTH_MIB

@@ -87,4 +87,4 @@ async def garbage(log: Log, objects: Objects) -> str:
         for key in objects.by_key
         if key.startswith(KEYS.records) and batch_owner(key.removeprefix(KEYS.prefix)) not in living
     ]
-    return f"records left behind: {left}" if left else ""
+    return f"records of dead checkpoints kept: {left}" if left else ""

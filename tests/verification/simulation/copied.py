@@ -57,9 +57,9 @@ def _wrong(copy: Operation, found: list[Entry], history: list[Operation]) -> str
         if entry.marker.pinned != saved.pinned:
             return f"{value!r} is pinned: {entry.marker.pinned}"
         if saved.began > copy.ended:
-            return f"{value!r} was saved behind it"
+            return f"{value!r} was saved after it"
     revisions = [saves[value].revision for value in values if saves[value].revision]
-    if copy.was_tried_once and revisions != sorted(revisions):
+    if copy.is_first_attempt and revisions != sorted(revisions):
         return f"it is out of order: {values}"
     if copy.error is not None or copy.ended == spec.inf:
         return ""

@@ -7,7 +7,7 @@ from tests.verification.simulation import linearizability as spec
 from tests.verification.simulation.plans import Plan, Step
 from tests.verification.simulation.store import GRACE, Weather
 
-_SAVE = Step("", spec.SAVE, has_blob=True, patience=10 * GRACE, tries=1)
+_SAVE = Step("", spec.SAVE, has_blob=True, patience=10 * GRACE, attempts=1)
 _LOAD = replace(_SAVE, kind=spec.LOAD, has_blob=False)
 _COLLECT = replace(_LOAD, kind=spec.COLLECT, keep_last=1)
 _ROT = replace(_LOAD, kind=spec.ROT)
@@ -34,7 +34,7 @@ def contested(seed: int) -> Plan:
     )
 
 
-def deleted_meanwhile(seed: int) -> Plan:
+def deleted_during_a_pause(seed: int) -> Plan:
     """A writer pauses for less than a grace before a revision that another one commits, deletes and has collected."""
     delete_all = replace(_SAVE, kind=spec.DELETE_ALL, has_blob=False, server=0)
     return Plan(
@@ -49,10 +49,10 @@ def deleted_meanwhile(seed: int) -> Plan:
     )
 
 
-def repaired_meanwhile(seed: int) -> Plan:
+def repaired_during_a_load(seed: int) -> Plan:
     """A load finds a damaged head, and goes on after a repair has fenced it and a writer has continued."""
     return Plan(
-        Weather(seed, planned={"2.0/0 GET log #0": "pause behind:0.003"}),
+        Weather(seed, planned={"2.0/0 GET log #0": "pause after:0.003"}),
         (
             _script(0, _SAVE, 0.0, 0.001),
             _script(1, _SAVE, 0.005),
@@ -78,7 +78,7 @@ def overtaken(seed: int) -> Plan:
     )
 
 
-def purged_meanwhile(seed: int) -> Plan:
+def purged_during_a_load(seed: int) -> Plan:
     """A load learns the newest checkpoint from the head, and pauses until that is purged."""
     purge = replace(_SAVE, kind=spec.DELETE, has_blob=False, purges=True)
     return Plan(
@@ -95,8 +95,8 @@ def purged_before_its_retry(seed: int) -> Plan:
     """A server dies after the commit of a save, and everything is purged before the next attempt."""
     purge = replace(_SAVE, kind=spec.DELETE_ALL, has_blob=False, purges=True)
     return Plan(
-        Weather(seed, planned={"0.0/0 PUT log #0": "crash behind"}),
-        (_script(0, replace(_SAVE, tries=3), 0.0), _script(1, purge, 0.00001)),
+        Weather(seed, planned={"0.0/0 PUT log #0": "crash after"}),
+        (_script(0, replace(_SAVE, attempts=3), 0.0), _script(1, purge, 0.00001)),
     )
 
 

@@ -1,8 +1,8 @@
 """A check that a history of operations on one workflow is linearizable.
 
-The search of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993) with Lowe's memory of what was tried: an
-operation may come next if no other one had ended before it began. Operations whose outcome nobody knows stay open:
-they may have happened at any time since they began, or never.
+The search of Wing and Gong ("Testing and Verifying Concurrent Objects", 1993) with Lowe's cache of visited states: an
+operation can come next if no other remaining one ended before it began. Operations with an unknown outcome stay open:
+they may have happened at any time after they began, or never.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ ATTACH, COPY, COLLECT_COPY = "attach", "copy", "collect the copy"
 BESIDE = (ATTACH, COPY, COLLECT_COPY)
 MUTATIONS = (SAVE, FENCE, DELETE, DELETE_ALL, PRUNE, COLLECT, REPAIR, ROT)
 # These take effect at any time since they began, or never.
-UPKEEP = (COLLECT, REPAIR)
+MAINTENANCE = (COLLECT, REPAIR)
 
 
 class Checkpoint(NamedTuple):
@@ -83,7 +83,7 @@ class Operation:
         below: a page lists revisions below this one.
         size: the size of the page.
         listed: the checkpoints on the page.
-        was_tried_once: whether the first attempt returned the outcome.
+        is_first_attempt: whether the first attempt returned the outcome.
         client: the client.
         stamp: the largest stamp of records that the client knows.
         leases: whether a fence takes a lease.
@@ -111,7 +111,7 @@ class Operation:
     below: int | None = None
     size: int = 0
     listed: list[Checkpoint] = field(default_factory=list)
-    was_tried_once: bool = True
+    is_first_attempt: bool = True
     client: str = ""
     stamp: int = 0
     leases: bool = False
@@ -124,10 +124,10 @@ class Operation:
         return self
 
     def __str__(self) -> str:
-        asked = {"id": self.checkpoint_id, "expected": self.expected, "epoch": self.epoch, "keep": self.keep_last}
-        told = ", ".join(f"{name} {each}" for name, each in asked.items() if each not in ("", None, 0))
+        given = {"id": self.checkpoint_id, "expected": self.expected, "epoch": self.epoch, "keep": self.keep_last}
+        arguments = ", ".join(f"{name} {each}" for name, each in given.items() if each not in ("", None, 0))
         result = "?" if self.ended == inf else self.error or self.answer or self.revision
-        return f"[{self.began:.3f}, {self.ended:.3f}] {self.name} {self.kind} {told} -> {result} @{self.revision}"
+        return f"[{self.began:.3f}, {self.ended:.3f}] {self.name} {self.kind} {arguments} -> {result} @{self.revision}"
 
 
 def unexplained(history: list[Operation]) -> list[Operation]:
@@ -173,7 +173,7 @@ def _next(history: list[Operation], left: int) -> Iterator[int]:
     indexes = [index for index in range(len(history)) if left >> index & 1]
     first_end = min((history[index].ended for index in indexes), default=inf)
     # All collections are equal and open, and so are all repairs: the first can explain whatever the second can.
-    alike = [index for kind in UPKEEP for index in [each for each in indexes if history[each].kind == kind][1:]]
+    alike = [index for kind in MAINTENANCE for index in [each for each in indexes if history[each].kind == kind][1:]]
     return (index for index in indexes if history[index].began <= first_end and index not in alike)
 
 
@@ -332,7 +332,7 @@ def _pruned(state: State, operation: Operation) -> State | None:
     """Return the state after a prune. One without work changes nothing. Its count is exact if it was attempted once."""
     kept = _kept(state, operation.keep_last)
     deleted = len(state.live) - len(kept)
-    if operation.ended < inf and operation.was_tried_once and operation.answer != deleted:
+    if operation.ended < inf and operation.is_first_attempt and operation.answer != deleted:
         return None
     return state._replace(revision=state.revision + 1, live=kept) if deleted else state
 

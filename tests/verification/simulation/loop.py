@@ -101,7 +101,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 self._now = max(self._now, handle._when)
                 self._ready.append(handle)
                 return
-        raise RuntimeError("everybody waits, and nothing is due")
+        raise RuntimeError("all tasks wait and no callback is due")
 
     def _process_events(self, event_list: Any) -> None:
         """Do nothing: there are no asynchronous generators to close."""

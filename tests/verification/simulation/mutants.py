@@ -34,11 +34,11 @@ from holdfast_server.stores.memory import Objects
 from tests.support import planted
 from tests.verification.simulation.directed import (
     contested,
-    deleted_meanwhile,
+    deleted_during_a_pause,
     overtaken,
     purged_before_its_retry,
-    purged_meanwhile,
-    repaired_meanwhile,
+    purged_during_a_load,
+    repaired_during_a_load,
 )
 from tests.verification.simulation.plans import Plan, comparing, copying, planned, purging, recording, replacing
 
@@ -66,13 +66,13 @@ class Mutant(planted.Mutant):
 
 MUTANTS = [
     Mutant(
-        "own 412 taken for a loss",
+        "own 412 treated as a loss",
         put_if_absent.put_if_absent,
         "                    may_land = True\n                except StoreUnavailableError as error:",
         f"                    {_GIVE_UP}\n                except StoreUnavailableError as error:",
     ),
     Mutant(
-        "doubt taken for a failure",
+        "unknown outcome treated as a failure",
         put_if_absent.put_if_absent,
         "isinstance(error, NothingWrittenError) and not may_land:\n                        raise",
         f"True:\n                        {_GIVE_UP}",
@@ -89,7 +89,7 @@ MUTANTS = [
         "    except Replay as replay:",
         first=15,
     ),
-    Mutant("slot skipped", next_marker.successor, "before.revision + 1", "before.revision + 2"),
+    Mutant("revision skipped", next_marker.successor, "before.revision + 1", "before.revision + 2"),
     Mutant("floor ignored", log.Log._require_counted, "head.marker.floor < revision", "0 < revision", first=1070),
     Mutant("low-water mark ignored", save._copy_old_blobs, "< head.marker.low_water_mark", "< 0", first=3058),
     Mutant(
@@ -105,7 +105,7 @@ MUTANTS = [
         first=94,
     ),
     Mutant("epoch not compared", append_once.refuse_epoch, "request.epoch < newest", "False", first=33),
-    Mutant("epoch of nobody accepted", append_once.refuse_epoch, "request.epoch > newest", "False", plan=comparing),
+    Mutant("epoch never given accepted", append_once.refuse_epoch, "request.epoch > newest", "False", plan=comparing),
     Mutant(
         "fence does not compare",
         fence.acquire_writer,
@@ -124,7 +124,7 @@ MUTANTS = [
     ),
     Mutant("no replay", append_once.refuse_or_replay, "earlier is not None", "False", first=1),
     Mutant(
-        "slot that was lost taken for the head",
+        "lost revision treated as the head",
         log.Log.append,
         "self._decode(keys, revision, found), read_at)",
         "self._decode(keys, revision, found), now())",
@@ -185,7 +185,7 @@ MUTANTS = [
         gc._Collection._doomed,
         "self._settled.marker.floor + 1",
         "(await self._log.head(self._keys)).marker.floor + 1",
-        plan=deleted_meanwhile,
+        plan=deleted_during_a_pause,
     ),
     Mutant("stale cache believed", log.Log._cached, "not self._is_recent(head.read_at)", "False", first=778),
     Mutant(
@@ -228,13 +228,13 @@ MUTANTS = [
         first=2852,
     ),
     Mutant(
-        "slot that was collected taken for lost",
+        "collected revision treated as lost",
         log.Log.append,
         "                if not self._is_recent(read_at):\n",
         "                if found is None and not self._is_recent(read_at):\n",
         plan=contested,
     ),
-    Mutant("retry taken for a first try", replays.find_request, "first_attempt_at is None", "True", first=784),
+    Mutant("retry treated as a first attempt", replays.find_request, "first_attempt_at is None", "True", first=784),
     Mutant("retry passes over damage", replays.find_request, "is_damaged = True", "pass", first=21367),
     Mutant(
         "claim's generation ignored",
@@ -245,7 +245,7 @@ MUTANTS = [
     ),
     Mutant("claims not taken over", claims.take_over, "iter(revisions)", "iter(())", first=117),
     Mutant(
-        "id not searched behind the claim's base",
+        "id not searched after the claim's base",
         claims.search,
         "walk_back(log, keys, head, base)",
         "walk_back(log, keys, head, head.revision)",
@@ -273,7 +273,7 @@ MUTANTS = [
         "            skipped.append(Skipped(revision, '', HoldfastError(Reason.CHECKPOINT_CORRUPTED, '')))\n"
         "            continue\n"
         "        try:\n            entry =",
-        plan=repaired_meanwhile,
+        plan=repaired_during_a_load,
         first=1,
     ),
     Mutant(
@@ -286,21 +286,21 @@ MUTANTS = [
     ),
     # Rules about damage and repairs, of which the model has fewer.
     Mutant(
-        "damage behind a cached head taken for the head",
+        "damage after a cached head ignored",
         log.Log.head,
         "isinstance(await self._reader.read_or_damage(keys, cached.entry.revision + 1), MarkerGoneError)",
         "await self._reader.read(keys, cached.entry.revision + 1) is None",
         first=679,
     ),
     Mutant(
-        "repair sees the log as it was when it looked",
+        "repair decides by an old head",
         repair._repaired,
         "if is_lost(head.marker.last_data_revision):",
         "if True:",
         first=1459,
     ),
     Mutant(
-        "repair behind a lost fence leaves the epoch",
+        "repair after a lost fence keeps the epoch",
         repair.fence_off,
         "newest - head.revision + 1",
         "0",
@@ -313,9 +313,9 @@ MUTANTS = [
         "newest - head.revision",
         first=91,
     ),
-    Mutant("damaged claim believed to be none", claims._base, "return 0", "raise", first=47),
+    Mutant("damaged claim treated as missing", claims._base, "return 0", "raise", first=47),
     Mutant(
-        "refused access taken for a failure",
+        "refused access treated as a failure",
         put_if_absent.put_if_absent,
         "denied = error\n",
         "denied = error\n                    raise\n",
@@ -323,7 +323,7 @@ MUTANTS = [
     ),
     # Rules about replacements and prunes, which the model does not have.
     Mutant(
-        "replaced one stays",
+        "replaced checkpoint stays",
         save.save,
         "next_marker.mark_deleted(marker, [(replaced, replaced)])",
         "pass",
@@ -344,7 +344,7 @@ MUTANTS = [
         plan=replacing,
     ),
     Mutant(
-        "prune forgets what was deleted before",
+        "prune forgets earlier deletions",
         next_marker.mark_deleted,
         "with_deleted(marker.deleted, more)",
         "with_deleted((), more)",
@@ -369,7 +369,7 @@ MUTANTS = [
         plan=purging,
     ),
     Mutant(
-        "purge takes all that is older",
+        "purge removes all that is older",
         purge.finish,
         "scan(log, keys, each.first, each.last)",
         "scan(log, keys, 1, deletion.revision - 1)",
@@ -392,21 +392,25 @@ MUTANTS = [
         plan=purging,
     ),
     Mutant(
-        "purge passes over earlier ones",
+        "purge passes over earlier deletions",
         purge._versions,
         "above + 1",
         "max(above, head.revision - 1) + 1",
         plan=purging,
     ),
     Mutant(
-        "purge ends at its first try", purge._finished, "await finish(", "done.replayed or await finish(", plan=purging
+        "purge ends with its first attempt",
+        purge._finished,
+        "await finish(",
+        "done.replayed or await finish(",
+        plan=purging,
     ),
     Mutant(
         "purged checkpoint loaded",
         lookup.find_requested,
         "if not entry.marker.purged_digest:",
         "if True:",
-        plan=purged_meanwhile,
+        plan=purged_during_a_load,
     ),
     Mutant(
         "purge unknown to the retry of the save",
@@ -423,8 +427,12 @@ MUTANTS = [
         first=45,
         plan=recording,
     ),
-    Mutant("records of the living collected", gc._Collection._is_forgotten, "not self", "True or self", 1, recording),
-    Mutant("records left behind", gc._Collection._is_forgotten, "not self", "False and self", 1, recording),
+    Mutant(
+        "records of live checkpoints collected", gc._Collection._is_forgotten, "not self", "True or self", 1, recording
+    ),
+    Mutant(
+        "records of dead checkpoints kept", gc._Collection._is_forgotten, "not self", "False and self", 1, recording
+    ),
     Mutant(
         "records unknown to the ledger",
         gc._Collection.run,
@@ -442,7 +450,7 @@ MUTANTS = [
         plan=recording,
     ),
     Mutant(
-        "insert takes the place of what is there",
+        "insert replaces an existing record",
         records._Window.apply,
         "(record.replace or record.key not in self._kept)",
         "True",
@@ -450,7 +458,7 @@ MUTANTS = [
         plan=recording,
     ),
     Mutant(
-        "upsert gives way to what is there",
+        "upsert keeps an existing record",
         records._Window.apply,
         "(record.replace or record.key not in self._kept)",
         "record.key not in self._kept",
@@ -465,7 +473,7 @@ MUTANTS = [
         plan=recording,
     ),
     Mutant(
-        "copy takes what was collected for damaged",
+        "copy treats collected checkpoints as damaged",
         copy._Copy.copy,
         "raise await as_of_now(self.log, self.source, entry, error) from None",
         "raise",

@@ -9,9 +9,9 @@ from tests.verification.simulation.store import GRACE, PROCESS_FAULTS, READ_FAUL
 
 _NASTY = (
     "pause before PUT log",
-    "pause behind PUT blob",
-    "pause behind PUT log",
-    "pause behind GET log",
+    "pause after PUT blob",
+    "pause after PUT log",
+    "pause after GET log",
     "pause before GET blob",
     "pause before DELETE blob",
     "pause before DELETE log",
@@ -20,7 +20,7 @@ _NASTY = (
     "late DELETE id",
     "refused PUT log",
     "unanswered PUT log",
-    "crash behind PUT log",
+    "crash after PUT log",
 )
 
 
@@ -42,7 +42,7 @@ class Step:
         keep_last: how many checkpoints a collection or a prune keeps.
         replaces: whether a save replaces the checkpoint with its id.
         patience: seconds before an attempt is given up.
-        tries: the number of attempts.
+        attempts: the number of attempts.
         falls_back: whether a load may fall back.
         rest: the pause before it, in graces; None: as in the plan.
         size: the size of a page.
@@ -66,7 +66,7 @@ class Step:
     keep_last: int = 2
     replaces: bool = False
     patience: float = 60.0
-    tries: int = 4
+    attempts: int = 4
     falls_back: bool = False
     rest: float | None = None
     size: int = 2
@@ -164,7 +164,7 @@ def recording(seed: int) -> Plan:
             return [replace(step, checkpoint_id=chosen, falls_back=False, reads_records=True)]
         if step.kind != spec.SAVE:
             return [step]
-        attach = Step(f"{step.name}a", spec.ATTACH, checkpoint_id=step.checkpoint_id or chosen, tries=step.tries)
+        attach = Step(f"{step.name}a", spec.ATTACH, checkpoint_id=step.checkpoint_id or chosen, attempts=step.attempts)
         both = [attach, step] if chance.random() < 0.5 else [step, attach]
         return both if chance.random() < often else [step]
 
@@ -176,8 +176,8 @@ def copying(seed: int) -> Plan:
     plan, chance = recording(seed), random.Random(f"{seed} copying")
     patience = chance.choice((60, 3600, 2 * GRACE, 10 * GRACE))
     rest = chance.choice((1e-5, 1e-4, 0.03, 0.3))
-    copy = Step("8.0", spec.COPY, patience=patience, tries=chance.choice((1, 4, 8)), rest=rest)
-    collect_ = Step("", spec.COLLECT_COPY, keep_last=1000, patience=10 * GRACE, tries=1)
+    copy = Step("8.0", spec.COPY, patience=patience, attempts=chance.choice((1, 4, 8)), rest=rest)
+    collect_ = Step("", spec.COLLECT_COPY, keep_last=1000, patience=10 * GRACE, attempts=1)
     collections = tuple(replace(collect_, name=f"9.{index}") for index in range(chance.choice((0, 3, 6))))
     return replace(plan, scripts=(*plan.scripts, (copy,), collections))
 
@@ -212,19 +212,19 @@ def _stalled(seed: int, chance: random.Random) -> Plan:
         for place, graces in places.items()
         if chance.random() < 0.7
     }
-    save = Step("", spec.SAVE, has_blob=True, tries=4)
+    save = Step("", spec.SAVE, has_blob=True, attempts=4)
     deletes = chance.choice((0, 0, 0.4))
     steady = tuple(
         replace(save, name=f"1.{index}", kind=spec.DELETE_ALL if chance.random() < deletes else spec.SAVE)
         for index in range(16)
     )
-    collect_ = Step("", spec.COLLECT, keep_last=1, patience=10 * GRACE, tries=1)
+    collect_ = Step("", spec.COLLECT, keep_last=1, patience=10 * GRACE, attempts=1)
     return Plan(
         Weather(seed, planned=stalls),
         (
-            tuple(replace(save, name=f"0.{index}", patience=10 * GRACE, tries=2) for index in range(5)),
+            tuple(replace(save, name=f"0.{index}", patience=10 * GRACE, attempts=2) for index in range(5)),
             steady,
-            (Step("2.0", spec.LOAD, patience=10 * GRACE, tries=1),),
+            (Step("2.0", spec.LOAD, patience=10 * GRACE, attempts=1),),
             *(tuple(replace(collect_, name=f"{client}.{index}") for index in range(14)) for client in (3, 4)),
         ),
         hurry=0.1,
@@ -240,12 +240,12 @@ def _damaged(seed: int, chance: random.Random) -> Plan:
         return Step(f"7.{index}", spec.LOAD, target=target, falls_back=chance.random() < 0.7)
 
     scripts = _scripts(chance, collections=chance.choice((0, 0, 3)))
-    rots = tuple(Step(f"5.{index}", spec.ROT, tries=1) for index in range(chance.choice((1, 1, 2))))
-    repair = Step("", spec.REPAIR, patience=10 * GRACE, tries=1)
+    rots = tuple(Step(f"5.{index}", spec.ROT, attempts=1) for index in range(chance.choice((1, 1, 2))))
+    repair = Step("", spec.REPAIR, patience=10 * GRACE, attempts=1)
     repairs = tuple(replace(repair, name=f"6.{index}") for index in range(chance.choice((0, 1, 2))))
     readers = tuple(read(index) for index in range(6))
     rates = {each: rate / 3 for each, rate in _rates(chance).items()}
-    rates["pause behind GET log"] = chance.choice((0.0, 0.0, 0.1))
+    rates["pause after GET log"] = chance.choice((0.0, 0.0, 0.1))
     return Plan(Weather(seed, rates), (*scripts, rots, repairs, readers), hurry=chance.choice((0.2, 0.8, 1.0)))
 
 
@@ -265,8 +265,8 @@ def _deaths(chance: random.Random) -> dict[int, int]:
 
 def _moment(place: str, chance: random.Random) -> str:
     if "PUT log" in place:
-        return chance.choice(("before", "before", "behind"))
-    return "behind"
+        return chance.choice(("before", "before", "after"))
+    return "after"
 
 
 def _rates(chance: random.Random) -> dict[str, float]:
@@ -294,7 +294,7 @@ def _scripts(chance: random.Random, *, collections: int) -> tuple[tuple[Step, ..
             keep_last=keep_last,
             # A collection has no caller that gives up. Each appends at most once, since it is never retried.
             patience=10 * GRACE if kind == spec.COLLECT else chance.choice((0.2, 60, 3600, 2 * GRACE)),
-            tries=1 if kind == spec.COLLECT else chance.choice((1, 3, 6)),
+            attempts=1 if kind == spec.COLLECT else chance.choice((1, 3, 6)),
             falls_back=chance.random() < 0.3,
         )
 

@@ -34,96 +34,97 @@ LEASE_SECONDS = 600.0
 _STAMPS: WeakKeyDictionary[Log, records.Stamps] = WeakKeyDictionary()
 
 
-async def serve(log: Log, step: Step, asked: Operation, request: Request, deadline: float) -> Operation:
+async def serve(log: Log, step: Step, operation: Operation, request: Request, deadline: float) -> Operation:
     """Run an operation. Return it with its answer."""
     match step.kind:
         case spec.SAVE:
-            return await _save(log, step, asked, request, deadline)
+            return await _save(log, step, operation, request, deadline)
         case spec.LOAD:
             while True:
-                found = await load.find(log, KEYS, asked.checkpoint_id, (), fallback=step.falls_back)
+                found = await load.find(log, KEYS, operation.checkpoint_id, (), fallback=step.falls_back)
                 with suppress(OvertakenError):
-                    return await _load(log, step, asked, found)
+                    return await _load(log, step, operation, found)
         case spec.PAGE:
-            return asked.answered(listed=await listed(log, asked.below, step.size))
+            return operation.answered(listed=await listed(log, operation.below, step.size))
         case spec.COPY:
             to_copy = replace(request, keys=COPY)
-            return asked.answered(answer=await copy.copy_workflow(log, KEYS, to_copy, deadline=deadline))
+            return operation.answered(answer=await copy.copy_workflow(log, KEYS, to_copy, deadline=deadline))
         case spec.COLLECT_COPY:
             await collect(log, COPY, Retention(), await store_time(log.store))
-            return asked
+            return operation
         case spec.COLLECT:
             await collect(log, KEYS, Retention(keep_last=step.keep_last), await store_time(log.store))
-            return asked
+            return operation
         case spec.REPAIR:
             await fsck(log, repair=True)
-            return asked
+            return operation
         case spec.FENCE:
-            lease = Lease(LEASE_SECONDS if step.leases else None, asked.client, step.forces)
+            lease = Lease(LEASE_SECONDS if step.leases else None, operation.client, step.forces)
             done = await fence.acquire_writer(
-                log, request, expected_revision=asked.expected, lease=lease, deadline=deadline
+                log, request, expected_revision=operation.expected, lease=lease, deadline=deadline
             )
-            return asked.answered(revision=done.entry.revision, answer=done.entry.marker.writer_epoch)
+            return operation.answered(revision=done.entry.revision, answer=done.entry.marker.writer_epoch)
         case spec.PRUNE:
-            return asked.answered(answer=await prune.prune(log, request, step.keep_last, deadline=deadline))
+            return operation.answered(answer=await prune.prune(log, request, step.keep_last, deadline=deadline))
         case spec.ATTACH:
-            return await _attach(log, asked, request, deadline)
+            return await _attach(log, operation, request, deadline)
         case spec.DELETE:
-            delete_one = purge.purge if asked.purges else delete.delete_checkpoint
-            done = await delete_one(log, request, asked.checkpoint_id, deadline=deadline)
+            delete_one = purge.purge if operation.purges else delete.delete_checkpoint
+            done = await delete_one(log, request, operation.checkpoint_id, deadline=deadline)
         case _:
-            if asked.purges:
+            if operation.purges:
                 attached = [each.key async for each in list_all(log.store, KEYS.records)]
                 done = await purge.purge_workflow(log, request, attached, deadline=deadline)
             else:
                 done = await delete.delete_workflow(log, request, deadline=deadline)
-    return asked.answered(revision=done.entry.revision)
+    return operation.answered(revision=done.entry.revision)
 
 
-async def _save(log: Log, step: Step, asked: Operation, request: Request, deadline: float) -> Operation:
+async def _save(log: Log, step: Step, operation: Operation, request: Request, deadline: float) -> Operation:
     base = await log.known_revision(KEYS)
     async with PartUpload(log.store, KEYS, base, "", 0 if step.has_blob else 100) as upload:
-        await upload.write(asked.value.encode())
+        await upload.write(operation.value.encode())
         part = await upload.finish()
     wanted = CheckpointSpec(
         request,
         "f",
         1,
-        checkpoint_id=asked.checkpoint_id,
-        expected_revision=asked.expected,
-        replace=asked.replaces,
-        pinned=asked.pinned,
-        labels={"value": asked.value},
+        checkpoint_id=operation.checkpoint_id,
+        expected_revision=operation.expected,
+        replace=operation.replaces,
+        pinned=operation.pinned,
+        labels={"value": operation.value},
     )
     saved = await save(log, wanted, [part], deadline=deadline)
-    return asked.answered(revision=saved.entry.revision, answer=saved.entry.marker.checkpoint_id)
+    return operation.answered(revision=saved.entry.revision, answer=saved.entry.marker.checkpoint_id)
 
 
-async def _load(log: Log, step: Step, asked: Operation, found: load.Found) -> Operation:
+async def _load(log: Log, step: Step, operation: Operation, found: load.Found) -> Operation:
     if step.reads_records:
-        await _read_records(log, asked)
+        await _read_records(log, operation)
     value = await read_value(log, found.entry)
     skipped = frozenset(each.revision for each in found.skipped)
-    return asked.answered(revision=found.entry.revision, answer=value, skipped=skipped)
+    return operation.answered(revision=found.entry.revision, answer=value, skipped=skipped)
 
 
-async def _attach(log: Log, asked: Operation, request: Request, deadline: float) -> Operation:
+async def _attach(log: Log, operation: Operation, request: Request, deadline: float) -> Operation:
     await fence.require_unfenced(log, request)
     batch = RecordBatch(
-        checkpoint_id=asked.checkpoint_id,
+        checkpoint_id=operation.checkpoint_id,
         request_id=request.request_id,
-        stamp=_STAMPS.setdefault(log, records.Stamps()).next(asked.stamp),
+        stamp=_STAMPS.setdefault(log, records.Stamps()).next(operation.stamp),
         records=[
-            StoredRecord(key=key, data=asked.value.encode(), replace=key == LAST) for key in (FIRST, LAST, asked.name)
+            StoredRecord(key=key, data=operation.value.encode(), replace=key == LAST)
+            for key in (FIRST, LAST, operation.name)
         ],
     )
     await records.attach(log, KEYS, batch, deadline=deadline)
-    return asked.answered(stamp=batch.stamp)
+    return operation.answered(stamp=batch.stamp)
 
 
-async def _read_records(log: Log, asked: Operation) -> None:
-    found = await records.read(log.store, KEYS, asked.checkpoint_id)
-    asked.answered(records={each.key: each.data.decode() for each in found.records}, stamp=found.stamp)
+async def _read_records(log: Log, operation: Operation) -> None:
+    found = await records.read(log.store, KEYS, operation.checkpoint_id)
+    operation.answered(records={each.key: each.data.decode() for each in found.records}, stamp=found.stamp)
 
 
 async def listed(log: Log, below: int | None, size: int) -> list[Checkpoint]:

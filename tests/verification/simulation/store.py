@@ -28,7 +28,7 @@ from tests.verification.simulation.loop import PROCESS, SimulatedLoop
 EPOCH = 1_700_000_000.0
 GRACE = 86_400.0
 # The attempt and operation of a request.
-TRY: contextvars.ContextVar[str] = contextvars.ContextVar("try", default="")
+ATTEMPT: contextvars.ContextVar[str] = contextvars.ContextVar("attempt", default="")
 
 NEVER, NOW, LATER, TWICE = "never", "now", "later", "twice"
 UNAVAILABLE, DENIED, TAKEN, TRUE = "unavailable", "denied", "taken", "true"
@@ -52,13 +52,13 @@ WRITE_FAULTS = {
     "misrefused": Fault(NEVER, TAKEN),
     "doubled": Fault(TWICE, TRUE),
     "denied": Fault(NEVER, DENIED),
-    "denied behind": Fault(NOW, DENIED),
+    "denied after": Fault(NOW, DENIED),
 }
 # Without a condition there is no TAKEN.
 PLAIN_FAULTS = {name: fault for name, fault in WRITE_FAULTS.items() if fault.answer != TAKEN}
 READ_FAULTS = {"lost": Fault(NEVER, UNAVAILABLE), "denied": Fault(NEVER, DENIED), "slow": Fault(NOW, TRUE)}
 NO_FAULT = Fault(NOW, TRUE)
-PROCESS_FAULTS = ("pause before", "pause behind", "crash before", "crash between", "crash behind")
+PROCESS_FAULTS = ("pause before", "pause after", "crash before", "crash between", "crash after")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Network:
 
     def name(self, what: str) -> str:
         """Return the name of the next request of the running attempt."""
-        prefix = f"{TRY.get()} {what}"
+        prefix = f"{ATTEMPT.get()} {what}"
         self._counts[prefix] = self._counts.get(prefix, -1) + 1
         return f"{prefix} #{self._counts[prefix]}"
 
@@ -181,9 +181,9 @@ class SimulatedStore:
         try:
             found = await answer
         finally:
-            if fault == "crash behind" and not self._network.is_over:
+            if fault == "crash after" and not self._network.is_over:
                 await _crashed()
-            if fault == "pause behind" and not self._network.is_over:
+            if fault == "pause after" and not self._network.is_over:
                 await _paused(GRACE * float(graces) if graces else _pause(chance))
         if becomes.answer == UNAVAILABLE:
             raise StoreUnavailableError("no answer from the store")
@@ -196,7 +196,7 @@ class SimulatedStore:
         answer = loop.create_future()
         # At once, or after the longest wait.
         patience = 30.0 if fault.answer == UNAVAILABLE and chance.random() < 0.3 else 0.0
-        nobody = contextvars.Context()
+        no_process = contextvars.Context()
 
         def arrive(found: Any, error: Exception | None) -> None:
             if answer.done():
@@ -214,14 +214,14 @@ class SimulatedStore:
             except ObjectNotFoundError as missing:
                 error = missing
             if answers:
-                loop.call_later(patience + 10 ** chance.uniform(-3, -1), arrive, found, error, context=nobody)
+                loop.call_later(patience + 10 ** chance.uniform(-3, -1), arrive, found, error, context=no_process)
 
         if fault.applied in (NOW, TWICE):
-            loop.call_later(delay, lambda: applied(answers=True), context=nobody)
+            loop.call_later(delay, lambda: applied(answers=True), context=no_process)
         else:
-            loop.call_later(delay + patience, arrive, None, None, context=nobody)
+            loop.call_later(delay + patience, arrive, None, None, context=no_process)
         if fault.applied in (LATER, TWICE):
-            loop.call_later(_long(chance), lambda: applied(answers=False), context=nobody)
+            loop.call_later(_long(chance), lambda: applied(answers=False), context=no_process)
         return answer
 
 

@@ -9,11 +9,11 @@ from tests.support.planted import planted
 from tests.verification.simulation import linearizability as spec
 from tests.verification.simulation.directed import (
     contested,
-    deleted_meanwhile,
+    deleted_during_a_pause,
     overtaken,
     purged_before_its_retry,
-    purged_meanwhile,
-    repaired_meanwhile,
+    purged_during_a_load,
+    repaired_during_a_load,
 )
 from tests.verification.simulation.linearizability import Checkpoint, Operation, unexplained
 from tests.verification.simulation.mutants import MUTANTS
@@ -32,7 +32,7 @@ CHUNK = 500
 def test_every_seed_keeps_every_promise(first):
     for seed in range(first, min(first + CHUNK, SEEDS)):
         if run(planned(seed)).violation:
-            pytest.fail(told(seed, shrink(planned(seed), run)))
+            pytest.fail(described(seed, shrink(planned(seed), run)))
 
 
 @pytest.mark.timeout(600)
@@ -40,7 +40,7 @@ def test_every_seed_keeps_every_promise(first):
 def test_every_seed_keeps_every_promise_where_checkpoints_are_replaced_and_pruned(first):
     for seed in range(first, min(first + CHUNK, SEEDS // 3)):
         if run(replacing(seed)).violation:
-            pytest.fail(told(seed, shrink(replacing(seed), run)))
+            pytest.fail(described(seed, shrink(replacing(seed), run)))
 
 
 @pytest.mark.timeout(600)
@@ -48,7 +48,7 @@ def test_every_seed_keeps_every_promise_where_checkpoints_are_replaced_and_prune
 def test_every_seed_keeps_every_promise_where_saves_require_revisions(first):
     for seed in range(first, min(first + CHUNK, SEEDS // 3)):
         if run(comparing(seed)).violation:
-            pytest.fail(told(seed, shrink(comparing(seed), run)))
+            pytest.fail(described(seed, shrink(comparing(seed), run)))
 
 
 @pytest.mark.timeout(600)
@@ -56,7 +56,7 @@ def test_every_seed_keeps_every_promise_where_saves_require_revisions(first):
 def test_every_seed_keeps_every_promise_where_deletions_purge(first):
     for seed in range(first, min(first + CHUNK, SEEDS // 3)):
         if run(purging(seed)).violation:
-            pytest.fail(told(seed, shrink(purging(seed), run)))
+            pytest.fail(described(seed, shrink(purging(seed), run)))
 
 
 @pytest.mark.timeout(600)
@@ -64,7 +64,7 @@ def test_every_seed_keeps_every_promise_where_deletions_purge(first):
 def test_every_seed_keeps_every_promise_where_records_are_attached(first):
     for seed in range(first, min(first + CHUNK, SEEDS // 3)):
         if run(recording(seed)).violation:
-            pytest.fail(told(seed, shrink(recording(seed), run)))
+            pytest.fail(described(seed, shrink(recording(seed), run)))
 
 
 @pytest.mark.timeout(600)
@@ -72,16 +72,24 @@ def test_every_seed_keeps_every_promise_where_records_are_attached(first):
 def test_every_seed_keeps_every_promise_where_the_workflow_is_copied(first):
     for seed in range(first, min(first + CHUNK, SEEDS // 3)):
         if run(copying(seed)).violation:
-            pytest.fail(told(seed, shrink(copying(seed), run)))
+            pytest.fail(described(seed, shrink(copying(seed), run)))
 
 
 @pytest.mark.parametrize(
-    "plan", [contested, deleted_meanwhile, overtaken, purged_before_its_retry, purged_meanwhile, repaired_meanwhile]
+    "plan",
+    [
+        contested,
+        deleted_during_a_pause,
+        overtaken,
+        purged_before_its_retry,
+        purged_during_a_load,
+        repaired_during_a_load,
+    ],
 )
 def test_every_written_plan_keeps_every_promise(plan):
     for seed in range(amount(small=40, full=200)):
         if run(plan(seed)).violation:
-            pytest.fail(told(seed, plan(seed)))
+            pytest.fail(described(seed, plan(seed)))
 
 
 @pytest.mark.timeout(600)
@@ -89,7 +97,7 @@ def test_every_written_plan_keeps_every_promise(plan):
 def test_a_rule_broken_in_the_real_code_is_noticed(mutant):
     with planted(mutant):
         found = next((seed for seed in mutant.seeds if run(mutant.plan(seed)).violation), None)
-        assert found is not None, f"nobody noticed: {mutant.rule}"
+        assert found is not None, f"no seed notices: {mutant.rule}"
         # A mutant that cannot run would be noticed by any seed.
         assert "Error(" not in run(mutant.plan(found)).violation
     assert not run(mutant.plan(found)).violation
@@ -100,7 +108,7 @@ def test_a_crash_at_any_request_of_a_save_loses_nothing(moment):
     scripts = (
         (Step("0.0", spec.SAVE), Step("0.1", spec.SAVE, checkpoint_id="x", has_blob=True), Step("0.2", spec.LOAD)),
         (Step("1.0", spec.SAVE, compares=True), Step("1.1", spec.DELETE, target="0.1")),
-        (Step("3.0", spec.COLLECT, keep_last=1, tries=1),),
+        (Step("3.0", spec.COLLECT, keep_last=1, attempts=1),),
     )
     quiet = run(Plan(Weather(1), scripts))
     assert not quiet.violation
@@ -150,7 +158,7 @@ def test_an_unknown_outcome_may_come_to_pass_later_or_never():
     assert unexplained([lost, nothing, late, gone]) == [gone]
 
 
-def told(seed: int, plan: Plan) -> str:
+def described(seed: int, plan: Plan) -> str:
     """Return the violation, the history and the trace of a seed."""
     outcome: Outcome = run(plan)
     return "\n".join([f"seed {seed}: {outcome.violation}", *map(str, outcome.history), *outcome.trace])

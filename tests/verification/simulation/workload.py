@@ -26,7 +26,7 @@ from tests.verification.simulation.loop import PROCESS, Process, SimulatedLoop
 from tests.verification.simulation.plans import Plan, Step
 from tests.verification.simulation.rot import Damage, rot
 from tests.verification.simulation.server import KEYS, serve
-from tests.verification.simulation.store import EPOCH, GRACE, TRY, Network, Weather
+from tests.verification.simulation.store import ATTEMPT, EPOCH, GRACE, Network, Weather
 from tests.verification.simulation.store import SimulatedStore as Store
 
 _RETRIED = {Reason.COMMIT_UNKNOWN, Reason.STORE_UNAVAILABLE}
@@ -145,7 +145,7 @@ class Run:
                 await asyncio.sleep(GRACE * chance.choice(self._plan.naps))
             else:
                 await asyncio.sleep(10 ** chance.uniform(-3, 0))
-            operation = self._rotted(step, chance) if step.kind == spec.ROT else self._asked(client, step)
+            operation = self._rotted(step, chance) if step.kind == spec.ROT else self._operation(client, step)
             if operation is None:
                 continue
             (self._beside if step.kind in spec.BESIDE else self._history).append(operation)
@@ -154,14 +154,14 @@ class Run:
                 operation.ended = operation.began
                 continue
             try:
-                await self._tried(step, operation, chance)
+                await self._send(step, operation, chance)
             except HoldfastError as error:
                 operation.error = error.reason.value
                 if error.reason is Reason.CHECKPOINT_CORRUPTED and not self._damaged:
                     self._violation = self._violation or f"{operation} met damage: {error.message} {error.metadata}"
             except (StoreUnavailableError, StoreAccessDeniedError) as error:
                 operation.error = type(error).__name__
-            except Exception as error:  # noqa: BLE001 - whatever else a caller meets is a defect
+            except Exception as error:  # noqa: BLE001 - any other error is a defect
                 operation.error = "?"
                 self._violation = self._violation or f"{operation} raised {error!r}"
             if operation.error is None and operation.purges:
@@ -180,8 +180,8 @@ class Run:
         self._network.trace.append(f"{self._loop.time():14.3f}  {' '.join(map(str, damage))} rots")
         return Operation(step.name, spec.ROT, answer=damage)
 
-    def _asked(self, client: "Client", step: Step) -> Operation | None:
-        wanted = self._ids.get(step.target, "")
+    def _operation(self, client: "Client", step: Step) -> Operation | None:
+        target_id = self._ids.get(step.target, "")
         epoch = client.epoch if step.kind in (spec.SAVE, spec.ATTACH) else None
         operation = Operation(step.name, step.kind, epoch=epoch, client=client.name, stamp=client.stamp)
         match step.kind:
@@ -199,15 +199,15 @@ class Run:
                 operation.value = step.name
                 operation.checkpoint_id = step.checkpoint_id
             case spec.LOAD:
-                operation.checkpoint_id = step.checkpoint_id or wanted
+                operation.checkpoint_id = step.checkpoint_id or target_id
                 operation.falls_back = step.falls_back
             case spec.PAGE:
                 operation.size = step.size
                 operation.below = client.listed_down_to
             case spec.DELETE:
-                if not wanted:
+                if not target_id:
                     return None
-                operation.checkpoint_id = wanted
+                operation.checkpoint_id = target_id
                 operation.purges = step.purges
             case spec.DELETE_ALL:
                 operation.purges = step.purges
@@ -215,15 +215,15 @@ class Run:
                 operation.keep_last = step.keep_last
         return operation
 
-    async def _tried(self, step: Step, operation: Operation, chance: random.Random) -> None:
-        for number in range(step.tries):
+    async def _send(self, step: Step, operation: Operation, chance: random.Random) -> None:
+        for number in range(step.attempts):
             name = f"{step.name}/{number}"
-            operation.was_tried_once = number == 0
+            operation.is_first_attempt = number == 0
             place = chance.randrange(3)
             process = self._process(place if step.server is None else step.server)
             context = contextvars.Context()
             context.run(PROCESS.set, process)
-            context.run(TRY.set, name)
+            context.run(ATTEMPT.set, name)
             request = Request(KEYS, f"r-{step.name}", operation.epoch, operation.began if number else None)
             serving = serve(self._logs[process], step, replace(operation), request, self._loop.time() + step.patience)
             task = self._loop.create_task(serving, context=context)
@@ -236,19 +236,19 @@ class Run:
                     vars(operation).update(vars(task.result()))
                     return
                 except (HoldfastError, StoreUnavailableError, StoreAccessDeniedError) as error:
-                    if not _is_retried(error) or number == step.tries - 1:
+                    if not _is_retried(error) or number == step.attempts - 1:
                         raise
             elif not process.is_dead:
                 self._loop.call_soon(task.cancel, context=context)
             await asyncio.sleep(chance.choice((0.01, 1, 60, 0.2 * GRACE, 1.1 * GRACE, 2.5 * GRACE)))
-        raise HoldfastError(Reason.DEADLINE_EXCEEDED, "nobody answered")
+        raise HoldfastError(Reason.DEADLINE_EXCEEDED, "no attempt was answered")
 
     def _close(self, operation: Operation) -> None:
         open_ended = ("COMMIT_UNKNOWN", "STORE_UNAVAILABLE", "DEADLINE_EXCEEDED", "StoreUnavailableError")
         is_read = operation.kind in (spec.LOAD, spec.PAGE)
         if operation.kind in spec.BESIDE:
             operation.ended = inf if operation.error else self._loop.time()
-        elif operation.error in open_ended or operation.kind in spec.UPKEEP:
+        elif operation.error in open_ended or operation.kind in spec.MAINTENANCE:
             if is_read:
                 self._history.remove(operation)
         elif operation.error == "CHECKPOINT_DELETED" and operation.kind == spec.SAVE:
@@ -257,7 +257,7 @@ class Run:
             pass  # a repair decides whether its marker is there
         elif operation.error == "StoreAccessDeniedError":
             # A save that was refused at once must never be found. After a lost answer, a refusal proves nothing.
-            if is_read or operation.was_tried_once:
+            if is_read or operation.is_first_attempt:
                 self._history.remove(operation)
         elif is_read and operation.error == "CHECKPOINT_CORRUPTED" and self._rots_during(operation):
             # It reads more than once: an object may have been whole at first, and damaged later.

@@ -29,7 +29,7 @@ async def test_a_short_soak_ends_with_nothing_wrong(kind, request, tmp_path):
 
 
 @pytest.mark.timeout(200)
-async def test_the_audit_notices_what_was_lost_what_rotted_and_what_should_be_gone(tmp_path):
+async def test_the_audit_notices_lost_and_rotten_checkpoints_and_those_that_should_be_gone(tmp_path):
     def spoil(ledger: Ledger) -> None:
         kept = ledger.workflows["kept", "w0"]
         kept.acknowledged["never"] = Acknowledged(1, digest_of(b"never"), expires=False)
@@ -40,7 +40,7 @@ async def test_the_audit_notices_what_was_lost_what_rotted_and_what_should_be_go
 
     with folder(tmp_path) as store:
         result = await soak(store, 8, pause_seconds=100, before_audit=spoil)
-    told = "\n".join(result.wrong)
+    reported = "\n".join(result.wrong)
     for what in (
         "kept/w0: never of revision 1 was acknowledged and is gone",
         "has content that was not saved there",
@@ -49,10 +49,10 @@ async def test_the_audit_notices_what_was_lost_what_rotted_and_what_should_be_go
         "CHECKPOINT_CORRUPTED",
         "the check found",
     ):
-        assert what in told
+        assert what in reported
 
 
-def test_what_grows_is_noticed():
+def test_growth_is_noticed():
     flat = [Sample(80.0 + each % 3, 50) for each in range(30)]
     assert growth(flat) == []
     assert growth([Sample(80.0 + 3 * each, 50) for each in range(30)])

@@ -1,7 +1,7 @@
 """A bucket with any objects: markers with nonsense, and foreign objects in any place.
 
-Nothing but the protocol's own errors comes of it, in a bounded number of store requests; what is not Holdfast's stays
-as it is and is named by fsck; and a workflow beside it is none the worse.
+The protocol raises only its own errors, in a bounded number of store requests. Foreign objects stay unchanged and fsck
+names them. Another workflow in the bucket is not affected.
 """
 
 import asyncio
@@ -43,8 +43,8 @@ _OURS = re.compile(
 # Two workflows with three checkpoints each, written once.
 _BEFORE: dict[str, tuple[bytes, float]] = {}
 _PLACES = ("ns/", "ns/n/", "ns/n/wf/", KEYS.prefix, KEYS.log, KEYS.blobs, KEYS.claims)
-_SLOTS = (1, 2, 3, 4, 5, 6, 70)
-_FAR_SLOTS = (10**9, 16**9 - 1)
+_REVISIONS = (1, 2, 3, 4, 5, 6, 70)
+_FAR_REVISIONS = (10**9, 16**9 - 1)
 
 
 @dataclass
@@ -100,10 +100,10 @@ def _object(reader: Reader) -> tuple[str, bytes]:
     if kind == 1:
         claim = fill(Claim(checkpoint_id="c1"), reader)
         return KEYS.claim(reader.below(3), "c1"), frame(claim.SerializeToString())
-    slot = reader.choice(_SLOTS + _FAR_SLOTS)
-    body = reader.raw() if kind == 2 else fill(sound(slot), reader).SerializeToString()
+    revision = reader.choice(_REVISIONS + _FAR_REVISIONS)
+    body = reader.raw() if kind == 2 else fill(sound(revision), reader).SerializeToString()
     data = frame(body) if reader.below(8) else body
-    return KEYS.marker(slot), data
+    return KEYS.marker(revision), data
 
 
 async def _do(operation: Callable[[Bucket], Awaitable[None]], bucket: Bucket) -> None:

@@ -24,11 +24,11 @@ def check(data: bytes) -> None:
     reader = Reader(data)
     # The form in which a folder's listing returns names that are not UTF-8.
     key = reader.choice(_STARTS) + reader.rest().decode(errors="surrogateescape")
-    slot = KEYS.revision(key)
-    assert (slot is not None) == (
+    revision = KEYS.revision(key)
+    assert (revision is not None) == (
         re.fullmatch(rf"ns/n/wf/w/log/{_CUT}", key) is not None and not key.endswith("f" * 3 + "/fff/fff")
     )
-    assert slot is None or (KEYS.marker(slot) == key and 1 <= slot <= keys.MAX_REVISION)
+    assert revision is None or (KEYS.marker(revision) == key and 1 <= revision <= keys.MAX_REVISION)
     relative = key.removeprefix(KEYS.prefix)
     base = keys.blob_base(relative)
     assert (base is not None) == (re.fullmatch(rf"blob/{_CUT}-[0-9a-f]{{32}}", relative) is not None)

@@ -10,7 +10,7 @@ from tests.support.markers import sound
 from tests.verification.fuzz.messages import fill
 from tests.verification.fuzz.reader import Reader
 
-_SLOTS = 16**9 - 1
+_MAX_REVISION = 16**9 - 1
 _MOST = 2**63 - 1
 
 
@@ -35,7 +35,7 @@ def check(data: bytes) -> None:
     # The textbook's CRC is slow.
     assert len(raw) > 1 << 20 or is_whole(raw)
     if isinstance(found, Claim):
-        assert 0 <= found.base_revision <= _SLOTS
+        assert 0 <= found.base_revision <= _MAX_REVISION
     else:
         require_sense(found)
 
@@ -44,16 +44,16 @@ def require_sense(found: Marker) -> None:
     """Check the invariants of a marker that the rest of the server relies on."""
     revision = found.revision
     assert found.kind in MarkerKind.values()[1:]
-    assert 1 <= revision <= _SLOTS
+    assert 1 <= revision <= _MAX_REVISION
     assert 0 <= found.writer_epoch <= found.epoch < _MOST
     assert 0 <= found.floor < revision
     assert 0 <= found.low_water_mark <= revision
     assert 0 <= found.claim_generation <= revision
     assert 0 <= found.last_data_revision <= revision
     assert 0 <= found.previous_data_revision < revision
-    slots = [each.revision for each in found.recent]
-    assert slots == sorted(set(slots), reverse=True)
-    assert all(1 <= each <= revision for each in slots)
+    revisions = [each.revision for each in found.recent]
+    assert revisions == sorted(set(revisions), reverse=True)
+    assert all(1 <= each <= revision for each in revisions)
     end = 0
     for gone in found.deleted:
         assert end < gone.first <= gone.last < revision

@@ -11,10 +11,10 @@ from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.checkpoints import delete, load
 from holdfast_server.protocol.checkpoints.load import Found
 from holdfast_server.protocol.checkpoints.retention import Retention
-from holdfast_server.protocol.checkpoints.save import CheckpointSpec, Saved, save
+from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
-from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.append_once import Appended, Request
 from holdfast_server.protocol.log.log import Log, now
 from holdfast_server.protocol.maintenance.gc import collect
 from holdfast_server.protocol.payload.parts import PartUpload, read_part
@@ -70,7 +70,7 @@ class Player:
         request_id, began = uuid.uuid4().hex, now()
         attempts = 0
 
-        async def once() -> Saved:
+        async def once() -> Appended:
             nonlocal attempts
             attempts += 1
             request = Request(workflow(to), request_id, first_attempt_at=None if attempts == 1 else began)

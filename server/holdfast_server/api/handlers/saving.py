@@ -13,8 +13,9 @@ from holdfast_server.api.streaming.incoming import Incoming, receive_messages
 from holdfast_server.api.streaming.resume import RECEIVED_KEY, requested_resume
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.checkpoints import save as protocol_save
-from holdfast_server.protocol.checkpoints.save import CheckpointSpec, Saved
+from holdfast_server.protocol.checkpoints.save import CheckpointSpec
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.log.append_once import Appended
 from holdfast_server.protocol.payload.parts import PartUpload
 from holdfast_server.protocol.payload.read_ahead import read_ahead
 
@@ -105,7 +106,7 @@ async def _open_upload(
         yield incoming
 
 
-async def _commit(context: ServiceContext, call: Call, new: CheckpointSpec, parts: list[StoredPart]) -> Saved:
+async def _commit(context: ServiceContext, call: Call, new: CheckpointSpec, parts: list[StoredPart]) -> Appended:
     blobs = sum(1 for part in parts if part.blob)
     try:
         saved = await protocol_save.save(context.log, new, parts, deadline=call.deadline)

@@ -9,7 +9,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.ids import new_checkpoint_id
 from holdfast_server.protocol.format.keys import WorkflowKeys, blob_base
 from holdfast_server.protocol.log import append_once, compare_and_set, next_marker
-from holdfast_server.protocol.log.append_once import Replay, Request
+from holdfast_server.protocol.log.append_once import Appended, Request
 from holdfast_server.protocol.log.claims import ChosenId
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
@@ -53,15 +53,7 @@ class CheckpointSpec:
     pinned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """The committed entry, and whether an earlier attempt had committed it."""
-
-    entry: Entry
-    replayed: bool
-
-
-async def save(log: Log, spec: CheckpointSpec, parts: list[StoredPart], *, deadline: float) -> Saved:
+async def save(log: Log, spec: CheckpointSpec, parts: list[StoredPart], *, deadline: float) -> Appended:
     """Commit a checkpoint whose parts are uploaded.
 
     Args:
@@ -101,10 +93,7 @@ async def save(log: Log, spec: CheckpointSpec, parts: list[StoredPart], *, deadl
             marker.needed_revision = await _revision_of_parent(log, spec, head)
         return next_marker.remember(marker, head, marker.checkpoint_id)
 
-    try:
-        return Saved(await log.append(spec.request.keys, build, deadline=deadline), replayed=False)
-    except Replay as replay:
-        return Saved(replay.entry, replayed=True)
+    return await append_once.append(log, spec.request, build, deadline)
 
 
 async def _copy_old_blobs(log: Log, keys: WorkflowKeys, head: Entry, parts: list[StoredPart]) -> list[StoredPart]:

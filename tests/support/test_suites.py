@@ -75,3 +75,17 @@ def test_the_progress_names_each_failure_and_each_suite(run, arguments):
     assert code == 1
     assert "FAILED tests/some/suite/test_module.py::test_fails" in printed
     assert "some/suite: 1 failed, 1 passed in" in printed
+
+
+def test_a_process_of_several_reports_a_failure_with_half_of_a_surrogate_pair(run):
+    module = """
+        import logging
+
+        def test_fails():
+            logging.error("\\ud800")
+            assert "\\ud801" == ""
+    """
+    code, printed = run(module, "-n", "1")
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert "INTERNALERROR" not in printed
+    assert r"\ud800" in printed

@@ -77,7 +77,7 @@ async def test_a_save_of_many_parts_that_was_cut_twice_loses_none(client, throug
 
 async def test_another_process_with_the_same_request_id_begins_again(client, through, proxy, sent):
     proxy.cut_requests_after.append(6_000_000)
-    through._transport._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_reattempts=0))
+    through._transport._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=0))
     with pytest.raises(holdfast.ServerUnavailableError):
         await through.save("n", "w", LARGE, format=FORMAT, request_id="r")
     other = LARGE[::-1]

@@ -65,7 +65,7 @@ async def test_an_upload_that_the_store_has_forgotten_is_not_a_success(faulty, s
         await writer.write(MANY_PARTS)
         (upload,) = plain.list_multipart_uploads(Bucket=s3_bucket)["Uploads"]
         plain.abort_multipart_upload(Bucket=s3_bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-        with pytest.raises(StoreUnavailableError, match="forgotten"):
+        with pytest.raises(StoreUnavailableError, match="has lost an upload"):
             await writer.finish()
     assert await faulty.sound.list("") == []
 

@@ -9,6 +9,7 @@ import holdfast
 import pytest
 from holdfast_server.stores.base import StoreUnavailableError
 
+from tests.support.budget import amount
 from tests.support.ceph import Cluster, running
 from tests.verification.faults.faults import Fault
 from tests.verification.faults.faulty import Faulty, faulty_s3, retry_without_end
@@ -113,7 +114,7 @@ async def test_a_store_that_is_killed_and_restarted_under_load_loses_no_acknowle
     ):
         retry_without_end(client)
         savers = [group.create_task(saver(client, number)) for number in range(16)]
-        for _ in range(3):
+        for _ in range(amount(small=1, full=3)):
             await more(100)
             await asyncio.to_thread(durable_cluster.kill)
             with pytest.raises((holdfast.StoreUnavailableError, holdfast.DeadlineExceededError)):

@@ -52,9 +52,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.stash[_LEFT_OUT][suite_of(item.nodeid), needed.args[0]] += 1
     config.hook.pytest_deselected(items=left_out)
     if hasattr(config, "workerinput"):
-        # Long tests come first, so that no process is left alone with one at the end.
-        kept.sort(key=_timeout_of, reverse=True)
+        # Modules with long tests come first, so that no process is left alone with one at the end. A module stays
+        # together, or else its fixtures would be set up again and again.
+        longest: dict[str, float] = defaultdict(float)
+        for item in kept:
+            longest[_module_of(item)] = max(longest[_module_of(item)], _timeout_of(item))
+        kept.sort(key=lambda item: longest[_module_of(item)], reverse=True)
     items[:] = kept
+
+
+def _module_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 def _timeout_of(item: pytest.Item) -> float:

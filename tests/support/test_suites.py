@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.budget import full
 from tests.support.repository import ROOT
 
 pytest_plugins = ["pytester"]
@@ -45,7 +46,7 @@ FAILED = """
 """
 
 
-@pytest.mark.parametrize("arguments", [(), ("-n", "2")])
+@pytest.mark.parametrize("arguments", [(), full(("-n", "2"))])
 def test_the_summary_counts_what_the_budget_leaves_out(run, arguments):
     code, printed = run(LARGE, *arguments)
     assert code == 0
@@ -60,7 +61,7 @@ def test_a_budget_that_is_large_enough_leaves_nothing_out(run):
     assert "nothing was skipped or left out" in printed
 
 
-@pytest.mark.parametrize("arguments", [(), ("-n", "2")])
+@pytest.mark.parametrize("arguments", [(), full(("-n", "2"))])
 @pytest.mark.parametrize(("ci", "expected"), [("", 0), ("true", 1)])
 def test_a_skip_is_reported_with_its_reason_and_fails_the_run_in_ci(run, arguments, ci, expected):
     code, printed = run(SKIPPED, *arguments, ci=ci)
@@ -69,7 +70,7 @@ def test_a_skip_is_reported_with_its_reason_and_fails_the_run_in_ci(run, argumen
     assert ("skipped tests are failures in CI" in printed) == bool(ci)
 
 
-@pytest.mark.parametrize("arguments", [(), ("-n", "2")])
+@pytest.mark.parametrize("arguments", [(), full(("-n", "2"))])
 def test_the_progress_names_each_failure_and_each_suite(run, arguments):
     code, printed = run(FAILED, "--by-suite", *arguments)
     assert code == 1

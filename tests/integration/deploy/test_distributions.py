@@ -15,9 +15,6 @@ from tests.support.repository import ROOT
 
 NAMES = {"client": "holdfast_client", "server": "holdfast_server"}
 
-# One process builds the wheels for all of these.
-pytestmark = pytest.mark.xdist_group("test_distributions")
-
 # One process builds for all of them.
 pytestmark = pytest.mark.xdist_group("distributions")
 

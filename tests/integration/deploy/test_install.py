@@ -22,7 +22,7 @@ PROJECTS = {
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("interpreter", [interpreters.oldest, full(interpreters.newest)])
+@pytest.mark.parametrize("interpreter", [full(interpreters.oldest), full(interpreters.newest)])
 def test_the_readmes_commands_install_both_distributions_into_an_empty_environment(tmp_path, interpreter):
     [script] = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     copy_sources(tmp_path)

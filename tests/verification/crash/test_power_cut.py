@@ -76,6 +76,7 @@ def test_a_server_that_stops_anywhere_leaves_nothing_that_misleads_the_next_one(
     require_unbroken(found, at_least=300)
 
 
+@pytest.mark.needs_budget("full")
 def test_a_log_stays_whole_when_it_enters_its_next_folder(under, folder, require_unbroken):
     first = record("saves", folder / "first", under, near_the_end_of_a_folder())
     found = gone_on_from(first, "goes_on", folder / "second", under)
@@ -88,6 +89,7 @@ def test_a_failed_sync_never_counts_as_a_successful_one(script, which, under, fo
     require_unbroken(found, at_least=90)
 
 
+@pytest.mark.needs_budget("full")
 def test_a_server_that_stops_after_a_failed_sync_misleads_no_other_server(under, folder, require_unbroken):
     first = record("saves", folder / "first", failing("2+6", under), EMPTY_STORE)
     found = gone_on_from(first, "goes_on", folder / "second", under)

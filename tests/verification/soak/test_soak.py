@@ -28,6 +28,7 @@ async def test_a_short_soak_ends_with_nothing_wrong(kind, request, tmp_path):
     assert result.checked["checkpoints"] > 100
 
 
+@pytest.mark.needs_budget("full")
 @pytest.mark.timeout(200)
 async def test_the_audit_notices_lost_and_rotten_checkpoints_and_those_that_should_be_gone(tmp_path):
     def spoil(ledger: Ledger) -> None:

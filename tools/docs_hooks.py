@@ -8,7 +8,7 @@ from tools import docs_api, docs_parts
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the API reference, which is no file of the repository."""
+    """Add the API reference, which is not a file of the repository."""
     files.append(File.generated(config, "reference/api.md", content=docs_api.page()))
     return files
 

@@ -60,8 +60,8 @@ def errors() -> str:
 
 
 def values() -> str:
-    """Return the names of everything else that the client exports, except the clients, as a list in YAML."""
-    excluded = {"AsyncClient", "Client"}
+    """Return the names of all other exports, except clients and their handles, as a list in YAML."""
+    excluded = {"AsyncClient", "AsyncWorkflow", "Client", "Workflow"}
     return json.dumps([name for name in holdfast.__all__ if not name.endswith("Error") and name not in excluded])
 
 

@@ -33,29 +33,31 @@ def reserved(listen: str) -> Iterator[str]:
         OSError: the address cannot be bound.
 
     """
-    host, _, port = listen.rpartition(":")
-    with _socket(host) as holder:
-        # Connections of a server that has ended do not count.
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with _socket(listen) as holder:
         try:
-            holder.bind((host.strip("[]"), int(port)))
+            _bind(holder, listen)
         except OSError as error:
             raise bind_error(listen, error.strerror or str(error)) from None
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        yield f"{host}:{holder.getsockname()[1]}"
+        yield f"{listen.rpartition(':')[0]}:{holder.getsockname()[1]}"
 
 
 def _cause(listen: str) -> str:
-    host, _, port = listen.rpartition(":")
-    with _socket(host) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with _socket(listen) as probe:
         try:
-            probe.bind((host.strip("[]"), int(port)))
+            _bind(probe, listen)
         except OSError as error:
             return error.strerror or str(error)
     return "gRPC cannot bind it"
 
 
-def _socket(host: str) -> socket.socket:
-    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+def _socket(listen: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in listen.rpartition(":")[0] else socket.AF_INET)
+
+
+def _bind(to_bind: socket.socket, listen: str) -> None:
+    host, _, port = listen.rpartition(":")
+    # Connections of a server that has ended do not count.
+    to_bind.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    to_bind.bind((host.strip("[]"), int(port)))

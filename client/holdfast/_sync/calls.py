@@ -18,7 +18,7 @@ _DEADLINE = "DEADLINE_EXCEEDED"
 _MIN_ATTEMPT_SECONDS = 0.1
 # Longer than keepalive takes to notice a hung connection, so that the next attempt uses another one.
 _USUAL_ATTEMPT_SECONDS = 12.0
-# Calls that stream for as long as it takes, or whose work grows with the size of what is stored.
+# Calls that stream, or whose work grows with the amount of stored data.
 _LONG = frozenset(
     {
         "CopyWorkflow",

@@ -22,7 +22,7 @@ class View:
         """Return the view that a request names, or the default if it names none.
 
         Raises:
-            InvalidRequestError: the value is not a view of this API.
+            HoldfastError: INVALID_REQUEST: the value is not a view of this API.
 
         """
         if given not in _VIEWS:

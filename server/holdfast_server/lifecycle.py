@@ -1,4 +1,4 @@
-"""The life of a server process: it opens its store, serves until a signal stops it, drains and ends."""
+"""The life of a server process: it serves over gRPC until a signal stops it, drains and ends."""
 
 import asyncio
 import signal
@@ -10,18 +10,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from holdfast.v1 import checkpoint_service_pb2
 from holdfast.v1.checkpoint_service_pb2_grpc import add_CheckpointServiceServicer_to_server
 
-from holdfast_server.api.calls import Calls
 from holdfast_server.api.malformed import MalformedRequests
-from holdfast_server.api.service import CheckpointService
 from holdfast_server.config import Config
 from holdfast_server.descriptors import max_connections
 from holdfast_server.health import READY
 from holdfast_server.listen_address import bind_error
-from holdfast_server.protocol.format.manifest import identify, open_layout
-from holdfast_server.protocol.log.log import Log
+from holdfast_server.open_service import open_service
 from holdfast_server.reflection import enable_reflection
-from holdfast_server.scheduled_gc import collecting_garbage
-from holdfast_server.store_watch import StoreWatch
 from holdfast_server.stores.base import ObjectStore
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -64,53 +59,36 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
         OSError: the server cannot listen on the address.
 
     """
-    grace_seconds = await open_layout(store, grace_seconds=config.grace_seconds)
-    identity = await identify(store)
-    log = Log(store, cache_bytes=config.cache_bytes, grace_seconds=grace_seconds)
-    server = grpc.aio.server(interceptors=[MalformedRequests()], options=_options(config))
-    calls = Calls(
-        limit=config.calls_in_flight,
-        bytes_limit=config.bytes_in_flight,
-        longest_seconds=config.longest_call_seconds,
-    )
-    service = CheckpointService(
-        log,
-        calls,
-        inline_limit_bytes=config.inline_limit_bytes,
-        payload_limit_bytes=config.payload_limit_bytes,
-    )
-    add_CheckpointServiceServicer_to_server(service, server)
     healthy = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    enable_reflection(server, (_SERVICE, health.SERVICE_NAME))
-    try:
-        port = server.add_insecure_port(config.listen)
-    except RuntimeError:
-        raise bind_error(config.listen) from None
-    await server.start()
-    for name in ("", _SERVICE, READY):
-        await healthy.set(name, _SERVING)
-    try:
 
-        async def set_ready(is_ready: bool) -> None:
-            await healthy.set(READY, _SERVING if is_ready else health_pb2.HealthCheckResponse.NOT_SERVING)
+    async def set_ready(is_ready: bool) -> None:
+        await healthy.set(READY, _SERVING if is_ready else health_pb2.HealthCheckResponse.NOT_SERVING)
 
-        watch = StoreWatch(store, identity, calls.refuse, set_ready)
-        calls.on_suspicion = watch.check_soon
-        async with watch.watching(), collecting_garbage(log, config.policies, config.gc_interval_seconds):
+    async with open_service(config, store, on_ready=set_ready) as (service, calls):
+        server = grpc.aio.server(interceptors=[MalformedRequests()], options=_options(config))
+        add_CheckpointServiceServicer_to_server(service, server)
+        health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+        enable_reflection(server, (_SERVICE, health.SERVICE_NAME))
+        try:
+            port = server.add_insecure_port(config.listen)
+        except RuntimeError:
+            raise bind_error(config.listen) from None
+        await server.start()
+        for name in ("", _SERVICE, READY):
+            await healthy.set(name, _SERVING)
+        try:
             yield port
-    finally:
-        calls.drain(config.drain_seconds)
-        await healthy.enter_graceful_shutdown()
-        stopping = asyncio.create_task(server.stop(config.drain_seconds + _ANSWER_SECONDS))
-        # A call that waits for its store may not end in time. The server does not wait for it.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(config.drain_seconds + _ANSWER_SECONDS):
-                await calls.ended()
-        # Health watches must not delay shutdown.
-        await server.stop(_ANSWER_SECONDS)
-        await stopping
-        await service.close()
+        finally:
+            calls.drain(config.drain_seconds)
+            await healthy.enter_graceful_shutdown()
+            stopping = asyncio.create_task(server.stop(config.drain_seconds + _ANSWER_SECONDS))
+            # A call that waits for its store may not end in time. The server does not wait for it.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(config.drain_seconds + _ANSWER_SECONDS):
+                    await calls.ended()
+            # Health watches must not delay shutdown.
+            await server.stop(_ANSWER_SECONDS)
+            await stopping
 
 
 def _options(config: Config) -> tuple[tuple[str, int], ...]:

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 _DELIMITERS = re.compile(r"[?#]")
 # URL parsers drop some of these.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+_FOLDER_EXPECTED = "expected file:///path, whose path is absolute, without a host"
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -57,9 +58,23 @@ def parse(url: str) -> FolderLocation | BucketLocation:
     return BucketLocation(bucket, prefix.strip("/"))
 
 
+def parse_folder(url: str) -> FolderLocation:
+    """Parse the URL of a folder, by the same rules as `parse`.
+
+    Raises:
+        ValueError: it is not the URL of a folder, or a part of it would be ignored.
+
+    """
+    if not url.startswith("file://"):
+        raise ValueError(_FOLDER_EXPECTED)
+    parsed = parse(url)
+    assert isinstance(parsed, FolderLocation)
+    return parsed
+
+
 def _folder(rest: str) -> FolderLocation:
     if not re.match(r"/[^/]", rest):
-        raise ValueError("expected file:///path, whose path is absolute, without a host")
+        raise ValueError(_FOLDER_EXPECTED)
     path = os.fsdecode(unquote_to_bytes(rest))
     if "\0" in path:
         raise ValueError("a path must not contain NUL")

@@ -1,4 +1,4 @@
-"""The command `holdfast-server`: parses the command line, opens the store and connects all parts."""
+"""The command `holdfast-server`: parses the command line and runs the command."""
 
 import argparse
 import asyncio
@@ -8,8 +8,6 @@ import json
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
@@ -17,22 +15,19 @@ from typing import NoReturn
 import uvloop
 
 from holdfast_server import config as configuration
-from holdfast_server import location, logs, stdio
+from holdfast_server import logs, stdio
 from holdfast_server.arguments import STORE_COMMANDS, parse
 from holdfast_server.config import Config, ConfigError
 from holdfast_server.descriptors import raise_limit
+from holdfast_server.exports import Exports, exporting
 from holdfast_server.health import NotServingError, require_serving
 from holdfast_server.lifecycle import serving, stop_requested
-from holdfast_server.location import FolderLocation
+from holdfast_server.open_store import open_store
 from holdfast_server.protocol.errors import HoldfastError
-from holdfast_server.protocol.format.keys import MANIFEST_KEY
 from holdfast_server.protocol.format.manifest import NoStoreError, open_layout
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.store_commands import run_fsck, run_gc, shorter_grace
-from holdfast_server.stores.base import ObjectStore, StoreError
-from holdfast_server.stores.file import FileStore
-from holdfast_server.stores.traced import TracedStore
-from holdfast_server.telemetry import Exports, exporting
+from holdfast_server.stores.base import StoreError
 from holdfast_server.workers import supervise
 
 # Set in the environment of a worker, so that it serves and does not start workers itself.
@@ -113,7 +108,7 @@ def _supervise(config: Config) -> int:
 
 
 async def _serve(config: Config, exports: Exports) -> None:
-    async with _open_store(config.store, is_traced=exports.is_enabled) as store, serving(config, store) as port:
+    async with open_store(config.store, is_traced=exports.is_enabled) as store, serving(config, store) as port:
         host = config.listen.rpartition(":")[0]
         stop = stop_requested()
         _announce(f"{host}:{port}", config.store)
@@ -138,7 +133,7 @@ def _announce(address: str, store: str) -> None:
 
 
 async def _run_store_command(config: Config, arguments: argparse.Namespace) -> int:
-    async with _open_store(config.store, is_traced=False, must_exist=True) as store:
+    async with open_store(config.store, is_traced=False, must_exist=True) as store:
         grace_seconds = await open_layout(store, grace_seconds=config.grace_seconds, must_exist=True)
         if arguments.command == "gc" and arguments.shorter_grace_seconds is not None:
             grace_seconds = shorter_grace(arguments.shorter_grace_seconds, grace_seconds)
@@ -146,34 +141,6 @@ async def _run_store_command(config: Config, arguments: argparse.Namespace) -> i
         if arguments.command == "gc":
             return await run_gc(log, config.policies, after=arguments.after, dry_run=arguments.dry_run)
         return await run_fsck(log, after=arguments.after, repair=arguments.repair, quick=arguments.quick)
-
-
-@asynccontextmanager
-async def _open_store(url: str, *, is_traced: bool, must_exist: bool = False) -> AsyncIterator[ObjectStore]:
-    """Open the store at a URL. For S3, endpoint, region and credentials come from the AWS variables.
-
-    Raises:
-        NoStoreError: the store must exist and does not. Nothing was created.
-        StoreError: the store cannot be used.
-
-    """
-    parsed = location.parse(url)
-    if isinstance(parsed, FolderLocation):
-        if must_exist and not (parsed.path / MANIFEST_KEY).is_file():
-            raise NoStoreError
-        async with FileStore.open(parsed.path) as folder:
-            yield TracedStore(folder) if is_traced else folder
-        return
-    # The S3 client takes two thirds of the time to import everything, and servers on a folder do not need it.
-    from holdfast_server.stores.s3 import S3Store  # noqa: PLC0415
-
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    async with S3Store.open(parsed.bucket, parsed.prefix, endpoint_url=endpoint) as store:
-        if must_exist:
-            # Before the probe, which writes objects.
-            await open_layout(store, must_exist=True)
-        await store.probe()
-        yield TracedStore(store, bucket=parsed.bucket, prefix=parsed.prefix) if is_traced else store
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""The service of a store, without a transport: the API, the watch of the store and scheduled collections.
+
+A server puts gRPC in front of it (`lifecycle`), a program that embeds it calls it in its own process (`embedded`).
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from holdfast_server.api.calls import Calls
+from holdfast_server.api.service import CheckpointService
+from holdfast_server.config import Config
+from holdfast_server.protocol.format.manifest import identify, open_layout
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.scheduled_gc import collecting_garbage
+from holdfast_server.store_watch import StoreWatch
+from holdfast_server.stores.base import ObjectStore
+
+
+@asynccontextmanager
+async def open_service(
+    config: Config, store: ObjectStore, *, on_ready: Callable[[bool], Awaitable[None]]
+) -> AsyncIterator[tuple[CheckpointService, Calls]]:
+    """Open the service of a store. The caller ends all calls before it leaves the block.
+
+    Args:
+        config: the settings.
+        store: the store.
+        on_ready: called with whether the store works, each time that this changes.
+
+    Yields:
+        The service, and the calls that it has admitted.
+
+    Raises:
+        HoldfastError: LAYOUT_UNSUPPORTED.
+        StoreError: the store cannot be used.
+
+    """
+    grace_seconds = await open_layout(store, grace_seconds=config.grace_seconds)
+    identity = await identify(store)
+    log = Log(store, cache_bytes=config.cache_bytes, grace_seconds=grace_seconds)
+    calls = Calls(
+        limit=config.calls_in_flight,
+        bytes_limit=config.bytes_in_flight,
+        longest_seconds=config.longest_call_seconds,
+    )
+    service = CheckpointService(
+        log,
+        calls,
+        inline_limit_bytes=config.inline_limit_bytes,
+        payload_limit_bytes=config.payload_limit_bytes,
+    )
+    watch = StoreWatch(store, identity, calls.refuse, on_ready)
+    calls.on_suspicion = watch.check_soon
+    try:
+        async with watch.watching(), collecting_garbage(log, config.policies, config.gc_interval_seconds):
+            yield service, calls
+    finally:
+        await service.close()

@@ -11,7 +11,7 @@ from tests.verification.soak.audit import audit, left_behind
 from tests.verification.soak.ledger import Ledger
 from tests.verification.soak.samples import Sample, growth, watch
 from tests.verification.soak.users import User
-from tests.verification.soak.world import GRACE_SECONDS, Store, World
+from tests.verification.soak.world import GRACE_SECONDS, Store, World, with_log_lines
 
 _USERS = {"keep": 6, "trim": 5, "rival": 3, "run": 5, "look": 8}
 
@@ -72,4 +72,5 @@ async def soak(
         async with store.opened() as objects:
             wrong += await left_behind(objects, ledger)
         wrong += growth(watching.result())
+        wrong = [with_log_lines(each, store.log) for each in wrong]
         return Result(ledger, wrong, dict(world.events), watching.result(), checked)

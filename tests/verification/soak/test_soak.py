@@ -7,7 +7,7 @@ from tests.support.damage import damage_all
 from tests.verification.soak.ledger import Acknowledged, Ledger, digest_of
 from tests.verification.soak.samples import Sample, growth
 from tests.verification.soak.soak import soak
-from tests.verification.soak.world import bucket, folder
+from tests.verification.soak.world import bucket, folder, with_log_lines
 
 # Long enough for each kind of event to strike once.
 SECONDS = amount(small=15, full=25)
@@ -58,3 +58,12 @@ def test_growth_is_noticed():
     assert growth(flat) == []
     assert growth([Sample(80.0 + 3 * each, 50) for each in range(30)])
     assert growth([*flat, Sample(80.0, 1000)])
+
+
+def test_a_failure_comes_with_the_lines_of_the_servers_log(tmp_path):
+    trace_id = "fb59cfeb1b48b0daafb65c8579ef16a6"
+    line = f'{{"trace_id": "{trace_id}", "exception": "ValueError: x"}}'
+    (tmp_path / "log").write_text(f'{line}\n{{"trace_id": "another"}}\n')
+    reported = with_log_lines(f"save: INTERNAL (trace {trace_id})", tmp_path / "log")
+    assert reported.splitlines()[1:] == [f"  logged: {line}"]
+    assert with_log_lines("a workflow is gone", tmp_path / "log") == "a workflow is gone"

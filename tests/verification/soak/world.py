@@ -7,6 +7,7 @@ processes that write files are killed by turns. Collections run on the servers' 
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 from collections import Counter
@@ -26,6 +27,7 @@ from tests.support.servers import EXECUTABLE, children, start
 from tests.verification.soak.users import RETENTION
 
 GRACE_SECONDS = 6
+_TRACE_ID = re.compile(r"\b[0-9a-f]{32}\b")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,18 @@ class Store:
     path: Path
     hurt: Callable[[list[int]], None]
     opened: Callable[[], AbstractAsyncContextManager[ObjectStore]]
+
+    @property
+    def log(self) -> Path:
+        """The file of the servers' log."""
+        return self.path / "servers.log"
+
+
+def with_log_lines(wrong: str, log: Path) -> str:
+    """Return a broken promise with the lines of the servers' log that have a trace id that it names."""
+    ids = _TRACE_ID.findall(wrong)
+    lines = log.read_text(errors="replace").splitlines() if ids else []
+    return "\n".join([wrong, *(f"  logged: {line}" for line in lines if any(each in line for each in ids))])
 
 
 @contextmanager
@@ -98,7 +112,7 @@ class World:
             *("--retention", json.dumps(RETENTION)),
         )
         self._listen = f"127.0.0.1:{free_port()}"
-        self._log = (store.path / "servers.log").open("a")
+        self._log = store.log.open("a")
         self.events: Counter[str] = Counter()
         self.steady, first = self._start("127.0.0.1:0")
         self._other, second = self._start(self._listen)

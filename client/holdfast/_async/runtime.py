@@ -40,12 +40,16 @@ class Channels:
         target: the server.
         options: the options of each channel.
 
+    Attributes:
+        stub: the methods of the service.
+
     """
 
     def __init__(self, target: str, options: list[tuple[str, Any]]) -> None:
         self._target = target
         self._options = options
         self._lock = threading.Lock()
+        self.stub: Any = _Methods(self)
         self._open: dict[asyncio.AbstractEventLoop, _Channel] = {}
         self.is_closed = False
 
@@ -137,7 +141,7 @@ class Channels:
             del self._open[loop]
 
 
-class Methods:
+class _Methods:
     """The methods of the service, on the running loop's channel."""
 
     def __init__(self, channels: Channels) -> None:

@@ -29,12 +29,16 @@ class Channels:
         target: the server.
         options: the options of the channel.
 
+    Attributes:
+        stub: the methods of the service.
+
     """
 
     def __init__(self, target: str, options: list[tuple[str, Any]]) -> None:
         self._target = target
         self._options = options
         self._lock = threading.Lock()
+        self.stub: Any = _Methods(self)
         self._open: dict[int, _Channel] = {}
         self._closing = threading.Event()
 
@@ -95,7 +99,7 @@ class Channels:
             raise
 
 
-class Methods:
+class _Methods:
     """The methods of the service, on this process's channel."""
 
     def __init__(self, channels: Channels) -> None:

@@ -58,7 +58,7 @@ class Transport:
         proxy = ("grpc.enable_http_proxy", int(not targets.is_loopback(target)))
         self._channels = runtime.Channels(target, [*_CHANNEL_OPTIONS, proxy])
         self._caller = Caller(self._channels, policy, RetryBucket(policy))
-        self.stub: Any = runtime.Methods(self._channels)
+        self.stub: Any = self._channels.stub
 
     def open(self) -> None:
         """Open the channel if it is not open.

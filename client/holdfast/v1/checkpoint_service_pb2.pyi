@@ -1903,3 +1903,401 @@ class GetCapabilitiesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCapabilitiesResponse: _TypeAlias = GetCapabilitiesResponse  # noqa: Y015
+
+@_typing.final
+class PipelineRequest(_message.Message):
+    """Request of Pipeline: calls, cancellations, or both."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    CANCELLED_CALL_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___PipelineCall]:
+        """Calls to start, as many as PipelineLimits.calls at most. A message has at most 4 MiB, so that any valid call fits."""
+
+    @_builtins.property
+    def cancelled_call_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ids of calls to cancel, which earlier messages brought. Each is answered once, with the status CANCELLED unless it
+        was done before. Ids that are not in flight are ignored, because an answer and a cancellation may cross.
+        """
+
+    def __init__(
+        self,
+        *,
+        calls: _abc.Iterable[Global___PipelineCall] | None = ...,
+        cancelled_call_ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "cancelled_call_ids", b"cancelled_call_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PipelineRequest: _TypeAlias = PipelineRequest  # noqa: Y015
+
+@_typing.final
+class PipelineCall(_message.Message):
+    """One call of a pipeline."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    TRACESTATE_FIELD_NUMBER: _builtins.int
+    PREVIOUS_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    SAVE_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
+    ATTACH_RECORDS_FIELD_NUMBER: _builtins.int
+    LIST_FIELD_NUMBER: _builtins.int
+    ACQUIRE_WRITER_FIELD_NUMBER: _builtins.int
+    LIST_RECORDS_FIELD_NUMBER: _builtins.int
+    VALIDATE_FIELD_NUMBER: _builtins.int
+    LIST_WORKFLOWS_FIELD_NUMBER: _builtins.int
+    DELETE_FIELD_NUMBER: _builtins.int
+    DELETE_WORKFLOW_FIELD_NUMBER: _builtins.int
+    DELETE_WORKFLOWS_FIELD_NUMBER: _builtins.int
+    DELETE_CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    PRUNE_FIELD_NUMBER: _builtins.int
+    COPY_WORKFLOW_FIELD_NUMBER: _builtins.int
+    GET_UPLOAD_FIELD_NUMBER: _builtins.int
+    GET_CAPABILITIES_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.int
+    """Names the call in its answer: 1 or more, and not the id of another call in flight on this pipeline. Required."""
+    traceparent: _builtins.str
+    """The caller's span, as the traceparent header of https://www.w3.org/TR/trace-context/; "" if there is none."""
+    tracestate: _builtins.str
+    """The tracestate header that belongs to traceparent."""
+    previous_attempts: _builtins.int
+    """How often the same request was sent before without an Attempt that says so, as "grpc-previous-rpc-attempts" counts."""
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """The time that the call has left, counted from its arrival, as the deadline of a unary call. Absent: no deadline."""
+
+    @_builtins.property
+    def save(self) -> Global___SaveRequest:
+        """A call of Save."""
+
+    @_builtins.property
+    def load(self) -> Global___LoadRequest:
+        """A call of Load."""
+
+    @_builtins.property
+    def attach_records(self) -> Global___AttachRecordsRequest:
+        """A call of AttachRecords."""
+
+    @_builtins.property
+    def list(self) -> Global___ListRequest:
+        """A call of List."""
+
+    @_builtins.property
+    def acquire_writer(self) -> Global___AcquireWriterRequest:
+        """A call of AcquireWriter."""
+
+    @_builtins.property
+    def list_records(self) -> Global___ListRecordsRequest:
+        """A call of ListRecords."""
+
+    @_builtins.property
+    def validate(self) -> Global___ValidateRequest:
+        """A call of Validate."""
+
+    @_builtins.property
+    def list_workflows(self) -> Global___ListWorkflowsRequest:
+        """A call of ListWorkflows."""
+
+    @_builtins.property
+    def delete(self) -> Global___DeleteRequest:
+        """A call of Delete."""
+
+    @_builtins.property
+    def delete_workflow(self) -> Global___DeleteWorkflowRequest:
+        """A call of DeleteWorkflow."""
+
+    @_builtins.property
+    def delete_workflows(self) -> Global___DeleteWorkflowsRequest:
+        """A call of DeleteWorkflows."""
+
+    @_builtins.property
+    def delete_checkpoints(self) -> Global___DeleteCheckpointsRequest:
+        """A call of DeleteCheckpoints."""
+
+    @_builtins.property
+    def prune(self) -> Global___PruneRequest:
+        """A call of Prune."""
+
+    @_builtins.property
+    def copy_workflow(self) -> Global___CopyWorkflowRequest:
+        """A call of CopyWorkflow."""
+
+    @_builtins.property
+    def get_upload(self) -> Global___GetUploadRequest:
+        """A call of GetUpload."""
+
+    @_builtins.property
+    def get_capabilities(self) -> Global___GetCapabilitiesRequest:
+        """A call of GetCapabilities."""
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.int = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        traceparent: _builtins.str = ...,
+        tracestate: _builtins.str = ...,
+        previous_attempts: _builtins.int = ...,
+        save: Global___SaveRequest | None = ...,
+        load: Global___LoadRequest | None = ...,
+        attach_records: Global___AttachRecordsRequest | None = ...,
+        list: Global___ListRequest | None = ...,
+        acquire_writer: Global___AcquireWriterRequest | None = ...,
+        list_records: Global___ListRecordsRequest | None = ...,
+        validate: Global___ValidateRequest | None = ...,
+        list_workflows: Global___ListWorkflowsRequest | None = ...,
+        delete: Global___DeleteRequest | None = ...,
+        delete_workflow: Global___DeleteWorkflowRequest | None = ...,
+        delete_workflows: Global___DeleteWorkflowsRequest | None = ...,
+        delete_checkpoints: Global___DeleteCheckpointsRequest | None = ...,
+        prune: Global___PruneRequest | None = ...,
+        copy_workflow: Global___CopyWorkflowRequest | None = ...,
+        get_upload: Global___GetUploadRequest | None = ...,
+        get_capabilities: Global___GetCapabilitiesRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "validate", b"validate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "previous_attempts", b"previous_attempts", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "traceparent", b"traceparent", "tracestate", b"tracestate", "validate", b"validate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities"]  # noqa: Y015
+    _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
+
+Global___PipelineCall: _TypeAlias = PipelineCall  # noqa: Y015
+
+@_typing.final
+class PipelineResponse(_message.Message):
+    """Response of Pipeline: answers, notices, or both."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    GOING_AWAY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PipelineAnswer]:
+        """Answers, in any order."""
+
+    @_builtins.property
+    def limits(self) -> Global___PipelineLimits:
+        """The limits of this pipeline. Sent once, in the first response."""
+
+    @_builtins.property
+    def going_away(self) -> Global___PipelineGoingAway:
+        """Announces that the server will end this pipeline. Sent at most once."""
+
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___PipelineAnswer] | None = ...,
+        limits: Global___PipelineLimits | None = ...,
+        going_away: Global___PipelineGoingAway | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["going_away", b"going_away", "limits", b"limits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "going_away", b"going_away", "limits", b"limits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PipelineResponse: _TypeAlias = PipelineResponse  # noqa: Y015
+
+@_typing.final
+class PipelineAnswer(_message.Message):
+    """The answer to one call of a pipeline."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    SAVE_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
+    ATTACH_RECORDS_FIELD_NUMBER: _builtins.int
+    LIST_FIELD_NUMBER: _builtins.int
+    ACQUIRE_WRITER_FIELD_NUMBER: _builtins.int
+    LIST_RECORDS_FIELD_NUMBER: _builtins.int
+    VALIDATE_FIELD_NUMBER: _builtins.int
+    LIST_WORKFLOWS_FIELD_NUMBER: _builtins.int
+    DELETE_FIELD_NUMBER: _builtins.int
+    DELETE_WORKFLOW_FIELD_NUMBER: _builtins.int
+    DELETE_WORKFLOWS_FIELD_NUMBER: _builtins.int
+    DELETE_CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    PRUNE_FIELD_NUMBER: _builtins.int
+    COPY_WORKFLOW_FIELD_NUMBER: _builtins.int
+    GET_UPLOAD_FIELD_NUMBER: _builtins.int
+    GET_CAPABILITIES_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.int
+    """The id of the call."""
+    status: _builtins.bytes
+    """The call failed. The value is a serialized google.rpc.Status: the same bytes as the trailing metadata
+    "grpc-status-details-bin" of a unary call, so that one function reads both. Its code is never OK. Only the status
+    CANCELLED has no details.
+    """
+    @_builtins.property
+    def save(self) -> Global___SaveResponse:
+        """The response of Save."""
+
+    @_builtins.property
+    def load(self) -> Global___LoadResponse:
+        """The response of Load."""
+
+    @_builtins.property
+    def attach_records(self) -> Global___AttachRecordsResponse:
+        """The response of AttachRecords."""
+
+    @_builtins.property
+    def list(self) -> Global___ListResponse:
+        """The response of List."""
+
+    @_builtins.property
+    def acquire_writer(self) -> Global___AcquireWriterResponse:
+        """The response of AcquireWriter."""
+
+    @_builtins.property
+    def list_records(self) -> Global___ListRecordsResponse:
+        """The response of ListRecords."""
+
+    @_builtins.property
+    def validate(self) -> Global___ValidateResponse:
+        """The response of Validate."""
+
+    @_builtins.property
+    def list_workflows(self) -> Global___ListWorkflowsResponse:
+        """The response of ListWorkflows."""
+
+    @_builtins.property
+    def delete(self) -> Global___DeleteResponse:
+        """The response of Delete."""
+
+    @_builtins.property
+    def delete_workflow(self) -> Global___DeleteWorkflowResponse:
+        """The response of DeleteWorkflow."""
+
+    @_builtins.property
+    def delete_workflows(self) -> Global___DeleteWorkflowsResponse:
+        """The response of DeleteWorkflows."""
+
+    @_builtins.property
+    def delete_checkpoints(self) -> Global___DeleteCheckpointsResponse:
+        """The response of DeleteCheckpoints."""
+
+    @_builtins.property
+    def prune(self) -> Global___PruneResponse:
+        """The response of Prune."""
+
+    @_builtins.property
+    def copy_workflow(self) -> Global___CopyWorkflowResponse:
+        """The response of CopyWorkflow."""
+
+    @_builtins.property
+    def get_upload(self) -> Global___GetUploadResponse:
+        """The response of GetUpload."""
+
+    @_builtins.property
+    def get_capabilities(self) -> Global___GetCapabilitiesResponse:
+        """The response of GetCapabilities."""
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.int = ...,
+        status: _builtins.bytes = ...,
+        save: Global___SaveResponse | None = ...,
+        load: Global___LoadResponse | None = ...,
+        attach_records: Global___AttachRecordsResponse | None = ...,
+        list: Global___ListResponse | None = ...,
+        acquire_writer: Global___AcquireWriterResponse | None = ...,
+        list_records: Global___ListRecordsResponse | None = ...,
+        validate: Global___ValidateResponse | None = ...,
+        list_workflows: Global___ListWorkflowsResponse | None = ...,
+        delete: Global___DeleteResponse | None = ...,
+        delete_workflow: Global___DeleteWorkflowResponse | None = ...,
+        delete_workflows: Global___DeleteWorkflowsResponse | None = ...,
+        delete_checkpoints: Global___DeleteCheckpointsResponse | None = ...,
+        prune: Global___PruneResponse | None = ...,
+        copy_workflow: Global___CopyWorkflowResponse | None = ...,
+        get_upload: Global___GetUploadResponse | None = ...,
+        get_capabilities: Global___GetCapabilitiesResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["status", "save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___PipelineAnswer: _TypeAlias = PipelineAnswer  # noqa: Y015
+
+@_typing.final
+class PipelineLimits(_message.Message):
+    """What one pipeline may have in flight, and how long it lasts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    AGE_FIELD_NUMBER: _builtins.int
+    IDLE_FIELD_NUMBER: _builtins.int
+    calls: _builtins.int
+    """Calls without an answer. The server reads further calls once earlier ones are answered."""
+    bytes: _builtins.int
+    """Bytes of these calls, and of answers that the caller has not read. One call is read whatever its size."""
+    @_builtins.property
+    def age(self) -> _duration_pb2.Duration:
+        """Time after which the server says GoingAway, so that load balancers can move the caller. It varies by pipeline."""
+
+    @_builtins.property
+    def idle(self) -> _duration_pb2.Duration:
+        """Time without calls after which the server says GoingAway."""
+
+    def __init__(
+        self,
+        *,
+        calls: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        age: _duration_pb2.Duration | None = ...,
+        idle: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "idle", b"idle"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "bytes", b"bytes", "calls", b"calls", "idle", b"idle"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PipelineLimits: _TypeAlias = PipelineLimits  # noqa: Y015
+
+@_typing.final
+class PipelineGoingAway(_message.Message):
+    """Announces that the server will end a pipeline."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRACE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def grace(self) -> _duration_pb2.Duration:
+        """How long the server still starts calls that arrive on this pipeline, such as those that cross this message. Absent:
+        it starts none, because it shuts down, and answers them with SHUTTING_DOWN. Calls in flight may run to their
+        deadlines, but no longer than the server's drain if it shuts down.
+        """
+
+    def __init__(
+        self,
+        *,
+        grace: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grace", b"grace"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grace", b"grace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PipelineGoingAway: _TypeAlias = PipelineGoingAway  # noqa: Y015

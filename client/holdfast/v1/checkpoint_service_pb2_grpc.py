@@ -139,6 +139,11 @@ class CheckpointServiceStub(object):
                 request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetCapabilitiesRequest.SerializeToString,
                 response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetCapabilitiesResponse.FromString,
                 _registered_method=True)
+        self.Pipeline = channel.stream_stream(
+                '/holdfast.v1.CheckpointService/Pipeline',
+                request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.PipelineRequest.SerializeToString,
+                response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.PipelineResponse.FromString,
+                _registered_method=True)
 
 
 class CheckpointServiceServicer(object):
@@ -418,6 +423,35 @@ class CheckpointServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Pipeline(self, request_iterator, context):
+        """Carries many unary calls on one stream, which costs both sides less than one stream for each call. GetCapabilities
+        lists the feature "pipeline".
+
+        - A message holds any number of calls. Calls of one workflow that arrive in one message are started in their order;
+        nothing else about the order is promised. Each call gets exactly one answer, and answers come in any order.
+        - Each call has its own deadline, trace, limits and errors, as if it were sent alone. A call that fails, or whose
+        bytes are not a request, leaves the other calls alone. The stream's own metadata counts for all of its calls.
+        - The first response holds the server's limits. A caller need not wait for it. A caller that exceeds the limits is
+        not refused: the server stops reading until earlier calls are answered, and answers are read.
+        - If the stream ends, the outcome of each call without an answer is unknown. Retry it, with the same request_id and
+        with Attempt set, as after a unary call that was cut off.
+        - GoingAway announces that the server will end the stream. Open another pipeline for further calls, close this one
+        for sending, and read its remaining answers. The server ends the stream with OK once every call is answered.
+        - If the caller ends the stream or vanishes, its calls are cancelled.
+
+        The answer of each call holds the call's own reasons. The stream fails for these, and for those of every call:
+        - INVALID_REQUEST: give up. A message was empty or not a PipelineRequest, held too many calls, or a call's id was
+        absent or in use, so that no answer could name the call.
+        - OVERLOADED: use unary calls, or retry after the delay in RetryInfo. The connection or the server has too many
+        pipelines.
+        - SHUTTING_DOWN: open another pipeline. The server shuts down, or GoingAway was ignored for too long.
+        - DEADLINE_EXCEEDED: open another pipeline, and read its answers. None was read for a minute.
+        - UNIMPLEMENTED: use unary calls. The server, or a proxy before it, does not know pipelines.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CheckpointServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -510,6 +544,11 @@ def add_CheckpointServiceServicer_to_server(servicer, server):
                     servicer.GetCapabilities,
                     request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetCapabilitiesRequest.FromString,
                     response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetCapabilitiesResponse.SerializeToString,
+            ),
+            'Pipeline': grpc.stream_stream_rpc_method_handler(
+                    servicer.Pipeline,
+                    request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.PipelineRequest.FromString,
+                    response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.PipelineResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1013,6 +1052,33 @@ class CheckpointService(object):
             '/holdfast.v1.CheckpointService/GetCapabilities',
             holdfast_dot_v1_dot_checkpoint__service__pb2.GetCapabilitiesRequest.SerializeToString,
             holdfast_dot_v1_dot_checkpoint__service__pb2.GetCapabilitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Pipeline(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/holdfast.v1.CheckpointService/Pipeline',
+            holdfast_dot_v1_dot_checkpoint__service__pb2.PipelineRequest.SerializeToString,
+            holdfast_dot_v1_dot_checkpoint__service__pb2.PipelineResponse.FromString,
             options,
             channel_credentials,
             insecure,

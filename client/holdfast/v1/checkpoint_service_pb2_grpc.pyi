@@ -235,6 +235,31 @@ class CheckpointServiceStub:
 
     Fails for the reasons of every call only.
     """
+    Pipeline: _grpc.StreamStreamMultiCallable[_checkpoint_service_pb2.PipelineRequest, _checkpoint_service_pb2.PipelineResponse]
+    """Carries many unary calls on one stream, which costs both sides less than one stream for each call. GetCapabilities
+    lists the feature "pipeline".
+
+    - A message holds any number of calls. Calls of one workflow that arrive in one message are started in their order;
+      nothing else about the order is promised. Each call gets exactly one answer, and answers come in any order.
+    - Each call has its own deadline, trace, limits and errors, as if it were sent alone. A call that fails, or whose
+      bytes are not a request, leaves the other calls alone. The stream's own metadata counts for all of its calls.
+    - The first response holds the server's limits. A caller need not wait for it. A caller that exceeds the limits is
+      not refused: the server stops reading until earlier calls are answered, and answers are read.
+    - If the stream ends, the outcome of each call without an answer is unknown. Retry it, with the same request_id and
+      with Attempt set, as after a unary call that was cut off.
+    - GoingAway announces that the server will end the stream. Open another pipeline for further calls, close this one
+      for sending, and read its remaining answers. The server ends the stream with OK once every call is answered.
+    - If the caller ends the stream or vanishes, its calls are cancelled.
+
+    The answer of each call holds the call's own reasons. The stream fails for these, and for those of every call:
+    - INVALID_REQUEST: give up. A message was empty or not a PipelineRequest, held too many calls, or a call's id was
+      absent or in use, so that no answer could name the call.
+    - OVERLOADED: use unary calls, or retry after the delay in RetryInfo. The connection or the server has too many
+      pipelines.
+    - SHUTTING_DOWN: open another pipeline. The server shuts down, or GoingAway was ignored for too long.
+    - DEADLINE_EXCEEDED: open another pipeline, and read its answers. None was read for a minute.
+    - UNIMPLEMENTED: use unary calls. The server, or a proxy before it, does not know pipelines.
+    """
 
 @_typing.type_check_only
 class CheckpointServiceAsyncStub(CheckpointServiceStub):
@@ -442,6 +467,31 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     """Returns what this server can do, and its limits. It does not access the store.
 
     Fails for the reasons of every call only.
+    """
+    Pipeline: _aio.StreamStreamMultiCallable[_checkpoint_service_pb2.PipelineRequest, _checkpoint_service_pb2.PipelineResponse]  # type: ignore[assignment]
+    """Carries many unary calls on one stream, which costs both sides less than one stream for each call. GetCapabilities
+    lists the feature "pipeline".
+
+    - A message holds any number of calls. Calls of one workflow that arrive in one message are started in their order;
+      nothing else about the order is promised. Each call gets exactly one answer, and answers come in any order.
+    - Each call has its own deadline, trace, limits and errors, as if it were sent alone. A call that fails, or whose
+      bytes are not a request, leaves the other calls alone. The stream's own metadata counts for all of its calls.
+    - The first response holds the server's limits. A caller need not wait for it. A caller that exceeds the limits is
+      not refused: the server stops reading until earlier calls are answered, and answers are read.
+    - If the stream ends, the outcome of each call without an answer is unknown. Retry it, with the same request_id and
+      with Attempt set, as after a unary call that was cut off.
+    - GoingAway announces that the server will end the stream. Open another pipeline for further calls, close this one
+      for sending, and read its remaining answers. The server ends the stream with OK once every call is answered.
+    - If the caller ends the stream or vanishes, its calls are cancelled.
+
+    The answer of each call holds the call's own reasons. The stream fails for these, and for those of every call:
+    - INVALID_REQUEST: give up. A message was empty or not a PipelineRequest, held too many calls, or a call's id was
+      absent or in use, so that no answer could name the call.
+    - OVERLOADED: use unary calls, or retry after the delay in RetryInfo. The connection or the server has too many
+      pipelines.
+    - SHUTTING_DOWN: open another pipeline. The server shuts down, or GoingAway was ignored for too long.
+    - DEADLINE_EXCEEDED: open another pipeline, and read its answers. None was read for a minute.
+    - UNIMPLEMENTED: use unary calls. The server, or a proxy before it, does not know pipelines.
     """
 
 class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -755,6 +805,37 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns what this server can do, and its limits. It does not access the store.
 
         Fails for the reasons of every call only.
+        """
+
+    @_abc_1.abstractmethod
+    def Pipeline(
+        self,
+        request_iterator: _MaybeAsyncIterator[_checkpoint_service_pb2.PipelineRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_checkpoint_service_pb2.PipelineResponse], _abc.AsyncIterator[_checkpoint_service_pb2.PipelineResponse]]:
+        """Carries many unary calls on one stream, which costs both sides less than one stream for each call. GetCapabilities
+        lists the feature "pipeline".
+
+        - A message holds any number of calls. Calls of one workflow that arrive in one message are started in their order;
+          nothing else about the order is promised. Each call gets exactly one answer, and answers come in any order.
+        - Each call has its own deadline, trace, limits and errors, as if it were sent alone. A call that fails, or whose
+          bytes are not a request, leaves the other calls alone. The stream's own metadata counts for all of its calls.
+        - The first response holds the server's limits. A caller need not wait for it. A caller that exceeds the limits is
+          not refused: the server stops reading until earlier calls are answered, and answers are read.
+        - If the stream ends, the outcome of each call without an answer is unknown. Retry it, with the same request_id and
+          with Attempt set, as after a unary call that was cut off.
+        - GoingAway announces that the server will end the stream. Open another pipeline for further calls, close this one
+          for sending, and read its remaining answers. The server ends the stream with OK once every call is answered.
+        - If the caller ends the stream or vanishes, its calls are cancelled.
+
+        The answer of each call holds the call's own reasons. The stream fails for these, and for those of every call:
+        - INVALID_REQUEST: give up. A message was empty or not a PipelineRequest, held too many calls, or a call's id was
+          absent or in use, so that no answer could name the call.
+        - OVERLOADED: use unary calls, or retry after the delay in RetryInfo. The connection or the server has too many
+          pipelines.
+        - SHUTTING_DOWN: open another pipeline. The server shuts down, or GoingAway was ignored for too long.
+        - DEADLINE_EXCEEDED: open another pipeline, and read its answers. None was read for a minute.
+        - UNIMPLEMENTED: use unary calls. The server, or a proxy before it, does not know pipelines.
         """
 
 def add_CheckpointServiceServicer_to_server(servicer: CheckpointServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -4,6 +4,7 @@
 
 from collections.abc import AsyncIterator
 
+import grpc
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceServicer
 
@@ -161,3 +162,9 @@ class CheckpointService(CheckpointServiceServicer):
         """Report versions, features and limits of this server."""
         async with self._calls.enter("GetCapabilities", grpc_context, request):
             return capabilities.get_capabilities(self._context)
+
+    async def Pipeline(  # type: ignore[override] # the stub expects a generator
+        self, messages: AsyncIterator[api.PipelineRequest], grpc_context: GrpcContext
+    ) -> None:
+        """Refuse pipelines until they are served: callers use unary calls."""
+        await grpc_context.abort(grpc.StatusCode.UNIMPLEMENTED, "this server has no pipelines yet")

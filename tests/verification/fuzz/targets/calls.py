@@ -43,7 +43,8 @@ _METHODS = (
     "GetCapabilities",
     "GetUpload",
 )
-assert {*_METHODS} == {method.name for method in _SERVICE.methods}
+# Pipelines have a target of their own.
+assert {*_METHODS, "Pipeline"} == {method.name for method in _SERVICE.methods}
 _NAMES = {"namespace": "n", "workflow_id": "w", "request_id": "r"}
 # docs/reference/errors.md lists the ones that a client may see.
 _NEVER = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)

@@ -7,10 +7,8 @@ from contextlib import asynccontextmanager, suppress
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from holdfast.v1 import checkpoint_service_pb2
-from holdfast.v1.checkpoint_service_pb2_grpc import add_CheckpointServiceServicer_to_server
 
-from holdfast_server.api.malformed import MalformedRequests
+from holdfast_server.api import grpc_methods
 from holdfast_server.config import Config
 from holdfast_server.descriptors import max_connections
 from holdfast_server.health import READY
@@ -20,7 +18,6 @@ from holdfast_server.reflection import enable_reflection
 from holdfast_server.stores.base import ObjectStore
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
-_SERVICE = checkpoint_service_pb2.DESCRIPTOR.services_by_name["CheckpointService"].full_name
 # Time for calls that the end of the drain cuts off to send their status.
 _ANSWER_SECONDS = 0.5
 _OPTIONS = (
@@ -65,16 +62,16 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
         await healthy.set(READY, _SERVING if is_ready else health_pb2.HealthCheckResponse.NOT_SERVING)
 
     async with open_service(config, store, on_ready=set_ready) as (service, calls):
-        server = grpc.aio.server(interceptors=[MalformedRequests()], options=_options(config))
-        add_CheckpointServiceServicer_to_server(service, server)
+        server = grpc.aio.server(options=_options(config))
+        grpc_methods.add_to_server(service, server)
         health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-        enable_reflection(server, (_SERVICE, health.SERVICE_NAME))
+        enable_reflection(server, (grpc_methods.SERVICE_NAME, health.SERVICE_NAME))
         try:
             port = server.add_insecure_port(config.listen)
         except RuntimeError:
             raise bind_error(config.listen) from None
         await server.start()
-        for name in ("", _SERVICE, READY):
+        for name in ("", grpc_methods.SERVICE_NAME, READY):
             await healthy.set(name, _SERVING)
         try:
             yield port

@@ -5,13 +5,15 @@ collector, or the program that embeds the service configures OpenTelemetry. Name
 RPC.
 """
 
+import random
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from opentelemetry import metrics, trace
+from opentelemetry import context, metrics, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -20,6 +22,8 @@ from holdfast_server import SERVER_VERSION
 _TRACER = trace.get_tracer("holdfast.server", SERVER_VERSION)
 _METER = metrics.get_meter("holdfast.server", SERVER_VERSION)
 _PROPAGATOR = TraceContextTextMapPropagator()
+# https://www.w3.org/TR/trace-context/: a trace id of zeros is invalid.
+_TRACEPARENT = re.compile("[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 _CALL_SECONDS = _METER.create_histogram("rpc.server.call.duration", "s", "Calls by method, status code and reason.")
 _CALL_STORE_REQUESTS = _METER.create_histogram("holdfast.call.store_requests", "{request}", "Store requests per call.")
@@ -41,69 +45,75 @@ _store_requests: ContextVar[_StoreRequests | None] = ContextVar("store_requests"
 
 
 class CallSpan:
-    """The server span of a call, and the attributes of its metrics."""
+    """The server span of a call, a child of the span in the caller's W3C trace context, and the call's metrics.
 
-    def __init__(self, span: Span) -> None:
-        self._span = span
-        self._status_code = "OK"
-        self._reason = ""
-
-    def describe(self, **attributes: str | int) -> None:
-        """Set `holdfast.*` attributes of the span. Empty values are left out."""
-        if self._span.is_recording():
-            self._span.set_attributes({f"holdfast.{name}": value for name, value in attributes.items() if value})
-
-    def failed(self, reason: str, status_code: str) -> None:
-        """Record that the call ends with an error."""
-        self._reason, self._status_code = reason, status_code
-        self._span.set_attributes({"error.type": reason, "holdfast.reason": reason})
-        self._span.set_status(Status(StatusCode.ERROR, reason))
-
-    @property
-    def trace_id(self) -> str:
-        """The trace, 32 hex digits; "" if there is none."""
-        context = self._span.get_span_context()
-        return f"{context.trace_id:032x}" if context.is_valid else ""
-
-    @property
-    def outcome(self) -> dict[str, str]:
-        """The status code and, if the call failed, the reason, as attributes."""
-        outcome = {"rpc.status_code": self._status_code}
-        return outcome | {"error.type": self._reason} if self._reason else outcome
-
-
-@contextmanager
-def serving_call(method: str, headers: Mapping[str, str]) -> Iterator[CallSpan]:
-    """Open the server span of a call, as a child of the span in the caller's W3C trace context.
+    While no program collects spans, there is only the trace id: the caller's, or a random one.
 
     Args:
         method: the full method, such as "holdfast.v1.CheckpointService/Save".
         headers: the call's metadata.
 
+    Attributes:
+        trace_id: the trace, 32 hex digits.
+
     """
-    attributes = {"rpc.system.name": "grpc", "rpc.method": method}
-    started = time.perf_counter()
-    requests = _StoreRequests()
-    token = _store_requests.set(requests)
-    parent = _PROPAGATOR.extract(headers)
-    try:
-        with _TRACER.start_as_current_span(
-            method,
-            parent,
-            SpanKind.SERVER,
-            attributes,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            call = CallSpan(span)
-            try:
-                yield call
-            finally:
-                span.set_attribute("rpc.status_code", call.outcome["rpc.status_code"])
-    finally:
-        _store_requests.reset(token)
-        _CALL_SECONDS.record(time.perf_counter() - started, attributes | call.outcome)
-        _CALL_STORE_REQUESTS.record(requests.count, attributes)
+
+    def __init__(self, method: str, headers: Mapping[str, str]) -> None:
+        self._attributes = {"rpc.system.name": "grpc", "rpc.method": method}
+        self._status_code = "OK"
+        self._reason = ""
+        self._requests = _StoreRequests()
+        self._started = time.perf_counter()
+        self._span: Span | None = None
+        if _collects_spans():
+            parent = _PROPAGATOR.extract(headers)
+            self._span = _TRACER.start_span(method, parent, SpanKind.SERVER, self._attributes)
+            own = self._span.get_span_context()
+            self.trace_id = f"{own.trace_id:032x}" if own.is_valid else _random_trace_id()
+        else:
+            given = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+            self.trace_id = given[1] if given else _random_trace_id()
+
+    def __enter__(self) -> "CallSpan":
+        self._requests_token = _store_requests.set(self._requests)
+        if self._span is not None:
+            self._span_token = context.attach(trace.set_span_in_context(self._span))
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        _store_requests.reset(self._requests_token)
+        outcome = {"rpc.status_code": self._status_code}
+        if self._span is not None:
+            context.detach(self._span_token)
+            self._span.set_attributes(outcome)
+            self._span.end()
+        if self._reason:
+            outcome["error.type"] = self._reason
+        _CALL_SECONDS.record(time.perf_counter() - self._started, self._attributes | outcome)
+        _CALL_STORE_REQUESTS.record(self._requests.count, self._attributes)
+
+    def describe(self, **attributes: str | int) -> None:
+        """Set `holdfast.*` attributes of the span. Empty values are left out."""
+        if self._span is not None and self._span.is_recording():
+            self._span.set_attributes({f"holdfast.{name}": value for name, value in attributes.items() if value})
+
+    def failed(self, reason: str, status_code: str) -> None:
+        """Record that the call ends with an error."""
+        self._reason, self._status_code = reason, status_code
+        if self._span is not None:
+            self._span.set_attributes({"error.type": reason, "holdfast.reason": reason})
+            self._span.set_status(Status(StatusCode.ERROR, reason))
+
+
+def _collects_spans() -> bool:
+    """Return whether a program has configured OpenTelemetry, so that spans go somewhere."""
+    if not isinstance(_TRACER, trace.ProxyTracer):
+        return True
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+def _random_trace_id() -> str:
+    return f"{random.getrandbits(128):032x}"
 
 
 @contextmanager

@@ -16,17 +16,17 @@ CALLS_BY_REASON = {each["reason"]: each["calls"] for each in _PUBLISHED}
 def only_listed_reasons() -> Iterator[None]:
     """Fail if a server of this process has ended a call for a reason that the comment of the call does not list."""
     unlisted = set()
-    abort = calls._abort
+    failed = calls._failed
 
-    async def checked(context, call, error):
+    def checked(call, error):
         name = call.method.rpartition("/")[2]
         if name not in CALLS_BY_REASON[error.reason]:
             unlisted.add(f"{name} fails with {error.reason}, which its comment does not list: {error.message}")
-        await abort(context, call, error)
+        return failed(call, error)
 
-    calls._abort = checked
+    calls._failed = checked
     try:
         yield
     finally:
-        calls._abort = abort
+        calls._failed = failed
     assert not unlisted

@@ -8,8 +8,6 @@ of the streams.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
@@ -66,9 +64,10 @@ class Admission:
         """Wait until no call is in flight."""
         await self._idle.wait()
 
-    @contextmanager
-    def permit(self, connection: str, *, is_stream: bool) -> Iterator["Permit"]:
-        """Count a call as in flight. `Permit.require_capacity` refuses it if there are too many.
+    def permit(self, connection: str, *, is_stream: bool) -> "Permit":
+        """Count a call as in flight until its permit is released, at the latest by the end of a `with` block.
+
+        `Permit.require_capacity` refuses the call if there are too many.
 
         Args:
             connection: the caller's connection.
@@ -78,12 +77,10 @@ class Admission:
         permit = Permit(self, is_stream=is_stream)
         self.calls += 1
         self._idle.clear()
-        permit.count_stream("")
-        permit.count_stream(f"connection {connection}")
-        try:
-            yield permit
-        finally:
-            permit.release()
+        if is_stream:
+            permit.count_stream("")
+            permit.count_stream(f"connection {connection}")
+        return permit
 
     def hold(self, permit: "Permit", count: int) -> None:
         """Count the bytes that a call holds; see `Permit.hold`."""
@@ -127,6 +124,12 @@ class Permit:
         self._admission = admission
         self._is_released = False
 
+    def __enter__(self) -> "Permit":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
     def release(self) -> None:
         """Give the permit back, if it was not given back before."""
         if not self._is_released:
@@ -149,19 +152,20 @@ class Permit:
             self._require_few_streams(owner)
 
     def enter_namespace(self, namespace: str) -> None:
-        """Count a stream for its namespace.
+        """Count the call for its namespace, if it is a stream.
 
         Raises:
             HoldfastError: OVERLOADED: the namespace has too many open streams.
 
         """
-        owner = f"namespace {namespace}"
-        self.count_stream(owner)
-        self._require_few_streams(owner)
+        if self.is_stream:
+            owner = f"namespace {namespace}"
+            self.count_stream(owner)
+            self._require_few_streams(owner)
 
     def count_stream(self, owner: str) -> None:
-        """Count the call for an owner of streams, if it is a stream."""
-        if self.is_stream and owner not in self.owners:
+        """Count a stream for one of its owners."""
+        if owner not in self.owners:
             self.owners.append(owner)
             self._admission.streams[owner] += 1
 
@@ -177,7 +181,7 @@ class Permit:
     def _require_few_streams(self, owner: str) -> None:
         capacity = self._admission.capacity
         limit = capacity.streams_per_owner if owner else capacity.streams
-        if self.is_stream and self._admission.streams[owner] > limit:
+        if self._admission.streams[owner] > limit:
             whose = f"{owner.partition(' ')[0]} has" if owner else "server has"
             raise _overloaded(f"this {whose} {limit} streams open already", streams_limit=limit)
 

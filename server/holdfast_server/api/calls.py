@@ -1,25 +1,24 @@
 """Per-call tracing, deadlines, admission and error mapping."""
 
 import asyncio
-import random
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext, suppress
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
 
-import grpc
 from google.protobuf.message import Message
 
 from holdfast_server.api.admission import Admission, Capacity, Permit
-from holdfast_server.api.errors import code_of, to_status
+from holdfast_server.api.call_context import CallContext
+from holdfast_server.api.errors import CallFailedError, code_of, to_status
 from holdfast_server.api.failures import SUSPICIOUS, log_failure, to_holdfast_error
 from holdfast_server.api.malformed import refuse_malformed
 from holdfast_server.protocol.errors import HoldfastError
-from holdfast_server.stores.base import freeing_space
-from holdfast_server.telemetry import CallSpan, serving_call
+from holdfast_server.telemetry import CallSpan
+
+_Result = TypeVar("_Result")
 
 _METHOD_PREFIX = "holdfast.v1.CheckpointService/"
-_DETAILS_KEY = "grpc-status-details-bin"
 # Reserved from the caller's deadline: half for the call to report an unknown outcome, half for the answer to arrive.
 # Never more than this part of a short deadline.
 _MARGIN_SECONDS = 0.05
@@ -28,13 +27,9 @@ _MARGIN_PART = 0.2
 _MAX_ID_CHARACTERS = 512
 # How long to wait for the header of a stream that is refused, so that the refusal carries its request id.
 _REFUSAL_SECONDS = 0.2
-# Calls that may use the store's reserve when a full disk refuses every save.
-_FREES_SPACE = frozenset({"Delete", "DeleteCheckpoints", "DeleteWorkflow", "DeleteWorkflows", "Prune"})
 # gRPC's own retries state their number here.
 _PREVIOUS_ATTEMPTS_KEY = "grpc-previous-rpc-attempts"
 _ATTEMPTS = re.compile("[0-9]{1,4}")
-
-GrpcContext = grpc.aio.ServicerContext[Any, Any]
 
 
 class Call:
@@ -53,7 +48,7 @@ class Call:
 
     def __init__(self, method: str, span: CallSpan, permit: Permit, deadline: float, end: float) -> None:
         self.method = method
-        self.trace_id = span.trace_id or f"{random.getrandbits(128):032x}"
+        self.trace_id = span.trace_id
         self.deadline = deadline
         self.request_id = ""
         self.span = span
@@ -129,45 +124,49 @@ class Calls:
         """Wait until no call is in flight."""
         await self._admission.idle()
 
-    @asynccontextmanager
-    async def enter(
+    async def run(
         self,
         name: str,
-        grpc_context: GrpcContext,
-        request: object = None,
+        context: CallContext,
+        request: object,
+        body: Callable[[Call], Awaitable[_Result]],
         *,
         is_stream: bool = False,
         messages: AsyncIterator[object] | None = None,
-    ) -> AsyncIterator[Call]:
-        """Admit a call and run its body. Any exception of the body ends the call with a status.
+    ) -> _Result:
+        """Admit a call, run its body and return the result.
 
         Args:
             name: the method's name.
-            grpc_context: gRPC's context of the call.
+            context: the call, as its transport knows it.
             request: the request; None if the first message of a stream will bring it.
+            body: the work of the call.
             is_stream: whether the payload comes or goes in chunks.
             messages: the messages of a stream that brings the request. The body reads them.
 
+        Raises:
+            CallFailedError: the call was refused, or its body raised any exception.
+
         """
-        method = _METHOD_PREFIX + name
-        headers = {key: value for key, value in grpc_context.invocation_metadata() or () if isinstance(value, str)}
         with (
-            freeing_space() if name in _FREES_SPACE else nullcontext(),
-            serving_call(method, headers) as span,
-            self._admission.permit(grpc_context.peer(), is_stream=is_stream) as permit,
+            CallSpan(_METHOD_PREFIX + name, context.headers) as span,
+            self._admission.permit(context.peer, is_stream=is_stream) as permit,
         ):
-            call = Call(method, span, permit, *self._deadlines(grpc_context))
-            call.previous_attempts = _previous_attempts(headers)
+            call = Call(_METHOD_PREFIX + name, span, permit, *self._deadlines(context))
+            call.previous_attempts = _previous_attempts(context.headers)
             try:
                 async with call:
                     self._calls.add(call)
                     try:
-                        await self._admit(call, request, messages)
-                        yield call
+                        try:
+                            self._admit(call, request)
+                        except HoldfastError:
+                            if messages is not None:
+                                await _receive_ids(call, messages)
+                            raise
+                        return await body(call)
                     finally:
                         self._calls.discard(call)
-            except grpc.aio.AbortError:
-                raise
             except asyncio.CancelledError:
                 span.failed("CANCELLED", "CANCELLED")
                 raise
@@ -175,32 +174,32 @@ class Calls:
                 failure = to_holdfast_error(error, trace_id=call.trace_id, is_draining=self._admission.is_draining)
                 if failure.reason in SUSPICIOUS:
                     self.on_suspicion()
-                await _abort(grpc_context, call, failure)
+                raise _failed(call, failure) from None
 
-    async def _admit(self, call: Call, request: object, messages: AsyncIterator[object] | None) -> None:
-        """Admit a call. A refusal carries the request id, even if the stream has not brought it yet."""
+    def _admit(self, call: Call, request: object) -> None:
+        """Take the request, unless a stream brings it later, and refuse the call if there is no room for it."""
         if request is not None:
             call.set_request(request)
-        try:
-            if self._refusal is not None:
-                raise HoldfastError(self._refusal.reason, self._refusal.message)
-            call.permit.require_capacity()
-        except HoldfastError:
-            if messages is not None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_REFUSAL_SECONDS):
-                        call.set_request(await anext(messages, None))
-            raise
+        if self._refusal is not None:
+            raise HoldfastError(self._refusal.reason, self._refusal.message)
+        call.permit.require_capacity()
         if isinstance(request, Message):
             call.permit.hold(request.ByteSize())
 
-    def _deadlines(self, grpc_context: GrpcContext) -> tuple[float, float]:
+    def _deadlines(self, context: CallContext) -> tuple[float, float]:
         """Return until when a call may work, and when it is ended, in the event loop's time."""
-        remaining = grpc_context.time_remaining()
+        remaining = context.time_remaining()
         seconds = max(0.0, self._longest_seconds if remaining is None else min(remaining, self._longest_seconds))
         margin = min(_MARGIN_SECONDS, seconds * _MARGIN_PART)
         now = asyncio.get_running_loop().time()
         return now + seconds - margin, now + seconds - margin / 2
+
+
+async def _receive_ids(call: Call, messages: AsyncIterator[object]) -> None:
+    """Wait for the first message of a stream that is refused, so that the refusal carries the request id."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_REFUSAL_SECONDS):
+            call.set_request(await anext(messages, None))
 
 
 def _previous_attempts(headers: Mapping[str, str]) -> int:
@@ -219,10 +218,9 @@ def _set_attempt_number(request: Message, previous: int) -> None:
         header.attempt.number = previous + 1
 
 
-async def _abort(grpc_context: GrpcContext, call: Call, error: HoldfastError) -> NoReturn:
-    status = to_status(error, call.request_id, call.trace_id)
+def _failed(call: Call, error: HoldfastError) -> CallFailedError:
+    """Return the status of a failed call. Record it in the call's span and in the log."""
     code = code_of(error.reason)
     call.span.failed(error.reason, code.name)
     log_failure(error, method=call.method, request_id=call.request_id, trace_id=call.trace_id)
-    await grpc_context.abort(code, status.message, ((_DETAILS_KEY, status.SerializeToString()),))
-    raise AssertionError("abort does not return")
+    return CallFailedError(code, to_status(error, call.request_id, call.trace_id))

@@ -35,6 +35,21 @@ class InvalidRequestError(HoldfastError):
         super().__init__(reason, f"{field}: {problem}", field=field)
 
 
+class CallFailedError(Exception):
+    """A call has ended with a status, which its transport sends to the caller.
+
+    Attributes:
+        code: the status code.
+        status: code, message and details.
+
+    """
+
+    def __init__(self, code: grpc.StatusCode, status: status_pb2.Status) -> None:
+        super().__init__(status.message)
+        self.code = code
+        self.status = status
+
+
 def code_of(reason: Reason) -> grpc.StatusCode:
     """Return the status code of a reason."""
     value = errors_pb2.ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]

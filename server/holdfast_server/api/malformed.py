@@ -4,41 +4,20 @@ The library says only that a message could not be parsed. Reading the same bytes
 UTF-8. The number of fields is bounded: four megabytes can hold two million, and the event loop waits for this.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
 
-import grpc
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from holdfast.v1 import checkpoint_service_pb2
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 
 from holdfast_server.api.errors import InvalidRequestError
 
-_METHODS = checkpoint_service_pb2.DESCRIPTOR.services_by_name["CheckpointService"].methods_by_name
 _MAX_FIELDS = 10_000
 # Wire types: https://protobuf.dev/programming-guides/encoding/
 _VARINT, _LENGTH_DELIMITED = 0, 2
 _FIXED_BYTES = {1: 8, 5: 4}
 _MAX_VARINT_BYTES = 10
-
-
-class MalformedRequests(grpc.aio.ServerInterceptor):
-    """Makes a request that cannot be parsed end with INVALID_REQUEST, as for any other invalid field."""
-
-    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
-        """Wrap the request deserializer of a call."""
-        handler = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith("/holdfast."):
-            return handler
-        parse = handler.request_deserializer
-
-        def lenient(raw: bytes) -> Any:
-            try:
-                return parse(raw)
-            except Exception:  # noqa: BLE001 - whatever the parser raises, the bytes are not a request
-                return Malformed(*explain(raw, request_type(handler_call_details.method)))
-
-        return handler._replace(request_deserializer=lenient)
 
 
 class Malformed:
@@ -55,6 +34,19 @@ class Malformed:
         self.problem = problem
 
 
+def parser(expected: Descriptor) -> Callable[[bytes], Message | Malformed]:
+    """Return a function that parses requests of a type, and returns `Malformed` for bytes that are not one."""
+    parse = GetMessageClass(expected).FromString
+
+    def lenient(raw: bytes) -> Message | Malformed:
+        try:
+            return parse(raw)
+        except DecodeError:
+            return Malformed(*explain(raw, expected))
+
+    return lenient
+
+
 def refuse_malformed(message: object) -> None:
     """Refuse a message that could not be parsed.
 
@@ -64,11 +56,6 @@ def refuse_malformed(message: object) -> None:
     """
     if isinstance(message, Malformed):
         raise InvalidRequestError(message.field, message.problem)
-
-
-def request_type(method: str) -> Descriptor:
-    """Return the request type of a method, given its full name."""
-    return _METHODS[method.rpartition("/")[2]].input_type
 
 
 def explain(raw: bytes, expected: Descriptor) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from holdfast.v1.checkpoint_service_pb2_grpc import (
     add_CheckpointServiceServicer_to_server,
 )
 from holdfast_server import store_watch
-from holdfast_server.api.calls import Calls
+from holdfast_server.api import service
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.stores.base import StoreAccessDeniedError
@@ -219,25 +219,13 @@ async def test_log_full(client, served):
     await failure(client.save("n", "w", b"x", format=FORMAT), holdfast.LogFullError, revision=MAX_REVISION + 1)
 
 
-class Broken(CheckpointServiceServicer):
-    """A server that fails with one reason by the real server's code, because 64 MiB of records would take long."""
+async def test_quota_exceeded(client, monkeypatch):
+    async def full(context, call, request):
+        # 64 MiB of records would take long.
+        raise HoldfastError(Reason.QUOTA_EXCEEDED, "the checkpoint is full", limit=1)
 
-    def __init__(self) -> None:
-        self._calls = Calls(limit=1, bytes_limit=1 << 20, longest_seconds=10)
-
-    async def AttachRecords(self, request: api.AttachRecordsRequest, context) -> api.AttachRecordsResponse:  # noqa: N802
-        async with self._calls.enter("AttachRecords", context, request):
-            raise HoldfastError(Reason.QUOTA_EXCEEDED, "the checkpoint is full", limit=1)
-
-
-async def test_quota_exceeded(connect):
-    server = grpc.aio.server()
-    add_CheckpointServiceServicer_to_server(Broken(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with connect(f"127.0.0.1:{port}") as client:
-        await failure(client.attach("n", "w", "c", [holdfast.Record("k", b"x")]), holdfast.QuotaExceededError, limit=1)
-    await server.stop(0)
+    monkeypatch.setattr(service, "UNARY", {**service.UNARY, "AttachRecords": full})
+    await failure(client.attach("n", "w", "c", [holdfast.Record("k", b"x")]), holdfast.QuotaExceededError, limit=1)
 
 
 class Ending(CheckpointServiceServicer):

@@ -14,6 +14,7 @@ import grpc
 from crc32c import crc32c
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server.api.calls import Calls
+from holdfast_server.api.grpc_methods import handlers
 from holdfast_server.api.service import CheckpointService
 from holdfast_server.api.streaming.resume import RECEIVED_KEY, RESUME_KEY
 from holdfast_server.protocol.format.keys import WorkflowKeys
@@ -117,7 +118,7 @@ class Uploads:
         messages: asyncio.Queue[api.SaveStreamRequest | None] = asyncio.Queue()
         names = {"namespace": "n", "workflow_id": "w", "request_id": request, "checkpoint_id": request}
         messages.put_nowait(api.SaveStreamRequest(header={**names, "format": {"name": "f", "version": 1}}))
-        task = asyncio.ensure_future(self.service.SaveStream(_drain(messages), context))
+        task = asyncio.ensure_future(handlers(self.service)["SaveStream"].stream_unary(_drain(messages), context))
         self.streams.append(Stream(request, context, messages, task))
 
     def send(self, stream: Stream) -> None:

@@ -4,6 +4,7 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server import SERVER_VERSION
 from holdfast_server.api import limits
+from holdfast_server.api.calls import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.protocol.format.keys import LAYOUT_VERSION
 from holdfast_server.protocol.format.marker import MARKER_VERSION
@@ -11,7 +12,9 @@ from holdfast_server.protocol.format.marker import MARKER_VERSION
 _FEATURES = ("copy", "fallback", "fencing", "prune", "records", "replace", "streams")
 
 
-def get_capabilities(context: ServiceContext) -> api.GetCapabilitiesResponse:
+async def get_capabilities(
+    context: ServiceContext, _call: Call, _request: api.GetCapabilitiesRequest
+) -> api.GetCapabilitiesResponse:
     """Return versions, features and limits of this server."""
     return api.GetCapabilitiesResponse(
         server_version=SERVER_VERSION,

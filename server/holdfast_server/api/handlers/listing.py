@@ -76,7 +76,9 @@ async def list_checkpoints(context: ServiceContext, call: Call, request: api.Lis
     return page.response
 
 
-async def list_workflows(context: ServiceContext, request: api.ListWorkflowsRequest) -> api.ListWorkflowsResponse:
+async def list_workflows(
+    context: ServiceContext, _call: Call, request: api.ListWorkflowsRequest
+) -> api.ListWorkflowsResponse:
     """Return one page of the workflows of a namespace."""
     requests.name("namespace", request.namespace, 128)
     size = requests.page_size(request.page_size)

@@ -6,7 +6,8 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server import telemetry
 from holdfast_server.api import contents, limits, messages, requests
-from holdfast_server.api.calls import Call, GrpcContext
+from holdfast_server.api.call_context import StreamContext
+from holdfast_server.api.calls import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.streaming.outgoing import StuckReaderError, end_stuck, part_messages, write
 from holdfast_server.api.views import View
@@ -53,7 +54,7 @@ async def _load_once(context: ServiceContext, call: Call, request: api.LoadReque
 
 
 async def load_stream(
-    context: ServiceContext, call: Call, request: api.LoadStreamRequest, grpc_context: GrpcContext
+    context: ServiceContext, call: Call, request: api.LoadStreamRequest, stream: StreamContext
 ) -> None:
     """Send a checkpoint's header, the chunks of its parts or of the requested ranges, and a finish.
 
@@ -62,12 +63,12 @@ async def load_stream(
 
     """
     try:
-        await _send(context, call, request, grpc_context)
+        await _send(context, call, request, stream)
     except StuckReaderError as stuck:
         await end_stuck(call, stuck.sending)
 
 
-async def _send(context: ServiceContext, call: Call, request: api.LoadStreamRequest, grpc_context: GrpcContext) -> None:
+async def _send(context: ServiceContext, call: Call, request: api.LoadStreamRequest, stream: StreamContext) -> None:
     keys = requests.workflow(request.namespace, request.workflow_id)
     found = await _find(context, call, request)
     parts = found.entry.marker.parts
@@ -78,13 +79,13 @@ async def _send(context: ServiceContext, call: Call, request: api.LoadStreamRequ
         skipped=messages.skipped_checkpoints(found.skipped),
         head_revision=found.head_revision,
     )
-    await write(grpc_context, api.LoadStreamResponse(header=header))
+    await write(stream, api.LoadStreamResponse(header=header))
     try:
         async with aclosing(part_messages(context.log.store, keys, parts, request.ranges)) as outgoing:
             async for message in outgoing:
                 if message.HasField("finish"):
                     telemetry.PAYLOAD_BYTES.add(message.finish.size_bytes, {"holdfast.direction": "loaded"})
-                await write(grpc_context, message)
+                await write(stream, message)
     except HoldfastError as error:
         failure = await protocol_load.as_of_now(context.log, keys, found.entry, error)
         if not isinstance(failure, OvertakenError):

@@ -7,7 +7,8 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server import telemetry
 from holdfast_server.api import messages, requests
-from holdfast_server.api.calls import Call, GrpcContext
+from holdfast_server.api.call_context import StreamContext
+from holdfast_server.api.calls import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.streaming.incoming import Incoming, receive_messages
 from holdfast_server.api.streaming.resume import RECEIVED_KEY, requested_resume
@@ -44,7 +45,7 @@ async def save_stream(
     context: ServiceContext,
     call: Call,
     request_iterator: AsyncIterator[api.SaveStreamRequest],
-    grpc_context: GrpcContext,
+    stream: StreamContext,
 ) -> api.SaveStreamResponse:
     """Receive the parts of a checkpoint, store them and commit it."""
     async with aclosing(receive_messages(request_iterator, call.permit)) as received:
@@ -53,12 +54,12 @@ async def save_stream(
         if first is None or first.WhichOneof("message") != "header":
             raise requests.invalid("header", "must be the first message of the stream")
         new = requests.save(first.header, call.trace_id)
-        async with _open_upload(context, grpc_context, new) as incoming, read_ahead(received) as ahead:
+        async with _open_upload(context, stream, new) as incoming, read_ahead(received) as ahead:
             saved = await _commit(context, call, new, await incoming.receive(ahead))
         return api.SaveStreamResponse(checkpoint=messages.checkpoint(saved.entry), replayed=saved.replayed)
 
 
-async def get_upload(context: ServiceContext, request: api.GetUploadRequest) -> api.GetUploadResponse:
+async def get_upload(context: ServiceContext, _call: Call, request: api.GetUploadRequest) -> api.GetUploadResponse:
     """Return how much of a streamed save has arrived here. An open stream of that save is ended."""
     keys = requests.workflow(request.namespace, request.workflow_id)
     requests.name("request_id", request.request_id, 128)
@@ -72,9 +73,7 @@ async def get_upload(context: ServiceContext, request: api.GetUploadRequest) -> 
 
 
 @asynccontextmanager
-async def _open_upload(
-    context: ServiceContext, grpc_context: GrpcContext, new: CheckpointSpec
-) -> AsyncIterator[Incoming]:
+async def _open_upload(context: ServiceContext, stream: StreamContext, new: CheckpointSpec) -> AsyncIterator[Incoming]:
     """Open the upload of a streamed save: the one of an earlier stream if the caller resumes it, otherwise a new one.
 
     Raises:
@@ -82,7 +81,7 @@ async def _open_upload(
 
     """
     keys, request_id = new.request.keys, new.request.request_id
-    resumes, expected = requested_resume(grpc_context)
+    resumes, expected = requested_resume(stream)
     earlier = await context.uploads.take((keys, request_id)) if resumes else None
     incoming = earlier or Incoming(
         context.log.store,
@@ -102,7 +101,7 @@ async def _open_upload(
                 part=part,
                 offset=offset,
             )
-        await grpc_context.send_initial_metadata(((RECEIVED_KEY, f"{part}:{offset}"),))
+        await stream.send_initial_metadata(((RECEIVED_KEY, f"{part}:{offset}"),))
         yield incoming
 
 

@@ -4,6 +4,7 @@ from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import messages, requests
+from holdfast_server.api.calls import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.protocol.checkpoints import validate as protocol_validate
 from holdfast_server.protocol.checkpoints.load import Depth
@@ -17,7 +18,7 @@ _DEPTHS = {
 }
 
 
-async def validate(context: ServiceContext, request: api.ValidateRequest) -> api.ValidateResponse:
+async def validate(context: ServiceContext, _call: Call, request: api.ValidateRequest) -> api.ValidateResponse:
     """Check the checkpoint that a load would return. What is wrong with it is the answer, not an error."""
     keys = requests.workflow(request.namespace, request.workflow_id)
     requests.name("checkpoint_id", request.checkpoint_id, 256, required=False)

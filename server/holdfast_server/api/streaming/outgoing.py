@@ -10,7 +10,8 @@ from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import limits, requests
-from holdfast_server.api.calls import Call, GrpcContext
+from holdfast_server.api.call_context import StreamContext
+from holdfast_server.api.calls import Call
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
@@ -67,14 +68,14 @@ class StuckReaderError(Exception):
         self.sending = sending
 
 
-async def write(grpc_context: GrpcContext, message: api.LoadStreamResponse) -> None:
+async def write(stream: StreamContext, message: api.LoadStreamResponse) -> None:
     """Send a message, and wait until the caller has room for it.
 
     Raises:
         StuckReaderError: the caller reads nothing.
 
     """
-    sending = asyncio.ensure_future(grpc_context.write(message))
+    sending = asyncio.ensure_future(stream.write(message))
     try:
         done, _ = await asyncio.wait([sending], timeout=limits.IDLE_SECONDS)
     except asyncio.CancelledError:

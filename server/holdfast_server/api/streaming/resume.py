@@ -7,17 +7,15 @@ the byte of that part.
 
 import re
 
-from holdfast_server.api.calls import GrpcContext
+from holdfast_server.api.call_context import CallContext
 
 RESUME_KEY = "holdfast-resume"
 RECEIVED_KEY = "holdfast-received"
 _POSITION = re.compile(r"([0-9]{1,3}):([0-9]{1,15})")
 
 
-def requested_resume(grpc_context: GrpcContext) -> tuple[bool, tuple[int, int] | None]:
+def requested_resume(context: CallContext) -> tuple[bool, tuple[int, int] | None]:
     """Return whether the caller resumes an upload, and the part and byte that it expects; None if it states none."""
-    for key, value in grpc_context.invocation_metadata() or ():
-        if key == RESUME_KEY:
-            found = _POSITION.fullmatch(str(value))
-            return True, (int(found[1]), int(found[2])) if found else None
-    return False, None
+    position = context.headers.get(RESUME_KEY)
+    found = _POSITION.fullmatch(position or "")
+    return position is not None, (int(found[1]), int(found[2])) if found else None

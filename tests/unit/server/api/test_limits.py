@@ -16,6 +16,8 @@ from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 from holdfast_server.api import limits, requests
 from holdfast_server.api.admission import Admission, Capacity
 from holdfast_server.api.calls import Calls
+from holdfast_server.api.errors import CallFailedError
+from holdfast_server.api.grpc_methods import GrpcContext
 from holdfast_server.protocol.errors import HoldfastError
 
 from tests.support.context import Context
@@ -136,26 +138,26 @@ async def test_a_stream_above_the_limit_of_bytes_is_refused_and_unary_calls_are_
 
 
 async def test_a_drain_accepts_calls_that_end_at_the_same_time():
-    async def enter(calls, context, body):
-        async with calls.enter("Load", context):
-            await body
-
-    class Slow(Context):
-        async def abort(self, *args, **kwargs):
+    async def ends_slowly(call):
+        try:
+            await asyncio.sleep(1)
+        finally:
             await asyncio.sleep(0.05)
-            await super().abort(*args, **kwargs)
+
+    async def fails(call):
+        await asyncio.wait_for(ends_slowly(call), 0.001)
 
     for delay in (0.0, 0.01, 0.1):
         admitting = Calls(limit=8, bytes_limit=8, longest_seconds=0.1)
         ending = [
-            asyncio.create_task(enter(admitting, Slow(), asyncio.sleep(1))),
-            asyncio.create_task(enter(admitting, Slow(), asyncio.wait_for(asyncio.sleep(1), 0.001))),
+            asyncio.create_task(admitting.run("Load", GrpcContext(Context()), None, body))
+            for body in (ends_slowly, fails)
         ]
         await asyncio.sleep(delay)
         admitting.drain(0.05)
         await admitting.ended()
         ended = await asyncio.gather(*ending, return_exceptions=True)
-        assert [type(each) for each in ended] == [grpc.aio.AbortError] * 2
+        assert [type(each) for each in ended] == [CallFailedError] * 2
 
 
 async def test_a_stream_that_sends_nothing_is_ended_and_its_retry_continues(served, connect, monkeypatch):

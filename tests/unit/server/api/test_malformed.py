@@ -1,10 +1,11 @@
 """Bytes that are not a request: the error that explains them, and how many of them are read for it."""
 
 import pytest
+from holdfast.v1.checkpoint_service_pb2 import SaveRequest
 from holdfast_server.api import malformed
-from holdfast_server.api.malformed import explain, request_type
+from holdfast_server.api.malformed import explain
 
-SAVE = request_type("/holdfast.v1.CheckpointService/Save")
+SAVE = SaveRequest.DESCRIPTOR
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,13 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
-from holdfast.v1.checkpoint_service_pb2_grpc import add_CheckpointServiceServicer_to_server
 from holdfast_server.api.calls import Calls
-from holdfast_server.api.malformed import MalformedRequests
+from holdfast_server.api.grpc_methods import handlers
 from holdfast_server.api.service import CheckpointService
 from holdfast_server.protocol.log.log import Log
 
@@ -65,7 +63,8 @@ async def _check(reader: Reader) -> None:
     calls = Calls(limit=8, bytes_limit=1 << 30, longest_seconds=60)
     service = CheckpointService(Log(store), calls, inline_limit_bytes=20, payload_limit_bytes=1000)
     for number in range(3):
-        await service.Save(api.SaveRequest(header=_header(number), parts=[{"data": b"0123456789"}]), Context())
+        request = api.SaveRequest(header=_header(number), parts=[{"data": b"0123456789"}])
+        await handlers(service)["Save"].unary_unary(request, Context())
     for _ in range(reader.below(3) + 1):
         store.requests = 0
         await _call(service, reader.choice(_METHODS), reader)
@@ -79,7 +78,7 @@ def _header(number: int) -> dict[str, Any]:
 
 
 async def _call(service: CheckpointService, name: str, reader: Reader) -> None:
-    handler = await _handler(service, name)
+    handler = handlers(service)[name]
     metadata = [(reader.choice(("traceparent", "holdfast-resume", "tracestate", "x")), reader.text())] * reader.below(3)
     if reader.below(8) == 1:
         metadata.append(("x-bin", reader.raw()))
@@ -95,22 +94,6 @@ async def _call(service: CheckpointService, name: str, reader: Reader) -> None:
     except grpc.aio.AbortError:
         assert context.ended is not None
         require_told(*context.ended)
-
-
-async def _handler(service: CheckpointService, name: str) -> Any:
-    """Return the handler of a method, as the server registers it."""
-    handlers: dict[str, Any] = {}
-    server = SimpleNamespace(
-        add_generic_rpc_handlers=lambda _: None,
-        add_registered_method_handlers=lambda _, each: handlers.update(each),
-    )
-    add_CheckpointServiceServicer_to_server(service, server)
-
-    async def continuation(_: object) -> Any:
-        return handlers[name]
-
-    details = SimpleNamespace(method=f"/{_SERVICE.full_name}/{name}")
-    return await MalformedRequests().intercept_service(continuation, details)
 
 
 def _raw(name: str, reader: Reader) -> bytes:

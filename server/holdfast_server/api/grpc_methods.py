@@ -1,0 +1,75 @@
+"""The service over gRPC: the handlers of its methods, and the contexts of their calls."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+from holdfast_server.api.errors import CallFailedError
+from holdfast_server.api.malformed import parser
+from holdfast_server.api.service import UNARY, CheckpointService
+
+SERVICE_NAME = api.DESCRIPTOR.services_by_name["CheckpointService"].full_name
+
+_METHODS = api.DESCRIPTOR.services_by_name["CheckpointService"].methods_by_name
+_DETAILS_KEY = "grpc-status-details-bin"
+
+_Servicer = grpc.aio.ServicerContext[Any, Any]
+# Only its type stub has parameters.
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class GrpcContext:
+    """A call of gRPC, as the service sees it.
+
+    Args:
+        servicer: gRPC's own context of the call.
+
+    """
+
+    def __init__(self, servicer: _Servicer) -> None:
+        self._servicer = servicer
+        self.peer = servicer.peer()
+        self.headers = {key: value for key, value in servicer.invocation_metadata() or () if isinstance(value, str)}
+        self.time_remaining = servicer.time_remaining
+        self.send_initial_metadata = servicer.send_initial_metadata
+        self.write = servicer.write
+
+
+def add_to_server(service: CheckpointService, server: grpc.aio.Server) -> None:
+    """Let a server serve the methods of a service."""
+    methods = dict(handlers(service))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, methods),))
+    server.add_registered_method_handlers(SERVICE_NAME, methods)
+
+
+def handlers(service: CheckpointService) -> Mapping[str, _Handler]:
+    """Return the handler of each method, by its name."""
+    return {
+        **{name: _handler(grpc.unary_unary_rpc_method_handler, name, partial(service.unary, name)) for name in UNARY},
+        "SaveStream": _handler(grpc.stream_unary_rpc_method_handler, "SaveStream", service.save_stream),
+        "LoadStream": _handler(grpc.unary_stream_rpc_method_handler, "LoadStream", service.load_stream),
+    }
+
+
+def _handler(
+    kind: Callable[..., _Handler], name: str, serve: Callable[[Any, GrpcContext], Awaitable[Message | None]]
+) -> _Handler:
+    """Return the handler of a method: parses its requests, and sends the status of a call that fails."""
+
+    async def handle(request: Any, servicer: _Servicer) -> Message | None:
+        try:
+            return await serve(request, GrpcContext(servicer))
+        except CallFailedError as failed:
+            details = failed.status.SerializeToString()
+            await servicer.abort(failed.code, failed.status.message, ((_DETAILS_KEY, details),))
+
+    return kind(
+        handle,
+        request_deserializer=parser(_METHODS[name].input_type),
+        response_serializer=GetMessageClass(_METHODS[name].output_type).SerializeToString,
+    )

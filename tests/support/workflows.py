@@ -13,7 +13,8 @@ from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.fsck import fsck
 from holdfast_server.protocol.maintenance.gc import collect
 from holdfast_server.protocol.maintenance.sweep import Policies, sweep
-from holdfast_server.protocol.payload.parts import PartUpload, read_part
+from holdfast_server.protocol.payload.parts import PartUpload
+from holdfast_server.protocol.payload.reads import read_part
 from holdfast_server.stores.memory import MemoryStore
 
 KEYS = WorkflowKeys("n", "w")

@@ -95,6 +95,10 @@ class Admission:
         self._stream_bytes += more if permit.is_stream else 0
         permit.held_bytes = count
 
+    def has_half_free_for(self, count: int) -> bool:
+        """Return whether the streams, with so many bytes more, would hold at most half of what they may."""
+        return self._stream_bytes + count <= self.capacity.stream_bytes // 2
+
     def take_back(self, permit: "Permit") -> None:
         """Count a call as ended; see `Permit.release`."""
         self.hold(permit, 0)
@@ -177,6 +181,23 @@ class Permit:
 
         """
         self._admission.hold(self, count)
+
+    def hold_some(self, least: int, most: int) -> int:
+        """Hold as many bytes as help the call, but no more than the least while many calls hold bytes.
+
+        Args:
+            least: how many bytes the call needs.
+            most: how many bytes help it.
+
+        Returns:
+            How many bytes it holds: the most if all streams together then hold at most half of what they may.
+
+        Raises:
+            HoldfastError: OVERLOADED: the calls in flight hold too many already.
+
+        """
+        self.hold(most if self._admission.has_half_free_for(most) else least)
+        return self.held_bytes
 
     def _require_few_streams(self, owner: str) -> None:
         capacity = self._admission.capacity

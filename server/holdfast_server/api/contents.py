@@ -12,7 +12,7 @@ from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
-from holdfast_server.protocol.payload.parts import read_part
+from holdfast_server.protocol.payload.reads import read_part
 from holdfast_server.stores.base import ObjectStore
 
 # Both have the fields of a payload and of records.

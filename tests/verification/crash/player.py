@@ -17,7 +17,8 @@ from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.append_once import Appended, Request
 from holdfast_server.protocol.log.log import Log, now
 from holdfast_server.protocol.maintenance.gc import collect
-from holdfast_server.protocol.payload.parts import PartUpload, read_part
+from holdfast_server.protocol.payload.parts import PartUpload
+from holdfast_server.protocol.payload.reads import read_part
 from holdfast_server.stores.base import ObjectStore, StoreError
 
 GRACE_SECONDS = 1000.0

@@ -49,8 +49,8 @@ def sent(monkeypatch):
     sizes = []
     write = PartUpload.write
 
-    async def counted(self, data):
-        await write(self, data)
+    async def counted(self, data, checksum=None):
+        await write(self, data, checksum)
         sizes.append(len(data))
 
     monkeypatch.setattr(PartUpload, "write", counted)

@@ -19,7 +19,7 @@ from holdfast_server.api.service import CheckpointService
 from holdfast_server.api.streaming.resume import RECEIVED_KEY, RESUME_KEY
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.log import Log
-from holdfast_server.protocol.payload.parts import read_part
+from holdfast_server.protocol.payload.reads import read_part
 from holdfast_server.stores.base import StoreUnavailableError
 from holdfast_server.stores.memory import MemoryStore
 

@@ -18,7 +18,8 @@ from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.fsck import fsck
 from holdfast_server.protocol.maintenance.gc import collect
 from holdfast_server.protocol.maintenance.sweep import store_time
-from holdfast_server.protocol.payload.parts import PartUpload, read_part
+from holdfast_server.protocol.payload.parts import PartUpload
+from holdfast_server.protocol.payload.reads import read_part
 from holdfast_server.stores.listing import list_all
 
 from tests.verification.simulation import linearizability as spec

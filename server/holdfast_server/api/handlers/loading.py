@@ -16,8 +16,10 @@ from holdfast_server.protocol.checkpoints.heads import OvertakenError, retry_ove
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.payload.digests import BLOCK_BYTES
 
-# Blocks in memory: one that is being sent and two that are read ahead.
-_LOAD_STREAM_BYTES = 3 * BLOCK_BYTES
+# Blocks in memory: one that is being sent, and those that are read ahead. The store answers one request after about as
+# long as it takes to send a few blocks.
+_LEAST_STREAM_BYTES = 3 * BLOCK_BYTES
+_MOST_STREAM_BYTES = 8 * BLOCK_BYTES
 _FALLBACKS = frozenset(api.Fallback.values())
 
 
@@ -72,7 +74,9 @@ async def _send(context: ServiceContext, call: Call, request: api.LoadStreamRequ
     keys = requests.workflow(request.namespace, request.workflow_id)
     found = await _find(context, call, request)
     parts = found.entry.marker.parts
-    call.permit.hold(min(sum(part.size_bytes for part in parts), _LOAD_STREAM_BYTES))
+    size_bytes = sum(part.size_bytes for part in parts)
+    held_bytes = call.permit.hold_some(min(size_bytes, _LEAST_STREAM_BYTES), min(size_bytes, _MOST_STREAM_BYTES))
+    blocks_ahead = max(1, held_bytes // BLOCK_BYTES - 1)
     header = api.LoadStreamHeader(
         checkpoint=messages.checkpoint(found.entry),
         fell_back=bool(found.skipped),
@@ -81,7 +85,8 @@ async def _send(context: ServiceContext, call: Call, request: api.LoadStreamRequ
     )
     await write(stream, api.LoadStreamResponse(header=header))
     try:
-        async with aclosing(part_messages(context.log.store, keys, parts, request.ranges)) as outgoing:
+        sent = part_messages(context.log.store, keys, parts, request.ranges, blocks_ahead=blocks_ahead)
+        async with aclosing(sent) as outgoing:
             async for message in outgoing:
                 if message.HasField("finish"):
                     telemetry.PAYLOAD_BYTES.add(message.finish.size_bytes, {"holdfast.direction": "loaded"})

@@ -21,8 +21,8 @@ from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.payload.parts import PartUpload
 from holdfast_server.stores.base import ObjectStore
 
-# The most that one stream holds on its way to the store, in the buffers of gRPC and of the store's library.
-_MAX_HELD_BYTES = 32 << 20
+# The most that one stream holds on its way to the store, in the buffers of gRPC and in the parts of an upload.
+_MAX_HELD_BYTES = 40 << 20
 
 
 class StreamEndedError(InvalidRequestError):
@@ -177,7 +177,7 @@ class Incoming:
             self._open_part(name)
         assert self._upload is not None
         self.size_bytes += len(data)
-        await self._complete(self._upload.write(data))
+        await self._complete(self._upload.write(data, message.chunk.crc32c))
 
     def _check_chunk(self, chunk: checkpoint_pb2.Chunk, *, continues: bool) -> bytes:
         """Return the data of a chunk that may come now. A refused chunk changes nothing, so that a retry can resume."""

@@ -5,8 +5,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import NoReturn
 
-from crc32c import crc32c
-from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import limits, requests
@@ -15,7 +13,7 @@ from holdfast_server.api.calls import Call
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
-from holdfast_server.protocol.payload.parts import read_part
+from holdfast_server.protocol.payload.reads import read_pieces
 from holdfast_server.stores.base import ObjectStore
 
 
@@ -24,8 +22,17 @@ async def part_messages(
     keys: WorkflowKeys,
     parts: Sequence[StoredPart],
     ranges: Sequence[api.PartRange],
+    *,
+    blocks_ahead: int,
 ) -> AsyncGenerator[api.LoadStreamResponse]:
     """Yield the chunks of the requested ranges, or of all parts if there are none, and then the finish.
+
+    Args:
+        store: the store.
+        keys: the workflow.
+        parts: the parts of the checkpoint.
+        ranges: the requested ranges.
+        blocks_ahead: how many blocks are read from the store while the chunks of another one are sent.
 
     Raises:
         InvalidRequestError: a range names an unknown part, or lies outside its part.
@@ -41,16 +48,21 @@ async def part_messages(
     total = 0
     for part_range in requested:
         part = by_name[part_range.part]
-        offset = part_range.offset
         if part.size_bytes == 0:
-            yield _chunk(part.name, 0, b"")
-        async with aclosing(read_part(store, keys, part, offset, part_range.length or None)) as blocks:
-            async for block in blocks:
-                for start in range(0, len(block), limits.CHUNK_BYTES):
-                    data = block[start : start + limits.CHUNK_BYTES]
-                    yield _chunk(part.name, offset, data)
-                    offset += len(data)
-                    total += len(data)
+            yield _chunk(part.name, 0, b"", 0)
+        pieces = read_pieces(
+            store,
+            keys,
+            part,
+            part_range.offset,
+            part_range.length or None,
+            piece_bytes=limits.CHUNK_BYTES,
+            blocks_ahead=blocks_ahead,
+        )
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield _chunk(part.name, piece.offset, bytes(piece.data), piece.crc32c)
+                total += len(piece.data)
     yield api.LoadStreamResponse(finish=api.LoadStreamFinish(size_bytes=total))
 
 
@@ -99,9 +111,14 @@ async def end_stuck(call: Call, sending: asyncio.Task[None]) -> NoReturn:
     raise HoldfastError(Reason.DEADLINE_EXCEEDED, message, idle_seconds=limits.IDLE_SECONDS)
 
 
-def _chunk(part: str, offset: int, data: bytes) -> api.LoadStreamResponse:
-    chunk = checkpoint_pb2.Chunk(part=part, offset=offset, data=data, crc32c=crc32c(data))
-    return api.LoadStreamResponse(chunk=chunk)
+def _chunk(part: str, offset: int, data: bytes, checksum: int) -> api.LoadStreamResponse:
+    # Set in place: a message that is given another one copies it.
+    response = api.LoadStreamResponse()
+    response.chunk.part = part
+    response.chunk.offset = offset
+    response.chunk.data = data
+    response.chunk.crc32c = checksum
+    return response
 
 
 def _require_range(index: int, part_range: api.PartRange, parts: dict[str, StoredPart]) -> None:

@@ -19,7 +19,7 @@ from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log import next_marker
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
-from holdfast_server.protocol.payload.parts import read_part, require_presence
+from holdfast_server.protocol.payload.reads import read_part, require_presence
 
 
 @dataclass(frozen=True, slots=True)

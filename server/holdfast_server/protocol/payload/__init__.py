@@ -3,8 +3,8 @@
 Promises that a block is checked before it is returned, that memory stays at a few blocks for a part of any size, and
 that a blob is durable before a marker can name it. Which checkpoint a part belongs to is not known here.
 
-Read `parts` first. `digests` computes checksums, in threads where that pays; `read_ahead` fetches the next block while
-one is sent.
+Read `parts` first, which writes them, then `reads`. `digests` computes checksums, in threads where that pays;
+`read_ahead` fetches the next blocks while one is sent.
 """
 
-__all__ = ["digests", "parts", "read_ahead"]
+__all__ = ["digests", "parts", "read_ahead", "reads"]

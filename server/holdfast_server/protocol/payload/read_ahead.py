@@ -1,9 +1,11 @@
-"""Read-ahead by one item: the next item of a stream is fetched while the caller works on the last one."""
+"""Read-ahead: the next items are fetched while the caller works on the last one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from itertools import islice
+from typing import Any, TypeVar
 
 _Item = TypeVar("_Item")
 
@@ -47,3 +49,33 @@ async def read_ahead(items: AsyncIterator[_Item]) -> AsyncIterator[AsyncIterator
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def in_order(
+    fetch: Callable[[int], Coroutine[Any, Any, _Item]], places: Sequence[int], ahead: int
+) -> AsyncGenerator[_Item]:
+    """Yield the item of each place, in order. The fetches run concurrently.
+
+    Args:
+        fetch: fetches the item of a place.
+        places: the places.
+        ahead: how many fetches are in progress, or done, while the caller works on an item. At least 1.
+
+    """
+    if len(places) == 1:
+        yield await fetch(places[0])
+        return
+    fetches: deque[asyncio.Task[_Item]] = deque()
+    waiting = iter(places)
+    try:
+        while True:
+            fetches.extend(asyncio.create_task(fetch(place)) for place in islice(waiting, ahead + 1 - len(fetches)))
+            if not fetches:
+                return
+            await asyncio.wait([fetches[0]])
+            # No variable holds the item here: it may be large.
+            yield fetches.popleft().result()
+    finally:
+        for task in fetches:
+            task.cancel()
+        await asyncio.gather(*fetches, return_exceptions=True)

@@ -1,0 +1,220 @@
+"""Reads of parts: every block is checked before any of its bytes is returned.
+
+A few blocks are read ahead and are in memory at a time. Checksums are computed in threads.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import pairwise
+
+from holdfast_server.layout.v1.marker_pb2 import StoredPart
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.payload.digests import BLOCK_BYTES, Digests, combined, crc32c_of
+from holdfast_server.protocol.payload.read_ahead import in_order
+from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore
+from holdfast_server.stores.retried import RetriedStore
+
+# Blocks that are read while another one is used.
+_BLOCKS_AHEAD = 2
+# A marker that names larger blocks is damaged.
+_LARGEST_BLOCK_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some bytes of a part, and the CRC-32C that was computed when they were checked.
+
+    Attributes:
+        offset: where in the part they begin.
+        data: the bytes.
+        crc32c: their checksum.
+
+    """
+
+    offset: int
+    data: memoryview
+    crc32c: int
+
+
+async def read_part(
+    store: ObjectStore, keys: WorkflowKeys, part: StoredPart, offset: int = 0, length: int | None = None
+) -> AsyncGenerator[bytes]:
+    """Yield the bytes of a part, or of a range of it, block by block, each one checked first.
+
+    A part that is read whole is also checked against its digest, after the last block. Reads of the store are retried.
+
+    Args:
+        store: the store.
+        keys: the workflow.
+        part: the part.
+        offset: the first byte.
+        length: how many bytes; None for all from the offset.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED.
+        StoreError: the store cannot be used.
+
+    """
+    wanted = _Range(store, keys, part, offset, _end(part, offset, length), BLOCK_BYTES)
+    pieces = wanted.pieces(_BLOCKS_AHEAD)
+    if wanted.is_whole:
+        pieces = _digested(part, pieces)
+    async with aclosing(pieces):
+        async for piece in pieces:
+            yield bytes(piece.data)
+
+
+async def read_pieces(
+    store: ObjectStore,
+    keys: WorkflowKeys,
+    part: StoredPart,
+    offset: int = 0,
+    length: int | None = None,
+    *,
+    piece_bytes: int,
+    blocks_ahead: int,
+) -> AsyncGenerator[Piece]:
+    """Yield the bytes of a part, or of a range of it, in pieces with checksums. Each byte is checked once, before.
+
+    The checksums of its blocks prove a part, so that its digest is left to the reader. A part without them is checked
+    against its digest if it is read whole. Reads of the store are retried.
+
+    Args:
+        store: the store.
+        keys: the workflow.
+        part: the part.
+        offset: the first byte.
+        length: how many bytes; None for all from the offset.
+        piece_bytes: the most bytes of a piece.
+        blocks_ahead: how many blocks are read while another one is used; they are held in memory.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED.
+        StoreError: the store cannot be used.
+
+    """
+    wanted = _Range(store, keys, part, offset, _end(part, offset, length), piece_bytes)
+    pieces = wanted.pieces(blocks_ahead)
+    if wanted.is_whole and not part.block_crc32c:
+        pieces = _digested(part, pieces)
+    async with aclosing(pieces):
+        async for piece in pieces:
+            yield piece
+
+
+async def require_presence(store: ObjectStore, keys: WorkflowKeys, part: StoredPart) -> None:
+    """Check that a part exists and has its size, without reading it.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED.
+        StoreError: the store cannot be used.
+
+    """
+    if part.WhichOneof("location") == "inline":
+        _require_size(part, len(part.inline))
+    elif part.size_bytes:
+        await _stored(store, keys, part, 0, 1)
+
+
+async def _digested(part: StoredPart, pieces: AsyncGenerator[Piece]) -> AsyncGenerator[Piece]:
+    """Yield the pieces of a whole part, then check the part's digest."""
+    digests = Digests()
+    async with aclosing(pieces):
+        async for piece in pieces:
+            await digests.update(piece.data, piece.crc32c)
+            yield piece
+    if (digests.sha256, digests.crc32c) != (part.sha256, part.crc32c):
+        raise damaged(part, "does not match its digest")
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """A range of a stored part, up to `end`, that is read in pieces."""
+
+    store: ObjectStore
+    keys: WorkflowKeys
+    part: StoredPart
+    offset: int
+    end: int
+    piece_bytes: int
+
+    @property
+    def is_whole(self) -> bool:
+        return (self.offset, self.end) == (0, self.part.size_bytes)
+
+    async def pieces(self, blocks_ahead: int) -> AsyncGenerator[Piece]:
+        """Yield the pieces of the range, each block checked first."""
+        if self.part.WhichOneof("location") == "inline":
+            _require_size(self.part, len(self.part.inline))
+            for piece in (await self._cut(self.part.inline, 0))[0]:
+                yield piece
+            return
+        size = _block_bytes(self.part)
+        starts = range(self.offset - self.offset % size, self.end, size)
+        async with aclosing(in_order(self._block, starts, blocks_ahead)) as blocks:
+            async for block in blocks:
+                for piece in block:
+                    yield piece
+
+    async def _block(self, start: int) -> list[Piece]:
+        """Read the block at `start` and check it. Return the pieces of the range in it."""
+        part, size = self.part, _block_bytes(self.part)
+        block = await _stored(self.store, self.keys, part, start, min(size, part.size_bytes - start))
+        pieces, checksum = await self._cut(block, start)
+        if part.block_crc32c and checksum != part.block_crc32c[start // size]:
+            raise damaged(part, f"does not match its digest in the block at byte {start}")
+        return pieces
+
+    async def _cut(self, block: bytes, start: int) -> tuple[list[Piece], int]:
+        """Return the pieces of the range in a block, and the CRC-32C of the block.
+
+        The block is cut at the ends of the range as well, so that each byte is read once for both.
+        """
+        first, last = max(self.offset - start, 0), min(self.end - start, len(block))
+        bounds = sorted({0, *range(first, last, self.piece_bytes), last, len(block)})
+        view = memoryview(block)
+        cuts = [view[low:high] for low, high in pairwise(bounds)]
+        pieces, checksum = [], 0
+        for low, data, each in zip(bounds, cuts, await crc32c_of(cuts), strict=False):
+            checksum = combined(checksum, each, len(data))
+            if first <= low < last:
+                pieces.append(Piece(start + low, data, each))
+        return pieces, checksum
+
+
+def _end(part: StoredPart, offset: int, length: int | None) -> int:
+    return part.size_bytes if length is None else min(part.size_bytes, offset + length)
+
+
+async def _stored(store: ObjectStore, keys: WorkflowKeys, part: StoredPart, offset: int, length: int) -> bytes:
+    try:
+        found = await RetriedStore(store).get(keys.blob(part.blob), offset=offset, length=length)
+    except ObjectNotFoundError:
+        raise damaged(part, "is gone") from None
+    _require_size(part, found.size_bytes)
+    if len(found.data) != length:
+        raise damaged(part, f"has {len(found.data)} bytes at offset {offset}, expected {length}")
+    return found.data
+
+
+def _block_bytes(part: StoredPart) -> int:
+    if not part.block_crc32c:
+        return BLOCK_BYTES
+    size = part.block_bytes
+    if not 0 < size <= _LARGEST_BLOCK_BYTES or len(part.block_crc32c) != -(-part.size_bytes // size):
+        raise damaged(
+            part, f"has {len(part.block_crc32c)} checksums for blocks of {size} bytes and a size of {part.size_bytes}"
+        )
+    return size
+
+
+def _require_size(part: StoredPart, size_bytes: int) -> None:
+    if size_bytes != part.size_bytes:
+        raise damaged(part, f"has {size_bytes} bytes, expected {part.size_bytes}")
+
+
+def damaged(part: StoredPart, problem: str) -> HoldfastError:
+    """Return the error for a part that differs from its description in the marker."""
+    return HoldfastError(Reason.CHECKPOINT_CORRUPTED, f"part {part.name!r} {problem}", part=part.name)

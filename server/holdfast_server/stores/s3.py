@@ -2,7 +2,7 @@
 
 Put-if-absent is one PutObject with `If-None-Match: *`. Large uploads are multipart, with a bounded number of parts in
 memory. The HTTP client may send a request twice, so a 412 never proves that another writer won; the protocol handles
-that. Every write carries Content-MD5, which every S3 server verifies.
+that. Every write carries Content-MD5, which every S3 server verifies, or a checksum that this one verifies.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from holdfast_server.stores import s3_errors
 from holdfast_server.stores.base import ObjectSummary, StoreAccessDeniedError, StoredObject, StoreError
 from holdfast_server.stores.s3_bucket import Bucket
+from holdfast_server.stores.s3_checksums import PartChecksums
 from holdfast_server.stores.s3_errors import PreconditionFailedError, RangeError
 from holdfast_server.stores.s3_upload import Upload
 
@@ -37,6 +38,7 @@ class S3Store:
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
+        self._checksums = PartChecksums(bucket)
 
     @classmethod
     @asynccontextmanager
@@ -128,7 +130,7 @@ class S3Store:
     @asynccontextmanager
     async def put(self, key: str) -> AsyncIterator[Upload]:
         """Write an object under a fresh key."""
-        upload = Upload(self._bucket, key)
+        upload = Upload(self._bucket, self._checksums, key)
         try:
             yield upload
         finally:

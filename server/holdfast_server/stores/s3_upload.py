@@ -9,10 +9,15 @@ from typing import Any
 
 from holdfast_server.stores.base import ObjectNotFoundError, StoreAccessDeniedError, StoreUnavailableError
 from holdfast_server.stores.retried import retried
-from holdfast_server.stores.s3_bucket import Bucket, md5
+from holdfast_server.stores.s3_bucket import Bucket
+from holdfast_server.stores.s3_checksums import PartChecksums
 
-_PART_BYTES = 7 << 20
-_PARTS_IN_FLIGHT = 2
+# A multiple of the chunks of a stream, so that a part is joined from whole ones.
+_PART_BYTES = 8 << 20
+_PARTS_IN_FLIGHT = 3
+
+# A part in the request that completes an upload.
+_Part = dict[str, str | int]
 
 
 class Upload:
@@ -20,18 +25,20 @@ class Upload:
 
     Args:
         bucket: the bucket.
+        checksums: how the server verifies the parts.
         key: a key that was never used.
 
     """
 
-    def __init__(self, bucket: Bucket, key: str) -> None:
+    def __init__(self, bucket: Bucket, checksums: PartChecksums, key: str) -> None:
         self._bucket = bucket
+        self._checksums = checksums
         self._key = key
         self._pieces: list[bytes] = []
         self._pieces_bytes = 0
         self._sent_bytes = 0
         self._upload_id = ""
-        self._parts: list[asyncio.Task[str]] = []
+        self._parts: list[asyncio.Task[_Part]] = []
         self._finished = False
 
     async def write(self, data: bytes) -> None:
@@ -89,28 +96,25 @@ class Upload:
         self._parts.append(asyncio.create_task(self._upload_part(len(self._parts) + 1, self._take())))
 
     async def _create(self) -> str:
+        named = {**self._bucket.object_arguments(self._key), **await self._checksums.of_upload(self._key)}
         with self._bucket.errors_mapped(self._key):
-            created = await self._bucket.client.create_multipart_upload(**self._bucket.object_arguments(self._key))
+            created = await self._bucket.client.create_multipart_upload(**named)
         return str(created["UploadId"])
 
-    async def _upload_part(self, number: int, data: bytes) -> str:
-        digest = await md5(data)
+    async def _upload_part(self, number: int, data: bytes) -> _Part:
+        checksum = await self._checksums.of_part(data)
 
-        async def send() -> str:
+        async def send() -> _Part:
             with self._bucket.errors_mapped(self._key):
-                sent = await self._bucket.client.upload_part(
-                    **self._upload, PartNumber=number, Body=data, ContentMD5=digest
-                )
-            return str(sent["ETag"])
+                sent = await self._bucket.client.upload_part(**self._upload, PartNumber=number, Body=data, **checksum)
+            return {"ETag": str(sent["ETag"]), "PartNumber": number, **self._checksums.of_completion(checksum)}
 
         try:
             return await retried(send)
         except ObjectNotFoundError:
             raise self._lost() from None
 
-    async def _complete(self, tags: Sequence[str]) -> None:
-        parts = [{"ETag": tag, "PartNumber": number} for number, tag in enumerate(tags, 1)]
-
+    async def _complete(self, parts: Sequence[_Part]) -> None:
         async def send() -> None:
             with self._bucket.errors_mapped(self._key):
                 await self._bucket.client.complete_multipart_upload(**self._upload, MultipartUpload={"Parts": parts})

@@ -555,8 +555,8 @@ class LoadStreamResponse(_message.Message):
 
     @_builtins.property
     def finish(self) -> Global___LoadStreamFinish:
-        """The end of the payload. Sent once, last. Parts that were sent as a whole matched their digests. A stream that
-        ends without it is incomplete.
+        """The end of the payload. Sent once, last. A stream that ends without it is incomplete. The server has checked all
+        bytes against the checksums of the blocks that they are stored in; check each part against its sha256.
         """
 
     def __init__(

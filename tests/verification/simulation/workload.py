@@ -11,6 +11,7 @@ from uuid import UUID
 
 from holdfast_server.protocol.checkpoints import records as records_module
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format import ids
 from holdfast_server.protocol.log import log as log_module
 from holdfast_server.protocol.log import next_marker
 from holdfast_server.protocol.log.append_once import Request
@@ -81,8 +82,7 @@ class Run:
                 mock.patch.object(records_module, "time", clock),
                 mock.patch.object(next_marker, "_RECENT_ENTRIES", 3),
                 mock.patch.object(gc, "_DEAD_CLAIMS", 1),
-                mock.patch("uuid.uuid4", self._uuid),
-                mock.patch("random.getrandbits", lambda bits: self._uuid().int >> (128 - bits)),
+                mock.patch.object(ids, "urandom", lambda count: self._uuid().bytes[:count]),
                 mock.patch("random.uniform", lambda low, high: low + (high - low) * self._uuid().int / 2**128),
             ):
                 self._loop.run_until_complete(self._main())

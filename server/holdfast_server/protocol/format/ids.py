@@ -1,11 +1,20 @@
-"""Checkpoint ids that a server makes. They contain their revision, so that a load by id needs no index."""
+"""Ids that a server makes. A checkpoint's id contains its revision, so that a load by id needs no index.
 
-import random
+Randomness comes directly from the operating system: in a process that embeds the service, `uuid` and `random` belong to
+the program, whose tests patch and seed them.
+"""
+
+from os import urandom
+
+
+def unique() -> str:
+    """Return an id that no other call returns, of 32 hex digits."""
+    return urandom(16).hex()
 
 
 def new_checkpoint_id(revision: int) -> str:
     """Return a new id that contains its revision."""
-    return f"cp-{revision:012d}-{random.getrandbits(48):012x}"
+    return f"cp-{revision:012d}-{urandom(6).hex()}"
 
 
 def revision_in(checkpoint_id: str) -> int | None:

@@ -4,13 +4,13 @@ A manifest that cannot be understood is refused: with a wrong grace a collection
 """
 
 import logging
-import uuid
 
 from google.protobuf import json_format
 
 from holdfast_server.layout.v1.marker_pb2 import StoreManifest
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.bounded_read import read_whole
+from holdfast_server.protocol.format.ids import unique
 from holdfast_server.protocol.format.keys import LAYOUT_VERSION, MANIFEST_KEY
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError
 
@@ -54,7 +54,7 @@ async def open_layout(store: ObjectStore, *, grace_seconds: float | None = None,
         if must_exist:
             raise NoStoreError from None
         grace = GRACE_SECONDS if grace_seconds is None else grace_seconds
-        manifest = StoreManifest(layout_version=LAYOUT_VERSION, grace_seconds=grace, store_id=uuid.uuid4().hex)
+        manifest = StoreManifest(layout_version=LAYOUT_VERSION, grace_seconds=grace, store_id=unique())
         if await store.put_if_absent(MANIFEST_KEY, json_format.MessageToJson(manifest).encode()):
             return grace
         stored = await _read(store)

@@ -11,7 +11,6 @@ removes:
 """
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from holdfast_server.protocol.checkpoints.retention import (
     blob_number,
     records_number,
 )
+from holdfast_server.protocol.format.ids import unique
 from holdfast_server.protocol.format.keys import WorkflowKeys, batch_owner, batch_stamp, blob_base
 from holdfast_server.protocol.log import next_marker
 from holdfast_server.protocol.log.append_once import Request
@@ -187,7 +187,7 @@ class _Collection:
 
     async def _append(self, expected: _Plan) -> Entry:
         deadline = asyncio.get_running_loop().time() + _APPEND_SECONDS + _CLAIM_SECONDS * len(expected.decision.claimed)
-        request = Request(self._keys, f"gc-{uuid.uuid4().hex}")
+        request = Request(self._keys, f"gc-{unique()}")
 
         async def build(head: Entry | None) -> Marker:
             plan = await self._plan(head)

@@ -6,7 +6,6 @@ claims.
 """
 
 import asyncio
-import uuid
 from collections.abc import Sequence
 
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
@@ -14,6 +13,7 @@ from holdfast_server.protocol.checkpoints.retention import Ledger
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.format import marker as marker_codec
 from holdfast_server.protocol.format.bounded_read import read_whole
+from holdfast_server.protocol.format.ids import unique
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.format.revision_set import Range, RevisionSet
 from holdfast_server.protocol.log import compare_and_set, leases, next_marker
@@ -114,7 +114,7 @@ async def _digest(log: Log, keys: WorkflowKeys, damaged: int) -> bytes:
 
 
 def _request(keys: WorkflowKeys) -> Request:
-    return Request(keys, f"fsck-{uuid.uuid4().hex}")
+    return Request(keys, f"fsck-{unique()}")
 
 
 def _deadline() -> float:

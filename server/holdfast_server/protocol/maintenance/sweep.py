@@ -4,7 +4,6 @@ A workflow that cannot be collected is reported and left as it is, and the other
 may run concurrently. An interrupted sweep can be continued after the last position that it reported.
 """
 
-import uuid
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.checkpoints.workflows import owner_of
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format.ids import unique
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.each_workflow import Failure, each_workflow
 from holdfast_server.protocol.maintenance.gc import Collected, collect
@@ -91,7 +91,7 @@ async def store_time(store: ObjectStore) -> float:
         StoreError: the store cannot be used, or lost the object.
 
     """
-    key = f"{_CLOCKS}{uuid.uuid4().hex}"
+    key = f"{_CLOCKS}{unique()}"
     await store.put_if_absent(key, b"")
     try:
         listed = await store.list(_CLOCKS, start_after=key[:-1], limit=1)

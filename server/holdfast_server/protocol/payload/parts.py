@@ -1,9 +1,9 @@
 """The parts of a payload: written into blobs or markers, and copied."""
 
-import uuid
 from contextlib import AsyncExitStack
 
 from holdfast_server.layout.v1.marker_pb2 import PartEncoding, StoredPart
+from holdfast_server.protocol.format.ids import unique
 from holdfast_server.protocol.format.keys import WorkflowKeys, new_blob
 from holdfast_server.protocol.payload.digests import BLOCK_BYTES, Digests
 from holdfast_server.protocol.payload.reads import damaged, read_part
@@ -66,7 +66,7 @@ class PartUpload:
             self._inline += data
             return
         if self._writer is None:
-            self._relative = new_blob(self._base_revision, uuid.uuid4().hex)
+            self._relative = new_blob(self._base_revision, unique())
             self._writer = await self._exit.enter_async_context(self._store.put(self._keys.blob(self._relative)))
             if self._inline:
                 await self._writer.write(bytes(self._inline))
@@ -119,7 +119,7 @@ async def copy_part(
     if part.size_bytes <= _MOST_BYTES_BY_STORE:
         copied = StoredPart()
         copied.CopyFrom(part)
-        copied.blob = new_blob(base_revision, uuid.uuid4().hex)
+        copied.blob = new_blob(base_revision, unique())
         try:
             if await store.copy(source.blob(part.blob), target.blob(copied.blob)):
                 return copied

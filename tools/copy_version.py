@@ -3,7 +3,7 @@
 Usage: copy_version.py [--check]; with --check it writes nothing and fails if a file has another version.
 
 The client and the server are two distributions. A source distribution contains only its own folder, so that each needs
-a file of its own, and the server requires the client of exactly its version.
+a file of its own. The server requires the client of exactly its version, and the client's extra `embedded` the server.
 """
 
 import re
@@ -16,6 +16,7 @@ _WHEEL = r"(?<=dist/holdfast_(?:client|server)-)[^-]+"
 COPIES = (
     ("server/holdfast_server/__init__.py", r'(?m)(?<=^SERVER_VERSION = ")[^"]+'),
     ("server/pyproject.toml", r'(?<="holdfast-client==)[^"]+'),
+    ("client/pyproject.toml", r'(?<="holdfast-server==)[^"]+'),
     ("README.md", _WHEEL),
     ("docs/**/*.md", _WHEEL),
 )

@@ -65,7 +65,7 @@ class CallSpan:
         self._requests = _StoreRequests()
         self._started = time.perf_counter()
         self._span: Span | None = None
-        if _collects_spans():
+        if collects_spans():
             parent = _PROPAGATOR.extract(headers)
             self._span = _TRACER.start_span(method, parent, SpanKind.SERVER, self._attributes)
             own = self._span.get_span_context()
@@ -105,7 +105,7 @@ class CallSpan:
             self._span.set_status(Status(StatusCode.ERROR, reason))
 
 
-def _collects_spans() -> bool:
+def collects_spans() -> bool:
     """Return whether a program has configured OpenTelemetry, so that spans go somewhere."""
     if not isinstance(_TRACER, trace.ProxyTracer):
         return True

@@ -1,13 +1,21 @@
-"""A server in the test's own process, on a store that counts its requests and fails on demand."""
+"""A server in the test's own process, on a store that counts its requests and fails on demand.
 
+The same store can be that of an embedded service, which runs on a loop of its own.
+"""
+
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
+from holdfast import AsyncClient
+from holdfast_server import embedded
 from holdfast_server.config import Config
 from holdfast_server.lifecycle import serving
+from holdfast_server.location import parse_folder
 from holdfast_server.protocol.format.keys import MANIFEST_KEY
 from holdfast_server.stores.base import ObjectStore, StoreUnavailableError
 from holdfast_server.stores.file import FileStore
@@ -18,10 +26,16 @@ async def nothing(operation: str, key: str) -> None:
 
 
 class WatchedStore:
-    """A real store that counts requests and loses the requests and answers that a test chooses."""
+    """A real store that counts requests and loses the requests and answers that a test chooses.
 
-    def __init__(self, store: ObjectStore) -> None:
+    Args:
+        store: the store; None for one that an embedded service opens later.
+
+    """
+
+    def __init__(self, store: ObjectStore | None) -> None:
         self._store = store
+        self._loop = asyncio.get_running_loop()
         self.requests: Counter[str] = Counter()
         self.before: Callable[[str, str], Awaitable[None]] = nothing
         self.lose_request: Callable[[str, str], bool] = lambda operation, key: False
@@ -56,9 +70,22 @@ class WatchedStore:
         self.requests["put"] += 1
         return self._store.put(key)
 
+    async def _prepare(self, operation, key):
+        """Run `before` on the loop of the test."""
+        if self.before is nothing or asyncio.get_running_loop() is self._loop:
+            await self.before(operation, key)
+        else:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.before(operation, key), self._loop))
+
+    @asynccontextmanager
+    async def opened(self, url, *, is_traced):
+        """Take the place of `open_store` in an embedded service."""
+        async with FileStore.open(parse_folder(url).path) as self._store:
+            yield self
+
     async def _watched(self, operation, key, call):
         self.requests[operation] += 1
-        await self.before(operation, key)
+        await self._prepare(operation, key)
         if self.lose_request(operation, key):
             raise StoreUnavailableError("lost on the way there")
         answer = await call()
@@ -82,3 +109,16 @@ async def serving_watched(
     async with FileStore.open(folder / "store") as real, serving(config, around(store := WatchedStore(real))) as port:
         store.requests.clear()
         yield Served(f"127.0.0.1:{port}", store, folder / "store")
+
+
+@asynccontextmanager
+async def embedding_watched(folder: Path) -> AsyncIterator[Served]:
+    """Let embedded clients of this process use a watched store. The target that it yields is a folder."""
+    store = WatchedStore(None)
+    target = (folder / "store").as_uri()
+    with patch.object(embedded, "open_store", store.opened):
+        async with AsyncClient(target) as client:
+            # The first call opens the folder, which stays open.
+            await client.capabilities()
+            store.requests.clear()
+            yield Served(target, store, folder / "store")

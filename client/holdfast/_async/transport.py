@@ -1,4 +1,4 @@
-"""How a client reaches its server: the connection, retries, deadlines and pages of every call."""
+"""How a client reaches the service: the connection, retries, deadlines and pages of every call."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
@@ -9,6 +9,7 @@ from holdfast._core import arguments, targets
 from holdfast._core.answers import Tokens, answered
 from holdfast._core.budget import Budget
 from holdfast._core.retry import RetryBucket, RetryPolicy
+from holdfast._embedded import extra
 
 _Result = TypeVar("_Result")
 
@@ -37,7 +38,7 @@ class Transport:
     """The connection of one client to its server, and what every call over it has in common.
 
     Args:
-        target: host:port, or any target that gRPC accepts.
+        target: host:port, any target that gRPC accepts, or `file:///path` for a folder.
         timeout: seconds for a logical call that sets no timeout of its own.
         policy: how to retry.
 
@@ -45,17 +46,15 @@ class Transport:
         stub: the methods of the service, for calls that stream.
 
     Raises:
-        InvalidRequestError: gRPC does not accept the target, or the timeout is out of range.
+        InvalidRequestError: the target is invalid, or the timeout is out of range.
+        ImportError: the target is a folder, and the service is not installed.
         TypeError: the target or the timeout has another type.
 
     """
 
     def __init__(self, target: str, timeout: float, policy: RetryPolicy) -> None:
         self._timeout = arguments.seconds("timeout", timeout)
-        target = targets.checked(target)
-        # A server on this machine is never reached through a proxy, whatever the environment says.
-        proxy = ("grpc.enable_http_proxy", int(not targets.is_loopback(target)))
-        self._channels = runtime.Channels(target, [*_CHANNEL_OPTIONS, proxy])
+        self._channels = _connection(targets.checked(target))
         self._caller = Caller(self._channels, policy, RetryBucket(policy))
         self.stub: Any = self._channels.stub
 
@@ -152,3 +151,15 @@ class Transport:
                 return
             tokens.require_new(response.next_page_token)
             request.page_token = response.next_page_token
+
+
+def _connection(target: str) -> Any:
+    """Return the connection to a target: channels to a server, or a folder whose service runs in this process."""
+    if targets.is_folder(target):
+        extra.require()
+        from holdfast._async.embedded import Folder  # noqa: PLC0415 - imports the server
+
+        return Folder(target)
+    # A server on this machine is never reached through a proxy, whatever the environment says.
+    proxy = ("grpc.enable_http_proxy", int(not targets.is_loopback(target)))
+    return runtime.Channels(target, [*_CHANNEL_OPTIONS, proxy])

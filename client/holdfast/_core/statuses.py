@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 from holdfast._core.errors import HoldfastError, of_reason, unavailable
 
 _DOMAIN = "holdfast.dev"
-_DETAILS_KEY = "grpc-status-details-bin"
+DETAILS_KEY = "grpc-status-details-bin"
 # The details that grpc.aio gives if it cannot send a message and notices the broken connection only later.
 _SEND_FAILED = "Internal error from Core"
 # A caller who cancels gets no status: a CANCELLED without details comes from a server that ends, or from a proxy.
@@ -38,7 +38,7 @@ def from_rpc_error(error: Any, *, trace_id: str, request_id: str, proxy: str = "
 
     """
     metadata = dict(error.trailing_metadata() or ())
-    status = _status(metadata.get(_DETAILS_KEY))
+    status = _status(metadata.get(DETAILS_KEY))
     info = error_details_pb2.ErrorInfo()
     if status is None or not _unpack(status, info) or info.domain != _DOMAIN:
         return _without_details(error, proxy, trace_id=trace_id, request_id=request_id)

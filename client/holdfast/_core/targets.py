@@ -1,4 +1,4 @@
-"""Targets of clients: whether gRPC accepts one, whether it is on this machine, and the proxy in front of it."""
+"""Targets of clients: a folder or a server, whether gRPC accepts it, whether it is on this machine, and its proxy."""
 
 import os
 import re
@@ -15,14 +15,21 @@ _LOOPBACK = re.compile(
     r"(localhost|[\w.-]+\.localhost|127\.\d+\.\d+\.\d+|0\.0\.0\.0|\[?(::1|::|::ffff:127\.\d+\.\d+\.\d+)\]?)\.?",
     re.IGNORECASE,
 )
+# A server's host may have the name `file`.
+_FOLDER = re.compile(r"file:(?!\d+$)", re.IGNORECASE)
 _MAX_PORT = 65535
 # The environment variables in gRPC's order.
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 _EXCEPTIONS = ("no_grpc_proxy", "no_proxy")
 
 
+def is_folder(target: str) -> bool:
+    """Return whether a target is a folder, whose service runs in this process."""
+    return _FOLDER.match(target) is not None
+
+
 def checked(target: object) -> str:
-    """Check that gRPC accepts a target, and return it.
+    """Check that gRPC accepts a target, and return it. A folder's is checked where it is opened.
 
     Raises:
         TypeError: the target is not a str.
@@ -30,18 +37,24 @@ def checked(target: object) -> str:
 
     """
     text = arguments.text("target", target)
+    if is_folder(text):
+        return text
     shown = re.sub(r"//[^/@]*@", "//…@", text)[:200]
     if not text or any(not character.isprintable() or character.isspace() for character in text):
-        raise arguments.invalid("target", f"must be host:port, not {shown!r}")
+        raise arguments.invalid("target", f"must be host:port or file:///path, not {shown!r}")
     scheme = _SCHEME.match(text)
     if scheme and scheme[1].lower() not in _SCHEMES:
         raise arguments.invalid(
-            "target", f"must be host:port, or begin with one of gRPC's schemes ({', '.join(_SCHEMES)}), not {shown!r}"
+            "target",
+            f"must be host:port, file:///path, or begin with one of gRPC's schemes ({', '.join(_SCHEMES)}), "
+            f"not {shown!r}",
         )
     if not _SPECIAL.match(text):
         host, colon, port = text.rpartition(":")
         if not colon or not host or (port.isdecimal() and not 0 < int(port[:6]) <= _MAX_PORT) or not port:
-            raise arguments.invalid("target", f"must be host:port with a port of 1 to {_MAX_PORT}, not {shown!r}")
+            raise arguments.invalid(
+                "target", f"must be host:port with a port of 1 to {_MAX_PORT}, or file:///path, not {shown!r}"
+            )
     return text
 
 

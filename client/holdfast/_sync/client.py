@@ -38,19 +38,21 @@ Depth = Literal["marker", "presence", "checksum"]
 
 
 class Client:
-    """A client of one Holdfast server.
+    """A client of one Holdfast server, or of a folder whose service runs in the caller's process.
 
     It can be created anywhere and is used until it is closed, for good, by `close` or the end of a `with` block.
 
     Args:
-        target: host:port, or any target that gRPC accepts.
+        target: host:port, or any target that gRPC accepts; or `file:///path`, a folder. The service then runs in this
+            process, which needs `holdfast-client[embedded]`.
         timeout: seconds for a logical call with all its retries, if the call sets none; at most 366 days.
         retry: how to retry.
         producer: name and version of the calling program, stored with each checkpoint.
 
     Raises:
-        InvalidRequestError: gRPC does not accept the target, or the timeout is out of range.
+        InvalidRequestError: the target is not valid, or the timeout is out of range.
         TypeError: an argument has another type.
+        ImportError: the target is a folder, and the service is not installed.
 
     """
 

@@ -126,8 +126,8 @@ def _parser() -> argparse.ArgumentParser:
         "--target",
         type=values.required,
         default=os.environ.get("HOLDFAST_TARGET") or _DEFAULT_TARGET,
-        metavar="HOST:PORT",
-        help=f"the server's address (default: HOLDFAST_TARGET, else {_DEFAULT_TARGET})",
+        metavar="TARGET",
+        help=f"the server's HOST:PORT, or a folder as file:///path (default: HOLDFAST_TARGET, else {_DEFAULT_TARGET})",
     )
     common.add_argument(
         "--timeout",

@@ -62,7 +62,7 @@ def test_the_readmes_commands_install_both_distributions_into_an_empty_environme
     assert server.wait(30) == 0
 
 
-def test_both_distributions_have_one_version_and_the_server_pins_the_client_to_it():
+def test_both_distributions_have_one_version_and_pin_each_other_to_it():
     assert {name: project["name"] for name, project in PROJECTS.items()} == {
         "client": DISTRIBUTION,
         "server": "holdfast-server",
@@ -71,6 +71,7 @@ def test_both_distributions_have_one_version_and_the_server_pins_the_client_to_i
     assert [each for each in PROJECTS["server"]["dependencies"] if each.startswith("holdfast")] == [
         f"holdfast-client=={VERSION}"
     ]
+    assert PROJECTS["client"]["optional-dependencies"]["embedded"] == [f"holdfast-server=={VERSION}"]
     assert set(re.findall(r"holdfast_(?:client|server)-([\d.]+)-py3", README)) == {VERSION}
 
 

@@ -24,7 +24,6 @@ REFUSED = [
     "HTTP://x:1",
     "grpc://x:1",
     "tcp://x:1",
-    "file:///x",
     "s3://b/p",
     "",
     "localhost",
@@ -204,6 +203,7 @@ async def test_a_proxy_that_refuses_is_named_without_its_password(connect, monke
 
 
 @pytest.mark.asynchronous_only("two commands, which use the synchronous client")
+@pytest.mark.remote_only("proxies")
 async def test_targets_on_this_machine_never_go_through_a_proxy(connect, monkeypatch, served):
     async with answering(b"HTTP/1.1 403 Forbidden\r\n\r\n") as (port, seen):
         for name in PROXIES[:3]:

@@ -213,6 +213,7 @@ async def test_shutting_down(connect, tmp_path):
     await serving
 
 
+@pytest.mark.remote_only("the test writes to the store")
 async def test_log_full(client, served):
     last = sound(MAX_REVISION)
     await served.store.put_if_absent(WorkflowKeys("n", "w").marker(MAX_REVISION), frame(last.SerializeToString()))
@@ -349,6 +350,7 @@ async def test_lease_held(client):
     await failure(client.acquire_writer("n", "w"), holdfast.LeaseHeldError, holder="worker-7", head_epoch=1)
 
 
+@pytest.mark.remote_only("the test has a channel of its own")
 async def test_upload_lost(client, served):
     read, go_on = threading.Event(), threading.Event()
 

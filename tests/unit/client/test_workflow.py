@@ -33,6 +33,7 @@ async def test_a_handle_can_save_after_its_own_prune(client):
     assert (await handle.save(b"3", format=FORMAT)).revision == 5
 
 
+@pytest.mark.remote_only("the test collects garbage in the store")
 async def test_a_handle_can_save_after_collections_with_retention(served, client):
     handle = client.workflow("n", "w")
     await handle.acquire_writer()

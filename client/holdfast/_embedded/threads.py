@@ -1,0 +1,60 @@
+"""Threads for blocking work that serve until the process has ended."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+_Result = TypeVar("_Result")
+_Work = tuple[Future[Any], Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+class DaemonThreads(ThreadPoolExecutor):
+    """An executor whose threads end with the process.
+
+    The threads of `concurrent.futures` refuse work as soon as the main thread has ended, while other threads and
+    functions registered with `atexit` may still use a client.
+
+    Args:
+        limit: how many threads to start at most.
+        name: the beginning of the threads' names.
+
+    """
+
+    def __init__(self, limit: int, name: str) -> None:
+        # asyncio accepts a ThreadPoolExecutor only. The threads of the base class are never started.
+        super().__init__(limit, name)
+        self._limit = limit
+        self._name = name
+        self._work: SimpleQueue[_Work | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._started = 0
+
+    def submit(self, function: Callable[..., _Result], /, *arguments: Any, **options: Any) -> "Future[_Result]":
+        """Run a function in a thread. Called by one thread at a time."""
+        future: Future[_Result] = Future()
+        self._work.put((future, function, arguments, options))
+        if not self._idle.acquire(blocking=False) and self._started < self._limit:
+            self._started += 1
+            threading.Thread(target=self._serve, name=f"{self._name}-{self._started}", daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the threads when they have done the work that was submitted. Does not wait for them."""
+        for _ in range(self._started):
+            self._work.put(None)
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            future, function, arguments, options = work
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = function(*arguments, **options)
+                except BaseException as error:  # noqa: BLE001 - raised where the future is awaited
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+                    del result
+            del work, future, function, arguments, options
+            self._idle.release()

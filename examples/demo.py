@@ -7,13 +7,14 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -100,10 +101,15 @@ def run(target: str, workflow_id: str, output: Path, log: IO[bytes], kill_after:
 def damage_newest(store: Path) -> None:
     """Flip bits of the newest checkpoint on disk."""
     title("3. Damage its newest checkpoint on disk")
-    newest = min((store / "ns" / NAMESPACE / "wf" / "killed" / "log").rglob("*/*/*"))
-    damaged = bytearray(newest.read_bytes())
-    damaged[len(damaged) // 2] ^= 0xFF
-    newest.write_bytes(damaged)
+    with closing(sqlite3.connect(store / "holdfast.db")) as database, database:
+        # The newest is listed first.
+        prefix = f"ns/{NAMESPACE}/wf/killed/log/"
+        newest = "SELECT content FROM objects WHERE key > ? ORDER BY key LIMIT 1"
+        query = f"SELECT id, value FROM contents WHERE id = ({newest})"
+        content, value = database.execute(query, (prefix,)).fetchone()
+        damaged = bytearray(value)
+        damaged[len(damaged) // 2] ^= 0xFF
+        database.execute("UPDATE contents SET value = ? WHERE id = ?", (damaged, content))
     say(f"   flipped one of its {len(damaged)} bytes")
 
 

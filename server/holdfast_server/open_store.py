@@ -9,7 +9,7 @@ from holdfast_server.location import FolderLocation
 from holdfast_server.protocol.format.keys import MANIFEST_KEY
 from holdfast_server.protocol.format.manifest import NoStoreError, open_layout
 from holdfast_server.stores.base import ObjectStore
-from holdfast_server.stores.file import FileStore
+from holdfast_server.stores.file import DATABASE, FileStore
 from holdfast_server.stores.traced import TracedStore
 
 
@@ -29,7 +29,8 @@ async def open_store(url: str, *, is_traced: bool, must_exist: bool = False) -> 
     """
     parsed = location.parse(url)
     if isinstance(parsed, FolderLocation):
-        if must_exist and not (parsed.path / MANIFEST_KEY).is_file():
+        # A store of the old layout has a file for its manifest, and is refused with what to do.
+        if must_exist and not any((parsed.path / name).is_file() for name in (DATABASE, MANIFEST_KEY)):
             raise NoStoreError
         async with FileStore.open(parsed.path) as folder:
             yield TracedStore(folder) if is_traced else folder

@@ -15,7 +15,7 @@ from enum import Enum
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import MANIFEST_KEY
 from holdfast_server.protocol.format.manifest import identify
-from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError, described
+from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError, StoreGoneError, described
 
 _LOG = logging.getLogger("holdfast.server")
 INTERVAL_SECONDS = 5.0
@@ -108,7 +108,7 @@ class StoreWatch:
                 async with asyncio.timeout(_CHECK_SECONDS):
                     if await identify(self._store) == self._identity:
                         return await self._check_write() if in_doubt else (_State.WORKS, "")
-            except ObjectNotFoundError:
+            except (ObjectNotFoundError, StoreGoneError):
                 pass
             except TimeoutError:
                 return _State.FAILS, f"no answer within {_CHECK_SECONDS:g} seconds"

@@ -2,16 +2,18 @@
 
 from pathlib import Path
 
+from tests.support import folder_objects
+
 
 def damage_newest(folder: Path) -> None:
     """Flip a byte of the newest blob."""
-    _damage(max(_blobs(folder, "*"), key=lambda path: path.stat().st_mtime_ns))
+    damage(folder, folder_objects.by_age(folder, "ns/*/wf/*/blob/*")[-1])
 
 
 def damage_all(folder: Path, workflow_id: str) -> None:
     """Flip a byte of each blob of a workflow."""
-    for blob in _blobs(folder, workflow_id):
-        _damage(blob)
+    for key in folder_objects.keys(folder, f"ns/*/wf/{workflow_id}/blob/*"):
+        damage(folder, key)
 
 
 def damage_marker(folder: Path, newer: int = 0) -> None:
@@ -24,23 +26,16 @@ def damage_marker(folder: Path, newer: int = 0) -> None:
         newer: how many markers are newer than this one.
 
     """
-    markers = sorted(path for path in folder.glob("ns/*/wf/*/log/**/*") if path.is_file())
-    markers[newer].chmod(0o600)
-    _damage(markers[newer])
+    damage(folder, folder_objects.keys(folder, "ns/*/wf/*/log/*")[newer])
 
 
 def damage_newest_marker(folder: Path, workflow_id: str) -> None:
     """Flip a byte of the newest commit marker of a workflow. A server that has read it does not notice."""
-    newest = min(path for path in folder.glob(f"ns/*/wf/{workflow_id}/log/**/*") if path.is_file())
-    newest.chmod(0o600)
-    _damage(newest)
+    damage(folder, folder_objects.keys(folder, f"ns/*/wf/{workflow_id}/log/*")[0])
 
 
-def _blobs(folder: Path, workflow_id: str) -> list[Path]:
-    return [path for path in folder.glob(f"ns/*/wf/{workflow_id}/blob/**/*") if path.is_file()]
-
-
-def _damage(blob: Path) -> None:
-    data = bytearray(blob.read_bytes())
+def damage(folder: Path, key: str) -> None:
+    """Flip a byte of an object."""
+    data = bytearray(folder_objects.read(folder, key))
     data[len(data) // 2] ^= 1
-    blob.write_bytes(data)
+    folder_objects.write(folder, key, bytes(data))

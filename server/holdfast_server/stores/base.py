@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 _frees_space: ContextVar[bool] = ContextVar("frees_space", default=False)
+_erases: ContextVar[bool] = ContextVar("erases", default=False)
 
 
 @contextmanager
@@ -27,6 +28,21 @@ def freeing_space() -> Iterator[None]:
 def may_use_reserve() -> bool:
     """Return whether the caller frees space and may use the reserve."""
     return _frees_space.get()
+
+
+@contextmanager
+def erasing() -> Iterator[None]:
+    """Let the deletions of the block return only when no file of the store contains the deleted bytes."""
+    token = _erases.set(True)
+    try:
+        yield
+    finally:
+        _erases.reset(token)
+
+
+def must_erase() -> bool:
+    """Return whether the bytes that the caller deletes must be gone when the deletion returns."""
+    return _erases.get()
 
 
 class StoreError(Exception):
@@ -70,6 +86,14 @@ class StoreAccessDeniedError(StoreError):
 
 class StoreSettingsError(StoreAccessDeniedError):
     """The settings or credentials for the store are wrong: nothing was sent."""
+
+
+class StoreDamagedError(StoreError):
+    """A part of the store is damaged and cannot be read. Other objects can be. A retry does not help."""
+
+
+class StoreGoneError(NothingWrittenError):
+    """The store that was opened is no longer in its place: it was moved, deleted or replaced."""
 
 
 class ObjectNotFoundError(StoreError):

@@ -1,63 +1,50 @@
-"""Failures that only a folder store can have."""
+"""What only a folder store promises."""
 
 import asyncio
 import errno
 import os
-import signal
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
 
 import pytest
-import uvloop
-from holdfast_server.stores.base import NothingWrittenError, StoreAccessDeniedError, StoreUnavailableError
-from holdfast_server.stores.draft import TEMPORARY_FOLDER, Drafts
+from holdfast_server.stores.base import (
+    NothingWrittenError,
+    ObjectNotFoundError,
+    StoreAccessDeniedError,
+    StoreDamagedError,
+    StoreError,
+    StoreFullError,
+    StoreGoneError,
+    StoreSettingsError,
+    StoreUnavailableError,
+    erasing,
+    freeing_space,
+)
 from holdfast_server.stores.file import FileStore
-from holdfast_server.stores.file_errors import of_failed_create
-from holdfast_server.stores.folders import MARK, Folder, Folders, make_root
+from holdfast_server.stores.file.blobs import BlobDraft
+from holdfast_server.stores.file.checkpoints import LARGEST_WAL_BYTES
+from holdfast_server.stores.file.errors import of_database, of_errno
+from holdfast_server.stores.file.folder import Access, StoreFolder
+from holdfast_server.stores.file.upload import LARGEST_ROW_BYTES
 
-from tests.support.servers import children
+from tests.support import folder_objects
 
-
-async def test_a_lane_that_dies_fails_its_batch_and_is_replaced(tmp_path):
-    before = set(children(os.getpid()))
-    async with FileStore.open(tmp_path) as store:
-        assert await store.put_if_absent("a/1", b"one")
-        [lane] = set(children(os.getpid())) - before
-        os.kill(lane, signal.SIGSTOP)
-        waiting = asyncio.create_task(store.put_if_absent("a/2", b"two"))
-        # Enough turns of the loop for the batch to be sent.
-        for _ in range(10):
-            await asyncio.sleep(0)
-        os.kill(lane, signal.SIGKILL)
-        with pytest.raises(StoreUnavailableError, match="died"):
-            await waiting
-        assert await store.put_if_absent("a/3", b"three")
-        assert [each.key for each in await store.list("a/")] == ["a/1", "a/3"]
-    assert set(children(os.getpid())) == before
+LARGE = b"x" * (LARGEST_ROW_BYTES + 1)
 
 
-@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
-def test_a_lane_that_died_while_idle_is_replaced_before_the_next_write(run, tmp_path):
-    async def scenario():
-        before = set(children(os.getpid()))
-        async with FileStore.open(tmp_path) as store:
-            for number in range(3):
-                assert await store.put_if_absent(f"a/{number}", b"x")
-                [lane] = set(children(os.getpid())) - before
-                os.kill(lane, signal.SIGKILL)
-                while lane in children(os.getpid()):  # noqa: ASYNC110 - the kernel sends no event for it
-                    await asyncio.sleep(0.01)
-            assert await store.put_if_absent("a/last", b"x")
-
-    run(scenario())
+def blobs(folder):
+    return list((folder / "blobs").iterdir())
 
 
-async def test_one_object_that_cannot_be_written_does_not_fail_its_batch(tmp_path):
-    async with FileStore.open(tmp_path) as store:
-        assert await store.put_if_absent("file", b"")
-        keys = ["a/1", "file/below", "a/2", "a/1", "b/1"]
-        results = await asyncio.gather(*(store.put_if_absent(key, b"x") for key in keys), return_exceptions=True)
-        assert isinstance(results[1], StoreUnavailableError)
-        assert results[0] is not results[3]
-        assert [results[2], results[4]] == [True, True]
+async def upload(store, key, data):
+    async with store.put(key) as writer:
+        for start in range(0, len(data), 100_000):
+            await writer.write(data[start : start + 100_000])
+        await writer.finish()
 
 
 async def test_a_cancelled_write_does_not_affect_the_others(tmp_path):
@@ -71,127 +58,385 @@ async def test_a_cancelled_write_does_not_affect_the_others(tmp_path):
         assert await store.put_if_absent("a/last", b"x")
 
 
-async def test_nothing_is_left_in_the_temporary_folder(tmp_path):
+async def test_every_kind_of_change_can_be_in_one_transaction(tmp_path):
+    async with FileStore.open(tmp_path) as store:
+        for key in ("replaced", "deleted", "taken"):
+            assert await store.put_if_absent(key, b"old")
+        results = await asyncio.gather(
+            store.put_if_absent("new", b"new"),
+            store.put_if_absent("taken", b"new"),
+            store.replace("replaced", b"new"),
+            store.delete("deleted"),
+            store.put_if_absent("large", LARGE),
+            store.put_if_absent("same", b"1"),
+            store.put_if_absent("same", b"2"),
+        )
+        assert (results[0], results[1], results[4]) == (True, False, True)
+        assert {results[5], results[6]} == {True, False}
+        assert [each.key for each in await store.list("")] == ["large", "new", "replaced", "same", "taken"]
+        assert (await store.get("replaced")).data == b"new"
+        assert (await store.get("taken")).data == b"old"
+
+
+async def test_a_large_object_is_a_file_and_a_small_one_is_not(tmp_path):
+    async with FileStore.open(tmp_path) as store:
+        await upload(store, "small", LARGE[1:])
+        assert blobs(tmp_path) == []
+        await upload(store, "uploaded", LARGE)
+        assert await store.put_if_absent("put", LARGE)
+        assert len(blobs(tmp_path)) == 2
+        assert not await store.put_if_absent("put", LARGE)
+        await store.replace("put", LARGE)
+        assert len(blobs(tmp_path)) == 2
+        for key in ("small", "uploaded", "put"):
+            found = await store.get(key, offset=5, length=10)
+            assert (found.data, found.size_bytes) == (b"x" * 10, len(LARGE) - (key == "small"))
+            await store.delete(key)
+        assert blobs(tmp_path) == []
+
+
+async def test_an_upload_that_is_not_finished_leaves_no_file(tmp_path):
+    async with FileStore.open(tmp_path) as store:
+        async with store.put("a") as writer:
+            await writer.write(LARGE)
+            assert len(blobs(tmp_path)) == 1
+        assert blobs(tmp_path) == []
+        await upload(store, "b", LARGE)
+        with pytest.raises(StoreUnavailableError, match="already in use"):
+            await upload(store, "b", LARGE)
+        assert len(blobs(tmp_path)) == 1
+
+
+async def test_an_object_without_its_file_or_with_other_bytes_is_damaged(tmp_path):
+    async with FileStore.open(tmp_path) as store:
+        await upload(store, "large", LARGE)
+        await store.put_if_absent("small", b"small")
+        blobs(tmp_path)[0].unlink()
+        with folder_objects.database(tmp_path) as database:
+            database.execute("UPDATE contents SET value = x'00'")
+        for key in ("large", "small"):
+            with pytest.raises(StoreDamagedError) as caught:
+                await store.get(key)
+            assert key in caught.value.detail
+        for key in ("large", "small"):
+            await store.delete(key)
+            with pytest.raises(ObjectNotFoundError):
+                await store.get(key)
+
+
+@pytest.mark.parametrize("name", ["holdfast.db", "holdfast.db-wal", "holdfast.db-shm", "holdfast.lock", "blobs"])
+@pytest.mark.parametrize("kind", ["link", "pipe", "hard link", "folder", "file"])
+async def test_nothing_but_plain_files_of_its_own_is_opened(tmp_path, name, kind):
+    folder = tmp_path / "store"
+    async with FileStore.open(folder):
+        pass
+    elsewhere = tmp_path / "elsewhere"
+    target = folder / name
+    if target.is_dir():
+        target.rmdir()
+    target.unlink(missing_ok=True)
+    if kind == "link":
+        target.symlink_to(elsewhere)
+    elif kind == "pipe":
+        os.mkfifo(target)
+    elif kind == "hard link":
+        elsewhere.write_bytes(b"")
+        target.hardlink_to(elsewhere)
+    elif kind == "folder":
+        target.mkdir()
+    else:
+        target.write_bytes(b"")
+    if (kind == "file" and name != "blobs") or (kind == "folder" and name == "blobs"):
+        async with FileStore.open(folder) as store:
+            assert await store.put_if_absent("a", b"x")
+        return
+    with pytest.raises(StoreSettingsError, match=f"{name} in the store's folder: expected ") as caught:
+        async with FileStore.open(folder):
+            pass
+    assert str(target) not in str(caught.value)
+    assert not elsewhere.exists() or elsewhere.read_bytes() == b""
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+async def test_a_file_of_an_object_is_neither_followed_nor_waited_for(tmp_path, kind):
+    (tmp_path / "secret").write_bytes(LARGE)
+    async with FileStore.open(tmp_path / "store") as store:
+        await upload(store, "a", LARGE)
+        [blob] = blobs(tmp_path / "store")
+        blob.unlink()
+        blob.symlink_to(tmp_path / "secret") if kind == "link" else os.mkfifo(blob)
+        with pytest.raises(StoreError):
+            await store.get("a")
+
+
+async def test_the_folder_itself_may_be_a_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    async with FileStore.open(tmp_path / "link") as store:
+        assert await store.put_if_absent("a", b"x")
+    assert (tmp_path / "real" / "holdfast.db").is_file()
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o777])
+@pytest.mark.parametrize(("group", "file", "folder"), [(None, 0o600, 0o700), (os.getgid(), 0o660, 0o2770)])
+async def test_only_the_user_or_the_group_can_use_the_files_whatever_the_umask(tmp_path, umask, group, file, folder):
+    root = tmp_path / "new" / "store"
+    before = os.umask(umask)
+    try:
+        async with FileStore.open(root, access=Access(group)) as store:
+            assert await store.put_if_absent("small", b"x")
+            await upload(store, "large", LARGE)
+            found = {path: stat.S_IMODE(path.stat().st_mode) for path in (root.parent, root, *root.rglob("*"))}
+    finally:
+        os.umask(before)
+    assert {path.name for path in found} >= {"holdfast.db", "holdfast.db-wal", "holdfast.db-shm", "holdfast.lock"}
+    assert {mode for path, mode in found.items() if path.is_file() or path.suffix} == {file}
+    assert {mode for path, mode in found.items() if path.is_dir()} == {folder}
+
+
+async def test_a_folder_of_the_old_layout_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "holdfast.json").write_text("{}")
+    with pytest.raises(StoreSettingsError, match=r"Holdfast 0\.2 .*: serve it with version 0\.2, or choose an empty"):
+        async with FileStore.open(tmp_path):
+            pass
+    assert [each.name for each in tmp_path.iterdir()] == ["holdfast.json"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "error", "words"),
+    [
+        ("CREATE TABLE t (x)", StoreSettingsError, "is not one of Holdfast"),
+        ("PRAGMA user_version = 99", StoreSettingsError, "has version 99, this server reads version 1"),
+        (None, StoreDamagedError, "is damaged: it is not a database"),
+    ],
+)
+async def test_another_database_is_refused(tmp_path, statement, error, words):
+    if statement is None:
+        (tmp_path / "holdfast.db").write_bytes(b"something else" * 1000)
+    else:
+        if "PRAGMA" in statement:
+            async with FileStore.open(tmp_path):
+                pass
+        with sqlite3.connect(tmp_path / "holdfast.db") as database:
+            database.execute(statement)
+        database.close()
+    with pytest.raises(error, match=words):
+        async with FileStore.open(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("happens", ["moved", "deleted", "replaced"])
+async def test_a_folder_that_is_no_longer_in_its_place_is_neither_written_nor_read(tmp_path, happens):
+    folder = tmp_path / "store"
+    async with FileStore.open(folder) as store:
+        assert await store.put_if_absent("a", b"x")
+        if happens == "deleted":
+            shutil.rmtree(folder)
+        else:
+            folder.rename(tmp_path / "elsewhere")
+        if happens == "replaced":
+            async with FileStore.open(folder) as other:
+                assert await other.put_if_absent("a", b"other")
+        for call in (store.put_if_absent("b", b"x"), store.replace("b", b"x"), store.delete("a"), store.get("a")):
+            with pytest.raises(StoreGoneError):
+                await call
+        with pytest.raises(StoreGoneError):
+            await store.list("")
+
+
+async def test_a_save_into_a_folder_that_is_moved_at_that_moment_is_not_acknowledged(tmp_path, monkeypatch):
+    async with FileStore.open(tmp_path / "store") as store:
+        committed = store._checkpoints.committed
+
+        def move(written_bytes):
+            committed(written_bytes)
+            (tmp_path / "store").rename(tmp_path / "elsewhere")
+
+        monkeypatch.setattr(store._checkpoints, "committed", move)
+        with pytest.raises(StoreUnavailableError) as caught:
+            await store.put_if_absent("a", b"x")
+        # It is there, for whoever finds the folder.
+        assert not isinstance(caught.value, NothingWrittenError)
+    assert folder_objects.read(tmp_path / "elsewhere", "a") == b"x"
+
+
+RACER = """
+import asyncio, sys
+from pathlib import Path
+from holdfast_server.stores.file import FileStore
+
+async def main(folder, name):
+    async with FileStore.open(Path(folder)) as store:
+        for start in range(0, 600, 30):
+            keys = [f"race/{number:03}" for number in range(start, start + 30)]
+            won = await asyncio.gather(*(store.put_if_absent(key, name.encode()) for key in keys))
+            for key, is_won in zip(keys, won):
+                found = (await store.get(key)).data
+                assert (found == name.encode()) == is_won, (key, found, is_won)
+                if is_won:
+                    print(key)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_of_several_processes_one_wins_each_key(tmp_path):
+    command = [sys.executable, "-c", RACER, str(tmp_path)]
+    racers = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in "abc"]
+    won = [key for racer in racers for key in racer.communicate()[0].split()]
+    assert [racer.returncode for racer in racers] == [0, 0, 0]
+    assert sorted(won) == [f"race/{number:03}" for number in range(600)]
+
+
+async def test_the_write_ahead_log_stays_small_and_is_gone_at_the_end(tmp_path):
+    async with FileStore.open(tmp_path) as store:
+        for number in range(40):
+            await asyncio.gather(*(store.put_if_absent(f"{number}/{each}", os.urandom(50_000)) for each in range(32)))
+            assert (tmp_path / "holdfast.db-wal").stat().st_size < 2 * LARGEST_WAL_BYTES
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "blobs",
+        "holdfast.db",
+        "holdfast.lock",
+        "holdfast.reserve",
+    ]
+    async with FileStore.open(tmp_path) as store:
+        assert len(await store.list("", limit=2000)) == 40 * 32
+
+
+async def test_erased_bytes_are_in_no_file(tmp_path):
+    async with FileStore.open(tmp_path) as store:
+        for number in range(50):
+            await store.put_if_absent(f"secret/{number}", b"the-secret-value" * (number + 1))
+            await store.put_if_absent(f"other/{number}", b"x" * 5000)
+        await upload(store, "secret/large", b"the-secret-value" * 50_000)
+        assert folder_objects.files_with(tmp_path, b"the-secret-value")
+        with erasing():
+            await asyncio.gather(*(store.delete(f"secret/{number}") for number in range(1, 50)))
+            await store.delete("secret/large")
+            await store.replace("secret/0", b"nothing")
+        assert folder_objects.files_with(tmp_path, b"the-secret-value") == []
+        assert len(await store.list("other/")) == 50
+        assert (await store.get("secret/0")).data == b"nothing"
+
+
+async def test_deleted_bytes_are_in_no_file_once_the_store_is_closed(tmp_path):
+    async with FileStore.open(tmp_path) as store:
+        await store.put_if_absent("secret", b"the-secret-value" * 1000)
+        await store.delete("secret")
+    assert folder_objects.files_with(tmp_path, b"the-secret-value") == []
+
+
+async def test_a_full_disk_refuses_saves_and_leaves_room_for_deletions(tmp_path, monkeypatch):
+    async with FileStore.open(tmp_path) as store:
+        await store.put_if_absent("a", b"x" * 100_000)
+        assert (tmp_path / "holdfast.reserve").stat().st_blocks * 512 >= LARGEST_WAL_BYTES
+        [pages] = store._connections[0].execute("PRAGMA page_count").fetchone()
+        store._connections[0].execute(f"PRAGMA max_page_count = {pages}")
+        give_up = store._reserve.give_up
+
+        def make_room():
+            give_up()
+            store._connections[0].execute(f"PRAGMA max_page_count = {pages + 100}")
+
+        monkeypatch.setattr(store._reserve, "give_up", make_room)
+        with pytest.raises(StoreFullError):
+            await store.put_if_absent("b", b"x" * 100_000)
+        with freeing_space():
+            assert await store.put_if_absent("deletion", b"x" * 100_000)
+        assert not (tmp_path / "holdfast.reserve").exists()
+
+        def fail(name):
+            raise OSError(errno.ENOSPC, "full")
+
+        monkeypatch.setattr(store._folder, "create_file", fail)
+        with pytest.raises(StoreFullError):
+            await store.put_if_absent("c", b"x")
+        with freeing_space():
+            await store.delete("a")
+
+
+async def damage_page(folder, table):
+    """Overwrite the page in the middle of a table, and return its number. No process may have the store open."""
+    with folder_objects.database(folder) as database:
+        pages = [
+            page
+            for (page,) in database.execute(
+                "SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf' ORDER BY path", (table,)
+            )
+        ]
+    page = pages[len(pages) // 2]
+    with (folder / "holdfast.db").open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+
+
+async def test_a_damaged_page_costs_the_objects_in_it_and_no_others(tmp_path):
+    keys = [f"k/{number:04}" for number in range(500)]
+    async with FileStore.open(tmp_path) as store:
+        await asyncio.gather(*(store.put_if_absent(key, key.encode() * 50) for key in keys))
+    await damage_page(tmp_path, "contents")
+    async with FileStore.open(tmp_path) as store:
+        found = await asyncio.gather(*(store.get(key) for key in keys), return_exceptions=True)
+        damaged = [each for each in found if isinstance(each, StoreDamagedError)]
+        assert 1 <= len(damaged) <= 20
+        assert all(each.data == key.encode() * 50 for key, each in zip(keys, found, strict=True) if each not in damaged)
+        assert "holdfast.db" in damaged[0].detail
+        assert str(tmp_path) not in str(damaged[0])
+        assert len(await store.list("k/")) == 500
+        assert await store.put_if_absent("k/new", b"x")
+
+
+async def test_a_damaged_page_of_keys_fails_only_the_writes_into_it_and_beside_it(tmp_path):
+    keys = [f"k/{number:05}" for number in range(0, 4000, 2)]
+    async with FileStore.open(tmp_path) as store:
+        await asyncio.gather(*(store.put_if_absent(key, b"x") for key in keys))
+    await damage_page(tmp_path, "objects")
+    async with FileStore.open(tmp_path) as store:
+        others = [f"k/{number:05}" for number in range(1, 4000, 2)]
+        results = await asyncio.gather(*(store.put_if_absent(key, b"y") for key in others), return_exceptions=True)
+        refused = [each for each in results if isinstance(each, StoreDamagedError)]
+        # A page that is full is divided together with the pages beside it.
+        assert 1 <= len(refused) <= 600
+        assert all(each is True for each in results if each not in refused)
+        assert (await store.get("k/00000")).data == (await store.get("k/03998")).data == b"x"
+
+
+async def test_no_thread_uses_the_database_while_the_store_is_paused(tmp_path):
+    async with FileStore.open(tmp_path) as store:
+        assert await store.put_if_absent("a", b"x")
+        with store.paused():
+            put = asyncio.create_task(store.put_if_absent("b", b"x"))
+            get = asyncio.create_task(store.get("a"))
+            await asyncio.wait([put, get], timeout=0.1)
+            assert not put.done()
+        assert await put
+        assert (await get).data == b"x"
+
+
+async def test_no_thread_is_left_after_the_end(tmp_path):
+    before = set(threading.enumerate())
     async with FileStore.open(tmp_path) as store:
         await store.put_if_absent("a", b"x")
-        async with store.put("b") as writer:
-            await writer.write(b"never finished")
-    assert list((tmp_path / TEMPORARY_FOLDER).iterdir()) == []
-    assert not (tmp_path / "b").exists()
+        await upload(store, "b", LARGE)
+        await store.get("b", length=1 << 20)
+        own = [each for each in set(threading.enumerate()) - before if each.name.startswith("holdfast")]
+        # One does not keep the interpreter from ending.
+        assert own
+        assert all(each.daemon for each in own)
+    assert not [each for each in own if each.is_alive()]
+    with pytest.raises(RuntimeError, match="closed"):
+        await store.get("a")
 
 
-def test_named_temporary_files_are_used_if_the_file_system_has_no_unnamed_ones(tmp_path):
-    drafts = Drafts(tmp_path)
-    drafts.has_names = True
-    with drafts.draft("a/b") as draft:
-        draft.append(b"x")
-        draft.sync()
-        assert len(list((tmp_path / TEMPORARY_FOLDER).iterdir())) == 1
-        assert draft.link()
-    with drafts.draft("a/b") as late:
-        assert not late.link()
-    assert (tmp_path / "a" / "b").read_bytes() == b"x"
-    assert list((tmp_path / TEMPORARY_FOLDER).iterdir()) == []
-
-
-@pytest.fixture(params=[False, True], ids=["nameless", "named"])
-def drafts(request, tmp_path):
-    drafts = Drafts(tmp_path)
-    drafts.has_names = request.param
-    return drafts
-
-
-def test_a_name_has_a_mark_until_it_is_durable(drafts, tmp_path):
-    with drafts.draft("a/b") as draft:
-        draft.append(b"x")
-        draft.sync()
-        assert draft.link()
-        assert (tmp_path / "a/b").stat().st_mode & MARK
-        drafts.settle(draft)
-    assert not (tmp_path / "a/b").stat().st_mode & MARK
-    assert not (tmp_path / "a").stat().st_mode & MARK
-
-
-def test_a_name_that_was_left_with_its_mark_is_made_durable_by_a_copy(drafts, tmp_path):
-    with drafts.draft("a/b") as draft:
-        draft.append(b"x")
-        draft.sync()
-        draft.link()
-    before = (tmp_path / "a/b").stat()
-    drafts.confirm("a/b")
-    after = (tmp_path / "a/b").stat()
-    assert (tmp_path / "a/b").read_bytes() == b"x"
-    assert after.st_ino != before.st_ino
-    assert not after.st_mode & MARK
-    drafts.confirm("a/b")
-    assert (tmp_path / "a/b").stat().st_ino == after.st_ino
-    assert list((tmp_path / TEMPORARY_FOLDER).iterdir()) == []
-
-
-def test_a_folder_that_is_removed_while_a_file_is_written_is_made_again(drafts, tmp_path):
-    with drafts.draft("a/b/c") as draft:
-        remove_folders(tmp_path)
-        draft.append(b"x")
-        draft.sync()
-        assert draft.link()
-        drafts.settle(draft)
-    assert (tmp_path / "a/b/c").read_bytes() == b"x"
-    (tmp_path / "a/b/c").unlink()
-    remove_folders(tmp_path)
-    with drafts.draft("a/b/d") as draft:
-        assert draft.link()
-    assert (tmp_path / "a/b/d").exists()
-
-
-def remove_folders(root):
-    (root / "a/b").rmdir()
-    (root / "a").rmdir()
-
-
-def test_a_folder_that_was_left_with_its_mark_is_made_again(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a").chmod(0o1755)
-    before = (tmp_path / "a").stat()
-    # An open descriptor keeps the inode number from being reused.
-    held = Folder(str(tmp_path / "a"))
-    Folders(tmp_path).open("a/b")
-    after = (tmp_path / "a").stat()
-    assert after.st_ino != before.st_ino
-    assert not after.st_mode & MARK
-    assert held.is_gone()
-
-
-def test_a_process_that_was_stopped_while_it_made_a_folder_does_not_block_others_for_ever(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a").chmod(0o1755)
-    with Folder(str(tmp_path)).locked() as stopped_here:
-        assert stopped_here
-        Folders(tmp_path).open("a")
-    assert not (tmp_path / "a").stat().st_mode & MARK
-
-
-def test_a_failed_sync_fails_all_writers_that_share_the_folder(tmp_path, monkeypatch):
-    folders = Folders(tmp_path)
-    shared = folders.open("a")
-
-    def fail(descriptor):
-        raise OSError(errno.EIO, "as a disk would")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", fail)
-        with pytest.raises(OSError, match="as a disk would"):
-            shared.sync()
-    with pytest.raises(OSError, match="Input/output error"):
-        shared.sync()
-    assert folders.open("a") is not shared
-    folders.open("a").sync()
-
-
-def test_every_folder_above_a_new_store_is_made_durable(tmp_path, monkeypatch):
-    synced = []
-    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
-    make_root(tmp_path / "a/b/store")
-    assert synced[:3] == [str(tmp_path / "a/b"), str(tmp_path / "a"), str(tmp_path)]
+def test_a_file_that_is_being_written_is_locked(tmp_path):
+    folder = StoreFolder(tmp_path, Access())
+    draft = BlobDraft(folder)
+    draft.append(b"x")
+    [blob] = blobs(tmp_path)
+    assert subprocess.run(["flock", "--nonblock", blob, "true"], check=False).returncode == 1
+    draft.close()
+    folder.close()
+    assert blobs(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -210,45 +455,36 @@ def test_every_folder_above_a_new_store_is_made_durable(tmp_path, monkeypatch):
     ],
 )
 def test_an_error_of_the_file_system_is_explained_in_words(number, words):
-    for may_exist in (True, False):
-        assert str(of_failed_create(number, "/x", may_exist=may_exist)).endswith(words)
+    for may_be_written in (True, False):
+        assert str(of_errno(number, "/x", may_be_written=may_be_written)).endswith(words)
 
 
-def test_an_error_after_the_name_was_made_does_not_promise_that_nothing_was_written():
-    assert type(of_failed_create(errno.EROFS, "/x", may_exist=True)) is StoreUnavailableError
-    assert type(of_failed_create(errno.ENOSPC, "/x", may_exist=True)) is StoreUnavailableError
-    assert type(of_failed_create(errno.EROFS, "/x", may_exist=False)) is StoreAccessDeniedError
-    assert isinstance(of_failed_create(errno.ENOSPC, "/x", may_exist=False), NothingWrittenError)
+def test_an_error_after_a_write_does_not_promise_that_nothing_was_written():
+    assert type(of_errno(errno.EROFS, "/x", may_be_written=True)) is StoreUnavailableError
+    assert type(of_errno(errno.ENOSPC, "/x", may_be_written=True)) is StoreUnavailableError
+    assert type(of_errno(errno.EROFS, "/x")) is StoreAccessDeniedError
+    assert isinstance(of_errno(errno.ENOSPC, "/x"), NothingWrittenError)
 
 
-async def test_empty_folders_are_removed_with_their_last_object(tmp_path):
-    async with FileStore.open(tmp_path) as store:
-        for key in ("ns/a/b/c/1", "ns/a/b/c/2", "ns/a/x/1"):
-            assert await store.put_if_absent(key, b"x")
-        await store.delete("ns/a/b/c/1")
-        assert (tmp_path / "ns/a/b/c").is_dir()
-        await store.delete("ns/a/b/c/2")
-        assert [each.name for each in (tmp_path / "ns/a").iterdir()] == ["x"]
-        await store.delete("ns/a/x/1")
-        assert list((tmp_path / "ns").iterdir()) == []
-
-
-async def test_no_file_is_lost_while_others_remove_folders_concurrently(tmp_path):
-    async with FileStore.open(tmp_path) as one, FileStore.open(tmp_path) as other:
-
-        async def come_and_go(number: int) -> None:
-            store, reader = (one, other) if number % 2 else (other, one)
-            for turn in range(60):
-                key = f"ns/w{turn % 3}/blob/{number}-{turn}"
-                if turn % 5:
-                    assert await store.put_if_absent(key, key.encode())
-                else:
-                    async with store.put(key) as writer:
-                        await writer.write(key.encode())
-                        await writer.finish()
-                assert (await reader.get(key)).data == key.encode()
-                await reader.delete(key)
-
-        await asyncio.gather(*(come_and_go(number) for number in range(8)))
-        assert await one.list("ns/") == []
-    assert list((tmp_path / "ns").iterdir()) == []
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("SQLITE_BUSY", NothingWrittenError, StoreUnavailableError),
+        ("SQLITE_FULL", StoreFullError, StoreFullError),
+        ("SQLITE_IOERR_FSYNC", NothingWrittenError, StoreUnavailableError),
+        ("SQLITE_READONLY", StoreAccessDeniedError, StoreUnavailableError),
+        ("SQLITE_CANTOPEN", NothingWrittenError, StoreUnavailableError),
+        ("SQLITE_NOMEM", NothingWrittenError, StoreUnavailableError),
+        ("SQLITE_CORRUPT_VTAB", StoreDamagedError, StoreDamagedError),
+        ("SQLITE_NOTADB", StoreDamagedError, StoreDamagedError),
+    ],
+)
+def test_an_error_of_the_database_is_explained_and_says_whether_anything_was_written(name, before, after):
+    error = sqlite3.OperationalError("in SQLite's words")
+    error.sqlite_errorcode, error.sqlite_errorname = getattr(sqlite3, name), name
+    for may_be_written, expected in ((False, before), (True, after)):
+        mapped = of_database(error, "/some/path", may_be_written=may_be_written)
+        assert type(mapped) is expected
+        assert str(mapped).startswith("the store's database ")
+        assert str(mapped).endswith(f"({name})")
+        assert mapped.detail == f"/some/path: in SQLite's words ({name})"

@@ -6,6 +6,9 @@ import io
 import holdfast
 import pytest
 
+from tests.support import folder_objects
+from tests.support.damage import damage_newest
+
 FORMAT = holdfast.Format("test", 1)
 
 
@@ -137,13 +140,7 @@ async def test_deleted_checkpoints_are_distinguished_from_missing_ones(client):
 async def test_a_damaged_blob_is_found_and_fallback_says_so(client, served):
     good = await client.save("n", "w", b"g" * 200_000, format=FORMAT)
     await client.save("n", "w", b"b" * 200_000, format=FORMAT)
-    blob = max(
-        (path for path in served.folder.rglob("*") if path.is_file() and "/blob/" in str(path)),
-        key=lambda path: path.stat().st_mtime_ns,
-    )
-    damaged = bytearray(blob.read_bytes())
-    damaged[1000] ^= 1
-    blob.write_bytes(damaged)
+    damage_newest(served.folder)
     with pytest.raises(holdfast.CheckpointCorruptedError) as caught:
         await client.resume("n", "w", format=FORMAT)
     assert caught.value.last_good.checkpoint_id == good.checkpoint_id
@@ -155,7 +152,7 @@ async def test_a_damaged_blob_is_found_and_fallback_says_so(client, served):
     assert verdict.findings[0].reason == "CHECKPOINT_CORRUPTED"
     assert verdict.last_good.checkpoint_id == good.checkpoint_id
     assert (await client.validate("n", "w", depth="presence")).resumable
-    blob.unlink()
+    folder_objects.remove(served.folder, folder_objects.by_age(served.folder, "ns/*/blob/*")[-1])
     assert not (await client.validate("n", "w", depth="presence")).resumable
 
 

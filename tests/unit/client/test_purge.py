@@ -6,6 +6,8 @@ import holdfast
 import pytest
 from holdfast import Record
 
+from tests.support import folder_objects
+
 FORMAT = holdfast.Format("secret-format", 1)
 pytestmark = pytest.mark.asynchronous_only("what is removed is the server's; the client sends one flag")
 SECRET = b"the-secret"
@@ -21,8 +23,11 @@ async def keep(client, checkpoint_id, workflow_id="w", **more):
 
 
 def holds_secret(served, workflow_id="w"):
-    folder = served.folder / "ns" / "n" / "wf" / workflow_id
-    return [str(each) for each in folder.rglob("*") if each.is_file() and b"secret" in each.read_bytes()]
+    found = folder_objects.objects_with(served.folder, b"secret", f"ns/n/wf/{workflow_id}/*")
+    if not folder_objects.objects_with(served.folder, b"secret"):
+        # Nor does a file keep traces of deleted objects.
+        assert folder_objects.files_with(served.folder, b"secret") == []
+    return found
 
 
 async def reason(call):

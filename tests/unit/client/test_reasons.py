@@ -5,7 +5,6 @@ import io
 import shutil
 import threading
 from datetime import timedelta
-from pathlib import Path
 
 import grpc
 import holdfast
@@ -25,6 +24,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.stores.base import StoreAccessDeniedError
 
+from tests.support import folder_objects
 from tests.support.damage import damage_newest
 from tests.support.frames import frame
 from tests.support.markers import sound
@@ -48,11 +48,6 @@ async def failure(call, expected, **shown):
 def without_retry(client):
     client._transport._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=0))
     return client
-
-
-def newest_marker(folder: Path) -> Path:
-    markers = [path for path in folder.glob("ns/*/wf/*/log/**/*") if path.is_file()]
-    return min(markers)
 
 
 async def test_checkpoint_not_found(client):
@@ -85,12 +80,12 @@ async def test_format_incompatible(client):
 async def test_layout_unsupported(connect, tmp_path):
     async with serving_watched(tmp_path) as served, connect(served.target) as client:
         await client.save("n", "w", b"x", format=FORMAT)
-    marker = newest_marker(served.folder)
-    frame = bytearray(marker.read_bytes())
+    [marker] = folder_objects.keys(served.folder, "ns/n/wf/w/log/*")
+    frame = bytearray(folder_objects.read(served.folder, marker))
     # The version follows the magic; the checksum, the last field of the header, covers both.
     frame[4:6] = (99).to_bytes(2, "big")
     frame[12:16] = crc32c(frame[:8] + frame[16:]).to_bytes(4, "big")
-    marker.write_bytes(frame)
+    folder_objects.write(served.folder, marker, bytes(frame))
     async with serving_watched(tmp_path) as served, connect(served.target) as client:
         await failure(client.load("n", "w"), holdfast.LayoutUnsupportedError)
 

@@ -8,6 +8,7 @@ from holdfast import Record
 from holdfast_server.protocol.checkpoints import records as protocol_records
 from holdfast_server.protocol.checkpoints.records import Stamps
 
+from tests.support import folder_objects
 from tests.support.watched import serving_watched
 
 FORMAT = holdfast.Format("test", 1)
@@ -130,10 +131,9 @@ async def test_a_fenced_writer_attaches_nothing(client):
 async def test_a_damaged_batch_is_reported_as_damage(served, client):
     await save(client, "c")
     await client.attach("n", "w", "c", [Record("k", b"value")])
-    (batch,) = [path for path in (served.folder / "ns/n/wf/w/rec").rglob("*") if path.is_file()]
-    data = batch.read_bytes()
-    batch.chmod(0o600)
-    batch.write_bytes(data.replace(b"value", b"valve"))
+    (batch,) = folder_objects.keys(served.folder, "ns/n/wf/w/rec/*")
+    data = folder_objects.read(served.folder, batch)
+    folder_objects.write(served.folder, batch, data.replace(b"value", b"valve"))
     for call in (client.load("n", "w", "c", records=True), client.records("n", "w", "c")):
         with pytest.raises(holdfast.HoldfastError) as caught:
             await call
@@ -148,6 +148,6 @@ async def test_records_are_deleted_with_their_workflow_and_an_id_that_is_used_ag
     await save(client, "c")
     await client.attach("n", "w", "c", [Record("k", b"old")])
     await client.delete_workflow("n", "w")
-    assert not [path for path in (served.folder / "ns/n/wf/w/rec").rglob("*") if path.is_file()]
+    assert not folder_objects.keys(served.folder, "ns/n/wf/w/rec/*")
     await save(client, "c")
     assert await kept(client, "c") == {}

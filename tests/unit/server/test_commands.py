@@ -14,6 +14,7 @@ import pytest
 from holdfast_server.arguments import parse
 from holdfast_server.config import ConfigError, load
 
+from tests.support import folder_objects
 from tests.support.ports import free_port
 from tests.support.servers import EXECUTABLE, start
 from tests.support.watched import serving_watched
@@ -122,7 +123,7 @@ def test_closed_streams_abort_neither_command(folder, closed):
         assert result.returncode == 0
         assert result.stderr == ""
     # Printed text did not go into a file of the store.
-    assert json.loads((folder / "holdfast.json").read_text())
+    assert json.loads(folder_objects.read(folder, "holdfast.json"))
 
 
 def test_a_summary_that_cannot_be_written_exits_with_2(folder):

@@ -1,54 +1,58 @@
-"""Stores that do everything in one thread, so that one process can use thousands of them in turn."""
+"""Stores that are small, or do everything in one thread, so that one process can use thousands of them in turn."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from holdfast_server.stores.draft import Drafts
-from holdfast_server.stores.file_lane import Created, create_all
+_STORE = "holdfast_server.stores.file"
+# A part of this size is a file.
+LARGEST_ROW_BYTES = 4000
 
 
 class _LaneHere:
-    """A lane that creates small files in this process, not in its own."""
+    """A lane that does its work in the calling thread."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._drafts: Drafts | None = None
+    def __init__(self, work: Callable[[Sequence[Any]], Sequence[Any]], **_: object) -> None:
+        self._work = work
 
-    async def start(self) -> None:
-        self._drafts = Drafts(self._root)
-
-    async def create_all(self, items: Sequence[tuple[str, bytes]]) -> list[Created]:
-        assert self._drafts is not None
-        return create_all(self._drafts, items)
+    async def run(self, item: Any) -> Any:
+        [result] = self._work([item])
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     async def close(self) -> None:
-        self._drafts = None
-
-
-class _NoThreads(Executor):
-    """An executor that runs each call in the calling thread."""
-
-    def __init__(self, *_: object, **__: object) -> None:
         pass
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(function(*arguments, **options))
-        except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
-            future.set_exception(error)
-        return future
+
+async def _here(function: Callable[..., Any], *arguments: object) -> Any:
+    return function(*arguments)
+
+
+@contextmanager
+def small() -> Iterator[None]:
+    """Let stores that are opened in the block have files for parts of a few kilobytes, and a log of a few pages."""
+    with ExitStack() as stack:
+        for name, value in (
+            (f"{_STORE}.store.LARGEST_ROW_BYTES", LARGEST_ROW_BYTES),
+            (f"{_STORE}.upload.LARGEST_ROW_BYTES", LARGEST_ROW_BYTES),
+            (f"{_STORE}.checkpoints._WAL_BYTES", 60_000),
+            (f"{_STORE}.reserve._RESERVE_BYTES", 4096),
+        ):
+            stack.enter_context(patch(name, value))
+        yield
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Let stores that are opened in the block create small files in this process, without threads."""
+    """Let stores that are opened in the block be small, and do everything in the thread of the event loop."""
     with (
-        patch("holdfast_server.stores.file.Lane", _LaneHere),
-        patch("holdfast_server.stores.file.ThreadPoolExecutor", _NoThreads),
+        small(),
+        patch(f"{_STORE}.store.Lane", _LaneHere),
+        patch.object(asyncio, "to_thread", _here),
+        # Above this size of the log the writer checkpoints it itself.
+        patch(f"{_STORE}.checkpoints.LARGEST_WAL_BYTES", -1),
     ):
         yield

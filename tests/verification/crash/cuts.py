@@ -1,8 +1,9 @@
-"""The states that a power cut may leave on a disk: every combination of the outcomes that its syncs left open.
+"""The states that a power cut may leave on a disk: combinations of the outcomes that its syncs left open.
 
 A question is whether a changed name was kept, or how much of an unsynced file. If there are too many combinations of
-answers, the remaining ones are: everything kept, everything dropped, all that differ from one of these in one answer,
-many that differ in two, and some at random. Whether changed permissions were kept is random.
+answers, the remaining ones are: everything kept, everything dropped, many that differ from one of these in one answer,
+some that differ in two, and some at random. Random are whether changed permissions were kept, and the content of the
+memory that SQLite's processes share, which is a file without meaning after a cut.
 """
 
 import itertools
@@ -12,13 +13,14 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tests.verification.crash.disk import Disk, File, Folder, Node
+from tests.verification.crash.disk import Disk, Edit, File, Folder, Node, edited
 
-_EXHAUSTIVE = 128
-_BY_CHANCE = 32
-_PAIRS = 40
-# Objects here are never read, so they are kept or dropped together.
-_UNREAD = ".tmp"
+_EXHAUSTIVE = 96
+_SINGLE = 48
+_PAIRS = 12
+_BY_CHANCE = 12
+_SUBSETS_OF_EDITS = 8
+_SHARED_MEMORY = "-shm"
 
 # Paths in order, each with its mode and its content, which is None for a folder.
 Tree = tuple[tuple[str, int, bytes | None], ...]
@@ -43,12 +45,13 @@ _Question = list[_Answer]
 
 def states(disk: Disk, seed: int = 0) -> Iterator[Tree]:
     """Yield the states that a power cut may leave, some of them more than once."""
-    questions = _questions(disk)
-    for answers in _combinations(questions, random.Random(seed)):
+    chance = random.Random(seed)
+    questions = _questions(disk, chance)
+    for answers in _combinations(questions, chance):
         merged = _Answer()
         for question, answer in zip(questions, answers, strict=True):
             merged.merge(question[answer])
-        yield _with_modes_by_chance(list(_nodes(disk.root, merged)))
+        yield _by_chance(list(_nodes(disk.root, merged)))
 
 
 def as_seen(disk: Disk) -> Tree:
@@ -60,38 +63,51 @@ def as_seen(disk: Disk) -> Tree:
     return tuple((path, node.mode, content) for path, node, content in sorted(_nodes(disk.root, merged), key=_path))
 
 
-def _questions(disk: Disk) -> list[_Question]:
-    folders = list(_folders(disk.root))
+def _questions(disk: Disk, chance: random.Random) -> list[_Question]:
     questions: list[_Question] = []
-    unread: tuple[_Answer, _Answer] = _Answer(), _Answer()
     files: dict[File, None] = {}
-    for folder in folders:
-        is_unread = disk.root is not folder and any(
-            name == _UNREAD and node is folder for above in folders for name, node in _meanings(above)
-        )
+    for folder in _folders(disk.root):
         for name in dict.fromkeys(change.name for change in folder.changes):
-            kept = folder.kept.get(name)
-            became = [change.node for change in folder.changes if change.name == name]
-            if is_unread:
-                unread[0].names.setdefault(folder, {})[name] = kept
-                unread[1].names.setdefault(folder, {})[name] = next(filter(None, reversed(became)), None)
-            else:
-                questions.append([_Answer({folder: {name: node}}) for node in dict.fromkeys([kept, *became])])
-        for _, node in _meanings(folder):
-            if isinstance(node, File) and node.is_dirty and not is_unread:
+            if not name.endswith(_SHARED_MEMORY):
+                became = [change.node for change in folder.changes if change.name == name]
+                nodes = dict.fromkeys([folder.kept.get(name), *became])
+                questions.append([_Answer({folder: {name: node}}) for node in nodes])
+        for name, node in _meanings(folder):
+            if isinstance(node, File) and node.edits and not name.endswith(_SHARED_MEMORY):
                 files[node] = None
-    questions += [[_Answer(contents={file: content}) for content in _contents(file)] for file in files]
-    if unread[0].names:
-        questions.append(list(unread))
+    questions += [[_Answer(contents={file: content}) for content in _contents(file, chance)] for file in files]
     return questions
 
 
-def _contents(file: File) -> list[bytes]:
-    """Return the possible contents of an unsynced file: the old one, zeros, half of the new one, all of it."""
-    now = bytes(file.now)
-    torn = now[: (len(file.kept) + len(now)) // 2]
-    zeros = file.kept + bytes(max(0, len(now) - len(file.kept)))
-    return list(dict.fromkeys([file.kept, zeros, torn, torn + bytes(len(now) - len(torn)), now]))
+def _contents(file: File, chance: random.Random) -> list[bytes]:
+    """Return possible contents of an unsynced file, from the durable one to the one that programs see.
+
+    They have the first edits up to any one, the last of these whole or torn, with zeros instead of the others or
+    without; all edits but one; one alone; and some edits at random.
+    """
+    edits, size = file.edits, len(file.now)
+    found = [file.kept, _padded(file.kept, size)]
+    for _, group in itertools.groupby(range(len(edits)), lambda at: edits[at].call):
+        *_, last = group
+        for content in (edited(file.kept, [*edits[:last], _torn(edits[last])]), edited(file.kept, edits[: last + 1])):
+            found += [content, _padded(content, size)]
+    for at, edit in enumerate(edits):
+        found.append(edited(file.kept, [*edits[:at], *edits[at + 1 :]]))
+        found.append(edited(file.kept, [edit]))
+    for _ in range(_SUBSETS_OF_EDITS):
+        found.append(edited(file.kept, [_torn(each) for each in edits if chance.random() < 0.5]))
+    now = edited(file.kept, edits)
+    return [*(content for content in dict.fromkeys(found) if content != now), now]
+
+
+def _torn(edit: Edit) -> Edit:
+    if edit.data is None:
+        return edit
+    return Edit(edit.position, edit.data[: (len(edit.data) + 1) // 2], edit.call)
+
+
+def _padded(content: bytes, size: int) -> bytes:
+    return content + bytes(max(0, size - len(content)))
 
 
 def _meanings(folder: Folder) -> Iterator[tuple[str, Node]]:
@@ -123,22 +139,20 @@ def _combinations(questions: list[_Question], chance: random.Random) -> Iterator
     dropped, kept = (0,) * len(sizes), tuple(size - 1 for size in sizes)
     for base in (kept, dropped):
         yield base
-        yield from _differing(base, sizes, itertools.combinations(range(len(sizes)), 1))
-        pairs = list(itertools.combinations(range(len(sizes)), 2))
-        yield from _differing(base, sizes, chance.sample(pairs, min(len(pairs), _PAIRS)))
+        ones = [(place, answer) for place, size in enumerate(sizes) for answer in range(size)]
+        for change in chance.sample(ones, min(len(ones), _SINGLE)):
+            yield _changed(base, [change])
+        for _ in range(_PAIRS):
+            yield _changed(base, chance.sample(ones, 2))
     for _ in range(_BY_CHANCE):
         yield tuple(chance.randrange(size) for size in sizes)
 
 
-def _differing(
-    base: tuple[int, ...], sizes: list[int], several_places: Iterable[tuple[int, ...]]
-) -> Iterator[tuple[int, ...]]:
-    for places in several_places:
-        for answers in itertools.product(*(range(sizes[place]) for place in places)):
-            changed = list(base)
-            for place, answer in zip(places, answers, strict=True):
-                changed[place] = answer
-            yield tuple(changed)
+def _changed(base: tuple[int, ...], changes: Iterable[tuple[int, int]]) -> tuple[int, ...]:
+    changed = list(base)
+    for place, answer in changes:
+        changed[place] = answer
+    return tuple(changed)
 
 
 _Found = tuple[str, Node, bytes | None]
@@ -157,14 +171,21 @@ def _nodes(root: Folder, answer: _Answer) -> Iterator[_Found]:
                 yield prefix + name, node, answer.contents.get(node, node.kept)
 
 
-def _with_modes_by_chance(found: list[_Found]) -> Tree:
+def _by_chance(found: list[_Found]) -> Tree:
+    """Return a tree, with the outcomes of permissions and shared memory. Equal states get equal ones."""
     found.sort(key=_path)
-    # Equal states get equal modes.
     seed = zlib.crc32(repr([_path(each) for each in found]).encode())
-    return tuple(
-        (path, node.mode if zlib.crc32(path.encode(), seed) & 1 else node.kept_mode, content)
-        for path, node, content in found
-    )
+    tree: list[tuple[str, int, bytes | None]] = []
+    for path, node, content in found:
+        number = zlib.crc32(path.encode(), seed)
+        mode = node.mode if number & 1 else node.kept_mode
+        if path.endswith(_SHARED_MEMORY) and isinstance(node, File):
+            size = len(node.now)
+            if number & 2:
+                tree.append((path, mode, bytes(size) if number & 4 else random.Random(number).randbytes(size)))
+        else:
+            tree.append((path, mode, content))
+    return tuple(tree)
 
 
 def _path(found: _Found) -> str:

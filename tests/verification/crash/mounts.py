@@ -4,16 +4,13 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
-# Nameless files are linked by their paths in /proc. Without it the store must use temporary names.
-WITHOUT_PROC = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh")
-
 
 def missing() -> str:
     """Return why nothing can be mounted here; "" if it can."""
     absent = [program for program in ("unshare", "nsenter", "mount") if shutil.which(program) is None]
     if absent:
         return f"{', '.join(absent)} not found"
-    probe = subprocess.run([*WITHOUT_PROC, "true"], capture_output=True, check=False)
+    probe = subprocess.run([*on_mounts(("-t", "tmpfs", "none", "/proc")), "true"], capture_output=True, check=False)
     return "" if probe.returncode == 0 else "this user may not mount"
 
 

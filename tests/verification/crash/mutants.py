@@ -1,27 +1,26 @@
 """Defects of durability to plant in the real code of the store."""
 
-from holdfast_server.stores.draft import Draft, Drafts
-from holdfast_server.stores.file import FileStore, _FileWriter
-from holdfast_server.stores.folders import Folders, _make, _settled, make_root
+from holdfast_server.stores.file.blobs import BlobDraft
+from holdfast_server.stores.file.database import _settle, connect
+from holdfast_server.stores.file.folder import StoreFolder, _sync_above
 
 from tests.support.planted import Mutant
 
 MUTANTS = [
-    Mutant("content not synced", Draft.sync, "_sync_data(self._file)", "pass"),
-    Mutant("name not synced", Drafts.settle, "draft.sync_name()", "pass"),
-    Mutant("name of a blob not synced", _FileWriter._publish, "draft.sync_name()", "pass"),
-    Mutant("name of a new folder not synced", _settled, "above.sync()", "pass"),
-    Mutant("name of the store not synced", make_root, "_sync_above(root)", "pass"),
-    Mutant("existing folder treated as durable", Folders._durable, "not path or not folder.is_marked", "True"),
-    Mutant("folder loses its mark before the sync", _settled, "above.sync()", "folder.unmark(); above.sync()"),
-    Mutant("file without a mark", Drafts.draft, "_MODE | MARK", "_MODE"),
-    Mutant("read file treated as durable", FileStore._read, "status.st_mode & MARK", "False"),
-    Mutant("name taken by others treated as durable", Drafts.confirm, "os.stat(path).st_mode & MARK", "False"),
+    Mutant("log synced by checkpoints alone", connect, "synchronous = FULL", "synchronous = NORMAL"),
+    Mutant("nothing synced by the database", connect, "synchronous = FULL", "synchronous = OFF"),
+    Mutant("content of a blob not synced", BlobDraft.sync, "_sync_data(self._descriptor)", "pass"),
+    Mutant("name of a blob not synced", BlobDraft.sync, "os.fsync(self._folder.blobs)", "pass"),
+    Mutant("name of the database not synced", StoreFolder.finish_database, "self.sync()", "pass"),
+    Mutant("name of the store not synced", _sync_above, "os.fsync(descriptor)", "pass"),
+    Mutant("log of a stopped process treated as durable", _settle, "folder.rewrite_wal()", "pass"),
     Mutant(
-        "sync trusted after one that failed",
-        Drafts.confirm,
-        "self.replace(key, Path(path).read_bytes())",
-        'self._folders.open(key.rpartition("/")[0]).sync()',
+        "log of a stopped process synced but not rewritten",
+        StoreFolder.rewrite_wal,
+        "os.pwrite(descriptor, data, position)",
+        "len(data)",
     ),
-    Mutant("folder kept whose name could not be synced", _make, "if nobody_makes_it:", "if False:"),
+    Mutant(
+        "log of a stopped process rewritten but not synced", StoreFolder.rewrite_wal, "os.fdatasync(descriptor)", "pass"
+    ),
 ]

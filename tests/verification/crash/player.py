@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
-from holdfast_server.protocol.checkpoints import delete, load
+from holdfast_server.protocol.checkpoints import delete, load, purge
 from holdfast_server.protocol.checkpoints.load import Found
 from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
@@ -92,13 +92,12 @@ class Player:
             assert name
             self._note_held(of, name, found.entry.marker.checkpoint_id, found.entry.revision)
 
-    async def delete(self, of: str, checkpoint_id: str) -> None:
-        """Delete a checkpoint, unless it is gone already."""
+    async def delete(self, of: str, checkpoint_id: str, *, purges: bool = False) -> None:
+        """Delete a checkpoint, unless it is gone already. A purge replaces its marker."""
         self._note({"begins": "delete", "workflow": of, "checkpoint_id": checkpoint_id})
         request = Request(workflow(of), uuid.uuid4().hex)
-        done = await _unless(
-            _ABSENT, lambda: delete.delete_checkpoint(self.log, request, checkpoint_id, deadline=_deadline())
-        )
+        delete_one = purge.purge if purges else delete.delete_checkpoint
+        done = await _unless(_ABSENT, lambda: delete_one(self.log, request, checkpoint_id, deadline=_deadline()))
         if done is not None:
             self._note({"gone": checkpoint_id, "workflow": of, "revision": done.entry.revision})
 
@@ -142,6 +141,10 @@ async def until_done(operation: Callable[[], Awaitable[_Result]]) -> _Result:
         try:
             return await operation()
         except StoreError as error:
+            failure: Exception = error
+        except HoldfastError as error:
+            if error.reason is not Reason.COMMIT_UNKNOWN:
+                raise
             failure = error
     raise failure
 

@@ -150,7 +150,7 @@ def broken(recovered: Recovered, notes: Sequence[Note]) -> list[str]:
             found += _broken_hold(note, seen, is_doomed=(note["workflow"], note["held"]) in doomed)
         if "gone" in note and seen.by_id.get(note["gone"]) not in _GONE:
             found.append(f"{note['gone']} of {note['workflow']} was deleted and is back")
-        if note.get("revision", 0) >= seen.next_revision:
+        if "revision" in note and note["revision"] >= seen.next_revision:
             found.append(f"revision {note['revision']} of {note['workflow']} was given twice")
     for name, seen in recovered.workflows.items():
         revisions = [revision for revision, _, _ in seen.listed]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tests.verification.crash.disk import Change, Descriptor, Disk, File, Folder, Node, Sync
+from tests.verification.crash.disk import Change, Descriptor, Disk, Edit, File, Folder, Node, Sync
 from tests.verification.crash.record import Call, data, text
 
 # Calls without a descriptor before each path, with the positions of their paths.
@@ -23,7 +23,8 @@ _TWINS = {
     "rmdir": ("unlinkat", (0,)),
     "chmod": ("fchmodat", (0,)),
 }
-_SYNCS = ("fsync", "fdatasync")
+# Make the content of a file or the names of a folder durable.
+SYNCS = ("fsync", "fdatasync")
 _FORKS = ("clone", "clone3", "fork", "vfork")
 # Only the effect of these on descriptors matters.
 _OF_DESCRIPTORS = {"close", "dup", "dup2", "dup3", "fcntl", "execve", *_FORKS}
@@ -52,26 +53,33 @@ class Replay:
         # Threads of a process share a table of descriptors. A process begins with a copy of its parent's table.
         self._tables: dict[int, dict[int, Descriptor]] = {}
         self._parents: dict[int, tuple[int, bool]] = {}
-        self._changes: dict[float, list[Change]] = {}
+        self._changes: dict[float, list[Change] | list[Edit]] = {}
         self._syncs: dict[float, Sync] = {}
         self._late: set[float] = set()
 
     def play(self, calls: Sequence[Call]) -> Iterator[Call]:
-        """Play calls. Yield each call that changes the disk, syncs or writes a note, after its effect."""
+        """Play calls. Yield each call that changes the disk, syncs or writes a note.
+
+        A call that may succeed in a sync, or that writes a note, is yielded before its effect: until then the disk had
+        the most that a cut could lose. Any other one is yielded after its effect.
+        """
         for call in calls:
             if call.name in _FORKS and call.result:
                 self._parents[call.result] = call.thread, any("CLONE_FILES" in each for each in call.arguments)
         moments = [(call.began, 0, call) for call in calls] + [(call.ended, 1, call) for call in calls]
         for _, is_end, original in sorted(moments, key=lambda moment: moment[:2]):
             call = _twin(original)
-            if (self._end if is_end else self._begin)(call):
+            if call.began in self._syncs if is_end else self._is_note(call):
+                yield original
+                (self._end if is_end else self._begin)(call)
+            elif (self._end if is_end else self._begin)(call):
                 yield original
 
     def _begin(self, call: Call) -> bool:
-        if call.name in _SYNCS:
+        if call.name in SYNCS:
             opened = self._opened(call, 0)
             if opened is not None:
-                self._syncs[call.began] = self.disk.begin_sync(self._process(call), opened)
+                self._syncs[call.began] = self.disk.begin_sync(opened)
             return False
         if call.name == "close":
             # Another thread may get the same number before this call returns.
@@ -83,8 +91,12 @@ class Replay:
             return False
         return self._perform(call)
 
+    def _is_note(self, call: Call) -> bool:
+        opened = self._opened(call, 0) if call.name == "write" else None
+        return opened is not None and opened.node is self._notes_file
+
     def _perform(self, call: Call) -> bool:
-        perform: Callable[[Call], list[Change] | None] = getattr(self, f"_{call.name}", self._unknown)
+        perform: Callable[[Call], list[Change] | list[Edit] | None] = getattr(self, f"_{call.name}", self._unknown)
         changes = perform(call)
         if changes is None:
             return False
@@ -129,13 +141,6 @@ class Replay:
             self._tables[thread] = inherited if is_shared else dict(inherited)
         return self._tables[thread]
 
-    def _process(self, call: Call) -> int:
-        """Return the first thread of a thread's process."""
-        thread = call.thread
-        while self._parents.get(thread, (0, False))[1]:
-            thread = self._parents[thread][0]
-        return thread
-
     def _opened(self, call: Call, at: int) -> Descriptor | None:
         argument = call.arguments[at]
         return self._table(call.thread).get(int(argument)) if argument.lstrip("-").isdigit() else None
@@ -158,8 +163,6 @@ class Replay:
         node = self._find(call, 0)
         if node is None:
             return
-        if "O_TMPFILE" in flags:
-            node = File(_mode(call, 3), _mode(call, 3))
         assert "O_TRUNC" not in flags, "the model does not know truncation"
         table[result] = Descriptor(node, call.ended, appends="O_APPEND" in flags)
 
@@ -193,9 +196,6 @@ class Replay:
         path = text(call.arguments[at + 1])
         if path == self._notes_path:
             return self._notes_file
-        if path.startswith("/proc/self/fd/"):
-            opened = self._table(call.thread).get(int(path.rpartition("/")[2]))
-            return None if opened is None else opened.node
         place = self._place(call, at)
         if place is None:
             return None
@@ -204,16 +204,16 @@ class Replay:
 
     def _openat(self, call: Call) -> list[Change] | None:
         place = self._place(call, 0)
-        makes = "O_CREAT" in call.arguments[2] and "O_TMPFILE" not in call.arguments[2]
+        makes = "O_CREAT" in call.arguments[2]
         if place is None or not makes or self._find(call, 0) is not None:
             return None
-        return [self.disk.change(self._process(call), *place, File(_mode(call, 3), _mode(call, 3)))]
+        return [self.disk.change(*place, File(_mode(call, 3), _mode(call, 3)))]
 
     def _mkdirat(self, call: Call) -> list[Change] | None:
         place = self._place(call, 0)
         if place is None:
             return None
-        return [self.disk.change(self._process(call), *place, Folder(_mode(call, 2), _mode(call, 2)))]
+        return [self.disk.change(*place, Folder(_mode(call, 2), _mode(call, 2)))]
 
     def _linkat(self, call: Call) -> list[Change] | None:
         place = self._place(call, 2)
@@ -222,7 +222,7 @@ class Replay:
         node = self._find(call, 0)
         assert isinstance(node, File)
         assert place[1] not in place[0].now, "a name was given twice"
-        return [self.disk.change(self._process(call), *place, node)]
+        return [self.disk.change(*place, node)]
 
     def _renameat(self, call: Call) -> list[Change] | None:
         source, target = self._place(call, 0), self._place(call, 2)
@@ -230,18 +230,17 @@ class Replay:
             return None
         node = source[0].now[source[1]]
         # Two changes: two folders need not keep both or neither.
-        process = self._process(call)
-        return [self.disk.change(process, *target, node), self.disk.change(process, *source, None)]
+        return [self.disk.change(*target, node), self.disk.change(*source, None)]
 
     _renameat2 = _renameat
 
     def _unlinkat(self, call: Call) -> list[Change] | None:
         place = self._place(call, 0)
-        return None if place is None else [self.disk.change(self._process(call), *place, None)]
+        return None if place is None else [self.disk.change(*place, None)]
 
     # Content.
 
-    def _write(self, call: Call) -> list[Change] | None:
+    def _write(self, call: Call) -> list[Edit] | None:
         opened = self._opened(call, 0)
         if opened is None or call.result is None:
             return None
@@ -252,15 +251,43 @@ class Replay:
             return []
         if opened.appends:
             opened.position = len(opened.node.now)
-        self.disk.write(opened.node, opened.position, written)
         opened.position += len(written)
-        return []
+        return self.disk.write(opened.node, opened.position - len(written), written)
+
+    def _pwrite64(self, call: Call) -> list[Edit] | None:
+        opened = self._opened(call, 0)
+        if opened is None or call.result is None:
+            return None
+        assert isinstance(opened.node, File)
+        return self.disk.write(opened.node, int(call.arguments[3]), data(call.arguments[1])[: call.result])
+
+    def _ftruncate(self, call: Call) -> list[Edit] | None:
+        opened = self._opened(call, 0)
+        if opened is None:
+            return None
+        assert isinstance(opened.node, File)
+        return self.disk.end_at(opened.node, int(call.arguments[1]))
+
+    def _fallocate(self, call: Call) -> list[Edit] | None:
+        opened = self._opened(call, 0)
+        if opened is None:
+            return None
+        assert isinstance(opened.node, File)
+        assert call.arguments[1] == "0"
+        return self.disk.end_at(opened.node, max(len(opened.node.now), int(call.arguments[2]) + int(call.arguments[3])))
 
     def _fchmod(self, call: Call) -> list[Change] | None:
         opened = self._opened(call, 0)
         if opened is None:
             return None
         opened.node.mode = _mode(call, 1)
+        return []
+
+    def _fchmodat(self, call: Call) -> list[Change] | None:
+        node = self._find(call, 0)
+        if node is None:
+            return None
+        node.mode = _mode(call, 2)
         return []
 
     def _unknown(self, call: Call) -> None:

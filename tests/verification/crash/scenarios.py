@@ -1,33 +1,24 @@
 """The runs to record and cut: a run of one server, or a run that stops anywhere and that another server continues."""
 
-import asyncio
 import copy
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from holdfast_server.protocol.checkpoints.retention import Retention
-from holdfast_server.protocol.format.manifest import open_layout
-from holdfast_server.protocol.log.log import Log
-from holdfast_server.protocol.maintenance.gc import collect
-from holdfast_server.stores.memory import MemoryStore
-
 from tests.verification.crash import cuts, recovery
 from tests.verification.crash.cuts import Tree
 from tests.verification.crash.disk import Disk, File, Folder, Hearing
-from tests.verification.crash.mounts import WITHOUT_PROC
-from tests.verification.crash.player import GRACE_SECONDS, Note, Player, workflow
+from tests.verification.crash.player import Note
 from tests.verification.crash.record import Call, data, recorded, text
 from tests.verification.crash.recovery import State
-from tests.verification.crash.replay import Replay
-from tests.verification.crash.scripts import NOTES, STORE
+from tests.verification.crash.replay import SYNCS, Replay
+from tests.verification.crash.scripts import NOTES
 
-# The last revision of a folder of the log.
-_LAST_OF_FOLDER = 4095
+# The first bytes of SQLite's write-ahead log, for either order of bytes in its checksums.
+LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 # The share of one process.
 _STATES_AT_ONCE = 32
 
@@ -112,25 +103,35 @@ class Recording:
         return replay, replay.play(self.calls)
 
     def cut_everywhere(self, hearing: Hearing = lambda sync: sync) -> Cuts:
-        """Cut the power after every call that changes the disk."""
+        """Cut the power at any moment.
+
+        A cut has every outcome of an earlier one that had the same durable tree, and more promises to keep. So it is
+        enough to cut before each sync ends, before a deletion begins, which withdraws a promise, and at the end.
+        """
         found = Cuts()
         replay, calls = self.replay(hearing)
         found.begin(replay.notes)
+        for call in calls:
+            if call.name in SYNCS or _begins_a_deletion(call):
+                found.cut(replay.disk)
         found.cut(replay.disk)
-        for _ in calls:
-            found.cut(replay.disk)
         return found
 
+    def resets_of_the_log(self) -> int:
+        """Return how often the write-ahead log began again."""
+        headers = (call for call in self.calls if call.name == "pwrite64" and call.arguments[2:] == ("32", "0"))
+        return sum(data(call.arguments[1]).startswith(LOG_MAGIC) for call in headers)
+
     def with_early_notes(self) -> "Recording":
-        """Return the run with the note of each checkpoint moved before the call that names its file."""
+        """Return the run with the note of each checkpoint moved before the last sync."""
         calls: list[Call] = []
-        last_link = 0.0
+        last_sync = 0.0
         for call in self.calls:
             moved = call
-            if call.name == "linkat":
-                last_link = call.began
+            if call.name in SYNCS:
+                last_sync = call.began
             if call.name == "write" and b'"held"' in data(call.arguments[1]):
-                moved = replace(call, began=last_link - 0.5, ended=last_link - 0.5)
+                moved = replace(call, began=last_sync - 0.5, ended=last_sync - 0.5)
             calls.append(moved)
         return replace(self, calls=calls)
 
@@ -141,14 +142,12 @@ class Surroundings:
 
     Attributes:
         faults: the faults that strace injects.
-        has_proc: whether /proc is mounted. Without it, nameless files cannot be linked.
         is_alone: whether the store does everything in one thread.
         planted: the rule to break in the code, or "".
 
     """
 
     faults: Sequence[str] = ()
-    has_proc: bool = True
     is_alone: bool = False
     planted: str = ""
 
@@ -157,8 +156,6 @@ class Surroundings:
         program = [sys.executable, "-m", "tests.verification.crash.scripts", script, *map(str, folders)]
         program += ["--alone"] if self.is_alone else []
         program += ["--planted", self.planted] if self.planted else []
-        if not self.has_proc:
-            program = [*WITHOUT_PROC, *program]
         return recorded(program, folders[0].with_suffix(".strace"), *self.faults)
 
 
@@ -192,8 +189,8 @@ def gone_on_from(
     replay, calls = first.replay(hearing)
     stops: list[tuple[Disk, list[Note], Path]] = []
     for number, call in enumerate(calls):
-        if call.name == "write":
-            continue  # invisible before the file has a name
+        if call.name in ("write", "pwrite64"):
+            continue  # the next sync comes after them
         disk = copy.deepcopy(replay.disk)
         stops.append((disk, list(replay.notes), folder / str(number)))
         recovery.materialise(cuts.as_seen(disk), stops[-1][2])
@@ -213,26 +210,8 @@ def gone_on_from(
     return found
 
 
-def near_the_end_of_a_folder() -> Before:
-    """Return a store whose workflow "w" has a log that enters its next folder after two more revisions."""
-
-    async def made() -> tuple[dict[str, bytes], list[Note]]:
-        store = MemoryStore()
-        await open_layout(store, grace_seconds=GRACE_SECONDS)
-        notes: list[Note] = []
-        player = Player(store, notes.append)
-        for number in range(_LAST_OF_FOLDER - 2):
-            await player.save("w", f"old{number}")
-        log = Log(store, grace_seconds=GRACE_SECONDS)
-        for graces in (2, 4):
-            await collect(log, workflow("w"), Retention(keep_last=1), time.time() + graces * GRACE_SECONDS)
-        return {each.key: (await store.get(each.key)).data for each in await store.list("")}, notes[-2:]
-
-    objects, notes = asyncio.run(made())
-    paths = {f"{STORE}/{key}": content for key, content in objects.items()}
-    folders = {path[:at] for path in paths for at in range(len(path)) if path[at] == "/"}
-    tree = [(path, 0o755, None) for path in folders] + [(path, 0o644, content) for path, content in paths.items()]
-    return Before(tuple(sorted(tree)), notes)
+def _begins_a_deletion(call: Call) -> bool:
+    return call.name == "write" and b'"begins": "delete"' in data(call.arguments[1])
 
 
 def _by_play(calls: Sequence[Call]) -> list[Sequence[Call]]:
@@ -260,3 +239,6 @@ def _let_calls_end(folder: Folder) -> None:
     for node in folder.now.values():
         if isinstance(node, Folder):
             _let_calls_end(node)
+        else:
+            for edit in node.edits:
+                edit.has_ended = True

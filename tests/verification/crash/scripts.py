@@ -17,7 +17,7 @@ from holdfast_server.stores.base import ObjectStore
 from holdfast_server.stores.file import FileStore
 
 from tests.support.planted import planted
-from tests.verification.crash.alone import alone
+from tests.verification.crash.alone import alone, small
 from tests.verification.crash.mutants import MUTANTS
 from tests.verification.crash.player import GRACE_SECONDS, LARGE_BYTES, SMALL_BYTES, Note, Player, until_done
 
@@ -30,10 +30,11 @@ async def life(players: Sequence[Player]) -> None:
     """Every operation of one server in the life of a workflow."""
     (player,) = players
     await player.save("w", "a1")
-    await player.save("w", "a2")
+    await player.save("w", "a2", checkpoint_id="wiped")
     await player.save("w", "a3", LARGE_BYTES)
     await player.save("w", "a4", checkpoint_id="chosen")
     await player.save("v", "a5", LARGE_BYTES)
+    await player.delete("w", "wiped", purges=True)
     await player.delete("w", "chosen")
     await player.collect("w", 2, graces=2)
     await player.collect("w", 2, graces=4)
@@ -42,7 +43,7 @@ async def life(players: Sequence[Player]) -> None:
 
 
 async def together(players: Sequence[Player]) -> None:
-    """Two servers that make the same folders at the same time, with several saves in a batch."""
+    """Two servers that make the same store at the same time, with several saves in a batch."""
     await asyncio.gather(
         *(
             player.save(f"w{number}", f"{name}{number}{checkpoint_id}", size, checkpoint_id)
@@ -126,5 +127,5 @@ if __name__ == "__main__":
     parser.add_argument("folders", nargs="+")
     options = parser.parse_args()
     broken_rule = next((each for each in MUTANTS if each.rule == options.planted), None)
-    with alone() if options.alone else nullcontext(), planted(broken_rule) if broken_rule else nullcontext():
+    with alone() if options.alone else small(), planted(broken_rule) if broken_rule else nullcontext():
         asyncio.run(_main(options.script, options.folders))

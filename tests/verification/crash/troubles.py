@@ -32,12 +32,6 @@ class Served:
     store: Path
     path: Path
 
-    @property
-    def lane(self) -> int:
-        """The id of the process that creates small files."""
-        (lane,) = children(self.pid)
-        return lane
-
 
 @contextmanager
 def serving(path: Path, *, within: Sequence[str] = ()) -> Iterator[Served]:
@@ -58,27 +52,25 @@ def serving(path: Path, *, within: Sequence[str] = ()) -> Iterator[Served]:
         assert process.wait(30) == 0
 
 
-def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(FileNotFoundError):
-            found += map(int, (task / "children").read_text().split())
-    return found
-
-
 @contextmanager
-def failing(pids: Sequence[int], *faults: str) -> Iterator[None]:
-    """Have system calls of processes fail: what strace injects, such as "fsync:error=EIO"."""
+def failing(pid: int, *faults: str, path: Path | None = None) -> Iterator[None]:
+    """Let system calls of a process fail: what strace injects, such as "fsync:error=EIO".
+
+    Args:
+        pid: the process.
+        faults: the faults.
+        path: only calls on this file; None for any.
+
+    """
     calls = ",".join(fault.partition(":")[0] for fault in faults)
     injected = [flag for fault in faults for flag in ("-e", f"inject={fault}")]
-    who = [flag for pid in pids for flag in ("-p", str(pid))]
-    command = ["strace", "-f", "-o", "/dev/null", "-e", f"trace={calls}", *injected, *who]
+    where = [] if path is None else ["-P", str(path)]
+    command = ["strace", "-f", "-o", "/dev/null", *where, "-e", f"trace={calls}", *injected, "-p", str(pid)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None
     try:
-        for _ in pids:
-            assert "attached" in tracer.stderr.readline()
+        # A line about the path comes first.
+        assert any("attached" in line for line in tracer.stderr)
         yield
     finally:
         tracer.terminate()
@@ -97,19 +89,13 @@ def fill(folder: Path) -> Path:
     return filler
 
 
-@contextmanager
-def read_only(served: Served) -> Iterator[None]:
-    """Mount a server's file system for reading only."""
-    _remount(served, "ro")
-    try:
-        yield
-    finally:
-        _remount(served, "rw")
-
-
-def _remount(served: Served, mode: str) -> None:
-    command = ["nsenter", "-t", str(served.pid), "-m", "mount", "-o", f"remount,{mode}", str(served.path.parent)]
-    subprocess.run(command, check=True, capture_output=True)
+def make_read_only(served: Served) -> None:
+    """Let the ext4 file system of a server find an error, on which it becomes read-only for the rest of its mount."""
+    inside = ["nsenter", "-t", str(served.pid), "-m"]
+    find = [*inside, "findmnt", "-no", "SOURCE", str(served.path.parent)]
+    device = subprocess.run(find, check=True, capture_output=True, text=True).stdout.strip()
+    assert device.startswith("/dev/loop")
+    Path("/sys/fs/ext4", Path(device).name, "trigger_fs_error").write_text("1")
 
 
 @contextmanager

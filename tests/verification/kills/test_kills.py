@@ -10,36 +10,20 @@ from tests.support.budget import amount
 from tests.support.servers import start
 
 FORMAT = holdfast.Format("test", 1)
-ROUNDS = amount(small=2, full=50)
+# How often each server is killed.
+ROUNDS = amount(small=2, full=25)
 SAVERS = 32
+WORKFLOWS = 8
+
+# The content of each acknowledged checkpoint, by workflow and id.
+Acknowledged = dict[tuple[str, str], bytes]
 
 
 @pytest.mark.timeout(900)
-async def test_every_acknowledged_save_outlives_sigkill(store_url):
-    acknowledged: dict[tuple[str, str], bytes] = {}
-    chance = random.Random(7)
-
-    async def saver(client: holdfast.AsyncClient, number: int) -> None:
-        count = 0
-        while True:
-            data = b"%d-%d-" % (number, count) + bytes(chance.choice([100, 4_000, 100_000]))
-            saved = await client.save("n", f"w{number % 8}", data, format=FORMAT, timeout=5)
-            acknowledged[f"w{number % 8}", saved.checkpoint_id] = data
-            count += 1
-
-    for _ in range(ROUNDS):
-        process, target = start(store_url)
-        async with holdfast.AsyncClient(target) as client:
-            savers = [asyncio.create_task(saver(client, number)) for number in range(SAVERS)]
-            before = len(acknowledged)
-            enough = before + chance.randrange(20, 200)
-            while len(acknowledged) < enough:  # noqa: ASYNC110 - the kill comes at no particular event
-                await asyncio.sleep(0.01)
-            process.kill()
-            process.wait()
-            for each in savers:
-                each.cancel()
-            await asyncio.gather(*savers, return_exceptions=True)
+@pytest.mark.parametrize("servers", [1, 2])
+async def test_every_acknowledged_save_outlives_sigkill(servers, store_url):
+    acknowledged: Acknowledged = {}
+    await asyncio.gather(*(lives(store_url, number, SAVERS // servers, acknowledged) for number in range(servers)))
     process, target = start(store_url)
     async with holdfast.AsyncClient(target) as client:
         for (workflow_id, checkpoint_id), data in acknowledged.items():
@@ -52,3 +36,30 @@ async def test_every_acknowledged_save_outlives_sigkill(store_url):
                 assert (await client.validate("n", workflow_id, each.checkpoint_id)).resumable
     process.terminate()
     assert process.wait(15) == 0
+
+
+async def lives(store_url: str, number: int, savers: int, acknowledged: Acknowledged) -> None:
+    """Start a server and kill it under load, again and again. Other servers may use the store at the same time."""
+    chance = random.Random(number)
+    count = 0
+
+    async def save(client: holdfast.AsyncClient, workflow_id: str) -> None:
+        nonlocal count
+        while True:
+            data = b"%d-%d-" % (number, count) + bytes(chance.choice([100, 4_000, 100_000, 400_000]))
+            count += 1
+            saved = await client.save("n", workflow_id, data, format=FORMAT, timeout=5)
+            acknowledged[workflow_id, saved.checkpoint_id] = data
+
+    for _ in range(ROUNDS):
+        process, target = await asyncio.to_thread(start, store_url)
+        async with holdfast.AsyncClient(target) as client:
+            saving = [asyncio.create_task(save(client, f"w{each % WORKFLOWS}")) for each in range(savers)]
+            enough = len(acknowledged) + chance.randrange(20, 200)
+            while len(acknowledged) < enough:  # noqa: ASYNC110 - the kill comes at no particular event
+                await asyncio.sleep(0.01)
+            process.kill()
+            await asyncio.to_thread(process.wait)
+            for each in saving:
+                each.cancel()
+            await asyncio.gather(*saving, return_exceptions=True)

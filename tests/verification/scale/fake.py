@@ -1,12 +1,15 @@
-"""A store of any number of objects, written fast: real markers, straight into a folder, days old and never synced.
+"""A store of any number of objects, written fast: real markers, straight into its database, days old and never synced.
 
 The figures that a check and each round of the garbage collection must report are known as soon as it is written.
 """
 
-import os
+import asyncio
+import sqlite3
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -15,10 +18,11 @@ from crc32c import crc32c
 from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, MarkerKind, PartEncoding, StoredPart
 from holdfast_server.protocol.format import marker as marker_codec
 from holdfast_server.protocol.format.ids import new_checkpoint_id
-from holdfast_server.protocol.format.keys import WorkflowKeys, new_blob
+from holdfast_server.protocol.format.keys import MANIFEST_KEY, WorkflowKeys, new_blob
 from holdfast_server.protocol.log import next_marker
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.entry import Entry, digest_of
+from holdfast_server.stores.file import FileStore
 
 AGE_SECONDS = 5 * 86_400
 BLOB_BYTES = 700
@@ -54,24 +58,83 @@ class Facts:
             mine.extend(theirs)
 
 
+class Rows:
+    """The objects of a store that is being written. Use `writing`."""
+
+    def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
+        self._blobs = folder / "blobs"
+        self._database = database
+        self._seconds = time.time() - AGE_SECONDS
+
+    def add(self, key: str, data: bytes, *, in_file: bool = False) -> None:
+        """Add an object, as a row or as a file."""
+        content, file = None, None
+        if in_file:
+            file = uuid.uuid4().hex
+            (self._blobs / file).write_bytes(data)
+        else:
+            content = self._database.execute("INSERT INTO contents (value) VALUES (?)", (data,)).lastrowid
+        row = (key, len(data), self._seconds, content, file)
+        self._database.execute("INSERT INTO objects (key, size, modified, content, file) VALUES (?, ?, ?, ?, ?)", row)
+
+    def flip(self, key: str) -> None:
+        """Flip a bit of a row."""
+        content, value = self._database.execute(
+            "SELECT content, value FROM objects JOIN contents ON id = content WHERE key = ?", (key,)
+        ).fetchone()
+        middle = len(value) // 2
+        flipped = value[:middle] + bytes([value[middle] ^ 1]) + value[middle + 1 :]
+        self._database.execute("UPDATE contents SET value = ? WHERE id = ?", (flipped, content))
+
+    def remove(self, key: str) -> None:
+        """Remove the row of an object."""
+        self._database.execute("DELETE FROM contents WHERE id = (SELECT content FROM objects WHERE key = ?)", (key,))
+        self._database.execute("DELETE FROM objects WHERE key = ?", (key,))
+
+    def file(self, key: str) -> Path:
+        """Return the file of an object."""
+        [name] = self._database.execute("SELECT file FROM objects WHERE key = ?", (key,)).fetchone()
+        return self._blobs / name
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Rows]:
+    """Create a store and yield its objects to be."""
+
+    async def create() -> None:
+        async with FileStore.open(folder) as store:
+            await store.put_if_absent(MANIFEST_KEY, b'{"layoutVersion": 1}')
+
+    asyncio.run(create())
+    with closing(sqlite3.connect(folder / "holdfast.db")) as database:
+        database.execute("PRAGMA synchronous = OFF")
+        with database:
+            yield Rows(folder, database)
+
+
 class Fake:
     """A workflow of a fake store.
 
     Args:
-        folder: the folder of the store.
+        rows: the objects of the store.
         keys: the keys of the workflow.
+        has_files: whether its blobs are files.
+
+    Attributes:
+        newest_blob: the key of the blob that was written last.
 
     """
 
-    def __init__(self, folder: Path, keys: WorkflowKeys) -> None:
+    def __init__(self, rows: Rows, keys: WorkflowKeys, *, has_files: bool = False) -> None:
+        self.rows = rows
         self.keys = keys
+        self.has_files = has_files
+        self.newest_blob = ""
         self.facts = Facts()
         self.facts.checked["workflows"] = 1
         for each in self.facts.rounds:
             each["workflows"] = 1
         self.head: Entry | None = None
-        self._folder = folder
-        self._folders: set[str] = set()
         self._seconds = int(time.time()) - AGE_SECONDS
 
     @property
@@ -134,19 +197,8 @@ class Fake:
         self.facts.checked["markers"] += 1
 
     def write(self, key: str, data: bytes) -> None:
-        path = f"{self._folder}/{key}"
-        folder = path.rpartition("/")[0]
-        if folder not in self._folders:
-            os.makedirs(folder, exist_ok=True)
-            self._folders.add(folder)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        os.write(descriptor, data)
-        os.utime(descriptor, (self._seconds, self._seconds))
-        os.close(descriptor)
+        self.rows.add(key, data, in_file=self.has_files and key.startswith(self.keys.blobs))
         self.facts.objects += 1
-
-    def path(self, key: str) -> Path:
-        return self._folder / key
 
     def successor(self, kind: MarkerKind.ValueType = MarkerKind.MARKER_KIND_DATA) -> Marker:
         marker = next_marker.successor(self.head, Request(self.keys, f"request-{self.revision + 1}"), kind, b"f" * 32)
@@ -163,7 +215,8 @@ class Fake:
         )
         if in_blob:
             part.blob = new_blob(revision - 1, uuid.uuid4().hex)
-            self.write(self.keys.blob(part.blob), data)
+            self.newest_blob = self.keys.blob(part.blob)
+            self.write(self.newest_blob, data)
         else:
             part.inline = data
         return part

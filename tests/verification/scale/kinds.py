@@ -5,20 +5,18 @@ A round of the collection is specified by the objects that it removes. The grace
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 from holdfast_server.protocol.format.keys import WorkflowKeys
 
-from tests.verification.scale.fake import BLOB_BYTES, Facts, Fake
+from tests.support.folder_objects import database
+from tests.verification.scale.fake import BLOB_BYTES, Facts, Fake, writing
 
 KEEP_LAST = 5
 RETENTION = '{"last": {"keep_last": 5}}'
-_CHUNKS = 16
 
 
 def small(run: Fake, number: int) -> None:
@@ -87,24 +85,24 @@ def nameless(run: Fake, number: int) -> None:
 
 
 def rotten_marker(run: Fake, number: int) -> None:
-    _damaged(run, run.keys.marker(3), _flip)
+    _damaged(run, run.keys.marker(3), run.rows.flip)
 
 
 def lost_marker(run: Fake, number: int) -> None:
-    _damaged(run, run.keys.marker(3), Path.unlink)
+    _damaged(run, run.keys.marker(3), run.rows.remove)
     run.facts.objects -= 1
     run.facts.checked["markers"] -= 1
 
 
 def rotten_head(run: Fake, number: int) -> None:
-    _damaged(run, run.keys.marker(6), _flip)
+    _damaged(run, run.keys.marker(6), run.rows.flip)
     run.facts.checked["markers"] -= 1
 
 
-def _damaged(run: Fake, key: str, how: Callable[[Path], None]) -> None:
+def _damaged(run: Fake, key: str, how: Callable[[str], None]) -> None:
     """Damage a workflow. A collection does not touch it, whatever orphans it has."""
     small(run, 1)
-    how(run.path(key))
+    how(key)
     run.facts.checked["checkpoints"] -= 1
     run.finds(key)
     for each in run.facts.rounds:
@@ -112,22 +110,27 @@ def _damaged(run: Fake, key: str, how: Callable[[Path], None]) -> None:
 
 
 def rotten_blob(run: Fake, number: int) -> None:
-    _damaged_blob(run, _flip, when_quick=False)
-
-
-def cut_blob(run: Fake, number: int) -> None:
-    _damaged_blob(run, lambda path: os.truncate(path, 100), when_quick=True)
+    _damaged_blob(run, run.rows.flip, when_quick=False)
 
 
 def lost_blob(run: Fake, number: int) -> None:
-    _damaged_blob(run, Path.unlink, when_quick=True)
+    _damaged_blob(run, run.rows.remove, when_quick=True)
     run.facts.objects -= 1
 
 
-def _damaged_blob(run: Fake, how: Callable[[Path], None], *, when_quick: bool) -> None:
+def cut_file(run: Fake, number: int) -> None:
+    run.has_files = True
+    _damaged_blob(run, lambda blob: os.truncate(run.rows.file(blob), 100), when_quick=False)
+
+
+def lost_file(run: Fake, number: int) -> None:
+    run.has_files = True
+    _damaged_blob(run, lambda blob: run.rows.file(blob).unlink(), when_quick=False)
+
+
+def _damaged_blob(run: Fake, how: Callable[[str], None], *, when_quick: bool) -> None:
     small(run, 1)
-    (blob,) = (path for path in run.path(run.keys.blobs).rglob("*") if path.is_file())
-    how(blob)
+    how(run.newest_blob)
     run.finds(run.keys.marker(2), when_quick=when_quick)
 
 
@@ -159,12 +162,6 @@ def foreign(run: Fake, number: int) -> None:
         run.finds(key)
 
 
-def _flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
 @dataclass(frozen=True)
 class Kind:
     """A kind of workflows.
@@ -174,6 +171,7 @@ class Kind:
         write: writes one workflow of the kind.
         count: the number of workflows.
         namespace: their namespace.
+        has_files: whether their blobs are files.
 
     """
 
@@ -181,6 +179,7 @@ class Kind:
     write: Callable[[Fake, int], None]
     count: int
     namespace: str = "kept"
+    has_files: bool = False
 
     def keys(self, number: int) -> WorkflowKeys:
         name = f"{self.name}-{number:06d}"
@@ -189,7 +188,7 @@ class Kind:
 
 _DAMAGED = (
     *(nameless, rotten_marker, lost_marker, rotten_head),
-    *(rotten_blob, cut_blob, lost_blob, rotten_payload, broken_chain, foreign),
+    *(rotten_blob, lost_blob, cut_file, lost_file, rotten_payload, broken_chain, foreign),
 )
 
 
@@ -201,7 +200,7 @@ def kinds(scale: float) -> list[Kind]:
 
     return [
         Kind("long", partial(long, revisions=scaled(100_000)), 1, "last"),
-        Kind("medium", medium, scaled(480), "last"),
+        Kind("medium", medium, scaled(480), "last", has_files=True),
         Kind("claimed", claimed, scaled(120), "last"),
         Kind("small", small, scaled(60_000)),
         Kind("deleted", deleted, scaled(10_000)),
@@ -211,35 +210,21 @@ def kinds(scale: float) -> list[Kind]:
     ]
 
 
-def write(folder: Path, scale: float, processes: int = 2) -> Facts:
+def write(folder: Path, scale: float) -> Facts:
     """Write a store of about a million objects times `scale`. Return what the commands must report."""
-    folder.mkdir()
-    (folder / "holdfast.json").write_text('{"layoutVersion": 1}')
     facts = Facts()
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for each in pool.map(_write, *zip(*_chunks(folder, scale), strict=True)):
-            facts.add(each)
+    with writing(folder) as rows:
+        for kind in kinds(scale):
+            for number in range(kind.count):
+                run = Fake(rows, kind.keys(number), has_files=kind.has_files)
+                kind.write(run, number)
+                facts.add(run.facts)
     return facts
 
 
 def pass_the_grace(folder: Path, facts: Facts, round_number: int) -> None:
     """Let the grace pass for the objects that a collection added."""
     long_ago = time.time() - 2 * 86_400
-    for key in facts.appended[round_number - 1]:
-        os.utime(folder / key, (long_ago, long_ago))
-
-
-def _chunks(folder: Path, scale: float) -> Iterator[tuple[Path, Kind, range]]:
-    for kind in kinds(scale):
-        size = -(-kind.count // _CHUNKS)
-        for start in range(0, kind.count, size):
-            yield folder, kind, range(start, min(start + size, kind.count))
-
-
-def _write(folder: Path, kind: Kind, numbers: range) -> Facts:
-    facts = Facts()
-    for number in numbers:
-        run = Fake(folder, kind.keys(number))
-        kind.write(run, number)
-        facts.add(run.facts)
-    return facts
+    with database(folder) as connection:
+        rows = ((long_ago, key) for key in facts.appended[round_number - 1])
+        connection.executemany("UPDATE objects SET modified = ? WHERE key = ?", rows)

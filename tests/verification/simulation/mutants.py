@@ -371,7 +371,7 @@ MUTANTS = [
     ),
     Mutant(
         "purge removes all that is older",
-        purge.finish,
+        purge._finish,
         "scan(log, keys, each.first, each.last)",
         "scan(log, keys, 1, deletion.revision - 1)",
         plan=purging,

@@ -32,7 +32,7 @@ from holdfast_server.protocol.log.append_once import Appended, Request, append
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.log.walks import scan
-from holdfast_server.stores.base import StoreError
+from holdfast_server.stores.base import StoreError, erasing
 from holdfast_server.stores.listing import list_all
 
 _AT_ONCE = 16
@@ -131,6 +131,11 @@ async def finish(log: Log, keys: WorkflowKeys, deletion: Entry, attached: Iterab
         StoreError: the store cannot be used.
 
     """
+    with erasing():
+        return await _finish(log, keys, deletion, attached)
+
+
+async def _finish(log: Log, keys: WorkflowKeys, deletion: Entry, attached: Iterable[str]) -> int:
     await _remove(log, [*attached, *[key async for key in _older_batches(log, keys, deletion)]])
     await _remove(log, [key async for key in _dead_blobs(log, keys, deletion)])
     if not deletion.marker.checkpoint_id:

@@ -1,7 +1,6 @@
 """The promises of the session service for Google ADK, with the real engine and a real server."""
 
 import asyncio
-import os
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import holdfast
 import pytest
 
+from tests.support import folder_objects
 from tests.support.required import require_engine
 
 require_engine("google.adk")
@@ -28,7 +28,7 @@ from holdfast.adapters.adk import SESSION_FORMAT, HoldfastSessionService
 
 from tests.integration.adapters import kill_points, killing
 from tests.integration.adapters.adk.serving import serving
-from tests.support.damage import damage_all, damage_newest
+from tests.support.damage import damage
 
 WHO = {"app_name": "app", "user_id": "u"}
 BIG = "x" * 100_000
@@ -45,14 +45,9 @@ def lenient(client, namespace):
 
 
 @pytest.fixture
-def store_of(served, namespace):
-    """Return the folder of a session's workflow, for `damage`."""
-
-    class Folder:
-        def glob(self, pattern):
-            return served.folder.glob(pattern.replace("ns/*/", f"ns/{namespace}/"))
-
-    return Folder()
+def blobs_of(served, namespace):
+    """Return the keys of the blobs of the test's own workflows, the newest last."""
+    return lambda workflows="*": folder_objects.by_age(served.folder, f"ns/{namespace}/wf/{workflows}/blob/*")
 
 
 def event(text: str = "hi", *, state=None, timestamp: float | None = None, **fields) -> Event:
@@ -391,9 +386,9 @@ async def test_a_fence_or_collection_in_between_makes_no_session_stale(service, 
     assert texts(await read(service, session)) == ["a", "b"]
 
 
-async def test_a_damaged_newest_event_is_an_error(service, store_of):
+async def test_a_damaged_newest_event_is_an_error(service, served, blobs_of):
     session = await made(service, BIG, BIG)
-    damage_newest(store_of)
+    damage(served.folder, blobs_of()[-1])
     with pytest.raises(holdfast.CheckpointCorruptedError):
         await read(service, session)
     with pytest.raises(holdfast.CheckpointCorruptedError):
@@ -404,9 +399,9 @@ async def test_a_damaged_newest_event_is_an_error(service, store_of):
         await service.list_sessions(app_name="app")
 
 
-async def test_with_fallback_the_session_is_as_it_was_before_the_damage(lenient, store_of):
+async def test_with_fallback_the_session_is_as_it_was_before_the_damage(lenient, served, blobs_of):
     session = await made(lenient, BIG + "1", BIG + "2")
-    damage_newest(store_of)
+    damage(served.folder, blobs_of()[-1])
     found = await read(lenient, session)
     assert texts(found) == [BIG[:20]]
     assert found.state == {"last": 0}
@@ -415,25 +410,25 @@ async def test_with_fallback_the_session_is_as_it_was_before_the_damage(lenient,
     assert (await read(lenient, session)).state == {"last": 0, "went": "on"}
 
 
-async def damaged_in_the_middle(service, store_of) -> Session:
+async def damaged_in_the_middle(service, served, blobs_of) -> Session:
     session = await made(service, "a", BIG)
-    blob = max((path for path in store_of.glob("ns/*/wf/*/blob/**/*") if path.is_file()), key=os.path.getmtime)
+    blob = blobs_of()[-1]
     await service.append_event(session, event("c", state={"last": 2}))
-    data = bytearray(blob.read_bytes())
-    data[0] ^= 1
-    blob.write_bytes(data)
+    damage(served.folder, blob)
     return session
 
 
-async def test_a_hole_in_a_session_is_an_error_unless_it_is_not_asked_for(service, store_of):
-    session = await damaged_in_the_middle(service, store_of)
+async def test_a_hole_in_a_session_is_an_error_unless_it_is_not_asked_for(service, served, blobs_of):
+    session = await damaged_in_the_middle(service, served, blobs_of)
     with pytest.raises(holdfast.CheckpointCorruptedError):
         await read(service, session)
     assert texts(await read(service, session, num_recent_events=1)) == ["c"]
 
 
-async def test_with_fallback_a_session_with_a_hole_ends_before_it_and_continues_from_there(lenient, service, store_of):
-    session = await damaged_in_the_middle(lenient, store_of)
+async def test_with_fallback_a_session_with_a_hole_ends_before_it_and_continues_from_there(
+    lenient, service, served, blobs_of
+):
+    session = await damaged_in_the_middle(lenient, served, blobs_of)
     found = await read(lenient, session)
     assert (texts(found), found.state) == (["a"], {"last": 0})
     await lenient.append_event(found, event("on"))
@@ -449,8 +444,8 @@ async def test_a_damaged_commit_marker_is_noticed_wherever_it_lies(tmp_path, bac
         async with HoldfastSessionService.from_target(served.target, namespace="n") as service:
             session = await made(service, "a", "b", "c")
     # The newest is listed first.
-    markers = sorted(path for path in folder.glob("ns/n/wf/adk-session*/log/**/*") if path.is_file())
-    markers[back].write_bytes(markers[back].read_bytes()[:-1])
+    marker = folder_objects.keys(folder, "ns/n/wf/adk-session*/log/*")[back]
+    folder_objects.write(folder, marker, folder_objects.read(folder, marker)[:-1])
     # A new server, which has not cached the whole marker.
     with serving(folder) as served:
         async with HoldfastSessionService.from_target(served.target, namespace="n") as service:
@@ -462,19 +457,19 @@ async def test_a_damaged_commit_marker_is_noticed_wherever_it_lies(tmp_path, bac
             assert found.state == {"last": 1 - back}
 
 
-async def test_with_fallback_and_no_whole_checkpoint_left_it_is_an_error(lenient, store_of):
+async def test_with_fallback_and_no_whole_checkpoint_left_it_is_an_error(lenient, served, blobs_of):
     session = await lenient.create_session(**WHO, state={"big": BIG})
-    damage_all(store_of, "*")
+    for blob in blobs_of():
+        damage(served.folder, blob)
     with pytest.raises(holdfast.CheckpointCorruptedError):
         await read(lenient, session)
 
 
-async def test_damaged_shared_state_is_an_error_and_with_fallback_the_one_before(service, lenient, store_of):
+async def test_damaged_shared_state_is_an_error_and_with_fallback_the_one_before(service, lenient, served, blobs_of):
     session = await made(service, state={"app:k": BIG + "1"})
     await service.append_event(session, event(state={"app:k": BIG + "2"}))
-    blobs = [path for path in store_of.glob("ns/*/wf/adk-app*/blob/**/*") if path.is_file()]
-    newest = max(blobs, key=os.path.getmtime)
-    newest.write_bytes(newest.read_bytes()[:-1])
+    newest = blobs_of("adk-app*")[-1]
+    folder_objects.write(served.folder, newest, folder_objects.read(served.folder, newest)[:-1])
     with pytest.raises(holdfast.CheckpointCorruptedError):
         await read(service, session)
     assert (await read(lenient, session, num_recent_events=0)).state == {"app:k": BIG + "1"}

@@ -8,6 +8,7 @@ from typing import Any
 import holdfast
 import pytest
 
+from tests.support import folder_objects
 from tests.support.required import require_engine
 
 require_engine("google.adk")
@@ -77,12 +78,12 @@ def service(counting, namespace):
 async def test_small_events_on_a_large_state_take_what_they_change(service, counting, served, scope):
     session = await service.create_session(**WHO, state={f"{scope}big": "x" * 200_000})
     counting.reset()
-    before = sum(path.stat().st_size for path in served.folder.rglob("*") if path.is_file())
+    before = folder_objects.stored_bytes(served.folder)
     for number in range(60):
         await service.append_event(session, event(f"e{number}", state={f"{scope}n": number}))
     assert counting.saved < 60_000
     # Commit markers included. ADK's own service on SQLite takes 0.26 MB, the state included.
-    stored = sum(path.stat().st_size for path in served.folder.rglob("*") if path.is_file()) - before
+    stored = folder_objects.stored_bytes(served.folder) - before
     assert stored < 260_000
     counting.reset()
     found = await read(service, session)

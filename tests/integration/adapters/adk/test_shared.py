@@ -5,6 +5,7 @@ import asyncio
 import holdfast
 import pytest
 
+from tests.support import folder_objects
 from tests.support.required import require_engine
 
 require_engine("google.adk")
@@ -145,7 +146,7 @@ async def test_a_session_that_is_deleted_with_purge_has_no_bytes_left_in_the_sto
     secret = f"secret-{namespace}-".encode()
 
     def holding() -> int:
-        return sum(secret in each.read_bytes() for each in served.folder.rglob("*") if each.is_file())
+        return len(folder_objects.files_with(served.folder, secret))
 
     session = await service.create_session(**WHO, session_id="s", state={"k": secret.decode() + "x" * 100})
     await service.append_event(session, event(secret.decode(), state={"n": secret.decode()}))

@@ -13,6 +13,7 @@ from typing import Any
 import holdfast
 import pytest
 
+from tests.support import folder_objects
 from tests.support.damage import damage_marker, damage_newest
 from tests.support.required import require_engine
 from tests.support.servers import server
@@ -734,8 +735,8 @@ async def test_an_encrypting_serializer_leaves_no_text_in_the_store(target, stor
         await saver.aput_writes(at, [("ch", "secret-in-a-write")], "task")
         assert (await saver.aget_tuple(at)).checkpoint["channel_values"] == {"x": "secret-in-a-value"}
         assert await written(saver, at) == [("task", "ch", "secret-in-a-write")]
-    stored = b"".join(path.read_bytes() for path in store.glob(f"ns/{namespace}/**/*") if path.is_file())
-    assert b"secret-in" not in stored
+    assert folder_objects.keys(store, f"ns/{namespace}/*")
+    assert folder_objects.files_with(store, b"secret-in") == []
 
 
 async def test_a_damaged_latest_checkpoint_is_a_typed_error(saver, store):
@@ -837,8 +838,8 @@ async def test_damaged_writes_are_a_typed_error_also_with_fallback(saver, target
     at = await put(saver, config(), checkpoint("1"))
     await put(saver, at, checkpoint("2"))
     await saver.aput_writes(config(checkpoint_id="2"), [("ch", LONG)], "task")
-    [batch] = [path for path in store.glob(f"ns/{namespace}/wf/t/rec/**/*") if path.is_file()]
-    batch.write_bytes(batch.read_bytes().replace(b"xxx", b"xxy"))
+    [batch] = folder_objects.keys(store, f"ns/{namespace}/wf/t/rec/*")
+    folder_objects.write(store, batch, folder_objects.read(store, batch).replace(b"xxx", b"xxy"))
     async with HoldfastSaver.from_target(target, namespace=namespace, fallback=True) as falling_back:
         for each in (saver, falling_back):
             with pytest.raises(holdfast.CheckpointCorruptedError):

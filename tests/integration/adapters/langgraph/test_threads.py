@@ -4,7 +4,6 @@ import asyncio
 import operator
 from collections.abc import AsyncIterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import holdfast
@@ -13,6 +12,7 @@ from holdfast_server.protocol.format.keys import encode_name
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support import folder_objects
 from tests.support.required import require_engine
 
 require_engine("langgraph.graph")
@@ -319,8 +319,8 @@ async def test_many_concurrent_runs_of_one_saver_all_save_completely(saver):
 
 @pytest.mark.parametrize("purge", [False, True])
 async def test_a_thread_that_is_deleted_with_purge_has_no_bytes_left_in_the_store(target, store, purge):
-    def secrets() -> list[Path]:
-        return [each for each in store.rglob("*") if each.is_file() and b"the-secret" in each.read_bytes()]
+    def secrets() -> list[str]:
+        return folder_objects.objects_with(store, b"the-secret")
 
     before = len(secrets())
     async with HoldfastSaver.from_target(target, namespace=f"purge-{purge}", purge=purge) as saver:

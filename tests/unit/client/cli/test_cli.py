@@ -9,6 +9,7 @@ from holdfast.cli.exit_codes import BY_REASON
 from holdfast.cli.main import main
 from holdfast.v1 import errors_pb2
 
+from tests.support import folder_objects
 from tests.support.damage import damage_newest
 from tests.support.repository import ROOT
 from tools import docs_parts
@@ -111,7 +112,7 @@ async def test_delete_purges(run, served):
         await run("save", "n", "w", "-", "--format", "f:1", "--id", name, stdin=b"secret" + name.encode())
 
     def secrets():
-        return [each for each in served.folder.rglob("*") if each.is_file() and b"secret" in each.read_bytes()]
+        return folder_objects.objects_with(served.folder, b"secret")
 
     assert (await run("delete", "n", "w", "id-0"))[0] == 0
     assert len(secrets()) == 3

@@ -17,6 +17,7 @@ from holdfast_server.stores.file import FileStore
 from holdfast_server.stores.memory import MemoryStore
 from holdfast_server.stores.s3 import S3Store
 
+from tests.support import folder_objects
 from tests.support.frames import frame
 from tests.support.markers import sound
 from tests.support.workflows import GRACE, KEYS, Workflow, check, sweep_after, workflow
@@ -211,15 +212,23 @@ async def test_folders_made_in_a_console_of_a_real_s3_server_stop_nothing(s3_end
             assert (await store.get(folder)).size_bytes == 0
 
 
-async def test_files_that_people_leave_in_a_folder_stop_nothing(tmp_path):
-    left = [b"ns/.DS_Store", b"ns/n/wf/w/log/.DS_Store", b"ns/n/wf/w/blob/caf\xe9.txt", b"ns/n/wf/w/id/000/old\n"]
+async def test_rows_that_people_leave_in_a_folder_stop_nothing(tmp_path):
+    left = ["ns/.DS_Store", "ns/n/wf/w/log/.DS_Store", "ns/n/wf/w/blob/caf\xe9.txt", "ns/n/wf/w/id/000/old\n"]
     async with FileStore.open(tmp_path) as store:
-        paths = [tmp_path / os.fsdecode(name) for name in left]
+        for key in left:
+            folder_objects.write(tmp_path, key, b"not ours")
+        assert await go_on(store) == set(left)
+        assert [folder_objects.read(tmp_path, key) for key in left] == [b"not ours"] * len(left)
+
+
+async def test_files_that_people_leave_in_a_folder_stop_nothing(tmp_path):
+    async with FileStore.open(tmp_path) as store:
+        paths = [tmp_path / os.fsdecode(name) for name in (b".DS_Store", b"blobs/caf\xe9.txt", b"ns/n/wf/w/log/old")]
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"not ours")
-        assert await go_on(store) == {os.fsdecode(name) for name in left}
-        assert [path.read_bytes() for path in paths] == [b"not ours"] * len(left)
+        assert await go_on(store) == set()
+        assert [path.read_bytes() for path in paths] == [b"not ours"] * len(paths)
 
 
 async def test_a_marker_whose_blob_is_outside_of_the_store_is_refused(tmp_path):

@@ -1,18 +1,21 @@
 """Space that a folder store reserves, so that objects can be deleted when the disk is full.
 
-Every deletion writes a small marker first. Without room for the marker nothing could be deleted on a full disk, and
-nothing would ever be collected. So a store has a file of a megabyte that holds no data. On a full disk, an operation
-that frees space deletes the file. Until it can be created again, saves are refused as on a full disk.
+Every deletion writes first: a marker, and the pages of the database that it changes. Without room for them nothing
+could be deleted on a full disk, and nothing would ever be collected. So a store has a file that holds no data. On a
+full disk, an operation that frees space deletes the file. Until it can be created again, saves are refused as on a full
+disk.
 """
 
 import os
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 
-RESERVE_FILE = ".reserve"
-_RESERVE_BYTES = 1 << 20
+from holdfast_server.stores.file.checkpoints import LARGEST_WAL_BYTES
+from holdfast_server.stores.file.folder import RESERVE, StoreFolder
+
+# The database may have to grow by all of the write-ahead log before any of that space can be used again.
+_RESERVE_BYTES = 2 * LARGEST_WAL_BYTES
 # How often to check whether another process has deleted the file.
 _CHECK_SECONDS = 1.0
 
@@ -21,12 +24,12 @@ class Reserve:
     """The space that is reserved in a folder. Its methods block.
 
     Args:
-        root: the store's folder.
+        folder: the store's folder.
 
     """
 
-    def __init__(self, root: Path) -> None:
-        self._path = f"{root}/{RESERVE_FILE}"
+    def __init__(self, folder: StoreFolder) -> None:
+        self._folder = folder
         self._lock = threading.Lock()
         self._checked_at = float("-inf")
 
@@ -43,31 +46,32 @@ class Reserve:
 
         """
         with self._lock:
-            if not os.path.exists(self._path):
+            if not self._folder.has_file(RESERVE):
                 self._make()
             self._checked_at = time.monotonic()
 
     def give_up(self) -> None:
-        """Release the space."""
+        """Release the space.
+
+        Raises:
+            OSError: the file cannot be deleted.
+
+        """
         with self._lock:
             self._checked_at = float("-inf")
-            with suppress(FileNotFoundError):
-                os.unlink(self._path)
+            self._folder.remove_file(RESERVE)
 
     def _make(self) -> None:
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            descriptor = self._folder.create_file(RESERVE)
         except FileExistsError:
             return
         try:
-            # Random bytes, because some file systems do not allocate space for zeros.
-            data = os.urandom(_RESERVE_BYTES)
-            written = 0
-            while written < len(data):
-                written += os.write(descriptor, data[written:])
+            os.posix_fallocate(descriptor, 0, _RESERVE_BYTES)
             os.fdatasync(descriptor)
         except OSError:
-            os.unlink(self._path)
+            with suppress(OSError):
+                self._folder.remove_file(RESERVE)
             raise
         finally:
             os.close(descriptor)

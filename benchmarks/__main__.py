@@ -1,30 +1,26 @@
-"""Run the benchmarks and print ratios: `python -m benchmarks [small|s3|large|graphs …]`, by default all of them."""
+"""Run the benchmarks and print ratios: `python -m benchmarks [small|graphs|s3|large|lists|resume …]`, default all."""
 
 import asyncio
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import uuid
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-import boto3
-
-from benchmarks import graphs, large, postgres, savers, small
+from benchmarks import graphs, large, lists, postgres, resume, savers, servers, small
 from benchmarks.measure import per_second
 from benchmarks.small import Subject
-from tests.support import ceph
-from tests.support.servers import start
 
-CALLERS = (1, 32)
+CALLERS = (1, 32, 256)
+_ALL = ("small", "graphs", "s3", "large", "lists", "resume")
 Figures = dict[tuple[str, int], float]
 
 
 def main() -> None:
-    chosen = set(sys.argv[1:]) or {"small", "s3", "large", "graphs"}
+    chosen = sys.argv[1:] or list(_ALL)
+    if unknown := set(chosen) - set(_ALL):
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; the benchmarks are {', '.join(_ALL)}")
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=os.environ.get("HOLDFAST_BENCH_FOLDER")) as name:
         folder = Path(name)
         print(f"{os.cpu_count()} cores, callers on the same machine, files in {folder.parent}")
@@ -32,55 +28,76 @@ def main() -> None:
             asyncio.run(_small_on_files(folder))
         if "graphs" in chosen:
             asyncio.run(_graphs(folder))
-        if chosen & {"s3", "large"}:
-            with _s3(folder) as s3:
+        if "lists" in chosen:
+            asyncio.run(_lists(folder))
+        if {"s3", "large", "resume"} & set(chosen):
+            with servers.s3(folder) as s3:
                 if "s3" in chosen and s3:
                     asyncio.run(_small_on_s3(folder, *s3))
                 if "large" in chosen:
                     asyncio.run(_large(folder, s3))
+                if "resume" in chosen:
+                    _resume(folder, s3)
 
 
 async def _small_on_files(folder: Path) -> None:
     plain = folder / "plain"
     plain.mkdir()
-    with postgres.running(folder) as url, _holdfast((folder / "store").as_uri()) as (target, _), _nothing() as nothing:
-        figures = await _measured(
-            {
-                "Holdfast": small.sdk(target),
-                "a service that does nothing": small.sdk(nothing),
-                "Holdfast, plain gRPC": small.stub(target),
-                "a service that does nothing, plain gRPC": small.stub(nothing),
-                "fsynced files": small.files(plain),
-                "LangGraph's sqlite saver": small.saves(savers.sqlite(folder)),
-            }
-            | ({"LangGraph's Postgres saver": small.saves(savers.postgres(url))} if url else {})
-        )
-    pairs = [
-        ("Holdfast", "a service that does nothing"),
-        ("Holdfast, plain gRPC", "a service that does nothing, plain gRPC"),
-        ("Holdfast", "fsynced files"),
-        ("Holdfast", "LangGraph's sqlite saver"),
-    ]
-    _print_ratios("4 KiB on file://", figures, pairs + ([("Holdfast", "LangGraph's Postgres saver")] if url else []))
+    with (
+        postgres.running(folder) as url,
+        servers.holdfast((folder / "store").as_uri()) as (target, _),
+        servers.nothing() as nothing,
+    ):
+        subjects = {
+            "Holdfast": small.sdk(target),
+            "Holdfast embedded": small.sdk((folder / "embedded").as_uri()),
+            "a service that does nothing": small.sdk(nothing),
+            "Holdfast, plain gRPC": small.stub(target),
+            "a service that does nothing, plain gRPC": small.stub(nothing),
+            "fsynced files": small.files(plain),
+            "LangGraph's sqlite saver": small.saves(savers.sqlite(folder)),
+        } | ({"LangGraph's Postgres saver": small.saves(savers.postgres(url))} if url else {})
+        figures = await _measured(subjects)
+    others = [name for name in subjects if not name.startswith("Holdfast") and "plain gRPC" not in name]
+    pairs = [(ours, theirs) for ours in ("Holdfast", "Holdfast embedded") for theirs in others]
+    pairs.append(("Holdfast, plain gRPC", "a service that does nothing, plain gRPC"))
+    _print_ratios("4 KiB on file://", figures, pairs)
     if not url:
         print("  skipped the Postgres saver: no Postgres server found")
 
 
 async def _graphs(folder: Path) -> None:
-    with postgres.running(folder) as url, _holdfast((folder / "graphs").as_uri()) as (target, _):
+    with postgres.running(folder) as url, servers.holdfast((folder / "graphs").as_uri()) as (target, _):
         opened = {
             "Holdfast's saver": savers.holdfast(target),
+            "Holdfast's, embedded": savers.holdfast((folder / "graphs-embedded").as_uri()),
             "the saver in memory": savers.memory(),
             "LangGraph's sqlite saver": savers.sqlite(folder),
         } | ({"LangGraph's Postgres saver": savers.postgres(url)} if url else {})
         figures = await _measured({name: graphs.conversation(each) for name, each in opened.items()})
-    ours, *others = opened
+    remote, embedded, *others = opened
     title = f"conversations of {graphs.STEPS} steps (save) and their states (load), LangGraph on file://"
-    _print_ratios(title, figures, [(ours, each) for each in others])
+    _print_ratios(title, figures, [(ours, each) for ours in (remote, embedded) for each in others])
+
+
+async def _lists(folder: Path) -> None:
+    store = (folder / "lists").as_uri()
+    with servers.holdfast(store) as (target, _):
+        await lists.fill_lists(target)
+    await lists.fill_logs(store)
+    print("\nlists of workflows on file://: milliseconds for each workflow, and of the smallest list's")
+    with servers.holdfast(store) as (target, _):
+        least = 0.0
+        async for count, each in lists.milliseconds_per_workflow(target):
+            least = least or each
+            print(f"  {count:7d} workflows {each:8.4f} ms {each / least:6.2f}")
+        print("\nnewest checkpoint on file://: milliseconds of the server's first load, and of later ones")
+        async for count, first, later in lists.milliseconds_of_newest(target):
+            print(f"  {count:7d} checkpoints {first:8.2f} ms {later:8.2f} ms")
 
 
 async def _small_on_s3(folder: Path, endpoint: str, bucket: str) -> None:
-    with _holdfast(f"s3://{bucket}/bench") as (target, _):
+    with servers.holdfast(f"s3://{bucket}/bench") as (target, _):
         figures = await _measured({"Holdfast": small.sdk(target), "aioboto3": small.s3_objects(endpoint, bucket)})
     _print_ratios("4 KiB on s3://", figures, [("Holdfast", "aioboto3")])
 
@@ -93,7 +110,7 @@ async def _large(folder: Path, s3: tuple[str, str] | None) -> None:
     plain = await large.by_multipart(*s3, source, copy) if s3 else None
     cp = await large.by_cp(source, copy)
     copy.unlink()
-    with _holdfast((folder / "large").as_uri()) as (target, pid):
+    with servers.holdfast((folder / "large").as_uri()) as (target, pid):
         save, load, lift = await large.through_holdfast(target, pid, source)
     shutil.rmtree(folder / "large")
     print(f"  file://  save {save:6.0f} MB/s, {save / cp:.2f} of cp with sync ({cp:.0f} MB/s)")
@@ -101,11 +118,33 @@ async def _large(folder: Path, s3: tuple[str, str] | None) -> None:
     if s3 is None or plain is None:
         return
     put, got, plain_lift = plain
-    with _holdfast(f"s3://{s3[1]}/large") as (target, pid):
+    with servers.holdfast(f"s3://{s3[1]}/large") as (target, pid):
         save, load, lift = await large.through_holdfast(target, pid, source)
     print(f"  s3://    save {save:6.0f} MB/s, {save / put:.2f} of aioboto3's multipart upload ({put:.0f} MB/s)")
     print(f"           load {load:6.0f} MB/s, {load / got:.2f} of its download ({got:.0f} MB/s)")
     print(f"           the server's memory rose by {lift:.0f} MiB, aioboto3's by {plain_lift:.0f} MiB")
+
+
+def _resume(folder: Path, s3: tuple[str, str] | None) -> None:
+    embedded, file = (folder / "resume-embedded").as_uri(), (folder / "resume").as_uri()
+    with postgres.running(folder) as url, servers.holdfast(file) as (remote, _):
+        places = {
+            "Holdfast embedded": ("holdfast", embedded),
+            "Holdfast remote": ("holdfast", remote),
+            "LangGraph's sqlite saver": ("sqlite", str(folder)),
+        } | ({"LangGraph's Postgres saver": ("postgres", url)} if url else {})
+        _print_resumes("file://", places)
+    if s3 is not None:
+        with servers.holdfast(f"s3://{s3[1]}/resume") as (remote, _):
+            _print_resumes("s3://", {"Holdfast remote": ("holdfast", remote)})
+
+
+def _print_resumes(store: str, places: dict[str, tuple[str, str]]) -> None:
+    print(f"\ntime to resume on {store}, LangGraph's savers: milliseconds from opening to the loaded newest state")
+    for name, place in places.items():
+        asyncio.run(resume.fill(*place))
+        taken = ", ".join(f"{size}: {resume.milliseconds(*place, size):.1f}" for size in resume.SIZES)
+        print(f"  {name:26s} {taken}")
 
 
 async def _measured(subjects: dict[str, AbstractAsyncContextManager[Subject]]) -> Figures:
@@ -125,42 +164,7 @@ def _print_ratios(title: str, figures: Figures, pairs: list[tuple[str, str]]) ->
             for callers in CALLERS:
                 mine, other = figures[f"{ours} {verb}", callers], figures[f"{theirs} {verb}", callers]
                 ratio = f"{mine / other:6.2f} of {theirs} ({other:.0f}/s)"
-                print(f"  {ours:22s} {verb} {callers:2d} callers {mine:6.0f}/s {ratio}")
-
-
-@contextmanager
-def _holdfast(store_url: str) -> Iterator[tuple[str, int]]:
-    process, target = start(store_url)
-    try:
-        yield target, process.pid
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-@contextmanager
-def _nothing() -> Iterator[str]:
-    command = [sys.executable, "-m", "benchmarks.nothing_service"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield f"127.0.0.1:{process.stdout.readline().strip()}"
-    finally:
-        process.terminate()
-        process.wait(15)
-
-
-@contextmanager
-def _s3(folder: Path) -> Iterator[tuple[str, str] | None]:
-    if ceph.missing():
-        print("  skipped s3://: no S3 server found")
-        yield None
-        return
-    with ceph.running(folder / "ceph") as server:
-        os.environ |= {**ceph.CREDENTIALS, "AWS_ENDPOINT_URL_S3": server.endpoint_url}
-        bucket = f"bench-{uuid.uuid4().hex[:8]}"
-        boto3.client("s3").create_bucket(Bucket=bucket)
-        yield server.endpoint_url, bucket
+                print(f"  {ours:22s} {verb} {callers:3d} callers {mine:6.0f}/s {ratio}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""A gRPC service with the same API and library that answers every call with constants. It prints its port."""
+"""A gRPC service with the same API and library that only answers: it stores nothing. It prints its port."""
 
 import asyncio
+import hashlib
 import sys
 from typing import Any
 
@@ -9,16 +10,35 @@ from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceServicer, add_CheckpointServiceServicer_to_server
 
-_CHECKPOINT = checkpoint_pb2.Checkpoint(namespace="bench", workflow_id="w", checkpoint_id="c", revision=1)
+_PAYLOAD = bytes(4096)
+_SHA256 = hashlib.sha256(_PAYLOAD).digest()
 
 
 class Nothing(CheckpointServiceServicer):
     async def Save(self, request: api.SaveRequest, context: Any) -> api.SaveResponse:  # noqa: N802
-        return api.SaveResponse(checkpoint=_CHECKPOINT)
+        header = request.header
+        return api.SaveResponse(
+            checkpoint=checkpoint_pb2.Checkpoint(
+                namespace=header.namespace,
+                workflow_id=header.workflow_id,
+                checkpoint_id=header.checkpoint_id or "c",
+                revision=1,
+                format=header.format,
+                parts=[checkpoint_pb2.PartInfo(name=part.name, size_bytes=len(part.data)) for part in request.parts],
+            )
+        )
 
     async def Load(self, request: api.LoadRequest, context: Any) -> api.LoadResponse:  # noqa: N802
-        part = checkpoint_pb2.Part(data=bytes(4096))
-        return api.LoadResponse(checkpoint=_CHECKPOINT, parts=[part], payload_included=True)
+        checkpoint = checkpoint_pb2.Checkpoint(
+            namespace=request.namespace,
+            workflow_id=request.workflow_id,
+            checkpoint_id=request.checkpoint_id or "c",
+            revision=1,
+            size_bytes=len(_PAYLOAD),
+            parts=[checkpoint_pb2.PartInfo(size_bytes=len(_PAYLOAD), sha256=_SHA256)],
+        )
+        part = checkpoint_pb2.Part(data=_PAYLOAD)
+        return api.LoadResponse(checkpoint=checkpoint, parts=[part], payload_included=True)
 
 
 async def main() -> None:

@@ -10,14 +10,17 @@ import threading
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import grpc
-from grpc.aio import AioRpcError, UsageError
+from grpc.aio import UsageError
 
+from holdfast._async.pipelines import Pipelines
 from holdfast._core import targets
 from holdfast._core.errors import HoldfastError, closed, of_reason
 from holdfast._core.payload import RECEIVED_KEY
+from holdfast._core.pipeline_calls import METHODS
 from holdfast._core.statuses import from_rpc_error
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
@@ -129,7 +132,7 @@ class Channels:
         except Exception as error:
             if self.is_closed:
                 raise closed(trace_id=trace_id, request_id=request_id) from error
-            if isinstance(error, AioRpcError):
+            if isinstance(error, grpc.RpcError):
                 proxy = targets.proxy_of(self._target)
                 raise from_rpc_error(error, trace_id=trace_id, request_id=request_id, proxy=proxy) from None
             if isinstance(error, _FAULTS_OF_GRPC):
@@ -148,7 +151,10 @@ class _Methods:
         self._channels = channels
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._channels.current().stub, name)
+        channel = self._channels.current()
+        if name in METHODS:
+            return partial(channel.pipelines.call, name)
+        return getattr(channel.stub, name)
 
 
 class _Channel:
@@ -164,10 +170,11 @@ class _Channel:
         self.closing = asyncio.Event()
         channel = grpc.aio.insecure_channel(target, options=options)
         self.stub: Any = CheckpointServiceStub(channel)
+        self.pipelines = Pipelines(channel, self.stub)
         self._loop = loop
         self._ending: asyncio.Task[None] | None = None
         # When a loop ends, it closes the generators that were started on it. That closes the channel in time.
-        self._keeper = _keep(channel, self.closing, loop, owner)
+        self._keeper = _keep(channel, self.pipelines, self.closing, loop, owner)
         _begin(self._keeper.__anext__())
         _Fork.opened.add(self)
 
@@ -179,7 +186,11 @@ class _Channel:
 
 
 async def _keep(
-    channel: grpc.aio.Channel, closing: asyncio.Event, loop: asyncio.AbstractEventLoop, owner: weakref.ref[Channels]
+    channel: grpc.aio.Channel,
+    pipelines: Pipelines,
+    closing: asyncio.Event,
+    loop: asyncio.AbstractEventLoop,
+    owner: weakref.ref[Channels],
 ) -> AsyncGenerator[None, None]:
     try:
         yield
@@ -187,7 +198,12 @@ async def _keep(
         closing.set()
         if (channels := owner()) is not None:
             channels.forget(loop)
-        await channel.close()
+        # All running calls end at the same time: the first error must not cancel the others.
+        try:
+            await pipelines.close()
+            await channel.close()
+        finally:
+            pipelines.finish()
 
 
 def _begin(step: Coroutine[Any, Any, None]) -> None:
@@ -232,7 +248,7 @@ async def send_stream(
         options: the options of the call.
 
     Raises:
-        AioRpcError: the call failed.
+        RpcError: the call failed.
         Exception: `rest` raised it, such as an OSError of a file that cannot be read.
 
     """

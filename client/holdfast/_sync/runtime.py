@@ -2,8 +2,10 @@
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -12,7 +14,9 @@ import grpc
 from holdfast._core import targets
 from holdfast._core.errors import HoldfastError, closed, of_reason
 from holdfast._core.payload import RECEIVED_KEY
+from holdfast._core.pipeline_calls import METHODS
 from holdfast._core.statuses import from_rpc_error
+from holdfast._sync.pipelines import Pipelines
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
 _Result = TypeVar("_Result")
@@ -41,6 +45,20 @@ class Channels:
         self.stub: Any = _Methods(self)
         self._open: dict[int, _Channel] = {}
         self._closing = threading.Event()
+        _CLIENTS.add(self)
+
+    def before_fork(self) -> None:
+        """End what is idle: gRPC prepares itself for a fork only if none of its threads is at work."""
+        channel = self._open.get(os.getpid())
+        if channel is not None:
+            channel.pipelines.end_idle()
+
+    def after_fork(self) -> None:
+        """Replace the locks after a fork: another thread may have held one, and this process does not have it."""
+        self._lock = threading.Lock()
+        was_closed, self._closing = self._closing.is_set(), threading.Event()
+        if was_closed:
+            self._closing.set()
 
     @property
     def is_closed(self) -> bool:
@@ -99,6 +117,23 @@ class Channels:
             raise
 
 
+_CLIENTS: "weakref.WeakSet[Channels]" = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for channels in list(_CLIENTS):
+        channels.before_fork()
+
+
+def _after_fork_in_child() -> None:
+    for channels in list(_CLIENTS):
+        channels.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+
+
 class _Methods:
     """The methods of the service, on this process's channel."""
 
@@ -106,7 +141,10 @@ class _Methods:
         self._channels = channels
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._channels.current().stub, name)
+        channel = self._channels.current()
+        if name in METHODS:
+            return partial(channel.pipelines.call, name)
+        return getattr(channel.stub, name)
 
 
 class _Channel:
@@ -115,6 +153,7 @@ class _Channel:
     def __init__(self, target: str, options: list[tuple[str, Any]]) -> None:
         self._channel = grpc.insecure_channel(target, options=options)
         self.stub: Any = CheckpointServiceStub(self._channel)
+        self.pipelines = Pipelines(self._channel, self.stub)
 
     def close(self) -> None:
         self._channel.close()

@@ -30,15 +30,15 @@ class Lock(NamedTuple):
 
 # A lock comes after the one that it is alongside.
 LOCKS = {
-    "engines": Lock(("dev", "engines"), ("client[cli]", "server")),
-    "dev": Lock(("dev",), ("client[cli]", "server"), alongside="engines"),
+    "engines": Lock(("dev", "engines"), ("client[cli]", "server[obstore]")),
+    "dev": Lock(("dev",), ("client[cli]", "server[obstore]"), alongside="engines"),
     "bench": Lock(("bench",), alongside="engines"),
     "docs": Lock(("docs",), alongside="engines"),
     "fuzz": Lock(("fuzz",), alongside="engines"),
     "adk": Lock(("adk",), ("client",)),
     "build": Lock(("build",)),
     "stubs": Lock(("stubs",)),
-    "image": Lock((), ("client", "server")),
+    "image": Lock((), ("client", "server[obstore]")),
 }
 
 

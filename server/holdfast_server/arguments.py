@@ -11,7 +11,7 @@ STORE_COMMANDS = ("gc", "fsck")
 
 _SETTINGS = {
     "listen": "address to serve on, host:port",
-    "store": "location of the store: a path, file:///path or s3://bucket/prefix",
+    "store": "location of the store: a path, file:///path, s3://bucket/prefix or az://container/prefix",
     "workers": "number of processes that serve on one port",
     "drain_seconds": "how long calls in progress may continue after SIGTERM",
     "connections": "how many connections may be open",
@@ -26,6 +26,7 @@ _SETTINGS = {
     "gc_interval_seconds": "how often to collect garbage; 0 for never",
     "retention": 'checkpoints to keep per namespace, such as {"*": {"keep_last": 10, "max_age_seconds": 86400}}',
     "log_level": "lowest level that is logged: debug, info, warning or error",
+    "s3_client": "library that sends small requests to S3: aioboto3 or obstore",
 }
 _COMMANDS = {
     "serve": "serve until SIGTERM",
@@ -34,8 +35,8 @@ _COMMANDS = {
     "fsck": "check every marker and every part in the store",
 }
 _SETTINGS_USED = {
-    "gc": ("store", "cache_bytes", "grace_seconds", "retention", "log_level"),
-    "fsck": ("store", "cache_bytes", "log_level"),
+    "gc": ("store", "cache_bytes", "grace_seconds", "retention", "log_level", "s3_client"),
+    "fsck": ("store", "cache_bytes", "log_level", "s3_client"),
 }
 
 

@@ -15,6 +15,7 @@ from holdfast_server.protocol.maintenance.sweep import Policies
 
 Rules = dict[str, dict[str, float]]
 
+S3_CLIENTS = ("aioboto3", "obstore")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_LISTEN = "127.0.0.1:7433"
 
@@ -32,7 +33,8 @@ class Config:
 
     Attributes:
         listen: address to serve on, host:port; port 0 takes a free one.
-        store: location of the store, `file:///path` or `s3://bucket/prefix`; `load` accepts a plain path as well.
+        store: location of the store, `file:///path`, `s3://bucket/prefix` or `az://container/prefix`; `load` accepts a
+            plain path as well.
         workers: number of processes that serve on one port.
         drain_seconds: how long calls in progress may continue after SIGTERM.
         calls_in_flight: how many calls may run at once, half of them from one connection, half of them streams; more
@@ -50,6 +52,7 @@ class Config:
         connections: how many connections may be open, fewer if the limit of open files requires it; more are closed.
         keepalive_seconds: time after which a silent connection is pinged, and how long the reply may take.
         log_level: the lowest level that is logged, one of LOG_LEVELS.
+        s3_client: the library that sends small requests to an S3 store, one of S3_CLIENTS.
 
     """
 
@@ -69,6 +72,7 @@ class Config:
     log_level: str = "info"
     connections: int = 1000
     keepalive_seconds: float = 20.0
+    s3_client: str = "aioboto3"
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -104,6 +108,8 @@ class Config:
         _check_retention(self.retention)
         if self.log_level not in LOG_LEVELS:
             raise ConfigError(f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {self.log_level!r}")
+        if self.s3_client not in S3_CLIENTS:
+            raise ConfigError(f"s3_client: expected one of {', '.join(S3_CLIENTS)}, got {self.s3_client!r}")
 
     @property
     def policies(self) -> Policies:

@@ -12,6 +12,7 @@ _DELIMITERS = re.compile(r"[?#]")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 _FOLDER_EXPECTED = "expected file:///path, whose path is absolute, without a host"
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_CONTAINER = re.compile(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +30,29 @@ class BucketLocation:
     prefix: str
 
 
-def parse(url: str) -> FolderLocation | BucketLocation:
+@dataclass(frozen=True, slots=True)
+class ContainerLocation:
+    """A container of Azure Blob Storage, and the prefix of all keys, without slashes around it."""
+
+    container: str
+    prefix: str
+
+
+def parse(url: str) -> FolderLocation | BucketLocation | ContainerLocation:
     """Parse a store's URL.
 
     Args:
-        url: `file:///path`, percent-encoded as usual, or `s3://bucket/prefix`, whose prefix is not decoded.
+        url: `file:///path`, percent-encoded as usual, or `s3://bucket/prefix` or `az://container/prefix`, whose prefix
+            is not decoded.
 
     Raises:
-        ValueError: it is neither, or a part of it would be ignored. The message says what is wrong, without the URL.
+        ValueError: it is none of these, or a part of it would be ignored. The message says what is wrong, without the
+            URL.
 
     """
     scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("file", "s3"):
-        raise ValueError("expected a path, file:///path or s3://bucket/prefix")
+    if not separator or scheme not in ("file", "s3", "az"):
+        raise ValueError("expected a path, file:///path, s3://bucket/prefix or az://container/prefix")
     unprintable = _UNPRINTABLE.search(url)
     if unprintable:
         raise ValueError(f"{unprintable[0]!r} must be written as %{ord(unprintable[0]):02X}")
@@ -50,12 +61,28 @@ def parse(url: str) -> FolderLocation | BucketLocation:
         if delimiter:
             raise ValueError(f"{delimiter[0]!r} must be written as %{ord(delimiter[0]):02X}")
         return _folder(rest)
+    name, _, prefix = rest.partition("/")
+    if scheme == "az":
+        return _container(name, prefix, delimiter)
     if delimiter:
         raise ValueError(f"a bucket or prefix must not contain {delimiter[0]!r}")
-    bucket, _, prefix = rest.partition("/")
-    if not _BUCKET.fullmatch(bucket):
-        raise ValueError(f"expected the name of a bucket, got {bucket!r}")
-    return BucketLocation(bucket, prefix.strip("/"))
+    if not _BUCKET.fullmatch(name):
+        raise ValueError(f"expected the name of a bucket, got {name!r}")
+    return BucketLocation(name, prefix.strip("/"))
+
+
+def _container(name: str, prefix: str, delimiter: re.Match[str] | None) -> ContainerLocation:
+    if delimiter:
+        raise ValueError(f"a container or prefix must not contain {delimiter[0]!r}")
+    if "@" in name or "." in name:
+        raise ValueError(
+            f"expected a container without its account, which AZURE_STORAGE_ACCOUNT_NAME names, got {name!r}"
+        )
+    if not _CONTAINER.fullmatch(name):
+        raise ValueError(
+            f"expected a container's name of 3 to 63 lower-case letters, digits and single hyphens, got {name!r}"
+        )
+    return ContainerLocation(name, prefix.strip("/"))
 
 
 def parse_folder(url: str) -> FolderLocation:

@@ -108,7 +108,10 @@ def _supervise(config: Config) -> int:
 
 
 async def _serve(config: Config, exports: Exports) -> None:
-    async with open_store(config.store, is_traced=exports.is_enabled) as store, serving(config, store) as port:
+    async with (
+        open_store(config.store, is_traced=exports.is_enabled, s3_client=config.s3_client) as store,
+        serving(config, store) as port,
+    ):
         host = config.listen.rpartition(":")[0]
         stop = stop_requested()
         _announce(f"{host}:{port}", config.store)
@@ -133,7 +136,7 @@ def _announce(address: str, store: str) -> None:
 
 
 async def _run_store_command(config: Config, arguments: argparse.Namespace) -> int:
-    async with open_store(config.store, is_traced=False, must_exist=True) as store:
+    async with open_store(config.store, is_traced=False, must_exist=True, s3_client=config.s3_client) as store:
         grace_seconds = await open_layout(store, grace_seconds=config.grace_seconds, must_exist=True)
         if arguments.command == "gc" and arguments.shorter_grace_seconds is not None:
             grace_seconds = shorter_grace(arguments.shorter_grace_seconds, grace_seconds)

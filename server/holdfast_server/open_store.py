@@ -1,26 +1,35 @@
-"""Opens the store of a location: a folder of this machine, or a prefix of a bucket."""
+"""Opens the store of a location: a folder of this machine, or a prefix of a bucket or container."""
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from holdfast_server import location
-from holdfast_server.location import FolderLocation
+from holdfast_server.location import BucketLocation, ContainerLocation, FolderLocation
 from holdfast_server.protocol.format.keys import MANIFEST_KEY
 from holdfast_server.protocol.format.manifest import NoStoreError, open_layout
 from holdfast_server.stores.base import ObjectStore
 from holdfast_server.stores.file import DATABASE, FileStore
+from holdfast_server.stores.probe import probe
 from holdfast_server.stores.traced import TracedStore
+
+if TYPE_CHECKING:
+    from holdfast_server.stores.azure import AzureStore
+    from holdfast_server.stores.s3 import S3Store
 
 
 @asynccontextmanager
-async def open_store(url: str, *, is_traced: bool, must_exist: bool = False) -> AsyncIterator[ObjectStore]:
-    """Open the store at a URL. For S3, endpoint, region and credentials come from the AWS variables.
+async def open_store(
+    url: str, *, is_traced: bool, must_exist: bool = False, s3_client: str = "aioboto3"
+) -> AsyncIterator[ObjectStore]:
+    """Open the store at a URL. Endpoint and credentials of a bucket or container come from the environment.
 
     Args:
         url: the location, as `location.parse` accepts it.
         is_traced: whether to open a span and count for each request to the store.
         must_exist: whether to refuse a place without a store.
+        s3_client: the library that sends small requests to S3, see `Config`.
 
     Raises:
         NoStoreError: the store must exist and does not. Nothing was created.
@@ -35,13 +44,24 @@ async def open_store(url: str, *, is_traced: bool, must_exist: bool = False) -> 
         async with FileStore.open(parsed.path) as folder:
             yield TracedStore(folder) if is_traced else folder
         return
-    # The S3 client takes two thirds of the time to import everything, and servers on a folder do not need it.
-    from holdfast_server.stores.s3 import S3Store  # noqa: PLC0415
-
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    async with S3Store.open(parsed.bucket, parsed.prefix, endpoint_url=endpoint) as store:
+    async with _opened(parsed, s3_client) as store:
         if must_exist:
             # Before the probe, which writes objects.
             await open_layout(store, must_exist=True)
-        await store.probe()
-        yield TracedStore(store, bucket=parsed.bucket, prefix=parsed.prefix) if is_traced else store
+        await probe(store, store.where)
+        bucket = parsed.bucket if isinstance(parsed, BucketLocation) else ""
+        yield TracedStore(store, bucket=bucket, prefix=parsed.prefix) if is_traced else store
+
+
+def _opened(
+    parsed: BucketLocation | ContainerLocation, s3_client: str
+) -> AbstractAsyncContextManager["S3Store | AzureStore"]:
+    """Open a bucket or container. Its module is imported only if it is used: the libraries are large."""
+    if isinstance(parsed, ContainerLocation):
+        from holdfast_server.stores.azure import AzureStore  # noqa: PLC0415
+
+        return AzureStore.open(parsed.container, parsed.prefix)
+    from holdfast_server.stores.s3 import S3Store  # noqa: PLC0415
+
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return S3Store.open(parsed.bucket, parsed.prefix, endpoint_url=endpoint, client=s3_client)

@@ -1,15 +1,14 @@
-"""An object store in an S3 bucket, through aioboto3.
+"""An object store in an S3 bucket, through aioboto3 or, for small requests, through obstore.
 
 Put-if-absent is one PutObject with `If-None-Match: *`. Large uploads are multipart, with a bounded number of parts in
 memory. The HTTP client may send a request twice, so a 412 never proves that another writer won; the protocol handles
-that. Every write carries Content-MD5, which every S3 server verifies, or a checksum that this one verifies.
+that. Every write carries a digest that this server verifies: Content-MD5, a checksum or, through obstore, a signed
+SHA-256.
 """
 
-import asyncio
 import os
-import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aioboto3
@@ -17,15 +16,14 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from holdfast_server.stores import s3_errors
-from holdfast_server.stores.base import ObjectSummary, StoreAccessDeniedError, StoredObject, StoreError
+from holdfast_server.stores.answers import PreconditionFailedError
+from holdfast_server.stores.base import ObjectSummary, StoredObject
 from holdfast_server.stores.s3_bucket import Bucket
 from holdfast_server.stores.s3_checksums import PartChecksums
-from holdfast_server.stores.s3_errors import PreconditionFailedError, RangeError
 from holdfast_server.stores.s3_upload import Upload
 
 # Answers of servers that do not support CopyObject, or not for this object.
 _CANNOT_COPY = (400, 405, 501)
-_RACING_WRITES = 16
 
 
 class S3Store:
@@ -43,7 +41,13 @@ class S3Store:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, bucket: str, prefix: str = "", *, endpoint_url: str | None = None, region: str | None = None
+        cls,
+        bucket: str,
+        prefix: str = "",
+        *,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+        client: str = "aioboto3",
     ) -> AsyncIterator["S3Store"]:
         """Open a store and its connections. Credentials come from the usual AWS variables.
 
@@ -52,80 +56,47 @@ class S3Store:
             prefix: the prefix of all keys.
             endpoint_url: the server; None for AWS.
             region: the region; None for that of AWS_REGION, AWS_DEFAULT_REGION or the profile.
+            client: "aioboto3", or "obstore" for the small requests.
 
         Raises:
-            StoreSettingsError: the library does not accept the settings.
+            StoreSettingsError: the library does not accept the settings, or is not installed.
 
         """
         where = f"{endpoint_url or 'AWS S3'}, bucket {bucket!r}"
+        below = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         async with AsyncExitStack() as resources:
             try:
-                client = await resources.enter_async_context(_client(endpoint_url, region))
+                session = aioboto3.Session()
+                connected = await resources.enter_async_context(_client(session, endpoint_url, region))
+                if client == "obstore":
+                    # Imported if it is used: it is an extra.
+                    from holdfast_server.stores.s3_obstore import ObstoreBucket  # noqa: PLC0415
+
+                    opened: Bucket = await ObstoreBucket.open(
+                        session, connected, bucket, below, where, is_virtual=not endpoint_url
+                    )
+                else:
+                    opened = Bucket(connected, bucket, below, where)
             except (BotoCoreError, ValueError, OSError) as error:
                 raise s3_errors.settings_error(error, where) from error
-            yield cls(Bucket(client, bucket, f"{prefix.strip('/')}/" if prefix.strip("/") else "", where))
+            yield cls(opened)
 
-    async def probe(self) -> None:
-        """Check that the bucket has the properties that the protocol requires.
-
-        Raises:
-            StoreAccessDeniedError: it does not have them, or refuses access.
-            StoreUnavailableError: it cannot be reached.
-
-        """
-        folder = f"probe/{uuid.uuid4().hex}/"
-        keys = [f"{folder}{name}" for name in ("a", "b-", "b/c")]
-        try:
-            await self._probe_put_if_absent(keys[0])
-            for key in reversed(keys[1:]):
-                await self.put_if_absent(key, b"")
-            if [each.key for each in await self.list(folder)] != keys:
-                raise self._unfit("its listings are stale or unordered")
-        finally:
-            for key in keys:
-                with suppress(StoreError):
-                    await self.delete(key)
-
-    async def _probe_put_if_absent(self, key: str) -> None:
-        """Write one key concurrently over several connections: one write must win, and its object must stay."""
-        racing = [f"racer {number}".encode() for number in range(_RACING_WRITES)]
-        won = await asyncio.gather(*(self.put_if_absent(key, data) for data in racing))
-        winners = [data for data, is_won in zip(racing, won, strict=True) if is_won]
-        found = (await self.get(key)).data
-        # No write may report success if the winning request was sent twice.
-        if len(winners) > 1 or found not in (winners or racing):
-            raise self._unfit(
-                f"of {_RACING_WRITES} concurrent writes with If-None-Match {len(winners)} succeeded, and the "
-                f"object {'is one of these' if found in winners else 'is another one'}: put-if-absent does not hold"
-            )
-        if await self.put_if_absent(key, b"late") or (await self.get(key)).data != found:
-            raise self._unfit("a write with If-None-Match replaced an object: put-if-absent does not hold")
+    @property
+    def where(self) -> str:
+        """Endpoint and bucket, for operators."""
+        return self._bucket.where
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         """Create an object unless the key has one."""
         try:
-            await self._bucket.put_object(key, data, IfNoneMatch="*")
+            await self._bucket.put_object(key, data, if_absent=True)
         except PreconditionFailedError:
             return False
         return True
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> StoredObject:
         """Read an object, or a range of it."""
-        byte_range = {}
-        if offset or length is not None:
-            byte_range["Range"] = (
-                f"bytes={offset}-" if length is None else f"bytes={offset}-{offset + max(length, 1) - 1}"
-            )
-        try:
-            with self._bucket.errors_mapped(key):
-                response = await self._bucket.client.get_object(**self._bucket.object_arguments(key), **byte_range)
-                async with response["Body"]:
-                    data = await response["Body"].read()
-        except RangeError:
-            return StoredObject(b"", await self._bucket.size(key))
-        total = response.get("ContentRange", "").rpartition("/")[2]
-        size = int(total) if total.isdigit() else len(data)
-        return StoredObject(data if length is None else data[:length], size)
+        return await self._bucket.get_object(key, offset=offset, length=length)
 
     @asynccontextmanager
     async def put(self, key: str) -> AsyncIterator[Upload]:
@@ -172,15 +143,12 @@ class S3Store:
 
     async def delete(self, key: str) -> None:
         """Delete an object."""
-        with self._bucket.errors_mapped(key):
-            await self._bucket.client.delete_object(**self._bucket.object_arguments(key))
-
-    def _unfit(self, why: str) -> StoreAccessDeniedError:
-        message = f"the store cannot be used: {why}"
-        return StoreAccessDeniedError(message, detail=f"{self._bucket.where}: {message}")
+        await self._bucket.delete_object(key)
 
 
-def _client(endpoint_url: str | None, region: str | None) -> AbstractAsyncContextManager[Any]:
+def _client(
+    session: aioboto3.Session, endpoint_url: str | None, region: str | None
+) -> AbstractAsyncContextManager[Any]:
     """Return a client of the library, not yet open. The library itself does not read AWS_REGION."""
     config = Config(
         max_pool_connections=64,
@@ -193,7 +161,7 @@ def _client(endpoint_url: str | None, region: str | None) -> AbstractAsyncContex
         s3={"payload_signing_enabled": False, "addressing_style": "path" if endpoint_url else "auto"},
     )
     region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
-    opened: AbstractAsyncContextManager[Any] = aioboto3.Session().client(
+    opened: AbstractAsyncContextManager[Any] = session.client(
         "s3", endpoint_url=endpoint_url, region_name=region, config=config
     )
     return opened

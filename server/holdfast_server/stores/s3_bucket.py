@@ -1,4 +1,4 @@
-"""A bucket and its client: the names of objects, and the library's errors mapped to the store's."""
+"""A bucket and its client: requests for single objects, and the library's errors mapped to the store's."""
 
 import asyncio
 import base64
@@ -10,6 +10,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from holdfast_server.stores import s3_errors
+from holdfast_server.stores.answers import RangeError
+from holdfast_server.stores.base import StoredObject
 
 _THREAD_DIGEST_BYTES = 256 << 10
 
@@ -36,16 +38,40 @@ class Bucket:
         """Return the request arguments that name an object."""
         return {"Bucket": self.name, "Key": self.prefix + key}
 
-    async def put_object(self, key: str, data: bytes, **conditions: str) -> None:
+    async def put_object(self, key: str, data: bytes, *, if_absent: bool = False) -> None:
         """Write an object with one request.
 
         Raises:
-            PreconditionFailedError: a condition does not hold.
+            PreconditionFailedError: it must be absent, and the key has an object.
 
         """
         digest = await md5(data)
+        condition = {"IfNoneMatch": "*"} if if_absent else {}
         with self.errors_mapped(key):
-            await self.client.put_object(**self.object_arguments(key), Body=data, ContentMD5=digest, **conditions)
+            await self.client.put_object(**self.object_arguments(key), Body=data, ContentMD5=digest, **condition)
+
+    async def get_object(self, key: str, *, offset: int, length: int | None) -> StoredObject:
+        """Read an object, or a range of it."""
+        byte_range = {}
+        if offset or length is not None:
+            byte_range["Range"] = (
+                f"bytes={offset}-" if length is None else f"bytes={offset}-{offset + max(length, 1) - 1}"
+            )
+        try:
+            with self.errors_mapped(key):
+                response = await self.client.get_object(**self.object_arguments(key), **byte_range)
+                async with response["Body"]:
+                    data = await response["Body"].read()
+        except RangeError:
+            return StoredObject(b"", await self.size(key))
+        total = response.get("ContentRange", "").rpartition("/")[2]
+        size = int(total) if total.isdigit() else len(data)
+        return StoredObject(data if length is None else data[:length], size)
+
+    async def delete_object(self, key: str) -> None:
+        """Delete an object. It is not an error if no object has the key."""
+        with self.errors_mapped(key):
+            await self.client.delete_object(**self.object_arguments(key))
 
     async def size(self, key: str) -> int:
         """Return the size of an object in bytes."""

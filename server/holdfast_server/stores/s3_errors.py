@@ -3,7 +3,7 @@
 The library has three kinds of errors:
 - errors of the transport: whether the request arrived is unknown;
 - errors of credentials and settings: raised before anything is sent;
-- answers of the server: distinguished by code and status.
+- answers of the server: distinguished by code and status, see `answers`.
 """
 
 import os
@@ -13,34 +13,14 @@ import aiohttp
 from botocore import exceptions as botocore_errors
 from botocore.parsers import ResponseParserError
 
+from holdfast_server.stores.answers import DENIED_BY_S3, of_answer
 from holdfast_server.stores.base import (
     NothingWrittenError,
-    ObjectNotFoundError,
     StoreAccessDeniedError,
     StoreSettingsError,
     StoreUnavailableError,
 )
 
-_DENIED_BY_CODE = {
-    "AccessDenied": "refuses access",
-    "AllAccessDisabled": "refuses access",
-    "InvalidAccessKeyId": "does not know the access key",
-    "SignatureDoesNotMatch": "does not accept the secret key",
-    "ExpiredToken": "says that the session token has expired",
-    "InvalidToken": "does not accept the session token",
-    "RequestTimeTooSkewed": "says that this machine's clock is wrong",
-    "NoSuchBucket": "does not have the bucket",
-    "InvalidBucketName": "does not accept the bucket's name",
-    "PermanentRedirect": "says that the bucket is in another region",
-    "AuthorizationHeaderMalformed": "says that the bucket is in another region",
-    "IllegalLocationConstraintException": "says that the bucket is in another region",
-}
-_DENIED_BY_STATUS = {
-    401: "refuses access",
-    403: "refuses access",
-    501: "does not support this kind of request: conditional writes need a store that implements If-None-Match",
-}
-_TRANSIENT_BY_STATUS = {429: "throttles", 503: "throttles"}
 _CREDENTIALS = (
     botocore_errors.CredentialRetrievalError,
     botocore_errors.MetadataRetrievalError,
@@ -67,16 +47,6 @@ _FILE_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, Permis
 # Operations that get credentials, before the request itself is sent.
 _LOGIN_OPERATIONS = frozenset({"AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity", "GetRoleCredentials"})
 
-
-class PreconditionFailedError(Exception):
-    """The key has an object."""
-
-
-class RangeError(Exception):
-    """The range begins after the end of the object."""
-
-
-_SIGNALS: dict[int, type[Exception]] = {412: PreconditionFailedError, 416: RangeError}
 
 # The exceptions of the library that are mapped.
 RAISED = (botocore_errors.BotoCoreError, botocore_errors.ClientError, ResponseParserError, aiohttp.ClientError, OSError)
@@ -121,18 +91,7 @@ def settings_error(error: Exception, where: str) -> StoreSettingsError:
 def _of_response(error: botocore_errors.ClientError, where: str, key: str) -> Exception:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    detail = _detail(where, error)
-    if code in _DENIED_BY_CODE:
-        return StoreAccessDeniedError(f"the store {_DENIED_BY_CODE[code]}", detail=detail)
-    if status in _SIGNALS:
-        return _SIGNALS[status]()
-    if status == 404:
-        return ObjectNotFoundError(key)
-    if status in _DENIED_BY_STATUS:
-        return StoreAccessDeniedError(f"the store {_DENIED_BY_STATUS[status]}", detail=detail)
-    return StoreUnavailableError(
-        f"the store {_TRANSIENT_BY_STATUS.get(status, f'answered with status {status}')}", detail=detail
-    )
+    return of_answer(status, code, DENIED_BY_S3, key=key, detail=_detail(where, error))
 
 
 def _cause(error: BaseException) -> BaseException:

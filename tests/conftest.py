@@ -2,15 +2,13 @@
 
 import os
 import signal
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import boto3
 import holdfast
 import pytest
 
-from tests.support import ceph
+from tests.support import ceph, object_servers
 from tests.support.listed_reasons import only_listed_reasons
 from tests.support.required import require
 from tests.support.watched import Served, serving_watched
@@ -57,9 +55,36 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def s3_bucket(s3_endpoint: str) -> str:
-    bucket = f"test-{uuid.uuid4().hex[:12]}"
-    boto3.client("s3", endpoint_url=s3_endpoint).create_bucket(Bucket=bucket)
-    return bucket
+    return object_servers.create_bucket(s3_endpoint)
+
+
+@pytest.fixture(scope="session")
+def minio_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    require(object_servers.missing("minio"))
+    os.environ |= ceph.CREDENTIALS
+    with object_servers.minio(tmp_path_factory.mktemp("minio")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def versitygw_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    require(object_servers.missing("versitygw"))
+    os.environ |= ceph.CREDENTIALS
+    with object_servers.versitygw(tmp_path_factory.mktemp("versitygw")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def azure_endpoint() -> Iterator[str]:
+    require(object_servers.missing("azurite-blob"))
+    os.environ |= object_servers.AZURE_CREDENTIALS
+    with object_servers.azurite() as url:
+        yield url
+
+
+@pytest.fixture
+def azure_container(azure_endpoint: str) -> str:
+    return object_servers.create_container(azure_endpoint)
 
 
 @pytest.fixture(params=["file", "s3"])

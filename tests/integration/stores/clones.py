@@ -13,6 +13,10 @@ LISTING = """<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.c
 CONTENT = "<Contents><Key>{key}</Key><Size>1</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
 
 
+# The connection of a request for this key is cut before an answer.
+CUT = "cut"
+
+
 class Clone:
     """An S3 server with one bucket in memory.
 
@@ -28,6 +32,8 @@ class Clone:
 
     async def put(self, request: web.Request) -> web.Response:
         key, data = request.match_info["key"], await request.read()
+        if key == CUT:
+            return cut(request)
         if "If-None-Match" in request.headers and self.breaks != "ignores":
             if self.breaks == "lacks":
                 return _error(501, "NotImplemented")
@@ -39,6 +45,8 @@ class Clone:
         return web.Response(headers={"ETag": f'"{hashlib.md5(data).hexdigest()}"'})
 
     async def get(self, request: web.Request) -> web.Response:
+        if request.match_info["key"] == CUT:
+            return cut(request)
         found = self._objects.get(request.match_info["key"])
         return _error(404, "NoSuchKey") if found is None else web.Response(body=found)
 
@@ -50,6 +58,13 @@ class Clone:
     async def delete(self, request: web.Request) -> web.Response:
         self._objects.pop(request.match_info["key"], None)
         return web.Response(status=204)
+
+
+def cut(request: web.Request) -> web.Response:
+    """Cut the connection of a request."""
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
 
 
 def _error(status: int, code: str) -> web.Response:

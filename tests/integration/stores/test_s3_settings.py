@@ -3,20 +3,24 @@
 import asyncio
 import ssl
 import subprocess
+import sys
 from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 from aiohttp import web
 from botocore import exceptions
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.log.put_if_absent import put_if_absent
-from holdfast_server.stores import s3_errors
+from holdfast_server.stores import s3_errors, s3_obstore
 from holdfast_server.stores.base import (
     NothingWrittenError,
+    ObjectNotFoundError,
     StoreAccessDeniedError,
     StoreSettingsError,
     StoreUnavailableError,
 )
+from holdfast_server.stores.probe import probe
 from holdfast_server.stores.s3 import S3Store
 
 from tests.integration.stores import clones
@@ -38,25 +42,37 @@ def environment(monkeypatch, tmp_path):
     return monkeypatch
 
 
-async def save(endpoint_url):
+@pytest.fixture(params=["aioboto3", "obstore"])
+def s3(request):
+    """Open a store with each client."""
+    return partial(S3Store.open, client=request.param)
+
+
+async def save(s3, endpoint_url):
     """Put an object as a commit does."""
-    async with S3Store.open("b", endpoint_url=endpoint_url) as store:
+    async with s3("b", endpoint_url=endpoint_url) as store:
         deadline = asyncio.get_running_loop().time() + 5
         await put_if_absent(store, "k", b"x", is_mine=lambda data: data == b"x", deadline=deadline)
 
 
-async def failure(endpoint_url, kind):
-    with pytest.raises(kind) as caught:
-        await save(endpoint_url)
-    assert type(caught.value) is kind
-    for secret in (*CREDENTIALS.values(), "127.0.0.1", "'b'"):
-        assert secret not in str(caught.value)
-    assert "verysecret" not in caught.value.detail
-    return caught.value
+@pytest.fixture
+def failure(s3):
+    """Fail to put an object as a commit does."""
+
+    async def expect(endpoint_url, kind):
+        with pytest.raises(kind) as caught:
+            await save(s3, endpoint_url)
+        assert type(caught.value) is kind
+        for secret in (*CREDENTIALS.values(), "127.0.0.1", "'b'"):
+            assert secret not in str(caught.value)
+        assert "verysecret" not in caught.value.detail
+        return caught.value
+
+    return expect
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:9000", "not a url", "http://", "://x", "http://[::1"])
-async def test_an_invalid_endpoint_is_a_wrong_setting(endpoint):
+async def test_an_invalid_endpoint_is_a_wrong_setting(failure, endpoint):
     error = await failure(endpoint, StoreSettingsError)
     assert endpoint in error.detail
 
@@ -65,26 +81,26 @@ async def test_an_invalid_endpoint_is_a_wrong_setting(endpoint):
     ("name", "value"),
     [("AWS_PROFILE", "nobody"), ("AWS_RETRY_MODE", "nonsense"), ("AWS_REGION", "a b")],
 )
-async def test_a_setting_that_the_library_refuses_is_named(environment, name, value):
+async def test_a_setting_that_the_library_refuses_is_named(failure, environment, name, value):
     environment.setenv(name, value)
     error = await failure(UNREACHABLE, StoreSettingsError)
     assert value in error.detail
 
 
-async def test_an_invalid_config_file_is_a_wrong_setting(tmp_path):
+async def test_an_invalid_config_file_is_a_wrong_setting(failure, tmp_path):
     (tmp_path / "config").write_text("[profile\nx")
     error = await failure(UNREACHABLE, StoreSettingsError)
     assert "config" in error.detail
 
 
-async def test_missing_credentials_are_distinguished_from_a_server_that_is_down(environment):
+async def test_missing_credentials_are_distinguished_from_a_server_that_is_down(failure, environment):
     for name in CREDENTIALS:
         environment.delenv(name)
     error = await failure(UNREACHABLE, StoreSettingsError)
     assert "credentials" in str(error)
 
 
-async def test_a_missing_token_file_is_named_and_the_outcome_is_known(environment, tmp_path):
+async def test_a_missing_token_file_is_named_and_the_outcome_is_known(failure, environment, tmp_path):
     for name in CREDENTIALS:
         environment.delenv(name)
     environment.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "no-token"))
@@ -94,7 +110,7 @@ async def test_a_missing_token_file_is_named_and_the_outcome_is_known(environmen
     assert "no-token" in error.detail
 
 
-async def test_an_expired_login_is_named_and_the_outcome_is_known(environment, tmp_path):
+async def test_an_expired_login_is_named_and_the_outcome_is_known(failure, environment, tmp_path):
     for name in CREDENTIALS:
         environment.delenv(name)
     (tmp_path / "config").write_text(
@@ -106,31 +122,49 @@ async def test_an_expired_login_is_named_and_the_outcome_is_known(environment, t
     assert "SSO" in error.detail
 
 
-async def test_a_missing_ca_bundle_is_named(environment, tmp_path):
+async def test_a_missing_ca_bundle_is_named(failure, environment, tmp_path):
     environment.setenv("AWS_CA_BUNDLE", str(tmp_path / "no-bundle.pem"))
     error = await failure("https://127.0.0.1:9", StoreSettingsError)
     assert "no-bundle" in error.detail
 
 
-async def test_an_untrusted_certificate_is_named_as_the_cause(tmp_path):
+async def test_an_untrusted_certificate_is_named_as_the_cause(failure, tmp_path):
     async with tls_server(tmp_path) as endpoint_url:
         error = await failure(endpoint_url, StoreSettingsError)
     assert "certificate" in str(error)
 
 
-async def test_the_outcome_is_known_if_the_server_was_never_reached():
+async def test_the_outcome_is_known_if_the_server_was_never_reached(failure):
     await failure(UNREACHABLE, NothingWrittenError)
 
 
-async def test_the_outcome_is_unknown_if_the_connection_breaks_after_an_earlier_answer():
+async def test_the_outcome_is_unknown_if_the_connection_breaks_after_an_earlier_answer(s3):
+    async with clones.running("") as endpoint_url, s3("b", endpoint_url=endpoint_url) as store:
+        await store.put_if_absent("a", b"x")
+        deadline = asyncio.get_running_loop().time() + 0.5
+        with pytest.raises(HoldfastError, match="could not be learned in time"):
+            await put_if_absent(store, clones.CUT, b"x", is_mine=lambda data: True, deadline=deadline)
+
+
+async def test_the_outcome_is_known_if_obstore_cannot_connect_even_after_an_earlier_answer():
     async with AsyncExitStack() as clone:
         endpoint_url = await clone.enter_async_context(clones.running(""))
-        async with S3Store.open("b", endpoint_url=endpoint_url) as store:
+        async with S3Store.open("b", endpoint_url=endpoint_url, client="obstore") as store:
             await store.put_if_absent("a", b"x")
             await clone.aclose()
-            deadline = asyncio.get_running_loop().time() + 0.5
-            with pytest.raises(HoldfastError, match="could not be learned in time"):
-                await put_if_absent(store, "k", b"x", is_mine=lambda data: True, deadline=deadline)
+            with pytest.raises(NothingWrittenError) as caught:
+                await store.put_if_absent("k", b"x")
+            assert "Connection refused" in caught.value.detail
+
+
+@pytest.mark.parametrize("bundle", ["", "certificate.pem"])
+async def test_a_certificate_authority_of_ones_own_is_trusted_if_it_is_named(s3, environment, tmp_path, bundle):
+    async with tls_server(tmp_path, "basicConstraints=critical,CA:FALSE") as endpoint_url:
+        if bundle:
+            environment.setenv("AWS_CA_BUNDLE", str(tmp_path / bundle))
+        async with s3("b", endpoint_url=endpoint_url) as store:
+            with pytest.raises(ObjectNotFoundError if bundle else StoreSettingsError):
+                await store.get("k")
 
 
 @pytest.mark.parametrize(
@@ -141,27 +175,58 @@ async def test_the_outcome_is_unknown_if_the_connection_breaks_after_an_earlier_
         ("races", "put-if-absent does not hold"),
     ],
 )
-async def test_a_store_that_breaks_put_if_absent_is_refused_by_the_probe(breaks, words):
-    async with clones.running(breaks) as endpoint_url, S3Store.open("b", endpoint_url=endpoint_url) as store:
+async def test_a_store_that_breaks_put_if_absent_is_refused_by_the_probe(s3, breaks, words):
+    async with clones.running(breaks) as endpoint_url, s3("b", endpoint_url=endpoint_url) as store:
         with pytest.raises(StoreAccessDeniedError, match=words) as caught:
-            await store.probe()
+            await probe(store, store.where)
         assert endpoint_url in caught.value.detail
         assert await store.list("probe/") == []
 
 
-async def test_a_clone_with_put_if_absent_passes_the_probe():
-    async with clones.running("") as endpoint_url, S3Store.open("b", endpoint_url=endpoint_url) as store:
-        await store.probe()
+async def test_a_clone_with_put_if_absent_passes_the_probe(s3):
+    async with clones.running("") as endpoint_url, s3("b", endpoint_url=endpoint_url) as store:
+        await probe(store, store.where)
 
 
-async def test_the_region_of_the_environment_is_used(environment):
+async def test_the_region_of_the_environment_is_used(s3, environment):
     environment.setenv("AWS_REGION", "eu-south-2")
-    async with S3Store.open("b") as store:
+    async with s3("b") as store:
         assert store._bucket.client.meta.region_name == "eu-south-2"
     environment.setenv("AWS_DEFAULT_REGION", "eu-west-3")
     environment.delenv("AWS_REGION")
-    async with S3Store.open("b") as store:
+    async with s3("b") as store:
         assert store._bucket.client.meta.region_name == "eu-west-3"
+
+
+async def test_obstore_signs_with_the_credentials_that_the_session_has_renewed(environment, tmp_path, monkeypatch):
+    for name in CREDENTIALS:
+        environment.delenv(name)
+    # Each call of the process returns other keys, which end so soon that they are renewed for the next request.
+    program = tmp_path / "login.py"
+    program.write_text(
+        "import datetime, json, time\n"
+        "end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=60)\n"
+        "key = f'KEY{time.monotonic_ns()}'\n"
+        "print(json.dumps({'Version': 1, 'AccessKeyId': key, 'SecretAccessKey': 'x', 'Expiration': end.isoformat()}))\n"
+    )
+    (tmp_path / "config").write_text(f"[default]\nregion = x\ncredential_process = {sys.executable} {program}\n")
+    monkeypatch.setattr(s3_obstore, "_KEPT_SECONDS", 0)
+    seen = []
+
+    async def put(request):
+        seen.append(request.headers["Authorization"].partition("Credential=")[2].partition("/")[0])
+        return web.Response(headers={"ETag": '"x"'})
+
+    app = web.Application()
+    app.add_routes([web.put("/b/{key:.+}", put)])
+    async with (
+        clones.served(app) as endpoint_url,
+        S3Store.open("b", endpoint_url=endpoint_url, client="obstore") as store,
+    ):
+        for number in range(3):
+            assert await store.put_if_absent(f"k{number}", b"x")
+    assert len(set(seen)) == 3
+    assert all(key.startswith("KEY") for key in seen)
 
 
 def made(kind):
@@ -210,9 +275,10 @@ def test_every_failure_of_the_transport_is_temporary(kind, has_answered):
     assert type(found) is (StoreUnavailableError if has_answered else NothingWrittenError)
 
 
-def tls_server(folder):
+def tls_server(folder, *extensions):
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     made_for = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    made_for += [text for extension in extensions for text in ("-addext", extension)]
     files = ["-keyout", str(key), "-out", str(certificate)]
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *made_for, *files]
     subprocess.run(command, check=True, capture_output=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from holdfast_server.config import ConfigError, load
-from holdfast_server.location import BucketLocation, FolderLocation, parse
+from holdfast_server.location import BucketLocation, ContainerLocation, FolderLocation, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,9 +43,11 @@ def test_a_relative_path_starts_at_the_working_folder(path):
         ("s3://b/", BucketLocation("b", "")),
         ("s3://b/a/b/", BucketLocation("b", "a/b")),
         ("s3://b/100%/a%20b", BucketLocation("b", "100%/a%20b")),
+        ("az://container", ContainerLocation("container", "")),
+        ("az://my-container-2/a/b/", ContainerLocation("my-container-2", "a/b")),
     ],
 )
-def test_a_url_names_a_folder_or_a_prefix_of_a_bucket(url, location):
+def test_a_url_names_a_folder_or_a_prefix_of_a_bucket_or_container(url, location):
     assert parse(url) == location
 
 
@@ -62,13 +64,22 @@ def test_a_url_names_a_folder_or_a_prefix_of_a_bucket(url, location):
         ("s3://b:80/x", "name of a bucket"),
         ("s3:///x", "name of a bucket"),
         ("s3://b/a\nb", "written as %0A"),
+        ("az://container@account/x", "AZURE_STORAGE_ACCOUNT_NAME"),
+        ("az://account.blob.core.windows.net/container", "AZURE_STORAGE_ACCOUNT_NAME"),
+        ("az://Container/x", "container's name of 3 to 63"),
+        ("az://a--b/x", "container's name of 3 to 63"),
+        ("az://ab", "container's name of 3 to 63"),
+        ("az:///x", "container's name of 3 to 63"),
+        ("az://container/run#1", "container or prefix must not contain"),
+        ("az://container/a\nb", "written as %0A"),
+        ("gs://b/x", "expected a path, file:///path, s3"),
         ("file://host/x", "absolute, without a host"),
         ("file://x", "absolute, without a host"),
         ("file:////x", "absolute, without a host"),
         ("file:///", "absolute, without a host"),
         ("file:///a%00b", "NUL"),
-        ("http://b/x", "expected a path, file:///path or s3"),
-        ("", "expected a path, file:///path or s3"),
+        ("http://b/x", "expected a path, file:///path, s3"),
+        ("", "expected a path, file:///path, s3"),
     ],
 )
 def test_a_url_with_a_part_that_would_be_dropped_is_refused(url, words):

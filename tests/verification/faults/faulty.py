@@ -9,13 +9,14 @@ import holdfast
 from holdfast._core.retry import RetryBucket
 from holdfast_server.config import Config
 from holdfast_server.lifecycle import serving
+from holdfast_server.stores.azure import AzureStore
 from holdfast_server.stores.base import ObjectStore
 from holdfast_server.stores.file import FileStore
 from holdfast_server.stores.s3 import S3Store
 
 from tests.verification.faults.faults import Faults
 from tests.verification.faults.faulty_store import FaultyStore
-from tests.verification.faults.s3_proxy import S3Proxy
+from tests.verification.faults.store_proxy import StoreProxy
 
 PREFIX = "some/prefix"
 
@@ -28,14 +29,14 @@ class Faulty:
         store: the store with faults.
         sound: the same store without faults.
         faults: the faults.
-        proxy: the proxy in front of an S3 store.
+        proxy: the proxy in front of a store over a network.
 
     """
 
     store: ObjectStore
     sound: ObjectStore
     faults: Faults
-    proxy: S3Proxy | None = None
+    proxy: StoreProxy | None = None
 
     @asynccontextmanager
     async def served(self, **settings: float) -> AsyncIterator[str]:
@@ -64,11 +65,23 @@ async def faulty_folder(folder: Path) -> AsyncIterator[Faulty]:
 
 
 @asynccontextmanager
-async def faulty_s3(endpoint_url: str, bucket: str) -> AsyncIterator[Faulty]:
+async def faulty_s3(endpoint_url: str, bucket: str, client: str = "aioboto3") -> AsyncIterator[Faulty]:
     faults = Faults()
     async with (
-        S3Proxy(endpoint_url, f"{bucket}/{PREFIX}", faults).running() as proxy,
-        S3Store.open(bucket, PREFIX, endpoint_url=proxy.endpoint_url) as store,
+        StoreProxy(endpoint_url, f"{bucket}/{PREFIX}", faults).running() as proxy,
+        S3Store.open(bucket, PREFIX, endpoint_url=proxy.endpoint_url, client=client) as store,
         S3Store.open(bucket, PREFIX, endpoint_url=endpoint_url) as sound,
+    ):
+        yield Faulty(store, sound, faults, proxy)
+
+
+@asynccontextmanager
+async def faulty_azure(endpoint_url: str, container: str) -> AsyncIterator[Faulty]:
+    faults = Faults()
+    server_url, _, account = endpoint_url.rpartition("/")
+    async with (
+        StoreProxy(server_url, f"{account}/{container}/{PREFIX}", faults).running() as proxy,
+        AzureStore.open(container, PREFIX, endpoint_url=f"{proxy.endpoint_url}/{account}") as store,
+        AzureStore.open(container, PREFIX, endpoint_url=endpoint_url) as sound,
     ):
         yield Faulty(store, sound, faults, proxy)

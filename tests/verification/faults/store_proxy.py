@@ -1,4 +1,4 @@
-"""A proxy in front of an S3 server that breaks requests and answers on the wire."""
+"""A proxy in front of an S3 server or Azurite that breaks requests and answers on the wire."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,12 +14,12 @@ _OF_ONE_HOP = frozenset({"connection", "expect", "keep-alive", "transfer-encodin
 _REFUSALS = {Fault.THROTTLED: (503, "SlowDown"), Fault.FORBIDDEN: (403, "AccessDenied")}
 
 
-class S3Proxy:
-    """A proxy that forwards requests to an S3 server unless a fault strikes.
+class StoreProxy:
+    """A proxy that forwards requests to a server unless a fault strikes.
 
     Args:
         endpoint_url: the server.
-        prefix: bucket and prefix; the faults see keys without it.
+        prefix: account, bucket and prefix; the faults see keys without it.
         faults: the faults.
 
     """
@@ -33,7 +33,7 @@ class S3Proxy:
         self.endpoint_url = ""
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["S3Proxy"]:
+    async def running(self) -> AsyncIterator["StoreProxy"]:
         # The signature covers the path as sent and the host name.
         app = web.Application(client_max_size=1 << 30)
         app.router.add_route("*", "/{path:.*}", self._serve)
@@ -110,9 +110,11 @@ class S3Proxy:
             return answer.status, kept, body
 
     def _named(self, request: web.Request) -> StoreRequest:
-        if "list-type" in request.query:
+        if "list-type" in request.query or request.query.get("comp") == "list":
             return StoreRequest("LIST", request.query.get("prefix", ""))
-        return StoreRequest(request.method, request.path.removeprefix(f"/{self._prefix}/"))
+        # Azure's requests to delete name their blobs in the body.
+        method = "DELETE" if request.query.get("comp") == "batch" else request.method
+        return StoreRequest(method, request.path.removeprefix(f"/{self._prefix}/"))
 
 
 def _cut(request: web.Request) -> web.Response:

@@ -11,7 +11,7 @@ from crc32c import crc32c
 from holdfast._async import runtime
 from holdfast._core.answers import answered, require_loaded, require_sizes
 from holdfast._core.errors import HoldfastError, of_reason, unavailable
-from holdfast._core.payload import Progress
+from holdfast._core.payload import QUICK_BYTES, Progress
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -156,6 +156,13 @@ class Download:
 
 def _damaged(problem: str) -> HoldfastError:
     return of_reason("CHECKPOINT_CORRUPTED", f"the payload was damaged in transit: {problem}")
+
+
+async def inline_parts(checkpoint: checkpoint_pb2.Checkpoint, received: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the parts of an answer, checked as `checked` does, in a thread if that takes long."""
+    if sum(map(len, received.values())) <= QUICK_BYTES:
+        return checked(checkpoint, received)
+    return await runtime.in_thread(checked, checkpoint, received)
 
 
 def checked(checkpoint: checkpoint_pb2.Checkpoint, received: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -4,8 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from holdfast._async import runtime
-from holdfast._async.download import checked
+from holdfast._async.download import inline_parts
 from holdfast._async.loads import Loads
 from holdfast._async.records import Records
 from holdfast._async.transport import Transport
@@ -75,7 +74,7 @@ class Lists:
                 found = to_checkpoint(message)
                 require_accepted(found, accepted_formats)
                 if content.payload_included:
-                    parts = await runtime.in_thread(checked, message, {part.name: part.data for part in content.parts})
+                    parts = await inline_parts(message, {part.name: part.data for part in content.parts})
                     wanted = request.view == api.CHECKPOINT_VIEW_FULL
                     records = await self._records.of(message, content, budget) if wanted else ()
                     yield LoadedCheckpoint(found, parts, found.format, records=records)

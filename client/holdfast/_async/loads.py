@@ -6,7 +6,7 @@ from typing import Any
 
 from holdfast._async import runtime
 from holdfast._async.calls import Attempt
-from holdfast._async.download import Download, checked
+from holdfast._async.download import Download, inline_parts
 from holdfast._async.records import Records
 from holdfast._async.transport import Transport
 from holdfast._core.answers import require_loaded, require_sizes, validated
@@ -49,7 +49,7 @@ class Loads:
         records = await self._records_of(request, response.checkpoint, response, budget)
         if response.payload_included:
             received = {part.name: part.data for part in response.parts}
-            return _loaded(response, await runtime.in_thread(checked, response.checkpoint, received), records)
+            return _loaded(response, await inline_parts(response.checkpoint, received), records)
         # The checkpoint whose records are here. If it is found damaged now, fallback may still replace it.
         checkpoint_id = (
             response.checkpoint.checkpoint_id if request.view == api.CHECKPOINT_VIEW_FULL else request.checkpoint_id

@@ -9,7 +9,7 @@ from holdfast._core import arguments
 from holdfast._core.answers import answered, require_saved
 from holdfast._core.checkpoint import Checkpoint
 from holdfast._core.messages import to_checkpoint
-from holdfast._core.payload import RESUME, Data, Outgoing, Progress
+from holdfast._core.payload import RESUME, Data, Outgoing, Progress, is_quick
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -36,7 +36,8 @@ async def save(
         TypeError: the payload has a type that cannot be saved.
 
     """
-    outgoing = await runtime.in_thread(Outgoing, data)
+    quick = is_quick(data)
+    outgoing = Outgoing(data) if quick else await runtime.in_thread(Outgoing, data)
 
     async def send(attempt: Attempt) -> Any:
         header.attempt.CopyFrom(attempt.message)
@@ -51,7 +52,8 @@ async def save(
                 metadata=(*attempt.metadata, RESUME) if resumes else attempt.metadata,
             )
             return answered(response)
-        request = arguments.request(api.SaveRequest, header=header, parts=await runtime.in_thread(outgoing.inline))
+        parts = outgoing.inline() if quick else await runtime.in_thread(outgoing.inline)
+        request = arguments.request(api.SaveRequest, header=header, parts=parts)
         return answered(await transport.stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata))
 
     response = await transport.call(

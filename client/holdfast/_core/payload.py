@@ -17,6 +17,8 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 UNARY_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 20
+# Checksums of so many bytes take less time than a thread does.
+QUICK_BYTES = 64 << 10
 
 # Metadata by which a retried stream learns where to resume; see `checkpoint_service.proto`.
 RESUME = ("holdfast-resume", "1")
@@ -26,6 +28,12 @@ _POSITION = re.compile(r"([0-9]{1,18}):([0-9]{1,18})")
 BytesLike = bytes | bytearray | memoryview
 Data = BytesLike | Mapping[str, BytesLike] | BinaryIO
 Progress = Callable[[int, int], None]
+
+
+def is_quick(data: Data) -> bool:
+    """Return whether a payload is in memory and so small that no thread is needed to read it."""
+    values = data.values() if type(data) is dict else (data,)
+    return all(type(value) is bytes for value in values) and sum(map(len, values)) <= QUICK_BYTES
 
 
 class Outgoing:

@@ -10,8 +10,7 @@ from holdfast._core.budget import Budget
 from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint, WorkflowInfo
 from holdfast._core.errors import CheckpointDeletedError, CheckpointNotFoundError, of_reason
 from holdfast._core.messages import to_checkpoint, to_workflow_info
-from holdfast._sync import runtime
-from holdfast._sync.download import checked
+from holdfast._sync.download import inline_parts
 from holdfast._sync.loads import Loads
 from holdfast._sync.records import Records
 from holdfast._sync.transport import Transport
@@ -76,7 +75,7 @@ class Lists:
                 found = to_checkpoint(message)
                 require_accepted(found, accepted_formats)
                 if content.payload_included:
-                    parts = runtime.in_thread(checked, message, {part.name: part.data for part in content.parts})
+                    parts = inline_parts(message, {part.name: part.data for part in content.parts})
                     wanted = request.view == api.CHECKPOINT_VIEW_FULL
                     records = self._records.of(message, content, budget) if wanted else ()
                     yield LoadedCheckpoint(found, parts, found.format, records=records)

@@ -14,7 +14,7 @@ from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Progress
 from holdfast._sync import runtime
 from holdfast._sync.calls import Attempt
-from holdfast._sync.download import Download, checked
+from holdfast._sync.download import Download, inline_parts
 from holdfast._sync.records import Records
 from holdfast._sync.transport import Transport
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -50,7 +50,7 @@ class Loads:
         records = self._records_of(request, response.checkpoint, response, budget)
         if response.payload_included:
             received = {part.name: part.data for part in response.parts}
-            return _loaded(response, runtime.in_thread(checked, response.checkpoint, received), records)
+            return _loaded(response, inline_parts(response.checkpoint, received), records)
         # The checkpoint whose records are here. If it is found damaged now, fallback may still replace it.
         checkpoint_id = (
             response.checkpoint.checkpoint_id if request.view == api.CHECKPOINT_VIEW_FULL else request.checkpoint_id

@@ -16,6 +16,7 @@ _SETTINGS = {
     "drain_seconds": "how long calls in progress may continue after SIGTERM",
     "connections": "how many connections may be open",
     "keepalive_seconds": "time after which a silent connection is pinged, and how long the reply may take",
+    "pipeline_age_seconds": "time after which a pipeline is replaced by a new one",
     "calls_in_flight": "how many calls may run at once",
     "bytes_in_flight": "how many bytes of payload the calls in flight may hold in memory",
     "longest_call_seconds": "how long a call may take",

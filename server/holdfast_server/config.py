@@ -51,6 +51,8 @@ class Config:
         retention: by namespace, or "*" for all others: `keep_last` checkpoints, `max_age_seconds`.
         connections: how many connections may be open, fewer if the limit of open files requires it; more are closed.
         keepalive_seconds: time after which a silent connection is pinged, and how long the reply may take.
+        pipeline_age_seconds: time after which a pipeline is replaced by a new one, so that load balancers can move its
+            caller; it varies by a tenth.
         log_level: the lowest level that is logged, one of LOG_LEVELS.
         s3_client: the library that sends small requests to an S3 store, one of S3_CLIENTS.
 
@@ -73,6 +75,7 @@ class Config:
     connections: int = 1000
     keepalive_seconds: float = 20.0
     s3_client: str = "aioboto3"
+    pipeline_age_seconds: float = 1800.0
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -93,6 +96,7 @@ class Config:
             ("drain_seconds", 0, 3600),
             ("connections", 1, 1_000_000),
             ("keepalive_seconds", 1, 3600),
+            ("pipeline_age_seconds", 1, 86_400),
             ("calls_in_flight", 1, 100_000),
             ("bytes_in_flight", 1 << 20, 1 << 40),
             ("longest_call_seconds", 1, 86_400),

@@ -9,6 +9,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from holdfast_server.api import grpc_methods
+from holdfast_server.api.pipeline.pipelines import Pipelines
 from holdfast_server.config import Config
 from holdfast_server.descriptors import max_connections
 from holdfast_server.health import READY
@@ -63,7 +64,8 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
 
     async with open_service(config, store, on_ready=set_ready) as (service, calls):
         server = grpc.aio.server(options=_options(config))
-        grpc_methods.add_to_server(service, server)
+        pipelines = Pipelines(service, calls, age_seconds=config.pipeline_age_seconds)
+        grpc_methods.add_to_server(service, pipelines, server)
         health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
         enable_reflection(server, (grpc_methods.SERVICE_NAME, health.SERVICE_NAME))
         try:
@@ -76,6 +78,8 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
         try:
             yield port
         finally:
+            # Pipelines say so first: their callers send further calls to another server.
+            pipelines.drain()
             calls.drain(config.drain_seconds)
             await healthy.enter_graceful_shutdown()
             stopping = asyncio.create_task(server.stop(config.drain_seconds + _ANSWER_SECONDS))

@@ -33,6 +33,7 @@ FALLBACKS = _METER.create_counter("holdfast.fallbacks", "{load}", "Loads answere
 COLLECTED = _METER.create_counter(
     "holdfast.collected", description="Checkpoints retired; markers, blobs, claims and batches of records deleted."
 )
+PIPELINES = _METER.create_up_down_counter("holdfast.pipelines", "{pipeline}", "Open pipelines.")
 ORPHANS = _METER.create_counter("holdfast.orphans", "{blob}", "Blobs that were uploaded for a save that failed.")
 
 
@@ -69,10 +70,9 @@ class CallSpan:
             parent = _PROPAGATOR.extract(headers)
             self._span = _TRACER.start_span(method, parent, SpanKind.SERVER, self._attributes)
             own = self._span.get_span_context()
-            self.trace_id = f"{own.trace_id:032x}" if own.is_valid else _random_trace_id()
+            self.trace_id = f"{own.trace_id:032x}" if own.is_valid else trace_id_of({})
         else:
-            given = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
-            self.trace_id = given[1] if given else _random_trace_id()
+            self.trace_id = trace_id_of(headers)
 
     def __enter__(self) -> "CallSpan":
         self._requests_token = _store_requests.set(self._requests)
@@ -112,8 +112,10 @@ def collects_spans() -> bool:
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
-def _random_trace_id() -> str:
-    return f"{random.getrandbits(128):032x}"
+def trace_id_of(headers: Mapping[str, str]) -> str:
+    """Return the trace of a call by its metadata, 32 hex digits; a random one if the caller has none."""
+    given = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+    return given[1] if given else f"{random.getrandbits(128):032x}"
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from holdfast_server.api import calls
+from holdfast_server.api import failures
 
 from tests.support.repository import ROOT
 
@@ -16,17 +16,17 @@ CALLS_BY_REASON = {each["reason"]: each["calls"] for each in _PUBLISHED}
 def only_listed_reasons() -> Iterator[None]:
     """Fail if a server of this process has ended a call for a reason that the comment of the call does not list."""
     unlisted = set()
-    failed = calls._failed
+    failed_call = failures.failed_call
 
-    def checked(call, error):
-        name = call.method.rpartition("/")[2]
+    def checked(error, *, method, **ids):
+        name = method.rpartition("/")[2]
         if name not in CALLS_BY_REASON[error.reason]:
             unlisted.add(f"{name} fails with {error.reason}, which its comment does not list: {error.message}")
-        return failed(call, error)
+        return failed_call(error, method=method, **ids)
 
-    calls._failed = checked
+    failures.failed_call = checked
     try:
         yield
     finally:
-        calls._failed = failed
+        failures.failed_call = failed_call
     assert not unlisted

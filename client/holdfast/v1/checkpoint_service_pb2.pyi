@@ -1914,12 +1914,13 @@ class PipelineRequest(_message.Message):
     CANCELLED_CALL_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___PipelineCall]:
-        """Calls to start, as many as PipelineLimits.calls at most. A message has at most 4 MiB, so that any valid call fits."""
+        """Calls to start, at most 1000 in one message. A message has at most 4 MiB, so that any valid call fits."""
 
     @_builtins.property
     def cancelled_call_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Ids of calls to cancel, which earlier messages brought. Each is answered once, with the status CANCELLED unless it
-        was done before. Ids that are not in flight are ignored, because an answer and a cancellation may cross.
+        """Ids of calls to cancel, which earlier messages brought, at most 1000 in one message. Each is answered once, with the
+        status CANCELLED unless it was done before. Ids that are not in flight are ignored, because an answer and a
+        cancellation may cross.
         """
 
     def __init__(

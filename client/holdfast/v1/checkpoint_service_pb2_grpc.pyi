@@ -248,7 +248,8 @@ class CheckpointServiceStub:
     - If the stream ends, the outcome of each call without an answer is unknown. Retry it, with the same request_id and
       with Attempt set, as after a unary call that was cut off.
     - GoingAway announces that the server will end the stream. Open another pipeline for further calls, close this one
-      for sending, and read its remaining answers. The server ends the stream with OK once every call is answered.
+      for sending, and read its remaining answers. The server ends the stream with OK once every call that it has read is
+      answered.
     - If the caller ends the stream or vanishes, its calls are cancelled.
 
     The answer of each call holds the call's own reasons. The stream fails for these, and for those of every call:
@@ -256,7 +257,7 @@ class CheckpointServiceStub:
       absent or in use, so that no answer could name the call.
     - OVERLOADED: use unary calls, or retry after the delay in RetryInfo. The connection or the server has too many
       pipelines.
-    - SHUTTING_DOWN: open another pipeline. The server shuts down, or GoingAway was ignored for too long.
+    - SHUTTING_DOWN: open another pipeline, on another server. This one shuts down.
     - DEADLINE_EXCEEDED: open another pipeline, and read its answers. None was read for a minute.
     - UNIMPLEMENTED: use unary calls. The server, or a proxy before it, does not know pipelines.
     """
@@ -481,7 +482,8 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - If the stream ends, the outcome of each call without an answer is unknown. Retry it, with the same request_id and
       with Attempt set, as after a unary call that was cut off.
     - GoingAway announces that the server will end the stream. Open another pipeline for further calls, close this one
-      for sending, and read its remaining answers. The server ends the stream with OK once every call is answered.
+      for sending, and read its remaining answers. The server ends the stream with OK once every call that it has read is
+      answered.
     - If the caller ends the stream or vanishes, its calls are cancelled.
 
     The answer of each call holds the call's own reasons. The stream fails for these, and for those of every call:
@@ -489,7 +491,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
       absent or in use, so that no answer could name the call.
     - OVERLOADED: use unary calls, or retry after the delay in RetryInfo. The connection or the server has too many
       pipelines.
-    - SHUTTING_DOWN: open another pipeline. The server shuts down, or GoingAway was ignored for too long.
+    - SHUTTING_DOWN: open another pipeline, on another server. This one shuts down.
     - DEADLINE_EXCEEDED: open another pipeline, and read its answers. None was read for a minute.
     - UNIMPLEMENTED: use unary calls. The server, or a proxy before it, does not know pipelines.
     """
@@ -825,7 +827,8 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         - If the stream ends, the outcome of each call without an answer is unknown. Retry it, with the same request_id and
           with Attempt set, as after a unary call that was cut off.
         - GoingAway announces that the server will end the stream. Open another pipeline for further calls, close this one
-          for sending, and read its remaining answers. The server ends the stream with OK once every call is answered.
+          for sending, and read its remaining answers. The server ends the stream with OK once every call that it has read is
+          answered.
         - If the caller ends the stream or vanishes, its calls are cancelled.
 
         The answer of each call holds the call's own reasons. The stream fails for these, and for those of every call:
@@ -833,7 +836,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
           absent or in use, so that no answer could name the call.
         - OVERLOADED: use unary calls, or retry after the delay in RetryInfo. The connection or the server has too many
           pipelines.
-        - SHUTTING_DOWN: open another pipeline. The server shuts down, or GoingAway was ignored for too long.
+        - SHUTTING_DOWN: open another pipeline, on another server. This one shuts down.
         - DEADLINE_EXCEEDED: open another pipeline, and read its answers. None was read for a minute.
         - UNIMPLEMENTED: use unary calls. The server, or a proxy before it, does not know pipelines.
         """

@@ -1,9 +1,13 @@
-"""Admission: how many calls, streams and bytes are in flight, and which connection and namespace holds them.
+"""Admission: how many calls, streams, pipelines and bytes are in flight, and which connection and namespace holds them.
 
 A call holds a permit while it runs. The permit counts the bytes of payload that the call has in memory now, not the
 most that it might need: a stream that sends nothing costs a stream, not memory. Streams may take half of the calls and
 three quarters of the bytes, so that unary calls always find some left. One connection, and one namespace, may take half
 of the streams.
+
+A pipeline is open for long and mostly idle, so it does not count as a call; its calls do, while they run. The pipelines
+of one connection take turns to start calls, of which at most half of the server's may run. Answers that a caller does
+not read count as bytes in flight.
 """
 
 import asyncio
@@ -11,6 +15,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
+
+_MAX_PIPELINED_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,26 @@ class Capacity:
         """How many bytes all streams may hold together."""
         return self.bytes - self.bytes // 4
 
+    @property
+    def pipelines(self) -> int:
+        """How many pipelines may be open."""
+        return 4 * self.calls
+
+    @property
+    def pipelines_per_connection(self) -> int:
+        """How many pipelines one connection may have open: more than one, so that one can replace another."""
+        return max(2, self.calls // 8)
+
+    @property
+    def pipelined_calls(self) -> int:
+        """How many calls one pipeline may have in flight, and all pipelines of one connection may run."""
+        return max(1, self.calls // 2)
+
+    @property
+    def pipelined_bytes(self) -> int:
+        """How many bytes one pipeline may have in flight before it stops to start calls."""
+        return min(_MAX_PIPELINED_BYTES, self.bytes // 4)
+
 
 class Admission:
     """Issues permits to calls, up to the capacity.
@@ -54,6 +80,8 @@ class Admission:
         self.capacity = capacity
         self.calls = 0
         self.streams: Counter[str] = Counter()
+        self.pipelines = 0
+        self.pipelines_of: dict[str, list[PipelinePermit]] = {}
         self.is_draining = False
         self._bytes = 0
         self._stream_bytes = 0
@@ -61,8 +89,18 @@ class Admission:
         self._idle.set()
 
     async def idle(self) -> None:
-        """Wait until no call is in flight."""
+        """Wait until no call is in flight and no pipeline is open."""
         await self._idle.wait()
+
+    def require_no_drain(self) -> None:
+        """Refuse calls and pipelines of a server that shuts down.
+
+        Raises:
+            HoldfastError: SHUTTING_DOWN.
+
+        """
+        if self.is_draining:
+            raise HoldfastError(Reason.SHUTTING_DOWN, "the server is shutting down")
 
     def permit(self, connection: str, *, is_stream: bool) -> "Permit":
         """Count a call as in flight until its permit is released, at the latest by the end of a `with` block.
@@ -80,6 +118,23 @@ class Admission:
         if is_stream:
             permit.count_stream("")
             permit.count_stream(f"connection {connection}")
+        return permit
+
+    def pipeline(self, connection: str) -> "PipelinePermit":
+        """Count a pipeline as open until its permit is released by the end of a `with` block.
+
+        `PipelinePermit.require_capacity` refuses the pipeline if there are too many.
+
+        Args:
+            connection: the caller's connection.
+
+        """
+        others = self.pipelines_of.setdefault(connection, [])
+        turns = others[0].turns if others else asyncio.Semaphore(self.capacity.pipelined_calls)
+        permit = PipelinePermit(self, connection, turns)
+        others.append(permit)
+        self.pipelines += 1
+        self._idle.clear()
         return permit
 
     def hold(self, permit: "Permit", count: int) -> None:
@@ -107,7 +162,24 @@ class Admission:
             if not self.streams[owner]:
                 del self.streams[owner]
         self.calls -= 1
-        if not self.calls:
+        self._note_idle()
+
+    def take_back_pipeline(self, permit: "PipelinePermit") -> None:
+        """Count a pipeline as closed."""
+        self.count_unsent(-permit.unsent_bytes)
+        self.pipelines -= 1
+        others = self.pipelines_of[permit.connection]
+        others.remove(permit)
+        if not others:
+            del self.pipelines_of[permit.connection]
+        self._note_idle()
+
+    def count_unsent(self, more: int) -> None:
+        """Count bytes of answers that wait for their caller. They are in memory already: nothing is refused."""
+        self._bytes += more
+
+    def _note_idle(self) -> None:
+        if not self.calls and not self.pipelines:
             self._idle.set()
 
 
@@ -148,8 +220,7 @@ class Permit:
 
         """
         capacity = self._admission.capacity
-        if self._admission.is_draining:
-            raise HoldfastError(Reason.SHUTTING_DOWN, "the server is shutting down")
+        self._admission.require_no_drain()
         if self._admission.calls > capacity.calls:
             raise _overloaded(f"{capacity.calls} calls are in flight already", calls_limit=capacity.calls)
         for owner in self.owners:
@@ -205,6 +276,61 @@ class Permit:
         if self._admission.streams[owner] > limit:
             whose = f"{owner.partition(' ')[0]} has" if owner else "server has"
             raise _overloaded(f"this {whose} {limit} streams open already", streams_limit=limit)
+
+
+class PipelinePermit:
+    """What a pipeline holds while it is open.
+
+    Attributes:
+        connection: the caller's connection.
+        turns: lets the pipelines of the connection start calls in turn.
+        max_calls: how many calls the pipeline may have in flight.
+        max_bytes: how many bytes it may have in flight.
+        unsent_bytes: how many bytes of answers wait for its caller.
+
+    """
+
+    def __init__(self, admission: Admission, connection: str, turns: asyncio.Semaphore) -> None:
+        self.connection = connection
+        self.turns = turns
+        self.max_calls = admission.capacity.pipelined_calls
+        self.max_bytes = admission.capacity.pipelined_bytes
+        self.unsent_bytes = 0
+        self._admission = admission
+        self._is_released = False
+
+    def __enter__(self) -> "PipelinePermit":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the permit back, if it was not given back before."""
+        if not self._is_released:
+            self._is_released = True
+            self._admission.take_back_pipeline(self)
+
+    def require_capacity(self) -> None:
+        """Refuse the pipeline if there are too many already.
+
+        Raises:
+            HoldfastError: SHUTTING_DOWN, OVERLOADED.
+
+        """
+        admission, capacity = self._admission, self._admission.capacity
+        admission.require_no_drain()
+        for whose, count, limit in (
+            ("connection", len(admission.pipelines_of[self.connection]), capacity.pipelines_per_connection),
+            ("server", admission.pipelines, capacity.pipelines),
+        ):
+            if count > limit:
+                raise _overloaded(f"this {whose} has {limit} pipelines open already", pipelines_limit=limit)
+
+    def count_unsent(self, more: int) -> None:
+        """Count bytes of answers that wait for the caller; less than 0 once it has accepted some."""
+        self.unsent_bytes += more
+        self._admission.count_unsent(more)
 
 
 def _overloaded(message: str, **metadata: object) -> HoldfastError:

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 
+class CallerGoneError(Exception):
+    """The caller has cancelled the call or vanished. Nothing can be sent to it."""
+
+
 class CallContext(Protocol):
     """A call, as its transport knows it.
 
@@ -33,4 +37,9 @@ class StreamContext(CallContext, Protocol):
         """Send metadata before any message."""
 
     async def write(self, message: Any) -> None:
-        """Send a message. Wait until the caller has room for it."""
+        """Send a message. Wait until the caller has room for it.
+
+        Raises:
+            CallerGoneError: the caller has gone, and the call is about to be cancelled.
+
+        """

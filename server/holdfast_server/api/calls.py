@@ -8,17 +8,16 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
+from holdfast_server.api import failures
 from holdfast_server.api.admission import Admission, Capacity, Permit
-from holdfast_server.api.call_context import CallContext
-from holdfast_server.api.errors import CallFailedError, code_of, to_status
-from holdfast_server.api.failures import SUSPICIOUS, log_failure, to_holdfast_error
+from holdfast_server.api.call_context import CallContext, CallerGoneError
 from holdfast_server.api.malformed import refuse_malformed
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.telemetry import CallSpan
 
 _Result = TypeVar("_Result")
 
-_METHOD_PREFIX = "holdfast.v1.CheckpointService/"
+METHOD_PREFIX = "holdfast.v1.CheckpointService/"
 # Reserved from the caller's deadline: half for the call to report an unknown outcome, half for the answer to arrive.
 # Never more than this part of a short deadline.
 _MARGIN_SECONDS = 0.05
@@ -28,7 +27,7 @@ _MAX_ID_CHARACTERS = 512
 # How long to wait for the header of a stream that is refused, so that the refusal carries its request id.
 _REFUSAL_SECONDS = 0.2
 # gRPC's own retries state their number here.
-_PREVIOUS_ATTEMPTS_KEY = "grpc-previous-rpc-attempts"
+PREVIOUS_ATTEMPTS_KEY = "grpc-previous-rpc-attempts"
 _ATTEMPTS = re.compile("[0-9]{1,4}")
 
 
@@ -98,12 +97,13 @@ class Calls:
         longest_seconds: how long a call without a deadline may take.
 
     Attributes:
+        admission: issues the permits.
         on_suspicion: called after a failure that an emptied or replaced store may have caused.
 
     """
 
     def __init__(self, *, limit: int, bytes_limit: int, longest_seconds: float) -> None:
-        self._admission = Admission(Capacity(limit, bytes_limit))
+        self.admission = Admission(Capacity(limit, bytes_limit))
         self._longest_seconds = longest_seconds
         self._calls: set[Call] = set()
         self._refusal: HoldfastError | None = None
@@ -111,7 +111,7 @@ class Calls:
 
     def drain(self, seconds: float) -> None:
         """Refuse new calls from now on. Calls in flight may continue for `seconds`, then end with SHUTTING_DOWN."""
-        self._admission.is_draining = True
+        self.admission.is_draining = True
         end = asyncio.get_running_loop().time() + seconds
         for call in self._calls:
             call.end_by(end)
@@ -122,7 +122,7 @@ class Calls:
 
     async def ended(self) -> None:
         """Wait until no call is in flight."""
-        await self._admission.idle()
+        await self.admission.idle()
 
     async def run(
         self,
@@ -146,13 +146,14 @@ class Calls:
 
         Raises:
             CallFailedError: the call was refused, or its body raised any exception.
+            CallerGoneError: the body raised it.
 
         """
         with (
-            CallSpan(_METHOD_PREFIX + name, context.headers) as span,
-            self._admission.permit(context.peer, is_stream=is_stream) as permit,
+            CallSpan(METHOD_PREFIX + name, context.headers) as span,
+            self.admission.permit(context.peer, is_stream=is_stream) as permit,
         ):
-            call = Call(_METHOD_PREFIX + name, span, permit, *self._deadlines(context))
+            call = Call(METHOD_PREFIX + name, span, permit, *self._deadlines(context))
             call.previous_attempts = _previous_attempts(context.headers)
             try:
                 async with call:
@@ -167,14 +168,20 @@ class Calls:
                         return await body(call)
                     finally:
                         self._calls.discard(call)
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, CallerGoneError):
                 span.failed("CANCELLED", "CANCELLED")
                 raise
             except Exception as error:  # noqa: BLE001 - every failure becomes a status here
-                failure = to_holdfast_error(error, trace_id=call.trace_id, is_draining=self._admission.is_draining)
-                if failure.reason in SUSPICIOUS:
+                failure = failures.to_holdfast_error(
+                    error, trace_id=call.trace_id, is_draining=self.admission.is_draining
+                )
+                if failure.reason in failures.SUSPICIOUS:
                     self.on_suspicion()
-                raise _failed(call, failure) from None
+                failed = failures.failed_call(
+                    failure, method=call.method, request_id=call.request_id, trace_id=call.trace_id
+                )
+                span.failed(failure.reason, failed.code.name)
+                raise failed from None
 
     def _admit(self, call: Call, request: object) -> None:
         """Take the request, unless a stream brings it later, and refuse the call if there is no room for it."""
@@ -204,7 +211,7 @@ async def _receive_ids(call: Call, messages: AsyncIterator[object]) -> None:
 
 def _previous_attempts(headers: Mapping[str, str]) -> int:
     """Return how often gRPC itself has sent a call before; 0 if the header is absent or malformed."""
-    attempts = headers.get(_PREVIOUS_ATTEMPTS_KEY, "")
+    attempts = headers.get(PREVIOUS_ATTEMPTS_KEY, "")
     return int(attempts) if _ATTEMPTS.fullmatch(attempts) else 0
 
 
@@ -216,11 +223,3 @@ def _set_attempt_number(request: Message, previous: int) -> None:
     header: Any = request.header if "header" in fields else request  # type: ignore[attr-defined]
     if "attempt" in header.DESCRIPTOR.fields_by_name and header.attempt.number in (0, 1):
         header.attempt.number = previous + 1
-
-
-def _failed(call: Call, error: HoldfastError) -> CallFailedError:
-    """Return the status of a failed call. Record it in the call's span and in the log."""
-    code = code_of(error.reason)
-    call.span.failed(error.reason, code.name)
-    log_failure(error, method=call.method, request_id=call.request_id, trace_id=call.trace_id)
-    return CallFailedError(code, to_status(error, call.request_id, call.trace_id))

@@ -1,7 +1,8 @@
-"""What ended a call: any exception as an error of the protocol, and its line in the server's log."""
+"""What ended a call: any exception as an error of the protocol, its line in the server's log, and its status."""
 
 import logging
 
+from holdfast_server.api.errors import CallFailedError, code_of, to_status
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.stores.base import StoreAccessDeniedError, StoreError
 
@@ -44,8 +45,16 @@ def to_holdfast_error(error: Exception, *, trace_id: str, is_draining: bool) -> 
     return HoldfastError(Reason.INTERNAL, "the server failed; its log has the trace id")
 
 
-def log_failure(error: HoldfastError, *, method: str, request_id: str, trace_id: str) -> None:
-    """Write a failed call to the log, with the detail of the store's failure, which the caller does not get."""
+def failed_call(error: HoldfastError, *, method: str, request_id: str, trace_id: str) -> CallFailedError:
+    """Return the status of a failed call. Log it with the detail of the store's failure, which the caller does not get.
+
+    Args:
+        error: why the call failed.
+        method: the full method.
+        request_id: the idempotency key; "" if there is none.
+        trace_id: the trace, 32 hex digits.
+
+    """
     _LOG.log(
         _LEVELS.get(error.reason, logging.DEBUG),
         "call failed",
@@ -58,6 +67,7 @@ def log_failure(error: HoldfastError, *, method: str, request_id: str, trace_id:
             "store": _store_detail(error)[:_MAX_LOGGED_CHARACTERS],
         },
     )
+    return CallFailedError(code_of(error.reason), to_status(error, request_id, trace_id))
 
 
 def _store_detail(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """The service over gRPC: the handlers of its methods, and the contexts of their calls."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, TypeAlias
@@ -9,8 +10,10 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from holdfast.v1 import checkpoint_service_pb2 as api
 
+from holdfast_server.api.call_context import CallerGoneError
 from holdfast_server.api.errors import CallFailedError
 from holdfast_server.api.malformed import parser
+from holdfast_server.api.pipeline.pipelines import Pipelines
 from holdfast_server.api.service import UNARY, CheckpointService
 
 SERVICE_NAME = api.DESCRIPTOR.services_by_name["CheckpointService"].full_name
@@ -37,39 +40,54 @@ class GrpcContext:
         self.headers = {key: value for key, value in servicer.invocation_metadata() or () if isinstance(value, str)}
         self.time_remaining = servicer.time_remaining
         self.send_initial_metadata = servicer.send_initial_metadata
-        self.write = servicer.write
+
+    async def write(self, message: Any) -> None:
+        try:
+            await self._servicer.write(message)
+        except grpc.aio.InternalError:
+            raise CallerGoneError from None
 
 
-def add_to_server(service: CheckpointService, server: grpc.aio.Server) -> None:
+def add_to_server(service: CheckpointService, pipelines: Pipelines, server: grpc.aio.Server) -> None:
     """Let a server serve the methods of a service."""
-    methods = dict(handlers(service))
+    methods = dict(handlers(service, pipelines))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, methods),))
     server.add_registered_method_handlers(SERVICE_NAME, methods)
 
 
-def handlers(service: CheckpointService) -> Mapping[str, _Handler]:
+def handlers(service: CheckpointService, pipelines: Pipelines) -> Mapping[str, _Handler]:
     """Return the handler of each method, by its name."""
     return {
         **{name: _handler(grpc.unary_unary_rpc_method_handler, name, partial(service.unary, name)) for name in UNARY},
         "SaveStream": _handler(grpc.stream_unary_rpc_method_handler, "SaveStream", service.save_stream),
         "LoadStream": _handler(grpc.unary_stream_rpc_method_handler, "LoadStream", service.load_stream),
+        # Its messages are bytes: it parses and serializes each call alone.
+        "Pipeline": grpc.stream_stream_rpc_method_handler(_behaviour(pipelines.serve)),
     }
 
 
 def _handler(
     kind: Callable[..., _Handler], name: str, serve: Callable[[Any, GrpcContext], Awaitable[Message | None]]
 ) -> _Handler:
-    """Return the handler of a method: parses its requests, and sends the status of a call that fails."""
+    """Return the handler of a method, which parses its requests and serializes its responses."""
+    return kind(
+        _behaviour(serve),
+        request_deserializer=parser(_METHODS[name].input_type),
+        response_serializer=GetMessageClass(_METHODS[name].output_type).SerializeToString,
+    )
 
-    async def handle(request: Any, servicer: _Servicer) -> Message | None:
+
+def _behaviour(serve: Callable[[Any, GrpcContext], Awaitable[Message | None]]) -> Callable[..., Awaitable[Any]]:
+    """Return a function that serves calls of gRPC, and sends the status of a call that fails."""
+
+    async def behave(request: Any, servicer: _Servicer) -> Message | None:
         try:
             return await serve(request, GrpcContext(servicer))
         except CallFailedError as failed:
             details = failed.status.SerializeToString()
             await servicer.abort(failed.code, failed.status.message, ((_DETAILS_KEY, details),))
+        except CallerGoneError:
+            # gRPC is about to cancel the call. After any other exception it would send a status, and log a failure.
+            raise asyncio.CancelledError from None
 
-    return kind(
-        handle,
-        request_deserializer=parser(_METHODS[name].input_type),
-        response_serializer=GetMessageClass(_METHODS[name].output_type).SerializeToString,
-    )
+    return behave

@@ -20,3 +20,12 @@ MAX_PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 100
 # How long a stream waits for its caller to send the next message or to accept one.
 IDLE_SECONDS = 60.0
+# Calls, and cancellations, of one message of a pipeline.
+MAX_PIPELINED = 1000
+# Answers of a pipeline that one message holds, unless a single one is larger.
+COALESCED_BYTES = 1 << 20
+# How long a pipeline without calls stays open.
+PIPELINE_IDLE_SECONDS = 300.0
+# How long a pipeline that has said that it goes away still starts calls; how long it still refuses them in a shutdown.
+PIPELINE_GRACE_SECONDS = 30.0
+PIPELINE_DRAIN_SECONDS = 0.3

@@ -15,6 +15,7 @@ from crc32c import crc32c
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server.api.calls import Calls
 from holdfast_server.api.grpc_methods import handlers
+from holdfast_server.api.pipeline.pipelines import Pipelines
 from holdfast_server.api.service import CheckpointService
 from holdfast_server.api.streaming.resume import RECEIVED_KEY, RESUME_KEY
 from holdfast_server.protocol.format.keys import WorkflowKeys
@@ -111,6 +112,8 @@ class Uploads:
         self.service = CheckpointService(
             Log(self.store), self.calls, inline_limit_bytes=INLINE_LIMIT, payload_limit_bytes=1000
         )
+        pipelines = Pipelines(self.service, self.calls, age_seconds=60)
+        self.save_stream = handlers(self.service, pipelines)["SaveStream"].stream_unary
 
     def begin(self, request: str, *, resumes: bool) -> None:
         """Open a stream and send its header."""
@@ -118,7 +121,7 @@ class Uploads:
         messages: asyncio.Queue[api.SaveStreamRequest | None] = asyncio.Queue()
         names = {"namespace": "n", "workflow_id": "w", "request_id": request, "checkpoint_id": request}
         messages.put_nowait(api.SaveStreamRequest(header={**names, "format": {"name": "f", "version": 1}}))
-        task = asyncio.ensure_future(handlers(self.service)["SaveStream"].stream_unary(_drain(messages), context))
+        task = asyncio.ensure_future(self.save_stream(_drain(messages), context))
         self.streams.append(Stream(request, context, messages, task))
 
     def send(self, stream: Stream) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 from holdfast.v1.checkpoint_service_pb2 import SaveRequest
-from holdfast_server.api import malformed
+from holdfast_server.api import malformed, wire
 from holdfast_server.api.malformed import explain
 
 SAVE = SaveRequest.DESCRIPTOR
@@ -23,8 +23,8 @@ def test_text_that_is_not_utf8_is_found_after_fields_of_every_kind():
 
 def test_only_a_limited_number_of_fields_is_read(monkeypatch):
     read = []
-    walk = malformed._varint
-    monkeypatch.setattr(malformed, "_varint", lambda raw, position: read.append(1) or walk(raw, position))
+    walk = wire.varint
+    monkeypatch.setattr(wire, "varint", lambda raw, position: read.append(1) or walk(raw, position))
     for raw in (b"\x78\x01" * (2 << 20), b"\x12\x00" * (2 << 20)):
         read.clear()
         assert explain(raw, SAVE)[0] == "request"

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
@@ -10,6 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server.api.calls import Calls
 from holdfast_server.api.grpc_methods import handlers
+from holdfast_server.api.pipeline.pipelines import Pipelines
 from holdfast_server.api.service import CheckpointService
 from holdfast_server.protocol.log.log import Log
 
@@ -62,12 +63,13 @@ async def _check(reader: Reader) -> None:
     store = BoundedStore()
     calls = Calls(limit=8, bytes_limit=1 << 30, longest_seconds=60)
     service = CheckpointService(Log(store), calls, inline_limit_bytes=20, payload_limit_bytes=1000)
+    methods = handlers(service, Pipelines(service, calls, age_seconds=60))
     for number in range(3):
         request = api.SaveRequest(header=_header(number), parts=[{"data": b"0123456789"}])
-        await handlers(service)["Save"].unary_unary(request, Context())
+        await methods["Save"].unary_unary(request, Context())
     for _ in range(reader.below(3) + 1):
         store.requests = 0
-        await _call(service, reader.choice(_METHODS), reader)
+        await _call(methods, reader.choice(_METHODS), reader)
     await service.close()
     await asyncio.wait_for(calls.ended(), 10)
 
@@ -77,8 +79,8 @@ def _header(number: int) -> dict[str, Any]:
     return {**named, "format": {"name": "f", "version": 1}, "labels": {"k": "v"}}
 
 
-async def _call(service: CheckpointService, name: str, reader: Reader) -> None:
-    handler = handlers(service)[name]
+async def _call(methods: Mapping[str, Any], name: str, reader: Reader) -> None:
+    handler = methods[name]
     metadata = [(reader.choice(("traceparent", "holdfast-resume", "tracestate", "x")), reader.text())] * reader.below(3)
     if reader.below(8) == 1:
         metadata.append(("x-bin", reader.raw()))

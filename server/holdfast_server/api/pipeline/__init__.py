@@ -1,0 +1,1 @@
+"""Pipelines: many calls on one stream, each served like a unary call."""

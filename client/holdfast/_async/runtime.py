@@ -11,7 +11,7 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import grpc
 from grpc.aio import UsageError
@@ -235,6 +235,51 @@ async def in_thread(function: Callable[..., _Result], *arguments: Any) -> _Resul
     return await asyncio.to_thread(function, *arguments)
 
 
+async def to_end(function: Callable[..., object], *arguments: Any) -> None:
+    """Run a function in a thread. Wait for its end even if this call is cancelled, so that its effects are not late."""
+    async with Steps() as steps:
+        await steps.run(function, *arguments)
+
+
+class Steps:
+    """Runs functions in a thread, one at a time, while the block prepares the next call.
+
+    The block ends once the last function has ended, even if the block was cancelled: a thread cannot be stopped.
+    """
+
+    def __init__(self) -> None:
+        self._running: asyncio.Future[Any] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        running, cancellation = self._running, None
+        while running is not None and not running.done():
+            try:
+                await asyncio.wait([running])
+            except asyncio.CancelledError as cancelled:
+                cancellation = cancelled
+        if cancellation is not None:
+            raise cancellation
+        # An error of the last function explains what the block met.
+        if running is not None and (error is None or isinstance(error, Exception)):
+            running.result()
+
+    async def run(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Start a function once the one before has ended.
+
+        Raises:
+            Exception: the one before raised it.
+
+        """
+        if self._running is not None:
+            # Awaiting the future itself would cancel it together with this task.
+            await asyncio.wait([self._running])
+            self._running.result()
+        self._running = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+
+
 async def send_stream(
     method: Any, first: _Message, rest: Callable[[str], Iterator[_Message]], *, resumes: bool, **options: Any
 ) -> Any:
@@ -278,7 +323,13 @@ async def send_stream(
 
 
 async def _iterate(messages: Iterator[_Result]) -> AsyncIterator[_Result]:
-    """Iterate over messages. Each is made in a thread, because that may read a file."""
+    """Iterate over messages. Each is made in a thread, because that may read a file, while the one before is sent."""
     done = object()
-    while (message := await asyncio.to_thread(next, messages, done)) is not done:
-        yield message  # type: ignore[misc]
+    making = asyncio.ensure_future(asyncio.to_thread(next, messages, done))
+    try:
+        while (message := await asyncio.shield(making)) is not done:
+            making = asyncio.ensure_future(asyncio.to_thread(next, messages, done))
+            yield message  # type: ignore[misc]
+    finally:
+        # A thread cannot be stopped, and its file must not be read by two of them.
+        await asyncio.gather(making, return_exceptions=True)

@@ -1,17 +1,15 @@
 """A handle of one workflow, which carries revision and epoch from call to call."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from holdfast._async import runtime
 from holdfast._core import arguments
-from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint, Record, Writer
+from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint, LoadedFile, Record, Writer
 from holdfast._core.conflicts import own_head
 from holdfast._core.errors import RevisionConflictError
-from holdfast._core.files import write_part
+from holdfast._core.files import Target
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Data, Progress
 
@@ -217,7 +215,7 @@ class AsyncWorkflow:
 
     async def load_to(
         self,
-        path: "str | os.PathLike[str]",
+        file: Target,
         checkpoint_id: str | None = None,
         *,
         part: str | None = None,
@@ -226,36 +224,28 @@ class AsyncWorkflow:
         max_bytes: int | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
-    ) -> LoadedCheckpoint:
-        """Load a part of a checkpoint into a file, which is then whole, or as it was before.
-
-        Args:
-            path: the file; its folder must exist.
-            checkpoint_id: the checkpoint; None for the newest.
-            part: the part; None for the default part or the only one.
-            accepted_formats: refuse any other format before data moves; empty for any.
-            fallback: if the checkpoint is damaged, load the newest older one that is whole.
-            max_bytes: the most bytes that the payload may have.
-            timeout: seconds for everything but the writing, retries included.
-            progress: called with the bytes received and all bytes, for payloads that are streamed.
+    ) -> LoadedFile:
+        """Load a part of a checkpoint, None for the newest, into a file, as the client's `load_to` does.
 
         Raises:
-            WorkflowCheckpointResumeError: a subclass for each reason.
             InvalidRequestError: the checkpoint has no such part.
+            WorkflowCheckpointResumeError: a subclass for each other reason.
             OSError: the file cannot be written.
+            TypeError: the file is neither a path nor a binary file that is open for writing.
 
         """
-        target = os.fspath(path)
-        loaded = await self.load(
+        return await self._client.load_to(
+            self._namespace,
+            self._workflow_id,
+            file,
             checkpoint_id,
+            part=part,
             accepted_formats=accepted_formats,
             fallback=fallback,
             max_bytes=max_bytes,
             timeout=timeout,
             progress=progress,
         )
-        await runtime.in_thread(write_part, target, loaded, part)
-        return loaded
 
     async def prune(self, *, keep_last: int = 1, request_id: str | None = None, timeout: float | None = None) -> int:
         """Delete all checkpoints, except the newest ones and those that these need. Return how many were deleted.

@@ -17,7 +17,8 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 # The most bytes that the records of one checkpoint may have together, if the caller sets no other limit.
 RECORDS_BYTES = 512 << 20
-_MAX_BYTES = 2**63 - 1
+# More bytes than any payload has.
+MAX_BYTES = 2**63 - 1
 
 
 def answered(response: Any) -> Any:
@@ -213,7 +214,7 @@ def require_sizes(found: checkpoint_pb2.Checkpoint, max_bytes: int | None) -> No
 
 def limit_of(max_bytes: int | None) -> int | None:
     """Return the argument `max_bytes` of a call: an integer of at least 0, or None."""
-    return None if max_bytes is None else arguments.integer("max_bytes", max_bytes, 0, _MAX_BYTES)
+    return None if max_bytes is None else arguments.integer("max_bytes", max_bytes, 0, MAX_BYTES)
 
 
 class Collected:
@@ -283,4 +284,4 @@ def _memory_bytes() -> int:
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
-        return _MAX_BYTES
+        return MAX_BYTES

@@ -163,23 +163,27 @@ def instance(name: str, value: Any, kind: type) -> Any:
 
 
 def octets(name: str, value: object) -> bytes:
-    """Convert an argument that must be bytes-like: a one-dimensional buffer of single bytes.
+    """Convert an argument that must be bytes-like: a one-dimensional buffer of single bytes."""
+    if type(value) is bytes:
+        return value
+    with octets_view(name, value) as view:
+        return view.tobytes()
+
+
+def octets_view(name: str, value: object) -> memoryview:
+    """Return a view of an argument that must be bytes-like: a one-dimensional buffer of single bytes.
 
     Rejects buffers of wider items, such as arrays of integers: their bytes have no meaning without type and byte order.
     """
-    if type(value) is bytes:
-        return value
     try:
         view = memoryview(value)  # type: ignore[arg-type]
     except (TypeError, BufferError, ValueError):
         raise TypeError(f"{name} must be bytes-like, not {_shown(value)}") from None
-    with view:
-        if view.ndim != 1 or view.itemsize != 1 or view.format.lstrip("@=<>!") not in _SINGLE_BYTES:
-            raise TypeError(
-                f"{name} must be bytes-like, not a buffer of {view.ndim} dimensions and format {view.format!r}: "
-                f"convert it to bytes ({_shown(value)})"
-            )
-        return view.tobytes()
+    if view.ndim != 1 or view.itemsize != 1 or view.format.lstrip("@=<>!") not in _SINGLE_BYTES:
+        problem = f"not a buffer of {view.ndim} dimensions and format {view.format!r}"
+        view.release()
+        raise TypeError(f"{name} must be bytes-like, {problem}: convert it to bytes ({_shown(value)})")
+    return view
 
 
 def invalid(name: str, problem: str) -> HoldfastError:

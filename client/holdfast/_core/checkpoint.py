@@ -173,6 +173,41 @@ class LoadedCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """A checkpoint of which one part was written to a file.
+
+    Attributes:
+        info: its metadata.
+        part: the part that was written.
+        fell_back: whether it is older than the checkpoint that was requested.
+        skipped: the checkpoints that were passed over, newest first.
+        head_revision: the revision of the head, which may be a fence or a deletion; 0 if the head is damaged.
+
+    """
+
+    info: Checkpoint
+    part: PartInfo
+    fell_back: bool = False
+    skipped: tuple[Skipped, ...] = ()
+    head_revision: int = 0
+
+    @property
+    def format(self) -> Format:
+        """The format of its payload."""
+        return self.info.format
+
+    @property
+    def revision(self) -> int:
+        """Its revision."""
+        return self.info.revision
+
+    @property
+    def checkpoint_id(self) -> str:
+        """Its id."""
+        return self.info.checkpoint_id
+
+
+@dataclass(frozen=True, slots=True)
 class Validation:
     """Whether a checkpoint can be resumed from.
 

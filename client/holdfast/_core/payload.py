@@ -26,7 +26,7 @@ RECEIVED_KEY = "holdfast-received"
 _POSITION = re.compile(r"([0-9]{1,18}):([0-9]{1,18})")
 
 BytesLike = bytes | bytearray | memoryview
-Data = BytesLike | Mapping[str, BytesLike] | BinaryIO
+Data = BytesLike | BinaryIO | Mapping[str, BytesLike | BinaryIO]
 Progress = Callable[[int, int], None]
 
 
@@ -39,31 +39,26 @@ def is_quick(data: Data) -> bool:
 class Outgoing:
     """The parts of a payload, which may be sent more than once.
 
-    A file is saved from its current position to its current end: data that is appended later is left out. The file must
-    not change otherwise.
+    A file is saved from its current position to its current end: data that is appended later is left out. Neither a
+    file nor a large buffer may change otherwise: they are not copied.
 
     Args:
-        data: bytes-like, a mapping of part name to bytes-like values, or an open binary file that can seek.
+        data: bytes-like, an open binary file that can seek, or a mapping of part name to such values.
 
     Raises:
         TypeError: the data or a part has another type; the message names it.
-        InvalidRequestError: the file is closed, or nothing is left to read in it.
+        InvalidRequestError: a file is closed, or nothing is left to read in it.
 
     """
 
     def __init__(self, data: Data) -> None:
-        self._parts: dict[str, bytes] = {}
-        self._file: _File | None = None
+        self._parts: dict[str, _Buffer | _File] = {}
         if isinstance(data, Mapping):
             for name, value in data.items():
-                self._parts[arguments.text("a part's name", name)] = _octets(f"data[{name!r:.100}]", value)
-        elif hasattr(data, "read") and not _is_buffer(data):
-            self._file = _File(data)
+                self._parts[arguments.text("a part's name", name)] = _part(f"data[{name!r:.100}]", value)
         else:
-            self._parts[""] = _octets("data", data)
-        self.sizes = {name: len(part) for name, part in self._parts.items()}
-        if self._file is not None:
-            self.sizes[""] = self._file.size_bytes
+            self._parts[""] = _part("data", data)
+        self.sizes = {name: part.size_bytes for name, part in self._parts.items()}
         self.size_bytes = sum(self.sizes.values())
 
     @property
@@ -75,11 +70,11 @@ class Outgoing:
         """Return the parts for one message.
 
         Raises:
-            InvalidRequestError: the file became shorter.
-            OSError: the file cannot be read.
+            InvalidRequestError: a file became shorter.
+            OSError: a file cannot be read.
 
         """
-        parts = self._parts if self._file is None else {"": b"".join(self._file.pieces())}
+        parts = {name: b"".join(part.pieces()) for name, part in self._parts.items()}
         return [checkpoint_pb2.Part(name=name, data=data, crc32c=crc32c(data)) for name, data in parts.items()]
 
     def messages(self, received: str, progress: Progress | None) -> Iterator[api.SaveStreamRequest]:
@@ -91,8 +86,8 @@ class Outgoing:
 
         Raises:
             InternalError: the position is invalid.
-            InvalidRequestError: the file became shorter.
-            OSError: the file cannot be read.
+            InvalidRequestError: a file became shorter.
+            OSError: a file cannot be read.
 
         """
         next_part, next_byte = _position(received) if received else (0, 0)
@@ -103,41 +98,63 @@ class Outgoing:
             missing = data[known:]
             if index < next_part or (known and not missing):
                 continue
-            chunk = checkpoint_pb2.Chunk(part=name, offset=offset + known, data=missing, crc32c=crc32c(missing))
-            yield api.SaveStreamRequest(chunk=chunk)
+            # Set in place: a message that is given another one copies it.
+            message = api.SaveStreamRequest()
+            message.chunk.part = name
+            message.chunk.offset = offset + known
+            message.chunk.data = missing
+            message.chunk.crc32c = crc32c(missing)
+            yield message
             if progress is not None:
                 progress(sent, self.size_bytes)
         yield api.SaveStreamRequest(finish=api.SaveStreamFinish(size_bytes=sent))
 
     def _pieces(self) -> Iterator[tuple[int, str, int, bytes]]:
-        if self._file is not None:
-            offset = 0
-            for data in self._file.pieces():
-                yield 0, "", offset, data
-                offset += len(data)
         for index, (name, part) in enumerate(self._parts.items()):
-            for offset in range(0, len(part) or 1, CHUNK_BYTES):
-                yield index, name, offset, part[offset : offset + CHUNK_BYTES]
+            offset = 0
+            for data in part.pieces():
+                yield index, name, offset, data
+                offset += len(data)
+
+
+class _Buffer:
+    """A bytes-like object. A small one is copied, so that the caller may change it."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self.size_bytes = len(data)
+        self._data = data if self.size_bytes > UNARY_BYTES else bytes(data)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Iterate over its bytes in pieces of at most a chunk. There is at least one piece, which may be empty."""
+        for offset in range(0, self.size_bytes or 1, CHUNK_BYTES):
+            yield bytes(self._data[offset : offset + CHUNK_BYTES])
 
 
 class _File:
-    """An open binary file, from its position to its end at the time when it was given."""
+    """An open binary file, from its position to its end at the time when it was given.
 
-    def __init__(self, file: Any) -> None:
+    Args:
+        field: the argument that it is, for errors.
+        file: the file.
+
+    """
+
+    def __init__(self, field: str, file: Any) -> None:
+        self._field = field
         if getattr(file, "closed", False):
-            raise arguments.invalid("data", f"is a closed file: {repr(file)}")
+            raise arguments.invalid(field, f"is a closed file: {repr(file)}")
         if iscoroutinefunction(file.read):
-            raise TypeError(f"data must be a file of Python's own kind, not an asynchronous one: {repr(file)}")
+            raise TypeError(f"{field} must be a file of Python's own kind, not an asynchronous one: {repr(file)}")
         if hasattr(file, "readable") and not file.readable():
-            raise arguments.invalid("data", f"is a file that is not open for reading: {repr(file)}")
+            raise arguments.invalid(field, f"is a file that is not open for reading: {repr(file)}")
         if not _can_seek(file):
             raise TypeError(
-                f"data must be a binary file that can seek, since a save may be sent again, not {repr(file)}: "
+                f"{field} must be a binary file that can seek, since a save may be sent again, not {repr(file)}: "
                 "read a pipe to its end first, or copy it to a temporary file"
             )
         self._file = file
         self._start = file.tell()
-        _require_bytes(file, file.read(0))
+        _require_bytes(field, file, file.read(0))
         self.size_bytes = self._measured()
         if self.size_bytes <= 0 < self._start:
             raise arguments.invalid(
@@ -154,7 +171,7 @@ class _File:
             data = self._read(min(self.size_bytes - read, CHUNK_BYTES))
             if not data:
                 problem = f"is a file that became shorter while it was saved, from {self.size_bytes} bytes to {read}"
-                raise arguments.invalid("data", problem)
+                raise arguments.invalid(self._field, problem)
             read += len(data)
             yield data
 
@@ -167,7 +184,7 @@ class _File:
         # Some files cannot seek to their end, such as compressed ones, or report 0, such as those of /proc.
         if end is None or (end == 0 and self._read(1)):
             if _is_device(self._file):
-                raise arguments.invalid("data", f"is a device, which may have no end: {repr(self._file)}")
+                raise arguments.invalid(self._field, f"is a device, which may have no end: {repr(self._file)}")
             self._file.seek(self._start)
             end = self._start
             while data := self._read(CHUNK_BYTES):
@@ -175,7 +192,7 @@ class _File:
         return int(end) - int(self._start)
 
     def _read(self, size: int) -> bytes:
-        return _require_bytes(self._file, self._file.read(size))[:size]
+        return _require_bytes(self._field, self._file, self._file.read(size))[:size]
 
 
 def _can_seek(file: Any) -> bool:
@@ -192,18 +209,20 @@ def _is_device(file: Any) -> bool:
         return False
 
 
-def _require_bytes(file: Any, data: object) -> bytes:
+def _require_bytes(field: str, file: Any, data: object) -> bytes:
     if isinstance(data, str):
-        raise TypeError(f"data must be a file opened in binary mode ('rb'), not a text file: {repr(file)}")
+        raise TypeError(f"{field} must be a file opened in binary mode ('rb'), not a text file: {repr(file)}")
     if data is None:
-        raise arguments.invalid("data", f"is a file without data at the moment, in non-blocking mode: {repr(file)}")
-    return arguments.octets("what data.read() returns", data)
+        raise arguments.invalid(field, f"is a file without data at the moment, in non-blocking mode: {repr(file)}")
+    return arguments.octets(f"what {field}.read() returns", data)
 
 
-def _octets(name: str, value: object) -> bytes:
+def _part(field: str, value: Any) -> _Buffer | _File:
+    if hasattr(value, "read") and not _is_buffer(value):
+        return _File(field, value)
     if isinstance(value, str):
-        raise TypeError(f"{name} must be bytes-like, not text: encode it first, not {repr(value)}")
-    return arguments.octets(name, value)
+        raise TypeError(f"{field} must be bytes-like, not text: encode it first, not {repr(value)}")
+    return _Buffer(value if type(value) is bytes else arguments.octets_view(field, value))
 
 
 def _is_buffer(value: object) -> bool:

@@ -10,17 +10,19 @@ from datetime import datetime, timedelta
 from typing import Literal, Self
 
 from holdfast._core import arguments, holders
-from holdfast._core.answers import limit_of, require_all_deleted, require_writer, validated
+from holdfast._core.answers import MAX_BYTES, limit_of, require_all_deleted, require_writer, validated
 from holdfast._core.checkpoint import (
     AcceptedFormat,
     Checkpoint,
     Format,
     LoadedCheckpoint,
+    LoadedFile,
     Record,
     Validation,
     WorkflowInfo,
     Writer,
 )
+from holdfast._core.files import Target
 from holdfast._core.messages import accepted_messages, depth_value, filter_message, format_message, to_writer
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Data, Progress
@@ -112,7 +114,8 @@ class Client:
         Args:
             namespace: the namespace.
             workflow_id: the workflow.
-            data: bytes, a mapping of part name to bytes, or an open binary file that can seek.
+            data: bytes, an open binary file that can seek, or a mapping of part name to such values. A file or a
+                buffer of more than 1 MiB must not change while it is saved.
             format: the payload's format.
             checkpoint_id: the id; None or "" lets the server choose.
             parent_id: the checkpoint that this one was made from; None or "" for none.
@@ -190,6 +193,61 @@ class Client:
         )
         budget = self._transport.budget(timeout)
         return self._loads.load(request, budget, max_bytes=limit_of(max_bytes), progress=progress)
+
+    def load_to(
+        self,
+        namespace: str,
+        workflow_id: str,
+        file: Target,
+        checkpoint_id: str | None = None,
+        *,
+        part: str | None = None,
+        accepted_formats: Sequence[AcceptedFormat] = (),
+        fallback: bool = False,
+        max_bytes: int | None = None,
+        timeout: float | None = None,
+        progress: Progress | None = None,
+    ) -> LoadedFile:
+        """Load a part of a checkpoint into a file, of any size: a few MiB of it are in memory at a time.
+
+        The file at a path gets the part once the part is whole and matches its digest, and is as it was before
+        otherwise. So does a pipe or a device, from a temporary file. An open file that can seek is written from its
+        position on; if the load fails, it is cut back to there.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+            file: a path, whose folder must exist, or a binary file that is open for writing.
+            checkpoint_id: the checkpoint; None for the newest.
+            part: the part; None for the default part or the only one.
+            accepted_formats: refuse any other format before data moves; empty for any.
+            fallback: if the checkpoint is damaged, load the newest older one that is whole.
+            max_bytes: the most bytes that the payload may have; None for any size. Nothing of a larger payload is
+                loaded.
+            timeout: seconds for all requests, retries included; writing to a slow disk is not cut off.
+            progress: called with the bytes received and all bytes, for payloads that are streamed.
+
+        Raises:
+            InvalidRequestError: the checkpoint has no such part.
+            PayloadTooLargeError: the payload has more bytes than `max_bytes`.
+            WorkflowCheckpointResumeError: a subclass for each other reason.
+            OSError: the file cannot be written.
+            TypeError: the file is neither a path nor a binary file that is open for writing.
+
+        """
+        request = _load_request(
+            namespace, workflow_id, checkpoint_id, accepted_formats=accepted_formats, fallback=fallback, records=False
+        )
+        budget = self._transport.budget(timeout)
+        limit = limit_of(max_bytes)
+        return self._loads.load_to(
+            request,
+            file,
+            budget,
+            part=None if part is None else arguments.text("part", part),
+            max_bytes=MAX_BYTES if limit is None else limit,
+            progress=progress,
+        )
 
     def resume(
         self,

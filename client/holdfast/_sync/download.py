@@ -1,17 +1,15 @@
 # Generated from holdfast/_async/download.py by tools/async_to_sync.py; do not edit.
-"""Incoming payloads: chunks are checked and joined, over as many streams as it takes.
+"""Incoming payloads: chunks are checked and handed on, over as many streams as it takes.
 
 A download never holds more than its header announces. Only `finish` proves that a stream was whole.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 
-from crc32c import crc32c
-
 from holdfast._core.answers import answered, require_loaded, require_sizes
-from holdfast._core.errors import HoldfastError, of_reason, unavailable
+from holdfast._core.errors import unavailable
 from holdfast._core.payload import QUICK_BYTES, Progress
+from holdfast._core.received import ReceivedPart, Sinks, checked, transit_error
 from holdfast._sync import runtime
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -22,6 +20,7 @@ class Download:
 
     Args:
         request: the first request; later ones resume it.
+        sinks: where the bytes go.
         progress: called with the bytes received and all bytes.
         announced: the checkpoint from an answer before the first stream, if there was one.
         max_bytes: the most bytes to accept; None for what this machine's memory could hold.
@@ -34,24 +33,25 @@ class Download:
     def __init__(
         self,
         request: api.LoadStreamRequest,
+        sinks: Sinks,
         progress: Progress | None,
         *,
         announced: checkpoint_pb2.Checkpoint | None = None,
         max_bytes: int | None = None,
     ) -> None:
         self._request = request
+        self._sinks = sinks
         self._announced = announced
         self._progress = progress
         self._max_bytes = max_bytes
-        self._received: dict[str, bytearray] = {}
-        self._expected: dict[str, int] = {}
+        self._parts: dict[str, ReceivedPart] = {}
         self._total = 0
         self.header: api.LoadStreamHeader | None = None
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing is missing, so that no further stream is needed."""
-        return self.header is not None and not any(self._is_missing(name) for name in self._expected)
+        return self.header is not None and not any(part.is_missing for part in self._parts.values())
 
     def next_request(self) -> api.LoadStreamRequest:
         """Return a request for the missing ranges of the checkpoint that the first stream began."""
@@ -61,56 +61,53 @@ class Download:
         request.CopyFrom(self._request)
         request.checkpoint_id = self.header.checkpoint.checkpoint_id
         request.fallback = api.FALLBACK_NONE
-        for name in self._expected:
-            if self._is_missing(name):
-                request.ranges.add(part=name, offset=len(self._received.get(name, b"")))
+        request.ClearField("ranges")
+        for name, part in self._parts.items():
+            if part.is_missing:
+                request.ranges.add(part=name, offset=part.announced_bytes)
         return request
 
     def receive(self, stream: Iterator[api.LoadStreamResponse]) -> None:
-        """Receive a stream to its end.
+        """Receive a stream to its end. A chunk is checked and written in a thread while the next one arrives.
 
         Raises:
             CheckpointCorruptedError: the chunks do not match the header.
             InternalError: the header is about another checkpoint than the request.
+            InvalidRequestError: the checkpoint lacks a part that is wanted.
             PayloadTooLargeError: the header announces more bytes than are accepted.
             ServerUnavailableError: it ended before its `finish`, or the checkpoint was replaced since the last stream.
+            OSError: the bytes cannot be written.
 
         """
         total_before = self._total
         has_header = is_finished = False
-        for message in stream:
-            kind = answered(message).WhichOneof("message")
-            if is_finished or has_header == (kind == "header"):
-                raise _damaged("its messages are out of order")
-            if kind == "header":
-                self._begin(message.header)
-                has_header = True
-            elif kind == "chunk":
-                self._take(message.chunk)
-            elif kind == "finish":
-                if message.finish.size_bytes != self._total - total_before or not self.is_whole:
-                    raise _damaged("something is missing")
-                is_finished = True
+        with runtime.Steps() as steps:
+            for message in stream:
+                kind = answered(message).WhichOneof("message")
+                if is_finished or has_header == (kind == "header"):
+                    raise transit_error("its messages are out of order")
+                if kind == "header":
+                    self._begin(message.header)
+                    has_header = True
+                elif kind == "chunk":
+                    self._take(message.chunk, steps)
+                elif kind == "finish":
+                    if message.finish.size_bytes != self._total - total_before or not self.is_whole:
+                        raise transit_error("something is missing")
+                    is_finished = True
         if not is_finished:
             raise unavailable("the stream ended before its payload did")
 
-    def parts(self) -> dict[str, bytes]:
-        """Return the parts, checked against their digests.
+    def require_digests(self) -> None:
+        """Check the parts against their digests.
 
         Raises:
             CheckpointCorruptedError: a part does not match.
 
         """
         assert self.header is not None
-        return runtime.in_thread(self._joined, self.header.checkpoint)
-
-    def _joined(self, checkpoint: checkpoint_pb2.Checkpoint) -> dict[str, bytes]:
-        # Piece by piece, so that no more than one part is in memory twice.
-        parts = {name: bytes(self._received.pop(name)) for name in list(self._received)}
-        return checked(checkpoint, parts)
-
-    def _is_missing(self, name: str) -> bool:
-        return name not in self._received or len(self._received[name]) < self._expected[name]
+        for part in self._parts.values():
+            part.require_digest(self.header.checkpoint.checkpoint_id)
 
     def _begin(self, header: api.LoadStreamHeader) -> None:
         """Accept the header of a stream. All streams must be about the same checkpoint."""
@@ -118,45 +115,40 @@ class Download:
         require_sizes(header.checkpoint, self._max_bytes)
         announced, found = self._announced, header.checkpoint
         if announced is not None and announced.revision == found.revision and announced != found:
-            raise _damaged("its checkpoint is not the one that was announced")
-        expected = {part.name: part.size_bytes for part in header.checkpoint.parts}
+            raise transit_error("its checkpoint is not the one that was announced")
         if self.header is None:
-            self.header, self._expected = header, expected
+            sinks = self._sinks.of(found)
+            infos = {part.name: part for part in found.parts}
+            self._parts = {name: ReceivedPart(infos[name], sink) for name, sink in sinks.items()}
+            self.header = header
             return
-        before, now = self.header.checkpoint, header.checkpoint
-        if now.checkpoint_id != before.checkpoint_id or (
-            now.revision == before.revision and expected != self._expected
+        before = self.header.checkpoint
+        if found.checkpoint_id != before.checkpoint_id or (
+            found.revision == before.revision and list(found.parts) != list(before.parts)
         ):
-            raise _damaged("it resumes with another checkpoint")
-        if now.revision != before.revision:
+            raise transit_error("it resumes with another checkpoint")
+        if found.revision != before.revision:
             self._forget()
             raise unavailable("the checkpoint was replaced while it was loaded")
 
     def _forget(self) -> None:
         """Start again with the next stream."""
+        for part in self._parts.values():
+            part.restart()
         self.header, self._total = None, 0
-        self._received.clear()
-        self._expected.clear()
+        self._parts = {}
 
-    def _take(self, chunk: checkpoint_pb2.Chunk) -> None:
-        size = len(self._received.get(chunk.part, b""))
+    def _take(self, chunk: checkpoint_pb2.Chunk, steps: runtime.Steps) -> None:
+        part = self._parts.get(chunk.part)
+        if part is None:
+            raise transit_error(f"part {chunk.part[:200]!r} was not requested")
         # Each access to the field copies it.
         data = chunk.data
-        if chunk.offset != size or crc32c(data) != chunk.crc32c:
-            raise _damaged(f"a chunk of part {chunk.part[:200]!r} does not match")
-        if size + len(data) > self._expected.get(chunk.part, -1):
-            raise _damaged(f"part {chunk.part[:200]!r} has more bytes than its header announces")
-        # An empty part has one empty chunk. A stream of more empty chunks could be endless.
-        if not data and (self._expected[chunk.part] or chunk.part in self._received):
-            raise _damaged(f"a chunk of part {chunk.part[:200]!r} is empty")
-        self._received.setdefault(chunk.part, bytearray()).extend(data)
+        part.announce(chunk.offset, len(data))
         self._total += len(data)
+        steps.run(part.write, data, chunk.crc32c)
         if self._progress is not None and self.header is not None:
-            self._progress(self._total, self.header.checkpoint.size_bytes)
-
-
-def _damaged(problem: str) -> HoldfastError:
-    return of_reason("CHECKPOINT_CORRUPTED", f"the payload was damaged in transit: {problem}")
+            self._progress(self._total, sum(each.info.size_bytes for each in self._parts.values()))
 
 
 def inline_parts(checkpoint: checkpoint_pb2.Checkpoint, received: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -164,23 +156,3 @@ def inline_parts(checkpoint: checkpoint_pb2.Checkpoint, received: Mapping[str, b
     if sum(map(len, received.values())) <= QUICK_BYTES:
         return checked(checkpoint, received)
     return runtime.in_thread(checked, checkpoint, received)
-
-
-def checked(checkpoint: checkpoint_pb2.Checkpoint, received: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Check that parts match the sizes and digests of the checkpoint, and return them.
-
-    Raises:
-        CheckpointCorruptedError: a part does not match, or the checkpoint has no such part.
-
-    """
-    if unknown := received.keys() - {part.name for part in checkpoint.parts}:
-        raise _damaged(f"part {min(unknown)[:200]!r} is not a part of the checkpoint")
-    for part in checkpoint.parts:
-        data = received.get(part.name, b"")
-        if len(data) != part.size_bytes or hashlib.sha256(data).digest() != part.sha256:
-            raise of_reason(
-                "CHECKPOINT_CORRUPTED",
-                f"part {part.name!r} of checkpoint {checkpoint.checkpoint_id!r} does not match its size and digest",
-                metadata={"checkpoint_id": checkpoint.checkpoint_id, "part": part.name},
-            )
-    return {part.name: received.get(part.name, b"") for part in checkpoint.parts}

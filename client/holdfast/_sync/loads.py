@@ -7,11 +7,13 @@ from typing import Any
 
 from holdfast._core.answers import require_loaded, require_sizes, validated
 from holdfast._core.budget import Budget
-from holdfast._core.checkpoint import Checkpoint, Format, LoadedCheckpoint, Record
+from holdfast._core.checkpoint import Checkpoint, Format, LoadedCheckpoint, LoadedFile, Record
 from holdfast._core.errors import HoldfastError, WorkflowCheckpointResumeError
+from holdfast._core.files import Target, draft_of
 from holdfast._core.messages import to_checkpoint, to_skipped
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Progress
+from holdfast._core.received import Memory, PartInto, Sinks
 from holdfast._sync import runtime
 from holdfast._sync.calls import Attempt
 from holdfast._sync.download import Download, inline_parts
@@ -43,18 +45,93 @@ class Loads:
             WorkflowCheckpointResumeError: a subclass for each other reason.
 
         """
-        with budget.spending() as seconds:
-            response = self._transport.unary("Load", request, seconds)
-        require_loaded(response, request)
-        require_sizes(response.checkpoint, max_bytes)
+        response = self._first(request, budget, max_bytes)
         records = self._records_of(request, response.checkpoint, response, budget)
         if response.payload_included:
             received = {part.name: part.data for part in response.parts}
             return _loaded(response, inline_parts(response.checkpoint, received), records)
+        memory = Memory()
+        header = self._stream(request, response, memory, budget, max_bytes=max_bytes, progress=progress)
+        if header.checkpoint.revision != response.checkpoint.revision:
+            records = self._records_of(request, header.checkpoint, api.Content(), budget)
+        return _loaded(header, memory.take(), records)
+
+    def load_to(
+        self,
+        request: api.LoadRequest,
+        file: Target,
+        budget: Budget,
+        *,
+        part: str | None,
+        max_bytes: int,
+        progress: Progress | None,
+    ) -> LoadedFile:
+        """Load a part of a checkpoint into a file. Little of the payload is in memory at a time.
+
+        Args:
+            request: the checkpoint.
+            file: a path or an open binary file.
+            budget: the time for all requests.
+            part: the part; None for the default part or the only one.
+            max_bytes: the most bytes that the payload may have.
+            progress: called with the bytes received and all bytes, for payloads that are streamed.
+
+        Raises:
+            PayloadTooLargeError: the payload has more bytes than `max_bytes`.
+            InvalidRequestError: the checkpoint has no such part.
+            WorkflowCheckpointResumeError: a subclass for each other reason.
+            OSError: the file cannot be written.
+
+        """
+        draft = runtime.in_thread(draft_of, file)
+        try:
+            runtime.to_end(draft.begin)
+            into = PartInto(draft, part)
+            found: Any = self._first(request, budget, max_bytes)
+            into.of(found.checkpoint)
+            if found.payload_included:
+                received = {each.name: each.data for each in found.parts}
+                parts = inline_parts(found.checkpoint, received)
+                runtime.to_end(draft.write, parts[into.chosen])
+            else:
+                found = self._stream(request, found, into, budget, max_bytes=max_bytes, progress=progress)
+            runtime.to_end(draft.commit)
+        finally:
+            runtime.to_end(draft.discard)
+        info = to_checkpoint(found.checkpoint)
+        return LoadedFile(
+            info,
+            next(each for each in info.parts if each.name == into.chosen),
+            found.fell_back,
+            tuple(to_skipped(message) for message in found.skipped),
+            found.head_revision,
+        )
+
+    def _first(self, request: api.LoadRequest, budget: Budget, max_bytes: int | None) -> api.LoadResponse:
+        """Return the checkpoint, with its payload if that is small."""
+        with budget.spending() as seconds:
+            response: api.LoadResponse = self._transport.unary("Load", request, seconds)
+        require_loaded(response, request)
+        require_sizes(response.checkpoint, max_bytes)
+        return response
+
+    def _stream(
+        self,
+        request: api.LoadRequest,
+        response: api.LoadResponse,
+        sinks: Sinks,
+        budget: Budget,
+        *,
+        max_bytes: int | None,
+        progress: Progress | None,
+    ) -> api.LoadStreamHeader:
+        """Stream the payload of the checkpoint that was found, check its digests, and return the stream's header."""
         # The checkpoint whose records are here. If it is found damaged now, fallback may still replace it.
         checkpoint_id = (
             response.checkpoint.checkpoint_id if request.view == api.CHECKPOINT_VIEW_FULL else request.checkpoint_id
         )
+        wanted = sinks.of(response.checkpoint)
+        is_all = len(wanted) == len(response.checkpoint.parts)
         download = Download(
             api.LoadStreamRequest(
                 namespace=request.namespace,
@@ -62,17 +139,18 @@ class Loads:
                 checkpoint_id=checkpoint_id,
                 accepted_formats=request.accepted_formats,
                 fallback=request.fallback,
+                ranges=() if is_all else [api.PartRange(part=name) for name in wanted],
             ),
+            sinks,
             progress,
             announced=response.checkpoint,
             max_bytes=max_bytes,
         )
         with budget.spending() as seconds:
             self._receive(download, seconds)
-        header: Any = download.header
-        if header.checkpoint.revision != response.checkpoint.revision:
-            records = self._records_of(request, header.checkpoint, api.Content(), budget)
-        return _loaded(header, download.parts(), records)
+        runtime.in_thread(download.require_digests)
+        assert download.header is not None
+        return download.header
 
     def resume(
         self,

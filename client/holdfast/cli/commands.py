@@ -9,8 +9,8 @@ from typing import BinaryIO, TypeVar
 
 from google.protobuf import json_format
 
-from holdfast._core.checkpoint import AcceptedFormat, LoadedCheckpoint, Record, Validation
-from holdfast._core.errors import HoldfastError
+from holdfast._core.checkpoint import AcceptedFormat, Record, Validation
+from holdfast._core.errors import HoldfastError, InvalidRequestError
 from holdfast._sync.client import Client
 from holdfast.cli import files, streams
 from holdfast.cli.exit_codes import INTERRUPTED, of_findings
@@ -51,16 +51,17 @@ def save(client: Client, given: Namespace, output: Output) -> int:
 def load(client: Client, given: Namespace, output: Output) -> int:
     """Load a checkpoint and write one of its parts to a file or to stdout."""
     files.require_writable(given.output)
-    with output.progress("loading") as progress:
-        loaded = client.load(
+    with files.destination(given.output) as target, _part_chosen(), output.progress("loading") as progress:
+        loaded = client.load_to(
             given.namespace,
             given.workflow,
+            target,
             given.checkpoint,
+            part=given.part,
             accepted_formats=given.accept,
             fallback=given.fallback,
             progress=progress,
         )
-    files.write(given.output, _chosen_part(loaded, given.part))
     output.fallback(loaded)
     if given.output != "-":
         output.checkpoint(loaded.info)
@@ -168,7 +169,7 @@ def records(client: Client, given: Namespace, output: Output) -> int:
 def attach(client: Client, given: Namespace, output: Output) -> int:
     """Attach files to a checkpoint as records."""
     named = once("RECORD", given.record)
-    attached = [Record(key, data, given.replace) for key, data in files.parts(named).items()]
+    attached = [Record(key, data, given.replace) for key, data in files.contents(named).items()]
     client.attach(
         given.namespace,
         given.workflow,
@@ -201,20 +202,22 @@ def _judged(validation: Validation, output: Output) -> int:
     return 0 if validation.resumable else of_findings([finding.reason for finding in validation.findings])
 
 
-def _chosen_part(loaded: LoadedCheckpoint, name: str | None) -> bytes:
-    if name is None and "" not in loaded.parts and len(loaded.parts) > 1:
-        raise UsageError(f"the checkpoint has the parts {', '.join(map(repr, loaded.parts))}: choose one by --part")
-    if name is None:
-        return loaded.data
-    if name not in loaded.parts:
-        raise UsageError(f"the checkpoint has no part {name!r}, only {', '.join(map(repr, loaded.parts))}")
-    return loaded.parts[name]
+@contextmanager
+def _part_chosen() -> Iterator[None]:
+    """Name the option if the checkpoint has several parts, or not the one that was chosen."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        if [name for name, _ in error.field_violations] == ["part"]:
+            raise UsageError(f"{error.message}: choose one by --part") from None
+        raise
 
 
 @contextmanager
-def _payload(given: Namespace) -> Iterator[BinaryIO | Mapping[str, bytes]]:
+def _payload(given: Namespace) -> Iterator[BinaryIO | Mapping[str, BinaryIO]]:
     if given.part:
-        yield files.parts(once("--part", given.part))
+        with files.parts(once("--part", given.part)) as parts:
+            yield parts
         return
     with files.opened(given.file) as file:
         yield file

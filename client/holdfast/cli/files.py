@@ -9,7 +9,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import IO, BinaryIO, cast
 
 from holdfast._core.files import write_whole
@@ -18,6 +18,7 @@ from holdfast.cli.streams import LocalIOError
 from holdfast.cli.text import is_text, printable
 
 _IN_MEMORY_BYTES = 16 << 20
+_COPY_BYTES = 1 << 20
 
 
 class UsageError(Exception):
@@ -43,7 +44,7 @@ def opened(path: str) -> Iterator[BinaryIO]:
             raise UsageError(f"{'stdin' if path == '-' else printable(path)}: is a device, which may have no end")
         with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spooled:
             try:
-                shutil.copyfileobj(source, cast(IO[bytes], spooled), 1 << 20)
+                shutil.copyfileobj(source, cast(IO[bytes], spooled), _COPY_BYTES)
                 spooled.seek(0)
             except OSError as error:
                 raise LocalIOError("stdin" if path == "-" else path, error) from None
@@ -92,18 +93,45 @@ def write(path: str, data: bytes) -> None:
         LocalIOError: writing failed.
 
     """
-    if path == "-":
-        if streams.is_terminal(sys.stdout) and not is_text(data):
-            raise _binary()
-        streams.write(data)
-        return
-    try:
-        if _is_special(path):
-            _write_through(path, data)
+    with destination(path) as target:
+        if isinstance(target, str):
+            write_whole(target, data)
         else:
-            write_whole(path, data)
+            target.write(data)
+
+
+@contextmanager
+def destination(path: str) -> Iterator[str | BinaryIO]:
+    """Yield where to write a result: the path of a regular file, otherwise a temporary file.
+
+    The temporary file is copied to stdout (`-`), the pipe or the device if the block succeeds.
+
+    Raises:
+        UsageError: the result is binary and its destination is a terminal.
+        LocalIOError: writing failed.
+
+    """
+    try:
+        if path != "-" and not _is_special(path):
+            yield path
+            return
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spooled:
+            result = cast(BinaryIO, spooled)
+            yield result
+            result.seek(0)
+            if path == "-":
+                _copy_to_stdout(result)
+            else:
+                _copy_through(path, result)
     except OSError as error:
-        raise LocalIOError(path, error, is_output=True) from None
+        raise LocalIOError("stdout" if path == "-" else path, error, is_output=True) from None
+
+
+def _copy_to_stdout(result: BinaryIO) -> None:
+    if streams.is_terminal(sys.stdout):
+        _require_text(result)
+    while data := result.read(_COPY_BYTES):
+        streams.write(data)
 
 
 @contextmanager
@@ -128,19 +156,36 @@ def _is_special(path: str) -> bool:
     return path.startswith(("/dev/", "/proc/")) or (os.path.exists(path) and not os.path.isfile(path))
 
 
-def _write_through(path: str, data: bytes) -> None:
+def _copy_through(path: str, result: BinaryIO) -> None:
     with open(path, "wb", buffering=0) as file:
-        if file.isatty() and not is_text(data):
-            raise _binary()
-        rest = memoryview(data)
-        while rest:
-            rest = rest[file.write(rest) :]
+        if file.isatty():
+            _require_text(result)
+        while data := result.read(_COPY_BYTES):
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
 
 
-def _binary() -> UsageError:
-    return UsageError("the payload is binary and goes to a terminal: use --output FILE, or a pipe")
+def _require_text(result: BinaryIO) -> None:
+    data = result.read()
+    result.seek(0)
+    if not is_text(data):
+        raise UsageError("the payload is binary and goes to a terminal: use --output FILE, or a pipe")
 
 
-def parts(named: Mapping[str, str]) -> dict[str, bytes]:
-    """Return the parts whose names and files are given."""
+def contents(named: Mapping[str, str]) -> dict[str, bytes]:
+    """Return the contents of files by the names that are given to them."""
     return {name: read(path) for name, path in named.items()}
+
+
+@contextmanager
+def parts(named: Mapping[str, str]) -> Iterator[dict[str, BinaryIO]]:
+    """Open the files of parts by the names that are given to them.
+
+    Raises:
+        UsageError: a file cannot be opened.
+        LocalIOError: reading failed.
+
+    """
+    with ExitStack() as files:
+        yield {name: files.enter_context(opened(path)) for name, path in named.items()}

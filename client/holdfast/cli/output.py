@@ -14,7 +14,15 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as ProgressBar
 
-from holdfast._core.checkpoint import Checkpoint, LoadedCheckpoint, Record, Skipped, Validation, WorkflowInfo
+from holdfast._core.checkpoint import (
+    Checkpoint,
+    LoadedCheckpoint,
+    LoadedFile,
+    Record,
+    Skipped,
+    Validation,
+    WorkflowInfo,
+)
 from holdfast._core.errors import HoldfastError
 from holdfast._core.payload import Progress
 from holdfast.cli import streams
@@ -53,7 +61,7 @@ class Output(ABC):
         """Print names with values."""
 
     @abstractmethod
-    def fallback(self, loaded: LoadedCheckpoint) -> None:
+    def fallback(self, loaded: LoadedFile) -> None:
         """Report a load that fell back to an older checkpoint. Print nothing if it did not."""
 
     @abstractmethod
@@ -90,7 +98,7 @@ class JsonOutput(Output):
     def values(self, values: Mapping[str, Any]) -> None:
         _print_json(dict(values))
 
-    def fallback(self, loaded: LoadedCheckpoint) -> None:
+    def fallback(self, loaded: LoadedFile) -> None:
         if loaded.fell_back:
             found = {"fell_back": True, "skipped": [_plain(asdict(each)) for each in loaded.skipped]}
             streams.note(_json(found))
@@ -165,7 +173,7 @@ class TableOutput(Output):
     def values(self, values: Mapping[str, Any]) -> None:
         _print_table(("name", "value"), list(flat(values)))
 
-    def fallback(self, loaded: LoadedCheckpoint) -> None:
+    def fallback(self, loaded: LoadedFile) -> None:
         if not loaded.fell_back:
             return
         streams.note(f"fell back to revision {loaded.revision}, {printable(loaded.checkpoint_id)}")

@@ -124,10 +124,18 @@ async def test_data_that_is_not_bytes_like_is_refused_and_nothing_is_stored(clie
     assert await client.records("n", "w", "c") == ()
 
 
-def test_files_and_mappings_are_refused_as_parts():
-    for value in (io.BytesIO(b"x"), {"a": b"x"}):
-        with pytest.raises(TypeError, match=r"data\['a'\] must be bytes-like"):
-            Outgoing({"a": value})
+def test_mappings_are_refused_as_parts():
+    with pytest.raises(TypeError, match=r"data\['a'\] must be bytes-like"):
+        Outgoing({"a": {"b": b"x"}})
+
+
+def test_errors_of_a_file_name_its_part():
+    with pytest.raises(TypeError, match=r"data\['a'\] must be a file opened in binary mode"):
+        Outgoing({"a": io.StringIO("x")})
+    closed = io.BytesIO()
+    closed.close()
+    with pytest.raises(holdfast.InvalidRequestError, match=r"data\['a'\] is a closed file"):
+        Outgoing({"a": closed})
 
 
 @pytest.mark.parametrize("name", [1, None, b"a", ("a",)])
@@ -458,3 +466,10 @@ def test_the_synchronous_client_checks_the_same_arguments():
         ):
             with pytest.raises(expected):
                 call()
+
+
+def test_a_small_buffer_may_change_once_it_was_given():
+    small = bytearray(b"before")
+    outgoing = Outgoing(small)
+    small[:] = b"later, and longer"
+    assert [part.data for part in outgoing.inline()] == [b"before"]

@@ -205,3 +205,15 @@ async def test_a_handle_resumes_after_a_fence_and_can_save(client):
     assert (await fresh.resume(format=FORMAT)).revision == saved.revision
     assert fresh.revision == 2
     assert (await fresh.save(b"2", format=FORMAT, labels={"a": "b"})).parent_id == saved.checkpoint_id
+
+
+async def test_parts_are_saved_from_files_and_buffers_together(client, tmp_path):
+    data = bytes(range(250)) * 10_000
+    (tmp_path / "f").write_bytes(data)
+    with (tmp_path / "f").open("rb") as file:
+        file.seek(5)
+        parts = {"file": file, "buffer": bytearray(data), "view": memoryview(data)[1:], "empty": b"", "small": b"s"}
+        saved = await client.save("n", "parts", parts, format=FORMAT)
+    assert saved.size_bytes == 3 * len(data) - 6 + 1
+    loaded = await client.load("n", "parts")
+    assert loaded.parts == {"file": data[5:], "buffer": data, "view": data[1:], "empty": b"", "small": b"s"}

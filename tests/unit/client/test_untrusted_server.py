@@ -13,6 +13,7 @@ import pytest
 from crc32c import crc32c
 from holdfast._async.download import Download
 from holdfast._core.payload import Outgoing
+from holdfast._core.received import Memory
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceServicer, add_CheckpointServiceServicer_to_server
 
@@ -152,7 +153,7 @@ async def test_no_more_bytes_are_held_than_the_header_announces():
         while True:
             yield chunk("", bytes(1 << 20))
 
-    download = Download(api.LoadStreamRequest(namespace="n", workflow_id="w"), None)
+    download = Download(api.LoadStreamRequest(namespace="n", workflow_id="w"), Memory(), None)
     tracemalloc.start()
     try:
         with pytest.raises(holdfast.CheckpointCorruptedError):

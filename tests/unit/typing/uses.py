@@ -55,7 +55,8 @@ def synchronous() -> None:
         assert_type(handle, holdfast.Workflow)
         assert_type(handle.save(b"data", format=FORMAT), holdfast.Checkpoint)
         assert_type(handle.revision, int | None)
-        assert_type(handle.load_to("file"), holdfast.LoadedCheckpoint)
+        assert_type(handle.load_to("file"), holdfast.LoadedFile)
+        assert_type(client.load_to("n", "w", "file"), holdfast.LoadedFile)
 
 
 async def asynchronous() -> None:

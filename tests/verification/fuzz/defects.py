@@ -6,7 +6,7 @@ Most are defects that fuzzing found and that were fixed. The others omit checks 
 from dataclasses import dataclass
 
 from holdfast._async import download
-from holdfast._core import messages, payload, statuses
+from holdfast._core import messages, payload, received, statuses
 from holdfast_server import config
 from holdfast_server.api import errors as api_errors
 from holdfast_server.api import malformed, requests
@@ -100,9 +100,9 @@ DEFECTS = [
     _defect(
         "download",
         "more than the header announces",
-        download.Download._take,
-        "size + len(data) > self._expected.get(chunk.part, -1)",
-        "chunk.part not in self._wanted",
+        received.ReceivedPart.announce,
+        "offset + size_bytes > self.info.size_bytes",
+        "False",
     ),
     _defect("download", "end treated as finish", download.Download.receive, "if not is_finished", "if False"),
     _defect("download", "incomplete payload accepted", download.Download.receive, "or not self.is_whole", ""),

@@ -6,6 +6,7 @@ from hashlib import sha256
 from crc32c import crc32c
 from holdfast import HoldfastError
 from holdfast._async.download import Download
+from holdfast._core.received import Memory
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -21,17 +22,19 @@ def check(data: bytes) -> None:
 
 
 async def _check(reader: Reader) -> None:
-    download = Download(api.LoadStreamRequest(namespace="n", workflow_id="w"), None)
+    memory = Memory()
+    download = Download(api.LoadStreamRequest(namespace="n", workflow_id="w"), memory, None)
     try:
         for _ in range(reader.below(3) + 1):
             if download.is_whole:
                 break
             request = download.next_request()
             assert len(request.ranges) <= len(download.header.checkpoint.parts if download.header else ())
-            await _receive(download, [_message(reader) for _ in range(reader.below(12))])
+            await _receive(download, memory, [_message(reader) for _ in range(reader.below(12))])
         if not download.is_whole:
             return
-        parts = await download.parts()
+        download.require_digests()
+        parts = memory.take()
     except HoldfastError:
         return
     assert download.header is not None
@@ -41,11 +44,11 @@ async def _check(reader: Reader) -> None:
         assert sha256(parts[part.name]).digest() == part.sha256
 
 
-async def _receive(download: Download, messages: list[api.LoadStreamResponse]) -> None:
+async def _receive(download: Download, memory: Memory, messages: list[api.LoadStreamResponse]) -> None:
     async def stream() -> AsyncIterator[api.LoadStreamResponse]:
         for message in messages:
             yield message
-            _require_bound(download)
+            _require_bound(download, memory)
 
     try:
         await download.receive(stream())
@@ -58,11 +61,11 @@ async def _receive(download: Download, messages: list[api.LoadStreamResponse]) -
         assert download.is_whole
 
 
-def _require_bound(download: Download) -> None:
+def _require_bound(download: Download, memory: Memory) -> None:
     """Check that the download holds no more bytes than the header announces."""
     sizes = {} if download.header is None else {each.name: each.size_bytes for each in download.header.checkpoint.parts}
-    for name, received in download._received.items():
-        assert len(received) <= max(0, sizes[name])
+    for name, received in memory.parts.items():
+        assert len(received.getvalue()) <= max(0, sizes.get(name, 0))
 
 
 def header() -> api.LoadStreamResponse:

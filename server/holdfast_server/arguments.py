@@ -26,6 +26,7 @@ _SETTINGS = {
     "grace_seconds": "grace period before dead objects are deleted; set when the store is created",
     "gc_interval_seconds": "how often to collect garbage; 0 for never",
     "retention": 'checkpoints to keep per namespace, such as {"*": {"keep_last": 10, "max_age_seconds": 86400}}',
+    "folder_group": "group that may use the files of a store in a folder; set when the store is created",
     "log_level": "lowest level that is logged: debug, info, warning or error",
     "s3_client": "library that sends small requests to S3: aioboto3 or obstore",
 }

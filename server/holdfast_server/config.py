@@ -1,5 +1,6 @@
 """Configuration: one frozen dataclass. Flags precede `HOLDFAST_*`, which precede a TOML file and the defaults."""
 
+import grp
 import json
 import os
 import re
@@ -55,6 +56,8 @@ class Config:
             caller; it varies by a tenth.
         log_level: the lowest level that is logged, one of LOG_LEVELS.
         s3_client: the library that sends small requests to an S3 store, one of S3_CLIENTS.
+        folder_group: name or number of a group that may use the files of a store in a folder, besides their user; ""
+            for none. Set when the store is created. An existing store keeps its own.
 
     """
 
@@ -76,6 +79,7 @@ class Config:
     keepalive_seconds: float = 20.0
     s3_client: str = "aioboto3"
     pipeline_age_seconds: float = 1800.0
+    folder_group: str = ""
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -114,6 +118,18 @@ class Config:
             raise ConfigError(f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {self.log_level!r}")
         if self.s3_client not in S3_CLIENTS:
             raise ConfigError(f"s3_client: expected one of {', '.join(S3_CLIENTS)}, got {self.s3_client!r}")
+        if self.folder_group and self.folder_group_number is None:
+            raise ConfigError(f"folder_group: expected the name or number of a group, got {self.folder_group!r}")
+
+    @property
+    def folder_group_number(self) -> int | None:
+        """The number of `folder_group`; None if it is not given or unknown."""
+        if re.fullmatch("[0-9]{1,9}", self.folder_group):
+            return int(self.folder_group)
+        try:
+            return grp.getgrnam(self.folder_group).gr_gid
+        except (KeyError, ValueError):
+            return None
 
     @property
     def policies(self) -> Policies:

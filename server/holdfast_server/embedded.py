@@ -60,7 +60,7 @@ async def open_folder(url: str) -> AsyncIterator[EmbeddedService]:
     try:
         config = configuration.load({"store": url}, os.environ, Path.cwd())
         async with (
-            open_store(config.store, is_traced=collects_spans()) as store,
+            open_store(config.store, is_traced=collects_spans(), group=config.folder_group_number) as store,
             open_service(config, store, on_ready=_ignore) as (service, _),
         ):
             is_open = True

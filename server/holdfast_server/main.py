@@ -109,7 +109,12 @@ def _supervise(config: Config) -> int:
 
 async def _serve(config: Config, exports: Exports) -> None:
     async with (
-        open_store(config.store, is_traced=exports.is_enabled, s3_client=config.s3_client) as store,
+        open_store(
+            config.store,
+            is_traced=exports.is_enabled,
+            s3_client=config.s3_client,
+            group=config.folder_group_number,
+        ) as store,
         serving(config, store) as port,
     ):
         host = config.listen.rpartition(":")[0]

@@ -10,7 +10,7 @@ from holdfast_server.location import BucketLocation, ContainerLocation, FolderLo
 from holdfast_server.protocol.format.keys import MANIFEST_KEY
 from holdfast_server.protocol.format.manifest import NoStoreError, open_layout
 from holdfast_server.stores.base import ObjectStore
-from holdfast_server.stores.file import DATABASE, FileStore
+from holdfast_server.stores.file import DATABASE, Access, FileStore
 from holdfast_server.stores.probe import probe
 from holdfast_server.stores.traced import TracedStore
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def open_store(
-    url: str, *, is_traced: bool, must_exist: bool = False, s3_client: str = "aioboto3"
+    url: str, *, is_traced: bool, must_exist: bool = False, s3_client: str = "aioboto3", group: int | None = None
 ) -> AsyncIterator[ObjectStore]:
     """Open the store at a URL. Endpoint and credentials of a bucket or container come from the environment.
 
@@ -30,6 +30,7 @@ async def open_store(
         is_traced: whether to open a span and count for each request to the store.
         must_exist: whether to refuse a place without a store.
         s3_client: the library that sends small requests to S3, see `Config`.
+        group: the number of the group that may use the files of a new store in a folder; None for none.
 
     Raises:
         NoStoreError: the store must exist and does not. Nothing was created.
@@ -41,7 +42,7 @@ async def open_store(
         # A store of the old layout has a file for its manifest, and is refused with what to do.
         if must_exist and not any((parsed.path / name).is_file() for name in (DATABASE, MANIFEST_KEY)):
             raise NoStoreError
-        async with FileStore.open(parsed.path) as folder:
+        async with FileStore.open(parsed.path, access=Access(group)) as folder:
             yield TracedStore(folder) if is_traced else folder
         return
     async with _opened(parsed, s3_client) as store:

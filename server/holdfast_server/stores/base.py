@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 _frees_space: ContextVar[bool] = ContextVar("frees_space", default=False)
 _erases: ContextVar[bool] = ContextVar("erases", default=False)
@@ -183,3 +183,16 @@ class ObjectStore(Protocol):
 
     async def delete(self, key: str) -> None:
         """Delete an object. It is not an error if no object has the key."""
+
+
+@runtime_checkable
+class LeavesFiles(Protocol):
+    """A store in which an upload that was cut off leaves a file that is no object."""
+
+    async def sweep_files(self, grace_seconds: float) -> int:
+        """Remove files that are older than the grace and belong to no object or upload, and return their number.
+
+        Raises:
+            StoreError: the store cannot be used.
+
+        """

@@ -3,7 +3,14 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectSummary, ObjectWriter, StoredObject
+from holdfast_server.stores.base import (
+    LeavesFiles,
+    ObjectNotFoundError,
+    ObjectStore,
+    ObjectSummary,
+    ObjectWriter,
+    StoredObject,
+)
 from holdfast_server.telemetry import store_request
 
 
@@ -63,6 +70,10 @@ class TracedStore:
         """Delete an object."""
         with store_request("delete", self._attributes(key)):
             await self._store.delete(key)
+
+    async def sweep_files(self, grace_seconds: float) -> int:
+        """Remove the files of uploads that were cut off, if the store has such files."""
+        return await self._store.sweep_files(grace_seconds) if isinstance(self._store, LeavesFiles) else 0
 
     def _attributes(self, key: str) -> dict[str, str]:
         if self._bucket:

@@ -11,6 +11,8 @@ import sys
 import threading
 
 import pytest
+from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance.sweep import Policies, sweep
 from holdfast_server.stores.base import (
     NothingWrittenError,
     ObjectNotFoundError,
@@ -24,12 +26,13 @@ from holdfast_server.stores.base import (
     erasing,
     freeing_space,
 )
-from holdfast_server.stores.file import FileStore
+from holdfast_server.stores.file import FileStore, file_systems
 from holdfast_server.stores.file.blobs import BlobDraft
 from holdfast_server.stores.file.checkpoints import LARGEST_WAL_BYTES
 from holdfast_server.stores.file.errors import of_database, of_errno
 from holdfast_server.stores.file.folder import Access, StoreFolder
 from holdfast_server.stores.file.upload import LARGEST_ROW_BYTES
+from holdfast_server.stores.traced import TracedStore
 
 from tests.support import folder_objects
 
@@ -194,6 +197,31 @@ async def test_only_the_user_or_the_group_can_use_the_files_whatever_the_umask(t
     assert {mode for path, mode in found.items() if path.is_dir()} == {folder}
 
 
+async def test_an_existing_store_keeps_its_group(tmp_path):
+    async with FileStore.open(tmp_path, access=Access(os.getgid())):
+        pass
+    async with FileStore.open(tmp_path) as store:
+        await upload(store, "large", LARGE)
+        modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_file()}
+    assert modes == {0o660}
+
+
+@pytest.mark.parametrize("magic", [0x6969, 0xFE534D42, 0x01021997])
+async def test_a_network_file_system_is_refused(tmp_path, monkeypatch, magic):
+    monkeypatch.setattr(file_systems, "file_system_of", lambda descriptor: magic)
+    with pytest.raises(StoreSettingsError, match=r"is on a network file system \(\w+\), expected a local one"):
+        async with FileStore.open(tmp_path / "store"):
+            pass
+
+
+def test_a_file_system_is_recognised_by_its_number():
+    descriptor = os.open("/proc", os.O_RDONLY)
+    try:
+        assert file_systems.file_system_of(descriptor) == 0x9FA0
+    finally:
+        os.close(descriptor)
+
+
 async def test_a_folder_of_the_old_layout_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "holdfast.json").write_text("{}")
     with pytest.raises(StoreSettingsError, match=r"Holdfast 0\.2 .*: serve it with version 0\.2, or choose an empty"):
@@ -292,7 +320,7 @@ async def test_the_write_ahead_log_stays_small_and_is_gone_at_the_end(tmp_path):
     async with FileStore.open(tmp_path) as store:
         for number in range(40):
             await asyncio.gather(*(store.put_if_absent(f"{number}/{each}", os.urandom(50_000)) for each in range(32)))
-            assert (tmp_path / "holdfast.db-wal").stat().st_size < 2 * LARGEST_WAL_BYTES
+            assert (tmp_path / "holdfast.db-wal").stat().st_size < 8 * LARGEST_WAL_BYTES
     assert sorted(each.name for each in tmp_path.iterdir()) == [
         "blobs",
         "holdfast.db",
@@ -428,15 +456,35 @@ async def test_no_thread_is_left_after_the_end(tmp_path):
         await store.get("a")
 
 
-def test_a_file_that_is_being_written_is_locked(tmp_path):
-    folder = StoreFolder(tmp_path, Access())
-    draft = BlobDraft(folder)
-    draft.append(b"x")
-    [blob] = blobs(tmp_path)
-    assert subprocess.run(["flock", "--nonblock", blob, "true"], check=False).returncode == 1
-    draft.close()
-    folder.close()
-    assert blobs(tmp_path) == []
+async def test_a_sweep_removes_the_files_of_uploads_that_were_cut_off_and_no_others(tmp_path):
+    def leave():
+        draft = BlobDraft(StoreFolder(tmp_path, Access()))
+        draft.append(b"x")
+        os.close(draft._descriptor)
+
+    async with FileStore.open(tmp_path) as store:
+        await upload(store, "finished", LARGE)
+        leave()
+        (tmp_path / "blobs" / "notes.txt").write_text("not of the store")
+        (tmp_path / "blobs" / ("0" * 32)).symlink_to(tmp_path / "holdfast.db")
+        async with store.put("under way") as writer:
+            await writer.write(LARGE)
+            assert await store.sweep_files(3600) == 0
+            assert len(blobs(tmp_path)) == 5
+            assert await store.sweep_files(0) == 1
+            await writer.finish()
+        assert len(blobs(tmp_path)) == 4
+        for key in ("finished", "under way"):
+            assert (await store.get(key)).size_bytes == len(LARGE)
+
+
+async def test_a_collection_sweeps_files_unless_it_is_a_dry_run(tmp_path):
+    async with FileStore.open(tmp_path) as store:
+        log = Log(TracedStore(store), grace_seconds=0)
+        (tmp_path / "blobs" / os.urandom(16).hex()).write_bytes(b"x")
+        assert (await sweep(log, Policies({}), dry_run=True)).files == 0
+        assert (await sweep(log, Policies({}))).files == 1
+        assert blobs(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Reads of small objects, with a limit on what is read if the object turns out to be large."""
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.stores.base import ObjectStore
+from holdfast_server.stores.base import ObjectStore, StoreDamagedError
 
 # More than any marker needs, even for the checksums of terabytes or the deleted ranges of millions of checkpoints.
 MAX_MARKER_BYTES = 32 << 20
@@ -19,10 +19,17 @@ async def read_whole(store: ObjectStore, key: str, limit_bytes: int = MAX_MARKER
 
     Raises:
         ObjectNotFoundError: no object has the key.
-        HoldfastError: CHECKPOINT_CORRUPTED: it is larger than the limit.
+        HoldfastError: CHECKPOINT_CORRUPTED: it is larger than the limit, or the store cannot read it.
         StoreError: the store cannot be used.
 
     """
+    try:
+        return await _read_whole(store, key, limit_bytes)
+    except StoreDamagedError as error:
+        raise HoldfastError(Reason.CHECKPOINT_CORRUPTED, f"an object cannot be read: {error}", key=key) from error
+
+
+async def _read_whole(store: ObjectStore, key: str, limit_bytes: int) -> bytes:
     found = await store.get(key, length=min(_FIRST_BYTES, limit_bytes))
     if found.size_bytes > limit_bytes:
         raise HoldfastError(

@@ -53,6 +53,7 @@ class Collected(Counts):
     """The counts of what a collection did, or on a dry run would do.
 
     Of the workflows that were not collected, `damaged` ones have lost a marker, and `failed` ones have another reason.
+    `files` were left by uploads that were cut off.
     """
 
     damaged: int = 0
@@ -64,6 +65,7 @@ class Collected(Counts):
     claims: int = 0
     records: int = 0
     bytes: int = 0
+    files: int = 0
 
 
 @dataclass(frozen=True, slots=True)

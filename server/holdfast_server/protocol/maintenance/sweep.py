@@ -16,7 +16,7 @@ from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.each_workflow import Failure, each_workflow
 from holdfast_server.protocol.maintenance.gc import Collected, collect
 from holdfast_server.protocol.maintenance.inventory import Inventory, inventories
-from holdfast_server.stores.base import ObjectStore, StoreUnavailableError
+from holdfast_server.stores.base import LeavesFiles, ObjectStore, StoreUnavailableError
 
 _CLOCKS = "clock/"
 _KEEP_ALL = Retention()
@@ -67,6 +67,8 @@ async def sweep(
         retention = policies.of(keys.namespace)
         return await collect(log, keys, retention, now, inventory=inventory, dry_run=dry_run)
 
+    if isinstance(log.store, LeavesFiles) and not dry_run:
+        total.files = await log.store.sweep_files(log.grace_seconds)
     found = inventories(log.store, after=after)
     async with aclosing(each_workflow(found, collected_of)) as done:
         async for position, collected in done:

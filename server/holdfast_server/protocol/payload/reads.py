@@ -13,7 +13,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.payload.digests import BLOCK_BYTES, Digests, combined, crc32c_of
 from holdfast_server.protocol.payload.read_ahead import in_order
-from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore
+from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreDamagedError
 from holdfast_server.stores.retried import RetriedStore
 
 # Blocks that are read while another one is used.
@@ -193,6 +193,8 @@ async def _stored(store: ObjectStore, keys: WorkflowKeys, part: StoredPart, offs
         found = await RetriedStore(store).get(keys.blob(part.blob), offset=offset, length=length)
     except ObjectNotFoundError:
         raise damaged(part, "is gone") from None
+    except StoreDamagedError as error:
+        raise damaged(part, f"cannot be read: {error}") from error
     _require_size(part, found.size_bytes)
     if len(found.data) != length:
         raise damaged(part, f"has {len(found.data)} bytes at offset {offset}, expected {length}")

@@ -6,7 +6,9 @@ of such orphans leaves it alone.
 
 import fcntl
 import os
+import re
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,6 +16,7 @@ from holdfast_server.stores.file.folder import StoreFolder
 
 # Data and size are enough: nobody reads what else fsync would write.
 _sync_data = getattr(os, "fdatasync", os.fsync)
+_NAME = re.compile("[0-9a-f]{32}")
 # A device or a pipe must not block whoever opens it.
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -86,6 +89,46 @@ def read(folder: StoreFolder, name: str, offset: int, length: int) -> bytes:
         while len(found) < length and (more := os.pread(descriptor, length - len(found), offset + len(found))):
             found += more
         return found
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder: StoreFolder, is_named: Callable[[str], bool], before_seconds: float) -> int:
+    """Remove the files that are old, not named, and not being written. Return their number.
+
+    Args:
+        folder: the folder of the store.
+        is_named: returns whether an object has a file with this name.
+        before_seconds: the time of the last write, since the epoch, from which a file is too young.
+
+    Raises:
+        OSError: the files cannot be listed.
+
+    """
+    removed = 0
+    # A descriptor that was listed once would begin at its end.
+    with os.scandir(f"/proc/self/fd/{folder.blobs}") as entries:
+        for entry in entries:
+            if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(FileNotFoundError):
+                    removed += _sweep_one(folder, entry.name, is_named, before_seconds)
+    return removed
+
+
+def _sweep_one(folder: StoreFolder, name: str, is_named: Callable[[str], bool], before_seconds: float) -> bool:
+    if os.stat(name, dir_fd=folder.blobs, follow_symlinks=False).st_mtime > before_seconds or is_named(name):
+        return False
+    descriptor = os.open(name, _READ, dir_fd=folder.blobs)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        # Its upload may have ended since. No other one uses the name.
+        if is_named(name):
+            return False
+        os.unlink(name, dir_fd=folder.blobs)
+        return True
     finally:
         os.close(descriptor)
 

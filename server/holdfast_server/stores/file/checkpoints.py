@@ -22,9 +22,10 @@ from holdfast_server.stores.file.folder import StoreFolder
 _LOG = logging.getLogger("holdfast.server")
 
 # A larger log takes more of the disk. A smaller one is synced more often.
-_WAL_BYTES = 4 << 20
-# Above this the writer waits for the checkpoint, since the log can begin again only while nobody writes.
-LARGEST_WAL_BYTES = 4 * _WAL_BYTES
+_WAL_BYTES = 1 << 20
+# Above this the writer waits for the checkpoint, since the log can begin again only while nobody writes. The log may
+# still grow by the transactions that are under way.
+LARGEST_WAL_BYTES = 2 * _WAL_BYTES
 _FRAME_BYTES = 4096 + 24
 _ERASE_SECONDS = 5.0
 _PAUSE_SECONDS = 0.001
@@ -48,14 +49,21 @@ class Checkpoints:
         # Held, with the folder's lock, from before the commit that precedes a checkpoint to its end.
         self._is_running = threading.Lock()
         self._is_prepared = False
+        self._is_urgent = False
         self._at_work = threading.Lock()
         # True for a checkpoint, False for the end.
         self._wake: SimpleQueue[bool] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def prepare(self) -> None:
-        """Before a transaction: take the folder's lock if a checkpoint is due and no other one runs."""
-        if self._written_bytes >= _WAL_BYTES and self._is_running.acquire(blocking=False):
+        """Before a transaction: take the folder's lock if a checkpoint is due and no other one runs.
+
+        If much was written since the last one began, wait for its end.
+        """
+        if self._written_bytes < _WAL_BYTES:
+            return
+        self._is_urgent = max(self._written_bytes, self._log_bytes) >= LARGEST_WAL_BYTES
+        if self._is_running.acquire(blocking=self._is_urgent):
             self._is_prepared = self._folder.lock()
             if not self._is_prepared:
                 self._is_running.release()
@@ -84,7 +92,7 @@ class Checkpoints:
         if not self._is_prepared:
             return
         self._written_bytes = 0
-        if self._log_bytes > LARGEST_WAL_BYTES:
+        if self._is_urgent:
             self._run()
             return
         if self._thread is None:

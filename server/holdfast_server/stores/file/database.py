@@ -26,7 +26,7 @@ _SCHEMA = (
 )
 # More than the statements of a writer, which differ by the number of their rows.
 _CACHED_STATEMENTS = 256
-_LOG_FILE_BYTES = 8 << 20
+_LOG_FILE_BYTES = 4 << 20
 # Another process holds the write lock for a few milliseconds, unless it was stopped.
 _BUSY_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS = 0.0002

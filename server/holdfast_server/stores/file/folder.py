@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from holdfast_server.stores.base import NothingWrittenError, StoreGoneError, StoreSettingsError
 from holdfast_server.stores.file.errors import mapped, of_errno
+from holdfast_server.stores.file.file_systems import require_local
 
 DATABASE = "holdfast.db"
 WAL = f"{DATABASE}-wal"
@@ -44,6 +46,11 @@ class Access:
 
     group: int | None = None
 
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """Return who may use the files of a store, by one of them."""
+        return cls(status.st_gid if status.st_mode & stat.S_IRWXG else None)
+
     @property
     def file_mode(self) -> int:
         """The mode of the files."""
@@ -60,7 +67,7 @@ class StoreFolder:
 
     Args:
         root: the folder, which is made if it is missing, with those above it.
-        access: who may use what is made.
+        access: who may use what is made, for a new store. An existing one keeps its own.
 
     Raises:
         StoreError: the folder cannot be used.
@@ -75,9 +82,13 @@ class StoreFolder:
             self._make_root()
             self._descriptor = os.open(self.path, _FOLDER)
         try:
+            with mapped(self.path):
+                require_local(self._descriptor, self.path)
             self._require_plain_files()
             self._refuse_old_layout()
             with mapped(self.path):
+                if self.has_file(DATABASE):
+                    self._access = Access.of(os.lstat(self.database))
                 self.blobs = self._open_blobs()
                 self._lock = self._create(LOCK)
         except BaseException:

@@ -10,6 +10,7 @@ from holdfast_server.stores.file.folder import BLOBS, StoreFolder
 
 _READ = "SELECT size, file, value FROM objects LEFT JOIN contents ON id = content WHERE key = ?"
 _FIND = "SELECT size, file FROM objects WHERE key = ?"
+_FIND_FILE = "SELECT 1 FROM objects WHERE file = ?"
 _LIST = "SELECT key, size, modified FROM objects WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
 # Sorts after every character of a key.
 _AFTER_ALL = "\U0010ffff"
@@ -61,6 +62,26 @@ class Reader:
         with mapped(self._folder.database):
             rows = self._connection.execute(_LIST, (first, prefix + _AFTER_ALL, limit)).fetchall()
         return [ObjectSummary(*row) for row in rows]
+
+    def is_file(self, name: str) -> bool:
+        """Return whether an object has a file with this name.
+
+        Raises:
+            StoreError: the store cannot be used, or is damaged there.
+
+        """
+        with mapped(self._folder.database):
+            return self._connection.execute(_FIND_FILE, (name,)).fetchone() is not None
+
+    def sweep_files(self, before_seconds: float) -> int:
+        """Remove the files that no object has and no upload writes, last written before a time since the epoch.
+
+        Raises:
+            StoreError: the store cannot be used, or is damaged.
+
+        """
+        with mapped(self._folder.path):
+            return blobs.sweep(self._folder, self.is_file, before_seconds)
 
     def _read_file(self, key: str, offset: int, length: int | None, size: int, file: str) -> StoredObject:
         wanted = max(0, size - offset) if length is None else length

@@ -6,6 +6,7 @@ written and synced before a row names them. Any number of processes may have one
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -68,7 +69,7 @@ class FileStore:
 
         Args:
             root: the folder.
-            access: who may use the files that are made.
+            access: who may use the files of a new store. An existing one keeps its own.
 
         Raises:
             StoreError: it cannot be used.
@@ -123,6 +124,12 @@ class FileStore:
         """Delete an object."""
         change = Change(Kind.DELETE, key, erases=must_erase())
         await self._within_reserve(lambda: self._writes.run(change))
+
+    async def sweep_files(self, grace_seconds: float) -> int:
+        """Remove the files of uploads that were cut off."""
+        before_seconds = time.time() - grace_seconds
+        removed: int = await self._large_reads.run(lambda reader: reader.sweep_files(before_seconds))
+        return removed
 
     @contextmanager
     def paused(self) -> Iterator[None]:

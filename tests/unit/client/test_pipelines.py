@@ -479,3 +479,102 @@ async def test_an_interrupt_ends_a_synchronous_call_and_cancels_it_and_the_progr
     assert program.returncode == 0
     sent = {call.save.header.workflow_id: call.call_id for call in server.streams[0].calls}
     assert [list(request.cancelled_call_ids) for request in server.streams[0].requests].count([sent["held"]]) == 1
+
+
+LOOPS = """
+import asyncio, gc, sys, weakref
+import holdfast, uvloop
+
+FORMAT = holdfast.Format("test", 1)
+client = holdfast.AsyncClient(sys.argv[1], timeout=20)
+
+async def save(workflow_id):
+    return (await client.save("n", workflow_id, b"x", format=FORMAT)).workflow_id
+
+def closed_at_once(new_loop):
+    loop = new_loop()
+    assert loop.run_until_complete(save("w")) == "w"
+    loop.close()
+    assert loop.is_closed()
+    return weakref.ref(loop)
+
+for new_loop in (asyncio.new_event_loop, uvloop.new_event_loop):
+    closed = closed_at_once(new_loop)
+    print(asyncio.run(save("other")))
+    gc.collect()
+    assert closed() is None
+
+async def saves_when_it_is_cancelled():
+    try:
+        await asyncio.Event().wait()
+    finally:
+        print(await save("last"))
+
+async def main():
+    await save("first")
+    task = asyncio.create_task(saves_when_it_is_cancelled())
+    await asyncio.sleep(0)
+    return task
+
+task = asyncio.run(main())
+assert task.cancelled()
+"""
+
+
+@pytest.mark.asynchronous_only("one program")
+async def test_event_loops_that_end_with_an_open_pipeline_end_quietly(server):
+    """Closed at once, or ended by `asyncio.run`, which cancels the pipeline's task before the tasks that still save."""
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", LOOPS, server.target, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    printed, said = await program.communicate()
+    assert (printed, said) == (b"other\nother\nlast\n", b"")
+    assert program.returncode == 0
+    assert server.unary == []
+
+
+@pytest.mark.asynchronous_only("one client on two loops")
+async def test_a_second_event_loop_has_a_pipeline_of_its_own(server):
+    async with holdfast.AsyncClient(server.target, timeout=20) as client:
+        await save(client, "here")
+        await asyncio.to_thread(asyncio.run, save(client, "there"))
+        await save(client, "here")
+    assert [[call.save.header.workflow_id for call in stream.calls] for stream in server.streams] == [
+        ["here", "here"],
+        ["there"],
+    ]
+    assert server.unary == []
+
+
+FAILURES = {
+    "missing workflow": lambda client: client.load("n", "none"),
+    "missing checkpoint": lambda client: client.load("n", "w", "none"),
+    "conflict": lambda client: save(client, "w", expected_revision=7),
+    "fenced": lambda client: save(client, "w", epoch=99),
+    "invalid name": lambda client: client.load("a/../b", "w"),
+    "invalid request id": lambda client: save(client, "w", request_id="x" * 5000),
+    "other format": lambda client: client.load("n", "w", accepted_formats=[holdfast.AcceptedFormat("other", 1, 1)]),
+    "nothing to attach to": lambda client: client.attach("n", "w", "", [holdfast.Record("k", b"v")]),
+    "delete": lambda client: client.delete("n", "w", "none"),
+}
+
+
+@pytest.mark.remote_only("pipelines")
+@pytest.mark.parametrize("call", FAILURES.values(), ids=FAILURES)
+async def test_an_error_is_the_same_as_that_of_a_unary_call(connect, served, call):
+    errors = []
+    async with holdfast.AsyncClient(served.target, timeout=20) as client:
+        await save(client)
+    for unary in (False, True):
+        async with connect(served.target, timeout=20) as client:
+            if unary:
+                client._transport._channels.current().pipelines._suspend()
+            with pytest.raises(holdfast.HoldfastError) as caught:
+                await call(client)
+        errors.append(caught.value)
+    piped, single = (dict(vars(error), trace_id=len(error.trace_id)) for error in errors)
+    assert type(errors[0]) is type(errors[1])
+    for each in (piped, single):
+        each["request_id"] = bool(each["request_id"])
+        each["metadata"] = sorted(each["metadata"])
+    assert piped == single

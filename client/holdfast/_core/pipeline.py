@@ -19,13 +19,15 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 # A larger request is sent as a unary call, so that small calls do not wait for it.
 LARGEST_REQUEST = 256 << 10
 _MESSAGE_BYTES = 512 << 10
+# The most calls that a server accepts in one message.
+_MESSAGE_CALLS = 1000
 # What may be in flight before the server has stated its limits.
 _FIRST_CALLS = 8
 _FIRST_BYTES = 1 << 20
 # A server answers a new pipeline at once. If it does not, a proxy that buffers streams may be between.
 FIRST_ANSWER_SECONDS = 3.0
-# The time without calls after which a pipeline is closed. Until then gRPC pings the server.
-IDLE_SECONDS = 10.0
+# The time without calls after which a pipeline is closed, at most twice that. Until then gRPC pings the server.
+IDLE_SECONDS = 5.0
 # How long a connection uses unary calls before it opens a pipeline again.
 _UNARY_SECONDS = 60.0
 # Statuses of connections that break or cannot be made. Unary calls fail the same way.
@@ -137,7 +139,7 @@ class Pipeline:
     def _take(self, pieces: list[bytes]) -> None:
         """Append the calls that wait and fit into one message and the server's limits."""
         size = 0
-        while self._waiting:
+        while self._waiting and len(pieces) < _MESSAGE_CALLS:
             call = self._waiting[0]
             if call.is_done:
                 self._waiting.popleft()

@@ -305,6 +305,7 @@ async def test_a_pipeline_that_goes_away_is_followed_by_another_and_still_answer
 async def test_calls_that_wait_move_on_when_their_pipeline_goes_away(client, server):
     release = asyncio.Event()
     server.on_open = lambda stream: stream.send(limits=api.PipelineLimits(calls=1, bytes=1 << 20))
+    await save(client)
     server.on_message, reached = held(release)
     saves = asyncio.create_task(save_many(client, 4))
     await reached.wait()
@@ -313,7 +314,7 @@ async def test_calls_that_wait_move_on_when_their_pipeline_goes_away(client, ser
     await server.until(lambda: len(server.streams) == 2 and len(server.streams[1].calls) == 3)
     release.set()
     assert len(await saves) == 4
-    assert len({call.save.header.request_id for stream in server.streams for call in stream.calls}) == 4
+    assert len({call.save.header.request_id for stream in server.streams for call in stream.calls}) == 5
     assert server.unary == []
 
 

@@ -7,8 +7,8 @@ logging, nor signals, nor OpenTelemetry.
 
 import logging
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,13 @@ from holdfast_server.api.errors import CallFailedError, InvalidRequestError, cod
 from holdfast_server.api.failures import to_holdfast_error
 from holdfast_server.api.service import CheckpointService
 from holdfast_server.config import ConfigError
+from holdfast_server.location import parse_folder
 from holdfast_server.open_service import open_service
-from holdfast_server.open_store import open_store
 from holdfast_server.protocol.errors import HoldfastError
-from holdfast_server.stores.base import StoreError, described
+from holdfast_server.stores.base import ObjectStore, StoreError, described
+from holdfast_server.stores.file import FileStore
+from holdfast_server.stores.file.folder import Access
+from holdfast_server.stores.traced import TracedStore
 from holdfast_server.telemetry import collects_spans
 
 # A program that configures no logging gets the errors of its calls, and no lines on stderr.
@@ -38,11 +41,13 @@ class EmbeddedService:
     Attributes:
         service: the service. An `api.call_context.StreamContext` of the caller's own goes with each call.
         calls_per_client: how many calls of one client may run at once, as on one connection to a server.
+        suspended: closes the store's connections while a block runs, so that the process can fork.
 
     """
 
     service: CheckpointService
     calls_per_client: int
+    suspended: Callable[[], AbstractContextManager[None]]
 
 
 @asynccontextmanager
@@ -60,15 +65,20 @@ async def open_folder(url: str) -> AsyncIterator[EmbeddedService]:
     try:
         config = configuration.load({"store": url}, os.environ, Path.cwd())
         async with (
-            open_store(config.store, is_traced=collects_spans(), group=config.folder_group_number) as store,
-            open_service(config, store, on_ready=_ignore) as (service, _),
+            FileStore.open(parse_folder(config.store).path, access=Access(config.folder_group_number)) as folder,
+            open_service(config, _traced(folder), on_ready=_ignore) as (service, _),
         ):
             is_open = True
-            yield EmbeddedService(service, max(1, config.calls_in_flight // 2))
+            yield EmbeddedService(service, max(1, config.calls_in_flight // 2), folder.suspended)
     except Exception as error:
         if is_open:
             raise
         raise _as_status(error, url) from error
+
+
+def _traced(store: FileStore) -> ObjectStore:
+    """Return a store with spans, if the program has configured OpenTelemetry."""
+    return TracedStore(store) if collects_spans() else store
 
 
 async def _ignore(is_ready: bool) -> None:

@@ -15,7 +15,6 @@ from holdfast import AsyncClient
 from holdfast_server import embedded
 from holdfast_server.config import Config
 from holdfast_server.lifecycle import serving
-from holdfast_server.location import parse_folder
 from holdfast_server.protocol.format.keys import MANIFEST_KEY
 from holdfast_server.stores.base import ObjectStore, StoreUnavailableError
 from holdfast_server.stores.file import FileStore
@@ -78,10 +77,13 @@ class WatchedStore:
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.before(operation, key), self._loop))
 
     @asynccontextmanager
-    async def opened(self, url, *, is_traced):
-        """Take the place of `open_store` in an embedded service."""
-        async with FileStore.open(parse_folder(url).path) as self._store:
+    async def open(self, path, *, access):
+        """Take the place of `FileStore.open` in an embedded service."""
+        async with FileStore.open(path, access=access) as self._store:
             yield self
+
+    def suspended(self):
+        return self._store.suspended()
 
     async def _watched(self, operation, key, call):
         self.requests[operation] += 1
@@ -116,7 +118,7 @@ async def embedding_watched(folder: Path) -> AsyncIterator[Served]:
     """Let embedded clients of this process use a watched store. The target that it yields is a folder."""
     store = WatchedStore(None)
     target = (folder / "store").as_uri()
-    with patch.object(embedded, "open_store", store.opened):
+    with patch.object(embedded, "FileStore", store):
         async with AsyncClient(target) as client:
             # The first call opens the folder, which stays open.
             await client.capabilities()

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from holdfast_server.embedded import EmbeddedService, open_folder
@@ -46,6 +48,15 @@ class Folders:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Suspend every store while the block runs. The loop does not run either."""
+        with ExitStack() as stack:
+            for folder in self._open.values():
+                if folder.ready.done() and folder.ready.exception() is None:
+                    stack.enter_context(folder.ready.result().suspended())
+            yield
 
     async def acquire(self, url: str, path: str) -> Folder:
         """Return a folder, which stays open until it is released as often as it was acquired.

@@ -10,7 +10,8 @@ import atexit
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
 from holdfast._core.errors import closed
@@ -29,13 +30,16 @@ class Process:
 
     _lock: ClassVar[threading.Lock] = threading.Lock()
     _current: ClassVar["Process | None"] = None
+    # Entered while the process forks.
+    _pause: ClassVar[ExitStack] = ExitStack()
 
     def __init__(self) -> None:
         self.folders = Folders()
         self.mailboxes = Mailboxes()
         self.has_ended = False
         self._loop = asyncio.SelectorEventLoop()
-        self._loop.set_default_executor(DaemonThreads(_THREADS, "holdfast-embedded"))
+        self._threads = DaemonThreads(_THREADS, "holdfast-embedded")
+        self._loop.set_default_executor(self._threads)
         self._mailbox = Mailbox(self._loop)
         self._kept: set[asyncio.Task[None]] = set()
         # Those that have made a call, in use by the loop only.
@@ -113,23 +117,47 @@ class Process:
             await asyncio.wait(closing)
         ended()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the loop, let every thread of it finish what it does, and suspend the stores, while the block runs.
+
+        A thread that holds a lock of a C library when the process forks would hold it in the child for ever.
+        """
+        is_paused, goes_on = threading.Event(), threading.Event()
+
+        def pause() -> None:
+            is_paused.set()
+            goes_on.wait()
+
+        self.post(pause)
+        try:
+            is_paused.wait(_END_SECONDS)
+            with self._threads.paused(), self.folders.suspended():
+                yield
+        finally:
+            goes_on.set()
+
     @classmethod
     def before_fork(cls) -> None:
-        """Let no other thread start a process of its own while this one forks."""
+        """Pause, and let no other thread start the embedded clients of this process."""
         cls._lock.acquire()
+        if cls._current is not None and not cls._current.has_ended:
+            cls._pause.enter_context(cls._current.paused())
 
     @classmethod
     def after_fork_in_parent(cls) -> None:
         """Go on."""
+        cls._pause.close()
         cls._lock.release()
 
     @classmethod
     def after_fork_in_child(cls) -> None:
         """Forget the parent's loop and folders, and keep them referenced.
 
-        A connection to a database must not be closed in a child, and an event loop shares its selector with the parent.
+        An event loop shares its selector with the parent, and must not be closed here.
         """
         cls._lock = threading.Lock()
+        cls._pause = ExitStack()
         if cls._current is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(cls._current))
         cls._current = None

@@ -1,8 +1,9 @@
 """Threads for blocking work that serve until the process has ended."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -29,32 +30,47 @@ class DaemonThreads(ThreadPoolExecutor):
         self._name = name
         self._work: SimpleQueue[_Work | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
-        self._started = 0
+        # One for each thread, held while it works.
+        self._at_work: list[threading.Lock] = []
 
     def submit(self, function: Callable[..., _Result], /, *arguments: Any, **options: Any) -> "Future[_Result]":
         """Run a function in a thread. Called by one thread at a time."""
         future: Future[_Result] = Future()
         self._work.put((future, function, arguments, options))
-        if not self._idle.acquire(blocking=False) and self._started < self._limit:
-            self._started += 1
-            threading.Thread(target=self._serve, name=f"{self._name}-{self._started}", daemon=True).start()
+        if not self._idle.acquire(blocking=False) and len(self._at_work) < self._limit:
+            at_work = threading.Lock()
+            self._at_work.append(at_work)
+            name = f"{self._name}-{len(self._at_work)}"
+            threading.Thread(target=self._serve, args=(at_work,), name=name, daemon=True).start()
         return future
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the threads finish what they do, and keep them from more while the block runs."""
+        with ExitStack() as stack:
+            for at_work in self._at_work:
+                stack.enter_context(at_work)
+            yield
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the threads when they have done the work that was submitted. Does not wait for them."""
-        for _ in range(self._started):
+        for _ in self._at_work:
             self._work.put(None)
 
-    def _serve(self) -> None:
+    def _serve(self, at_work: threading.Lock) -> None:
         while (work := self._work.get()) is not None:
-            future, function, arguments, options = work
-            if future.set_running_or_notify_cancel():
-                try:
-                    result = function(*arguments, **options)
-                except BaseException as error:  # noqa: BLE001 - raised where the future is awaited
-                    future.set_exception(error)
-                else:
-                    future.set_result(result)
-                    del result
-            del work, future, function, arguments, options
+            with at_work:
+                _do(*work)
+            del work
             self._idle.release()
+
+
+def _do(future: Future[Any], function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = function(*arguments, **options)
+    except BaseException as error:  # noqa: BLE001 - raised where the future is awaited
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -26,14 +26,16 @@ class AsyncFromTarget:
         """Open an adapter with a client of its own, which is closed at the end of the block.
 
         Args:
-            target: host:port of the server, or any other target that gRPC takes.
+            target: host:port of the server, any other target that gRPC takes, or a folder as `file:///path`, whose
+                service then runs in this process.
             timeout: seconds for a call with all its retries.
             retry: how to retry; None for the client's default policy.
             producer: name and version of the calling program, stored with each checkpoint.
             **settings: the keyword arguments of the constructor, such as `namespace`.
 
         Raises:
-            InvalidRequestError: the target is not one that gRPC takes, or the timeout is out of range.
+            InvalidRequestError: the target is not valid, or the timeout is out of range.
+            ImportError: the target is a folder, and the service is not installed.
             TypeError: an argument has another type, or no argument of the constructor has this name.
             ValueError: as for the constructor.
 
@@ -60,14 +62,16 @@ class FromTarget:
         """Open an adapter with a client of its own, which is closed at the end of the block.
 
         Args:
-            target: host:port of the server, or any other target that gRPC takes.
+            target: host:port of the server, any other target that gRPC takes, or a folder as `file:///path`, whose
+                service then runs in this process.
             timeout: seconds for a call with all its retries.
             retry: how to retry; None for the client's default policy.
             producer: name and version of the calling program, stored with each checkpoint.
             **settings: the keyword arguments of the constructor, such as `namespace`.
 
         Raises:
-            InvalidRequestError: the target is not one that gRPC takes, or the timeout is out of range.
+            InvalidRequestError: the target is not valid, or the timeout is out of range.
+            ImportError: the target is a folder, and the service is not installed.
             TypeError: an argument has another type, or no argument of the constructor has this name.
             ValueError: as for the constructor.
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import holdfast
 import holdfast_server
@@ -187,6 +186,19 @@ def test_a_client_that_is_dropped_without_closing_it_gives_its_folder_back(targe
     assert len(Process.current().folders) == 0
 
 
+def test_many_clients_leave_no_threads_and_no_descriptors(target):
+    def use():
+        with holdfast.Client(target) as client:
+            client.save("n", "w", LARGE, format=FORMAT)
+
+    use()
+    before = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        use()
+    assert threading.active_count() <= before[0] + 1
+    assert len(os.listdir("/proc/self/fd")) <= before[1] + 1
+
+
 def test_clients_of_one_process_share_a_thread(target, tmp_path):
     with holdfast.Client(target) as one, holdfast.Client((tmp_path / "other").as_uri()) as other:
         for client in (one, other):
@@ -284,15 +296,12 @@ def test_a_buffer_that_the_caller_changes_later_is_saved_as_it_was(target):
 # The program around it
 
 
-def test_neither_signals_nor_logging_nor_standard_error_are_touched(target, tmp_path, capfd):
+def test_neither_signals_nor_logging_nor_standard_error_are_touched(target, capfd):
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     root = logging.getLogger()
     before = root.level, list(root.handlers), logging.getLogger("asyncio").level
     with holdfast.Client(target) as client:
         client.save("n", "w", b"x", format=FORMAT)
-        for blob in sorted(Path(tmp_path / "store").rglob("*")):
-            if blob.is_file():
-                blob.write_bytes(b"damaged")
         with pytest.raises(holdfast.HoldfastError):
             client.save("n", "w", b"y", format=FORMAT, expected_revision=7)
     assert {number: signal.getsignal(number) for number in signal.valid_signals()} == handlers
@@ -345,6 +354,33 @@ def test_a_forked_process_opens_the_folder_itself_while_calls_run_in_its_parent(
     assert alone(FORKING, target) == ["10"]
 
 
+OUTLIVING = """
+import os, sys
+import holdfast
+
+FORMAT = holdfast.Format("test", 1)
+client = holdfast.Client(sys.argv[1])
+client.save("n", "w", b"parent", format=FORMAT)
+saved, closed = os.pipe(), os.pipe()
+if os.fork() == 0:
+    client.save("n", "w", b"child", format=FORMAT)
+    os.write(saved[1], b"x")
+    os.read(closed[0], 1)
+    client.save("n", "w", b"after", format=FORMAT)
+    os._exit(0)
+os.read(saved[0], 1)
+client.close()
+os.write(closed[1], b"x")
+os.wait()
+"""
+
+
+def test_a_save_of_a_child_is_kept_when_its_parent_has_closed_the_folder(target):
+    alone(OUTLIVING, target)
+    with holdfast.Client(target) as client:
+        assert client.load("n", "w").data == b"after"
+
+
 def _save_in_child(client, number):
     client.save("n", f"child{number}", b"x", format=FORMAT)
 
@@ -364,7 +400,17 @@ def test_processes_of_multiprocessing_can_use_a_client_that_their_parent_made(ta
 
 ENDING = {
     "a client that was never closed": "client.save('n', 'w', b'x', format=FORMAT)",
-    "a program that fails": "client.save('n', 'w', b'x', format=FORMAT); sys.exit(0)",
+    "a client that was entered and not left": "client.__enter__().save('n', 'w', b'x', format=FORMAT)",
+    "a thread that outlives the main thread": """
+def work():
+    threading.main_thread().join()
+    client.save("n", "w", bytes(3 << 20), format=FORMAT)
+threading.Thread(target=work).start()
+""",
+    "a function of atexit": """
+import atexit
+atexit.register(lambda: client.save("n", "w", bytes(3 << 20), format=FORMAT))
+""",
     "a daemon thread that saves until the end": """
 def work():
     while True:

@@ -71,6 +71,7 @@ async def test_a_file_is_saved_whole_after_a_save_that_the_handles_own_writer_ma
     assert (await client.load("n", "w")).data == b"whole"
 
 
+@pytest.mark.remote_only("the test reads the store")
 @pytest.mark.parametrize("is_deleted", [False, True])
 async def test_a_save_by_another_writer_stops_a_handle_even_if_it_was_deleted(served, client, is_deleted):
     handle = client.workflow("n", "w")

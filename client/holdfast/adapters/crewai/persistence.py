@@ -79,7 +79,8 @@ class HoldfastFlowPersistence(FromTarget, FlowPersistence):
         """Open a persistence with a client of its own, which is closed at the end of the block.
 
         Args:
-            target: host:port of the server, or any other target that gRPC takes. It is part of the persistence's JSON.
+            target: host:port of the server, any other target that gRPC takes, or a folder as `file:///path`. It is
+                part of the persistence's JSON.
             **options: as for `FromTarget.from_target`.
 
         """

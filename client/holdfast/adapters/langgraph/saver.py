@@ -28,7 +28,7 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
     Neither set of methods is built on the other.
 
     Args:
-        target: host:port of the server, or any other target that gRPC takes.
+        target: host:port of the server, any other target that gRPC takes, or a folder as `file:///path`.
         namespace: the namespace of the threads.
         serde: the serializer. None: LangGraph's own, restricted to data types that the program has imported (models,
             dataclasses, enums, named tuples). It runs no other code and never uses pickle.
@@ -77,7 +77,7 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         """Return a saver, as the class itself does. Other adapters have this constructor, too.
 
         Args:
-            target: host:port of the server, or any other target that gRPC takes.
+            target: host:port of the server, any other target that gRPC takes, or a folder as `file:///path`.
             namespace: the namespace of the threads.
             **options: the other arguments of the class.
 

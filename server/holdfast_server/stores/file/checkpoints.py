@@ -36,13 +36,12 @@ class Checkpoints:
 
     Args:
         folder: the store's folder.
-        connection: a connection for the checkpoints alone.
 
     """
 
-    def __init__(self, folder: StoreFolder, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: StoreFolder) -> None:
         self._folder = folder
-        self._connection = connection
+        self._connection: sqlite3.Connection
         self._written_bytes = 0
         # The size of the log at the last checkpoint.
         self._log_bytes = 0
@@ -50,10 +49,13 @@ class Checkpoints:
         self._is_running = threading.Lock()
         self._is_prepared = False
         self._is_urgent = False
-        self._at_work = threading.Lock()
         # True for a checkpoint, False for the end.
         self._wake: SimpleQueue[bool] = SimpleQueue()
         self._thread: threading.Thread | None = None
+
+    def use(self, connection: sqlite3.Connection) -> None:
+        """Set the connection to the database, which `close` does not close."""
+        self._connection = connection
 
     def prepare(self) -> None:
         """Before a transaction: take the folder's lock if a checkpoint is due and no other one runs.
@@ -130,8 +132,8 @@ class Checkpoints:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Let the thread finish its checkpoint, and keep it from another one while the block runs."""
-        with self._at_work:
+        """Let the checkpoint that is due or running end, and begin no other one while the block runs."""
+        with self._is_running:
             yield
 
     def _is_emptied(self) -> bool:
@@ -140,8 +142,7 @@ class Checkpoints:
 
     def _run_each(self) -> None:
         while self._wake.get():
-            with self._at_work:
-                self._run()
+            self._run()
 
     def _run(self) -> None:
         try:

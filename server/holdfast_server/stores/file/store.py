@@ -6,6 +6,7 @@ written and synced before a row names them. Any number of processes may have one
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -46,12 +47,14 @@ class FileStore:
 
     def __init__(self, folder: StoreFolder, connection: sqlite3.Connection) -> None:
         self._folder = folder
-        self._connections = [connection]
+        self._connections: list[sqlite3.Connection] = []
         self._free_readers: list[Reader] = []
         self._reserve = Reserve(folder)
-        self._checkpoints = Checkpoints(folder, self._connect())
-        writer = Writer(folder, connection, self._checkpoints)
-        self._writes: Lane[Change, bool] = Lane(writer.apply, name="holdfast-writes")
+        self._checkpoints = Checkpoints(folder)
+        # Guards the opening of the database, and the writer.
+        self._opening = threading.Lock()
+        self._writer: Writer | None = self._new_writer(connection)
+        self._writes: Lane[Change, bool] = Lane(self._write_all, name="holdfast-writes")
         self._reads: Lane[Callable[[Reader], Any], Any] = Lane(
             self._read_all, name="holdfast-reads", threads=_READ_THREADS
         )
@@ -132,12 +135,17 @@ class FileStore:
         return removed
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Keep every thread of the store out of SQLite while the block runs, so that the process can fork."""
+    def suspended(self) -> Iterator[None]:
+        """Close every connection and stop every thread while the block runs, so that the process can fork.
+
+        SQLite keeps the locks that a process holds in its memory. A child with an open connection would believe that it
+        holds those of its parent, and its parent could remove the log under it. The next operation connects again.
+        """
         with ExitStack() as stack:
             for lane in (self._writes, self._reads, self._large_reads, self._files):
                 stack.enter_context(lane.paused())
             stack.enter_context(self._checkpoints.paused())
+            self._disconnect()
             yield
 
     async def _put(self, kind: Kind, key: str, data: bytes) -> bool:
@@ -176,9 +184,17 @@ class FileStore:
         with mapped(self._folder.path):
             self._reserve.give_up()
 
+    def _write_all(self, changes: Sequence[Change]) -> Sequence[bool | StoreError]:
+        try:
+            writer = self._connected()
+        except StoreError as error:
+            return [error] * len(changes)
+        return writer.apply(changes)
+
     def _read_all(self, reads: Sequence[Callable[[Reader], _Result]]) -> Sequence[_Result | StoreError]:
         try:
             self._folder.require_in_place()
+            self._connected()
             reader = self._free_readers.pop() if self._free_readers else self._new_reader()
         except StoreError as error:
             return [error] * len(reads)
@@ -191,13 +207,25 @@ class FileStore:
         self._free_readers.append(reader)
         return results
 
+    def _connected(self) -> Writer:
+        """Return the writer. Open the database again if the store was suspended."""
+        with self._opening:
+            if self._writer is None:
+                self._writer = self._new_writer(open_database(self._folder))
+            return self._writer
+
+    def _new_writer(self, connection: sqlite3.Connection) -> Writer:
+        self._connections.append(connection)
+        self._checkpoints.use(self._connect())
+        return Writer(self._folder, connection, self._checkpoints)
+
     def _new_reader(self) -> Reader:
         return Reader(self._folder, self._connect())
 
     def _connect(self) -> sqlite3.Connection:
         with mapped(self._folder.database):
             connection = connect(self._folder)
-        # Kept here as well, so that none is closed before the store is, nor by a process that was forked.
+        # Kept here as well, so that none is closed before the store is.
         self._connections.append(connection)
         return connection
 
@@ -208,8 +236,13 @@ class FileStore:
 
     def _close_connections(self) -> None:
         self._checkpoints.close()
-        for connection in self._connections:
-            connection.close()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        self._writer = None
+        self._free_readers.clear()
+        while self._connections:
+            self._connections.pop().close()
 
 
 def _call_all(calls: Sequence[Callable[[], Any]]) -> Sequence[Any]:

@@ -78,7 +78,7 @@ fuzz: .venv/fuzz-ready ## look for inputs that break a parser (FUZZ_SECONDS for 
 .venv/adk-ready: requirements/adk.txt .venv/ready
 	python3 -m venv .venv/adk
 	.venv/adk/bin/python $(install) $<
-	.venv/adk/bin/python -m pip install --quiet --no-deps -e ./client
+	.venv/adk/bin/python -m pip install --quiet --no-deps -e ./client -e ./server
 	touch $@
 
 .venv/bench-ready: requirements/bench.txt .venv/ready

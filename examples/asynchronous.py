@@ -1,6 +1,6 @@
 """Three jobs at once on one asynchronous client, each with checkpoints of two named parts; then the history of one.
 
-Usage: python -m examples.asynchronous [HOST:PORT]
+Usage: python -m examples.asynchronous [TARGET]
 """
 
 import asyncio
@@ -13,7 +13,7 @@ STEPS = 3
 FORMAT = holdfast.Format("transcript", 1)
 
 
-async def main(target: str = "127.0.0.1:7433") -> None:
+async def main(target: str = "file:///tmp/holdfast-examples") -> None:
     """Run the jobs, then list what one of them saved."""
     async with holdfast.AsyncClient(target) as client:
         async with asyncio.TaskGroup() as group:

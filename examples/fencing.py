@@ -1,6 +1,6 @@
 """Two workers of one job. The first pauses, the second takes over, and the first can no longer save.
 
-Usage: python -m examples.fencing [HOST:PORT]
+Usage: python -m examples.fencing [TARGET]
 """
 
 import sys
@@ -10,7 +10,7 @@ import holdfast
 FORMAT = holdfast.Format("counter", 1)
 
 
-def main(target: str = "127.0.0.1:7433") -> None:
+def main(target: str = "file:///tmp/holdfast-examples") -> None:
     """Let a second worker take over from a first."""
     with holdfast.Client(target) as client:
         first = client.workflow("examples", "fencing")

@@ -3,7 +3,7 @@
 The first run stops before the tool is called. Run it again to approve: it continues from the checkpoint.
 It needs `pip install "holdfast-client[langgraph]" langgraph`.
 
-Usage: python -m examples.langgraph_agent [HOST:PORT]
+Usage: python -m examples.langgraph_agent [TARGET]
 """
 
 import sys
@@ -39,7 +39,7 @@ def next_node(state: MessagesState) -> str:
     return "refund" if state["messages"][-1].tool_calls else "__end__"
 
 
-def main(target: str = "127.0.0.1:7433") -> None:
+def main(target: str = "file:///tmp/holdfast-examples") -> None:
     """Start the agent, or approve what it waits for."""
     graph = StateGraph(MessagesState).add_node("model", model).add_node("refund", refund)
     graph.add_edge(START, "model").add_conditional_edges("model", next_node).add_edge("refund", "model")

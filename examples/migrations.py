@@ -1,6 +1,6 @@
 """A new version of a program that resumes from a checkpoint of the old version.
 
-Usage: python -m examples.migrations [HOST:PORT]
+Usage: python -m examples.migrations [TARGET]
 """
 
 import json
@@ -22,7 +22,7 @@ def split_the_name(parts: Mapping[str, bytes]) -> dict[str, bytes]:
     return {"": json.dumps({"first": first, "last": last}).encode()}
 
 
-def main(target: str = "127.0.0.1:7433") -> None:
+def main(target: str = "file:///tmp/holdfast-examples") -> None:
     """Save in the old format, and resume in the new one: without the migration, then with it."""
     with holdfast.Client(target) as client:
         client.save("examples", "migrations", b'{"name": "Ada Lovelace"}', format=OLD)

@@ -1,6 +1,6 @@
 """A job that saves its state after every step. Stop it (Ctrl-C, kill -9), run it again, and it continues.
 
-Usage: python -m examples.quickstart [HOST:PORT]
+Usage: python -m examples.quickstart [TARGET]
 """
 
 import json
@@ -13,7 +13,7 @@ STEPS = 10
 FORMAT = holdfast.Format("quickstart", 1)
 
 
-def main(target: str = "127.0.0.1:7433") -> None:
+def main(target: str = "file:///tmp/holdfast-examples") -> None:
     """Run the job from its last saved step."""
     with holdfast.Client(target) as client:
         job = client.workflow("examples", "quickstart")

@@ -11,12 +11,12 @@ from tests.support.repository import ROOT
 README = (ROOT / "README.md").read_text()
 
 
-async def test_the_ten_lines_of_python_run_as_written(served):
+async def test_the_lines_of_python_run_as_written(tmp_path):
     [snippet] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        snippet.replace("127.0.0.1:7433", served.target),
+        snippet.replace("file:///tmp/checkpoints", tmp_path.as_uri()),
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()

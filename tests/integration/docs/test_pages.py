@@ -58,6 +58,7 @@ async def run(command: list[str], folder: Path, target: str) -> str:
 @pytest.mark.parametrize("page", pages_with("python"), ids=str)
 async def test_the_python_of_a_page_is_one_program_that_prints_what_the_page_shows(page, served, tmp_path):
     code = "\n".join(blocks(page, "python")).replace("127.0.0.1:7433", served.target)
+    code = code.replace("file:///tmp/checkpoints", (tmp_path / "checkpoints").as_uri())
     code = code.replace("time.sleep(1)", "time.sleep(0)")
     output = await run([sys.executable, "-c", code], tmp_path, served.target)
     shown = "".join(blocks(page, "text"))
@@ -69,7 +70,8 @@ async def test_the_python_of_a_page_is_one_program_that_prints_what_the_page_sho
 async def test_the_commands_of_a_page_run(page, served, client, tmp_path):
     await client.save("my-app", "count", b"1", format=holdfast.Format("count", 1))
     script = "\n".join(blocks(page, "sh"))
-    script = script.replace("file:///var/lib/holdfast", served.folder.as_uri())
+    for url in ("file:///var/lib/holdfast", "file:///tmp/checkpoints"):
+        script = script.replace(url, served.folder.as_uri())
     script = script.replace("/var/lib/holdfast", str(served.folder))
     await run(["sh", "-ec", script], tmp_path, served.target)
 
@@ -83,7 +85,8 @@ def test_the_settings_of_a_page_are_settings_of_the_server(page, tmp_path):
 
 async def test_the_job_of_the_first_page_goes_on_where_it_was_killed(served, tmp_path):
     [code] = blocks(DOCS / "start.md", "python")
-    (tmp_path / "count.py").write_text(code.replace("127.0.0.1:7433", served.target).replace("sleep(1)", "sleep(0.1)"))
+    code = code.replace("file:///tmp/checkpoints", (tmp_path / "checkpoints").as_uri())
+    (tmp_path / "count.py").write_text(code.replace("sleep(1)", "sleep(0.1)"))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "count.py", cwd=tmp_path, stdout=asyncio.subprocess.PIPE
     )

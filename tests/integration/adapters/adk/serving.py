@@ -1,4 +1,4 @@
-"""Run a server with the interpreter that HOLDFAST_SERVER_PYTHON names: ADK's environment has no server."""
+"""Run a server with the interpreter that HOLDFAST_SERVER_PYTHON names, in whose environment the server is installed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -7,7 +7,7 @@ require_engine("google.adk")
 from tests.integration.adapters.pages import output_of
 
 
-def test_the_code_of_the_page_runs_as_written(served):
-    output = output_of("adk", served.target)
+def test_the_code_of_the_page_runs_as_written(tmp_path):
+    output = output_of("adk", tmp_path)
     assert "'user:name': 'me'" in output
     assert "'turns': 1" in output

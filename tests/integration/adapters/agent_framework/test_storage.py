@@ -591,8 +591,8 @@ async def test_a_damaged_checkpoint_fails_the_run_with_its_error(storage, served
     assert isinstance(failed.value.__cause__, holdfast.CheckpointCorruptedError)
 
 
-def test_the_code_of_the_page_runs_as_written(target):
-    assert pages.output_of("agent-framework", target) == "['HELLO']\n"
+def test_the_code_of_the_page_runs_as_written(tmp_path):
+    assert pages.output_of("agent-framework", tmp_path) == "['HELLO']\n"
 
 
 @pytest.fixture(scope="module")

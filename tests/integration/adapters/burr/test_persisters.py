@@ -9,7 +9,7 @@ import subprocess
 import holdfast
 import pytest
 
-from tests.integration.adapters import kill_points
+from tests.integration.adapters import kill_points, pages
 from tests.integration.adapters.killing import run
 from tests.support.damage import damage_marker, damage_newest
 from tests.support.required import require_engine
@@ -578,3 +578,7 @@ def _only_the_step_in_progress_ran_twice(points: list[str], kill_at: int, calm: 
     again = [name for name in steps if name in before]
     assert len(again) <= 1
     assert not saved & {name.removeprefix("before step ") for name in steps}
+
+
+def test_the_code_of_the_page_runs_as_written(tmp_path):
+    assert [pages.output_of("burr", tmp_path) for _ in range(2)] == ["1\n", "2\n"]

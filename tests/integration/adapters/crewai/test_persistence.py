@@ -464,9 +464,9 @@ async def test_a_flow_in_an_event_loop_is_saved_too(persistence):
     assert Draft.model_validate(persistence.load_state("a/flow")) == flow.state
 
 
-def test_the_code_of_the_page_runs_as_written(target):
-    assert pages.output_of("crewai", target).endswith("hello \n")
-    assert pages.output_of("crewai", target).endswith("hello hello \n")
+def test_the_code_of_the_page_runs_as_written(tmp_path):
+    assert pages.output_of("crewai", tmp_path).endswith("hello \n")
+    assert pages.output_of("crewai", tmp_path).endswith("hello hello \n")
 
 
 @pytest.fixture(scope="module")

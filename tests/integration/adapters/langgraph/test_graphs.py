@@ -169,8 +169,8 @@ def test_the_types_of_a_graph_s_state_come_back_whether_strict_or_not(target, st
     assert found.stdout == "Draft(title='old')\n"
 
 
-def test_the_code_of_the_page_runs_as_written(target):
-    assert pages.output_of("langgraph", target) == "2\n"
+def test_the_code_of_the_page_runs_as_written(tmp_path):
+    assert pages.output_of("langgraph", tmp_path) == "2\n"
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ from pydantic_ai_harness.step_persistence import (  # noqa: E402
 )
 from pydantic_ai_harness.step_persistence.recovery import inspect_recovery  # noqa: E402
 
-from tests.integration.adapters import kill_points, killing  # noqa: E402
+from tests.integration.adapters import kill_points, killing, pages  # noqa: E402
 from tests.support.damage import damage_all, damage_marker, damage_newest  # noqa: E402
 from tests.support.servers import server  # noqa: E402
 from tests.support.watched import serving_watched  # noqa: E402
@@ -506,3 +506,7 @@ def test_a_killed_agent_resumes_to_the_undisturbed_result(tmp_path: Path):
                     after = run.points.index(f"after snapshot {step}")
                     assert f"before step {step}" not in run.points[after:]
             assert sum(run.points.count(f"before step {step}") for step in range(3)) <= 4
+
+
+def test_the_code_of_the_page_runs_as_written(tmp_path):
+    assert "success (no tool calls)" in pages.output_of("pydantic-ai", tmp_path)

@@ -256,6 +256,14 @@ async def test_content_whose_digest_is_not_the_id_is_damage(driver, client, data
     assert await retrieved(driver, [claim]) == [payload(b"a")]
 
 
+async def test_the_service_may_run_in_the_process_of_the_driver(tmp_path):
+    payloads = [payload(b"a"), payload(bytes(3 << 20))]
+    async with HoldfastStorageDriver.from_target((tmp_path / "store").as_uri(), namespace=NAMESPACE) as driver:
+        claims = await driver.store(of_workflow(), payloads)
+    async with HoldfastStorageDriver.from_target((tmp_path / "store").as_uri(), namespace=NAMESPACE) as other:
+        assert await retrieved(other, claims) == payloads
+
+
 def test_retention_removes_no_payload_that_has_a_claim(tmp_path):
     url = (tmp_path / "store").as_uri()
     payloads = [payload(b"%d" % number * 1_000) for number in range(6)]

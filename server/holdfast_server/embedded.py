@@ -21,8 +21,7 @@ from holdfast_server.location import parse_folder
 from holdfast_server.open_service import open_service
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.stores.base import ObjectStore, StoreError, described
-from holdfast_server.stores.file import FileStore
-from holdfast_server.stores.file.folder import Access
+from holdfast_server.stores.file import Access, FileStore
 from holdfast_server.stores.traced import TracedStore
 from holdfast_server.telemetry import collects_spans
 

@@ -1,6 +1,9 @@
-"""Payloads of any size pass through the server with bounded memory."""
+"""Payloads of any size pass through the server, and between a caller's files and the server, with bounded memory."""
 
+import asyncio
+import filecmp
 import io
+import sys
 
 import grpc
 import holdfast
@@ -64,3 +67,56 @@ async def test_a_payload_of_any_size_raises_the_servers_memory_by_no_more_than_i
     finally:
         process.terminate()
         assert process.wait(30) == 0
+
+
+# Saves a file and loads it into another one, and prints by how many MiB the peak of its memory rose.
+CALLER = """
+import asyncio, os, sys
+
+import holdfast
+
+from tests.support.servers import memory_mib
+
+async def main(kind, target, source, copy):
+    before = memory_mib(os.getpid(), "VmRSS")
+    if kind == "AsyncClient":
+        async with holdfast.AsyncClient(target, timeout=300) as client:
+            with open(source, "rb") as file:
+                await client.save("n", "w", {"a": file, "b": b"b"}, format=holdfast.Format("test", 1))
+            await client.load_to("n", "w", copy, part="a")
+    else:
+        with holdfast.Client(target, timeout=300) as client:
+            with open(source, "rb") as file:
+                client.save("n", "w", {"a": file, "b": b"b"}, format=holdfast.Format("test", 1))
+            client.load_to("n", "w", copy, part="a")
+    print(memory_mib(os.getpid(), "VmHWM") - before)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", ["AsyncClient", "Client"])
+async def test_files_of_any_size_raise_the_memory_of_caller_and_server_by_no_more_than_its_limit(
+    kind, store_url, tmp_path
+):
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    with source.open("wb") as file:
+        pattern = Pattern(SIZE_BYTES)
+        while data := pattern.read(1 << 20):
+            file.write(data)
+    process, target = start(store_url)
+    try:
+        before = memory_mib(process.pid, "VmRSS")
+        command = [sys.executable, "-c", CALLER, kind, target, str(source), str(copy)]
+        caller = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        out, _ = await caller.communicate()
+        assert caller.returncode == 0
+        of_server = memory_mib(process.pid, "VmHWM") - before
+        assert max(float(out), of_server) <= LIMIT_MIB, (float(out), of_server)
+        assert filecmp.cmp(source, copy, shallow=False)
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+        source.unlink()
+        copy.unlink(missing_ok=True)

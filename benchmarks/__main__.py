@@ -111,18 +111,29 @@ async def _large(folder: Path, s3: tuple[str, str] | None) -> None:
     cp = await large.by_cp(source, copy)
     copy.unlink()
     with servers.holdfast((folder / "large").as_uri()) as (target, pid):
-        save, load, lift = await large.through_holdfast(target, pid, source)
+        transfers, lift = await large.through_holdfast(target, pid, source, copy)
     shutil.rmtree(folder / "large")
-    print(f"  file://  save {save:6.0f} MB/s, {save / cp:.2f} of cp with sync ({cp:.0f} MB/s)")
-    print(f"           load {load:6.0f} MB/s, {load / cp:.2f} of it; the server's memory rose by {lift:.0f} MiB")
+    print(f"  file://, the server's memory rose by {lift:.0f} MiB; cp with sync: {cp:.0f} MB/s")
+    for verb, ours in transfers.items():
+        _print_transfer(verb, ours, cp, "cp")
     if s3 is None or plain is None:
         return
-    put, got, plain_lift = plain
     with servers.holdfast(f"s3://{s3[1]}/large") as (target, pid):
-        save, load, lift = await large.through_holdfast(target, pid, source)
-    print(f"  s3://    save {save:6.0f} MB/s, {save / put:.2f} of aioboto3's multipart upload ({put:.0f} MB/s)")
-    print(f"           load {load:6.0f} MB/s, {load / got:.2f} of its download ({got:.0f} MB/s)")
-    print(f"           the server's memory rose by {lift:.0f} MiB, aioboto3's by {plain_lift:.0f} MiB")
+        transfers, lift = await large.through_holdfast(target, pid, source, copy)
+    print(f"  s3://, the server's memory rose by {lift:.0f} MiB")
+    for verb, ours in transfers.items():
+        theirs, name = (plain[0], "aioboto3's upload") if verb == "save" else (plain[1], "aioboto3's download")
+        _print_transfer(verb, ours, theirs.speed, name)
+    for name, theirs in zip(("upload", "download"), plain, strict=True):
+        _print_transfer(f"aioboto3's {name}", theirs, theirs.speed, "itself")
+
+
+def _print_transfer(verb: str, transfer: large.Transfer, theirs: float, name: str) -> None:
+    print(
+        f"    {verb:20s} {transfer.speed:6.0f} MB/s, {transfer.speed / theirs:.2f} of {name}; CPU of the server "
+        f"{transfer.server_seconds:.1f} s, of the caller {transfer.caller_seconds:.1f} s; "
+        f"the caller's memory rose by {transfer.caller_mib:.0f} MiB"
+    )
 
 
 def _resume(folder: Path, s3: tuple[str, str] | None) -> None:

@@ -1,6 +1,7 @@
 """Measurements: operations per second of concurrent callers, the time of one call, peak memory."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -50,3 +51,9 @@ async def seconds_of(operation: Awaitable[object]) -> float:
 def reset_peak() -> None:
     """Reset the peak memory (VmHWM) of this process."""
     Path("/proc/self/clear_refs").write_text("5")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process, in user and system mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

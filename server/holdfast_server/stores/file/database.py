@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from holdfast_server.stores.base import StoreSettingsError
+from holdfast_server.stores.base import StoreSettingsError, StoreUnavailableError
 from holdfast_server.stores.file.errors import kind_of, mapped
 from holdfast_server.stores.file.folder import DATABASE, WAL, StoreFolder
 
@@ -72,6 +72,7 @@ def open_database(folder: StoreFolder) -> sqlite3.Connection:
         folder.note_database()
         connection = connect(folder)
         try:
+            _use_log(connection)
             # Creates the file of the log.
             connection.execute("SELECT 1 FROM objects LIMIT 1")
             folder.sync()
@@ -169,6 +170,20 @@ def _settle(folder: StoreFolder, connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
+def _use_log(connection: sqlite3.Connection) -> None:
+    """Let a database have a write-ahead log, unless it has one.
+
+    Raises:
+        StoreUnavailableError: that failed. SQLite raises no error then, and would go on with another kind of journal,
+            whose end it does not make durable.
+        sqlite3.Error: the database cannot be used.
+
+    """
+    [mode] = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StoreUnavailableError("the store's database cannot have a write-ahead log")
+
+
 def _make(folder: StoreFolder) -> None:
     """Make a database under another name and rename it, so that no crash leaves half of one.
 
@@ -176,10 +191,12 @@ def _make(folder: StoreFolder) -> None:
     """
     folder.begin_database()
     with closing(sqlite3.connect(folder.new_database, isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_log(connection)
         for statement in _SCHEMA:
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        # The end of the connection would do so as well, and ignore a sync that fails.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     folder.finish_database()
 
 

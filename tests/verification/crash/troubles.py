@@ -80,7 +80,7 @@ def failing(pid: int, *faults: str, path: Path | None = None) -> Iterator[None]:
 def fill(folder: Path) -> Path:
     """Fill the disk that a folder is on; the file that does it."""
     filler = folder / "filler"
-    descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT)
+    descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for block in (_BLOCK, b"x"):
         with suppress(OSError):
             while True:

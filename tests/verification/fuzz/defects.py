@@ -10,6 +10,7 @@ from holdfast._core import messages, payload, received, statuses
 from holdfast_server import config
 from holdfast_server.api import errors as api_errors
 from holdfast_server.api import malformed, requests
+from holdfast_server.api.pipeline import received as pipelined
 from holdfast_server.api.streaming.incoming import Incoming
 from holdfast_server.api.streaming.uploads import Uploads
 from holdfast_server.protocol.checkpoints import records, workflows
@@ -74,6 +75,9 @@ DEFECTS = [
     _defect("calls", "time of a filter not checked", requests.times, "not is_time(each)", "False"),
     _defect("calls", "id of any length in an error", api_errors._cut, "[:limit_bytes]", ""),
     _defect("calls", "bytes treated as text", malformed._is_utf8, "except UnicodeDecodeError", "except KeyError"),
+    _defect("pipeline", "call without an id answered", pipelined._require_id, "1 <= call_id", "0 <= call_id"),
+    _defect("pipeline", "malformed call ends the pipeline", pipelined.parse, "except DecodeError", "except KeyError"),
+    _defect("pipeline", "truncated message accepted", pipelined.take_apart, "except WireError", "except KeyError"),
     _defect(
         "incoming",
         "part begun by a chunk that is refused",

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server.api.calls import Calls
 from holdfast_server.api.grpc_methods import handlers
@@ -19,6 +18,7 @@ from tests.support.context import Context
 from tests.support.inline_loop import run
 from tests.verification.fuzz.messages import fill
 from tests.verification.fuzz.reader import Reader
+from tests.verification.fuzz.statuses import require_told
 
 _SERVICE = api.DESCRIPTOR.services_by_name["CheckpointService"]
 # Append new methods: the kept inputs select a method by its position.
@@ -45,12 +45,6 @@ _METHODS = (
 # Pipelines have a target of their own.
 assert {*_METHODS, "Pipeline"} == {method.name for method in _SERVICE.methods}
 _NAMES = {"namespace": "n", "workflow_id": "w", "request_id": "r"}
-# docs/reference/errors.md lists the ones that a client may see.
-_NEVER = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
-# gRPC accepts 8 KiB of metadata, with details as base64 and the message with % escapes.
-_LARGEST_DETAILS = 4 << 10
-_LONGEST_MESSAGE = 1 << 10
-
 logging.getLogger("holdfast.server").addHandler(logging.NullHandler())
 logging.getLogger("holdfast.server").propagate = False
 
@@ -122,19 +116,3 @@ def _name(request: Any) -> None:
 async def _each(requests: list[Any]) -> AsyncIterator[Any]:
     for request in requests:
         yield request
-
-
-def require_told(code: grpc.StatusCode, message: str, metadata: dict[str, bytes]) -> None:
-    """Check that a status has all that an error must have, and fits into gRPC's limit."""
-    assert code not in _NEVER, message
-    details = metadata["grpc-status-details-bin"]
-    assert len(details) <= _LARGEST_DETAILS
-    assert len(message.encode()) <= _LONGEST_MESSAGE
-    status = status_pb2.Status.FromString(details)
-    info, violations = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    assert any(each.Unpack(info) for each in status.details)
-    assert info.reason
-    assert info.domain == "holdfast.dev"
-    if code is grpc.StatusCode.INVALID_ARGUMENT:
-        assert any(each.Unpack(violations) for each in status.details), f"{message!r} names no field"
-        assert all(each.field and each.description for each in violations.field_violations)

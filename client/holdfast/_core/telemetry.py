@@ -5,7 +5,8 @@ context. A program without tracing still has a trace id for each call, the same 
 every error carry it.
 """
 
-import secrets
+import os
+import random
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,12 @@ _RETRIES = _METER.create_counter(
 
 Metadata = tuple[tuple[str, str], ...]
 
+# Of our own, because the program's tests seed and patch `random`. Reading from the operating system releases the
+# interpreter's lock, which costs more than the call if the service runs in this process.
+_IDS = random.Random(os.urandom(16))
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _IDS.seed(os.urandom(16)))
+
 
 class LogicalCall:
     """A call with all its attempts."""
@@ -38,7 +45,7 @@ class LogicalCall:
         self._method = method
         self._attributes = {"rpc.system.name": "grpc", "rpc.method": method}
         context = span.get_span_context()
-        self.trace_id = f"{context.trace_id:032x}" if context.is_valid else secrets.token_hex(16)
+        self.trace_id = f"{context.trace_id:032x}" if context.is_valid else f"{_IDS.getrandbits(128):032x}"
         self._last_error: HoldfastError | None = None
 
     @contextmanager
@@ -58,7 +65,7 @@ class LogicalCall:
 
     def _metadata(self, span: Span) -> Metadata:
         if not span.get_span_context().is_valid:
-            return (("traceparent", f"00-{self.trace_id}-{secrets.token_hex(8)}-01"),)
+            return (("traceparent", f"00-{self.trace_id}-{_IDS.getrandbits(64):016x}-01"),)
         carrier: dict[str, str] = {}
         _PROPAGATOR.inject(carrier)
         return tuple(carrier.items())

@@ -354,6 +354,37 @@ def test_a_forked_process_opens_the_folder_itself_while_calls_run_in_its_parent(
     assert alone(FORKING, target) == ["10"]
 
 
+TRACED = """
+import sys
+import holdfast
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+spans = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(spans))
+trace.set_tracer_provider(provider)
+with holdfast.Client(sys.argv[1]) as client:
+    client.save("n", "w", b"x", format=holdfast.Format("f", 1))
+found = spans.get_finished_spans()
+by_id = {each.context.span_id: each for each in found}
+[own] = [each for each in found if each.name.endswith("/Save") and each.parent is None]
+[server] = [each for each in found if each.kind is trace.SpanKind.SERVER]
+assert server.name == own.name == "holdfast.v1.CheckpointService/Save"
+assert by_id[by_id[server.parent.span_id].parent.span_id] is own
+for each in found:
+    if each.name == "store put_if_absent" and each.context.trace_id == own.context.trace_id:
+        assert by_id[each.parent.span_id] is server
+        print(each.name)
+"""
+
+
+def test_a_program_that_collects_spans_gets_those_of_the_service_below_its_own(target):
+    assert "put_if_absent" in alone(TRACED, target)
+
+
 OUTLIVING = """
 import os, sys
 import holdfast

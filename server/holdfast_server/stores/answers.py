@@ -39,7 +39,8 @@ _DENIED_BY_STATUS = {
     403: "refuses access",
     501: "does not support this kind of request: conditional writes need a store that implements If-None-Match",
 }
-_TRANSIENT_BY_STATUS = {429: "throttles", 503: "throttles"}
+# 507 comes from a full MinIO. It does not prove that nothing was written: a library may have sent the request twice.
+_TRANSIENT_BY_STATUS = {429: "throttles", 503: "throttles", 507: "has no room"}
 
 
 class PreconditionFailedError(Exception):

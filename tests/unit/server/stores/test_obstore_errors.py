@@ -47,6 +47,7 @@ def mapped(error, denied=DENIED_BY_S3):
         (answer(501, "NotImplemented"), StoreAccessDeniedError),
         (answer(503, "SlowDown"), StoreUnavailableError),
         (answer(500, "InternalError"), StoreUnavailableError),
+        (answer(507, "XMinioStorageFull"), StoreUnavailableError),
         (GenericError(f"{PUT} - Received redirect without LOCATION, this normally"), StoreAccessDeniedError),
         (broken("Connect"), NothingWrittenError),
         (broken("Timeout"), StoreUnavailableError),

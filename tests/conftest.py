@@ -9,6 +9,7 @@ import holdfast
 import pytest
 
 from tests.support import ceph, object_servers
+from tests.support.budget import full
 from tests.support.listed_reasons import only_listed_reasons
 from tests.support.required import require
 from tests.support.watched import Served, serving_watched
@@ -87,10 +88,15 @@ def azure_container(azure_endpoint: str) -> str:
     return object_servers.create_container(azure_endpoint)
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(params=["file", "s3", full("s3 obstore"), full("azure")])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of a store of each durable kind."""
     if request.param == "file":
         return tmp_path.as_uri()
+    if request.param == "azure":
+        monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", request.getfixturevalue("azure_endpoint"))
+        return f"az://{request.getfixturevalue('azure_container')}/some/prefix"
+    if request.param == "s3 obstore":
+        monkeypatch.setenv("HOLDFAST_S3_CLIENT", "obstore")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", request.getfixturevalue("s3_endpoint"))
     return f"s3://{request.getfixturevalue('s3_bucket')}/some/prefix"

@@ -72,9 +72,7 @@ class S3Store:
                     # Imported if it is used: it is an extra.
                     from holdfast_server.stores.s3_obstore import ObstoreBucket  # noqa: PLC0415
 
-                    opened: Bucket = await ObstoreBucket.open(
-                        session, connected, bucket, below, where, is_virtual=not endpoint_url
-                    )
+                    opened: Bucket = await ObstoreBucket.open(session, connected, bucket, below, where)
                 else:
                     opened = Bucket(connected, bucket, below, where)
             except (BotoCoreError, ValueError, OSError) as error:

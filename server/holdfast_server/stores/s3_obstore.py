@@ -45,9 +45,7 @@ class ObstoreBucket(Bucket):
         self._objects = Objects(store, prefix, where, DENIED_BY_S3)
 
     @classmethod
-    async def open(
-        cls, session: Any, client: Any, name: str, prefix: str, where: str, *, is_virtual: bool
-    ) -> "ObstoreBucket":
+    async def open(cls, session: Any, client: Any, name: str, prefix: str, where: str) -> "ObstoreBucket":
         """Open a bucket.
 
         Args:
@@ -56,7 +54,6 @@ class ObstoreBucket(Bucket):
             name: the bucket.
             prefix: the prefix of every key, "" or with a slash at its end.
             where: endpoint and bucket, for operators.
-            is_virtual: whether the host's name begins with that of the bucket, as AWS prefers.
 
         Raises:
             StoreSettingsError: the library does not accept the settings.
@@ -66,8 +63,8 @@ class ObstoreBucket(Bucket):
         require_plain(prefix.removesuffix("/"), where)
         login = Login(await session.get_credentials(), where)
         scheme, host = urlsplit(client.meta.endpoint_url)[:2]
-        # A certificate for any bucket does not cover a name with a dot.
-        is_virtual = is_virtual and "." not in name
+        # AWS prefers the bucket in the host's name. A certificate for any bucket does not cover a name with a dot.
+        is_virtual = ".amazonaws.com" in host and "." not in name
         options: dict[str, Any] = {**CLIENT_OPTIONS, "allow_http": scheme == "http"}
         bundle = os.environ.get("AWS_CA_BUNDLE")
         if bundle:

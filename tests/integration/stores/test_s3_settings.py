@@ -5,8 +5,10 @@ import ssl
 import subprocess
 import sys
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from functools import partial
 
+import obstore
 import pytest
 from aiohttp import web
 from botocore import exceptions
@@ -196,6 +198,23 @@ async def test_the_region_of_the_environment_is_used(s3, environment):
     environment.delenv("AWS_REGION")
     async with s3("b") as store:
         assert store._bucket.client.meta.region_name == "eu-west-3"
+
+
+@pytest.mark.parametrize(
+    ("bucket", "region", "endpoint_url", "expected"),
+    [
+        ("b1", "eu-south-2", None, "https://b1.s3.eu-south-2.amazonaws.com/p/k"),
+        ("b.1", "eu-south-2", None, "https://s3.eu-south-2.amazonaws.com/b.1/p/k"),
+        ("b1", "cn-north-1", None, "https://b1.s3.cn-north-1.amazonaws.com.cn/p/k"),
+        ("b1", "eu-south-2", "https://host:9/base", "https://host:9/base/b1/p/k"),
+    ],
+)
+async def test_obstore_addresses_a_bucket_as_the_aws_session_says(bucket, region, endpoint_url, expected):
+    async with S3Store.open(bucket, "p", region=region, endpoint_url=endpoint_url, client="obstore") as store:
+        await store._bucket._login.refresh()
+        signed = await obstore.sign_async(store._bucket._objects._store, "GET", "p/k", timedelta(seconds=60))
+    assert signed.partition("?")[0] == expected
+    assert f"%2F{region}%2Fs3%2F" in signed
 
 
 async def test_obstore_signs_with_the_credentials_that_the_session_has_renewed(environment, tmp_path, monkeypatch):

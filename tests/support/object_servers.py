@@ -74,7 +74,7 @@ def create_container(account_url: str) -> str:
     digest = hmac.new(base64.b64decode(AZURE_KEY), text.encode(), hashlib.sha256).digest()
     headers["Authorization"] = f"SharedKey {AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}"
     url = f"{account_url}/{name}?restype=container"
-    urllib.request.urlopen(urllib.request.Request(url, method="PUT", headers=headers), timeout=30).close()
+    urllib.request.urlopen(urllib.request.Request(url, method="PUT", headers=headers), timeout=100).close()
     return name
 
 

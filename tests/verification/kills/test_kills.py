@@ -21,6 +21,8 @@ Acknowledged = dict[tuple[str, str], bytes]
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("servers", [1, 2])
+# A kill meets the same state with any client of a network store.
+@pytest.mark.parametrize("store_url", ["file", "s3"], indirect=True)
 async def test_every_acknowledged_save_outlives_sigkill(servers, store_url):
     acknowledged: Acknowledged = {}
     await asyncio.gather(*(lives(store_url, number, SAVERS // servers, acknowledged) for number in range(servers)))

@@ -121,6 +121,21 @@ def test_held_bytes_are_counted_and_streams_leave_a_quarter_to_unary_calls():
         unary.hold(2)
 
 
+def test_streams_read_far_ahead_only_while_half_of_their_bytes_are_free():
+    admission = Admission(Capacity(calls=8, bytes=32))
+    with (
+        admission.permit("a", is_stream=True) as first,
+        admission.permit("b", is_stream=True) as second,
+        admission.permit("c", is_stream=True) as third,
+    ):
+        # Streams may hold 24 bytes together.
+        assert first.hold_some(3, 8) == 8
+        assert second.hold_some(3, 8) == 3
+        assert third.hold_some(0, 0) == 0
+        first.release()
+        assert third.hold_some(3, 8) == 8
+
+
 async def test_a_stream_above_the_limit_of_bytes_is_refused_and_unary_calls_are_admitted(tmp_path, connect):
     async with serving_watched(tmp_path, bytes_in_flight=8 << 20) as served:
         stub = await connect(served.target)

@@ -5,6 +5,7 @@ twice.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -273,3 +274,26 @@ def test_too_many_open_files_are_named_and_small_objects_need_none(served):
             served.client.load("n", "w", timeout=SECONDS)
         ledger.save(SMALL)
         assert served.client.load("n", "w").data.endswith(SMALL)
+
+
+# A folder that is taken away.
+
+
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["moved", "replaced"])
+def test_a_folder_that_is_taken_away_takes_no_save_and_its_server_is_not_ready(is_replaced, tmp_path):
+    path, elsewhere = tmp_path / "store", tmp_path / "elsewhere"
+    with serving(path) as served:
+        ledger = Ledger(served)
+        ledger.save(SMALL)
+        path.rename(elsewhere)
+        if is_replaced:
+            shutil.copytree(elsewhere, path)
+        for data in (SMALL, LARGE):
+            ledger.is_refused(data, "replaced")
+        wait_until(lambda: not served.is_ready())
+    shutil.rmtree(path, ignore_errors=True)
+    elsewhere.rename(path)
+    with serving(path) as served:
+        ledger.goes_on(served)
+        ledger.save(SMALL)
+        ledger.require_all()

@@ -8,7 +8,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import holdfast
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from holdfast_server.health import READY
 
 from tests.support.servers import start
 
@@ -21,6 +24,7 @@ class Served:
 
     Attributes:
         client: a client of it.
+        target: its address.
         pid: its process id.
         store: the path of its store, as this process sees it.
         path: the path of its store, as the server sees it.
@@ -28,9 +32,17 @@ class Served:
     """
 
     client: holdfast.Client
+    target: str
     pid: int
     store: Path
     path: Path
+
+    def is_ready(self) -> bool:
+        """Return whether its health is SERVING."""
+        with grpc.insecure_channel(self.target) as channel:
+            request = health_pb2.HealthCheckRequest(service=READY)
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=20)
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 @contextmanager
@@ -45,7 +57,7 @@ def serving(path: Path, *, within: Sequence[str] = ()) -> Iterator[Served]:
     process, target = start(path.as_uri(), within=within)
     try:
         with holdfast.Client(target, timeout=20) as client:
-            yield Served(client, process.pid, Path(f"/proc/{process.pid}/root{path}"), path)
+            yield Served(client, target, process.pid, Path(f"/proc/{process.pid}/root{path}"), path)
         assert process.poll() is None
     finally:
         process.terminate()

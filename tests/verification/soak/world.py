@@ -1,7 +1,8 @@
 """Two server processes on one store, and the events that strike them.
 
-One server is never restarted, so that its memory and open files can be watched. The other one, the store, and the
-processes that write files are killed by turns. Collections run on the servers' schedule and by command.
+One server is never restarted, so that its memory and open files can be watched. The other one and a store that is a
+process are killed by turns, and a server of a folder is stopped with the locks that it holds. Collections run on the
+servers' schedule and by command.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
@@ -23,10 +25,11 @@ from holdfast_server.stores.s3 import S3Store
 
 from tests.support import ceph
 from tests.support.ports import free_port
-from tests.support.servers import EXECUTABLE, children, start
+from tests.support.servers import EXECUTABLE, start
 from tests.verification.soak.users import RETENTION
 
 GRACE_SECONDS = 6
+_STOPPED_SECONDS = 0.5
 _TRACE_ID = re.compile(r"\b[0-9a-f]{32}\b")
 
 
@@ -62,14 +65,15 @@ def with_log_lines(wrong: str, log: Path) -> str:
 
 @contextmanager
 def folder(path: Path) -> Iterator[Store]:
-    """A folder store. Its event kills the processes that write files for the servers."""
+    """A folder store. Its event stops a server for a moment, with the locks on the database that it holds."""
 
-    def kill_lanes(servers: list[int]) -> None:
-        for server in servers:
-            for lane in children(server):
-                os.kill(lane, signal.SIGKILL)
+    def stop_for_a_moment(servers: list[int]) -> None:
+        _, other = servers
+        os.kill(other, signal.SIGSTOP)
+        time.sleep(_STOPPED_SECONDS)
+        os.kill(other, signal.SIGCONT)
 
-    yield Store((path / "store").as_uri(), path, kill_lanes, lambda: FileStore.open(path / "store"))
+    yield Store((path / "store").as_uri(), path, stop_for_a_moment, lambda: FileStore.open(path / "store"))
 
 
 @contextmanager

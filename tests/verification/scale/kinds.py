@@ -125,7 +125,7 @@ def cut_file(run: Fake, number: int) -> None:
 
 def lost_file(run: Fake, number: int) -> None:
     run.has_files = True
-    _damaged_blob(run, lambda blob: run.rows.file(blob).unlink(), when_quick=False)
+    _damaged_blob(run, lambda blob: run.rows.file(blob).unlink(), when_quick=True)
 
 
 def _damaged_blob(run: Fake, how: Callable[[str], None], *, when_quick: bool) -> None:

@@ -89,7 +89,25 @@ class StoreSettingsError(StoreAccessDeniedError):
 
 
 class StoreDamagedError(StoreError):
-    """A part of the store is damaged and cannot be read. Other objects can be. A retry does not help."""
+    """A part of the store is damaged and cannot be read. Other objects can be. A retry does not help.
+
+    Attributes:
+        listed: for a listing, the objects before the damage.
+        resume_at: for a listing, the first key after the damage that can be listed; None if there is none.
+
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        detail: str = "",
+        listed: "Sequence[ObjectSummary]" = (),
+        resume_at: str | None = None,
+    ) -> None:
+        super().__init__(message, detail=detail)
+        self.listed = listed
+        self.resume_at = resume_at
 
 
 class StoreGoneError(NothingWrittenError):
@@ -165,6 +183,8 @@ class ObjectStore(Protocol):
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
         """Return the first `limit` objects, in key order, whose keys begin with `prefix` and follow `start_after`.
+
+        If some of them cannot be listed, StoreDamagedError says where the damage ends.
 
         Contains every object whose write was acknowledged before the call. A power cut may lose other objects that it
         contains, unless `get` has returned them.

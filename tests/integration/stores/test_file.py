@@ -11,7 +11,11 @@ import sys
 import threading
 
 import pytest
+from holdfast_server.protocol.checkpoints import workflows
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance.fsck import fsck
 from holdfast_server.protocol.maintenance.sweep import Policies, sweep
 from holdfast_server.stores.base import (
     NothingWrittenError,
@@ -35,6 +39,7 @@ from holdfast_server.stores.file.upload import LARGEST_ROW_BYTES
 from holdfast_server.stores.traced import TracedStore
 
 from tests.support import folder_objects
+from tests.support.workflows import Workflow
 
 LARGE = b"x" * (LARGEST_ROW_BYTES + 1)
 
@@ -427,6 +432,49 @@ async def test_a_damaged_page_of_keys_fails_only_the_writes_into_it_and_beside_i
         assert 1 <= len(refused) <= 600
         assert all(each is True for each in results if each not in refused)
         assert (await store.get("k/00000")).data == (await store.get("k/03998")).data == b"x"
+
+
+async def test_a_listing_says_where_the_damage_of_a_page_ends(tmp_path):
+    keys = [f"k/{number:05}" for number in range(2000)]
+    async with FileStore.open(tmp_path) as store:
+        await asyncio.gather(*(store.put_if_absent(key, b"x") for key in keys))
+    await damage_page(tmp_path, "objects")
+    async with FileStore.open(tmp_path) as store:
+        with pytest.raises(StoreDamagedError) as caught:
+            await store.list("k/", limit=3000)
+        before = [each.key for each in caught.value.listed]
+        resumed = await store.list("k/", start_after=caught.value.resume_at, limit=3000)
+        after = [caught.value.resume_at, *(each.key for each in resumed)]
+        assert before == keys[: len(before)]
+        assert after == keys[-len(after) :]
+        assert 1 <= len(keys) - len(before) - len(after) <= 200
+
+
+async def test_a_damaged_page_of_keys_hides_the_workflows_in_it_and_no_others(tmp_path):
+    names = [f"w{number:03}" for number in range(200)]
+    async with FileStore.open(tmp_path) as store:
+        log = Log(store, grace_seconds=0)
+        for name in names:
+            await Workflow(log, WorkflowKeys("n", name)).save(b"x")
+    await damage_page(tmp_path, "objects")
+    async with FileStore.open(tmp_path) as store:
+        log = Log(store, grace_seconds=0)
+        listed = [head.keys.workflow_id for head in (await workflows.page(log, "n", "", 1000)).heads]
+        assert 1 <= len(names) - len(listed) <= 60
+        assert (listed[0], listed[-1]) == (names[0], names[-1])
+        refused = 0
+        for name in names:
+            found = await asyncio.gather(Workflow(log, WorkflowKeys("n", name)).load(), return_exceptions=True)
+            if found != [b"x"]:
+                assert isinstance(found[0], HoldfastError)
+                assert found[0].reason is Reason.CHECKPOINT_CORRUPTED
+                refused += 1
+        assert 1 <= refused <= 60
+        findings = []
+        checked = await fsck(log, on_finding=findings.append)
+        assert any("cannot be listed" in each.what for each in findings)
+        assert checked.workflows >= len(names) - refused - 2
+        assert (await sweep(log, Policies({}))).damaged >= 1
 
 
 async def test_no_thread_uses_the_database_while_the_store_is_suspended(tmp_path):

@@ -137,7 +137,7 @@ DEFECTS = [
     _defect(
         "bucket",
         "damaged head ends a listing",
-        workflows.newest_readable,
+        workflows._newest_readable,
         "not in (Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED)",
         "is not None",
     ),

@@ -19,7 +19,7 @@ from holdfast_server.protocol.format.keys import (
 from holdfast_server.protocol.log import next_marker, revisions
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
-from holdfast_server.stores.base import ObjectStore
+from holdfast_server.stores.base import ObjectStore, ObjectSummary, StoreDamagedError
 
 _PAGE_ENTRIES = 1000
 # For one page: if few of the ids replaced by digests have a prefix, one call must not read all of them.
@@ -127,7 +127,7 @@ async def prefixes(
     """
     position = f"{after}{AFTER_ALL}" if after else ""
     last, limit = after, 1
-    while listed := await store.list(below, start_after=position, limit=limit):
+    while listed := await _listed(store, below, position, limit):
         # A foreign object is mostly not the only one.
         limit = _PAGE_ENTRIES
         for each in listed:
@@ -140,6 +140,17 @@ async def prefixes(
                 yield prefix
                 position, last, limit = f"{prefix}{AFTER_ALL}", prefix, 1
                 break
+
+
+async def _listed(store: ObjectStore, below: str, position: str, limit: int) -> Sequence[ObjectSummary]:
+    """List objects. Objects that a damaged page hides are left out, as a workflow without a readable marker is."""
+    try:
+        return await store.list(below, start_after=position, limit=limit)
+    except StoreDamagedError as error:
+        if error.listed or error.resume_at is None:
+            return error.listed
+        # A workflow may have more objects in the damaged page, but none before it.
+        return [ObjectSummary(error.resume_at, 0, 0.0)]
 
 
 async def owner_of(log: Log, prefix: str) -> WorkflowKeys | None:
@@ -160,9 +171,21 @@ async def newest_readable(log: Log, prefix: str, on_unreadable: Unreadable = _pa
     Args:
         log: the log.
         prefix: the prefix.
-        on_unreadable: called with the markers above it, which are damaged or written by a newer server.
+        on_unreadable: called with the markers above it, which are damaged or written by a newer server; with revision
+            0 if the store cannot list them.
 
     """
+    try:
+        return await _newest_readable(log, prefix, on_unreadable)
+    except HoldfastError as error:
+        # Of a listing, whose error has the key of the log. Damaged markers do not end the search.
+        if error.metadata.get("key") != f"{prefix}log/":
+            raise
+        on_unreadable(prefix, 0, error)
+        return None
+
+
+async def _newest_readable(log: Log, prefix: str, on_unreadable: Unreadable) -> Entry | None:
     collected = 0
     while True:
         async with aclosing(revisions.listed(log.store, f"{prefix}log/", first_page=1)) as found:

@@ -3,8 +3,9 @@
 from array import array
 from collections.abc import AsyncGenerator, Sequence
 
+from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys, revision_of
-from holdfast_server.stores.base import ObjectStore, ObjectSummary
+from holdfast_server.stores.base import ObjectStore, ObjectSummary, StoreDamagedError
 
 _PAGE_ENTRIES = 1000
 
@@ -20,14 +21,25 @@ async def listed(
         start_after: the key after which to begin.
         first_page: how many objects the first request lists.
 
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED: the store cannot list all of them.
+        StoreError: the store cannot be used.
+
     """
     limit = first_page
-    while page := await store.list(log, start_after=start_after, limit=limit):
+    while page := await _list(store, log, start_after, limit):
         for found in page:
             revision = revision_of(found.key.removeprefix(log))
             if revision is not None:
                 yield found, revision
         start_after, limit = page[-1].key, _PAGE_ENTRIES
+
+
+async def _list(store: ObjectStore, log: str, start_after: str, limit: int) -> Sequence[ObjectSummary]:
+    try:
+        return await store.list(log, start_after=start_after, limit=limit)
+    except StoreDamagedError as error:
+        raise HoldfastError(Reason.CHECKPOINT_CORRUPTED, f"the log cannot be listed: {error}", key=log) from error
 
 
 async def newest(store: ObjectStore, keys: WorkflowKeys, below: int = MAX_REVISION + 1) -> int | None:

@@ -5,12 +5,12 @@ If the store fails for several workflows in a row, the work ends with its error.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.maintenance.inventory import Inventory
 from holdfast_server.protocol.maintenance.window import in_order
-from holdfast_server.stores.base import StoreError
+from holdfast_server.stores.base import StoreDamagedError, StoreError
 
 _Result = TypeVar("_Result")
 
@@ -22,6 +22,13 @@ _FAILURES_IN_A_ROW = 3
 _OF_STORE = frozenset({Reason.COMMIT_UNKNOWN, Reason.STORE_UNAVAILABLE})
 
 Failure = HoldfastError | StoreError
+
+
+def _is_of_store(result: object) -> TypeGuard[Failure]:
+    """Return whether a result is an error of the store, which may concern all workflows."""
+    if isinstance(result, HoldfastError):
+        return result.reason in _OF_STORE
+    return isinstance(result, StoreError) and not isinstance(result, StoreDamagedError)
 
 
 async def each_workflow(
@@ -48,7 +55,7 @@ async def each_workflow(
     in_a_row: list[tuple[str, Failure]] = []
     async with aclosing(in_order(found, attempt, at_once=AT_ONCE, ahead=AHEAD)) as done:
         async for prefix, result in done:
-            if isinstance(result, StoreError) or (isinstance(result, HoldfastError) and result.reason in _OF_STORE):
+            if _is_of_store(result):
                 in_a_row.append((prefix, result))
                 if len(in_a_row) == _FAILURES_IN_A_ROW:
                     raise result

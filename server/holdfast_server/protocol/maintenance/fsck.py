@@ -100,7 +100,14 @@ async def fsck(
         await check.run(repair=repair)
         return check.checked
 
-    workflows = inventories(log.store, after=after, on_foreign=lambda key: found(key, _FOREIGN))
+    workflows = inventories(
+        log.store,
+        after=after,
+        on_foreign=lambda key: found(key, _FOREIGN),
+        on_damaged=lambda key, error: found(
+            key, f"objects after it cannot be listed, up to {error.resume_at}: {error}"
+        ),
+    )
     async with aclosing(each_workflow(workflows, checked_of)) as done:
         async for position, checked in done:
             if isinstance(checked, Checked):

@@ -13,11 +13,13 @@ from math import inf
 from operator import attrgetter
 
 from holdfast_server.protocol.format.keys import AFTER_ALL, WorkflowKeys, workflow_prefix
-from holdfast_server.stores.base import ObjectStore, ObjectSummary
+from holdfast_server.stores.base import ObjectStore, ObjectSummary, StoreDamagedError
 from holdfast_server.stores.listing import list_all
 
 _ALL = "ns/"
 _KEPT_OBJECTS = 1000
+# Sorts after every name in a key.
+_AFTER_ALL_NAMES = "\x7f"
 # For work on a whole store: on a file system each listing reads the folder of all workflows again.
 WHOLE_STORE_PAGE = 10_000
 
@@ -76,6 +78,7 @@ async def inventories(
     after: str = "",
     page_objects: int = WHOLE_STORE_PAGE,
     on_foreign: Callable[[str], None] = lambda key: None,
+    on_damaged: Callable[[str, StoreDamagedError], None] = lambda key, error: None,
 ) -> AsyncGenerator[Inventory]:
     """Yield the inventories of all workflows of a store, in key order.
 
@@ -84,23 +87,25 @@ async def inventories(
         after: the prefix of the workflow after which to begin; "" for the start.
         page_objects: how many objects to list at a time, at least as many as an inventory keeps.
         on_foreign: called with the key of each object that belongs to no workflow.
+        on_damaged: called with a key before objects that the store cannot list, and why. The workflows that may have
+            some of them are left out.
 
     Raises:
         StoreError: the store cannot be used.
 
     """
     last, position = after, f"{after}{AFTER_ALL}" if after else ""
-    while page := await store.list(_ALL, start_after=position, limit=page_objects):
-        found = [(prefix, tuple(each)) for prefix, each in groupby(page, lambda each: workflow_prefix(each.key))]
-        position = page[-1].key
-        prefix, objects = found[-1]
-        if prefix is not None and len(page) == page_objects:
-            # The last workflow of the page may have more objects. It is skipped if it is large, otherwise listed again.
-            if len(objects) >= _KEPT_OBJECTS:
-                position = max(position, f"{prefix}{AFTER_ALL}")
-            else:
-                found.pop()
-                position = found[-1][1][-1].key
+    while True:
+        try:
+            page = await store.list(_ALL, start_after=position, limit=page_objects)
+            found, position = _workflows_of(page, position, page_objects)
+        except StoreDamagedError as error:
+            on_damaged(error.listed[-1].key if error.listed else position or _ALL, error)
+            # The workflows before and after the damage may have objects in it.
+            found, position = _by_workflow(error.listed)[:-1], _after_damage(error)
+        else:
+            if not page:
+                return
         for prefix, objects in found:
             if prefix is None:
                 for each in objects:
@@ -109,6 +114,36 @@ async def inventories(
             elif prefix != last:
                 last = prefix
                 yield Inventory(store, prefix, objects if len(objects) < _KEPT_OBJECTS else None)
+
+
+def _by_workflow(page: Sequence[ObjectSummary]) -> list[tuple[str | None, tuple[ObjectSummary, ...]]]:
+    return [(prefix, tuple(each)) for prefix, each in groupby(page, lambda each: workflow_prefix(each.key))]
+
+
+def _workflows_of(
+    page: Sequence[ObjectSummary], position: str, page_objects: int
+) -> tuple[list[tuple[str | None, tuple[ObjectSummary, ...]]], str]:
+    """Return the workflows of a page that are listed completely or are large, and the position of the next page."""
+    found = _by_workflow(page)
+    if not found:
+        return found, position
+    position = page[-1].key
+    prefix, objects = found[-1]
+    if prefix is not None and len(page) == page_objects:
+        # The last workflow of the page may have more objects. It is skipped if it is large, otherwise listed again.
+        if len(objects) >= _KEPT_OBJECTS:
+            position = max(position, f"{prefix}{AFTER_ALL}")
+        else:
+            found.pop()
+            position = found[-1][1][-1].key
+    return found, position
+
+
+def _after_damage(error: StoreDamagedError) -> str:
+    """Return the position after the workflow with the first object that can be listed again."""
+    if error.resume_at is None:
+        return f"{_ALL}{_AFTER_ALL_NAMES}"
+    return f"{workflow_prefix(error.resume_at) or error.resume_at}{AFTER_ALL}"
 
 
 def _below(objects: Sequence[ObjectSummary], prefix: str, start_after: str = "") -> Iterator[ObjectSummary]:

@@ -16,7 +16,7 @@ from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.each_workflow import Failure, each_workflow
 from holdfast_server.protocol.maintenance.gc import Collected, collect
 from holdfast_server.protocol.maintenance.inventory import Inventory, inventories
-from holdfast_server.stores.base import LeavesFiles, ObjectStore, StoreUnavailableError
+from holdfast_server.stores.base import LeavesFiles, ObjectStore, StoreDamagedError, StoreUnavailableError
 
 _CLOCKS = "clock/"
 _KEEP_ALL = Retention()
@@ -69,7 +69,12 @@ async def sweep(
 
     if isinstance(log.store, LeavesFiles) and not dry_run:
         total.files = await log.store.sweep_files(log.grace_seconds)
-    found = inventories(log.store, after=after)
+
+    def count_damage(key: str, error: StoreDamagedError) -> None:
+        on_failed(key, error)
+        total.damaged += 1
+
+    found = inventories(log.store, after=after, on_damaged=count_damage)
     async with aclosing(each_workflow(found, collected_of)) as done:
         async for position, collected in done:
             if isinstance(collected, Collected):

@@ -18,7 +18,7 @@ _Result = TypeVar("_Result")
 
 
 class Lane(Generic[_Item, _Result]):
-    """A line of waiting items and the threads that work on them, for the callers of one event loop.
+    """A line of waiting items and the threads that work on them, for callers of any event loop.
 
     Args:
         work: does a batch: a result or an exception for each item, in order.
@@ -40,7 +40,6 @@ class Lane(Generic[_Item, _Result]):
         self._name = name
         self._most_threads = threads
         self._largest_batch = largest_batch
-        self._loop = asyncio.get_running_loop()
         # Guards the two fields after it.
         self._lock = threading.Lock()
         self._waiting: list[tuple[_Item, asyncio.Future[_Result]]] = []
@@ -54,7 +53,7 @@ class Lane(Generic[_Item, _Result]):
         """Return the result of an item. Work that has begun continues if its caller is cancelled."""
         if self._is_closed:
             raise RuntimeError("the store is closed")
-        future: asyncio.Future[_Result] = self._loop.create_future()
+        future: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
         with self._lock:
             self._waiting.append((item, future))
             is_awaited = self._idle > 0
@@ -105,9 +104,10 @@ class Lane(Generic[_Item, _Result]):
                 continue
             with at_work:
                 results = self._results(batch)
-            # A loop that was closed has no callers left.
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(_deliver, batch, results)
+            for loop in {future.get_loop() for _, future in batch}:
+                # A loop that was closed has no callers left.
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(_deliver, loop, batch, results)
             del batch, results
 
     def _results(self, batch: Sequence[tuple[_Item, asyncio.Future[_Result]]]) -> Sequence[_Result | Exception]:
@@ -117,9 +117,13 @@ class Lane(Generic[_Item, _Result]):
             return [error] * len(batch)
 
 
-def _deliver(batch: Sequence[tuple[_Item, asyncio.Future[_Result]]], results: Sequence[_Result | Exception]) -> None:
+def _deliver(
+    loop: asyncio.AbstractEventLoop,
+    batch: Sequence[tuple[_Item, asyncio.Future[_Result]]],
+    results: Sequence[_Result | Exception],
+) -> None:
     for (_, future), result in zip(batch, results, strict=True):
-        if future.done():
+        if future.get_loop() is not loop or future.done():
             continue
         if isinstance(result, Exception):
             future.set_exception(result)

@@ -12,6 +12,9 @@ _READ = "SELECT size, file, value FROM objects LEFT JOIN contents ON id = conten
 _FIND = "SELECT size, file FROM objects WHERE key = ?"
 _FIND_FILE = "SELECT 1 FROM objects WHERE file = ?"
 _LIST = "SELECT key, size, modified FROM objects WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
+# Keys are ASCII. No two of them are equal up to here.
+_LARGEST = 127
+_COMPARED = 600
 # Sorts after every character of a key.
 _AFTER_ALL = "\U0010ffff"
 
@@ -59,9 +62,32 @@ class Reader:
         """
         # The smallest key after another one is that key and a zero.
         first = prefix if start_after < prefix else f"{start_after}\0"
-        with mapped(self._folder.database):
-            rows = self._connection.execute(_LIST, (first, prefix + _AFTER_ALL, limit)).fetchall()
-        return [ObjectSummary(*row) for row in rows]
+        end = prefix + _AFTER_ALL
+        found: list[ObjectSummary] = []
+        try:
+            with mapped(self._folder.database):
+                found.extend(ObjectSummary(*row) for row in self._connection.execute(_LIST, (first, end, limit)))
+        except StoreDamagedError as error:
+            resume_at = self._first_after_damage(prefix, found[-1].key if found else first)
+            raise StoreDamagedError(str(error), detail=error.detail, listed=found, resume_at=resume_at) from error
+        return found
+
+    def _first_after_damage(self, prefix: str, damaged: str) -> str | None:
+        """Return the first key with a prefix that can be listed after one at which a listing fails; None for none.
+
+        A seek to a damaged page fails, and one beyond it does not. The border is found by bisection.
+        """
+        low, high, found = _number(damaged), _number(prefix) + (1 << _bits_after(len(prefix))), None
+        # Keys that differ only later than this do not exist.
+        while high - low > 1 << _bits_after(len(found or damaged) + 1):
+            middle = (low + high) // 2
+            try:
+                row = self._connection.execute(_LIST, (_text(middle), prefix + _AFTER_ALL, 1)).fetchone()
+            except sqlite3.DatabaseError:
+                low = middle
+            else:
+                high, found = middle, row and str(row[0])
+        return found
 
     def is_file(self, name: str) -> bool:
         """Return whether an object has a file with this name.
@@ -96,6 +122,23 @@ class Reader:
         if row[1] == file:
             raise _damaged(key, f"has no file {file}")
         return self.read(key, offset, length)
+
+
+def _number(key: str) -> int:
+    """Return a key as a number. The order of keys is that of their numbers."""
+    return int.from_bytes(key.encode("ascii", "replace")[:_COMPARED].ljust(_COMPARED, b"\0"))
+
+
+def _bits_after(characters: int) -> int:
+    return 8 * max(0, _COMPARED - characters)
+
+
+def _text(number: int) -> str:
+    data = number.to_bytes(_COMPARED)
+    # Not every number is a key. From the first byte that no key has, all are as large as they can be.
+    end = next((position for position, byte in enumerate(data) if byte > _LARGEST), _COMPARED)
+    # A shorter key sorts before a longer one that begins with it.
+    return (data[:end] + bytes([_LARGEST]) * (_COMPARED - end)).rstrip(b"\0").decode()
 
 
 def _damaged(key: str, problem: str) -> StoreDamagedError:

@@ -341,8 +341,9 @@ async def test_a_caller_at_the_limit_of_calls_can_cancel_them(tmp_path):
 async def test_each_call_has_its_own_deadline(served, piped):
     stall = Stall(served.store)
     await piped.send(save(1, timeout=0.1), save(2, workflow_id="v", timeout=60), save(3, workflow_id="u", timeout=-1))
-    # The first had begun to commit.
-    assert [reason(each) for each in await piped.answers(1, 3)] == ["COMMIT_UNKNOWN", "DEADLINE_EXCEEDED"]
+    # The first may have begun to commit.
+    assert reason(await piped.answer(1)) in ("COMMIT_UNKNOWN", "DEADLINE_EXCEEDED")
+    assert reason(await piped.answer(3)) == "DEADLINE_EXCEEDED"
     stall.go.set()
     assert (await piped.answer(2)).save.checkpoint.revision == 1
 

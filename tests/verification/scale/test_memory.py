@@ -98,6 +98,8 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+# Azurite keeps everything in memory, and is slow.
+@pytest.mark.parametrize("store_url", ["file", "s3"], indirect=True)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", ["AsyncClient", "Client"])
 async def test_files_of_any_size_raise_the_memory_of_caller_and_server_by_no_more_than_its_limit(

@@ -7,6 +7,7 @@ that is dropped without closing it frees its channels.
 import asyncio
 import weakref
 from contextlib import suppress
+from contextvars import Context
 from typing import Any
 
 import grpc
@@ -33,6 +34,8 @@ class Pipelines(PipelinesOfConnection):
     def __init__(self, channel: grpc.aio.Channel, stub: Any) -> None:
         super().__init__()
         self._channel = channel
+        # Timers and tasks that outlive a call must not keep what the caller's context refers to.
+        self._context = Context()
         self._was_used = False
         self._is_closing = False
         self._closed: list[tuple[Pipeline, Any]] = []
@@ -77,7 +80,9 @@ class Pipelines(PipelinesOfConnection):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with suppress(grpc.aio.UsageError):
-            await self._channel.wait_for_state_change(grpc.ChannelConnectivity.SHUTDOWN)
+            # Threads of gRPC may post the events of a stream shortly after those of its end.
+            for _ in range(3):
+                await self._channel.wait_for_state_change(grpc.ChannelConnectivity.SHUTDOWN)
 
     def finish(self) -> None:
         """Fail the calls of closed pipelines, once the calls outside of pipelines have ended too."""
@@ -104,7 +109,7 @@ class Pipelines(PipelinesOfConnection):
 
         call = Call(method, data, timeout, metadata, wake)
         self.add(call)
-        timer = loop.call_later(timeout, call.expire)
+        timer = loop.call_later(timeout, call.expire, context=self._context)
         try:
             await outcome
         finally:
@@ -114,6 +119,10 @@ class Pipelines(PipelinesOfConnection):
         return call
 
     def start(self, pipeline: Pipeline) -> None:
+        """Open the stream of a pipeline."""
+        self._context.run(self._start, pipeline)
+
+    def _start(self, pipeline: Pipeline) -> None:
         stream = self._open_stream()
         self._was_used = True
         woken = asyncio.Event()

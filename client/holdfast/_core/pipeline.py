@@ -110,15 +110,10 @@ class Pipeline:
         if self._waiting:
             self.wake()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether a call waits for its answer."""
-        return bool(self._waiting or self._in_flight)
-
     def is_idle(self) -> bool:
         """Return whether no call is open and none was added since this was last called."""
         was_used, self._was_used = self._was_used, False
-        return not (was_used or self.is_open)
+        return not (was_used or self._waiting or self._in_flight)
 
     def retire(self) -> list[Call]:
         """Take no further calls, and close the stream for sending. Return the calls that were not sent."""

@@ -7,6 +7,7 @@ one that reads the answers. One lock guards the state of all pipelines of a chan
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import Context
 from typing import Any
 
 import grpc
@@ -16,7 +17,7 @@ from holdfast._core.pipeline import FIRST_ANSWER_SECONDS, IDLE_SECONDS, LARGEST_
 from holdfast._core.pipeline_calls import Call, CallError, Metadata
 from holdfast.v1 import checkpoint_service_pb2 as api
 
-# How long a fork waits for the end of an idle pipeline.
+# How long a fork waits for the end of a pipeline.
 _END_SECONDS = 1.0
 
 
@@ -36,6 +37,8 @@ class Pipelines(PipelinesOfConnection):
         )
         self._stub = stub
         self._lock = threading.Lock()
+        # Held during a fork.
+        self._gate = threading.Lock()
         self._readers: dict[Pipeline, tuple[threading.Thread, Any]] = {}
 
     def call(self, method: str, request: Any, *, timeout: float, metadata: Metadata) -> Any:
@@ -49,20 +52,29 @@ class Pipelines(PipelinesOfConnection):
                 timeout = call.seconds_left()
         return getattr(self._stub, method)(request, timeout=timeout, metadata=metadata)
 
-    def end_idle(self) -> None:
-        """End the pipelines without calls before a fork, so that no thread of gRPC is inside its library then."""
+    def before_fork(self) -> None:
+        """End the pipelines and let calls wait, so that no thread of gRPC is inside its library during the fork.
+
+        Calls in flight are retried once the fork is done.
+        """
+        self._gate.acquire()
         with self._lock:
-            idle = [self._readers[pipeline] for pipeline in self._readers if not pipeline.is_open]
-        for reader, stream in idle:
+            readers = list(self._readers.values())
+        for _, stream in readers:
             stream.cancel()
+        for reader, _ in readers:
             reader.join(_END_SECONDS)
+
+    def after_fork_in_parent(self) -> None:
+        """Let calls go on."""
+        self._gate.release()
 
     def _carried(self, method: str, data: bytes, timeout: float, metadata: Metadata) -> Call:
         outcome = threading.Lock()
         outcome.acquire()
         call = Call(method, data, timeout, metadata, outcome.release)
         try:
-            with self._lock:
+            with self._gate, self._lock:
                 self.add(call)
             if not outcome.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
                 with self._lock:
@@ -77,7 +89,8 @@ class Pipelines(PipelinesOfConnection):
     def start(self, pipeline: Pipeline) -> None:
         woken = threading.Condition(self._lock)
         pipeline.wake = woken.notify
-        stream = self._open_stream(self._messages(pipeline, woken))
+        # The thread that gRPC starts outlives the call that needs the pipeline, and keeps nothing of its context.
+        stream = Context().run(self._open_stream, self._messages(pipeline, woken))
         reader = threading.Thread(target=self._read, args=(pipeline, stream), name="holdfast-pipeline", daemon=True)
         self._readers[pipeline] = reader, stream
         reader.start()

@@ -46,17 +46,26 @@ class Channels:
         self.stub: Any = _Methods(self)
         self._open: dict[int, _Channel] = {}
         self._closing = threading.Event()
+        self._held: Pipelines | None = None
         _CLIENTS.add(self)
 
     def before_fork(self) -> None:
-        """End what is idle: gRPC prepares itself for a fork only if none of its threads is at work."""
+        """End the pipelines: gRPC prepares itself for a fork only if none of its threads is at work."""
         channel = self._open.get(os.getpid())
         if channel is not None:
-            channel.pipelines.end_idle()
+            channel.pipelines.before_fork()
+            self._held = channel.pipelines
+
+    def after_fork_in_parent(self) -> None:
+        """Let calls go on."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.after_fork_in_parent()
 
     def after_fork(self) -> None:
         """Replace the locks after a fork: another thread may have held one, and this process does not have it."""
         self._lock = threading.Lock()
+        self._held = None
         was_closed, self._closing = self._closing.is_set(), threading.Event()
         if was_closed:
             self._closing.set()
@@ -126,13 +135,18 @@ def _before_fork() -> None:
         channels.before_fork()
 
 
+def _after_fork_in_parent() -> None:
+    for channels in list(_CLIENTS):
+        channels.after_fork_in_parent()
+
+
 def _after_fork_in_child() -> None:
     for channels in list(_CLIENTS):
         channels.after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 class _Methods:

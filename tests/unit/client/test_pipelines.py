@@ -1,8 +1,11 @@
 """Unary calls carried by pipelines: what a message holds, what breaks, what falls back to unary calls."""
 
 import asyncio
+import contextvars
+import gc
 import subprocess
 import sys
+import weakref
 from types import SimpleNamespace
 
 import grpc
@@ -579,3 +582,27 @@ async def test_an_error_is_the_same_as_that_of_a_unary_call(connect, served, cal
         each["request_id"] = bool(each["request_id"])
         each["metadata"] = sorted(each["metadata"])
     assert piped == single
+
+
+class _Kept:
+    """What a program keeps in a context variable."""
+
+
+_KEPT: contextvars.ContextVar[_Kept | None] = contextvars.ContextVar("kept", default=None)
+
+
+async def test_an_open_pipeline_keeps_nothing_of_the_context_of_the_call_that_opened_it(connect, server):
+    async with connect(server.target, timeout=20) as client:
+
+        async def first():
+            kept = _Kept()
+            _KEPT.set(kept)
+            await save(client)
+            return weakref.ref(kept)
+
+        kept = await asyncio.create_task(first())
+        # The thread that made the call has still to let go of it.
+        await save(client)
+        gc.collect()
+        assert kept() is None
+        assert server.sizes == [[1, 1]]

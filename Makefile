@@ -3,6 +3,8 @@ python := .venv/bin/python
 install := -m pip install --quiet --require-hashes -r
 in_parallel := -n 3 --dist loadgroup --by-suite
 adk := tests/integration/adapters/adk
+# The tests start hundreds of processes, which would each compile the sources.
+unexport PYTHONDONTWRITEBYTECODE
 pytest_adk := HOLDFAST_SERVER_PYTHON=$(abspath $(python)) .venv/adk/bin/python -m pytest $(in_parallel) --confcutdir=$(adk) $(adk)
 
 .PHONY: help demo test verify lint docs proto check bench soak fuzz lock

@@ -17,7 +17,8 @@ def run(pytester, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
         monkeypatch.setenv("HOLDFAST_TEST_BUDGET", budget)
         monkeypatch.setenv("CI", ci)
-        result = pytester.runpytest_subprocess("-p", "tests.support.suites", "-p", "no:cacheprovider", *arguments)
+        plugins = ("--disable-plugin-autoload", "-p", "xdist.plugin", "-p", "tests.support.suites")
+        result = pytester.runpytest_subprocess(*plugins, "-p", "no:cacheprovider", *arguments)
         return result.ret, result.stdout.str()
 
     return run

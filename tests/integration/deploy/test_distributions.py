@@ -11,9 +11,12 @@ import pytest
 from holdfast._package import VERSION
 
 from tests.integration.deploy.sources import copy_sources
+from tests.support.budget import amount
 from tests.support.repository import ROOT
 
 NAMES = {"client": "holdfast_client", "server": "holdfast_server"}
+# An isolated build installs its tools first.
+ISOLATION = amount(small=["--no-isolation"], full=[])
 
 # One process builds for all of them.
 pytestmark = pytest.mark.xdist_group("distributions")
@@ -25,7 +28,7 @@ def dist(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dist")
     copy_sources(folder)
     for name in NAMES:
-        command = [sys.executable, "-m", "build", "--outdir", str(folder / "dist"), str(folder / name)]
+        command = [sys.executable, "-m", "build", *ISOLATION, "--outdir", str(folder / "dist"), str(folder / name)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=300)
     return folder / "dist"
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,6 @@ MEMBERS = {
 }
 FOREIGN, CLIENT, SERVER = "holdfast-0.5.1-", "holdfast_client-", "holdfast_server-"
 
-# One process builds the wheels for all of these.
-pytestmark = pytest.mark.xdist_group("test_foreign_package")
-
 # One process builds for all of them.
 pytestmark = pytest.mark.xdist_group("foreign-package")
 
@@ -33,7 +31,7 @@ def wheels(tmp_path_factory):
     """Build our wheels, and one with the name and the layout of the other project's."""
     folder = tmp_path_factory.mktemp("wheels")
     copy_sources(folder)
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder]
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder]
     subprocess.run([*pip, folder / "client", folder / "server"], check=True)
     record = "".join(f"{name},,\n" for name in [*MEMBERS, "holdfast-0.5.1.dist-info/RECORD"])
     with zipfile.ZipFile(folder / f"{FOREIGN}py3-none-any.whl", "w") as wheel:
@@ -54,10 +52,12 @@ class Environment:
         command = [sys.executable, "-m", "pip", "--python", self.folder / "bin" / "python", *arguments]
         subprocess.run(command, check=True, capture_output=True, env=self._clean())
 
-    def install(self, *wheels: str) -> None:
-        for start in wheels:
-            [wheel] = self.wheels.glob(f"{start}*.whl")
-            self.pip("install", "--quiet", "--no-deps", str(wheel))
+    def install(self, *names: str) -> None:
+        """Install wheels one after the other, but ours at once where nothing comes between them."""
+        wheels = [str(wheel) for name in names for wheel in self.wheels.glob(f"{name}*.whl")]
+        assert len(wheels) == len(names)
+        for _, together in groupby(wheels, lambda wheel: FOREIGN in wheel):
+            self.pip("install", "--quiet", "--no-deps", *together)
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess:
         # Not earlier, because pip would find our own packages there and consider them installed.

@@ -39,6 +39,7 @@ def run(environment, program, *arguments):
     ).stdout
 
 
+@pytest.mark.needs_budget("full")
 @pytest.mark.timeout(600)
 def test_the_client_installs_without_anything_of_the_server(environment):
     run(environment, "pip", "install", "--quiet", "./client")

@@ -14,6 +14,7 @@ import holdfast
 import pytest
 
 from tests.support import folder_objects
+from tests.support.budget import full
 from tests.support.damage import damage_marker, damage_newest
 from tests.support.required import require_engine
 from tests.support.servers import server
@@ -625,9 +626,10 @@ async def chain(saver: Any, luck: random.Random, length: int) -> list[Any]:
     return made
 
 
+@pytest.mark.parametrize("length", [12, full(30)])
 @pytest.mark.parametrize("seed", range(3))
-async def test_the_history_of_delta_channels_is_that_of_the_base_class(saver, seed):
-    for at in await chain(saver, random.Random(seed), 30):
+async def test_the_history_of_delta_channels_is_that_of_the_base_class(saver, seed, length):
+    for at in await chain(saver, random.Random(seed), length):
         channels = ["d", "other", "never"]
         found = await saver.aget_delta_channel_history(config=at, channels=channels)
         assert found == await BaseCheckpointSaver.aget_delta_channel_history(saver, config=at, channels=channels)

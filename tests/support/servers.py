@@ -1,4 +1,4 @@
-"""Servers, each in its own process."""
+"""Servers, and the other commands of the server, each in its own process."""
 
 import json
 import os
@@ -7,10 +7,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+from tests.support import forked
 
 # The environment of an engine may lack the server.
-EXECUTABLE = [os.environ.get("HOLDFAST_SERVER_PYTHON", sys.executable), "-m", "holdfast_server.main"]
+_PYTHON = os.environ.get("HOLDFAST_SERVER_PYTHON", sys.executable)
+_PROGRAM = "holdfast_server.main"
+EXECUTABLE = [_PYTHON, "-m", _PROGRAM]
 
 
 def start(
@@ -32,13 +36,13 @@ def start(
         within: a command that executes the command after it.
 
     """
-    process = subprocess.Popen(
-        [*within, *EXECUTABLE, "serve", "--listen", listen, "--store", store_url, *flags],
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        env={**os.environ, **(environment or {})},
-    )
+    arguments = ["serve", "--listen", listen, "--store", store_url, *flags]
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": stderr, "text": True}
+    options["env"] = {**os.environ, **(environment or {})}
+    if within:
+        process = subprocess.Popen([*within, *EXECUTABLE, *arguments], **options)
+    else:
+        process = _forked(*arguments, **options)
     assert process.stdout is not None
     return process, json.loads(process.stdout.readline())["address"]
 
@@ -52,6 +56,29 @@ def server(store_url: str, *flags: str, environment: Mapping[str, str] | None = 
     finally:
         process.terminate()
         assert process.wait(30) == 0
+
+
+def started(*flags: str) -> subprocess.Popen[str]:
+    """Start a server with any flags. Its first line is on its standard output."""
+    return _forked("serve", *flags, stdout=subprocess.PIPE, text=True)
+
+
+def run(*arguments: str, check: bool = False, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command of the server to its end, as `subprocess.run` would, and capture its output."""
+    done = forked.run(_PROGRAM, *arguments, python=_PYTHON, modules=_modules(arguments), **options)
+    if check:
+        done.check_returncode()
+    return done
+
+
+def _forked(*arguments: str, **options: Any) -> forked.Forked:
+    return forked.Forked(_PROGRAM, *arguments, python=_PYTHON, modules=_modules(arguments), **options)
+
+
+def _modules(arguments: Sequence[str]) -> Sequence[str]:
+    """Return what the command imports: the client of S3 or Azure only if its store is there."""
+    stores = {"s3://": "holdfast_server.stores.s3", "az://": "holdfast_server.stores.azure"}
+    return [_PROGRAM, *(name for start, name in stores.items() if any(start in each for each in arguments))]
 
 
 def children(pid: int) -> list[int]:

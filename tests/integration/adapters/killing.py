@@ -8,13 +8,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.integration.adapters.programs import imports_of
+from tests.support.forked import Forked
+
+_LONGEST_SECONDS = 120.0
 _KILL_AT = "HOLDFAST_KILL_AT"
 _JOURNAL = "HOLDFAST_JOURNAL"
 _reached = 0
@@ -74,16 +76,9 @@ def run(program: str, target: str, folder: Path, *, kill_at: int = 0) -> Run:
 
 def _ended(program: str, arguments: list[str], environment: dict[str, str]) -> int:
     """Run a process of a program, and return its exit code."""
-    launcher = _launcher(program)
-    assert launcher.stdin is not None
-    assert launcher.stdout is not None
-    launcher.stdin.write(json.dumps({"arguments": arguments, "environment": environment}) + "\n")
-    launcher.stdin.flush()
-    return int(launcher.stdout.readline())
-
-
-@cache
-def _launcher(program: str) -> subprocess.Popen[str]:
-    """Start the launcher of a program's processes. It ends with this process, because it reads from its pipe."""
-    command = [sys.executable, "-m", "tests.integration.adapters.launcher", program]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with Forked(program, *arguments, modules=imports_of(program), env={**os.environ, **environment}) as process:
+        try:
+            return process.wait(_LONGEST_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise

@@ -1,10 +1,11 @@
 """Run the code on the pages about engines as written."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+from tests.integration.adapters.programs import code as code_of_pages
+from tests.integration.adapters.programs import imports_of
+from tests.support import forked
 from tests.support.repository import ROOT
 
 _PAGES = ROOT / "docs" / "guides" / "engines"
@@ -20,6 +21,6 @@ def output_of(engine: str, folder: Path) -> str:
     """
     [snippet] = re.findall(r"```python\n(.*?)```", (_PAGES / f"{engine}.md").read_text(), re.DOTALL)
     code = snippet.replace("file:///tmp/checkpoints", folder.as_uri())
-    return subprocess.run(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=100, check=True
-    ).stdout
+    done = forked.run(code_of_pages.__name__, code, modules=imports_of(engine), stderr=None, timeout=100)
+    done.check_returncode()
+    return done.stdout

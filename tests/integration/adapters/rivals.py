@@ -12,6 +12,9 @@ from typing import Any
 
 import holdfast
 
+from tests.integration.adapters.programs import imports_of
+from tests.support.forked import Forked
+
 
 class Rival:
     """A running process."""
@@ -31,8 +34,8 @@ class Rival:
 @contextmanager
 def rival(program: str, *arguments: str) -> Iterator[Rival]:
     """Run a process of a program until the end of the block."""
-    command = [sys.executable, "-m", program, *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with Forked(program, *arguments, modules=imports_of(program), text=True, **pipes) as process:
         yield Rival(process)
 
 

@@ -2,10 +2,12 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from tests.integration.adapters.programs import imports_of
+from tests.support.forked import Forked
 
 
 class Program:
@@ -38,8 +40,8 @@ class Program:
 @contextmanager
 def running(module: str, *arguments: str) -> Iterator[Program]:
     """Run a program until the end of the block, or until it ends by itself."""
-    command = [sys.executable, "-m", module, *arguments]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = Forked(module, *arguments, modules=imports_of(module), text=True, **pipes)
     try:
         yield Program(process)
     finally:

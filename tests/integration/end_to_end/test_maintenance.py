@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-import subprocess
 
 import holdfast
 
-from tests.support import folder_objects
+from tests.support import folder_objects, servers
 from tests.support.damage import damage_newest
-from tests.support.servers import EXECUTABLE, server
+from tests.support.servers import server
 from tests.support.watched import serving_watched
 
 FORMAT = holdfast.Format("test", 1)
@@ -16,7 +15,7 @@ KEEP_TWO = '{"*": {"keep_last": 2}}'
 
 
 def run(*arguments: str, expect: int = 0) -> list[str]:
-    done = subprocess.run([*EXECUTABLE, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    done = servers.run(*arguments)
     assert done.returncode == expect, done.stderr
     return done.stdout.splitlines()
 

@@ -12,6 +12,7 @@ import holdfast
 import pytest
 from holdfast_server import workers
 
+from tests.support import servers
 from tests.support.servers import EXECUTABLE, children, start
 
 FORMAT = holdfast.Format("test", 1)
@@ -116,8 +117,7 @@ def test_a_second_server_on_the_port_is_refused(tmp_path, first, second):
         for number in ("1", "2"):
             listen = f"{second}:{target.rpartition(':')[2]}"
             store = (tmp_path / "second").as_uri()
-            command = [*EXECUTABLE, "serve", "--workers", number, "--listen", listen, "--store", store]
-            result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+            result = servers.run("serve", "--workers", number, "--listen", listen, "--store", store)
             assert result.returncode == 1, number
             assert f"cannot listen on {listen}: Address already in use" in result.stderr
     finally:

@@ -15,7 +15,7 @@ from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceServicer, a
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.servers import EXECUTABLE
+from tests.support import servers
 
 FORMAT = holdfast.Format("test", 1)
 REFUSED = [
@@ -211,8 +211,8 @@ async def test_targets_on_this_machine_never_go_through_a_proxy(connect, monkeyp
         async with connect(served.target) as client:
             await client.save("n", "w", b"x", format=FORMAT)
         for target in (served.target, served.target.replace("127.0.0.1", "localhost")):
-            health = await asyncio.create_subprocess_exec(*EXECUTABLE, "health", "--target", target)
-            assert await health.wait() == 0
+            health = await asyncio.to_thread(servers.run, "health", "--target", target)
+            assert health.returncode == 0
         assert seen == []
 
 

@@ -14,7 +14,7 @@ import pytest
 from holdfast_server.arguments import parse
 from holdfast_server.config import ConfigError, load
 
-from tests.support import folder_objects
+from tests.support import folder_objects, servers
 from tests.support.ports import free_port
 from tests.support.servers import EXECUTABLE, start
 from tests.support.watched import serving_watched
@@ -23,9 +23,7 @@ SERVER = " ".join(EXECUTABLE)
 
 
 def run(*arguments, cwd=None, **settings):
-    return subprocess.run(
-        [*EXECUTABLE, *arguments], cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, **settings}
-    )
+    return servers.run(*arguments, cwd=cwd, env={**os.environ, **settings})
 
 
 def shell(line, cwd):

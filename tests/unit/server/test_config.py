@@ -1,7 +1,6 @@
 """Configuration: which source wins, and which error a wrong setting gets."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,8 @@ from holdfast_server.config import Config, ConfigError, load
 from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.format.manifest import GRACE_SECONDS
 
+from tests.support import servers
 from tests.support.repository import ROOT
-from tests.support.servers import EXECUTABLE
 from tools import docs_parts
 
 HERE = Path("/here")
@@ -91,7 +90,7 @@ def test_an_unknown_setting_and_an_invalid_file_are_named(tmp_path):
 
 def test_the_config_command_prints_the_effective_settings_and_refuses_wrong_ones(tmp_path):
     def run(*arguments):
-        return subprocess.run([*EXECUTABLE, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        return servers.run(*arguments, cwd=tmp_path)
 
     printed = json.loads(run("config", "--workers", "3").stdout)
     assert printed["workers"] == 3

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-import subprocess
 import time
 
 import grpc
@@ -14,7 +13,8 @@ from holdfast_server import store_watch
 from holdfast_server.health import READY, NotServingError, require_serving
 from holdfast_server.stores.base import StoreAccessDeniedError, StoreUnavailableError
 
-from tests.support.servers import EXECUTABLE, start
+from tests.support import servers
+from tests.support.servers import start
 from tests.support.watched import serving_watched
 
 FORMAT = holdfast.Format("f", 1)
@@ -159,8 +159,7 @@ async def test_a_server_whose_store_was_replaced_is_never_ready_again(ready, ser
 
 def test_the_health_command_checks_liveness_or_readiness_and_prints_one_line_if_it_fails(tmp_path):
     def health(target, *flags):
-        command = [*EXECUTABLE, "health", "--target", target, *flags]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = servers.run("health", "--target", target, *flags)
         return result.returncode, result.stderr
 
     def is_ready(target):
@@ -210,11 +209,7 @@ def test_the_level_decides_whether_a_routine_refusal_is_logged(tmp_path):
 
 
 def test_the_first_line_is_json_like_the_log(tmp_path):
-    process = subprocess.Popen(
-        [*EXECUTABLE, "serve", "--listen", "127.0.0.1:0", "--store", str(tmp_path / "a store"), "--workers", "2"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = servers.started("--listen", "127.0.0.1:0", "--store", str(tmp_path / "a store"), "--workers", "2")
     lines = [json.loads(process.stdout.readline()) for _ in range(2)]
     process.terminate()
     assert process.wait(20) == 0
@@ -226,7 +221,6 @@ def test_the_first_line_is_json_like_the_log(tmp_path):
 
 @pytest.mark.parametrize("level", ["", "loud", "INFO"])
 def test_an_unknown_level_is_refused(tmp_path, level):
-    command = [*EXECUTABLE, "fsck", "--store", str(tmp_path), "--log-level", level]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = servers.run("fsck", "--store", str(tmp_path), "--log-level", level)
     assert result.returncode == 2
     assert "one of debug, info, warning, error" in result.stderr

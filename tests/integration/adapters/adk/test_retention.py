@@ -1,7 +1,6 @@
 """Retention by count and by age removes no event and no state of a session."""
 
 import json
-import subprocess
 
 import pytest
 
@@ -12,15 +11,15 @@ require_engine("google.adk")
 from holdfast.adapters.adk import HoldfastSessionService
 
 from tests.integration.adapters.adk.engine import WHO, event, read, texts
-from tests.support.servers import EXECUTABLE, server
+from tests.support import servers
+from tests.support.servers import server
 
 STRICTEST = json.dumps({"*": {"keep_last": 1, "max_age_seconds": 1}})
 
 
 def collect(store_url: str) -> int:
     """Run a collection with the strictest retention. Return how many checkpoints were retired."""
-    command = [*EXECUTABLE, "gc", "--store", store_url, "--retention", STRICTEST]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = servers.run("gc", "--store", store_url, "--retention", STRICTEST, check=True)
     return int(json.loads(done.stdout.splitlines()[-1])["retired"])
 
 

@@ -4,16 +4,16 @@ import asyncio
 import datetime
 import inspect
 import json
-import subprocess
 
 import holdfast
 import pytest
 
 from tests.integration.adapters import kill_points, pages
 from tests.integration.adapters.killing import run
+from tests.support import servers
 from tests.support.damage import damage_marker, damage_newest
 from tests.support.required import require_engine
-from tests.support.servers import EXECUTABLE, server, start
+from tests.support.servers import server, start
 
 require_engine("burr")
 
@@ -393,7 +393,7 @@ def test_after_a_damaged_marker_an_application_continues_once_the_store_is_repai
         assert persister.load("p", "app")["sequence_id"] == 1
         with pytest.raises(holdfast.CheckpointCorruptedError):
             persister.save("p", "app", 2, "step", State({"n": "again"}), "completed")
-    subprocess.run([*EXECUTABLE, "fsck", "--store", url, "--repair"], check=False, timeout=60)
+    servers.run("fsck", "--store", url, "--repair")
     with server(url) as target, HoldfastPersister.from_target(target, namespace=NAMESPACE) as persister:
         assert persister.load("p", "app")["sequence_id"] == 1
         persister.save("p", "app", 2, "step", State({"n": "again"}), "completed")

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.integration.adapters import values
 from tests.integration.adapters.rivals import rival
+from tests.support import servers
 from tests.support.required import require_engine
-from tests.support.servers import EXECUTABLE, server
+from tests.support.servers import server
 
 require_engine("crewai")
 
@@ -409,7 +409,7 @@ def test_retention_removes_neither_a_waiting_question_nor_the_newest_state(tmp_p
         for n in range(1, 7):
             persistence.save_state("f", "m", {"id": "f", "n": n})
     retention = json.dumps({"*": {"keep_last": 1}})
-    subprocess.run([*EXECUTABLE, "gc", "--store", url, "--retention", retention], check=True, timeout=60)
+    servers.run("gc", "--store", url, "--retention", retention, check=True)
     with server(url) as target, HoldfastFlowPersistence.from_target(target, namespace="n") as persistence:
         state, asked = persistence.load_pending_feedback("f")
         assert (state["n"], asked.message) == (0, "Good?")

@@ -2,7 +2,6 @@
 
 import asyncio
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,8 @@ import holdfast
 import pytest
 
 from tests.integration.adapters.langgraph.savers import checkpoint, config, listed, put
+from tests.integration.adapters.programs import imports_of
+from tests.support.forked import Forked
 from tests.support.required import require_engine
 
 require_engine("langgraph.graph")
@@ -31,12 +32,9 @@ class Process:
     """Run a process that approves the order."""
 
     def __init__(self, target: str, namespace: str, name: str, ownership: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", PROGRAM, target, namespace, name, ownership],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        arguments = (target, namespace, name, ownership)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = Forked(PROGRAM, *arguments, modules=imports_of(PROGRAM), text=True, **pipes)
 
     def says(self) -> str:
         return self.process.stdout.readline().strip()

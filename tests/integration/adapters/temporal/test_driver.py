@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import holdfast
@@ -16,9 +15,10 @@ from hypothesis import strategies as st
 
 from tests.integration.adapters import kill_points
 from tests.integration.adapters.killing import run
+from tests.support import servers
 from tests.support.damage import damage_newest
 from tests.support.required import require, require_engine
-from tests.support.servers import EXECUTABLE, server, start
+from tests.support.servers import server, start
 
 require_engine("temporalio")
 
@@ -279,7 +279,7 @@ def test_retention_removes_no_payload_that_has_a_claim(tmp_path):
     with server(url) as target:
         claims = asyncio.run(stored(target))
     retention = json.dumps({"*": {"keep_last": 3}})
-    subprocess.run([*EXECUTABLE, "gc", "--store", url, "--retention", retention], check=True, timeout=60)
+    servers.run("gc", "--store", url, "--retention", retention, check=True)
     with server(url) as target, holdfast.Client(target) as client:
         client.prune(NAMESPACE, WORKFLOW, keep_last=1)
         assert asyncio.run(found(target, claims)) == payloads

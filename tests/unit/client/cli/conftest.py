@@ -7,6 +7,8 @@ import pty
 import holdfast
 import pytest
 
+from tests.support import forked
+from tests.unit.client.cli import command
 from tests.unit.client.cli.command import EXECUTABLE, clean_environment
 
 
@@ -24,19 +26,40 @@ def environment(served):
 
 @pytest.fixture
 def run(served):
+    """Run the command. Return its exit code, stdout and stderr."""
+
     async def run(*arguments, stdin=b"", target=served.target, **settings):
+        done = await asyncio.to_thread(
+            forked.run,
+            command.__name__,
+            *arguments,
+            modules=command.MODULES,
+            env=clean_environment(HOLDFAST_TARGET=target, **settings),
+            input=stdin,
+            text=False,
+        )
+        return done.returncode, done.stdout, done.stderr.decode()
+
+    return run
+
+
+@pytest.fixture
+def run_executable(served):
+    """Run the command in a new interpreter, whose own settings count. Return its exit code, stdout and stderr."""
+
+    async def run_executable(*arguments, **settings):
         process = await asyncio.create_subprocess_exec(
             EXECUTABLE,
             *arguments,
-            env=clean_environment(HOLDFAST_TARGET=target, **settings),
-            stdin=asyncio.subprocess.PIPE,
+            env=clean_environment(HOLDFAST_TARGET=served.target, **settings),
+            stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        out, err = await process.communicate(stdin)
+        out, err = await process.communicate()
         return process.returncode, out, err.decode()
 
-    return run
+    return run_executable
 
 
 @pytest.fixture

@@ -68,13 +68,13 @@ async def test_labels_that_control_a_terminal_are_escaped(run, client, command):
     assert r"nl=a\nb\r\u2028c" in line
 
 
-async def test_characters_that_the_encoding_of_the_terminal_lacks_are_escaped(run, client):
+async def test_characters_that_the_encoding_of_the_terminal_lacks_are_escaped(run_executable, client):
     await client.save("n", "日本🎉", b"x", format=FORMAT, labels={"ü": "ß"})
     for settings in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
-        code, out, err = await run("list", "n", "日本🎉", **settings)
+        code, out, err = await run_executable("list", "n", "日本🎉", **settings)
         assert (code, err) == (0, ""), settings
         assert rb"\xfc=\xdf" in out
-        code, _, err = await run("load", "n", "日本", **settings)
+        code, _, err = await run_executable("load", "n", "日本", **settings)
         assert code == 3
         assert "WORKFLOW_NOT_FOUND" in err
 

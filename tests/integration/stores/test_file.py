@@ -388,8 +388,8 @@ async def test_a_full_disk_refuses_saves_and_leaves_room_for_deletions(tmp_path,
             await store.delete("a")
 
 
-async def damage_page(folder, table):
-    """Overwrite the page in the middle of a table, and return its number. No process may have the store open."""
+async def damage_page(folder, table, *, last=False):
+    """Overwrite the page in the middle of a table, or its last one. No process may have the store open."""
     with folder_objects.database(folder) as database:
         pages = [
             page
@@ -397,7 +397,7 @@ async def damage_page(folder, table):
                 "SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf' ORDER BY path", (table,)
             )
         ]
-    page = pages[len(pages) // 2]
+    page = pages[-1 if last else len(pages) // 2]
     with (folder / "holdfast.db").open("r+b") as file:
         file.seek((page - 1) * 4096)
         file.write(b"\xff" * 4096)
@@ -448,6 +448,60 @@ async def test_a_listing_says_where_the_damage_of_a_page_ends(tmp_path):
         assert before == keys[: len(before)]
         assert after == keys[-len(after) :]
         assert 1 <= len(keys) - len(before) - len(after) <= 200
+
+
+async def test_a_check_and_a_sweep_end_at_a_damaged_page_after_which_nothing_can_be_listed(tmp_path):
+    names = [f"w{number:03}" for number in range(200)]
+    async with FileStore.open(tmp_path) as store:
+        log = Log(store, grace_seconds=0)
+        for name in names:
+            await Workflow(log, WorkflowKeys("n", name)).save(b"x")
+    await damage_page(tmp_path, "objects", last=True)
+    async with FileStore.open(tmp_path) as store:
+        findings = []
+        await fsck(Log(store, grace_seconds=0), on_finding=findings.append)
+        assert any("cannot be listed" in each.what for each in findings)
+        assert (await sweep(Log(store, grace_seconds=0), Policies({}))).damaged == 1
+
+
+async def test_a_row_with_impossible_fields_is_damage(tmp_path):
+    async with FileStore.open(tmp_path) as store:
+        for key in ("a", "b", "c", "d"):
+            await store.put_if_absent(key, b"x")
+    with folder_objects.database(tmp_path) as database:
+        database.execute("UPDATE objects SET size = 'one' WHERE key = 'a'")
+        database.execute("UPDATE objects SET content = NULL, file = '../holdfast.lock' WHERE key = 'b'")
+        database.execute("UPDATE objects SET modified = 'x' WHERE key = 'c'")
+    async with FileStore.open(tmp_path) as store:
+        for key in ("a", "b"):
+            with pytest.raises(StoreDamagedError):
+                await store.get(key)
+        with pytest.raises(StoreDamagedError):
+            await store.list("")
+        with pytest.raises(StoreDamagedError) as caught:
+            await store.list("", start_after="b")
+        assert caught.value.resume_at == "d"
+        await store.delete("b")
+        assert (tmp_path / "holdfast.lock").exists()
+
+
+async def test_no_file_is_swept_while_the_database_is_damaged(tmp_path):
+    def replace_in_index(old, new):
+        with folder_objects.database(tmp_path) as database:
+            database.execute("PRAGMA writable_schema = ON")
+            database.execute("UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE name = 'files'", (old, new))
+
+    async with FileStore.open(tmp_path) as store:
+        await upload(store, "large", LARGE)
+    # As if the index had lost the row of an object that has a file.
+    replace_in_index("IS NOT NULL", "= ''")
+    with folder_objects.database(tmp_path) as database:
+        database.execute("REINDEX files")
+    replace_in_index("= ''", "IS NOT NULL")
+    async with FileStore.open(tmp_path) as store:
+        with pytest.raises(StoreDamagedError, match="files cannot be swept"):
+            await store.sweep_files(0)
+        assert (await store.get("large")).size_bytes == len(LARGE)
 
 
 async def test_a_damaged_page_of_keys_hides_the_workflows_in_it_and_no_others(tmp_path):

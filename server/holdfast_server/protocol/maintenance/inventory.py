@@ -19,7 +19,6 @@ from holdfast_server.stores.listing import list_all
 _ALL = "ns/"
 _KEPT_OBJECTS = 1000
 # Sorts after every name in a key.
-_AFTER_ALL_NAMES = "\x7f"
 # For work on a whole store: on a file system each listing reads the folder of all workflows again.
 WHOLE_STORE_PAGE = 10_000
 
@@ -94,8 +93,9 @@ async def inventories(
         StoreError: the store cannot be used.
 
     """
-    last, position = after, f"{after}{AFTER_ALL}" if after else ""
-    while True:
+    last = after
+    position: str | None = f"{after}{AFTER_ALL}" if after else ""
+    while position is not None:
         try:
             page = await store.list(_ALL, start_after=position, limit=page_objects)
             found, position = _workflows_of(page, position, page_objects)
@@ -139,10 +139,10 @@ def _workflows_of(
     return found, position
 
 
-def _after_damage(error: StoreDamagedError) -> str:
-    """Return the position after the workflow with the first object that can be listed again."""
+def _after_damage(error: StoreDamagedError) -> str | None:
+    """Return the position after the workflow with the first object that can be listed again; None if there is none."""
     if error.resume_at is None:
-        return f"{_ALL}{_AFTER_ALL_NAMES}"
+        return None
     return f"{workflow_prefix(error.resume_at) or error.resume_at}{AFTER_ALL}"
 
 

@@ -67,13 +67,15 @@ async def sweep(
         retention = policies.of(keys.namespace)
         return await collect(log, keys, retention, now, inventory=inventory, dry_run=dry_run)
 
-    if isinstance(log.store, LeavesFiles) and not dry_run:
-        total.files = await log.store.sweep_files(log.grace_seconds)
-
     def count_damage(key: str, error: StoreDamagedError) -> None:
         on_failed(key, error)
         total.damaged += 1
 
+    if isinstance(log.store, LeavesFiles) and not dry_run:
+        try:
+            total.files = await log.store.sweep_files(log.grace_seconds)
+        except StoreDamagedError as error:
+            count_damage("files of large objects", error)
     found = inventories(log.store, after=after, on_damaged=count_damage)
     async with aclosing(each_workflow(found, collected_of)) as done:
         async for position, collected in done:

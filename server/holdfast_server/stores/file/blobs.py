@@ -73,6 +73,11 @@ class BlobDraft:
         os.close(self._descriptor)
 
 
+def is_name(name: object) -> bool:
+    """Return whether a value from the database is the name of a file. In a damaged page it may be any other."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
 def read(folder: StoreFolder, name: str, offset: int, length: int) -> bytes:
     """Return bytes of a file, fewer at its end.
 
@@ -109,7 +114,7 @@ def sweep(folder: StoreFolder, is_named: Callable[[str], bool], before_seconds: 
     # A descriptor that was listed once would begin at its end.
     with os.scandir(f"/proc/self/fd/{folder.blobs}") as entries:
         for entry in entries:
-            if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            if is_name(entry.name) and entry.is_file(follow_symlinks=False):
                 with suppress(FileNotFoundError):
                     removed += _sweep_one(folder, entry.name, is_named, before_seconds)
     return removed

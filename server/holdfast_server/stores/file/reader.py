@@ -46,6 +46,8 @@ class Reader:
         if row is None:
             raise ObjectNotFoundError(key)
         size, file, value = row
+        if not isinstance(size, int) or (file is not None and not blobs.is_name(file)):
+            raise _damaged(key, "has fields that no object has")
         if file is not None:
             return self._read_file(key, offset, length, size, file)
         if not isinstance(value, bytes) or len(value) != size:
@@ -66,7 +68,7 @@ class Reader:
         found: list[ObjectSummary] = []
         try:
             with mapped(self._folder.database):
-                found.extend(ObjectSummary(*row) for row in self._connection.execute(_LIST, (first, end, limit)))
+                found.extend(_summary(*row) for row in self._connection.execute(_LIST, (first, end, limit)))
         except StoreDamagedError as error:
             resume_at = self._first_after_damage(prefix, found[-1].key if found else first)
             raise StoreDamagedError(str(error), detail=error.detail, listed=found, resume_at=resume_at) from error
@@ -83,10 +85,9 @@ class Reader:
             middle = (low + high) // 2
             try:
                 row = self._connection.execute(_LIST, (_text(middle), prefix + _AFTER_ALL, 1)).fetchone()
-            except sqlite3.DatabaseError:
+                high, found = middle, row and _summary(*row).key
+            except (sqlite3.DatabaseError, StoreDamagedError):
                 low = middle
-            else:
-                high, found = middle, row and str(row[0])
         return found
 
     def is_file(self, name: str) -> bool:
@@ -103,11 +104,31 @@ class Reader:
         """Remove the files that no object has and no upload writes, last written before a time since the epoch.
 
         Raises:
-            StoreError: the store cannot be used, or is damaged.
+            StoreDamagedError: the database is damaged, so that an object may have one of the files all the same.
+            StoreError: the store cannot be used.
 
         """
+        is_whole = False
+
+        def is_named(name: str) -> bool:
+            nonlocal is_whole
+            if self.is_file(name):
+                return True
+            # Few sweeps find a file to remove, and only those read the whole database.
+            if not is_whole:
+                self._require_whole()
+                is_whole = True
+            return False
+
         with mapped(self._folder.path):
-            return blobs.sweep(self._folder, self.is_file, before_seconds)
+            return blobs.sweep(self._folder, is_named, before_seconds)
+
+    def _require_whole(self) -> None:
+        with mapped(self._folder.database):
+            [problem] = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if problem != "ok":
+            detail = f"{self._folder.database}: {problem}"
+            raise StoreDamagedError("files cannot be swept while the store's database is damaged", detail=detail)
 
     def _read_file(self, key: str, offset: int, length: int | None, size: int, file: str) -> StoredObject:
         wanted = max(0, size - offset) if length is None else length
@@ -139,6 +160,13 @@ def _text(number: int) -> str:
     end = next((position for position, byte in enumerate(data) if byte > _LARGEST), _COMPARED)
     # A shorter key sorts before a longer one that begins with it.
     return (data[:end] + bytes([_LARGEST]) * (_COMPARED - end)).rstrip(b"\0").decode()
+
+
+def _summary(key: object, size: object, modified: object) -> ObjectSummary:
+    """Return a row of a listing. A damaged page may have rows whose fields are of other types."""
+    if not isinstance(key, str) or not isinstance(size, int) or not isinstance(modified, float):
+        raise StoreDamagedError("a row of the store's database is damaged", detail=f"key {key!r:.200}")
+    return ObjectSummary(key, size, modified)
 
 
 def _damaged(key: str, problem: str) -> StoreDamagedError:

@@ -164,7 +164,8 @@ class Writer:
             content, file = found
             if content is not None:
                 self._connection.execute("DELETE FROM contents WHERE id = ?", (content,))
-            if file is not None:
+            # A damaged row may have any value there, which is no file to remove.
+            if blobs.is_name(file):
                 removed.append(file)
             self._connection.execute("DELETE FROM objects WHERE key = ?", (change.key,))
         if change.kind is not Kind.DELETE:

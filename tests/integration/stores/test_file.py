@@ -229,7 +229,7 @@ def test_a_file_system_is_recognised_by_its_number():
 
 async def test_a_folder_of_the_old_layout_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "holdfast.json").write_text("{}")
-    with pytest.raises(StoreSettingsError, match=r"Holdfast 0\.2 .*: serve it with version 0\.2, or choose an empty"):
+    with pytest.raises(StoreSettingsError, match=r"Holdfast 0\.1 .*: serve it with version 0\.1, or choose an empty"):
         async with FileStore.open(tmp_path):
             pass
     assert [each.name for each in tmp_path.iterdir()] == ["holdfast.json"]

@@ -27,7 +27,7 @@ NEW_DATABASE = "holdfast.new"
 BLOBS = "blobs"
 LOCK = "holdfast.lock"
 RESERVE = "holdfast.reserve"
-# In the folder of a store of version 0.2 and before, which had a file for each object.
+# In the folder of a store of version 0.1 and before, which had a file for each object.
 _OLD_MANIFEST = "holdfast.json"
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -343,8 +343,8 @@ class StoreFolder:
     def _refuse_old_layout(self) -> None:
         if self.has_file(_OLD_MANIFEST) and not self.has_file(DATABASE):
             raise StoreSettingsError(
-                "the folder holds a store of Holdfast 0.2 or older, which this version cannot read: serve it with "
-                "version 0.2, or choose an empty folder",
+                "the folder holds a store of Holdfast 0.1 or older, which this version cannot read: serve it with "
+                "version 0.1, or choose an empty folder",
                 detail=f"{self.path} has {_OLD_MANIFEST} and no {DATABASE}",
             )
 

@@ -5,6 +5,7 @@ that is dropped without closing it frees its channels.
 """
 
 import asyncio
+import os
 import weakref
 from contextlib import suppress
 from contextvars import Context
@@ -20,6 +21,21 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 # What gRPC raises if a message cannot be sent because the stream has ended. The reader learns why.
 _ENDED = (grpc.RpcError, grpc.aio.UsageError, grpc.aio.InternalError, asyncio.InvalidStateError)
+
+# The streams that are open in this process, and those that a fork ended.
+_open: "weakref.WeakSet[Any]" = weakref.WeakSet()
+_ended_by_fork: "weakref.WeakSet[Any]" = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    """End every stream: with an open one, what gRPC does after a fork may crash the new process."""
+    for stream in list(_open):
+        _ended_by_fork.add(stream)
+        stream.cancel()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)
 
 
 class Pipelines(PipelinesOfConnection):
@@ -124,6 +140,7 @@ class Pipelines(PipelinesOfConnection):
 
     def _start(self, pipeline: Pipeline) -> None:
         stream = self._open_stream()
+        _open.add(stream)
         self._was_used = True
         woken = asyncio.Event()
         pipeline.wake = woken.set
@@ -152,7 +169,10 @@ async def _run(stream: Any, carried: Pipeline, owner: weakref.ref[Pipelines], wo
         # A channel that is closed cancels its streams, not the tasks that read them.
         if _is_cancelled():
             raise
+        if stream in _ended_by_fork:
+            error = CallError(grpc.StatusCode.UNAVAILABLE, "the process was forked")
     finally:
+        _open.discard(stream)
         stream.cancel()
         if (pipelines := owner()) is not None:
             pipelines.ended(carried, error)

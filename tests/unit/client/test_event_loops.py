@@ -211,8 +211,19 @@ async def while_open():
         forked(lambda: asyncio.run(save(other)))
         print(await save(client))
 
+async def while_saving():
+    async with holdfast.AsyncClient(target, timeout=10) as client:
+        saves = [asyncio.create_task(save(client)) for _ in range(5)]
+        # No more than the client retries at once.
+        for _ in range(2):
+            await asyncio.sleep(0.001)
+            forked(lambda: None)
+        print(all(await asyncio.gather(*saves)))
+
 if which == "open":
     asyncio.run(while_open())
+elif which == "saving":
+    asyncio.run(while_saving())
 elif which == "idle":
     client = holdfast.AsyncClient(target, timeout=10)
     asyncio.run(save(client))
@@ -232,6 +243,7 @@ else:
     [
         ("idle", ["True", "True"]),
         ("open", ["CLIENT_CLOSED", "CLIENT_CLOSED", "True"]),
+        ("saving", ["None", "None", "True"]),
         ("synchronous", ["True", "True", "None", "True"]),
     ],
 )

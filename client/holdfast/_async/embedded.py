@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager, aclosing, suppress
 from functools import partial
 from typing import Any
 
-from holdfast._embedded.calls import ERROR, MESSAGE, METADATA, RESULT, ROOM, TAKEN, Call, Metadata
+from holdfast._embedded.calls import ERROR, MESSAGE, RESULT, Call, Metadata
 from holdfast._embedded.client import EmbeddedClient, deadline_passed
 from holdfast._embedded.mailbox import Mailbox
+from holdfast._embedded.saves import AnsweredError, SaveEvents
 from holdfast._embedded.sessions import Session
 
 
@@ -212,8 +213,7 @@ class _Save(_Stream):
     ) -> None:
         super().__init__(client, "SaveStream", None, timeout=timeout, metadata=metadata)
         self._messages = messages
-        self._room = ROOM
-        self._initial: Metadata | None = None
+        self._seen = SaveEvents()
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._result().__await__()
@@ -225,9 +225,9 @@ class _Save(_Stream):
             CallFailedError: the call failed before.
 
         """
-        while self._initial is None:
-            self._note(*await self._next())
-        return self._initial
+        while self._seen.initial is None:
+            self._seen.take(*await self._next())
+        return self._seen.initial
 
     async def _result(self) -> Any:
         seconds = max(0.0, self._timer.when() - self._loop.time())
@@ -247,37 +247,12 @@ class _Save(_Stream):
         try:
             async with aclosing(self._messages) as messages:  # type: ignore[type-var]
                 async for message in messages:
-                    while not self._room or self._events:
-                        self._note(*await self._next())
-                    self._room -= 1
+                    while not self._seen.room or self._events:
+                        self._seen.take(*await self._next())
+                    self._seen.room -= 1
                     self._session.process.post(self._call.put, message)
             self._session.process.post(self._call.put, None)
             while True:
-                self._note(*await self._next())
-        except _AnsweredError as answered:
+                self._seen.take(*await self._next())
+        except AnsweredError as answered:
             return answered.answer
-
-    def _note(self, kind: str, value: Any) -> None:
-        """Take an event.
-
-        Raises:
-            _AnsweredError: it is the answer.
-            CallFailedError: the call failed.
-
-        """
-        if kind == RESULT:
-            raise _AnsweredError(value)
-        if kind == ERROR:
-            raise value
-        if kind == METADATA:
-            self._initial = value
-        elif kind == TAKEN:
-            self._room += 1
-
-
-class _AnsweredError(Exception):
-    """The service has answered."""
-
-    def __init__(self, answer: Any) -> None:
-        super().__init__()
-        self.answer = answer

@@ -11,8 +11,9 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from holdfast._embedded.calls import ERROR, MESSAGE, METADATA, RESULT, ROOM, TAKEN, Call, Metadata
+from holdfast._embedded.calls import ERROR, MESSAGE, Call, Metadata
 from holdfast._embedded.client import EmbeddedClient, deadline_passed
+from holdfast._embedded.saves import AnsweredError, SaveEvents
 from holdfast._embedded.sessions import Session
 
 
@@ -175,8 +176,7 @@ class _Save(_Exchange):
     def __init__(self, client: EmbeddedClient, messages: Iterator[Any], *, timeout: float, metadata: Metadata) -> None:
         super().__init__(client, "SaveStream", None, timeout=timeout, metadata=metadata)
         self._messages = messages
-        self._room = ROOM
-        self._initial: Metadata | None = None
+        self._seen = SaveEvents()
 
     def initial_metadata(self) -> Metadata:
         """Wait for the service's initial metadata.
@@ -185,47 +185,22 @@ class _Save(_Exchange):
             CallFailedError: the call failed before.
 
         """
-        while self._initial is None:
-            self._note(*self.next())
-        return self._initial
+        while self._seen.initial is None:
+            self._seen.take(*self.next())
+        return self._seen.initial
 
     def result(self) -> Any:
         """Send the messages, and return the answer. An answer that comes early ends the call."""
         try:
             for message in self._messages:
-                while not self._room or not self._events.empty():
-                    self._note(*self.next())
-                self._room -= 1
+                while not self._seen.room or not self._events.empty():
+                    self._seen.take(*self.next())
+                self._seen.room -= 1
                 self._session.process.post(self._call.put, message)
             self._session.process.post(self._call.put, None)
             while True:
-                self._note(*self.next())
-        except _AnsweredError as answered:
+                self._seen.take(*self.next())
+        except AnsweredError as answered:
             return answered.answer
         finally:
             self.cancel()
-
-    def _note(self, kind: str, value: Any) -> None:
-        """Take an event.
-
-        Raises:
-            _AnsweredError: it is the answer.
-            CallFailedError: the call failed.
-
-        """
-        if kind == RESULT:
-            raise _AnsweredError(value)
-        if kind == ERROR:
-            raise value
-        if kind == METADATA:
-            self._initial = value
-        elif kind == TAKEN:
-            self._room += 1
-
-
-class _AnsweredError(Exception):
-    """The service has answered."""
-
-    def __init__(self, answer: Any) -> None:
-        super().__init__()
-        self.answer = answer

@@ -105,7 +105,7 @@ async def fsck(
         after=after,
         on_foreign=lambda key: found(key, _FOREIGN),
         on_damaged=lambda key, error: found(
-            key, f"objects after it cannot be listed, up to {error.resume_at}: {error}"
+            key, f"objects after it cannot be listed, up to {error.resume_at or 'the end'}: {error}"
         ),
     )
     async with aclosing(each_workflow(workflows, checked_of)) as done:

@@ -18,8 +18,7 @@ from holdfast_server.stores.listing import list_all
 
 _ALL = "ns/"
 _KEPT_OBJECTS = 1000
-# Sorts after every name in a key.
-# For work on a whole store: on a file system each listing reads the folder of all workflows again.
+# For work on a whole store: few requests, and memory that stays bounded.
 WHOLE_STORE_PAGE = 10_000
 
 

@@ -1,24 +1,29 @@
-"""Run the benchmarks and print ratios: `python -m benchmarks [small|graphs|s3|large|lists|resume …]`, default all."""
+"""Run the benchmarks and print ratios: `python -m benchmarks [--quick] [GROUP …]`, default all groups.
+
+The groups are small, graphs, lists, bytes, s3, large and resume. `--quick` leaves out the longest workloads of bytes.
+"""
 
 import asyncio
 import os
 import shutil
 import sys
 import tempfile
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
-from benchmarks import graphs, large, lists, postgres, resume, savers, servers, small
+from benchmarks import graphs, large, lists, postgres, resume, savers, servers, sizes, small
 from benchmarks.measure import per_second
 from benchmarks.small import Subject
 
 CALLERS = (1, 32, 256)
-_ALL = ("small", "graphs", "s3", "large", "lists", "resume")
+_ALL = ("small", "graphs", "lists", "bytes", "s3", "large", "resume")
+_QUICK = "--quick"
 Figures = dict[tuple[str, int], float]
 
 
 def main() -> None:
-    chosen = sys.argv[1:] or list(_ALL)
+    is_quick = _QUICK in sys.argv
+    chosen = [each for each in sys.argv[1:] if each != _QUICK] or list(_ALL)
     if unknown := set(chosen) - set(_ALL):
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; the benchmarks are {', '.join(_ALL)}")
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-", dir=os.environ.get("HOLDFAST_BENCH_FOLDER")) as name:
@@ -30,6 +35,9 @@ def main() -> None:
             asyncio.run(_graphs(folder))
         if "lists" in chosen:
             asyncio.run(_lists(folder))
+        if "bytes" in chosen:
+            with postgres.running(folder) if not is_quick else nullcontext() as url:
+                asyncio.run(sizes.run(folder / "bytes", url, is_quick=is_quick))
         if {"s3", "large", "resume"} & set(chosen):
             with servers.s3(folder) as s3:
                 if "s3" in chosen and s3:

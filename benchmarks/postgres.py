@@ -3,9 +3,12 @@
 import os
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psycopg
 
 from tests.support.ports import free_port
 
@@ -39,3 +42,11 @@ def running(folder: Path) -> Iterator[str | None]:
         yield f"postgresql://bench@127.0.0.1:{port}/postgres"
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], check=True, **quiet)  # type: ignore[call-overload]
+
+
+def create_database(url: str) -> str:
+    """Create an empty database in a server. Return its URL."""
+    name = f"bench_{uuid.uuid4().hex}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+    return f"{url.rpartition('/')[0]}/{name}"

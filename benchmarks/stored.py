@@ -1,0 +1,61 @@
+"""What a store takes: bytes on the disk, and of Holdfast the objects and what the bytes are for."""
+
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from holdfast_server.protocol.format import marker
+from holdfast_server.protocol.format.keys import workflow_prefix
+
+# Space that a folder store holds back, whatever it contains.
+_RESERVE = "holdfast.reserve"
+_KINDS = {"log": "markers", "id": "claims", "rec": "records", "blob": "payload"}
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """The objects of a store of Holdfast.
+
+    Attributes:
+        count: how many there are.
+        sizes: their bytes, by what they are for. A payload that lies in a marker counts as payload.
+
+    """
+
+    count: int
+    sizes: Counter[str]
+
+
+def in_folder(folder: Path) -> int:
+    """Return the bytes of the files of a folder, as long as they are. The reserve of a folder store is left out."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != _RESERVE)
+
+
+def in_postgres(url: str) -> int:
+    """Return the bytes of the tables of a database, their indexes included. Its log (WAL) is left out."""
+    with psycopg.connect(url) as connection:
+        statement = (
+            "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class c JOIN pg_namespace n "
+            "ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname = 'public'"
+        )
+        row = connection.execute(statement).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def objects(folder: Path) -> Objects:
+    """Return the objects of a folder store that nobody has open."""
+    sizes: Counter[str] = Counter()
+    count = 0
+    with closing(sqlite3.connect(f"{(folder / 'holdfast.db').as_uri()}?mode=ro", uri=True)) as connection:
+        rows = connection.execute("SELECT key, size, value FROM objects LEFT JOIN contents ON id = content")
+        for key, size, value in rows:
+            count += 1
+            kind = _KINDS.get(key.removeprefix(workflow_prefix(key) or "").partition("/")[0], "other")
+            payload = sum(len(part.inline) for part in marker.decode(value, key).parts) if kind == "markers" else 0
+            sizes[kind] += size - payload
+            sizes["payload"] += payload
+    return Objects(count, +sizes)

@@ -11,6 +11,7 @@ class Call(NamedTuple):
     epoch: int | None = None
     expected: int | None = None
     has_blob: bool = False
+    has_bases: bool = False  # whether it is stored as the difference to what it may rest on
     chosen: str = ""
     pinned: bool = False
     target: str = ""  # the request whose checkpoint is deleted; "": the whole workflow
@@ -23,9 +24,9 @@ class Call(NamedTuple):
         return (self.expected, self.epoch, self.chosen, self.target) != (None, None, "", "")
 
 
-def marker_of(call: Call, state: State, view: int, blob: Blob | None, rules: frozenset) -> Marker:
+def marker_of(call: Call, state: State, view: int, blob: Blob | None, bases: tuple, rules: frozenset) -> Marker:
     """Return the marker that a call appends after a head."""
-    marker = _told(call, _appended(call, state, view, blob, rules), rules)
+    marker = _told(call, _appended(call, state, view, blob, rules), rules)._replace(bases=bases)
     if call.is_older:
         marker = marker._replace(is_older=True, saved=None)
         marker = marker._replace(saved_epoch=0, other_saved=0, fenced=0, previously_fenced=0)
@@ -78,6 +79,8 @@ def _appended(call: Call, state: State, view: int, blob: Blob | None, rules: fro
         marker = following(head, **matter, deleted=head.deleted | {target})
         if call.purges and "purge lets older uploads commit" not in rules:
             marker = marker._replace(low_water=view + 1)
+        if call.purges:
+            marker = marker._replace(base_floor=view + 1)
         if target != head.last or "deletion of the newest leaves it the newest" in rules:
             return marker
         newest_live = _newest_live(state, head, target)

@@ -14,6 +14,9 @@ from tests.verification.model.state import (
     State,
     ViolationError,
     base_of,
+    bases_by_log,
+    bases_of,
+    bytes_of,
     claimed,
     following,
     head_of,
@@ -100,7 +103,8 @@ class Collector(NamedTuple):
         live = visible(state, self.view)
         retired = self._retired(state, live, rules)
         kept = [each for each in live if each not in retired]
-        floor = max(head.floor, min(self.settled, kept[0] - 1 if kept else self.view))
+        oldest = min(kept + self._inline_bases(state, rules, kept), default=self.view + 1)
+        floor = max(head.floor, min(self.settled, oldest - 1))
         low_water = max([head.low_water, *(min(each.base + 1, self.view + 1) for each in self._orphans(state, rules))])
         begins = self._has_dead_claims(state, rules, kept)
         if not (retired or floor >= head.floor + 2 or low_water > head.low_water or begins):
@@ -121,6 +125,11 @@ class Collector(NamedTuple):
             return marker, None
         marker = marker._replace(generation=marker.revision)
         return marker, None if "claims not taken over" in rules else self._not_taken_over(state, kept)
+
+    def _inline_bases(self, state, rules, kept):
+        """Return the bases of checkpoints whose bytes are in their own markers."""
+        bases = [base for each in kept for base in state.log[each - 1].bases]
+        return [] if "floor above a base" in rules else [each for each in bases if bytes_of(state, each) == each]
 
     def _retired(self, state, live, rules):
         """Keep pinned checkpoints, and count the others as if these did not exist."""
@@ -149,11 +158,16 @@ class Collector(NamedTuple):
     def _orphans(self, state, rules):
         """Return the blobs older than the grace that no checkpoint of a grace ago or later names, up to the view."""
         settled = head_of(state, self.settled)
-        named = {
-            marker.blob
+        naming = [
+            marker.revision
             for marker in state.log[: self.view]
             if marker.revision > settled.floor and marker.revision not in settled.deleted
-        }
+        ]
+        named = {state.log[each - 1].blob for each in naming}
+        if "bases not named" not in rules:
+            # A checkpoint that was rewritten without its bases goes on naming them.
+            bases = bases_of if "rewritten checkpoint names no base" in rules else bases_by_log
+            named |= {state.log[base - 1].blob for each in naming for base in bases(state, each)}
         return sorted(each for each in state.blobs if each not in named and self._is_old(each.stamp, rules))
 
     def _removing(self, state, rules, low_water=None):

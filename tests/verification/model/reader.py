@@ -15,6 +15,8 @@ from tests.verification.model.state import (
     State,
     ViolationError,
     base_of,
+    bases_by_log,
+    bases_of,
     head_of,
     is_live,
     is_rotten,
@@ -39,6 +41,7 @@ class Reader(NamedTuple):
     is_recent: bool = False
     began: int = 0  # the head when the load began
     target: int = 0
+    bases: tuple = ()  # of the target, by the marker that was read
     skipped: frozenset = frozenset()
 
     def steps(self, state: State, rules: frozenset) -> Iterator[Step]:
@@ -120,7 +123,7 @@ class Reader(NamedTuple):
         # The head's own link to the newest checkpoint is trusted.
         if not revision or ((self.wants or self.chosen) and revision in head_of(state, self.view).deleted):
             return self._told(state, 0)
-        return self._replace(at="fetch", target=revision), state
+        return self._replace(at="fetch", target=revision, bases=()), state
 
     # Its bytes, and the answer to damage
 
@@ -132,19 +135,35 @@ class Reader(NamedTuple):
                 yield "gets no answer", *lost._damage(state, rules, self.target)
             else:
                 yield "gets no answer", lost._ended(), state
+        committed = bases_by_log(state, self.target)
+        # A cached head may be older than the stored marker.
+        known = {bases_of(state, self.target), committed if self.target == self.view else ()}
+        for bases in sorted(known - {()}):
+            yield "reads the marker", self._replace(at="rebuild", bases=bases), state
+        if () in known and (not committed or self.target in state.rewritten):
+            yield self._got(state, rules)
+
+    def _rebuild(self, state, rules):
+        """Read the bases, and check the bytes that are rebuilt from them."""
+        yield self._got(state, rules)
+
+    def _got(self, state, rules):
         is_there = lies_at(state, self.target) is not None
         believes = "purged checkpoint loaded" in rules and self.target in state.purged
-        if is_whole(state, self.target) or believes or ("digests not checked" in rules and is_there):
-            yield "loads", *self._told(state, self.target)
-        elif self.target in state.rotten or "damage believed" in rules:
-            yield "finds damage", *self._damage(state, rules, self.target)
-        else:
-            yield "finds damage or what is gone", self._replace(at="judge"), state
+        bases = () if "digest checked before rebuilding" in rules else self.bases
+        if is_whole(state, self.target, bases) or believes or ("digests not checked" in rules and is_there):
+            return "loads", *self._told(state, self.target)
+        if self.target in state.rotten or "damage believed" in rules:
+            return "finds damage", *self._damage(state, rules, self.target)
+        return "finds damage or what is gone", self._replace(at="judge"), state
 
     def _judge(self, state, rules):
         """Report damage only if the current head has the checkpoint."""
         end = newest(state)
-        if end in state.rotten or is_live(state, end, self.target):
+        bases = bases_of(state, self.target)
+        if self.bases != bases and "marker not read again" not in rules:
+            yield "sees that it was rewritten", self._replace(at="fetch", bases=()), state
+        elif end in state.rotten or is_live(state, end, self.target):
             yield "sees that it is damaged", *self._damage(state, rules, self.target)
         elif (self.wants or self.chosen) and not self.skipped:
             yield "sees that it was deleted", *self._told(state, 0)
@@ -190,7 +209,7 @@ class Reader(NamedTuple):
             elif state.log[revision - 1].kind != DATA or revision in head.deleted:
                 revision = state.log[revision - 1].previous
             else:
-                return self._replace(at="fetch", target=revision), state
+                return self._replace(at="fetch", target=revision, bases=()), state
         return self._told(state, 0)
 
     # The answer

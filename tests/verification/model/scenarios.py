@@ -236,6 +236,86 @@ SCENARIOS = [
         ),
         ticks=2,
     ),
+    Scenario(
+        "bases beside a collection",
+        (
+            steady(Call("a", has_blob=True), Call("b", has_bases=True), Call("c", has_bases=True)),
+            Collector(2),
+            Reader(),
+        ),
+        ticks=2,
+    ),
+    Scenario(
+        "bases in markers beside a collection",
+        (
+            steady(Call("a"), Call("b", has_bases=True), Call("c", has_bases=True), Call("d", has_bases=True)),
+            Collector(2),
+        ),
+        ticks=2,
+    ),
+    Scenario(
+        "bases beside deletions",
+        (
+            steady(Call("a"), Call("b", has_bases=True), Call("x", kind=DELETED, target="b")),
+            Writer((Call("c", has_bases=True), Call("d", has_bases=True)), losses=0, retries=0),
+            steady(Call("z", kind=DELETED), Call("e", has_bases=True)),
+        ),
+    ),
+    Scenario(
+        "a stale save on bases beside a collection",
+        (
+            steady(Call("a", has_blob=True), Call("b"), Call("y", kind=DELETED, target="a")),
+            Writer((Call("d", has_bases=True),), losses=0, retries=0),
+            Collector(1),
+        ),
+        ticks=2,
+    ),
+    Scenario(
+        "a purge of a base beside savers and readers",
+        (
+            steady(Call("a", has_blob=True), Call("b", has_bases=True)),
+            Writer((Call("x", kind=DELETED, target="a", purges=True),), losses=0, retries=1),
+            Writer((Call("d", has_bases=True),), losses=0, retries=0),
+            Reader(),
+        ),
+    ),
+    Scenario(
+        "a purge of a base beside a collection",
+        (
+            steady(
+                Call("a", has_blob=True),
+                Call("b", has_blob=True, has_bases=True),
+                Call("c", has_bases=True),
+                Call("y", kind=DELETED, target="b"),
+                Call("x", kind=DELETED, target="a", purges=True),
+            ),
+            steady(Call("d", has_bases=True)),
+            Collector(1, keep=3),
+        ),
+        ticks=1,
+    ),
+    Scenario(
+        "a purge beside a base that was collected",
+        (
+            steady(
+                Call("a", has_blob=True),
+                Call("b", has_bases=True),
+                Call("c"),
+                Call("x", kind=DELETED, target="c", purges=True),
+            ),
+            Collector(2, keep=2),
+        ),
+        ticks=2,
+    ),
+    Scenario(
+        "damage of a base",
+        (
+            steady(Call("a", has_blob=True), Call("b", has_bases=True), Call("c", has_bases=True), Call("d")),
+            Reader(falls_back=True),
+            Reader(wants="c", falls_back=True),
+        ),
+        rots=1,
+    ),
     Scenario("a retry where a marker rots", (Writer((Call("a"),)), steady(Call("b"), Call("c"))), rots=1),
     Scenario(
         "a search for an id where a marker rots",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 DATA, FENCE, GC, DELETED = "data", "fence", "gc", "deleted"
+MOST_BASES = 2
 # How many entries a marker remembers, including itself.
 _RECENT = 2
 
@@ -50,7 +51,9 @@ class Marker(NamedTuple):
     blob: Blob | None = None
     chosen: str = ""  # the checkpoint id if the caller chose it
     pinned: bool = False
+    bases: tuple = ()  # revisions whose bytes it needs, oldest first
     floor: int = 0
+    base_floor: int = 0  # bases up to here do not count any more
     low_water: int = 0
     generation: int = 0
     deleted: frozenset = frozenset()
@@ -74,6 +77,7 @@ class State(NamedTuple):
     blobs: frozenset = frozenset()
     claims: frozenset = frozenset()
     purged: frozenset = frozenset()  # revisions whose stored marker is purged
+    rewritten: frozenset = frozenset()  # revisions that were stored again without bases
     rotten: frozenset = frozenset()  # blobs, and the revisions of markers
     flight: frozenset = frozenset()  # markers and claims in flight
     failed: frozenset = frozenset()  # requests in flight that were reported as failed
@@ -104,6 +108,39 @@ def is_live(state: State, view: int, revision: int) -> bool:
 def visible(state: State, view: int) -> list[int]:
     """Return the checkpoints that exist according to a head, oldest first."""
     return [each for each in range(head_of(state, view).floor + 1, view + 1) if is_live(state, view, each)]
+
+
+def bases_of(state: State, revision: int) -> tuple:
+    """Return the bases of a checkpoint as it is stored now."""
+    return () if revision in state.rewritten else state.log[revision - 1].bases
+
+
+def bases_by_log(state: State, revision: int) -> tuple:
+    """Return the bases that a checkpoint was committed with."""
+    return state.log[revision - 1].bases
+
+
+def bytes_of(state: State, revision: int) -> Blob | int:
+    """Return what holds the payload of a checkpoint: its blob, or its marker."""
+    return state.log[revision - 1].blob or revision
+
+
+def has_bytes(state: State, revision: int) -> bool:
+    """Return whether the payload of a checkpoint is stored, damaged or not. Its bases are not considered."""
+    blob = state.log[revision - 1].blob
+    if blob is not None:
+        return blob in state.blobs
+    return lies_at(state, revision) == state.log[revision - 1].request and revision not in state.purged
+
+
+def possible_bases(state: State, view: int, rules: frozenset) -> tuple:
+    """Return what a checkpoint after a head may rest on: the newest checkpoint, and what that one rests on."""
+    head = head_of(state, view)
+    if head.last <= head.floor:
+        return ()
+    base_floor = 0 if "base floor ignored" in rules else head.base_floor
+    # By its marker in a cache, which may be older than the stored one.
+    return tuple(each for each in (*state.log[head.last - 1].bases, head.last) if each > base_floor)
 
 
 def revision_of(state: State, request: str) -> int:
@@ -139,6 +176,7 @@ def following(head: Marker, **matter) -> Marker:
         is_older=False,
         chosen="",
         pinned=False,
+        bases=(),
         writer_epoch=0,
         previous=head.last,
         **matter,
@@ -190,6 +228,12 @@ def _check_append(state: State, marker: Marker) -> None:
         raise ViolationError(f"{request} was committed without its blob")
     if marker.chosen and any(state.log[each - 1].chosen == marker.chosen for each in live):
         raise ViolationError(f"two checkpoints have the id {marker.chosen}")
+    if len(marker.bases) > MOST_BASES:
+        raise ViolationError(f"{request} rests on {len(marker.bases)} bases")
+    held = {base for each in live for base in (each, *state.log[each - 1].bases)}
+    for base in marker.bases:
+        if base not in held or not has_bytes(state, base):
+            raise ViolationError(f"{request} rests on revision {base}, which nothing holds")
 
 
 def _check_retired(state: State, marker: Marker, live: list[int]) -> None:
@@ -218,6 +262,7 @@ def base_of(state: State, generation: int, chosen: str) -> int | None:
 def without_marker(state: State, revision: int) -> State:
     if is_live(state, len(state.log), revision):
         raise ViolationError(f"the marker of revision {revision} is gone")
+    _check_not_needed(state, revision)
     markers = (*state.markers[: revision - 1], None, *state.markers[revision:])
     return state._replace(markers=markers, rotten=state.rotten - {revision}, purged=state.purged - {revision})
 
@@ -226,26 +271,44 @@ def bared(state: State, revision: int) -> State:
     """Return the state after a purge of a marker."""
     if is_live(state, len(state.log), revision):
         raise ViolationError(f"the content of revision {revision} is gone")
+    _check_not_needed(state, revision)
     markers = (*state.markers[: revision - 1], state.log[revision - 1].request, *state.markers[revision:])
     return state._replace(markers=markers, rotten=state.rotten - {revision}, purged=state.purged | {revision})
+
+
+def rewritten(state: State, revision: int) -> State:
+    """Return the state after a checkpoint was stored again without bases."""
+    return state._replace(rewritten=state.rewritten | {revision})
 
 
 def without_blob(state: State, blob: Blob) -> State:
     for revision in visible(state, len(state.log)):
         if state.log[revision - 1].blob == blob:
             raise ViolationError(f"the blob of revision {revision} is gone")
+    _check_not_needed(state, blob)
     return state._replace(blobs=state.blobs - {blob}, rotten=state.rotten - {blob})
 
 
-def is_whole(state: State, revision: int) -> bool:
-    """Return whether the store has a checkpoint's marker and blob, undamaged."""
+def _check_not_needed(state: State, lost: Blob | int) -> None:
+    """Check that no checkpoint rests on bytes that are removed."""
+    for revision in visible(state, len(state.log)):
+        for base in bases_of(state, revision):
+            if bytes_of(state, base) == lost:
+                raise ViolationError(f"revision {base} is gone, on which revision {revision} rests")
+
+
+def is_whole(state: State, revision: int, bases: tuple) -> bool:
+    """Return whether the store has a checkpoint's marker, its blob and some bases, undamaged."""
     blob = state.log[revision - 1].blob
     is_there = lies_at(state, revision) is not None and (blob is None or blob in state.blobs)
-    return is_there and revision not in state.purged and not is_rotten(state, revision)
+    is_sound = is_there and revision not in state.purged and not {revision, blob} & state.rotten
+    return is_sound and all(has_bytes(state, each) and bytes_of(state, each) not in state.rotten for each in bases)
 
 
 def is_rotten(state: State, revision: int) -> bool:
-    return revision in state.rotten or state.log[revision - 1].blob in state.rotten
+    """Return whether a checkpoint is damaged: its marker, its bytes or those of a base."""
+    needed = {bytes_of(state, each) for each in (revision, *bases_of(state, revision))}
+    return not state.rotten.isdisjoint({revision} | needed)
 
 
 def rotted(state: State) -> Iterator[tuple[str, State]]:

@@ -10,11 +10,14 @@ from tests.verification.model.scenarios import LARGER, SCENARIOS
 from tests.verification.model.writer import Writer
 
 MOST = 500_000
-# Each of these has more than 90,000 states.
+# Each of these has more than 60,000 states.
 LONG = {
     "a claim of before a collection",
     "a purge beside a collection",
+    "a purge of a base beside a collection",
     "a stale deletion",
+    "a stale save on bases beside a collection",
+    "bases beside deletions",
     "claims that a collection takes over",
     "deletions of the newest beside savers and readers",
     "fallback beside a collection",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from tests.verification.model.calls import allows, marker_of
 from tests.verification.model.state import (
     DELETED,
+    MOST_BASES,
     Bare,
     Blob,
     Claim,
@@ -18,15 +19,21 @@ from tests.verification.model.state import (
     ViolationError,
     bared,
     base_of,
+    bases_by_log,
+    bases_of,
     claimed,
     failing,
     head_of,
     is_live,
+    is_whole,
     land,
     lies_at,
     meets,
     newest,
+    possible_bases,
     revision_of,
+    rewritten,
+    visible,
     without_blob,
     without_marker,
 )
@@ -46,8 +53,10 @@ class Writer(NamedTuple):
     began_at: int = -1  # when the first attempt arrived
     is_retry: bool = False
     blob: Blob | None = None
+    bases: tuple = ()  # what its bytes were encoded with
     uploads: int = 0
     generation: int = -1  # of the claim that was made
+    rewritten_to: int = 0  # the dependents of what it purges were looked for up to here
     searched: int = 0  # the revisions up to here do not have the chosen id
     sent: Marker | None = None
 
@@ -81,11 +90,20 @@ class Writer(NamedTuple):
         return self._replace(view=newest(state), is_recent=True, is_fresh=is_fresh)
 
     def _prepare(self, state, call, rules) -> Step:
+        writer = self._encoding(state, call, rules)
         if call.has_blob:
-            return self._replace(at="upload"), state
+            return writer._replace(at="upload"), state
         if call.chosen:
-            return self._replace(at="claim"), state
-        return self._append(state, call, rules)
+            return writer._replace(at="claim"), state
+        return writer._append(state, call, rules)
+
+    def _encoding(self, state, call, rules):
+        """Choose the bases by the head that is known: another one more, or the same ones once there are enough."""
+        if not call.has_bases:
+            return self
+        possible = possible_bases(state, self.view, rules)
+        most = MOST_BASES + 1 if "one base too many" in rules else MOST_BASES
+        return self._replace(bases=possible[:most])
 
     def _upload(self, state, call, rules):
         writer, state = self._uploading(state, call)
@@ -230,10 +248,35 @@ class Writer(NamedTuple):
                 return self._unknown(state)
         if call.kind == DELETED and not self.view:
             return self._refuse(state, call, rules, lambda view: not view)
+        if call.purges and "dependents not rewritten" not in rules:
+            return self._rewriting(state, call, rules)
+        if (
+            not {*self.bases} <= {*possible_bases(state, self.view, rules)}
+            and "bases of an older head kept" not in rules
+        ):
+            writer = self._encoding(state, call, rules)
+            return (writer._replace(at="upload"), state) if call.has_blob else writer._marked(state, call, rules)
         low_water = head_of(state, self.view).low_water
         if self.blob is not None and self.blob.base < low_water and "low-water mark ignored" not in rules:
             return self._replace(at="copy"), state
         return self._marked(state, call, rules)
+
+    def _rewriting(self, state, call, rules) -> Step:
+        """Store again what rests on the purged checkpoint, also what was committed since the last look."""
+        is_first = self.rewritten_to == 0
+        if self._dependents(state, call) and (is_first or "dependents looked for only once" not in rules):
+            return self._replace(at="rewrite"), state
+        return self._replace(rewritten_to=self.view)._marked(state, call, rules)
+
+    def _dependents(self, state, call):
+        target = revision_of(state, call.target)
+        resting = [each for each in visible(state, self.view) if target in bases_of(state, each)]
+        # What is damaged cannot be rebuilt.
+        return [each for each in resting if is_whole(state, each, bases_of(state, each))]
+
+    def _rewrite(self, state, call, rules):
+        state = rewritten(state, self._dependents(state, call)[0])
+        yield "stores a checkpoint again", *self._rewriting(state, call, rules)
 
     def _copy(self, state, call, rules):
         if self.blob in state.blobs and self.blob not in state.rotten:
@@ -243,7 +286,7 @@ class Writer(NamedTuple):
             yield "must send its payload again", self._again(), state
 
     def _marked(self, state, call, rules) -> Step:
-        marker = marker_of(call, state, self.view, self.blob, rules)
+        marker = marker_of(call, state, self.view, self.blob, self.bases, rules)
         if "purge before the commit" in rules and call.purges:
             state = bared(state, revision_of(state, call.target))
         if "revision skipped" in rules and self.view:
@@ -352,7 +395,10 @@ class Writer(NamedTuple):
         if self.retries:
             yield "ends before all is purged; is retried", self._replace(retries=self.retries - 1)._again(), state
         deletion = state.log[revision_of(state, call.request) - 1]
-        named = {each.blob for each in state.log[: deletion.revision - 1] if each.revision != target}
+        others = [each for each in range(1, deletion.revision) if each != target and lies_at(state, each) is not None]
+        named = {state.log[each - 1].blob for each in others}
+        if "purge forgets bases" not in rules:
+            named |= {state.log[base - 1].blob for each in others for base in bases_by_log(state, each)}
         dead = sorted(each for each in state.blobs if each.base < deletion.revision and each not in named)
         if blob in state.blobs:
             yield "purges a blob", self, without_blob(state, blob)

@@ -14,7 +14,6 @@ from tests.verification.model.state import (
     State,
     ViolationError,
     base_of,
-    bases_by_log,
     bases_of,
     bytes_of,
     claimed,
@@ -128,7 +127,7 @@ class Collector(NamedTuple):
 
     def _inline_bases(self, state, rules, kept):
         """Return the bases of checkpoints whose bytes are in their own markers."""
-        bases = [base for each in kept for base in state.log[each - 1].bases]
+        bases = [base for each in kept for base in bases_of(state, each)]
         return [] if "floor above a base" in rules else [each for each in bases if bytes_of(state, each) == each]
 
     def _retired(self, state, live, rules):
@@ -165,9 +164,7 @@ class Collector(NamedTuple):
         ]
         named = {state.log[each - 1].blob for each in naming}
         if "bases not named" not in rules:
-            # A checkpoint that was rewritten without its bases goes on naming them.
-            bases = bases_of if "rewritten checkpoint names no base" in rules else bases_by_log
-            named |= {state.log[base - 1].blob for each in naming for base in bases(state, each)}
+            named |= {state.log[base - 1].blob for each in naming for base in bases_of(state, each)}
         return sorted(each for each in state.blobs if each not in named and self._is_old(each.stamp, rules))
 
     def _removing(self, state, rules, low_water=None):

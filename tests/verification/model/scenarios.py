@@ -273,8 +273,8 @@ SCENARIOS = [
     Scenario(
         "a purge of a base beside savers and readers",
         (
-            steady(Call("a", has_blob=True), Call("b", has_bases=True)),
-            Writer((Call("x", kind=DELETED, target="a", purges=True),), losses=0, retries=1),
+            steady(Call("a", has_blob=True), Call("b", has_bases=True), Call("c", has_bases=True)),
+            Writer((Call("x", kind=DELETED, target="a", purges=True),), losses=0, retries=0),
             Writer((Call("d", has_bases=True),), losses=0, retries=0),
             Reader(),
         ),

@@ -232,7 +232,7 @@ def _check_append(state: State, marker: Marker) -> None:
         raise ViolationError(f"{request} rests on {len(marker.bases)} bases")
     held = {base for each in live for base in (each, *state.log[each - 1].bases)}
     for base in marker.bases:
-        if base not in held or not has_bytes(state, base):
+        if base not in held or not _can_be_base(state, base):
             raise ViolationError(f"{request} rests on revision {base}, which nothing holds")
 
 
@@ -277,7 +277,10 @@ def bared(state: State, revision: int) -> State:
 
 
 def rewritten(state: State, revision: int) -> State:
-    """Return the state after a checkpoint was stored again without bases."""
+    """Return the state after a checkpoint was stored again without bases, in place of its difference to them."""
+    for each in visible(state, len(state.log)):
+        if revision in bases_of(state, each):
+            raise ViolationError(f"revision {revision} was rewritten, on which revision {each} rests")
     return state._replace(rewritten=state.rewritten | {revision})
 
 
@@ -302,7 +305,12 @@ def is_whole(state: State, revision: int, bases: tuple) -> bool:
     blob = state.log[revision - 1].blob
     is_there = lies_at(state, revision) is not None and (blob is None or blob in state.blobs)
     is_sound = is_there and revision not in state.purged and not {revision, blob} & state.rotten
-    return is_sound and all(has_bytes(state, each) and bytes_of(state, each) not in state.rotten for each in bases)
+    return is_sound and all(_can_be_base(state, each) and bytes_of(state, each) not in state.rotten for each in bases)
+
+
+def _can_be_base(state: State, revision: int) -> bool:
+    """Return whether the bytes of a checkpoint are stored as they were when others were encoded with them."""
+    return has_bytes(state, revision) and revision not in state.rewritten
 
 
 def is_rotten(state: State, revision: int) -> bool:

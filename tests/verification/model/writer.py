@@ -19,7 +19,6 @@ from tests.verification.model.state import (
     ViolationError,
     bared,
     base_of,
-    bases_by_log,
     bases_of,
     claimed,
     failing,
@@ -56,7 +55,6 @@ class Writer(NamedTuple):
     bases: tuple = ()  # what its bytes were encoded with
     uploads: int = 0
     generation: int = -1  # of the claim that was made
-    rewritten_to: int = 0  # the dependents of what it purges were looked for up to here
     searched: int = 0  # the revisions up to here do not have the chosen id
     sent: Marker | None = None
 
@@ -248,8 +246,6 @@ class Writer(NamedTuple):
                 return self._unknown(state)
         if call.kind == DELETED and not self.view:
             return self._refuse(state, call, rules, lambda view: not view)
-        if call.purges and "dependents not rewritten" not in rules:
-            return self._rewriting(state, call, rules)
         if (
             not {*self.bases} <= {*possible_bases(state, self.view, rules)}
             and "bases of an older head kept" not in rules
@@ -260,23 +256,6 @@ class Writer(NamedTuple):
         if self.blob is not None and self.blob.base < low_water and "low-water mark ignored" not in rules:
             return self._replace(at="copy"), state
         return self._marked(state, call, rules)
-
-    def _rewriting(self, state, call, rules) -> Step:
-        """Store again what rests on the purged checkpoint, also what was committed since the last look."""
-        is_first = self.rewritten_to == 0
-        if self._dependents(state, call) and (is_first or "dependents looked for only once" not in rules):
-            return self._replace(at="rewrite"), state
-        return self._replace(rewritten_to=self.view)._marked(state, call, rules)
-
-    def _dependents(self, state, call):
-        target = revision_of(state, call.target)
-        resting = [each for each in visible(state, self.view) if target in bases_of(state, each)]
-        # What is damaged cannot be rebuilt.
-        return [each for each in resting if is_whole(state, each, bases_of(state, each))]
-
-    def _rewrite(self, state, call, rules):
-        state = rewritten(state, self._dependents(state, call)[0])
-        yield "stores a checkpoint again", *self._rewriting(state, call, rules)
 
     def _copy(self, state, call, rules):
         if self.blob in state.blobs and self.blob not in state.rotten:
@@ -395,10 +374,16 @@ class Writer(NamedTuple):
         if self.retries:
             yield "ends before all is purged; is retried", self._replace(retries=self.retries - 1)._again(), state
         deletion = state.log[revision_of(state, call.request) - 1]
+        dependents = self._dependents(state, target)
+        if "dependents rewritten oldest first" in rules:
+            dependents = dependents[::-1]
+        if dependents and "dependents not rewritten" not in rules:
+            yield "stores a checkpoint again", self, rewritten(state, dependents[0])
+            return
         others = [each for each in range(1, deletion.revision) if each != target and lies_at(state, each) is not None]
         named = {state.log[each - 1].blob for each in others}
         if "purge forgets bases" not in rules:
-            named |= {state.log[base - 1].blob for each in others for base in bases_by_log(state, each)}
+            named |= {state.log[base - 1].blob for each in others for base in bases_of(state, each)}
         dead = sorted(each for each in state.blobs if each.base < deletion.revision and each not in named)
         if blob in state.blobs:
             yield "purges a blob", self, without_blob(state, blob)
@@ -414,6 +399,11 @@ class Writer(NamedTuple):
                 yield "purges a marker, the request is late", self._replace(losses=self.losses - 1), late
         else:
             yield "has purged", self._next(), state
+
+    def _dependents(self, state, target):
+        """Return the checkpoints that rest on another one, newest first. What is damaged cannot be rebuilt."""
+        resting = [each for each in visible(state, len(state.log)) if target in bases_of(state, each)]
+        return [each for each in reversed(resting) if is_whole(state, each, bases_of(state, each))]
 
     def _unknown(self, state) -> Step:
         return self._next(), state

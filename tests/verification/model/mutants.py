@@ -54,6 +54,7 @@ MUTANTS = {
     "floor above a base": "bases in markers beside a collection",
     "base floor ignored": "a purge of a base beside savers and readers",
     "dependents not rewritten": "a purge of a base beside savers and readers",
+    "dependents rewritten before the commit": "a purge of a base beside savers and readers",
     "dependents rewritten oldest first": "a purge of a base beside savers and readers",
     "purge forgets bases": "a purge beside a base that was collected",
     "marker not read again": "a purge of a base beside savers and readers",

@@ -268,6 +268,9 @@ class Writer(NamedTuple):
         marker = marker_of(call, state, self.view, self.blob, self.bases, rules)
         if "purge before the commit" in rules and call.purges:
             state = bared(state, revision_of(state, call.target))
+        if "dependents rewritten before the commit" in rules and call.purges:
+            for each in self._dependents(state, revision_of(state, call.target)):
+                state = rewritten(state, each)
         if "revision skipped" in rules and self.view:
             marker = marker._replace(revision=marker.revision + 1)
         return self._replace(at="put", sent=marker), state

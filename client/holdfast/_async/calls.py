@@ -98,7 +98,7 @@ class Caller:
             longest = timeout_seconds if method in _LONG else _USUAL_ATTEMPT_SECONDS
         number = 1
         previous: HoldfastError | None = None
-        with telemetry.logical_call(method, request_id) as logical:
+        with telemetry.LogicalCall(method, request_id) as logical:
             while True:
                 elapsed = time.monotonic() - started
                 left = timeout_seconds - elapsed

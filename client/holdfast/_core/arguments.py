@@ -5,13 +5,14 @@ out of range is an `InvalidRequestError`, which is a ValueError. Limits that a s
 """
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache, partial
 from numbers import Real
 from reprlib import repr  # noqa: A004 - bounded, unlike the built-in one
 from typing import Any, TypeVar
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from holdfast._core import request_ids
@@ -46,24 +47,9 @@ def request(kind: type[_Message], **fields: Any) -> _Message:
     """
     checked: dict[str, Any] = {}
     for name, value in fields.items():
-        field = kind.DESCRIPTOR.fields_by_name[name]
-        argument = _ARGUMENTS.get(name, name)
-        if value is None and field.has_presence:
-            continue
-        if value is None and name == "request_id":
-            checked[name] = request_ids.new()
-        elif name == "labels":
-            checked[name] = labels(value)
-        elif field.is_repeated or field.type == FieldDescriptor.TYPE_MESSAGE:
-            checked[name] = value
-        elif field.type == FieldDescriptor.TYPE_STRING:
-            checked[name] = text(argument, value)
-        elif field.type == FieldDescriptor.TYPE_BOOL:
-            checked[name] = flag(argument, value)
-        elif field.type in _LIMITS:
-            checked[name] = integer(argument, value, *_LIMITS[field.type])
-        else:
-            checked[name] = value
+        is_optional, check = _field(kind.DESCRIPTOR, name)
+        if value is not None or not is_optional:
+            checked[name] = check(value)
     return kind(**checked)
 
 
@@ -189,6 +175,36 @@ def octets_view(name: str, value: object) -> memoryview:
 def invalid(name: str, problem: str) -> HoldfastError:
     """Return the error for an argument whose value is not allowed."""
     return of_reason("INVALID_REQUEST", f"{name} {problem}", field_violations=[(name, problem)])
+
+
+@cache
+def _field(kind: Descriptor, name: str) -> tuple[bool, Callable[[Any], Any]]:
+    """Return whether a field of a message is optional, and what checks its argument."""
+    field = kind.fields_by_name[name]
+    argument = _ARGUMENTS.get(name, name)
+    check: Callable[[Any], Any] = _unchecked
+    if name == "request_id":
+        check = _request_id
+    elif name == "labels":
+        check = labels
+    elif field.is_repeated:
+        pass
+    elif field.type == FieldDescriptor.TYPE_STRING:
+        check = partial(text, argument)
+    elif field.type == FieldDescriptor.TYPE_BOOL:
+        check = partial(flag, argument)
+    elif field.type in _LIMITS:
+        low, high = _LIMITS[field.type]
+        check = partial(integer, argument, low=low, high=high)
+    return field.has_presence, check
+
+
+def _request_id(value: object) -> str:
+    return request_ids.new() if value is None else text("request_id", value)
+
+
+def _unchecked(value: object) -> object:
+    return value
 
 
 def _number(name: str, value: object, expected: str) -> Any:

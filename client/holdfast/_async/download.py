@@ -5,7 +5,7 @@ A download never holds more than its header announces. Only `finish` proves that
 
 from collections.abc import AsyncIterator, Mapping
 
-from holdfast._async import runtime
+from holdfast._async import blocking
 from holdfast._core.answers import answered, require_loaded, require_sizes
 from holdfast._core.errors import unavailable
 from holdfast._core.payload import QUICK_BYTES, Progress
@@ -80,7 +80,7 @@ class Download:
         """
         total_before = self._total
         has_header = is_finished = False
-        async with runtime.Steps() as steps:
+        async with blocking.Steps() as steps:
             async for message in stream:
                 kind = answered(message).WhichOneof("message")
                 if is_finished or has_header == (kind == "header"):
@@ -137,7 +137,7 @@ class Download:
         self.header, self._total = None, 0
         self._parts = {}
 
-    async def _take(self, chunk: checkpoint_pb2.Chunk, steps: runtime.Steps) -> None:
+    async def _take(self, chunk: checkpoint_pb2.Chunk, steps: blocking.Steps) -> None:
         part = self._parts.get(chunk.part)
         if part is None:
             raise transit_error(f"part {chunk.part[:200]!r} was not requested")
@@ -154,4 +154,4 @@ async def inline_parts(checkpoint: checkpoint_pb2.Checkpoint, received: Mapping[
     """Return the parts of an answer, checked as `checked` does, in a thread if that takes long."""
     if sum(map(len, received.values())) <= QUICK_BYTES:
         return checked(checkpoint, received)
-    return await runtime.in_thread(checked, checkpoint, received)
+    return await blocking.in_thread(checked, checkpoint, received)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from holdfast._async import runtime
+from holdfast._async import blocking
 from holdfast._async.calls import Attempt
 from holdfast._async.download import Download, inline_parts
 from holdfast._async.records import Records
@@ -82,21 +82,21 @@ class Loads:
             OSError: the file cannot be written.
 
         """
-        draft = await runtime.in_thread(draft_of, file)
+        draft = await blocking.in_thread(draft_of, file)
         try:
-            await runtime.to_end(draft.begin)
+            await blocking.to_end(draft.begin)
             into = PartInto(draft, part)
             found: Any = await self._first(request, budget, max_bytes)
             into.of(found.checkpoint)
             if found.payload_included:
                 received = {each.name: each.data for each in found.parts}
                 parts = await inline_parts(found.checkpoint, received)
-                await runtime.to_end(draft.write, parts[into.chosen])
+                await blocking.to_end(draft.write, parts[into.chosen])
             else:
                 found = await self._stream(request, found, into, budget, max_bytes=max_bytes, progress=progress)
-            await runtime.to_end(draft.commit)
+            await blocking.to_end(draft.commit)
         finally:
-            await runtime.to_end(draft.discard)
+            await blocking.to_end(draft.discard)
         info = to_checkpoint(found.checkpoint)
         return LoadedFile(
             info,
@@ -147,7 +147,7 @@ class Loads:
         )
         with budget.spending() as seconds:
             await self._receive(download, seconds)
-        await runtime.in_thread(download.require_digests)
+        await blocking.in_thread(download.require_digests)
         assert download.header is not None
         return download.header
 
@@ -180,7 +180,7 @@ class Loads:
             loaded = await self.load(request, budget, max_bytes=max_bytes, progress=progress)
             if loaded.format == format:
                 return loaded
-            parts = await runtime.in_thread(migrations.migrate, loaded.parts, loaded.format, format)
+            parts = await blocking.in_thread(migrations.migrate, loaded.parts, loaded.format, format)
             return replace(loaded, parts=parts, format=format, migrated_from=loaded.format)
         except WorkflowCheckpointResumeError as error:
             if not error.retryable:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from holdfast._async import runtime
+from holdfast._async import blocking, runtime
 from holdfast._async.calls import Attempt
 from holdfast._async.transport import Transport
 from holdfast._core import arguments
@@ -37,7 +37,7 @@ async def save(
 
     """
     quick = is_quick(data)
-    outgoing = Outgoing(data) if quick else await runtime.in_thread(Outgoing, data)
+    outgoing = Outgoing(data) if quick else await blocking.in_thread(Outgoing, data)
 
     async def send(attempt: Attempt) -> Any:
         header.attempt.CopyFrom(attempt.message)
@@ -52,7 +52,7 @@ async def save(
                 metadata=(*attempt.metadata, RESUME) if resumes else attempt.metadata,
             )
             return answered(response)
-        parts = outgoing.inline() if quick else await runtime.in_thread(outgoing.inline)
+        parts = outgoing.inline() if quick else await blocking.in_thread(outgoing.inline)
         request = arguments.request(api.SaveRequest, header=header, parts=parts)
         return answered(await transport.stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata))
 

@@ -10,7 +10,7 @@ from holdfast._core.answers import answered, require_loaded, require_sizes
 from holdfast._core.errors import unavailable
 from holdfast._core.payload import QUICK_BYTES, Progress
 from holdfast._core.received import ReceivedPart, Sinks, checked, transit_error
-from holdfast._sync import runtime
+from holdfast._sync import blocking
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -81,7 +81,7 @@ class Download:
         """
         total_before = self._total
         has_header = is_finished = False
-        with runtime.Steps() as steps:
+        with blocking.Steps() as steps:
             for message in stream:
                 kind = answered(message).WhichOneof("message")
                 if is_finished or has_header == (kind == "header"):
@@ -138,7 +138,7 @@ class Download:
         self.header, self._total = None, 0
         self._parts = {}
 
-    def _take(self, chunk: checkpoint_pb2.Chunk, steps: runtime.Steps) -> None:
+    def _take(self, chunk: checkpoint_pb2.Chunk, steps: blocking.Steps) -> None:
         part = self._parts.get(chunk.part)
         if part is None:
             raise transit_error(f"part {chunk.part[:200]!r} was not requested")
@@ -155,4 +155,4 @@ def inline_parts(checkpoint: checkpoint_pb2.Checkpoint, received: Mapping[str, b
     """Return the parts of an answer, checked as `checked` does, in a thread if that takes long."""
     if sum(map(len, received.values())) <= QUICK_BYTES:
         return checked(checkpoint, received)
-    return runtime.in_thread(checked, checkpoint, received)
+    return blocking.in_thread(checked, checkpoint, received)

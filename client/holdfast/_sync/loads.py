@@ -14,7 +14,7 @@ from holdfast._core.messages import to_checkpoint, to_skipped
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Progress
 from holdfast._core.received import Memory, PartInto, Sinks
-from holdfast._sync import runtime
+from holdfast._sync import blocking
 from holdfast._sync.calls import Attempt
 from holdfast._sync.download import Download, inline_parts
 from holdfast._sync.records import Records
@@ -83,21 +83,21 @@ class Loads:
             OSError: the file cannot be written.
 
         """
-        draft = runtime.in_thread(draft_of, file)
+        draft = blocking.in_thread(draft_of, file)
         try:
-            runtime.to_end(draft.begin)
+            blocking.to_end(draft.begin)
             into = PartInto(draft, part)
             found: Any = self._first(request, budget, max_bytes)
             into.of(found.checkpoint)
             if found.payload_included:
                 received = {each.name: each.data for each in found.parts}
                 parts = inline_parts(found.checkpoint, received)
-                runtime.to_end(draft.write, parts[into.chosen])
+                blocking.to_end(draft.write, parts[into.chosen])
             else:
                 found = self._stream(request, found, into, budget, max_bytes=max_bytes, progress=progress)
-            runtime.to_end(draft.commit)
+            blocking.to_end(draft.commit)
         finally:
-            runtime.to_end(draft.discard)
+            blocking.to_end(draft.discard)
         info = to_checkpoint(found.checkpoint)
         return LoadedFile(
             info,
@@ -148,7 +148,7 @@ class Loads:
         )
         with budget.spending() as seconds:
             self._receive(download, seconds)
-        runtime.in_thread(download.require_digests)
+        blocking.in_thread(download.require_digests)
         assert download.header is not None
         return download.header
 
@@ -181,7 +181,7 @@ class Loads:
             loaded = self.load(request, budget, max_bytes=max_bytes, progress=progress)
             if loaded.format == format:
                 return loaded
-            parts = runtime.in_thread(migrations.migrate, loaded.parts, loaded.format, format)
+            parts = blocking.in_thread(migrations.migrate, loaded.parts, loaded.format, format)
             return replace(loaded, parts=parts, format=format, migrated_from=loaded.format)
         except WorkflowCheckpointResumeError as error:
             if not error.retryable:

@@ -8,7 +8,7 @@ from holdfast._core.answers import answered, require_saved
 from holdfast._core.checkpoint import Checkpoint
 from holdfast._core.messages import to_checkpoint
 from holdfast._core.payload import RESUME, Data, Outgoing, Progress, is_quick
-from holdfast._sync import runtime
+from holdfast._sync import blocking, runtime
 from holdfast._sync.calls import Attempt
 from holdfast._sync.transport import Transport
 from holdfast.v1 import checkpoint_pb2
@@ -38,7 +38,7 @@ def save(
 
     """
     quick = is_quick(data)
-    outgoing = Outgoing(data) if quick else runtime.in_thread(Outgoing, data)
+    outgoing = Outgoing(data) if quick else blocking.in_thread(Outgoing, data)
 
     def send(attempt: Attempt) -> Any:
         header.attempt.CopyFrom(attempt.message)
@@ -53,7 +53,7 @@ def save(
                 metadata=(*attempt.metadata, RESUME) if resumes else attempt.metadata,
             )
             return answered(response)
-        parts = outgoing.inline() if quick else runtime.in_thread(outgoing.inline)
+        parts = outgoing.inline() if quick else blocking.in_thread(outgoing.inline)
         request = arguments.request(api.SaveRequest, header=header, parts=parts)
         return answered(transport.stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata))
 

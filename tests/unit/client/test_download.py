@@ -7,7 +7,7 @@ from threading import Event as ThreadEvent
 import pytest
 from crc32c import crc32c
 from holdfast import CheckpointCorruptedError, ServerUnavailableError
-from holdfast._async import runtime
+from holdfast._async import blocking
 from holdfast._async.download import Download
 from holdfast._core.received import Memory, PartInto
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -119,7 +119,7 @@ async def test_a_cancelled_block_ends_after_its_step_and_stays_cancelled():
 
     async def block():
         nonlocal ended
-        async with runtime.Steps() as steps:
+        async with blocking.Steps() as steps:
             await steps.run(release.wait)
             started.set()
             try:
@@ -140,7 +140,7 @@ async def test_a_cancelled_block_ends_after_its_step_and_stays_cancelled():
 
 async def test_steps_run_one_after_another_in_their_order():
     done = []
-    async with runtime.Steps() as steps:
+    async with blocking.Steps() as steps:
         for number in range(20):
             await steps.run(done.append, number)
     assert done == list(range(20))
@@ -151,7 +151,7 @@ async def test_a_failed_step_ends_the_block():
         raise OSError("disk")
 
     async def run(*functions):
-        async with runtime.Steps() as steps:
+        async with blocking.Steps() as steps:
             for function in functions:
                 await steps.run(function)
 

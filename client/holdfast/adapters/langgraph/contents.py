@@ -100,6 +100,11 @@ def unpack(serde: Any, place: Place, loaded: LoadedCheckpoint) -> CheckpointTupl
     )
 
 
+def stored(loaded: LoadedCheckpoint) -> Sequence[bytes]:
+    """Return the bytes of a checkpoint that `unpack` reads."""
+    return [*loaded.parts.values(), *(record.data for record in loaded.records)]
+
+
 def unpack_metadata(serde: Any, loaded: LoadedCheckpoint) -> Any:
     """Return the metadata of a checkpoint.
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from holdfast._async import runtime
+from holdfast._async import blocking
 from holdfast._core.checkpoint import LoadedCheckpoint
 from holdfast._core.errors import (
     CheckpointCorruptedError,
@@ -55,11 +55,12 @@ class AsyncLists:
         async for place, loaded in self._candidates(query, unread):
             if query.limit is not None and yielded + len(unread) >= query.limit:
                 break
+            data = contents.stored(loaded)
             try:
-                metadata = await runtime.in_thread(contents.unpack_metadata, serde, loaded)
+                metadata = await blocking.in_thread_if_large(data, contents.unpack_metadata, serde, loaded)
                 if not contents.matches(metadata, query.metadata):
                     continue
-                found = await runtime.in_thread(contents.unpack, serde, place, loaded)
+                found = await blocking.in_thread_if_large(data, contents.unpack, serde, place, loaded)
             except _UNREADABLE as error:
                 _skip(unread, error)
                 continue
@@ -76,7 +77,9 @@ class AsyncLists:
         seeds: dict[str, Any] = {}
         async for ancestor in self._ancestors(place, checkpoint_id):
             left = [channel for channel in channels if channel not in seeds]
-            unpacked = await runtime.in_thread(contents.unpack, self._lookups.serde, place, ancestor)
+            unpacked = await blocking.in_thread_if_large(
+                contents.stored(ancestor), contents.unpack, self._lookups.serde, place, ancestor
+            )
             for write in reversed(unpacked.pending_writes):
                 if write[1] in left:
                     writes[write[1]].append(write)

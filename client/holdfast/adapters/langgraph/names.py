@@ -7,11 +7,14 @@ long is replaced by a digest, and each checkpoint of such a workflow contains th
 """
 
 import json
+import re
 from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 _PLAIN = "!$&'()*+,:;=@|^ "
+# Most ids have nothing else, and need no encoding.
+_LETTERS = re.compile("[A-Za-z0-9_-]+")
 _EMPTY = "%"
 _DIGEST = "%!"
 _SEPARATOR = "#"
@@ -43,6 +46,8 @@ class Place(NamedTuple):
 
 def encoded(text: str) -> str:
     """Return a text encoded as an id. The length is not limited."""
+    if _LETTERS.fullmatch(text):
+        return text
     if not text:
         return _EMPTY
     if text in (".", ".."):
@@ -94,7 +99,10 @@ def _thread(thread_id: str) -> str:
 
 
 def _short(name: str, limit: int) -> str:
-    letters = len(quote(name, safe="")) + 2 * (name.count(".") + name.count("~"))
+    if _LETTERS.fullmatch(name):
+        letters = len(name)
+    else:
+        letters = len(quote(name, safe="")) + 2 * (name.count(".") + name.count("~"))
     return name if letters <= limit else _digest(name)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from holdfast._async import runtime
+from holdfast._async import blocking
 from holdfast._core.checkpoint import Checkpoint
 from holdfast._core.errors import (
     CheckpointCorruptedError,
@@ -52,7 +52,9 @@ class AsyncThreads:
             return None
         run = Run(order, decoded(loaded.checkpoint_id), loaded.head_revision or None)
         self._runs.begin(config, place.workflow_id, run)
-        return await runtime.in_thread(contents.unpack, self._lookups.serde, place, loaded)
+        return await blocking.in_thread_if_large(
+            contents.stored(loaded), contents.unpack, self._lookups.serde, place, loaded
+        )
 
     async def put(self, place: Place, config: Any, checkpoint: Any, metadata: Any) -> None:
         """Save a checkpoint.
@@ -63,7 +65,9 @@ class AsyncThreads:
                 began.
 
         """
-        packed = await runtime.in_thread(contents.pack, self._lookups.serde, place, config, checkpoint, metadata)
+        packed = await blocking.in_thread_if_large(
+            (checkpoint, metadata), contents.pack, self._lookups.serde, place, config, checkpoint, metadata
+        )
         workflow_id, checkpoint_id = place.workflow_id, checkpoint["id"]
         is_exclusive = self._lookups.is_exclusive
         run = await self._run(place, config)
@@ -104,7 +108,9 @@ class AsyncThreads:
         if not given:
             return
         run = await self._run(place, config)
-        packed = await runtime.in_thread(contents.pack_writes, self._lookups.serde, given, task_id, task_path)
+        packed = await blocking.in_thread_if_large(
+            (given,), contents.pack_writes, self._lookups.serde, given, task_id, task_path
+        )
         attach = partial(
             self._client.attach,
             self._namespace,

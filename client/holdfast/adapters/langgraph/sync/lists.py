@@ -13,7 +13,7 @@ from holdfast._core.errors import (
     HoldfastError,
     WorkflowNotFoundError,
 )
-from holdfast._sync import runtime
+from holdfast._sync import blocking
 from holdfast.adapters.langgraph import contents
 from holdfast.adapters.langgraph.arguments import ListQuery
 from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE
@@ -56,11 +56,12 @@ class Lists:
         for place, loaded in self._candidates(query, unread):
             if query.limit is not None and yielded + len(unread) >= query.limit:
                 break
+            data = contents.stored(loaded)
             try:
-                metadata = runtime.in_thread(contents.unpack_metadata, serde, loaded)
+                metadata = blocking.in_thread_if_large(data, contents.unpack_metadata, serde, loaded)
                 if not contents.matches(metadata, query.metadata):
                     continue
-                found = runtime.in_thread(contents.unpack, serde, place, loaded)
+                found = blocking.in_thread_if_large(data, contents.unpack, serde, place, loaded)
             except _UNREADABLE as error:
                 _skip(unread, error)
                 continue
@@ -77,7 +78,9 @@ class Lists:
         seeds: dict[str, Any] = {}
         for ancestor in self._ancestors(place, checkpoint_id):
             left = [channel for channel in channels if channel not in seeds]
-            unpacked = runtime.in_thread(contents.unpack, self._lookups.serde, place, ancestor)
+            unpacked = blocking.in_thread_if_large(
+                contents.stored(ancestor), contents.unpack, self._lookups.serde, place, ancestor
+            )
             for write in reversed(unpacked.pending_writes):
                 if write[1] in left:
                     writes[write[1]].append(write)

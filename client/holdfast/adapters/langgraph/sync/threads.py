@@ -15,7 +15,7 @@ from holdfast._core.errors import (
     RevisionConflictError,
     of_reason,
 )
-from holdfast._sync import runtime
+from holdfast._sync import blocking
 from holdfast.adapters.langgraph import contents
 from holdfast.adapters.langgraph.contents import ACCEPTED, FORMAT, NEEDS_PARENT
 from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_prefix, place_of
@@ -53,7 +53,7 @@ class Threads:
             return None
         run = Run(order, decoded(loaded.checkpoint_id), loaded.head_revision or None)
         self._runs.begin(config, place.workflow_id, run)
-        return runtime.in_thread(contents.unpack, self._lookups.serde, place, loaded)
+        return blocking.in_thread_if_large(contents.stored(loaded), contents.unpack, self._lookups.serde, place, loaded)
 
     def put(self, place: Place, config: Any, checkpoint: Any, metadata: Any) -> None:
         """Save a checkpoint.
@@ -64,7 +64,9 @@ class Threads:
                 began.
 
         """
-        packed = runtime.in_thread(contents.pack, self._lookups.serde, place, config, checkpoint, metadata)
+        packed = blocking.in_thread_if_large(
+            (checkpoint, metadata), contents.pack, self._lookups.serde, place, config, checkpoint, metadata
+        )
         workflow_id, checkpoint_id = place.workflow_id, checkpoint["id"]
         is_exclusive = self._lookups.is_exclusive
         run = self._run(place, config)
@@ -105,7 +107,9 @@ class Threads:
         if not given:
             return
         run = self._run(place, config)
-        packed = runtime.in_thread(contents.pack_writes, self._lookups.serde, given, task_id, task_path)
+        packed = blocking.in_thread_if_large(
+            (given,), contents.pack_writes, self._lookups.serde, given, task_id, task_path
+        )
         attach = partial(
             self._client.attach,
             self._namespace,

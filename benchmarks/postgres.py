@@ -6,6 +6,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -13,11 +14,33 @@ import psycopg
 from tests.support.ports import free_port
 
 
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """A server that runs.
+
+    Attributes:
+        url: its default database.
+        pid: its process, whose children serve the connections.
+
+    """
+
+    url: str
+    pid: int
+
+    def create_database(self) -> str:
+        """Create an empty database. Return its URL."""
+        name = f"bench_{uuid.uuid4().hex}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+        return f"{self.url.rpartition('/')[0]}/{name}"
+
+
 @contextmanager
-def running(folder: Path) -> Iterator[str | None]:
-    """Run a server. Yield its URL, or None if Postgres is not installed."""
+def running(folder: Path) -> Iterator[Postgres | None]:
+    """Run a server. Yield it, or None if Postgres is not installed."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path(shutil.which("initdb") or "/-").parent]
     if not (programs[-1] / "initdb").exists():
+        print("\nskipped the Postgres saver: no Postgres server found")
         yield None
         return
     data = folder / "postgres"
@@ -39,14 +62,7 @@ def running(folder: Path) -> Iterator[str | None]:
     options = f"-p {port} -k '' -c listen_addresses=127.0.0.1 -c max_connections=64"
     subprocess.run([*control, "-o", options, "-l", str(data / "log"), "start"], check=True, **quiet)  # type: ignore[call-overload]
     try:
-        yield f"postgresql://bench@127.0.0.1:{port}/postgres"
+        pid = int((data / "postmaster.pid").read_text().split()[0])
+        yield Postgres(f"postgresql://bench@127.0.0.1:{port}/postgres", pid)
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], check=True, **quiet)  # type: ignore[call-overload]
-
-
-def create_database(url: str) -> str:
-    """Create an empty database in a server. Return its URL."""
-    name = f"bench_{uuid.uuid4().hex}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
-    return f"{url.rpartition('/')[0]}/{name}"

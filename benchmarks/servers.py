@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +15,19 @@ from tests.support.servers import start
 
 
 @contextmanager
-def holdfast(store_url: str) -> Iterator[tuple[str, int]]:
-    """Run a server of Holdfast. Yield its target and its process id."""
-    process, target = start(store_url)
+def holdfast(
+    store_url: str, *, s3_client: str = "", environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, int]]:
+    """Run a server of Holdfast. Yield its target and its process id.
+
+    Args:
+        store_url: the store.
+        s3_client: the library that sends small requests to S3; "" for the server's default.
+        environment: variables to add.
+
+    """
+    flags = ("--s3-client", s3_client) if s3_client else ()
+    process, target = start(store_url, *flags, environment=environment)
     try:
         yield target, process.pid
     finally:
@@ -26,13 +36,13 @@ def holdfast(store_url: str) -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def nothing() -> Iterator[str]:
-    """Run the service that does nothing. Yield its target."""
+def nothing() -> Iterator[tuple[str, int]]:
+    """Run the service that does nothing. Yield its target and its process id."""
     command = [sys.executable, "-m", "benchmarks.nothing_service"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        yield f"127.0.0.1:{process.stdout.readline().strip()}"
+        yield f"127.0.0.1:{process.stdout.readline().strip()}", process.pid
     finally:
         process.terminate()
         process.wait(15)
@@ -42,7 +52,7 @@ def nothing() -> Iterator[str]:
 def s3(folder: Path) -> Iterator[tuple[str, str] | None]:
     """Run an S3 server with a bucket. Yield its URL and the bucket, or None if no S3 server is installed."""
     if ceph.missing():
-        print("  skipped s3://: no S3 server found")
+        print("\nskipped s3://: no S3 server found")
         yield None
         return
     with ceph.running(folder / "ceph") as server:

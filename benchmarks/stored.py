@@ -46,6 +46,11 @@ def in_postgres(url: str) -> int:
     return int(row[0])
 
 
+def kind_of(key: str) -> str:
+    """Return what an object of Holdfast is for."""
+    return _KINDS.get(key.removeprefix(workflow_prefix(key) or "").partition("/")[0], "other")
+
+
 def objects(folder: Path) -> Objects:
     """Return the objects of a folder store that nobody has open."""
     sizes: Counter[str] = Counter()
@@ -54,7 +59,7 @@ def objects(folder: Path) -> Objects:
         rows = connection.execute("SELECT key, size, value FROM objects LEFT JOIN contents ON id = content")
         for key, size, value in rows:
             count += 1
-            kind = _KINDS.get(key.removeprefix(workflow_prefix(key) or "").partition("/")[0], "other")
+            kind = kind_of(key)
             payload = sum(len(part.inline) for part in marker.decode(value, key).parts) if kind == "markers" else 0
             sizes[kind] += size - payload
             sizes["payload"] += payload

@@ -13,9 +13,12 @@ from pathlib import Path
 
 from holdfast_server.config import Config
 
-from benchmarks import postgres, savers, stored
+from benchmarks import savers, stored
 from benchmarks.measure import seconds_of
+from benchmarks.postgres import Postgres
+from benchmarks.report import print_table
 from benchmarks.savers import Saver
+from benchmarks.setting import POSTGRES, SQLITE, Setting
 from benchmarks.workloads import langgraph
 from benchmarks.workloads.langgraph import Workload
 
@@ -69,12 +72,12 @@ async def workloads(*, is_quick: bool) -> dict[str, Workload]:
     return found
 
 
-def places(folder: Path, postgres_url: str | None) -> list[Place]:
+def places(folder: Path, server: Postgres | None) -> list[Place]:
     """Return the stores to measure, all of them empty.
 
     Args:
         folder: an empty folder for their files.
-        postgres_url: a server's URL; None for none.
+        server: a server of Postgres; None for none.
 
     """
 
@@ -87,10 +90,10 @@ def places(folder: Path, postgres_url: str | None) -> list[Place]:
         found.append(embedded("Holdfast without deltas", **{f"HOLDFAST_{DELTAS.upper()}": "off"}))
     sqlite = folder / "sqlite"
     sqlite.mkdir(parents=True)
-    found.append(Place("sqlite saver", lambda: savers.sqlite(sqlite), lambda: stored.in_folder(sqlite)))
-    if postgres_url:
-        database = postgres.create_database(postgres_url)
-        found.append(Place("Postgres saver", lambda: savers.postgres(database), lambda: stored.in_postgres(database)))
+    found.append(Place(SQLITE, lambda: savers.sqlite(sqlite), lambda: stored.in_folder(sqlite)))
+    if server:
+        database = server.create_database()
+        found.append(Place(POSTGRES, lambda: savers.postgres(database), lambda: stored.in_postgres(database)))
     return found
 
 
@@ -140,28 +143,38 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
         os.environ |= before
 
 
-async def run(folder: Path, postgres_url: str | None, *, is_quick: bool) -> None:
+async def run(setting: Setting) -> None:
     """Measure and print every workload."""
-    for number, (name, workload) in enumerate((await workloads(is_quick=is_quick)).items()):
-        stores = places(folder / str(number), postgres_url)
+    for number, (name, workload) in enumerate((await workloads(is_quick=setting.is_quick)).items()):
+        stores = places(setting.folder / f"bytes-{number}", setting.postgres)
         found = await measured(workload, stores)
         content = workload.content_bytes
-        print(f"\n{name}: {workload.checkpoints} checkpoints, {content / 1e3:.0f} kB of content, one caller, embedded")
-        theirs = found["sqlite saver"]
+        print(
+            f"\n{name}: {workload.checkpoints} checkpoints, {content / 1e3:.0f} kB of content, one caller, embedded\n"
+        )
+        columns = [
+            "",
+            "bytes/content",
+            "with log",
+            f"time of saves, of {SQLITE}'s",
+            "CPU of saves, ms",
+            "cold load, ms",
+            "warm, ms",
+        ]
+        print_table(columns, [[place.name, *_cells(found[place.name], content, found[SQLITE])] for place in stores])
         for place in stores:
-            figures = found[place.name]
-            _print_figures(place.name, figures, content, theirs)
             if place.holdfast:
                 objects = stored.objects(place.holdfast)
                 kinds = ", ".join(f"{kind} {size / content:.2f}" for kind, size in objects.sizes.most_common())
-                print(f"    {objects.count} objects, of the content: {kinds}")
+                print(f"\n{place.name}: {objects.count} objects, bytes/content: {kinds}")
 
 
-def _print_figures(name: str, figures: Figures, content: int, theirs: Figures) -> None:
-    seconds = sum(figures.seconds)
-    closed, opened = figures.bytes_closed / content, figures.bytes_open / content
-    print(
-        f"  {name:24s} {closed:7.2f} of the content closed, {opened:7.2f} open; saves {seconds * 1e3:.0f} ms "
-        f"({seconds / sum(theirs.seconds):.2f} of sqlite's), CPU {sum(figures.cpu) * 1e3:.0f} ms; "
-        f"newest: {figures.cold * 1e3:.2f} ms cold, {figures.warm * 1e3:.2f} ms warm"
-    )
+def _cells(figures: Figures, content: int, theirs: Figures) -> list[str]:
+    return [
+        f"{figures.bytes_closed / content:.2f}",
+        f"{figures.bytes_open / content:.2f}",
+        f"{sum(figures.seconds) / sum(theirs.seconds):.2f}",
+        f"{sum(figures.cpu) * 1e3:.0f}",
+        f"{figures.cold * 1e3:.2f}",
+        f"{figures.warm * 1e3:.2f}",
+    ]

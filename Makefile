@@ -1,7 +1,8 @@
 # `make` lists the targets: the text after ## in each target's line.
 python := .venv/bin/python
 install := -m pip install --quiet --require-hashes -r
-in_parallel := -n 3 --dist loadgroup --by-suite
+# xdist waits for ever if a process was killed and has to be replaced.
+in_parallel := -n 3 --max-worker-restart 0 --dist loadgroup --by-suite
 adk := tests/integration/adapters/adk
 # The tests start hundreds of processes, which would each compile the sources.
 unexport PYTHONDONTWRITEBYTECODE

@@ -8,9 +8,7 @@ test fails the run: nothing may be missing there.
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
@@ -85,23 +83,6 @@ def pytest_testnodedown(node: object) -> None:
     """Take from a worker of xdist what it left out, which is the same for each."""
     for suite, budget, count in getattr(node, "workeroutput", {}).get("left_out", ()):
         node.config.stash[_LEFT_OUT][suite, budget] = count
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_report_to_serializable() -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
-    """Escape what the channel of xdist cannot carry: a test may log or compare half of a surrogate pair."""
-    return _encodable((yield))
-
-
-def _encodable(value: Any) -> Any:
-    match value:
-        case str():
-            return value.encode(errors="backslashreplace").decode()
-        case dict():
-            return {_encodable(key): _encodable(each) for key, each in value.items()}
-        case list() | tuple():
-            return type(value)(map(_encodable, value))
-    return value
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

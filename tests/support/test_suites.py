@@ -3,25 +3,8 @@
 import pytest
 
 from tests.support.budget import full
-from tests.support.repository import ROOT
 
 pytest_plugins = ["pytester"]
-
-
-@pytest.fixture
-def run(pytester, monkeypatch):
-    """Run pytest with the plugin on one module. Returns its exit code and what it printed."""
-
-    def run(module, *arguments, budget="small", ci=""):
-        pytester.makepyfile(**{"tests/some/suite/test_module": module})
-        monkeypatch.setenv("PYTHONPATH", str(ROOT))
-        monkeypatch.setenv("HOLDFAST_TEST_BUDGET", budget)
-        monkeypatch.setenv("CI", ci)
-        plugins = ("--disable-plugin-autoload", "-p", "xdist.plugin", "-p", "tests.support.suites")
-        result = pytester.runpytest_subprocess(*plugins, "-p", "no:cacheprovider", *arguments)
-        return result.ret, result.stdout.str()
-
-    return run
 
 
 LARGE = """
@@ -77,17 +60,3 @@ def test_the_progress_names_each_failure_and_each_suite(run, arguments):
     assert code == 1
     assert "FAILED tests/some/suite/test_module.py::test_fails" in printed
     assert "some/suite: 1 failed, 1 passed in" in printed
-
-
-def test_a_process_of_several_reports_a_failure_with_half_of_a_surrogate_pair(run):
-    module = """
-        import logging
-
-        def test_fails():
-            logging.error("\\ud800")
-            assert "\\ud801" == ""
-    """
-    code, printed = run(module, "-n", "1")
-    assert code == pytest.ExitCode.TESTS_FAILED
-    assert "INTERNALERROR" not in printed
-    assert r"\ud800" in printed

@@ -66,3 +66,15 @@ def running(folder: Path) -> Iterator[Postgres | None]:
         yield Postgres(f"postgresql://bench@127.0.0.1:{port}/postgres", pid)
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], check=True, **quiet)  # type: ignore[call-overload]
+
+
+def stored_bytes(url: str) -> int:
+    """Return the bytes of the tables of a database, their indexes included. Its log (WAL) is left out."""
+    with psycopg.connect(url) as connection:
+        statement = (
+            "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class c JOIN pg_namespace n "
+            "ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname = 'public'"
+        )
+        row = connection.execute(statement).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -6,7 +6,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 from holdfast_server.protocol.format import marker
 from holdfast_server.protocol.format.keys import workflow_prefix
 
@@ -32,18 +31,6 @@ class Objects:
 def in_folder(folder: Path) -> int:
     """Return the bytes of the files of a folder, as long as they are. The reserve of a folder store is left out."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != _RESERVE)
-
-
-def in_postgres(url: str) -> int:
-    """Return the bytes of the tables of a database, their indexes included. Its log (WAL) is left out."""
-    with psycopg.connect(url) as connection:
-        statement = (
-            "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class c JOIN pg_namespace n "
-            "ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname = 'public'"
-        )
-        row = connection.execute(statement).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def kind_of(key: str) -> str:

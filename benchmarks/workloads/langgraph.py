@@ -1,19 +1,17 @@
 """What LangGraph has its saver do: the calls of a chat and of an agent, recorded once and replayed on any saver."""
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
-from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
+from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 
+from benchmarks.savers import Saver
 from benchmarks.workloads.texts import Texts
-
-Saver: TypeAlias = BaseCheckpointSaver[Any]
-Call: TypeAlias = Callable[[Saver], Awaitable[object]]
+from benchmarks.workloads.workload import Call, Workload
 
 MESSAGE_BYTES = 1020
 _TOOL_CALLS = 20
@@ -21,25 +19,6 @@ _TOOL_RESULT_BYTES = 20_000
 _RANDOM = 20
 _RANDOM_BYTES = 100_000
 _THREAD: Any = {"configurable": {"thread_id": "thread", "checkpoint_ns": ""}}
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """Calls of a saver.
-
-    Attributes:
-        content_bytes: the size of what is new in each of them, together.
-        pieces: the calls, in order; a piece is what one turn of a chat, or one step, makes.
-
-    """
-
-    content_bytes: int
-    pieces: Sequence[Sequence[Call]]
-
-    @property
-    def checkpoints(self) -> int:
-        """How many checkpoints are saved."""
-        return sum(call.__name__ == "put" for piece in self.pieces for call in piece)
 
 
 async def load(saver: Saver) -> object:
@@ -82,7 +61,7 @@ async def agent() -> Workload:
     return await _recorded(graph, [{"messages": [HumanMessage(texts.next(MESSAGE_BYTES))]}])
 
 
-def random_bytes() -> Workload:
+async def random_bytes() -> Workload:
     """Return twenty states of 100 kB of random bytes, nothing of which is in another one."""
     pieces = []
     config: Any = _THREAD
@@ -92,7 +71,7 @@ def random_bytes() -> Workload:
         checkpoint: Any = {**empty_checkpoint(), "channel_values": state, "channel_versions": versions}
         pieces.append([_put(config, checkpoint, {"source": "loop", "step": number}, versions)])
         config = {"configurable": {**_THREAD["configurable"], "checkpoint_id": checkpoint["id"]}}
-    return Workload(_RANDOM * _RANDOM_BYTES, pieces)
+    return Workload(_RANDOM * _RANDOM_BYTES, _RANDOM, pieces, load)
 
 
 async def _recorded(builder: "StateGraph[Any]", inputs: Sequence[Any]) -> Workload:
@@ -103,7 +82,8 @@ async def _recorded(builder: "StateGraph[Any]", inputs: Sequence[Any]) -> Worklo
         await graph.ainvoke(each, {**_THREAD, "recursion_limit": 1000})
         pieces.append(saver.taken())
     messages = (await graph.aget_state(_THREAD)).values["messages"]
-    return Workload(sum(len(message.content) for message in messages), pieces)
+    states = sum(call.__name__ == "put" for piece in pieces for call in piece)
+    return Workload(sum(len(message.content) for message in messages), states, pieces, load)
 
 
 class _Recorder(InMemorySaver):

@@ -16,6 +16,7 @@ from tests.support.servers import children
 
 Operation = Callable[[int], Awaitable[object]]
 
+_WARM_UP_CALLERS = 8
 _WARM_UP_SECONDS = 0.2
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -99,14 +100,13 @@ async def compare(subjects: Mapping[str, AbstractAsyncContextManager[Subject]], 
         opened = {name: await stack.enter_async_context(each) for name, each in subjects.items()}
         for callers in effort.callers:
             for verb in ("save", "load"):
+                operations = {name: each.save if verb == "save" else each.load for name, each in opened.items()}
+                for operation in operations.values():
+                    await _turn(operation, min(callers, _WARM_UP_CALLERS), _WARM_UP_SECONDS, (), Figure())
                 figures = found[verb, callers] = {name: Figure() for name in opened}
-                for seconds in (_WARM_UP_SECONDS, *(effort.seconds for _ in range(effort.rounds))):
+                for _ in range(effort.rounds):
                     for name, subject in opened.items():
-                        operation = subject.save if verb == "save" else subject.load
-                        is_counted = seconds != _WARM_UP_SECONDS
-                        await _turn(
-                            operation, callers, seconds, subject.servers, figures[name] if is_counted else Figure()
-                        )
+                        await _turn(operations[name], callers, effort.seconds, subject.servers, figures[name])
     return found
 
 

@@ -22,7 +22,6 @@ from tests.support.servers import memory_mib
 
 SIZE_BYTES = 1 << 30
 FORMAT = holdfast.Format("bench", 1)
-_ROUNDS = 2
 _SAVE, _LOAD, _LOAD_TO_MEMORY = "save of a file", "load to a file", "load to memory"
 
 
@@ -56,13 +55,13 @@ async def run(setting: Setting) -> None:
     source, copy = folder / "input", folder / "copy"
     write_input(source)
     found: Found = {}
-    for _ in range(_ROUNDS):
+    for _ in range(setting.effort.rounds):
         await _on_files(folder, source, copy, found)
     _print("1 GiB on file://", found, "cp with sync")
     if setting.s3 is None:
         return
     found = {}
-    for _ in range(_ROUNDS):
+    for _ in range(setting.effort.rounds):
         await _on_s3(*setting.s3, source, copy, found)
     _print("1 GiB on s3://", found, *(f"plain {name}" for name in CLIENTS))
     source.unlink()

@@ -16,10 +16,8 @@ CHECKPOINTS = (10, 100_000)
 _FEWER = (100, 10_000), (10, 1_000)
 FORMAT = holdfast.Format("bench", 1)
 _WRITERS = 64
-_ROUNDS = 3
 # How many workflows are listed in a round, at least.
 _LISTED = 1000
-_STARTS = 3
 _LOADS = 20
 
 
@@ -28,7 +26,7 @@ async def run(setting: Setting) -> None:
     workflows, checkpoints = _FEWER if setting.is_quick else (WORKFLOWS, CHECKPOINTS)
     store = (setting.folder / "lists").as_uri()
     await fill(store, workflows, checkpoints)
-    await measure(store, workflows, checkpoints)
+    await measure(store, workflows, checkpoints, setting.effort.rounds)
 
 
 async def fill(store: str, workflows: Sequence[int], checkpoints: Sequence[int]) -> None:
@@ -54,16 +52,16 @@ async def fill(store: str, workflows: Sequence[int], checkpoints: Sequence[int])
             await asyncio.gather(*(write(repeated) for _ in range(_WRITERS)))
 
 
-async def measure(store: str, workflows: Sequence[int], checkpoints: Sequence[int]) -> None:
+async def measure(store: str, workflows: Sequence[int], checkpoints: Sequence[int], rounds: int) -> None:
     """Measure and print lists and loads of a store that was filled."""
     with servers.holdfast(store) as (target, _):
-        each = await _microseconds_of_workflows(target, workflows)
+        each = await _microseconds_of_workflows(target, workflows, rounds)
     print("\nListWorkflows on file://\n")
     rows = [[f"{count}", f"{each[count]:.1f}", f"{each[count] / each[workflows[0]]:.2f}"] for count in workflows]
     print_table(["workflows", "time of one, µs", f"of that with {workflows[0]}"], rows)
     first: dict[int, list[float]] = {count: [] for count in checkpoints}
     later: dict[int, list[float]] = {count: [] for count in checkpoints}
-    for _ in range(_STARTS):
+    for _ in range(rounds):
         # A server that has just started looks for the newest checkpoint in the store.
         with servers.holdfast(store) as (target, _):
             async with holdfast.AsyncClient(target) as client:
@@ -81,7 +79,7 @@ async def measure(store: str, workflows: Sequence[int], checkpoints: Sequence[in
     print_table(["checkpoints", "first load after a start", "later ones"], rows)
 
 
-async def _microseconds_of_workflows(target: str, workflows: Sequence[int]) -> dict[int, float]:
+async def _microseconds_of_workflows(target: str, workflows: Sequence[int], rounds: int) -> dict[int, float]:
     """Return the microseconds that a complete list takes for each workflow in it, by their number."""
     seconds: dict[int, list[float]] = {count: [] for count in workflows}
     async with holdfast.AsyncClient(target, timeout=600) as client:
@@ -93,7 +91,7 @@ async def _microseconds_of_workflows(target: str, workflows: Sequence[int]) -> d
                     found += 1
                 assert found == count, (found, count)
 
-        for _ in range(_ROUNDS):
+        for _ in range(rounds):
             for count in workflows:
                 times = max(1, _LISTED // count)
                 seconds[count].append(await seconds_of(list_all(count, times)) / times / count)

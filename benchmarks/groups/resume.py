@@ -15,9 +15,6 @@ from benchmarks.report import print_table
 from benchmarks.resumer import SIZES, config, opened
 from benchmarks.setting import EMBEDDED, POSTGRES, REMOTE, SQLITE, Setting
 
-_ROUNDS = 5
-_FEWER_ROUNDS = 2
-
 
 async def run(setting: Setting) -> None:
     """Measure and print it."""
@@ -41,7 +38,7 @@ async def run(setting: Setting) -> None:
         for place in places.values():
             await _fill(*place, sizes)
         taken: dict[tuple[str, str], list[float]] = {(name, size): [] for name in places for size in sizes}
-        for _ in range(_FEWER_ROUNDS if setting.is_quick else _ROUNDS):
+        for _ in range(setting.effort.rounds):
             for (name, size), each in taken.items():
                 each.append(_milliseconds(*places[name], size))
     print("\ntime to resume, milliseconds from opening LangGraph's saver in a new process to the newest state\n")

@@ -6,7 +6,9 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 
@@ -48,9 +50,31 @@ def nothing() -> Iterator[tuple[str, int]]:
         process.wait(15)
 
 
+@dataclass(frozen=True, slots=True)
+class S3:
+    """An S3 server that runs.
+
+    Attributes:
+        endpoint: its URL.
+        bucket: a bucket.
+
+    """
+
+    endpoint: str
+    bucket: str
+    _configuration: Path
+
+    def delete_all(self) -> None:
+        """Delete every object, and wait until the server, which keeps them in memory, has freed it."""
+        objects: Any = boto3.resource("s3").Bucket(self.bucket).objects
+        objects.all().delete()
+        command = ["radosgw-admin", "--name", "client.rgw", "gc", "process", "--include-all", "-c"]
+        subprocess.run([*command, str(self._configuration)], check=True, capture_output=True)
+
+
 @contextmanager
-def s3(folder: Path) -> Iterator[tuple[str, str] | None]:
-    """Run an S3 server with a bucket. Yield its URL and the bucket, or None if no S3 server is installed."""
+def s3(folder: Path) -> Iterator[S3 | None]:
+    """Run an S3 server with a bucket. Yield it, or None if no S3 server is installed."""
     if ceph.missing():
         print("\nskipped s3://: no S3 server found")
         yield None
@@ -59,4 +83,4 @@ def s3(folder: Path) -> Iterator[tuple[str, str] | None]:
         os.environ |= {**ceph.CREDENTIALS, "AWS_ENDPOINT_URL_S3": server.endpoint_url}
         bucket = f"bench-{uuid.uuid4().hex[:8]}"
         boto3.client("s3").create_bucket(Bucket=bucket)
-        yield server.endpoint_url, bucket
+        yield S3(server.endpoint_url, bucket, folder / "ceph" / "ceph.conf")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from benchmarks.measure import Effort
 from benchmarks.postgres import Postgres
+from benchmarks.servers import S3
 
 # The subjects of several groups.
 REMOTE = "Holdfast"
@@ -22,7 +23,7 @@ class Setting:
         effort: how much is measured.
         is_quick: whether the longest workloads are left out.
         postgres: a server of Postgres; None if it is not installed.
-        s3: the URL of an S3 server and a bucket; None if none is installed.
+        s3: an S3 server; None if none is installed.
 
     """
 
@@ -30,4 +31,4 @@ class Setting:
     effort: Effort
     is_quick: bool
     postgres: Postgres | None
-    s3: tuple[str, str] | None
+    s3: S3 | None

@@ -4,12 +4,11 @@ import asyncio
 import os
 import statistics
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import holdfast
 import obstore
 
@@ -17,6 +16,7 @@ from benchmarks import servers, subjects
 from benchmarks.groups.small_s3 import CLIENTS
 from benchmarks.measure import reset_peak, seconds_of, tree_cpu_seconds
 from benchmarks.report import print_table
+from benchmarks.servers import S3
 from benchmarks.setting import EMBEDDED, REMOTE, Setting
 from tests.support.servers import memory_mib
 
@@ -62,7 +62,7 @@ async def run(setting: Setting) -> None:
         return
     found = {}
     for _ in range(setting.effort.rounds):
-        await _on_s3(*setting.s3, source, copy, found)
+        await _on_s3(setting.s3, source, copy, found)
     _print("1 GiB on s3://", found, *(f"plain {name}" for name in CLIENTS))
     source.unlink()
 
@@ -87,23 +87,23 @@ async def _on_files(folder: Path, source: Path, copy: Path, found: Found) -> Non
     await _shell(f"rm -r '{store}'")
 
 
-async def _on_s3(endpoint: str, bucket: str, source: Path, copy: Path, found: Found) -> None:
+async def _on_s3(s3: S3, source: Path, copy: Path, found: Found) -> None:
     """Transfer by each client in turn, and delete what was stored: the server of S3 keeps it in memory."""
     key = uuid.uuid4().hex
-    async with subjects.client_of(endpoint) as client:
+    async with subjects.client_of(s3.endpoint) as client:
         with source.open("rb") as file:
-            await _measured(found, _SAVE, "plain aioboto3", client.upload_fileobj(file, bucket, key), None)
+            await _measured(found, _SAVE, "plain aioboto3", client.upload_fileobj(file, s3.bucket, key), None)
         with copy.open("wb") as file:
-            await _measured(found, _LOAD, "plain aioboto3", client.download_fileobj(bucket, key, file), None)
-    store = subjects.store_of(endpoint, bucket)
-    _delete_all(bucket)
+            await _measured(found, _LOAD, "plain aioboto3", client.download_fileobj(s3.bucket, key, file), None)
+    store = subjects.store_of(s3.endpoint, s3.bucket)
+    s3.delete_all()
     await _measured(found, _SAVE, "plain obstore", obstore.put_async(store, key, source), None)
     await _measured(found, _LOAD, "plain obstore", _download(store, key, copy), None)
     for s3_client in CLIENTS:
-        _delete_all(bucket)
-        with servers.holdfast(f"s3://{bucket}/large", s3_client=s3_client) as server:
+        s3.delete_all()
+        with servers.holdfast(f"s3://{s3.bucket}/large", s3_client=s3_client) as server:
             await _through_holdfast(found, f"Holdfast, {s3_client}", server, source, copy)
-    _delete_all(bucket)
+    s3.delete_all()
 
 
 async def _download(store: Any, key: str, copy: Path) -> None:
@@ -140,11 +140,6 @@ async def _measured(found: Found, verb: str, name: str, transfer: Awaitable[obje
 async def _shell(command: str) -> None:
     process = await asyncio.create_subprocess_shell(command)
     assert await process.wait() == 0, command
-
-
-def _delete_all(bucket: str) -> None:
-    objects: Callable[[], Any] = boto3.resource("s3").Bucket(bucket).objects.all
-    objects().delete()
 
 
 def _print(title: str, found: Found, *beside: str) -> None:

@@ -40,7 +40,7 @@ async def run(setting: Setting) -> None:
     """Count the requests and print them."""
     if setting.s3 is None:
         return
-    endpoint, bucket = setting.s3
+    endpoint, bucket = setting.s3.endpoint, setting.s3.bucket
     store = f"s3://{bucket}/{_PREFIX}"
     chat = await langgraph.chat(50)
     with SlowLink.to(endpoint) as link:
@@ -57,7 +57,7 @@ async def run(setting: Setting) -> None:
     print(f"\nrequests on s3://, where each takes {LATENCY_SECONDS * 1e3:.0f} ms longer than the server of S3 needs")
     steps = _MANY - _FEW
     many.kinds.subtract(few.kinds)
-    kinds = ", ".join(f"{count / steps:.2f} {kind}" for kind, count in many.kinds.most_common() if count)
+    kinds = ", ".join(f"{count / steps:.2f} {kind}" for kind, count in many.kinds.most_common() if count > 0)
     row, seconds = (many.in_a_row - few.in_a_row) / steps, (many.seconds - few.seconds) / steps
     print(f"  a step of LangGraph: {kinds}; {row:.2f} in a row, {seconds * 1e3:.0f} ms")
     for name, load in zip(("after a start", "again"), loads, strict=True):

@@ -31,7 +31,7 @@ async def run(setting: Setting) -> None:
             places[POSTGRES] = ("postgres", setting.postgres.url)
         if setting.s3:
             for name in CLIENTS:
-                store = f"s3://{setting.s3[1]}/resume-{name}"
+                store = f"s3://{setting.s3.bucket}/resume-{name}"
                 target, _ = stack.enter_context(servers.holdfast(store, s3_client=name))
                 places[f"Holdfast on S3, {name}"] = ("holdfast", target)
         sizes = [name for name in SIZES if not (setting.is_quick and name == "100 MB")]

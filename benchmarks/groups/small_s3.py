@@ -12,7 +12,7 @@ async def run(setting: Setting) -> None:
     """Measure and print them."""
     if setting.s3 is None:
         return
-    endpoint, bucket = setting.s3
+    endpoint, bucket = setting.s3.endpoint, setting.s3.bucket
     with (
         servers.holdfast(f"s3://{bucket}/small-aioboto3", s3_client="aioboto3") as (aioboto3, aioboto3_pid),
         servers.holdfast(f"s3://{bucket}/small-obstore", s3_client="obstore") as (obstore, obstore_pid),

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from opentelemetry import context, metrics, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
@@ -37,14 +36,6 @@ PIPELINES = _METER.create_up_down_counter("holdfast.pipelines", "{pipeline}", "O
 ORPHANS = _METER.create_counter("holdfast.orphans", "{blob}", "Blobs that were uploaded for a save that failed.")
 
 
-@dataclass(slots=True)
-class _StoreRequests:
-    count: int = 0
-
-
-_store_requests: ContextVar[_StoreRequests | None] = ContextVar("store_requests", default=None)
-
-
 class CallSpan:
     """The server span of a call, a child of the span in the caller's W3C trace context, and the call's metrics.
 
@@ -56,14 +47,27 @@ class CallSpan:
 
     Attributes:
         trace_id: the trace, 32 hex digits.
+        store_requests: how many store requests the call has made.
 
     """
+
+    __slots__ = (
+        "_attributes",
+        "_reason",
+        "_span",
+        "_span_token",
+        "_started",
+        "_status_code",
+        "_token",
+        "store_requests",
+        "trace_id",
+    )
 
     def __init__(self, method: str, headers: Mapping[str, str]) -> None:
         self._attributes = {"rpc.system.name": "grpc", "rpc.method": method}
         self._status_code = "OK"
         self._reason = ""
-        self._requests = _StoreRequests()
+        self.store_requests = 0
         self._started = time.perf_counter()
         self._span: Span | None = None
         if collects_spans():
@@ -75,13 +79,13 @@ class CallSpan:
             self.trace_id = trace_id_of(headers)
 
     def __enter__(self) -> "CallSpan":
-        self._requests_token = _store_requests.set(self._requests)
+        self._token = _call.set(self)
         if self._span is not None:
             self._span_token = context.attach(trace.set_span_in_context(self._span))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        _store_requests.reset(self._requests_token)
+        _call.reset(self._token)
         outcome = {"rpc.status_code": self._status_code}
         if self._span is not None:
             context.detach(self._span_token)
@@ -90,7 +94,12 @@ class CallSpan:
         if self._reason:
             outcome["error.type"] = self._reason
         _CALL_SECONDS.record(time.perf_counter() - self._started, self._attributes | outcome)
-        _CALL_STORE_REQUESTS.record(self._requests.count, self._attributes)
+        _CALL_STORE_REQUESTS.record(self.store_requests, self._attributes)
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether attributes of the span go somewhere."""
+        return self._span is not None and self._span.is_recording()
 
     def describe(self, **attributes: str | int) -> None:
         """Set `holdfast.*` attributes of the span. Empty values are left out."""
@@ -103,6 +112,9 @@ class CallSpan:
         if self._span is not None:
             self._span.set_attributes({"error.type": reason, "holdfast.reason": reason})
             self._span.set_status(Status(StatusCode.ERROR, reason))
+
+
+_call: ContextVar[CallSpan | None] = ContextVar("call", default=None)
 
 
 def collects_spans() -> bool:
@@ -121,9 +133,9 @@ def trace_id_of(headers: Mapping[str, str]) -> str:
 @contextmanager
 def store_request(operation: str, attributes: Mapping[str, str]) -> Iterator[None]:
     """Open the client span of one store request. An exception fails it with the exception's class."""
-    requests = _store_requests.get()
-    if requests is not None:
-        requests.count += 1
+    call = _call.get()
+    if call is not None:
+        call.store_requests += 1
     started = time.perf_counter()
     outcome = {"holdfast.store.operation": operation}
     try:

@@ -12,60 +12,9 @@ not read count as bytes in flight.
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
 
+from holdfast_server.api.capacity import Capacity
 from holdfast_server.protocol.errors import HoldfastError, Reason
-
-_MAX_PIPELINED_BYTES = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """How much may be in flight.
-
-    Attributes:
-        calls: how many calls, including streams.
-        bytes: how many bytes of payload they may hold in memory together.
-
-    """
-
-    calls: int
-    bytes: int
-
-    @property
-    def streams(self) -> int:
-        """How many streams may be open."""
-        return max(1, self.calls // 2)
-
-    @property
-    def streams_per_owner(self) -> int:
-        """How many streams one connection, or one namespace, may have open."""
-        return max(1, self.streams // 2)
-
-    @property
-    def stream_bytes(self) -> int:
-        """How many bytes all streams may hold together."""
-        return self.bytes - self.bytes // 4
-
-    @property
-    def pipelines(self) -> int:
-        """How many pipelines may be open."""
-        return 4 * self.calls
-
-    @property
-    def pipelines_per_connection(self) -> int:
-        """How many pipelines one connection may have open: more than one, so that one can replace another."""
-        return max(2, self.calls // 8)
-
-    @property
-    def pipelined_calls(self) -> int:
-        """How many calls one pipeline may have in flight, and all pipelines of one connection may run."""
-        return max(1, self.calls // 2)
-
-    @property
-    def pipelined_bytes(self) -> int:
-        """How many bytes one pipeline may have in flight before it stops to start calls."""
-        return min(_MAX_PIPELINED_BYTES, self.bytes // 4)
 
 
 class Admission:

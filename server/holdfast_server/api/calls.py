@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from holdfast_server.api import failures
-from holdfast_server.api.admission import Admission, Capacity, Permit
+from holdfast_server.api.admission import Admission, Permit
 from holdfast_server.api.call_context import CallContext, CallerGoneError
+from holdfast_server.api.capacity import Capacity
 from holdfast_server.api.malformed import refuse_malformed
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.telemetry import CallSpan
+from holdfast_server.timeouts import Timeouts
 
 _Result = TypeVar("_Result")
 
@@ -36,37 +38,32 @@ class Call:
 
     Attributes:
         method: the full method.
-        trace_id: the trace, 32 hex digits.
         deadline: until when the call may work, in the event loop's time.
-        request_id: the idempotency key, once the request is known.
         span: the call's span.
         permit: what the call holds while it is admitted.
         previous_attempts: how often gRPC itself has sent the call before.
 
     """
 
-    def __init__(self, method: str, span: CallSpan, permit: Permit, deadline: float, end: float) -> None:
+    __slots__ = ("_header", "deadline", "method", "permit", "previous_attempts", "span")
+
+    def __init__(self, method: str, span: CallSpan, permit: Permit, deadline: float, previous_attempts: int) -> None:
         self.method = method
-        self.trace_id = span.trace_id
         self.deadline = deadline
-        self.request_id = ""
         self.span = span
         self.permit = permit
-        self.previous_attempts = 0
-        self._timeout = asyncio.timeout_at(end)
+        self.previous_attempts = previous_attempts
+        self._header: object = None
 
-    async def __aenter__(self) -> "Call":
-        await self._timeout.__aenter__()
-        return self
+    @property
+    def trace_id(self) -> str:
+        """The trace, 32 hex digits."""
+        return self.span.trace_id
 
-    async def __aexit__(self, *exc_info: Any) -> None:
-        await self._timeout.__aexit__(*exc_info)
-
-    def end_by(self, moment: float) -> None:
-        """End the call at a moment of the event loop's time, if it has not ended before."""
-        # Fails if the timeout has fired or the body has ended: then the call is ending already.
-        with suppress(RuntimeError):
-            self._timeout.reschedule(min(moment, self._timeout.when() or moment))
+    @property
+    def request_id(self) -> str:
+        """The idempotency key; "" before the request is known, and if it has none."""
+        return self._id("request_id")
 
     def set_request(self, request: object) -> None:
         """Take the request's ids into the span and the errors, and count the call for its namespace.
@@ -77,15 +74,21 @@ class Call:
 
         """
         refuse_malformed(request)
-        header = getattr(request, "header", request)
-        namespace, workflow, checkpoint, self.request_id = (
-            str(getattr(header, field, ""))[:_MAX_ID_CHARACTERS]
-            for field in ("namespace", "workflow_id", "checkpoint_id", "request_id")
-        )
-        self.span.describe(namespace=namespace, workflow=workflow, checkpoint=checkpoint, request_id=self.request_id)
-        self.permit.enter_namespace(namespace)
+        self._header = getattr(request, "header", request)
+        if self.span.is_recording:
+            self.span.describe(
+                namespace=self._id("namespace"),
+                workflow=self._id("workflow_id"),
+                checkpoint=self._id("checkpoint_id"),
+                request_id=self.request_id,
+            )
+        if self.permit.is_stream:
+            self.permit.enter_namespace(self._id("namespace"))
         if self.previous_attempts and isinstance(request, Message):
             _set_attempt_number(request, self.previous_attempts)
+
+    def _id(self, field: str) -> str:
+        return str(getattr(self._header, field, ""))[:_MAX_ID_CHARACTERS]
 
 
 class Calls:
@@ -105,16 +108,14 @@ class Calls:
     def __init__(self, *, limit: int, bytes_limit: int, longest_seconds: float) -> None:
         self.admission = Admission(Capacity(limit, bytes_limit))
         self._longest_seconds = longest_seconds
-        self._calls: set[Call] = set()
+        self._timeouts = Timeouts()
         self._refusal: HoldfastError | None = None
         self.on_suspicion: Callable[[], None] = lambda: None
 
     def drain(self, seconds: float) -> None:
         """Refuse new calls from now on. Calls in flight may continue for `seconds`, then end with SHUTTING_DOWN."""
         self.admission.is_draining = True
-        end = asyncio.get_running_loop().time() + seconds
-        for call in self._calls:
-            call.end_by(end)
+        self._timeouts.bring_forward(asyncio.get_running_loop().time() + seconds)
 
     def refuse(self, error: HoldfastError) -> None:
         """Refuse every call from now on with an error."""
@@ -149,25 +150,22 @@ class Calls:
             CallerGoneError: the body raised it.
 
         """
+        method = METHOD_PREFIX + name
         with (
-            CallSpan(METHOD_PREFIX + name, context.headers) as span,
+            CallSpan(method, context.headers) as span,
             self.admission.permit(context.peer, is_stream=is_stream) as permit,
         ):
-            call = Call(METHOD_PREFIX + name, span, permit, *self._deadlines(context))
-            call.previous_attempts = _previous_attempts(context.headers)
+            deadline, end = self._deadlines(context)
+            call = Call(method, span, permit, deadline, _previous_attempts(context.headers))
             try:
-                async with call:
-                    self._calls.add(call)
+                with self._timeouts.at(end):
                     try:
-                        try:
-                            self._admit(call, request)
-                        except HoldfastError:
-                            if messages is not None:
-                                await _receive_ids(call, messages)
-                            raise
-                        return await body(call)
-                    finally:
-                        self._calls.discard(call)
+                        self._admit(call, request)
+                    except HoldfastError:
+                        if messages is not None:
+                            await _receive_ids(call, messages)
+                        raise
+                    return await body(call)
             except (asyncio.CancelledError, CallerGoneError):
                 span.failed("CANCELLED", "CANCELLED")
                 raise
@@ -211,8 +209,8 @@ async def _receive_ids(call: Call, messages: AsyncIterator[object]) -> None:
 
 def _previous_attempts(headers: Mapping[str, str]) -> int:
     """Return how often gRPC itself has sent a call before; 0 if the header is absent or malformed."""
-    attempts = headers.get(PREVIOUS_ATTEMPTS_KEY, "")
-    return int(attempts) if _ATTEMPTS.fullmatch(attempts) else 0
+    attempts = headers.get(PREVIOUS_ATTEMPTS_KEY)
+    return int(attempts) if attempts is not None and _ATTEMPTS.fullmatch(attempts) else 0
 
 
 def _set_attempt_number(request: Message, previous: int) -> None:

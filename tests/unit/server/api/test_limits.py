@@ -14,8 +14,9 @@ from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 from holdfast_server.api import limits, requests
-from holdfast_server.api.admission import Admission, Capacity
+from holdfast_server.api.admission import Admission
 from holdfast_server.api.calls import Calls
+from holdfast_server.api.capacity import Capacity
 from holdfast_server.api.errors import CallFailedError
 from holdfast_server.api.grpc_methods import GrpcContext
 from holdfast_server.protocol.errors import HoldfastError

@@ -24,6 +24,9 @@ IDLE_SECONDS = 60.0
 MAX_PIPELINED = 1000
 # Answers of a pipeline that one message holds, unless a single one is larger.
 COALESCED_BYTES = 1 << 20
+# Answers of a pipeline that one message holds, and calls of a message that are started at once. Measured with 32
+# callers: 16 gave the most calls per second; 8 cost a third more CPU for the store's transactions.
+GROUPED_CALLS = 16
 # How long a pipeline without calls stays open.
 PIPELINE_IDLE_SECONDS = 300.0
 # How long a pipeline that has said that it goes away still starts calls; how long it still refuses them in a shutdown.

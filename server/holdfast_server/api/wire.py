@@ -4,6 +4,7 @@ See https://protobuf.dev/programming-guides/encoding/.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
@@ -71,4 +72,10 @@ def encoded_varint(value: int) -> bytes:
 
 def prefix(number: int, size_bytes: int) -> bytes:
     """Return what comes before the bytes of a length-delimited field."""
-    return encoded_varint(number << 3 | _LENGTH_DELIMITED) + encoded_varint(size_bytes)
+    return _tag(number) + encoded_varint(size_bytes)
+
+
+@lru_cache(maxsize=64)
+def _tag(number: int) -> bytes:
+    """Return the tag of a length-delimited field."""
+    return encoded_varint(number << 3 | _LENGTH_DELIMITED)

@@ -1,4 +1,8 @@
-"""The answers of a pipeline on their way to the caller: one message holds whatever waits when it can be sent."""
+"""The answers of a pipeline on their way to the caller: a message holds what waits when it can be sent, up to a limit.
+
+With the limit, a caller works on the first answers of a group while the server works on the next group of calls. If one
+message held all of them, the two would wait for each other.
+"""
 
 import asyncio
 from collections import deque
@@ -115,7 +119,11 @@ class Answers:
         pieces = self._notices
         self._notices = []
         count = size_bytes = 0
-        while self._waiting and (not count or size_bytes + self._waiting[0].size_bytes <= limits.COALESCED_BYTES):
+        while (
+            self._waiting
+            and count < limits.GROUPED_CALLS
+            and (not count or size_bytes + self._waiting[0].size_bytes <= limits.COALESCED_BYTES)
+        ):
             answer = self._waiting.popleft()
             pieces += (answer.head, answer.body)
             count += 1

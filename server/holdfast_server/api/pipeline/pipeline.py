@@ -163,13 +163,16 @@ class Pipeline:
             for call_id in cancelled:
                 if call_id in self._running:
                     self._running[call_id].cancel()
-            for each in calls:
+            for index, each in enumerate(calls, 1):
                 await self._room()
                 call = parse(each, self._stream.peer, self._stream.headers)
                 if call.call_id in self._running:
                     raise InvalidRequestError("calls.call_id", f"{call.call_id} is in flight already")
                 await self._permit.turns.acquire()
                 self._start(call, group)
+                if index % limits.GROUPED_CALLS == 0:
+                    # Let these reach the store before further ones are parsed.
+                    await asyncio.sleep(0)
 
     async def _next(self, messages: AsyncIterator[bytes]) -> bytes | None:
         """Return the next message; None at the end of the stream, and once the pipeline stops reading."""

@@ -113,20 +113,21 @@ def take_apart(raw: bytes) -> tuple[list[memoryview], list[int]]:
         for number, value in fields(memoryview(raw)):
             if number == _CALLS and isinstance(value, memoryview):
                 calls.append(value)
+                _require_few("calls", len(calls), limits.MAX_PIPELINED)
             elif number == _CANCELLED:
                 cancelled += _numbers(value, limits.MAX_PIPELINED + 1) if isinstance(value, memoryview) else [value]
+                _require_few("cancelled_call_ids", len(cancelled), limits.MAX_PIPELINED)
             else:
                 unknown += 1
-            for field, count, most in (
-                ("calls", len(calls), limits.MAX_PIPELINED),
-                ("cancelled_call_ids", len(cancelled), limits.MAX_PIPELINED),
-                ("message", unknown, _MAX_UNKNOWN_FIELDS),
-            ):
-                if count > most:
-                    raise InvalidRequestError(field, f"expected at most {most} in one message, got more")
+                _require_few("message", unknown, _MAX_UNKNOWN_FIELDS)
     except WireError:
         raise InvalidRequestError("message", "cannot be parsed as PipelineRequest") from None
     return calls, cancelled
+
+
+def _require_few(field: str, count: int, most: int) -> None:
+    if count > most:
+        raise InvalidRequestError(field, f"expected at most {most} in one message, got more")
 
 
 def _numbers(packed: memoryview, at_most: int) -> list[int]:

@@ -40,10 +40,11 @@ class Lane(Generic[_Item, _Result]):
         self._name = name
         self._most_threads = threads
         self._largest_batch = largest_batch
-        # Guards the two fields after it.
+        # Guards the three fields after it.
         self._lock = threading.Lock()
         self._waiting: list[tuple[_Item, asyncio.Future[_Result]]] = []
         self._idle = 0
+        self._is_calling = False
         # Each put wakes one thread: True to work, False to end.
         self._wake: SimpleQueue[bool] = SimpleQueue()
         self._threads: list[tuple[threading.Thread, threading.Lock]] = []
@@ -53,16 +54,15 @@ class Lane(Generic[_Item, _Result]):
         """Return the result of an item. Work that has begun continues if its caller is cancelled."""
         if self._is_closed:
             raise RuntimeError("the store is closed")
-        future: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_Result] = loop.create_future()
         with self._lock:
             self._waiting.append((item, future))
-            is_awaited = self._idle > 0
-            if is_awaited:
-                self._idle -= 1
-        if is_awaited:
-            self._wake.put(True)
-        elif len(self._threads) < self._most_threads:
-            self._start_thread()
+            needs_thread = not self._is_calling and (self._idle > 0 or len(self._threads) < self._most_threads)
+            self._is_calling |= needs_thread
+        if needs_thread:
+            # Not before the calls that the loop runs next, which may bring items for the same batch.
+            loop.call_soon(self._call_thread)
         return await future
 
     async def close(self) -> None:
@@ -84,6 +84,17 @@ class Lane(Generic[_Item, _Result]):
         finally:
             for lock in locks:
                 lock.release()
+
+    def _call_thread(self) -> None:
+        """Let a thread take what waits: an idle one, or a new one."""
+        with self._lock:
+            self._is_calling = False
+            is_idle = self._idle > 0
+            self._idle -= is_idle
+        if is_idle:
+            self._wake.put(True)
+        elif len(self._threads) < self._most_threads:
+            self._start_thread()
 
     def _start_thread(self) -> None:
         at_work = threading.Lock()

@@ -11,30 +11,34 @@ from holdfast_server.protocol.checkpoints.heads import Skipped
 from holdfast_server.protocol.log.entry import Entry
 
 
-def checkpoint(entry: Entry) -> checkpoint_pb2.Checkpoint:
-    """Return a checkpoint's metadata."""
+def describe(entry: Entry, into: checkpoint_pb2.Checkpoint) -> None:
+    """Describe a checkpoint in a field of an answer: a message that is given another one copies it."""
     marker = entry.marker
-    return checkpoint_pb2.Checkpoint(
-        namespace=marker.namespace,
-        workflow_id=marker.workflow_id,
-        checkpoint_id=marker.checkpoint_id,
-        revision=marker.revision,
-        parent_id=marker.parent_id,
-        format=checkpoint_pb2.Format(name=marker.format.name, version=marker.format.version),
-        producer=checkpoint_pb2.Producer(name=marker.producer.name, version=marker.producer.version),
-        labels=marker.labels,
-        parts=[
-            checkpoint_pb2.PartInfo(name=part.name, size_bytes=part.size_bytes, sha256=part.sha256, crc32c=part.crc32c)
-            for part in marker.parts
-        ],
-        size_bytes=sum(part.size_bytes for part in marker.parts),
-        create_time=marker.create_time,
-        expire_time=marker.expire_time if marker.HasField("expire_time") else None,
-        epoch=marker.writer_epoch,
-        request_id=marker.request_id,
-        trace_id=marker.trace_id,
-        pinned=marker.pinned,
-    )
+    identify(entry, into)
+    into.parent_id = marker.parent_id
+    into.format.name, into.format.version = marker.format.name, marker.format.version
+    into.producer.name, into.producer.version = marker.producer.name, marker.producer.version
+    if marker.labels:
+        into.labels.update(marker.labels)
+    for part in marker.parts:
+        into.parts.add(name=part.name, size_bytes=part.size_bytes, sha256=part.sha256, crc32c=part.crc32c)
+        into.size_bytes += part.size_bytes
+    into.create_time.CopyFrom(marker.create_time)
+    if marker.HasField("expire_time"):
+        into.expire_time.CopyFrom(marker.expire_time)
+    into.epoch = marker.writer_epoch
+    into.request_id = marker.request_id
+    into.trace_id = marker.trace_id
+    into.pinned = marker.pinned
+
+
+def identify(entry: Entry, into: checkpoint_pb2.Checkpoint) -> None:
+    """Set a checkpoint's ids and revision only in a field of an answer."""
+    marker = entry.marker
+    into.namespace = marker.namespace
+    into.workflow_id = marker.workflow_id
+    into.checkpoint_id = marker.checkpoint_id
+    into.revision = marker.revision
 
 
 _MAX_MESSAGE_CHARACTERS = 512
@@ -49,17 +53,6 @@ def field_bytes(message: Message) -> int:
 def record(stored: StoredRecord) -> checkpoint_pb2.Record:
     """Return a record."""
     return checkpoint_pb2.Record(key=stored.key, data=stored.data)
-
-
-def identity(entry: Entry) -> checkpoint_pb2.Checkpoint:
-    """Return a checkpoint's ids and revision only."""
-    marker = entry.marker
-    return checkpoint_pb2.Checkpoint(
-        namespace=marker.namespace,
-        workflow_id=marker.workflow_id,
-        checkpoint_id=marker.checkpoint_id,
-        revision=marker.revision,
-    )
 
 
 def skipped_checkpoints(skipped: Sequence[Skipped]) -> list[checkpoint_service_pb2.SkippedCheckpoint]:

@@ -5,6 +5,8 @@ Every function raises InvalidRequestError, which names the field, if a value is 
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from crc32c import crc32c
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -27,8 +29,11 @@ _MAX_RECORD_KEY_BYTES = 512
 _MAX_LABEL_VALUE_BYTES = 1024
 _MAX_VERSION = 2**31 - 1
 _MAX_TTL_SECONDS = 100 * 366 * 24 * 3600
-# C0, DEL and C1; line and paragraph separators; characters that reorder the text around them (Unicode Bidi_Control).
-_UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
+# Slashes; C0, DEL and C1; line and paragraph separators; characters that reorder the text around them (Unicode
+# Bidi_Control).
+_FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# Workflows whose keys are kept, about 1 kB each.
+_KEPT_WORKFLOWS = 1024
 
 _WithEpoch = (
     api.AttachRecordsRequest
@@ -44,8 +49,9 @@ def invalid(field: str, problem: str) -> InvalidRequestError:
     return InvalidRequestError(field, problem)
 
 
+@lru_cache(maxsize=_KEPT_WORKFLOWS)
 def workflow(namespace: str, workflow_id: str) -> WorkflowKeys:
-    """Check the ids of a workflow and return its keys."""
+    """Check the ids of a workflow and return its keys. They are kept, since most calls are to the same workflows."""
     name("namespace", namespace, 128)
     name("workflow_id", workflow_id, 512)
     return WorkflowKeys(namespace, workflow_id)
@@ -53,8 +59,10 @@ def workflow(namespace: str, workflow_id: str) -> WorkflowKeys:
 
 def name(field: str, value: str, limit_bytes: int, *, required: bool = True) -> None:
     """Check an identifier. An empty one is allowed only if it is not required."""
-    if required and not value:
-        raise invalid(field, "must not be empty")
+    if not value:
+        if required:
+            raise invalid(field, "must not be empty")
+        return
     if value in (".", ".."):
         raise invalid(field, 'must not be "." or ".."')
     name_prefix(field, value, limit_bytes)
@@ -63,14 +71,15 @@ def name(field: str, value: str, limit_bytes: int, *, required: bool = True) -> 
 def name_prefix(field: str, value: str, limit_bytes: int) -> None:
     """Check the beginning of an identifier, which may be empty."""
     # The count of characters comes first, so that a text of megabytes is not encoded.
-    if len(value) > limit_bytes or len(value.encode()) > limit_bytes:
+    if len(value) > limit_bytes or not (value.isascii() or len(value.encode()) <= limit_bytes):
         raise invalid(field, f"expected at most {limit_bytes} bytes of UTF-8, got {len(value)} characters")
+    if _FORBIDDEN.search(value) is None:
+        return
     if "/" in value or "\\" in value:
         raise invalid(field, "must not contain a slash")
-    if _UNPRINTABLE.search(value):
-        raise invalid(
-            field, "must not contain NUL, other control characters or characters that change the direction of text"
-        )
+    raise invalid(
+        field, "must not contain NUL, other control characters or characters that change the direction of text"
+    )
 
 
 def append(
@@ -82,7 +91,7 @@ def append(
         raise invalid("epoch", f"expected 0 or more, got {epoch}")
     if attempt.number < 0:
         raise invalid("attempt.number", f"expected 0 or more, got {attempt.number}")
-    elapsed = attempt.elapsed.seconds + attempt.elapsed.nanos / 1e9
+    elapsed = attempt.elapsed.seconds + attempt.elapsed.nanos / 1e9 if attempt.HasField("elapsed") else 0.0
     if elapsed < 0:
         raise invalid("attempt.elapsed", f"expected 0 or more, got {elapsed} s")
     first_attempt_at = None
@@ -116,19 +125,21 @@ def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> CheckpointSpec:
         raise invalid("checkpoint_id", "must not be empty if replace is set")
     if header.needs_parent and not header.parent_id:
         raise invalid("parent_id", "must not be empty if needs_parent is set")
-    name("format.name", header.format.name, 128)
-    if header.format.version < 1:
-        raise invalid("format.version", f"expected 1 to {_MAX_VERSION}, got {header.format.version}")
-    name("producer.name", header.producer.name, 128, required=False)
-    name("producer.version", header.producer.version, 128, required=False)
+    format_name, format_version = header.format.name, header.format.version
+    name("format.name", format_name, 128)
+    if format_version < 1:
+        raise invalid("format.version", f"expected 1 to {_MAX_VERSION}, got {format_version}")
+    producer_name, producer_version = header.producer.name, header.producer.version
+    name("producer.name", producer_name, 128, required=False)
+    name("producer.version", producer_version, 128, required=False)
     return CheckpointSpec(
         request=append(keys, header.request_id, header.attempt, epoch, trace_id),
-        format_name=header.format.name,
-        format_version=header.format.version,
+        format_name=format_name,
+        format_version=format_version,
         checkpoint_id=header.checkpoint_id,
         parent_id=header.parent_id,
-        producer_name=header.producer.name,
-        producer_version=header.producer.version,
+        producer_name=producer_name,
+        producer_version=producer_version,
         labels=labels("labels", header.labels),
         expected_revision=expected_revision(header),
         ttl_seconds=_ttl(header),
@@ -162,6 +173,8 @@ def lease(given: api.AcquireWriterRequest) -> Lease:
 
 def labels(field: str, given: Mapping[str, str]) -> dict[str, str]:
     """Check labels and return them as a new dictionary."""
+    if not given:
+        return {}
     if len(given) > limits.MAX_LABELS:
         raise invalid(field, f"expected at most {limits.MAX_LABELS} labels, got {len(given)}")
     checked = dict(given)
@@ -175,21 +188,40 @@ def labels(field: str, given: Mapping[str, str]) -> dict[str, str]:
     return checked
 
 
-def parts(given: Sequence[checkpoint_pb2.Part]) -> None:
-    """Check the parts of a unary save."""
+@dataclass(frozen=True, slots=True)
+class UploadedPart:
+    """A part of a unary save.
+
+    Attributes:
+        name: its name.
+        data: its bytes.
+        crc32c: their CRC-32C, if the caller sent it; it was checked.
+
+    """
+
+    name: str
+    data: bytes
+    crc32c: int | None
+
+
+def parts(given: Sequence[checkpoint_pb2.Part]) -> Sequence[UploadedPart]:
+    """Check the parts of a unary save and return them."""
     if not given:
         raise invalid("parts", "must hold at least one part")
     if len(given) > limits.MAX_PARTS:
         raise invalid("parts", f"expected at most {limits.MAX_PARTS} parts, got {len(given)}")
-    total = sum(len(part.data) for part in given)
+    # Each access to a field of bytes copies it.
+    uploaded = [UploadedPart(part.name, part.data, part.crc32c if part.HasField("crc32c") else None) for part in given]
+    total = sum(len(part.data) for part in uploaded)
     if total > limits.UNARY_PAYLOAD_BYTES:
         problem = f"expected at most {limits.UNARY_PAYLOAD_BYTES} bytes, got {total}: use SaveStream"
         raise InvalidRequestError("parts", problem, Reason.PAYLOAD_TOO_LARGE)
     seen: set[str] = set()
-    for index, part in enumerate(given):
+    for index, part in enumerate(uploaded):
         part_name(f"parts[{index}].name", part.name, seen)
-        if part.HasField("crc32c") and crc32c(part.data) != part.crc32c:
+        if part.crc32c is not None and crc32c(part.data) != part.crc32c:
             raise invalid(f"parts[{index}].crc32c", "does not match the data")
+    return uploaded
 
 
 def part_name(field: str, value: str, seen: set[str]) -> None:

@@ -29,9 +29,9 @@ class View:
             raise requests.invalid("view", f"expected a CheckpointView of this API, got {given}")
         return _VIEWS[given or default]
 
-    def describe(self, entry: Entry) -> checkpoint_pb2.Checkpoint:
-        """Return the description of a checkpoint that the view contains."""
-        return messages.checkpoint(entry) if self.metadata else messages.identity(entry)
+    def describe(self, entry: Entry, into: checkpoint_pb2.Checkpoint) -> None:
+        """Set what the view contains of a checkpoint in a field of an answer."""
+        (messages.describe if self.metadata else messages.identify)(entry, into)
 
 
 _VIEWS = {

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import contents, limits, messages, requests
@@ -160,7 +161,8 @@ class _Page:
             Whether it was added. If not, the page has no room and the next page begins with it.
 
         """
-        described = self._view.describe(entry)
+        described = checkpoint_pb2.Checkpoint()
+        self._view.describe(entry, described)
         room_bytes = self._room_bytes - messages.field_bytes(described)
         is_first = not self.response.checkpoints
         if not is_first and room_bytes < (self._payload_bytes(entry) or 0):

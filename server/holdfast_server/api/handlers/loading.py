@@ -40,11 +40,11 @@ async def _load_once(context: ServiceContext, call: Call, request: api.LoadReque
     view = View.of(request.view, api.CHECKPOINT_VIEW_PAYLOAD)
     found = await _find(context, call, request)
     response = api.LoadResponse(
-        checkpoint=view.describe(found.entry),
         fell_back=bool(found.skipped),
         skipped=messages.skipped_checkpoints(found.skipped),
         head_revision=found.head_revision,
     )
+    view.describe(found.entry, response.checkpoint)
     if view.records:
         checkpoint_id = found.entry.marker.checkpoint_id
         response.stamp = await contents.add_records(
@@ -78,11 +78,11 @@ async def _send(context: ServiceContext, call: Call, request: api.LoadStreamRequ
     held_bytes = call.permit.hold_some(min(size_bytes, _LEAST_STREAM_BYTES), min(size_bytes, _MOST_STREAM_BYTES))
     blocks_ahead = max(1, held_bytes // BLOCK_BYTES - 1)
     header = api.LoadStreamHeader(
-        checkpoint=messages.checkpoint(found.entry),
         fell_back=bool(found.skipped),
         skipped=messages.skipped_checkpoints(found.skipped),
         head_revision=found.head_revision,
     )
+    messages.describe(found.entry, header.checkpoint)
     await write(stream, api.LoadStreamResponse(header=header))
     try:
         sent = part_messages(context.log.store, keys, parts, request.ranges, blocks_ahead=blocks_ahead)

@@ -17,28 +17,33 @@ from holdfast_server.protocol.checkpoints import save as protocol_save
 from holdfast_server.protocol.checkpoints.save import CheckpointSpec
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.log.append_once import Appended
-from holdfast_server.protocol.payload.parts import PartUpload
+from holdfast_server.protocol.payload.parts import PartUpload, inline_part
 from holdfast_server.protocol.payload.read_ahead import read_ahead
 
 
 async def save(context: ServiceContext, call: Call, request: api.SaveRequest) -> api.SaveResponse:
     """Store the parts of a small checkpoint and commit it."""
     new = requests.save(request.header, call.trace_id)
-    requests.parts(request.parts)
+    parts = requests.parts(request.parts)
     keys = new.request.keys
     stored: list[StoredPart] = []
     inline_room = context.inline_limit_bytes
     base_revision = 0
     # Only a blob's key needs the revision. A payload that fits into the marker saves the request.
-    if sum(len(part.data) for part in request.parts) > inline_room:
+    if sum(len(part.data) for part in parts) > inline_room:
         base_revision = await context.log.known_revision(keys)
-    for part in request.parts:
-        async with PartUpload(context.log.store, keys, base_revision, part.name, inline_room) as upload:
-            await upload.write(part.data)
+    for part in parts:
+        if len(part.data) <= inline_room:
+            stored.append(await inline_part(part.name, part.data, part.crc32c))
+            inline_room -= len(part.data)
+            continue
+        async with PartUpload(context.log.store, keys, base_revision, part.name, 0) as upload:
+            await upload.write(part.data, part.crc32c)
             stored.append(await upload.finish())
-        inline_room -= len(stored[-1].inline)
     saved = await _commit(context, call, new, stored)
-    return api.SaveResponse(checkpoint=messages.checkpoint(saved.entry), replayed=saved.replayed)
+    response = api.SaveResponse(replayed=saved.replayed)
+    messages.describe(saved.entry, response.checkpoint)
+    return response
 
 
 async def save_stream(
@@ -56,7 +61,9 @@ async def save_stream(
         new = requests.save(first.header, call.trace_id)
         async with _open_upload(context, stream, new) as incoming, read_ahead(received) as ahead:
             saved = await _commit(context, call, new, await incoming.receive(ahead))
-        return api.SaveStreamResponse(checkpoint=messages.checkpoint(saved.entry), replayed=saved.replayed)
+        response = api.SaveStreamResponse(replayed=saved.replayed)
+        messages.describe(saved.entry, response.checkpoint)
+        return response
 
 
 async def get_upload(context: ServiceContext, _call: Call, request: api.GetUploadRequest) -> api.GetUploadResponse:

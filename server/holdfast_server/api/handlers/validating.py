@@ -1,6 +1,5 @@
 """Validate."""
 
-from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import messages, requests
@@ -8,7 +7,6 @@ from holdfast_server.api.calls import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.protocol.checkpoints import validate as protocol_validate
 from holdfast_server.protocol.checkpoints.load import Depth
-from holdfast_server.protocol.log.entry import Entry
 
 _DEPTHS = {
     api.VALIDATE_DEPTH_UNSPECIFIED: Depth.CHECKSUM,
@@ -28,13 +26,9 @@ async def validate(context: ServiceContext, _call: Call, request: api.ValidateRe
     validated = await protocol_validate.validate(
         context.log, keys, request.checkpoint_id, _DEPTHS[request.depth], accepted
     )
-    return api.ValidateResponse(
-        resumable=validated.resumable,
-        findings=messages.findings(validated.findings),
-        checkpoint=_checkpoint_or_none(validated.entry),
-        last_good=_checkpoint_or_none(validated.last_good),
-    )
-
-
-def _checkpoint_or_none(entry: Entry | None) -> checkpoint_pb2.Checkpoint | None:
-    return None if entry is None else messages.checkpoint(entry)
+    response = api.ValidateResponse(resumable=validated.resumable, findings=messages.findings(validated.findings))
+    if validated.entry is not None:
+        messages.describe(validated.entry, response.checkpoint)
+    if validated.last_good is not None:
+        messages.describe(validated.last_good, response.last_good)
+    return response

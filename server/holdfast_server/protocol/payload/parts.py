@@ -97,6 +97,27 @@ class PartUpload:
         return part
 
 
+async def inline_part(name: str, data: bytes, checksum: int | None) -> StoredPart:
+    """Return a part that is kept in the marker.
+
+    Args:
+        name: the part's name.
+        data: its bytes.
+        checksum: their CRC-32C, if it was computed from these bytes before.
+
+    """
+    digests = Digests()
+    await digests.update(data, checksum)
+    return StoredPart(
+        name=name,
+        size_bytes=len(data),
+        sha256=digests.sha256,
+        crc32c=digests.crc32c,
+        encoding=PartEncoding.PART_ENCODING_IDENTITY,
+        inline=data,
+    )
+
+
 async def copy_part(
     store: ObjectStore, source: WorkflowKeys, target: WorkflowKeys, part: StoredPart, base_revision: int
 ) -> StoredPart:

@@ -93,16 +93,14 @@ def _batches(records: Iterable[Record]) -> Iterator[Sequence[checkpoint_pb2.Reco
     batch: list[checkpoint_pb2.Record] = []
     size = 0
     for index, record in enumerate(arguments.items("records", records, Record)):
-        message = checkpoint_pb2.Record(
-            key=arguments.text(f"records[{index}].key", record.key),
-            data=arguments.octets(f"records[{index}].data", record.data),
-            replace=arguments.flag(f"records[{index}].replace", record.replace),
-        )
-        added = len(message.key.encode()) + len(message.data)
+        key = arguments.text(f"records[{index}].key", record.key)
+        data = arguments.octets(f"records[{index}].data", record.data)
+        replace = arguments.flag(f"records[{index}].replace", record.replace)
+        added = len(key.encode()) + len(data)
         if batch and (size + added > _BATCH_BYTES or len(batch) == _BATCH_RECORDS):
             yield batch
             batch, size = [], 0
-        batch.append(message)
+        batch.append(checkpoint_pb2.Record(key=key, data=data, replace=replace))
         size += added
     if batch:
         yield batch

@@ -5,7 +5,6 @@ from typing import Any
 from holdfast._async import blocking, runtime
 from holdfast._async.calls import Attempt
 from holdfast._async.transport import Transport
-from holdfast._core import arguments
 from holdfast._core.answers import answered, require_saved
 from holdfast._core.checkpoint import Checkpoint
 from holdfast._core.messages import to_checkpoint
@@ -40,7 +39,7 @@ async def save(
     outgoing = Outgoing(data) if quick else await blocking.in_thread(Outgoing, data)
 
     async def send(attempt: Attempt) -> Any:
-        header.attempt.CopyFrom(attempt.message)
+        attempt.describe(header.attempt)
         if not outgoing.fits_unary:
             resumes = attempt.number > 1
             response = await runtime.send_stream(
@@ -53,7 +52,7 @@ async def save(
             )
             return answered(response)
         parts = outgoing.inline() if quick else await blocking.in_thread(outgoing.inline)
-        request = arguments.request(api.SaveRequest, header=header, parts=parts)
+        request = api.SaveRequest(header=header, parts=parts)
         return answered(await transport.stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata))
 
     response = await transport.call(

@@ -116,7 +116,7 @@ class Transport:
 
         async def send(attempt: Attempt) -> Any:
             if "attempt" in request.DESCRIPTOR.fields_by_name:
-                request.attempt.CopyFrom(attempt.message)
+                attempt.describe(request.attempt)
             response = await getattr(self.stub, method)(
                 request, timeout=attempt.timeout_seconds, metadata=attempt.metadata
             )

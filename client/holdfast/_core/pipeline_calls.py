@@ -19,10 +19,21 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 METHOD = "/holdfast.v1.CheckpointService/Pipeline"
 _LENGTH_DELIMITED = 2
-_CALLS_TAG = api.PipelineRequest.CALLS_FIELD_NUMBER << 3 | _LENGTH_DELIMITED
-# The field of each method's request, which is also that of its response.
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+_CALLS_TAG = _varint(api.PipelineRequest.CALLS_FIELD_NUMBER << 3 | _LENGTH_DELIMITED)
+# The field of each method's request, which is also that of its response, and its tag.
 _FIELDS = {
-    field.message_type.name.removesuffix("Request"): (field.name, field.number << 3 | _LENGTH_DELIMITED)
+    field.message_type.name.removesuffix("Request"): (field.name, _varint(field.number << 3 | _LENGTH_DELIMITED))
     for field in api.PipelineCall.DESCRIPTOR.oneofs_by_name["request"].fields
     if field.message_type is not None
 }
@@ -122,9 +133,9 @@ class Call:
             traceparent=metadata.get("traceparent", ""),
             tracestate=metadata.get("tracestate", ""),
         ).SerializeToString()
-        field = _varint(_FIELDS[self._method][1]) + _varint(self.size)
+        field = _FIELDS[self._method][1] + _varint(self.size)
         data, self._data = self._data, b""
-        return b"".join((_varint(_CALLS_TAG), _varint(len(head) + len(field) + len(data)), head, field, data))
+        return b"".join((_CALLS_TAG, _varint(len(head) + len(field) + len(data)), head, field, data))
 
     def answer(self, answer: api.PipelineAnswer) -> None:
         """Take the server's answer as the outcome."""
@@ -186,12 +197,3 @@ def _failure(raw: bytes) -> CallError:
         status = status_pb2.Status(message="the status of the call cannot be parsed")
     code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     return CallError(code, status.message, ((DETAILS_KEY, raw),))
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)

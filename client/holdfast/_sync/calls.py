@@ -50,12 +50,10 @@ class Attempt:
     timeout_seconds: float
     metadata: tuple[tuple[str, str], ...]
 
-    @property
-    def message(self) -> checkpoint_pb2.Attempt:
-        """Number and elapsed time as a message."""
-        message = checkpoint_pb2.Attempt(number=self.number)
+    def describe(self, message: checkpoint_pb2.Attempt) -> None:
+        """Set number and elapsed time in the message of an attempt."""
+        message.number = self.number
         message.elapsed.FromNanoseconds(int(self.elapsed_seconds * 1e9))
-        return message
 
 
 class Caller:

@@ -3,7 +3,6 @@
 
 from typing import Any
 
-from holdfast._core import arguments
 from holdfast._core.answers import answered, require_saved
 from holdfast._core.checkpoint import Checkpoint
 from holdfast._core.messages import to_checkpoint
@@ -41,7 +40,7 @@ def save(
     outgoing = Outgoing(data) if quick else blocking.in_thread(Outgoing, data)
 
     def send(attempt: Attempt) -> Any:
-        header.attempt.CopyFrom(attempt.message)
+        attempt.describe(header.attempt)
         if not outgoing.fits_unary:
             resumes = attempt.number > 1
             response = runtime.send_stream(
@@ -54,7 +53,7 @@ def save(
             )
             return answered(response)
         parts = outgoing.inline() if quick else blocking.in_thread(outgoing.inline)
-        request = arguments.request(api.SaveRequest, header=header, parts=parts)
+        request = api.SaveRequest(header=header, parts=parts)
         return answered(transport.stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata))
 
     response = transport.call(

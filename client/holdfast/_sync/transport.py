@@ -117,7 +117,7 @@ class Transport:
 
         def send(attempt: Attempt) -> Any:
             if "attempt" in request.DESCRIPTOR.fields_by_name:
-                request.attempt.CopyFrom(attempt.message)
+                attempt.describe(request.attempt)
             response = getattr(self.stub, method)(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata)
             return answered(response)
 

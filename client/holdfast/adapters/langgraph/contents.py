@@ -130,7 +130,7 @@ def pack_writes(serde: Any, given: Sequence[tuple[str, Any]], task_id: str, task
                 task_path,
                 WRITES_IDX_MAP.get(channel, index),
                 channel,
-                *_dumped(serde, value, f"the write to channel {repr(channel)}"),
+                *_dumped(serde, value, "the write to channel", channel),
             )
             for index, (channel, value) in enumerate(given)
         ]
@@ -183,8 +183,14 @@ def _replays(checkpoint: Any, metadata: Any) -> bool:
     )
 
 
-def _dumped(serde: Any, value: Any, name: str) -> tuple[str, bytes]:
+def _dumped(serde: Any, value: Any, name: str, channel: str = "") -> tuple[str, bytes]:
     """Return the type and the bytes of a value according to the serializer.
+
+    Args:
+        serde: the serializer.
+        value: the value.
+        name: names the value in an error.
+        channel: names it as well, if it is a write.
 
     Raises:
         TypeError, ValueError: the serializer cannot save it. The message contains the path of the value inside.
@@ -194,7 +200,8 @@ def _dumped(serde: Any, value: Any, name: str) -> tuple[str, bytes]:
         kind, data = serde.dumps_typed(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         kind_of_error = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind_of_error(f"{_path_of_culprit(serde, value, name)} cannot be saved: {error}") from error
+        named = f"{name} {repr(channel)}" if channel else name
+        raise kind_of_error(f"{_path_of_culprit(serde, value, named)} cannot be saved: {error}") from error
     return kind, bytes(data)
 
 

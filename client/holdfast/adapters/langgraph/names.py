@@ -8,6 +8,7 @@ long is replaced by a digest, and each checkpoint of such a workflow contains th
 
 import json
 import re
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -33,15 +34,12 @@ class Place(NamedTuple):
     @property
     def workflow_id(self) -> str:
         """The workflow that contains its checkpoints."""
-        thread = _thread(self.thread_id)
-        if not self.checkpoint_ns:
-            return thread
-        return f"{thread}{_SEPARATOR}{_short(encoded(self.checkpoint_ns), _NAMESPACE_LETTERS)}"
+        return _workflow_id(self)
 
     @property
     def part(self) -> bytes | None:
         """The part of each checkpoint that contains the names; None if the workflow's id contains them."""
-        return json.dumps(self).encode() if place_of(self.workflow_id) is None else None
+        return json.dumps(self).encode() if _DIGEST in self.workflow_id else None
 
 
 def encoded(text: str) -> str:
@@ -92,6 +90,15 @@ def record_key(task_id: str, suffix: str) -> str:
     """Return the key of a task's record."""
     name = encoded(task_id)
     return f"{name if len(name) <= 400 else _digest(name)}#{suffix}"
+
+
+@lru_cache(maxsize=1024)
+def _workflow_id(place: Place) -> str:
+    """Return the workflow of a place. A run asks for it several times in each step."""
+    thread = _thread(place.thread_id)
+    if not place.checkpoint_ns:
+        return thread
+    return f"{thread}{_SEPARATOR}{_short(encoded(place.checkpoint_ns), _NAMESPACE_LETTERS)}"
 
 
 def _thread(thread_id: str) -> str:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
+from botocore.config import Config
 
 from tests.support import ceph
 from tests.support.ports import free_port, wait_for_http
@@ -61,8 +62,15 @@ def azurite() -> Iterator[str]:
 def create_bucket(endpoint_url: str) -> str:
     """Create a bucket in an S3 server. Return its name."""
     bucket = f"test-{uuid.uuid4().hex[:12]}"
-    boto3.client("s3", endpoint_url=endpoint_url).create_bucket(Bucket=bucket)
+    # Without these limits, a server that hangs would fail a test by its timeout, which says less.
+    limits = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1})
+    boto3.client("s3", endpoint_url=endpoint_url, config=limits).create_bucket(Bucket=bucket)
     return bucket
+
+
+def empty_bucket(endpoint_url: str, bucket: str) -> None:
+    """Delete every object of a bucket in an S3 server."""
+    boto3.resource("s3", endpoint_url=endpoint_url).Bucket(bucket).objects.delete()
 
 
 def create_container(account_url: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import filecmp
 import io
 import sys
+from collections.abc import Iterator
 
 import grpc
 import holdfast
@@ -11,6 +12,7 @@ import pytest
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
+from tests.support import object_servers
 from tests.support.budget import amount
 from tests.support.servers import memory_mib, start
 
@@ -18,6 +20,18 @@ SIZE_BYTES = amount(small=512 << 20, full=2 << 30)
 # Azurite keeps everything in memory, and takes a second for a few MiB.
 AZURE_BYTES = 256 << 20
 LIMIT_MIB = 96
+
+
+@pytest.fixture
+def s3_endpoint(minio_endpoint: str) -> str:
+    """MinIO, which keeps objects on the disk: Ceph keeps them in memory, and hangs when that is full."""
+    return minio_endpoint
+
+
+@pytest.fixture
+def s3_bucket(s3_endpoint: str, s3_bucket: str) -> Iterator[str]:
+    yield s3_bucket
+    object_servers.empty_bucket(s3_endpoint, s3_bucket)
 
 
 class Pattern(io.RawIOBase):

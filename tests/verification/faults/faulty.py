@@ -54,7 +54,13 @@ class Faulty:
 
 def retry_without_end(client: holdfast.AsyncClient) -> None:
     """Give a client more retries than any test uses up: a client without retries left fails at once."""
-    client._transport._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=1e9))
+    give_retries(client, 10**9)
+
+
+def give_retries(client: holdfast.AsyncClient, count: int) -> None:
+    """Give a client a number of retries. After them a call fails with the error of its last attempt, at any speed."""
+    policy = holdfast.RetryPolicy(burst_retries=count, retries_per_second=0)
+    client._transport._caller._bucket = RetryBucket(policy)
 
 
 @asynccontextmanager

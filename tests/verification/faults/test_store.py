@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.budget import amount
 from tests.verification.faults.faults import Fault
+from tests.verification.faults.faulty import give_retries
 
 FORMAT = holdfast.Format("test", 1)
 LARGE = bytes(range(256)) * 1_000
@@ -76,12 +77,14 @@ async def test_a_store_that_stays_too_busy_is_reported_as_unavailable_and_works_
         await client.save("n", "w", LARGE, format=FORMAT)
         for verb in ("GET", "LIST", "PUT"):
             faulty.faults.plan(Fault.THROTTLED, verb, "", times=ALWAYS)
+        give_retries(client, 4)
         with pytest.raises(holdfast.StoreUnavailableError, match="throttles") as unavailable:
-            await client.load("n", "w", timeout=1)
+            await client.load("n", "w")
         assert unavailable.value.retryable
         assert not unavailable.value.last_good
-        with pytest.raises((holdfast.StoreUnavailableError, holdfast.CommitUnknownError)):
-            await client.save("n", "other", LARGE, format=FORMAT, timeout=1)
+        give_retries(client, 2)
+        with pytest.raises((holdfast.StoreUnavailableError, holdfast.CommitUnknownError), match="throttles"):
+            await client.save("n", "other", LARGE, format=FORMAT)
         faulty.faults.calm()
         assert (await client.load("n", "w")).data == LARGE
         assert (await client.save("n", "other", LARGE, format=FORMAT)).revision == 1
@@ -134,8 +137,9 @@ async def test_access_revoked_after_a_commit_causes_no_false_refusal(faulty):
         # Three, because the HTTP client repeats a request once by itself.
         faulty.faults.plan(Fault.CUT_AFTER, "PUT", "/log/", times=3)
         faulty.faults.plan(Fault.FORBIDDEN, "GET", "/log/", times=ALWAYS)
+        give_retries(client, 2)
         with pytest.raises(holdfast.CommitUnknownError):
-            await client.save("n", "w", b"second", format=FORMAT, request_id="r", timeout=2)
+            await client.save("n", "w", b"second", format=FORMAT, request_id="r")
         faulty.faults.calm()
         again = await client.save("n", "w", b"second", format=FORMAT, request_id="r")
         assert (again.revision, again.replayed) == (2, True)

@@ -7,7 +7,7 @@ from holdfast_server import SERVER_VERSION
 from holdfast_server.config import DEFAULT_LISTEN, Config
 
 # Commands that work on a store without serving it.
-STORE_COMMANDS = ("gc", "fsck")
+STORE_COMMANDS = ("gc", "fsck", "upgrade")
 
 _SETTINGS = {
     "listen": "address to serve on, host:port",
@@ -35,10 +35,12 @@ _COMMANDS = {
     "config": "print the configuration in effect",
     "gc": "collect garbage once: apply retention and delete objects that have been dead for the grace period",
     "fsck": "check every marker and every part in the store",
+    "upgrade": "write new markers in the newest format, once no older server uses the store",
 }
 _SETTINGS_USED = {
     "gc": ("store", "cache_bytes", "grace_seconds", "retention", "log_level", "s3_client"),
     "fsck": ("store", "cache_bytes", "log_level", "s3_client"),
+    "upgrade": ("store", "log_level", "s3_client"),
 }
 
 
@@ -55,7 +57,7 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
         command.add_argument("--config", help="a TOML file with settings")
         for setting in _SETTINGS_USED.get(name, tuple(each.name for each in fields(Config))):
             command.add_argument(f"--{setting.replace('_', '-')}", dest=setting, help=_SETTINGS[setting])
-        if name in STORE_COMMANDS:
+        if name in ("gc", "fsck"):
             command.add_argument("--after", default="", help="continue after a position that an earlier run reported")
         if name == "gc":
             command.add_argument("--dry-run", action="store_true", help="only report what would be deleted")

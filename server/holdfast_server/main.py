@@ -26,7 +26,7 @@ from holdfast_server.open_store import open_store
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.format.manifest import NoStoreError, open_layout
 from holdfast_server.protocol.log.log import Log
-from holdfast_server.store_commands import run_fsck, run_gc, shorter_grace
+from holdfast_server.store_commands import run_fsck, run_gc, run_upgrade, shorter_grace
 from holdfast_server.stores.base import StoreError
 from holdfast_server.workers import supervise
 
@@ -142,10 +142,18 @@ def _announce(address: str, store: str) -> None:
 
 async def _run_store_command(config: Config, arguments: argparse.Namespace) -> int:
     async with open_store(config.store, is_traced=False, must_exist=True, s3_client=config.s3_client) as store:
-        grace_seconds = await open_layout(store, grace_seconds=config.grace_seconds, must_exist=True)
+        if arguments.command == "upgrade":
+            return await run_upgrade(store)
+        layout = await open_layout(store, grace_seconds=config.grace_seconds, must_exist=True)
+        grace_seconds = layout.grace_seconds
         if arguments.command == "gc" and arguments.shorter_grace_seconds is not None:
             grace_seconds = shorter_grace(arguments.shorter_grace_seconds, grace_seconds)
-        log = Log(store, cache_bytes=config.cache_bytes, grace_seconds=grace_seconds)
+        log = Log(
+            store,
+            cache_bytes=config.cache_bytes,
+            grace_seconds=grace_seconds,
+            marker_version=layout.marker_version,
+        )
         if arguments.command == "gc":
             return await run_gc(log, config.policies, after=arguments.after, dry_run=arguments.dry_run)
         return await run_fsck(log, after=arguments.after, repair=arguments.repair, quick=arguments.quick)

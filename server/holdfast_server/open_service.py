@@ -35,9 +35,14 @@ async def open_service(
         StoreError: the store cannot be used.
 
     """
-    grace_seconds = await open_layout(store, grace_seconds=config.grace_seconds)
+    layout = await open_layout(store, grace_seconds=config.grace_seconds)
     identity = await identify(store)
-    log = Log(store, cache_bytes=config.cache_bytes, grace_seconds=grace_seconds)
+    log = Log(
+        store,
+        cache_bytes=config.cache_bytes,
+        grace_seconds=layout.grace_seconds,
+        marker_version=layout.marker_version,
+    )
     calls = Calls(
         limit=config.calls_in_flight,
         bytes_limit=config.bytes_in_flight,

@@ -1,4 +1,4 @@
-"""The commands `gc` and `fsck`: progress on stderr, findings and a summary on stdout."""
+"""The commands `gc`, `fsck` and `upgrade`: progress on stderr, findings and a summary on stdout."""
 
 import asyncio
 import json
@@ -16,12 +16,14 @@ from holdfast_server.config import ConfigError
 from holdfast_server.lifecycle import stop_signals
 from holdfast_server.protocol.checkpoints.load import Depth
 from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.protocol.format.manifest import upgrade
+from holdfast_server.protocol.format.marker import MARKER_VERSION
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.each_workflow import Failure
 from holdfast_server.protocol.maintenance.fsck import Checked, Finding, fsck
 from holdfast_server.protocol.maintenance.gc import Collected
 from holdfast_server.protocol.maintenance.sweep import Policies, sweep
-from holdfast_server.stores.base import freeing_space
+from holdfast_server.stores.base import ObjectStore, freeing_space
 
 _PROGRESS_SECONDS = 2.0
 _Figures = TypeVar("_Figures", Collected, Checked)
@@ -103,6 +105,18 @@ async def run_fsck(log: Log, *, after: str, repair: bool, quick: bool) -> int:
         return _exit_code(checked)
     _summarise(asdict(checked))
     return 1 if checked.findings else 0
+
+
+async def run_upgrade(store: ObjectStore) -> int:
+    """Let new markers and records have the newest format, and return the exit code.
+
+    Raises:
+        HoldfastError: LAYOUT_UNSUPPORTED.
+        StoreError: the store cannot be used.
+
+    """
+    _summarise({"marker_version": MARKER_VERSION, "upgraded": await upgrade(store)})
+    return 0
 
 
 class _Progress:

@@ -10,6 +10,7 @@ if sys.version_info >= (3, 14):
         ZstdDecompressor,
         ZstdDict,
         ZstdError,
+        compress,
         get_frame_info,
     )
 else:
@@ -20,6 +21,7 @@ else:
         ZstdDecompressor,
         ZstdDict,
         ZstdError,
+        compress,
         get_frame_info,
     )
 
@@ -30,5 +32,6 @@ __all__ = [
     "ZstdDecompressor",
     "ZstdDict",
     "ZstdError",
+    "compress",
     "get_frame_info",
 ]

@@ -31,6 +31,12 @@ def frame(body: bytes, version: int = 1, reserved: int = 0) -> bytes:
     return HEAD.pack(b"HFMK", version, reserved, len(body), crc32c(body)) + body
 
 
+def newest(stored: bytes, key: str, *, flags: int = 0) -> bytes:
+    """Return the frame of version 2 around a stored body."""
+    head = struct.pack(">4sHHI", b"HFMK", 2, flags, len(stored))
+    return head + crc32c(head + key.encode() + stored).to_bytes(4) + stored
+
+
 def is_whole(data: bytes) -> bool:
     """Return whether this is an undamaged frame of version 1."""
     return len(data) >= HEAD.size and data == frame(data[HEAD.size :])

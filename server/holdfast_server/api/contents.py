@@ -7,7 +7,7 @@ from holdfast_server import telemetry
 from holdfast_server.api import messages
 from holdfast_server.api.admission import Permit
 from holdfast_server.protocol.checkpoints import load, records
-from holdfast_server.protocol.checkpoints.records import Records
+from holdfast_server.protocol.checkpoints.window import Records
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.entry import Entry

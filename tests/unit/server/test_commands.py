@@ -68,7 +68,7 @@ def test_a_command_refuses_a_flag_that_it_does_not_use(command, flag, capsys):
     assert f"--{flag}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["gc", "fsck"])
+@pytest.mark.parametrize("command", ["gc", "fsck", "upgrade"])
 @pytest.mark.parametrize("path", ["missing", "empty", "missing/below"])
 def test_a_mistyped_path_is_refused_and_nothing_is_created_there(tmp_path, command, path):
     (tmp_path / "empty").mkdir()

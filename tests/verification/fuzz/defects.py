@@ -14,7 +14,7 @@ from holdfast_server.api.pipeline import received as pipelined
 from holdfast_server.api.streaming.incoming import Incoming
 from holdfast_server.api.streaming.uploads import Uploads
 from holdfast_server.protocol.checkpoints import records, workflows
-from holdfast_server.protocol.format import invariants, keys, manifest, marker
+from holdfast_server.protocol.format import frame, invariants, keys, manifest, marker
 from holdfast_server.protocol.maintenance import fsck, gc
 
 from tests.support.planted import Mutant
@@ -37,10 +37,15 @@ def _defect(target: str, what: str, function, old: str, new: str) -> Defect:
 
 
 DEFECTS = [
-    _defect("marker", "length not checked", marker._flaw, "len(data) != length", "False"),
-    _defect("marker", "checksum not checked", marker._flaw, "crc32c(data) != checksum", "False"),
-    _defect("marker", "reserved bytes passed over", marker._flaw, "if reserved", "if False"),
-    _defect("marker", "version not checked", marker._decode, "version != MARKER_VERSION", "False"),
+    _defect("marker", "length not checked", frame._flaw, "len(stored) != header.length", "False"),
+    _defect(
+        "marker",
+        "checksum not checked",
+        frame._flaw,
+        "header.checksum == _checksum(header.version, header.flags, stored, key)",
+        "True",
+    ),
+    _defect("marker", "reserved bytes passed over", frame._flaw, "header.version == 1 and header.flags", "False"),
     _defect("marker", "body treated as readable", marker._decode, "except DecodeError", "except KeyError"),
     _defect("marker", "nonsense accepted", marker.decode, "if invalid", "if False"),
     _defect(
@@ -58,7 +63,7 @@ DEFECTS = [
         "marker",
         "claim without a valid base accepted",
         marker.decode_claim,
-        "not 0 <= body.base_revision",
+        "not 0 <= claim.base_revision",
         "False and 0",
     ),
     _defect(
@@ -70,7 +75,7 @@ DEFECTS = [
     _defect("tokens", "any position accepted", workflows._decode_token, "not is_workflow_step(step)", "False"),
     _defect("tokens", "truncated text accepted", workflows._decode_token, "binascii.Error, UnicodeError", "KeyError"),
     _defect("tokens", "digits of any script", requests.revision_token, "token.isascii() and ", ""),
-    _defect("manifest", "bytes treated as text", manifest.open_layout, "UnicodeDecodeError, ", ""),
+    _defect("manifest", "bytes treated as text", manifest._parsed, "UnicodeDecodeError, ", ""),
     _defect("manifest", "grace not checked", manifest.open_layout, "not 0 <= grace <= MAX_GRACE_SECONDS", "False"),
     _defect("calls", "time of a filter not checked", requests.times, "not is_time(each)", "False"),
     _defect("calls", "id of any length in an error", api_errors._cut, "[:limit_bytes]", ""),
@@ -126,7 +131,7 @@ DEFECTS = [
         "records",
         "batch of another key accepted",
         records._read_batch,
-        "not 0 <= batch.stamp <= MAX_STAMP or key != keys.batch(batch.checkpoint_id, batch.stamp, batch.request_id)",
+        "not stamp <= MAX_STAMP or not is_in_place",
         "False",
     ),
     _defect("bucket", "foreign claim removed", gc._Collection._doomed, "if self._keys.is_claim(each.key)", "if True"),

@@ -19,7 +19,7 @@ from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, MarkerKind, Part
 from holdfast_server.protocol.format import marker as marker_codec
 from holdfast_server.protocol.format.ids import new_checkpoint_id
 from holdfast_server.protocol.format.keys import MANIFEST_KEY, WorkflowKeys, new_blob
-from holdfast_server.protocol.log import next_marker
+from holdfast_server.protocol.log import next_marker, recent
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.entry import Entry, digest_of
 from holdfast_server.stores.file import FileStore
@@ -152,7 +152,8 @@ class Fake:
             marker.expire_time.FromSeconds(self._seconds + ttl_seconds)
         if checkpoint_id:
             claim = Claim(checkpoint_id=checkpoint_id, request_id="r", base_revision=marker.revision - 1)
-            self.write(self.keys.claim(0, checkpoint_id), marker_codec.encode(claim))
+            key = self.keys.claim(0, checkpoint_id)
+            self.write(key, marker_codec.encode_claim(claim, key))
         self.commit(marker)
         self.facts.checked["checkpoints"] += 1
 
@@ -190,9 +191,10 @@ class Fake:
         self.facts.findings.append((key, when_quick))
 
     def commit(self, marker: Marker) -> None:
-        next_marker.remember(marker, self.head, marker.checkpoint_id)
-        frame = marker_codec.encode(marker)
-        self.write(self.keys.marker(marker.revision), frame)
+        recent.remember(marker, self.head and self.head.marker, marker_codec.MARKER_VERSION)
+        key = self.keys.marker(marker.revision)
+        frame = marker_codec.encode(marker, key)
+        self.write(key, frame)
         self.head = Entry(marker, digest_of(frame), len(frame))
         self.facts.checked["markers"] += 1
 

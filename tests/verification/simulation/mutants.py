@@ -15,6 +15,7 @@ from holdfast_server.protocol.checkpoints import (
     purge,
     records,
     save,
+    window,
 )
 from holdfast_server.protocol.checkpoints.retention import Ledger
 from holdfast_server.protocol.log import (
@@ -198,7 +199,7 @@ MUTANTS = [
     ),
     # Rules that the model does not have.
     Mutant("refuses by an old head", log.Log._built, "read_at >= came_in or", "True or", first=53),
-    Mutant("recent ids not searched", ChosenId._find, "entry.checkpoint_id == checkpoint_id", "False", first=4),
+    Mutant("recent ids not searched", ChosenId._find, "entry.is_save_of(checkpoint_id)", "False", first=4),
     Mutant(
         "claim's base ignored",
         ChosenId.claim,
@@ -379,7 +380,7 @@ MUTANTS = [
     Mutant(
         "purge leaves a hole",
         purge._erase,
-        "log.store.replace(keys.marker(entry.revision), bare)",
+        "log.store.replace(key, bare)",
         "log.store.delete(keys.marker(entry.revision))",
         plan=purging,
     ),
@@ -452,7 +453,7 @@ MUTANTS = [
     ),
     Mutant(
         "insert replaces an existing record",
-        records._Window.apply,
+        window.Window.apply,
         "(record.replace or record.key not in self._kept)",
         "True",
         first=1,
@@ -460,7 +461,7 @@ MUTANTS = [
     ),
     Mutant(
         "upsert keeps an existing record",
-        records._Window.apply,
+        window.Window.apply,
         "(record.replace or record.key not in self._kept)",
         "record.key not in self._kept",
         first=1,
@@ -468,7 +469,7 @@ MUTANTS = [
     ),
     Mutant(
         "records acknowledged before they are written",
-        records.attach,
+        records._write,
         "await put_if_absent(",
         "False and await put_if_absent(",
         plan=recording,

@@ -142,22 +142,26 @@ class RecentEntry(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    DIGESTS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The revision."""
     request_id: _builtins.str
     """Its request id."""
     checkpoint_id: _builtins.str
     """Its checkpoint id; "" if the entry is not a checkpoint."""
+    digests: _builtins.bytes
+    """In place of both ids: their digests, as in Marker.recent_digests."""
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
         request_id: _builtins.str = ...,
         checkpoint_id: _builtins.str = ...,
+        digests: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "digests", b"digests", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -307,6 +311,9 @@ class Marker(_message.Message):
     LEASE_HOLDER_FIELD_NUMBER: _builtins.int
     PURGED_FIELD_NUMBER: _builtins.int
     PURGED_DIGEST_FIELD_NUMBER: _builtins.int
+    RECENT_DIGESTS_FIELD_NUMBER: _builtins.int
+    SHORT_IDS_FIELD_NUMBER: _builtins.int
+    SHORT_ID_FORMS_FIELD_NUMBER: _builtins.int
     kind: Global___MarkerKind.ValueType
     """The kind of the entry."""
     namespace: _builtins.str
@@ -365,6 +372,17 @@ class Marker(_message.Message):
     """Of a checkpoint that was purged: SHA-256 of the frame that was here before, so that the chain of digests holds and
     the writer recognises its marker. Such a marker contains only what the log needs.
     """
+    recent_digests: _builtins.bytes
+    """In frames of version 2: the newest entries, this one included, newest first, without a gap. Six bytes for each: the
+    first two of the SHA-256 of its request id, then the first four of that of its checkpoint id, or zeros. A digest
+    that matches proves nothing: the entry itself has the id or not.
+    """
+    short_ids: _builtins.bytes
+    """In frames of version 2: those of request_id, trace_id, checkpoint_id and parent_id that are 16 bytes in hexadecimal
+    digits, in this order. The fields themselves are empty then, as are names that the key shows.
+    """
+    short_id_forms: _builtins.int
+    """How each of these ids is written, from the lowest two bits on: 0 not in short_ids, 1 without hyphens, 2 as a UUID."""
     @_builtins.property
     def format(self) -> Global___StoredFormat:
         """The payload's format."""
@@ -391,7 +409,7 @@ class Marker(_message.Message):
 
     @_builtins.property
     def recent(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecentEntry]:
-        """The newest entries, this one included, newest first; at most 16."""
+        """The newest entries, this one included, newest first; at most 16 with those in recent_digests, which are newer."""
 
     @_builtins.property
     def deleted(self) -> _containers.RepeatedCompositeFieldContainer[Global___RevisionRange]:
@@ -450,10 +468,13 @@ class Marker(_message.Message):
         lease_holder: _builtins.str = ...,
         purged: _abc.Iterable[Global___RevisionRange] | None = ...,
         purged_digest: _builtins.bytes = ...,
+        recent_digests: _builtins.bytes = ...,
+        short_ids: _builtins.bytes = ...,
+        short_id_forms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "create_time", b"create_time", "expire_time", b"expire_time", "format", b"format", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "producer", b"producer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "lease_holder", b"lease_holder", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "producer", b"producer", "purged", b"purged", "purged_digest", b"purged_digest", "recent", b"recent", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "lease_holder", b"lease_holder", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "producer", b"producer", "purged", b"purged", "purged_digest", b"purged_digest", "recent", b"recent", "recent_digests", b"recent_digests", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "short_id_forms", b"short_id_forms", "short_ids", b"short_ids", "trace_id", b"trace_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__last_save_revision: _TypeAlias = _typing.Literal["last_save_revision"]  # noqa: Y015
     _WhichOneofArgType__last_save_revision: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision"]  # noqa: Y015
@@ -500,22 +521,26 @@ class StoreManifest(_message.Message):
     LAYOUT_VERSION_FIELD_NUMBER: _builtins.int
     GRACE_SECONDS_FIELD_NUMBER: _builtins.int
     STORE_ID_FIELD_NUMBER: _builtins.int
+    MARKER_VERSION_FIELD_NUMBER: _builtins.int
     layout_version: _builtins.int
     """The version of the layout of keys."""
     grace_seconds: _builtins.float
     """Grace in seconds: how long dead objects are kept. The same for all servers of the store. Absent: one day."""
     store_id: _builtins.str
     """Random text, so that no two stores have the same manifest; "" in manifests of older servers."""
+    marker_version: _builtins.int
+    """The version of the frames of new markers and records; absent in manifests of older servers: 1."""
     def __init__(
         self,
         *,
         layout_version: _builtins.int = ...,
         grace_seconds: _builtins.float | None = ...,
         store_id: _builtins.str = ...,
+        marker_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "grace_seconds", b"grace_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "grace_seconds", b"grace_seconds", "layout_version", b"layout_version", "store_id", b"store_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "grace_seconds", b"grace_seconds", "layout_version", b"layout_version", "marker_version", b"marker_version", "store_id", b"store_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__grace_seconds: _TypeAlias = _typing.Literal["grace_seconds"]  # noqa: Y015
     _WhichOneofArgType__grace_seconds: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds"]  # noqa: Y015
@@ -555,7 +580,9 @@ Global___StoredRecord: _TypeAlias = StoredRecord  # noqa: Y015
 
 @_typing.final
 class RecordBatch(_message.Message):
-    """The records of one call, in a frame like a commit marker's."""
+    """The records of one call, in a frame like a commit marker's. In a frame of version 2, request_id and stamp are empty, as
+    is a checkpoint_id that the key shows: the key contains them, and a digest of the request's id.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -4,8 +4,8 @@ Promises that an operation takes effect by one commit or not at all, and that an
 call. Requests are parsed, admitted and answered in `api`.
 
 Read `save` first, then `heads`, `live` and `lookup`, which find a checkpoint, then `load` and `validate`. `fence`,
-`delete`, `prune` and `purge` append entries without a payload; `copy` repeats saves. `records` lie beside the log,
-`workflows` lists a namespace, `retention` decides which checkpoints may go.
+`delete`, `prune` and `purge` append entries without a payload; `copy` repeats saves. `records` lie beside the log, a
+`window` shows some of them, `workflows` lists a namespace, `retention` decides which checkpoints may go.
 """
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "retention",
     "save",
     "validate",
+    "window",
     "workflows",
 ]

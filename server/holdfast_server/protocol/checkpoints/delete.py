@@ -33,7 +33,7 @@ async def delete_checkpoint(log: Log, request: Request, checkpoint_id: str, *, d
         if target.revision == head.marker.last_data_revision:
             marker.last_data_revision = await newest_live(log, request.keys, head, {target.revision})
             marker.previous_data_revision = marker.last_data_revision
-        return next_marker.remember(marker, head)
+        return marker
 
     return await append(log, request, build, deadline)
 
@@ -68,7 +68,7 @@ async def delete_workflow(log: Log, request: Request, *, deadline: float, purges
         if purges:
             marker.purged.add(first=1, last=head.revision)
         compare_and_set.enter_save(marker)
-        return next_marker.remember(marker, head)
+        return marker
 
     return await append(log, request, build, deadline)
 

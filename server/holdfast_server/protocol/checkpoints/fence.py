@@ -40,7 +40,7 @@ async def acquire_writer(
         marker.writer_epoch = marker.epoch
         compare_and_set.enter_fence(marker)
         leases.grant(marker, lease)
-        return next_marker.remember(marker, head)
+        return marker
 
     return await append(log, request, build, deadline)
 

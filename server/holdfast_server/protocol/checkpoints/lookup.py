@@ -5,6 +5,7 @@ a damaged marker may be the one with the id.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from holdfast_server.layout.v1.marker_pb2 import MarkerKind
 from holdfast_server.protocol.checkpoints.heads import OvertakenError, deleted
@@ -12,7 +13,7 @@ from holdfast_server.protocol.checkpoints.live import live_below, read_live
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.ids import revision_in
 from holdfast_server.protocol.format.keys import WorkflowKeys
-from holdfast_server.protocol.log import next_marker
+from holdfast_server.protocol.log import next_marker, recent
 from holdfast_server.protocol.log.claims import read_claim, search
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
@@ -92,11 +93,35 @@ def _require_data(entry: Entry, checkpoint_id: str = "") -> Entry:
 async def _search_id(
     log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, lost: Sequence[int]
 ) -> Entry | None:
-    for recent in head.marker.recent:
-        if recent.checkpoint_id == checkpoint_id:
-            if head.gone.is_deleted(recent.revision):
-                raise deleted(checkpoint_id)
-            return await read_live(log, keys, head, recent.revision)
+    doubt: HoldfastError | None = None
+    for revision in recent.with_checkpoint(head.marker, checkpoint_id):
+        is_deleted = head.gone.is_deleted(revision)
+        try:
+            entry = await (log.read(keys, revision, head) if is_deleted else read_live(log, keys, head, revision))
+        except HoldfastError as error:
+            if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+                raise
+            # Perhaps another checkpoint, whose id has the same digest.
+            doubt = doubt or (deleted(checkpoint_id) if is_deleted else error)
+            continue
+        if entry is not None and entry.is_save_of(checkpoint_id):
+            if is_deleted:
+                raise doubt or deleted(checkpoint_id)
+            return entry
+    if doubt is None:
+        return await _search_older(log, keys, head, checkpoint_id, lost)
+    # Only a live checkpoint removes the doubt: an older one with the id may have been deleted.
+    with suppress(HoldfastError):
+        older = await _search_older(log, keys, head, checkpoint_id, lost)
+        if older is not None and not head.gone(older.revision):
+            return older
+    raise doubt
+
+
+async def _search_older(
+    log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, lost: Sequence[int]
+) -> Entry | None:
+    """Return the checkpoint with an id that is not among the recent entries; None if there is none."""
     server_made = await _read_server_made(log, keys, head, checkpoint_id, lost)
     if isinstance(server_made, Entry):
         return server_made

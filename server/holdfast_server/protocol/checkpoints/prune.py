@@ -103,7 +103,7 @@ async def _append(
         marker = next_marker.successor(head, request, MarkerKind.MARKER_KIND_DELETED, fingerprint)
         next_marker.mark_deleted(marker, doomed.ranges)
         marker.last_data_revision = marker.previous_data_revision = doomed.newest_kept
-        return next_marker.remember(marker, head)
+        return marker
 
     try:
         await log.append(request.keys, build, deadline=deadline)

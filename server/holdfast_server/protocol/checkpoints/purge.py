@@ -73,7 +73,7 @@ async def purge(log: Log, request: Request, checkpoint_id: str, *, deadline: flo
         if head.marker.last_data_revision in live:
             marker.last_data_revision = await newest_live(log, keys, head, live)
             marker.previous_data_revision = marker.last_data_revision
-        return next_marker.remember(marker, head)
+        return marker
 
     attached = await records.batches(log.store, keys, checkpoint_id)
     done = await append(log, request, build, deadline)
@@ -160,8 +160,9 @@ async def _erase(log: Log, keys: WorkflowKeys, some: list[Entry]) -> int:
     async def erase(entry: Entry) -> None:
         await _remove(log, [keys.blob(part.blob) for part in entry.marker.parts if part.blob])
         # The marker is last, since only it names the blobs.
-        bare = marker_codec.encode(marker_codec.without_content(entry.marker, entry.digest))
-        await log.store.replace(keys.marker(entry.revision), bare)
+        key = keys.marker(entry.revision)
+        bare = marker_codec.encode(marker_codec.without_content(entry.marker, entry.digest), key)
+        await log.store.replace(key, bare)
 
     await asyncio.gather(*map(erase, some))
     return len(some)

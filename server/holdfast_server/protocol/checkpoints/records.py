@@ -11,13 +11,14 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredRecord
+from holdfast_server.layout.v1.marker_pb2 import RecordBatch
+from holdfast_server.protocol.checkpoints.window import Batch, Records, Window
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format import frame
 from holdfast_server.protocol.format import marker as marker_codec
 from holdfast_server.protocol.format.bounded_read import read_whole
-from holdfast_server.protocol.format.keys import WorkflowKeys, batch_stamp
+from holdfast_server.protocol.format.keys import WorkflowKeys, batch_request, batch_stamp, request_digest
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.log.put_if_absent import put_if_absent
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectSummary
@@ -25,7 +26,8 @@ from holdfast_server.stores.listing import list_all
 from holdfast_server.stores.retried import RetriedStore
 
 MAX_STAMP = (1 << 62) - 1
-# For all batches of one checkpoint, since a reader reads them all. A batch counts as _LEAST_BATCH_BYTES or more.
+# For all batches of one checkpoint as they are stored, since a reader reads them all. A batch counts as
+# _LEAST_BATCH_BYTES or more.
 MAX_CHECKPOINT_BYTES = 64 << 20
 _LEAST_BATCH_BYTES = 16 << 10
 _LISTED_EVERY_BYTES = 4 << 20
@@ -33,10 +35,12 @@ _KNOWN_CHECKPOINTS = 4096
 # A caller cannot move the clock of a server further ahead than clocks may differ.
 _FURTHEST_MICROSECONDS = 24 * 3600 * 10**6
 _DELETES_AT_ONCE = 16
-# Tags and lengths of a record, its key and its data: https://protobuf.dev/programming-guides/encoding/
-_FIELD_BYTES = 16
-# A batch may have 3 MiB, and is in memory as bytes and as a message.
+# A batch is in memory as bytes and as a message.
 _READS_AT_ONCE = 4
+# More than a call may attach.
+_LARGEST_BATCH_BYTES = 4 << 20
+# A larger frame is compressed or decoded in a thread, so that it does not hold up other calls.
+_THREAD_BYTES = 32 << 10
 
 
 class Stamps:
@@ -56,22 +60,6 @@ class Stamps:
         bounded = min(observed, clock + _FURTHEST_MICROSECONDS)
         self._last = max(clock, self._last + 1, bounded + 1)
         return self._last
-
-
-@dataclass(frozen=True, slots=True)
-class Records:
-    """Records of a checkpoint id, in the order of their keys.
-
-    Attributes:
-        records: the records.
-        stamp: the largest stamp of all batches of the checkpoint.
-        is_whole: whether no record follows.
-
-    """
-
-    records: Sequence[StoredRecord]
-    stamp: int
-    is_whole: bool
 
 
 class Room:
@@ -138,9 +126,8 @@ async def attach(log: Log, keys: WorkflowKeys, batch: RecordBatch, *, deadline: 
         StoreError: the store cannot be used.
 
     """
-    key = keys.batch(batch.checkpoint_id, batch.stamp, batch.request_id)
-    frame = marker_codec.encode(batch)
-    await put_if_absent(log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
+    key = keys.batch(batch.checkpoint_id, batch.stamp, request_digest(batch.request_id))
+    await _write(log, key, batch, version=log.marker_version, deadline=deadline)
 
 
 async def copy(log: Log, source: WorkflowKeys, target: WorkflowKeys, checkpoint_id: str, *, deadline: float) -> None:
@@ -154,7 +141,18 @@ async def copy(log: Log, source: WorkflowKeys, target: WorkflowKeys, checkpoint_
     for key in await batches(log.store, source, checkpoint_id):
         batch = await _read_batch(log.store, source, key)
         if batch is not None:
-            await attach(log, target, batch, deadline=deadline)
+            place = target.batch(checkpoint_id, batch.stamp, batch.request)
+            # What a newer server wrote in short form lacks what version 1 repeats.
+            version = log.marker_version if batch.message.request_id else marker_codec.MARKER_VERSION
+            await _write(log, place, batch.message, version=version, deadline=deadline)
+
+
+async def _write(log: Log, key: str, batch: RecordBatch, *, version: int, deadline: float) -> None:
+    if batch.ByteSize() > _THREAD_BYTES:
+        data = await asyncio.to_thread(marker_codec.encode_batch, batch, key, version)
+    else:
+        data = marker_codec.encode_batch(batch, key, version)
+    await put_if_absent(log.store, key, data, is_mine=lambda found: found == data, deadline=deadline)
 
 
 async def batches(store: ObjectStore, keys: WorkflowKeys, checkpoint_id: str) -> list[str]:
@@ -199,7 +197,7 @@ async def read(
     listed = await _listed(store, keys, checkpoint_id)
     hold(_most_bytes(listed, limit_bytes))
     found = [each.key for each in listed]
-    window = _Window(after, limit_bytes, max_records)
+    window = Window(after, limit_bytes, max_records)
     try:
         for start in range(0, len(found), _READS_AT_ONCE):
             some = found[start : start + _READS_AT_ONCE]
@@ -214,69 +212,10 @@ async def read(
 
 def _most_bytes(listed: Sequence[ObjectSummary], limit_bytes: int | None) -> int:
     """Return how many bytes of batches are in memory at once: those being read, raw and parsed, and those kept."""
-    sizes = sorted((each.size_bytes for each in listed), reverse=True)
+    bodies = (min(max(each.size_bytes, frame.most_bytes(each.size_bytes)), _LARGEST_BATCH_BYTES) for each in listed)
+    sizes = sorted(bodies, reverse=True)
     total = sum(sizes)
     return 2 * sum(sizes[:_READS_AT_ONCE]) + (total if limit_bytes is None else min(total, limit_bytes))
-
-
-class _Window:
-    """The first records after a key, as batches are applied in the order of their stamps.
-
-    A key that was dropped because of the limit is not added again, since the records that it had are forgotten.
-    """
-
-    def __init__(self, after: str, limit_bytes: int | None, max_records: int | None) -> None:
-        self._after = after
-        self._limit_bytes = limit_bytes
-        self._max_records = max_records
-        # This key and later ones are dropped; None if none was.
-        self._dropped_from: str | None = None
-        self._kept: dict[str, StoredRecord] = {}
-        self._size_bytes = 0
-        self._requests: set[str] = set()
-        self._stamp = 0
-
-    def apply(self, batch: RecordBatch) -> None:
-        """Apply a batch, unless an earlier one of its request was applied."""
-        self._stamp = max(self._stamp, batch.stamp)
-        if batch.request_id in self._requests:
-            return
-        self._requests.add(batch.request_id)
-        for record in batch.records:
-            if self._is_within(record.key) and (record.replace or record.key not in self._kept):
-                before = self._kept.get(record.key)
-                self._size_bytes += _field_bytes(record) - (0 if before is None else _field_bytes(before))
-                self._kept[record.key] = record
-        self._drop()
-
-    def records(self) -> Records:
-        """Return the records that result from the batches."""
-        return Records([self._kept[key] for key in sorted(self._kept)], self._stamp, self._dropped_from is None)
-
-    def _is_within(self, key: str) -> bool:
-        is_dropped = self._dropped_from is not None and key >= self._dropped_from
-        return (not self._after or key > self._after) and not is_dropped
-
-    def _drop(self) -> None:
-        """Drop the last keys while there are too many."""
-        if self._fits():
-            return
-        for key in sorted(self._kept, reverse=True):
-            if self._fits():
-                break
-            self._size_bytes -= _field_bytes(self._kept.pop(key))
-            self._dropped_from = key
-
-    def _fits(self) -> bool:
-        count = len(self._kept)
-        # A single record is kept whatever its size.
-        has_room = self._limit_bytes is None or self._size_bytes <= self._limit_bytes or count == 1
-        return has_room and (self._max_records is None or count <= self._max_records)
-
-
-def _field_bytes(record: StoredRecord) -> int:
-    """Return the size of a record as a field of a message, or a few bytes more."""
-    return len(record.key.encode()) + len(record.data) + _FIELD_BYTES
 
 
 async def forget(store: ObjectStore, found: Sequence[str]) -> None:
@@ -294,18 +233,25 @@ async def check(store: ObjectStore, keys: WorkflowKeys, key: str) -> int:
 
     """
     batch = await _read_batch(store, keys, key)
-    return 0 if batch is None else len(batch.records)
+    return 0 if batch is None else len(batch.message.records)
 
 
-async def _read_batch(store: ObjectStore, keys: WorkflowKeys, key: str) -> RecordBatch | None:
+async def _read_batch(store: ObjectStore, keys: WorkflowKeys, key: str) -> Batch | None:
     try:
-        frame = await read_whole(RetriedStore(store), key)
+        data = await read_whole(RetriedStore(store), key)
     except ObjectNotFoundError:
         # It was collected after the listing.
         return None
-    batch = marker_codec.decode_batch(frame, key)
-    if not 0 <= batch.stamp <= MAX_STAMP or key != keys.batch(batch.checkpoint_id, batch.stamp, batch.request_id):
+    if len(data) > _THREAD_BYTES:
+        batch, version = await asyncio.to_thread(marker_codec.decode_batch, data, key)
+    else:
+        batch, version = marker_codec.decode_batch(data, key)
+    relative = key.removeprefix(keys.prefix)
+    stamp, request = batch_stamp(relative) or 0, batch_request(relative)
+    # The checksum of a newer version covers the key.
+    is_in_place = version > 1 or key == keys.batch(batch.checkpoint_id, batch.stamp, request_digest(batch.request_id))
+    if not stamp <= MAX_STAMP or not is_in_place:
         raise HoldfastError(
             Reason.CHECKPOINT_CORRUPTED, "a batch of records is damaged: it belongs to another key", key=key
         )
-    return batch
+    return Batch(batch, stamp, request)

@@ -91,7 +91,7 @@ async def save(log: Log, spec: CheckpointSpec, parts: list[StoredPart], *, deadl
             marker.replaced_revision = replaced
         if spec.needs_parent:
             marker.needed_revision = await _revision_of_parent(log, spec, head)
-        return next_marker.remember(marker, head, marker.checkpoint_id)
+        return marker
 
     return await append_once.append(log, spec.request, build, deadline)
 

@@ -3,8 +3,20 @@
 Promises that a stored object is either understood completely or refused: damage is CHECKPOINT_CORRUPTED, an object of a
 newer server is LAYOUT_UNSUPPORTED. Knows nothing of when objects are written or removed.
 
-Read `keys` first, then `marker` and its `invariants`. `manifest` is the store-wide object, `ids` makes checkpoint ids,
+Read `keys` first, then `frame`, `marker` and its `invariants`; `short_forms` and `dictionary` make markers small.
+`manifest` is the store-wide object, `ids` makes checkpoint ids,
 `revision_set` holds the deleted revisions of a log, `bounded_read` reads a small object whole.
 """
 
-__all__ = ["bounded_read", "ids", "invariants", "keys", "manifest", "marker", "revision_set"]
+__all__ = [
+    "bounded_read",
+    "dictionary",
+    "frame",
+    "ids",
+    "invariants",
+    "keys",
+    "manifest",
+    "marker",
+    "revision_set",
+    "short_forms",
+]

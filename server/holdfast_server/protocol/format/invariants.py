@@ -21,6 +21,9 @@ _MAX_SIZE = (1 << 63) - 1
 # Far more than any server writes.
 _MOST_RECENT = 1000
 _DIGEST_BYTES = 32
+# A recent entry in the form of digests: that of its request id, and that of its checkpoint id.
+RECENT_BYTES = 6
+REQUEST_BYTES = 2
 _KINDS = frozenset(MarkerKind.values())
 _ENCODINGS = frozenset(PartEncoding.values())
 
@@ -57,7 +60,10 @@ def _fields(marker: Marker) -> Iterator[tuple[str, bool]]:
     yield "lease_expire_time", is_time(marker.lease_expire_time)
     yield "lease_duration", 0 <= marker.lease_duration.seconds <= _MAX_LEASE_SECONDS
     yield "lease_duration", 0 <= marker.lease_duration.nanos < 10**9
+    yield "recent_digests", len(marker.recent_digests) % RECENT_BYTES == 0
+    yield "recent_digests", len(marker.recent_digests) // RECENT_BYTES <= min(revision, _MOST_RECENT)
     yield "recent", len(marker.recent) <= _MOST_RECENT and _are_recent(marker)
+    yield "recent", all(len(entry.digests) in (0, RECENT_BYTES) for entry in marker.recent)
     yield "deleted", _are_ranges(marker.deleted, revision)
     yield "last_data_revision", not _is_in(marker.deleted, marker.last_data_revision)
     yield "purged", _are_ranges(marker.purged, revision)
@@ -72,8 +78,11 @@ def is_time(given: Timestamp) -> bool:
 
 
 def _are_recent(marker: Marker) -> bool:
-    """Return whether the recent entries have revisions up to the marker's own, newest first."""
-    before = marker.revision + 1
+    """Return whether the recent entries have revisions up to the marker's own, newest first.
+
+    Those in recent_digests are newer.
+    """
+    before = marker.revision + 1 - len(marker.recent_digests) // RECENT_BYTES
     for entry in marker.recent:
         revision = entry.revision
         if not 1 <= revision < before:

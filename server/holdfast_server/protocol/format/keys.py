@@ -23,7 +23,7 @@ _REVISION = r"[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{3}"
 _MARKER = re.compile(_REVISION)
 _BLOB = re.compile(rf"blob/({_REVISION})-[0-9a-f]{{32}}")
 _CLAIM = re.compile(rf"{_REVISION}/{_NAME}")
-_BATCH = re.compile(rf"rec/[0-9a-f]{{2}}/{_NAME}\.([0-9a-f]{{16}})-[0-9a-f]{{32}}")
+_BATCH = re.compile(rf"rec/[0-9a-f]{{2}}/{_NAME}\.([0-9a-f]{{16}})-([0-9a-f]{{32}})")
 _WORKFLOW = re.compile(rf"ns/({_NAME})/wf/({_NAME})/")
 # The prefix of a workflow without that of its namespace.
 _STEP = re.compile(rf"{_NAME}/")
@@ -100,9 +100,9 @@ class WorkflowKeys:
         """Return what the keys of a checkpoint's batches of records begin with; the oldest is listed first."""
         return f"{self.records}{records_of(checkpoint_id)}."
 
-    def batch(self, checkpoint_id: str, stamp: int, request_id: str) -> str:
-        """Return the key of a batch of records."""
-        return f"{self.batches(checkpoint_id)}{stamp:016x}-{sha256(request_id.encode()).hexdigest()[:32]}"
+    def batch(self, checkpoint_id: str, stamp: int, request: str) -> str:
+        """Return the key of a batch of records. The request is the result of `request_digest`."""
+        return f"{self.batches(checkpoint_id)}{stamp:016x}-{request}"
 
 
 def namespace_prefix(namespace: str) -> str:
@@ -157,6 +157,17 @@ def new_blob(base_revision: int, upload_id: str) -> str:
 def records_of(checkpoint_id: str) -> str:
     """Return what identifies a checkpoint in the keys of its records, spread over folders by a digest."""
     return f"{sha256(checkpoint_id.encode()).hexdigest()[:2]}/{encode_name(checkpoint_id)}"
+
+
+def request_digest(request_id: str) -> str:
+    """Return what identifies a request in the key of its batch of records."""
+    return sha256(request_id.encode()).hexdigest()[:32]
+
+
+def batch_request(relative: str) -> str:
+    """Return the result of `request_digest` for the request of a batch; "" if the key is not that of a batch."""
+    found = _BATCH.fullmatch(relative)
+    return found[2] if found else ""
 
 
 def batch_stamp(relative: str) -> int | None:

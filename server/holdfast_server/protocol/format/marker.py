@@ -1,27 +1,23 @@
-"""The bytes of a commit marker, a claim or a batch of records: a frame around a protobuf body.
+"""The bytes of a commit marker, a claim or a batch of records: a `frame` around a protobuf body.
 
-Frame: magic "HFMK", marker version (u16), reserved (u16, zero), body length (u32), CRC-32C of the body (u32), body;
-integers big-endian. A reader refuses a version that it does not know before it reads further.
-
-The checksum of version 1 covers only the body. A later version that keeps magic and version in their place must include
-the first eight bytes in its checksum, so that its markers are never valid by the rules of version 1. A frame with a
-newer version that is valid by those rules is therefore a damaged marker of version 1, not one of a newer server.
+The version of a marker's frame follows from the marker: version 2 has the digests of recent entries, which older
+servers do not know.
 """
 
-import struct
 from hashlib import sha256
 from typing import Literal, TypeVar
 
-from crc32c import crc32c
 from google.protobuf.message import DecodeError, Message
 
 from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, RecordBatch
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.format import invariants
+from holdfast_server.protocol.format import frame, invariants
 from holdfast_server.protocol.format.bounded_read import MAX_MARKER_BYTES
 from holdfast_server.protocol.format.keys import MAX_REVISION
+from holdfast_server.protocol.format.short_forms import LongFormError, lengthen, shortened
 
-MARKER_VERSION = 1
+# The newest version of frames that this server reads and writes.
+MARKER_VERSION = frame.VERSION
 
 _Body = TypeVar("_Body", bound=Message)
 
@@ -36,7 +32,6 @@ _Content = Literal[
     "trace_id",
     "pinned",
 ]
-_MAGIC = b"HFMK"
 _NAMES: dict[type[Message], str] = {Marker: "commit marker", Claim: "claim", RecordBatch: "batch of records"}
 # The fields that a caller filled. Its checkpoint id and request id are kept after a purge: the log needs them to
 # recognise the id and a retry.
@@ -51,24 +46,54 @@ _CONTENT: tuple[_Content, ...] = (
     "trace_id",
     "pinned",
 )
-_FRAME = struct.Struct(">4sHHII")
+# The bytes of parts in a larger marker are compressed already, or were not worth it.
+_COMPRESSED_BYTES = 8 << 10
 
 
-def encode(body: Message) -> bytes:
-    """Return the frame of a body.
+def version_of(marker: Marker) -> int:
+    """Return the version of a marker's frame."""
+    return 2 if marker.recent_digests else 1
+
+
+def encode(marker: Marker, key: str) -> bytes:
+    """Return the frame of a commit marker.
 
     Raises:
         HoldfastError: LOG_FULL: the frame would be too large to be read again.
 
     """
-    data = body.SerializeToString(deterministic=True)
-    if _FRAME.size + len(data) > MAX_MARKER_BYTES:
+    version = version_of(marker)
+    if version == 1:
+        return frame.pack(_bounded(marker.SerializeToString(deterministic=True)), key, version)
+    with shortened(marker, key):
+        body = _bounded(marker.SerializeToString(deterministic=True))
+    return frame.pack(body, key, version, compresses=len(body) <= _COMPRESSED_BYTES)
+
+
+def encode_claim(claim: Claim, key: str) -> bytes:
+    """Return the frame of a claim."""
+    return frame.pack(claim.SerializeToString(deterministic=True), key, 1)
+
+
+def encode_batch(batch: RecordBatch, key: str, version: int) -> bytes:
+    """Return the frame of a batch of records. From version 2 on, it has only the records: the key has everything else.
+
+    Raises:
+        HoldfastError: LOG_FULL: the frame would be too large to be read again.
+
+    """
+    stored = batch if version == 1 else RecordBatch(records=batch.records)
+    return frame.pack(_bounded(stored.SerializeToString(deterministic=True)), key, version)
+
+
+def _bounded(body: bytes) -> bytes:
+    if frame.HEADER_BYTES + len(body) > MAX_MARKER_BYTES:
         raise HoldfastError(
             Reason.LOG_FULL,
-            f"the commit marker would have {len(data)} bytes: too many checkpoints are deleted between live ones",
-            marker_bytes=len(data),
+            f"the commit marker would have {len(body)} bytes: too many checkpoints are deleted between live ones",
+            marker_bytes=len(body),
         )
-    return _FRAME.pack(_MAGIC, MARKER_VERSION, 0, len(data), crc32c(data)) + data
+    return body
 
 
 def without_content(marker: Marker, digest: bytes) -> Marker:
@@ -87,91 +112,70 @@ def without_content(marker: Marker, digest: bytes) -> Marker:
     return bare
 
 
-def is_of(found: bytes, frame: bytes) -> bool:
-    """Return whether bytes are a frame, or what a purge has left of that frame."""
-    if found == frame:
+def is_of(found: bytes, sent: bytes, key: str) -> bool:
+    """Return whether bytes under a key are a frame, or what a purge has left of that frame."""
+    if found == sent:
         return True
     try:
-        return decode(found, "").purged_digest == sha256(frame).digest()
+        return decode(found, key).purged_digest == sha256(sent).digest()
     except HoldfastError:
         return False
 
 
-def decode(frame: bytes, key: str) -> Marker:
+def decode(data: bytes, key: str) -> Marker:
     """Return the commit marker in a frame. It satisfies `invariants`.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED or LAYOUT_UNSUPPORTED.
 
     """
-    body = _decode(frame, key, Marker())
-    unknown = invariants.unknown(body)
+    marker, version = _decode(data, key, Marker())
+    try:
+        lengthen(marker, key)
+    except LongFormError as error:
+        raise _corrupted(marker, key, f"its field {error} is invalid") from None
+    unknown = invariants.unknown(marker)
     if unknown:
         raise HoldfastError(
             Reason.LAYOUT_UNSUPPORTED, f"a commit marker has {unknown}, which this server does not know", key=key
         )
-    invalid = invariants.invalid_field(body)
+    invalid = "recent_digests" if version != version_of(marker) else invariants.invalid_field(marker)
     if invalid:
-        raise _corrupted(body, key, f"its field {invalid} is invalid")
-    return body
+        raise _corrupted(marker, key, f"its field {invalid} is invalid")
+    return marker
 
 
-def decode_claim(frame: bytes, key: str) -> Claim:
+def decode_claim(data: bytes, key: str) -> Claim:
     """Return the claim in a frame.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED or LAYOUT_UNSUPPORTED.
 
     """
-    body = _decode(frame, key, Claim())
-    if not 0 <= body.base_revision <= MAX_REVISION:
-        raise _corrupted(body, key, f"its field base_revision is invalid: {body.base_revision}")
-    return body
+    claim, _ = _decode(data, key, Claim())
+    if not 0 <= claim.base_revision <= MAX_REVISION:
+        raise _corrupted(claim, key, f"its field base_revision is invalid: {claim.base_revision}")
+    return claim
 
 
-def decode_batch(frame: bytes, key: str) -> RecordBatch:
-    """Return the batch of records in a frame.
+def decode_batch(data: bytes, key: str) -> tuple[RecordBatch, int]:
+    """Return the batch of records in a frame, and the frame's version. From version 2 on, it has only the records.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED or LAYOUT_UNSUPPORTED.
 
     """
-    return _decode(frame, key, RecordBatch())
+    return _decode(data, key, RecordBatch())
 
 
-def _decode(frame: bytes, key: str, body: _Body) -> _Body:
-    if len(frame) < _FRAME.size or frame[:4] != _MAGIC:
-        raise _corrupted(body, key, "it does not begin with a whole frame header")
-    _, version, reserved, length, checksum = _FRAME.unpack_from(frame)
-    data = frame[_FRAME.size :]
-    flaw = _flaw(data, reserved, length, checksum)
-    if version > MARKER_VERSION and flaw:
-        raise HoldfastError(
-            Reason.LAYOUT_UNSUPPORTED,
-            f"a {_NAMES[type(body)]} has version {version}, this server reads up to {MARKER_VERSION}",
-            marker_version=version,
-            supported_marker_version=MARKER_VERSION,
-            key=key,
-        )
-    if version != MARKER_VERSION:
-        raise _corrupted(body, key, f"invalid version {version}")
-    if flaw:
-        raise _corrupted(body, key, flaw)
+def _decode(data: bytes, key: str, message: _Body) -> tuple[_Body, int]:
+    body, version = frame.unpack(data, key, _NAMES[type(message)])
     try:
-        body.ParseFromString(data)
+        message.ParseFromString(body)
     except DecodeError:
-        raise _corrupted(body, key, "its body cannot be read") from None
-    return body
+        raise _corrupted(message, key, "its body cannot be read") from None
+    return message, version
 
 
-def _flaw(data: bytes, reserved: int, length: int, checksum: int) -> str:
-    """Return what is wrong with a frame by the rules of version 1; "" if nothing is."""
-    if reserved:
-        return "its reserved bytes are set"
-    if len(data) != length:
-        return f"its body has {len(data)} bytes, expected {length}"
-    return "its checksum does not match" if crc32c(data) != checksum else ""
-
-
-def _corrupted(body: Message, key: str, why: str) -> HoldfastError:
-    return HoldfastError(Reason.CHECKPOINT_CORRUPTED, f"a {_NAMES[type(body)]} is damaged: {why}", key=key)
+def _corrupted(message: Message, key: str, why: str) -> HoldfastError:
+    return frame.corrupted(_NAMES[type(message)], key, why)

@@ -4,9 +4,9 @@ Promises that one append wins a revision, that a fenced writer never appends, th
 that an append whose outcome cannot be learned fails with COMMIT_UNKNOWN. What an entry means is decided by
 `checkpoints`, which build the markers.
 
-Read `log` first, then `put_if_absent`, on which every promise rests, then `next_marker`. `append_once` and `replays`
-make requests commit once; `compare_and_set`, `leases` and `claims` are the further conditions of a commit. `entry`,
-`revisions` and `walks` are the ways to read a log.
+Read `log` first, then `put_if_absent`, on which every promise rests, then `next_marker`. `append_once`, `recent` and
+`replays` make requests commit once; `compare_and_set`, `leases` and `claims` are the further conditions of a commit.
+`entry`, `revisions` and `walks` are the ways to read a log.
 """
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "log",
     "next_marker",
     "put_if_absent",
+    "recent",
     "replays",
     "revisions",
     "walks",

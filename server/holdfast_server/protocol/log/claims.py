@@ -9,13 +9,13 @@ import asyncio
 from collections.abc import Iterable
 from itertools import islice
 
-from holdfast_server.layout.v1.marker_pb2 import Claim, MarkerKind
+from holdfast_server.layout.v1.marker_pb2 import Claim
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format import marker as marker_codec
 from holdfast_server.protocol.format.bounded_read import read_whole
 from holdfast_server.protocol.format.ids import revision_in
 from holdfast_server.protocol.format.keys import WorkflowKeys
-from holdfast_server.protocol.log import next_marker
+from holdfast_server.protocol.log import next_marker, recent
 from holdfast_server.protocol.log.append_once import Replay, Request
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
@@ -102,11 +102,12 @@ class ChosenId:
 
     async def _find(self, head: Entry) -> Entry | None:
         keys, checkpoint_id = self._request.keys, self._checkpoint_id
-        recent = head.marker.recent
-        for entry in recent:
-            if entry.checkpoint_id == checkpoint_id and entry.revision > head.marker.floor:
-                return await self._log.read(keys, entry.revision, head)
-        if not recent or recent[-1].revision > self._searched_to + 1:
+        for revision in recent.with_checkpoint(head.marker, checkpoint_id):
+            entry = await self._log.read(keys, revision, head)
+            if entry is not None and entry.is_save_of(checkpoint_id):
+                return entry
+        remembered = recent.revisions(head.marker)
+        if not remembered or remembered[-1] > self._searched_to + 1:
             found = await search(self._log, keys, head, checkpoint_id, self._searched_to)
             if found is not None:
                 return found
@@ -141,7 +142,7 @@ async def put_claim(
     """
     claim = Claim(checkpoint_id=checkpoint_id, request_id=request.request_id, base_revision=base_revision)
     key = request.keys.claim(generation, checkpoint_id)
-    frame = marker_codec.encode(claim)
+    frame = marker_codec.encode_claim(claim, key)
     found = await put_if_absent(log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
     return base_revision if found is None else _base(found, key)
 
@@ -197,7 +198,7 @@ async def search(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, 
         if isinstance(entry, HoldfastError):
             if not await next_marker.is_gone_by_now(log, keys, last, head, first=first):
                 damage = entry
-        elif entry.marker.kind == MarkerKind.MARKER_KIND_DATA and entry.marker.checkpoint_id == checkpoint_id:
+        elif entry.is_save_of(checkpoint_id):
             return entry
     if damage is not None:
         raise damage

@@ -49,6 +49,10 @@ class Entry:
         """Whether it holds a checkpoint whose content was not purged."""
         return self.marker.kind == MarkerKind.MARKER_KIND_DATA and not self.marker.purged_digest
 
+    def is_save_of(self, checkpoint_id: str) -> bool:
+        """Return whether it is the save of a checkpoint with an id, also if its content was purged since."""
+        return self.marker.kind == MarkerKind.MARKER_KIND_DATA and self.marker.checkpoint_id == checkpoint_id
+
     @property
     def keys(self) -> WorkflowKeys:
         """The keys of the workflow, whose names the marker repeats."""

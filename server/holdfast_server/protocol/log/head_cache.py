@@ -8,7 +8,7 @@ from holdfast_server.protocol.log.entry import Entry
 
 # The memory that a decoded marker takes beyond its bytes: the protobuf arena and the objects around it, and a message
 # for each repeated field and label. Measured: tests/unit/server/protocol/log/test_head_cache.py.
-_HEAD_BYTES = 4_000
+_HEAD_BYTES = 3_000
 _REPEATED_BYTES = 70
 _LABEL_BYTES = 200
 

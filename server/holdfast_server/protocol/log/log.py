@@ -8,13 +8,14 @@ function that builds the next marker from the head, or raises if the head forbid
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from holdfast_server.layout.v1.marker_pb2 import Marker
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
 from holdfast_server.protocol.format import marker as marker_codec
 from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.format.manifest import GRACE_SECONDS
-from holdfast_server.protocol.log import revisions
+from holdfast_server.protocol.log import recent, revisions
 from holdfast_server.protocol.log.append_queue import AppendQueue
 from holdfast_server.protocol.log.entry import Entry, decode_entry, entry_of
 from holdfast_server.protocol.log.head_cache import Head, HeadCache
@@ -39,6 +40,7 @@ class Log:
         store: the store that holds the markers.
         cache_bytes: about how much memory the cached heads may take.
         grace_seconds: how long the store keeps dead objects.
+        marker_version: the version of new markers and records. A log whose head has a newer one keeps that.
 
     Attributes:
         store: the store. A call that needs only one request leaves retries to its caller.
@@ -50,9 +52,15 @@ class Log:
     """
 
     def __init__(
-        self, store: ObjectStore, *, cache_bytes: int = 32 << 20, grace_seconds: float = GRACE_SECONDS
+        self,
+        store: ObjectStore,
+        *,
+        cache_bytes: int = 32 << 20,
+        grace_seconds: float = GRACE_SECONDS,
+        marker_version: int = marker_codec.MARKER_VERSION,
     ) -> None:
         self.store = store
+        self.marker_version = marker_version
         self.retried_store = RetriedStore(store)
         self.retried_reader = Reader(self.retried_store)
         self.grace_seconds = grace_seconds
@@ -139,12 +147,13 @@ class Log:
                 revision = marker.revision
                 if revision > MAX_REVISION:
                     raise HoldfastError(Reason.LOG_FULL, "the log has no revision left", revision=revision)
-                frame = marker_codec.encode(marker)
+                key = keys.marker(revision)
+                frame = marker_codec.encode(marker, key)
                 found = await put_if_absent(
                     self.store,
-                    keys.marker(revision),
+                    key,
                     frame,
-                    is_mine=lambda data, sent=frame: marker_codec.is_of(data, sent),  # type: ignore[misc]
+                    is_mine=partial(marker_codec.is_of, sent=frame, key=key),
                     deadline=deadline,
                 )
                 if not self._is_recent(read_at):
@@ -166,12 +175,15 @@ class Log:
         """
         while True:
             try:
-                return await build(head), read_at
+                marker = await build(head)
             except HoldfastError as error:
                 if read_at >= came_in or error.reason in _NOT_OF_HEAD:
                     raise
                 read_at = now()
                 head = await self.head(keys)
+            else:
+                recent.remember(marker, None if head is None else head.marker, self.marker_version)
+                return marker, read_at
 
     async def known_head(self, keys: WorkflowKeys) -> Entry | None:
         """Return the cached head, or else read it; None for an empty log. It may lag behind the store."""

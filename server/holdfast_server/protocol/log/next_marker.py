@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 
-from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, RecentEntry, RevisionRange
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, RevisionRange
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.format.revision_set import Range
 from holdfast_server.protocol.log import compare_and_set, leases
@@ -11,11 +11,11 @@ from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
 
-_RECENT_ENTRIES = 16
-
 
 def successor(head: Entry | None, request: Request, kind: MarkerKind.ValueType, fingerprint: bytes) -> Marker:
-    """Return the marker that follows a head, with all fields that carry over. The caller fills in the others.
+    """Return the marker that follows a head, with all fields that carry over but the recent entries.
+
+    The caller fills in the others, and the log the recent entries.
 
     Args:
         head: the head; None for an empty log.
@@ -48,17 +48,6 @@ def successor(head: Entry | None, request: Request, kind: MarkerKind.ValueType, 
         marker.previous_digest = head.digest
     compare_and_set.carry(marker, head)
     leases.carry(marker, head)
-    return marker
-
-
-def remember(marker: Marker, head: Entry | None, checkpoint_id: str = "") -> Marker:
-    """Add a finished marker to its own list of recent entries, and return it."""
-    marker.recent.append(
-        RecentEntry(revision=marker.revision, request_id=marker.request_id, checkpoint_id=checkpoint_id)
-    )
-    if head is not None:
-        above_floor = [entry for entry in head.marker.recent if entry.revision > marker.floor]
-        marker.recent.extend(above_floor[: _RECENT_ENTRIES - 1])
     return marker
 
 

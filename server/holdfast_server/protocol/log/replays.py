@@ -8,7 +8,7 @@ from math import inf
 
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
-from holdfast_server.protocol.log import revisions
+from holdfast_server.protocol.log import recent, revisions
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log, now
 from holdfast_server.protocol.log.walks import scan
@@ -48,9 +48,9 @@ async def find_request(
             is damaged.
 
     """
-    for recent in head.marker.recent:
-        if recent.request_id == request_id:
-            return await log.read(keys, recent.revision, head)
+    found = await _find_recent(log, keys, head, request_id)
+    if found is not None:
+        return found
     if is_silent:
         return await _find_silent(log, keys, head, request_id)
     if first_attempt_at is None:
@@ -90,6 +90,22 @@ async def find_request(
     return None
 
 
+async def _find_recent(log: Log, keys: WorkflowKeys, head: Entry, request_id: str) -> Entry | None:
+    damage: HoldfastError | None = None
+    for revision in recent.with_request(head.marker, request_id):
+        try:
+            entry = await log.read(keys, revision, head)
+        except HoldfastError as error:
+            # Perhaps the entry of another request, whose id has the same digest.
+            damage = damage or error
+            continue
+        if entry is not None and entry.marker.request_id == request_id:
+            return entry
+    if damage is not None:
+        raise damage
+    return None
+
+
 async def _find_silent(log: Log, keys: WorkflowKeys, head: Entry, request_id: str) -> Entry | None:
     """Return the entry that an earlier attempt has committed within the grace, by the index of request ids.
 
@@ -112,11 +128,11 @@ async def _find_silent(log: Log, keys: WorkflowKeys, head: Entry, request_id: st
 def _oldest_known(head: Entry) -> int:
     """Return the oldest revision down to which the head itself names the request of every entry."""
     oldest_known = head.revision + 1
-    for recent in head.marker.recent:
+    for revision in recent.revisions(head.marker):
         # After a gap that a repair has left, entries are missing from the list.
-        if recent.revision < oldest_known - 1:
+        if revision < oldest_known - 1:
             break
-        oldest_known = recent.revision
+        oldest_known = revision
     return oldest_known
 
 

@@ -206,7 +206,7 @@ class _Collection:
                 await take_over(
                     self._log, request, decision.claimed, generation=marker.claim_generation, deadline=deadline
                 )
-            return next_marker.remember(marker, head)
+            return marker
 
         return await self._log.append(self._keys, build, deadline=deadline)
 

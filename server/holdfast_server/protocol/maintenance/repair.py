@@ -16,7 +16,7 @@ from holdfast_server.protocol.format.bounded_read import read_whole
 from holdfast_server.protocol.format.ids import unique
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.format.revision_set import Range, RevisionSet
-from holdfast_server.protocol.log import compare_and_set, leases, next_marker
+from holdfast_server.protocol.log import compare_and_set, leases, next_marker, recent
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.claims import take_over
 from holdfast_server.protocol.log.entry import Entry, digest_of
@@ -43,7 +43,7 @@ async def mark_lost_deleted(log: Log, keys: WorkflowKeys, ledger: Ledger, lost: 
 
     async def build(head: Entry | None) -> Marker:
         assert head is not None
-        return next_marker.remember(_repaired(head, request, MarkerKind.MARKER_KIND_DELETED, ledger, lost), head)
+        return _repaired(head, request, MarkerKind.MARKER_KIND_DELETED, ledger, lost)
 
     await log.append(keys, build, deadline=_deadline())
     log.forget(keys)
@@ -83,8 +83,9 @@ async def fence_off(
     marker.claim_generation = marker.revision
     marker.previous_digest = await _digest(log, keys, newest)
     await take_over(log, request, ledger.claimed(head), generation=marker.claim_generation, deadline=deadline)
-    frame = marker_codec.encode(next_marker.remember(marker, head))
+    recent.remember(marker, head.marker, log.marker_version)
     key = keys.marker(marker.revision)
+    frame = marker_codec.encode(marker, key)
     found = await put_if_absent(log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
     log.forget(keys)
     return found is None

@@ -20,4 +20,4 @@ def check(data: bytes) -> None:
 async def _opened(data: bytes) -> float:
     store = MemoryStore()
     await store.put_if_absent("holdfast.json", data)
-    return await open_layout(store)
+    return (await open_layout(store)).grace_seconds

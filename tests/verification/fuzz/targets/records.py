@@ -3,7 +3,7 @@
 from holdfast_server.layout.v1.marker_pb2 import RecordBatch
 from holdfast_server.protocol.checkpoints import records
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.format.keys import WorkflowKeys, batch_owner, batch_stamp, records_of
+from holdfast_server.protocol.format.keys import WorkflowKeys, batch_owner, batch_stamp, records_of, request_digest
 from holdfast_server.stores.memory import MemoryStore
 
 from tests.support.frames import frame
@@ -23,7 +23,7 @@ async def _check(reader: Reader) -> None:
     stamp = reader.below(3)
     batch = RecordBatch(checkpoint_id="c", request_id="r", stamp=stamp)
     body = fill(batch, reader).SerializeToString() if reader.below(2) else reader.raw()
-    store.objects.write(KEYS.batch("c", stamp, "r"), frame(body) if reader.below(4) else body)
+    store.objects.write(KEYS.batch("c", stamp, request_digest("r")), frame(body) if reader.below(4) else body)
     # Objects among the batches, some of which are not batches.
     key = KEYS.batches("c") + reader.rest().decode(errors="surrogateescape")
     store.objects.write(key, b"")

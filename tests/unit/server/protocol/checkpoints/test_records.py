@@ -1,9 +1,12 @@
 """Records in garbage collections, in checks of the store, and as batches in any order."""
 
+from os import urandom
+
 import pytest
 from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredRecord
 from holdfast_server.protocol.checkpoints import records
 from holdfast_server.protocol.checkpoints.retention import Retention
+from holdfast_server.protocol.checkpoints.window import Batch, Window
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,10 +79,10 @@ async def test_a_check_counts_records_and_names_damaged_ones():
 
 
 def merge(batches, after="", limit_bytes=None, max_records=None):
-    window = records._Window(after, limit_bytes, max_records)
+    found = Window(after, limit_bytes, max_records)
     for batch in batches:
-        window.apply(batch)
-    return window.records()
+        found.apply(Batch(batch, batch.stamp, batch.request_id))
+    return found.records()
 
 
 written = st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=3, unique_by=lambda each: each[0])
@@ -138,7 +141,7 @@ async def test_records_of_a_checkpoint_beyond_the_limit_are_refused_and_others_a
     run = workflow()
     room = records.Room(run.log.store)
     size = 3 << 20
-    batch = RecordBatch(checkpoint_id="a", records=[StoredRecord(key="k", data=b"x" * size)])
+    batch = RecordBatch(checkpoint_id="a", records=[StoredRecord(key="k", data=urandom(size))])
     for stamp in range(records.MAX_CHECKPOINT_BYTES // batch.ByteSize()):
         batch.stamp, batch.request_id = stamp, str(stamp)
         await room.require(run.keys, "a", batch.ByteSize())

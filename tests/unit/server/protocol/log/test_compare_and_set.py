@@ -143,7 +143,7 @@ async def older(run):
         marker.ClearField(field)
     key = KEYS.marker(head.revision)
     await run.log.store.delete(key)
-    await run.log.store.put_if_absent(key, marker_codec.encode(marker))
+    await run.log.store.put_if_absent(key, marker_codec.encode(marker, key))
     run.log = Log(run.log.store, grace_seconds=GRACE)
 
 

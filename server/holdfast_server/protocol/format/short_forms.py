@@ -1,0 +1,96 @@
+"""The short form of markers in frames of version 2: without the names that their keys show, and with ids as bytes.
+
+A marker in memory is always in its long form, whichever version it was read from.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from holdfast_server.layout.v1.marker_pb2 import Marker
+from holdfast_server.protocol.format.keys import WorkflowKeys, workflow_of, workflow_prefix
+
+_IDS: tuple[Literal["request_id", "trace_id", "checkpoint_id", "parent_id"], ...] = (
+    "request_id",
+    "trace_id",
+    "checkpoint_id",
+    "parent_id",
+)
+_ID_BYTES = 16
+_KEPT, _PLAIN, _UUID = 0, 1, 2
+_FORMS = (
+    (_PLAIN, re.compile("[0-9a-f]{32}")),
+    (_UUID, re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")),
+)
+
+
+class LongFormError(Exception):
+    """A message cannot be in short form: no server writes such a one."""
+
+
+@contextmanager
+def shortened(marker: Marker, key: str) -> Iterator[None]:
+    """Let a marker be in short form in the block.
+
+    Args:
+        marker: the marker. No other task may use it.
+        key: its key.
+
+    """
+    before = [(name, getattr(marker, name)) for name in _IDS]
+    names = marker.namespace, marker.workflow_id
+    ids, forms = b"", 0
+    for index, (name, text) in enumerate(before):
+        form = next((form for form, pattern in _FORMS if pattern.fullmatch(text)), _KEPT)
+        if form:
+            ids += bytes.fromhex(text.replace("-", ""))
+            forms |= form << 2 * index
+            setattr(marker, name, "")
+    marker.short_ids, marker.short_id_forms = ids, forms
+    if _shows_names(key):
+        marker.namespace = marker.workflow_id = ""
+    try:
+        yield
+    finally:
+        marker.ClearField("short_ids")
+        marker.ClearField("short_id_forms")
+        marker.namespace, marker.workflow_id = names
+        for name, text in before:
+            setattr(marker, name, text)
+
+
+def lengthen(marker: Marker, key: str) -> None:
+    """Restore the long form of a marker.
+
+    Raises:
+        LongFormError: it is not a short form.
+
+    """
+    ids, forms = marker.short_ids, marker.short_id_forms
+    for index, name in enumerate(_IDS):
+        form = forms >> 2 * index & 3
+        if form:
+            text, ids = ids[:_ID_BYTES].hex(), ids[_ID_BYTES:]
+            if len(text) != 2 * _ID_BYTES or form > _UUID or getattr(marker, name):
+                raise LongFormError("short_ids")
+            if form == _UUID:
+                text = "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+            setattr(marker, name, text)
+    if ids or forms >> 2 * len(_IDS):
+        raise LongFormError("short_ids")
+    marker.ClearField("short_ids")
+    marker.ClearField("short_id_forms")
+    keys = _workflow(key)
+    if keys is not None and not marker.namespace and not marker.workflow_id:
+        marker.namespace, marker.workflow_id = keys.namespace, keys.workflow_id
+
+
+def _shows_names(key: str) -> bool:
+    """Return whether all names in a key are whole, not digests. A name that contains a tilde shows it encoded."""
+    return "~" not in key
+
+
+def _workflow(key: str) -> WorkflowKeys | None:
+    prefix = workflow_prefix(key)
+    return workflow_of(prefix) if prefix is not None else None

@@ -1,0 +1,84 @@
+"""The newest entries of a log, which each marker remembers: a retry or a load by id finds them without a search.
+
+Markers of version 2 have short digests in place of the ids, so that an entry which matches is only a candidate. Every
+caller reads it and compares the id itself.
+"""
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, RecentEntry
+from holdfast_server.protocol.format.invariants import RECENT_BYTES, REQUEST_BYTES
+from holdfast_server.protocol.format.marker import version_of
+
+_ENTRIES = 16
+_MOST_CARRIED = _ENTRIES - 1
+_NO_CHECKPOINT = bytes(RECENT_BYTES - REQUEST_BYTES)
+
+
+def remember(marker: Marker, head: Marker | None, version: int) -> None:
+    """Add a finished marker to its own recent entries, and carry over those of the head before it.
+
+    Args:
+        marker: the marker. Its version follows from what is added.
+        head: the marker of the head; None for an empty log.
+        version: the version of new logs. A log whose head has a newer version keeps that one.
+
+    """
+    checkpoint_id = marker.checkpoint_id if marker.kind == MarkerKind.MARKER_KIND_DATA else ""
+    if version == 1 and (head is None or version_of(head) == 1):
+        marker.recent.add(revision=marker.revision, request_id=marker.request_id, checkpoint_id=checkpoint_id)
+    else:
+        checkpoint = checkpoint_digest(checkpoint_id) if checkpoint_id else _NO_CHECKPOINT
+        marker.recent_digests = _request_digest(marker.request_id) + checkpoint
+    if head is None:
+        return
+    count = max(0, min(len(head.recent_digests) // RECENT_BYTES, head.revision - marker.floor, _MOST_CARRIED))
+    if head.revision == marker.revision - 1:
+        marker.recent_digests += head.recent_digests[: RECENT_BYTES * count]
+    else:
+        # A repair has left a gap.
+        marker.recent.extend(RecentEntry(revision=revision, digests=each) for revision, each in _digests(head, count))
+    older = [each for each in head.recent if each.revision > marker.floor]
+    marker.recent.extend(older[: _MOST_CARRIED - count])
+
+
+def with_request(marker: Marker, request_id: str) -> Iterator[int]:
+    """Yield the recent revisions that may be those of a request, newest first."""
+    digest = _request_digest(request_id)
+    if digest in marker.recent_digests:
+        yield from (revision for revision, each in _digests(marker) if each.startswith(digest))
+    for entry in marker.recent:
+        if entry.digests.startswith(digest) if entry.digests else entry.request_id == request_id:
+            yield entry.revision
+
+
+def with_checkpoint(marker: Marker, checkpoint_id: str) -> Iterator[int]:
+    """Yield the recent revisions that may hold a checkpoint with an id, newest first."""
+    digest = checkpoint_digest(checkpoint_id)
+    if digest in marker.recent_digests:
+        yield from (revision for revision, each in _digests(marker) if each.endswith(digest))
+    for entry in marker.recent:
+        if entry.digests.endswith(digest) if entry.digests else entry.checkpoint_id == checkpoint_id:
+            yield entry.revision
+
+
+def revisions(marker: Marker) -> list[int]:
+    """Return the revisions of the recent entries, newest first."""
+    return [*(revision for revision, _ in _digests(marker)), *(entry.revision for entry in marker.recent)]
+
+
+def checkpoint_digest(checkpoint_id: str) -> bytes:
+    """Return the digest of a checkpoint's id."""
+    return sha256(checkpoint_id.encode()).digest()[: RECENT_BYTES - REQUEST_BYTES]
+
+
+def _request_digest(request_id: str) -> bytes:
+    return sha256(request_id.encode()).digest()[:REQUEST_BYTES]
+
+
+def _digests(marker: Marker, count: int = _ENTRIES) -> Iterator[tuple[int, bytes]]:
+    """Yield the revision and the digests of the newest entries, as many as have digests in a row."""
+    digests = marker.recent_digests
+    for index in range(min(count, len(digests) // RECENT_BYTES)):
+        yield marker.revision - index, digests[RECENT_BYTES * index : RECENT_BYTES * (index + 1)]

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast_server.layout.v1.marker_pb2 import Marker
 from holdfast_server.protocol.format import marker
 from holdfast_server.protocol.format.keys import workflow_prefix
 
@@ -47,7 +48,12 @@ def objects(folder: Path) -> Objects:
         for key, size, value in rows:
             count += 1
             kind = kind_of(key)
-            payload = sum(len(part.inline) for part in marker.decode(value, key).parts) if kind == "markers" else 0
+            payload = round(size * _payload_share(marker.decode(value, key))) if kind == "markers" else 0
             sizes[kind] += size - payload
             sizes["payload"] += payload
     return Objects(count, +sizes)
+
+
+def _payload_share(entry: Marker) -> float:
+    """Return which share of a marker is payload. A marker may be compressed as a whole."""
+    return sum(len(part.inline) for part in entry.parts) / entry.ByteSize()

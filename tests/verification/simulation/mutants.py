@@ -26,6 +26,7 @@ from holdfast_server.protocol.log import (
     log,
     next_marker,
     put_if_absent,
+    recent,
     replays,
 )
 from holdfast_server.protocol.log.claims import ChosenId
@@ -41,7 +42,16 @@ from tests.verification.simulation.directed import (
     purged_during_a_load,
     repaired_during_a_load,
 )
-from tests.verification.simulation.plans import Plan, comparing, copying, planned, purging, recording, replacing
+from tests.verification.simulation.plans import (
+    Plan,
+    colliding,
+    comparing,
+    copying,
+    planned,
+    purging,
+    recording,
+    replacing,
+)
 
 _GIVE_UP = 'raise HoldfastError(Reason.REVISION_CONFLICT, "gave up")'
 
@@ -200,6 +210,44 @@ MUTANTS = [
     # Rules that the model does not have.
     Mutant("refuses by an old head", log.Log._built, "read_at >= came_in or", "True or", first=53),
     Mutant("recent ids not searched", ChosenId._find, "entry.is_save_of(checkpoint_id)", "False", first=4),
+    Mutant(
+        "digest of a request believed",
+        replays._find_recent,
+        "entry is not None and entry.marker.request_id == request_id",
+        "entry is not None",
+        plan=colliding,
+    ),
+    Mutant(
+        "digest of a request hides another one",
+        replays._find_recent,
+        "            return entry\n",
+        "            return entry\n        break\n",
+        first=99,
+        plan=colliding,
+    ),
+    Mutant(
+        "digest of an id believed by a save",
+        ChosenId._find,
+        "entry is not None and entry.is_save_of(checkpoint_id)",
+        "entry is not None",
+        first=3,
+        plan=colliding,
+    ),
+    Mutant(
+        "digest of an id believed by a load",
+        lookup._search_id,
+        "entry is not None and entry.is_save_of(checkpoint_id)",
+        "entry is not None",
+        first=1,
+        plan=colliding,
+    ),
+    Mutant(
+        "log goes back to an older version",
+        recent.remember,
+        "version == 1 and (head is None or version_of(head) == 1)",
+        "version == 1",
+        plan=colliding,
+    ),
     Mutant(
         "claim's base ignored",
         ChosenId.claim,

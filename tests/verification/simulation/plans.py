@@ -85,6 +85,8 @@ class Plan:
         scripts: the steps of each client.
         hurry: how often a step begins without a pause.
         naps: the other pauses, in graces.
+        collides: whether the digests of recent entries have two values only.
+        upgrades: how many servers start before the store's format is upgraded.
 
     """
 
@@ -92,6 +94,8 @@ class Plan:
     scripts: tuple[tuple[Step, ...], ...]
     hurry: float = 0.5
     naps: tuple[float, ...] = (1e-4, 0.03, 0.3, 1.1)
+    collides: bool = False
+    upgrades: int = 0
 
     @property
     def steps(self) -> list[Step]:
@@ -116,6 +120,12 @@ def replacing(seed: int) -> Plan:
         return replace(step, kind=spec.PRUNE, keep_last=chance.choice((1, 2, 3))) if is_pruned else step
 
     return replace(plan, scripts=tuple(tuple(map(changed, script)) for script in plan.scripts))
+
+
+def colliding(seed: int) -> Plan:
+    """Return the plan of `replacing` with digests of recent entries that collide, in some runs after an upgrade."""
+    chance = random.Random(f"{seed} colliding")
+    return replace(replacing(seed), collides=True, upgrades=chance.choice((0, 0, 1, 2, 3)))
 
 
 def purging(seed: int) -> Plan:

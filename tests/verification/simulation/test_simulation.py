@@ -17,7 +17,17 @@ from tests.verification.simulation.directed import (
 )
 from tests.verification.simulation.linearizability import Checkpoint, Operation, unexplained
 from tests.verification.simulation.mutants import MUTANTS
-from tests.verification.simulation.plans import Plan, Step, comparing, copying, planned, purging, recording, replacing
+from tests.verification.simulation.plans import (
+    Plan,
+    Step,
+    colliding,
+    comparing,
+    copying,
+    planned,
+    purging,
+    recording,
+    replacing,
+)
 from tests.verification.simulation.shrink import shrink
 from tests.verification.simulation.store import PROCESS_FAULTS, Weather
 from tests.verification.simulation.workload import Outcome, run
@@ -41,6 +51,14 @@ def test_every_seed_keeps_every_promise_where_checkpoints_are_replaced_and_prune
     for seed in range(first, min(first + CHUNK, SEEDS // 3)):
         if run(replacing(seed)).violation:
             pytest.fail(described(seed, shrink(replacing(seed), run)))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
+def test_every_seed_keeps_every_promise_where_digests_of_recent_entries_collide(first):
+    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
+        if run(colliding(seed)).violation:
+            pytest.fail(described(seed, shrink(colliding(seed), run)))
 
 
 @pytest.mark.timeout(600)

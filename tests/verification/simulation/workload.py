@@ -12,8 +12,9 @@ from uuid import UUID
 from holdfast_server.protocol.checkpoints import records as records_module
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format import ids
+from holdfast_server.protocol.format.marker import MARKER_VERSION
 from holdfast_server.protocol.log import log as log_module
-from holdfast_server.protocol.log import next_marker
+from holdfast_server.protocol.log import next_marker, recent
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance import gc
@@ -51,6 +52,11 @@ def run(plan: Plan) -> Outcome:
     return Run(plan).run()
 
 
+def _coarse(data: bytes) -> SimpleNamespace:
+    """Return a digest that only two values are possible of."""
+    return SimpleNamespace(digest=lambda: bytes([sum(data) & 1]) * 32)
+
+
 class Run:
     """One run, with its own loop and store."""
 
@@ -80,7 +86,8 @@ class Run:
                 mock.patch.object(log_module, "time", clock),
                 mock.patch.object(next_marker, "time", clock),
                 mock.patch.object(records_module, "time", clock),
-                mock.patch.object(next_marker, "_RECENT_ENTRIES", 3),
+                mock.patch.object(recent, "_MOST_CARRIED", 2),
+                mock.patch.object(recent, "sha256", _coarse if self._plan.collides else recent.sha256),
                 mock.patch.object(gc, "_DEAD_CLAIMS", 1),
                 mock.patch.object(ids, "urandom", lambda count: self._uuid().bytes[:count]),
                 mock.patch("random.uniform", lambda low, high: low + (high - low) * self._uuid().int / 2**128),
@@ -129,9 +136,13 @@ class Run:
     def _new_process(self) -> Process:
         skew = random.Random(len(self._everybody) + self._plan.weather.seed).choice((-3600.0, 0.0, 3600.0))
         process = Process(f"server {len(self._everybody)}", skew, self._network.dies_before(len(self._everybody)))
-        self._logs[process] = Log(Store(self._network), grace_seconds=GRACE)
+        self._logs[process] = Log(Store(self._network), grace_seconds=GRACE, marker_version=self._marker_version())
         self._everybody.append(process)
         return process
+
+    def _marker_version(self) -> int:
+        """Return the version of new logs for the next process: the older one for those started before an upgrade."""
+        return 1 if self._plan.upgrades and len(self._everybody) < self._plan.upgrades else MARKER_VERSION
 
     # The clients
 

@@ -11,8 +11,8 @@ from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, RecentEntry
 from holdfast_server.protocol.format.invariants import RECENT_BYTES, REQUEST_BYTES
 from holdfast_server.protocol.format.marker import version_of
 
-_ENTRIES = 16
-_MOST_CARRIED = _ENTRIES - 1
+# Of the head's entries, those that the next marker carries over.
+_MOST_CARRIED = 15
 _NO_CHECKPOINT = bytes(RECENT_BYTES - REQUEST_BYTES)
 
 
@@ -77,8 +77,8 @@ def _request_digest(request_id: str) -> bytes:
     return sha256(request_id.encode()).digest()[:REQUEST_BYTES]
 
 
-def _digests(marker: Marker, count: int = _ENTRIES) -> Iterator[tuple[int, bytes]]:
-    """Yield the revision and the digests of the newest entries, as many as have digests in a row."""
+def _digests(marker: Marker, count: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Yield the revision and the digests of the entries in recent_digests, newest first, or only some of them."""
     digests = marker.recent_digests
-    for index in range(min(count, len(digests) // RECENT_BYTES)):
+    for index in range(len(digests) // RECENT_BYTES if count is None else count):
         yield marker.revision - index, digests[RECENT_BYTES * index : RECENT_BYTES * (index + 1)]

@@ -66,6 +66,7 @@ class Alarm:
 
     def __init__(self) -> None:
         self._is_in_phase = False
+        self._has_rung = False
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_timeout_set_timer(self, item: pytest.Item, settings: Any) -> bool | None:
@@ -95,9 +96,14 @@ class Alarm:
 
     @contextlib.contextmanager
     def _phase(self) -> Iterator[None]:
-        self._is_in_phase = True
+        self._is_in_phase, self._has_rung = True, False
         try:
             yield
+        except Exception as error:
+            if self._has_rung:
+                # Hypothesis, for one, repeats a step that fails, and reports that it passed the second time.
+                pytest.fail(f"after an alarm of pytest-timeout: {type(error).__name__}: {error}")
+            raise
         finally:
             self._is_in_phase = False
 
@@ -108,6 +114,7 @@ class Alarm:
             if not self._is_in_phase:
                 signal.setitimer(signal.ITIMER_REAL, _SECONDS_UNTIL_THE_NEXT_PHASE)
                 return
+            self._has_rung = True
             signal.setitimer(signal.ITIMER_REAL, _SECONDS_BETWEEN_ALARMS)
             pytest_timeout.timeout_sigalrm(item, settings)
 

@@ -81,6 +81,19 @@ SWALLOWS_AN_ALARM = """
 
     def test_next(): pass
 """
+HIDES_AN_ALARM = """
+    import time
+    import pytest
+
+    @pytest.mark.timeout(0.2)
+    def test_fails():
+        try:
+            time.sleep(60)
+        except BaseException:
+            raise ValueError("something else")
+
+    def test_next(): pass
+"""
 STRANGE_VALUES = """
     import logging
     import warnings
@@ -103,9 +116,17 @@ STRANGE_VALUES = """
         (BREAKS_A_REPORT, "ERROR {}: test_module.Ending: a broken hook"),
         (HANGS_IN_TEARDOWN, "ERROR {}: Failed: Timeout (>0.2s) from pytest-timeout."),
         (SWALLOWS_AN_ALARM, "FAILED {}: Failed: Timeout (>0.2s) from pytest-timeout."),
+        (HIDES_AN_ALARM, "FAILED {}: Failed: after an alarm of pytest-timeout: ValueError: something else"),
         (STRANGE_VALUES, r"FAILED {}: AssertionError: assert '\ud801' == ''"),
     ],
-    ids=["alarm-in-a-report", "error-in-a-report", "hanging-teardown", "swallowed-alarm", "strange-values"],
+    ids=[
+        "alarm-in-a-report",
+        "error-in-a-report",
+        "hanging-teardown",
+        "swallowed-alarm",
+        "hidden-alarm",
+        "strange-values",
+    ],
 )
 def test_a_failure_of_any_kind_is_reported_and_the_next_test_runs(run, module, reason):
     code, printed = run(module, "-n", "1")

@@ -18,6 +18,8 @@ STEPS = 15
 PASSING = (Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.CUT_BODY, Fault.THROTTLED, Fault.SLOW)
 
 
+# It mostly waits between retries.
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(amount(small=1, full=2)))
 async def test_a_storm_of_faults_loses_nothing_and_commits_nothing_twice(faulty, seed):
     chance = random.Random(seed)

@@ -8,7 +8,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -125,8 +125,7 @@ class FileStore:
 
     async def delete(self, key: str) -> None:
         """Delete an object."""
-        change = Change(Kind.DELETE, key, erases=must_erase())
-        await self._within_reserve(lambda: self._writes.run(change))
+        await self._change(Change(Kind.DELETE, key, erases=must_erase()))
 
     async def sweep_files(self, grace_seconds: float) -> int:
         """Remove the files of uploads that were cut off."""
@@ -152,8 +151,7 @@ class FileStore:
         if kind is Kind.CREATE:
             await self._keep_reserve()
         if len(data) <= LARGEST_ROW_BYTES:
-            change = Change(kind, key, data, erases=must_erase())
-            return await self._within_reserve(lambda: self._writes.run(change))
+            return await self._change(Change(kind, key, data, erases=must_erase()))
         upload = Upload(self._folder, self._files, self._writes, key)
         try:
             await upload.write(data)
@@ -161,15 +159,15 @@ class FileStore:
         finally:
             await upload.close()
 
-    async def _within_reserve(self, write: Callable[[], Awaitable[bool]]) -> bool:
-        """Write, and once more with the reserve if the disk is full and the caller frees space."""
+    async def _change(self, change: Change) -> bool:
+        """Make a change, and once more with the reserve if the disk is full and the caller frees space."""
         try:
-            return await write()
+            return await self._writes.run(change)
         except StoreFullError:
             if not may_use_reserve():
                 raise
         await self._files.run(self._give_up_reserve)
-        return await write()
+        return await self._writes.run(change)
 
     async def _keep_reserve(self) -> None:
         """Refuse what takes space while the space for deletions cannot be reserved."""

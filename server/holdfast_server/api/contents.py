@@ -1,6 +1,5 @@
 """Payloads and records of checkpoints as fields of an answer."""
 
-from crc32c import crc32c
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server import telemetry
@@ -12,7 +11,7 @@ from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
-from holdfast_server.protocol.payload.reads import read_part
+from holdfast_server.protocol.payload.reads import read_whole_part
 from holdfast_server.stores.base import ObjectStore
 
 # Both have the fields of a payload and of records.
@@ -30,8 +29,8 @@ async def add_payload(log: Log, permit: Permit, answer: Answer, keys: WorkflowKe
     permit.hold(permit.held_bytes + size_bytes)
     try:
         for part in entry.marker.parts:
-            data = b"".join([block async for block in read_part(log.store, keys, part)])
-            answer.parts.add(name=part.name, data=data, crc32c=crc32c(data))
+            data = await read_whole_part(log.store, keys, part)
+            answer.parts.add(name=part.name, data=data, crc32c=part.crc32c)
     except HoldfastError as error:
         raise await load.as_of_now(log, keys, entry, error) from None
     answer.payload_included = True

@@ -338,7 +338,7 @@ MUTANTS = [
     Mutant(
         "damage after a cached head ignored",
         log.Log.head,
-        "isinstance(await self._reader.read_or_damage(keys, cached.entry.revision + 1), MarkerGoneError)",
+        "await self._reader.is_absent(keys, cached.entry.revision + 1)",
         "await self._reader.read(keys, cached.entry.revision + 1) is None",
         first=679,
     ),

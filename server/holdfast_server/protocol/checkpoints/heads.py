@@ -1,7 +1,6 @@
 """The head that an operation on checkpoints begins with, and what it does once that head is out of date."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,8 +43,10 @@ async def retry_overtaken(look: Callable[[], Awaitable[_Found]]) -> _Found:
 
     """
     for _ in range(_MOST_LOOKS - 1):
-        with suppress(OvertakenError):
+        try:
             return await look()
+        except OvertakenError:
+            continue
     return await look()
 
 

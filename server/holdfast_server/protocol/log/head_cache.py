@@ -48,7 +48,8 @@ class HeadCache:
     def __init__(self, limit_bytes: int) -> None:
         self.held_bytes = 0
         self._limit_bytes = limit_bytes
-        self._heads: OrderedDict[WorkflowKeys, Head] = OrderedDict()
+        # Each with the memory that it takes.
+        self._heads: OrderedDict[WorkflowKeys, tuple[Head, int]] = OrderedDict()
 
     def __len__(self) -> int:
         """Return the number of heads."""
@@ -56,7 +57,8 @@ class HeadCache:
 
     def get(self, keys: WorkflowKeys) -> Head | None:
         """Return the head of a workflow; None if it is not in the cache."""
-        return self._heads.get(keys)
+        held = self._heads.get(keys)
+        return None if held is None else held[0]
 
     def touch(self, keys: WorkflowKeys) -> None:
         """Mark the head of a workflow as used, so that others are dropped first."""
@@ -64,14 +66,15 @@ class HeadCache:
 
     def keep(self, keys: WorkflowKeys, head: Head) -> None:
         """Keep the head of a workflow in place of the one before, and drop the least recently used ones."""
-        self.forget(keys)
-        self._heads[keys] = head
-        self.held_bytes += head.held_bytes
+        before, before_bytes = self._heads.pop(keys, (None, 0))
+        is_same = before is not None and before.entry is head.entry
+        held_bytes = before_bytes if is_same else head.held_bytes
+        self._heads[keys] = head, held_bytes
+        self.held_bytes += held_bytes - before_bytes
         while self.held_bytes > self._limit_bytes and len(self._heads) > 1:
             self.forget(next(iter(self._heads)))
 
     def forget(self, keys: WorkflowKeys) -> None:
         """Drop the head of a workflow, if it is in the cache."""
-        head = self._heads.pop(keys, None)
-        if head is not None:
-            self.held_bytes -= head.held_bytes
+        _, held_bytes = self._heads.pop(keys, (None, 0))
+        self.held_bytes -= held_bytes

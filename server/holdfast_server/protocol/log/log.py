@@ -84,7 +84,7 @@ class Log:
         if cached is None:
             return await self._find_head(keys)
         read_at = now()
-        if isinstance(await self._reader.read_or_damage(keys, cached.entry.revision + 1), MarkerGoneError):
+        if await self._reader.is_absent(keys, cached.entry.revision + 1):
             self._keep(keys, cached.entry, read_at)
             return cached.entry
         return await self._find_head(keys)

@@ -50,6 +50,24 @@ class Reader:
             return error
         return MarkerGoneError(keys.marker(revision), revision) if entry is None else entry
 
+    async def is_absent(self, keys: WorkflowKeys, revision: int) -> bool:
+        """Return whether there is no marker for a revision, damaged or not.
+
+        Raises:
+            StoreError: the store cannot be used.
+
+        """
+        if not 0 < revision <= MAX_REVISION:
+            return True
+        try:
+            await read_whole(self._store, keys.marker(revision))
+        except ObjectNotFoundError:
+            return True
+        except HoldfastError as error:
+            if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+                raise
+        return False
+
     async def read_at(self, key: str) -> Entry | None:
         """Return the entry that a key holds; None if there is no object with that key.
 

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import pairwise
 
-from holdfast_server.layout.v1.marker_pb2 import StoredPart
+from holdfast_server.layout.v1.marker_pb2 import PartEncoding, StoredPart
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.payload.digests import BLOCK_BYTES, Digests, combined, crc32c_of
@@ -104,6 +104,24 @@ async def read_pieces(
             yield piece
 
 
+async def read_whole_part(store: ObjectStore, keys: WorkflowKeys, part: StoredPart) -> bytes:
+    """Return a whole part, checked against its digests. Reads of the store are retried.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED.
+        StoreError: the store cannot be used.
+
+    """
+    if part.WhichOneof("location") != "inline" or part.encoding != PartEncoding.PART_ENCODING_IDENTITY:
+        return b"".join([block async for block in read_part(store, keys, part)])
+    data = part.inline
+    _require_size(part, len(data))
+    digests = Digests()
+    await digests.update(data)
+    _require_digests(part, digests)
+    return data
+
+
 async def require_presence(store: ObjectStore, keys: WorkflowKeys, part: StoredPart) -> None:
     """Check that a part exists and has its size, without reading it.
 
@@ -125,8 +143,7 @@ async def _digested(part: StoredPart, pieces: AsyncGenerator[Piece]) -> AsyncGen
         async for piece in pieces:
             await digests.update(piece.data, piece.crc32c)
             yield piece
-    if (digests.sha256, digests.crc32c) != (part.sha256, part.crc32c):
-        raise damaged(part, "does not match its digest")
+    _require_digests(part, digests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +227,11 @@ def _block_bytes(part: StoredPart) -> int:
             part, f"has {len(part.block_crc32c)} checksums for blocks of {size} bytes and a size of {part.size_bytes}"
         )
     return size
+
+
+def _require_digests(part: StoredPart, digests: Digests) -> None:
+    if (digests.sha256, digests.crc32c) != (part.sha256, part.crc32c):
+        raise damaged(part, "does not match its digest")
 
 
 def _require_size(part: StoredPart, size_bytes: int) -> None:

@@ -11,18 +11,12 @@ from typing import Literal
 from holdfast_server.layout.v1.marker_pb2 import Marker
 from holdfast_server.protocol.format.keys import WorkflowKeys, workflow_of, workflow_prefix
 
-_IDS: tuple[Literal["request_id", "trace_id", "checkpoint_id", "parent_id"], ...] = (
-    "request_id",
-    "trace_id",
-    "checkpoint_id",
-    "parent_id",
-)
+_Id = Literal["request_id", "trace_id", "checkpoint_id", "parent_id"]
+_IDS: tuple[_Id, ...] = ("request_id", "trace_id", "checkpoint_id", "parent_id")
 _ID_BYTES = 16
-_KEPT, _PLAIN, _UUID = 0, 1, 2
-_FORMS = (
-    (_PLAIN, re.compile("[0-9a-f]{32}")),
-    (_UUID, re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")),
-)
+# The forms of an id; 0 for one that is kept as it is.
+_PLAIN, _UUID = 1, 2
+_ID = re.compile("[0-9a-f]{32}|([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
 
 
 class LongFormError(Exception):
@@ -38,14 +32,16 @@ def shortened(marker: Marker, key: str) -> Iterator[None]:
         key: its key.
 
     """
-    before = [(name, getattr(marker, name)) for name in _IDS]
     names = marker.namespace, marker.workflow_id
+    replaced: list[tuple[_Id, str]] = []
     ids, forms = b"", 0
-    for index, (name, text) in enumerate(before):
-        form = next((form for form, pattern in _FORMS if pattern.fullmatch(text)), _KEPT)
-        if form:
+    for index, name in enumerate(_IDS):
+        text = getattr(marker, name)
+        found = _ID.fullmatch(text)
+        if found is not None:
             ids += bytes.fromhex(text.replace("-", ""))
-            forms |= form << 2 * index
+            forms |= (_UUID if found[1] else _PLAIN) << 2 * index
+            replaced.append((name, text))
             setattr(marker, name, "")
     marker.short_ids, marker.short_id_forms = ids, forms
     if _shows_names(key):
@@ -56,7 +52,7 @@ def shortened(marker: Marker, key: str) -> Iterator[None]:
         marker.ClearField("short_ids")
         marker.ClearField("short_id_forms")
         marker.namespace, marker.workflow_id = names
-        for name, text in before:
+        for name, text in replaced:
             setattr(marker, name, text)
 
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 from holdfast.v1 import checkpoint_service_pb2 as api
+from holdfast_server.api import limits
 from holdfast_server.api.errors import InvalidRequestError
 from holdfast_server.api.pipeline.answers import STATUS, Answer, Answers
 from holdfast_server.api.pipeline.received import METHODS, parse, take_apart
@@ -158,3 +159,15 @@ async def test_answers_that_come_while_a_message_is_on_its_way_share_the_next_on
     assert not first.answers
     assert second.HasField("going_away")
     assert [[each.call_id for each in message.answers] for message in (second, third)] == [[1, 2, 3], [4, 5]]
+
+
+async def test_a_message_holds_one_group_of_answers_so_that_its_caller_can_go_on():
+    stream = Stream()
+    answers = Answers(lambda count, size_bytes: None)
+    for number in range(1, 2 * limits.GROUPED_CALLS + 2):
+        answers.add(Answer.of(number, STATUS, b""))
+    answers.finish()
+    for _ in range(3):
+        stream.accepts.release()
+    await answers.send_to(stream)
+    assert [len(message.answers) for message in stream.messages] == [limits.GROUPED_CALLS, limits.GROUPED_CALLS, 1]

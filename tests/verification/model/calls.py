@@ -18,6 +18,7 @@ class Call(NamedTuple):
     purges: bool = False  # whether the deletion also purges the target
     is_older: bool = False  # whether an older server runs it, which does not compare revisions
     is_silent: bool = False  # whether it does not say which attempt it is
+    collides: bool = False  # whether its request has the digest of every recent one
 
     @property
     def can_be_refused(self) -> bool:

@@ -24,6 +24,8 @@ MUTANTS = {
     "retry treated as a first attempt": "a retry after deletions",
     "retry's search ends at the floor": "a retry after deletions",
     "retry passes over damage": "a retry where a marker rots",
+    "digest of a request believed": "requests with the same digest where a marker rots",
+    "digest of a request hides another one": "requests with the same digest where a marker rots",
     "refuses by an old head": "claims that a collection takes over",
     "no compare-and-set": "compare-and-set",
     "compare-and-set with the head": "compare-and-set beside a collection",

@@ -318,6 +318,11 @@ SCENARIOS = [
     ),
     Scenario("a retry where a marker rots", (Writer((Call("a"),)), steady(Call("b"), Call("c"))), rots=1),
     Scenario(
+        "requests with the same digest where a marker rots",
+        (Writer((Call("a", collides=True),)), Writer((Call("b", collides=True),), retries=0)),
+        rots=1,
+    ),
+    Scenario(
         "a search for an id where a marker rots",
         (
             Writer((Call("a", chosen="X"),), retries=0),

@@ -153,9 +153,18 @@ class Writer(NamedTuple):
     def _build(self, state, call, rules) -> Step:
         """Decide by the head: replay, refuse, or send the next request on the way to the marker."""
         recent = head_of(state, self.view).recent
-        done = next((each for each in recent if state.log[each - 1].request == call.request), 0)
-        if done and "no replay" not in rules:
-            return self._unknown(state) if done in state.rotten else self._acknowledged(state, call, done)
+        # The digest of each of these is that of the request. Only a read of the entry shows its request.
+        similar = [each for each in recent if call.collides or state.log[each - 1].request == call.request]
+        sound = [each for each in similar if each not in state.rotten]
+        if "digest of a request hides another one" in rules:
+            sound = sound[:1]
+        is_believed = "digest of a request believed" in rules
+        done = next((each for each in sound if is_believed or state.log[each - 1].request == call.request), 0)
+        if similar and "no replay" not in rules:
+            if done:
+                return self._acknowledged(state, call, done)
+            if any(each in state.rotten for each in similar):
+                return self._unknown(state)
         may_be_retry = self.is_retry and "retry treated as a first attempt" not in rules
         if call.is_silent:
             may_be_retry = "unnumbered retry treated as a first attempt" not in rules

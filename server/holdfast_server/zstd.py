@@ -11,6 +11,7 @@ if sys.version_info >= (3, 14):
         ZstdDict,
         ZstdError,
         compress,
+        decompress,
         get_frame_info,
     )
 else:
@@ -22,6 +23,7 @@ else:
         ZstdDict,
         ZstdError,
         compress,
+        decompress,
         get_frame_info,
     )
 
@@ -33,5 +35,6 @@ __all__ = [
     "ZstdDict",
     "ZstdError",
     "compress",
+    "decompress",
     "get_frame_info",
 ]

@@ -14,7 +14,7 @@ from holdfast_server.api.pipeline import received as pipelined
 from holdfast_server.api.streaming.incoming import Incoming
 from holdfast_server.api.streaming.uploads import Uploads
 from holdfast_server.protocol.checkpoints import records, workflows
-from holdfast_server.protocol.format import frame, invariants, keys, manifest, marker
+from holdfast_server.protocol.format import frame, invariants, keys, manifest, marker, short_forms
 from holdfast_server.protocol.maintenance import fsck, gc
 
 from tests.support.planted import Mutant
@@ -65,6 +65,23 @@ DEFECTS = [
         marker.decode_claim,
         "not 0 <= claim.base_revision",
         "False and 0",
+    ),
+    _defect(
+        "frames",
+        "frame of another key accepted",
+        frame._flaw,
+        "header.checksum == _checksum(header.version, header.flags, stored, key)",
+        "True",
+    ),
+    _defect("frames", "body of any size decompressed", frame._decompressed, "size is None or size > most", "False"),
+    _defect("frames", "zstd treated as readable", frame._decompressed, "except ZstdError", "except KeyError"),
+    _defect("frames", "short id of any length", short_forms.lengthen, "len(text) != 2 * _ID_BYTES", "False"),
+    _defect(
+        "frames",
+        "digests of any length",
+        invariants._fields,
+        "len(marker.recent_digests) % RECENT_BYTES == 0",
+        "True",
     ),
     _defect(
         "keys", "any nine digits are a revision", keys.revision_of, "_MARKER.fullmatch(relative)", "len(relative) == 11"

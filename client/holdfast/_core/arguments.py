@@ -53,21 +53,29 @@ def request(kind: type[_Message], **fields: Any) -> _Message:
     return kind(**checked)
 
 
-def text(name: str, value: object) -> str:
-    """Check an argument that must be a str that UTF-8 can encode, and return it."""
+def text(name: str, value: object, *item: object) -> str:
+    """Check an argument that must be a str that UTF-8 can encode, and return it.
+
+    Args:
+        name: the argument's name. For an item of a collection it has a `%s` for the item's key or index.
+        value: the argument.
+        item: the item's key or index. Most items are valid, and need no name.
+
+    """
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be text (str), not {_shown(value)}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise invalid(name, f"must be text that UTF-8 can hold, not {repr(value)}") from None
+        raise TypeError(f"{_named(name, item)} must be text (str), not {_shown(value)}")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise invalid(_named(name, item), f"must be text that UTF-8 can hold, not {repr(value)}") from None
     return value
 
 
-def flag(name: str, value: object) -> bool:
-    """Check an argument that must be True or False, and return it."""
+def flag(name: str, value: object, *item: object) -> bool:
+    """Check an argument that must be True or False, and return it. `name` is as of `text`."""
     if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, not {_shown(value)}")
+        raise TypeError(f"{_named(name, item)} must be True or False, not {_shown(value)}")
     return value
 
 
@@ -130,29 +138,30 @@ def labels(value: object) -> Mapping[str, str]:
         return {}
     if not isinstance(value, Mapping):
         raise TypeError(f"labels must be a mapping of text to text, not {_shown(value)}")
-    return {text("a key of labels", key): text(f"labels[{repr(key)}]", each) for key, each in value.items()}
+    return {text("a key of labels", key): text("labels[%s]", each, key) for key, each in value.items()}
 
 
 def items(name: str, value: object, kind: type) -> Iterable[Any]:
     """Check an argument that must be an iterable, and iterate over it. Each item must be an instance of a class."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise TypeError(f"{name} must be an iterable of {kind.__name__}, not {_shown(value)}")
-    return (instance(f"{name}[{index}]", each, kind) for index, each in enumerate(value))
+    named = f"{name}[%s]"
+    return (instance(named, each, kind, index) for index, each in enumerate(value))
 
 
-def instance(name: str, value: Any, kind: type) -> Any:
-    """Check an argument that must be an instance of a class, and return it."""
+def instance(name: str, value: Any, kind: type, *item: object) -> Any:
+    """Check an argument that must be an instance of a class, and return it. `name` is as of `text`."""
     if not isinstance(value, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
-        raise TypeError(f"{name} must be {article} {kind.__name__}, not {_shown(value)}")
+        raise TypeError(f"{_named(name, item)} must be {article} {kind.__name__}, not {_shown(value)}")
     return value
 
 
-def octets(name: str, value: object) -> bytes:
-    """Convert an argument that must be bytes-like: a one-dimensional buffer of single bytes."""
+def octets(name: str, value: object, *item: object) -> bytes:
+    """Convert an argument that must be bytes-like: a one-dimensional buffer of single bytes. `name` is as of `text`."""
     if type(value) is bytes:
         return value
-    with octets_view(name, value) as view:
+    with octets_view(_named(name, item), value) as view:
         return view.tobytes()
 
 
@@ -205,6 +214,11 @@ def _request_id(value: object) -> str:
 
 def _unchecked(value: object) -> object:
     return value
+
+
+def _named(name: str, item: tuple[object, ...]) -> str:
+    """Return the name of an argument, or of an item in one."""
+    return name % tuple(map(repr, item)) if item else name
 
 
 def _number(name: str, value: object, expected: str) -> Any:

@@ -15,7 +15,7 @@ from uuid import UUID
 _MOST_BYTES = 64 << 10
 # What a value costs beside its bytes.
 _VALUE_BYTES = 128
-_TEXTS = frozenset({str, bytes, bytearray})
+_OTHER_TEXTS = frozenset({bytes, bytearray})
 _SCALARS = frozenset({bool, int, float, complex, type(None), Decimal, UUID, date, datetime, time, timedelta})
 _SEQUENCES = frozenset({list, tuple, set, frozenset, deque})
 # Attributes of classes whose instances keep all they have in their own attributes: dataclasses, models of Pydantic.
@@ -29,7 +29,7 @@ def are_small(*values: Any) -> bool:
     while waiting:
         for value in waiting.pop():
             kind = type(value)
-            if kind in _TEXTS:
+            if kind is str or kind in _OTHER_TEXTS:
                 left -= len(value)
             elif kind in _SCALARS:
                 continue
@@ -41,7 +41,12 @@ def are_small(*values: Any) -> bool:
                 if fields is None:
                     return False
                 left -= _VALUE_BYTES * len(fields)
-                waiting += (fields, fields.values())
+                waiting.append(fields.values())
+                try:
+                    left -= sum(map(len, fields)) if left > 0 else 0
+                except TypeError:
+                    # Not all of the keys are text.
+                    waiting.append(fields)
             elif not isinstance(value, Enum):
                 return False
         if left < 0:

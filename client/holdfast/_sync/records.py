@@ -92,9 +92,9 @@ def _batches(records: Iterable[Record]) -> Iterator[Sequence[checkpoint_pb2.Reco
     batch: list[checkpoint_pb2.Record] = []
     size = 0
     for index, record in enumerate(arguments.items("records", records, Record)):
-        key = arguments.text(f"records[{index}].key", record.key)
-        data = arguments.octets(f"records[{index}].data", record.data)
-        replace = arguments.flag(f"records[{index}].replace", record.replace)
+        key = arguments.text("records[%s].key", record.key, index)
+        data = arguments.octets("records[%s].data", record.data, index)
+        replace = arguments.flag("records[%s].replace", record.replace, index)
         added = len(key.encode()) + len(data)
         if batch and (size + added > _BATCH_BYTES or len(batch) == _BATCH_RECORDS):
             yield batch

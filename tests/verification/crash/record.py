@@ -18,7 +18,7 @@ _RECORDED = (
 _LONGEST_WRITE = 1 << 20
 _LINE = re.compile(r"(\d+) +(.*)")
 _WHOLE = re.compile(r"(\w+)\((.*)\) += (\S+)(?: (E[A-Z0-9]+))?.*", re.DOTALL)
-_HEX = re.compile(r"\\x([0-9a-f]{2})")
+_MARKS = re.compile(r"[][{}(),]")
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,11 @@ def _parsed(lines: Sequence[str]) -> Iterator[Call]:
 def _split(arguments: str) -> Iterator[str]:
     """Split the arguments, which may be structures. Strings contain no commas or brackets: they are in hex."""
     depth, start = 0, 0
-    for position, letter in enumerate(arguments):
-        depth += (letter in "[{(") - (letter in "]})")
-        if letter == "," and depth == 0:
-            yield arguments[start:position].strip()
-            start = position + 1
+    # Strings are long: no step for each of their letters.
+    for mark in _MARKS.finditer(arguments):
+        depth += (mark[0] in "[{(") - (mark[0] in "]})")
+        if mark[0] == "," and depth == 0:
+            yield arguments[start : mark.start()].strip()
+            start = mark.end()
     if arguments[start:].strip():
         yield arguments[start:].strip()

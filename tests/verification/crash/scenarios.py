@@ -8,6 +8,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tests.support.budget import amount
 from tests.verification.crash import cuts, recovery
 from tests.verification.crash.cuts import Tree
 from tests.verification.crash.disk import Disk, File, Folder, Hearing
@@ -21,6 +22,11 @@ from tests.verification.crash.scripts import NOTES
 LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 # The share of one process.
 _STATES_AT_ONCE = 32
+_SCATTER = 50
+# A store recovers from one of so many states.
+_STRIDE = amount(small=4, full=1)
+# A server stops after one of so many calls.
+_STOPS_STRIDE = amount(small=3, full=1)
 
 
 @dataclass
@@ -58,13 +64,21 @@ class Cuts:
     def broken(self, folder: Path) -> Iterator[str]:
         """Recover from every state in a folder. Yield each broken promise as soon as it is found."""
         for number, notes in enumerate(self._runs):
-            yield from recovery.broken_in(self._states_of(number), notes, folder)
+            # States near each other break the same promises: visit every part of the run soon.
+            states = self._states_of(number)
+            scattered = [state for start in range(_SCATTER) for state in states[start::_SCATTER]]
+            yield from recovery.broken_in(scattered, notes, folder)
 
     def all_broken(self, processes: Executor, folder: Path) -> list[str]:
-        """Recover from every state in several processes. Return the broken promises."""
+        """Recover from every state, or one of four with the small budget, in several processes.
+
+        Returns:
+            The broken promises.
+
+        """
         tasks: list[Future[list[str]]] = []
         for number, notes in enumerate(self._runs):
-            states = self._states_of(number)
+            states = self._states_of(number)[number % _STRIDE :: _STRIDE]
             for start in range(0, len(states), _STATES_AT_ONCE):
                 share = states[start : start + _STATES_AT_ONCE]
                 tasks.append(processes.submit(_all_broken_in, share, notes, folder / str(len(tasks))))
@@ -178,6 +192,8 @@ def gone_on_from(
 ) -> Cuts:
     """Stop a first server after each of its calls, let another one continue, and cut the power at its notes.
 
+    With the small budget it stops after one of three calls.
+
     Args:
         first: the run of the first server.
         script: the script of the other one.
@@ -189,8 +205,9 @@ def gone_on_from(
     replay, calls = first.replay(hearing)
     stops: list[tuple[Disk, list[Note], Path]] = []
     for number, call in enumerate(calls):
-        if call.name in ("write", "pwrite64"):
-            continue  # the next sync comes after them
+        # The next sync comes after writes.
+        if call.name in ("write", "pwrite64") or number % _STOPS_STRIDE:
+            continue
         disk = copy.deepcopy(replay.disk)
         stops.append((disk, list(replay.notes), folder / str(number)))
         recovery.materialise(cuts.as_seen(disk), stops[-1][2])

@@ -116,12 +116,12 @@ async def test_a_store_that_is_killed_and_restarted_under_load_loses_no_acknowle
         retry_without_end(client)
         savers = [group.create_task(saver(client, number)) for number in range(16)]
         for _ in range(amount(small=1, full=3)):
-            await more(100)
+            await more(amount(small=40, full=100))
             await asyncio.to_thread(durable_cluster.kill)
             with pytest.raises((holdfast.StoreUnavailableError, holdfast.DeadlineExceededError)):
                 await client.load("n", "w0", timeout=1)
             await asyncio.to_thread(durable_cluster.restart)
-        await more(100)
+        await more(amount(small=40, full=100))
         for each in savers:
             each.cancel()
         await asyncio.wait(savers)

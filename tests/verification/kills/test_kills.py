@@ -12,6 +12,8 @@ from tests.support.servers import start
 FORMAT = holdfast.Format("test", 1)
 # How often each server is killed.
 ROUNDS = amount(small=2, full=25)
+# How many saves at most are acknowledged before the next kill.
+MOST_SAVES = amount(small=60, full=200)
 SAVERS = 32
 WORKFLOWS = 8
 
@@ -57,7 +59,7 @@ async def lives(store_url: str, number: int, savers: int, acknowledged: Acknowle
         process, target = await asyncio.to_thread(start, store_url)
         async with holdfast.AsyncClient(target) as client:
             saving = [asyncio.create_task(save(client, f"w{each % WORKFLOWS}")) for each in range(savers)]
-            enough = len(acknowledged) + chance.randrange(20, 200)
+            enough = len(acknowledged) + chance.randrange(20, MOST_SAVES)
             while len(acknowledged) < enough:  # noqa: ASYNC110 - the kill comes at no particular event
                 await asyncio.sleep(0.01)
             process.kill()

@@ -15,13 +15,24 @@ LONG = {
     "a claim of before a collection",
     "a purge beside a collection",
     "a purge of a base beside a collection",
+    "a purge beside a stale writer",
     "a stale deletion",
     "a stale save on bases beside a collection",
     "bases beside deletions",
     "claims that a collection takes over",
+    "deletion beside a stale writer",
     "deletions of the newest beside savers and readers",
     "fallback beside a collection",
     "pinned checkpoints beside a collection",
+    "two writers race",
+    "two writers race for an id",
+}
+# In these few of the states are visited before a broken rule is noticed.
+QUICKLY_BROKEN = {
+    "a purge beside a stale writer",
+    "deletion beside a stale writer",
+    "two writers race",
+    "two writers race for an id",
 }
 pytestmark = pytest.mark.timeout(600)
 
@@ -40,7 +51,7 @@ def test_every_interleaving_of_a_larger_scenario_keeps_every_promise(scenario, r
     require_every_promise(scenario, 100 * MOST, record_property)
 
 
-@pytest.mark.parametrize("mutant", [full(each) if MUTANTS[each] in LONG else each for each in MUTANTS])
+@pytest.mark.parametrize("mutant", [full(each) if MUTANTS[each] in LONG - QUICKLY_BROKEN else each for each in MUTANTS])
 def test_a_broken_rule_yields_a_counterexample(mutant):
     scenario = next(each for each in SCENARIOS if each.name == MUTANTS[mutant])
     result = explore(scenario, frozenset({mutant}), most=MOST)

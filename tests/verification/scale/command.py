@@ -2,12 +2,21 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.servers import EXECUTABLE, memory_mib
+
+# Prints its position after each workflow.
+_TALKATIVE = """
+from holdfast_server import main, store_commands
+
+store_commands._PROGRESS_SECONDS = 0.0
+main.main()
+"""
 
 
 @dataclass(frozen=True)
@@ -28,9 +37,13 @@ class Ended:
     memory_mib: float
 
 
-def started(folder: Path, *arguments: str, output: Path) -> subprocess.Popen[str]:
-    """Start a command on a store, with standard output to a file."""
-    command = [*EXECUTABLE, *arguments, "--store", folder.as_uri()]
+def talkative(folder: Path, *arguments: str, output: Path) -> subprocess.Popen[str]:
+    """Start a command that prints its position after each workflow, however fast it is."""
+    return _started([sys.executable, "-c", _TALKATIVE, *arguments, "--store", folder.as_uri()], output)
+
+
+def _started(command: list[str], output: Path) -> subprocess.Popen[str]:
+    """Start a command, with standard output to a file."""
     with output.open("w") as file:
         return subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE, text=True)
 
@@ -38,7 +51,7 @@ def started(folder: Path, *arguments: str, output: Path) -> subprocess.Popen[str
 def run(folder: Path, *arguments: str) -> Ended:
     """Run a command on a store."""
     output = folder.parent / "output"
-    process = started(folder, *arguments, output=output)
+    process = _started([*EXECUTABLE, *arguments, "--store", folder.as_uri()], output)
     memory, errors = 0.0, ""
     while process.returncode is None:
         try:

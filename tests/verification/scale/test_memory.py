@@ -16,7 +16,7 @@ from tests.support import object_servers
 from tests.support.budget import amount
 from tests.support.servers import memory_mib, start
 
-SIZE_BYTES = amount(small=512 << 20, full=2 << 30)
+SIZE_BYTES = amount(small=256 << 20, full=2 << 30)
 # Azurite keeps everything in memory, and takes a second for a few MiB.
 AZURE_BYTES = 256 << 20
 LIMIT_MIB = 96

@@ -12,13 +12,13 @@ import pytest
 
 from tests.support.budget import amount
 from tests.support.folder_objects import database
-from tests.verification.scale.command import Ended, run, started
+from tests.verification.scale.command import Ended, run, talkative
 from tests.verification.scale.fake import Facts
 from tests.verification.scale.kinds import RETENTION, pass_the_grace, write
 
 # In millions of objects.
-SCALE = float(os.environ.get("HOLDFAST_SCALE", amount(small=0.03, full=0.1)))
-SMALL_SCALE = amount(small=0.015, full=0.03)
+SCALE = float(os.environ.get("HOLDFAST_SCALE", amount(small=0.02, full=0.1)))
+SMALL_SCALE = amount(small=0.005, full=0.03)
 # An idle command takes about 70 MiB. The rest is for pages of 10,000 objects and a few workflows at a time.
 MOST_MIB = 224
 MOST_GROWTH_MIB = 96
@@ -81,14 +81,15 @@ def test_a_million_objects_are_checked_and_collected_in_bounded_memory_even_if_a
     require_checked(checked, facts, is_quick=False)
 
     before = objects(folder)
-    cut_off = started(folder, *GC, output=folder.parent / "output")
+    cut_off = talkative(folder, *GC, output=folder.parent / "output")
     assert cut_off.stderr is not None
-    # Wait for a position: the damaged workflows come before the first one.
-    position = next(filter(None, (re.search(r"--after (\S+)$", line) for line in cut_off.stderr)), None)
+    # Wait for a position in the middle: the damaged workflows come before it.
+    printed = filter(None, (re.search(r"(\d+) workflows;.* --after (\S+)$", line) for line in cut_off.stderr))
+    position = next((each[2] for each in printed if int(each[1]) > facts.checked["workflows"] // 3), None)
     cut_off.send_signal(signal.SIGKILL)
     cut_off.wait()
     assert position is not None
-    rest = run(folder, *GC, "--after", position[1])
+    rest = run(folder, *GC, "--after", position)
     assert 0 < rest.figures["workflows"] < facts.checked["workflows"]
     first = facts.rounds[0]
     removed = sum(first[what] for what in ("markers", "blobs", "claims"))

@@ -156,7 +156,12 @@ MUTANTS = [
     Mutant("late retry accepted", replays.find_request, "head.marker.floor and", "False and", first=1282),
     Mutant("no compare-and-set", compare_and_set.require, "expected in (None, revision)", "True"),
     Mutant(
-        "compare-and-set with the head", compare_and_set.require, "not 0 < expected < revision", "True", plan=comparing
+        "compare-and-set with the head",
+        compare_and_set.require,
+        "not 0 < expected < revision",
+        "True",
+        first=164,
+        plan=comparing,
     ),
     Mutant(
         "collection forgets the newest save",
@@ -164,6 +169,7 @@ MUTANTS = [
         "            marker.floor = plan.floor\n",
         "            marker.floor = plan.floor\n"
         "            marker.last_save_revision = marker.last_other_save_revision = 0\n",
+        first=96,
         plan=comparing,
     ),
     Mutant(
@@ -178,16 +184,23 @@ MUTANTS = [
         compare_and_set.require,
         "    if marker.last_save_revision > expected:",
         "    if not (epoch and epoch == marker.last_save_epoch) and marker.last_save_revision > expected:",
+        first=108,
         plan=comparing,
     ),
     Mutant(
-        "fences do not conflict", compare_and_set.require, "if newest_foreign > expected", "if False", plan=comparing
+        "fences do not conflict",
+        compare_and_set.require,
+        "if newest_foreign > expected",
+        "if False",
+        first=164,
+        plan=comparing,
     ),
     Mutant(
         "fence before one's own ignored",
         compare_and_set.require,
         "marker.previous_fence_revision if",
         "0 if",
+        first=168,
         plan=comparing,
     ),
     Mutant("put overwrites", Objects.create, "key in self.by_key", "False", first=2),
@@ -408,7 +421,7 @@ MUTANTS = [
         "            kept += self._is_pinned[index]\n            if not self._is_pinned[index]:",
         plan=replacing,
     ),
-    Mutant("copy unpins", copy._Copy._spec, "marker.pinned", "False", plan=copying),
+    Mutant("copy unpins", copy._Copy._spec, "marker.pinned", "False", first=236, plan=copying),
     Mutant(
         "purge before the commit",
         purge.purge,
@@ -416,6 +429,7 @@ MUTANTS = [
         "        some = [await log.read_unbounded(keys, each) for each in versions]\n"
         "        await _erase(log, keys, [each for each in some if each is not None and each.is_checkpoint])\n"
         "        live = {",
+        first=308,
         plan=purging,
     ),
     Mutant(
@@ -423,6 +437,7 @@ MUTANTS = [
         purge._finish,
         "scan(log, keys, each.first, each.last)",
         "scan(log, keys, 1, deletion.revision - 1)",
+        first=76,
         plan=purging,
     ),
     Mutant(
@@ -430,15 +445,17 @@ MUTANTS = [
         purge._erase,
         "log.store.replace(key, bare)",
         "log.store.delete(keys.marker(entry.revision))",
+        first=896,
         plan=purging,
     ),
-    Mutant("purge leaves the marker", purge._erase, "await log.store.replace(", "False and (", plan=purging),
-    Mutant("purge leaves the blobs", purge._dead_blobs, "if base is None:", "if True:", plan=purging),
+    Mutant("purge leaves the marker", purge._erase, "await log.store.replace(", "False and (", first=76, plan=purging),
+    Mutant("purge leaves the blobs", purge._dead_blobs, "if base is None:", "if True:", first=856, plan=purging),
     Mutant(
         "purge lets older uploads commit",
         purge.purge,
         "marker.low_water_mark = marker.revision",
         "pass",
+        first=2788,
         plan=purging,
     ),
     Mutant(
@@ -446,6 +463,7 @@ MUTANTS = [
         purge._versions,
         "above + 1",
         "max(above, head.revision - 1) + 1",
+        first=492,
         plan=purging,
     ),
     Mutant(
@@ -453,6 +471,7 @@ MUTANTS = [
         purge._finished,
         "await finish(",
         "done.replayed or await finish(",
+        first=308,
         plan=purging,
     ),
     Mutant(
@@ -535,6 +554,7 @@ MUTANTS = [
         copy._Copy.copy,
         "await records.copy(",
         "False and await records.copy(",
+        first=84,
         plan=copying,
     ),
     Mutant(
@@ -542,6 +562,7 @@ MUTANTS = [
         copy._copy_all,
         "if entry is None or not entry.is_checkpoint:",
         "if entry is None or index == 0:",
+        first=180,
         plan=copying,
     ),
 ]

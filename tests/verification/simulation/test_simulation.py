@@ -32,7 +32,7 @@ from tests.verification.simulation.shrink import shrink
 from tests.verification.simulation.store import PROCESS_FAULTS, Weather
 from tests.verification.simulation.workload import Outcome, run
 
-SEEDS = int(os.environ.get("HOLDFAST_SIMULATION_SEEDS", amount(small=240, full=3000)))
+SEEDS = int(os.environ.get("HOLDFAST_SIMULATION_SEEDS", amount(small=120, full=3000)))
 # Per test, so that processes can share the seeds.
 CHUNK = 500
 

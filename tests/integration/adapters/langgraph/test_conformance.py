@@ -29,6 +29,7 @@ PROMISED = {
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("store_url", ["file", full("s3"), full("s3 obstore"), full("azure")], indirect=True)
 @pytest.mark.parametrize(
     ("methods", "ownership"),
     [("asynchronous", "shared"), full("synchronous", "shared"), full("asynchronous", "exclusive")],

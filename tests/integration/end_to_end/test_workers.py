@@ -102,7 +102,7 @@ async def test_a_server_ends_while_a_worker_waits_for_its_replacement(tmp_path, 
     await eventually(lambda: len(workers_on(tmp_path)) == 2)
     # Killed before it served. This is not a mistake of the configuration, after which the server would end.
     os.kill(workers_on(tmp_path)[0], signal.SIGKILL)
-    # The wait begins with this line. A worker that has been killed before it, at the end of the server, has not drained.
+    # The wait begins with this line. A worker that is killed at the end of the server, before it, has not drained.
     await eventually(lambda: "a worker died and is replaced" in caplog.messages)
     assert not running.done()
     signal.raise_signal(signal.SIGTERM)

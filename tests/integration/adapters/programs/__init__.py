@@ -4,7 +4,8 @@ _IMPORTS = {
     "adk": ("google.adk.runners", "holdfast.adapters.adk"),
     "agent_framework": ("agent_framework", "holdfast.adapters.agent_framework"),
     "burr": ("burr.core", "holdfast.adapters.burr"),
-    "crewai": ("crewai", "holdfast.adapters.crewai"),
+    # A flow imports its memory when it is made, which takes two seconds.
+    "crewai": ("crewai", "crewai.memory.storage.lancedb_storage", "holdfast.adapters.crewai"),
     "langgraph": ("langgraph.graph", "langgraph.types", "holdfast.adapters.langgraph"),
     "pydantic_ai": ("pydantic_ai", "pydantic_ai_harness", "holdfast.adapters.pydantic_ai"),
     "temporal": ("temporalio.client", "temporalio.worker", "holdfast.adapters.temporal"),

@@ -23,9 +23,9 @@ from holdfast_server.stores.base import ObjectStore
 from holdfast_server.stores.file import FileStore
 from holdfast_server.stores.s3 import S3Store
 
-from tests.support import ceph
+from tests.support import ceph, servers
 from tests.support.ports import free_port
-from tests.support.servers import EXECUTABLE, start
+from tests.support.servers import start
 from tests.verification.soak.users import RETENTION
 
 GRACE_SECONDS = 6
@@ -159,10 +159,10 @@ class World:
         return summary
 
     async def _command(self, name: str, *arguments: str) -> tuple[int, str]:
-        command = [*EXECUTABLE, name, "--store", self._store.url, *arguments]
-        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=self._log)
-        output, _ = await process.communicate()
-        return process.returncode or 0, output.decode()
+        done = await asyncio.to_thread(
+            servers.run, name, "--store", self._store.url, *arguments, stderr=self._log, timeout=300
+        )
+        return done.returncode, done.stdout
 
     async def _kill_server(self) -> None:
         self._other.kill()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.memory import folder_in_memory
 from tests.support.servers import server
 
 collect_ignore = ["adk"]
@@ -16,16 +17,23 @@ _HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process of xdist run all tests of an engine, because the processes of each import the engine once more."""
+    """Let one process of xdist run all tests of an engine: each imports the engine once more to fork from."""
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.xdist_group(item.path.relative_to(_HERE.parent).parent.name))
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of the store that `target` serves."""
-    return tmp_path_factory.mktemp("engines") / "store"
+    with folder_in_memory(tmp_path_factory.mktemp("engines")) as folder:
+        yield folder / "store"
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    with folder_in_memory(tmp_path) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,13 @@
 """The programs, the folder and the processes that these tests need."""
 
 import multiprocessing
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.support.memory import folder_in_memory
 from tests.support.required import require
 from tests.verification.crash import mounts, record
 from tests.verification.crash.scenarios import Cuts
@@ -27,12 +26,8 @@ def mounting() -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A folder, in memory if possible: the tests write thousands of states into it."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as made:
-        yield Path(made)
+    with folder_in_memory(tmp_path) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

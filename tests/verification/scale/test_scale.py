@@ -2,9 +2,7 @@
 
 import os
 import re
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 
 from tests.support.budget import amount
 from tests.support.folder_objects import database
+from tests.support.memory import folder_in_memory
 from tests.verification.scale.command import Ended, run, talkative
 from tests.verification.scale.fake import Facts
 from tests.verification.scale.kinds import RETENTION, pass_the_grace, write
@@ -28,10 +27,8 @@ GC = ("gc", "--retention", RETENTION)
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A folder for a store, in memory if there is enough."""
-    memory = Path("/dev/shm")
-    has_room = memory.is_dir() and shutil.disk_usage(memory).free > 8 << 30
-    with tempfile.TemporaryDirectory(dir=memory if has_room else tmp_path) as made:
-        yield Path(made) / "store"
+    with folder_in_memory(tmp_path, needed_bytes=8 << 30) as made:
+        yield made / "store"
 
 
 def require_checked(ended: Ended, facts: Facts, *, is_quick: bool) -> None:

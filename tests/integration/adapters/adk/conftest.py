@@ -6,11 +6,12 @@ import holdfast
 import pytest
 
 from tests.integration.adapters.adk.serving import Served, serving
+from tests.support.memory import folder_in_memory
 
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("adk") / "store") as found:
+    with folder_in_memory(tmp_path_factory.mktemp("adk")) as folder, serving(folder / "store") as found:
         yield found
 
 

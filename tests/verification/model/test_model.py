@@ -27,7 +27,7 @@ LONG = {
     "two writers race",
     "two writers race for an id",
 }
-# In these few of the states are visited before a broken rule is noticed.
+# In these a broken rule is noticed after few states.
 QUICKLY_BROKEN = {
     "a purge beside a stale writer",
     "deletion beside a stale writer",

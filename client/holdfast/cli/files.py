@@ -153,7 +153,9 @@ def _source(path: str) -> Iterator[BinaryIO]:
 
 def _is_special(path: str) -> bool:
     """Return whether a path names a pipe, a device or an open file, which a rename cannot replace."""
-    return path.startswith(("/dev/", "/proc/")) or (os.path.exists(path) and not os.path.isfile(path))
+    # Files below /dev/shm are ordinary ones, in memory.
+    is_of_system = path.startswith(("/dev/", "/proc/")) and not path.startswith("/dev/shm/")
+    return is_of_system or (os.path.exists(path) and not os.path.isfile(path))
 
 
 def _copy_through(path: str, result: BinaryIO) -> None:

@@ -14,7 +14,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format import frame, invariants
 from holdfast_server.protocol.format.bounded_read import MAX_MARKER_BYTES
 from holdfast_server.protocol.format.keys import MAX_REVISION
-from holdfast_server.protocol.format.short_forms import LongFormError, lengthen, shortened
+from holdfast_server.protocol.format.short_forms import LongFormError, lengthen, short_form
 
 # The newest version of frames that this server reads and writes.
 MARKER_VERSION = frame.VERSION
@@ -65,9 +65,8 @@ def encode(marker: Marker, key: str) -> bytes:
     version = version_of(marker)
     if version == 1:
         return frame.pack(_bounded(marker.SerializeToString(deterministic=True)), key, version)
-    with shortened(marker, key):
-        body = _bounded(marker.SerializeToString(deterministic=True))
-    return frame.pack(body, key, version, compresses=len(body) <= _COMPRESSED_BYTES)
+    body = _bounded(short_form(marker, key))
+    return frame.pack(body, key, version, compresses=len(body) <= _COMPRESSED_BYTES, is_fast=True)
 
 
 def encode_claim(claim: Claim, key: str) -> bytes:

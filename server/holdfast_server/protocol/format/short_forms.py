@@ -4,8 +4,6 @@ A marker in memory is always in its long form, whichever version it was read fro
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 from holdfast_server.layout.v1.marker_pb2 import Marker
@@ -23,16 +21,15 @@ class LongFormError(Exception):
     """A message cannot be in short form: no server writes such a one."""
 
 
-@contextmanager
-def shortened(marker: Marker, key: str) -> Iterator[None]:
-    """Let a marker be in short form in the block.
+def short_form(marker: Marker, key: str) -> bytes:
+    """Return the short form of a marker, serialized.
 
     Args:
-        marker: the marker. No other task may use it.
+        marker: the marker. It changes and is restored, so that its parts need not be copied. No other task may use it.
         key: its key.
 
     """
-    names = marker.namespace, marker.workflow_id
+    names = (marker.namespace, marker.workflow_id) if _shows_names(key) else None
     replaced: list[tuple[_Id, str]] = []
     ids, forms = b"", 0
     for index, name in enumerate(_IDS):
@@ -42,16 +39,17 @@ def shortened(marker: Marker, key: str) -> Iterator[None]:
             ids += bytes.fromhex(text.replace("-", ""))
             forms |= (_UUID if found[1] else _PLAIN) << 2 * index
             replaced.append((name, text))
-            setattr(marker, name, "")
-    marker.short_ids, marker.short_id_forms = ids, forms
-    if _shows_names(key):
-        marker.namespace = marker.workflow_id = ""
     try:
-        yield
+        for name, _ in replaced:
+            setattr(marker, name, "")
+        if names is not None:
+            marker.namespace = marker.workflow_id = ""
+        marker.short_ids, marker.short_id_forms = ids, forms
+        return marker.SerializeToString(deterministic=True)
     finally:
-        marker.ClearField("short_ids")
-        marker.ClearField("short_id_forms")
-        marker.namespace, marker.workflow_id = names
+        marker.short_ids, marker.short_id_forms = b"", 0
+        if names is not None:
+            marker.namespace, marker.workflow_id = names
         for name, text in replaced:
             setattr(marker, name, text)
 

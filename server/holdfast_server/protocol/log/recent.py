@@ -33,14 +33,16 @@ def remember(marker: Marker, head: Marker | None, version: int) -> None:
         marker.recent_digests = _request_digest(marker.request_id) + checkpoint
     if head is None:
         return
-    count = max(0, min(len(head.recent_digests) // RECENT_BYTES, head.revision - marker.floor, _MOST_CARRIED))
-    if head.revision == marker.revision - 1:
-        marker.recent_digests += head.recent_digests[: RECENT_BYTES * count]
-    else:
+    before = head.recent_digests
+    count = max(0, min(len(before) // RECENT_BYTES, head.revision - marker.floor, _MOST_CARRIED))
+    if count and head.revision == marker.revision - 1:
+        marker.recent_digests += before[: RECENT_BYTES * count]
+    elif count:
         # A repair has left a gap.
         marker.recent.extend(RecentEntry(revision=revision, digests=each) for revision, each in _digests(head, count))
-    older = [each for each in head.recent if each.revision > marker.floor]
-    marker.recent.extend(older[: _MOST_CARRIED - count])
+    if head.recent:
+        older = [each for each in head.recent if each.revision > marker.floor]
+        marker.recent.extend(older[: _MOST_CARRIED - count])
 
 
 def with_request(marker: Marker, request_id: str) -> Iterator[int]:

@@ -23,7 +23,8 @@ class Timeouts:
         """Let every open timeout end at a moment of the event loop's time, if it does not end before."""
         for timeout in self._open:
             timeout.moment = min(timeout.moment, moment)
-        self._set_timer(moment)
+        if self._open:
+            self._set_timer(moment)
 
     def enter(self, timeout: "Timeout") -> None:
         """Open a timeout; see `Timeout`."""

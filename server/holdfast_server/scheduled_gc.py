@@ -52,7 +52,7 @@ async def _collect_repeatedly(log: Log, policies: Policies, interval_seconds: fl
             _LOG.warning("garbage collection failed and will be retried", extra={"error": described(error)})
             continue
         _LOG.info("garbage collected", extra=asdict(collected))
-        for kind in ("retired", "markers", "blobs", "claims", "records"):
+        for kind in ("retired", "markers", "blobs", "claims", "indexes", "records"):
             telemetry.COLLECTED.add(getattr(collected, kind), {"holdfast.collected": kind})
 
 

@@ -8,6 +8,7 @@ from holdfast_server.protocol.checkpoints import delete, load
 from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
 from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log import fresh_ids
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.fsck import fsck
@@ -41,6 +42,15 @@ class Workflow:
         parts = parts or [await self.upload(data)]
         wanted = CheckpointSpec(Request(self.keys, uuid.uuid4().hex, epoch), "f", 1, **fields)
         return (await save(self.log, wanted, parts, deadline=self.deadline())).entry
+
+    async def save_fresh(self, *checkpoint_ids, indexes=True, **fields):
+        """Save small checkpoints under new ids, and extend the index after each as a server does."""
+        part = await self.upload(b"x", inline=100)
+        for checkpoint_id in checkpoint_ids:
+            entry = await self.save(parts=[part], checkpoint_id=checkpoint_id, fresh_id=True, **fields)
+            if indexes and fresh_ids.is_due(self.log, entry):
+                await fresh_ids.extend(self.log, entry, deadline=self.deadline())
+        return entry
 
     async def load(self, checkpoint_id=""):
         found = await load.find(Log(self.log.store), self.keys, checkpoint_id, (), fallback=False)

@@ -390,6 +390,7 @@ class SaveHeader(_message.Message):
     REPLACE_FIELD_NUMBER: _builtins.int
     NEEDS_PARENT_FIELD_NUMBER: _builtins.int
     PINNED_FIELD_NUMBER: _builtins.int
+    FRESH_ID_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace, 1 to 128 bytes. Slashes, backslashes, control characters and characters that change the direction of
     text are not allowed, nor are "." and "..".
@@ -425,6 +426,14 @@ class SaveHeader(_message.Message):
     pinned: _builtins.bool
     """Prune and retention by count and age keep the checkpoint and all that it needs, and do not count it. It can still
     be deleted, and its own ttl applies. For checkpoints that an engine refers to.
+    """
+    fresh_id: _builtins.bool
+    """The caller promises that no checkpoint of the workflow has checkpoint_id or ever had it. The save then costs one
+    request to the store less: the id is not claimed, but found through an index that is written later. Requires
+    checkpoint_id. A broken promise is noticed while the earlier checkpoint is among the last 16 entries of the log, and
+    ends as without fresh_id. If it is not noticed, two checkpoints have the id: a load by id returns the newer one, and
+    CHECKPOINT_DELETED once that is deleted; the older one stays in lists, and prune, retention and purge remove it; both
+    have the same records. Saves without fresh_id notice every checkpoint that has their id, also one of a fresh id.
     """
     @_builtins.property
     def format(self) -> Global___Format:
@@ -464,10 +473,11 @@ class SaveHeader(_message.Message):
         replace: _builtins.bool = ...,
         needs_parent: _builtins.bool = ...,
         pinned: _builtins.bool = ...,
+        fresh_id: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_expected_revision", b"_expected_revision", "_ttl", b"_ttl", "attempt", b"attempt", "epoch", b"epoch", "expected_revision", b"expected_revision", "format", b"format", "producer", b"producer", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_expected_revision", b"_expected_revision", "_ttl", b"_ttl", "attempt", b"attempt", "checkpoint_id", b"checkpoint_id", "epoch", b"epoch", "expected_revision", b"expected_revision", "format", b"format", "labels", b"labels", "namespace", b"namespace", "needs_parent", b"needs_parent", "parent_id", b"parent_id", "pinned", b"pinned", "producer", b"producer", "replace", b"replace", "request_id", b"request_id", "ttl", b"ttl", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_epoch", b"_epoch", "_expected_revision", b"_expected_revision", "_ttl", b"_ttl", "attempt", b"attempt", "checkpoint_id", b"checkpoint_id", "epoch", b"epoch", "expected_revision", b"expected_revision", "format", b"format", "fresh_id", b"fresh_id", "labels", b"labels", "namespace", b"namespace", "needs_parent", b"needs_parent", "parent_id", b"parent_id", "pinned", b"pinned", "producer", b"producer", "replace", b"replace", "request_id", b"request_id", "ttl", b"ttl", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__epoch: _TypeAlias = _typing.Literal["epoch"]  # noqa: Y015
     _WhichOneofArgType__epoch: _TypeAlias = _typing.Literal["_epoch", b"_epoch"]  # noqa: Y015

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from holdfast_server.api.streaming.uploads import Uploads
 from holdfast_server.protocol.checkpoints.records import Room, Stamps
+from holdfast_server.protocol.log.indexer import Indexer
 from holdfast_server.protocol.log.log import Log
 
 
@@ -13,6 +14,7 @@ class ServiceContext:
 
     Attributes:
         log: the commit log of the store.
+        indexer: writes the indexes of ids.
         inline_limit_bytes: how many bytes of payload a commit marker may hold.
         payload_limit_bytes: how many bytes a streamed payload may have.
         uploads: uploads that are in progress, or whose stream broke.
@@ -22,6 +24,7 @@ class ServiceContext:
     """
 
     log: Log
+    indexer: Indexer
     inline_limit_bytes: int
     payload_limit_bytes: int
     uploads: Uploads

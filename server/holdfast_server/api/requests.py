@@ -123,6 +123,8 @@ def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> CheckpointSpec:
     name("parent_id", header.parent_id, 256, required=False)
     if header.replace and not header.checkpoint_id:
         raise invalid("checkpoint_id", "must not be empty if replace is set")
+    if header.fresh_id and not header.checkpoint_id:
+        raise invalid("checkpoint_id", "must not be empty if fresh_id is set")
     if header.needs_parent and not header.parent_id:
         raise invalid("parent_id", "must not be empty if needs_parent is set")
     format_name, format_version = header.format.name, header.format.version
@@ -146,6 +148,7 @@ def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> CheckpointSpec:
         replace=header.replace,
         needs_parent=header.needs_parent,
         pinned=header.pinned,
+        fresh_id=header.fresh_id,
     )
 
 

@@ -26,6 +26,7 @@ from holdfast_server.api.handlers import (
 )
 from holdfast_server.api.streaming.uploads import Uploads
 from holdfast_server.protocol.checkpoints.records import Room, Stamps
+from holdfast_server.protocol.log.indexer import Indexer
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.stores.base import freeing_space
 
@@ -80,6 +81,7 @@ class CheckpointService:
         self._calls = calls
         self._context = ServiceContext(
             log=log,
+            indexer=Indexer(log),
             inline_limit_bytes=inline_limit_bytes,
             payload_limit_bytes=payload_limit_bytes,
             uploads=Uploads(),
@@ -88,7 +90,8 @@ class CheckpointService:
         )
 
     async def close(self) -> None:
-        """Discard uploads whose stream broke."""
+        """End the writing of indexes, and discard uploads whose stream broke."""
+        await self._context.indexer.close()
         await self._context.uploads.close()
 
     async def unary(self, name: str, request: object, context: CallContext) -> Message:

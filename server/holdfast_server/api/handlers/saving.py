@@ -119,6 +119,7 @@ async def _commit(context: ServiceContext, call: Call, new: CheckpointSpec, part
     except BaseException:
         telemetry.ORPHANS.add(blobs)
         raise
+    context.indexer.extend_soon(saved.entry)
     if saved.replayed:
         telemetry.ORPHANS.add(blobs)
     call.span.describe(checkpoint=saved.entry.marker.checkpoint_id, revision=saved.entry.revision)

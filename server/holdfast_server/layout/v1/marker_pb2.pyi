@@ -311,6 +311,10 @@ class Marker(_message.Message):
     LEASE_HOLDER_FIELD_NUMBER: _builtins.int
     PURGED_FIELD_NUMBER: _builtins.int
     PURGED_DIGEST_FIELD_NUMBER: _builtins.int
+    FRESH_ID_FIELD_NUMBER: _builtins.int
+    LAST_FRESH_REVISION_FIELD_NUMBER: _builtins.int
+    INDEXED_FROM_FIELD_NUMBER: _builtins.int
+    INDEXED_TO_FIELD_NUMBER: _builtins.int
     RECENT_DIGESTS_FIELD_NUMBER: _builtins.int
     SHORT_IDS_FIELD_NUMBER: _builtins.int
     SHORT_ID_FORMS_FIELD_NUMBER: _builtins.int
@@ -372,6 +376,14 @@ class Marker(_message.Message):
     """Of a checkpoint that was purged: SHA-256 of the frame that was here before, so that the chain of digests holds and
     the writer recognises its marker. Such a marker contains only what the log needs.
     """
+    fresh_id: _builtins.bool
+    """DATA: whether the id was not claimed, since the caller promised that it is new."""
+    last_fresh_revision: _builtins.int
+    """Revision of the newest checkpoint whose id was not claimed, this entry included; 0 if there is none above the floor."""
+    indexed_from: _builtins.int
+    """Every checkpoint whose id was not claimed is above this revision or collected. The index of ids begins after it."""
+    indexed_to: _builtins.int
+    """The index of ids contains every checkpoint above indexed_from, up to and including this revision."""
     recent_digests: _builtins.bytes
     """In frames of version 2: the newest entries, this one included, newest first, without a gap. Six bytes for each: the
     first two of the SHA-256 of its request id, then the first four of that of its checkpoint id, or zeros. A digest
@@ -468,19 +480,51 @@ class Marker(_message.Message):
         lease_holder: _builtins.str = ...,
         purged: _abc.Iterable[Global___RevisionRange] | None = ...,
         purged_digest: _builtins.bytes = ...,
+        fresh_id: _builtins.bool = ...,
+        last_fresh_revision: _builtins.int = ...,
+        indexed_from: _builtins.int = ...,
+        indexed_to: _builtins.int = ...,
         recent_digests: _builtins.bytes = ...,
         short_ids: _builtins.bytes = ...,
         short_id_forms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "create_time", b"create_time", "expire_time", b"expire_time", "format", b"format", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "producer", b"producer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "lease_holder", b"lease_holder", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "producer", b"producer", "purged", b"purged", "purged_digest", b"purged_digest", "recent", b"recent", "recent_digests", b"recent_digests", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "short_id_forms", b"short_id_forms", "short_ids", b"short_ids", "trace_id", b"trace_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "fresh_id", b"fresh_id", "indexed_from", b"indexed_from", "indexed_to", b"indexed_to", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_fresh_revision", b"last_fresh_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "lease_holder", b"lease_holder", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "producer", b"producer", "purged", b"purged", "purged_digest", b"purged_digest", "recent", b"recent", "recent_digests", b"recent_digests", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "short_id_forms", b"short_id_forms", "short_ids", b"short_ids", "trace_id", b"trace_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__last_save_revision: _TypeAlias = _typing.Literal["last_save_revision"]  # noqa: Y015
     _WhichOneofArgType__last_save_revision: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__last_save_revision) -> _WhichOneofReturnType__last_save_revision | None: ...
 
 Global___Marker: _TypeAlias = Marker  # noqa: Y015
+
+@_typing.final
+class IdIndex(_message.Message):
+    """A piece of the index of checkpoint ids: which checkpoint each revision of a range holds. The key contains the range."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_REVISION_FIELD_NUMBER: _builtins.int
+    DIGESTS_FIELD_NUMBER: _builtins.int
+    first_revision: _builtins.int
+    """The revision of the first digest: the first one of the range, or the first one above the floor."""
+    digests: _builtins.bytes
+    """4 bytes for each revision: the first ones of SHA-256 of the id of its checkpoint. All zero if the entry is not a
+    checkpoint, all ones if its id is not known.
+    """
+    def __init__(
+        self,
+        *,
+        first_revision: _builtins.int = ...,
+        digests: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests", "first_revision", b"first_revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IdIndex: _TypeAlias = IdIndex  # noqa: Y015
 
 @_typing.final
 class Claim(_message.Message):

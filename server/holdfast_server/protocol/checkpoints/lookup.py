@@ -14,7 +14,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.ids import revision_in
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log import next_marker, recent
-from holdfast_server.protocol.log.claims import read_claim, search
+from holdfast_server.protocol.log.claims import find_chosen, read_claim
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
 
@@ -126,19 +126,19 @@ async def _search_older(
     if isinstance(server_made, Entry):
         return server_made
     base = await read_claim(log, keys, checkpoint_id, generation=head.marker.claim_generation)
+    found = await find_chosen(log, keys, head, checkpoint_id, base)
+    if found is not None:
+        return found
     if base is None:
         newer = await log.head(keys)
         if newer is not None and newer.marker.claim_generation != head.marker.claim_generation:
             return await _search_id(log, keys, newer, checkpoint_id, ())
-        if server_made is not None:
-            raise server_made
-        return None
-    found = await search(log, keys, head, checkpoint_id, base)
-    if found is None and server_made is not None:
+    if server_made is not None:
         raise server_made
-    if found is None and lost:
+    if lost:
+        # Also if the id is not claimed: one that is new was not.
         raise _lost(min(lost))
-    return found
+    return None
 
 
 async def _read_server_made(

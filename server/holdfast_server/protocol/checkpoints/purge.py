@@ -25,7 +25,7 @@ from holdfast_server.protocol.checkpoints.lookup import find_by_id
 from holdfast_server.protocol.checkpoints.retention import blob_number
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
 from holdfast_server.protocol.format import marker as marker_codec
-from holdfast_server.protocol.format.keys import WorkflowKeys, batch_stamp, blob_base
+from holdfast_server.protocol.format.keys import WorkflowKeys, batch_stamp, blob_base, index_range
 from holdfast_server.protocol.format.revision_set import RevisionSet
 from holdfast_server.protocol.log import append_once, next_marker
 from holdfast_server.protocol.log.append_once import Appended, Request, append
@@ -140,6 +140,7 @@ async def _finish(log: Log, keys: WorkflowKeys, deletion: Entry, attached: Itera
     await _remove(log, [key async for key in _dead_blobs(log, keys, deletion)])
     if not deletion.marker.checkpoint_id:
         await _remove(log, [key async for key in _dead_claims(log, keys, deletion)])
+        await _remove(log, [key async for key in _dead_indexes(log, keys, deletion)])
     purged = 0
     for each in deletion.marker.purged:
         some: list[Entry] = []
@@ -231,6 +232,14 @@ async def _dead_claims(log: Log, keys: WorkflowKeys, deletion: Entry) -> AsyncIt
         if each.key >= keys.claims_of(deletion.marker.claim_generation):
             break
         if keys.is_claim(each.key):
+            yield each.key
+
+
+async def _dead_indexes(log: Log, keys: WorkflowKeys, deletion: Entry) -> AsyncIterator[str]:
+    """Yield the objects of the index of ids that cover only what was deleted with the workflow."""
+    async for each in list_all(log.store, keys.indexes):
+        revisions = index_range(each.key.removeprefix(keys.prefix))
+        if revisions is not None and revisions[1] <= deletion.marker.floor:
             yield each.key
 
 

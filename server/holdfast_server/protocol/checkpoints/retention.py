@@ -105,7 +105,7 @@ class Ledger:
         self._revisions.append(entry.revision)
         self._created.append(_seconds(marker.create_time))
         self._expires.append(_seconds(marker.expire_time) if marker.HasField("expire_time") else inf)
-        self._is_claimed.append(revision_in(marker.checkpoint_id) != entry.revision)
+        self._is_claimed.append(not marker.fresh_id and revision_in(marker.checkpoint_id) != entry.revision)
         self._is_pinned.append(marker.pinned)
         self._needs.append(marker.needed_revision)
         if marker.replaced_revision:

@@ -1,4 +1,4 @@
-"""Saves: upload the parts that are too large for the marker, claim a chosen id, then commit one marker."""
+"""Saves: upload the parts too large for the marker, claim a chosen id that may not be new, then commit one marker."""
 
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -8,7 +8,7 @@ from holdfast_server.protocol.checkpoints.lookup import find_by_id
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.ids import new_checkpoint_id
 from holdfast_server.protocol.format.keys import WorkflowKeys, blob_base
-from holdfast_server.protocol.log import append_once, compare_and_set, next_marker
+from holdfast_server.protocol.log import append_once, compare_and_set, fresh_ids, next_marker
 from holdfast_server.protocol.log.append_once import Appended, Request
 from holdfast_server.protocol.log.claims import ChosenId
 from holdfast_server.protocol.log.entry import Entry
@@ -35,6 +35,7 @@ class CheckpointSpec:
         replace: whether it replaces the checkpoint that has its id.
         needs_parent: whether it is of no use without its parent.
         pinned: whether retention by count and age and prunes skip it.
+        fresh_id: whether the caller promises that the id is new.
 
     """
 
@@ -51,6 +52,7 @@ class CheckpointSpec:
     replace: bool = False
     needs_parent: bool = False
     pinned: bool = False
+    fresh_id: bool = False
 
 
 async def save(log: Log, spec: CheckpointSpec, parts: list[StoredPart], *, deadline: float) -> Appended:
@@ -69,23 +71,26 @@ async def save(log: Log, spec: CheckpointSpec, parts: list[StoredPart], *, deadl
 
     """
     fingerprint = _fingerprint(spec, parts)
+    keys = spec.request.keys
     chosen = ChosenId(log, spec.request, spec.checkpoint_id, deadline) if spec.checkpoint_id else None
-    if chosen is not None:
-        await chosen.claim(await log.known_head(spec.request.keys))
+    if chosen is not None and not spec.fresh_id:
+        await chosen.claim(await log.known_head(keys))
     uploaded = parts
 
     async def build(head: Entry | None) -> Marker:
         nonlocal uploaded
         replaced = 0
         await append_once.refuse_or_replay(log, head, spec.request, fingerprint)
-        if head is not None and chosen is not None:
-            replaced = await chosen.find_replaced(head, fingerprint, replaces=spec.replace)
+        is_fresh = spec.fresh_id and fresh_ids.has_room(log, keys, head)
+        if chosen is not None:
+            replaced = await chosen.find_replaced(head, fingerprint, replaces=spec.replace, is_fresh=is_fresh)
         compare_and_set.require(head, spec.expected_revision, spec.request.epoch)
         if head is not None:
-            uploaded = await _copy_old_blobs(log, spec.request.keys, head, uploaded)
+            uploaded = await _copy_old_blobs(log, keys, head, uploaded)
         marker = next_marker.successor(head, spec.request, MarkerKind.MARKER_KIND_DATA, fingerprint)
         _describe(marker, spec, uploaded)
         compare_and_set.enter_save(marker)
+        fresh_ids.enter(log, keys, marker, is_fresh=is_fresh)
         if replaced:
             next_marker.mark_deleted(marker, [(replaced, replaced)])
             marker.replaced_revision = replaced

@@ -4,7 +4,7 @@ Promises that a stored object is either understood completely or refused: damage
 newer server is LAYOUT_UNSUPPORTED. Knows nothing of when objects are written or removed.
 
 Read `keys` first, then `frame`, `marker` and its `invariants`; `short_forms` and `dictionary` make markers small.
-`manifest` is the store-wide object, `ids` makes checkpoint ids,
+`id_index` divides the index of ids into objects. `manifest` is the store-wide object, `ids` makes checkpoint ids,
 `revision_set` holds the deleted revisions of a log, `bounded_read` reads a small object whole.
 """
 
@@ -12,6 +12,7 @@ __all__ = [
     "bounded_read",
     "dictionary",
     "frame",
+    "id_index",
     "ids",
     "invariants",
     "keys",

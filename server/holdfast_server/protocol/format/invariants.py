@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, PartEncoding, RevisionRange, StoredPart
+from holdfast_server.protocol.format import id_index
 from holdfast_server.protocol.format.keys import MAX_REVISION, blob_base
 
 # The highest epoch that a caller could name when saves raised epochs too. Each epoch since then took a revision.
@@ -68,6 +69,10 @@ def _fields(marker: Marker) -> Iterator[tuple[str, bool]]:
     yield "last_data_revision", not _is_in(marker.deleted, marker.last_data_revision)
     yield "purged", _are_ranges(marker.purged, revision)
     yield "purged_digest", not marker.purged_digest or (len(marker.purged_digest) == _DIGEST_BYTES and not parts)
+    yield "last_fresh_revision", 0 <= marker.last_fresh_revision <= revision
+    yield "indexed_from", 0 <= marker.indexed_from < max(1, marker.last_fresh_revision)
+    yield "indexed_to", 0 <= marker.indexed_to < revision and id_index.is_end(marker.indexed_from, marker.indexed_to)
+    yield "indexed_to", marker.last_fresh_revision - marker.indexed_to <= id_index.MOST_UNINDEXED
     yield "parts", all(map(_is_part, parts)) and len({part.name for part in parts}) == len(parts)
     yield "parts", sum(part.size_bytes for part in parts) <= _MAX_SIZE
 

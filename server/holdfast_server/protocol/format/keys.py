@@ -23,6 +23,7 @@ _REVISION = r"[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{3}"
 _MARKER = re.compile(_REVISION)
 _BLOB = re.compile(rf"blob/({_REVISION})-[0-9a-f]{{32}}")
 _CLAIM = re.compile(rf"{_REVISION}/{_NAME}")
+_INDEX = re.compile(rf"idx/({_REVISION})-([0-9a-f]{{9}})")
 _BATCH = re.compile(rf"rec/[0-9a-f]{{2}}/{_NAME}\.([0-9a-f]{{16}})-([0-9a-f]{{32}})")
 _WORKFLOW = re.compile(rf"ns/({_NAME})/wf/({_NAME})/")
 # The prefix of a workflow without that of its namespace.
@@ -92,6 +93,15 @@ class WorkflowKeys:
         return key.startswith(self.claims) and _CLAIM.fullmatch(key, len(self.claims)) is not None
 
     @property
+    def indexes(self) -> str:
+        """What the keys of its index of ids begin with; the objects with the oldest ends are listed first."""
+        return f"{self.prefix}idx/"
+
+    def index(self, first: int, last: int) -> str:
+        """Return the key of the object that indexes the ids of a range of revisions."""
+        return f"{self.indexes}{_cut(last)}-{first:09x}"
+
+    @property
     def records(self) -> str:
         """What the keys of its batches of records begin with."""
         return f"{self.prefix}rec/"
@@ -147,6 +157,15 @@ def blob_base(relative: str) -> int | None:
     """Return the revision of the head when a blob's upload began; None if the key is not that of a blob."""
     found = _BLOB.fullmatch(relative)
     return int(found[1].replace("/", ""), 16) if found else None
+
+
+def index_range(relative: str) -> tuple[int, int] | None:
+    """Return the first and last revision of an object of the index of ids; None if the key is not that of one."""
+    found = _INDEX.fullmatch(relative)
+    if found is None:
+        return None
+    first, last = int(found[2], 16), int(found[1].replace("/", ""), 16)
+    return (first, last) if 0 < first <= last else None
 
 
 def new_blob(base_revision: int, upload_id: str) -> str:

@@ -9,11 +9,12 @@ from typing import Literal, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, RecordBatch
+from holdfast_server.layout.v1.marker_pb2 import Claim, IdIndex, Marker, RecordBatch
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.format import frame, invariants
+from holdfast_server.protocol.format import frame, id_index, invariants
 from holdfast_server.protocol.format.bounded_read import MAX_MARKER_BYTES
 from holdfast_server.protocol.format.keys import MAX_REVISION
+from holdfast_server.protocol.format.revision_set import Range
 from holdfast_server.protocol.format.short_forms import LongFormError, lengthen, short_form
 
 # The newest version of frames that this server reads and writes.
@@ -32,7 +33,12 @@ _Content = Literal[
     "trace_id",
     "pinned",
 ]
-_NAMES: dict[type[Message], str] = {Marker: "commit marker", Claim: "claim", RecordBatch: "batch of records"}
+_NAMES: dict[type[Message], str] = {
+    Marker: "commit marker",
+    Claim: "claim",
+    IdIndex: "index of ids",
+    RecordBatch: "batch of records",
+}
 # The fields that a caller filled. Its checkpoint id and request id are kept after a purge: the log needs them to
 # recognise the id and a retry.
 _CONTENT: tuple[_Content, ...] = (
@@ -72,6 +78,12 @@ def encode(marker: Marker, key: str) -> bytes:
 def encode_claim(claim: Claim, key: str) -> bytes:
     """Return the frame of a claim."""
     return frame.pack(claim.SerializeToString(deterministic=True), key, 1)
+
+
+def encode_index(index: IdIndex, key: str) -> bytes:
+    """Return the frame of an object of the index of ids."""
+    # Digests do not compress.
+    return frame.pack(index.SerializeToString(deterministic=True), key, 2, compresses=False)
 
 
 def encode_batch(batch: RecordBatch, key: str, version: int) -> bytes:
@@ -155,6 +167,26 @@ def decode_claim(data: bytes, key: str) -> Claim:
     if not 0 <= claim.base_revision <= MAX_REVISION:
         raise _corrupted(claim, key, f"its field base_revision is invalid: {claim.base_revision}")
     return claim
+
+
+def decode_index(data: bytes, key: str, revisions: Range) -> IdIndex:
+    """Return the object of the index of ids in a frame.
+
+    Args:
+        data: the frame.
+        key: the key that it was read from.
+        revisions: the revisions that it covers according to that key.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED or LAYOUT_UNSUPPORTED.
+
+    """
+    body, _ = _decode(data, key, IdIndex())
+    first, last = revisions
+    count, rest = divmod(len(body.digests), id_index.DIGEST_BYTES)
+    if rest or body.first_revision < first or body.first_revision + count - 1 != last:
+        raise _corrupted(body, key, f"it has {count} ids from revision {body.first_revision} on")
+    return body
 
 
 def decode_batch(data: bytes, key: str) -> tuple[RecordBatch, int]:

@@ -6,7 +6,8 @@ that an append whose outcome cannot be learned fails with COMMIT_UNKNOWN. What a
 
 Read `log` first, then `put_if_absent`, on which every promise rests, then `next_marker`. `append_once`, `recent` and
 `replays` make requests commit once; `compare_and_set`, `leases` and `claims` are the further conditions of a commit.
-`entry`, `revisions` and `walks` are the ways to read a log.
+`fresh_ids` finds ids that are not claimed, and `indexer` writes their index. `entry`, `revisions` and `walks` are the
+ways to read a log.
 """
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "claims",
     "compare_and_set",
     "entry",
+    "fresh_ids",
+    "indexer",
     "leases",
     "log",
     "next_marker",

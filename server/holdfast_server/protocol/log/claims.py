@@ -1,5 +1,7 @@
 """Checkpoint ids that callers choose. They are claimed before the commit; the log decides whether they are unique.
 
+An id that its caller promises to be new is not claimed (`fresh_ids`), but noticed by every claimed one of its name.
+
 A claim contains the revision after which to search for its id, so that no call reads the whole log for it. A claim
 belongs to a generation: a collection that removes dead claims begins a new generation and copies the claims of live ids
 into it, so that no key is used again after it may have been removed.
@@ -14,8 +16,8 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format import marker as marker_codec
 from holdfast_server.protocol.format.bounded_read import read_whole
 from holdfast_server.protocol.format.ids import revision_in
-from holdfast_server.protocol.format.keys import WorkflowKeys
-from holdfast_server.protocol.log import next_marker, recent
+from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys
+from holdfast_server.protocol.log import fresh_ids, next_marker, recent
 from holdfast_server.protocol.log.append_once import Replay, Request
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
@@ -44,7 +46,11 @@ class ChosenId:
         self._request = request
         self._checkpoint_id = checkpoint_id
         self._deadline = deadline
-        self._generation = 0
+        # None before it is claimed.
+        self._generation: int | None = None
+        # The checkpoint with the id is above this revision, or not claimed.
+        self._base = 0
+        # No checkpoint up to this revision has the id.
         self._searched_to = 0
 
     async def claim(self, head: Entry | None) -> None:
@@ -55,7 +61,7 @@ class ChosenId:
 
         """
         self._generation = 0 if head is None else head.marker.claim_generation
-        self._searched_to = await put_claim(
+        self._base = await put_claim(
             self._log,
             self._request,
             self._checkpoint_id,
@@ -64,13 +70,17 @@ class ChosenId:
             deadline=self._deadline,
         )
 
-    async def find_replaced(self, head: Entry, fingerprint: bytes, *, replaces: bool) -> int:
+    async def find_replaced(
+        self, head: Entry | None, fingerprint: bytes, *, replaces: bool, is_fresh: bool = False
+    ) -> int:
         """Check that no checkpoint has the id, or that this save may replace the one that has it.
 
         Args:
-            head: the head.
+            head: the head; None for an empty log.
             fingerprint: the digest of the save's content.
             replaces: whether it may replace a checkpoint.
+            is_fresh: whether the caller's promise that the id is new is believed: it is not claimed, and searched for
+                only among the recent entries of the head.
 
         Returns:
             The revision of the checkpoint that is replaced; 0 if there is none.
@@ -80,11 +90,16 @@ class ChosenId:
             HoldfastError: CHECKPOINT_ID_REUSED, CHECKPOINT_CORRUPTED.
 
         """
-        if head.marker.claim_generation != self._generation:
+        if not is_fresh and self._generation != (0 if head is None else head.marker.claim_generation):
             await self.claim(head)
-        found = await self._find(head)
+        if head is None:
+            return 0
+        found = await self._find_recent(head)
+        if found is None and not is_fresh:
+            found = await self._find(head)
+            if found is None:
+                self._searched_to = head.revision
         if found is None:
-            self._searched_to = head.revision
             return 0
         is_deleted = head.gone.is_deleted(found.revision)
         if replaces:
@@ -100,18 +115,24 @@ class ChosenId:
             revision=found.revision,
         )
 
-    async def _find(self, head: Entry) -> Entry | None:
-        keys, checkpoint_id = self._request.keys, self._checkpoint_id
-        for revision in recent.with_checkpoint(head.marker, checkpoint_id):
-            entry = await self._log.read(keys, revision, head)
-            if entry is not None and entry.is_save_of(checkpoint_id):
+    async def _find_recent(self, head: Entry) -> Entry | None:
+        for revision in recent.with_checkpoint(head.marker, self._checkpoint_id):
+            entry = await self._log.read(self._request.keys, revision, head)
+            if entry is not None and entry.is_save_of(self._checkpoint_id):
                 return entry
-        remembered = recent.revisions(head.marker)
-        if not remembered or remembered[-1] > self._searched_to + 1:
-            found = await search(self._log, keys, head, checkpoint_id, self._searched_to)
-            if found is not None:
-                return found
-        return await self._find_server_made(head)
+        return None
+
+    async def _find(self, head: Entry) -> Entry | None:
+        """Find the id among the entries that the head does not remember."""
+        keys, remembered = self._request.keys, recent.revisions(head.marker)
+        above = self._searched_to or self._base
+        is_known = bool(remembered) and remembered[-1] <= above + 1
+        found = None
+        if not self._searched_to and fresh_ids.has_any(head):
+            found = await find_chosen(self._log, keys, head, self._checkpoint_id, self._base)
+        elif not is_known:
+            found = await search(self._log, keys, head, self._checkpoint_id, above)
+        return found or await self._find_server_made(head)
 
     async def _find_server_made(self, head: Entry) -> Entry | None:
         """Return the checkpoint that got the id from a server before a caller chose the same id."""
@@ -186,15 +207,51 @@ async def read_claim(log: Log, keys: WorkflowKeys, checkpoint_id: str, *, genera
         return None
 
 
-async def search(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, base: int) -> Entry | None:
+async def find_chosen(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, base: int | None) -> Entry | None:
+    """Return the newest checkpoint with an id that a caller chose, according to a head; None if there is none.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        head: the head.
+        checkpoint_id: the id.
+        base: the base revision of its claim; None if it is not claimed.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED: a damaged marker may be the one with the id; LAYOUT_UNSUPPORTED.
+
+    """
+    marker = head.marker
+    if not fresh_ids.has_any(head):
+        return None if base is None else await search(log, keys, head, checkpoint_id, base)
+    found = None
+    if base is not None:
+        found = await search(log, keys, head, checkpoint_id, max(base, marker.last_fresh_revision))
+    found = found or await fresh_ids.find(log, keys, head, checkpoint_id)
+    if found is None and base is not None:
+        found = await search(log, keys, head, checkpoint_id, base, start=marker.indexed_from)
+    return found
+
+
+async def search(
+    log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, base: int, *, start: int = MAX_REVISION
+) -> Entry | None:
     """Return the newest checkpoint with an id above a base revision, according to a head; None if there is none.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        head: the head.
+        checkpoint_id: the id.
+        base: the base revision.
+        start: the revision to start from, downwards, if it is below the head.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED: a damaged marker may be the one with the id.
 
     """
     damage: HoldfastError | None = None
-    async for (first, last), entry in walk_back(log, keys, head, base):
+    async for (first, last), entry in walk_back(log, keys, head, base, start=start):
         if isinstance(entry, HoldfastError):
             if not await next_marker.is_gone_by_now(log, keys, last, head, first=first):
                 damage = entry

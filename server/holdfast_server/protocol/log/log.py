@@ -19,6 +19,7 @@ from holdfast_server.protocol.log import recent, revisions
 from holdfast_server.protocol.log.append_queue import AppendQueue
 from holdfast_server.protocol.log.entry import Entry, decode_entry, entry_of
 from holdfast_server.protocol.log.head_cache import Head, HeadCache
+from holdfast_server.protocol.log.indexed import Indexed
 from holdfast_server.protocol.log.put_if_absent import put_if_absent
 from holdfast_server.protocol.log.reader import Reader
 from holdfast_server.protocol.log.request_index import RequestIndex
@@ -48,6 +49,7 @@ class Log:
         retried_reader: reads entries from `retried_store`.
         recent_seconds: how long a head may be used after it was read.
         requests: the request ids that were found in logs.
+        indexed: how far this process has written the indexes of ids.
 
     """
 
@@ -66,6 +68,7 @@ class Log:
         self.grace_seconds = grace_seconds
         self.recent_seconds = grace_seconds * _RECENT_PART
         self.requests = RequestIndex()
+        self.indexed = Indexed()
         self.heads = HeadCache(cache_bytes)
         self._reader = Reader(store)
         self._queue = AppendQueue()

@@ -44,6 +44,10 @@ def successor(head: Entry | None, request: Request, kind: MarkerKind.ValueType, 
         marker.claim_generation = before.claim_generation
         marker.last_data_revision = before.last_data_revision
         marker.previous_data_revision = before.last_data_revision
+        if before.last_fresh_revision > before.floor:
+            marker.last_fresh_revision = before.last_fresh_revision
+            marker.indexed_from = before.indexed_from
+            marker.indexed_to = before.indexed_to
         marker.deleted.extend(before.deleted)
         marker.previous_digest = head.digest
     compare_and_set.carry(marker, head)

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, RecentEntry
+from holdfast_server.protocol.format.id_index import NO_CHECKPOINT, digest_of
 from holdfast_server.protocol.format.invariants import RECENT_BYTES, REQUEST_BYTES
 from holdfast_server.protocol.format.marker import version_of
 
 # Of the head's entries, those that the next marker carries over.
 _MOST_CARRIED = 15
-_NO_CHECKPOINT = bytes(RECENT_BYTES - REQUEST_BYTES)
 
 
 def remember(marker: Marker, head: Marker | None, version: int) -> None:
@@ -29,7 +29,7 @@ def remember(marker: Marker, head: Marker | None, version: int) -> None:
     if version == 1 and (head is None or version_of(head) == 1):
         marker.recent.add(revision=marker.revision, request_id=marker.request_id, checkpoint_id=checkpoint_id)
     else:
-        checkpoint = checkpoint_digest(checkpoint_id) if checkpoint_id else _NO_CHECKPOINT
+        checkpoint = digest_of(checkpoint_id) if checkpoint_id else NO_CHECKPOINT
         marker.recent_digests = _request_digest(marker.request_id) + checkpoint
     if head is None:
         return
@@ -57,7 +57,7 @@ def with_request(marker: Marker, request_id: str) -> Iterator[int]:
 
 def with_checkpoint(marker: Marker, checkpoint_id: str) -> Iterator[int]:
     """Yield the recent revisions that may hold a checkpoint with an id, newest first."""
-    digest = checkpoint_digest(checkpoint_id)
+    digest = digest_of(checkpoint_id)
     if digest in marker.recent_digests:
         yield from (revision for revision, each in _digests(marker) if each.endswith(digest))
     for entry in marker.recent:
@@ -70,9 +70,15 @@ def revisions(marker: Marker) -> list[int]:
     return [*(revision for revision, _ in _digests(marker)), *(entry.revision for entry in marker.recent)]
 
 
-def checkpoint_digest(checkpoint_id: str) -> bytes:
-    """Return the digest of a checkpoint's id."""
-    return sha256(checkpoint_id.encode()).digest()[: RECENT_BYTES - REQUEST_BYTES]
+def checkpoints(marker: Marker) -> Iterator[tuple[int, bytes]]:
+    """Yield the recent revisions with the digests of their checkpoints' ids, newest first; zeros if there is none."""
+    for revision, each in _digests(marker):
+        yield revision, each[REQUEST_BYTES:]
+    for entry in marker.recent:
+        if entry.digests:
+            yield entry.revision, entry.digests[REQUEST_BYTES:]
+        else:
+            yield entry.revision, digest_of(entry.checkpoint_id) if entry.checkpoint_id else NO_CHECKPOINT
 
 
 def _request_digest(request_id: str) -> bytes:

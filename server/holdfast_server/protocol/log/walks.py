@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError
-from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.format.revision_set import Range
 from holdfast_server.protocol.log import revisions
 from holdfast_server.protocol.log.entry import Entry
@@ -17,9 +17,9 @@ _BATCH_ENTRIES = 64
 
 
 async def walk_back(
-    log: Log, keys: WorkflowKeys, head: Entry, down_to: int
+    log: Log, keys: WorkflowKeys, head: Entry, down_to: int, *, start: int = MAX_REVISION
 ) -> AsyncIterator[tuple[Range, Entry | HoldfastError]]:
-    """Yield the entries from the head down to a revision, that one excluded; a damaged entry as its error.
+    """Yield the entries from the head or an older one down to a revision, that one excluded; damage as its error.
 
     Missing markers in a row come as one range, since a marker may claim that billions of revisions exist.
 
@@ -27,7 +27,7 @@ async def walk_back(
         HoldfastError: LAYOUT_UNSUPPORTED.
 
     """
-    end, revision = max(down_to, head.marker.floor), head.revision
+    end, revision = max(down_to, head.marker.floor), min(start, head.revision)
     while revision > end:
         found = head if revision == head.revision else await log.retried_reader.read_or_damage(keys, revision)
         first = revision
@@ -58,7 +58,7 @@ async def scan(
     begin = first
     while first <= last:
         batch: Sequence[int] = range(first, min(first + _BATCH_ENTRIES, last + 1))
-        found = await _read_many(log, keys, batch)
+        found = await read_many(log, keys, batch)
         if batch[-1] < last and all(isinstance(entry, MarkerGoneError) for entry in found):
             break
         for revision, entry in zip(batch, found, strict=True):
@@ -72,7 +72,7 @@ async def scan(
     listed = await revisions.between(log.retried_store, keys, first, last) if first <= last else ()
     for start in range(0, len(listed), _BATCH_ENTRIES):
         batch = listed[start : start + _BATCH_ENTRIES]
-        for revision, entry in zip(batch, await _read_many(log, keys, batch), strict=True):
+        for revision, entry in zip(batch, await read_many(log, keys, batch), strict=True):
             if begin < revision:
                 yield _missing(keys, begin, revision - 1)
             yield (revision, revision), entry
@@ -81,7 +81,13 @@ async def scan(
         yield _missing(keys, begin, last)
 
 
-async def _read_many(log: Log, keys: WorkflowKeys, batch: Sequence[int]) -> Sequence[Entry | HoldfastError]:
+async def read_many(log: Log, keys: WorkflowKeys, batch: Sequence[int]) -> Sequence[Entry | HoldfastError]:
+    """Return the entries of some revisions, read at once; a damaged or missing entry as its error.
+
+    Raises:
+        HoldfastError: LAYOUT_UNSUPPORTED.
+
+    """
     return await asyncio.gather(*(log.retried_reader.read_or_damage(keys, revision) for revision in batch))
 
 

@@ -15,16 +15,19 @@ from holdfast_server.protocol.checkpoints.load import Depth
 from holdfast_server.protocol.checkpoints.retention import Ledger, blob_number
 from holdfast_server.protocol.checkpoints.workflows import owner_of
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
-from holdfast_server.protocol.format.keys import WorkflowKeys, batch_stamp, blob_base
+from holdfast_server.protocol.format import id_index
+from holdfast_server.protocol.format.keys import WorkflowKeys, batch_stamp, blob_base, index_range
 from holdfast_server.protocol.format.revision_set import Range
+from holdfast_server.protocol.log import fresh_ids
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
-from holdfast_server.protocol.log.walks import scan
+from holdfast_server.protocol.log.walks import newest_below, scan
 from holdfast_server.protocol.maintenance.counts import Counts
 from holdfast_server.protocol.maintenance.each_workflow import each_workflow
 from holdfast_server.protocol.maintenance.inventory import Inventory, inventories
 from holdfast_server.protocol.maintenance.repair import fence_off, mark_lost_deleted
 from holdfast_server.protocol.maintenance.window import in_order
+from holdfast_server.stores.base import ObjectNotFoundError
 
 _PARTS_AT_ONCE = 16
 # Of checkpoints with more bytes only a few are read at a time, in all workflows together.
@@ -168,6 +171,7 @@ class _Check:
         await self._check_log(keys, head)
         await self._count_orphans(keys)
         await self._check_records(keys)
+        await self._check_index(keys, head, repair=repair)
         if repair and is_part_of_log:
             await self._repair(keys, head, newest)
 
@@ -274,11 +278,36 @@ class _Check:
                 async for _ in checked:
                     pass
 
+    async def _check_index(self, keys: WorkflowKeys, head: Entry, *, repair: bool) -> None:
+        """Check the objects of the index of ids that the head needs. Loads read the log in place of damaged ones."""
+        marker = head.marker
+        if not fresh_ids.has_any(head):
+            return
+        for revisions in id_index.cover(marker.indexed_from, marker.indexed_to, marker.floor):
+            key = keys.index(*revisions)
+            try:
+                await fresh_ids.read_object(self._log, keys, revisions)
+                continue
+            except ObjectNotFoundError:
+                self._found(key, "the object of the index of ids is missing")
+                if await newest_below(self._log, keys, revisions[1] + 1) < revisions[0]:
+                    # A damaged head may claim that billions of revisions exist.
+                    return
+            except HoldfastError as error:
+                if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+                    raise
+                self._found(key, error.message)
+            if repair:
+                await self._log.store.replace(key, await fresh_ids.rebuilt(self._log, keys, head, revisions))
+                self.checked.repaired += 1
+
     async def _name_foreign(self, keys: WorkflowKeys) -> None:
         """Report the foreign objects below the workflow's prefix."""
         async for each in self._inventory.below(keys.prefix):
             relative = each.key.removeprefix(keys.prefix)
             if blob_base(relative) is not None or batch_stamp(relative) is not None:
+                continue
+            if index_range(relative) is not None:
                 continue
             if keys.revision(each.key) is None and not keys.is_claim(each.key):
                 self._found(each.key, _FOREIGN)

@@ -7,6 +7,7 @@ removes:
 - markers at or below the floor that the head had a grace ago;
 - blobs below the low-water mark that no checkpoint named a grace ago;
 - claims of earlier generations;
+- objects of the index of ids that covered only markers below that floor, or that a later object contained by then;
 - records of checkpoints that were dead a grace ago or were never saved.
 """
 
@@ -25,8 +26,9 @@ from holdfast_server.protocol.checkpoints.retention import (
     blob_number,
     records_number,
 )
+from holdfast_server.protocol.format.id_index import is_superseded
 from holdfast_server.protocol.format.ids import unique
-from holdfast_server.protocol.format.keys import WorkflowKeys, batch_owner, batch_stamp, blob_base
+from holdfast_server.protocol.format.keys import WorkflowKeys, batch_owner, batch_stamp, blob_base, index_range
 from holdfast_server.protocol.log import next_marker
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.claims import take_over
@@ -63,6 +65,7 @@ class Collected(Counts):
     markers: int = 0
     blobs: int = 0
     claims: int = 0
+    indexes: int = 0
     records: int = 0
     bytes: int = 0
     files: int = 0
@@ -253,10 +256,24 @@ class _Collection:
                     break
                 if self._keys.is_claim(each.key):
                     yield "claims", each
+        async for each in self._dead_indexes():
+            yield "indexes", each
         if self._has_records:
             async for each in self._inventory.below(self._keys.records):
                 if self._is_forgotten(each):
                     yield "records", each
+
+    async def _dead_indexes(self) -> AsyncIterator[ObjectSummary]:
+        """Yield the objects of the index of ids that were of no use a grace ago."""
+        if self._settled is None:
+            return
+        settled = self._settled.marker
+        async for each in self._inventory.below(self._keys.indexes):
+            revisions = index_range(each.key.removeprefix(self._keys.prefix))
+            if revisions is not None and (
+                revisions[1] <= settled.floor or is_superseded(revisions, settled.indexed_from, settled.indexed_to)
+            ):
+                yield each
 
     async def _find_records(self) -> bool:
         async with aclosing(self._inventory.below(self._keys.records)) as found:

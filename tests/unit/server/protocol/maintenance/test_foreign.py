@@ -46,6 +46,10 @@ FOREIGN = [
     f"{KEYS.blobs}notes.txt",
     f"{KEYS.claims}000/000/000/",
     f"{KEYS.claims}000/000/000/a.b",
+    KEYS.indexes,
+    f"{KEYS.indexes}000/000/040-000000041",
+    f"{KEYS.indexes}000/000/040-000000001.bak",
+    f"{KEYS.indexes}000/000/040-001",
 ]
 
 

@@ -13,6 +13,7 @@ class Call(NamedTuple):
     has_blob: bool = False
     has_bases: bool = False  # whether it is stored as the difference to what it may rest on
     chosen: str = ""
+    is_fresh: bool = False  # whether the caller promises that this id is new
     pinned: bool = False
     target: str = ""  # the request whose checkpoint is deleted; "": the whole workflow
     purges: bool = False  # whether the deletion also purges the target

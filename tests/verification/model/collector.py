@@ -11,6 +11,7 @@ from tests.verification.model.state import (
     GC,
     Blob,
     Claim,
+    Index,
     State,
     ViolationError,
     base_of,
@@ -143,14 +144,17 @@ class Collector(NamedTuple):
     def _has_dead_claims(self, state, rules, kept):
         generation = head_of(state, self.view).generation
         claims = [each for each in state.claims if each.generation == generation and self._is_old(each.stamp, rules)]
-        living = sum(1 for each in kept if state.log[each - 1].chosen)
+        living = sum(1 for each in kept if self._is_claimed(state, each))
         return len(claims) - living >= max(1, living)
+
+    def _is_claimed(self, state, revision):
+        return bool(state.log[revision - 1].chosen) and not state.log[revision - 1].fresh
 
     def _not_taken_over(self, state, kept):
         generation = self.view + 1
         for revision in kept:
             chosen = state.log[revision - 1].chosen
-            if chosen and base_of(state, generation, chosen) is None:
+            if self._is_claimed(state, revision) and base_of(state, generation, chosen) is None:
                 return Claim(generation, chosen, revision - 1, state.time)
         return None
 
@@ -178,7 +182,8 @@ class Collector(NamedTuple):
         ]  # in the order of the listing
         blobs = [each for each in self._orphans(state, rules) if each.base < low_water]
         claims = sorted(each for each in state.claims if each.generation < head.generation)
-        return self._replace(at="remove", doomed=(*markers, *blobs, *claims))._rest()
+        indexes = sorted(each for each in state.indexes if each.revision <= settled.floor)
+        return self._replace(at="remove", doomed=(*markers, *blobs, *claims, *indexes))._rest()
 
     def _remove(self, state, rules):
         first, *rest = self.doomed
@@ -187,6 +192,8 @@ class Collector(NamedTuple):
             yield "removes a blob", collector, without_blob(state, first)
         elif isinstance(first, Claim):
             yield "removes a claim", collector, state._replace(claims=state.claims - {first})
+        elif isinstance(first, Index):
+            yield "removes an object of the index", collector, state._replace(indexes=state.indexes - {first})
         else:
             yield "removes a marker", collector, without_marker(state, first)
 

@@ -10,6 +10,7 @@ before the load began, damage only if an object rotted, and by fallback the newe
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tests.verification.model import ids
 from tests.verification.model.state import (
     DATA,
     State,
@@ -87,28 +88,24 @@ class Reader(NamedTuple):
                 return self._damage(state, rules, revision)
             return self._found(state, rules, revision if head.floor < revision <= self.view else 0)
         if self.chosen:
-            ids = [each for each in head.recent if each > head.floor and state.log[each - 1].chosen == self.chosen]
-            return self._found(state, rules, ids[0]) if ids else (self._replace(at="claim"), state)
+            known = [each for each in head.recent if each > head.floor and state.log[each - 1].chosen == self.chosen]
+            return self._found(state, rules, known[0]) if known else (self._replace(at="claim"), state)
         return self._found(state, rules, head.last if head.last > head.floor else 0)
 
     def _claim(self, state, rules):
-        """Read the claim, and every revision after its base."""
+        """Read the claim and the index of ids, and the revisions that may have the id according to them."""
         head = head_of(state, self.view)
         base = base_of(state, head.generation, self.chosen)
-        if base is None:
-            yield "finds no claim", self._replace(at="reread"), state
-            return
-        revisions = [each for each in range(self.view, max(base, head.floor), -1) if lies_at(state, each)]
-        if "id not searched after the claim's base" in rules:
-            revisions = []
-        sound = [each for each in revisions if each not in state.rotten]
-        damaged = [each for each in revisions if each in state.rotten and each not in head.deleted]
+        found, damaged = ids.find_chosen(state, self.view, self.chosen, base, rules)
         damaged += [each for each in self.skipped if each > self.view]  # above the older head
-        found = next((each for each in sound if state.log[each - 1].chosen == self.chosen), 0)
-        if found or not damaged:
-            yield "looks after the claim's base", *self._found(state, rules, found)
+        if found:
+            yield "finds the id", *self._found(state, rules, found)
+        elif damaged:
+            yield "finds damage where the id may be", *self._damage(state, rules, min(damaged))
+        elif base is None:
+            yield "finds no claim", self._replace(at="reread"), state
         else:
-            yield "finds damage after the claim's base", *self._damage(state, rules, min(damaged))
+            yield "does not find the id", *self._found(state, rules, 0)
 
     def _reread(self, state, rules):
         view = newest(state)
@@ -242,9 +239,12 @@ class Reader(NamedTuple):
         """Return the revisions that a load may answer with, according to a head."""
         if not (self.wants or self.chosen):
             return [view]
-        ids = [each for each in visible(state, view) if self._is_meant(state.log[each - 1])] or [0]
+        floor = head_of(state, view).floor
+        # The newest one: if a promise was broken, several checkpoints have the id.
+        meant = [each for each in range(floor + 1, view + 1) if self._is_meant(state.log[each - 1])][-1:]
+        wanted = [each if is_live(state, view, each) else 0 for each in meant] or [0]
         # The id of an unreadable marker is unknown.
-        return ids + [each for each in self.skipped if each in state.rotten and self.chosen]
+        return wanted + [each for each in self.skipped if each in state.rotten and self.chosen]
 
     def _is_meant(self, marker):
         return marker.request == self.wants if self.wants else marker.chosen == self.chosen

@@ -13,6 +13,11 @@ def steady(*calls: Call) -> Writer:
     return Writer(calls, losses=0, retries=0)
 
 
+def fresh(request: str, chosen: str) -> Call:
+    """Return a save whose caller promises that its id is new."""
+    return Call(request, chosen=chosen, is_fresh=True)
+
+
 SCENARIOS = [
     Scenario(
         "compare-and-set",
@@ -313,6 +318,70 @@ SCENARIOS = [
             steady(Call("a", has_blob=True), Call("b", has_bases=True), Call("c", has_bases=True), Call("d")),
             Reader(falls_back=True),
             Reader(wants="c", falls_back=True),
+        ),
+        rots=1,
+    ),
+    Scenario(
+        "new ids and a reader",
+        (
+            Writer((fresh("a", "X"), Call("b"), Call("c"), fresh("d", "Y")), losses=0, retries=0),
+            steady(Call("e")),
+            Reader(chosen="X"),
+        ),
+    ),
+    Scenario(
+        "two writers with new ids",
+        (
+            Writer((fresh("a", "X"), Call("b")), losses=0, retries=0),
+            Writer((fresh("d", "Y"), Call("e")), retries=0),
+            Reader(chosen="Y"),
+        ),
+    ),
+    Scenario(
+        "a retry with a new id",
+        (
+            Writer((fresh("a", "X"),), losses=1, retries=1),
+            steady(Call("b"), Call("c")),
+            Reader(chosen="X"),
+        ),
+    ),
+    Scenario(
+        "a claimed id after a new one of its name",
+        (
+            steady(fresh("a", "X"), Call("b"), Call("c"), Call("d", chosen="X")),
+            Writer((Call("e", chosen="X"),), losses=0, retries=0),
+        ),
+    ),
+    Scenario(
+        "a promise that is broken",
+        (
+            steady(fresh("a", "X"), Call("b"), Call("c"), fresh("d", "X"), Call("e")),
+            Writer((fresh("f", "X"),), losses=0, retries=1),
+        ),
+    ),
+    Scenario(
+        "two checkpoints with one id",
+        (
+            steady(
+                fresh("a", "X"), Call("b"), Call("c"), fresh("d", "X"), Call("e"), Call("y", kind=DELETED, target="d")
+            ),
+            Reader(chosen="X"),
+        ),
+    ),
+    Scenario(
+        "new ids beside a deletion and a collection",
+        (
+            steady(fresh("a", "X"), Call("x", kind=DELETED), fresh("d", "X"), Call("e"), Call("g")),
+            Collector(1, keep=3),
+            Reader(chosen="X"),
+        ),
+        ticks=1,
+    ),
+    Scenario(
+        "new ids where a marker rots",
+        (
+            steady(fresh("a", "X"), Call("b"), fresh("c", "Y"), Call("d")),
+            Reader(chosen="X", falls_back=True),
         ),
         rots=1,
     ),

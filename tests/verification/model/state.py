@@ -32,6 +32,13 @@ class Claim(NamedTuple):
     stamp: int
 
 
+class Index(NamedTuple):
+    """An object of the index of ids."""
+
+    revision: int
+    chosen: str | None  # "" if the entry has no chosen id, None if that was not readable
+
+
 class Bare(NamedTuple):
     """A marker without its content, on its way to the store."""
 
@@ -50,12 +57,16 @@ class Marker(NamedTuple):
     is_older: bool = False  # whether an older server wrote it
     blob: Blob | None = None
     chosen: str = ""  # the checkpoint id if the caller chose it
+    fresh: bool = False  # whether it was not claimed, since the caller promised that it is new
     pinned: bool = False
     bases: tuple = ()  # revisions whose bytes it needs, oldest first
     floor: int = 0
     base_floor: int = 0  # bases up to here do not count any more
     low_water: int = 0
     generation: int = 0
+    last_fresh: int = 0  # the newest id that was not claimed
+    indexed_from: int = 0  # the index of ids begins after this revision
+    indexed_to: int = 0  # and is complete up to this one
     deleted: frozenset = frozenset()
     last: int = 0  # the newest checkpoint, including this one
     previous: int = 0  # the newest one before it
@@ -76,10 +87,11 @@ class State(NamedTuple):
     markers: tuple = ()  # by revision: the request of the stored marker, or None
     blobs: frozenset = frozenset()
     claims: frozenset = frozenset()
+    indexes: frozenset = frozenset()
     purged: frozenset = frozenset()  # revisions whose stored marker is purged
     rewritten: frozenset = frozenset()  # revisions that were stored again without bases
     rotten: frozenset = frozenset()  # blobs, and the revisions of markers
-    flight: frozenset = frozenset()  # markers and claims in flight
+    flight: frozenset = frozenset()  # markers, claims and objects of the index in flight
     failed: frozenset = frozenset()  # requests in flight that were reported as failed
 
 
@@ -175,12 +187,15 @@ def following(head: Marker, **matter) -> Marker:
         carried=None,
         is_older=False,
         chosen="",
+        fresh=False,
         pinned=False,
         bases=(),
         writer_epoch=0,
         previous=head.last,
         **matter,
     )
+    if head.last_fresh <= head.floor:
+        marker = marker._replace(last_fresh=0, indexed_from=0, indexed_to=0)
     if head.saved is None:
         marker = marker._replace(saved=head.revision, saved_epoch=0, other_saved=head.revision)
         marker = marker._replace(fenced=head.revision, previously_fenced=head.revision)
@@ -226,7 +241,8 @@ def _check_append(state: State, marker: Marker) -> None:
         raise ViolationError(f"{request} was committed by a fenced writer")
     if marker.blob is not None and marker.blob not in state.blobs:
         raise ViolationError(f"{request} was committed without its blob")
-    if marker.chosen and any(state.log[each - 1].chosen == marker.chosen for each in live):
+    noticed = [each for each in live if not marker.fresh or each in head_of(state, end).recent]
+    if marker.chosen and any(state.log[each - 1].chosen == marker.chosen for each in noticed):
         raise ViolationError(f"two checkpoints have the id {marker.chosen}")
     if len(marker.bases) > MOST_BASES:
         raise ViolationError(f"{request} rests on {len(marker.bases)} bases")
@@ -252,6 +268,13 @@ def claimed(state: State, claim: Claim) -> State:
     if base_of(state, claim.generation, claim.chosen) is not None:
         return state
     return state._replace(claims=state.claims | {claim._replace(stamp=state.time)})
+
+
+def indexed(state: State, index: Index) -> State:
+    """Return the state after a put-if-absent of an object of the index."""
+    if any(each.revision == index.revision for each in state.indexes):
+        return state
+    return state._replace(indexes=state.indexes | {index})
 
 
 def base_of(state: State, generation: int, chosen: str) -> int | None:
@@ -336,6 +359,8 @@ def landed(state: State, rules: frozenset) -> Iterator[tuple[str, State]]:
         rest = state._replace(flight=state.flight - {late})
         if isinstance(late, Claim):
             yield f"a late claim of {late.chosen} lands", claimed(rest, late)
+        elif isinstance(late, Index):
+            yield f"a late object of the index of revision {late.revision} lands", indexed(rest, late)
         elif isinstance(late, Bare):
             yield f"a late purge of revision {late.revision} lands", bared(rest, late.revision)
         else:

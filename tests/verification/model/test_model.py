@@ -23,9 +23,11 @@ LONG = {
     "deletion beside a stale writer",
     "deletions of the newest beside savers and readers",
     "fallback beside a collection",
+    "new ids beside a deletion and a collection",
     "pinned checkpoints beside a collection",
     "two writers race",
     "two writers race for an id",
+    "two writers with new ids",
 }
 # In these a broken rule is noticed after few states.
 QUICKLY_BROKEN = {

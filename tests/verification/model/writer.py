@@ -7,13 +7,16 @@ lost answer, a late request and an abandoned attempt are steps too, limited by a
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tests.verification.model import ids
 from tests.verification.model.calls import allows, marker_of
 from tests.verification.model.state import (
+    DATA,
     DELETED,
     MOST_BASES,
     Bare,
     Blob,
     Claim,
+    Index,
     Marker,
     State,
     ViolationError,
@@ -23,6 +26,7 @@ from tests.verification.model.state import (
     claimed,
     failing,
     head_of,
+    indexed,
     is_live,
     is_whole,
     land,
@@ -55,8 +59,11 @@ class Writer(NamedTuple):
     bases: tuple = ()  # what its bytes were encoded with
     uploads: int = 0
     generation: int = -1  # of the claim that was made
+    base: int = 0  # of the claim that is in place
+    indexed: int = 0  # how far its server has written the index of ids
     searched: int = 0  # the revisions up to here do not have the chosen id
     sent: Marker | None = None
+    target: int = 0  # its own revision, after which it writes the index
 
     def steps(self, state: State, rules: frozenset) -> Iterator[tuple[str, "Writer", State]]:
         if self.calls:
@@ -91,7 +98,7 @@ class Writer(NamedTuple):
         writer = self._encoding(state, call, rules)
         if call.has_blob:
             return writer._replace(at="upload"), state
-        if call.chosen:
+        if call.chosen and not call.is_fresh:
             return writer._replace(at="claim"), state
         return writer._append(state, call, rules)
 
@@ -105,7 +112,8 @@ class Writer(NamedTuple):
 
     def _upload(self, state, call, rules):
         writer, state = self._uploading(state, call)
-        writer, state = (writer._replace(at="claim"), state) if call.chosen else writer._append(state, call, rules)
+        is_claimed = call.chosen and not call.is_fresh
+        writer, state = (writer._replace(at="claim"), state) if is_claimed else writer._append(state, call, rules)
         yield "uploads", writer, state
 
     def _uploading(self, state, call) -> Step:
@@ -128,7 +136,7 @@ class Writer(NamedTuple):
     def _claiming(self, state, call):
         generation = head_of(state, self.view).generation
         base = base_of(state, generation, call.chosen)
-        return self._replace(generation=generation, searched=self.view if base is None else base)
+        return self._replace(generation=generation, base=self.view if base is None else base)
 
     def _claiming_late(self, state, call):
         if self.losses:
@@ -205,29 +213,48 @@ class Writer(NamedTuple):
             return self._refuse(state, call, rules, lambda view: call.epoch < head_of(state, view).epoch)
         if call.epoch is not None and call.epoch > head.epoch and "epoch never given accepted" not in rules:
             return self._refuse(state, call, rules, lambda view: call.epoch > head_of(state, view).epoch)
+        if call.is_fresh and ids.has_room(head, self.indexed):
+            return self._require_new(state, call, rules)
+        if call.is_fresh and self.generation == -1:
+            return self._replace(at="reclaim"), state
         if not (call.chosen and self.view):
             return self._require(state, call, rules)
         if self.generation != head.generation and "claim's generation ignored" not in rules:
             return self._replace(at="reclaim"), state
         return self._identify(state, call, rules)
 
+    def _require_new(self, state, call, rules) -> Step:
+        """Believe that an id is new, unless the head remembers it."""
+        known = self._known(state, call)
+        if known and "new id not compared" not in rules:
+            return self._found(state, call, rules, known)
+        return self._require(state, call, rules)
+
+    def _known(self, state, call):
+        """Return the revision with its id among those that the head remembers; 0 if there is none."""
+        head = head_of(state, self.view)
+        revisions = (each for each in head.recent if each > head.floor)
+        return next((each for each in revisions if state.log[each - 1].chosen == call.chosen), 0)
+
     def _identify(self, state, call, rules) -> Step:
         head = head_of(state, self.view)
-        for each in head.recent:
-            if each > head.floor and state.log[each - 1].chosen == call.chosen:
-                return self._found(state, call, rules, each)
-        if head.recent[-1] <= self.searched + 1 or "id not searched after the claim's base" in rules:
+        known = self._known(state, call)
+        if known:
+            return self._found(state, call, rules, known)
+        is_first = self.searched == 0 and ids.has_fresh(head) and "claimed id ignores new ones" not in rules
+        is_known = not is_first and head.recent[-1] <= (self.searched or self.base) + 1
+        if is_known or "id not searched after the claim's base" in rules:
             return self._replace(searched=self.view)._require(state, call, rules)
         return self._replace(at="seek"), state
 
     def _seek(self, state, call, rules):
-        head = head_of(state, self.view)
-        revisions = [each for each in range(self.view, max(self.searched, head.floor), -1) if lies_at(state, each)]
-        sound = [each for each in revisions if each not in state.rotten]
-        found = next((each for each in sound if state.log[each - 1].chosen == call.chosen), 0)
+        if self.searched == 0 and "claimed id ignores new ones" not in rules:
+            found, damaged = ids.find_chosen(state, self.view, call.chosen, self.base, rules)
+        else:
+            found, damaged = ids.walk(state, self.view, call.chosen, self.searched or self.base)
         if found:
             yield "finds its id", *self._found(state, call, rules, found)
-        elif not {*revisions} <= {*sound, *head.deleted} and "search for an id passes over damage" not in rules:
+        elif damaged and "search for an id passes over damage" not in rules:
             yield "finds damage where its id may lie", *self._unknown(state)
         else:
             yield "does not find its id", *self._replace(searched=self.view)._require(state, call, rules)
@@ -275,6 +302,11 @@ class Writer(NamedTuple):
 
     def _marked(self, state, call, rules) -> Step:
         marker = marker_of(call, state, self.view, self.blob, self.bases, rules)
+        if call.kind == DATA:
+            is_fresh = call.is_fresh and ids.has_room(head_of(state, self.view), self.indexed)
+            marker = ids.entered(marker, self.indexed, is_fresh=is_fresh)
+            if is_fresh and "index before the commit" in rules:
+                state = indexed(state, Index(marker.revision, marker.chosen))
         if "purge before the commit" in rules and call.purges:
             state = bared(state, revision_of(state, call.target))
         if "dependents rewritten before the commit" in rules and call.purges:
@@ -375,7 +407,21 @@ class Writer(NamedTuple):
         writer = self._replace(view=max(self.view, view))
         if call.purges:
             return writer._replace(at="purge", sent=None, blob=None), state
+        if ids.is_due(state.log[revision - 1], self.indexed):
+            return writer._replace(at="index", target=revision, sent=None, blob=None), state
         return writer._next(), state
+
+    def _index(self, state, call, rules):
+        """Write objects of the index after the answer. They may also be lost, or land late."""
+        marker = state.log[self.target - 1]
+        yield "leaves the index as it is", self._next(), state
+        index = ids.object_of(state, marker, self.indexed)
+        writer = self._replace(indexed=index.revision)
+        rest = writer if ids.is_due(marker, index.revision) else writer._next()
+        yield "writes an object of the index", rest, indexed(state, index)
+        if self.losses:
+            late = state._replace(flight=state.flight | {index})
+            yield "writes an object of the index, late", self._replace(losses=self.losses - 1)._next(), late
 
     def _purge(self, state, call, rules):
         """Remove the deleted content, the marker's own last. An attempt that ends before is retried."""
@@ -434,4 +480,11 @@ class Writer(NamedTuple):
     def _next(self):
         if len(self.calls) == 1:
             return Writer((), 0, 0)
-        return Writer(self.calls[1:], self.losses, self.retries, view=self.view, is_recent=self.is_recent)
+        return Writer(
+            self.calls[1:],
+            self.losses,
+            self.retries,
+            view=self.view,
+            is_recent=self.is_recent,
+            indexed=self.indexed,
+        )

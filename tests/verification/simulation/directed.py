@@ -100,5 +100,58 @@ def purged_before_its_retry(seed: int) -> Plan:
     )
 
 
+def claimed_after_a_new_one(seed: int) -> Plan:
+    """A save claims an id that a checkpoint has got long before, without a claim."""
+    new = replace(_SAVE, checkpoint_id="x", is_fresh=True, has_blob=False)
+    others = [
+        replace(new, checkpoint_id="", is_fresh=False) if seed % 2 else replace(new, checkpoint_id=f"new-{each}")
+        for each in "abcd"
+    ]
+    return Plan(
+        Weather(seed),
+        (
+            _script(0, new, 0.0),
+            *(_script(10 + index, other, 0.001 * (1 + index)) for index, other in enumerate(others)),
+            _script(1, replace(new, is_fresh=False), 0.006),
+            _script(2, replace(_LOAD, target="0.0"), 0.007),
+        ),
+    )
+
+
+def indexed_after_damage(seed: int) -> Plan:
+    """The marker of a new id rots before the index is written, and is not among the recent entries by then."""
+    new = replace(_SAVE, checkpoint_id="x", is_fresh=True, has_blob=False, server=0)
+    fence = replace(_LOAD, kind=spec.FENCE, server=1)
+    return Plan(
+        Weather(seed, planned={"1.0/0 PUT idx #0": "crash before"}),
+        (
+            _script(0, new, 0.0),
+            _script(1, replace(new, checkpoint_id="y"), 0.001),
+            _script(5, _ROT, 0.003),
+            _script(6, fence, 0.002, 0.002, 0.001, 0.001),
+            _script(7, replace(new, checkpoint_id="z", server=2), 0.008),
+            _script(8, replace(new, checkpoint_id="w", server=2), 0.009),
+            _script(2, replace(_LOAD, target="0.0"), 0.01),
+            _script(3, replace(_LOAD, target="1.0"), 0.01),
+        ),
+    )
+
+
+def damaged_index(seed: int) -> Plan:
+    """An object of the index of ids rots or is lost."""
+    new = replace(_SAVE, is_fresh=True, has_blob=False)
+    saves = (_script(10 + each, replace(new, checkpoint_id=f"new-{each}"), 0.001 * each) for each in range(6))
+    loads = (_script(20 + each, replace(_LOAD, target=f"{10 + each}.0"), 0.01) for each in range(2))
+    return Plan(Weather(seed), (*saves, _script(5, _ROT, 0.008), *loads))
+
+
+def promised_twice(seed: int) -> Plan:
+    """Two saves have the same id, and both promise that it is new."""
+    new = replace(_SAVE, checkpoint_id="x", is_fresh=True, has_blob=False)
+    return Plan(
+        Weather(seed), (_script(0, new, 0.0), _script(1, new, 0.001), _script(2, replace(_LOAD, target="0.0"), 0.002))
+    )
+
+
 def _script(client: int, step: Step, *rests: float) -> tuple[Step, ...]:
     return tuple(replace(step, name=f"{client}.{index}", rest=rest) for index, rest in enumerate(rests))

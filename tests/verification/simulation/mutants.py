@@ -22,6 +22,7 @@ from holdfast_server.protocol.log import (
     append_once,
     claims,
     compare_and_set,
+    fresh_ids,
     leases,
     log,
     next_marker,
@@ -35,9 +36,13 @@ from holdfast_server.stores.memory import Objects
 
 from tests.support import planted
 from tests.verification.simulation.directed import (
+    claimed_after_a_new_one,
     contested,
+    damaged_index,
     deleted_during_a_pause,
+    indexed_after_damage,
     overtaken,
+    promised_twice,
     purged_before_its_retry,
     purged_during_a_load,
     repaired_during_a_load,
@@ -47,6 +52,7 @@ from tests.verification.simulation.plans import (
     colliding,
     comparing,
     copying,
+    freshening,
     planned,
     purging,
     recording,
@@ -222,7 +228,7 @@ MUTANTS = [
     ),
     # Rules that the model does not have.
     Mutant("refuses by an old head", log.Log._built, "read_at >= came_in or", "True or", first=53),
-    Mutant("recent ids not searched", ChosenId._find, "entry.is_save_of(checkpoint_id)", "False", first=4),
+    Mutant("recent ids not searched", ChosenId._find_recent, "entry.is_save_of(self._checkpoint_id)", "False", first=4),
     Mutant(
         "digest of a request believed",
         replays._find_recent,
@@ -240,8 +246,8 @@ MUTANTS = [
     ),
     Mutant(
         "digest of an id believed by a save",
-        ChosenId._find,
-        "entry is not None and entry.is_save_of(checkpoint_id)",
+        ChosenId._find_recent,
+        "entry is not None and entry.is_save_of(self._checkpoint_id)",
         "entry is not None",
         first=3,
         plan=colliding,
@@ -264,8 +270,8 @@ MUTANTS = [
     Mutant(
         "claim's base ignored",
         ChosenId.claim,
-        "self._searched_to = await",
-        "self._searched_to = head.revision if head else 0\n        await",
+        "self._base = await",
+        "self._base = head.revision if head else 0\n        await",
         first=75,
     ),
     Mutant(
@@ -302,15 +308,15 @@ MUTANTS = [
     Mutant(
         "claim's generation ignored",
         ChosenId.find_replaced,
-        "head.marker.claim_generation != self._generation",
-        "False",
+        "self._generation != (0 if head is None else head.marker.claim_generation)",
+        "self._generation is None",
         first=160,
     ),
     Mutant("claims not taken over", claims.take_over, "iter(revisions)", "iter(())", first=117),
     Mutant(
         "id not searched after the claim's base",
         claims.search,
-        "walk_back(log, keys, head, base)",
+        "walk_back(log, keys, head, base, start=start)",
         "walk_back(log, keys, head, head.revision)",
     ),
     Mutant("search for an id passes over damage", claims.search, "damage = entry", "pass", first=131),
@@ -383,6 +389,70 @@ MUTANTS = [
         "denied = error\n",
         "denied = error\n                    raise\n",
         first=16,
+    ),
+    # Rules about ids that are not claimed.
+    Mutant(
+        "index before the commit",
+        save.save,
+        "        fresh_ids.enter(log, keys, marker, is_fresh=is_fresh)\n",
+        "        fresh_ids.enter(log, keys, marker, is_fresh=is_fresh)\n"
+        "        if is_fresh and head is not None and (marker.revision - marker.indexed_from) % 4 == 2:\n"
+        "            both = (head.revision, marker.revision)\n"
+        "            digests = await fresh_ids._read_log(log, keys, head, (head.revision, head.revision))\n"
+        "            digests += fresh_ids.digest_of(spec.checkpoint_id)\n"
+        "            frame = fresh_ids._frame(keys.index(*both), head.revision, digests)\n"
+        "            await log.store.put_if_absent(keys.index(*both), frame)\n",
+        plan=freshening,
+    ),
+    Mutant(
+        "only the index searched",
+        fresh_ids._newest_first,
+        "head.marker.last_fresh_revision > end",
+        "False",
+        plan=freshening,
+    ),
+    Mutant("claims only searched", fresh_ids.find, "not has_any(head)", "True", plan=freshening),
+    Mutant(
+        "index off by one",
+        fresh_ids._candidates,
+        "revision = first + place",
+        "revision = first + place + 1",
+        plan=freshening,
+    ),
+    Mutant(
+        "index forgotten by the next marker",
+        next_marker.successor,
+        "before.last_fresh_revision > before.floor",
+        "False",
+        plan=freshening,
+    ),
+    Mutant(
+        "missing index believed empty",
+        fresh_ids._candidates,
+        "if piece is None:",
+        "if piece is None:\n            continue\n        if piece is None:",
+        plan=damaged_index,
+    ),
+    Mutant(
+        "unknown ids passed over",
+        fresh_ids._read_log,
+        "UNKNOWN)",
+        "bytes(DIGEST_BYTES))",
+        plan=indexed_after_damage,
+    ),
+    Mutant(
+        "claimed id ignores new ones",
+        ChosenId._find,
+        "fresh_ids.has_any(head)",
+        "False",
+        plan=claimed_after_a_new_one,
+    ),
+    Mutant(
+        "new id not compared",
+        ChosenId.find_replaced,
+        "found = await self._find_recent(head)",
+        "found = None if is_fresh else await self._find_recent(head)",
+        plan=promised_twice,
     ),
     # Rules about replacements and prunes, which the model does not have.
     Mutant(

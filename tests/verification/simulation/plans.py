@@ -50,6 +50,7 @@ class Step:
         reads_records: whether a load reads the records too.
         pinned: whether a save pins its checkpoint.
         purges: whether a deletion purges.
+        is_fresh: whether a save promises that its id is new.
 
     """
 
@@ -74,6 +75,7 @@ class Step:
     reads_records: bool = False
     pinned: bool = False
     purges: bool = False
+    is_fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,21 @@ def purging(seed: int) -> Plan:
             step = replace(step, kind=spec.DELETE, checkpoint_id="", replaces=False)
         is_deletion = step.kind in (spec.DELETE, spec.DELETE_ALL)
         return replace(step, purges=chance.random() < 0.8) if is_deletion else step
+
+    return replace(plan, scripts=tuple(tuple(map(changed, script)) for script in plan.scripts))
+
+
+def freshening(seed: int) -> Plan:
+    """Return the plan of a seed in which most saves have new ids, and loads are by their ids."""
+    plan, chance = (replacing if seed % 8 < 4 else planned)(seed), random.Random(f"{seed} freshening")
+
+    def changed(step: Step) -> Step:
+        if step.kind == spec.SAVE and not step.checkpoint_id and chance.random() < 0.9:
+            return replace(step, checkpoint_id=f"new-{step.name}", is_fresh=True)
+        if step.kind in (spec.LOAD, spec.PAGE) and chance.random() < 0.7:
+            target = f"{chance.randrange(2)}.{chance.randrange(6)}"
+            return replace(step, kind=spec.LOAD, target=target, falls_back=chance.random() < 0.1)
+        return step
 
     return replace(plan, scripts=tuple(tuple(map(changed, script)) for script in plan.scripts))
 

@@ -1,4 +1,4 @@
-"""Damage: a marker, a blob or a claim in the store rots or is cut off, or a blob is lost.
+"""Damage: a marker, a blob, a claim or an index of ids rots or is cut off, or a blob or an index is lost.
 
 The newest marker rots only if it is a checkpoint's that has replaced none, and if there is an older one: a lost fence
 or deletion cannot be reconstructed, and a log without a readable marker is lost. For the same reason at most one
@@ -13,7 +13,7 @@ from holdfast_server.stores.memory import Objects
 
 from tests.verification.simulation.server import KEYS
 
-MARKER, BLOB, CLAIM = "marker", "blob", "claim"
+MARKER, BLOB, CLAIM, INDEX = "marker", "blob", "claim", "index"
 Damage = tuple[str, int]
 # The position of a marker's version. With another version, a marker is reported as a newer server's.
 _VERSION = range(4, 6)
@@ -27,7 +27,7 @@ def rot(objects: Objects, chance: random.Random, done: frozenset[Damage]) -> Dam
     what = chance.choice(sorted({what for what, _, _ in found}))
     _, revision, key = chance.choice([each for each in found if each[0] == what])
     data, modified = objects.by_key[key]
-    how = chance.choice(("rots", "is cut off", "is gone" if what == BLOB else "rots"))
+    how = chance.choice(("rots", "is cut off", "is gone" if what in (BLOB, INDEX) else "rots"))
     if how == "is gone":
         objects.delete(key)
     elif how == "is cut off":
@@ -41,6 +41,7 @@ def rot(objects: Objects, chance: random.Random, done: frozenset[Damage]) -> Dam
 
 def _damageable(objects: Objects, done: frozenset[Damage]) -> list[tuple[str, int, str]]:
     found = [(CLAIM, 0, key) for key in objects.by_key if key.startswith(KEYS.claims)]
+    found += [(INDEX, 0, key) for key in objects.by_key if key.startswith(KEYS.indexes)]
     keys = [each.key for each in objects.list(KEYS.log)]
     for index, key in enumerate(keys):
         revision = KEYS.revision(key)

@@ -13,6 +13,7 @@ from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.indexer import Indexer
 from holdfast_server.protocol.log.leases import Lease
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.fsck import fsck
@@ -32,6 +33,7 @@ COPY = WorkflowKeys("n", "copy")
 FIRST, LAST = "first", "last"
 LEASE_SECONDS = 600.0
 
+INDEXERS: WeakKeyDictionary[Log, Indexer] = WeakKeyDictionary()
 _STAMPS: WeakKeyDictionary[Log, records.Stamps] = WeakKeyDictionary()
 
 
@@ -94,9 +96,11 @@ async def _save(log: Log, step: Step, operation: Operation, request: Request, de
         expected_revision=operation.expected,
         replace=operation.replaces,
         pinned=operation.pinned,
+        fresh_id=step.is_fresh,
         labels={"value": operation.value},
     )
     saved = await save(log, wanted, [part], deadline=deadline)
+    INDEXERS.setdefault(log, Indexer(log)).extend_soon(saved.entry)
     return operation.answered(revision=saved.entry.revision, answer=saved.entry.marker.checkpoint_id)
 
 

@@ -8,9 +8,13 @@ from tests.support.budget import amount
 from tests.support.planted import planted
 from tests.verification.simulation import linearizability as spec
 from tests.verification.simulation.directed import (
+    claimed_after_a_new_one,
     contested,
+    damaged_index,
     deleted_during_a_pause,
+    indexed_after_damage,
     overtaken,
+    promised_twice,
     purged_before_its_retry,
     purged_during_a_load,
     repaired_during_a_load,
@@ -23,6 +27,7 @@ from tests.verification.simulation.plans import (
     colliding,
     comparing,
     copying,
+    freshening,
     planned,
     purging,
     recording,
@@ -63,6 +68,14 @@ def test_every_seed_keeps_every_promise_where_digests_of_recent_entries_collide(
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
+def test_every_seed_keeps_every_promise_where_ids_are_new(first):
+    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
+        if run(freshening(seed)).violation:
+            pytest.fail(described(seed, shrink(freshening(seed), run)))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
 def test_every_seed_keeps_every_promise_where_saves_require_revisions(first):
     for seed in range(first, min(first + CHUNK, SEEDS // 3)):
         if run(comparing(seed)).violation:
@@ -96,9 +109,13 @@ def test_every_seed_keeps_every_promise_where_the_workflow_is_copied(first):
 @pytest.mark.parametrize(
     "plan",
     [
+        claimed_after_a_new_one,
         contested,
+        damaged_index,
         deleted_during_a_pause,
+        indexed_after_damage,
         overtaken,
+        promised_twice,
         purged_before_its_retry,
         purged_during_a_load,
         repaired_during_a_load,

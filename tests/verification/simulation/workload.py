@@ -11,10 +11,10 @@ from uuid import UUID
 
 from holdfast_server.protocol.checkpoints import records as records_module
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.format import ids
+from holdfast_server.protocol.format import id_index, ids
 from holdfast_server.protocol.format.marker import MARKER_VERSION
+from holdfast_server.protocol.log import fresh_ids, next_marker, recent
 from holdfast_server.protocol.log import log as log_module
-from holdfast_server.protocol.log import next_marker, recent
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance import gc
@@ -27,7 +27,7 @@ from tests.verification.simulation.linearizability import Operation, unexplained
 from tests.verification.simulation.loop import PROCESS, Process, SimulatedLoop
 from tests.verification.simulation.plans import Plan, Step
 from tests.verification.simulation.rot import Damage, rot
-from tests.verification.simulation.server import KEYS, serve
+from tests.verification.simulation.server import INDEXERS, KEYS, serve
 from tests.verification.simulation.store import ATTEMPT, EPOCH, GRACE, Network, Weather
 from tests.verification.simulation.store import SimulatedStore as Store
 
@@ -88,7 +88,12 @@ class Run:
                 mock.patch.object(records_module, "time", clock),
                 mock.patch.object(recent, "_MOST_CARRIED", 2),
                 mock.patch.object(recent, "sha256", _coarse if self._plan.collides else recent.sha256),
+                mock.patch.object(id_index, "sha256", _coarse if self._plan.collides else id_index.sha256),
                 mock.patch.object(gc, "_DEAD_CLAIMS", 1),
+                mock.patch.object(id_index, "BLOCK", 2),
+                mock.patch.object(fresh_ids, "BLOCK", 2),
+                mock.patch.object(fresh_ids, "MOST_UNINDEXED", 6),
+                mock.patch.object(fresh_ids, "_STRIDE", 3),
                 mock.patch.object(ids, "urandom", lambda count: self._uuid().bytes[:count]),
                 mock.patch("random.uniform", lambda low, high: low + (high - low) * self._uuid().int / 2**128),
             ):
@@ -124,6 +129,7 @@ class Run:
         for each in self._tasks:
             each.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(INDEXERS[log].close() for log in self._logs.values() if log in INDEXERS))
 
     # The servers
 

@@ -38,6 +38,7 @@ _CUT = "[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{3}"
 _NAME = "[A-Za-z0-9_%~-]{1,200}"
 _OURS = re.compile(
     rf"ns/{_NAME}/wf/{_NAME}/(log/{_CUT}|blob/{_CUT}-[0-9a-f]{{32}}|id/{_CUT}/{_NAME}"
+    rf"|idx/{_CUT}-[0-9a-f]{{9}}"
     rf"|rec/[0-9a-f]{{2}}/{_NAME}[.][0-9a-f]{{16}}-[0-9a-f]{{32}})"
 )
 # Two workflows with three checkpoints each, written once.

@@ -16,6 +16,7 @@ _STARTS = (
     "ns/n/wf/w/log/fff/fff/ffe",
     "ns/n/wf/w/blob/000/000/000-",
     "ns/n/wf/w/id/000/000/000/",
+    "ns/n/wf/w/idx/000/000/040-00000000",
 )
 KEYS = WorkflowKeys("n", "w")
 
@@ -33,6 +34,8 @@ def check(data: bytes) -> None:
     base = keys.blob_base(relative)
     assert (base is not None) == (re.fullmatch(rf"blob/{_CUT}-[0-9a-f]{{32}}", relative) is not None)
     assert base is None or relative.startswith(keys.new_blob(base, ""))
+    covered = keys.index_range(relative)
+    assert covered is None or (1 <= covered[0] <= covered[1] and KEYS.index(*covered) == f"{KEYS.prefix}{relative}")
     prefix = keys.workflow_prefix(key)
     if prefix is not None:
         assert key.startswith(prefix)

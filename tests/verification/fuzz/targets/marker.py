@@ -4,6 +4,7 @@ from google.protobuf.message import Message
 from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, MarkerKind, PartEncoding
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format import marker
+from holdfast_server.protocol.format.id_index import MOST_UNINDEXED
 
 from tests.support.frames import frame, is_whole
 from tests.support.markers import sound
@@ -49,6 +50,8 @@ def require_sense(found: Marker) -> None:
     assert 0 <= found.floor < revision
     assert 0 <= found.low_water_mark <= revision
     assert 0 <= found.claim_generation <= revision
+    assert 0 <= found.indexed_from <= found.indexed_to < revision
+    assert 0 <= found.last_fresh_revision <= min(revision, found.indexed_to + MOST_UNINDEXED)
     assert 0 <= found.last_data_revision <= revision
     assert 0 <= found.previous_data_revision < revision
     revisions = [each.revision for each in found.recent]

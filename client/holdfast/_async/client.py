@@ -104,6 +104,7 @@ class AsyncClient:
         replace: bool = False,
         needs_parent: bool = False,
         pinned: bool = False,
+        fresh_id: bool = False,
         request_id: str | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
@@ -127,6 +128,8 @@ class AsyncClient:
             needs_parent: it is of no use without its parent, which is kept as long as it is.
             pinned: keep it when retention by count and age or a prune would remove it; its own ttl and deletions of it
                 still do.
+            fresh_id: promise that no checkpoint of the workflow has the id or ever had it, which makes the save faster.
+                If that is wrong and the server does not notice, two checkpoints have the id.
             request_id: the idempotency key; None for a new one.
             timeout: seconds for everything, retries included.
             progress: called with the bytes sent and all bytes, for payloads that are streamed.
@@ -150,6 +153,7 @@ class AsyncClient:
             replace=replace,
             needs_parent=needs_parent,
             pinned=pinned,
+            fresh_id=fresh_id,
         )
         if ttl is not None:
             header.ttl.FromTimedelta(arguments.duration("ttl", ttl))

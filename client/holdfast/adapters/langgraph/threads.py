@@ -79,8 +79,11 @@ class AsyncThreads:
         while True:
             labels = {**packed.labels, **order.with_id(checkpoint_id).labels}
             expected = run.revision if is_exclusive or is_fork else order.revision
+            # The save commits only if nothing was saved since the largest id was known. A put of the same checkpoint
+            # again, or of a smaller id, may replace one.
+            is_new = expected is not None and checkpoint_id > order.largest_id
             try:
-                saved = await self._save(workflow_id, packed, labels, expected, run.epoch)
+                saved = await self._save(workflow_id, packed, labels, expected, run.epoch, fresh_id=is_new)
                 break
             except RevisionConflictError as error:
                 # Another writer has saved, perhaps a larger id, or has deleted the thread.
@@ -190,6 +193,7 @@ class AsyncThreads:
         epoch: int | None,
         *,
         pinned: bool = False,
+        fresh_id: bool = False,
     ) -> Checkpoint:
         options: Any = {
             "format": FORMAT,
@@ -200,6 +204,7 @@ class AsyncThreads:
             "epoch": epoch,
             "replace": True,
             "pinned": pinned,
+            "fresh_id": fresh_id,
         }
         save = partial(self._client.save, self._namespace, workflow_id, packed.parts, **options)
         try:

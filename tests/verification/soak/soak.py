@@ -1,6 +1,7 @@
 """A soak: users, collections, and kills of servers and stores, all at once for some time; then the audit."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from tests.verification.soak.users import User
 from tests.verification.soak.world import GRACE_SECONDS, Store, World, with_log_lines
 
 _USERS = {"keep": 6, "trim": 5, "rival": 3, "run": 5, "look": 8}
+_PAUSE_SECONDS = 0.5
 
 
 @dataclass
@@ -37,7 +39,12 @@ class Result:
 
 
 async def soak(
-    store: Store, seconds: float, *, pause_seconds: float, before_audit: Callable[[Ledger], None] = lambda ledger: None
+    store: Store,
+    seconds: float,
+    *,
+    pause_seconds: float,
+    is_enough: Callable[[Ledger, Counter[str]], bool] = lambda ledger, events: True,
+    before_audit: Callable[[Ledger], None] = lambda ledger: None,
 ) -> Result:
     """Run users and events for some time, then audit the store.
 
@@ -45,6 +52,7 @@ async def soak(
         store: the store.
         seconds: the duration.
         pause_seconds: the pause between two events.
+        is_enough: whether enough has happened. Until it has, the soak goes on: on a busy machine little happens.
         before_audit: for tests of the audit: changes the store or the ledger before it.
 
     """
@@ -52,8 +60,8 @@ async def soak(
     over = asyncio.Event()
     async with World.running(store) as world, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(holdfast.AsyncClient(each, timeout=40)) for each in world.targets]
-        asyncio.get_running_loop().call_later(seconds, over.set)
         async with asyncio.TaskGroup() as group:
+            group.create_task(_end(over, seconds, lambda: is_enough(ledger, world.events)))
             for what, how_many in _USERS.items():
                 for number in range(how_many):
                     user = User(f"{what}-{number}", clients, ledger, over.is_set)
@@ -74,3 +82,10 @@ async def soak(
         wrong += growth(watching.result())
         wrong = [with_log_lines(each, store.log) for each in wrong]
         return Result(ledger, wrong, dict(world.events), watching.result(), checked)
+
+
+async def _end(over: asyncio.Event, seconds: float, is_enough: Callable[[], bool]) -> None:
+    await asyncio.sleep(seconds)
+    while not is_enough():  # noqa: ASYNC110 - users and events make it so, not one of them
+        await asyncio.sleep(_PAUSE_SECONDS)
+    over.set()

@@ -27,6 +27,10 @@ _SETTINGS = {
     "gc_interval_seconds": "how often to collect garbage; 0 for never",
     "retention": 'checkpoints to keep per namespace, such as {"*": {"keep_last": 10, "max_age_seconds": 86400}}',
     "folder_group": "group that may use the files of a store in a folder; set when the store is created",
+    "deltas": "whether parts are stored compressed, as differences from earlier checkpoints: on or off",
+    "checkpoints_per_base": "how many checkpoints may rest on one base of differences",
+    "without_deltas": "namespaces in which parts are stored as they are, with commas between them",
+    "base_bytes": "how many bytes of content, on which the next saves may rest, are kept in memory",
     "log_level": "lowest level that is logged: debug, info, warning or error",
     "s3_client": "library that sends small requests to S3: aioboto3 or obstore",
 }

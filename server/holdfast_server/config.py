@@ -13,6 +13,8 @@ from typing import Any
 from holdfast_server import location
 from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.maintenance.sweep import Policies
+from holdfast_server.protocol.payload.bases import BASES_BYTES
+from holdfast_server.protocol.payload.policy import CHECKPOINTS_PER_BASE, DeltaRules
 
 Rules = dict[str, dict[str, float]]
 
@@ -58,6 +60,10 @@ class Config:
         s3_client: the library that sends small requests to an S3 store, one of S3_CLIENTS.
         folder_group: name or number of a group that may use the files of a store in a folder, besides their user; ""
             for none. Set when the store is created. An existing store keeps its own.
+        deltas: whether parts are stored compressed, and as differences from earlier checkpoints.
+        checkpoints_per_base: how many checkpoints may rest on one that is stored as a base of differences.
+        without_deltas: namespaces in which parts are stored as they are.
+        base_bytes: how many bytes of content, on which the next saves may rest, are kept in memory.
 
     """
 
@@ -80,6 +86,10 @@ class Config:
     s3_client: str = "aioboto3"
     pipeline_age_seconds: float = 1800.0
     folder_group: str = ""
+    deltas: bool = False
+    checkpoints_per_base: int = CHECKPOINTS_PER_BASE
+    without_deltas: tuple[str, ...] = ()
+    base_bytes: int = BASES_BYTES
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -109,6 +119,8 @@ class Config:
             ("cache_bytes", 1 << 20, 1 << 36),
             ("grace_seconds", 0, 366 * 86_400),
             ("gc_interval_seconds", 0, 366 * 86_400),
+            ("checkpoints_per_base", 1, 1_000_000),
+            ("base_bytes", 0, 1 << 36),
         ):
             value = getattr(self, name)
             if value is not None and not lowest <= value <= highest:
@@ -130,6 +142,11 @@ class Config:
             return grp.getgrnam(self.folder_group).gr_gid
         except (KeyError, ValueError):
             return None
+
+    @property
+    def delta_rules(self) -> DeltaRules:
+        """The rules for what is stored as differences."""
+        return DeltaRules(self.deltas, self.checkpoints_per_base, frozenset(self.without_deltas))
 
     @property
     def policies(self) -> Policies:
@@ -198,6 +215,21 @@ def _rules(value: Any) -> Rules:
     return rules
 
 
+def _switch(value: Any) -> bool:
+    """Parse a boolean, or one of the words on, off, true and false."""
+    if isinstance(value, bool):
+        return value
+    return {"on": True, "true": True, "off": False, "false": False}[str(value).lower()]
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    """Parse a list of names, or names with commas between them."""
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, list) or not all(isinstance(each, str) and each for each in given):
+        raise TypeError
+    return tuple(given)
+
+
 def _integer(value: Any) -> int:
     """Parse an integer. Reject floats and booleans."""
     if isinstance(value, bool | float):
@@ -227,9 +259,11 @@ def _typed(name: str, value: Any, source: str) -> Any:
         float: (float, "a float"),
         float | None: (float, "a float"),
         Rules: (_rules, "a JSON object"),
+        bool: (_switch, "on or off"),
+        tuple[str, ...]: (_names, "a list of names"),
     }
     convert, kind = kinds[expected]
     try:
         return convert(value)
-    except (TypeError, ValueError, OverflowError, RecursionError):
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         raise ConfigError(f"{name}: expected {kind}, got {value!r} from {source}") from None

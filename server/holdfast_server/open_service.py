@@ -11,6 +11,8 @@ from holdfast_server.api.service import CheckpointService
 from holdfast_server.config import Config
 from holdfast_server.protocol.format.manifest import identify, open_layout
 from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.payload.bases import Bases
+from holdfast_server.protocol.payload.encoding import PartEncoder
 from holdfast_server.scheduled_gc import collecting_garbage
 from holdfast_server.store_watch import StoreWatch
 from holdfast_server.stores.base import ObjectStore
@@ -51,7 +53,7 @@ async def open_service(
     service = CheckpointService(
         log,
         calls,
-        inline_limit_bytes=config.inline_limit_bytes,
+        PartEncoder(store, config.delta_rules, Bases(config.base_bytes), inline_limit_bytes=config.inline_limit_bytes),
         payload_limit_bytes=config.payload_limit_bytes,
     )
     watch = StoreWatch(store, identity, calls.refuse, on_ready)

@@ -55,6 +55,8 @@ class Checkpoint:
         trace_id: the trace of its save, 32 hex digits.
         replayed: whether an earlier attempt of the same save had committed it.
         pinned: whether retention and prunes keep it.
+        stored_bytes: the bytes of all parts as the server stores them, without what they rest on; 0 from a server that
+            does not report it.
 
     """
 
@@ -74,6 +76,7 @@ class Checkpoint:
     trace_id: str
     replayed: bool = False
     pinned: bool = False
+    stored_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,7 @@ def to_checkpoint(message: checkpoint_pb2.Checkpoint, *, replayed: bool = False)
         trace_id=message.trace_id,
         replayed=replayed,
         pinned=message.pinned,
+        stored_bytes=message.stored_bytes,
     )
 
 

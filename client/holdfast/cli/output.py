@@ -125,13 +125,24 @@ class TableOutput(Output):
 
     def checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
         _print_table(
-            ("revision", "checkpoint", "format", "size", "created (UTC)", "labels"),
+            ("revision", "checkpoint", "format", "size", "stored", "created (UTC)", "labels"),
             [(*_summary(each), _labels(each)) for each in checkpoints],
         )
 
     def history(self, checkpoints: Sequence[LoadedCheckpoint]) -> None:
         _print_table(
-            ("revision", "checkpoint", "format", "size", "created (UTC)", "epoch", "records", "parent", "labels"),
+            (
+                "revision",
+                "checkpoint",
+                "format",
+                "size",
+                "stored",
+                "created (UTC)",
+                "epoch",
+                "records",
+                "parent",
+                "labels",
+            ),
             [
                 (
                     *_summary(each.info),
@@ -248,12 +259,13 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _summary(checkpoint: Checkpoint) -> tuple[str, str, str, str, str]:
+def _summary(checkpoint: Checkpoint) -> tuple[str, ...]:
     return (
         str(checkpoint.revision),
         checkpoint.checkpoint_id,
         f"{checkpoint.format.name}:{checkpoint.format.version}",
         decimal(checkpoint.size_bytes),
+        decimal(checkpoint.stored_bytes) if checkpoint.stored_bytes else "",
         _time(checkpoint.created),
     )
 

@@ -11,14 +11,17 @@ from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
-from holdfast_server.protocol.payload.reads import read_whole_part
+from holdfast_server.protocol.payload.bases import Bases
+from holdfast_server.protocol.payload.reads import read_whole_part, rebuilding_bytes
 from holdfast_server.stores.base import ObjectStore
 
 # Both have the fields of a payload and of records.
 Answer = api.LoadResponse | api.Content
 
 
-async def add_payload(log: Log, permit: Permit, answer: Answer, keys: WorkflowKeys, entry: Entry) -> None:
+async def add_payload(
+    log: Log, permit: Permit, answer: Answer, keys: WorkflowKeys, entry: Entry, *, bases: Bases
+) -> None:
     """Read a checkpoint's payload into an answer.
 
     Raises:
@@ -26,13 +29,15 @@ async def add_payload(log: Log, permit: Permit, answer: Answer, keys: WorkflowKe
 
     """
     size_bytes = sum(part.size_bytes for part in entry.marker.parts)
-    permit.hold(permit.held_bytes + size_bytes)
+    held_bytes = permit.held_bytes + size_bytes
+    permit.hold(held_bytes + rebuilding_bytes(entry.marker.parts))
     try:
         for part in entry.marker.parts:
-            data = await read_whole_part(log.store, keys, part)
+            data = await read_whole_part(log.store, keys, part, bases=bases)
             answer.parts.add(name=part.name, data=data, crc32c=part.crc32c)
     except HoldfastError as error:
         raise await load.as_of_now(log, keys, entry, error) from None
+    permit.hold(held_bytes)
     answer.payload_included = True
     telemetry.PAYLOAD_BYTES.add(size_bytes, {"holdfast.direction": "loaded"})
 

@@ -6,6 +6,7 @@ from holdfast_server.api.streaming.uploads import Uploads
 from holdfast_server.protocol.checkpoints.records import Room, Stamps
 from holdfast_server.protocol.log.indexer import Indexer
 from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.payload.encoding import PartEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class ServiceContext:
     Attributes:
         log: the commit log of the store.
         indexer: writes the indexes of ids.
-        inline_limit_bytes: how many bytes of payload a commit marker may hold.
+        encoder: stores the parts of saves.
         payload_limit_bytes: how many bytes a streamed payload may have.
         uploads: uploads that are in progress, or whose stream broke.
         stamps: orders the records that this service attaches.
@@ -25,7 +26,7 @@ class ServiceContext:
 
     log: Log
     indexer: Indexer
-    inline_limit_bytes: int
+    encoder: PartEncoder
     payload_limit_bytes: int
     uploads: Uploads
     stamps: Stamps

@@ -28,6 +28,7 @@ from holdfast_server.api.streaming.uploads import Uploads
 from holdfast_server.protocol.checkpoints.records import Room, Stamps
 from holdfast_server.protocol.log.indexer import Indexer
 from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.payload.encoding import PartEncoder
 from holdfast_server.stores.base import freeing_space
 
 Handler = Callable[[ServiceContext, Call, Any], Awaitable[Message]]
@@ -72,17 +73,17 @@ class CheckpointService:
     Args:
         log: the commit log of the store.
         calls: admits calls.
-        inline_limit_bytes: how many bytes of payload a commit marker may hold.
+        encoder: stores the parts of saves.
         payload_limit_bytes: how many bytes a streamed payload may have.
 
     """
 
-    def __init__(self, log: Log, calls: Calls, *, inline_limit_bytes: int, payload_limit_bytes: int) -> None:
+    def __init__(self, log: Log, calls: Calls, encoder: PartEncoder, *, payload_limit_bytes: int) -> None:
         self._calls = calls
         self._context = ServiceContext(
             log=log,
             indexer=Indexer(log),
-            inline_limit_bytes=inline_limit_bytes,
+            encoder=encoder,
             payload_limit_bytes=payload_limit_bytes,
             uploads=Uploads(),
             stamps=Stamps(),

@@ -98,11 +98,11 @@ MUTANTS = [
     Mutant(
         "cleans up after an unknown outcome",
         save.save,
-        "    return await append_once.append(log, spec.request, build, deadline)",
+        "    saved = await append_once.append(log, spec.request, build, deadline)",
         "    try:\n"
-        "        return await append_once.append(log, spec.request, build, deadline)\n"
+        "        saved = await append_once.append(log, spec.request, build, deadline)\n"
         "    except HoldfastError:\n"
-        "        for part in uploaded:\n"
+        "        for part in parts:\n"
         "            await log.store.delete(spec.request.keys.blob(part.blob))\n"
         "        raise",
         first=15,

@@ -20,5 +20,5 @@ async def copy_workflow(
     target = WorkflowKeys(request.namespace, request.target_workflow_id)
     append = requests.append(target, request.request_id, request.attempt, None, call.trace_id)
     return api.CopyWorkflowResponse(
-        copied=await copy.copy_workflow(context.log, source, append, deadline=call.deadline)
+        copied=await copy.copy_workflow(context.log, source, append, deadline=call.deadline, encoder=context.encoder)
     )

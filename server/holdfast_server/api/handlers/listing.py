@@ -143,6 +143,7 @@ class _Page:
     def __init__(self, context: ServiceContext, call: Call, view: View, size: int) -> None:
         self.response = api.ListResponse()
         self._log = context.log
+        self._bases = context.encoder.bases
         self._permit = call.permit
         self._view = view
         self._size = size
@@ -189,7 +190,7 @@ class _Page:
         content = api.Content()
         try:
             if self._payload_bytes(entry) is not None:
-                await contents.add_payload(self._log, self._permit, content, keys, entry)
+                await contents.add_payload(self._log, self._permit, content, keys, entry, bases=self._bases)
             if self._view.records:
                 left_bytes = room_bytes - content.ByteSize() - _STAMP_BYTES
                 limit_bytes = max(min(left_bytes, limits.RECORDS_ANSWER_BYTES), 0)

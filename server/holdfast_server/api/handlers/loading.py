@@ -15,6 +15,7 @@ from holdfast_server.protocol.checkpoints import load as protocol_load
 from holdfast_server.protocol.checkpoints.heads import OvertakenError, retry_overtaken
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.payload.digests import BLOCK_BYTES
+from holdfast_server.protocol.payload.reads import rebuilding_bytes
 
 # Blocks in memory: one that is being sent, and those that are read ahead. The store answers one request after about as
 # long as it takes to send a few blocks.
@@ -51,7 +52,7 @@ async def _load_once(context: ServiceContext, call: Call, request: api.LoadReque
             context.log.store, call.permit, response, keys, checkpoint_id, limit_bytes=limits.RECORDS_ANSWER_BYTES
         )
     if view.payload and response.checkpoint.size_bytes <= limits.UNARY_PAYLOAD_BYTES:
-        await contents.add_payload(context.log, call.permit, response, keys, found.entry)
+        await contents.add_payload(context.log, call.permit, response, keys, found.entry, bases=context.encoder.bases)
     return response
 
 
@@ -75,8 +76,11 @@ async def _send(context: ServiceContext, call: Call, request: api.LoadStreamRequ
     found = await _find(context, call, request)
     parts = found.entry.marker.parts
     size_bytes = sum(part.size_bytes for part in parts)
-    held_bytes = call.permit.hold_some(min(size_bytes, _LEAST_STREAM_BYTES), min(size_bytes, _MOST_STREAM_BYTES))
-    blocks_ahead = max(1, held_bytes // BLOCK_BYTES - 1)
+    rebuilt_bytes = rebuilding_bytes(parts)
+    held_bytes = call.permit.hold_some(
+        min(size_bytes, _LEAST_STREAM_BYTES) + rebuilt_bytes, min(size_bytes, _MOST_STREAM_BYTES) + rebuilt_bytes
+    )
+    blocks_ahead = max(1, (held_bytes - rebuilt_bytes) // BLOCK_BYTES - 1)
     header = api.LoadStreamHeader(
         fell_back=bool(found.skipped),
         skipped=messages.skipped_checkpoints(found.skipped),
@@ -85,7 +89,8 @@ async def _send(context: ServiceContext, call: Call, request: api.LoadStreamRequ
     messages.describe(found.entry, header.checkpoint)
     await write(stream, api.LoadStreamResponse(header=header))
     try:
-        sent = part_messages(context.log.store, keys, parts, request.ranges, blocks_ahead=blocks_ahead)
+        bases = context.encoder.bases
+        sent = part_messages(context.log.store, bases, keys, parts, request.ranges, blocks_ahead=blocks_ahead)
         async with aclosing(sent) as outgoing:
             async for message in outgoing:
                 if message.HasField("finish"):
@@ -109,7 +114,9 @@ async def _find(
     if request.fallback not in _FALLBACKS:
         raise requests.invalid("fallback", f"expected a Fallback of this API, got {request.fallback}")
     fallback = request.fallback == api.FALLBACK_LAST_GOOD
-    found = await protocol_load.find(context.log, keys, request.checkpoint_id, accepted, fallback=fallback)
+    found = await protocol_load.find(
+        context.log, keys, request.checkpoint_id, accepted, fallback=fallback, bases=context.encoder.bases
+    )
     call.span.describe(checkpoint=found.entry.marker.checkpoint_id, revision=found.entry.revision)
     if found.skipped:
         telemetry.FALLBACKS.add(1)

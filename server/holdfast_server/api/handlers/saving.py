@@ -1,6 +1,6 @@
 """Save, SaveStream and GetUpload."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -17,30 +17,16 @@ from holdfast_server.protocol.checkpoints import save as protocol_save
 from holdfast_server.protocol.checkpoints.save import CheckpointSpec
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.log.append_once import Appended
-from holdfast_server.protocol.payload.parts import PartUpload, inline_part
+from holdfast_server.protocol.payload.encoding import HeldPart, Payload
 from holdfast_server.protocol.payload.read_ahead import read_ahead
 
 
 async def save(context: ServiceContext, call: Call, request: api.SaveRequest) -> api.SaveResponse:
     """Store the parts of a small checkpoint and commit it."""
     new = requests.save(request.header, call.trace_id)
-    parts = requests.parts(request.parts)
-    keys = new.request.keys
-    stored: list[StoredPart] = []
-    inline_room = context.inline_limit_bytes
-    base_revision = 0
-    # Only a blob's key needs the revision. A payload that fits into the marker saves the request.
-    if sum(len(part.data) for part in parts) > inline_room:
-        base_revision = await context.log.known_revision(keys)
-    for part in parts:
-        if len(part.data) <= inline_room:
-            stored.append(await inline_part(part.name, part.data, part.crc32c))
-            inline_room -= len(part.data)
-            continue
-        async with PartUpload(context.log.store, keys, base_revision, part.name, 0) as upload:
-            await upload.write(part.data, part.crc32c)
-            stored.append(await upload.finish())
-    saved = await _commit(context, call, new, stored)
+    given = requests.parts(request.parts)
+    parts = [await HeldPart.of(part.name, part.data, part.crc32c) for part in given]
+    saved = await _commit(context, call, new, parts)
     response = api.SaveResponse(replayed=saved.replayed)
     messages.describe(saved.entry, response.checkpoint)
     return response
@@ -94,8 +80,9 @@ async def _open_upload(context: ServiceContext, stream: StreamContext, new: Chec
         context.log.store,
         keys,
         await context.log.known_revision(keys),
-        inline_limit_bytes=context.inline_limit_bytes,
+        inline_limit_bytes=context.encoder.inline_limit_bytes,
         payload_limit_bytes=context.payload_limit_bytes,
+        holds=context.encoder.rules.apply_to(keys.namespace),
     )
     incoming.begin_stream()
     part, offset = incoming.position
@@ -112,16 +99,18 @@ async def _open_upload(context: ServiceContext, stream: StreamContext, new: Chec
         yield incoming
 
 
-async def _commit(context: ServiceContext, call: Call, new: CheckpointSpec, parts: list[StoredPart]) -> Appended:
-    blobs = sum(1 for part in parts if part.blob)
+async def _commit(
+    context: ServiceContext, call: Call, new: CheckpointSpec, parts: Sequence[StoredPart | HeldPart]
+) -> Appended:
+    payload = Payload(context.encoder, new.request.keys, parts)
     try:
-        saved = await protocol_save.save(context.log, new, parts, deadline=call.deadline)
+        saved = await protocol_save.save(context.log, new, payload, deadline=call.deadline)
     except BaseException:
-        telemetry.ORPHANS.add(blobs)
+        telemetry.ORPHANS.add(payload.blobs)
         raise
     context.indexer.extend_soon(saved.entry)
-    if saved.replayed:
-        telemetry.ORPHANS.add(blobs)
+    orphans = payload.blobs - (0 if saved.replayed else sum(1 for part in saved.entry.marker.parts if part.blob))
+    telemetry.ORPHANS.add(orphans)
     call.span.describe(checkpoint=saved.entry.marker.checkpoint_id, revision=saved.entry.revision)
     telemetry.PAYLOAD_BYTES.add(sum(part.size_bytes for part in parts), {"holdfast.direction": "saved"})
     return saved

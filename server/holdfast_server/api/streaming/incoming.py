@@ -17,12 +17,17 @@ from holdfast_server.api.errors import InvalidRequestError
 from holdfast_server.api.malformed import refuse_malformed
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format.invariants import MAX_ENCODED_BYTES
 from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.payload.encoding import HeldPart
 from holdfast_server.protocol.payload.parts import PartUpload
 from holdfast_server.stores.base import ObjectStore
 
 # The most that one stream holds on its way to the store, in the buffers of gRPC and in the parts of an upload.
 _MAX_HELD_BYTES = 40 << 20
+# The most that one upload holds until it is committed, so that parts can be stored as deltas. Later parts are stored as
+# they are.
+_MAX_DELTA_BYTES = 16 << 20
 
 
 class StreamEndedError(InvalidRequestError):
@@ -51,7 +56,7 @@ async def receive_messages(
             return
         if isinstance(message, api.SaveStreamRequest):
             received_bytes += message.ByteSize()
-            permit.hold(min(received_bytes, _MAX_HELD_BYTES))
+            permit.hold(min(received_bytes, _MAX_HELD_BYTES + _MAX_DELTA_BYTES))
         yield message
 
 
@@ -64,6 +69,7 @@ class Incoming:
         base_revision: the head's revision when the upload began.
         inline_limit_bytes: how many bytes of payload may stay in the marker.
         payload_limit_bytes: how many bytes the payload may have.
+        holds: whether parts are held in memory until they are committed, as far as there is room.
 
     Attributes:
         size_bytes: how much has arrived.
@@ -78,13 +84,15 @@ class Incoming:
         *,
         inline_limit_bytes: int,
         payload_limit_bytes: int,
+        holds: bool = False,
     ) -> None:
         self._store = store
         self._keys = keys
         self._base_revision = base_revision
         self._inline_limit_bytes = inline_limit_bytes
         self._payload_limit_bytes = payload_limit_bytes
-        self._stored: list[StoredPart] = []
+        self._held_limit_bytes = _MAX_DELTA_BYTES if holds else 0
+        self._stored: list[StoredPart | HeldPart] = []
         self._names: set[str] = set()
         self._upload: PartUpload | None = None
         self._step: asyncio.Task[None] | None = None
@@ -93,12 +101,17 @@ class Incoming:
         self.size_bytes = 0
 
     @property
+    def held_bytes(self) -> int:
+        """How many bytes are held in memory until the parts are committed."""
+        return sum(part.size_bytes for part in self._stored if isinstance(part, HeldPart))
+
+    @property
     def position(self) -> tuple[int, int]:
         """The part that comes next, counted from 0, and its next byte."""
         return len(self._stored), 0 if self._upload is None else self._upload.size_bytes
 
-    async def receive(self, messages: AsyncIterator[api.SaveStreamRequest]) -> list[StoredPart]:
-        """Store the chunks up to the finish, and make the parts durable.
+    async def receive(self, messages: AsyncIterator[api.SaveStreamRequest]) -> list[StoredPart | HeldPart]:
+        """Store or hold the chunks up to the finish, and make the stored parts durable.
 
         Raises:
             StreamEndedError: the stream ended early.
@@ -193,13 +206,18 @@ class Incoming:
 
     def _open_part(self, name: str) -> None:
         self._names.add(name)
-        inline_room = self._inline_limit_bytes - sum(len(part.inline) for part in self._stored)
-        self._upload = PartUpload(self._store, self._keys, self._base_revision, name, inline_room)
+        inline_room = self._inline_limit_bytes
+        inline_room -= sum(len(part.inline) for part in self._stored if isinstance(part, StoredPart))
+        held_room = min(self._held_limit_bytes - self.held_bytes, MAX_ENCODED_BYTES)
+        self._upload = PartUpload(
+            self._store, self._keys, self._base_revision, name, inline_room, held_limit_bytes=held_room
+        )
 
     async def _close_part(self) -> None:
         if self._upload is None:
             return
-        part = await self._upload.finish()
+        held = self._upload.take() if self._held_limit_bytes else None
+        part = await self._upload.finish() if held is None else held
         await self._upload.__aexit__(None, None, None)
         self._upload = None
         self._stored.append(part)

@@ -13,12 +13,14 @@ from holdfast_server.api.calls import Call
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.payload.bases import Bases
 from holdfast_server.protocol.payload.reads import read_pieces
 from holdfast_server.stores.base import ObjectStore
 
 
 async def part_messages(
     store: ObjectStore,
+    bases: Bases,
     keys: WorkflowKeys,
     parts: Sequence[StoredPart],
     ranges: Sequence[api.PartRange],
@@ -29,6 +31,7 @@ async def part_messages(
 
     Args:
         store: the store.
+        bases: content of bases that need not be read from the store.
         keys: the workflow.
         parts: the parts of the checkpoint.
         ranges: the requested ranges.
@@ -58,6 +61,7 @@ async def part_messages(
             part_range.length or None,
             piece_bytes=limits.CHUNK_BYTES,
             blocks_ahead=blocks_ahead,
+            bases=bases,
         )
         async with aclosing(pieces):
             async for piece in pieces:

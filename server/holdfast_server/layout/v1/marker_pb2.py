@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&holdfast_server/layout/v1/marker.proto\x12\x19holdfast_server.layout.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x01\n\nStoredPart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x04 \x01(\x07\x12\x39\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\'.holdfast_server.layout.v1.PartEncoding\x12\x10\n\x06inline\x18\x06 \x01(\x0cH\x00\x12\x0e\n\x04\x62lob\x18\x07 \x01(\tH\x00\x12\x13\n\x0b\x62lock_bytes\x18\x08 \x01(\x03\x12\x14\n\x0c\x62lock_crc32c\x18\t \x03(\x07\x42\n\n\x08location\"[\n\x0bRecentEntry\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x03 \x01(\t\x12\x0f\n\x07\x64igests\x18\x04 \x01(\x0c\",\n\rRevisionRange\x12\r\n\x05\x66irst\x18\x01 \x01(\x03\x12\x0c\n\x04last\x18\x02 \x01(\x03\"-\n\x0cStoredFormat\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"/\n\x0eStoredProducer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\x86\x0c\n\x06Marker\x12\x33\n\x04kind\x18\x01 \x01(\x0e\x32%.holdfast_server.layout.v1.MarkerKind\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x1b\n\x13request_fingerprint\x18\x07 \x01(\x0c\x12\x15\n\rcheckpoint_id\x18\x08 \x01(\t\x12\x11\n\tparent_id\x18\t \x01(\t\x12\x37\n\x06\x66ormat\x18\n \x01(\x0b\x32\'.holdfast_server.layout.v1.StoredFormat\x12;\n\x08producer\x18\x0b \x01(\x0b\x32).holdfast_server.layout.v1.StoredProducer\x12=\n\x06labels\x18\x0c \x03(\x0b\x32-.holdfast_server.layout.v1.Marker.LabelsEntry\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x05parts\x18\x0f \x03(\x0b\x32%.holdfast_server.layout.v1.StoredPart\x12\x16\n\x0elow_water_mark\x18\x10 \x01(\x03\x12\r\n\x05\x66loor\x18\x11 \x01(\x03\x12\x1a\n\x12last_data_revision\x18\x12 \x01(\x03\x12\x1e\n\x16previous_data_revision\x18\x13 \x01(\x03\x12\x36\n\x06recent\x18\x14 \x03(\x0b\x32&.holdfast_server.layout.v1.RecentEntry\x12\x39\n\x07\x64\x65leted\x18\x15 \x03(\x0b\x32(.holdfast_server.layout.v1.RevisionRange\x12\x17\n\x0fprevious_digest\x18\x16 \x01(\x0c\x12\x10\n\x08trace_id\x18\x17 \x01(\t\x12\x14\n\x0cwriter_epoch\x18\x19 \x01(\x03\x12\x18\n\x10\x63laim_generation\x18\x1a \x01(\x03\x12\x17\n\x0fneeded_revision\x18\x1b \x01(\x03\x12\x19\n\x11replaced_revision\x18\x1c \x01(\x03\x12\x0e\n\x06pinned\x18\x1d \x01(\x08\x12\x1f\n\x12last_save_revision\x18\x1e \x01(\x03H\x00\x88\x01\x01\x12\x17\n\x0flast_save_epoch\x18\x1f \x01(\x03\x12\x1b\n\x13last_fence_revision\x18  \x01(\x03\x12 \n\x18last_other_save_revision\x18! \x01(\x03\x12\x1f\n\x17previous_fence_revision\x18\" \x01(\x03\x12\x35\n\x11lease_expire_time\x18# \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x0elease_duration\x18$ \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0clease_holder\x18% \x01(\t\x12\x38\n\x06purged\x18( \x03(\x0b\x32(.holdfast_server.layout.v1.RevisionRange\x12\x15\n\rpurged_digest\x18) \x01(\x0c\x12\x10\n\x08\x66resh_id\x18, \x01(\x08\x12\x1b\n\x13last_fresh_revision\x18- \x01(\x03\x12\x14\n\x0cindexed_from\x18. \x01(\x03\x12\x12\n\nindexed_to\x18/ \x01(\x03\x12\x16\n\x0erecent_digests\x18\x32 \x01(\x0c\x12\x11\n\tshort_ids\x18\x33 \x01(\x0c\x12\x16\n\x0eshort_id_forms\x18\x34 \x01(\r\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x15\n\x13_last_save_revisionJ\x04\x08\x18\x10\x19R\x0etransaction_id\"2\n\x07IdIndex\x12\x16\n\x0e\x66irst_revision\x18\x01 \x01(\x03\x12\x0f\n\x07\x64igests\x18\x02 \x01(\x0c\"I\n\x05\x43laim\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rbase_revision\x18\x03 \x01(\x03\"\x7f\n\rStoreManifest\x12\x16\n\x0elayout_version\x18\x01 \x01(\x05\x12\x1a\n\rgrace_seconds\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08store_id\x18\x03 \x01(\t\x12\x16\n\x0emarker_version\x18\x04 \x01(\x05\x42\x10\n\x0e_grace_seconds\":\n\x0cStoredRecord\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0f\n\x07replace\x18\x03 \x01(\x08\"\x81\x01\n\x0bRecordBatch\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05stamp\x18\x03 \x01(\x03\x12\x38\n\x07records\x18\x04 \x03(\x0b\x32\'.holdfast_server.layout.v1.StoredRecord*\x9f\x01\n\nMarkerKind\x12\x1b\n\x17MARKER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10MARKER_KIND_DATA\x10\x01\x12\x15\n\x11MARKER_KIND_FENCE\x10\x02\x12\x12\n\x0eMARKER_KIND_GC\x10\x04\x12\x17\n\x13MARKER_KIND_DELETED\x10\x05\"\x04\x08\x03\x10\x03*\x14MARKER_KIND_PREPARED*I\n\x0cPartEncoding\x12\x1d\n\x19PART_ENCODING_UNSPECIFIED\x10\x00\x12\x1a\n\x16PART_ENCODING_IDENTITY\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&holdfast_server/layout/v1/marker.proto\x12\x19holdfast_server.layout.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x01\n\x08PartBase\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\x14\n\x0cstored_bytes\x18\x04 \x01(\x03\x12\x39\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\'.holdfast_server.layout.v1.PartEncoding\x12\x0c\n\x04\x62lob\x18\x06 \x01(\t\x12\x12\n\ndependents\x18\x07 \x01(\x03\x12\x12\n\ndebt_bytes\x18\x08 \x01(\x03\x12\x13\n\x0bprice_bytes\x18\t \x01(\x03\"\xc1\x02\n\nStoredPart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x04 \x01(\x07\x12\x39\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\'.holdfast_server.layout.v1.PartEncoding\x12\x10\n\x06inline\x18\x06 \x01(\x0cH\x00\x12\x0e\n\x04\x62lob\x18\x07 \x01(\tH\x00\x12\x13\n\x0b\x62lock_bytes\x18\x08 \x01(\x03\x12\x14\n\x0c\x62lock_crc32c\x18\t \x03(\x07\x12\x14\n\x0cstored_bytes\x18\n \x01(\x03\x12\x32\n\x05\x62\x61ses\x18\x0b \x03(\x0b\x32#.holdfast_server.layout.v1.PartBase\x12\x13\n\x0bplain_saves\x18\x0c \x01(\x03\x42\n\n\x08location\"[\n\x0bRecentEntry\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rcheckpoint_id\x18\x03 \x01(\t\x12\x0f\n\x07\x64igests\x18\x04 \x01(\x0c\",\n\rRevisionRange\x12\r\n\x05\x66irst\x18\x01 \x01(\x03\x12\x0c\n\x04last\x18\x02 \x01(\x03\"-\n\x0cStoredFormat\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"/\n\x0eStoredProducer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\xb4\x0c\n\x06Marker\x12\x33\n\x04kind\x18\x01 \x01(\x0e\x32%.holdfast_server.layout.v1.MarkerKind\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x13\n\x0bworkflow_id\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x1b\n\x13request_fingerprint\x18\x07 \x01(\x0c\x12\x15\n\rcheckpoint_id\x18\x08 \x01(\t\x12\x11\n\tparent_id\x18\t \x01(\t\x12\x37\n\x06\x66ormat\x18\n \x01(\x0b\x32\'.holdfast_server.layout.v1.StoredFormat\x12;\n\x08producer\x18\x0b \x01(\x0b\x32).holdfast_server.layout.v1.StoredProducer\x12=\n\x06labels\x18\x0c \x03(\x0b\x32-.holdfast_server.layout.v1.Marker.LabelsEntry\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x05parts\x18\x0f \x03(\x0b\x32%.holdfast_server.layout.v1.StoredPart\x12\x16\n\x0elow_water_mark\x18\x10 \x01(\x03\x12\r\n\x05\x66loor\x18\x11 \x01(\x03\x12\x1a\n\x12last_data_revision\x18\x12 \x01(\x03\x12\x1e\n\x16previous_data_revision\x18\x13 \x01(\x03\x12\x36\n\x06recent\x18\x14 \x03(\x0b\x32&.holdfast_server.layout.v1.RecentEntry\x12\x39\n\x07\x64\x65leted\x18\x15 \x03(\x0b\x32(.holdfast_server.layout.v1.RevisionRange\x12\x17\n\x0fprevious_digest\x18\x16 \x01(\x0c\x12\x10\n\x08trace_id\x18\x17 \x01(\t\x12\x14\n\x0cwriter_epoch\x18\x19 \x01(\x03\x12\x18\n\x10\x63laim_generation\x18\x1a \x01(\x03\x12\x17\n\x0fneeded_revision\x18\x1b \x01(\x03\x12\x19\n\x11replaced_revision\x18\x1c \x01(\x03\x12\x0e\n\x06pinned\x18\x1d \x01(\x08\x12\x1f\n\x12last_save_revision\x18\x1e \x01(\x03H\x00\x88\x01\x01\x12\x17\n\x0flast_save_epoch\x18\x1f \x01(\x03\x12\x1b\n\x13last_fence_revision\x18  \x01(\x03\x12 \n\x18last_other_save_revision\x18! \x01(\x03\x12\x1f\n\x17previous_fence_revision\x18\" \x01(\x03\x12\x35\n\x11lease_expire_time\x18# \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x0elease_duration\x18$ \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0clease_holder\x18% \x01(\t\x12\x38\n\x06purged\x18( \x03(\x0b\x32(.holdfast_server.layout.v1.RevisionRange\x12\x15\n\rpurged_digest\x18) \x01(\x0c\x12\x12\n\nbase_floor\x18* \x01(\x03\x12\x18\n\x10rewritten_digest\x18+ \x01(\x0c\x12\x10\n\x08\x66resh_id\x18, \x01(\x08\x12\x1b\n\x13last_fresh_revision\x18- \x01(\x03\x12\x14\n\x0cindexed_from\x18. \x01(\x03\x12\x12\n\nindexed_to\x18/ \x01(\x03\x12\x16\n\x0erecent_digests\x18\x32 \x01(\x0c\x12\x11\n\tshort_ids\x18\x33 \x01(\x0c\x12\x16\n\x0eshort_id_forms\x18\x34 \x01(\r\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x15\n\x13_last_save_revisionJ\x04\x08\x18\x10\x19R\x0etransaction_id\"2\n\x07IdIndex\x12\x16\n\x0e\x66irst_revision\x18\x01 \x01(\x03\x12\x0f\n\x07\x64igests\x18\x02 \x01(\x0c\"I\n\x05\x43laim\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rbase_revision\x18\x03 \x01(\x03\"\x7f\n\rStoreManifest\x12\x16\n\x0elayout_version\x18\x01 \x01(\x05\x12\x1a\n\rgrace_seconds\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08store_id\x18\x03 \x01(\t\x12\x16\n\x0emarker_version\x18\x04 \x01(\x05\x42\x10\n\x0e_grace_seconds\":\n\x0cStoredRecord\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0f\n\x07replace\x18\x03 \x01(\x08\"\x81\x01\n\x0bRecordBatch\x12\x15\n\rcheckpoint_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05stamp\x18\x03 \x01(\x03\x12\x38\n\x07records\x18\x04 \x03(\x0b\x32\'.holdfast_server.layout.v1.StoredRecord*\x9f\x01\n\nMarkerKind\x12\x1b\n\x17MARKER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10MARKER_KIND_DATA\x10\x01\x12\x15\n\x11MARKER_KIND_FENCE\x10\x02\x12\x12\n\x0eMARKER_KIND_GC\x10\x04\x12\x17\n\x13MARKER_KIND_DELETED\x10\x05\"\x04\x08\x03\x10\x03*\x14MARKER_KIND_PREPARED*\x7f\n\x0cPartEncoding\x12\x1d\n\x19PART_ENCODING_UNSPECIFIED\x10\x00\x12\x1a\n\x16PART_ENCODING_IDENTITY\x10\x01\x12\x16\n\x12PART_ENCODING_ZSTD\x10\x02\x12\x1c\n\x18PART_ENCODING_ZSTD_DELTA\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,32 +35,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MARKER_LABELSENTRY']._loaded_options = None
   _globals['_MARKER_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_MARKERKIND']._serialized_start=2592
-  _globals['_MARKERKIND']._serialized_end=2751
-  _globals['_PARTENCODING']._serialized_start=2753
-  _globals['_PARTENCODING']._serialized_end=2826
-  _globals['_STOREDPART']._serialized_start=135
-  _globals['_STOREDPART']._serialized_end=361
-  _globals['_RECENTENTRY']._serialized_start=363
-  _globals['_RECENTENTRY']._serialized_end=454
-  _globals['_REVISIONRANGE']._serialized_start=456
-  _globals['_REVISIONRANGE']._serialized_end=500
-  _globals['_STOREDFORMAT']._serialized_start=502
-  _globals['_STOREDFORMAT']._serialized_end=547
-  _globals['_STOREDPRODUCER']._serialized_start=549
-  _globals['_STOREDPRODUCER']._serialized_end=596
-  _globals['_MARKER']._serialized_start=599
-  _globals['_MARKER']._serialized_end=2141
-  _globals['_MARKER_LABELSENTRY']._serialized_start=2051
-  _globals['_MARKER_LABELSENTRY']._serialized_end=2096
-  _globals['_IDINDEX']._serialized_start=2143
-  _globals['_IDINDEX']._serialized_end=2193
-  _globals['_CLAIM']._serialized_start=2195
-  _globals['_CLAIM']._serialized_end=2268
-  _globals['_STOREMANIFEST']._serialized_start=2270
-  _globals['_STOREMANIFEST']._serialized_end=2397
-  _globals['_STOREDRECORD']._serialized_start=2399
-  _globals['_STOREDRECORD']._serialized_end=2457
-  _globals['_RECORDBATCH']._serialized_start=2460
-  _globals['_RECORDBATCH']._serialized_end=2589
+  _globals['_MARKERKIND']._serialized_start=2956
+  _globals['_MARKERKIND']._serialized_end=3115
+  _globals['_PARTENCODING']._serialized_start=3117
+  _globals['_PARTENCODING']._serialized_end=3244
+  _globals['_PARTBASE']._serialized_start=135
+  _globals['_PARTBASE']._serialized_end=355
+  _globals['_STOREDPART']._serialized_start=358
+  _globals['_STOREDPART']._serialized_end=679
+  _globals['_RECENTENTRY']._serialized_start=681
+  _globals['_RECENTENTRY']._serialized_end=772
+  _globals['_REVISIONRANGE']._serialized_start=774
+  _globals['_REVISIONRANGE']._serialized_end=818
+  _globals['_STOREDFORMAT']._serialized_start=820
+  _globals['_STOREDFORMAT']._serialized_end=865
+  _globals['_STOREDPRODUCER']._serialized_start=867
+  _globals['_STOREDPRODUCER']._serialized_end=914
+  _globals['_MARKER']._serialized_start=917
+  _globals['_MARKER']._serialized_end=2505
+  _globals['_MARKER_LABELSENTRY']._serialized_start=2415
+  _globals['_MARKER_LABELSENTRY']._serialized_end=2460
+  _globals['_IDINDEX']._serialized_start=2507
+  _globals['_IDINDEX']._serialized_end=2557
+  _globals['_CLAIM']._serialized_start=2559
+  _globals['_CLAIM']._serialized_end=2632
+  _globals['_STOREMANIFEST']._serialized_start=2634
+  _globals['_STOREMANIFEST']._serialized_end=2761
+  _globals['_STOREDRECORD']._serialized_start=2763
+  _globals['_STOREDRECORD']._serialized_end=2821
+  _globals['_RECORDBATCH']._serialized_start=2824
+  _globals['_RECORDBATCH']._serialized_end=2953
 # @@protoc_insertion_point(module_scope)

@@ -65,6 +65,10 @@ class _PartEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PartEnco
     """The same as PART_ENCODING_IDENTITY."""
     PART_ENCODING_IDENTITY: _PartEncoding.ValueType  # 1
     """As they are."""
+    PART_ENCODING_ZSTD: _PartEncoding.ValueType  # 2
+    """One zstd frame."""
+    PART_ENCODING_ZSTD_DELTA: _PartEncoding.ValueType  # 3
+    """One zstd frame whose dictionary is the raw content of the last of the bases."""
 
 class PartEncoding(_PartEncoding, metaclass=_PartEncodingEnumTypeWrapper):
     """How the bytes of a part are stored."""
@@ -73,7 +77,67 @@ PART_ENCODING_UNSPECIFIED: PartEncoding.ValueType  # 0
 """The same as PART_ENCODING_IDENTITY."""
 PART_ENCODING_IDENTITY: PartEncoding.ValueType  # 1
 """As they are."""
+PART_ENCODING_ZSTD: PartEncoding.ValueType  # 2
+"""One zstd frame."""
+PART_ENCODING_ZSTD_DELTA: PartEncoding.ValueType  # 3
+"""One zstd frame whose dictionary is the raw content of the last of the bases."""
 Global___PartEncoding: _TypeAlias = PartEncoding  # noqa: Y015
+
+@_typing.final
+class PartBase(_message.Message):
+    """An earlier version of a part that a delta rests on. It is the part of the same name of another checkpoint of the
+    workflow, which may be deleted. Together with the bases before it, it contains all that a reader needs.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    STORED_BYTES_FIELD_NUMBER: _builtins.int
+    ENCODING_FIELD_NUMBER: _builtins.int
+    BLOB_FIELD_NUMBER: _builtins.int
+    DEPENDENTS_FIELD_NUMBER: _builtins.int
+    DEBT_BYTES_FIELD_NUMBER: _builtins.int
+    PRICE_BYTES_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision of that checkpoint."""
+    size_bytes: _builtins.int
+    """The size in bytes of the part."""
+    digest: _builtins.bytes
+    """The first 16 bytes of the SHA-256 of the part."""
+    stored_bytes: _builtins.int
+    """The size in bytes of the part as it is stored."""
+    encoding: Global___PartEncoding.ValueType
+    """How it is stored. The first base is IDENTITY or ZSTD; each other one is a ZSTD_DELTA against the one before it."""
+    blob: _builtins.str
+    """The blob's key, relative to the workflow's prefix; "" if the bytes are in the commit marker of `revision`."""
+    dependents: _builtins.int
+    """How many checkpoints rest on it, directly or not, up to this one. Checkpoints that are deleted may be counted."""
+    debt_bytes: _builtins.int
+    """For the policy: what deltas have cost since it was stored, in bytes."""
+    price_bytes: _builtins.int
+    """For the policy: what storing it again was last found to cost, in bytes; 0 if that was not found yet."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+        digest: _builtins.bytes = ...,
+        stored_bytes: _builtins.int = ...,
+        encoding: Global___PartEncoding.ValueType = ...,
+        blob: _builtins.str = ...,
+        dependents: _builtins.int = ...,
+        debt_bytes: _builtins.int = ...,
+        price_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "debt_bytes", b"debt_bytes", "dependents", b"dependents", "digest", b"digest", "encoding", b"encoding", "price_bytes", b"price_bytes", "revision", b"revision", "size_bytes", b"size_bytes", "stored_bytes", b"stored_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartBase: _TypeAlias = PartBase  # noqa: Y015
 
 @_typing.final
 class StoredPart(_message.Message):
@@ -90,6 +154,9 @@ class StoredPart(_message.Message):
     BLOB_FIELD_NUMBER: _builtins.int
     BLOCK_BYTES_FIELD_NUMBER: _builtins.int
     BLOCK_CRC32C_FIELD_NUMBER: _builtins.int
+    STORED_BYTES_FIELD_NUMBER: _builtins.int
+    BASES_FIELD_NUMBER: _builtins.int
+    PLAIN_SAVES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The part's name."""
     size_bytes: _builtins.int
@@ -106,9 +173,19 @@ class StoredPart(_message.Message):
     """The blob's key, relative to the workflow's prefix."""
     block_bytes: _builtins.int
     """Of a blob: the size in bytes of each block except the last."""
+    stored_bytes: _builtins.int
+    """Of an encoded part: the size in bytes of what is stored. Sizes and digests above are those of the rebuilt part."""
+    plain_saves: _builtins.int
+    """How many checkpoints in a row, up to this one, have stored the part as it is because it does not compress."""
     @_builtins.property
     def block_crc32c(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Of a blob: CRC-32C of each block, so that a range can be checked. Empty in markers of older servers."""
+        """Of a blob: CRC-32C of each block, so that a range can be checked. Empty in markers of older servers, and for
+        encoded parts, which are read whole.
+        """
+
+    @_builtins.property
+    def bases(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartBase]:
+        """Of a delta: its bases, the oldest first. Each rests on those before it, and the part rests on all of them."""
 
     def __init__(
         self,
@@ -122,10 +199,13 @@ class StoredPart(_message.Message):
         blob: _builtins.str = ...,
         block_bytes: _builtins.int = ...,
         block_crc32c: _abc.Iterable[_builtins.int] | None = ...,
+        stored_bytes: _builtins.int = ...,
+        bases: _abc.Iterable[Global___PartBase] | None = ...,
+        plain_saves: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "inline", b"inline", "location", b"location"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "block_bytes", b"block_bytes", "block_crc32c", b"block_crc32c", "crc32c", b"crc32c", "encoding", b"encoding", "inline", b"inline", "location", b"location", "name", b"name", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bases", b"bases", "blob", b"blob", "block_bytes", b"block_bytes", "block_crc32c", b"block_crc32c", "crc32c", b"crc32c", "encoding", b"encoding", "inline", b"inline", "location", b"location", "name", b"name", "plain_saves", b"plain_saves", "sha256", b"sha256", "size_bytes", b"size_bytes", "stored_bytes", b"stored_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_location: _TypeAlias = _typing.Literal["inline", "blob"]  # noqa: Y015
     _WhichOneofArgType_location: _TypeAlias = _typing.Literal["location", b"location"]  # noqa: Y015
@@ -311,6 +391,8 @@ class Marker(_message.Message):
     LEASE_HOLDER_FIELD_NUMBER: _builtins.int
     PURGED_FIELD_NUMBER: _builtins.int
     PURGED_DIGEST_FIELD_NUMBER: _builtins.int
+    BASE_FLOOR_FIELD_NUMBER: _builtins.int
+    REWRITTEN_DIGEST_FIELD_NUMBER: _builtins.int
     FRESH_ID_FIELD_NUMBER: _builtins.int
     LAST_FRESH_REVISION_FIELD_NUMBER: _builtins.int
     INDEXED_FROM_FIELD_NUMBER: _builtins.int
@@ -375,6 +457,12 @@ class Marker(_message.Message):
     purged_digest: _builtins.bytes
     """Of a checkpoint that was purged: SHA-256 of the frame that was here before, so that the chain of digests holds and
     the writer recognises its marker. Such a marker contains only what the log needs.
+    """
+    base_floor: _builtins.int
+    """Parts that checkpoints at or below this revision have are not used as bases any more."""
+    rewritten_digest: _builtins.bytes
+    """Of a checkpoint whose parts were stored anew because a base of theirs was purged: SHA-256 of the frame that was
+    here before, as in purged_digest.
     """
     fresh_id: _builtins.bool
     """DATA: whether the id was not claimed, since the caller promised that it is new."""
@@ -480,6 +568,8 @@ class Marker(_message.Message):
         lease_holder: _builtins.str = ...,
         purged: _abc.Iterable[Global___RevisionRange] | None = ...,
         purged_digest: _builtins.bytes = ...,
+        base_floor: _builtins.int = ...,
+        rewritten_digest: _builtins.bytes = ...,
         fresh_id: _builtins.bool = ...,
         last_fresh_revision: _builtins.int = ...,
         indexed_from: _builtins.int = ...,
@@ -490,7 +580,7 @@ class Marker(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "create_time", b"create_time", "expire_time", b"expire_time", "format", b"format", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "producer", b"producer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "fresh_id", b"fresh_id", "indexed_from", b"indexed_from", "indexed_to", b"indexed_to", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_fresh_revision", b"last_fresh_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "lease_holder", b"lease_holder", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "producer", b"producer", "purged", b"purged", "purged_digest", b"purged_digest", "recent", b"recent", "recent_digests", b"recent_digests", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "short_id_forms", b"short_id_forms", "short_ids", b"short_ids", "trace_id", b"trace_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "base_floor", b"base_floor", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "fresh_id", b"fresh_id", "indexed_from", b"indexed_from", "indexed_to", b"indexed_to", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_fresh_revision", b"last_fresh_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "lease_holder", b"lease_holder", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "producer", b"producer", "purged", b"purged", "purged_digest", b"purged_digest", "recent", b"recent", "recent_digests", b"recent_digests", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "rewritten_digest", b"rewritten_digest", "short_id_forms", b"short_id_forms", "short_ids", b"short_ids", "trace_id", b"trace_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__last_save_revision: _TypeAlias = _typing.Literal["last_save_revision"]  # noqa: Y015
     _WhichOneofArgType__last_save_revision: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision"]  # noqa: Y015

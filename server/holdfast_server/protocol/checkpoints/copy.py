@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from holdfast_server.layout.v1.marker_pb2 import Marker
+from holdfast_server.layout.v1.marker_pb2 import Marker, StoredPart
 from holdfast_server.protocol.checkpoints import records
 from holdfast_server.protocol.checkpoints.heads import OvertakenError, Skipped, read_head
 from holdfast_server.protocol.checkpoints.live import live_below
@@ -20,7 +20,9 @@ from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.compare_and_set import is_empty
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.payload.encoding import HeldPart, PartEncoder, Payload
 from holdfast_server.protocol.payload.parts import copy_part
+from holdfast_server.protocol.payload.reads import is_encoded, read_part
 
 _PREFIX = "copy-"
 
@@ -31,6 +33,7 @@ class _Copy:
     source: WorkflowKeys
     request: Request
     deadline: float
+    encoder: PartEncoder
     has_begun: bool = False
 
     async def copy(self, entry: Entry, *, is_first: bool) -> None:
@@ -51,13 +54,18 @@ class _Copy:
         await records.copy(self.log, self.source, target, marker.checkpoint_id, deadline=self.deadline)
         base = await self.log.known_revision(target)
         try:
-            parts = [
-                await copy_part(self.log.store, self.source, target, part, base) if part.blob else part
-                for part in marker.parts
-            ]
+            parts = [await self._copied(part, base) for part in marker.parts]
         except HoldfastError as error:
             raise await as_of_now(self.log, self.source, entry, error) from None
-        await save(self.log, spec, parts, deadline=self.deadline)
+        await save(self.log, spec, Payload(self.encoder, target, parts), deadline=self.deadline)
+
+    async def _copied(self, part: StoredPart, base_revision: int) -> StoredPart | HeldPart:
+        """Return a copy of a part. A part may only rest on others of its own workflow, so that it is encoded again."""
+        target, store = self.request.keys, self.log.store
+        if part.blob and not is_encoded(part):
+            return await copy_part(store, self.source, target, part, base_revision)
+        blocks = read_part(store, self.source, part, bases=self.encoder.bases)
+        return await HeldPart.of(part.name, b"".join([block async for block in blocks]))
 
     async def require_room(self, oldest: Entry) -> None:
         """Check that the target is empty, or that an earlier attempt has begun to fill it."""
@@ -107,7 +115,9 @@ class _Copy:
         )
 
 
-async def copy_workflow(log: Log, source: WorkflowKeys, request: Request, *, deadline: float) -> int:
+async def copy_workflow(
+    log: Log, source: WorkflowKeys, request: Request, *, deadline: float, encoder: PartEncoder | None = None
+) -> int:
     """Copy all checkpoints of a workflow into one that has none, or that an earlier attempt has begun to fill.
 
     Args:
@@ -115,6 +125,7 @@ async def copy_workflow(log: Log, source: WorkflowKeys, request: Request, *, dea
         source: the workflow to copy.
         request: the request, whose workflow is the target.
         deadline: when to give up, in the event loop's time.
+        encoder: stores the parts; None to store them as they are.
 
     Returns:
         How many checkpoints were copied, by this attempt or an earlier one.
@@ -124,7 +135,7 @@ async def copy_workflow(log: Log, source: WorkflowKeys, request: Request, *, dea
             damaged, and was not copied; CHECKPOINT_DELETED: the workflow was deleted during the copy; COMMIT_UNKNOWN.
 
     """
-    copy = _Copy(log, source, request, deadline)
+    copy = _Copy(log, source, request, deadline, encoder or PartEncoder(log.store))
     while True:
         try:
             return await _copy_all(copy)

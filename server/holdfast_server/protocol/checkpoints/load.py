@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.checkpoints.heads import (
     OvertakenError,
     Skipped,
@@ -19,6 +20,7 @@ from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log import next_marker
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.payload.bases import Bases
 from holdfast_server.protocol.payload.reads import read_part, require_presence
 
 
@@ -56,7 +58,13 @@ class Found:
 
 
 async def find(
-    log: Log, keys: WorkflowKeys, checkpoint_id: str, accepted: Sequence[AcceptedFormat], *, fallback: bool
+    log: Log,
+    keys: WorkflowKeys,
+    checkpoint_id: str,
+    accepted: Sequence[AcceptedFormat],
+    *,
+    fallback: bool,
+    bases: Bases | None = None,
 ) -> Found:
     """Return the checkpoint that a load means; with fallback, the newest whole one at or before it.
 
@@ -66,6 +74,7 @@ async def find(
         checkpoint_id: the checkpoint, or "" for the newest.
         accepted: the formats that the caller accepts; none: any.
         fallback: whether an older checkpoint may be returned in place of a damaged one.
+        bases: content of bases that need not be read from the store; None to read all of it.
 
     Raises:
         HoldfastError: WORKFLOW_NOT_FOUND, CHECKPOINT_NOT_FOUND, CHECKPOINT_DELETED,
@@ -75,7 +84,7 @@ async def find(
 
     async def look() -> Found:
         if fallback:
-            return await _find_whole(log, keys, checkpoint_id, accepted)
+            return await _find_whole(log, keys, checkpoint_id, accepted, bases)
         head = await read_head(log, keys)
         entry = await find_requested(log, keys, head, checkpoint_id)
         require_accepted(entry, accepted)
@@ -84,14 +93,17 @@ async def find(
     return await retry_overtaken(look)
 
 
-async def _find_whole(log: Log, keys: WorkflowKeys, checkpoint_id: str, accepted: Sequence[AcceptedFormat]) -> Found:
+async def _find_whole(
+    log: Log, keys: WorkflowKeys, checkpoint_id: str, accepted: Sequence[AcceptedFormat], bases: Bases | None
+) -> Found:
     skipped: list[Skipped] = []
+    check = Check(log, keys, bases)
     readable = await head_or_skip(log, keys, skipped)
     head_revision = readable.revision if readable is not None and not skipped else 0
     async for candidate in candidates(log, keys, readable, checkpoint_id, skipped):
         require_accepted(candidate, accepted)
         try:
-            await check(log, keys, candidate, Depth.CHECKSUM)
+            await check.require(candidate, Depth.CHECKSUM)
         except HoldfastError as error:
             if error.reason is not Reason.CHECKPOINT_CORRUPTED:
                 raise
@@ -137,32 +149,88 @@ async def candidates(
 
 
 async def check(log: Log, keys: WorkflowKeys, entry: Entry, depth: Depth) -> None:
-    """Check the parts of a checkpoint. A missing part is damage only if the checkpoint still exists.
+    """Check the parts of one checkpoint; see `Check.require`."""
+    await Check(log, keys).require(entry, depth)
 
-    Raises:
-        HoldfastError: CHECKPOINT_CORRUPTED, CHECKPOINT_DELETED.
+
+class Check:
+    """Checks the parts of the checkpoints of a workflow. A base that is found damaged is not read again.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        bases: content of bases that need not be read from the store; None to read all of it.
 
     """
-    if depth is Depth.MARKER:
-        return
-    try:
+
+    def __init__(self, log: Log, keys: WorkflowKeys, bases: Bases | None = None) -> None:
+        self._log = log
+        self._keys = keys
+        self._bases = bases or Bases(0)
+        # By part and revision of the base.
+        self._damaged: dict[tuple[str, int], HoldfastError] = {}
+
+    async def require(self, entry: Entry, depth: Depth) -> None:
+        """Check the parts of a checkpoint. A missing part is damage only if the checkpoint still exists.
+
+        Raises:
+            HoldfastError: CHECKPOINT_CORRUPTED, CHECKPOINT_DELETED.
+
+        """
+        if depth is Depth.MARKER:
+            return
         for part in entry.marker.parts:
-            if depth is Depth.PRESENCE:
-                await require_presence(log.store, keys, part)
-                continue
-            async for _ in read_part(log.store, keys, part):
-                pass
-    except HoldfastError as error:
-        raise await as_of_now(log, keys, entry, error) from None
+            self._refuse_damaged_bases(entry, part)
+            try:
+                if depth is Depth.PRESENCE:
+                    await require_presence(self._log.store, self._keys, part)
+                    continue
+                async for _ in read_part(self._log.store, self._keys, part, bases=self._bases):
+                    pass
+            except HoldfastError as error:
+                found = await as_of_now(self._log, self._keys, entry, error)
+                if "base_revision" in error.metadata and found is error:
+                    self._damaged[part.name, int(error.metadata["base_revision"])] = error
+                raise found from None
+
+    def _refuse_damaged_bases(self, entry: Entry, part: StoredPart) -> None:
+        for base in part.bases:
+            known = self._damaged.get((part.name, base.revision))
+            if known is not None:
+                metadata = known.metadata | {
+                    "checkpoint_id": entry.marker.checkpoint_id,
+                    "revision": str(entry.revision),
+                }
+                raise HoldfastError(known.reason, known.message, **metadata)
 
 
 async def as_of_now(log: Log, keys: WorkflowKeys, entry: Entry, damage: HoldfastError) -> HoldfastError:
-    """Return the error for a damaged checkpoint: OvertakenError if it was deleted or replaced since it was found."""
+    """Return the error for a damaged checkpoint: OvertakenError if it is not as it was found any more.
+
+    It may have been deleted or replaced, or stored in another way because one of its bases was purged.
+    """
     if await next_marker.is_gone_by_now(log, keys, entry.revision):
         return deleted(entry.marker.checkpoint_id, OvertakenError)
+    if await is_rewritten(log, keys, entry):
+        return OvertakenError(
+            Reason.CHECKPOINT_CORRUPTED,
+            f"revision {entry.revision} was stored in another way while it was read",
+            revision=entry.revision,
+        )
     damage.metadata.setdefault("checkpoint_id", entry.marker.checkpoint_id)
     damage.metadata.setdefault("revision", str(entry.revision))
     return damage
+
+
+async def is_rewritten(log: Log, keys: WorkflowKeys, entry: Entry) -> bool:
+    """Return whether parts of a checkpoint have been stored without their bases since its marker was read."""
+    if not any(part.bases for part in entry.marker.parts):
+        return False
+    try:
+        current = await log.read_unbounded(keys, entry.revision)
+    except HoldfastError:
+        return False
+    return current is not None and list(current.marker.parts) != list(entry.marker.parts)
 
 
 def require_accepted(entry: Entry, accepted: Sequence[AcceptedFormat]) -> None:

@@ -1,8 +1,9 @@
 """Purges: deletions that remove the bytes at once instead of after the grace, for privacy.
 
-The deletion is committed first; its marker names the revisions whose content is purged. Then the content is removed:
-blobs, records and claims, and last the content of the markers. A marker is not removed but replaced in one step by the
-fields that the log needs, for two reasons:
+The deletion is committed first; its marker names the revisions whose content is purged, and no later checkpoint may
+rest on anything before it. Then checkpoints that rest on what is purged are stored without it (`dependents`). Only then
+the content is removed: blobs, records and claims, and last the content of the markers. A marker is not removed but
+replaced in one step by the fields that the log needs, for two reasons:
 
 - a revision without a marker could be won by a writer with an old view of the log;
 - the server that wrote the marker recognises it by the digest that stays.
@@ -13,16 +14,16 @@ deleted.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from hashlib import sha256
 
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
-from holdfast_server.protocol.checkpoints import records
+from holdfast_server.protocol.checkpoints import dependents, records
 from holdfast_server.protocol.checkpoints.delete import delete_workflow
 from holdfast_server.protocol.checkpoints.heads import no_workflow
 from holdfast_server.protocol.checkpoints.live import newest_live
 from holdfast_server.protocol.checkpoints.lookup import find_by_id
-from holdfast_server.protocol.checkpoints.retention import blob_number
+from holdfast_server.protocol.checkpoints.retention import blob_number, blobs_of
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
 from holdfast_server.protocol.format import marker as marker_codec
 from holdfast_server.protocol.format.keys import WorkflowKeys, batch_stamp, blob_base, index_range
@@ -67,6 +68,7 @@ async def purge(log: Log, request: Request, checkpoint_id: str, *, deadline: flo
         marker.checkpoint_id = checkpoint_id
         # No earlier upload may commit from now on, so that the remains of unfinished saves can be removed too.
         marker.low_water_mark = marker.revision
+        marker.base_floor = marker.revision
         marker.purged.extend(next_marker.with_deleted((), [(version, version) for version in versions]))
         live = {version for version in versions if not head.gone(version)}
         next_marker.mark_deleted(marker, [(version, version) for version in live])
@@ -136,6 +138,9 @@ async def finish(log: Log, keys: WorkflowKeys, deletion: Entry, attached: Iterab
 
 
 async def _finish(log: Log, keys: WorkflowKeys, deletion: Entry, attached: Iterable[str]) -> int:
+    rewritten = await dependents.rewrite(log, keys, deletion)
+    if rewritten:
+        await _erase_again(log, keys, deletion, rewritten)
     await _remove(log, [*attached, *[key async for key in _older_batches(log, keys, deletion)]])
     await _remove(log, [key async for key in _dead_blobs(log, keys, deletion)])
     if not deletion.marker.checkpoint_id:
@@ -155,6 +160,21 @@ async def _finish(log: Log, keys: WorkflowKeys, deletion: Entry, attached: Itera
                 some = []
         purged += await _erase(log, keys, some)
     return purged
+
+
+async def _erase_again(log: Log, keys: WorkflowKeys, deletion: Entry, rewritten: Sequence[int]) -> None:
+    """Remove the content of rewritten checkpoints that a later purge has removed while they were written."""
+    newest = await log.head(keys)
+    if newest is None or not any(map(newest.gone, rewritten)):
+        return
+    async for _, entry in scan(log, keys, deletion.revision + 1, newest.revision):
+        if not isinstance(entry, Entry) or not entry.marker.purged:
+            continue
+        goes = RevisionSet(0, [(each.first, each.last) for each in entry.marker.purged])
+        for revision in filter(goes.is_deleted, rewritten):
+            found = await log.retried_reader.read_or_damage(keys, revision)
+            if isinstance(found, Entry) and found.is_checkpoint:
+                await _erase(log, keys, [found])
 
 
 async def _erase(log: Log, keys: WorkflowKeys, some: list[Entry]) -> int:
@@ -219,7 +239,7 @@ async def _naming(log: Log, keys: WorkflowKeys, deletion: Entry) -> Callable[[in
     async for (_, revision), entry in scan(log, keys, 1, deletion.revision - 1):
         if isinstance(entry, Entry):
             if not goes.is_deleted(revision):
-                named.update(blob_number(part.blob) for part in entry.marker.parts if part.blob)
+                named.update(map(blob_number, blobs_of(entry.marker)))
         elif not isinstance(entry, MarkerGoneError) and not deletion.gone(revision):
             # A damaged marker may need any blob.
             return lambda number: True

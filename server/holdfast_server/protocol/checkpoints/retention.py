@@ -13,6 +13,7 @@ from math import inf
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from holdfast_server.layout.v1.marker_pb2 import Marker
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.format.ids import revision_in
 from holdfast_server.protocol.format.keys import WorkflowKeys, records_of
@@ -48,6 +49,7 @@ class RetentionDecision:
         newest_kept: the newest checkpoint that stays; 0 if none does.
         oldest_kept: the oldest checkpoint that stays; 0 if none does.
         claimed: the checkpoints that stay and have an id that a caller chose.
+        oldest_needed: the oldest revision that the checkpoints that stay rest on; otherwise `oldest_kept`.
 
     """
 
@@ -56,12 +58,14 @@ class RetentionDecision:
     newest_kept: int = 0
     oldest_kept: int = 0
     claimed: Sequence[int] = ()
+    oldest_needed: int = 0
 
 
 class Ledger:
-    """The facts about each checkpoint above a floor that a collection needs, in 34 bytes, and 16 for each name.
+    """The facts about each checkpoint above a floor that a collection needs, in 42 bytes, and 16 for each name.
 
-    The names of a checkpoint are its blobs and, if the workflow has records, its own id.
+    The names of a checkpoint are its blobs, those of the bases that it rests on and, if the workflow has records, its
+    own id.
 
     Args:
         floor: the revision below the first entry.
@@ -81,6 +85,8 @@ class Ledger:
         self._is_pinned = bytearray()
         # The parent that it needs; 0 for none.
         self._needs = array("q")
+        # The oldest base that it rests on; its own revision if there is none.
+        self._oldest_base = array("q")
         # The revision by which each was replaced.
         self._replaced: dict[int, int] = {}
         # The purges, and the revisions that they name.
@@ -110,9 +116,10 @@ class Ledger:
         self._needs.append(marker.needed_revision)
         if marker.replaced_revision:
             self._replaced[marker.replaced_revision] = entry.revision
-        for part in marker.parts:
-            if part.blob:
-                self._name(blob_number(part.blob), entry)
+        bases = [base for part in marker.parts for base in part.bases]
+        self._oldest_base.append(min((base.revision for base in bases), default=entry.revision))
+        for blob in blobs_of(marker):
+            self._name(blob_number(blob), entry)
         if self._has_records:
             self._name(records_number(records_of(marker.checkpoint_id)), entry)
 
@@ -176,7 +183,7 @@ class Ledger:
         live = array("q", self._live(head))
         stays = self._staying(live, head, retention, now)
         retired: list[Range] = []
-        retired_checkpoints = newest_kept = oldest_kept = 0
+        retired_checkpoints = newest_kept = oldest_kept = oldest_needed = 0
         claimed = array("q")
         is_run = False
         for index in live:
@@ -186,10 +193,11 @@ class Ledger:
                 retired.append((revision, retired.pop()[1] if is_run else revision))
             else:
                 newest_kept, oldest_kept = newest_kept or revision, revision
+                oldest_needed = min(oldest_needed or revision, self._oldest_base[index])
                 if self._is_claimed[index]:
                     claimed.append(revision)
             is_run = not stays[index]
-        return RetentionDecision(retired[::-1], retired_checkpoints, newest_kept, oldest_kept, claimed)
+        return RetentionDecision(retired[::-1], retired_checkpoints, newest_kept, oldest_kept, claimed, oldest_needed)
 
     def _staying(self, live: Sequence[int], head: Entry, retention: Retention, now: float) -> bytearray:
         """Return for each index whether the checkpoint stays: by the rules, or because one that stays needs it."""
@@ -262,6 +270,16 @@ def records_number(owner: str) -> int:
 
 def _seconds(time: Timestamp) -> float:
     return time.seconds + time.nanos / 1e9
+
+
+def blobs_of(marker: Marker) -> Iterator[str]:
+    """Yield the blobs that a checkpoint needs: its own and those of its bases."""
+    for part in marker.parts:
+        if part.blob:
+            yield part.blob
+        for base in part.bases:
+            if base.blob:
+                yield base.blob
 
 
 def blob_number(relative: str) -> int:

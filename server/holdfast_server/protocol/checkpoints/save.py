@@ -1,11 +1,13 @@
-"""Saves: upload the parts too large for the marker, claim a chosen id that may not be new, then commit one marker."""
+"""Saves: store the parts too large for the marker, claim a chosen id that may not be new, then commit one marker."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, StoredPart
 from holdfast_server.protocol.checkpoints.lookup import find_by_id
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format import marker as marker_codec
 from holdfast_server.protocol.format.ids import new_checkpoint_id
 from holdfast_server.protocol.format.keys import WorkflowKeys, blob_base
 from holdfast_server.protocol.log import append_once, compare_and_set, fresh_ids, next_marker
@@ -13,7 +15,11 @@ from holdfast_server.protocol.log.append_once import Appended, Request
 from holdfast_server.protocol.log.claims import ChosenId
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.payload.encoding import PartEncoder, Payload, Predecessor
 from holdfast_server.protocol.payload.parts import copy_part
+
+# Servers that append markers of earlier versions do not carry over the floor of bases.
+_ENCODING_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +61,13 @@ class CheckpointSpec:
     fresh_id: bool = False
 
 
-async def save(log: Log, spec: CheckpointSpec, parts: list[StoredPart], *, deadline: float) -> Appended:
-    """Commit a checkpoint whose parts are uploaded.
+async def save(log: Log, spec: CheckpointSpec, parts: Payload | Sequence[StoredPart], *, deadline: float) -> Appended:
+    """Commit a checkpoint.
 
     Args:
         log: the log.
         spec: the description of the checkpoint.
-        parts: its parts, in order.
+        parts: its parts, in order; a sequence if all of them are stored already.
         deadline: when to give up, in the event loop's time.
 
     Raises:
@@ -70,25 +76,28 @@ async def save(log: Log, spec: CheckpointSpec, parts: list[StoredPart], *, deadl
             CHECKPOINT_DELETED, CHECKPOINT_CORRUPTED.
 
     """
-    fingerprint = _fingerprint(spec, parts)
     keys = spec.request.keys
+    payload = parts if isinstance(parts, Payload) else Payload(PartEncoder(log.store), keys, parts)
+    fingerprint = _fingerprint(spec, payload)
+    if payload.needs_blobs:
+        # Before the turn of this save, so that others need not wait for it.
+        await _stored(log, keys, await log.known_head(keys), payload)
     chosen = ChosenId(log, spec.request, spec.checkpoint_id, deadline) if spec.checkpoint_id else None
     if chosen is not None and not spec.fresh_id:
         await chosen.claim(await log.known_head(keys))
-    uploaded = parts
 
     async def build(head: Entry | None) -> Marker:
-        nonlocal uploaded
         replaced = 0
         await append_once.refuse_or_replay(log, head, spec.request, fingerprint)
         is_fresh = spec.fresh_id and fresh_ids.has_room(log, keys, head)
         if chosen is not None:
             replaced = await chosen.find_replaced(head, fingerprint, replaces=spec.replace, is_fresh=is_fresh)
         compare_and_set.require(head, spec.expected_revision, spec.request.epoch)
+        stored = await _stored(log, spec.request.keys, head, payload)
         if head is not None:
-            uploaded = await _copy_old_blobs(log, keys, head, uploaded)
+            stored = await _copy_old_blobs(log, keys, head, stored)
         marker = next_marker.successor(head, spec.request, MarkerKind.MARKER_KIND_DATA, fingerprint)
-        _describe(marker, spec, uploaded)
+        _describe(marker, spec, stored)
         compare_and_set.enter_save(marker)
         fresh_ids.enter(log, keys, marker, is_fresh=is_fresh)
         if replaced:
@@ -98,10 +107,46 @@ async def save(log: Log, spec: CheckpointSpec, parts: list[StoredPart], *, deadl
             marker.needed_revision = await _revision_of_parent(log, spec, head)
         return marker
 
-    return await append_once.append(log, spec.request, build, deadline)
+    saved = await append_once.append(log, spec.request, build, deadline)
+    if not saved.replayed:
+        payload.keep()
+    return saved
 
 
-async def _copy_old_blobs(log: Log, keys: WorkflowKeys, head: Entry, parts: list[StoredPart]) -> list[StoredPart]:
+async def _stored(log: Log, keys: WorkflowKeys, head: Entry | None, payload: Payload) -> Sequence[StoredPart]:
+    """Return the parts of a payload, stored according to a head."""
+    encodes = log.marker_version >= _ENCODING_VERSION
+    if head is None:
+        return await payload.stored(None, base_floor=0, base_revision=0, low_water_mark=0, encodes=encodes)
+    encodes = encodes or marker_codec.version_of(head.marker) >= _ENCODING_VERSION
+    before = await _predecessor(log, keys, head) if encodes and payload.is_encodable else None
+    marker = head.marker
+    return await payload.stored(
+        before,
+        base_floor=marker.base_floor,
+        base_revision=head.revision,
+        low_water_mark=marker.low_water_mark,
+        encodes=encodes,
+    )
+
+
+async def _predecessor(log: Log, keys: WorkflowKeys, head: Entry) -> Predecessor | None:
+    """Return the checkpoint that the next one may rest on: the newest live one, unless it is damaged or excluded."""
+    revision = head.marker.last_data_revision
+    if revision <= max(head.marker.floor, head.marker.base_floor):
+        return None
+    try:
+        entry = await log.read(keys, revision, head)
+    except HoldfastError as error:
+        if error.reason not in (Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED):
+            raise
+        return None
+    return Predecessor.of(entry.marker) if entry is not None and entry.is_checkpoint else None
+
+
+async def _copy_old_blobs(
+    log: Log, keys: WorkflowKeys, head: Entry, parts: Sequence[StoredPart]
+) -> Sequence[StoredPart]:
     """Return the parts, with copies of those blobs that a collection may remove because their upload is too old.
 
     Raises:
@@ -129,7 +174,7 @@ async def _revision_of_parent(log: Log, spec: CheckpointSpec, head: Entry | None
     return (await find_by_id(log, spec.request.keys, head, spec.parent_id)).revision
 
 
-def _describe(marker: Marker, spec: CheckpointSpec, parts: list[StoredPart]) -> None:
+def _describe(marker: Marker, spec: CheckpointSpec, parts: Sequence[StoredPart]) -> None:
     marker.checkpoint_id = spec.checkpoint_id or new_checkpoint_id(marker.revision)
     marker.parent_id = spec.parent_id
     marker.format.name = spec.format_name
@@ -144,13 +189,13 @@ def _describe(marker: Marker, spec: CheckpointSpec, parts: list[StoredPart]) -> 
         marker.expire_time.FromNanoseconds(marker.create_time.ToNanoseconds() + int(spec.ttl_seconds * 1e9))
 
 
-def _fingerprint(spec: CheckpointSpec, parts: list[StoredPart]) -> bytes:
+def _fingerprint(spec: CheckpointSpec, payload: Payload) -> bytes:
     described = Marker(kind=MarkerKind.MARKER_KIND_DATA, checkpoint_id=spec.checkpoint_id, parent_id=spec.parent_id)
     described.format.name = spec.format_name
     described.format.version = spec.format_version
     described.labels.update(spec.labels)
     described.needed_revision = int(spec.needs_parent)
     described.pinned = spec.pinned
-    for part in parts:
+    for part in payload.parts:
         described.parts.add(name=part.name, size_bytes=part.size_bytes, sha256=part.sha256)
     return sha256(described.SerializeToString(deterministic=True)).digest()

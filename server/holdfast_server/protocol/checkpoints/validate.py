@@ -10,6 +10,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.payload.bases import Bases
 
 _FINDINGS = frozenset(
     {
@@ -65,13 +66,15 @@ async def _validate(
 ) -> ValidationResult:
     findings: list[Skipped] = []
     first: Entry | None = None
+    # What is in memory may be damaged in the store: only what this call has read counts.
+    check = load.Check(log, keys, Bases())
     try:
         head = await head_or_skip(log, keys, findings)
         async for entry in load.candidates(log, keys, head, checkpoint_id, findings):
             first = first or (entry if not findings else None)
             try:
                 load.require_accepted(entry, accepted)
-                await load.check(log, keys, entry, depth)
+                await check.require(entry, depth)
             except HoldfastError as error:
                 findings.append(_finding(error, entry.revision, entry.marker.checkpoint_id))
                 continue

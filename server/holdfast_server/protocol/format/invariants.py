@@ -7,10 +7,11 @@ code has to check them again.
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, PartEncoding, RevisionRange, StoredPart
+from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, PartBase, PartEncoding, RevisionRange, StoredPart
 from holdfast_server.protocol.format import id_index
 from holdfast_server.protocol.format.keys import MAX_REVISION, blob_base
 
@@ -25,6 +26,14 @@ _DIGEST_BYTES = 32
 # A recent entry in the form of digests: that of its request id, and that of its checkpoint id.
 RECENT_BYTES = 6
 REQUEST_BYTES = 2
+# A part is rebuilt in memory, from at most so many bases.
+MAX_ENCODED_BYTES = 8 << 20
+MAX_BASES = 3
+# zstd accepts no shorter dictionary.
+MIN_BASE_BYTES = 8
+BASE_DIGEST_BYTES = 16
+# The longest frame of the largest part: zstd adds a header, and 3 bytes for each 128 KiB that do not compress.
+MAX_FRAME_BYTES = MAX_ENCODED_BYTES + (16 << 10)
 _KINDS = frozenset(MarkerKind.values())
 _ENCODINGS = frozenset(PartEncoding.values())
 
@@ -33,7 +42,10 @@ def unknown(marker: Marker) -> str:
     """Return what a newer server wrote into a marker that this one does not know; "" if nothing."""
     if marker.kind not in _KINDS:
         return f"kind {marker.kind}"
-    return next((f"encoding {part.encoding} of a part" for part in marker.parts if part.encoding not in _ENCODINGS), "")
+    encodings = (
+        encoding for part in marker.parts for encoding in (part.encoding, *(base.encoding for base in part.bases))
+    )
+    return next((f"encoding {encoding} of a part" for encoding in encodings if encoding not in _ENCODINGS), "")
 
 
 def invalid_field(marker: Marker) -> str:
@@ -73,7 +85,9 @@ def _fields(marker: Marker) -> Iterator[tuple[str, bool]]:
     yield "indexed_from", 0 <= marker.indexed_from < max(1, marker.last_fresh_revision)
     yield "indexed_to", 0 <= marker.indexed_to < revision and id_index.is_end(marker.indexed_from, marker.indexed_to)
     yield "indexed_to", marker.last_fresh_revision - marker.indexed_to <= id_index.MOST_UNINDEXED
-    yield "parts", all(map(_is_part, parts)) and len({part.name for part in parts}) == len(parts)
+    yield "rewritten_digest", len(marker.rewritten_digest) in (0, _DIGEST_BYTES)
+    yield "base_floor", 0 <= marker.base_floor <= revision
+    yield "parts", all(_is_part(part, marker) for part in parts) and len({part.name for part in parts}) == len(parts)
     yield "parts", sum(part.size_bytes for part in parts) <= _MAX_SIZE
 
 
@@ -113,6 +127,37 @@ def _is_in(ranges: Sequence[RevisionRange], revision: int) -> bool:
     return index >= 0 and revision <= ranges[index].last
 
 
-def _is_part(part: StoredPart) -> bool:
+def _is_part(part: StoredPart, marker: Marker) -> bool:
     location = part.WhichOneof("location")
-    return part.size_bytes >= 0 and (location == "inline" or (location == "blob" and blob_base(part.blob) is not None))
+    is_located = location == "inline" or (location == "blob" and blob_base(part.blob) is not None)
+    return part.size_bytes >= 0 and part.plain_saves >= 0 and is_located and _is_encoded(part, marker)
+
+
+def _is_encoded(part: StoredPart, marker: Marker) -> bool:
+    """Return whether a part is stored as it is, or is a frame whose bases have valid revisions and sizes.
+
+    A chain of bases ascends below the marker, so that it can neither form a circle nor lead to another workflow.
+    """
+    bases = part.bases
+    if part.encoding in (PartEncoding.PART_ENCODING_UNSPECIFIED, PartEncoding.PART_ENCODING_IDENTITY):
+        return not bases and part.stored_bytes in (0, part.size_bytes)
+    if bool(bases) != (part.encoding == PartEncoding.PART_ENCODING_ZSTD_DELTA):
+        return False
+    if not 0 < part.size_bytes <= MAX_ENCODED_BYTES or not 0 < part.stored_bytes <= MAX_FRAME_BYTES:
+        return False
+    revisions = [max(marker.floor, marker.base_floor), *(base.revision for base in bases), marker.revision]
+    is_ascending = all(before < after for before, after in pairwise(revisions))
+    return is_ascending and len(bases) <= MAX_BASES and all(map(_is_base, bases, range(MAX_BASES)))
+
+
+def _is_base(base: PartBase, depth: int) -> bool:
+    first = (PartEncoding.PART_ENCODING_IDENTITY, PartEncoding.PART_ENCODING_ZSTD)
+    is_plain = base.encoding == PartEncoding.PART_ENCODING_IDENTITY
+    return (
+        base.encoding in (first if depth == 0 else (PartEncoding.PART_ENCODING_ZSTD_DELTA,))
+        and MIN_BASE_BYTES <= base.size_bytes <= MAX_ENCODED_BYTES
+        and (base.stored_bytes == base.size_bytes if is_plain else 0 < base.stored_bytes <= MAX_FRAME_BYTES)
+        and len(base.digest) == BASE_DIGEST_BYTES
+        and (not base.blob or blob_base(base.blob) is not None)
+        and min(base.dependents, base.debt_bytes, base.price_bytes) >= 0
+    )

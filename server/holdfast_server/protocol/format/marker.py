@@ -4,12 +4,13 @@ The version of a marker's frame follows from the marker: version 2 has the diges
 servers do not know.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Literal, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from holdfast_server.layout.v1.marker_pb2 import Claim, IdIndex, Marker, RecordBatch
+from holdfast_server.layout.v1.marker_pb2 import Claim, IdIndex, Marker, RecordBatch, StoredPart
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format import frame, id_index, invariants
 from holdfast_server.protocol.format.bounded_read import MAX_MARKER_BYTES
@@ -119,16 +120,39 @@ def without_content(marker: Marker, digest: bytes) -> Marker:
     bare.CopyFrom(marker)
     for field in _CONTENT:
         bare.ClearField(field)
+    bare.ClearField("rewritten_digest")
     bare.purged_digest = digest
     return bare
 
 
+def with_parts(marker: Marker, digest: bytes, parts: Sequence[StoredPart]) -> Marker:
+    """Return a marker with parts that are stored in another way.
+
+    Args:
+        marker: the marker.
+        digest: the digest of its first frame.
+        parts: the parts.
+
+    """
+    rewritten = Marker()
+    rewritten.CopyFrom(marker)
+    del rewritten.parts[:]
+    rewritten.parts.extend(parts)
+    rewritten.rewritten_digest = digest
+    return rewritten
+
+
+def first_digest(marker: Marker) -> bytes:
+    """Return the digest of a marker's first frame if a purge has replaced that frame; otherwise nothing."""
+    return marker.purged_digest or marker.rewritten_digest
+
+
 def is_of(found: bytes, sent: bytes, key: str) -> bool:
-    """Return whether bytes under a key are a frame, or what a purge has left of that frame."""
+    """Return whether bytes under a key are a frame, or what a purge has put in the place of that frame."""
     if found == sent:
         return True
     try:
-        return decode(found, key).purged_digest == sha256(sent).digest()
+        return first_digest(decode(found, key)) == sha256(sent).digest()
     except HoldfastError:
         return False
 

@@ -66,8 +66,8 @@ def digest_of(frame: bytes) -> bytes:
 
 def entry_of(marker: Marker, frame: bytes) -> Entry:
     """Return the entry of a marker and its frame."""
-    # The marker after a purged one repeats the digest that the frame had before the purge.
-    return Entry(marker, marker.purged_digest or digest_of(frame), len(frame))
+    # The marker after one that was purged or rewritten repeats the digest that the frame had before.
+    return Entry(marker, marker_codec.first_digest(marker) or digest_of(frame), len(frame))
 
 
 async def decode_entry(key: str, frame: bytes) -> Entry:

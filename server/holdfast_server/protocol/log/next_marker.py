@@ -41,6 +41,7 @@ def successor(head: Entry | None, request: Request, kind: MarkerKind.ValueType, 
         marker.epoch = before.epoch
         marker.low_water_mark = before.low_water_mark
         marker.floor = before.floor
+        marker.base_floor = before.base_floor
         marker.claim_generation = before.claim_generation
         marker.last_data_revision = before.last_data_revision
         marker.previous_data_revision = before.last_data_revision

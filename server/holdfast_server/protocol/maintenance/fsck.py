@@ -11,6 +11,7 @@ from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 
 from holdfast_server.protocol.checkpoints import load, records
+from holdfast_server.protocol.checkpoints.heads import OvertakenError
 from holdfast_server.protocol.checkpoints.load import Depth
 from holdfast_server.protocol.checkpoints.retention import Ledger, blob_number
 from holdfast_server.protocol.checkpoints.workflows import owner_of
@@ -27,15 +28,21 @@ from holdfast_server.protocol.maintenance.each_workflow import each_workflow
 from holdfast_server.protocol.maintenance.inventory import Inventory, inventories
 from holdfast_server.protocol.maintenance.repair import fence_off, mark_lost_deleted
 from holdfast_server.protocol.maintenance.window import in_order
+from holdfast_server.protocol.payload.bases import Bases
+from holdfast_server.protocol.payload.reads import rebuilding_bytes
 from holdfast_server.stores.base import ObjectNotFoundError
 
 _PARTS_AT_ONCE = 16
+# For the bases of one workflow; several workflows are checked at a time.
+_BASES_BYTES = 32 << 20
 # Of checkpoints with more bytes only a few are read at a time, in all workflows together.
 _LARGE_BYTES = 256 << 10
 _LARGE_AT_ONCE = 4
 # A log is dense: a marker that is farther beyond its end was never a part of it. A repair up to there would leave a gap
 # that every collection had to read.
 _LONGEST_GAP = 1000
+# Dependents of a damaged base that a finding names one by one.
+_LISTED_DEPENDENTS = 10
 _FOREIGN = "not an object of Holdfast"
 
 
@@ -139,6 +146,8 @@ class _Check:
         self._found = found
         self._ledger = Ledger(0)
         self._damaged: list[Range] = []
+        # By part and the revision of the base: what is damaged, and the checkpoints that rest on it.
+        self._damaged_bases: dict[tuple[str, int], tuple[str, list[int]]] = {}
 
     async def run(self, *, repair: bool) -> None:
         self.checked.workflows = 1
@@ -146,6 +155,7 @@ class _Check:
         if keys is None:
             self._found(self._inventory.prefix, "no marker can be read that has its name")
             return
+        self._parts = load.Check(self._log, keys, Bases(_BASES_BYTES))
         try:
             await self._check(keys, repair=repair)
         except HoldfastError as error:
@@ -200,9 +210,17 @@ class _Check:
         async with aclosing(in_order(entries, check_parts, at_once=_PARTS_AT_ONCE, ahead=_PARTS_AT_ONCE)) as checked:
             async for _ in checked:
                 pass
+        for (_, revision), (problem, dependents) in self._damaged_bases.items():
+            listed = ", ".join(map(str, dependents[:_LISTED_DEPENDENTS]))
+            more = len(dependents) - _LISTED_DEPENDENTS
+            self._found(
+                keys.marker(revision),
+                f"{problem}; {len(dependents)} checkpoints rest on it, of revisions {listed}"
+                + (f" and {more} more" if more > 0 else ""),
+            )
 
     async def _entries_with_blobs(self, keys: WorkflowKeys, head: Entry) -> AsyncIterator[Entry]:
-        """Check the chain and the checkpoints without blobs, and yield the others."""
+        """Check the chain and the checkpoints that lie in their markers, and yield the others."""
         before: bytes | None = None
         async for (first, revision), entry in self._entries(keys, head):
             self.checked.markers += not isinstance(entry, MarkerGoneError)
@@ -222,7 +240,7 @@ class _Check:
                 self._found(keys.marker(revision), "its content was purged, but the log does not record it as deleted")
             elif entry.is_checkpoint and not head.gone(revision):
                 self.checked.checkpoints += 1
-                if any(part.blob for part in entry.marker.parts):
+                if any(part.blob or part.bases for part in entry.marker.parts):
                     yield entry
                 else:
                     await self._check_parts(keys, entry)
@@ -239,16 +257,28 @@ class _Check:
         yield (head.revision, head.revision), head
 
     async def _check_parts(self, keys: WorkflowKeys, entry: Entry) -> None:
-        is_large = sum(part.size_bytes for part in entry.marker.parts) > _LARGE_BYTES
+        parts = entry.marker.parts
+        is_large = sum(part.size_bytes for part in parts) + rebuilding_bytes(parts) > _LARGE_BYTES
         try:
             async with self._large if is_large else nullcontext():
-                await load.check(self._log, keys, entry, self._depth)
+                await self._parts.require(entry, self._depth)
         except HoldfastError as error:
-            if error.reason is Reason.CHECKPOINT_CORRUPTED:
+            if isinstance(error, OvertakenError):
+                await self._check_again(keys, entry)
+            elif "base_revision" in error.metadata:
+                base = (error.metadata["part"], int(error.metadata["base_revision"]))
+                self._damaged_bases.setdefault(base, (error.message, []))[1].append(entry.revision)
+            elif error.reason is Reason.CHECKPOINT_CORRUPTED:
                 checkpoint = entry.marker.checkpoint_id
                 self._found(keys.marker(entry.revision), f"{error.message} (checkpoint {checkpoint!r})")
             elif error.reason is not Reason.CHECKPOINT_DELETED:
                 raise
+
+    async def _check_again(self, keys: WorkflowKeys, entry: Entry) -> None:
+        """Check a checkpoint that a purge has stored in another way since it was read."""
+        current = await self._log.read_unbounded(keys, entry.revision)
+        if current is not None and list(current.marker.parts) != list(entry.marker.parts):
+            await self._check_parts(keys, current)
 
     async def _count_orphans(self, keys: WorkflowKeys) -> None:
         """Count the blobs that no marker names."""

@@ -5,7 +5,7 @@ that retires checkpoints and raises the floor and the low-water mark; every late
 removes:
 
 - markers at or below the floor that the head had a grace ago;
-- blobs below the low-water mark that no checkpoint named a grace ago;
+- blobs below the low-water mark that no checkpoint named a grace ago, neither as its own nor as a base's;
 - claims of earlier generations;
 - objects of the index of ids that covered only markers below that floor, or that a later object contained by then;
 - records of checkpoints that were dead a grace ago or were never saved.
@@ -227,7 +227,8 @@ class _Collection:
         decision = await _computed(len(self._ledger), self._ledger.decide, head, self._retention, self._now)
         # Entries of the last grace stay: slow writers may still contend for their revisions, and retries search them.
         settled_revision = self._settled.revision if self._settled is not None else 0
-        highest_floor = decision.oldest_kept - 1 if decision.oldest_kept else head.revision
+        # Bases stay above it as well: their markers hold bytes, and a purge finds them by their ids.
+        highest_floor = decision.oldest_needed - 1 if decision.oldest_needed else head.revision
         floor = max(head.marker.floor, min(settled_revision, highest_floor))
         begins_generation = await self._has_dead_claims(head, len(decision.claimed))
         claim_generation = head.revision + 1 if begins_generation else head.marker.claim_generation

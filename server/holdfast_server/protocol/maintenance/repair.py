@@ -73,7 +73,7 @@ async def fence_off(
     deadline = _deadline()
     lost = [*lost, (head.revision + 1, newest)]
     marker = _repaired(head, request, MarkerKind.MARKER_KIND_FENCE, ledger, lost)
-    marker.revision = newest + 1
+    marker.revision = marker.base_floor = newest + 1
     # Each lost entry may have been a save, a fence, or a collection that removed uploads and claims.
     marker.epoch += newest - head.revision + 1
     marker.low_water_mark = newest + 1
@@ -95,6 +95,8 @@ def _repaired(
     head: Entry, request: Request, kind: MarkerKind.ValueType, ledger: Ledger, lost: Sequence[Range]
 ) -> Marker:
     marker = next_marker.successor(head, request, kind, b"")
+    # Checkpoints that were deleted may exist again, without some of their bytes: nothing may rest on them.
+    marker.base_floor = marker.revision
     ranges = next_marker.with_deleted(marker.deleted, lost)
     del marker.deleted[:]
     marker.deleted.extend(ranges)

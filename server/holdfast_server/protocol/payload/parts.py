@@ -5,8 +5,10 @@ from contextlib import AsyncExitStack
 from holdfast_server.layout.v1.marker_pb2 import PartEncoding, StoredPart
 from holdfast_server.protocol.format.ids import unique
 from holdfast_server.protocol.format.keys import WorkflowKeys, new_blob
+from holdfast_server.protocol.payload.bases import damaged
 from holdfast_server.protocol.payload.digests import BLOCK_BYTES, Digests
-from holdfast_server.protocol.payload.reads import damaged, read_part
+from holdfast_server.protocol.payload.encoding import HeldPart
+from holdfast_server.protocol.payload.reads import read_part
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectWriter
 
 # The largest object that a store can copy by itself within the time of a request.
@@ -22,18 +24,26 @@ class PartUpload:
         base_revision: the head's revision when the upload began.
         name: the part's name.
         inline_limit_bytes: how many bytes may be kept in memory, and then in the marker.
+        held_limit_bytes: how many bytes may be kept in memory for `take`.
 
     """
 
     def __init__(
-        self, store: ObjectStore, keys: WorkflowKeys, base_revision: int, name: str, inline_limit_bytes: int
+        self,
+        store: ObjectStore,
+        keys: WorkflowKeys,
+        base_revision: int,
+        name: str,
+        inline_limit_bytes: int,
+        *,
+        held_limit_bytes: int = 0,
     ) -> None:
         self.name = name
         self._store = store
         self._keys = keys
         self._base_revision = base_revision
         self._relative = ""
-        self._inline_limit_bytes = inline_limit_bytes
+        self._memory_bytes = max(inline_limit_bytes, held_limit_bytes)
         self._digests = Digests()
         self._inline = bytearray()
         self._writer: ObjectWriter | None = None
@@ -62,7 +72,7 @@ class PartUpload:
 
         """
         await self._digests.update(data, checksum)
-        if self._writer is None and len(self._inline) + len(data) <= self._inline_limit_bytes:
+        if self._writer is None and len(self._inline) + len(data) <= self._memory_bytes:
             self._inline += data
             return
         if self._writer is None:
@@ -72,6 +82,13 @@ class PartUpload:
                 await self._writer.write(bytes(self._inline))
                 self._inline.clear()
         await self._writer.write(data)
+
+    def take(self) -> HeldPart | None:
+        """Return the part if all of it is in memory; None if it must be finished."""
+        if self._writer is not None:
+            return None
+        digests = self._digests
+        return HeldPart(self.name, bytes(self._inline), digests.sha256, digests.crc32c, digests.block_crc32c)
 
     async def finish(self) -> StoredPart:
         """Make the part durable, and return its size, its digests and its location.
@@ -95,27 +112,6 @@ class PartUpload:
             part.block_bytes = BLOCK_BYTES
             part.block_crc32c.extend(self._digests.block_crc32c)
         return part
-
-
-async def inline_part(name: str, data: bytes, checksum: int | None) -> StoredPart:
-    """Return a part that is kept in the marker.
-
-    Args:
-        name: the part's name.
-        data: its bytes.
-        checksum: their CRC-32C, if it was computed from these bytes before.
-
-    """
-    digests = Digests()
-    await digests.update(data, checksum)
-    return StoredPart(
-        name=name,
-        size_bytes=len(data),
-        sha256=digests.sha256,
-        crc32c=digests.crc32c,
-        encoding=PartEncoding.PART_ENCODING_IDENTITY,
-        inline=data,
-    )
 
 
 async def copy_part(
@@ -145,7 +141,7 @@ async def copy_part(
             if await store.copy(source.blob(part.blob), target.blob(copied.blob)):
                 return copied
         except ObjectNotFoundError:
-            raise damaged(part, "is gone") from None
+            raise damaged(part.name, "is gone") from None
     async with PartUpload(store, target, base_revision, part.name, 0) as upload:
         async for block in read_part(store, source, part):
             await upload.write(block)

@@ -6,12 +6,13 @@ import pytest
 from holdfast_server.protocol.format.invariants import MAX_ENCODED_BYTES
 from holdfast_server.protocol.payload import frames
 from holdfast_server.protocol.payload.frames import FrameError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.deltas import noise, text
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=5000), st.none() | st.binary(min_size=8, max_size=5000))
 async def test_a_part_is_decoded_as_it_was_encoded(data, base):
     assert await frames.decode(await frames.encode(data, base), len(data), base) == data
@@ -41,6 +42,7 @@ async def test_the_dictionary_of_another_version_yields_an_error_or_other_bytes(
         assert await frames.decode(frame, len(data), other) != data
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 async def test_bytes_that_are_no_frame_are_refused(data):
     with pytest.raises(FrameError):

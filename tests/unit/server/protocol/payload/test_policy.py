@@ -7,7 +7,7 @@ from holdfast_server.layout.v1.marker_pb2 import PartEncoding, StoredPart
 from holdfast_server.protocol.format.invariants import MAX_BASES
 from holdfast_server.protocol.payload import frames, policy
 from holdfast_server.protocol.payload.policy import DeltaRules
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.deltas import noise, text
@@ -63,6 +63,7 @@ async def test_a_state_that_grows_is_stored_in_a_few_times_its_content():
     assert history.encoded < 2 * len(history.versions)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.lists(st.sampled_from(["append", "rewrite", "noise", "short"]), max_size=30))
 async def test_no_chain_is_too_long_and_no_base_carries_too_many(most, shapes):
     history, state = History(DeltaRules(checkpoints_per_base=most)), text(0)

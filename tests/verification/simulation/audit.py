@@ -14,6 +14,7 @@ from holdfast_server.stores.memory import Objects
 
 from tests.verification.simulation import linearizability as spec
 from tests.verification.simulation.linearizability import Checkpoint, Operation
+from tests.verification.simulation.resting import bases_in
 from tests.verification.simulation.rot import BLOB, Damage
 from tests.verification.simulation.server import KEYS, read_value
 from tests.verification.simulation.store import GRACE
@@ -77,6 +78,7 @@ async def garbage(log: Log, objects: Objects, damaged: frozenset[Damage]) -> str
         if await log.head(KEYS) is not None:
             async for entry in load.history(log, KEYS, None):
                 blobs = {KEYS.blob(part.blob) for part in entry.marker.parts if part.blob}
+                blobs |= {KEYS.blob(blob) for _, blob in bases_in(entry.marker) if blob}
                 needed |= blobs
                 found |= blobs if (BLOB, entry.revision) in damaged else set()
     except HoldfastError as error:

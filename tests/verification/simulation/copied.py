@@ -13,6 +13,7 @@ from holdfast_server.stores.memory import Objects
 
 from tests.verification.simulation import linearizability as spec
 from tests.verification.simulation.linearizability import Operation
+from tests.verification.simulation.resting import bases_in
 from tests.verification.simulation.server import COPY, FIRST, KEYS, LAST, read_value
 from tests.verification.simulation.store import GRACE
 
@@ -88,6 +89,9 @@ async def _garbage(log: Log, objects: Objects) -> str:
     for _ in range(3):
         await collect(log, COPY, Retention(), await store_time(log.store))
         await asyncio.sleep(1.5 * GRACE)
-    needed = {COPY.blob(part.blob) for entry in await _read(log) for part in entry.marker.parts if part.blob}
+    needed = set()
+    for entry in await _read(log):
+        needed |= {COPY.blob(part.blob) for part in entry.marker.parts if part.blob}
+        needed |= {COPY.blob(blob) for _, blob in bases_in(entry.marker) if blob}
     lying = {key for key in objects.by_key if key.startswith(COPY.blobs)}
     return f"left behind: {sorted(lying - needed)}, missing: {sorted(needed - lying)}" if lying != needed else ""

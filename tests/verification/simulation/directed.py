@@ -118,6 +118,19 @@ def claimed_after_a_new_one(seed: int) -> Plan:
     )
 
 
+def rests_on_what_was_deleted(seed: int) -> Plan:
+    """A save follows the deletion of the newest checkpoint, while a collection is about to remove its content."""
+    save = replace(_resting(seed), has_blob=True)
+    return Plan(
+        Weather(seed, planned={"3.0/0 DELETE blob #0": "pause before:0.1"}),
+        (
+            (*_script(0, save, 0.0, 0.001), Step("1.0", spec.DELETE, target="0.1", rest=0.001)),
+            _script(2, save, 1.25),
+            _script(3, replace(_COLLECT, keep_last=9), 1.2),
+        ),
+    )
+
+
 def indexed_after_damage(seed: int) -> Plan:
     """The marker of a new id rots before the index is written, and is not among the recent entries by then."""
     new = replace(_SAVE, checkpoint_id="x", is_fresh=True, has_blob=False, server=0)
@@ -137,6 +150,28 @@ def indexed_after_damage(seed: int) -> Plan:
     )
 
 
+def purged_below_others(seed: int) -> Plan:
+    """Checkpoints rest on one that is purged. The purge dies or pauses somewhere, while others save and load."""
+    chance, save = random.Random(seed), _resting(seed)
+    moments = ("pause before:0.002", "pause after:0.002", "crash before", "crash after")
+    stalls = {
+        f"1.0/0 {chance.choice(('PUT log #0', 'REPLACE log #0', 'REPLACE log #1'))}": chance.choice(moments),
+        "5.0/0 PUT log #0": chance.choice(("pause before:0.002", "")),
+        f"2.0/0 GET {chance.choice(('log #0', 'log #1', 'blob #0', 'blob #1'))}": "pause before:0.003",
+    }
+    purge = Step("1.0", spec.DELETE, target="0.0", purges=True, patience=10 * GRACE, attempts=1, rest=0.006, server=1)
+    return Plan(
+        Weather(seed, planned={place: moment for place, moment in stalls.items() if moment}),
+        (
+            _script(0, replace(save, server=0), 0.0, 0.001, 0.001),
+            (purge,),
+            _script(2, _LOAD, 0.005, 0.002),
+            _script(5, replace(save, server=0), chance.choice((0.0058, 0.0065)), 0.001),
+            _script(3, replace(_COLLECT, keep_last=9), 0.03),
+        ),
+    )
+
+
 def damaged_index(seed: int) -> Plan:
     """An object of the index of ids rots or is lost."""
     new = replace(_SAVE, is_fresh=True, has_blob=False)
@@ -151,6 +186,10 @@ def promised_twice(seed: int) -> Plan:
     return Plan(
         Weather(seed), (_script(0, new, 0.0), _script(1, new, 0.001), _script(2, replace(_LOAD, target="0.0"), 0.002))
     )
+
+
+def _resting(seed: int) -> Step:
+    return replace(_SAVE, rests=True, has_blob=seed % 2 == 0)
 
 
 def _script(client: int, step: Step, *rests: float) -> tuple[Step, ...]:

@@ -51,6 +51,7 @@ class Step:
         pinned: whether a save pins its checkpoint.
         purges: whether a deletion purges.
         is_fresh: whether a save promises that its id is new.
+        rests: whether a save is long enough to be stored as a delta.
 
     """
 
@@ -76,6 +77,7 @@ class Step:
     pinned: bool = False
     purges: bool = False
     is_fresh: bool = False
+    rests: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,17 @@ def freshening(seed: int) -> Plan:
             target = f"{chance.randrange(2)}.{chance.randrange(6)}"
             return replace(step, kind=spec.LOAD, target=target, falls_back=chance.random() < 0.1)
         return step
+
+    return replace(plan, scripts=tuple(tuple(map(changed, script)) for script in plan.scripts))
+
+
+def resting(seed: int) -> Plan:
+    """Return the plan of `purging` or `copying` in which most saves are stored as deltas."""
+    chance = random.Random(f"{seed} resting")
+    plan, often = chance.choice((replacing, purging, purging, copying))(seed), chance.choice((0.6, 1.0, 1.0))
+
+    def changed(step: Step) -> Step:
+        return replace(step, rests=step.kind == spec.SAVE and chance.random() < often)
 
     return replace(plan, scripts=tuple(tuple(map(changed, script)) for script in plan.scripts))
 

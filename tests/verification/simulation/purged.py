@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from tests.verification.simulation import linearizability as spec
 from tests.verification.simulation.linearizability import Operation
+from tests.verification.simulation.resting import contents
 from tests.verification.simulation.server import KEYS
 from tests.verification.simulation.store import Network
 
@@ -40,7 +41,8 @@ def _purged(history: list[Operation], purge: Operation) -> set[str]:
 def _left(network: Network, values: set[str], places: Iterable[str], when: str) -> str:
     for key, (data, _) in network.objects.by_key.items():
         if key.startswith(tuple(places)):
+            text = contents(data, key)
             for value in values:
-                if value.encode() in data:
+                if value.encode() in text:
                     return f"{value} was purged and lies at {key} when {when}"
     return ""

@@ -19,8 +19,8 @@ Damage = tuple[str, int]
 _VERSION = range(4, 6)
 
 
-def rot(objects: Objects, chance: random.Random, done: frozenset[Damage]) -> Damage | None:
-    """Damage an object. Return its kind and revision; None if there is nothing to damage."""
+def rot(objects: Objects, chance: random.Random, done: frozenset[Damage]) -> tuple[Damage, str] | None:
+    """Damage an object. Return its kind and revision, and its key; None if there is nothing to damage."""
     found = _damageable(objects, done)
     if not found:
         return None
@@ -36,7 +36,7 @@ def rot(objects: Objects, chance: random.Random, done: frozenset[Damage]) -> Dam
         flipped = bytearray(data)
         flipped[chance.choice([each for each in range(len(data)) if what == BLOB or each not in _VERSION])] ^= 1
         objects.by_key[key] = (bytes(flipped), modified)
-    return what, revision
+    return (what, revision), key
 
 
 def _damageable(objects: Objects, done: frozenset[Damage]) -> list[tuple[str, int, str]]:

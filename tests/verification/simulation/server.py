@@ -4,7 +4,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
-from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredRecord
+from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredPart, StoredRecord
 from holdfast_server.protocol.checkpoints import copy, delete, fence, load, prune, purge, records
 from holdfast_server.protocol.checkpoints.heads import OvertakenError
 from holdfast_server.protocol.checkpoints.retention import Retention
@@ -19,6 +19,7 @@ from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.fsck import fsck
 from holdfast_server.protocol.maintenance.gc import collect
 from holdfast_server.protocol.maintenance.sweep import store_time
+from holdfast_server.protocol.payload.encoding import HeldPart, Payload
 from holdfast_server.protocol.payload.parts import PartUpload
 from holdfast_server.protocol.payload.reads import read_part
 from holdfast_server.stores.listing import list_all
@@ -26,6 +27,7 @@ from holdfast_server.stores.listing import list_all
 from tests.verification.simulation import linearizability as spec
 from tests.verification.simulation.linearizability import Checkpoint, Operation
 from tests.verification.simulation.plans import Step
+from tests.verification.simulation.resting import encoder_of, payload_of, value_in
 
 KEYS = WorkflowKeys("n", "w")
 COPY = WorkflowKeys("n", "copy")
@@ -44,14 +46,17 @@ async def serve(log: Log, step: Step, operation: Operation, request: Request, de
             return await _save(log, step, operation, request, deadline)
         case spec.LOAD:
             while True:
-                found = await load.find(log, KEYS, operation.checkpoint_id, (), fallback=step.falls_back)
+                found = await load.find(
+                    log, KEYS, operation.checkpoint_id, (), fallback=step.falls_back, bases=encoder_of(log).bases
+                )
                 with suppress(OvertakenError):
                     return await _load(log, step, operation, found)
         case spec.PAGE:
             return operation.answered(listed=await listed(log, operation.below, step.size))
         case spec.COPY:
             to_copy = replace(request, keys=COPY)
-            return operation.answered(answer=await copy.copy_workflow(log, KEYS, to_copy, deadline=deadline))
+            copied = await copy.copy_workflow(log, KEYS, to_copy, deadline=deadline, encoder=encoder_of(log))
+            return operation.answered(answer=copied)
         case spec.COLLECT_COPY:
             await collect(log, COPY, Retention(), await store_time(log.store))
             return operation
@@ -85,9 +90,14 @@ async def serve(log: Log, step: Step, operation: Operation, request: Request, de
 
 async def _save(log: Log, step: Step, operation: Operation, request: Request, deadline: float) -> Operation:
     base = await log.known_revision(KEYS)
-    async with PartUpload(log.store, KEYS, base, "", 0 if step.has_blob else 100) as upload:
-        await upload.write(operation.value.encode())
-        part = await upload.finish()
+    data = payload_of(operation.value, rests=step.rests)
+    part: StoredPart | HeldPart
+    if step.rests:
+        part = await HeldPart.of("", data)
+    else:
+        async with PartUpload(log.store, KEYS, base, "", 0 if step.has_blob else 100) as upload:
+            await upload.write(data)
+            part = await upload.finish()
     wanted = CheckpointSpec(
         request,
         "f",
@@ -99,7 +109,8 @@ async def _save(log: Log, step: Step, operation: Operation, request: Request, de
         fresh_id=step.is_fresh,
         labels={"value": operation.value},
     )
-    saved = await save(log, wanted, [part], deadline=deadline)
+    payload = Payload(encoder_of(log, has_blob=step.has_blob), KEYS, [part])
+    saved = await save(log, wanted, payload, deadline=deadline)
     INDEXERS.setdefault(log, Indexer(log)).extend_soon(saved.entry)
     return operation.answered(revision=saved.entry.revision, answer=saved.entry.marker.checkpoint_id)
 
@@ -147,7 +158,7 @@ async def listed(log: Log, below: int | None, size: int) -> list[Checkpoint]:
 async def read_value(log: Log, entry: Entry, keys: WorkflowKeys = KEYS) -> str:
     (part,) = entry.marker.parts
     try:
-        async with aclosing(read_part(log.store, keys, part)) as blocks:
-            return b"".join([block async for block in blocks]).decode(errors="replace")
+        async with aclosing(read_part(log.store, keys, part, bases=encoder_of(log).bases)) as blocks:
+            return value_in(b"".join([block async for block in blocks]))
     except HoldfastError as error:
         raise await load.as_of_now(log, keys, entry, error) from None

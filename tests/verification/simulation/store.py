@@ -96,13 +96,23 @@ class Weather:
         return chance, ""
 
 
+class Observed(Objects):
+    """Objects, and what is called with the key of each that was written."""
+
+    on_write: Callable[[str], None] = staticmethod(lambda key: None)
+
+    def write(self, key: str, data: bytes) -> None:
+        super().write(key, data)
+        self.on_write(key)
+
+
 class Network:
     """The requests on their way to the objects, and their faults."""
 
     def __init__(self, weather: Weather) -> None:
         self.weather = weather
         # Whole seconds, as S3 reports them.
-        self.objects = Objects(lambda: float(int(EPOCH + asyncio.get_running_loop().time())))
+        self.objects = Observed(lambda: float(int(EPOCH + asyncio.get_running_loop().time())))
         self.trace: list[str] = []
         self.requests: list[str] = []
         self.struck: list[str] = []

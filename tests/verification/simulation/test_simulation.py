@@ -16,8 +16,10 @@ from tests.verification.simulation.directed import (
     overtaken,
     promised_twice,
     purged_before_its_retry,
+    purged_below_others,
     purged_during_a_load,
     repaired_during_a_load,
+    rests_on_what_was_deleted,
 )
 from tests.verification.simulation.linearizability import Checkpoint, Operation, unexplained
 from tests.verification.simulation.mutants import MUTANTS
@@ -32,7 +34,9 @@ from tests.verification.simulation.plans import (
     purging,
     recording,
     replacing,
+    resting,
 )
+from tests.verification.simulation.resting_mutants import RESTING
 from tests.verification.simulation.shrink import shrink
 from tests.verification.simulation.store import PROCESS_FAULTS, Weather
 from tests.verification.simulation.workload import Outcome, run
@@ -91,6 +95,14 @@ def test_every_seed_keeps_every_promise_where_deletions_purge(first):
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, SEEDS // 6, CHUNK))
+def test_every_seed_keeps_every_promise_where_checkpoints_rest_on_others(first):
+    for seed in range(first, min(first + CHUNK, SEEDS // 6)):
+        if run(resting(seed)).violation:
+            pytest.fail(described(seed, shrink(resting(seed), run)))
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
 def test_every_seed_keeps_every_promise_where_records_are_attached(first):
     for seed in range(first, min(first + CHUNK, SEEDS // 3)):
@@ -117,8 +129,10 @@ def test_every_seed_keeps_every_promise_where_the_workflow_is_copied(first):
         overtaken,
         promised_twice,
         purged_before_its_retry,
+        purged_below_others,
         purged_during_a_load,
         repaired_during_a_load,
+        rests_on_what_was_deleted,
     ],
 )
 def test_every_written_plan_keeps_every_promise(plan):
@@ -128,7 +142,7 @@ def test_every_written_plan_keeps_every_promise(plan):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda each: each.rule)
+@pytest.mark.parametrize("mutant", [*MUTANTS, *RESTING], ids=lambda each: each.rule)
 def test_a_rule_broken_in_the_real_code_is_noticed(mutant):
     with planted(mutant):
         found = next((seed for seed in mutant.seeds if run(mutant.plan(seed)).violation), None)

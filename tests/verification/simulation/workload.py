@@ -26,7 +26,8 @@ from tests.verification.simulation.audit import audit, garbage
 from tests.verification.simulation.linearizability import Operation, unexplained
 from tests.verification.simulation.loop import PROCESS, Process, SimulatedLoop
 from tests.verification.simulation.plans import Plan, Step
-from tests.verification.simulation.rot import Damage, rot
+from tests.verification.simulation.resting import dependents
+from tests.verification.simulation.rot import BLOB, Damage, rot
 from tests.verification.simulation.server import INDEXERS, KEYS, serve
 from tests.verification.simulation.store import ATTEMPT, EPOCH, GRACE, Network, Weather
 from tests.verification.simulation.store import SimulatedStore as Store
@@ -64,6 +65,7 @@ class Run:
         self._plan = plan
         self._loop = SimulatedLoop()
         self._network = Network(plan.weather)
+        self._network.objects.on_write = self._wrote
         self._processes: dict[int, Process] = {}
         self._logs: dict[Process, Log] = {}
         self._everybody: list[Process] = []
@@ -72,6 +74,8 @@ class Run:
         self._beside: list[Operation] = []
         self._tasks: set[asyncio.Task] = set()
         self._damaged: frozenset[Damage] = frozenset()
+        # The keys of the objects that rotted.
+        self._lost: set[str] = set()
         self._violation = ""
 
     def run(self) -> Outcome:
@@ -190,12 +194,29 @@ class Run:
             self._close(operation)
 
     def _rotted(self, step: Step, chance: random.Random) -> Operation | None:
-        damage = rot(self._network.objects, chance, self._damaged)
-        if damage is None:
+        rotten = rot(self._network.objects, chance, self._damaged)
+        if rotten is None:
             return None
+        damage, key = rotten
         self._damaged |= {damage}
+        self._lost.add(key)
+        self._damage_dependents()
         self._network.trace.append(f"{self._loop.time():14.3f}  {' '.join(map(str, damage))} rots")
         return Operation(step.name, spec.ROT, answer=damage)
+
+    def _wrote(self, key: str) -> None:
+        if self._lost and key.startswith(KEYS.log):
+            self._damage_dependents()
+
+    def _damage_dependents(self) -> None:
+        """Enter what rests on damaged bytes into the history, as damaged from now on."""
+        for key in self._lost:
+            for revision in sorted(dependents(self._network.objects, KEYS, key)):
+                if (BLOB, revision) not in self._damaged:
+                    self._damaged |= {(BLOB, revision)}
+                    now = self._loop.time()
+                    damage = Operation(f"{key} {revision}", spec.ROT, answer=(BLOB, revision), began=now, ended=now)
+                    self._history.append(damage)
 
     def _operation(self, client: "Client", step: Step) -> Operation | None:
         target_id = self._ids.get(step.target, "")

@@ -102,7 +102,7 @@ MUTANTS = [
         "    try:\n"
         "        saved = await append_once.append(log, spec.request, build, deadline)\n"
         "    except HoldfastError:\n"
-        "        for part in parts:\n"
+        "        for part in payload._stored:\n"
         "            await log.store.delete(spec.request.keys.blob(part.blob))\n"
         "        raise",
         first=15,

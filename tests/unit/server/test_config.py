@@ -34,6 +34,25 @@ def test_retention_is_a_table_in_the_file_and_json_elsewhere(tmp_path):
     assert from_file.policies.of("others") == Retention(keep_last=5)
 
 
+def test_deltas_are_off_unless_they_are_turned_on_and_a_namespace_can_be_left_out(tmp_path):
+    assert not load({}, {}, HERE).delta_rules.apply_to("n")
+    file = tmp_path / "holdfast.toml"
+    file.write_text('deltas = true\nwithout_deltas = ["secret"]\n')
+    for config in (
+        load({"config": str(file)}, {}, HERE),
+        load({"without_deltas": "secret,other"}, {"HOLDFAST_DELTAS": "on"}, HERE),
+    ):
+        assert config.delta_rules.apply_to("n")
+        assert not config.delta_rules.apply_to("secret")
+    assert not load({"config": str(file), "deltas": "off"}, {}, HERE).delta_rules.apply_to("n")
+
+
+@pytest.mark.parametrize(("name", "value"), [("deltas", "maybe"), ("without_deltas", "a,,b"), ("deltas", "1")])
+def test_a_wrong_setting_of_deltas_is_refused(name, value):
+    with pytest.raises(ConfigError, match=f"{name}: expected"):
+        load({name: value}, {}, HERE)
+
+
 def test_without_settings_it_serves_on_loopback_from_a_folder():
     assert load({}, {}, HERE) == Config(listen="127.0.0.1:7433", store="file:///here/holdfast-data")
 

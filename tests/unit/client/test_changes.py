@@ -38,6 +38,20 @@ async def test_the_same_id_with_other_bytes_is_a_conflict_unless_it_replaces(cli
     assert await revisions(client) == [replaced.revision]
 
 
+async def test_a_checkpoint_with_a_new_id_is_found_replaced_and_deleted_like_any_other(client):
+    for number in range(20):
+        await save(client, b"%d" % number, checkpoint_id=f"new {number}", fresh_id=True)
+    assert (await client.load("n", "w", "new 0")).data == b"0"
+    assert await reason(save(client, b"other", checkpoint_id="new 19", fresh_id=True)) == "CHECKPOINT_ID_REUSED"
+    assert await reason(save(client, b"other", checkpoint_id="new 0")) == "CHECKPOINT_ID_REUSED"
+    await save(client, b"other", checkpoint_id="new 0", replace=True)
+    assert (await client.load("n", "w", "new 0")).data == b"other"
+    await client.delete("n", "w", "new 1")
+    assert await reason(client.load("n", "w", "new 1")) == "CHECKPOINT_DELETED"
+    assert await reason(client.load("n", "w", "new 20")) == "CHECKPOINT_NOT_FOUND"
+    assert await reason(save(client, b"no id", fresh_id=True)) == "INVALID_REQUEST"
+
+
 async def test_a_replacement_is_found_however_many_checkpoints_precede_or_follow_it(client):
     await save(client, b"1", checkpoint_id="c")
     for number in range(20):

@@ -3,7 +3,7 @@ import struct
 import pytest
 from crc32c import crc32c
 from google.protobuf.json_format import MessageToDict
-from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, MarkerKind, RecordBatch, StoreManifest
+from holdfast_server.layout.v1.marker_pb2 import Claim, IdIndex, Marker, MarkerKind, RecordBatch, StoreManifest
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format import marker
 from holdfast_server.protocol.format.bounded_read import MAX_MARKER_BYTES, read_whole
@@ -105,6 +105,23 @@ def test_values_that_only_a_newer_server_can_have_written_are_not_damage(newer):
 def test_a_claim_with_a_negative_base_revision_is_damaged():
     with pytest.raises(HoldfastError, match="base_revision"):
         marker.decode_claim(marker.encode_claim(Claim(base_revision=-1), "key"), "key")
+
+
+INDEX = IdIndex(first_revision=3, digests=b"abcdefgh")
+
+
+def test_an_index_of_ids_reads_back_as_it_was_written():
+    assert marker.decode_index(marker.encode_index(INDEX, "key"), "key", (2, 4)) == INDEX
+
+
+@pytest.mark.parametrize(
+    ("revisions", "digests"), [((4, 4), b"abcd"), ((1, 5), b"abcdefgh"), ((1, 3), b"abcdefgh"), ((3, 4), b"abcdefg")]
+)
+def test_an_index_of_ids_that_does_not_cover_its_range_is_damaged(revisions, digests):
+    frame = marker.encode_index(IdIndex(first_revision=3, digests=digests), "key")
+    with pytest.raises(HoldfastError, match="index of ids is damaged") as caught:
+        marker.decode_index(frame, "key", revisions)
+    assert caught.value.reason is Reason.CHECKPOINT_CORRUPTED
 
 
 MARKER_OF_0_1 = bytes.fromhex(

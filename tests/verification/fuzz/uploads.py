@@ -20,6 +20,7 @@ from holdfast_server.api.service import CheckpointService
 from holdfast_server.api.streaming.resume import RECEIVED_KEY, RESUME_KEY
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.payload.encoding import PartEncoder
 from holdfast_server.protocol.payload.reads import read_part
 from holdfast_server.stores.base import StoreUnavailableError
 from holdfast_server.stores.memory import MemoryStore
@@ -109,9 +110,8 @@ class Uploads:
 
     def __post_init__(self) -> None:
         self.calls = Calls(limit=1000, bytes_limit=1 << 40, longest_seconds=60)
-        self.service = CheckpointService(
-            Log(self.store), self.calls, inline_limit_bytes=INLINE_LIMIT, payload_limit_bytes=1000
-        )
+        encoder = PartEncoder(self.store, inline_limit_bytes=INLINE_LIMIT)
+        self.service = CheckpointService(Log(self.store), self.calls, encoder, payload_limit_bytes=1000)
         pipelines = Pipelines(self.service, self.calls, age_seconds=60)
         self.save_stream = handlers(self.service, pipelines)["SaveStream"].stream_unary
 

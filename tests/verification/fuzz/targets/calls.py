@@ -12,6 +12,7 @@ from holdfast_server.api.grpc_methods import handlers
 from holdfast_server.api.pipeline.pipelines import Pipelines
 from holdfast_server.api.service import CheckpointService
 from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.payload.encoding import PartEncoder
 
 from tests.support.bounded_store import BoundedStore
 from tests.support.context import Context
@@ -56,7 +57,8 @@ def check(data: bytes) -> None:
 async def _check(reader: Reader) -> None:
     store = BoundedStore()
     calls = Calls(limit=8, bytes_limit=1 << 30, longest_seconds=60)
-    service = CheckpointService(Log(store), calls, inline_limit_bytes=20, payload_limit_bytes=1000)
+    encoder = PartEncoder(store, inline_limit_bytes=20)
+    service = CheckpointService(Log(store), calls, encoder, payload_limit_bytes=1000)
     methods = handlers(service, Pipelines(service, calls, age_seconds=60))
     for number in range(3):
         request = api.SaveRequest(header=_header(number), parts=[{"data": b"0123456789"}])

@@ -13,6 +13,7 @@ from holdfast_server.api.errors import CallFailedError
 from holdfast_server.api.pipeline.pipelines import Pipelines
 from holdfast_server.api.service import CheckpointService
 from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.payload.encoding import PartEncoder
 
 from tests.support.bounded_store import BoundedStore
 from tests.support.inline_loop import run
@@ -54,7 +55,8 @@ class _Stream:
 async def _check(reader: Reader) -> None:
     store = BoundedStore()
     calls = Calls(limit=8, bytes_limit=1 << 30, longest_seconds=60)
-    service = CheckpointService(Log(store), calls, inline_limit_bytes=20, payload_limit_bytes=1000)
+    encoder = PartEncoder(store, inline_limit_bytes=20)
+    service = CheckpointService(Log(store), calls, encoder, payload_limit_bytes=1000)
     pipelines = Pipelines(service, calls, age_seconds=60)
     stream = _Stream({"traceparent": reader.text()} if reader.below(4) == 1 else {})
     messages = [_raw(reader) for _ in range(reader.below(3) + 1)]

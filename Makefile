@@ -2,7 +2,7 @@
 python := .venv/bin/python
 install := -m pip install --quiet --require-hashes -r
 # xdist waits for ever if a process was killed and has to be replaced.
-in_parallel := -n 3 --max-worker-restart 0 --dist loadgroup --by-suite
+in_parallel := -n 4 --max-worker-restart 0 --dist loadgroup --by-suite
 adk := tests/integration/adapters/adk
 # The tests start hundreds of processes, which would each compile the sources.
 unexport PYTHONDONTWRITEBYTECODE

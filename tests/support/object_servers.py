@@ -37,6 +37,10 @@ def minio(folder: Path) -> Iterator[str]:
     addresses = ("--address", f"127.0.0.1:{port}", "--console-address", f"127.0.0.1:{console}")
     environment = {"MINIO_ROOT_USER": ceph.ACCESS_KEY, "MINIO_ROOT_PASSWORD": ceph.SECRET_KEY}
     with _running(port, "minio", "server", "--quiet", *addresses, str(folder), environment=environment) as url:
+        # It answers before it is initialized, with an error that is retried.
+        limits = Config(retries={"total_max_attempts": 10})
+        credentials = {"aws_access_key_id": ceph.ACCESS_KEY, "aws_secret_access_key": ceph.SECRET_KEY}
+        boto3.client("s3", endpoint_url=url, config=limits, **credentials).list_buckets()
         yield url
 
 

@@ -262,9 +262,9 @@ MUTANTS = [
     ),
     Mutant(
         "log goes back to an older version",
-        recent.remember,
-        "version == 1 and (head is None or version_of(head) == 1)",
-        "version == 1",
+        recent.version_after,
+        "max(version, version_of(head))",
+        "version",
         plan=colliding,
     ),
     Mutant(

@@ -7,7 +7,6 @@ from hashlib import sha256
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind, StoredPart
 from holdfast_server.protocol.checkpoints.lookup import find_by_id
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.format import marker as marker_codec
 from holdfast_server.protocol.format.ids import new_checkpoint_id
 from holdfast_server.protocol.format.keys import WorkflowKeys, blob_base
 from holdfast_server.protocol.log import append_once, compare_and_set, fresh_ids, next_marker
@@ -93,7 +92,7 @@ async def save(log: Log, spec: CheckpointSpec, parts: Payload | Sequence[StoredP
         if chosen is not None:
             replaced = await chosen.find_replaced(head, fingerprint, replaces=spec.replace, is_fresh=is_fresh)
         compare_and_set.require(head, spec.expected_revision, spec.request.epoch)
-        stored = await _stored(log, spec.request.keys, head, payload)
+        stored = await _stored(log, keys, head, payload)
         if head is not None:
             stored = await _copy_old_blobs(log, keys, head, stored)
         marker = next_marker.successor(head, spec.request, MarkerKind.MARKER_KIND_DATA, fingerprint)
@@ -115,10 +114,9 @@ async def save(log: Log, spec: CheckpointSpec, parts: Payload | Sequence[StoredP
 
 async def _stored(log: Log, keys: WorkflowKeys, head: Entry | None, payload: Payload) -> Sequence[StoredPart]:
     """Return the parts of a payload, stored according to a head."""
-    encodes = log.marker_version >= _ENCODING_VERSION
+    encodes = log.version_after(head) >= _ENCODING_VERSION
     if head is None:
         return await payload.stored(None, base_floor=0, base_revision=0, low_water_mark=0, encodes=encodes)
-    encodes = encodes or marker_codec.version_of(head.marker) >= _ENCODING_VERSION
     before = await _predecessor(log, keys, head) if encodes and payload.is_encodable else None
     marker = head.marker
     return await payload.stored(

@@ -57,9 +57,7 @@ def has_room(log: Log, keys: WorkflowKeys, head: Entry | None) -> bool:
     An older server, which would not find it, must refuse the log, and too many that are not indexed would be a long
     walk.
     """
-    if log.marker_version < _MARKER_VERSION and (
-        head is None or marker_codec.version_of(head.marker) < _MARKER_VERSION
-    ):
+    if log.version_after(head) < _MARKER_VERSION:
         return False
     if head is None or not has_any(head):
         return True

@@ -188,6 +188,10 @@ class Log:
                 recent.remember(marker, None if head is None else head.marker, self.marker_version)
                 return marker, read_at
 
+    def version_after(self, head: Entry | None) -> int:
+        """Return the version of the marker that follows a head; None for an empty log."""
+        return recent.version_after(None if head is None else head.marker, self.marker_version)
+
     async def known_head(self, keys: WorkflowKeys) -> Entry | None:
         """Return the cached head, or else read it; None for an empty log. It may lag behind the store."""
         return (await self._known(keys))[0]

@@ -26,7 +26,7 @@ def remember(marker: Marker, head: Marker | None, version: int) -> None:
 
     """
     checkpoint_id = marker.checkpoint_id if marker.kind == MarkerKind.MARKER_KIND_DATA else ""
-    if version == 1 and (head is None or version_of(head) == 1):
+    if version_after(head, version) == 1:
         marker.recent.add(revision=marker.revision, request_id=marker.request_id, checkpoint_id=checkpoint_id)
     else:
         checkpoint = digest_of(checkpoint_id) if checkpoint_id else NO_CHECKPOINT
@@ -43,6 +43,17 @@ def remember(marker: Marker, head: Marker | None, version: int) -> None:
     if head.recent:
         older = [each for each in head.recent if each.revision > marker.floor]
         marker.recent.extend(older[: _MOST_CARRIED - count])
+
+
+def version_after(head: Marker | None, version: int) -> int:
+    """Return the version of the marker after a head: that of new logs, or that of the head if it is newer.
+
+    Args:
+        head: the marker of the head; None for an empty log.
+        version: the version of new logs.
+
+    """
+    return version if head is None else max(version, version_of(head))
 
 
 def with_request(marker: Marker, request_id: str) -> Iterator[int]:

@@ -1,6 +1,7 @@
 """The real protocol code keeps its promises over a store that fails, and a broken rule in it is noticed."""
 
 import os
+from collections.abc import Callable
 
 import pytest
 
@@ -49,73 +50,55 @@ CHUNK = 500
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_every_seed_keeps_every_promise(first):
-    for seed in range(first, min(first + CHUNK, SEEDS)):
-        if run(planned(seed)).violation:
-            pytest.fail(described(seed, shrink(planned(seed), run)))
+    require_every_promise(planned, range(first, min(first + CHUNK, SEEDS)))
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
 def test_every_seed_keeps_every_promise_where_checkpoints_are_replaced_and_pruned(first):
-    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
-        if run(replacing(seed)).violation:
-            pytest.fail(described(seed, shrink(replacing(seed), run)))
+    require_every_promise(replacing, range(first, min(first + CHUNK, SEEDS // 3)))
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
 def test_every_seed_keeps_every_promise_where_digests_of_recent_entries_collide(first):
-    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
-        if run(colliding(seed)).violation:
-            pytest.fail(described(seed, shrink(colliding(seed), run)))
+    require_every_promise(colliding, range(first, min(first + CHUNK, SEEDS // 3)))
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
 def test_every_seed_keeps_every_promise_where_ids_are_new(first):
-    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
-        if run(freshening(seed)).violation:
-            pytest.fail(described(seed, shrink(freshening(seed), run)))
+    require_every_promise(freshening, range(first, min(first + CHUNK, SEEDS // 3)))
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
 def test_every_seed_keeps_every_promise_where_saves_require_revisions(first):
-    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
-        if run(comparing(seed)).violation:
-            pytest.fail(described(seed, shrink(comparing(seed), run)))
+    require_every_promise(comparing, range(first, min(first + CHUNK, SEEDS // 3)))
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
 def test_every_seed_keeps_every_promise_where_deletions_purge(first):
-    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
-        if run(purging(seed)).violation:
-            pytest.fail(described(seed, shrink(purging(seed), run)))
+    require_every_promise(purging, range(first, min(first + CHUNK, SEEDS // 3)))
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", range(0, SEEDS // 6, CHUNK))
 def test_every_seed_keeps_every_promise_where_checkpoints_rest_on_others(first):
-    for seed in range(first, min(first + CHUNK, SEEDS // 6)):
-        if run(resting(seed)).violation:
-            pytest.fail(described(seed, shrink(resting(seed), run)))
+    require_every_promise(resting, range(first, min(first + CHUNK, SEEDS // 6)))
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
 def test_every_seed_keeps_every_promise_where_records_are_attached(first):
-    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
-        if run(recording(seed)).violation:
-            pytest.fail(described(seed, shrink(recording(seed), run)))
+    require_every_promise(recording, range(first, min(first + CHUNK, SEEDS // 3)))
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
 def test_every_seed_keeps_every_promise_where_the_workflow_is_copied(first):
-    for seed in range(first, min(first + CHUNK, SEEDS // 3)):
-        if run(copying(seed)).violation:
-            pytest.fail(described(seed, shrink(copying(seed), run)))
+    require_every_promise(copying, range(first, min(first + CHUNK, SEEDS // 3)))
 
 
 @pytest.mark.parametrize(
@@ -205,6 +188,13 @@ def test_an_unknown_outcome_may_come_to_pass_later_or_never():
     assert unexplained([lost, nothing, late]) == []
     gone = Operation("d", spec.LOAD, began=5, ended=6, error="CHECKPOINT_NOT_FOUND")
     assert unexplained([lost, nothing, late, gone]) == [gone]
+
+
+def require_every_promise(plan: Callable[[int], Plan], seeds: range) -> None:
+    """Run the plans of some seeds. Fail with the shortest plan that still breaks a promise."""
+    for seed in seeds:
+        if run(plan(seed)).violation:
+            pytest.fail(described(seed, shrink(plan(seed), run)))
 
 
 def described(seed: int, plan: Plan) -> str:

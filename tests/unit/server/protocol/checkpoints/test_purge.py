@@ -19,41 +19,18 @@ from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.fsck import fsck
 from holdfast_server.stores.base import StoreUnavailableError
-from holdfast_server.stores.memory import MemoryStore
 
+from tests.support.cut_store import CutStore
 from tests.support.workflows import GRACE, KEYS, Workflow
 
 SECRET = b"the-secret-"
-
-
-class Cutting(MemoryStore):
-    """A store that fails all changes after the first `left`, as a crash would."""
-
-    left = 10**9
-
-    def _count(self):
-        self.left -= 1
-        if self.left < 0:
-            raise StoreUnavailableError("gone")
-
-    async def put_if_absent(self, key, data):
-        self._count()
-        return await super().put_if_absent(key, data)
-
-    async def replace(self, key, data):
-        self._count()
-        await super().replace(key, data)
-
-    async def delete(self, key):
-        self._count()
-        await super().delete(key)
 
 
 class Secret(Workflow):
     """A workflow whose checkpoints hold secrets everywhere that a caller may put bytes."""
 
     def __init__(self, store=None):
-        super().__init__(Log(store or Cutting(), grace_seconds=GRACE))
+        super().__init__(Log(store or CutStore(), grace_seconds=GRACE))
 
     async def keep(self, checkpoint_id, **fields):
         name = SECRET + checkpoint_id.encode()
@@ -228,7 +205,7 @@ async def test_a_retry_of_a_purged_save_commits_nothing():
 
 
 async def test_a_save_recognizes_its_own_marker_after_a_purge():
-    class Slow(Cutting):
+    class Slow(CutStore):
         async def put_if_absent(self, key, data):
             made = await super().put_if_absent(key, data)
             if key == KEYS.marker(2) and made:

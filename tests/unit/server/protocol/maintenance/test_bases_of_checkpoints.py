@@ -15,8 +15,8 @@ from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.fsck import fsck
 from holdfast_server.protocol.payload.policy import DeltaRules
 from holdfast_server.stores.base import StoreUnavailableError
-from holdfast_server.stores.memory import MemoryStore
 
+from tests.support.cut_store import CutStore
 from tests.support.deltas import Counting, Deltas, noise, text
 from tests.support.workflows import GRACE, KEYS, check
 
@@ -67,35 +67,12 @@ async def test_a_deleted_base_is_only_bytes():
     assert (await check(run))[1] == []
 
 
-class Cutting(MemoryStore):
-    """A store that fails all changes after the first `left`."""
-
-    left = 10**9
-
-    def _count(self):
-        self.left -= 1
-        if self.left < 0:
-            raise StoreUnavailableError("gone")
-
-    async def put_if_absent(self, key, data):
-        self._count()
-        return await super().put_if_absent(key, data)
-
-    async def replace(self, key, data):
-        self._count()
-        await super().replace(key, data)
-
-    async def delete(self, key):
-        self._count()
-        await super().delete(key)
-
-
 @pytest.mark.parametrize("inline", [0, 100_000])
 @pytest.mark.parametrize("purged", [1, 2, 3, 5])
 async def test_a_purge_that_breaks_anywhere_loses_no_dependent_and_its_retry_erases(inline, purged):
     left, is_done = 0, False
     while not is_done:
-        run, states = await grown(8, store=Cutting(), inline=inline)
+        run, states = await grown(8, store=CutStore(), inline=inline)
         secret = (await run.log.read_unbounded(KEYS, purged)).marker.parts[0]
         request = Request(KEYS, uuid.uuid4().hex)
         run.log.store.left = left

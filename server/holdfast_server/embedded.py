@@ -24,6 +24,8 @@ from holdfast_server.stores.base import ObjectStore, StoreError, described
 from holdfast_server.stores.file import Access, FileStore
 from holdfast_server.stores.traced import TracedStore
 from holdfast_server.telemetry import collects_spans
+from holdfast_server.trust.authentication import Everybody
+from holdfast_server.trust.principal import EMBEDDED
 
 # A program that configures no logging gets the errors of its calls, and no lines on stderr.
 logging.getLogger("holdfast.server").addHandler(logging.NullHandler())
@@ -65,7 +67,7 @@ async def open_folder(url: str) -> AsyncIterator[EmbeddedService]:
         config = configuration.load({"store": url}, os.environ, Path.cwd())
         async with (
             FileStore.open(parse_folder(config.store).path, access=Access(config.folder_group_number)) as folder,
-            open_service(config, _traced(folder), on_ready=_ignore) as (service, _),
+            open_service(config, _traced(folder), on_ready=_ignore, authentication=Everybody(EMBEDDED)) as (service, _),
         ):
             is_open = True
             yield EmbeddedService(service, max(1, config.calls_in_flight // 2), folder.suspended)

@@ -17,6 +17,8 @@ from holdfast_server.listen_address import bind_error
 from holdfast_server.open_service import open_service
 from holdfast_server.reflection import enable_reflection
 from holdfast_server.stores.base import ObjectStore
+from holdfast_server.trust.authentication import Everybody
+from holdfast_server.trust.principal import ANONYMOUS
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 # Time for calls that the end of the drain cuts off to send their status.
@@ -62,7 +64,7 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
     async def set_ready(is_ready: bool) -> None:
         await healthy.set(READY, _SERVING if is_ready else health_pb2.HealthCheckResponse.NOT_SERVING)
 
-    async with open_service(config, store, on_ready=set_ready) as (service, calls):
+    async with open_service(config, store, on_ready=set_ready, authentication=Everybody(ANONYMOUS)) as (service, calls):
         server = grpc.aio.server(options=_options(config))
         pipelines = Pipelines(service, calls, age_seconds=config.pipeline_age_seconds)
         grpc_methods.add_to_server(service, pipelines, server)

@@ -16,11 +16,16 @@ from holdfast_server.protocol.payload.encoding import PartEncoder
 from holdfast_server.scheduled_gc import collecting_garbage
 from holdfast_server.store_watch import StoreWatch
 from holdfast_server.stores.base import ObjectStore
+from holdfast_server.trust.authentication import Authentication
 
 
 @asynccontextmanager
 async def open_service(
-    config: Config, store: ObjectStore, *, on_ready: Callable[[bool], Awaitable[None]]
+    config: Config,
+    store: ObjectStore,
+    *,
+    on_ready: Callable[[bool], Awaitable[None]],
+    authentication: Authentication,
 ) -> AsyncIterator[tuple[CheckpointService, Calls]]:
     """Open the service of a store. The caller ends all calls before it leaves the block.
 
@@ -28,6 +33,7 @@ async def open_service(
         config: the settings.
         store: the store.
         on_ready: called with whether the store works, each time that this changes.
+        authentication: finds the principal of each call.
 
     Yields:
         The service, and the calls that it has admitted.
@@ -49,6 +55,7 @@ async def open_service(
         limit=config.calls_in_flight,
         bytes_limit=config.bytes_in_flight,
         longest_seconds=config.longest_call_seconds,
+        authentication=authentication,
     )
     service = CheckpointService(
         log,

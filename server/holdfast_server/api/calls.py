@@ -16,6 +16,8 @@ from holdfast_server.api.malformed import refuse_malformed
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.telemetry import CallSpan
 from holdfast_server.timeouts import Timeouts
+from holdfast_server.trust.authentication import Authentication, Everybody
+from holdfast_server.trust.principal import ANONYMOUS, Principal
 
 _Result = TypeVar("_Result")
 
@@ -31,6 +33,7 @@ _REFUSAL_SECONDS = 0.2
 # gRPC's own retries state their number here.
 PREVIOUS_ATTEMPTS_KEY = "grpc-previous-rpc-attempts"
 _ATTEMPTS = re.compile("[0-9]{1,4}")
+_ANYBODY = Everybody(ANONYMOUS)
 
 
 class Call:
@@ -42,10 +45,11 @@ class Call:
         span: the call's span.
         permit: what the call holds while it is admitted.
         previous_attempts: how often gRPC itself has sent the call before.
+        principal: the caller; set before the request is taken.
 
     """
 
-    __slots__ = ("_header", "deadline", "method", "permit", "previous_attempts", "span")
+    __slots__ = ("_header", "deadline", "method", "permit", "previous_attempts", "principal", "span")
 
     def __init__(self, method: str, span: CallSpan, permit: Permit, deadline: float, previous_attempts: int) -> None:
         self.method = method
@@ -53,6 +57,7 @@ class Call:
         self.span = span
         self.permit = permit
         self.previous_attempts = previous_attempts
+        self.principal: Principal = ANONYMOUS
         self._header: object = None
 
     @property
@@ -98,6 +103,7 @@ class Calls:
         limit: how many calls may be in flight.
         bytes_limit: how many bytes of payload they may hold in memory together.
         longest_seconds: how long a call without a deadline may take.
+        authentication: finds the principal of each call.
 
     Attributes:
         admission: issues the permits.
@@ -105,9 +111,17 @@ class Calls:
 
     """
 
-    def __init__(self, *, limit: int, bytes_limit: int, longest_seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        limit: int,
+        bytes_limit: int,
+        longest_seconds: float,
+        authentication: Authentication = _ANYBODY,
+    ) -> None:
         self.admission = Admission(Capacity(limit, bytes_limit))
         self._longest_seconds = longest_seconds
+        self._authentication = authentication
         self._timeouts = Timeouts()
         self._refusal: HoldfastError | None = None
         self.on_suspicion: Callable[[], None] = lambda: None
@@ -120,6 +134,16 @@ class Calls:
     def refuse(self, error: HoldfastError) -> None:
         """Refuse every call from now on with an error."""
         self._refusal = error
+
+    async def principal_of(self, context: CallContext) -> Principal:
+        """Return the principal of a call, or of any other request that came the same way.
+
+        Raises:
+            HoldfastError: UNAUTHENTICATED: the caller has no valid credentials.
+
+        """
+        known = self._authentication.at_once(context)
+        return known if known is not None else await self._authentication.principal_of(context)
 
     async def ended(self) -> None:
         """Wait until no call is in flight."""
@@ -159,6 +183,7 @@ class Calls:
             call = Call(method, span, permit, deadline, _previous_attempts(context.headers))
             try:
                 with self._timeouts.at(end):
+                    call.principal = await self.principal_of(context)
                     try:
                         self._admit(call, request)
                     except HoldfastError:

@@ -1,0 +1,35 @@
+"""Principals: the identities under which calls run.
+
+The principal of a running call is `api.calls.Call.principal`, on every transport: unary calls, streams, each call of a
+pipeline, and calls inside the process.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The caller of a call, as far as the server knows it.
+
+    Attributes:
+        name: the identity that logs and markers keep, such as "token:ci", "oidc:SUBJECT", "spiffe://…", "cert:NAME",
+            "anonymous" or "embedded".
+        identities: every identity that a policy may match, the name first, then such as "oidc:group:ml".
+        expires_at: when the credentials end, in Unix seconds; None if they do not.
+
+    """
+
+    name: str
+    identities: tuple[str, ...]
+    expires_at: float | None = None
+
+    @classmethod
+    def named(cls, name: str) -> "Principal":
+        """Return the principal of one identity, whose credentials do not end."""
+        return cls(name, (name,))
+
+
+# Every caller of a server without authentication.
+ANONYMOUS = Principal.named("anonymous")
+# The program that has the service in its own process.
+EMBEDDED = Principal.named("embedded")

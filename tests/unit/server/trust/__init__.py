@@ -1,0 +1,1 @@
+"""Tests of trust: who calls, and what they may do."""

@@ -13,7 +13,8 @@ class Timeouts:
 
     def __init__(self) -> None:
         self._open: set[Timeout] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._fires_at = 0.0
 
     def at(self, moment: float) -> "Timeout":
         """Return a timeout for one `with` block, which ends with TimeoutError at a moment of the event loop's time."""
@@ -38,9 +39,10 @@ class Timeouts:
     def _set_timer(self, moment: float) -> None:
         """Let the timer fire at a moment or before."""
         if self._timer is not None:
-            if self._timer.when() <= moment:
+            if self._fires_at <= moment:
                 return
             self._timer.cancel()
+        self._fires_at = moment
         self._timer = asyncio.get_running_loop().call_at(moment, self._fire)
 
     def _fire(self) -> None:

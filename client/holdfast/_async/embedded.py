@@ -160,7 +160,8 @@ class _Stream:
         self._loop = asyncio.get_running_loop()
         mailbox: Mailbox = self._session.process.mailboxes.of(self._loop)
         self._call = Call(name, request, timeout, metadata, partial(mailbox.post, self._take))
-        self._timer = self._loop.call_later(timeout, lambda: self._take(ERROR, deadline_passed()))
+        self._ends_at = self._loop.time() + timeout
+        self._timer = self._loop.call_at(self._ends_at, lambda: self._take(ERROR, deadline_passed()))
         self._session.start(self._call)
 
     def cancel(self) -> None:
@@ -230,7 +231,7 @@ class _Save(_Stream):
         return self._seen.initial
 
     async def _result(self) -> Any:
-        seconds = max(0.0, self._timer.when() - self._loop.time())
+        seconds = max(0.0, self._ends_at - self._loop.time())
         limit = asyncio.timeout(seconds)
         try:
             async with limit:

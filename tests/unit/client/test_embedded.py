@@ -217,6 +217,18 @@ def test_one_client_works_on_one_loop_after_the_other(target, run):
     run(client.close())
 
 
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize("seconds", [0.0001, 0.0004, 0.001])
+@pytest.mark.parametrize("size", [1, len(LARGE)])
+def test_a_timeout_of_less_than_a_millisecond_ends_a_save_as_a_longer_one_does(target, run, seconds, size):
+    async def save():
+        async with holdfast.AsyncClient(target, timeout=seconds) as client:
+            with pytest.raises(holdfast.DeadlineExceededError):
+                await client.save("n", "w", b"x" * size, format=FORMAT)
+
+    run(save())
+
+
 @pytest.mark.parametrize("size", [1, len(LARGE)])
 def test_loops_in_several_threads_use_one_client_at_the_same_time(target, size):
     client = holdfast.AsyncClient(target)

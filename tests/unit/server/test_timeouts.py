@@ -5,6 +5,9 @@ import asyncio
 import pytest
 from holdfast_server.timeouts import Timeouts
 
+# The server runs on the one, an embedded service on the other.
+LOOPS = ["uvloop", "asyncio"]
+
 
 @pytest.fixture
 def timeouts():
@@ -24,6 +27,14 @@ async def test_a_block_ends_at_its_moment(timeouts):
 async def test_a_moment_in_the_past_ends_a_block_that_waits(timeouts):
     with pytest.raises(TimeoutError), timeouts.at(in_(-1)):
         await asyncio.Event().wait()
+
+
+async def test_a_moment_that_has_come_or_nearly_so_ends_each_block_of_many(timeouts):
+    async def wait(seconds):
+        with pytest.raises(TimeoutError), timeouts.at(in_(seconds)):
+            await asyncio.Event().wait()
+
+    await asyncio.gather(*map(wait, (0, 0.0004, -1, 0.0002, 0.002, 0, 0.0001)))
 
 
 async def test_a_block_that_has_ended_is_not_cancelled(timeouts):

@@ -1,0 +1,110 @@
+"""A small file that is read again when it changes. A change that is not valid is logged, and the earlier content stays.
+
+The content is compared, not the time of its change: files that a container mounts are exchanged by links. Reading and
+parsing run in a thread. Content counts once two reads in a row agree, so that a file is not taken while it is written.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+_LOG = logging.getLogger("holdfast.server")
+_MAX_BYTES = 1 << 20
+_CHECK_SECONDS = 1.0
+_SETTLE_SECONDS = 0.05
+
+_Value = TypeVar("_Value")
+
+
+class InvalidFileError(Exception):
+    """A file cannot be read, or its content is invalid. The message says what is wrong with it."""
+
+
+class Watched(Generic[_Value]):
+    """The newest valid content of a file.
+
+    Attributes:
+        value: the content, parsed.
+
+    """
+
+    def __init__(self, value: _Value) -> None:
+        self.value = value
+
+
+@asynccontextmanager
+async def watched(
+    path: str, parse: Callable[[bytes], _Value], *, check_seconds: float = _CHECK_SECONDS
+) -> AsyncIterator[Watched[_Value]]:
+    """Read a file, and again whenever it changes while the block runs.
+
+    Args:
+        path: the file.
+        parse: parses the content, in a thread. It raises InvalidFileError if the content is invalid.
+        check_seconds: how often to look for a change.
+
+    Raises:
+        InvalidFileError: the file cannot be read, or its first content is invalid.
+
+    """
+    data, value = await asyncio.to_thread(_read_and_parse, path, parse)
+    current = Watched(value)
+    watching = asyncio.create_task(_watch(path, parse, current, data, check_seconds))
+    try:
+        yield current
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
+def read(path: str) -> bytes:
+    """Read a small file.
+
+    Raises:
+        InvalidFileError: it cannot be read, or is too large.
+
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise InvalidFileError(f"cannot read it: {getattr(error, 'strerror', None) or error}") from None
+    if len(data) > _MAX_BYTES:
+        raise InvalidFileError(f"expected at most {_MAX_BYTES} bytes, got more")
+    return data
+
+
+def _read_and_parse(path: str, parse: Callable[[bytes], _Value]) -> tuple[bytes, _Value]:
+    data = read(path)
+    return data, parse(data)
+
+
+async def _watch(
+    path: str, parse: Callable[[bytes], _Value], current: Watched[_Value], known: bytes, check_seconds: float
+) -> None:
+    logged = ""
+    while True:
+        await asyncio.sleep(check_seconds)
+        try:
+            data = await asyncio.to_thread(read, path)
+            if data == known:
+                logged = ""
+                continue
+            await asyncio.sleep(_SETTLE_SECONDS)
+            again, value = await asyncio.to_thread(_read_and_parse, path, parse)
+            if again != data:
+                continue
+        except InvalidFileError as error:
+            # Once for each problem, not at every look.
+            if str(error) != logged:
+                logged = str(error)
+                _LOG.error(
+                    "a changed file is invalid; its earlier content stays in effect",
+                    extra={"file": path, "error": logged},
+                )
+            continue
+        known, logged = data, ""
+        current.value = value
+        _LOG.info("a changed file is in effect", extra={"file": path})

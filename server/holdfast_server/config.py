@@ -1,14 +1,8 @@
-"""Configuration: one frozen dataclass. Flags precede `HOLDFAST_*`, which precede a TOML file and the defaults."""
+"""Configuration: one frozen dataclass, which checks its settings."""
 
 import grp
-import json
-import os
 import re
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 from holdfast_server import location
 from holdfast_server.protocol.checkpoints.retention import Retention
@@ -162,39 +156,6 @@ class Config:
         )
 
 
-def load(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path) -> Config:
-    """Load the configuration.
-
-    Args:
-        flags: settings from the command line; None for those not given. `config` names a TOML file.
-        environment: the environment; `HOLDFAST_CONFIG` names a TOML file.
-        folder: the working folder, which holds the default store and is the base of relative paths.
-
-    Raises:
-        ConfigError: a setting is invalid or unknown, or the file cannot be read.
-
-    """
-    settings: dict[str, Any] = {"store": (folder / "holdfast-data").resolve().as_uri()}
-    path = flags.get("config") or environment.get("HOLDFAST_CONFIG")
-    if path:
-        settings |= _from_file(Path(path))
-    for name in (each.name for each in fields(Config)):
-        from_environment = environment.get(f"HOLDFAST_{name.upper()}")
-        if from_environment is not None:
-            settings[name] = _typed(name, from_environment, f"HOLDFAST_{name.upper()}")
-        if flags.get(name) is not None:
-            settings[name] = _typed(name, flags[name], f"--{name.replace('_', '-')}")
-    settings["store"] = _as_url(settings["store"], folder)
-    return Config(**settings)
-
-
-def _as_url(store: str, folder: Path) -> str:
-    """Return the URL of a store that is given as a URL or as a path, which may be relative to the working folder."""
-    if not store or "\0" in store or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", store):
-        return store
-    return Path(os.path.abspath(folder / store)).as_uri()
-
-
 def _check_retention(retention: Rules) -> None:
     for namespace, rules in retention.items():
         if not isinstance(rules, dict) or set(rules) - {"keep_last", "max_age_seconds"}:
@@ -206,64 +167,3 @@ def _check_retention(retention: Rules) -> None:
                 raise ConfigError(
                     f"retention: expected {name} of {namespace!r} to be from 1 to {_MAX_KEPT}, got {value!r}"
                 )
-
-
-def _rules(value: Any) -> Rules:
-    rules = json.loads(value) if isinstance(value, str) else value
-    if not isinstance(rules, dict):
-        raise TypeError
-    return rules
-
-
-def _switch(value: Any) -> bool:
-    """Parse a boolean, or one of the words on, off, true and false."""
-    if isinstance(value, bool):
-        return value
-    return {"on": True, "true": True, "off": False, "false": False}[str(value).lower()]
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    """Parse a list of names, or names with commas between them."""
-    given = value.split(",") if isinstance(value, str) else value
-    if not isinstance(given, list) or not all(isinstance(each, str) and each for each in given):
-        raise TypeError
-    return tuple(given)
-
-
-def _integer(value: Any) -> int:
-    """Parse an integer. Reject floats and booleans."""
-    if isinstance(value, bool | float):
-        raise TypeError
-    return int(value)
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        given = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"config: cannot read {str(path)!r}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"config: expected TOML in {str(path)!r}: {error}") from None
-    known = {each.name for each in fields(Config)}
-    unknown = sorted(set(given) - known)
-    if unknown:
-        raise ConfigError(f"{unknown[0]}: unknown setting in {str(path)!r}")
-    return {name: _typed(name, value, str(path)) for name, value in given.items()}
-
-
-def _typed(name: str, value: Any, source: str) -> Any:
-    expected = next(each.type for each in fields(Config) if each.name == name)
-    kinds: dict[Any, tuple[Callable[[Any], Any], str]] = {
-        str: (str, "a str"),
-        int: (_integer, "an int"),
-        float: (float, "a float"),
-        float | None: (float, "a float"),
-        Rules: (_rules, "a JSON object"),
-        bool: (_switch, "on or off"),
-        tuple[str, ...]: (_names, "a list of names"),
-    }
-    convert, kind = kinds[expected]
-    try:
-        return convert(value)
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
-        raise ConfigError(f"{name}: expected {kind}, got {value!r} from {source}") from None

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast_server import config as configuration
+from holdfast_server import config_sources
 from holdfast_server.api.errors import CallFailedError, InvalidRequestError, code_of, to_status
 from holdfast_server.api.failures import to_holdfast_error
 from holdfast_server.api.service import CheckpointService
@@ -64,7 +64,7 @@ async def open_folder(url: str) -> AsyncIterator[EmbeddedService]:
     """
     is_open = False
     try:
-        config = configuration.load({"store": url}, os.environ, Path.cwd())
+        config = config_sources.load({"store": url}, os.environ, Path.cwd())
         async with (
             FileStore.open(parse_folder(config.store).path, access=Access(config.folder_group_number)) as folder,
             open_service(config, _traced(folder), on_ready=_ignore, authentication=Everybody(EMBEDDED)) as (service, _),

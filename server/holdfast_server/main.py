@@ -14,8 +14,7 @@ from typing import NoReturn
 
 import uvloop
 
-from holdfast_server import config as configuration
-from holdfast_server import logs, stdio
+from holdfast_server import config_sources, logs, stdio
 from holdfast_server.arguments import STORE_COMMANDS, parse
 from holdfast_server.config import Config, ConfigError
 from holdfast_server.descriptors import raise_limit
@@ -48,7 +47,7 @@ def main() -> None:
             _fail(arguments, str(error))
         return
     try:
-        config = configuration.load(vars(arguments), os.environ, Path.cwd())
+        config = config_sources.load(vars(arguments), os.environ, Path.cwd())
     except ConfigError as error:
         _fail(arguments, str(error))
     logs.configure(config.log_level)

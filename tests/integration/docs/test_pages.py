@@ -9,7 +9,7 @@ from pathlib import Path
 
 import holdfast
 import pytest
-from holdfast_server.config import load
+from holdfast_server.config_sources import load
 
 from tests.support.repository import ROOT
 

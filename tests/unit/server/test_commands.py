@@ -12,7 +12,8 @@ import grpc
 import holdfast
 import pytest
 from holdfast_server.arguments import parse
-from holdfast_server.config import ConfigError, load
+from holdfast_server.config import ConfigError
+from holdfast_server.config_sources import load
 
 from tests.support import folder_objects, servers
 from tests.support.ports import free_port

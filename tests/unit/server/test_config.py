@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from holdfast_server.config import Config, ConfigError, load
+from holdfast_server.config import Config, ConfigError
+from holdfast_server.config_sources import load
 from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.format.manifest import GRACE_SECONDS
 

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from holdfast_server.config import ConfigError, load
+from holdfast_server.config import ConfigError
+from holdfast_server.config_sources import load
 from holdfast_server.location import BucketLocation, ContainerLocation, FolderLocation, parse
 from hypothesis import given
 from hypothesis import strategies as st

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from holdfast._async import download
 from holdfast._core import messages, payload, received, statuses
-from holdfast_server import config
+from holdfast_server import config, config_sources
 from holdfast_server.api import errors as api_errors
 from holdfast_server.api import malformed, requests
 from holdfast_server.api.pipeline import received as pipelined
@@ -118,10 +118,14 @@ DEFECTS = [
         're.fullmatch("[0-9]{1,5}", port)',
         "port.isdigit()",
     ),
-    _defect("config", "infinite number accepted", config._typed, "OverflowError, ", ""),
+    _defect("config", "infinite number accepted", config_sources._typed, "OverflowError, ", ""),
     _defect("config", "unlimited rule accepted", config._check_retention, "not 1 <= value <= _MAX_KEPT", "value < 1"),
     _defect(
-        "config", "file treated as text", config._from_file, "ValueError, RecursionError", "tomllib.TOMLDecodeError"
+        "config",
+        "file treated as text",
+        config_sources._from_file,
+        "ValueError, RecursionError",
+        "tomllib.TOMLDecodeError",
     ),
     _defect(
         "download",

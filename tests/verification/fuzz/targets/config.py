@@ -4,7 +4,8 @@ import math
 import tempfile
 from pathlib import Path
 
-from holdfast_server.config import Config, ConfigError, load
+from holdfast_server.config import Config, ConfigError
+from holdfast_server.config_sources import load
 
 from tests.verification.fuzz.reader import Reader
 

@@ -18,6 +18,9 @@ class Context:
     def peer(self) -> str:
         return "ipv4:127.0.0.1:1"
 
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {}
+
     def time_remaining(self) -> float | None:
         return 60.0
 

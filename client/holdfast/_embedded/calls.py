@@ -7,7 +7,7 @@ each direction, so that neither side can fill the memory.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from google.protobuf.message import Message
@@ -87,6 +87,10 @@ class Call:
         if self._method == "LoadStream":
             return await service.load_stream(self._request, self)
         return await service.unary(self._method, self._request, self)
+
+    def certificate(self) -> Mapping[str, Iterable[bytes]]:
+        """Return nothing: no connection has verified a certificate."""
+        return {}
 
     def time_remaining(self) -> float:
         """Return the seconds up to the deadline."""

@@ -3,7 +3,7 @@
 A call of gRPC, a call of a pipeline and a call inside a process have the same admission, deadlines, spans and errors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 
@@ -25,6 +25,9 @@ class CallContext(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]: ...
+
+    def certificate(self) -> Mapping[str, Iterable[bytes]]:
+        """Return what gRPC knows of the client's verified certificate, by gRPC's own names; empty without one."""
 
     def time_remaining(self) -> float | None:
         """Return how many seconds the caller still waits; None if it sets no deadline."""

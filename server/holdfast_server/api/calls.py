@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -12,12 +13,13 @@ from holdfast_server.api import failures
 from holdfast_server.api.admission import Admission, Permit
 from holdfast_server.api.call_context import CallContext, CallerGoneError
 from holdfast_server.api.capacity import Capacity
-from holdfast_server.api.malformed import refuse_malformed
+from holdfast_server.api.malformed import Unparsed, refuse_malformed
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.telemetry import CallSpan
 from holdfast_server.timeouts import Timeouts
 from holdfast_server.trust.authentication import Authentication, Everybody
 from holdfast_server.trust.principal import ANONYMOUS, Principal
+from holdfast_server.trust.refusals import unauthenticated
 
 _Result = TypeVar("_Result")
 
@@ -46,10 +48,11 @@ class Call:
         permit: what the call holds while it is admitted.
         previous_attempts: how often gRPC itself has sent the call before.
         principal: the caller; set before the request is taken.
+        request: the request; None if a stream brings it.
 
     """
 
-    __slots__ = ("_header", "deadline", "method", "permit", "previous_attempts", "principal", "span")
+    __slots__ = ("_header", "deadline", "method", "permit", "previous_attempts", "principal", "request", "span")
 
     def __init__(self, method: str, span: CallSpan, permit: Permit, deadline: float, previous_attempts: int) -> None:
         self.method = method
@@ -58,6 +61,7 @@ class Call:
         self.permit = permit
         self.previous_attempts = previous_attempts
         self.principal: Principal = ANONYMOUS
+        self.request: Any = None
         self._header: object = None
 
     @property
@@ -164,7 +168,7 @@ class Calls:
         Args:
             name: the method's name.
             context: the call, as its transport knows it.
-            request: the request; None if the first message of a stream will bring it.
+            request: the request, perhaps `Unparsed`; None if the first message of a stream will bring it.
             body: the work of the call.
             is_stream: whether the payload comes or goes in chunks.
             messages: the messages of a stream that brings the request. The body reads them.
@@ -190,7 +194,7 @@ class Calls:
                         if messages is not None:
                             await _receive_ids(call, messages)
                         raise
-                    return await body(call)
+                    return await (self._until_expiry(call, body) if is_stream else body(call))
             except (asyncio.CancelledError, CallerGoneError):
                 span.failed("CANCELLED", "CANCELLED")
                 raise
@@ -206,15 +210,38 @@ class Calls:
                 span.failed(failure.reason, failed.code.name)
                 raise failed from None
 
+    async def _until_expiry(self, call: Call, body: Callable[[Call], Awaitable[_Result]]) -> _Result:
+        """Run the body of a stream, which may take long, until the caller's credentials expire.
+
+        Raises:
+            HoldfastError: UNAUTHENTICATED: they have expired. The outcome of a save is then unknown.
+
+        """
+        if call.principal.expires_at is None:
+            return await body(call)
+        loop = asyncio.get_running_loop()
+        moment = loop.time() + call.principal.expires_at - time.time()
+        call.deadline = min(call.deadline, moment)
+        try:
+            with self._timeouts.at(moment + _MARGIN_SECONDS / 2):
+                return await body(call)
+        except TimeoutError:
+            if loop.time() < moment:
+                raise
+            raise unauthenticated(
+                "the credentials expired during the call; send it again with the same request id and new ones"
+            ) from None
+
     def _admit(self, call: Call, request: object) -> None:
         """Take the request, unless a stream brings it later, and refuse the call if there is no room for it."""
-        if request is not None:
-            call.set_request(request)
+        call.request = request.parsed() if isinstance(request, Unparsed) else request
+        if call.request is not None:
+            call.set_request(call.request)
         if self._refusal is not None:
             raise HoldfastError(self._refusal.reason, self._refusal.message)
         call.permit.require_capacity()
-        if isinstance(request, Message):
-            call.permit.hold(request.ByteSize())
+        if isinstance(call.request, Message):
+            call.permit.hold(call.request.ByteSize())
 
     def _deadlines(self, context: CallContext) -> tuple[float, float]:
         """Return until when a call may work, and when it is ended, in the event loop's time."""

@@ -1,18 +1,19 @@
 """The service over gRPC: the handlers of its methods, and the contexts of their calls."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api.call_context import CallerGoneError
 from holdfast_server.api.errors import CallFailedError
-from holdfast_server.api.malformed import parser
+from holdfast_server.api.malformed import Unparsed, parser
 from holdfast_server.api.pipeline.pipelines import Pipelines
 from holdfast_server.api.service import UNARY, CheckpointService
 
@@ -41,6 +42,9 @@ class GrpcContext:
         self.time_remaining = servicer.time_remaining
         self.send_initial_metadata = servicer.send_initial_metadata
 
+    def certificate(self) -> Mapping[str, Iterable[bytes]]:
+        return self._servicer.auth_context()
+
     async def write(self, message: Any) -> None:
         try:
             await self._servicer.write(message)
@@ -58,23 +62,44 @@ def add_to_server(service: CheckpointService, pipelines: Pipelines, server: grpc
 def handlers(service: CheckpointService, pipelines: Pipelines) -> Mapping[str, _Handler]:
     """Return the handler of each method, by its name."""
     return {
-        **{name: _handler(grpc.unary_unary_rpc_method_handler, name, partial(service.unary, name)) for name in UNARY},
-        "SaveStream": _handler(grpc.stream_unary_rpc_method_handler, "SaveStream", service.save_stream),
-        "LoadStream": _handler(grpc.unary_stream_rpc_method_handler, "LoadStream", service.load_stream),
+        **{
+            name: _handler(grpc.unary_unary_rpc_method_handler, name, partial(service.unary, name), _postponed)
+            for name in UNARY
+        },
+        "SaveStream": _handler(grpc.stream_unary_rpc_method_handler, "SaveStream", service.save_stream, parser),
+        "LoadStream": _handler(grpc.unary_stream_rpc_method_handler, "LoadStream", service.load_stream, _postponed),
         # Its messages are bytes: it parses and serializes each call alone.
         "Pipeline": grpc.stream_stream_rpc_method_handler(_behaviour(pipelines.serve)),
     }
 
 
 def _handler(
-    kind: Callable[..., _Handler], name: str, serve: Callable[[Any, GrpcContext], Awaitable[Message | None]]
+    kind: Callable[..., _Handler],
+    name: str,
+    serve: Callable[[Any, GrpcContext], Awaitable[Message | None]],
+    reader: Callable[[Descriptor], Callable[[bytes], object]],
 ) -> _Handler:
-    """Return the handler of a method, which parses its requests and serializes its responses."""
+    """Return the handler of a method, which serializes its responses.
+
+    Args:
+        kind: makes the handler.
+        name: the method's name.
+        serve: serves its calls.
+        reader: returns a function that reads requests of a type. gRPC reads a single request before it starts the call,
+            which must not be parsed before it is known who calls. It reads the messages of a stream one by one, when
+            the call takes them.
+
+    """
     return kind(
         _behaviour(serve),
-        request_deserializer=parser(_METHODS[name].input_type),
+        request_deserializer=reader(_METHODS[name].input_type),
         response_serializer=GetMessageClass(_METHODS[name].output_type).SerializeToString,
     )
+
+
+def _postponed(expected: Descriptor) -> Callable[[bytes], Unparsed]:
+    """Return a function that keeps the bytes of a request until the call takes it."""
+    return partial(Unparsed, parser(expected))
 
 
 def _behaviour(serve: Callable[[Any, GrpcContext], Awaitable[Message | None]]) -> Callable[..., Awaitable[Any]]:

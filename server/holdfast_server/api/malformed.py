@@ -32,6 +32,26 @@ class Malformed:
         self.problem = problem
 
 
+class Unparsed:
+    """A request that is not parsed yet.
+
+    Args:
+        parse: parses requests of its type.
+        raw: its bytes.
+
+    """
+
+    __slots__ = ("_parse", "_raw")
+
+    def __init__(self, parse: Callable[[bytes], Message | Malformed], raw: bytes) -> None:
+        self._parse = parse
+        self._raw = raw
+
+    def parsed(self) -> Message | Malformed:
+        """Parse the request."""
+        return self._parse(self._raw)
+
+
 def parser(expected: Descriptor) -> Callable[[bytes], Message | Malformed]:
     """Return a function that parses requests of a type, and returns `Malformed` for bytes that are not one."""
     parse = GetMessageClass(expected).FromString

@@ -100,12 +100,12 @@ class CheckpointService:
 
         Args:
             name: the method's name, one of UNARY.
-            request: the request, or `Malformed` in place of bytes that are not one.
+            request: the request, `Unparsed`, or `Malformed` in place of bytes that are not one.
             context: the call, as its transport knows it.
 
         """
         handler = UNARY[name]
-        return await self._calls.run(name, context, request, lambda call: handler(self._context, call, request))
+        return await self._calls.run(name, context, request, lambda call: handler(self._context, call, call.request))
 
     async def save_stream(
         self, messages: AsyncIterator[api.SaveStreamRequest], stream: StreamContext
@@ -117,10 +117,10 @@ class CheckpointService:
 
         return await self._calls.run("SaveStream", stream, None, save, is_stream=True, messages=messages)
 
-    async def load_stream(self, request: api.LoadStreamRequest, stream: StreamContext) -> None:
+    async def load_stream(self, request: object, stream: StreamContext) -> None:
         """Load a checkpoint of any size."""
 
         async def load(call: Call) -> None:
-            await loading.load_stream(self._context, call, request, stream)
+            await loading.load_stream(self._context, call, call.request, stream)
 
         await self._calls.run("LoadStream", stream, request, load, is_stream=True)

@@ -165,7 +165,7 @@ class Pipeline:
                     self._running[call_id].cancel()
             for index, each in enumerate(calls, 1):
                 await self._room()
-                call = parse(each, self._stream.peer, self._stream.headers)
+                call = parse(each, self._stream)
                 if call.call_id in self._running:
                     raise InvalidRequestError("calls.call_id", f"{call.call_id} is in flight already")
                 await self._permit.turns.acquire()

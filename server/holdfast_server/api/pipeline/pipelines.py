@@ -23,6 +23,7 @@ class Pipelines:
 
     def __init__(self, service: CheckpointService, calls: Calls, *, age_seconds: float) -> None:
         self._service = service
+        self._calls = calls
         self._admission = calls.admission
         self._age_seconds = age_seconds
         self._open: set[Pipeline] = set()
@@ -46,6 +47,8 @@ class Pipelines:
         """
         try:
             with self._admission.pipeline(stream.peer) as permit:
+                # Each of its calls finds its principal again, since the credentials may expire.
+                await self._calls.principal_of(stream)
                 permit.require_capacity()
                 pipeline = Pipeline(self._service, permit, stream, self._age_seconds)
                 try:

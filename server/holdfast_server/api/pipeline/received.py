@@ -11,6 +11,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import limits
+from holdfast_server.api.call_context import StreamContext
 from holdfast_server.api.calls import PREVIOUS_ATTEMPTS_KEY
 from holdfast_server.api.errors import InvalidRequestError
 from holdfast_server.api.malformed import Malformed, explain, parser
@@ -57,16 +58,17 @@ class PipelinedContext:
     """A call of a pipeline, as the service sees it.
 
     Args:
-        peer: names the connection.
+        stream: the stream of the pipeline.
         headers: the metadata of the call.
         timeout_seconds: the time that the call has from now on; None if it sets no deadline.
 
     """
 
-    __slots__ = ("_deadline", "headers", "peer")
+    __slots__ = ("_deadline", "certificate", "headers", "peer")
 
-    def __init__(self, peer: str, headers: Mapping[str, str], timeout_seconds: float | None) -> None:
-        self.peer = peer
+    def __init__(self, stream: StreamContext, headers: Mapping[str, str], timeout_seconds: float | None) -> None:
+        self.peer = stream.peer
+        self.certificate = stream.certificate
         self.headers = headers
         self._deadline = None if timeout_seconds is None else asyncio.get_running_loop().time() + timeout_seconds
 
@@ -140,13 +142,12 @@ def _numbers(packed: memoryview, at_most: int) -> list[int]:
     return found
 
 
-def parse(raw: memoryview, peer: str, headers: Mapping[str, str]) -> ReceivedCall:
+def parse(raw: memoryview, stream: StreamContext) -> ReceivedCall:
     """Parse a call of a message.
 
     Args:
         raw: a PipelineCall.
-        peer: names the connection of the pipeline.
-        headers: the metadata of the pipeline, which counts for each of its calls.
+        stream: the stream of the pipeline, whose metadata count for each of its calls.
 
     Raises:
         InvalidRequestError: the call has no id by which it could be answered.
@@ -156,20 +157,21 @@ def parse(raw: memoryview, peer: str, headers: Mapping[str, str]) -> ReceivedCal
         # It accepts any buffer, which its type does not say.
         call = api.PipelineCall.FromString(cast("bytes", raw))
     except DecodeError:
-        return _parse_malformed(raw, peer, headers)
+        return _parse_malformed(raw, stream)
     _require_id(call.call_id)
     field = call.WhichOneof("request")
     method = _absent_method(call) if field is None else _BY_FIELD[field]
     request = None if field is None else getattr(call, field)
     timeout_seconds = call.timeout.seconds + call.timeout.nanos / 1e9 if call.HasField("timeout") else None
+    headers = stream.headers
     if call.traceparent:
         headers = {**headers, "traceparent": call.traceparent, "tracestate": call.tracestate}
     if call.previous_attempts > 0:
         headers = {**headers, PREVIOUS_ATTEMPTS_KEY: str(call.previous_attempts)}
-    return ReceivedCall(call.call_id, method, request, PipelinedContext(peer, headers, timeout_seconds), len(raw))
+    return ReceivedCall(call.call_id, method, request, PipelinedContext(stream, headers, timeout_seconds), len(raw))
 
 
-def _parse_malformed(raw: memoryview, peer: str, headers: Mapping[str, str]) -> ReceivedCall:
+def _parse_malformed(raw: memoryview, stream: StreamContext) -> ReceivedCall:
     """Return a call that cannot be parsed, with the explanation in place of its request."""
     call_id = 0
     method: Method | None = None
@@ -187,7 +189,7 @@ def _parse_malformed(raw: memoryview, peer: str, headers: Mapping[str, str]) -> 
     if not isinstance(malformed, Malformed):
         malformed = Malformed(*explain(bytes(raw), api.PipelineCall.DESCRIPTOR))
     refused = method or InvalidRequestError(malformed.field, malformed.problem)
-    return ReceivedCall(call_id, refused, malformed, PipelinedContext(peer, headers, None), len(raw))
+    return ReceivedCall(call_id, refused, malformed, PipelinedContext(stream, stream.headers, None), len(raw))
 
 
 def _require_id(call_id: int) -> None:

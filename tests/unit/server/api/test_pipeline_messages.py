@@ -7,11 +7,14 @@ import pytest
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server.api import limits
 from holdfast_server.api.errors import InvalidRequestError
+from holdfast_server.api.grpc_methods import GrpcContext
 from holdfast_server.api.pipeline.answers import STATUS, Answer, Answers
 from holdfast_server.api.pipeline.received import METHODS, parse, take_apart
 from holdfast_server.api.wire import WireError, encoded_varint, fields, prefix, varint
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.support.context import Context
 
 ids = st.integers(1, (1 << 63) - 1)
 numbers = st.integers(0, (1 << 64) - 1)
@@ -68,7 +71,7 @@ def test_a_message_is_taken_apart_into_its_calls_and_cancellations(request):
 @given(st.binary(max_size=60))
 def test_any_bytes_are_calls_with_an_id_or_refused(raw):
     async def parsed():
-        return [parse(each, "peer", {}) for each in take_apart(raw)[0]]
+        return [parse(each, GrpcContext(Context())) for each in take_apart(raw)[0]]
 
     with suppress(InvalidRequestError):
         assert all(1 <= each.call_id < 1 << 63 for each in asyncio.run(parsed()))
@@ -77,7 +80,9 @@ def test_any_bytes_are_calls_with_an_id_or_refused(raw):
 @given(calls)
 def test_a_call_keeps_its_metadata(call):
     async def check():
-        parsed = parse(memoryview(call.SerializeToString()), "peer", {"traceparent": "of the stream", "x": "y"})
+        parsed = parse(
+            memoryview(call.SerializeToString()), GrpcContext(Context((("traceparent", "of the stream"), ("x", "y"))))
+        )
         headers = dict(parsed.context.headers)
         assert headers["x"] == "y"
         assert headers["traceparent"] == (call.traceparent or "of the stream")

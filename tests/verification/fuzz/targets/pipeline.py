@@ -41,6 +41,9 @@ class _Stream:
         self.headers = headers
         self.answers: dict[int, api.PipelineAnswer] = {}
 
+    def certificate(self) -> dict[str, list[bytes]]:
+        return {}
+
     def time_remaining(self) -> float | None:
         return None
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Writer,
     )
     from holdfast._core.errors import (
+        AuditUnavailableError,
         CheckpointCorruptedError,
         CheckpointDeletedError,
         CheckpointIdReusedError,
@@ -72,6 +73,7 @@ __all__ = [
     "AcceptedFormat",
     "AsyncClient",
     "AsyncWorkflow",
+    "AuditUnavailableError",
     "Checkpoint",
     "CheckpointCorruptedError",
     "CheckpointDeletedError",

@@ -9,10 +9,12 @@ from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.maintenance.sweep import Policies
 from holdfast_server.protocol.payload.bases import BASES_BYTES
 from holdfast_server.protocol.payload.policy import CHECKPOINTS_PER_BASE, DeltaRules
+from holdfast_server.trust.audit import AuditRules
 
 Rules = dict[str, dict[str, float]]
 
 S3_CLIENTS = ("aioboto3", "obstore")
+AUDIT_CALLS = ("writes", "all")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_LISTEN = "127.0.0.1:7433"
 
@@ -58,6 +60,9 @@ class Config:
         checkpoints_per_base: how many checkpoints may rest on one that is stored as a base of differences.
         without_deltas: namespaces in which parts are stored as they are.
         base_bytes: how many bytes of content, on which the next saves may rest, are kept in memory.
+        audit_log: where the audit log goes: a path, "stdout" or "stderr"; "" for no audit log.
+        audit_calls: the calls that it holds, one of AUDIT_CALLS; refused ones always.
+        audit_required: whether a call that writes is refused if it cannot be written to the audit log.
 
     """
 
@@ -84,6 +89,9 @@ class Config:
     checkpoints_per_base: int = CHECKPOINTS_PER_BASE
     without_deltas: tuple[str, ...] = ()
     base_bytes: int = BASES_BYTES
+    audit_log: str = ""
+    audit_calls: str = "writes"
+    audit_required: bool = False
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -124,6 +132,12 @@ class Config:
             raise ConfigError(f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {self.log_level!r}")
         if self.s3_client not in S3_CLIENTS:
             raise ConfigError(f"s3_client: expected one of {', '.join(S3_CLIENTS)}, got {self.s3_client!r}")
+        if self.audit_calls not in AUDIT_CALLS:
+            raise ConfigError(f"audit_calls: expected one of {', '.join(AUDIT_CALLS)}, got {self.audit_calls!r}")
+        if "\0" in self.audit_log:
+            raise ConfigError(f"audit_log: expected a path, stdout or stderr, got {self.audit_log!r}")
+        if self.audit_required and not self.audit_log:
+            raise ConfigError("audit_required: needs audit_log")
         if self.folder_group and self.folder_group_number is None:
             raise ConfigError(f"folder_group: expected the name or number of a group, got {self.folder_group!r}")
 
@@ -141,6 +155,11 @@ class Config:
     def delta_rules(self) -> DeltaRules:
         """The rules for what is stored as differences."""
         return DeltaRules(self.deltas, self.checkpoints_per_base, frozenset(self.without_deltas))
+
+    @property
+    def audit_rules(self) -> AuditRules:
+        """The rules for what the audit log holds."""
+        return AuditRules(includes_reads=self.audit_calls == "all", is_required=self.audit_required)
 
     @property
     def policies(self) -> Policies:

@@ -4,11 +4,11 @@ A server puts gRPC in front of it (`lifecycle`), a program that embeds it calls 
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from holdfast_server.api.calls import Calls
 from holdfast_server.api.service import CheckpointService
-from holdfast_server.config import Config
+from holdfast_server.config import Config, ConfigError
 from holdfast_server.protocol.format.manifest import identify, open_layout
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.payload.bases import Bases
@@ -16,6 +16,7 @@ from holdfast_server.protocol.payload.encoding import PartEncoder
 from holdfast_server.scheduled_gc import collecting_garbage
 from holdfast_server.store_watch import StoreWatch
 from holdfast_server.stores.base import ObjectStore
+from holdfast_server.trust.audit import AuditLog, auditing
 from holdfast_server.trust.authentication import Authentication
 
 
@@ -39,6 +40,7 @@ async def open_service(
         The service, and the calls that it has admitted.
 
     Raises:
+        ConfigError: the audit log cannot be opened.
         HoldfastError: LAYOUT_UNSUPPORTED.
         StoreError: the store cannot be used.
 
@@ -51,22 +53,37 @@ async def open_service(
         grace_seconds=layout.grace_seconds,
         marker_version=layout.marker_version,
     )
-    calls = Calls(
-        limit=config.calls_in_flight,
-        bytes_limit=config.bytes_in_flight,
-        longest_seconds=config.longest_call_seconds,
-        authentication=authentication,
-    )
-    service = CheckpointService(
-        log,
-        calls,
-        PartEncoder(store, config.delta_rules, Bases(config.base_bytes), inline_limit_bytes=config.inline_limit_bytes),
-        payload_limit_bytes=config.payload_limit_bytes,
-    )
-    watch = StoreWatch(store, identity, calls.refuse, on_ready)
-    calls.on_suspicion = watch.check_soon
-    try:
-        async with watch.watching(), collecting_garbage(log, config.policies, config.gc_interval_seconds):
-            yield service, calls
-    finally:
-        await service.close()
+    async with _auditing(config) as audit:
+        calls = Calls(
+            limit=config.calls_in_flight,
+            bytes_limit=config.bytes_in_flight,
+            longest_seconds=config.longest_call_seconds,
+            authentication=authentication,
+            audit=audit,
+        )
+        service = CheckpointService(
+            log,
+            calls,
+            PartEncoder(
+                store, config.delta_rules, Bases(config.base_bytes), inline_limit_bytes=config.inline_limit_bytes
+            ),
+            payload_limit_bytes=config.payload_limit_bytes,
+        )
+        watch = StoreWatch(store, identity, calls.refuse, on_ready)
+        calls.on_suspicion = watch.check_soon
+        try:
+            async with watch.watching(), collecting_garbage(log, config.policies, config.gc_interval_seconds):
+                yield service, calls
+        finally:
+            await service.close()
+
+
+@asynccontextmanager
+async def _auditing(config: Config) -> AsyncIterator[AuditLog | None]:
+    """Open the audit log while the block runs."""
+    async with AsyncExitStack() as stack:
+        try:
+            audit = await stack.enter_async_context(auditing(config.audit_log, config.audit_rules))
+        except OSError as error:
+            raise ConfigError(f"audit_log: cannot open {config.audit_log!r}: {error.strerror}") from None
+        yield audit

@@ -33,6 +33,7 @@ COLLECTED = _METER.create_counter(
     "holdfast.collected", description="Checkpoints retired; markers, blobs, claims and batches of records deleted."
 )
 PIPELINES = _METER.create_up_down_counter("holdfast.pipelines", "{pipeline}", "Open pipelines.")
+AUDIT_LOST = _METER.create_counter("holdfast.audit.lost", "{line}", "Lines that the audit log could not keep.")
 ORPHANS = _METER.create_counter("holdfast.orphans", "{blob}", "Blobs that were uploaded for a save that failed.")
 
 

@@ -186,6 +186,10 @@ class UploadLostError(HoldfastError):
     """The server has nothing of an upload that should resume, or another stream has resumed it."""
 
 
+class AuditUnavailableError(HoldfastError):
+    """The server must log the call for an audit and cannot. The call did not take effect."""
+
+
 _CLASSES: dict[str, type[HoldfastError]] = {
     "CHECKPOINT_NOT_FOUND": CheckpointNotFoundError,
     "WORKFLOW_NOT_FOUND": WorkflowNotFoundError,
@@ -214,6 +218,7 @@ _CLASSES: dict[str, type[HoldfastError]] = {
     "UNIMPLEMENTED": UnimplementedError,
     "STORE_REPLACED": StoreReplacedError,
     "UPLOAD_LOST": UploadLostError,
+    "AUDIT_UNAVAILABLE": AuditUnavailableError,
 }
 
 # The class of a reason that this client does not know, by its status code. NOT_FOUND has none, because a caller would

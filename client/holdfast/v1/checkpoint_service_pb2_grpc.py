@@ -178,6 +178,7 @@ class CheckpointServiceServicer(object):
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
         - LOG_FULL: prune, delete the workflow, or continue in another one.
         - PAYLOAD_TOO_LARGE: use SaveStream.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -205,6 +206,7 @@ class CheckpointServiceServicer(object):
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
         - LOG_FULL: prune, delete the workflow, or continue in another one.
         - PAYLOAD_TOO_LARGE: save less. The limit is Limits.payload_bytes.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -293,6 +295,7 @@ class CheckpointServiceServicer(object):
         - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
         - LOG_FULL: delete the workflow.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -308,6 +311,7 @@ class CheckpointServiceServicer(object):
         - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
         - LOG_FULL: give up. No revision is left for the deletion.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -320,6 +324,7 @@ class CheckpointServiceServicer(object):
         Fails for these reasons, and for those of every call:
         - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
         - COMMIT_UNKNOWN: retry with the same page_token.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -338,6 +343,7 @@ class CheckpointServiceServicer(object):
         - COMMIT_UNKNOWN: retry. The answer says which epoch was given.
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
         - LOG_FULL: prune, delete the workflow, or continue in another one.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -354,6 +360,7 @@ class CheckpointServiceServicer(object):
         - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
         - COMMIT_UNKNOWN: retry with the same page_token.
         - LOG_FULL: delete the workflow.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -369,6 +376,7 @@ class CheckpointServiceServicer(object):
         - COMMIT_UNKNOWN: retry.
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. A damaged marker may hold what another one needs.
         - LOG_FULL: delete the workflow.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -385,6 +393,7 @@ class CheckpointServiceServicer(object):
         - REQUEST_ID_REUSED: give up. Another copy had this request_id; use a fresh one for each logical call.
         - COMMIT_UNKNOWN: retry. The copy resumes where it stopped.
         - LOG_FULL: choose another target.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -399,6 +408,7 @@ class CheckpointServiceServicer(object):
         - PAYLOAD_TOO_LARGE: send fewer records in one call.
         - COMMIT_UNKNOWN: retry. Records of both attempts count once.
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. Only with an epoch: the log's head is damaged.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

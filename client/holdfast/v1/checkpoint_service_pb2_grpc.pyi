@@ -62,6 +62,7 @@ class CheckpointServiceStub:
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
     - LOG_FULL: prune, delete the workflow, or continue in another one.
     - PAYLOAD_TOO_LARGE: use SaveStream.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     SaveStream: _grpc.StreamUnaryMultiCallable[_checkpoint_service_pb2.SaveStreamRequest, _checkpoint_service_pb2.SaveStreamResponse]
     """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
@@ -85,6 +86,7 @@ class CheckpointServiceStub:
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
     - LOG_FULL: prune, delete the workflow, or continue in another one.
     - PAYLOAD_TOO_LARGE: save less. The limit is Limits.payload_bytes.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetUploadRequest, _checkpoint_service_pb2.GetUploadResponse]
     """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows only
@@ -145,6 +147,7 @@ class CheckpointServiceStub:
     - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
     - LOG_FULL: delete the workflow.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     DeleteWorkflow: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteWorkflowRequest, _checkpoint_service_pb2.DeleteWorkflowResponse]
     """Deletes every checkpoint of a workflow, and all records.
@@ -156,6 +159,7 @@ class CheckpointServiceStub:
     - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
     - LOG_FULL: give up. No revision is left for the deletion.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     DeleteWorkflows: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteWorkflowsRequest, _checkpoint_service_pb2.DeleteWorkflowsResponse]
     """Deletes every checkpoint and all records of the workflows whose ids begin with a prefix, page by page. Workflows
@@ -164,6 +168,7 @@ class CheckpointServiceStub:
     Fails for these reasons, and for those of every call:
     - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
     - COMMIT_UNKNOWN: retry with the same page_token.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     AcquireWriter: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AcquireWriterRequest, _checkpoint_service_pb2.AcquireWriterResponse]
     """Makes the caller the only writer of a workflow: every later save with a lower epoch is refused.
@@ -178,6 +183,7 @@ class CheckpointServiceStub:
     - COMMIT_UNKNOWN: retry. The answer says which epoch was given.
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
     - LOG_FULL: prune, delete the workflow, or continue in another one.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     DeleteCheckpoints: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteCheckpointsRequest, _checkpoint_service_pb2.DeleteCheckpointsResponse]
     """Deletes the checkpoints that match a filter, of one workflow or of every workflow of a namespace.
@@ -190,6 +196,7 @@ class CheckpointServiceStub:
     - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
     - COMMIT_UNKNOWN: retry with the same page_token.
     - LOG_FULL: delete the workflow.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     Prune: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PruneRequest, _checkpoint_service_pb2.PruneResponse]
     """Deletes a workflow's checkpoints except the newest ones, the pinned ones, and those that any of them needs.
@@ -201,6 +208,7 @@ class CheckpointServiceStub:
     - COMMIT_UNKNOWN: retry.
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. A damaged marker may hold what another one needs.
     - LOG_FULL: delete the workflow.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     CopyWorkflow: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.CopyWorkflowRequest, _checkpoint_service_pb2.CopyWorkflowResponse]
     """Copies a workflow's checkpoints with their records to another workflow, which has none.
@@ -213,6 +221,7 @@ class CheckpointServiceStub:
     - REQUEST_ID_REUSED: give up. Another copy had this request_id; use a fresh one for each logical call.
     - COMMIT_UNKNOWN: retry. The copy resumes where it stopped.
     - LOG_FULL: choose another target.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     AttachRecords: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AttachRecordsRequest, _checkpoint_service_pb2.AttachRecordsResponse]
     """Attaches records to a checkpoint id, all of them or none. The checkpoint need not exist yet.
@@ -223,6 +232,7 @@ class CheckpointServiceStub:
     - PAYLOAD_TOO_LARGE: send fewer records in one call.
     - COMMIT_UNKNOWN: retry. Records of both attempts count once.
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. Only with an epoch: the log's head is damaged.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     ListRecords: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListRecordsRequest, _checkpoint_service_pb2.ListRecordsResponse]
     """Lists the records that are attached to a checkpoint id, in the order of their keys.
@@ -296,6 +306,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
     - LOG_FULL: prune, delete the workflow, or continue in another one.
     - PAYLOAD_TOO_LARGE: use SaveStream.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     SaveStream: _aio.StreamUnaryMultiCallable[_checkpoint_service_pb2.SaveStreamRequest, _checkpoint_service_pb2.SaveStreamResponse]  # type: ignore[assignment]
     """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
@@ -319,6 +330,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
     - LOG_FULL: prune, delete the workflow, or continue in another one.
     - PAYLOAD_TOO_LARGE: save less. The limit is Limits.payload_bytes.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetUploadRequest, _checkpoint_service_pb2.GetUploadResponse]  # type: ignore[assignment]
     """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows only
@@ -379,6 +391,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
     - LOG_FULL: delete the workflow.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     DeleteWorkflow: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteWorkflowRequest, _checkpoint_service_pb2.DeleteWorkflowResponse]  # type: ignore[assignment]
     """Deletes every checkpoint of a workflow, and all records.
@@ -390,6 +403,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
     - LOG_FULL: give up. No revision is left for the deletion.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     DeleteWorkflows: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteWorkflowsRequest, _checkpoint_service_pb2.DeleteWorkflowsResponse]  # type: ignore[assignment]
     """Deletes every checkpoint and all records of the workflows whose ids begin with a prefix, page by page. Workflows
@@ -398,6 +412,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     Fails for these reasons, and for those of every call:
     - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
     - COMMIT_UNKNOWN: retry with the same page_token.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     AcquireWriter: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AcquireWriterRequest, _checkpoint_service_pb2.AcquireWriterResponse]  # type: ignore[assignment]
     """Makes the caller the only writer of a workflow: every later save with a lower epoch is refused.
@@ -412,6 +427,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - COMMIT_UNKNOWN: retry. The answer says which epoch was given.
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
     - LOG_FULL: prune, delete the workflow, or continue in another one.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     DeleteCheckpoints: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.DeleteCheckpointsRequest, _checkpoint_service_pb2.DeleteCheckpointsResponse]  # type: ignore[assignment]
     """Deletes the checkpoints that match a filter, of one workflow or of every workflow of a namespace.
@@ -424,6 +440,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
     - COMMIT_UNKNOWN: retry with the same page_token.
     - LOG_FULL: delete the workflow.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     Prune: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.PruneRequest, _checkpoint_service_pb2.PruneResponse]  # type: ignore[assignment]
     """Deletes a workflow's checkpoints except the newest ones, the pinned ones, and those that any of them needs.
@@ -435,6 +452,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - COMMIT_UNKNOWN: retry.
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. A damaged marker may hold what another one needs.
     - LOG_FULL: delete the workflow.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     CopyWorkflow: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.CopyWorkflowRequest, _checkpoint_service_pb2.CopyWorkflowResponse]  # type: ignore[assignment]
     """Copies a workflow's checkpoints with their records to another workflow, which has none.
@@ -447,6 +465,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - REQUEST_ID_REUSED: give up. Another copy had this request_id; use a fresh one for each logical call.
     - COMMIT_UNKNOWN: retry. The copy resumes where it stopped.
     - LOG_FULL: choose another target.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     AttachRecords: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AttachRecordsRequest, _checkpoint_service_pb2.AttachRecordsResponse]  # type: ignore[assignment]
     """Attaches records to a checkpoint id, all of them or none. The checkpoint need not exist yet.
@@ -457,6 +476,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - PAYLOAD_TOO_LARGE: send fewer records in one call.
     - COMMIT_UNKNOWN: retry. Records of both attempts count once.
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. Only with an epoch: the log's head is damaged.
+    - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
     """
     ListRecords: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListRecordsRequest, _checkpoint_service_pb2.ListRecordsResponse]  # type: ignore[assignment]
     """Lists the records that are attached to a checkpoint id, in the order of their keys.
@@ -533,6 +553,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
         - LOG_FULL: prune, delete the workflow, or continue in another one.
         - PAYLOAD_TOO_LARGE: use SaveStream.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
 
     @_abc_1.abstractmethod
@@ -562,6 +583,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. The log cannot be appended to before that.
         - LOG_FULL: prune, delete the workflow, or continue in another one.
         - PAYLOAD_TOO_LARGE: save less. The limit is Limits.payload_bytes.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
 
     @_abc_1.abstractmethod
@@ -664,6 +686,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
         - LOG_FULL: delete the workflow.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
 
     @_abc_1.abstractmethod
@@ -681,6 +704,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         - COMMIT_UNKNOWN: retry. With purge, the retry also removes what is left.
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
         - LOG_FULL: give up. No revision is left for the deletion.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
 
     @_abc_1.abstractmethod
@@ -695,6 +719,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         Fails for these reasons, and for those of every call:
         - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
         - COMMIT_UNKNOWN: retry with the same page_token.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
 
     @_abc_1.abstractmethod
@@ -715,6 +740,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         - COMMIT_UNKNOWN: retry. The answer says which epoch was given.
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair.
         - LOG_FULL: prune, delete the workflow, or continue in another one.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
 
     @_abc_1.abstractmethod
@@ -733,6 +759,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         - REQUEST_ID_REUSED: give up. Another call had this request_id; use a fresh one for each logical call.
         - COMMIT_UNKNOWN: retry with the same page_token.
         - LOG_FULL: delete the workflow.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
 
     @_abc_1.abstractmethod
@@ -750,6 +777,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         - COMMIT_UNKNOWN: retry.
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. A damaged marker may hold what another one needs.
         - LOG_FULL: delete the workflow.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
 
     @_abc_1.abstractmethod
@@ -768,6 +796,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         - REQUEST_ID_REUSED: give up. Another copy had this request_id; use a fresh one for each logical call.
         - COMMIT_UNKNOWN: retry. The copy resumes where it stopped.
         - LOG_FULL: choose another target.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
 
     @_abc_1.abstractmethod
@@ -784,6 +813,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         - PAYLOAD_TOO_LARGE: send fewer records in one call.
         - COMMIT_UNKNOWN: retry. Records of both attempts count once.
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. Only with an epoch: the log's head is damaged.
+        - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
         """
 
     @_abc_1.abstractmethod

@@ -87,6 +87,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The server's store was emptied or replaced while the server ran."""
     ERROR_REASON_UPLOAD_LOST: _ErrorReason.ValueType  # 28
     """The upload that a stream resumes is not on this server, or another stream resumed it."""
+    ERROR_REASON_AUDIT_UNAVAILABLE: _ErrorReason.ValueType  # 29
+    """The call must be in the server's audit log, which cannot be written. The call did not take effect."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons."""
@@ -151,6 +153,8 @@ ERROR_REASON_STORE_REPLACED: ErrorReason.ValueType  # 26
 """The server's store was emptied or replaced while the server ran."""
 ERROR_REASON_UPLOAD_LOST: ErrorReason.ValueType  # 28
 """The upload that a stream resumes is not on this server, or another stream resumed it."""
+ERROR_REASON_AUDIT_UNAVAILABLE: ErrorReason.ValueType  # 29
+"""The call must be in the server's audit log, which cannot be written. The call did not take effect."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

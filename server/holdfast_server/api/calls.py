@@ -17,6 +17,8 @@ from holdfast_server.api.malformed import Unparsed, refuse_malformed
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.telemetry import CallSpan
 from holdfast_server.timeouts import Timeouts
+from holdfast_server.trust.audit import AuditLog
+from holdfast_server.trust.audited_call import AuditedCall
 from holdfast_server.trust.authentication import Authentication, Everybody
 from holdfast_server.trust.principal import ANONYMOUS, Principal
 from holdfast_server.trust.refusals import unauthenticated
@@ -49,10 +51,21 @@ class Call:
         previous_attempts: how often gRPC itself has sent the call before.
         principal: the caller; set before the request is taken.
         request: the request; None if a stream brings it.
+        audited: the call, as the audit log sees it; None if there is no audit log.
 
     """
 
-    __slots__ = ("_header", "deadline", "method", "permit", "previous_attempts", "principal", "request", "span")
+    __slots__ = (
+        "_header",
+        "audited",
+        "deadline",
+        "method",
+        "permit",
+        "previous_attempts",
+        "principal",
+        "request",
+        "span",
+    )
 
     def __init__(self, method: str, span: CallSpan, permit: Permit, deadline: float, previous_attempts: int) -> None:
         self.method = method
@@ -62,6 +75,7 @@ class Call:
         self.previous_attempts = previous_attempts
         self.principal: Principal = ANONYMOUS
         self.request: Any = None
+        self.audited: AuditedCall | None = None
         self._header: object = None
 
     @property
@@ -74,6 +88,22 @@ class Call:
         """The idempotency key; "" before the request is known, and if it has none."""
         return self._id("request_id")
 
+    def describe(self, *, checkpoint: str = "", revision: int = 0) -> None:
+        """Say in the span and in the audit log which checkpoint and revision the call is about."""
+        self.span.describe(checkpoint=checkpoint, revision=revision)
+        if self.audited is not None:
+            self.audited.describe(checkpoint=checkpoint, revision=revision)
+
+    async def record_request(self) -> None:
+        """Write the request to the audit log, if the call must not take effect otherwise.
+
+        Raises:
+            HoldfastError: AUDIT_UNAVAILABLE.
+
+        """
+        if self.audited is not None:
+            await self.audited.record_request()
+
     def set_request(self, request: object) -> None:
         """Take the request's ids into the span and the errors, and count the call for its namespace.
 
@@ -84,6 +114,8 @@ class Call:
         """
         refuse_malformed(request)
         self._header = getattr(request, "header", request)
+        if self.audited is not None:
+            self.audited.take(self._header)
         if self.span.is_recording:
             self.span.describe(
                 namespace=self._id("namespace"),
@@ -108,8 +140,10 @@ class Calls:
         bytes_limit: how many bytes of payload they may hold in memory together.
         longest_seconds: how long a call without a deadline may take.
         authentication: finds the principal of each call.
+        audit: the audit log; None for none.
 
     Attributes:
+        audit: the same.
         admission: issues the permits.
         on_suspicion: called after a failure that an emptied or replaced store may have caused.
 
@@ -122,8 +156,10 @@ class Calls:
         bytes_limit: int,
         longest_seconds: float,
         authentication: Authentication = _ANYBODY,
+        audit: AuditLog | None = None,
     ) -> None:
         self.admission = Admission(Capacity(limit, bytes_limit))
+        self.audit = audit
         self._longest_seconds = longest_seconds
         self._authentication = authentication
         self._timeouts = Timeouts()
@@ -185,17 +221,25 @@ class Calls:
         ):
             deadline, end = self._deadlines(context)
             call = Call(method, span, permit, deadline, _previous_attempts(context.headers))
+            if self.audit is not None:
+                call.audited = AuditedCall(self.audit, name, peer=context.peer, trace_id=call.trace_id)
+            outcome = "OK"
             try:
                 with self._timeouts.at(end):
                     call.principal = await self.principal_of(context)
+                    if call.audited is not None:
+                        call.audited.principal = call.principal.name
                     try:
                         self._admit(call, request)
                     except HoldfastError:
                         if messages is not None:
                             await _receive_ids(call, messages)
                         raise
+                    if call.request is not None:
+                        await call.record_request()
                     return await (self._until_expiry(call, body) if is_stream else body(call))
             except (asyncio.CancelledError, CallerGoneError):
+                outcome = "CANCELLED"
                 span.failed("CANCELLED", "CANCELLED")
                 raise
             except Exception as error:  # noqa: BLE001 - every failure becomes a status here
@@ -207,8 +251,12 @@ class Calls:
                 failed = failures.failed_call(
                     failure, method=call.method, request_id=call.request_id, trace_id=call.trace_id
                 )
+                outcome = failure.reason
                 span.failed(failure.reason, failed.code.name)
                 raise failed from None
+            finally:
+                if call.audited is not None:
+                    call.audited.record_response(outcome)
 
     async def _until_expiry(self, call: Call, body: Callable[[Call], Awaitable[_Result]]) -> _Result:
         """Run the body of a stream, which may take long, until the caller's credentials expire.

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     UNIMPLEMENTED = "UNIMPLEMENTED"
     STORE_REPLACED = "STORE_REPLACED"
     UPLOAD_LOST = "UPLOAD_LOST"
+    AUDIT_UNAVAILABLE = "AUDIT_UNAVAILABLE"
 
 
 class HoldfastError(Exception):

@@ -367,6 +367,17 @@ async def test_upload_lost(client, served):
     await failure(saving, holdfast.UploadLostError)
 
 
+async def test_audit_unavailable(connect, tmp_path):
+    log = tmp_path / "logs" / "audit"
+    log.parent.mkdir()
+    async with (
+        serving_watched(tmp_path, audit_log=str(log), audit_required=True) as served,
+        connect(served.target) as client,
+    ):
+        shutil.rmtree(log.parent)
+        await failure(without_retry(client).save("n", "w", b"x", format=FORMAT), holdfast.AuditUnavailableError)
+
+
 def test_every_reason_has_a_test():
     here = set(globals())
     for value in errors_pb2.ErrorReason.DESCRIPTOR.values[1:]:

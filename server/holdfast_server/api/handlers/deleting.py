@@ -23,6 +23,7 @@ async def delete(context: ServiceContext, call: Call, request: api.DeleteRequest
     append = requests.append_with_epoch(request, call.trace_id)
     delete_or_purge = purge.purge if request.purge else protocol_delete.delete_checkpoint
     deletion = await delete_or_purge(context.log, append, request.checkpoint_id, deadline=call.deadline)
+    call.describe(revision=deletion.entry.revision)
     return api.DeleteResponse(revision=deletion.entry.revision, replayed=deletion.replayed)
 
 
@@ -32,6 +33,7 @@ async def delete_workflow(
     """Delete every checkpoint of a workflow, and all records."""
     append = requests.append_with_epoch(request, call.trace_id)
     deletion = await delete_or_purge_workflow(context, call, append, purges=request.purge)
+    call.describe(revision=deletion.entry.revision)
     return api.DeleteWorkflowResponse(revision=deletion.entry.revision, replayed=deletion.replayed)
 
 

@@ -26,6 +26,7 @@ async def acquire_writer(
         deadline=call.deadline,
     )
     marker = acquired.entry.marker
+    call.describe(revision=marker.revision)
     return api.AcquireWriterResponse(
         epoch=marker.writer_epoch,
         revision=marker.revision,

@@ -117,7 +117,7 @@ async def _find(
     found = await protocol_load.find(
         context.log, keys, request.checkpoint_id, accepted, fallback=fallback, bases=context.encoder.bases
     )
-    call.span.describe(checkpoint=found.entry.marker.checkpoint_id, revision=found.entry.revision)
+    call.describe(checkpoint=found.entry.marker.checkpoint_id, revision=found.entry.revision)
     if found.skipped:
         telemetry.FALLBACKS.add(1)
     return found

@@ -45,6 +45,7 @@ async def save_stream(
         if first is None or first.WhichOneof("message") != "header":
             raise requests.invalid("header", "must be the first message of the stream")
         new = requests.save(first.header, call.trace_id)
+        await call.record_request()
         async with _open_upload(context, stream, new) as incoming, read_ahead(received) as ahead:
             saved = await _commit(context, call, new, await incoming.receive(ahead))
         response = api.SaveStreamResponse(replayed=saved.replayed)
@@ -111,6 +112,6 @@ async def _commit(
     context.indexer.extend_soon(saved.entry)
     orphans = payload.blobs - (0 if saved.replayed else sum(1 for part in saved.entry.marker.parts if part.blob))
     telemetry.ORPHANS.add(orphans)
-    call.span.describe(checkpoint=saved.entry.marker.checkpoint_id, revision=saved.entry.revision)
+    call.describe(checkpoint=saved.entry.marker.checkpoint_id, revision=saved.entry.revision)
     telemetry.PAYLOAD_BYTES.add(sum(part.size_bytes for part in parts), {"holdfast.direction": "saved"})
     return saved

@@ -1,6 +1,7 @@
 """The command line of `holdfast-server`. Each command accepts the settings that it uses, and no others."""
 
 import argparse
+import os
 from dataclasses import fields
 
 from holdfast_server import SERVER_VERSION
@@ -34,6 +35,11 @@ _SETTINGS = {
     "audit_log": "where the audit log goes: a path, stdout or stderr",
     "audit_calls": "calls that the audit log holds: writes or all",
     "audit_required": "whether calls that write are refused if the audit log cannot be written: on or off",
+    "tls_cert_file": "the server's certificate in PEM, with those of intermediate authorities",
+    "tls_key_file": "the private key of the certificate in PEM, without a password",
+    "tls_client_ca_file": "authorities in PEM whose certificates callers must present",
+    "tls_client_auth": "whether callers must present a certificate: off or require",
+    "insecure": "serve in plaintext on an address that other machines can reach: on or off",
     "log_level": "lowest level that is logged: debug, info, warning or error",
     "s3_client": "library that sends small requests to S3: aioboto3 or obstore",
 }
@@ -59,11 +65,24 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
     health = commands.add_parser("health", help="check whether a server serves; exit 0 or 1")
     health.add_argument("--target", default=DEFAULT_LISTEN, help=f"the server, host:port (default {DEFAULT_LISTEN})")
     health.add_argument("--ready", action="store_true", help="check as well that its store works")
+    health.add_argument("--config", help="the server's TOML file, which says whether it serves TLS")
+    health.add_argument(
+        "--tls-ca-file",
+        default=os.environ.get("HOLDFAST_TLS_CA_FILE"),
+        help="authorities of the server in PEM (default: HOLDFAST_TLS_CA_FILE; else a server on this machine is "
+        "trusted as it is)",
+    )
+    health.add_argument(
+        "--tls-cert-file", help="certificate to present in PEM (default: the server's own if it requires one)"
+    )
+    health.add_argument("--tls-key-file", help="its private key in PEM")
     for name, about in _COMMANDS.items():
         command = commands.add_parser(name, help=about, description=about)
         command.add_argument("--config", help="a TOML file with settings")
         for setting in _SETTINGS_USED.get(name, tuple(each.name for each in fields(Config))):
-            command.add_argument(f"--{setting.replace('_', '-')}", dest=setting, help=_SETTINGS[setting])
+            option = command.add_argument(f"--{setting.replace('_', '-')}", dest=setting, help=_SETTINGS[setting])
+            if setting == "insecure":
+                option.nargs, option.const = "?", "on"
         if name in ("gc", "fsck"):
             command.add_argument("--after", default="", help="continue after a position that an earlier run reported")
         if name == "gc":

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 
 from holdfast_server import location
+from holdfast_server.listen_address import is_loopback
 from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.maintenance.sweep import Policies
 from holdfast_server.protocol.payload.bases import BASES_BYTES
@@ -15,6 +16,7 @@ Rules = dict[str, dict[str, float]]
 
 S3_CLIENTS = ("aioboto3", "obstore")
 AUDIT_CALLS = ("writes", "all")
+CLIENT_AUTH = ("off", "require")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_LISTEN = "127.0.0.1:7433"
 
@@ -63,6 +65,12 @@ class Config:
         audit_log: where the audit log goes: a path, "stdout" or "stderr"; "" for no audit log.
         audit_calls: the calls that it holds, one of AUDIT_CALLS; refused ones always.
         audit_required: whether a call that writes is refused if it cannot be written to the audit log.
+        tls_cert_file: the server's certificate in PEM, followed by those of intermediate authorities; "" for plaintext.
+        tls_key_file: the private key of that certificate in PEM, without a password.
+        tls_client_ca_file: the authorities in PEM whose certificates callers must present; "" if they need none.
+        tls_client_auth: whether callers must present a certificate, one of CLIENT_AUTH; "" for require if
+            tls_client_ca_file is given, else off.
+        insecure: whether to serve in plaintext on an address that other machines can reach.
 
     """
 
@@ -92,6 +100,11 @@ class Config:
     audit_log: str = ""
     audit_calls: str = "writes"
     audit_required: bool = False
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+    tls_client_ca_file: str = ""
+    tls_client_auth: str = ""
+    insecure: bool = False
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -140,6 +153,40 @@ class Config:
             raise ConfigError("audit_required: needs audit_log")
         if self.folder_group and self.folder_group_number is None:
             raise ConfigError(f"folder_group: expected the name or number of a group, got {self.folder_group!r}")
+        self._check_tls()
+
+    def _check_tls(self) -> None:
+        for given, needed in (
+            ("tls_cert_file", "tls_key_file"),
+            ("tls_key_file", "tls_cert_file"),
+            ("tls_client_ca_file", "tls_cert_file"),
+        ):
+            if getattr(self, given) and not getattr(self, needed):
+                raise ConfigError(f"{needed}: expected a file, because {given} is given")
+        if self.tls_client_auth not in ("", *CLIENT_AUTH):
+            raise ConfigError(
+                f"tls_client_auth: expected one of {', '.join(CLIENT_AUTH)}, got {self.tls_client_auth!r}"
+            )
+        if self.tls_client_auth == "require" and not self.tls_client_ca_file:
+            raise ConfigError("tls_client_ca_file: expected a file, because tls_client_auth is require")
+
+    def require_protected_listen(self) -> None:
+        """Check that other machines can reach the server by TLS only, unless `insecure` allows plaintext.
+
+        Raises:
+            ConfigError: they could reach it in plaintext.
+
+        """
+        if not (self.tls_cert_file or self.insecure or is_loopback(self.listen)):
+            raise ConfigError(
+                f"listen: other machines can reach {self.listen!r}, and nothing protects the connections: set "
+                "tls_cert_file and tls_key_file, or allow plaintext with insecure (--insecure)"
+            )
+
+    @property
+    def requires_client_certificates(self) -> bool:
+        """Whether callers must present a certificate."""
+        return bool(self.tls_client_ca_file) and self.tls_client_auth != "off"
 
     @property
     def folder_group_number(self) -> int | None:

@@ -1,6 +1,7 @@
 """The life of a server process: it serves over gRPC until a signal stops it, drains and ends."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -13,13 +14,14 @@ from holdfast_server.api.pipeline.pipelines import Pipelines
 from holdfast_server.config import Config
 from holdfast_server.descriptors import max_connections
 from holdfast_server.health import READY
-from holdfast_server.listen_address import bind_error
+from holdfast_server.listen_address import bind_error, is_loopback
 from holdfast_server.open_service import open_service
 from holdfast_server.reflection import enable_reflection
 from holdfast_server.stores.base import ObjectStore
 from holdfast_server.trust.authentication import Everybody
 from holdfast_server.trust.principal import ANONYMOUS
 
+_LOG = logging.getLogger("holdfast.server")
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 # Time for calls that the end of the drain cuts off to send their status.
 _ANSWER_SECONDS = 0.5
@@ -57,21 +59,30 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
         HoldfastError: LAYOUT_UNSUPPORTED.
         StoreError: the store cannot be used.
         OSError: the server cannot listen on the address.
+        ConfigError: other machines could reach the server in plaintext.
+        InvalidFileError: a file of TLS cannot be used.
 
     """
+    config.require_protected_listen()
     healthy = health.aio.HealthServicer()
 
     async def set_ready(is_ready: bool) -> None:
         await healthy.set(READY, _SERVING if is_ready else health_pb2.HealthCheckResponse.NOT_SERVING)
 
-    async with open_service(config, store, on_ready=set_ready, authentication=Everybody(ANONYMOUS)) as (service, calls):
+    async with (
+        _credentials(config) as credentials,
+        open_service(config, store, on_ready=set_ready, authentication=Everybody(ANONYMOUS)) as (service, calls),
+    ):
         server = grpc.aio.server(options=_options(config))
         pipelines = Pipelines(service, calls, age_seconds=config.pipeline_age_seconds)
         grpc_methods.add_to_server(service, pipelines, server)
         health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
         enable_reflection(server, (grpc_methods.SERVICE_NAME, health.SERVICE_NAME))
         try:
-            port = server.add_insecure_port(config.listen)
+            if credentials is None:
+                port = server.add_insecure_port(config.listen)
+            else:
+                port = server.add_secure_port(config.listen, credentials)
         except RuntimeError:
             raise bind_error(config.listen) from None
         await server.start()
@@ -92,6 +103,22 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
             # Health watches must not delay shutdown.
             await server.stop(_ANSWER_SECONDS)
             await stopping
+
+
+@asynccontextmanager
+async def _credentials(config: Config) -> AsyncIterator[grpc.ServerCredentials | None]:
+    """Keep the credentials of the server up to date while the block runs; None for plaintext."""
+    if not config.tls_cert_file:
+        if not is_loopback(config.listen):
+            _LOG.warning("other machines can reach the server in plaintext", extra={"address": config.listen})
+        yield None
+        return
+    # A server without TLS does not need the memory that the library takes.
+    from holdfast_server.trust.tls import TLSFiles, server_credentials  # noqa: PLC0415
+
+    authorities = config.tls_client_ca_file if config.requires_client_certificates else ""
+    async with server_credentials(TLSFiles(config.tls_cert_file, config.tls_key_file, authorities)) as credentials:
+        yield credentials
 
 
 def _options(config: Config) -> tuple[tuple[str, int], ...]:

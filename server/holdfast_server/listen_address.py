@@ -1,8 +1,25 @@
-"""The address that a server listens on: why it cannot be used, and one port for several processes."""
+"""The address that a server listens on: who can reach it, why it cannot be used, one port for several processes."""
 
+import ipaddress
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+def is_loopback(listen: str) -> bool:
+    """Return whether only programs of this machine can reach an address.
+
+    Args:
+        listen: host:port.
+
+    """
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def bind_error(listen: str, cause: str = "") -> OSError:

@@ -19,7 +19,7 @@ from holdfast_server.arguments import STORE_COMMANDS, parse
 from holdfast_server.config import Config, ConfigError
 from holdfast_server.descriptors import raise_limit
 from holdfast_server.exports import Exports, exporting
-from holdfast_server.health import NotServingError, require_serving
+from holdfast_server.health import NotServingError, ProbeTLS, require_serving
 from holdfast_server.lifecycle import serving, stop_requested
 from holdfast_server.open_store import open_store
 from holdfast_server.protocol.errors import HoldfastError
@@ -27,6 +27,7 @@ from holdfast_server.protocol.format.manifest import NoStoreError, open_layout
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.store_commands import run_fsck, run_gc, run_upgrade, shorter_grace
 from holdfast_server.stores.base import StoreError
+from holdfast_server.trust.watched_file import InvalidFileError
 from holdfast_server.workers import supervise
 
 # Set in the environment of a worker, so that it serves and does not start workers itself.
@@ -40,15 +41,12 @@ def main() -> None:
     """Run the command."""
     stdio.reserve_descriptors()
     arguments = parse()
-    if arguments.command == "health":
-        try:
-            require_serving(arguments.target, ready=arguments.ready)
-        except NotServingError as error:
-            _fail(arguments, str(error))
-        return
     try:
         config = config_sources.load(vars(arguments), os.environ, Path.cwd())
-    except ConfigError as error:
+        if arguments.command == "health":
+            require_serving(arguments.target, ready=arguments.ready, tls=_tls_of_probe(config, arguments))
+            return
+    except (ConfigError, InvalidFileError, NotServingError) as error:
         _fail(arguments, str(error))
     logs.configure(config.log_level)
     _bound_memory()
@@ -62,13 +60,14 @@ def main() -> None:
             code = uvloop.run(_run_store_command(config, arguments))
             sys.stdout.flush()
             sys.exit(code)
+        config.require_protected_listen()
         if config.workers > 1 and _WORKER not in os.environ:
             sys.exit(_supervise(config))
         with exporting() as exports:
             uvloop.run(_serve(config, exports))
     except HoldfastError as error:
         _fail(arguments, f"{error.reason}: {error.message}")
-    except ConfigError as error:
+    except (ConfigError, InvalidFileError) as error:
         _fail(arguments, str(error))
     except NoStoreError as error:
         _fail(arguments, f"{config.store}: {error}")
@@ -87,6 +86,18 @@ def _fail(arguments: argparse.Namespace, message: str) -> NoReturn:
         stdio.discard_stdout()
     # Exit code 1 of a command that checks the store reports damage.
     sys.exit(_USAGE if arguments.command in STORE_COMMANDS else 1)
+
+
+def _tls_of_probe(config: Config, arguments: argparse.Namespace) -> ProbeTLS | None:
+    """Return how `health` uses TLS; None for plaintext."""
+    if not config.tls_cert_file and not arguments.tls_ca_file:
+        return None
+    presents = bool(arguments.tls_cert_file) or config.requires_client_certificates
+    return ProbeTLS(
+        ca_file=arguments.tls_ca_file or "",
+        cert_file=config.tls_cert_file if presents else "",
+        key_file=config.tls_key_file if presents else "",
+    )
 
 
 def _bound_memory() -> None:

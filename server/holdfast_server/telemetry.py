@@ -34,6 +34,9 @@ COLLECTED = _METER.create_counter(
 )
 PIPELINES = _METER.create_up_down_counter("holdfast.pipelines", "{pipeline}", "Open pipelines.")
 AUDIT_LOST = _METER.create_counter("holdfast.audit.lost", "{line}", "Lines that the audit log could not keep.")
+CERTIFICATE_END = _METER.create_gauge(
+    "holdfast.tls.certificate.end", "s", "Unix time when the server's certificate expires."
+)
 ORPHANS = _METER.create_counter("holdfast.orphans", "{blob}", "Blobs that were uploaded for a save that failed.")
 
 

@@ -1,4 +1,4 @@
-"""A small file that is read again when it changes. A change that is not valid is logged, and the earlier content stays.
+"""Small files that are read again when they change. A change that is not valid is logged, the earlier content stays.
 
 The content is compared, not the time of its change: files that a container mounts are exchanged by links. Reading and
 parsing run in a thread. Content counts once two reads in a row agree, so that a file is not taken while it is written.
@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Generic, TypeVar
 
 _LOG = logging.getLogger("holdfast.server")
@@ -15,6 +16,7 @@ _MAX_BYTES = 1 << 20
 _CHECK_SECONDS = 1.0
 _SETTLE_SECONDS = 0.05
 
+_Content = TypeVar("_Content")
 _Value = TypeVar("_Value")
 
 
@@ -23,7 +25,7 @@ class InvalidFileError(Exception):
 
 
 class Watched(Generic[_Value]):
-    """The newest valid content of a file.
+    """The newest valid content of a file, or of files that belong together.
 
     Attributes:
         value: the content, parsed.
@@ -49,9 +51,35 @@ async def watched(
         InvalidFileError: the file cannot be read, or its first content is invalid.
 
     """
-    data, value = await asyncio.to_thread(_read_and_parse, path, parse)
+    async with watched_content(path, partial(read, path), parse, check_seconds=check_seconds) as current:
+        yield current
+
+
+@asynccontextmanager
+async def watched_content(
+    name: str,
+    read_content: Callable[[], _Content],
+    parse: Callable[[_Content], _Value],
+    *,
+    check_seconds: float = _CHECK_SECONDS,
+) -> AsyncIterator[Watched[_Value]]:
+    """Read files that belong together, and again whenever one of them changes while the block runs.
+
+    Args:
+        name: the name of the content in the log.
+        read_content: reads the files, in a thread. It raises InvalidFileError if one cannot be read.
+        parse: parses what they contain, in a thread. It raises InvalidFileError if that is invalid.
+        check_seconds: how often to look for a change.
+
+    Raises:
+        InvalidFileError: a file cannot be read, or the first content is invalid.
+
+    """
+    content, value = await asyncio.to_thread(_read_and_parse, read_content, parse)
     current = Watched(value)
-    watching = asyncio.create_task(_watch(path, parse, current, data, check_seconds))
+    watching = asyncio.create_task(
+        _watch(name, read_content, parse, current, known=content, check_seconds=check_seconds)
+    )
     try:
         yield current
     finally:
@@ -76,25 +104,33 @@ def read(path: str) -> bytes:
     return data
 
 
-def _read_and_parse(path: str, parse: Callable[[bytes], _Value]) -> tuple[bytes, _Value]:
-    data = read(path)
-    return data, parse(data)
+def _read_and_parse(
+    read_content: Callable[[], _Content], parse: Callable[[_Content], _Value]
+) -> tuple[_Content, _Value]:
+    content = read_content()
+    return content, parse(content)
 
 
 async def _watch(
-    path: str, parse: Callable[[bytes], _Value], current: Watched[_Value], known: bytes, check_seconds: float
+    name: str,
+    read_content: Callable[[], _Content],
+    parse: Callable[[_Content], _Value],
+    current: Watched[_Value],
+    *,
+    known: _Content,
+    check_seconds: float,
 ) -> None:
     logged = ""
     while True:
         await asyncio.sleep(check_seconds)
         try:
-            data = await asyncio.to_thread(read, path)
-            if data == known:
+            content = await asyncio.to_thread(read_content)
+            if content == known:
                 logged = ""
                 continue
             await asyncio.sleep(_SETTLE_SECONDS)
-            again, value = await asyncio.to_thread(_read_and_parse, path, parse)
-            if again != data:
+            again, value = await asyncio.to_thread(_read_and_parse, read_content, parse)
+            if again != content:
                 continue
         except InvalidFileError as error:
             # Once for each problem, not at every look.
@@ -102,9 +138,9 @@ async def _watch(
                 logged = str(error)
                 _LOG.error(
                     "a changed file is invalid; its earlier content stays in effect",
-                    extra={"file": path, "error": logged},
+                    extra={"file": name, "error": logged},
                 )
             continue
-        known, logged = data, ""
+        known, logged = content, ""
         current.value = value
-        _LOG.info("a changed file is in effect", extra={"file": path})
+        _LOG.info("a changed file is in effect", extra={"file": name})

@@ -82,7 +82,8 @@ def test_the_server_serves_as_the_image_starts_it_and_its_health_check_passes(en
     port = free_port()
     check = [environment / "opt" / "holdfast" / "bin" / "holdfast-server", "health", "--target", f"127.0.0.1:{port}"]
     assert subprocess.run(check, check=False).returncode == 1
-    settings = {"HOLDFAST_LISTEN": f"0.0.0.0:{port}", "HOLDFAST_STORE": (environment / "data").as_uri()}
+    store = (environment / "data").as_uri()
+    settings = {"HOLDFAST_LISTEN": f"0.0.0.0:{port}", "HOLDFAST_STORE": store, "HOLDFAST_INSECURE": "on"}
     server = subprocess.Popen([check[0], "serve"], env=settings, stdout=subprocess.PIPE, text=True, cwd=environment)
     try:
         assert "listens on" in server.stdout.readline()

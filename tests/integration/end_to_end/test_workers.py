@@ -117,7 +117,7 @@ def test_a_second_server_on_the_port_is_refused(tmp_path, first, second):
         for number in ("1", "2"):
             listen = f"{second}:{target.rpartition(':')[2]}"
             store = (tmp_path / "second").as_uri()
-            result = servers.run("serve", "--workers", number, "--listen", listen, "--store", store)
+            result = servers.run("serve", "--workers", number, "--listen", listen, "--store", store, "--insecure")
             assert result.returncode == 1, number
             assert f"cannot listen on {listen}: Address already in use" in result.stderr
     finally:

@@ -1,9 +1,11 @@
 """Configuration: which source wins, and which error a wrong setting gets."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from holdfast_server.arguments import parse
 from holdfast_server.config import Config, ConfigError
 from holdfast_server.config_sources import load
 from holdfast_server.protocol.checkpoints.retention import Retention
@@ -82,6 +84,8 @@ def test_without_settings_it_serves_on_loopback_from_a_folder():
         ("retention", '{"*": {"keep": 3}}'),
         ("retention", '{"*": {"keep_last": 0}}'),
         ("retention", '{"n": {"max_age_seconds": "1d"}}'),
+        ("tls_client_auth", "maybe"),
+        ("insecure", "perhaps"),
     ],
 )
 def test_a_wrong_setting_is_named_wherever_it_comes_from(name, value, tmp_path):
@@ -94,6 +98,62 @@ def test_a_wrong_setting_is_named_wherever_it_comes_from(name, value, tmp_path):
     ):
         with pytest.raises(ConfigError, match=f"^{name}: "):
             load(flags, environment, HERE)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"tls_cert_file": "a.pem"}, "tls_key_file: expected a file, because tls_cert_file is given"),
+        ({"tls_key_file": "a.pem"}, "tls_cert_file: expected a file, because tls_key_file is given"),
+        ({"tls_client_ca_file": "a.pem"}, "tls_cert_file: expected a file, because tls_client_ca_file is given"),
+        (
+            {"tls_cert_file": "a.pem", "tls_key_file": "b.pem", "tls_client_auth": "require"},
+            "tls_client_ca_file: expected a file, because tls_client_auth is require",
+        ),
+    ],
+)
+def test_settings_of_tls_that_lack_another_one_are_refused(settings, problem):
+    with pytest.raises(ConfigError, match=f"^{problem}$"):
+        load(settings, {}, HERE)
+
+
+@pytest.mark.parametrize(("client_auth", "is_required"), [(None, True), ("require", True), ("off", False)])
+def test_authorities_of_callers_make_certificates_required_unless_that_is_turned_off(client_auth, is_required):
+    files = {"tls_cert_file": "a.pem", "tls_key_file": "b.pem", "tls_client_ca_file": "c.pem"}
+    assert load({**files, "tls_client_auth": client_auth}, {}, HERE).requires_client_certificates is is_required
+
+
+LOOPBACK = ["localhost:1", "LOCALHOST:1", "127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "::1:1", "[::ffff:127.0.0.1]:1"]
+REACHABLE = ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1", "host:1", "localhost.example.com:1", "*:1"]
+
+
+@pytest.mark.parametrize("listen", REACHABLE)
+def test_plaintext_on_an_address_that_other_machines_reach_is_refused_unless_it_is_allowed(listen):
+    with pytest.raises(ConfigError, match=f"^listen: other machines can reach '{re.escape(listen)}'"):
+        load({"listen": listen}, {}, HERE).require_protected_listen()
+    load({"listen": listen, "insecure": "on"}, {}, HERE).require_protected_listen()
+    files = {"tls_cert_file": "a.pem", "tls_key_file": "b.pem"}
+    load({"listen": listen, **files}, {}, HERE).require_protected_listen()
+
+
+@pytest.mark.parametrize("listen", LOOPBACK)
+def test_plaintext_on_loopback_is_allowed(listen):
+    load({"listen": listen}, {}, HERE).require_protected_listen()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_server_that_other_machines_could_reach_in_plaintext_does_not_start(tmp_path, workers):
+    refused = servers.run("serve", "--listen", "0.0.0.0:0", "--workers", workers, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("holdfast-server: listen: other machines can reach '0.0.0.0:0'")
+    assert len(refused.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_insecure_is_a_switch_on_the_command_line():
+    assert parse(["serve", "--insecure"]).insecure == "on"
+    assert parse(["serve", "--insecure=off"]).insecure == "off"
+    assert parse(["serve"]).insecure is None
 
 
 def test_an_unknown_setting_and_an_invalid_file_are_named(tmp_path):

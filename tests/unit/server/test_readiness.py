@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import time
 
@@ -14,6 +15,7 @@ from holdfast_server.health import READY, NotServingError, require_serving
 from holdfast_server.stores.base import StoreAccessDeniedError, StoreUnavailableError
 
 from tests.support import servers
+from tests.support.certificates import Authority
 from tests.support.servers import start
 from tests.support.watched import serving_watched
 
@@ -224,3 +226,41 @@ def test_an_unknown_level_is_refused(tmp_path, level):
     result = servers.run("fsck", "--store", str(tmp_path), "--log-level", level)
     assert result.returncode == 2
     assert "one of debug, info, warning, error" in result.stderr
+
+
+@pytest.mark.parametrize("client_auth", ["off", "require"])
+def test_the_health_command_reads_from_the_settings_of_the_server_that_it_serves_tls(tmp_path, client_auth):
+    authority, stranger = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
+    pair = authority.issue()
+    settings = {
+        "HOLDFAST_TLS_CERT_FILE": str(pair.cert_file),
+        "HOLDFAST_TLS_KEY_FILE": str(pair.key_file),
+        "HOLDFAST_TLS_CLIENT_CA_FILE": str(authority.ca_file),
+        "HOLDFAST_TLS_CLIENT_AUTH": client_auth,
+    }
+    process, target = start((tmp_path / "store").as_uri(), environment=settings)
+
+    def health(*flags, **environment):
+        result = servers.run("health", "--target", target, *flags, env={**os.environ, **environment})
+        return result.returncode, result.stderr
+
+    try:
+        assert health("--ready", **settings) == (0, "")
+        assert health(HOLDFAST_TLS_CA_FILE=str(authority.ca_file), **settings)[0] == 0
+        code, problem = health("--tls-ca-file", str(stranger.ca_file), **settings)
+        assert code == 1
+        assert "CERTIFICATE_VERIFY_FAILED" in problem
+        assert health()[0] == 1
+        if client_auth == "off":
+            # The server goes on with what it has read.
+            pair.cert_file.write_text("broken")
+            assert health(**settings) == (0, "")
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def test_the_health_command_names_the_file_that_it_cannot_read(tmp_path):
+    result = servers.run("health", "--tls-ca-file", "none.pem", cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr == "holdfast-server: tls_ca_file: 'none.pem': cannot read it: No such file or directory\n"

@@ -1,13 +1,14 @@
 """Watched files: a valid change takes effect, an invalid one does not, and the log says so."""
 
 import asyncio
-import logging
 import os
 import threading
 from pathlib import Path
 
 import pytest
 from holdfast_server.trust.watched_file import InvalidFileError, Watched, watched
+
+from tests.support.server_log import Records, recording
 
 
 def number(data: bytes) -> int:
@@ -16,35 +17,10 @@ def number(data: bytes) -> int:
     return int(data)
 
 
-class Records(logging.Handler):
-    """The log records of a test, and events that they set."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: list[str] = []
-        self.loop = asyncio.get_running_loop()
-        self.more = asyncio.Event()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(f"{record.getMessage()}: {getattr(record, 'error', '')}")
-        self.loop.call_soon_threadsafe(self.more.set)
-
-    async def next(self) -> str:
-        await self.more.wait()
-        self.more.clear()
-        return self.messages[-1]
-
-
 @pytest.fixture
 async def records():
-    handler = Records()
-    logger = logging.getLogger("holdfast.server")
-    logger.addHandler(handler)
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    yield handler
-    logger.removeHandler(handler)
-    logger.setLevel(level)
+    with recording() as records:
+        yield records
 
 
 async def test_a_change_takes_effect(tmp_path: Path, records: Records):

@@ -100,6 +100,7 @@ class PartBase(_message.Message):
     DEPENDENTS_FIELD_NUMBER: _builtins.int
     DEBT_BYTES_FIELD_NUMBER: _builtins.int
     PRICE_BYTES_FIELD_NUMBER: _builtins.int
+    FIRST_BYTES_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The revision of that checkpoint."""
     size_bytes: _builtins.int
@@ -115,9 +116,13 @@ class PartBase(_message.Message):
     dependents: _builtins.int
     """How many checkpoints rest on it, directly or not, up to this one. Checkpoints that are deleted may be counted."""
     debt_bytes: _builtins.int
-    """For the policy: what deltas have cost since it was stored, in bytes."""
+    """For the policy: what the versions stored on it have cost beyond the first of them, in bytes."""
     price_bytes: _builtins.int
     """For the policy: what storing it again was last found to cost, in bytes; 0 if that was not found yet."""
+    first_bytes: _builtins.int
+    """For the policy: what the first version stored on it has cost, in bytes; 0 if there is none yet. Only versions that
+    had a chain of full length count.
+    """
     def __init__(
         self,
         *,
@@ -130,10 +135,11 @@ class PartBase(_message.Message):
         dependents: _builtins.int = ...,
         debt_bytes: _builtins.int = ...,
         price_bytes: _builtins.int = ...,
+        first_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "debt_bytes", b"debt_bytes", "dependents", b"dependents", "digest", b"digest", "encoding", b"encoding", "price_bytes", b"price_bytes", "revision", b"revision", "size_bytes", b"size_bytes", "stored_bytes", b"stored_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "debt_bytes", b"debt_bytes", "dependents", b"dependents", "digest", b"digest", "encoding", b"encoding", "first_bytes", b"first_bytes", "price_bytes", b"price_bytes", "revision", b"revision", "size_bytes", b"size_bytes", "stored_bytes", b"stored_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -159,5 +159,5 @@ def _is_base(base: PartBase, depth: int) -> bool:
         and (base.stored_bytes == base.size_bytes if is_plain else 0 < base.stored_bytes <= MAX_FRAME_BYTES)
         and len(base.digest) == BASE_DIGEST_BYTES
         and (not base.blob or blob_base(base.blob) is not None)
-        and min(base.dependents, base.debt_bytes, base.price_bytes) >= 0
+        and min(base.dependents, base.debt_bytes, base.price_bytes, base.first_bytes) >= 0
     )

@@ -116,9 +116,9 @@ class PartEncoder:
             if chain and not self._is_worth_reading(keys, part, chain):
                 chain = ()
 
-        async def encode(depth: int) -> bytes | None:
+        async def encode(depth: int, *, thoroughly: bool = False) -> bytes | None:
             if not depth:
-                return await frames.encode(part.data)
+                return await frames.encode(part.data, thoroughly=thoroughly)
             try:
                 base = await self.bases.base(self.store, keys, part.name, chain[:depth])
             except HoldfastError as error:
@@ -126,7 +126,7 @@ class PartEncoder:
                     raise
                 # Nothing new may rest on a damaged base.
                 return None
-            return await frames.encode(part.data, base)
+            return await frames.encode(part.data, base, thoroughly=thoroughly)
 
         plain_saves = 0 if earlier is None else earlier.plain_saves
         async with self.bases.room(part.size_bytes):

@@ -2,17 +2,19 @@
 
 Ski rental on up to `MAX_BASES` levels. The chain of a part is the list of versions that the next one may rest on. While
 the chain is short, each new version joins it as a base, which costs nothing extra. A version after that rests on the
-last base, and the cost of its delta is added to that base's debt. Once the debt of a level reaches the price of storing
-the level again, the version takes the level's place, and its price is added to the debt of the level below. So each
-level costs at most twice what the best choice in hindsight would have cost.
+last base. What its delta costs beyond the first one on that base is added to the base's debt. Once the debt of a level
+comes near the price of storing the level again, the version takes the level's place, and its cost counts towards the
+debt of the level below. Since the version is stored in any case, the price is only what the new base costs more than
+the delta.
 
 A choice depends only on the bytes and on what the newest checkpoint's marker states about the part of the same name, so
 that servers keep no state.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Protocol
 
 from holdfast_server.layout.v1.marker_pb2 import PartBase, PartEncoding, StoredPart
 from holdfast_server.protocol.format.invariants import BASE_DIGEST_BYTES, MAX_BASES, MAX_ENCODED_BYTES
@@ -25,9 +27,23 @@ _LEAST_GAIN = 1 / 16
 # Parts that do not compress are encoded on trial after 1, 2, 4, … saves, and at the latest after so many.
 _LONGEST_PAUSE_SAVES = 64
 
-# Returns the frame of the part; the argument is how many bases of the chain it rests on. None if the last of them
-# cannot be read.
-Encode = Callable[[int], Awaitable[bytes | None]]
+# A level is renewed at this part of the price. Measured on chats and agents, earlier and later ones cost more.
+_DUE = 0.8
+# Renewed bases below this depth are few and large, and worth the time of a higher level of compression.
+_THOROUGH_DEPTHS = 2
+
+
+class Encode(Protocol):
+    """Encodes a part."""
+
+    async def __call__(self, depth: int, *, thoroughly: bool = False) -> bytes | None:
+        """Return the frame of the part; None if the last of its bases cannot be read.
+
+        Args:
+            depth: how many bases of the chain it rests on.
+            thoroughly: whether fewer bytes are worth several times the time.
+
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,32 +166,36 @@ async def _rent(
     while usable < len(chain) and chain[usable].dependents < rules.checkpoints_per_base:
         usable += 1
     states = [_copy(base) for base in chain[:usable]]
-    frame = await encode(len(states))
+    frame = await encode(usable, thoroughly=usable < len(chain) and usable < _THOROUGH_DEPTHS)
     while frame is None:
         states.pop()
         frame = await encode(len(states))
     if len(states) < MAX_BASES:
         return states, frame
-    states[-1].debt_bytes += len(frame)
     while states:
-        level = states[-1]
-        if level.debt_bytes < _price(level, data_bytes):
+        level, depth = states[-1], len(states) - 1
+        _charge(level, len(frame))
+        if not _is_due(level, level.price_bytes or level.stored_bytes * data_bytes // level.size_bytes, len(frame)):
             break
-        renewed = await encode(len(states) - 1)
-        if renewed is None or level.debt_bytes < len(renewed):
+        renewed = await encode(depth, thoroughly=depth < _THOROUGH_DEPTHS)
+        if renewed is None or not _is_due(level, len(renewed), len(frame)):
             # What the renewal costs now is the price until the debt has reached it.
             level.price_bytes = 0 if renewed is None else len(renewed)
             break
         states.pop()
         frame = renewed
-        if states:
-            states[-1].debt_bytes += len(frame)
     return states, frame
 
 
-def _price(level: PartBase, data_bytes: int) -> int:
-    """Return the estimated cost of storing a level again: what it has cost when it was last computed, by size."""
-    return level.price_bytes or level.stored_bytes * data_bytes // level.size_bytes
+def _charge(level: PartBase, cost_bytes: int) -> None:
+    """Add to a level's debt what a version on it costs beyond the first one."""
+    level.first_bytes = level.first_bytes or cost_bytes
+    level.debt_bytes = max(0, level.debt_bytes + cost_bytes - level.first_bytes)
+
+
+def _is_due(level: PartBase, price_bytes: int, instead_of_bytes: int) -> bool:
+    """Return whether a level is renewed at a price, instead of storing the version on it."""
+    return level.debt_bytes >= _DUE * (price_bytes - instead_of_bytes)
 
 
 def _copy(base: PartBase) -> PartBase:

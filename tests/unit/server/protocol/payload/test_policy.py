@@ -22,13 +22,18 @@ class History:
         self.part = None
         self.choices = []
         self.encoded = 0
+        # The versions that were encoded thoroughly.
+        self.thorough = set()
 
     async def add(self, data):
         chain = [] if self.part is None else policy.chain_of(self.part, len(self.versions))
 
-        async def encode(depth):
+        async def encode(depth, *, thoroughly=False):
             self.encoded += 1
-            return await frames.encode(data, self.versions[chain[depth - 1].revision] if depth else None)
+            if thoroughly:
+                self.thorough.add(len(self.versions))
+            base = self.versions[chain[depth - 1].revision] if depth else None
+            return await frames.encode(data, base, thoroughly=thoroughly)
 
         plain_saves = 0 if self.part is None else self.part.plain_saves
         choice = await policy.choose(len(data), chain, plain_saves, encode, self.rules)
@@ -61,6 +66,30 @@ async def test_a_state_that_grows_is_stored_in_a_few_times_its_content():
     # Whole copies would take 75 times.
     assert sum(map(len, history.versions.values())) > 70 * len(state)
     assert history.encoded < 2 * len(history.versions)
+
+
+async def test_a_level_is_not_renewed_for_what_a_renewal_cannot_save():
+    history, state = History(), text(0, 20_000)
+    # Each version has bytes of its own beside the common ones: they cost the same on every base.
+    for number in range(60):
+        await history.add(state + text(number, 300))
+    frames_of = [len(choice.frame) for choice in history.choices]
+    assert [number for number, choice in enumerate(history.choices) if not choice.bases] == [0]
+    assert history.stored_bytes < frames_of[0] + 60 * 1.1 * frames_of[1]
+
+
+async def test_few_and_large_bases_are_compressed_thoroughly_when_they_are_renewed():
+    history, state = History(DeltaRules(checkpoints_per_base=16)), b""
+    for number in range(60):
+        state += text(number, 4000)
+        await history.add(state)
+    depths = [len(choice.bases) for choice in history.choices]
+    thorough = [number for number in range(len(depths)) if number in history.thorough and depths[number] < 2]
+    renewed = [number for number, depth in enumerate(depths) if depth < 2 and number > 1]
+    assert 0 in [depths[number] for number in thorough]
+    # A version that joins a short chain is no renewal.
+    joined = [number for number in renewed if depths[number] == 1 and depths[number - 1] == 0]
+    assert thorough == [number for number in renewed if number not in joined]
 
 
 @settings(deadline=None)
@@ -114,7 +143,7 @@ async def test_a_base_that_cannot_be_read_is_not_built_on():
     data = text(1)
     first = StoredPart(size_bytes=len(data), sha256=sha256(data).digest())
 
-    async def encode(depth):
+    async def encode(depth, *, thoroughly=False):
         return None if depth else await frames.encode(data)
 
     choice = await policy.choose(len(data), policy.chain_of(first, 1), 0, encode, DeltaRules())

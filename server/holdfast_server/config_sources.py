@@ -5,7 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,17 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path)
     return Config(**settings)
 
 
+def as_flags(config: Config) -> list[str]:
+    """Return the flags from which `load` makes the same configuration again, in another process."""
+    given = asdict(config)
+    texts = {name: _as_text(value) for name, value in given.items() if value is not None}
+    return [f"--{name.replace('_', '-')}={text}" for name, text in texts.items()]
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _as_url(store: str, folder: Path) -> str:
     """Return the URL of a store that is given as a URL or as a path, which may be relative to the working folder."""
     if not store or "\0" in store or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", store):
@@ -60,8 +71,10 @@ def _switch(value: Any) -> bool:
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    """Parse a list of names, or names with commas between them."""
-    given = value.split(",") if isinstance(value, str) else value
+    """Parse a list of names: as TOML or JSON has it, or with commas between them."""
+    given = value
+    if isinstance(value, str):
+        given = json.loads(value) if value.startswith("[") else value.split(",") if value else []
     if not isinstance(given, list) or not all(isinstance(each, str) and each for each in given):
         raise TypeError
     return tuple(given)

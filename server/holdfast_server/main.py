@@ -110,10 +110,8 @@ def _bound_memory() -> None:
 
 def _supervise(config: Config) -> int:
     os.environ[_WORKER] = "1"
-    texts = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in asdict(config).items()}
-    texts = {name: text for name, text in texts.items() if text is not None}
-    settings = [f"--{name.replace('_', '-')}={value}" for name, value in texts.items() if name != "listen"]
-    arguments = ["serve", *settings]
+    # They share one address, on which the parent listens.
+    arguments = ["serve", *(flag for flag in config_sources.as_flags(config) if not flag.startswith("--listen="))]
     return asyncio.run(supervise(config.workers, config.listen, arguments, drain_seconds=config.drain_seconds))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from holdfast_server.arguments import parse
 from holdfast_server.config import Config, ConfigError
-from holdfast_server.config_sources import load
+from holdfast_server.config_sources import as_flags, load
 from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.format.manifest import GRACE_SECONDS
 
@@ -54,6 +54,17 @@ def test_deltas_are_off_unless_they_are_turned_on_and_a_namespace_can_be_left_ou
 def test_a_wrong_setting_of_deltas_is_refused(name, value):
     with pytest.raises(ConfigError, match=f"{name}: expected"):
         load({name: value}, {}, HERE)
+
+
+def test_workers_have_the_settings_of_their_parent(tmp_path):
+    file = tmp_path / "holdfast.toml"
+    file.write_text(
+        'without_deltas = ["a", "it is \\"b\\", or c"]\ndeltas = true\nretention = {"*" = {keep_last = 2}}\n'
+        'grace_seconds = 0\nfolder_group = "0"\ndrain_seconds = 0.1\ns3_client = "obstore"\n'
+    )
+    for config in (load({"config": str(file)}, {}, HERE), load({}, {}, HERE)):
+        flags = vars(parse(["serve", *as_flags(config)]))
+        assert load(flags, {"HOLDFAST_DELTAS": "off"} if config.deltas else {}, Path("/elsewhere")) == config
 
 
 def test_without_settings_it_serves_on_loopback_from_a_folder():

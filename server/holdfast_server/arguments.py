@@ -42,6 +42,9 @@ _SETTINGS = {
     "insecure": "serve in plaintext on an address that other machines can reach: on or off",
     "log_level": "lowest level that is logged: debug, info, warning or error",
     "s3_client": "library that sends small requests to S3: aioboto3 or obstore",
+    "s3_encryption": "how S3 encrypts each object at rest: AES256, aws:kms or aws:kms:dsse",
+    "s3_kms_key": "id, ARN or alias of the KMS key for that",
+    "s3_bucket_owner": "account that must own the S3 bucket, twelve digits",
 }
 _COMMANDS = {
     "serve": "serve until SIGTERM",
@@ -50,10 +53,11 @@ _COMMANDS = {
     "fsck": "check every marker and every part in the store",
     "upgrade": "write new markers in the newest format, once no older server uses the store",
 }
+_S3 = ("s3_client", "s3_encryption", "s3_kms_key", "s3_bucket_owner")
 _SETTINGS_USED = {
-    "gc": ("store", "cache_bytes", "grace_seconds", "retention", "log_level", "s3_client"),
-    "fsck": ("store", "cache_bytes", "log_level", "s3_client"),
-    "upgrade": ("store", "log_level", "s3_client"),
+    "gc": ("store", "cache_bytes", "grace_seconds", "retention", "log_level", *_S3),
+    "fsck": ("store", "cache_bytes", "log_level", *_S3),
+    "upgrade": ("store", "log_level", *_S3),
 }
 
 

@@ -10,11 +10,11 @@ from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.maintenance.sweep import Policies
 from holdfast_server.protocol.payload.bases import BASES_BYTES
 from holdfast_server.protocol.payload.policy import CHECKPOINTS_PER_BASE, DeltaRules
+from holdfast_server.stores.s3_settings import S3SettingError, S3Settings
 from holdfast_server.trust.audit import AuditRules
 
 Rules = dict[str, dict[str, float]]
 
-S3_CLIENTS = ("aioboto3", "obstore")
 AUDIT_CALLS = ("writes", "all")
 CLIENT_AUTH = ("off", "require")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -71,6 +71,9 @@ class Config:
         tls_client_auth: whether callers must present a certificate, one of CLIENT_AUTH; "" for require if
             tls_client_ca_file is given, else off.
         insecure: whether to serve in plaintext on an address that other machines can reach.
+        s3_encryption: how an S3 store encrypts each object at rest, one of S3_ENCRYPTIONS; "" for the bucket's default.
+        s3_kms_key: id, ARN or alias of the KMS key for that; "" for the default key.
+        s3_bucket_owner: the account that must own the bucket, twelve digits; "" for any.
 
     """
 
@@ -105,6 +108,9 @@ class Config:
     tls_client_ca_file: str = ""
     tls_client_auth: str = ""
     insecure: bool = False
+    s3_encryption: str = ""
+    s3_kms_key: str = ""
+    s3_bucket_owner: str = ""
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -143,14 +149,16 @@ class Config:
         _check_retention(self.retention)
         if self.log_level not in LOG_LEVELS:
             raise ConfigError(f"log_level: expected one of {', '.join(LOG_LEVELS)}, got {self.log_level!r}")
-        if self.s3_client not in S3_CLIENTS:
-            raise ConfigError(f"s3_client: expected one of {', '.join(S3_CLIENTS)}, got {self.s3_client!r}")
         if self.audit_calls not in AUDIT_CALLS:
             raise ConfigError(f"audit_calls: expected one of {', '.join(AUDIT_CALLS)}, got {self.audit_calls!r}")
         if "\0" in self.audit_log:
             raise ConfigError(f"audit_log: expected a path, stdout or stderr, got {self.audit_log!r}")
         if self.audit_required and not self.audit_log:
             raise ConfigError("audit_required: needs audit_log")
+        try:
+            _ = self.s3_settings
+        except S3SettingError as error:
+            raise ConfigError(str(error)) from None
         if self.folder_group and self.folder_group_number is None:
             raise ConfigError(f"folder_group: expected the name or number of a group, got {self.folder_group!r}")
         self._check_tls()
@@ -197,6 +205,11 @@ class Config:
             return grp.getgrnam(self.folder_group).gr_gid
         except (KeyError, ValueError):
             return None
+
+    @property
+    def s3_settings(self) -> S3Settings:
+        """The settings of a store on S3."""
+        return S3Settings(self.s3_client, self.s3_encryption, self.s3_kms_key, self.s3_bucket_owner)
 
     @property
     def delta_rules(self) -> DeltaRules:

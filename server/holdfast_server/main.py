@@ -120,7 +120,7 @@ async def _serve(config: Config, exports: Exports) -> None:
         open_store(
             config.store,
             is_traced=exports.is_enabled,
-            s3_client=config.s3_client,
+            s3=config.s3_settings,
             group=config.folder_group_number,
         ) as store,
         serving(config, store) as port,
@@ -149,7 +149,7 @@ def _announce(address: str, store: str) -> None:
 
 
 async def _run_store_command(config: Config, arguments: argparse.Namespace) -> int:
-    async with open_store(config.store, is_traced=False, must_exist=True, s3_client=config.s3_client) as store:
+    async with open_store(config.store, is_traced=False, must_exist=True, s3=config.s3_settings) as store:
         if arguments.command == "upgrade":
             return await run_upgrade(store)
         layout = await open_layout(store, grace_seconds=config.grace_seconds, must_exist=True)

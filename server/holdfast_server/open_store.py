@@ -12,6 +12,7 @@ from holdfast_server.protocol.format.manifest import NoStoreError, open_layout
 from holdfast_server.stores.base import ObjectStore
 from holdfast_server.stores.file import DATABASE, Access, FileStore
 from holdfast_server.stores.probe import probe
+from holdfast_server.stores.s3_settings import DEFAULTS, S3Settings
 from holdfast_server.stores.traced import TracedStore
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def open_store(
-    url: str, *, is_traced: bool, must_exist: bool = False, s3_client: str = "aioboto3", group: int | None = None
+    url: str, *, is_traced: bool, must_exist: bool = False, s3: S3Settings = DEFAULTS, group: int | None = None
 ) -> AsyncIterator[ObjectStore]:
     """Open the store at a URL. Endpoint and credentials of a bucket or container come from the environment.
 
@@ -29,7 +30,7 @@ async def open_store(
         url: the location, as `location.parse` accepts it.
         is_traced: whether to open a span and count for each request to the store.
         must_exist: whether to refuse a place without a store.
-        s3_client: the library that sends small requests to S3, see `Config`.
+        s3: the settings of a store on S3.
         group: the number of the group that may use the files of a new store in a folder; None for none.
 
     Raises:
@@ -45,17 +46,17 @@ async def open_store(
         async with FileStore.open(parsed.path, access=Access(group)) as folder:
             yield TracedStore(folder) if is_traced else folder
         return
-    async with _opened(parsed, s3_client) as store:
+    async with _opened(parsed, s3) as store:
         if must_exist:
             # Before the probe, which writes objects.
             await open_layout(store, must_exist=True)
-        await probe(store, store.where)
+        await probe(store, store.where, why_unprotected=getattr(store, "why_unprotected", None))
         bucket = parsed.bucket if isinstance(parsed, BucketLocation) else ""
         yield TracedStore(store, bucket=bucket, prefix=parsed.prefix) if is_traced else store
 
 
 def _opened(
-    parsed: BucketLocation | ContainerLocation, s3_client: str
+    parsed: BucketLocation | ContainerLocation, s3: S3Settings
 ) -> AbstractAsyncContextManager["S3Store | AzureStore"]:
     """Open a bucket or container. Its module is imported only if it is used: the libraries are large."""
     if isinstance(parsed, ContainerLocation):
@@ -65,4 +66,4 @@ def _opened(
     from holdfast_server.stores.s3 import S3Store  # noqa: PLC0415
 
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return S3Store.open(parsed.bucket, parsed.prefix, endpoint_url=endpoint, client=s3_client)
+    return S3Store.open(parsed.bucket, parsed.prefix, endpoint_url=endpoint, settings=s3)

@@ -19,6 +19,8 @@ from botocore.config import Config
 from tests.support import ceph
 from tests.support.ports import free_port, wait_for_http
 
+# The key that MinIO has by default.
+KMS_KEY = "test-key"
 AZURE_ACCOUNT = "devstoreaccount1"
 # The key that Azurite publishes in its documentation.
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -31,11 +33,15 @@ def missing(program: str) -> str:
 
 
 @contextmanager
-def minio(folder: Path) -> Iterator[str]:
-    """Run MinIO. Yield its URL; the credentials are those of `ceph`."""
+def minio(folder: Path, kms_key: str = KMS_KEY) -> Iterator[str]:
+    """Run MinIO, with a key management that has one key. Yield its URL; the credentials are those of `ceph`."""
     port, console = free_port(), free_port()
     addresses = ("--address", f"127.0.0.1:{port}", "--console-address", f"127.0.0.1:{console}")
-    environment = {"MINIO_ROOT_USER": ceph.ACCESS_KEY, "MINIO_ROOT_PASSWORD": ceph.SECRET_KEY}
+    environment = {
+        "MINIO_ROOT_USER": ceph.ACCESS_KEY,
+        "MINIO_ROOT_PASSWORD": ceph.SECRET_KEY,
+        "MINIO_KMS_SECRET_KEY": f"{kms_key}:{base64.b64encode(bytes(32)).decode()}",
+    }
     with _running(port, "minio", "server", "--quiet", *addresses, str(folder), environment=environment) as url:
         # It answers before it is initialized, with an error that is retried.
         limits = Config(retries={"total_max_attempts": 10})

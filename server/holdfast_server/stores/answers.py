@@ -1,5 +1,6 @@
 """Maps the refusals of a store's server to errors, by code and status, whatever library sent the request."""
 
+import re
 from collections.abc import Mapping
 
 from holdfast_server.stores.base import ObjectNotFoundError, StoreAccessDeniedError, StoreUnavailableError
@@ -39,6 +40,11 @@ _DENIED_BY_STATUS = {
     403: "refuses access",
     501: "does not support this kind of request: conditional writes need a store that implements If-None-Match",
 }
+# Codes of an answer with status 404, or of one to HEAD, that say that the object or upload is missing. Others do not
+# prove it: MinIO answers 404 as well if the key that encrypts an object is missing.
+_MISSING = frozenset(
+    {"", "404", "NotFound", "NoSuchKey", "NoSuchUpload", "NoSuchVersion", "BlobNotFound", "ResourceNotFound"}
+)
 # 507 comes from a full MinIO. It does not prove that nothing was written: a library may have sent the request twice.
 _TRANSIENT_BY_STATUS = {429: "throttles", 503: "throttles", 507: "has no room"}
 
@@ -65,17 +71,25 @@ def of_answer(status: int, code: str, denied: Mapping[str, str], *, key: str, de
         detail: the answer and where it came from, for operators.
 
     """
-    if code in denied:
-        return StoreAccessDeniedError(f"the store {denied[code]}", detail=detail)
+    why_denied = _why_denied(status, code, denied)
+    if why_denied:
+        return StoreAccessDeniedError(f"the store {why_denied}", detail=detail)
     # Azure's answer to If-None-Match. Any other conflict does not mean that the key has an object.
     if code == "BlobAlreadyExists":
         return PreconditionFailedError()
     if status in _SIGNALS:
         return _SIGNALS[status]()
-    if status == 404:
+    if status == 404 and code in _MISSING:
         return ObjectNotFoundError(key)
-    if status in _DENIED_BY_STATUS:
-        return StoreAccessDeniedError(f"the store {_DENIED_BY_STATUS[status]}", detail=detail)
     return StoreUnavailableError(
         f"the store {_TRANSIENT_BY_STATUS.get(status, f'answered with status {status}')}", detail=detail
     )
+
+
+def _why_denied(status: int, code: str, denied: Mapping[str, str]) -> str:
+    """Return what an answer says of access, "" if it does not deny it."""
+    if code in denied:
+        return denied[code]
+    if re.match(r"kms[.:]", code, re.IGNORECASE) and "throttl" not in code.lower():
+        return "cannot use the key of its encryption"
+    return _DENIED_BY_STATUS.get(status, "")

@@ -16,7 +16,7 @@ RAISED = (obstore.exceptions.BaseError, OSError, NotImplementedError)
 
 _DUMP = "\n\nDebug source:\n"
 _STATUS = re.compile(r"Server returned non-2xx status code: (\d{3})|Bulk delete request failed .* \(code: (\d{3})\)")
-_CODE = re.compile(r"<Code>(\w+)</Code>")
+_CODE = re.compile(r"<Code>([\w.:]+)</Code>")
 # No connection was established, so that nothing was sent.
 _NOT_CONNECTED = re.compile(r"HttpError \{\s+kind: Connect,")
 _BARE_REDIRECT = "Received redirect without LOCATION"

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from holdfast_server.stores.base import ObjectStore, StoreAccessDeniedError, StoreError
@@ -9,12 +10,15 @@ from holdfast_server.stores.base import ObjectStore, StoreAccessDeniedError, Sto
 _RACING_WRITES = 16
 
 
-async def probe(store: ObjectStore, where: str) -> None:
+async def probe(
+    store: ObjectStore, where: str, *, why_unprotected: Callable[[str], Awaitable[str]] | None = None
+) -> None:
     """Check put-if-absent and listings with a few objects, which are deleted in the end.
 
     Args:
         store: the store.
         where: endpoint and bucket, for operators.
+        why_unprotected: says how an object differs from what the settings require of it, "" if it does not.
 
     Raises:
         StoreAccessDeniedError: it lacks a property, or refuses access.
@@ -25,6 +29,8 @@ async def probe(store: ObjectStore, where: str) -> None:
     keys = [f"{folder}{name}" for name in ("a", "b-", "b/c")]
     try:
         why_unfit = await _put_if_absent_fails(store, keys[0])
+        if not why_unfit and why_unprotected is not None:
+            why_unfit = await why_unprotected(keys[0])
         for key in reversed(keys[1:]):
             await store.put_if_absent(key, b"")
         if not why_unfit and [each.key for each in await store.list(folder)] != keys:

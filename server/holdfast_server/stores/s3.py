@@ -7,7 +7,7 @@ SHA-256.
 """
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from holdfast_server.stores.answers import PreconditionFailedError
 from holdfast_server.stores.base import ObjectSummary, StoredObject
 from holdfast_server.stores.s3_bucket import Bucket
 from holdfast_server.stores.s3_checksums import PartChecksums
+from holdfast_server.stores.s3_settings import DEFAULTS, S3Settings
 from holdfast_server.stores.s3_upload import Upload
 
 # Answers of servers that do not support CopyObject, or not for this object.
@@ -31,11 +32,13 @@ class S3Store:
 
     Args:
         bucket: the bucket, with an open client.
+        encryption: how each object must be encrypted; "" for the bucket's own default.
 
     """
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, *, encryption: str = "") -> None:
         self._bucket = bucket
+        self._encryption = encryption
         self._checksums = PartChecksums(bucket)
 
     @classmethod
@@ -47,7 +50,7 @@ class S3Store:
         *,
         endpoint_url: str | None = None,
         region: str | None = None,
-        client: str = "aioboto3",
+        settings: S3Settings = DEFAULTS,
     ) -> AsyncIterator["S3Store"]:
         """Open a store and its connections. Credentials come from the usual AWS variables.
 
@@ -56,7 +59,7 @@ class S3Store:
             prefix: the prefix of all keys.
             endpoint_url: the server; None for AWS.
             region: the region; None for that of AWS_REGION, AWS_DEFAULT_REGION or the profile.
-            client: "aioboto3", or "obstore" for the small requests.
+            settings: the client, the encryption at rest and the owner of the bucket.
 
         Raises:
             StoreSettingsError: the library does not accept the settings, or is not installed.
@@ -68,16 +71,19 @@ class S3Store:
             try:
                 session = aioboto3.Session()
                 connected = await resources.enter_async_context(_client(session, endpoint_url, region))
-                if client == "obstore":
+                _add_arguments(connected, settings.request_arguments)
+                if settings.client == "obstore":
                     # Imported if it is used: it is an extra.
                     from holdfast_server.stores.s3_obstore import ObstoreBucket  # noqa: PLC0415
 
-                    opened: Bucket = await ObstoreBucket.open(session, connected, bucket, below, where)
+                    opened: Bucket = await ObstoreBucket.open(
+                        session, connected, bucket, below, where, settings=settings
+                    )
                 else:
                     opened = Bucket(connected, bucket, below, where)
             except (BotoCoreError, ValueError, OSError) as error:
                 raise s3_errors.settings_error(error, where) from error
-            yield cls(opened)
+            yield cls(opened, encryption=settings.encryption)
 
     @property
     def where(self) -> str:
@@ -139,6 +145,20 @@ class S3Store:
                 raise
         return True
 
+    async def why_unprotected(self, key: str) -> str:
+        """Return how an object differs from what the settings require of it, "" if it does not.
+
+        Some servers accept a request for encryption, and ignore it.
+        """
+        if not self._encryption:
+            return ""
+        with self._bucket.errors_mapped(key):
+            found = await self._bucket.client.head_object(**self._bucket.object_arguments(key))
+        encryption = found.get("ServerSideEncryption", "none")
+        if encryption == self._encryption:
+            return ""
+        return f"it was to encrypt an object with {self._encryption!r}, and the encryption is {encryption!r}"
+
     async def delete(self, key: str) -> None:
         """Delete an object."""
         await self._bucket.delete_object(key)
@@ -163,3 +183,14 @@ def _client(
         "s3", endpoint_url=endpoint_url, region_name=region, config=config
     )
     return opened
+
+
+def _add_arguments(client: Any, arguments: Mapping[str, str]) -> None:
+    """Add arguments to each request of a client whose operation knows them, so that none is forgotten."""
+
+    def add(params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any]:
+        known = model.input_shape.members
+        return {**params, **{name: value for name, value in arguments.items() if name in known}}
+
+    if arguments:
+        client.meta.events.register("provide-client-params.s3", add)

@@ -22,6 +22,7 @@ from holdfast_server.stores.base import StoredObject, StoreSettingsError
 from holdfast_server.stores.obstore_library import obstore
 from holdfast_server.stores.obstore_objects import CLIENT_OPTIONS, NO_RETRIES, Objects, require_plain
 from holdfast_server.stores.s3_bucket import Bucket
+from holdfast_server.stores.s3_settings import S3Settings
 
 _KEPT_SECONDS = 60
 
@@ -45,7 +46,9 @@ class ObstoreBucket(Bucket):
         self._objects = Objects(store, prefix, where, DENIED_BY_S3)
 
     @classmethod
-    async def open(cls, session: Any, client: Any, name: str, prefix: str, where: str) -> "ObstoreBucket":
+    async def open(
+        cls, session: Any, client: Any, name: str, prefix: str, where: str, *, settings: S3Settings
+    ) -> "ObstoreBucket":
         """Open a bucket.
 
         Args:
@@ -54,6 +57,7 @@ class ObstoreBucket(Bucket):
             name: the bucket.
             prefix: the prefix of every key, "" or with a slash at its end.
             where: endpoint and bucket, for operators.
+            settings: the encryption at rest.
 
         Raises:
             StoreSettingsError: the library does not accept the settings.
@@ -75,6 +79,10 @@ class ObstoreBucket(Bucket):
             "virtual_hosted_style_request": is_virtual,
             "disable_bulk_delete": True,
         }
+        if settings.encryption:
+            config["aws_server_side_encryption"] = settings.encryption
+        if settings.kms_key:
+            config["aws_sse_kms_key_id"] = settings.kms_key
         try:
             store = obstore.store.S3Store(
                 name, config=config, client_options=options, retry_config=NO_RETRIES, credential_provider=login

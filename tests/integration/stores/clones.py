@@ -21,8 +21,9 @@ class Clone:
     """An S3 server with one bucket in memory.
 
     Attributes:
-        breaks: the broken promise. "": none; "ignores": ignores If-None-Match; "lacks": refuses it with 501;
-            "races": checks first and writes later.
+        breaks: the broken promise. "": none, but it never encrypts; "ignores": ignores If-None-Match; "lacks":
+            refuses it with 501; "races": checks first and writes later; "foreign": belongs to
+            another account than a request expects.
 
     """
 
@@ -34,6 +35,8 @@ class Clone:
         key, data = request.match_info["key"], await request.read()
         if key == CUT:
             return cut(request)
+        if self.breaks == "foreign" and "x-amz-expected-bucket-owner" in request.headers:
+            return _error(403, "AccessDenied")
         if "If-None-Match" in request.headers and self.breaks != "ignores":
             if self.breaks == "lacks":
                 return _error(501, "NotImplemented")

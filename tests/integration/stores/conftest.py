@@ -12,6 +12,7 @@ from holdfast_server.stores.base import ObjectStore
 from holdfast_server.stores.file import FileStore
 from holdfast_server.stores.memory import MemoryStore
 from holdfast_server.stores.s3 import S3Store
+from holdfast_server.stores.s3_settings import S3Settings
 
 from tests.support.budget import full
 from tests.support.object_servers import create_bucket
@@ -52,7 +53,9 @@ def bucket_of(request: pytest.FixtureRequest, kind: str) -> Bucket:
     server, client = kind.split()
     endpoint_url = request.getfixturevalue(S3_SERVERS[server])
     return Bucket(
-        endpoint_url, create_bucket(endpoint_url), partial(S3Store.open, endpoint_url=endpoint_url, client=client)
+        endpoint_url,
+        create_bucket(endpoint_url),
+        partial(S3Store.open, endpoint_url=endpoint_url, settings=S3Settings(client)),
     )
 
 

@@ -24,6 +24,7 @@ from holdfast_server.stores.base import (
 )
 from holdfast_server.stores.probe import probe
 from holdfast_server.stores.s3 import S3Store
+from holdfast_server.stores.s3_settings import S3Settings
 
 from tests.integration.stores import clones
 
@@ -47,7 +48,7 @@ def environment(monkeypatch, tmp_path):
 @pytest.fixture(params=["aioboto3", "obstore"])
 def s3(request):
     """Open a store with each client."""
-    return partial(S3Store.open, client=request.param)
+    return partial(S3Store.open, settings=S3Settings(request.param))
 
 
 async def save(s3, endpoint_url):
@@ -151,7 +152,7 @@ async def test_the_outcome_is_unknown_if_the_connection_breaks_after_an_earlier_
 async def test_the_outcome_is_known_if_obstore_cannot_connect_even_after_an_earlier_answer():
     async with AsyncExitStack() as clone:
         endpoint_url = await clone.enter_async_context(clones.running(""))
-        async with S3Store.open("b", endpoint_url=endpoint_url, client="obstore") as store:
+        async with S3Store.open("b", endpoint_url=endpoint_url, settings=S3Settings("obstore")) as store:
             await store.put_if_absent("a", b"x")
             await clone.aclose()
             # This one may still be sent on the connection that has just been closed.
@@ -213,7 +214,9 @@ async def test_the_region_of_the_environment_is_used(s3, environment):
     ],
 )
 async def test_obstore_addresses_a_bucket_as_the_aws_session_says(bucket, region, endpoint_url, expected):
-    async with S3Store.open(bucket, "p", region=region, endpoint_url=endpoint_url, client="obstore") as store:
+    async with S3Store.open(
+        bucket, "p", region=region, endpoint_url=endpoint_url, settings=S3Settings("obstore")
+    ) as store:
         await store._bucket._login.refresh()
         signed = await obstore.sign_async(store._bucket._objects._store, "GET", "p/k", timedelta(seconds=60))
     assert signed.partition("?")[0] == expected
@@ -243,7 +246,7 @@ async def test_obstore_signs_with_the_credentials_that_the_session_has_renewed(e
     app.add_routes([web.put("/b/{key:.+}", put)])
     async with (
         clones.served(app) as endpoint_url,
-        S3Store.open("b", endpoint_url=endpoint_url, client="obstore") as store,
+        S3Store.open("b", endpoint_url=endpoint_url, settings=S3Settings("obstore")) as store,
     ):
         for number in range(3):
             assert await store.put_if_absent(f"k{number}", b"x")

@@ -13,6 +13,7 @@ from holdfast_server.stores.azure import AzureStore
 from holdfast_server.stores.base import ObjectStore
 from holdfast_server.stores.file import FileStore
 from holdfast_server.stores.s3 import S3Store
+from holdfast_server.stores.s3_settings import S3Settings
 
 from tests.verification.faults.faults import Faults
 from tests.verification.faults.faulty_store import FaultyStore
@@ -75,7 +76,7 @@ async def faulty_s3(endpoint_url: str, bucket: str, client: str = "aioboto3") ->
     faults = Faults()
     async with (
         StoreProxy(endpoint_url, f"{bucket}/{PREFIX}", faults).running() as proxy,
-        S3Store.open(bucket, PREFIX, endpoint_url=proxy.endpoint_url, client=client) as store,
+        S3Store.open(bucket, PREFIX, endpoint_url=proxy.endpoint_url, settings=S3Settings(client)) as store,
         S3Store.open(bucket, PREFIX, endpoint_url=endpoint_url) as sound,
     ):
         yield Faulty(store, sound, faults, proxy)

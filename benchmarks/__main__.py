@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import postgres, report, servers
-from benchmarks.groups import graphs, large, lists, requests, resume, sizes, small, small_s3
+from benchmarks.groups import fairness, graphs, large, lists, requests, resume, sizes, small, small_s3
 from benchmarks.measure import Effort
 from benchmarks.setting import Setting
 
@@ -23,6 +23,7 @@ _GROUPS: dict[str, Callable[[Setting], Awaitable[None]]] = {
     "s3": small_s3.run,
     "large": large.run,
     "resume": resume.run,
+    "fairness": fairness.run,
 }
 _USE_POSTGRES = {"small", "graphs", "bytes", "resume"}
 _USE_S3 = {"requests", "s3", "large", "resume"}

@@ -74,6 +74,7 @@ class Config:
         s3_encryption: how an S3 store encrypts each object at rest, one of S3_ENCRYPTIONS; "" for the bucket's default.
         s3_kms_key: id, ARN or alias of the KMS key for that; "" for the default key.
         s3_bucket_owner: the account that must own the bucket, twelve digits; "" for any.
+        fair_calls: how many calls may work at once, in turns of their namespaces; 0 if there are no turns.
 
     """
 
@@ -111,6 +112,7 @@ class Config:
     s3_encryption: str = ""
     s3_kms_key: str = ""
     s3_bucket_owner: str = ""
+    fair_calls: int = 0
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -142,6 +144,7 @@ class Config:
             ("gc_interval_seconds", 0, 366 * 86_400),
             ("checkpoints_per_base", 1, 1_000_000),
             ("base_bytes", 0, 1 << 36),
+            ("fair_calls", 0, 100_000),
         ):
             value = getattr(self, name)
             if value is not None and not lowest <= value <= highest:

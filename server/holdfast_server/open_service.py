@@ -60,6 +60,7 @@ async def open_service(
             longest_seconds=config.longest_call_seconds,
             authentication=authentication,
             audit=audit,
+            fair_calls=config.fair_calls,
         )
         service = CheckpointService(
             log,

@@ -8,12 +8,15 @@ of the streams.
 A pipeline is open for long and mostly idle, so it does not count as a call; its calls do, while they run. The pipelines
 of one connection take turns to start calls, of which at most half of the server's may run. Answers that a caller does
 not read count as bytes in flight.
+
+With `Capacity.fair_calls` namespaces share calls, bytes and turns to work as `fairness` describes.
 """
 
 import asyncio
 from collections import Counter
 
 from holdfast_server.api.capacity import Capacity
+from holdfast_server.api.fairness import Share, Shares, Turns
 from holdfast_server.protocol.errors import HoldfastError, Reason
 
 
@@ -31,6 +34,8 @@ class Admission:
         self.streams: Counter[str] = Counter()
         self.pipelines = 0
         self.pipelines_of: dict[str, list[PipelinePermit]] = {}
+        self.shares = Shares()
+        self.turns = Turns(capacity.fair_calls) if capacity.fair_calls else None
         self.is_draining = False
         self._bytes = 0
         self._stream_bytes = 0
@@ -95,9 +100,30 @@ class Admission:
         # A call that holds bytes alone is never refused: other limits bound what one call may hold.
         if more > 0 and held + more > limit and held > permit.held_bytes:
             raise _overloaded(f"the calls in flight hold {held} of {limit} bytes already", bytes_limit=limit)
+        if permit.share is not None:
+            self._require_fair_bytes(permit.share, permit, more)
+            permit.share.bytes += more
         self._bytes += more
         self._stream_bytes += more if permit.is_stream else 0
         permit.held_bytes = count
+
+    def require_fair_calls(self, share: Share) -> None:
+        """Refuse a call, which is counted already, if its namespace leaves fewer calls to the others than it has.
+
+        Raises:
+            HoldfastError: OVERLOADED.
+
+        """
+        if self.turns is not None and share.calls - 1 > self.capacity.calls - self.calls:
+            raise _overloaded(f"this namespace has {share.calls - 1} calls in flight already", calls=share.calls - 1)
+
+    def _require_fair_bytes(self, share: Share, permit: "Permit", more: int) -> None:
+        is_alone = share.bytes == permit.held_bytes
+        if self.turns is not None and more > 0 and not is_alone:
+            free = self.capacity.bytes - self._bytes
+            if share.bytes + more > free:
+                message = f"the calls of this namespace hold {share.bytes} bytes already, and leave {free}"
+                raise _overloaded(message, held_bytes=share.bytes, bytes_limit=free)
 
     def has_half_free_for(self, count: int) -> bool:
         """Return whether the streams, with so many bytes more, would hold at most half of what they may."""
@@ -106,6 +132,10 @@ class Admission:
     def take_back(self, permit: "Permit") -> None:
         """Count a call as ended; see `Permit.release`."""
         self.hold(permit, 0)
+        if permit.share is not None:
+            if permit.has_turn and self.turns is not None:
+                self.turns.give_back(permit.share)
+            self.shares.leave(permit.share, is_stream=permit.is_stream)
         for owner in permit.owners:
             self.streams[owner] -= 1
             if not self.streams[owner]:
@@ -139,6 +169,8 @@ class Permit:
         is_stream: whether the payload comes or goes in chunks.
         held_bytes: how many bytes of payload the call holds in memory.
         owners: for whom a stream is counted: "" for the server, a connection, a namespace.
+        share: what the call's namespace has in flight; None before it is known, and if namespaces are not told apart.
+        has_turn: whether the call has a turn to work.
 
     """
 
@@ -146,6 +178,8 @@ class Permit:
         self.is_stream = is_stream
         self.held_bytes = 0
         self.owners: list[str] = []
+        self.share: Share | None = None
+        self.has_turn = False
         self._admission = admission
         self._is_released = False
 
@@ -176,16 +210,28 @@ class Permit:
             self._require_few_streams(owner)
 
     def enter_namespace(self, namespace: str) -> None:
-        """Count the call for its namespace, if it is a stream.
+        """Count the call for its namespace.
 
         Raises:
-            HoldfastError: OVERLOADED: the namespace has too many open streams.
+            HoldfastError: OVERLOADED: the namespace has too many open streams, or more than its share of calls.
 
         """
+        admission = self._admission
+        if admission.turns is not None and self.share is None and namespace:
+            self.share = admission.shares.enter(namespace, is_stream=self.is_stream)
+            self.share.bytes += self.held_bytes
+            admission.require_fair_calls(self.share)
         if self.is_stream:
             owner = f"namespace {namespace}"
             self.count_stream(owner)
             self._require_few_streams(owner)
+
+    async def take_turn(self) -> None:
+        """Wait until the call may work, if namespaces take turns. Streams do not: they work a little all the time."""
+        turns = self._admission.turns
+        if turns is not None and self.share is not None and not self.is_stream:
+            await turns.take(self.share)
+            self.has_turn = True
 
     def count_stream(self, owner: str) -> None:
         """Count a stream for one of its owners."""

@@ -109,7 +109,7 @@ class Call:
 
         Raises:
             InvalidRequestError: the request could not be parsed.
-            HoldfastError: OVERLOADED: the namespace has too many open streams.
+            HoldfastError: OVERLOADED: the namespace has too many calls or streams in flight.
 
         """
         refuse_malformed(request)
@@ -123,8 +123,7 @@ class Call:
                 checkpoint=self._id("checkpoint_id"),
                 request_id=self.request_id,
             )
-        if self.permit.is_stream:
-            self.permit.enter_namespace(self._id("namespace"))
+        self.permit.enter_namespace(self._id("namespace"))
         if self.previous_attempts and isinstance(request, Message):
             _set_attempt_number(request, self.previous_attempts)
 
@@ -138,6 +137,7 @@ class Calls:
     Args:
         limit: how many calls may be in flight.
         bytes_limit: how many bytes of payload they may hold in memory together.
+        fair_calls: how many calls may work at once, in turns of their namespaces; 0 if there are no turns.
         longest_seconds: how long a call without a deadline may take.
         authentication: finds the principal of each call.
         audit: the audit log; None for none.
@@ -157,8 +157,9 @@ class Calls:
         longest_seconds: float,
         authentication: Authentication = _ANYBODY,
         audit: AuditLog | None = None,
+        fair_calls: int = 0,
     ) -> None:
-        self.admission = Admission(Capacity(limit, bytes_limit))
+        self.admission = Admission(Capacity(limit, bytes_limit, fair_calls))
         self.audit = audit
         self._longest_seconds = longest_seconds
         self._authentication = authentication
@@ -235,6 +236,7 @@ class Calls:
                         if messages is not None:
                             await _receive_ids(call, messages)
                         raise
+                    await permit.take_turn()
                     if call.request is not None:
                         await call.record_request()
                     return await (self._until_expiry(call, body) if is_stream else body(call))

@@ -12,11 +12,13 @@ class Capacity:
     Attributes:
         calls: how many calls, including streams.
         bytes: how many bytes of payload they may hold in memory together.
+        fair_calls: how many calls may work at once, in turns of their namespaces; 0 if there are no turns.
 
     """
 
     calls: int
     bytes: int
+    fair_calls: int = 0
 
     @property
     def streams(self) -> int:

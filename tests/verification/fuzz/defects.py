@@ -13,9 +13,11 @@ from holdfast_server.api import malformed, requests
 from holdfast_server.api.pipeline import received as pipelined
 from holdfast_server.api.streaming.incoming import Incoming
 from holdfast_server.api.streaming.uploads import Uploads
-from holdfast_server.protocol.checkpoints import records, workflows
+from holdfast_server.protocol.checkpoints import dependents, load, records, workflows
 from holdfast_server.protocol.format import frame, invariants, keys, manifest, marker, short_forms
 from holdfast_server.protocol.maintenance import fsck, gc
+from holdfast_server.protocol.payload import bases, encoding
+from holdfast_server.protocol.payload import frames as deltas
 
 from tests.support.planted import Mutant
 
@@ -83,6 +85,69 @@ DEFECTS = [
         "len(marker.recent_digests) % RECENT_BYTES == 0",
         "True",
     ),
+    _defect(
+        "deltas",
+        "bomb unpacked",
+        deltas._decode,
+        "decompressor.decompress(frame, size_bytes + 1)",
+        "decompressor.decompress(frame)",
+    ),
+    _defect(
+        "deltas",
+        "window of any size",
+        deltas._decode,
+        "options={DecompressionParameter.window_log_max: _window_log(size_bytes, base)},",
+        "",
+    ),
+    _defect("deltas", "more than one frame accepted", deltas._decode, " or decompressor.unused_data", ""),
+    _defect("deltas", "digest not checked", bases.Bases._rebuild, "await _sha256(data) != part.sha256", "False"),
+    _defect(
+        "deltas",
+        "digest of a base not checked",
+        bases.Bases._content,
+        "(await _sha256(content))[:BASE_DIGEST_BYTES] != base.digest",
+        "False",
+    ),
+    _defect(
+        "deltas",
+        "length of a base not checked",
+        bases.Bases._frame_of_base,
+        "len(data) != base.stored_bytes",
+        "False",
+    ),
+    _defect("deltas", "bases in a circle", invariants._is_encoded, "return is_ascending and", "return"),
+    _defect("deltas", "chain one too long", invariants._is_encoded, "len(bases) <= MAX_BASES and", ""),
+    _defect("deltas", "base of another workflow", invariants._is_base, "blob_base(base.blob) is not None", "base.blob"),
+    _defect(
+        "deltas",
+        "base of any size",
+        invariants._is_base,
+        "MIN_BASE_BYTES <= base.size_bytes <= MAX_ENCODED_BYTES",
+        "base.size_bytes",
+    ),
+    _defect(
+        "deltas",
+        "delta of any size",
+        invariants._is_encoded,
+        "not 0 < part.size_bytes <= MAX_ENCODED_BYTES or ",
+        "",
+    ),
+    _defect("deltas", "debt of any size", invariants._is_base, "0 <= each <= _MAX_COUNT", "0 <= each"),
+    _defect(
+        "deltas",
+        "damaged base ends a save",
+        encoding.PartEncoder.choose,
+        "error.reason not in (Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED)",
+        "error",
+    ),
+    _defect(
+        "deltas",
+        "chain of one checkpoint held against others",
+        load._statement,
+        "(base.revision, base.size_bytes, base.digest, base.stored_bytes, base.encoding, base.blob)",
+        "base.revision",
+    ),
+    _defect("deltas", "dependents lost by a purge", dependents._part_rests_on, "any(", "False and any("),
     _defect(
         "keys", "any nine digits are a revision", keys.revision_of, "_MARKER.fullmatch(relative)", "len(relative) == 11"
     ),

@@ -167,8 +167,9 @@ class Check:
         self._log = log
         self._keys = keys
         self._bases = bases or Bases(0)
-        # By part and revision of the base.
-        self._damaged: dict[tuple[str, int], HoldfastError] = {}
+        # By part and by what its marker states of the damaged base and of those before it: another marker may state it
+        # differently.
+        self._damaged: dict[tuple[object, ...], HoldfastError] = {}
 
     async def require(self, entry: Entry, depth: Depth) -> None:
         """Check the parts of a checkpoint. A missing part is damage only if the checkpoint still exists.
@@ -190,18 +191,29 @@ class Check:
             except HoldfastError as error:
                 found = await as_of_now(self._log, self._keys, entry, error)
                 if "base_revision" in error.metadata and found is error:
-                    self._damaged[part.name, int(error.metadata["base_revision"])] = error
+                    revisions = [base.revision for base in part.bases]
+                    damaged = revisions.index(int(error.metadata["base_revision"]))
+                    self._damaged[_statement(part, damaged)] = error
                 raise found from None
 
     def _refuse_damaged_bases(self, entry: Entry, part: StoredPart) -> None:
-        for base in part.bases:
-            known = self._damaged.get((part.name, base.revision))
+        for index in range(len(part.bases) if self._damaged else 0):
+            known = self._damaged.get(_statement(part, index))
             if known is not None:
                 metadata = known.metadata | {
                     "checkpoint_id": entry.marker.checkpoint_id,
                     "revision": str(entry.revision),
                 }
                 raise HoldfastError(known.reason, known.message, **metadata)
+
+
+def _statement(part: StoredPart, last: int) -> tuple[object, ...]:
+    """Return what a marker states of the bases of a part, up to one of them."""
+    bases = (
+        (base.revision, base.size_bytes, base.digest, base.stored_bytes, base.encoding, base.blob)
+        for base in part.bases[: last + 1]
+    )
+    return part.name, *bases
 
 
 async def as_of_now(log: Log, keys: WorkflowKeys, entry: Entry, damage: HoldfastError) -> HoldfastError:

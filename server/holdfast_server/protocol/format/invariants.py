@@ -20,6 +20,8 @@ _MAX_EPOCH = 1 << 62
 # Longer than any lease that is granted.
 _MAX_LEASE_SECONDS = 366 * 24 * 3600
 _MAX_SIZE = (1 << 63) - 1
+# Counts to which each save adds. No server reaches this.
+_MAX_COUNT = 1 << 62
 # Far more than any server writes.
 _MOST_RECENT = 1000
 _DIGEST_BYTES = 32
@@ -130,7 +132,7 @@ def _is_in(ranges: Sequence[RevisionRange], revision: int) -> bool:
 def _is_part(part: StoredPart, marker: Marker) -> bool:
     location = part.WhichOneof("location")
     is_located = location == "inline" or (location == "blob" and blob_base(part.blob) is not None)
-    return part.size_bytes >= 0 and part.plain_saves >= 0 and is_located and _is_encoded(part, marker)
+    return part.size_bytes >= 0 and 0 <= part.plain_saves <= _MAX_COUNT and is_located and _is_encoded(part, marker)
 
 
 def _is_encoded(part: StoredPart, marker: Marker) -> bool:
@@ -159,5 +161,9 @@ def _is_base(base: PartBase, depth: int) -> bool:
         and (base.stored_bytes == base.size_bytes if is_plain else 0 < base.stored_bytes <= MAX_FRAME_BYTES)
         and len(base.digest) == BASE_DIGEST_BYTES
         and (not base.blob or blob_base(base.blob) is not None)
-        and min(base.dependents, base.debt_bytes, base.price_bytes, base.first_bytes) >= 0
+        and all(0 <= each <= _MAX_COUNT for each in _counts(base))
     )
+
+
+def _counts(base: PartBase) -> tuple[int, ...]:
+    return base.dependents, base.debt_bytes, base.price_bytes, base.first_bytes

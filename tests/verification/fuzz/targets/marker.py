@@ -1,7 +1,7 @@
 """Markers and claims: a decoded one had an undamaged frame, and is valid."""
 
 from google.protobuf.message import Message
-from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, MarkerKind, PartEncoding
+from holdfast_server.layout.v1.marker_pb2 import Claim, Marker, MarkerKind, PartEncoding, StoredPart
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format import marker
 from holdfast_server.protocol.format.id_index import MOST_UNINDEXED
@@ -68,5 +68,27 @@ def require_sense(found: Marker) -> None:
         assert part.encoding in PartEncoding.values()
         assert part.WhichOneof("location") == "inline" or part.blob.count("/") == 3
         assert ".." not in part.blob
+        _require_sense_of_bases(found, part)
     found.create_time.ToNanoseconds()
     found.expire_time.ToNanoseconds()
+
+
+def _require_sense_of_bases(marker: Marker, part: StoredPart) -> None:
+    is_delta = part.encoding == PartEncoding.PART_ENCODING_ZSTD_DELTA
+    assert bool(part.bases) == is_delta
+    assert len(part.bases) <= 3
+    if is_delta or part.encoding == PartEncoding.PART_ENCODING_ZSTD:
+        assert 0 < part.size_bytes <= 8 << 20
+        assert 0 < part.stored_bytes <= 9 << 20
+    revisions = [base.revision for base in part.bases]
+    assert revisions == sorted(set(revisions))
+    assert all(max(marker.floor, marker.base_floor) < each < marker.revision for each in revisions)
+    for base in part.bases:
+        assert 0 < base.size_bytes <= 8 << 20
+        assert 0 < base.stored_bytes <= 9 << 20
+        assert len(base.digest) == 16
+        assert not base.blob or base.blob.count("/") == 3
+        assert ".." not in base.blob
+        # More is added to each by the next save.
+        counts = (base.dependents, base.debt_bytes, base.price_bytes, base.first_bytes)
+        assert 0 <= min(counts) <= max(counts) <= 1 << 62

@@ -17,7 +17,10 @@ from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.append_once import Appended, Request
 from holdfast_server.protocol.log.log import Log, now
 from holdfast_server.protocol.maintenance.gc import collect
+from holdfast_server.protocol.payload.bases import Bases
+from holdfast_server.protocol.payload.encoding import HeldPart, PartEncoder, Payload
 from holdfast_server.protocol.payload.parts import PartUpload
+from holdfast_server.protocol.payload.policy import DeltaRules
 from holdfast_server.protocol.payload.reads import read_part
 from holdfast_server.stores.base import ObjectStore, StoreError
 
@@ -25,6 +28,10 @@ GRACE_SECONDS = 1000.0
 SMALL_BYTES = 100
 # Too large for a marker; written in several pieces.
 LARGE_BYTES = 20_000
+# Nearly equal payloads, which are stored as deltas. The first of a chain is too large for a marker and for a row.
+RESTING_BYTES = 6000
+_OWN_BYTES = 200
+_EQUAL = random.Random("equal").randbytes(RESTING_BYTES - _OWN_BYTES)
 _INLINE_LIMIT_BYTES = 1000
 _PIECE_BYTES = 8000
 _DEADLINE_SECONDS = 60.0
@@ -37,7 +44,8 @@ _ABSENT = {Reason.WORKFLOW_NOT_FOUND, Reason.CHECKPOINT_NOT_FOUND, Reason.CHECKP
 
 def payload(name: str, size: int) -> bytes:
     """Return bytes that contain their name, and that no other payload begins like."""
-    return f"{name} {size} ".encode() + random.Random(name).randbytes(size)
+    equal = _EQUAL if size == RESTING_BYTES else b""
+    return f"{name} {size} ".encode() + equal + random.Random(name).randbytes(size - len(equal))
 
 
 def name_in(data: bytes) -> str:
@@ -63,6 +71,7 @@ class Player:
 
     def __init__(self, store: ObjectStore, note: Callable[[Note], None]) -> None:
         self.log = Log(store, grace_seconds=GRACE_SECONDS)
+        self._encoder = PartEncoder(store, DeltaRules(), Bases(), inline_limit_bytes=_INLINE_LIMIT_BYTES)
         self._note = note
 
     async def save(self, to: str, name: str, size: int = SMALL_BYTES, checkpoint_id: str = "") -> None:
@@ -76,8 +85,9 @@ class Player:
             attempts += 1
             request = Request(workflow(to), request_id, first_attempt_at=None if attempts == 1 else began)
             spec = CheckpointSpec(request, "f", 1, checkpoint_id=checkpoint_id)
-            part = await self._upload(workflow(to), payload(name, size))
-            return await save(self.log, spec, [part], deadline=_deadline())
+            data = payload(name, size)
+            parts = [await self._upload(workflow(to), data) if size != RESTING_BYTES else await HeldPart.of("", data)]
+            return await save(self.log, spec, Payload(self._encoder, workflow(to), parts), deadline=_deadline())
 
         saved = await _unless({Reason.CHECKPOINT_ID_REUSED}, once)
         if saved is not None:

@@ -20,7 +20,16 @@ from holdfast_server.stores.file import FileStore
 
 from tests.verification.crash.alone import alone
 from tests.verification.crash.cuts import Tree
-from tests.verification.crash.player import GRACE_SECONDS, Note, Player, name_in, read, workflow
+from tests.verification.crash.player import (
+    GRACE_SECONDS,
+    RESTING_BYTES,
+    SMALL_BYTES,
+    Note,
+    Player,
+    name_in,
+    read,
+    workflow,
+)
 from tests.verification.crash.scripts import STORE
 
 # A state after a cut, and the numbers of notes at the moments whose cuts may leave it.
@@ -128,7 +137,7 @@ async def _save_next(store: FileStore, name: str, damage: list[str]) -> int:
     player = Player(store, notes.append)
     fresh = f"next-{uuid.uuid4().hex}"
     try:
-        await player.save(name, fresh)
+        await player.save(name, fresh, RESTING_BYTES if name == "r" else SMALL_BYTES)
         await player.load(name)
     except (HoldfastError, StoreError) as error:
         damage.append(f"{name}: the next save failed: {error}")

@@ -19,7 +19,15 @@ from holdfast_server.stores.file import FileStore
 from tests.support.planted import planted
 from tests.verification.crash.alone import alone, small
 from tests.verification.crash.mutants import MUTANTS
-from tests.verification.crash.player import GRACE_SECONDS, LARGE_BYTES, SMALL_BYTES, Note, Player, until_done
+from tests.verification.crash.player import (
+    GRACE_SECONDS,
+    LARGE_BYTES,
+    RESTING_BYTES,
+    SMALL_BYTES,
+    Note,
+    Player,
+    until_done,
+)
 
 # In the folder of a run. The parent of the store is missing too, on purpose.
 STORE = "data/store"
@@ -71,6 +79,33 @@ async def goes_on(players: Sequence[Player]) -> None:
     await player.save("v", "b3", LARGE_BYTES)
 
 
+async def rests(players: Sequence[Player]) -> None:
+    """Checkpoints that rest on earlier ones, which are purged, deleted and collected."""
+    (player,) = players
+    await player.save("r", "r1", RESTING_BYTES, "first")
+    await player.save("r", "r2", RESTING_BYTES)
+    await player.save("r", "r3", RESTING_BYTES, "chosen")
+    await player.save("r", "r4", RESTING_BYTES)
+    await player.save("r", "r5", RESTING_BYTES)
+    # The others are stored again.
+    await player.delete("r", "first", purges=True)
+    await player.save("r", "r6", RESTING_BYTES)
+    await player.delete("r", "chosen")
+    await player.collect("r", 2, graces=2)
+    await player.collect("r", 2, graces=4)
+    await player.save("r", "r7", RESTING_BYTES)
+    await player.load("r")
+
+
+async def rests_on(players: Sequence[Player]) -> None:
+    """The operations of a second server, which builds on the checkpoints of a first one that stopped."""
+    (player,) = players
+    await player.save("r", "s1", RESTING_BYTES)
+    await player.save("r", "s2", RESTING_BYTES)
+    await player.delete("r", "chosen", purges=True)
+    await player.load("r")
+
+
 async def saves(players: Sequence[Player]) -> None:
     """One save of each kind."""
     (player,) = players
@@ -83,6 +118,8 @@ SCRIPTS: dict[str, tuple[int, Callable[[Sequence[Player]], Awaitable[None]]]] = 
     "life": (1, life),
     "together": (2, together),
     "goes_on": (1, goes_on),
+    "rests": (1, rests),
+    "rests_on": (1, rests_on),
     "saves": (1, saves),
 }
 

@@ -58,6 +58,11 @@ def test_a_cut_at_any_moment_of_a_stores_life_loses_nothing(folder, require_unbr
     require_unbroken(run.cut_everywhere(), at_least=200)
 
 
+@pytest.mark.needs_budget("full")
+def test_a_cut_while_checkpoints_rest_on_others_loses_nothing(folder, require_unbroken):
+    require_unbroken(record("rests", folder / "run").cut_everywhere(), at_least=100)
+
+
 def test_a_cut_while_two_servers_make_the_same_store_loses_nothing(folder, require_unbroken):
     run = record("together", folder / "run", Surroundings(faults=SLOW_SYNCS))
     # Each server has met folders and names of the other.
@@ -65,9 +70,10 @@ def test_a_cut_while_two_servers_make_the_same_store_loses_nothing(folder, requi
     require_unbroken(run.cut_everywhere(), at_least=150)
 
 
-def test_a_server_that_stops_anywhere_leaves_nothing_that_misleads_the_next_one(folder, require_unbroken):
-    first = record("life", folder / "first")
-    require_unbroken(gone_on_from(first, "goes_on", folder / "second"), at_least=amount(small=100, full=300))
+@pytest.mark.parametrize(("script", "then"), [("life", "goes_on"), full("rests", "rests_on")])
+def test_a_server_that_stops_anywhere_leaves_nothing_that_misleads_the_next_one(script, then, folder, require_unbroken):
+    first = record(script, folder / "first")
+    require_unbroken(gone_on_from(first, then, folder / "second"), at_least=amount(small=100, full=300))
 
 
 @pytest.mark.parametrize("number", [each if each in (1, 6) else full(each) for each in FAILED_SYNCS])

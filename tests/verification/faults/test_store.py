@@ -1,6 +1,7 @@
 """The service while its store fails, on each real store: the caller's errors are exact, and nothing is lost."""
 
 import asyncio
+import random
 
 import holdfast
 import pytest
@@ -10,8 +11,9 @@ from tests.verification.faults.faults import Fault
 from tests.verification.faults.faulty import give_retries
 
 FORMAT = holdfast.Format("test", 1)
-LARGE = bytes(range(256)) * 1_000
-SEVERAL_BLOCKS = bytes(range(251)) * 20_000
+# Random bytes are stored as they are.
+LARGE = random.Random("large").randbytes(256_000)
+SEVERAL_BLOCKS = random.Random("several blocks").randbytes(5_020_000)
 ALWAYS = float("inf")
 # Each round damages another place of the data.
 ROUNDS = amount(small=3, full=12)
@@ -171,6 +173,46 @@ async def test_damage_on_the_way_is_found_by_digest_and_fallback_gives_the_last_
             assert {each for each, _ in faulty.faults.struck} == {fault}
             faulty.faults.calm()
             assert (await client.load("n", "w")).data == data
+
+
+async def save_resting(client):
+    """Save three checkpoints, the last of which rests on the second one. Return its content."""
+    data = LARGE[:1000] + b"more" + LARGE[1000:]
+    for each in (LARGE[::-1], LARGE, data):
+        await client.save("n", "w", each, format=FORMAT)
+    return data
+
+
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_BODY, Fault.THROTTLED])
+async def test_a_read_of_a_base_that_fails_on_its_way_is_retried(faulty, fault):
+    async with faulty.client(deltas=True) as client:
+        data = await save_resting(client)
+    async with faulty.client(deltas=True) as client:
+        faulty.faults.plan(fault, "GET", await key_of_newest(faulty.sound, "blob"), times=2)
+        assert (await client.load("n", "w")).data == data
+        assert len(faulty.faults.struck) == 2
+
+
+@pytest.mark.parametrize("fault", [Fault.FLIPPED, Fault.SHORT_BODY])
+async def test_a_damaged_base_is_named_and_fallback_passes_over_what_rests_on_it(faulty, fault):
+    async with faulty.client(deltas=True) as client:
+        data = await save_resting(client)
+    base = await key_of_newest(faulty.sound, "blob")
+    for _ in range(ROUNDS):
+        async with faulty.client(deltas=True) as client:
+            faulty.faults.plan(fault, "GET", base, times=ALWAYS)
+            with pytest.raises(holdfast.CheckpointCorruptedError) as damaged:
+                await client.load("n", "w")
+            assert damaged.value.metadata["base_revision"] == "2"
+            loaded = await client.load("n", "w", fallback=True)
+            assert (loaded.revision, loaded.fell_back, loaded.data) == (1, True, LARGE[::-1])
+            # A save rests on nothing that is damaged.
+            saved = await client.save("n", "w", data, format=FORMAT)
+            assert (await client.load("n", "w")).data == data
+            faulty.faults.calm()
+        await faulty.sound.delete(await key_of_newest(faulty.sound, "log"))
+        await faulty.sound.delete(await key_of_newest(faulty.sound, "blob"))
+        assert saved.revision == 4
 
 
 @pytest.mark.parametrize("fault", [Fault.FLIPPED, Fault.SHORT_BODY])

@@ -16,6 +16,8 @@ ROUNDS = amount(small=2, full=25)
 MOST_SAVES = amount(small=60, full=200)
 SAVERS = 32
 WORKFLOWS = 8
+# What the states of workflows have in common, so that most are stored as deltas.
+COMMON = random.Random("common").randbytes(400_000)
 
 # The content of each acknowledged checkpoint, by workflow and id.
 Acknowledged = dict[tuple[str, str], bytes]
@@ -50,7 +52,7 @@ async def lives(store_url: str, number: int, savers: int, acknowledged: Acknowle
     async def save(client: holdfast.AsyncClient, workflow_id: str) -> None:
         nonlocal count
         while True:
-            data = b"%d-%d-" % (number, count) + bytes(chance.choice([100, 4_000, 100_000, 400_000]))
+            data = b"%d-%d-" % (number, count) + COMMON[: chance.choice([100, 4_000, 100_000, 400_000])]
             count += 1
             saved = await client.save("n", workflow_id, data, format=FORMAT, timeout=5)
             acknowledged[workflow_id, saved.checkpoint_id] = data

@@ -15,6 +15,8 @@ KEEP_LAST = 5
 RETENTION = {"trimmed": {"keep_last": KEEP_LAST}}
 SIZES = {"kept": (100, 3_000, 80_000), "trimmed": (100, 200_000, 5_000_000), "fenced": (100,), "runs": (100, 90_000)}
 TTL = timedelta(seconds=5)
+# What half of each payload consists of, so that many are stored as deltas.
+_COMMON = random.Random("common").randbytes(1 << 20)
 _CALL_SECONDS = 40.0
 
 _Answer = TypeVar("_Answer")
@@ -97,7 +99,8 @@ class User:
         where = (namespace, workflow_id)
         self._count += 1
         size = self._chance.choices(SIZES[namespace], [4**-each for each in range(len(SIZES[namespace]))])[0]
-        data = f"{self._name}-{self._count}-".encode() + self._chance.randbytes(size)
+        common = _COMMON[: size // 2]
+        data = f"{self._name}-{self._count}-".encode() + common + self._chance.randbytes(size - len(common))
         digest = self._ledger.send(where, data)
         saved = await self._call(
             "save",

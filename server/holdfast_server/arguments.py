@@ -41,6 +41,7 @@ _SETTINGS = {
     "tls_client_ca_file": "authorities in PEM whose certificates callers must present",
     "tls_client_auth": "whether callers must present a certificate: off or require",
     "insecure": "serve in plaintext on an address that other machines can reach: on or off",
+    "policy_file": "TOML file with the rights of principals",
     "log_level": "lowest level that is logged: debug, info, warning or error",
     "s3_client": "library that sends small requests to S3: aioboto3 or obstore",
     "s3_encryption": "how S3 encrypts each object at rest: AES256, aws:kms or aws:kms:dsse",
@@ -81,6 +82,7 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
         "--tls-cert-file", help="certificate to present in PEM (default: the server's own if it requires one)"
     )
     health.add_argument("--tls-key-file", help="its private key in PEM")
+    _add_policy(commands)
     for name, about in _COMMANDS.items():
         command = commands.add_parser(name, help=about, description=about)
         command.add_argument("--config", help="a TOML file with settings")
@@ -100,6 +102,21 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
             command.add_argument("--repair", action="store_true", help="repair what can be repaired")
             command.add_argument("--quick", action="store_true", help="check that parts exist, without reading them")
     return parser.parse_args(given)
+
+
+def _add_policy(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    policy = commands.add_parser("policy", help="check a policy file, and explain what it allows")
+    check = policy.add_subparsers(dest="policy_command", required=True).add_parser(
+        "check", help="check a policy file; exit 0 or 1"
+    )
+    check.add_argument("file", metavar="FILE", help="the policy file")
+    check.add_argument(
+        "--principal",
+        action="append",
+        default=[],
+        help="show the entries that apply to a principal; once for each of its identities",
+    )
+    check.add_argument("--namespace", help="show the entries that apply to a namespace")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -75,6 +75,7 @@ class Config:
         s3_kms_key: id, ARN or alias of the KMS key for that; "" for the default key.
         s3_bucket_owner: the account that must own the bucket, twelve digits; "" for any.
         fair_calls: how many calls may work at once, in turns of their namespaces; 0 if there are no turns.
+        policy_file: a TOML file with the rights of principals; "" to give all of them all rights.
 
     """
 
@@ -113,6 +114,7 @@ class Config:
     s3_kms_key: str = ""
     s3_bucket_owner: str = ""
     fair_calls: int = 0
+    policy_file: str = ""
 
     def __post_init__(self) -> None:
         """Check every setting.

@@ -19,6 +19,7 @@ from holdfast_server.open_service import open_service
 from holdfast_server.reflection import enable_reflection
 from holdfast_server.stores.base import ObjectStore
 from holdfast_server.trust.authentication import Everybody
+from holdfast_server.trust.authorization import authorizing
 from holdfast_server.trust.principal import ANONYMOUS
 
 _LOG = logging.getLogger("holdfast.server")
@@ -60,7 +61,7 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
         StoreError: the store cannot be used.
         OSError: the server cannot listen on the address.
         ConfigError: other machines could reach the server in plaintext.
-        InvalidFileError: a file of TLS cannot be used.
+        InvalidFileError: a file that a setting names cannot be read or is invalid.
 
     """
     config.require_protected_listen()
@@ -71,13 +72,20 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
 
     async with (
         _credentials(config) as credentials,
-        open_service(config, store, on_ready=set_ready, authentication=Everybody(ANONYMOUS)) as (service, calls),
+        authorizing(config.policy_file) as authorization,
+        open_service(
+            config,
+            store,
+            on_ready=set_ready,
+            authentication=Everybody(ANONYMOUS),
+            authorization=authorization,
+        ) as (service, calls),
     ):
         server = grpc.aio.server(options=_options(config))
         pipelines = Pipelines(service, calls, age_seconds=config.pipeline_age_seconds)
         grpc_methods.add_to_server(service, pipelines, server)
         health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-        enable_reflection(server, (grpc_methods.SERVICE_NAME, health.SERVICE_NAME))
+        enable_reflection(server, (grpc_methods.SERVICE_NAME, health.SERVICE_NAME), calls)
         try:
             if credentials is None:
                 port = server.add_insecure_port(config.listen)

@@ -22,6 +22,7 @@ from holdfast_server.exports import Exports, exporting
 from holdfast_server.health import NotServingError, ProbeTLS, require_serving
 from holdfast_server.lifecycle import serving, stop_requested
 from holdfast_server.open_store import open_store
+from holdfast_server.policy_command import run_policy_check
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.format.manifest import NoStoreError, open_layout
 from holdfast_server.protocol.log.log import Log
@@ -42,6 +43,9 @@ def main() -> None:
     stdio.reserve_descriptors()
     arguments = parse()
     try:
+        if arguments.command == "policy":
+            run_policy_check(arguments.file, arguments.principal, arguments.namespace)
+            return
         config = config_sources.load(vars(arguments), os.environ, Path.cwd())
         if arguments.command == "health":
             require_serving(arguments.target, ready=arguments.ready, tls=_tls_of_probe(config, arguments))

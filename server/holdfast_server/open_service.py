@@ -18,6 +18,7 @@ from holdfast_server.store_watch import StoreWatch
 from holdfast_server.stores.base import ObjectStore
 from holdfast_server.trust.audit import AuditLog, auditing
 from holdfast_server.trust.authentication import Authentication
+from holdfast_server.trust.authorization import Authorization
 
 
 @asynccontextmanager
@@ -27,6 +28,7 @@ async def open_service(
     *,
     on_ready: Callable[[bool], Awaitable[None]],
     authentication: Authentication,
+    authorization: Authorization | None = None,
 ) -> AsyncIterator[tuple[CheckpointService, Calls]]:
     """Open the service of a store. The caller ends all calls before it leaves the block.
 
@@ -35,6 +37,7 @@ async def open_service(
         store: the store.
         on_ready: called with whether the store works, each time that this changes.
         authentication: finds the principal of each call.
+        authorization: decides what each principal may do; None if all may do everything.
 
     Yields:
         The service, and the calls that it has admitted.
@@ -59,6 +62,7 @@ async def open_service(
             bytes_limit=config.bytes_in_flight,
             longest_seconds=config.longest_call_seconds,
             authentication=authentication,
+            authorization=authorization or Authorization(),
             audit=audit,
             fair_calls=config.fair_calls,
         )

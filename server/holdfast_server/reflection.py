@@ -4,37 +4,50 @@ The library has v1alpha only. Version 1 has the same messages in another package
 https://github.com/grpc/grpc-proto/tree/master/grpc/reflection
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from holdfast_server.api.calls import Calls
+from holdfast_server.api.errors import CallFailedError
+from holdfast_server.api.grpc_methods import GrpcContext, abort
+
 _OLD, _NEW = "grpc.reflection.v1alpha", "grpc.reflection.v1"
 _NEW_SERVICE = f"{_NEW}.ServerReflection"
 
 
-def enable_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
-    """Let a server describe its services, and reflection itself.
+def enable_reflection(server: grpc.aio.Server, services: Sequence[str], calls: Calls) -> None:
+    """Let a server describe its services, and reflection itself, to administrators.
 
     Args:
         server: the server, before it starts.
         services: their full names.
+        calls: decides who is an administrator. Without a policy every caller is one.
 
     """
     _describe_version_1()
     names = (*services, reflection.SERVICE_NAME, _NEW_SERVICE)
-    reflection.enable_server_reflection(names, server)
     servicer: Any = reflection.aio.ReflectionServicer(names)
+
+    async def describe(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        try:
+            await calls.require_admin(f"{_NEW_SERVICE}/ServerReflectionInfo", GrpcContext(context))
+        except CallFailedError as failed:
+            await abort(context, failed)
+        async for response in servicer.ServerReflectionInfo(requests, context):
+            yield response
+
     handler = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
+        describe,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(_NEW_SERVICE, {"ServerReflectionInfo": handler}),)
-    )
+    for name in (reflection.SERVICE_NAME, _NEW_SERVICE):
+        methods = {"ServerReflectionInfo": handler}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods),))
 
 
 def _describe_version_1() -> None:

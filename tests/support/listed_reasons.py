@@ -20,7 +20,8 @@ def only_listed_reasons() -> Iterator[None]:
 
     def checked(error, *, method, **ids):
         name = method.rpartition("/")[2]
-        if name not in CALLS_BY_REASON[error.reason]:
+        # Reflection is of another service, whose comments list no reasons.
+        if method.startswith("holdfast.v1.") and name not in CALLS_BY_REASON[error.reason]:
             unlisted.add(f"{name} fails with {error.reason}, which its comment does not list: {error.message}")
         return failed_call(error, method=method, **ids)
 

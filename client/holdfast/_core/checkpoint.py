@@ -57,6 +57,8 @@ class Checkpoint:
         pinned: whether retention and prunes keep it.
         stored_bytes: the bytes of all parts as the server stores them, without what they rest on; 0 from a server that
             does not report it.
+        principal: the name of the caller that saved it, such as "token:ci"; "" if the server did not authenticate
+            callers.
 
     """
 
@@ -77,6 +79,7 @@ class Checkpoint:
     replayed: bool = False
     pinned: bool = False
     stored_bytes: int = 0
+    principal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,7 @@ def to_checkpoint(message: checkpoint_pb2.Checkpoint, *, replayed: bool = False)
         replayed=replayed,
         pinned=message.pinned,
         stored_bytes=message.stored_bytes,
+        principal=message.principal,
     )
 
 

@@ -124,34 +124,23 @@ class TableOutput(Output):
         self.checkpoints([checkpoint])
 
     def checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
-        _print_table(
-            ("revision", "checkpoint", "format", "size", "stored", "created (UTC)", "labels"),
-            [(*_summary(each), _labels(each)) for each in checkpoints],
-        )
+        headings, summaries = _summaries(checkpoints)
+        rows = [(*summary, _labels(each)) for summary, each in zip(summaries, checkpoints, strict=True)]
+        _print_table((*headings, "labels"), rows)
 
     def history(self, checkpoints: Sequence[LoadedCheckpoint]) -> None:
+        headings, summaries = _summaries([each.info for each in checkpoints])
         _print_table(
-            (
-                "revision",
-                "checkpoint",
-                "format",
-                "size",
-                "stored",
-                "created (UTC)",
-                "epoch",
-                "records",
-                "parent",
-                "labels",
-            ),
+            (*headings, "epoch", "records", "parent", "labels"),
             [
                 (
-                    *_summary(each.info),
+                    *summary,
                     str(each.info.epoch),
                     str(len(each.records)),
                     each.info.parent_id or "none",
                     _labels(each.info),
                 )
-                for each in checkpoints
+                for summary, each in zip(summaries, checkpoints, strict=True)
             ],
         )
 
@@ -257,6 +246,17 @@ def _record(record: Record) -> dict[str, str]:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
+
+
+def _summaries(checkpoints: Sequence[Checkpoint]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Return the headings and the cells with which every table of checkpoints begins.
+
+    The column of principals is left out if no checkpoint has one: most servers do not authenticate callers.
+    """
+    headings = ("revision", "checkpoint", "format", "size", "stored", "created (UTC)")
+    if not any(each.principal for each in checkpoints):
+        return headings, [_summary(each) for each in checkpoints]
+    return (*headings, "principal"), [(*_summary(each), each.principal) for each in checkpoints]
 
 
 def _summary(checkpoint: Checkpoint) -> tuple[str, ...]:

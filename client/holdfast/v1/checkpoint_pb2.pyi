@@ -244,6 +244,7 @@ class Checkpoint(_message.Message):
     TRACE_ID_FIELD_NUMBER: _builtins.int
     PINNED_FIELD_NUMBER: _builtins.int
     STORED_BYTES_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace that holds the workflow."""
     workflow_id: _builtins.str
@@ -267,6 +268,10 @@ class Checkpoint(_message.Message):
     stored_bytes: _builtins.int
     """Size of all parts together as they are stored, in bytes: less than size_bytes if the server stores parts compressed
     or as differences from earlier checkpoints. Without what such parts rest on. 0 from servers that do not report it.
+    """
+    principal: _builtins.str
+    """The name of the caller that saved the checkpoint, such as "token:ci", cut if it is longer than 256 bytes; "" if the
+    server did not authenticate callers.
     """
     @_builtins.property
     def format(self) -> Global___Format:
@@ -312,10 +317,11 @@ class Checkpoint(_message.Message):
         trace_id: _builtins.str = ...,
         pinned: _builtins.bool = ...,
         stored_bytes: _builtins.int = ...,
+        principal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "format", b"format", "producer", b"producer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "create_time", b"create_time", "epoch", b"epoch", "expire_time", b"expire_time", "format", b"format", "labels", b"labels", "namespace", b"namespace", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "producer", b"producer", "request_id", b"request_id", "revision", b"revision", "size_bytes", b"size_bytes", "stored_bytes", b"stored_bytes", "trace_id", b"trace_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "create_time", b"create_time", "epoch", b"epoch", "expire_time", b"expire_time", "format", b"format", "labels", b"labels", "namespace", b"namespace", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "principal", b"principal", "producer", b"producer", "request_id", b"request_id", "revision", b"revision", "size_bytes", b"size_bytes", "stored_bytes", b"stored_bytes", "trace_id", b"trace_id", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

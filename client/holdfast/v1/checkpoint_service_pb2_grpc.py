@@ -36,7 +36,9 @@ class CheckpointServiceStub(object):
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
-    - UNAUTHENTICATED, PERMISSION_DENIED: ask the operator. Only proxies before the server send them.
+    - UNAUTHENTICATED: ask the operator. Only proxies before the server send it.
+    - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
+    before the server refuses the call.
     - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
     - INTERNAL: give up, and report it with the trace id.
 
@@ -157,7 +159,9 @@ class CheckpointServiceServicer(object):
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
-    - UNAUTHENTICATED, PERMISSION_DENIED: ask the operator. Only proxies before the server send them.
+    - UNAUTHENTICATED: ask the operator. Only proxies before the server send it.
+    - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
+    before the server refuses the call.
     - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
     - INTERNAL: give up, and report it with the trace id.
 
@@ -580,7 +584,9 @@ class CheckpointService(object):
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
-    - UNAUTHENTICATED, PERMISSION_DENIED: ask the operator. Only proxies before the server send them.
+    - UNAUTHENTICATED: ask the operator. Only proxies before the server send it.
+    - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
+    before the server refuses the call.
     - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
     - INTERNAL: give up, and report it with the trace id.
 

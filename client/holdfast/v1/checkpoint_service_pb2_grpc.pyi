@@ -37,7 +37,9 @@ class CheckpointServiceStub:
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
-    - UNAUTHENTICATED, PERMISSION_DENIED: ask the operator. Only proxies before the server send them.
+    - UNAUTHENTICATED: ask the operator. Only proxies before the server send it.
+    - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
+      before the server refuses the call.
     - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
     - INTERNAL: give up, and report it with the trace id.
 
@@ -284,7 +286,9 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
-    - UNAUTHENTICATED, PERMISSION_DENIED: ask the operator. Only proxies before the server send them.
+    - UNAUTHENTICATED: ask the operator. Only proxies before the server send it.
+    - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
+      before the server refuses the call.
     - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
     - INTERNAL: give up, and report it with the trace id.
 
@@ -527,7 +531,9 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
-    - UNAUTHENTICATED, PERMISSION_DENIED: ask the operator. Only proxies before the server send them.
+    - UNAUTHENTICATED: ask the operator. Only proxies before the server send it.
+    - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
+      before the server refuses the call.
     - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
     - INTERNAL: give up, and report it with the trace id.
 

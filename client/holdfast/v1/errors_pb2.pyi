@@ -80,7 +80,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 23
     """The server, or a proxy before it, does not know the caller."""
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 24
-    """The server, or a proxy before it, does not allow the call."""
+    """The caller may not make the call: the server's policy does not give it the right in the namespace, or a proxy before
+    the server refuses it. The answer is the same whether or not the workflow exists. STORE_ACCESS_DENIED differs: there
+    the store refuses the server.
+    """
     ERROR_REASON_UNIMPLEMENTED: _ErrorReason.ValueType  # 25
     """The target does not know the call."""
     ERROR_REASON_STORE_REPLACED: _ErrorReason.ValueType  # 26
@@ -146,7 +149,10 @@ ERROR_REASON_LOG_FULL: ErrorReason.ValueType  # 22
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 23
 """The server, or a proxy before it, does not know the caller."""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 24
-"""The server, or a proxy before it, does not allow the call."""
+"""The caller may not make the call: the server's policy does not give it the right in the namespace, or a proxy before
+the server refuses it. The answer is the same whether or not the workflow exists. STORE_ACCESS_DENIED differs: there
+the store refuses the server.
+"""
 ERROR_REASON_UNIMPLEMENTED: ErrorReason.ValueType  # 25
 """The target does not know the call."""
 ERROR_REASON_STORE_REPLACED: ErrorReason.ValueType  # 26

@@ -9,17 +9,20 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from holdfast_server.api import failures
+from holdfast_server import telemetry
+from holdfast_server.api import failures, requests
 from holdfast_server.api.admission import Admission, Permit
 from holdfast_server.api.call_context import CallContext, CallerGoneError
 from holdfast_server.api.capacity import Capacity
 from holdfast_server.api.malformed import Unparsed, refuse_malformed
 from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.protocol.log.append_once import Origin
 from holdfast_server.telemetry import CallSpan
 from holdfast_server.timeouts import Timeouts
 from holdfast_server.trust.audit import AuditLog
 from holdfast_server.trust.audited_call import AuditedCall
 from holdfast_server.trust.authentication import Authentication, Everybody
+from holdfast_server.trust.authorization import Authorization
 from holdfast_server.trust.principal import ANONYMOUS, Principal
 from holdfast_server.trust.refusals import unauthenticated
 
@@ -38,6 +41,7 @@ _REFUSAL_SECONDS = 0.2
 PREVIOUS_ATTEMPTS_KEY = "grpc-previous-rpc-attempts"
 _ATTEMPTS = re.compile("[0-9]{1,4}")
 _ANYBODY = Everybody(ANONYMOUS)
+_EVERYTHING = Authorization()
 
 
 class Call:
@@ -56,6 +60,7 @@ class Call:
     """
 
     __slots__ = (
+        "_authorization",
         "_header",
         "audited",
         "deadline",
@@ -67,7 +72,16 @@ class Call:
         "span",
     )
 
-    def __init__(self, method: str, span: CallSpan, permit: Permit, deadline: float, previous_attempts: int) -> None:
+    def __init__(
+        self,
+        method: str,
+        span: CallSpan,
+        permit: Permit,
+        deadline: float,
+        previous_attempts: int,
+        *,
+        authorization: Authorization,
+    ) -> None:
         self.method = method
         self.deadline = deadline
         self.span = span
@@ -76,6 +90,7 @@ class Call:
         self.principal: Principal = ANONYMOUS
         self.request: Any = None
         self.audited: AuditedCall | None = None
+        self._authorization = authorization
         self._header: object = None
 
     @property
@@ -104,12 +119,20 @@ class Call:
         if self.audited is not None:
             await self.audited.record_request()
 
+    @property
+    def origin(self) -> Origin:
+        """What the marker keeps of the call."""
+        return Origin(self.trace_id, self.principal.recorded_name)
+
     def set_request(self, request: object) -> None:
         """Take the request's ids into the span and the errors, and count the call for its namespace.
 
+        Every request passes here before a handler makes keys of its namespace. A caller without rights in the namespace
+        learns nothing of it and uses nothing of what it may have in flight.
+
         Raises:
-            InvalidRequestError: the request could not be parsed.
-            HoldfastError: OVERLOADED: the namespace has too many calls or streams in flight.
+            InvalidRequestError: the request could not be parsed, or its namespace is not allowed.
+            HoldfastError: PERMISSION_DENIED. OVERLOADED: the namespace has too many calls or streams in flight.
 
         """
         refuse_malformed(request)
@@ -123,9 +146,19 @@ class Call:
                 checkpoint=self._id("checkpoint_id"),
                 request_id=self.request_id,
             )
+        if self._authorization.is_on:
+            self._authorize(request)
         self.permit.enter_namespace(self._id("namespace"))
         if self.previous_attempts and isinstance(request, Message):
             _set_attempt_number(request, self.previous_attempts)
+
+    def _authorize(self, request: object) -> None:
+        namespace: str | None = getattr(self._header, "namespace", None)
+        if namespace is not None:
+            requests.namespace(namespace)
+        self._authorization.require(
+            self.principal, self.method.removeprefix(METHOD_PREFIX), request, "" if namespace is None else namespace
+        )
 
     def _id(self, field: str) -> str:
         return str(getattr(self._header, field, ""))[:_MAX_ID_CHARACTERS]
@@ -141,6 +174,7 @@ class Calls:
         longest_seconds: how long a call without a deadline may take.
         authentication: finds the principal of each call.
         audit: the audit log; None for none.
+        authorization: decides what each principal may do.
 
     Attributes:
         audit: the same.
@@ -158,11 +192,13 @@ class Calls:
         authentication: Authentication = _ANYBODY,
         audit: AuditLog | None = None,
         fair_calls: int = 0,
+        authorization: Authorization = _EVERYTHING,
     ) -> None:
         self.admission = Admission(Capacity(limit, bytes_limit, fair_calls))
         self.audit = audit
         self._longest_seconds = longest_seconds
         self._authentication = authentication
+        self._authorization = authorization
         self._timeouts = Timeouts()
         self._refusal: HoldfastError | None = None
         self.on_suspicion: Callable[[], None] = lambda: None
@@ -185,6 +221,28 @@ class Calls:
         """
         known = self._authentication.at_once(context)
         return known if known is not None else await self._authentication.principal_of(context)
+
+    async def require_admin(self, method: str, context: CallContext) -> None:
+        """Refuse a request about the whole server, that is not one of the service's methods, to other callers.
+
+        Args:
+            method: the full method.
+            context: the request, as its transport knows it.
+
+        Raises:
+            CallFailedError: UNAUTHENTICATED, PERMISSION_DENIED.
+
+        """
+        principal: Principal | None = None
+        try:
+            principal = await self.principal_of(context)
+            self._authorization.require_admin(principal)
+        except HoldfastError as error:
+            trace_id = telemetry.trace_id_of(context.headers)
+            if self.audit is not None:
+                name = "" if principal is None else principal.name
+                self.audit.refused(method, peer=context.peer, principal=name, reason=error.reason, trace_id=trace_id)
+            raise failures.failed_call(error, method=method, request_id="", trace_id=trace_id) from None
 
     async def ended(self) -> None:
         """Wait until no call is in flight."""
@@ -221,7 +279,14 @@ class Calls:
             self.admission.permit(context.peer, is_stream=is_stream) as permit,
         ):
             deadline, end = self._deadlines(context)
-            call = Call(method, span, permit, deadline, _previous_attempts(context.headers))
+            call = Call(
+                method,
+                span,
+                permit,
+                deadline,
+                _previous_attempts(context.headers),
+                authorization=self._authorization,
+            )
             if self.audit is not None:
                 call.audited = AuditedCall(self.audit, name, peer=context.peer, trace_id=call.trace_id)
             outcome = "OK"

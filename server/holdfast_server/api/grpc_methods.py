@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf.descriptor import Descriptor
@@ -73,6 +73,12 @@ def handlers(service: CheckpointService, pipelines: Pipelines) -> Mapping[str, _
     }
 
 
+async def abort(servicer: _Servicer, failed: CallFailedError) -> NoReturn:
+    """End a call of gRPC with the status of its failure."""
+    details = failed.status.SerializeToString()
+    await servicer.abort(failed.code, failed.status.message, ((_DETAILS_KEY, details),))
+
+
 def _handler(
     kind: Callable[..., _Handler],
     name: str,
@@ -109,8 +115,7 @@ def _behaviour(serve: Callable[[Any, GrpcContext], Awaitable[Message | None]]) -
         try:
             return await serve(request, GrpcContext(servicer))
         except CallFailedError as failed:
-            details = failed.status.SerializeToString()
-            await servicer.abort(failed.code, failed.status.message, ((_DETAILS_KEY, details),))
+            await abort(servicer, failed)
         except CallerGoneError:
             # gRPC is about to cancel the call. After any other exception it would send a status, and log a failure.
             raise asyncio.CancelledError from None

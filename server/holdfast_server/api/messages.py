@@ -31,6 +31,7 @@ def describe(entry: Entry, into: checkpoint_pb2.Checkpoint) -> None:
     into.request_id = marker.request_id
     into.trace_id = marker.trace_id
     into.pinned = marker.pinned
+    into.principal = marker.principal
 
 
 def identify(entry: Entry, into: checkpoint_pb2.Checkpoint) -> None:

@@ -3,7 +3,6 @@
 Every function raises InvalidRequestError, which names the field, if a value is not allowed.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,9 +17,10 @@ from holdfast_server.api.errors import InvalidRequestError
 from holdfast_server.protocol.checkpoints.load import AcceptedFormat
 from holdfast_server.protocol.checkpoints.save import CheckpointSpec
 from holdfast_server.protocol.errors import Reason
+from holdfast_server.protocol.format import names
 from holdfast_server.protocol.format.invariants import is_time
 from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys
-from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.append_once import Origin, Request
 from holdfast_server.protocol.log.leases import MAX_LEASE_SECONDS, Lease
 from holdfast_server.protocol.log.log import now
 from holdfast_server.protocol.log.replays import LONG_AGO
@@ -29,9 +29,6 @@ _MAX_RECORD_KEY_BYTES = 512
 _MAX_LABEL_VALUE_BYTES = 1024
 _MAX_VERSION = 2**31 - 1
 _MAX_TTL_SECONDS = 100 * 366 * 24 * 3600
-# Slashes; C0, DEL and C1; line and paragraph separators; characters that reorder the text around them (Unicode
-# Bidi_Control).
-_FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 # Workflows whose keys are kept, about 1 kB each.
 _KEPT_WORKFLOWS = 1024
 
@@ -50,11 +47,16 @@ def invalid(field: str, problem: str) -> InvalidRequestError:
 
 
 @lru_cache(maxsize=_KEPT_WORKFLOWS)
-def workflow(namespace: str, workflow_id: str) -> WorkflowKeys:
+def workflow(in_namespace: str, workflow_id: str) -> WorkflowKeys:
     """Check the ids of a workflow and return its keys. They are kept, since most calls are to the same workflows."""
-    name("namespace", namespace, 128)
+    namespace(in_namespace)
     name("workflow_id", workflow_id, 512)
-    return WorkflowKeys(namespace, workflow_id)
+    return WorkflowKeys(in_namespace, workflow_id)
+
+
+def namespace(given: str) -> None:
+    """Check a namespace."""
+    name("namespace", given, names.MAX_NAMESPACE_BYTES)
 
 
 def name(field: str, value: str, limit_bytes: int, *, required: bool = True) -> None:
@@ -70,20 +72,13 @@ def name(field: str, value: str, limit_bytes: int, *, required: bool = True) -> 
 
 def name_prefix(field: str, value: str, limit_bytes: int) -> None:
     """Check the beginning of an identifier, which may be empty."""
-    # The count of characters comes first, so that a text of megabytes is not encoded.
-    if len(value) > limit_bytes or not (value.isascii() or len(value.encode()) <= limit_bytes):
-        raise invalid(field, f"expected at most {limit_bytes} bytes of UTF-8, got {len(value)} characters")
-    if _FORBIDDEN.search(value) is None:
-        return
-    if "/" in value or "\\" in value:
-        raise invalid(field, "must not contain a slash")
-    raise invalid(
-        field, "must not contain NUL, other control characters or characters that change the direction of text"
-    )
+    problem = names.problem_of(value, limit_bytes)
+    if problem:
+        raise invalid(field, problem)
 
 
 def append(
-    keys: WorkflowKeys, request_id: str, attempt: checkpoint_pb2.Attempt, epoch: int | None, trace_id: str
+    keys: WorkflowKeys, request_id: str, attempt: checkpoint_pb2.Attempt, epoch: int | None, origin: Origin
 ) -> Request:
     """Check the fields that every appending request has."""
     name("request_id", request_id, 128)
@@ -104,18 +99,18 @@ def append(
         epoch,
         None if attempt.number == 1 else first_attempt_at,
         is_silent=is_silent,
-        trace_id=trace_id,
+        origin=origin,
     )
 
 
-def append_with_epoch(request: _WithEpoch, trace_id: str) -> Request:
+def append_with_epoch(request: _WithEpoch, origin: Origin) -> Request:
     """Check the workflow, the epoch and the other fields of an appending request that has an epoch."""
     keys = workflow(request.namespace, request.workflow_id)
     epoch = request.epoch if request.HasField("epoch") else None
-    return append(keys, request.request_id, request.attempt, epoch, trace_id)
+    return append(keys, request.request_id, request.attempt, epoch, origin)
 
 
-def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> CheckpointSpec:
+def save(header: checkpoint_pb2.SaveHeader, origin: Origin) -> CheckpointSpec:
     """Check the header of a save."""
     keys = workflow(header.namespace, header.workflow_id)
     epoch = header.epoch if header.HasField("epoch") else None
@@ -135,7 +130,7 @@ def save(header: checkpoint_pb2.SaveHeader, trace_id: str) -> CheckpointSpec:
     name("producer.name", producer_name, 128, required=False)
     name("producer.version", producer_version, 128, required=False)
     return CheckpointSpec(
-        request=append(keys, header.request_id, header.attempt, epoch, trace_id),
+        request=append(keys, header.request_id, header.attempt, epoch, origin),
         format_name=format_name,
         format_version=format_version,
         checkpoint_id=header.checkpoint_id,

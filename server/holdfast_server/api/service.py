@@ -4,11 +4,12 @@ Transports: gRPC (`grpc_methods`), pipelines on gRPC (`pipeline`), and the proce
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.message import Message
 from holdfast.v1 import checkpoint_service_pb2 as api
 
+from holdfast_server.api import page_tokens
 from holdfast_server.api.call_context import CallContext, StreamContext
 from holdfast_server.api.calls import Call, Calls
 from holdfast_server.api.context import ServiceContext
@@ -44,23 +45,41 @@ def _frees_space(handler: Handler) -> Handler:
     return handle
 
 
+def _paged(handler: Handler) -> Handler:
+    """Bind the page tokens of a handler to the namespace: one that was issued for another namespace is refused."""
+
+    async def handle(context: ServiceContext, call: Call, request: Any) -> Message:
+        if request.page_token:
+            inner = type(request)()
+            # The caller of an embedded service sends the same object again.
+            inner.CopyFrom(request)
+            inner.page_token = page_tokens.unbind(request.namespace, request.page_token)
+            request = inner
+        response: Any = await handler(context, call, request)
+        if response.next_page_token:
+            response.next_page_token = page_tokens.bind(request.namespace, response.next_page_token)
+        return cast("Message", response)
+
+    return handle
+
+
 # The handlers of the calls with one request and one response.
 UNARY: Mapping[str, Handler] = {
     "Save": saving.save,
     "GetUpload": saving.get_upload,
     "Load": loading.load,
-    "List": listing.list_checkpoints,
-    "ListWorkflows": listing.list_workflows,
+    "List": _paged(listing.list_checkpoints),
+    "ListWorkflows": _paged(listing.list_workflows),
     "Validate": validating.validate,
     "Delete": _frees_space(deleting.delete),
     "DeleteWorkflow": _frees_space(deleting.delete_workflow),
-    "DeleteWorkflows": _frees_space(bulk_deleting.delete_workflows),
-    "DeleteCheckpoints": _frees_space(bulk_deleting.delete_checkpoints),
+    "DeleteWorkflows": _frees_space(_paged(bulk_deleting.delete_workflows)),
+    "DeleteCheckpoints": _frees_space(_paged(bulk_deleting.delete_checkpoints)),
     "Prune": _frees_space(deleting.prune),
     "AcquireWriter": fencing.acquire_writer,
     "CopyWorkflow": copying.copy_workflow,
     "AttachRecords": records.attach_records,
-    "ListRecords": records.list_records,
+    "ListRecords": _paged(records.list_records),
     "GetCapabilities": capabilities.get_capabilities,
 }
 

@@ -5,6 +5,10 @@ pipeline, and calls inside the process.
 """
 
 from dataclasses import dataclass
+from hashlib import sha256
+
+# Bytes of a name in a marker.
+MAX_RECORDED_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,17 @@ class Principal:
     def named(cls, name: str) -> "Principal":
         """Return the principal of one identity, whose credentials do not end."""
         return cls(name, (name,))
+
+    @property
+    def recorded_name(self) -> str:
+        """The name as markers keep it: "" without authentication; a long one is cut and ends in its digest."""
+        if self is ANONYMOUS or self is EMBEDDED:
+            return ""
+        encoded = self.name.encode()
+        if len(encoded) <= MAX_RECORDED_BYTES:
+            return self.name
+        kept = encoded[: MAX_RECORDED_BYTES - 65].decode(errors="ignore")
+        return f"{kept}~{sha256(encoded).hexdigest()}"
 
 
 # Every caller of a server without authentication.

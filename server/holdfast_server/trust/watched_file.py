@@ -6,9 +6,8 @@ parsing run in a thread. Content counts once two reads in a row agree, so that a
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Generic, TypeVar
 
 _LOG = logging.getLogger("holdfast.server")
@@ -38,20 +37,31 @@ class Watched(Generic[_Value]):
 
 @asynccontextmanager
 async def watched(
-    path: str, parse: Callable[[bytes], _Value], *, check_seconds: float = _CHECK_SECONDS
+    path: str, parse: Callable[[bytes], _Value], *, setting: str = "", check_seconds: float = _CHECK_SECONDS
 ) -> AsyncIterator[Watched[_Value]]:
     """Read a file, and again whenever it changes while the block runs.
 
     Args:
         path: the file.
         parse: parses the content, in a thread. It raises InvalidFileError if the content is invalid.
+        setting: the setting that names the file, with which errors begin.
         check_seconds: how often to look for a change.
 
     Raises:
-        InvalidFileError: the file cannot be read, or its first content is invalid.
+        InvalidFileError: the file cannot be read, or its first content is invalid. The message names the file.
 
     """
-    async with watched_content(path, partial(read, path), parse, check_seconds=check_seconds) as current:
+    prefix = f"{setting}: {path!r}: " if setting else f"{path!r}: "
+
+    def read_it() -> bytes:
+        with naming(prefix):
+            return read(path)
+
+    def parse_it(data: bytes) -> _Value:
+        with naming(prefix):
+            return parse(data)
+
+    async with watched_content(path, read_it, parse_it, check_seconds=check_seconds) as current:
         yield current
 
 
@@ -85,6 +95,15 @@ async def watched_content(
     finally:
         watching.cancel()
         await asyncio.wait([watching])
+
+
+@contextmanager
+def naming(prefix: str) -> Iterator[None]:
+    """Let the messages of invalid files in the block begin with a prefix."""
+    try:
+        yield
+    except InvalidFileError as error:
+        raise InvalidFileError(f"{prefix}{error}") from None
 
 
 def read(path: str) -> bytes:

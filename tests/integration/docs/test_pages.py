@@ -10,6 +10,7 @@ from pathlib import Path
 import holdfast
 import pytest
 from holdfast_server.config_sources import load
+from holdfast_server.trust import policy as policies
 
 from tests.support.repository import ROOT
 
@@ -22,6 +23,7 @@ RUN = [page for page in PAGES if "engines" not in page.parts]
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 # Folders and files of this repository.
 _PATH = re.compile(r"(?:\.ci|benchmarks|client|clients|deploy|docs|examples|proto|server|tests|tools)/[\w./-]*")
+_POLICY = "[[policy]]"
 _MODULE = re.compile(r"holdfast(?:_server)?(?:\.\w+)+")
 
 
@@ -76,10 +78,26 @@ async def test_the_commands_of_a_page_run(page, served, client, tmp_path):
     await run(["sh", "-ec", script], tmp_path, served.target)
 
 
-@pytest.mark.parametrize("page", pages_with("toml"), ids=str)
+def test_the_policy_of_the_page_of_security_gives_the_rights_that_its_comments_say():
+    [code] = [code for code in blocks(DOCS / "security.md", "toml") if _POLICY in code]
+    policy = policies.parse(code.encode())
+    for namespace in ("team-a", "team-a-builds"):
+        for principal in ("token:ci", "spiffe://prod/team-a/runner"):
+            assert policy.verbs_of((principal,), namespace) == {"read", "write", "fence"}
+        assert policy.verbs_of(("oidc:ann", "oidc:group:ml"), namespace) == {"read", "delete"}
+    assert not policy.verbs_of(("token:ci",), "team-b")
+    assert policy.verbs_of(("token:operator",), "team-b") == {"read", "write", "fence", "delete", "admin"}
+    assert policy.is_admin(("token:operator",))
+    assert not policy.is_admin(("token:ci",))
+
+
+SETTINGS = [page for page in pages_with("toml") if any(_POLICY not in code for code in blocks(page, "toml"))]
+
+
+@pytest.mark.parametrize("page", SETTINGS, ids=str)
 def test_the_settings_of_a_page_are_settings_of_the_server(page, tmp_path):
     file = tmp_path / "holdfast.toml"
-    file.write_text("\n".join(blocks(page, "toml")))
+    file.write_text("\n".join(code for code in blocks(page, "toml") if _POLICY not in code))
     assert load({"config": str(file)}, {}, tmp_path) != load({}, {}, tmp_path)
 
 

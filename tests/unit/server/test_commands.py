@@ -164,3 +164,49 @@ async def test_sighup_drains(tmp_path):
         await channel.channel_ready()
         process.send_signal(signal.SIGHUP)
         assert await asyncio.to_thread(process.wait, 20) == 0
+
+
+POLICY = """
+[[policy]]
+principals = ["token:ci"]
+namespaces = ["team-a", "team-a-*"]
+verbs = ["read", "write"]
+
+[[policy]]
+principals = ["oidc:group:ml"]
+namespaces = ["team-a"]
+verbs = ["delete"]
+"""
+
+
+def test_policy_check_says_what_a_principal_may_do(tmp_path):
+    (tmp_path / "policy.toml").write_text(POLICY)
+    who = ("--principal", "token:ci", "--principal", "oidc:group:ml")
+    result = run("policy", "check", "policy.toml", *who, "--namespace", "team-a-x", cwd=tmp_path)
+    assert result.returncode == 0
+    assert json.loads(result.stdout) == {
+        "file": "policy.toml",
+        "entries": 2,
+        "applying": [
+            {
+                "entry": 1,
+                "principals": ["token:ci"],
+                "namespaces": ["team-a", "team-a-*"],
+                "verbs": ["read", "write"],
+            }
+        ],
+        "may": ["read", "write"],
+        "may_not": ["fence", "delete", "admin"],
+    }
+    result = run("policy", "check", "policy.toml", *who, cwd=tmp_path)
+    assert [each["entry"] for each in json.loads(result.stdout)["applying"]] == [1, 2]
+
+
+def test_policy_check_of_a_wrong_file_names_entry_line_and_value(tmp_path):
+    (tmp_path / "policy.toml").write_text(POLICY.replace("delete", "remove"))
+    result = run("policy", "check", "policy.toml", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        "holdfast-server: 'policy.toml': policy entry 2, line 7: verbs[0]: "
+        "expected one of read, write, fence, delete, admin, got 'remove'\n"
+    )

@@ -40,10 +40,10 @@ async def delete_checkpoints(
     if not request.all and not checkpoint_filter.is_selective:
         raise requests.invalid("filter", "must have labels or a time, or set all to delete every checkpoint")
     if request.workflow_id:
-        append = requests.append_with_epoch(request, call.trace_id)
+        append = requests.append_with_epoch(request, call.origin)
         deleted, _ = await _delete_matching(context, call, append, checkpoint_filter)
         return api.DeleteCheckpointsResponse(deleted=deleted)
-    requests.name("namespace", request.namespace, 128)
+    requests.namespace(request.namespace)
     if request.HasField("epoch"):
         raise requests.invalid("epoch", "needs a workflow_id")
     return await _delete_in_namespace(context, call, request, checkpoint_filter)
@@ -70,7 +70,7 @@ async def _delete_in_namespace(
             if examined >= _MAX_EXAMINED:
                 response.next_page_token = f"{token}{_FAILED}{first_failed}" if first_failed else token
                 return response
-            append = requests.append(head.keys, request.request_id, request.attempt, None, call.trace_id)
+            append = requests.append(head.keys, request.request_id, request.attempt, None, call.origin)
             try:
                 deleted, seen = await _delete_matching(context, call, append, checkpoint_filter)
             except HoldfastError as error:
@@ -122,7 +122,7 @@ async def delete_workflows(
 
     Workflows that cannot be deleted are reported in the response.
     """
-    requests.name("namespace", request.namespace, 128)
+    requests.namespace(request.namespace)
     requests.name("request_id", request.request_id, 128)
     prefix = request.workflow_id_prefix
     requests.name_prefix("workflow_id_prefix", prefix, 512)
@@ -159,7 +159,7 @@ async def delete_workflows(
             is_deleted = delete.is_deleted_workflow(head)
             if is_deleted and not (request.purge and await _has_remains(context.log.store, head)):
                 continue
-            append = requests.append(head.keys, request.request_id, request.attempt, None, call.trace_id)
+            append = requests.append(head.keys, request.request_id, request.attempt, None, call.origin)
             await _delete_one_workflow(
                 context, call, append, response, has_checkpoints=not is_empty(head), purges=request.purge
             )

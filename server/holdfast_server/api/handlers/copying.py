@@ -18,7 +18,7 @@ async def copy_workflow(
     if request.target_workflow_id == request.workflow_id:
         raise requests.invalid("target_workflow_id", "must differ from workflow_id")
     target = WorkflowKeys(request.namespace, request.target_workflow_id)
-    append = requests.append(target, request.request_id, request.attempt, None, call.trace_id)
+    append = requests.append(target, request.request_id, request.attempt, None, call.origin)
     return api.CopyWorkflowResponse(
         copied=await copy.copy_workflow(context.log, source, append, deadline=call.deadline, encoder=context.encoder)
     )

@@ -20,7 +20,7 @@ _MAX_BATCHES_REMOVED = 100_000
 async def delete(context: ServiceContext, call: Call, request: api.DeleteRequest) -> api.DeleteResponse:
     """Delete one checkpoint, or purge it."""
     requests.name("checkpoint_id", request.checkpoint_id, 256)
-    append = requests.append_with_epoch(request, call.trace_id)
+    append = requests.append_with_epoch(request, call.origin)
     delete_or_purge = purge.purge if request.purge else protocol_delete.delete_checkpoint
     deletion = await delete_or_purge(context.log, append, request.checkpoint_id, deadline=call.deadline)
     call.describe(revision=deletion.entry.revision)
@@ -31,7 +31,7 @@ async def delete_workflow(
     context: ServiceContext, call: Call, request: api.DeleteWorkflowRequest
 ) -> api.DeleteWorkflowResponse:
     """Delete every checkpoint of a workflow, and all records."""
-    append = requests.append_with_epoch(request, call.trace_id)
+    append = requests.append_with_epoch(request, call.origin)
     deletion = await delete_or_purge_workflow(context, call, append, purges=request.purge)
     call.describe(revision=deletion.entry.revision)
     return api.DeleteWorkflowResponse(revision=deletion.entry.revision, replayed=deletion.replayed)
@@ -41,7 +41,7 @@ async def prune(context: ServiceContext, call: Call, request: api.PruneRequest) 
     """Delete all checkpoints except the newest ones and those that they need."""
     if request.keep_last < 1:
         raise requests.invalid("keep_last", f"expected 1 or more, got {request.keep_last}")
-    append = requests.append_with_epoch(request, call.trace_id)
+    append = requests.append_with_epoch(request, call.origin)
     deleted = await protocol_prune.prune(context.log, append, request.keep_last, deadline=call.deadline)
     return api.PruneResponse(deleted=deleted)
 

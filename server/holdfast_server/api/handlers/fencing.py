@@ -20,7 +20,7 @@ async def acquire_writer(
     keys = requests.workflow(request.namespace, request.workflow_id)
     acquired = await fence.acquire_writer(
         context.log,
-        requests.append(keys, request.request_id, request.attempt, None, call.trace_id),
+        requests.append(keys, request.request_id, request.attempt, None, call.origin),
         expected_revision=requests.expected_revision(request),
         lease=requests.lease(request),
         deadline=call.deadline,

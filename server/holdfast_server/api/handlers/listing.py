@@ -81,7 +81,7 @@ async def list_workflows(
     context: ServiceContext, _call: Call, request: api.ListWorkflowsRequest
 ) -> api.ListWorkflowsResponse:
     """Return one page of the workflows of a namespace."""
-    requests.name("namespace", request.namespace, 128)
+    requests.namespace(request.namespace)
     size = requests.page_size(request.page_size)
     requests.name_prefix("workflow_id_prefix", request.workflow_id_prefix, 512)
     page = await workflows.page(context.log, request.namespace, request.page_token, size, request.workflow_id_prefix)
@@ -110,7 +110,7 @@ async def _walk(
         async for entry in load.history(context.log, keys, below, skipped):
             yield "", keys, entry
         return
-    requests.name("namespace", request.namespace, 128)
+    requests.namespace(request.namespace)
     if request.before_checkpoint_id:
         raise requests.invalid("before_checkpoint_id", "needs a workflow_id")
 

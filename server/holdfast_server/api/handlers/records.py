@@ -21,7 +21,7 @@ async def attach_records(
 
     """
     requests.name("checkpoint_id", request.checkpoint_id, 256)
-    append = requests.append_with_epoch(request, call.trace_id)
+    append = requests.append_with_epoch(request, call.origin)
     requests.records(request.records)
     if not 0 <= request.observed_stamp <= records.MAX_STAMP:
         raise requests.invalid("observed_stamp", f"{request.observed_stamp} was not issued by this service")

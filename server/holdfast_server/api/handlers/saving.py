@@ -10,8 +10,10 @@ from holdfast_server.api import messages, requests
 from holdfast_server.api.call_context import StreamContext
 from holdfast_server.api.calls import Call
 from holdfast_server.api.context import ServiceContext
+from holdfast_server.api.malformed import refuse_malformed
 from holdfast_server.api.streaming.incoming import Incoming, receive_messages
 from holdfast_server.api.streaming.resume import RECEIVED_KEY, requested_resume
+from holdfast_server.api.streaming.uploads import UploadKey
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.checkpoints import save as protocol_save
 from holdfast_server.protocol.checkpoints.save import CheckpointSpec
@@ -23,7 +25,7 @@ from holdfast_server.protocol.payload.read_ahead import read_ahead
 
 async def save(context: ServiceContext, call: Call, request: api.SaveRequest) -> api.SaveResponse:
     """Store the parts of a small checkpoint and commit it."""
-    new = requests.save(request.header, call.trace_id)
+    new = requests.save(request.header, call.origin)
     given = requests.parts(request.parts)
     parts = [await HeldPart.of(part.name, part.data, part.crc32c) for part in given]
     saved = await _commit(context, call, new, parts)
@@ -41,23 +43,24 @@ async def save_stream(
     """Receive the parts of a checkpoint, store them and commit it."""
     async with aclosing(receive_messages(request_iterator, call.permit)) as received:
         first = await anext(received, None)
-        call.set_request(first)
+        refuse_malformed(first)
         if first is None or first.WhichOneof("message") != "header":
             raise requests.invalid("header", "must be the first message of the stream")
-        new = requests.save(first.header, call.trace_id)
+        call.set_request(first)
+        new = requests.save(first.header, call.origin)
         await call.record_request()
-        async with _open_upload(context, stream, new) as incoming, read_ahead(received) as ahead:
+        async with _open_upload(context, call, stream, new) as incoming, read_ahead(received) as ahead:
             saved = await _commit(context, call, new, await incoming.receive(ahead))
         response = api.SaveStreamResponse(replayed=saved.replayed)
         messages.describe(saved.entry, response.checkpoint)
         return response
 
 
-async def get_upload(context: ServiceContext, _call: Call, request: api.GetUploadRequest) -> api.GetUploadResponse:
+async def get_upload(context: ServiceContext, call: Call, request: api.GetUploadRequest) -> api.GetUploadResponse:
     """Return how much of a streamed save has arrived here. An open stream of that save is ended."""
     keys = requests.workflow(request.namespace, request.workflow_id)
     requests.name("request_id", request.request_id, 128)
-    upload = (keys, request.request_id)
+    upload = UploadKey(keys, request.request_id, call.principal.name)
     incoming = await context.uploads.take(upload)
     if incoming is None:
         return api.GetUploadResponse()
@@ -67,16 +70,19 @@ async def get_upload(context: ServiceContext, _call: Call, request: api.GetUploa
 
 
 @asynccontextmanager
-async def _open_upload(context: ServiceContext, stream: StreamContext, new: CheckpointSpec) -> AsyncIterator[Incoming]:
+async def _open_upload(
+    context: ServiceContext, call: Call, stream: StreamContext, new: CheckpointSpec
+) -> AsyncIterator[Incoming]:
     """Open the upload of a streamed save: the one of an earlier stream if the caller resumes it, otherwise a new one.
 
     Raises:
         HoldfastError: UPLOAD_LOST: the caller resumes from another position than the one that this server has reached.
 
     """
-    keys, request_id = new.request.keys, new.request.request_id
+    keys = new.request.keys
+    upload = UploadKey(keys, new.request.request_id, call.principal.name)
     resumes, expected = requested_resume(stream)
-    earlier = await context.uploads.take((keys, request_id)) if resumes else None
+    earlier = await context.uploads.take(upload) if resumes else None
     incoming = earlier or Incoming(
         context.log.store,
         keys,
@@ -87,7 +93,7 @@ async def _open_upload(context: ServiceContext, stream: StreamContext, new: Chec
     )
     incoming.begin_stream()
     part, offset = incoming.position
-    async with context.uploads.stream((keys, request_id), incoming):
+    async with context.uploads.stream(upload, incoming):
         if expected not in (None, (part, offset)):
             raise HoldfastError(
                 Reason.UPLOAD_LOST,

@@ -1,4 +1,4 @@
-"""Uploads of streamed saves by request: those with an open stream, and those whose stream broke.
+"""Uploads of streamed saves by principal and request: those with an open stream, and those whose stream broke.
 
 A retry continues where an earlier stream of its request stopped. If that stream is still open, because the server has
 not noticed that its connection broke, the retry takes the upload over. Of two uploads of one request the larger one is
@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from holdfast_server.api.streaming.incoming import Incoming, StreamEndedError
 from holdfast_server.protocol.errors import HoldfastError, Reason
@@ -23,8 +24,20 @@ _RESUMABLE = frozenset(
     {Reason.COMMIT_UNKNOWN, Reason.DEADLINE_EXCEEDED, Reason.OVERLOADED, Reason.SHUTTING_DOWN, Reason.UPLOAD_LOST}
 )
 
-# The workflow and the request id.
-Key = tuple[WorkflowKeys, str]
+
+class UploadKey(NamedTuple):
+    """Names an upload. It belongs to the principal that began it: another one with the same request id has its own.
+
+    Attributes:
+        keys: the workflow.
+        request_id: the request of the save.
+        principal: the name of the caller.
+
+    """
+
+    keys: WorkflowKeys
+    request_id: str
+    principal: str
 
 
 @dataclass(slots=True, eq=False)
@@ -39,12 +52,12 @@ class Uploads:
     """The uploads of a server. One whose stream broke is parked for a minute."""
 
     def __init__(self) -> None:
-        self._open: dict[Key, list[_OpenUpload]] = {}
-        self._parked: dict[Key, tuple[Incoming, asyncio.TimerHandle]] = {}
+        self._open: dict[UploadKey, list[_OpenUpload]] = {}
+        self._parked: dict[UploadKey, tuple[Incoming, asyncio.TimerHandle]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def stream(self, request: Key, incoming: Incoming) -> AsyncIterator[None]:
+    async def stream(self, request: UploadKey, incoming: Incoming) -> AsyncIterator[None]:
         """Run the stream of an upload. If it breaks, park the upload for the retry; otherwise discard what is left."""
         opened = _OpenUpload(incoming)
         self._open.setdefault(request, []).append(opened)
@@ -68,7 +81,7 @@ class Uploads:
             if not self._open[request]:
                 del self._open[request]
 
-    def park(self, request: Key, incoming: Incoming) -> None:
+    def park(self, request: UploadKey, incoming: Incoming) -> None:
         """Keep an upload for its retry, unless it has failed or a larger one is already parked."""
         parked = self._parked.get(request)
         is_smaller = parked is not None and parked[0].size_bytes >= incoming.size_bytes
@@ -79,7 +92,7 @@ class Uploads:
         timer = asyncio.get_running_loop().call_later(_PARKED_SECONDS, self._drop, request)
         self._parked[request] = (incoming, timer)
 
-    async def take(self, request: Key) -> Incoming | None:
+    async def take(self, request: UploadKey) -> Incoming | None:
         """Return the upload of a request if it is here and undamaged. If its stream is still open, end it."""
         while request in self._open:
             opened = self._open[request][-1]
@@ -112,7 +125,7 @@ class Uploads:
             self._drop(request)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _make_room(self, request: Key) -> bool:
+    def _make_room(self, request: UploadKey) -> bool:
         """Drop the request's own upload, and the oldest of its namespace if too many are parked.
 
         Returns:
@@ -120,12 +133,12 @@ class Uploads:
 
         """
         self._drop(request)
-        own = [key for key in self._parked if key[0].namespace == request[0].namespace]
+        own = [key for key in self._parked if key.keys.namespace == request.keys.namespace]
         if own and (len(own) >= _MAX_PARKED_OF_NAMESPACE or len(self._parked) >= _MAX_PARKED):
             self._drop(own[0])
         return len(self._parked) < _MAX_PARKED
 
-    def _drop(self, request: Key) -> None:
+    def _drop(self, request: UploadKey) -> None:
         parked = self._parked.pop(request, None)
         if parked is not None:
             incoming, timer = parked

@@ -406,6 +406,7 @@ class Marker(_message.Message):
     RECENT_DIGESTS_FIELD_NUMBER: _builtins.int
     SHORT_IDS_FIELD_NUMBER: _builtins.int
     SHORT_ID_FORMS_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
     kind: Global___MarkerKind.ValueType
     """The kind of the entry."""
     namespace: _builtins.str
@@ -489,6 +490,8 @@ class Marker(_message.Message):
     """
     short_id_forms: _builtins.int
     """How each of these ids is written, from the lowest two bits on: 0 not in short_ids, 1 without hyphens, 2 as a UUID."""
+    principal: _builtins.str
+    """The name of the caller that wrote the entry, at most 256 bytes; "" if the server does not authenticate callers."""
     @_builtins.property
     def format(self) -> Global___StoredFormat:
         """The payload's format."""
@@ -583,10 +586,11 @@ class Marker(_message.Message):
         recent_digests: _builtins.bytes = ...,
         short_ids: _builtins.bytes = ...,
         short_id_forms: _builtins.int = ...,
+        principal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "create_time", b"create_time", "expire_time", b"expire_time", "format", b"format", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "producer", b"producer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "base_floor", b"base_floor", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "fresh_id", b"fresh_id", "indexed_from", b"indexed_from", "indexed_to", b"indexed_to", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_fresh_revision", b"last_fresh_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "lease_holder", b"lease_holder", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "producer", b"producer", "purged", b"purged", "purged_digest", b"purged_digest", "recent", b"recent", "recent_digests", b"recent_digests", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "rewritten_digest", b"rewritten_digest", "short_id_forms", b"short_id_forms", "short_ids", b"short_ids", "trace_id", b"trace_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision", "base_floor", b"base_floor", "checkpoint_id", b"checkpoint_id", "claim_generation", b"claim_generation", "create_time", b"create_time", "deleted", b"deleted", "epoch", b"epoch", "expire_time", b"expire_time", "floor", b"floor", "format", b"format", "fresh_id", b"fresh_id", "indexed_from", b"indexed_from", "indexed_to", b"indexed_to", "kind", b"kind", "labels", b"labels", "last_data_revision", b"last_data_revision", "last_fence_revision", b"last_fence_revision", "last_fresh_revision", b"last_fresh_revision", "last_other_save_revision", b"last_other_save_revision", "last_save_epoch", b"last_save_epoch", "last_save_revision", b"last_save_revision", "lease_duration", b"lease_duration", "lease_expire_time", b"lease_expire_time", "lease_holder", b"lease_holder", "low_water_mark", b"low_water_mark", "namespace", b"namespace", "needed_revision", b"needed_revision", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "previous_data_revision", b"previous_data_revision", "previous_digest", b"previous_digest", "previous_fence_revision", b"previous_fence_revision", "principal", b"principal", "producer", b"producer", "purged", b"purged", "purged_digest", b"purged_digest", "recent", b"recent", "recent_digests", b"recent_digests", "replaced_revision", b"replaced_revision", "request_fingerprint", b"request_fingerprint", "request_id", b"request_id", "revision", b"revision", "rewritten_digest", b"rewritten_digest", "short_id_forms", b"short_id_forms", "short_ids", b"short_ids", "trace_id", b"trace_id", "workflow_id", b"workflow_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__last_save_revision: _TypeAlias = _typing.Literal["last_save_revision"]  # noqa: Y015
     _WhichOneofArgType__last_save_revision: _TypeAlias = _typing.Literal["_last_save_revision", b"_last_save_revision"]  # noqa: Y015

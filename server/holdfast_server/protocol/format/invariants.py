@@ -25,6 +25,8 @@ _MAX_COUNT = 1 << 62
 # Far more than any server writes.
 _MOST_RECENT = 1000
 _DIGEST_BYTES = 32
+# More than any server writes.
+_MAX_PRINCIPAL_CHARACTERS = 1024
 # A recent entry in the form of digests: that of its request id, and that of its checkpoint id.
 RECENT_BYTES = 6
 REQUEST_BYTES = 2
@@ -89,6 +91,7 @@ def _fields(marker: Marker) -> Iterator[tuple[str, bool]]:
     yield "indexed_to", marker.last_fresh_revision - marker.indexed_to <= id_index.MOST_UNINDEXED
     yield "rewritten_digest", len(marker.rewritten_digest) in (0, _DIGEST_BYTES)
     yield "base_floor", 0 <= marker.base_floor <= revision
+    yield "principal", len(marker.principal) <= _MAX_PRINCIPAL_CHARACTERS
     yield "parts", all(_is_part(part, marker) for part in parts) and len({part.name for part in parts}) == len(parts)
     yield "parts", sum(part.size_bytes for part in parts) <= _MAX_SIZE
 

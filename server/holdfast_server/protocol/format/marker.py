@@ -33,6 +33,7 @@ _Content = Literal[
     "request_fingerprint",
     "trace_id",
     "pinned",
+    "principal",
 ]
 _NAMES: dict[type[Message], str] = {
     Marker: "commit marker",
@@ -40,8 +41,8 @@ _NAMES: dict[type[Message], str] = {
     IdIndex: "index of ids",
     RecordBatch: "batch of records",
 }
-# The fields that a caller filled. Its checkpoint id and request id are kept after a purge: the log needs them to
-# recognise the id and a retry.
+# The name of the caller, and the fields that it filled. Its checkpoint id and request id are kept after a purge: the
+# log needs them to recognise the id and a retry.
 _CONTENT: tuple[_Content, ...] = (
     "parts",
     "labels",
@@ -52,6 +53,7 @@ _CONTENT: tuple[_Content, ...] = (
     "request_fingerprint",
     "trace_id",
     "pinned",
+    "principal",
 )
 # The bytes of parts in a larger marker are compressed already, or were not worth it.
 _COMPRESSED_BYTES = 8 << 10

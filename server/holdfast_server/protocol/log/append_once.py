@@ -10,6 +10,23 @@ from holdfast_server.protocol.log.replays import find_request
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What a marker keeps of the call that wrote it. It has no part in what the log decides.
+
+    Attributes:
+        trace_id: the trace, 32 hex digits, or "".
+        principal: the name of the caller; "" if the server does not authenticate callers.
+
+    """
+
+    trace_id: str = ""
+    principal: str = ""
+
+
+_UNKNOWN = Origin()
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What every request that appends to a log has in common.
 
@@ -20,7 +37,7 @@ class Request:
         first_attempt_at: on a second or later attempt, when the first one began, by `log.now`, or `LONG_AGO`; None on
             the first attempt.
         is_silent: whether the request does not say which attempt it is.
-        trace_id: the trace, 32 hex digits, or "".
+        origin: what the marker keeps of the call.
 
     """
 
@@ -29,7 +46,7 @@ class Request:
     epoch: int | None = None
     first_attempt_at: float | None = None
     is_silent: bool = False
-    trace_id: str = ""
+    origin: Origin = _UNKNOWN
 
 
 class Replay(Exception):  # noqa: N818 - not an error: it ends an append that has already happened

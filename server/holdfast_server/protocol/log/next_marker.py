@@ -32,7 +32,8 @@ def successor(head: Entry | None, request: Request, kind: MarkerKind.ValueType, 
         writer_epoch=request.epoch or 0,
         request_id=request.request_id,
         request_fingerprint=fingerprint,
-        trace_id=request.trace_id,
+        trace_id=request.origin.trace_id,
+        principal=request.origin.principal,
     )
     marker.create_time.FromNanoseconds(time.time_ns())
     if head is not None:

@@ -269,8 +269,9 @@ class _Check:
                 base = (error.metadata["part"], int(error.metadata["base_revision"]))
                 self._damaged_bases.setdefault(base, (error.message, []))[1].append(entry.revision)
             elif error.reason is Reason.CHECKPOINT_CORRUPTED:
-                checkpoint = entry.marker.checkpoint_id
-                self._found(keys.marker(entry.revision), f"{error.message} (checkpoint {checkpoint!r})")
+                checkpoint, principal = entry.marker.checkpoint_id, entry.marker.principal
+                writer = f", saved by {principal!r}" if principal else ""
+                self._found(keys.marker(entry.revision), f"{error.message} (checkpoint {checkpoint!r}{writer})")
             elif error.reason is not Reason.CHECKPOINT_DELETED:
                 raise
 

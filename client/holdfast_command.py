@@ -13,6 +13,8 @@ def main() -> None:
     """Run the command line, or say in one line why it cannot be imported."""
     _hold_standard_streams()
     signal.signal(signal.SIGTERM, _end)
+    # The command's own error has gRPC's words, which would also be in lines of gRPC's log.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         from holdfast.cli.main import main as run  # noqa: PLC0415
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         CommitUnknownError,
         DeadlineExceededError,
         FormatIncompatibleError,
+        HandshakeFailedError,
         HoldfastError,
         InternalError,
         InvalidRequestError,
@@ -66,10 +67,12 @@ if TYPE_CHECKING:
     )
     from holdfast._core.migrations import Migrations
     from holdfast._core.retry import RetryPolicy
+    from holdfast._core.tls import TLS
     from holdfast._sync.client import Client
     from holdfast._sync.workflow import Workflow
 
 __all__ = [
+    "TLS",
     "AcceptedFormat",
     "AsyncClient",
     "AsyncWorkflow",
@@ -85,6 +88,7 @@ __all__ = [
     "DeadlineExceededError",
     "Format",
     "FormatIncompatibleError",
+    "HandshakeFailedError",
     "HoldfastError",
     "InternalError",
     "InvalidRequestError",
@@ -128,6 +132,7 @@ _HOMES = {
     "Client": "holdfast._sync.client",
     "Migrations": "holdfast._core.migrations",
     "RetryPolicy": "holdfast._core.retry",
+    "TLS": "holdfast._core.tls",
     "Workflow": "holdfast._sync.workflow",
 }
 

@@ -14,6 +14,9 @@ def main() -> None:
     if problem:
         stdio.write_stderr(f"holdfast-server: {problem}")
         sys.exit(2)
+    if sys.argv[1:2] == ["health"]:
+        # The command prints one line, which has gRPC's words.
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from holdfast_server.main import main as run  # noqa: PLC0415
 
     run()

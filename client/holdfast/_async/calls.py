@@ -107,12 +107,13 @@ class Caller:
                         self._channels.border(trace_id=logical.trace_id, request_id=request_id),
                     ):
                         result = await send(Attempt(number, elapsed, timeout, metadata))
-                except HoldfastError as error:
+                except HoldfastError as raised:
+                    error = await self._channels.explained(raised, timeout_seconds - (time.monotonic() - started))
                     # Errors that the client itself raises about an answer have no trace id yet.
                     error.trace_id = error.trace_id or logical.trace_id
                     pause = self._pause(number, error, timeout_seconds - (time.monotonic() - started))
                     if pause is None:
-                        raise _explained(error, previous) from error.__cause__
+                        raise _explained(error, previous) from raised.__cause__
                     previous = previous if error.reason == _DEADLINE else error
                 else:
                     self._bucket.succeeded()

@@ -32,6 +32,7 @@ from holdfast._core.messages import accepted_messages, depth_value, filter_messa
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Data, Progress
 from holdfast._core.retry import RetryPolicy
+from holdfast._core.tls import TLS
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -44,14 +45,16 @@ class AsyncClient:
     It can be created anywhere and is used until it is closed, for good, by `close` or the end of a `with` block.
 
     Args:
-        target: host:port, or any target that gRPC accepts; or `file:///path`, a folder. The service then runs in this
-            process, which needs `holdfast-client[embedded]`.
+        target: host:port, `grpcs://host:port` for TLS, or any target that gRPC accepts; or `file:///path`, a folder.
+            The service then runs in this process, which needs `holdfast-client[embedded]`.
         timeout: seconds for a logical call with all its retries, if the call sets none; at most 366 days.
         retry: how to retry.
         producer: name and version of the calling program, stored with each checkpoint.
+        tls: whether and how to use TLS: True or a `TLS`. None: for a target grpcs://host:port, with the authorities of
+            the system.
 
     Raises:
-        InvalidRequestError: the target is not valid, or the timeout is out of range.
+        InvalidRequestError: the target is not valid, the timeout is out of range, or a file of TLS cannot be used.
         TypeError: an argument has another type.
         ImportError: the target is a folder, and the service is not installed.
 
@@ -64,11 +67,12 @@ class AsyncClient:
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
         producer: tuple[str, str] = ("", ""),
+        tls: TLS | bool | None = None,
     ) -> None:
         name, version = arguments.instance("producer", producer, tuple)
         self._producer = arguments.request(checkpoint_pb2.Producer, name=name, version=version)
         policy = RetryPolicy() if retry is None else arguments.instance("retry", retry, RetryPolicy)
-        self._transport = Transport(target, timeout, policy)
+        self._transport = Transport(target, timeout, policy, tls)
         self._records = Records(self._transport)
         self._loads = Loads(self._transport, self._records)
         self._lists = Lists(self._transport, self._loads, self._records)

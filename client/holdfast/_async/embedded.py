@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, aclosing, suppress
 from functools import partial
 from typing import Any
 
+from holdfast._core.errors import HoldfastError
 from holdfast._embedded.calls import ERROR, MESSAGE, RESULT, Call, Metadata
 from holdfast._embedded.client import EmbeddedClient, deadline_passed
 from holdfast._embedded.mailbox import Mailbox
@@ -77,6 +78,10 @@ class Folder:
         finally:
             self._pauses.discard(pause)
         self.current()
+
+    async def explained(self, error: HoldfastError, left_seconds: float) -> HoldfastError:
+        """Return the error of an attempt: there is no connection that could fail."""
+        return error
 
     def border(self, *, trace_id: str, request_id: str) -> AbstractContextManager[None]:
         """Convert the exceptions of an attempt to errors of the SDK."""

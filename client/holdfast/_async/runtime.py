@@ -16,12 +16,15 @@ from typing import Any, ClassVar, TypeVar
 import grpc
 from grpc.aio import UsageError
 
+from holdfast._async.blocking import in_thread
 from holdfast._async.pipelines import Pipelines
 from holdfast._core import targets
 from holdfast._core.errors import HoldfastError, closed, of_reason
+from holdfast._core.handshakes import Suspicions
 from holdfast._core.payload import RECEIVED_KEY
 from holdfast._core.pipeline_calls import METHODS
 from holdfast._core.statuses import from_rpc_error
+from holdfast._core.tls import Security
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
 _Result = TypeVar("_Result")
@@ -42,15 +45,18 @@ class Channels:
     Args:
         target: the server.
         options: the options of each channel.
+        security: how the connections are protected; None for plaintext.
 
     Attributes:
         stub: the methods of the service.
 
     """
 
-    def __init__(self, target: str, options: list[tuple[str, Any]]) -> None:
+    def __init__(self, target: str, options: list[tuple[str, Any]], security: Security | None) -> None:
         self._target = target
         self._options = options
+        self._security = security
+        self._suspicions = Suspicions(target, security)
         self._lock = threading.Lock()
         self.stub: Any = _Methods(self)
         self._open: dict[asyncio.AbstractEventLoop, _Channel] = {}
@@ -76,7 +82,9 @@ class Channels:
                 if _Fork.was_open:
                     raise closed(_FORKED)
                 self._forget_closed_loops()
-                channel = self._open[loop] = _Channel(self._target, self._options, loop, weakref.ref(self))
+                channel = self._open[loop] = _Channel(
+                    self._target, self._options, self._security, loop, weakref.ref(self)
+                )
             return channel
 
     def forget(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -110,6 +118,18 @@ class Channels:
             async with asyncio.timeout(seconds):
                 await closing.wait()
         self.current()
+
+    async def explained(self, error: HoldfastError, left_seconds: float) -> HoldfastError:
+        """Return the error of an attempt, or one that says why each connection is closed at once if that can be found.
+
+        Args:
+            error: the error.
+            left_seconds: the time that is left of the call.
+
+        """
+        if not self._suspicions.apply_to(error, left_seconds):
+            return error
+        return await in_thread(self._suspicions.explained, error, left_seconds)
 
     @contextmanager
     def border(self, *, trace_id: str, request_id: str) -> Iterator[None]:
@@ -164,11 +184,15 @@ class _Channel:
         self,
         target: str,
         options: list[tuple[str, Any]],
+        security: Security | None,
         loop: asyncio.AbstractEventLoop,
         owner: weakref.ref[Channels],
     ) -> None:
         self.closing = asyncio.Event()
-        channel = grpc.aio.insecure_channel(target, options=options)
+        if security is None:
+            channel = grpc.aio.insecure_channel(target, options=options)
+        else:
+            channel = grpc.aio.secure_channel(target, security.credentials(), options=[*options, *security.options()])
         self.stub: Any = CheckpointServiceStub(channel)
         self.pipelines = Pipelines(channel, self.stub)
         self._loop = loop

@@ -9,6 +9,7 @@ from holdfast._core import arguments, targets
 from holdfast._core.answers import Tokens, answered
 from holdfast._core.budget import Budget
 from holdfast._core.retry import RetryBucket, RetryPolicy
+from holdfast._core.tls import Security, secured
 from holdfast._embedded import extra
 
 _Result = TypeVar("_Result")
@@ -41,20 +42,21 @@ class Transport:
         target: host:port, any target that gRPC accepts, or `file:///path` for a folder.
         timeout: seconds for a logical call that sets no timeout of its own.
         policy: how to retry.
+        tls: whether and how to use TLS; None to let the target say.
 
     Attributes:
         stub: the methods of the service, for calls that stream.
 
     Raises:
-        InvalidRequestError: the target is invalid, or the timeout is out of range.
+        InvalidRequestError: the target is invalid, the timeout is out of range, or a file of TLS cannot be used.
         ImportError: the target is a folder, and the service is not installed.
-        TypeError: the target or the timeout has another type.
+        TypeError: the target, the timeout or `tls` has another type.
 
     """
 
-    def __init__(self, target: str, timeout: float, policy: RetryPolicy) -> None:
+    def __init__(self, target: str, timeout: float, policy: RetryPolicy, tls: object) -> None:
         self._timeout = arguments.seconds("timeout", timeout)
-        self._channels = _connection(targets.checked(target))
+        self._channels = _connection(*secured(targets.checked(target), tls))
         self._caller = Caller(self._channels, policy, RetryBucket(policy))
         self.stub: Any = self._channels.stub
 
@@ -153,7 +155,7 @@ class Transport:
             request.page_token = response.next_page_token
 
 
-def _connection(target: str) -> Any:
+def _connection(target: str, security: Security | None) -> Any:
     """Return the connection to a target: channels to a server, or a folder whose service runs in this process."""
     if targets.is_folder(target):
         extra.require()
@@ -162,4 +164,4 @@ def _connection(target: str) -> Any:
         return Folder(target)
     # A server on this machine is never reached through a proxy, whatever the environment says.
     proxy = ("grpc.enable_http_proxy", int(not targets.is_loopback(target)))
-    return runtime.Channels(target, [*_CHANNEL_OPTIONS, proxy])
+    return runtime.Channels(target, [*_CHANNEL_OPTIONS, proxy], security)

@@ -106,6 +106,10 @@ class ServerUnavailableError(WorkflowCheckpointResumeError):
     """The server cannot be reached, or the connection broke."""
 
 
+class HandshakeFailedError(WorkflowCheckpointResumeError):
+    """Client and server cannot agree on a connection: only one uses TLS, or one refuses the other's certificate."""
+
+
 class ShuttingDownError(WorkflowCheckpointResumeError):
     """The server is shutting down."""
 
@@ -263,6 +267,16 @@ def unavailable(message: str, **details: Any) -> HoldfastError:
         reason="SERVER_UNAVAILABLE",
         retryable=True,
         advice="Check that the server runs and that the target is right.",
+        **{"code": grpc.StatusCode.UNAVAILABLE, **details},
+    )
+
+
+def handshake_failed(message: str, **details: Any) -> HoldfastError:
+    """Return the error of a connection on which client and server cannot agree."""
+    return HandshakeFailedError(
+        message,
+        reason="HANDSHAKE_FAILED",
+        advice="Correct the target, the client's TLS, or the server's certificate; a retry does not help.",
         **{"code": grpc.StatusCode.UNAVAILABLE, **details},
     )
 

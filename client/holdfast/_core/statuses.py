@@ -7,7 +7,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from holdfast._core.errors import HoldfastError, of_reason, unavailable
+from holdfast._core.errors import HoldfastError, handshake_failed, of_reason, unavailable
 
 _DOMAIN = "holdfast.dev"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -25,6 +25,22 @@ _SHOWN_CHARACTERS = 600
 
 # The details of a connection that is made and ends at once, as if the other side expects TLS.
 _CLOSED_AT_ONCE = re.compile(r"failed to connect.*(Socket closed|Connection reset)", re.DOTALL)
+# The details of a handshake that fails in the same way each time: not those of one that breaks off.
+_HANDSHAKE_FAILED = re.compile(r"SSL_ERROR_SSL|Hostname Verification|Failed to create security handshaker")
+_HANDSHAKE_PROBLEMS = (
+    (
+        "Hostname Verification",
+        "its certificate is for another name: use a name in it as the host, or as tls.server_name",
+    ),
+    ("certificate has expired", "its certificate, or that of an authority, has expired: it needs a new one"),
+    ("not yet valid", "its certificate is not valid yet: check the clocks of both machines"),
+    (
+        "CERTIFICATE_VERIFY_FAILED|BAD_SIGNATURE",
+        "its certificate is of an authority that this client does not trust (tls.ca_file)",
+    ),
+    ("WRONG_VERSION_NUMBER|HTTP_REQUEST", "it does not use TLS: turn TLS on in the server, or off in this client"),
+    ("", "the TLS handshake fails"),
+)
 
 
 def from_rpc_error(error: Any, *, trace_id: str, request_id: str, proxy: str = "") -> HoldfastError:
@@ -57,6 +73,11 @@ def from_rpc_error(error: Any, *, trace_id: str, request_id: str, proxy: str = "
     )
 
 
+def is_closed_at_once(error: HoldfastError) -> bool:
+    """Return whether an error says that a connection was made and ended at once."""
+    return error.reason == "SERVER_UNAVAILABLE" and _CLOSED_AT_ONCE.search(error.message) is not None
+
+
 def _without_details(error: Any, proxy: str, **details: Any) -> HoldfastError:
     """Return the error of a status that no Holdfast server made, with gRPC's code and details."""
     code: grpc.StatusCode = error.code()
@@ -66,6 +87,9 @@ def _without_details(error: Any, proxy: str, **details: Any) -> HoldfastError:
         return of_reason(code.name, f"the target, or something before it, refused the call ({said})", **details)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return of_reason("DEADLINE_EXCEEDED", f"the deadline passed before the server answered ({said})", **details)
+    if code is grpc.StatusCode.UNAVAILABLE and _HANDSHAKE_FAILED.search(error.details() or ""):
+        problem = next(text for found, text in _HANDSHAKE_PROBLEMS if re.search(found, error.details()))
+        return handshake_failed(f"no connection to the server: {problem} ({said})", **details)
     if code in _BROKEN_OFF or error.details() == _SEND_FAILED:
         through = f", through the proxy {proxy} that the environment names" if proxy else ""
         hint = ""

@@ -27,6 +27,7 @@ from holdfast._core.messages import accepted_messages, depth_value, filter_messa
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Data, Progress
 from holdfast._core.retry import RetryPolicy
+from holdfast._core.tls import TLS
 from holdfast._sync import saves
 from holdfast._sync.lists import Lists
 from holdfast._sync.loads import Loads
@@ -45,14 +46,16 @@ class Client:
     It can be created anywhere and is used until it is closed, for good, by `close` or the end of a `with` block.
 
     Args:
-        target: host:port, or any target that gRPC accepts; or `file:///path`, a folder. The service then runs in this
-            process, which needs `holdfast-client[embedded]`.
+        target: host:port, `grpcs://host:port` for TLS, or any target that gRPC accepts; or `file:///path`, a folder.
+            The service then runs in this process, which needs `holdfast-client[embedded]`.
         timeout: seconds for a logical call with all its retries, if the call sets none; at most 366 days.
         retry: how to retry.
         producer: name and version of the calling program, stored with each checkpoint.
+        tls: whether and how to use TLS: True or a `TLS`. None: for a target grpcs://host:port, with the authorities of
+            the system.
 
     Raises:
-        InvalidRequestError: the target is not valid, or the timeout is out of range.
+        InvalidRequestError: the target is not valid, the timeout is out of range, or a file of TLS cannot be used.
         TypeError: an argument has another type.
         ImportError: the target is a folder, and the service is not installed.
 
@@ -65,11 +68,12 @@ class Client:
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
         producer: tuple[str, str] = ("", ""),
+        tls: TLS | bool | None = None,
     ) -> None:
         name, version = arguments.instance("producer", producer, tuple)
         self._producer = arguments.request(checkpoint_pb2.Producer, name=name, version=version)
         policy = RetryPolicy() if retry is None else arguments.instance("retry", retry, RetryPolicy)
-        self._transport = Transport(target, timeout, policy)
+        self._transport = Transport(target, timeout, policy, tls)
         self._records = Records(self._transport)
         self._loads = Loads(self._transport, self._records)
         self._lists = Lists(self._transport, self._loads, self._records)

@@ -11,6 +11,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from holdfast._core.errors import HoldfastError
 from holdfast._embedded.calls import ERROR, MESSAGE, Call, Metadata
 from holdfast._embedded.client import EmbeddedClient, deadline_passed
 from holdfast._embedded.saves import AnsweredError, SaveEvents
@@ -64,6 +65,10 @@ class Folder:
         """
         self._closing.wait(seconds)
         self.current()
+
+    def explained(self, error: HoldfastError, left_seconds: float) -> HoldfastError:
+        """Return the error of an attempt: there is no connection that could fail."""
+        return error
 
     def border(self, *, trace_id: str, request_id: str) -> AbstractContextManager[None]:
         """Convert the exceptions of an attempt to errors of the SDK."""

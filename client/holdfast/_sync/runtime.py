@@ -13,9 +13,12 @@ import grpc
 
 from holdfast._core import targets
 from holdfast._core.errors import HoldfastError, closed, of_reason
+from holdfast._core.handshakes import Suspicions
 from holdfast._core.payload import RECEIVED_KEY
 from holdfast._core.pipeline_calls import METHODS
 from holdfast._core.statuses import from_rpc_error
+from holdfast._core.tls import Security
+from holdfast._sync.blocking import in_thread
 from holdfast._sync.pipelines import Pipelines
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
@@ -31,15 +34,18 @@ class Channels:
     Args:
         target: the server.
         options: the options of the channel.
+        security: how the connections are protected; None for plaintext.
 
     Attributes:
         stub: the methods of the service.
 
     """
 
-    def __init__(self, target: str, options: list[tuple[str, Any]]) -> None:
+    def __init__(self, target: str, options: list[tuple[str, Any]], security: Security | None) -> None:
         self._target = target
         self._options = options
+        self._security = security
+        self._suspicions = Suspicions(target, security)
         self._lock = threading.Lock()
         self.stub: Any = _Methods(self)
         self._open: dict[int, _Channel] = {}
@@ -85,7 +91,7 @@ class Channels:
                 raise closed()
             channel = self._open.get(os.getpid())
             if channel is None:
-                channel = self._open[os.getpid()] = _Channel(self._target, self._options)
+                channel = self._open[os.getpid()] = _Channel(self._target, self._options, self._security)
             return channel
 
     def close(self) -> None:
@@ -105,6 +111,18 @@ class Channels:
         """
         self._closing.wait(seconds)
         self.current()
+
+    def explained(self, error: HoldfastError, left_seconds: float) -> HoldfastError:
+        """Return the error of an attempt, or one that says why each connection is closed at once if that can be found.
+
+        Args:
+            error: the error.
+            left_seconds: the time that is left of the call.
+
+        """
+        if not self._suspicions.apply_to(error, left_seconds):
+            return error
+        return in_thread(self._suspicions.explained, error, left_seconds)
 
     @contextmanager
     def border(self, *, trace_id: str, request_id: str) -> Iterator[None]:
@@ -163,8 +181,11 @@ class _Methods:
 class _Channel:
     """A channel and its stub."""
 
-    def __init__(self, target: str, options: list[tuple[str, Any]]) -> None:
-        self._channel = grpc.insecure_channel(target, options=options)
+    def __init__(self, target: str, options: list[tuple[str, Any]], security: Security | None) -> None:
+        if security is None:
+            self._channel = grpc.insecure_channel(target, options=options)
+        else:
+            self._channel = grpc.secure_channel(target, security.credentials(), options=[*options, *security.options()])
         self.stub: Any = CheckpointServiceStub(self._channel)
         self.pipelines = Pipelines(self._channel, self.stub)
 

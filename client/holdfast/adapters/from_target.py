@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from holdfast._async.client import AsyncClient
 from holdfast._core.retry import RetryPolicy
+from holdfast._core.tls import TLS
 from holdfast._sync.client import Client
 
 
@@ -21,26 +22,29 @@ class AsyncFromTarget:
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
         producer: tuple[str, str] = ("", ""),
+        tls: TLS | bool | None = None,
         **settings: Any,
     ) -> AsyncIterator[Self]:
         """Open an adapter with a client of its own, which is closed at the end of the block.
 
         Args:
-            target: host:port of the server, any other target that gRPC takes, or a folder as `file:///path`, whose
-                service then runs in this process.
+            target: host:port of the server, `grpcs://host:port` for TLS, any other target that gRPC takes, or a folder
+                as `file:///path`, whose service then runs in this process.
             timeout: seconds for a call with all its retries.
             retry: how to retry; None for the client's default policy.
             producer: name and version of the calling program, stored with each checkpoint.
+            tls: whether and how to use TLS: True or a `holdfast.TLS`. None: for a target grpcs://host:port, with the
+                authorities of the system.
             **settings: the keyword arguments of the constructor, such as `namespace`.
 
         Raises:
-            InvalidRequestError: the target is not valid, or the timeout is out of range.
+            InvalidRequestError: the target is not valid, the timeout is out of range, or a file of TLS cannot be used.
             ImportError: the target is a folder, and the service is not installed.
             TypeError: an argument has another type, or no argument of the constructor has this name.
             ValueError: as for the constructor.
 
         """
-        async with AsyncClient(target, timeout=timeout, retry=retry, producer=producer) as client:
+        async with AsyncClient(target, timeout=timeout, retry=retry, producer=producer, tls=tls) as client:
             constructor: Any = cls
             yield constructor(client, **settings)
 
@@ -57,25 +61,28 @@ class FromTarget:
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
         producer: tuple[str, str] = ("", ""),
+        tls: TLS | bool | None = None,
         **settings: Any,
     ) -> Iterator[Self]:
         """Open an adapter with a client of its own, which is closed at the end of the block.
 
         Args:
-            target: host:port of the server, any other target that gRPC takes, or a folder as `file:///path`, whose
-                service then runs in this process.
+            target: host:port of the server, `grpcs://host:port` for TLS, any other target that gRPC takes, or a folder
+                as `file:///path`, whose service then runs in this process.
             timeout: seconds for a call with all its retries.
             retry: how to retry; None for the client's default policy.
             producer: name and version of the calling program, stored with each checkpoint.
+            tls: whether and how to use TLS: True or a `holdfast.TLS`. None: for a target grpcs://host:port, with the
+                authorities of the system.
             **settings: the keyword arguments of the constructor, such as `namespace`.
 
         Raises:
-            InvalidRequestError: the target is not valid, or the timeout is out of range.
+            InvalidRequestError: the target is not valid, the timeout is out of range, or a file of TLS cannot be used.
             ImportError: the target is a folder, and the service is not installed.
             TypeError: an argument has another type, or no argument of the constructor has this name.
             ValueError: as for the constructor.
 
         """
-        with Client(target, timeout=timeout, retry=retry, producer=producer) as client:
+        with Client(target, timeout=timeout, retry=retry, producer=producer, tls=tls) as client:
             constructor: Any = cls
             yield constructor(client, **settings)

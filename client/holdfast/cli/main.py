@@ -9,6 +9,7 @@ from holdfast._sync.client import Client
 from holdfast.cli import streams
 from holdfast.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, LOCAL_IO, USAGE, of_error
 from holdfast.cli.files import UsageError
+from holdfast.cli.options import tls_of
 from holdfast.cli.output import JsonOutput, Output, TableOutput
 from holdfast.cli.parser import parse
 from holdfast.cli.streams import LocalIOError
@@ -37,7 +38,8 @@ def _run(arguments: Sequence[str]) -> int:
         return given
     output: Output = JsonOutput() if given.json else TableOutput()
     try:
-        with Client(given.target, timeout=given.timeout, producer=("holdfast-cli", VERSION)) as client:
+        producer = ("holdfast-cli", VERSION)
+        with Client(given.target, timeout=given.timeout, producer=producer, tls=tls_of(given)) as client:
             code: int = given.run(client, given, output)
             return code
     except HoldfastError as error:

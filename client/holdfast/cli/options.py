@@ -1,7 +1,10 @@
 """Options that several commands share."""
 
-from argparse import ArgumentParser
+import os
+from argparse import ArgumentParser, Namespace
 
+from holdfast._core import targets
+from holdfast._core.tls import TLS
 from holdfast.cli import values
 
 _MAX_COUNT = 2**31 - 1
@@ -9,6 +12,36 @@ _MAX_INTEGER = 2**63 - 1
 
 COUNT = values.integer(1, _MAX_COUNT)
 NOT_NEGATIVE = values.integer(0, _MAX_INTEGER)
+
+
+def add_tls(command: ArgumentParser) -> None:
+    """Add the options of TLS, each with an environment variable."""
+    for name, metavar, meaning in (
+        ("ca-file", "FILE", "authorities of the server in PEM; turns TLS on"),
+        ("cert-file", "FILE", "certificate to present in PEM; turns TLS on"),
+        ("key-file", "FILE", "its private key in PEM"),
+        ("server-name", "NAME", "name that the server's certificate must have, if it is not that of the target"),
+    ):
+        variable = f"HOLDFAST_TLS_{name.replace('-', '_').upper()}"
+        command.add_argument(
+            f"--tls-{name}",
+            type=values.required,
+            default=os.environ.get(variable) or None,
+            metavar=metavar,
+            help=f"{meaning} (default: {variable})",
+        )
+
+
+def tls_of(given: Namespace) -> TLS | None:
+    """Return how a command uses TLS; None to let the target say. The service of a folder needs none."""
+    settings = {
+        "ca_file": given.tls_ca_file,
+        "cert_file": given.tls_cert_file,
+        "key_file": given.tls_key_file,
+        "server_name": given.tls_server_name,
+    }
+    is_given = any(value is not None for value in settings.values())
+    return TLS(**settings) if is_given and not targets.is_folder(given.target) else None
 
 
 def add_accept(command: ArgumentParser) -> None:

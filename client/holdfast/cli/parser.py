@@ -11,6 +11,7 @@ from holdfast._package import VERSION
 from holdfast.cli import streams, values
 from holdfast.cli.arguments import add_commands
 from holdfast.cli.exit_codes import USAGE
+from holdfast.cli.options import add_tls
 from holdfast.cli.text import printable
 
 _DEFAULT_TARGET = "127.0.0.1:7433"
@@ -127,8 +128,10 @@ def _parser() -> argparse.ArgumentParser:
         type=values.required,
         default=os.environ.get("HOLDFAST_TARGET") or _DEFAULT_TARGET,
         metavar="TARGET",
-        help=f"the server's HOST:PORT, or a folder as file:///path (default: HOLDFAST_TARGET, else {_DEFAULT_TARGET})",
+        help="the server's HOST:PORT, grpcs://HOST:PORT for TLS, or a folder as file:///path "
+        f"(default: HOLDFAST_TARGET, else {_DEFAULT_TARGET})",
     )
+    add_tls(common)
     common.add_argument(
         "--timeout",
         type=values.seconds,

@@ -12,6 +12,7 @@ import pytest
 from holdfast_server.config_sources import load
 from holdfast_server.trust import policy as policies
 
+from tests.support.certificates import Authority
 from tests.support.repository import ROOT
 
 DOCS = ROOT / "docs"
@@ -62,6 +63,8 @@ async def test_the_python_of_a_page_is_one_program_that_prints_what_the_page_sho
     code = "\n".join(blocks(page, "python")).replace("127.0.0.1:7433", served.target)
     code = code.replace("file:///tmp/checkpoints", (tmp_path / "checkpoints").as_uri())
     code = code.replace("time.sleep(1)", "time.sleep(0)")
+    # The files that pages name.
+    Authority(tmp_path).issue("client")
     output = await run([sys.executable, "-c", code], tmp_path, served.target)
     shown = "".join(blocks(page, "text"))
     if shown:

@@ -130,7 +130,7 @@ async def test_a_server_that_expects_tls_is_named_as_the_cause(connect, tmp_path
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
     server.start()
     try:
-        assert "it may expect TLS" in str(await failed(connect, f"127.0.0.1:{port}"))
+        assert "it expects TLS" in str(await failed(connect, f"127.0.0.1:{port}"))
     finally:
         server.stop(0)
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 from langgraph.checkpoint.base import BaseCheckpointSaver, get_checkpoint_id
 
 from holdfast._core.retry import RetryPolicy
+from holdfast._core.tls import TLS
 from holdfast.adapters.langgraph import arguments
 from holdfast.adapters.langgraph.clients import Clients
 from holdfast.adapters.langgraph.lists import AsyncLists
@@ -28,7 +29,8 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
     Neither set of methods is built on the other.
 
     Args:
-        target: host:port of the server, any other target that gRPC takes, or a folder as `file:///path`.
+        target: host:port of the server, `grpcs://host:port` for TLS, any other target that gRPC takes, or a folder as
+            `file:///path`.
         namespace: the namespace of the threads.
         serde: the serializer. None: LangGraph's own, restricted to data types that the program has imported (models,
             dataclasses, enums, named tuples). It runs no other code and never uses pickle.
@@ -40,6 +42,8 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         purge: remove the bytes of a thread when `delete_thread` deletes it, instead of after the store's grace.
         timeout: seconds for a call with all its retries.
         retry: how to retry; None for the client's default policy.
+        tls: whether and how to use TLS: True or a `holdfast.TLS`. None: for a target grpcs://host:port, with the
+            authorities of the system.
 
     Raises:
         ValueError: both `serde` and `strict` are given, or the ownership is neither "shared" nor "exclusive".
@@ -60,6 +64,7 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         purge: bool = False,
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
+        tls: TLS | bool | None = None,
     ) -> None:
         if serde is not None and strict is not None:
             raise ValueError("serde and strict exclude each other: strict chooses the serializer")
@@ -69,7 +74,12 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         self._runs = RecentRuns()
         self._clients = Clients(
             target,
-            {"timeout": timeout, "retry": retry, "producer": ("langgraph-checkpoint", version("langgraph-checkpoint"))},
+            {
+                "timeout": timeout,
+                "retry": retry,
+                "producer": ("langgraph-checkpoint", version("langgraph-checkpoint")),
+                "tls": tls,
+            },
         )
 
     @classmethod
@@ -77,7 +87,8 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         """Return a saver, as the class itself does. Other adapters have this constructor, too.
 
         Args:
-            target: host:port of the server, any other target that gRPC takes, or a folder as `file:///path`.
+            target: host:port of the server, `grpcs://host:port` for TLS, any other target that gRPC takes, or a folder
+                as `file:///path`.
             namespace: the namespace of the threads.
             **options: the other arguments of the class.
 

@@ -51,7 +51,7 @@ def run_executable(served):
         process = await asyncio.create_subprocess_exec(
             EXECUTABLE,
             *arguments,
-            env=clean_environment(HOLDFAST_TARGET=served.target, **settings),
+            env=clean_environment(**{"HOLDFAST_TARGET": served.target, **settings}),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

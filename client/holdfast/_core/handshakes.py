@@ -1,0 +1,119 @@
+"""Why a server closes each connection at once.
+
+gRPC reports the same words for a server that expects TLS from a client without it, for one that refuses the client's
+certificate, and for one that ends. A handshake beside gRPC distinguishes them. It sends nothing of a call.
+"""
+
+import socket
+import ssl
+import time
+
+from holdfast._core import targets
+from holdfast._core.errors import HoldfastError, handshake_failed
+from holdfast._core.statuses import is_closed_at_once
+from holdfast._core.tls import TLS, Security
+
+_HANDSHAKE_SECONDS = 2.0
+# A server that is overloaded closes connections as well: do not add to its load.
+_PAUSE_SECONDS = 5.0
+
+
+class Suspicions:
+    """The suspicions of one client that its connections fail for good.
+
+    Args:
+        target: the target.
+        security: how the connections are protected; None for plaintext.
+
+    """
+
+    def __init__(self, target: str, security: Security | None) -> None:
+        self._target = target
+        self._security = security
+        self._examined = -_PAUSE_SECONDS
+
+    def apply_to(self, error: HoldfastError, left_seconds: float) -> bool:
+        """Return whether to examine the server after an error of a call that has some time left."""
+        is_due = time.monotonic() - self._examined >= _PAUSE_SECONDS and left_seconds > 0
+        return is_due and is_closed_at_once(error)
+
+    def explained(self, error: HoldfastError, left_seconds: float) -> HoldfastError:
+        """Return an error that says why each connection fails; the given one if that is not found.
+
+        Args:
+            error: the error of a call.
+            left_seconds: how long it may take.
+
+        """
+        self._examined = time.monotonic()
+        # The address in the error may come from a server, which must not choose where this client connects to.
+        address = targets.last_address(self._target)
+        if address is None or targets.proxy_of(self._target):
+            return error
+        timeout = min(left_seconds, _HANDSHAKE_SECONDS) / 2
+        if self._security is None:
+            problem = _without_tls(address, timeout)
+        else:
+            problem = _with_tls(address, timeout, self._security.tls)
+        if not problem:
+            return error
+        # Each call until the server is corrected gets the same answer.
+        self._examined = -_PAUSE_SECONDS
+        return handshake_failed(
+            f"no connection to the server: {problem} ({error.message})",
+            code=error.code,
+            trace_id=error.trace_id,
+            request_id=error.request_id,
+        )
+
+
+def _without_tls(address: tuple[str, int], timeout: float) -> str:
+    """Return what is wrong with plaintext for a server; "" if that is not known."""
+    try:
+        _handshake(address, timeout, _context()).close()
+    except (OSError, ValueError):
+        return ""
+    return "it expects TLS: use a target grpcs://host:port, tls=True, or tls=holdfast.TLS(…)"
+
+
+def _with_tls(address: tuple[str, int], timeout: float, tls: TLS) -> str:
+    """Return what is wrong with the client's certificate for a server; "" if that is not known."""
+    context = _context()
+    try:
+        if tls.cert_file is not None:
+            context.load_cert_chain(tls.cert_file, tls.key_file)
+        connection = _handshake(address, timeout, context)
+    except (OSError, ValueError):
+        return ""
+    with connection:
+        try:
+            # A server of HTTP/2 speaks first. One that refuses the certificate closes the connection instead.
+            if connection.recv(1):
+                return ""
+        except TimeoutError:
+            return ""
+        except OSError:
+            # An alert or a reset.
+            pass
+    if tls.cert_file is None:
+        return "it requires a certificate of the client (tls.cert_file and tls.key_file)"
+    return "it refuses the client's certificate (tls.cert_file); the server's log says why"
+
+
+def _context() -> ssl.SSLContext:
+    # The server is not verified, because the connection only serves to see how it behaves.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+def _handshake(address: tuple[str, int], timeout: float, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """Return a connection after a handshake. Each wait for the server takes at most `timeout` seconds."""
+    connection = socket.create_connection(address, timeout)
+    try:
+        return context.wrap_socket(connection)
+    except BaseException:
+        connection.close()
+        raise

@@ -4,6 +4,8 @@ install := -m pip install --quiet --require-hashes -r
 # xdist waits for ever if a process was killed and has to be replaced.
 in_parallel := -n 4 --max-worker-restart 0 --dist loadgroup --by-suite
 adk := tests/integration/adapters/adk
+# Trace ids and digests in the docs are as random as secrets.
+no_digests := --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntropyString
 # The tests start hundreds of processes, which would each compile the sources.
 unexport PYTHONDONTWRITEBYTECODE
 pytest_adk := HOLDFAST_SERVER_PYTHON=$(abspath $(python)) .venv/adk/bin/python -m pytest $(in_parallel) --confcutdir=$(adk) $(adk)
@@ -33,7 +35,7 @@ verify: .venv/ready ## run the verification and the installations in full
 	HOLDFAST_TEST_BUDGET=full $(python) -m pytest $(in_parallel) -m verification
 	if [ -e .venv/adk-ready ]; then HOLDFAST_TEST_BUDGET=full $(pytest_adk) -m verification; fi
 
-lint: .venv/ready ## check formatting, lint, types, import directions and generated code
+lint: .venv/ready ## check formatting, lint, types, import directions, generated code and secrets
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
@@ -42,6 +44,7 @@ lint: .venv/ready ## check formatting, lint, types, import directions and genera
 	$(python) tools/copy_version.py --check
 	$(python) tools/generate_reasons.py --check
 	$(python) tools/lock.py --check
+	git ls-files -z ':!requirements' ':!tests' | xargs -0 .venv/bin/detect-secrets-hook $(no_digests)
 	.venv/bin/hadolint deploy/Dockerfile
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/defect.yml .github/ISSUE_TEMPLATE/proposal.yml

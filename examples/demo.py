@@ -105,7 +105,7 @@ def damage_newest(store: Path) -> None:
         # The newest is listed first.
         prefix = f"ns/{NAMESPACE}/wf/killed/log/"
         newest = "SELECT content FROM objects WHERE key > ? ORDER BY key LIMIT 1"
-        query = f"SELECT id, value FROM contents WHERE id = ({newest})"
+        query = f"SELECT id, value FROM contents WHERE id = ({newest})"  # noqa: S608 - a constant
         content, value = database.execute(query, (prefix,)).fetchone()
         damaged = bytearray(value)
         damaged[len(damaged) // 2] ^= 0xFF

@@ -154,7 +154,7 @@ def _source(path: str) -> Iterator[BinaryIO]:
 def _is_special(path: str) -> bool:
     """Return whether a path names a pipe, a device or an open file, which a rename cannot replace."""
     # Files below /dev/shm are ordinary ones, in memory.
-    is_of_system = path.startswith(("/dev/", "/proc/")) and not path.startswith("/dev/shm/")
+    is_of_system = path.startswith(("/dev/", "/proc/")) and not path.startswith("/dev/shm/")  # noqa: S108
     return is_of_system or (os.path.exists(path) and not os.path.isfile(path))
 
 

@@ -153,7 +153,7 @@ def _require_writable(item: Any) -> None:
             raise _error(item, "".join(path).removeprefix("."), problem)
         try:
             inside = [child for child in _children(value) if not isinstance(child[1], str | bytes | int | float | None)]
-        except Exception:  # noqa: BLE001 - code of the object's class; pydantic decides how to write the object
+        except Exception:  # noqa: BLE001, S112 - code of the object's class; pydantic decides how to write the object
             continue
         for step, inner in reversed(inside):
             waiting.append((inner, (*path, step) if depth < _PATH_STEPS else path, depth + 1))

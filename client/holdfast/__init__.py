@@ -39,14 +39,18 @@ if TYPE_CHECKING:
         ClientClosedError,
         CommitUnknownError,
         DeadlineExceededError,
+        EncryptionKeyMissingError,
         FormatIncompatibleError,
         HandshakeFailedError,
         HoldfastError,
         InternalError,
         InvalidRequestError,
+        KeyringRequiredError,
+        KeyServiceUnavailableError,
         LayoutUnsupportedError,
         LeaseHeldError,
         LogFullError,
+        NotEncryptedError,
         OverloadedError,
         PayloadTooLargeError,
         PermissionDeniedError,
@@ -68,6 +72,7 @@ if TYPE_CHECKING:
     from holdfast._core.migrations import Migrations
     from holdfast._core.retry import RetryPolicy
     from holdfast._core.tls import TLS
+    from holdfast._encryption.keyring import Keyring
     from holdfast._sync.client import Client
     from holdfast._sync.workflow import Workflow
 
@@ -86,18 +91,23 @@ __all__ = [
     "ClientClosedError",
     "CommitUnknownError",
     "DeadlineExceededError",
+    "EncryptionKeyMissingError",
     "Format",
     "FormatIncompatibleError",
     "HandshakeFailedError",
     "HoldfastError",
     "InternalError",
     "InvalidRequestError",
+    "KeyServiceUnavailableError",
+    "Keyring",
+    "KeyringRequiredError",
     "LayoutUnsupportedError",
     "LeaseHeldError",
     "LoadedCheckpoint",
     "LoadedFile",
     "LogFullError",
     "Migrations",
+    "NotEncryptedError",
     "OverloadedError",
     "PartInfo",
     "PayloadTooLargeError",
@@ -130,6 +140,7 @@ _HOMES = {
     "AsyncClient": "holdfast._async.client",
     "AsyncWorkflow": "holdfast._async.workflow",
     "Client": "holdfast._sync.client",
+    "Keyring": "holdfast.encryption",
     "Migrations": "holdfast._core.migrations",
     "RetryPolicy": "holdfast._core.retry",
     "TLS": "holdfast._core.tls",

@@ -6,11 +6,12 @@ message; everything else is one message to the transport and back.
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from holdfast._async import saves
 from holdfast._async.lists import Lists
 from holdfast._async.loads import Loads
+from holdfast._async.opening import Opening
 from holdfast._async.records import Records
 from holdfast._async.transport import Transport
 from holdfast._async.workflow import AsyncWorkflow
@@ -31,10 +32,14 @@ from holdfast._core.files import Target
 from holdfast._core.messages import accepted_messages, depth_value, filter_message, format_message, to_writer
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Data, Progress
+from holdfast._core.protection import protection_of
 from holdfast._core.retry import RetryPolicy
 from holdfast._core.tls import TLS
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
+
+if TYPE_CHECKING:
+    from holdfast._encryption.keyring import Keyring
 
 Depth = Literal["marker", "presence", "checksum"]
 
@@ -52,6 +57,8 @@ class AsyncClient:
         producer: name and version of the calling program, stored with each checkpoint.
         tls: whether and how to use TLS: True or a `TLS`. None: for a target grpcs://host:port, with the authorities of
             the system.
+        encryption: the keys that encrypt payloads, labels and records before they are sent. Such a client reads nothing
+            that is not encrypted. Needs `holdfast-client[encryption]`.
 
     Raises:
         InvalidRequestError: the target is not valid, the timeout is out of range, or a file of TLS cannot be used.
@@ -68,14 +75,17 @@ class AsyncClient:
         retry: RetryPolicy | None = None,
         producer: tuple[str, str] = ("", ""),
         tls: TLS | bool | None = None,
+        encryption: "Keyring | None" = None,
     ) -> None:
         name, version = arguments.instance("producer", producer, tuple)
         self._producer = arguments.request(checkpoint_pb2.Producer, name=name, version=version)
         policy = RetryPolicy() if retry is None else arguments.instance("retry", retry, RetryPolicy)
         self._transport = Transport(target, timeout, policy, tls)
-        self._records = Records(self._transport)
-        self._loads = Loads(self._transport, self._records)
-        self._lists = Lists(self._transport, self._loads, self._records)
+        self._protection = protection_of(encryption)
+        self._opening = Opening(self._protection)
+        self._records = Records(self._transport, self._opening)
+        self._loads = Loads(self._transport, self._opening, self._records)
+        self._lists = Lists(self._transport, self._opening, self._loads, self._records)
 
     async def __aenter__(self) -> Self:
         self._transport.open()
@@ -161,7 +171,7 @@ class AsyncClient:
         )
         if ttl is not None:
             header.ttl.FromTimedelta(arguments.duration("ttl", ttl))
-        return await saves.save(self._transport, header, data, timeout=timeout, progress=progress)
+        return await saves.save(self._transport, self._protection, header, data, timeout=timeout, progress=progress)
 
     async def load(
         self,
@@ -313,6 +323,8 @@ class AsyncClient:
     ) -> Validation:
         """Check whether a workflow can be resumed. Damage is a finding, not an error.
 
+        The server checks stored bytes. A client with a keyring also decrypts the checkpoint's labels, not its payload.
+
         Args:
             namespace: the namespace.
             workflow_id: the workflow.
@@ -333,7 +345,8 @@ class AsyncClient:
             depth=depth_value(depth),
             accepted_formats=accepted_messages(accepted_formats),
         )
-        return validated(await self._transport.unary("Validate", request, timeout), request)
+        response = await self._transport.unary("Validate", request, timeout)
+        return await self._opening.validation(validated(response, request), response)
 
     async def list(
         self,
@@ -375,7 +388,7 @@ class AsyncClient:
             namespace=namespace,
             workflow_id=workflow_id,
             page_size=page_size,
-            filter=filter_message(labels, created_after, created_before, formats),
+            filter=self._filter(namespace, labels, created_after, created_before, formats),
             before_checkpoint_id=before,
             view=api.CHECKPOINT_VIEW_ID if arguments.flag("ids_only", ids_only) else api.CHECKPOINT_VIEW_METADATA,
         )
@@ -424,7 +437,7 @@ class AsyncClient:
             namespace=namespace,
             workflow_id=workflow_id,
             page_size=page_size,
-            filter=filter_message(labels, created_after, created_before, formats),
+            filter=self._filter(namespace, labels, created_after, created_before, formats),
             before_checkpoint_id=before,
             view=api.CHECKPOINT_VIEW_FULL if arguments.flag("records", records) else api.CHECKPOINT_VIEW_PAYLOAD,
         )
@@ -664,7 +677,7 @@ class AsyncClient:
             api.DeleteCheckpointsRequest,
             namespace=namespace,
             workflow_id=workflow_id,
-            filter=filter_message(labels, created_after, created_before, formats),
+            filter=self._filter(namespace, labels, created_after, created_before, formats),
             all=all,
             request_id=request_id,
             epoch=epoch,
@@ -813,6 +826,8 @@ class AsyncClient:
     ) -> int:
         """Copy all checkpoints of a workflow, with their records, into a workflow that has none.
 
+        A client with a keyring cannot do it: what is encrypted is bound to its workflow.
+
         Args:
             namespace: the namespace of both.
             workflow_id: the workflow to copy.
@@ -827,6 +842,10 @@ class AsyncClient:
             HoldfastError: a subclass for each reason.
 
         """
+        if self._protection.is_sealing:
+            raise arguments.invalid(
+                "encryption", "does not allow copies of workflows: what is encrypted is bound to its workflow"
+            )
         request = arguments.request(
             api.CopyWorkflowRequest,
             namespace=namespace,
@@ -836,6 +855,17 @@ class AsyncClient:
         )
         response = await self._transport.unary("CopyWorkflow", request, timeout)
         return int(response.copied)
+
+    def _filter(
+        self,
+        namespace: str,
+        labels: Mapping[str, str] | None,
+        created_after: datetime | None,
+        created_before: datetime | None,
+        accepted: Sequence[AcceptedFormat],
+    ) -> api.ListFilter:
+        sought = self._protection.sought(namespace, labels)
+        return filter_message(sought, created_after, created_before, accepted)
 
     async def capabilities(self, *, timeout: float | None = None) -> api.GetCapabilitiesResponse:
         """Return the server's version, features and limits.

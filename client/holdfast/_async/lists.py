@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from holdfast._async.download import inline_parts
 from holdfast._async.loads import Loads
+from holdfast._async.opening import Opening
 from holdfast._async.records import Records
 from holdfast._async.transport import Transport
 from holdfast._core.answers import paired, require_accepted, require_listed, require_named, require_sizes
@@ -19,8 +19,9 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 class Lists:
     """The calls of one client that list."""
 
-    def __init__(self, transport: Transport, loads: Loads, records: Records) -> None:
+    def __init__(self, transport: Transport, opening: Opening, loads: Loads, records: Records) -> None:
         self._transport = transport
+        self._opening = opening
         self._loads = loads
         self._records = records
 
@@ -41,7 +42,8 @@ class Lists:
                 require_named(message, request.namespace, request.workflow_id)
                 if strict:
                     _require_whole(page, message.revision if request.workflow_id else 0)
-                yield to_checkpoint(message)
+                is_id = request.view == api.CHECKPOINT_VIEW_ID
+                yield to_checkpoint(message) if is_id else await self._opening.listed(message)
             if strict:
                 _require_whole(page)
 
@@ -71,10 +73,11 @@ class Lists:
                 require_named(message, request.namespace, request.workflow_id)
                 require_sizes(message, max_bytes)
                 _require_whole(page, message.revision if request.workflow_id else 0)
-                found = to_checkpoint(message)
+                found = await self._opening.loaded(message)
                 require_accepted(found, accepted_formats)
                 if content.payload_included:
-                    parts = await inline_parts(message, {part.name: part.data for part in content.parts})
+                    received = {part.name: part.data for part in content.parts}
+                    parts = await self._opening.parts(message, received, max_bytes)
                     wanted = request.view == api.CHECKPOINT_VIEW_FULL
                     records = await self._records.of(message, content, budget) if wanted else ()
                     yield LoadedCheckpoint(found, parts, found.format, records=records)

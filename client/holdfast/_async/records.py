@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from holdfast._async.opening import Opening
 from holdfast._async.transport import Transport
 from holdfast._core import arguments
 from holdfast._core.answers import Collected
@@ -23,8 +24,9 @@ class Records:
     it has read, whatever the clocks of the servers say.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, opening: Opening) -> None:
         self._transport = transport
+        self._opening = opening
         self._stamp = 0
 
     def observe(self, stamp: int) -> None:
@@ -44,7 +46,10 @@ class Records:
 
         """
         request_id = request.request_id
-        for index, batch in enumerate(list(_batches(records))):
+        sealed = await self._opening.sealed_records(
+            request.namespace, request.workflow_id, request.checkpoint_id, arguments.items("records", records, Record)
+        )
+        for index, batch in enumerate(list(_batches(sealed))):
             del request.records[:]
             request.records.extend(batch)
             request.observed_stamp = self._stamp
@@ -71,7 +76,9 @@ class Records:
         async for response in self._transport.pages("ListRecords", request, budget):
             self.observe(response.stamp)
             found.add(response.records)
-        return tuple(found.records)
+        return await self._opening.records(
+            request.namespace, request.workflow_id, request.checkpoint_id, found.records, max_bytes
+        )
 
     async def of(self, checkpoint: checkpoint_pb2.Checkpoint, answer: Any, budget: Budget) -> tuple[Record, ...]:
         """Return the records of a checkpoint: from an answer that includes them, otherwise by a call of its own."""
@@ -79,7 +86,9 @@ class Records:
             self.observe(getattr(answer, "stamp", 0))
             found = Collected(None)
             found.add(answer.records)
-            return tuple(found.records)
+            return await self._opening.records(
+                checkpoint.namespace, checkpoint.workflow_id, checkpoint.checkpoint_id, found.records, None
+            )
         request = api.ListRecordsRequest(
             namespace=checkpoint.namespace,
             workflow_id=checkpoint.workflow_id,
@@ -92,7 +101,7 @@ def _batches(records: Iterable[Record]) -> Iterator[Sequence[checkpoint_pb2.Reco
     """Divide records into batches that a server accepts in one call."""
     batch: list[checkpoint_pb2.Record] = []
     size = 0
-    for index, record in enumerate(arguments.items("records", records, Record)):
+    for index, record in enumerate(records):
         key = arguments.text("records[%s].key", record.key, index)
         data = arguments.octets("records[%s].data", record.data, index)
         replace = arguments.flag("records[%s].replace", record.replace, index)

@@ -7,14 +7,15 @@ from holdfast._async.calls import Attempt
 from holdfast._async.transport import Transport
 from holdfast._core.answers import answered, require_saved
 from holdfast._core.checkpoint import Checkpoint
-from holdfast._core.messages import to_checkpoint
-from holdfast._core.payload import RESUME, Data, Outgoing, Progress, is_quick
+from holdfast._core.payload import RESUME, Data, Progress, is_quick
+from holdfast._core.protection import Protection
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 
 async def save(
     transport: Transport,
+    protection: Protection,
     header: checkpoint_pb2.SaveHeader,
     data: Data,
     *,
@@ -25,6 +26,7 @@ async def save(
 
     Args:
         transport: where to send it.
+        protection: how to protect it.
         header: everything but the payload; each attempt sets its `attempt`.
         data: the payload.
         timeout: seconds for everything, retries included; None for the client's own.
@@ -35,8 +37,11 @@ async def save(
         TypeError: the payload has a type that cannot be saved.
 
     """
-    quick = is_quick(data)
-    outgoing = Outgoing(data) if quick else await blocking.in_thread(Outgoing, data)
+    quick = protection.is_quick and is_quick(data)
+    # Once for all attempts, so that each sends the same bytes.
+    outgoing = (
+        protection.outgoing(header, data) if quick else await blocking.in_thread(protection.outgoing, header, data)
+    )
 
     async def send(attempt: Attempt) -> Any:
         attempt.describe(header.attempt)
@@ -61,5 +66,8 @@ async def save(
         timeout_seconds=transport.seconds(timeout),
         request_id=header.request_id,
     )
+    if protection.is_sealing and not quick:
+        # An earlier attempt's answer may come before all was read, and sealed sizes are known only then.
+        await blocking.in_thread(getattr, outgoing, "sizes")
     require_saved(response.checkpoint, header, outgoing.sizes)
-    return to_checkpoint(response.checkpoint, replayed=response.replayed)
+    return protection.saved(response.checkpoint, outgoing, replayed=response.replayed)

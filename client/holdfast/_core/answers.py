@@ -201,7 +201,7 @@ def require_sizes(found: checkpoint_pb2.Checkpoint, max_bytes: int | None) -> No
     if sum(sizes) != found.size_bytes:
         problem = f"the checkpoint announces {found.size_bytes} bytes, its parts {sum(sizes)}"
         raise of_reason("CHECKPOINT_CORRUPTED", problem)
-    limit = _memory_bytes() if max_bytes is None else max_bytes
+    limit = memory_bytes() if max_bytes is None else max_bytes
     if found.size_bytes > limit:
         source = "max_bytes" if max_bytes is not None else "this machine's memory"
         raise of_reason(
@@ -280,7 +280,8 @@ def _wrong(answer: str) -> HoldfastError:
     )
 
 
-def _memory_bytes() -> int:
+def memory_bytes() -> int:
+    """Return the size of this machine's memory; `MAX_BYTES` if it is not known."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):

@@ -138,6 +138,22 @@ class ClientClosedError(WorkflowCheckpointResumeError):
     """The client was closed before the call or during it."""
 
 
+class EncryptionKeyMissingError(WorkflowCheckpointResumeError):
+    """The key that encrypted a checkpoint was deleted, or is not the caller's; `metadata["key_id"]` names it."""
+
+
+class KeyServiceUnavailableError(WorkflowCheckpointResumeError):
+    """The service that keeps a key of the keyring cannot be reached, or fails."""
+
+
+class KeyringRequiredError(WorkflowCheckpointResumeError):
+    """The checkpoint is encrypted, and the client has no keyring."""
+
+
+class NotEncryptedError(WorkflowCheckpointResumeError):
+    """The checkpoint or the record is not encrypted, and the client has a keyring."""
+
+
 class WriterFencedError(HoldfastError):
     """A newer writer owns the workflow."""
 
@@ -237,6 +253,9 @@ _CLASSES_BY_CODE: dict[grpc.StatusCode, type[HoldfastError]] = {
     grpc.StatusCode.UNAVAILABLE: ServerUnavailableError,
     grpc.StatusCode.UNIMPLEMENTED: UnimplementedError,
 }
+# The cause of a CHECKPOINT_CORRUPTED whose stored bytes are as the server has them, but cannot be decrypted.
+DECRYPTION = "decryption"
+_OF_ENCRYPTION = frozenset({"ENCRYPTION_KEY_MISSING", "KEY_SERVICE_UNAVAILABLE", "KEYRING_REQUIRED", "NOT_ENCRYPTED"})
 _RETRYABLE_CODES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 
@@ -289,6 +308,55 @@ def closed(message: str = "", **details: Any) -> HoldfastError:
         code=grpc.StatusCode.CANCELLED,
         advice="Open another client; a call that was running may be sent again with the same request id.",
         **details,
+    )
+
+
+def is_of_encryption(error: HoldfastError) -> bool:
+    """Return whether an error is about encryption, of which a server knows nothing."""
+    return error.reason in _OF_ENCRYPTION or error.metadata.get("cause") == DECRYPTION
+
+
+def key_missing(key_id: str, message: str) -> HoldfastError:
+    """Return the error of a key that is needed and cannot be used."""
+    return EncryptionKeyMissingError(
+        message,
+        reason="ENCRYPTION_KEY_MISSING",
+        code=grpc.StatusCode.FAILED_PRECONDITION,
+        metadata={"key_id": key_id},
+        advice="Add the key to the keyring; if it was deleted, nothing that it encrypted can be read.",
+    )
+
+
+def key_service_unavailable(key_id: str, message: str) -> HoldfastError:
+    """Return the error of a key service that cannot be reached."""
+    return KeyServiceUnavailableError(
+        message,
+        reason="KEY_SERVICE_UNAVAILABLE",
+        code=grpc.StatusCode.UNAVAILABLE,
+        metadata={"key_id": key_id},
+        advice="Try again; if it lasts, check the key service.",
+    )
+
+
+def keyring_required(what: str, **metadata: str) -> HoldfastError:
+    """Return the error of encrypted data that a client without a keyring meets."""
+    return KeyringRequiredError(
+        f"{what} is encrypted",
+        reason="KEYRING_REQUIRED",
+        code=grpc.StatusCode.FAILED_PRECONDITION,
+        metadata=metadata,
+        advice="Give the client or the adapter the keyring: encryption=Keyring(...).",
+    )
+
+
+def not_encrypted(what: str, **metadata: str) -> HoldfastError:
+    """Return the error of data that is not encrypted, which a client with a keyring meets."""
+    return NotEncryptedError(
+        f"{what} is not encrypted",
+        reason="NOT_ENCRYPTED",
+        code=grpc.StatusCode.FAILED_PRECONDITION,
+        metadata=metadata,
+        advice="Load it with a client without a keyring if it was saved without one; else somebody has replaced it.",
     )
 
 

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from inspect import iscoroutinefunction
 from reprlib import repr  # noqa: A004 - bounded, unlike the built-in one
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from crc32c import crc32c
 
@@ -36,6 +36,17 @@ def is_quick(data: Data) -> bool:
     return all(type(value) is bytes for value in values) and sum(map(len, values)) <= QUICK_BYTES
 
 
+class Source(Protocol):
+    """The bytes of one part, which may be read more than once."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How many there are."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Iterate over them in pieces of at most a chunk. There is at least one piece, which may be empty."""
+
+
 class Outgoing:
     """The parts of a payload, which may be sent more than once.
 
@@ -52,14 +63,18 @@ class Outgoing:
     """
 
     def __init__(self, data: Data) -> None:
-        self._parts: dict[str, _Buffer | _File] = {}
+        self._parts: dict[str, Source] = {}
         if isinstance(data, Mapping):
             for name, value in data.items():
                 self._parts[arguments.text("a part's name", name)] = _part(f"data[{name!r:.100}]", value)
         else:
             self._parts[""] = _part("data", data)
-        self.sizes = {name: part.size_bytes for name, part in self._parts.items()}
-        self.size_bytes = sum(self.sizes.values())
+        self.size_bytes = sum(part.size_bytes for part in self._parts.values())
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each part, as they are sent."""
+        return {name: part.size_bytes for name, part in self._parts.items()}
 
     @property
     def fits_unary(self) -> bool:

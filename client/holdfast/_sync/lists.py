@@ -10,8 +10,8 @@ from holdfast._core.budget import Budget
 from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint, WorkflowInfo
 from holdfast._core.errors import CheckpointDeletedError, CheckpointNotFoundError, of_reason
 from holdfast._core.messages import to_checkpoint, to_workflow_info
-from holdfast._sync.download import inline_parts
 from holdfast._sync.loads import Loads
+from holdfast._sync.opening import Opening
 from holdfast._sync.records import Records
 from holdfast._sync.transport import Transport
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -20,8 +20,9 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 class Lists:
     """The calls of one client that list."""
 
-    def __init__(self, transport: Transport, loads: Loads, records: Records) -> None:
+    def __init__(self, transport: Transport, opening: Opening, loads: Loads, records: Records) -> None:
         self._transport = transport
+        self._opening = opening
         self._loads = loads
         self._records = records
 
@@ -42,7 +43,8 @@ class Lists:
                 require_named(message, request.namespace, request.workflow_id)
                 if strict:
                     _require_whole(page, message.revision if request.workflow_id else 0)
-                yield to_checkpoint(message)
+                is_id = request.view == api.CHECKPOINT_VIEW_ID
+                yield to_checkpoint(message) if is_id else self._opening.listed(message)
             if strict:
                 _require_whole(page)
 
@@ -72,10 +74,11 @@ class Lists:
                 require_named(message, request.namespace, request.workflow_id)
                 require_sizes(message, max_bytes)
                 _require_whole(page, message.revision if request.workflow_id else 0)
-                found = to_checkpoint(message)
+                found = self._opening.loaded(message)
                 require_accepted(found, accepted_formats)
                 if content.payload_included:
-                    parts = inline_parts(message, {part.name: part.data for part in content.parts})
+                    received = {part.name: part.data for part in content.parts}
+                    parts = self._opening.parts(message, received, max_bytes)
                     wanted = request.view == api.CHECKPOINT_VIEW_FULL
                     records = self._records.of(message, content, budget) if wanted else ()
                     yield LoadedCheckpoint(found, parts, found.format, records=records)

@@ -1,22 +1,30 @@
 # Generated from holdfast/_async/loads.py by tools/async_to_sync.py; do not edit.
 """Loading a checkpoint: in one message if its payload is small, else as streams that resume where they broke."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from holdfast._core.answers import require_loaded, require_sizes, validated
+from holdfast._core.answers import require_loaded, require_named, require_sizes, validated
 from holdfast._core.budget import Budget
-from holdfast._core.checkpoint import Checkpoint, Format, LoadedCheckpoint, LoadedFile, Record
-from holdfast._core.errors import HoldfastError, WorkflowCheckpointResumeError
-from holdfast._core.files import Target, draft_of
-from holdfast._core.messages import to_checkpoint, to_skipped
+from holdfast._core.checkpoint import Checkpoint, Format, LoadedCheckpoint, LoadedFile, Record, Skipped
+from holdfast._core.errors import (
+    DECRYPTION,
+    CheckpointCorruptedError,
+    HoldfastError,
+    WorkflowCheckpointResumeError,
+    is_of_encryption,
+)
+from holdfast._core.files import Draft, Target, draft_of
+from holdfast._core.messages import to_skipped
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Progress
 from holdfast._core.received import Memory, PartInto, Sinks
 from holdfast._sync import blocking
 from holdfast._sync.calls import Attempt
-from holdfast._sync.download import Download, inline_parts
+from holdfast._sync.download import Download
+from holdfast._sync.opening import Opening
 from holdfast._sync.records import Records
 from holdfast._sync.transport import Transport
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -25,14 +33,18 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 class Loads:
     """The calls of one client that load a checkpoint."""
 
-    def __init__(self, transport: Transport, records: Records) -> None:
+    def __init__(self, transport: Transport, opening: Opening, records: Records) -> None:
         self._transport = transport
+        self._opening = opening
         self._records = records
 
     def load(
         self, request: api.LoadRequest, budget: Budget, *, max_bytes: int | None, progress: Progress | None = None
     ) -> LoadedCheckpoint:
         """Load a checkpoint with its payload and check the payload's digests.
+
+        A checkpoint that was encrypted and is not authentic is passed over like a damaged one, if the request falls
+        back: the server cannot know of it.
 
         Args:
             request: the checkpoint, and whether its records are wanted.
@@ -45,16 +57,41 @@ class Loads:
             WorkflowCheckpointResumeError: a subclass for each other reason.
 
         """
+        passed_over: list[Skipped] = []
+        while True:
+            try:
+                loaded = self._load(request, budget, passed_over, max_bytes=max_bytes, progress=progress)
+            except CheckpointCorruptedError as error:
+                request = self._before(request, error, passed_over, budget)
+                continue
+            if not passed_over:
+                return loaded
+            return replace(loaded, fell_back=True, skipped=(*passed_over, *loaded.skipped))
+
+    def _load(
+        self,
+        request: api.LoadRequest,
+        budget: Budget,
+        passed_over: list[Skipped],
+        *,
+        max_bytes: int | None,
+        progress: Progress | None,
+    ) -> LoadedCheckpoint:
+        """Load a checkpoint, or raise and note what the server passed over before it."""
         response = self._first(request, budget, max_bytes)
-        records = self._records_of(request, response.checkpoint, response, budget)
-        if response.payload_included:
-            received = {part.name: part.data for part in response.parts}
-            return _loaded(response, inline_parts(response.checkpoint, received), records)
-        memory = Memory()
-        header = self._stream(request, response, memory, budget, max_bytes=max_bytes, progress=progress)
-        if header.checkpoint.revision != response.checkpoint.revision:
-            records = self._records_of(request, header.checkpoint, api.Content(), budget)
-        return _loaded(header, memory.take(), records)
+        with _noting(response, passed_over):
+            info = self._opening.loaded(response.checkpoint)
+            records = self._records_of(request, response.checkpoint, response, budget)
+            if response.payload_included:
+                received = {part.name: part.data for part in response.parts}
+                parts = self._opening.parts(response.checkpoint, received, max_bytes)
+                return _loaded(response, info, parts, records)
+            memory = Memory()
+            header = self._stream(request, response, memory, budget, max_bytes=max_bytes, progress=progress)
+            if header.checkpoint.revision != response.checkpoint.revision:
+                info = self._opening.loaded(header.checkpoint)
+                records = self._records_of(request, header.checkpoint, api.Content(), budget)
+            return _loaded(header, info, memory.take(), records)
 
     def load_to(
         self,
@@ -83,29 +120,84 @@ class Loads:
             OSError: the file cannot be written.
 
         """
-        draft = blocking.in_thread(draft_of, file)
-        try:
-            blocking.to_end(draft.begin)
-            into = PartInto(draft, part)
-            found: Any = self._first(request, budget, max_bytes)
+        passed_over: list[Skipped] = []
+        while True:
+            draft = blocking.in_thread(draft_of, file)
+            try:
+                blocking.to_end(draft.begin)
+                into = PartInto(draft, part)
+                found = self._load_into(
+                    request, draft, into, budget, passed_over, max_bytes=max_bytes, progress=progress
+                )
+                info = self._opening.loaded(found.checkpoint)
+                blocking.to_end(draft.commit)
+            except CheckpointCorruptedError as error:
+                request = self._before(request, error, passed_over, budget)
+                continue
+            finally:
+                blocking.to_end(draft.discard)
+            return LoadedFile(
+                info,
+                next(each for each in info.parts if each.name == into.chosen),
+                found.fell_back or bool(passed_over),
+                (*passed_over, *(to_skipped(message) for message in found.skipped)),
+                found.head_revision,
+            )
+
+    def _load_into(
+        self,
+        request: api.LoadRequest,
+        draft: Draft,
+        into: PartInto,
+        budget: Budget,
+        passed_over: list[Skipped],
+        *,
+        max_bytes: int,
+        progress: Progress | None,
+    ) -> Any:
+        """Load one part into a draft, and return the answer, or raise and note what the server passed over."""
+        found = self._first(request, budget, max_bytes)
+        with _noting(found, passed_over):
+            self._opening.loaded(found.checkpoint)
             into.of(found.checkpoint)
-            if found.payload_included:
-                received = {each.name: each.data for each in found.parts}
-                parts = inline_parts(found.checkpoint, received)
-                blocking.to_end(draft.write, parts[into.chosen])
-            else:
-                found = self._stream(request, found, into, budget, max_bytes=max_bytes, progress=progress)
-            blocking.to_end(draft.commit)
-        finally:
-            blocking.to_end(draft.discard)
-        info = to_checkpoint(found.checkpoint)
-        return LoadedFile(
-            info,
-            next(each for each in info.parts if each.name == into.chosen),
-            found.fell_back,
-            tuple(to_skipped(message) for message in found.skipped),
-            found.head_revision,
+            if not found.payload_included:
+                return self._stream(request, found, into, budget, max_bytes=max_bytes, progress=progress)
+            received = {each.name: each.data for each in found.parts}
+            parts = self._opening.parts(found.checkpoint, received, max_bytes)
+            blocking.to_end(draft.write, parts[into.chosen])
+            return found
+
+    def _before(
+        self, request: api.LoadRequest, error: CheckpointCorruptedError, passed_over: list[Skipped], budget: Budget
+    ) -> api.LoadRequest:
+        """Return the request for the newest checkpoint before one that cannot be decrypted.
+
+        Raises:
+            CheckpointCorruptedError: the error, if the request does not fall back, if it is about stored bytes, for
+                which the server falls back itself, or if there is no older checkpoint.
+
+        """
+        if request.fallback != api.FALLBACK_LAST_GOOD or error.metadata.get("cause") != DECRYPTION:
+            raise error
+        checkpoint_id = error.metadata["checkpoint_id"]
+        revision = int(error.metadata["revision"])
+        passed_over.append(Skipped(checkpoint_id, revision, error.reason, error.message))
+        older = api.ListRequest(
+            namespace=request.namespace,
+            workflow_id=request.workflow_id,
+            before_checkpoint_id=checkpoint_id,
+            filter=api.ListFilter(formats=request.accepted_formats),
+            view=api.CHECKPOINT_VIEW_ID,
+            page_size=1,
         )
+        for page in self._transport.pages("List", older, budget):
+            for message in page.checkpoints:
+                require_named(message, request.namespace, request.workflow_id)
+                following = api.LoadRequest()
+                following.CopyFrom(request)
+                following.checkpoint_id = message.checkpoint_id
+                return following
+        raise error
 
     def _first(self, request: api.LoadRequest, budget: Budget, max_bytes: int | None) -> api.LoadResponse:
         """Return the checkpoint, with its payload if that is small."""
@@ -130,7 +222,8 @@ class Loads:
         checkpoint_id = (
             response.checkpoint.checkpoint_id if request.view == api.CHECKPOINT_VIEW_FULL else request.checkpoint_id
         )
-        wanted = sinks.of(response.checkpoint)
+        opening = self._opening.protection.sinks(sinks, max_bytes)
+        wanted = opening.of(response.checkpoint)
         is_all = len(wanted) == len(response.checkpoint.parts)
         download = Download(
             api.LoadStreamRequest(
@@ -141,7 +234,7 @@ class Loads:
                 fallback=request.fallback,
                 ranges=() if is_all else [api.PartRange(part=name) for name in wanted],
             ),
-            sinks,
+            opening,
             progress,
             announced=response.checkpoint,
             max_bytes=max_bytes,
@@ -149,6 +242,7 @@ class Loads:
         with budget.spending() as seconds:
             self._receive(download, seconds)
         blocking.in_thread(download.require_digests)
+        opening.finish()
         assert download.header is not None
         return download.header
 
@@ -184,7 +278,8 @@ class Loads:
             parts = blocking.in_thread(migrations.migrate, loaded.parts, loaded.format, format)
             return replace(loaded, parts=parts, format=format, migrated_from=loaded.format)
         except WorkflowCheckpointResumeError as error:
-            if not error.retryable:
+            # The server, which cannot decrypt, would name the same checkpoint.
+            if not error.retryable and not is_of_encryption(error):
                 error.last_good = self._last_good(request, budget)
             raise
 
@@ -226,8 +321,22 @@ class Loads:
         self._transport.call("LoadStream", send, timeout_seconds=seconds)
 
 
-def _loaded(response: Any, parts: Mapping[str, bytes], records: tuple[Record, ...]) -> LoadedCheckpoint:
-    info = to_checkpoint(response.checkpoint)
+@contextmanager
+def _noting(answer: api.LoadResponse, passed_over: list[Skipped]) -> Iterator[None]:
+    """If the checkpoint of an answer cannot be decrypted, note its revision and what the server passed over."""
+    try:
+        yield
+    except CheckpointCorruptedError as error:
+        if error.metadata.get("cause") == DECRYPTION:
+            is_same = error.metadata["checkpoint_id"] == answer.checkpoint.checkpoint_id
+            error.metadata["revision"] = str(answer.checkpoint.revision if is_same else 0)
+            passed_over += map(to_skipped, answer.skipped)
+        raise
+
+
+def _loaded(
+    response: Any, info: Checkpoint, parts: Mapping[str, bytes], records: tuple[Record, ...]
+) -> LoadedCheckpoint:
     return LoadedCheckpoint(
         info,
         parts,

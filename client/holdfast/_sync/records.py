@@ -8,6 +8,7 @@ from holdfast._core import arguments
 from holdfast._core.answers import Collected
 from holdfast._core.budget import Budget
 from holdfast._core.checkpoint import Record
+from holdfast._sync.opening import Opening
 from holdfast._sync.transport import Transport
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -24,8 +25,9 @@ class Records:
     it has read, whatever the clocks of the servers say.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, opening: Opening) -> None:
         self._transport = transport
+        self._opening = opening
         self._stamp = 0
 
     def observe(self, stamp: int) -> None:
@@ -45,7 +47,10 @@ class Records:
 
         """
         request_id = request.request_id
-        for index, batch in enumerate(list(_batches(records))):
+        sealed = self._opening.sealed_records(
+            request.namespace, request.workflow_id, request.checkpoint_id, arguments.items("records", records, Record)
+        )
+        for index, batch in enumerate(list(_batches(sealed))):
             del request.records[:]
             request.records.extend(batch)
             request.observed_stamp = self._stamp
@@ -70,7 +75,9 @@ class Records:
         for response in self._transport.pages("ListRecords", request, budget):
             self.observe(response.stamp)
             found.add(response.records)
-        return tuple(found.records)
+        return self._opening.records(
+            request.namespace, request.workflow_id, request.checkpoint_id, found.records, max_bytes
+        )
 
     def of(self, checkpoint: checkpoint_pb2.Checkpoint, answer: Any, budget: Budget) -> tuple[Record, ...]:
         """Return the records of a checkpoint: from an answer that includes them, otherwise by a call of its own."""
@@ -78,7 +85,9 @@ class Records:
             self.observe(getattr(answer, "stamp", 0))
             found = Collected(None)
             found.add(answer.records)
-            return tuple(found.records)
+            return self._opening.records(
+                checkpoint.namespace, checkpoint.workflow_id, checkpoint.checkpoint_id, found.records, None
+            )
         request = api.ListRecordsRequest(
             namespace=checkpoint.namespace,
             workflow_id=checkpoint.workflow_id,
@@ -91,7 +100,7 @@ def _batches(records: Iterable[Record]) -> Iterator[Sequence[checkpoint_pb2.Reco
     """Divide records into batches that a server accepts in one call."""
     batch: list[checkpoint_pb2.Record] = []
     size = 0
-    for index, record in enumerate(arguments.items("records", records, Record)):
+    for index, record in enumerate(records):
         key = arguments.text("records[%s].key", record.key, index)
         data = arguments.octets("records[%s].data", record.data, index)
         replace = arguments.flag("records[%s].replace", record.replace, index)

@@ -5,8 +5,8 @@ from typing import Any
 
 from holdfast._core.answers import answered, require_saved
 from holdfast._core.checkpoint import Checkpoint
-from holdfast._core.messages import to_checkpoint
-from holdfast._core.payload import RESUME, Data, Outgoing, Progress, is_quick
+from holdfast._core.payload import RESUME, Data, Progress, is_quick
+from holdfast._core.protection import Protection
 from holdfast._sync import blocking, runtime
 from holdfast._sync.calls import Attempt
 from holdfast._sync.transport import Transport
@@ -16,6 +16,7 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 def save(
     transport: Transport,
+    protection: Protection,
     header: checkpoint_pb2.SaveHeader,
     data: Data,
     *,
@@ -26,6 +27,7 @@ def save(
 
     Args:
         transport: where to send it.
+        protection: how to protect it.
         header: everything but the payload; each attempt sets its `attempt`.
         data: the payload.
         timeout: seconds for everything, retries included; None for the client's own.
@@ -36,8 +38,9 @@ def save(
         TypeError: the payload has a type that cannot be saved.
 
     """
-    quick = is_quick(data)
-    outgoing = Outgoing(data) if quick else blocking.in_thread(Outgoing, data)
+    quick = protection.is_quick and is_quick(data)
+    # Once for all attempts, so that each sends the same bytes.
+    outgoing = protection.outgoing(header, data) if quick else blocking.in_thread(protection.outgoing, header, data)
 
     def send(attempt: Attempt) -> Any:
         attempt.describe(header.attempt)
@@ -62,5 +65,8 @@ def save(
         timeout_seconds=transport.seconds(timeout),
         request_id=header.request_id,
     )
+    if protection.is_sealing and not quick:
+        # An earlier attempt's answer may come before all was read, and sealed sizes are known only then.
+        blocking.in_thread(getattr, outgoing, "sizes")
     require_saved(response.checkpoint, header, outgoing.sizes)
-    return to_checkpoint(response.checkpoint, replayed=response.replayed)
+    return protection.saved(response.checkpoint, outgoing, replayed=response.replayed)

@@ -1,0 +1,119 @@
+"""Keyring: the keys of a tenant, and the data keys that they wrap."""
+
+import os
+import threading
+from collections import OrderedDict
+
+from holdfast._core import arguments
+from holdfast._core.errors import key_missing
+from holdfast._encryption import compression
+from holdfast._encryption.frames import DataKey
+from holdfast._encryption.keys import EncryptionKey, checked_id
+from holdfast._encryption.layout import MAX_WRAPPED_BYTES
+
+_DATA_KEY_BYTES = 32
+# The data keys that are remembered: a list or a history opens many small things under few of them.
+_REMEMBERED = 1024
+
+
+class Keyring:
+    """The keys of a tenant, for the argument `encryption` of clients and adapters.
+
+    What a client with a keyring saves is encrypted before it leaves the process: payloads, labels and records. Ids,
+    part names, the keys of records, the name and version of formats, the producer, sizes and times are not. See
+    `docs/guides/encryption.md`.
+
+    A keyring can be used by several clients at a time.
+
+    Args:
+        current: the key that encrypts.
+        older: further keys, which only decrypt.
+        compress: whether to compress before encrypting, if zstd is available. Compressed sizes depend on the content:
+            turn it off if secret data is saved together with data that an attacker chooses.
+
+    Raises:
+        ValueError: two keys have the same id, or different label keys.
+
+    """
+
+    def __init__(self, current: EncryptionKey, *older: EncryptionKey, compress: bool = True) -> None:
+        self._current = current
+        self._keys: dict[str, EncryptionKey] = {}
+        for key in (current, *older):
+            if checked_id(key.id) in self._keys:
+                raise ValueError(f"two keys have the id {key.id!r}")
+            if key.label_key is not None and key.label_key != current.label_key:
+                raise ValueError(
+                    f"keys {current.id!r} and {key.id!r} have different label keys, so that labels would not be found: "
+                    "make a new key by the old key's successor()"
+                )
+            self._keys[key.id] = key
+        self._compress = arguments.flag("compress", compress) and compression.AVAILABLE
+        self._lock = threading.Lock()
+        self._unwrapped: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"Keyring({', '.join(map(repr, self._keys))})"
+
+    @property
+    def blocks(self) -> bool:
+        """Whether a key of it may wait for something, such as a network."""
+        return any(key.blocks for key in self._keys.values())
+
+    @property
+    def label_key(self) -> bytes | None:
+        """The secret of the digests by which labels are found; None if they are not found."""
+        return self._current.label_key
+
+    @property
+    def compresses(self) -> bool:
+        """Whether it compresses before it encrypts."""
+        return self._compress
+
+    def new_data_key(self) -> DataKey:
+        """Return a new data key, wrapped by the current key.
+
+        Raises:
+            EncryptionKeyMissingError: the key service does not let this process use the key.
+            KeyServiceUnavailableError: the key service cannot be reached.
+
+        """
+        key = os.urandom(_DATA_KEY_BYTES)
+        wrapped = self._current.wrap(key)
+        if len(wrapped) > MAX_WRAPPED_BYTES:
+            raise ValueError(f"key {self._current.id!r} wrapped a data key into more than {MAX_WRAPPED_BYTES} bytes")
+        self._remember(self._current.id, wrapped, key)
+        return DataKey(self._current.id, wrapped, key)
+
+    def data_key(self, key_id: str, wrapped: bytes) -> bytes:
+        """Return a data key.
+
+        Args:
+            key_id: the key that wrapped it.
+            wrapped: the wrapped data key.
+
+        Raises:
+            EncryptionKeyMissingError: the keyring has no such key, or the key service does not let this process use it.
+            KeyServiceUnavailableError: the key service cannot be reached.
+            ValueError: the key did not wrap it.
+
+        """
+        with self._lock:
+            known = self._unwrapped.get((key_id, wrapped))
+            if known is not None:
+                self._unwrapped.move_to_end((key_id, wrapped))
+                return known
+        key = self._keys.get(key_id)
+        if key is None:
+            raise key_missing(key_id, f"the keyring has no key {key_id!r}, only {', '.join(map(repr, self._keys))}")
+        found = key.unwrap(wrapped)
+        if len(found) != _DATA_KEY_BYTES:
+            raise ValueError("its data key has another length")
+        self._remember(key_id, wrapped, found)
+        return found
+
+    def _remember(self, key_id: str, wrapped: bytes, key: bytes) -> None:
+        with self._lock:
+            self._unwrapped[key_id, wrapped] = key
+            while len(self._unwrapped) > _REMEMBERED:
+                self._unwrapped.popitem(last=False)

@@ -42,11 +42,18 @@ _SETTINGS = {
     "tls_client_auth": "whether callers must present a certificate: off or require",
     "insecure": "serve in plaintext on an address that other machines can reach: on or off",
     "policy_file": "TOML file with the rights of principals",
+    "tokens_file": "file of tokens, made by the command token; callers then need one of them",
     "log_level": "lowest level that is logged: debug, info, warning or error",
     "s3_client": "library that sends small requests to S3: aioboto3 or obstore",
     "s3_encryption": "how S3 encrypts each object at rest: AES256, aws:kms or aws:kms:dsse",
     "s3_kms_key": "id, ARN or alias of the KMS key for that",
     "s3_bucket_owner": "account that must own the S3 bucket, twelve digits",
+}
+TOKEN_COMMAND = "token"
+_TOKEN_ACTIONS = {
+    "create": "create a token: print it once, and add its SHA-256 to the file",
+    "list": "print the tokens of the file, without the tokens themselves",
+    "remove": "remove tokens from the file; servers refuse them within seconds",
 }
 _COMMANDS = {
     "serve": "serve until SIGTERM",
@@ -101,6 +108,7 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
         if name == "fsck":
             command.add_argument("--repair", action="store_true", help="repair what can be repaired")
             command.add_argument("--quick", action="store_true", help="check that parts exist, without reading them")
+    _add_token_commands(commands)
     return parser.parse_args(given)
 
 
@@ -117,6 +125,26 @@ def _add_policy(commands: "argparse._SubParsersAction[_Parser]") -> None:
         help="show the entries that apply to a principal; once for each of its identities",
     )
     check.add_argument("--namespace", help="show the entries that apply to a namespace")
+def _add_token_commands(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    about = "create, list or remove tokens in the file that tokens_file names"
+    actions = commands.add_parser(TOKEN_COMMAND, help=about, description=about).add_subparsers(
+        dest="action", required=True
+    )
+    for action, about in _TOKEN_ACTIONS.items():
+        command = actions.add_parser(action, help=about, description=about)
+        command.add_argument("--config", help="a TOML file with settings")
+        for setting in ("tokens_file", "log_level"):
+            command.add_argument(f"--{setting.replace('_', '-')}", dest=setting, help=_SETTINGS[setting])
+        if action != "list":
+            command.add_argument("name", help="name of the token: its callers are 'token:NAME'")
+        if action == "create":
+            command.add_argument(
+                "--expires-in",
+                default="90d",
+                help="how long the token is valid, such as 90d, 12h or 30m, or never (default 90d)",
+            )
+        if action == "remove":
+            command.add_argument("--id", dest="token_id", help="remove only the token with this id, as list shows it")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -76,6 +76,7 @@ class Config:
         s3_bucket_owner: the account that must own the bucket, twelve digits; "" for any.
         fair_calls: how many calls may work at once, in turns of their namespaces; 0 if there are no turns.
         policy_file: a TOML file with the rights of principals; "" to give all of them all rights.
+        tokens_file: a file of tokens, made by `holdfast-server token`; callers then need one of them. "" for none.
 
     """
 
@@ -115,6 +116,7 @@ class Config:
     s3_bucket_owner: str = ""
     fair_calls: int = 0
     policy_file: str = ""
+    tokens_file: str = ""
 
     def __post_init__(self) -> None:
         """Check every setting.

@@ -15,12 +15,11 @@ from holdfast_server.config import Config
 from holdfast_server.descriptors import max_connections
 from holdfast_server.health import READY
 from holdfast_server.listen_address import bind_error, is_loopback
+from holdfast_server.open_authentication import open_authentication
 from holdfast_server.open_service import open_service
 from holdfast_server.reflection import enable_reflection
 from holdfast_server.stores.base import ObjectStore
-from holdfast_server.trust.authentication import Everybody
 from holdfast_server.trust.authorization import authorizing
-from holdfast_server.trust.principal import ANONYMOUS
 
 _LOG = logging.getLogger("holdfast.server")
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -60,8 +59,8 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
         HoldfastError: LAYOUT_UNSUPPORTED.
         StoreError: the store cannot be used.
         OSError: the server cannot listen on the address.
-        ConfigError: other machines could reach the server in plaintext.
-        InvalidFileError: a file that a setting names cannot be read or is invalid.
+        ConfigError: other machines could reach the server in plaintext, or the file of tokens cannot be used.
+        InvalidFileError: another file that a setting names cannot be read or is invalid.
 
     """
     config.require_protected_listen()
@@ -72,12 +71,13 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
 
     async with (
         _credentials(config) as credentials,
+        open_authentication(config) as authentication,
         authorizing(config.policy_file) as authorization,
         open_service(
             config,
             store,
             on_ready=set_ready,
-            authentication=Everybody(ANONYMOUS),
+            authentication=authentication,
             authorization=authorization,
         ) as (service, calls),
     ):

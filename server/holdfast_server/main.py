@@ -15,7 +15,7 @@ from typing import NoReturn
 import uvloop
 
 from holdfast_server import config_sources, logs, stdio
-from holdfast_server.arguments import STORE_COMMANDS, parse
+from holdfast_server.arguments import STORE_COMMANDS, TOKEN_COMMAND, parse
 from holdfast_server.config import Config, ConfigError
 from holdfast_server.descriptors import raise_limit
 from holdfast_server.exports import Exports, exporting
@@ -28,6 +28,7 @@ from holdfast_server.protocol.format.manifest import NoStoreError, open_layout
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.store_commands import run_fsck, run_gc, run_upgrade, shorter_grace
 from holdfast_server.stores.base import StoreError
+from holdfast_server.token_commands import create_token, list_tokens, remove_tokens
 from holdfast_server.trust.watched_file import InvalidFileError
 from holdfast_server.workers import supervise
 
@@ -60,6 +61,10 @@ def main() -> None:
             sys.stdout.write(json.dumps(asdict(config), indent=2) + "\n")
             sys.stdout.flush()
             return
+        if arguments.command == TOKEN_COMMAND:
+            code = _run_token_command(config, arguments)
+            sys.stdout.flush()
+            sys.exit(code)
         if arguments.command in STORE_COMMANDS:
             code = uvloop.run(_run_store_command(config, arguments))
             sys.stdout.flush()
@@ -150,6 +155,16 @@ def _announce(address: str, store: str) -> None:
     except OSError as error:
         stdio.discard_stdout()
         logging.getLogger("holdfast.server").warning("stdout cannot be written", extra={"error": str(error)})
+
+
+def _run_token_command(config: Config, arguments: argparse.Namespace) -> int:
+    if not config.tokens_file:
+        raise ConfigError("tokens_file: expected the file of tokens, as --tokens-file or in the settings")
+    if arguments.action == "create":
+        return create_token(config.tokens_file, arguments.name, arguments.expires_in)
+    if arguments.action == "list":
+        return list_tokens(config.tokens_file)
+    return remove_tokens(config.tokens_file, arguments.name, arguments.token_id)
 
 
 async def _run_store_command(config: Config, arguments: argparse.Namespace) -> int:

@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from holdfast._async import runtime
+from holdfast._async.tokens import CurrentToken
 from holdfast._core import telemetry
 from holdfast._core.errors import HoldfastError
 from holdfast._core.retry import RetryBucket, RetryPolicy
+from holdfast._core.tokens import Metadata
 from holdfast.v1 import checkpoint_pb2
 
 _Result = TypeVar("_Result")
 
 _DEADLINE = "DEADLINE_EXCEEDED"
+_UNAUTHENTICATED = "UNAUTHENTICATED"
+# Set by a server in the errors of streams whose token has expired since it accepted them.
+_ACCEPTED_KEY = "accepted"
 _MIN_ATTEMPT_SECONDS = 0.1
 # Longer than keepalive takes to notice a hung connection, so that the next attempt uses another one.
 _USUAL_ATTEMPT_SECONDS = 12.0
@@ -62,13 +67,17 @@ class Caller:
         channels: the channels that the calls are sent through.
         policy: how to retry.
         bucket: the client's retry tokens.
+        tokens: the token that the calls send; None for none.
 
     """
 
-    def __init__(self, channels: runtime.Channels, policy: RetryPolicy, bucket: RetryBucket) -> None:
+    def __init__(
+        self, channels: runtime.Channels, policy: RetryPolicy, bucket: RetryBucket, tokens: CurrentToken | None
+    ) -> None:
         self._channels = channels
         self._policy = policy
         self._bucket = bucket
+        self._tokens = tokens
 
     async def call(
         self,
@@ -96,22 +105,29 @@ class Caller:
             longest = timeout_seconds if method in _LONG else _USUAL_ATTEMPT_SECONDS
         number = 1
         previous: HoldfastError | None = None
+        has_refreshed = False
         with telemetry.LogicalCall(method, request_id) as logical:
             while True:
-                elapsed = time.monotonic() - started
-                left = timeout_seconds - elapsed
-                timeout = max(min(left, longest), 0.001)
+                credentials: Metadata = ()
                 try:
                     with (
                         logical.attempt(number) as metadata,
                         self._channels.border(trace_id=logical.trace_id, request_id=request_id),
                     ):
-                        result = await send(Attempt(number, elapsed, timeout, metadata))
+                        if self._tokens is not None:
+                            credentials = await self._tokens.current(_left(started, timeout_seconds))
+                        elapsed = time.monotonic() - started
+                        timeout = max(min(timeout_seconds - elapsed, longest), 0.001)
+                        result = await send(Attempt(number, elapsed, timeout, (*metadata, *credentials)))
                 except HoldfastError as raised:
-                    error = await self._channels.explained(raised, timeout_seconds - (time.monotonic() - started))
+                    error = await self._channels.explained(raised, _left(started, timeout_seconds))
                     # Errors that the client itself raises about an answer have no trace id yet.
                     error.trace_id = error.trace_id or logical.trace_id
-                    pause = self._pause(number, error, timeout_seconds - (time.monotonic() - started))
+                    if self._may_refresh(error, credentials, has_refreshed=has_refreshed):
+                        has_refreshed = True
+                        number += 1
+                        continue
+                    pause = self._pause(number, error, _left(started, timeout_seconds))
                     if pause is None:
                         raise _explained(error, previous) from raised.__cause__
                     previous = previous if error.reason == _DEADLINE else error
@@ -120,6 +136,13 @@ class Caller:
                     return result
                 await self._channels.pause(pause)
                 number += 1
+
+    def _may_refresh(self, error: HoldfastError, credentials: Metadata, *, has_refreshed: bool) -> bool:
+        """Return whether to send a call again with a new token: once, and whenever one has expired on the way."""
+        if error.reason != _UNAUTHENTICATED or self._tokens is None or not credentials:
+            return False
+        may_refresh = self._tokens.refuse(credentials)
+        return may_refresh and (not has_refreshed or _ACCEPTED_KEY in error.metadata)
 
     def _pause(self, number: int, error: HoldfastError, left: float) -> float | None:
         """Return how long to wait before the next attempt; None if there is none."""
@@ -142,6 +165,10 @@ class Caller:
             f"this client has made many retries and has paused them (its RetryPolicy allows {policy.burst_retries:g} "
             f"in a row and {policy.retries_per_second:g} each second)"
         )
+
+
+def _left(started: float, timeout_seconds: float) -> float:
+    return max(timeout_seconds - (time.monotonic() - started), 0.001)
 
 
 def _explained(error: HoldfastError, previous: HoldfastError | None) -> HoldfastError:

@@ -35,6 +35,7 @@ from holdfast._core.payload import Data, Progress
 from holdfast._core.protection import protection_of
 from holdfast._core.retry import RetryPolicy
 from holdfast._core.tls import TLS
+from holdfast._core.tokens import Token
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -59,9 +60,13 @@ class AsyncClient:
             the system.
         encryption: the keys that encrypt payloads, labels and records before they are sent. Such a client reads nothing
             that is not encrypted. Needs `holdfast-client[encryption]`.
+        token: the token that shows the server who calls, or a function that returns one. The function is called before
+            the first call, and again when a server has refused the token. A folder needs none.
+        insecure: whether the token may be sent in plaintext to another machine.
 
     Raises:
-        InvalidRequestError: the target is not valid, the timeout is out of range, or a file of TLS cannot be used.
+        InvalidRequestError: the target is not valid, the timeout is out of range, a file of TLS cannot be used, or the
+            token is not valid or would be sent in plaintext to another machine.
         TypeError: an argument has another type.
         ImportError: the target is a folder, and the service is not installed.
 
@@ -76,11 +81,13 @@ class AsyncClient:
         producer: tuple[str, str] = ("", ""),
         tls: TLS | bool | None = None,
         encryption: "Keyring | None" = None,
+        token: Token | None = None,
+        insecure: bool = False,
     ) -> None:
         name, version = arguments.instance("producer", producer, tuple)
         self._producer = arguments.request(checkpoint_pb2.Producer, name=name, version=version)
         policy = RetryPolicy() if retry is None else arguments.instance("retry", retry, RetryPolicy)
-        self._transport = Transport(target, timeout, policy, tls)
+        self._transport = Transport(target, timeout, policy, tls, token=token, insecure=insecure)
         self._protection = protection_of(encryption)
         self._opening = Opening(self._protection)
         self._records = Records(self._transport, self._opening)

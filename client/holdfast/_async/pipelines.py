@@ -16,7 +16,8 @@ import grpc
 from holdfast._async.loop_ends import end_before_close
 from holdfast._core import pipeline_calls
 from holdfast._core.pipeline import FIRST_ANSWER_SECONDS, IDLE_SECONDS, LARGEST_REQUEST, Pipeline, PipelinesOfConnection
-from holdfast._core.pipeline_calls import Call, CallError, Metadata
+from holdfast._core.pipeline_calls import Call, CallError
+from holdfast._core.tokens import KeptToken, Metadata
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 # What gRPC raises if a message cannot be sent because the stream has ended. The reader learns why.
@@ -44,11 +45,12 @@ class Pipelines(PipelinesOfConnection):
     Args:
         channel: the channel of the running loop.
         stub: the methods of the service as unary calls.
+        token: the token that the pipelines send; None for none.
 
     """
 
-    def __init__(self, channel: grpc.aio.Channel, stub: Any) -> None:
-        super().__init__()
+    def __init__(self, channel: grpc.aio.Channel, stub: Any, token: KeptToken | None) -> None:
+        super().__init__(token)
         self._channel = channel
         # Timers and tasks that outlive a call must not keep what the caller's context refers to.
         self._context = Context()
@@ -139,7 +141,7 @@ class Pipelines(PipelinesOfConnection):
         self._context.run(self._start, pipeline)
 
     def _start(self, pipeline: Pipeline) -> None:
-        stream = self._open_stream()
+        stream = self._open_stream(metadata=pipeline.credentials)
         _open.add(stream)
         self._was_used = True
         woken = asyncio.Event()

@@ -25,6 +25,7 @@ from holdfast._core.payload import RECEIVED_KEY
 from holdfast._core.pipeline_calls import METHODS
 from holdfast._core.statuses import from_rpc_error
 from holdfast._core.tls import Security
+from holdfast._core.tokens import KeptToken
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
 _Result = TypeVar("_Result")
@@ -46,16 +47,20 @@ class Channels:
         target: the server.
         options: the options of each channel.
         security: how the connections are protected; None for plaintext.
+        token: the token that pipelines send; None for none.
 
     Attributes:
         stub: the methods of the service.
 
     """
 
-    def __init__(self, target: str, options: list[tuple[str, Any]], security: Security | None) -> None:
+    def __init__(
+        self, target: str, options: list[tuple[str, Any]], security: Security | None, token: KeptToken | None
+    ) -> None:
         self._target = target
         self._options = options
         self._security = security
+        self._token = token
         self._suspicions = Suspicions(target, security)
         self._lock = threading.Lock()
         self.stub: Any = _Methods(self)
@@ -83,7 +88,7 @@ class Channels:
                     raise closed(_FORKED)
                 self._forget_closed_loops()
                 channel = self._open[loop] = _Channel(
-                    self._target, self._options, self._security, loop, weakref.ref(self)
+                    self._target, self._options, self._security, self._token, loop, weakref.ref(self)
                 )
             return channel
 
@@ -185,6 +190,7 @@ class _Channel:
         target: str,
         options: list[tuple[str, Any]],
         security: Security | None,
+        token: KeptToken | None,
         loop: asyncio.AbstractEventLoop,
         owner: weakref.ref[Channels],
     ) -> None:
@@ -194,7 +200,7 @@ class _Channel:
         else:
             channel = grpc.aio.secure_channel(target, security.credentials(), options=[*options, *security.options()])
         self.stub: Any = CheckpointServiceStub(channel)
-        self.pipelines = Pipelines(channel, self.stub)
+        self.pipelines = Pipelines(channel, self.stub, token)
         self._loop = loop
         self._ending: asyncio.Task[None] | None = None
         # When a loop ends, it closes the generators that were started on it. That closes the channel in time.

@@ -14,6 +14,7 @@ import grpc
 
 from holdfast._core.pipeline_calls import Call, CallError, cancellations
 from holdfast._core.statuses import DETAILS_KEY
+from holdfast._core.tokens import KeptToken, Metadata
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 # A larger request is sent as a unary call, so that small calls do not wait for it.
@@ -48,8 +49,10 @@ class Pipeline:
 
     Args:
         ids: the ids of its calls, which no other pipeline of the connection uses.
+        credentials: the metadata that send the token of its calls.
 
     Attributes:
+        credentials: the same.
         wake: called when there may be something to send. The driver sets it.
         has_sent: whether a message was sent. The driver sets it.
         has_answered: whether the server has sent a message.
@@ -57,8 +60,9 @@ class Pipeline:
 
     """
 
-    def __init__(self, ids: "count[int]") -> None:
+    def __init__(self, ids: "count[int]", credentials: Metadata = ()) -> None:
         self._ids = ids
+        self.credentials = credentials
         self._waiting: deque[Call] = deque()
         self._in_flight: dict[int, Call] = {}
         self._bytes_in_flight = 0
@@ -153,9 +157,15 @@ class Pipeline:
 
 
 class PipelinesOfConnection:
-    """The pipelines of one connection: one that takes calls, and older ones that wait for their last answers."""
+    """The pipelines of one connection: one that takes calls, and older ones that wait for their last answers.
 
-    def __init__(self) -> None:
+    Args:
+        token: the token that the pipelines send; None for none. Another token begins another pipeline.
+
+    """
+
+    def __init__(self, token: KeptToken | None = None) -> None:
+        self._token = token
         self._ids = count(1)
         self._unary_until = 0.0
         self._current: Pipeline | None = None
@@ -174,9 +184,14 @@ class PipelinesOfConnection:
         if not self.allows():
             call.refuse()
             return
+        # A token that was just refused is absent until a call has taken a new one.
+        credentials = (self._token and self._token.metadata) or call.credentials
+        if self._current is not None and self._current.credentials != credentials:
+            # Its unsent calls may open the next one.
+            self._retire(self._current)
         pipeline = self._current
         if pipeline is None:
-            pipeline = Pipeline(self._ids)
+            pipeline = Pipeline(self._ids, credentials)
             self.start(pipeline)
             self._open.add(pipeline)
             self._current = pipeline
@@ -223,13 +238,17 @@ class PipelinesOfConnection:
         if not calls:
             return
         code = grpc.StatusCode.OK if error is None else error.code()
+        metadata = () if error is None else tuple(error.trailing_metadata() or ())
+        # A server that refuses the token takes pipelines with another one; a proxy may not.
+        is_token_refused = code is grpc.StatusCode.UNAUTHENTICATED and DETAILS_KEY in dict(metadata)
         # gRPC reports a stream that ends before its first message as a failure to send that message.
-        if not pipeline.has_answered and (code in _REFUSED or not (pipeline.has_sent or code in _BROKEN)):
+        if not (is_token_refused or pipeline.has_answered) and (
+            code in _REFUSED or not (pipeline.has_sent or code in _BROKEN)
+        ):
             self._suspend()
             for call in calls:
                 call.refuse()
             return
-        metadata = () if error is None else tuple(error.trailing_metadata() or ())
         details = ("the stream ended" if error is None else error.details()) or ""
         if code not in _BROKEN and DETAILS_KEY not in dict(metadata):
             self._suspend()

@@ -15,6 +15,7 @@ from google.rpc import status_pb2
 
 from holdfast._core.errors import of_reason
 from holdfast._core.statuses import DETAILS_KEY
+from holdfast._core.tokens import HEADER, Metadata
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 METHOD = "/holdfast.v1.CheckpointService/Pipeline"
@@ -40,10 +41,8 @@ _FIELDS = {
 # The methods that a pipeline can carry.
 METHODS = frozenset(_FIELDS)
 # Metadata of a call that a pipeline can carry.
-_CARRIED = frozenset({"traceparent", "tracestate"})
+_CARRIED = frozenset({"traceparent", "tracestate", HEADER})
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
-
-Metadata = tuple[tuple[str, str], ...]
 
 
 class CallError(grpc.RpcError):
@@ -82,6 +81,7 @@ class Call:
 
     Attributes:
         call_id: its id in the pipeline; 0 before it was sent.
+        credentials: what of its metadata the pipeline must have.
         size: the bytes of its request.
         is_done: whether the outcome is known, or the caller no longer waits for it.
         is_refused: whether the server has not started it and takes no pipelines: it must be sent as a unary call.
@@ -97,6 +97,7 @@ class Call:
         "_response",
         "_wake",
         "call_id",
+        "credentials",
         "is_done",
         "is_refused",
         "size",
@@ -113,6 +114,7 @@ class Call:
         self._response: Any = None
         self._error: Exception | None = None
         self.call_id = 0
+        self.credentials = tuple(each for each in metadata if each[0] == HEADER)
         self.size = len(data)
         self.is_done = False
         self.is_refused = False

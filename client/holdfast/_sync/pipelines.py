@@ -14,7 +14,8 @@ import grpc
 
 from holdfast._core import pipeline_calls
 from holdfast._core.pipeline import FIRST_ANSWER_SECONDS, IDLE_SECONDS, LARGEST_REQUEST, Pipeline, PipelinesOfConnection
-from holdfast._core.pipeline_calls import Call, CallError, Metadata
+from holdfast._core.pipeline_calls import Call, CallError
+from holdfast._core.tokens import KeptToken, Metadata
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 # How long a fork waits for the end of a pipeline.
@@ -27,11 +28,12 @@ class Pipelines(PipelinesOfConnection):
     Args:
         channel: the channel.
         stub: the methods of the service as unary calls.
+        token: the token that the pipelines send; None for none.
 
     """
 
-    def __init__(self, channel: grpc.Channel, stub: Any) -> None:
-        super().__init__()
+    def __init__(self, channel: grpc.Channel, stub: Any, token: KeptToken | None) -> None:
+        super().__init__(token)
         self._open_stream: Any = channel.stream_stream(
             pipeline_calls.METHOD, response_deserializer=api.PipelineResponse.FromString
         )
@@ -90,7 +92,7 @@ class Pipelines(PipelinesOfConnection):
         woken = threading.Condition(self._lock)
         pipeline.wake = woken.notify
         # The thread that gRPC starts outlives the call that needs the pipeline, and keeps nothing of its context.
-        stream = Context().run(self._open_stream, self._messages(pipeline, woken))
+        stream = Context().run(self._open_stream, self._messages(pipeline, woken), metadata=pipeline.credentials)
         reader = threading.Thread(target=self._read, args=(pipeline, stream), name="holdfast-pipeline", daemon=True)
         self._readers[pipeline] = reader, stream
         reader.start()

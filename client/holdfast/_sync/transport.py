@@ -4,7 +4,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from holdfast._core import arguments, targets
+from holdfast._core import arguments, targets, tokens
 from holdfast._core.answers import Tokens, answered
 from holdfast._core.budget import Budget
 from holdfast._core.retry import RetryBucket, RetryPolicy
@@ -12,6 +12,7 @@ from holdfast._core.tls import Security, secured
 from holdfast._embedded import extra
 from holdfast._sync import runtime
 from holdfast._sync.calls import Attempt, Caller
+from holdfast._sync.tokens import CurrentToken
 
 _Result = TypeVar("_Result")
 
@@ -44,21 +45,39 @@ class Transport:
         timeout: seconds for a logical call that sets no timeout of its own.
         policy: how to retry.
         tls: whether and how to use TLS; None to let the target say.
+        token: the token that the calls send, or a function that returns one; None for none. A folder needs none.
+        insecure: whether the token may be sent in plaintext to another machine.
 
     Attributes:
         stub: the methods of the service, for calls that stream.
 
     Raises:
-        InvalidRequestError: the target is invalid, the timeout is out of range, or a file of TLS cannot be used.
+        InvalidRequestError: the target is invalid, the timeout is out of range, a file of TLS cannot be used, or the
+            token is not valid or would be sent in plaintext to another machine.
         ImportError: the target is a folder, and the service is not installed.
-        TypeError: the target, the timeout or `tls` has another type.
+        TypeError: an argument has another type.
 
     """
 
-    def __init__(self, target: str, timeout: float, policy: RetryPolicy, tls: object) -> None:
+    def __init__(
+        self,
+        target: str,
+        timeout: float,
+        policy: RetryPolicy,
+        tls: object,
+        *,
+        token: tokens.Token | None = None,
+        insecure: bool = False,
+    ) -> None:
         self._timeout = arguments.seconds("timeout", timeout)
-        self._channels = _connection(*secured(targets.checked(target), tls))
-        self._caller = Caller(self._channels, policy, RetryBucket(policy))
+        kept = None if token is None else CurrentToken(token)
+        target, security = secured(targets.checked(target), tls)
+        if targets.is_folder(target):
+            kept = None
+        elif kept is not None and security is None:
+            tokens.require_private(target, insecure=arguments.flag("insecure", insecure))
+        self._channels = _connection(target, security, kept)
+        self._caller = Caller(self._channels, policy, RetryBucket(policy), kept)
         self.stub: Any = self._channels.stub
 
     def open(self) -> None:
@@ -154,7 +173,7 @@ class Transport:
             request.page_token = response.next_page_token
 
 
-def _connection(target: str, security: Security | None) -> Any:
+def _connection(target: str, security: Security | None, kept: CurrentToken | None) -> Any:
     """Return the connection to a target: channels to a server, or a folder whose service runs in this process."""
     if targets.is_folder(target):
         extra.require()
@@ -163,4 +182,4 @@ def _connection(target: str, security: Security | None) -> Any:
         return Folder(target)
     # A server on this machine is never reached through a proxy, whatever the environment says.
     proxy = ("grpc.enable_http_proxy", int(not targets.is_loopback(target)))
-    return runtime.Channels(target, [*_CHANNEL_OPTIONS, proxy], security)
+    return runtime.Channels(target, [*_CHANNEL_OPTIONS, proxy], security, kept)

@@ -7,6 +7,7 @@ from typing import Any, Self
 from holdfast._async.client import AsyncClient
 from holdfast._core.retry import RetryPolicy
 from holdfast._core.tls import TLS
+from holdfast._core.tokens import Token
 from holdfast._sync.client import Client
 
 
@@ -23,6 +24,8 @@ class AsyncFromTarget:
         retry: RetryPolicy | None = None,
         producer: tuple[str, str] = ("", ""),
         tls: TLS | bool | None = None,
+        token: Token | None = None,
+        insecure: bool = False,
         **settings: Any,
     ) -> AsyncIterator[Self]:
         """Open an adapter with a client of its own, which is closed at the end of the block.
@@ -35,16 +38,21 @@ class AsyncFromTarget:
             producer: name and version of the calling program, stored with each checkpoint.
             tls: whether and how to use TLS: True or a `holdfast.TLS`. None: for a target grpcs://host:port, with the
                 authorities of the system.
+            token: the token that shows the server who calls, or a function that returns one.
+            insecure: whether the token may be sent in plaintext to another machine.
             **settings: the keyword arguments of the constructor, such as `namespace`.
 
         Raises:
-            InvalidRequestError: the target is not valid, the timeout is out of range, or a file of TLS cannot be used.
+            InvalidRequestError: the target is not valid, the timeout is out of range, a file of TLS cannot be used, or
+                the token is not valid or would be sent in plaintext to another machine.
             ImportError: the target is a folder, and the service is not installed.
             TypeError: an argument has another type, or no argument of the constructor has this name.
             ValueError: as for the constructor.
 
         """
-        async with AsyncClient(target, timeout=timeout, retry=retry, producer=producer, tls=tls) as client:
+        async with AsyncClient(
+            target, timeout=timeout, retry=retry, producer=producer, tls=tls, token=token, insecure=insecure
+        ) as client:
             constructor: Any = cls
             yield constructor(client, **settings)
 
@@ -62,6 +70,8 @@ class FromTarget:
         retry: RetryPolicy | None = None,
         producer: tuple[str, str] = ("", ""),
         tls: TLS | bool | None = None,
+        token: Token | None = None,
+        insecure: bool = False,
         **settings: Any,
     ) -> Iterator[Self]:
         """Open an adapter with a client of its own, which is closed at the end of the block.
@@ -74,15 +84,20 @@ class FromTarget:
             producer: name and version of the calling program, stored with each checkpoint.
             tls: whether and how to use TLS: True or a `holdfast.TLS`. None: for a target grpcs://host:port, with the
                 authorities of the system.
+            token: the token that shows the server who calls, or a function that returns one.
+            insecure: whether the token may be sent in plaintext to another machine.
             **settings: the keyword arguments of the constructor, such as `namespace`.
 
         Raises:
-            InvalidRequestError: the target is not valid, the timeout is out of range, or a file of TLS cannot be used.
+            InvalidRequestError: the target is not valid, the timeout is out of range, a file of TLS cannot be used, or
+                the token is not valid or would be sent in plaintext to another machine.
             ImportError: the target is a folder, and the service is not installed.
             TypeError: an argument has another type, or no argument of the constructor has this name.
             ValueError: as for the constructor.
 
         """
-        with Client(target, timeout=timeout, retry=retry, producer=producer, tls=tls) as client:
+        with Client(
+            target, timeout=timeout, retry=retry, producer=producer, tls=tls, token=token, insecure=insecure
+        ) as client:
             constructor: Any = cls
             yield constructor(client, **settings)

@@ -1,5 +1,6 @@
 """The entry point: runs a command with a client and turns errors into exit codes."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -7,6 +8,7 @@ from holdfast._core.errors import HoldfastError
 from holdfast._package import VERSION
 from holdfast._sync.client import Client
 from holdfast.cli import streams
+from holdfast.cli.credentials import token_of
 from holdfast.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, LOCAL_IO, USAGE, of_error
 from holdfast.cli.files import UsageError
 from holdfast.cli.options import tls_of
@@ -38,8 +40,14 @@ def _run(arguments: Sequence[str]) -> int:
         return given
     output: Output = JsonOutput() if given.json else TableOutput()
     try:
-        producer = ("holdfast-cli", VERSION)
-        with Client(given.target, timeout=given.timeout, producer=producer, tls=tls_of(given)) as client:
+        with Client(
+            given.target,
+            timeout=given.timeout,
+            producer=("holdfast-cli", VERSION),
+            tls=tls_of(given),
+            token=token_of(given, os.environ),
+            insecure=given.insecure,
+        ) as client:
             code: int = given.run(client, given, output)
             return code
     except HoldfastError as error:

@@ -8,7 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, NoReturn
 
 from holdfast._package import VERSION
-from holdfast.cli import streams, values
+from holdfast.cli import credentials, streams, values
 from holdfast.cli.arguments import add_commands
 from holdfast.cli.exit_codes import USAGE
 from holdfast.cli.options import add_tls
@@ -139,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="limit for each call with its retries, above 0, at most 86400 (default: 30)",
     )
+    credentials.add_options(common, os.environ)
     common.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     commands = _Commands(parser.add_subparsers(required=True, metavar="COMMAND"), common)
     add_commands(commands.add)

@@ -36,7 +36,7 @@ class CheckpointServiceStub(object):
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
-    - UNAUTHENTICATED: ask the operator. Only proxies before the server send it.
+    - UNAUTHENTICATED: send it once more with a new token if there is one; otherwise ask the operator for credentials.
     - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
     before the server refuses the call.
     - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
@@ -159,7 +159,7 @@ class CheckpointServiceServicer(object):
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
-    - UNAUTHENTICATED: ask the operator. Only proxies before the server send it.
+    - UNAUTHENTICATED: send it once more with a new token if there is one; otherwise ask the operator for credentials.
     - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
     before the server refuses the call.
     - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
@@ -584,7 +584,7 @@ class CheckpointService(object):
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
-    - UNAUTHENTICATED: ask the operator. Only proxies before the server send it.
+    - UNAUTHENTICATED: send it once more with a new token if there is one; otherwise ask the operator for credentials.
     - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
     before the server refuses the call.
     - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.

@@ -37,7 +37,7 @@ class CheckpointServiceStub:
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
-    - UNAUTHENTICATED: ask the operator. Only proxies before the server send it.
+    - UNAUTHENTICATED: send it once more with a new token if there is one; otherwise ask the operator for credentials.
     - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
       before the server refuses the call.
     - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
@@ -286,7 +286,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
-    - UNAUTHENTICATED: ask the operator. Only proxies before the server send it.
+    - UNAUTHENTICATED: send it once more with a new token if there is one; otherwise ask the operator for credentials.
     - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
       before the server refuses the call.
     - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.
@@ -531,7 +531,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
-    - UNAUTHENTICATED: ask the operator. Only proxies before the server send it.
+    - UNAUTHENTICATED: send it once more with a new token if there is one; otherwise ask the operator for credentials.
     - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
       before the server refuses the call.
     - UNIMPLEMENTED: ask the operator to upgrade the server, or do without the call.

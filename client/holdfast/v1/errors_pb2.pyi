@@ -78,7 +78,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_LOG_FULL: _ErrorReason.ValueType  # 22
     """The workflow's log is full: no revision is left, or its next marker would be too large to be read again."""
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 23
-    """The server, or a proxy before it, does not know the caller."""
+    """The server, or a proxy before it, does not know the caller: the credentials are missing, wrong or expired."""
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 24
     """The caller may not make the call: the server's policy does not give it the right in the namespace, or a proxy before
     the server refuses it. The answer is the same whether or not the workflow exists. STORE_ACCESS_DENIED differs: there
@@ -147,7 +147,7 @@ the lease expires.
 ERROR_REASON_LOG_FULL: ErrorReason.ValueType  # 22
 """The workflow's log is full: no revision is left, or its next marker would be too large to be read again."""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 23
-"""The server, or a proxy before it, does not know the caller."""
+"""The server, or a proxy before it, does not know the caller: the credentials are missing, wrong or expired."""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 24
 """The caller may not make the call: the server's policy does not give it the right in the namespace, or a proxy before
 the server refuses it. The answer is the same whether or not the workflow exists. STORE_ACCESS_DENIED differs: there

@@ -344,7 +344,9 @@ class Calls:
             if loop.time() < moment:
                 raise
             raise unauthenticated(
-                "the credentials expired during the call; send it again with the same request id and new ones"
+                "the credentials expired during the call; send it again with the same request id and new ones",
+                # The client may get new ones once more.
+                accepted="true",
             ) from None
 
     def _admit(self, call: Call, request: object) -> None:

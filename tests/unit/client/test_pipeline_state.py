@@ -156,4 +156,5 @@ def test_a_pipeline_that_has_room_for_nothing_sends_one_call_after_the_other():
 
 def test_only_metadata_that_a_call_can_hold_is_carried():
     assert is_carried((("traceparent", "a"), ("tracestate", "b")))
-    assert not is_carried((("traceparent", "a"), ("authorization", "secret")))
+    assert is_carried((("traceparent", "a"), ("authorization", "the token of the pipeline")))
+    assert not is_carried((("traceparent", "a"), ("x-other", "b")))

@@ -9,6 +9,7 @@ from holdfast_server.api.call_context import CallerGoneError, StreamContext
 from holdfast_server.api.calls import Calls
 from holdfast_server.api.pipeline.pipeline import METHOD, Pipeline
 from holdfast_server.api.service import CheckpointService
+from holdfast_server.protocol.errors import Reason
 
 
 class Pipelines:
@@ -62,6 +63,10 @@ class Pipelines:
         except Exception as error:  # noqa: BLE001 - every failure becomes a status here
             trace_id = telemetry.trace_id_of(stream.headers)
             failure = failures.to_holdfast_error(error, trace_id=trace_id, is_draining=self._admission.is_draining)
+            if self._calls.audit is not None and failure.reason is Reason.UNAUTHENTICATED:
+                self._calls.audit.refused(
+                    "Pipeline", peer=stream.peer, principal="", reason=failure.reason, trace_id=trace_id
+                )
             raise failures.failed_call(failure, method=METHOD, request_id="", trace_id=trace_id) from None
 
     @contextmanager

@@ -14,22 +14,9 @@ from holdfast_server.config import ConfigError
 from holdfast_server.trust import tokens
 
 from tests.support.authorized import OK, authorized_caller, metadata, outcome, pipelined
+from tests.support.tokens_file import TokensFile
 from tests.support.watched import serving_watched
 from tests.unit.server.api.calls import chunk, header
-
-
-class TokensFile:
-    """A file of tokens. `ci` is the token of "ci", `brief` that of "brief", which ends soon."""
-
-    def __init__(self, path):
-        self.path = path
-        self.end = datetime.now(UTC) + timedelta(hours=1)
-        self.ci, self.entry = tokens.new_token("ci", None)
-        self.brief, self.brief_entry = tokens.new_token("brief", self.end)
-        self.write(self.entry, self.brief_entry)
-
-    def write(self, *entries):
-        self.path.write_bytes(tokens.serialized(list(entries)))
 
 
 @pytest.fixture

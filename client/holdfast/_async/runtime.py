@@ -88,7 +88,7 @@ class Channels:
                     raise closed(_FORKED)
                 self._forget_closed_loops()
                 channel = self._open[loop] = _Channel(
-                    self._target, self._options, self._security, self._token, loop, weakref.ref(self)
+                    self._target, self._options, self._security, loop, weakref.ref(self), token=self._token
                 )
             return channel
 
@@ -190,9 +190,10 @@ class _Channel:
         target: str,
         options: list[tuple[str, Any]],
         security: Security | None,
-        token: KeptToken | None,
         loop: asyncio.AbstractEventLoop,
         owner: weakref.ref[Channels],
+        *,
+        token: KeptToken | None,
     ) -> None:
         self.closing = asyncio.Event()
         if security is None:

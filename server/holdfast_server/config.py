@@ -12,11 +12,14 @@ from holdfast_server.protocol.payload.bases import BASES_BYTES
 from holdfast_server.protocol.payload.policy import CHECKPOINTS_PER_BASE, DeltaRules
 from holdfast_server.stores.s3_settings import S3SettingError, S3Settings
 from holdfast_server.trust.audit import AuditRules
+from holdfast_server.trust.protected_urls import is_protected
 
 Rules = dict[str, dict[str, float]]
 
 AUDIT_CALLS = ("writes", "all")
 CLIENT_AUTH = ("off", "require")
+# Asymmetric ones: with the others, whoever can check a token could make one.
+OIDC_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_LISTEN = "127.0.0.1:7433"
 
@@ -77,6 +80,11 @@ class Config:
         fair_calls: how many calls may work at once, in turns of their namespaces; 0 if there are no turns.
         policy_file: a TOML file with the rights of principals; "" to give all of them all rights.
         tokens_file: a file of tokens, made by `holdfast-server token`; callers then need one of them. "" for none.
+        oidc_issuer: the URL of the issuer whose OIDC tokens are accepted; "" for none.
+        oidc_audience: whom its tokens must be for, their claim `aud`.
+        oidc_jwks_url: where it publishes its keys; "" to find that out from the issuer.
+        oidc_algorithms: how its tokens may be signed, some of OIDC_ALGORITHMS.
+        oidc_groups_claim: the claim of a token that has the groups of its subject.
 
     """
 
@@ -117,6 +125,11 @@ class Config:
     fair_calls: int = 0
     policy_file: str = ""
     tokens_file: str = ""
+    oidc_issuer: str = ""
+    oidc_audience: str = ""
+    oidc_jwks_url: str = ""
+    oidc_algorithms: tuple[str, ...] = ("RS256", "ES256")
+    oidc_groups_claim: str = "groups"
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -169,6 +182,22 @@ class Config:
         if self.folder_group and self.folder_group_number is None:
             raise ConfigError(f"folder_group: expected the name or number of a group, got {self.folder_group!r}")
         self._check_tls()
+        self._check_oidc()
+
+    def _check_oidc(self) -> None:
+        for name in ("oidc_issuer", "oidc_jwks_url"):
+            url = getattr(self, name)
+            if url and not is_protected(url):
+                raise ConfigError(f"{name}: expected an https URL, or an http URL of this machine, got {url!r}")
+        if self.oidc_issuer and not self.oidc_audience:
+            raise ConfigError("oidc_audience: expected whom the tokens are for, because oidc_issuer is given")
+        if not self.oidc_issuer and (self.oidc_audience or self.oidc_jwks_url):
+            raise ConfigError("oidc_issuer: expected the issuer's URL, because another setting of OIDC is given")
+        for algorithm in self.oidc_algorithms:
+            if algorithm not in OIDC_ALGORITHMS:
+                raise ConfigError(f"oidc_algorithms: expected some of {', '.join(OIDC_ALGORITHMS)}, got {algorithm!r}")
+        if not self.oidc_algorithms:
+            raise ConfigError("oidc_algorithms: expected at least one algorithm")
 
     def _check_tls(self) -> None:
         for given, needed in (

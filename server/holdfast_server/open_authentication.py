@@ -22,10 +22,23 @@ async def open_authentication(config: Config) -> AsyncIterator[Authentication]:
     async with AsyncExitStack() as stack:
         if config.tokens_file:
             issuers.append(await stack.enter_async_context(_static_tokens(config.tokens_file)))
+        if config.oidc_issuer:
+            issuers.append(await stack.enter_async_context(_oidc_tokens(config)))
         if issuers or config.requires_client_certificates:
             yield Credentials(issuers, takes_certificates=config.requires_client_certificates)
         else:
             yield Everybody(ANONYMOUS)
+
+
+@asynccontextmanager
+async def _oidc_tokens(config: Config) -> AsyncIterator[Issuer]:
+    # A server without OIDC does not need the memory that the libraries take.
+    from holdfast_server.trust.oidc import OidcRules, OidcTokens  # noqa: PLC0415
+    from holdfast_server.trust.signing_keys import fetching  # noqa: PLC0415
+
+    rules = OidcRules(config.oidc_issuer, config.oidc_audience, config.oidc_algorithms, config.oidc_groups_claim)
+    async with fetching(config.oidc_issuer, config.oidc_jwks_url, config.oidc_algorithms) as keys:
+        yield OidcTokens(rules, keys)
 
 
 @asynccontextmanager

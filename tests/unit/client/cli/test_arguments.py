@@ -120,7 +120,7 @@ def test_help_has_an_example_and_a_default_for_each_option(command, capfd, monke
     shown, err = capfd.readouterr()
     assert (ended.value.code, err) == (0, "")
     assert f"example:\n  holdfast {command} " in shown
-    switches = {"help", "json", "yes", "all", "fallback", "records", "replace", "pinned", "purge"}
+    switches = {"help", "json", "yes", "all", "fallback", "insecure", "records", "replace", "pinned", "purge"}
     options = shown.partition("options:")[2].partition("example:")[0]
     for line in re.findall(r"^  --(.+(?:\n {4,}.+)*)$", options, re.MULTILINE):
         name = re.split(r"[ ,]", line)[0]

@@ -130,6 +130,8 @@ def _add_policy(commands: "argparse._SubParsersAction[_Parser]") -> None:
         help="show the entries that apply to a principal; once for each of its identities",
     )
     check.add_argument("--namespace", help="show the entries that apply to a namespace")
+
+
 def _add_token_commands(commands: "argparse._SubParsersAction[_Parser]") -> None:
     about = "create, list or remove tokens in the file that tokens_file names"
     actions = commands.add_parser(TOKEN_COMMAND, help=about, description=about).add_subparsers(

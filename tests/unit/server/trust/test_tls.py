@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import holdfast
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -179,6 +180,47 @@ async def test_a_new_authority_of_callers_takes_effect_with_new_connections(
         await records.next()
         assert await gets_in(target, credentials(authority, theirs))
         assert not await gets_in(target, credentials(authority, ours))
+
+
+@pytest.mark.usefixtures("_checks_often")
+async def test_certificates_are_exchanged_under_load_without_a_broken_call(authority: Authority, records: Records):
+    """Callers with an open connection, in streams as well, and callers that connect anew, while files change."""
+    pair = authority.issue()
+    new_ones = [authority.issue(f"server-{number}") for number in range(8)]
+    format = holdfast.Format("test", 1)  # noqa: A001 - the API's own word
+    trusted = holdfast.TLS(ca_file=authority.ca_file)
+    is_over = asyncio.Event()
+
+    async def stay(target: str, name: str, data: bytes) -> int:
+        calls = 0
+        # Without retries, a call that breaks fails.
+        retry = holdfast.RetryPolicy(burst_retries=0)
+        async with holdfast.AsyncClient(target, tls=trusted, retry=retry) as client:
+            while not is_over.is_set():
+                await client.save("n", name, data, format=format)
+                assert (await client.load("n", name)).data == data
+                calls += 1
+        return calls
+
+    async def connect_anew(target: str) -> int:
+        connections = 0
+        while not is_over.is_set():
+            assert await gets_in(target, credentials(authority))
+            connections += 1
+        return connections
+
+    async with serving_with(pair) as target, asyncio.TaskGroup() as group:
+        callers = [
+            group.create_task(stay(target, "small", b"x")),
+            group.create_task(stay(target, "large", bytes(3 << 20))),
+            group.create_task(connect_anew(target)),
+        ]
+        for number, new in enumerate(new_ones):
+            replace(pair, new)
+            while sum(each.startswith("a changed file is in effect") for each in records.messages) <= number:
+                await records.next()
+        is_over.set()
+    assert min(caller.result() for caller in callers) > len(new_ones)
 
 
 def half_of_the_certificate(pair: Pair, other: Pair) -> None:

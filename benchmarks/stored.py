@@ -12,6 +12,10 @@ from holdfast_server.protocol.format.keys import workflow_prefix
 
 # Space that a folder store holds back, whatever it contains.
 _RESERVE = "holdfast.reserve"
+_ROWS = (
+    "SELECT key, size, head.value, tail.value FROM objects LEFT JOIN contents AS head ON head.id = content "
+    "LEFT JOIN contents AS tail ON tail.id = rest"
+)
 _KINDS = {"log": "markers", "id": "claims", "rec": "records", "blob": "payload"}
 
 
@@ -44,16 +48,16 @@ def objects(folder: Path) -> Objects:
     sizes: Counter[str] = Counter()
     count = 0
     with closing(sqlite3.connect(f"{(folder / 'holdfast.db').as_uri()}?mode=ro", uri=True)) as connection:
-        rows = connection.execute("SELECT key, size, value FROM objects LEFT JOIN contents ON id = content")
-        for key, size, value in rows:
+        for key, size, value, rest in connection.execute(_ROWS):
             count += 1
             kind = kind_of(key)
-            payload = round(size * _payload_share(marker.decode(value, key))) if kind == "markers" else 0
+            payload = _payload_bytes(marker.decode(value + (rest or b""), key), size) if kind == "markers" else 0
             sizes[kind] += size - payload
             sizes["payload"] += payload
     return Objects(count, +sizes)
 
 
-def _payload_share(entry: Marker) -> float:
-    """Return which share of a marker is payload. A marker may be compressed as a whole."""
-    return sum(len(part.inline) for part in entry.parts) / entry.ByteSize()
+def _payload_bytes(entry: Marker, size: int) -> int:
+    """Return how many bytes of a marker are payload. One that compresses is compressed with the marker."""
+    inline = sum(len(part.inline) for part in entry.parts)
+    return inline if inline < size else round(size * inline / entry.ByteSize())

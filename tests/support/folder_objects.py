@@ -7,6 +7,8 @@ from contextlib import closing, contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+_FIND = "SELECT content, rest, file FROM objects WHERE key = ?"
+
 
 @contextmanager
 def database(folder: Path) -> Iterator[sqlite3.Connection]:
@@ -35,22 +37,27 @@ def by_age(folder: Path, pattern: str) -> list[str]:
 def read(folder: Path, key: str) -> bytes:
     """Return the bytes of an object."""
     with database(folder) as connection:
-        file, value = connection.execute(
-            "SELECT file, value FROM objects LEFT JOIN contents ON id = content WHERE key = ?", (key,)
-        ).fetchone()
-    return value if file is None else (folder / "blobs" / file).read_bytes()
+        content, rest, file = connection.execute(_FIND, (key,)).fetchone()
+        if file is not None:
+            return (folder / "blobs" / file).read_bytes()
+        rows = connection.execute("SELECT value FROM contents WHERE id IN (?, ?) ORDER BY id", (content, rest))
+        return b"".join(value for (value,) in rows)
 
 
 def write(folder: Path, key: str, data: bytes) -> None:
     """Put other bytes in the place of those of an object, or create it."""
     with database(folder) as connection:
-        row = connection.execute("SELECT content, file FROM objects WHERE key = ?", (key,)).fetchone()
+        row = connection.execute(_FIND, (key,)).fetchone()
         if row is None:
             content = connection.execute("INSERT INTO contents (value) VALUES (?)", (data,)).lastrowid
-            connection.execute("INSERT INTO objects VALUES (?, ?, unixepoch(), ?, NULL)", (key, len(data), content))
+            connection.execute(
+                "INSERT INTO objects (key, size, modified, content) VALUES (?, ?, unixepoch(), ?)",
+                (key, len(data), content),
+            )
             return
-        content, file = row
-        connection.execute("UPDATE objects SET size = ? WHERE key = ?", (len(data), key))
+        content, rest, file = row
+        connection.execute("UPDATE objects SET size = ?, rest = NULL WHERE key = ?", (len(data), key))
+        connection.execute("DELETE FROM contents WHERE id = ?", (rest,))
         if file is None:
             connection.execute("UPDATE contents SET value = ? WHERE id = ?", (data, content))
         else:
@@ -60,7 +67,8 @@ def write(folder: Path, key: str, data: bytes) -> None:
 def remove(folder: Path, key: str) -> None:
     """Remove an object."""
     with database(folder) as connection:
-        connection.execute("DELETE FROM contents WHERE id = (SELECT content FROM objects WHERE key = ?)", (key,))
+        content, rest, _ = connection.execute(_FIND, (key,)).fetchone() or (None, None, None)
+        connection.execute("DELETE FROM contents WHERE id IN (?, ?)", (content, rest))
         connection.execute("DELETE FROM objects WHERE key = ?", (key,))
 
 

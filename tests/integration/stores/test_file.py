@@ -115,6 +115,15 @@ async def test_an_upload_that_is_not_finished_leaves_no_file(tmp_path):
         assert len(blobs(tmp_path)) == 1
 
 
+async def test_small_objects_take_their_bytes_and_a_twentieth_more(tmp_path):
+    sizes = [700 + 37 * number % 2500 for number in range(1000)]
+    async with FileStore.open(tmp_path) as store:
+        for number, size in enumerate(sizes):
+            assert await store.put_if_absent(f"{number}", os.urandom(size))
+        assert len((await store.get("999")).data) == sizes[999]
+    assert (tmp_path / "holdfast.db").stat().st_size < 1.05 * sum(sizes)
+
+
 async def test_an_object_without_its_file_or_with_other_bytes_is_damaged(tmp_path):
     async with FileStore.open(tmp_path) as store:
         await upload(store, "large", LARGE)
@@ -239,7 +248,8 @@ async def test_a_folder_of_the_old_layout_is_refused_with_what_to_do(tmp_path):
     ("statement", "error", "words"),
     [
         ("CREATE TABLE t (x)", StoreSettingsError, "is not one of Holdfast"),
-        ("PRAGMA user_version = 99", StoreSettingsError, "has version 99, this server reads version 1"),
+        ("PRAGMA user_version = 99", StoreSettingsError, "has version 99, this server reads version 2"),
+        ("PRAGMA user_version = 1", StoreSettingsError, "has version 1, this server reads version 2"),
         (None, StoreDamagedError, "is damaged: it is not a database"),
     ],
 )
@@ -472,8 +482,9 @@ async def test_a_row_with_impossible_fields_is_damage(tmp_path):
         database.execute("UPDATE objects SET size = 'one' WHERE key = 'a'")
         database.execute("UPDATE objects SET content = NULL, file = '../holdfast.lock' WHERE key = 'b'")
         database.execute("UPDATE objects SET modified = 'x' WHERE key = 'c'")
+        database.execute("UPDATE objects SET rest = content WHERE key = 'd'")
     async with FileStore.open(tmp_path) as store:
-        for key in ("a", "b"):
+        for key in ("a", "b", "d"):
             with pytest.raises(StoreDamagedError):
                 await store.get(key)
         with pytest.raises(StoreDamagedError):
@@ -483,6 +494,36 @@ async def test_a_row_with_impossible_fields_is_damage(tmp_path):
         assert caught.value.resume_at == "d"
         await store.delete("b")
         assert (tmp_path / "holdfast.lock").exists()
+
+
+async def test_an_object_without_its_second_row_is_damaged_and_can_be_deleted(tmp_path):
+    async with FileStore.open(tmp_path) as store:
+        for number in range(20):
+            await store.put_if_absent(f"{number:02}", b"x" * 3000)
+    with folder_objects.database(tmp_path) as database:
+        [(cut, rest), *_] = database.execute("SELECT key, rest FROM objects WHERE rest IS NOT NULL").fetchall()
+        database.execute("DELETE FROM contents WHERE id = ?", (rest,))
+    async with FileStore.open(tmp_path) as store:
+        with pytest.raises(StoreDamagedError):
+            await store.get(cut)
+        await store.delete(cut)
+        with pytest.raises(ObjectNotFoundError):
+            await store.get(cut)
+
+
+async def test_a_cut_object_leaves_no_row_when_it_is_deleted(tmp_path):
+    async with FileStore.open(tmp_path) as store:
+        for number in range(20):
+            await store.put_if_absent(f"{number:02}", b"x" * 3000)
+        assert [(await store.get("10", offset=offset, length=2)).data for offset in (0, 1500, 2999)] == [
+            b"xx",
+            b"xx",
+            b"x",
+        ]
+        for number in range(20):
+            await store.delete(f"{number:02}")
+    with folder_objects.database(tmp_path) as database:
+        assert database.execute("SELECT count(*) FROM contents").fetchone() == (0,)
 
 
 async def test_no_file_is_swept_while_the_database_is_damaged(tmp_path):

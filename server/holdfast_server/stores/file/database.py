@@ -1,7 +1,7 @@
 """The database of a folder store: its schema, and connections to it.
 
-`objects` has a small row for each object, so that a listing reads few pages; `contents` has the bytes of small objects.
-A large object has the name of its file instead.
+`objects` has a small row for each object, so that a listing reads few pages; `contents` has the bytes of small objects,
+each in one row, or in one for its head and one for the rest. A large object has the name of its file instead.
 """
 
 import sqlite3
@@ -15,12 +15,12 @@ from holdfast_server.stores.file.folder import DATABASE, WAL, StoreFolder
 
 # "HFST", as `file` and other tools of SQLite see it.
 _APPLICATION_ID = 0x48465354
-_VERSION = 1
+_VERSION = 2
 # Of a database that may not have its name after a power cut.
 _UNFINISHED = 0
 _SCHEMA = (
     "CREATE TABLE objects (key TEXT PRIMARY KEY, size INTEGER NOT NULL, modified REAL NOT NULL, "
-    "content INTEGER, file TEXT) WITHOUT ROWID",
+    "content INTEGER, rest INTEGER, file TEXT) WITHOUT ROWID",
     "CREATE TABLE contents (id INTEGER PRIMARY KEY, value BLOB NOT NULL)",
     "CREATE UNIQUE INDEX files ON objects (file) WHERE file IS NOT NULL",
 )

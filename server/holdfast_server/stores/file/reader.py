@@ -8,7 +8,10 @@ from holdfast_server.stores.file import blobs
 from holdfast_server.stores.file.errors import mapped
 from holdfast_server.stores.file.folder import BLOBS, StoreFolder
 
-_READ = "SELECT size, file, value FROM objects LEFT JOIN contents ON id = content WHERE key = ?"
+_READ = (
+    "SELECT size, file, head.value, tail.value FROM objects LEFT JOIN contents AS head ON head.id = content "
+    "LEFT JOIN contents AS tail ON tail.id = rest WHERE key = ?"
+)
 _FIND = "SELECT size, file FROM objects WHERE key = ?"
 _FIND_FILE = "SELECT 1 FROM objects WHERE file = ?"
 _LIST = "SELECT key, size, modified FROM objects WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"
@@ -45,11 +48,13 @@ class Reader:
             row = self._connection.execute(_READ, (key,)).fetchone()
         if row is None:
             raise ObjectNotFoundError(key)
-        size, file, value = row
+        size, file, value, rest = row
         if not isinstance(size, int) or (file is not None and not blobs.is_name(file)):
             raise _damaged(key, "has fields that no object has")
         if file is not None:
             return self._read_file(key, offset, length, size, file)
+        if isinstance(value, bytes) and isinstance(rest, bytes):
+            value += rest
         if not isinstance(value, bytes) or len(value) != size:
             raise _damaged(key, f"has {size} bytes, and its content is missing or different")
         end = None if length is None else offset + length

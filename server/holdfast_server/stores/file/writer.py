@@ -14,14 +14,15 @@ from holdfast_server.stores.base import StoreDamagedError, StoreError, StoreUnav
 from holdfast_server.stores.file import blobs
 from holdfast_server.stores.file.blobs import BlobFile
 from holdfast_server.stores.file.checkpoints import Checkpoints
+from holdfast_server.stores.file.contents import Contents
 from holdfast_server.stores.file.database import begin
 from holdfast_server.stores.file.errors import mapped
 from holdfast_server.stores.file.folder import StoreFolder
 
-_INSERT_CONTENTS = "INSERT INTO contents (value) VALUES "
-_INSERT_OBJECTS = "INSERT INTO objects (key, size, modified, content, file) VALUES "
+_FIND = "SELECT content, rest, file FROM objects WHERE key = ?"
+_INSERT_OBJECTS = "INSERT INTO objects (key, size, modified, content, rest, file) VALUES "
 _UNLESS_TAKEN = " ON CONFLICT (key) DO NOTHING"
-_OBJECT = "(?, ?, ?, ?, ?)"
+_OBJECT = "(?, ?, ?, ?, ?, ?)"
 # About what a small change adds to the write-ahead log.
 _PAGES_BYTES = 12 << 10
 
@@ -66,6 +67,7 @@ class Writer:
         self._folder = folder
         self._connection = connection
         self._checkpoints = checkpoints
+        self._contents = Contents(connection)
 
     def apply(self, changes: Sequence[Change]) -> Sequence[bool | StoreError]:
         """Apply changes durably.
@@ -139,16 +141,13 @@ class Writer:
         """Create objects by two statements. Return False if one of the keys has an object."""
         count = len(changes)
         now = time.time()
-        values = [change.content for change in changes]
+        values = [change.content for change in changes if isinstance(change.content, bytes)]
         try:
             with mapped(self._folder.database):
-                cursor = self._connection.execute(_INSERT_CONTENTS + ", ".join(["(?)"] * count), values)
-                assert cursor.lastrowid is not None
-                first = cursor.lastrowid - count + 1
                 rows = [
                     field
-                    for index, change in enumerate(changes)
-                    for field in (change.key, _size(change), now, first + index, None)
+                    for change, ids in zip(changes, self._contents.insert(values), strict=True)
+                    for field in (change.key, _size(change), now, *ids, None)
                 ]
                 statement = _INSERT_OBJECTS + ", ".join([_OBJECT] * count) + _UNLESS_TAKEN
                 return self._connection.execute(statement, rows).rowcount == count
@@ -157,13 +156,13 @@ class Writer:
             raise
 
     def _change(self, change: Change, removed: list[str]) -> bool:
-        found = self._connection.execute("SELECT content, file FROM objects WHERE key = ?", (change.key,)).fetchone()
+        found = self._connection.execute(_FIND, (change.key,)).fetchone()
         if found is not None:
             if change.kind is Kind.CREATE:
                 return False
-            content, file = found
+            content, rest, file = found
             if content is not None:
-                self._connection.execute("DELETE FROM contents WHERE id = ?", (content,))
+                self._contents.delete((content, rest))
             # A damaged row may have any value there, which is no file to remove.
             if blobs.is_name(file):
                 removed.append(file)
@@ -173,12 +172,13 @@ class Writer:
         return True
 
     def _insert(self, change: Change) -> None:
-        content, file = None, None
+        content, rest, file = None, None, None
         if isinstance(change.content, BlobFile):
             file = change.content.name
         else:
-            content = self._connection.execute(f"{_INSERT_CONTENTS}(?)", (change.content,)).lastrowid
-        self._connection.execute(_INSERT_OBJECTS + _OBJECT, (change.key, _size(change), time.time(), content, file))
+            [(content, rest)] = self._contents.insert([change.content])
+        row = (change.key, _size(change), time.time(), content, rest, file)
+        self._connection.execute(_INSERT_OBJECTS + _OBJECT, row)
 
     def _end(self) -> None:
         try:
@@ -189,6 +189,7 @@ class Writer:
             raise
 
     def _roll_back(self) -> None:
+        self._contents.forget()
         # Some errors have ended the transaction.
         if self._connection.in_transaction:
             with mapped(self._folder.database, may_be_written=True):

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Generic, TypeVar
 
 _LOG = logging.getLogger("holdfast.server")
@@ -90,6 +91,7 @@ async def watched_content(
     watching = asyncio.create_task(
         _watch(name, read_content, parse, current, known=content, check_seconds=check_seconds)
     )
+    watching.add_done_callback(partial(_report_end, name))
     try:
         yield current
     finally:
@@ -121,6 +123,12 @@ def read(path: str) -> bytes:
     if len(data) > _MAX_BYTES:
         raise InvalidFileError(f"expected at most {_MAX_BYTES} bytes, got more")
     return data
+
+
+def _report_end(name: str, watching: asyncio.Task[None]) -> None:
+    """Log that a file is no longer watched, unless that was requested: its changes would be ignored in silence."""
+    if not watching.cancelled() and (error := watching.exception()) is not None:
+        _LOG.critical("a file is no longer watched; restart the server", exc_info=error, extra={"file": name})
 
 
 def _read_and_parse(

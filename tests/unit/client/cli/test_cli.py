@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import holdfast
 import pytest
 from holdfast.cli.exit_codes import BY_REASON
 from holdfast.cli.main import main
+from holdfast.cli.output import JsonOutput, TableOutput
 from holdfast.v1 import errors_pb2
 
 from tests.support import folder_objects
@@ -153,6 +156,35 @@ async def test_a_missing_file_is_a_usage_error(run):
     code, _, err = await run("save", "n", "w", "/nonexistent/file", "--format", "f:1")
     assert code == 2
     assert "/nonexistent/file" in err
+
+
+def test_lists_show_who_saved_a_checkpoint_if_the_server_knows_it(capsysbinary):
+    saved = holdfast.Checkpoint(
+        namespace="n",
+        workflow_id="w",
+        checkpoint_id="c",
+        revision=1,
+        parent_id="",
+        format=holdfast.Format("f", 1),
+        labels={},
+        parts=(),
+        size_bytes=1,
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        expires=None,
+        epoch=0,
+        request_id="r",
+        trace_id="",
+        principal="token:ci",
+    )
+    TableOutput().checkpoints([saved, replace(saved, principal="")])
+    heading, first, second = capsysbinary.readouterr().out.decode().splitlines()
+    assert "principal" in heading
+    assert "token:ci" in first
+    assert "token:ci" not in second
+    TableOutput().checkpoints([replace(saved, principal="")])
+    assert b"principal" not in capsysbinary.readouterr().out
+    JsonOutput().checkpoint(saved)
+    assert json.loads(capsysbinary.readouterr().out)["principal"] == "token:ci"
 
 
 def test_every_reason_has_an_exit_code_and_the_page_lists_it():

@@ -4,6 +4,7 @@ import re
 from contextlib import suppress
 
 import pytest
+from holdfast_server.protocol.format.keys import namespace_prefix
 from holdfast_server.trust.patterns import PatternMap, matches
 from holdfast_server.trust.policy import Entry, Policy, PolicyError, parse
 from holdfast_server.trust.verbs import Verb
@@ -138,3 +139,11 @@ def test_an_error_names_entry_line_field_and_value(text: str, problem: str):
 def test_no_bytes_break_the_parser(data: bytes):
     with suppress(PolicyError):
         assert parse(data).entries
+
+
+@settings(max_examples=amount(small=100, full=1000), deadline=None)
+@given(TEXTS, TEXTS)
+def test_the_keys_of_two_namespaces_never_meet(one: str, other: str):
+    """A decision about a namespace is one about exactly the keys below its prefix."""
+    if one != other:
+        assert not namespace_prefix(one).startswith(namespace_prefix(other))

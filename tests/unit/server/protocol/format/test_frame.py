@@ -118,6 +118,18 @@ def test_short_ids_that_no_server_writes_are_damage(ids, forms):
         marker.decode(frames.newest(body.SerializeToString(), KEY), KEY)
 
 
+@pytest.mark.parametrize("name", ["token:ci", "x" * 256, "\u00fc" * 128])
+def test_the_name_of_a_caller_reads_back_and_counts_as_its_bytes(name):
+    written, bare = newest(principal=name), newest()
+    assert marker.decode(marker.encode(written, KEY), KEY).principal == name
+    assert len(written.SerializeToString()) - len(bare.SerializeToString()) <= len(name.encode()) + 4
+
+
+def test_a_name_of_a_caller_that_no_server_writes_is_damage():
+    with pytest.raises(HoldfastError, match="principal"):
+        marker.decode(marker.encode(newest(principal="x" * 1025), KEY), KEY)
+
+
 def test_digests_in_a_frame_of_version_1_are_damage():
     # An older server would not see them.
     with pytest.raises(HoldfastError, match="recent_digests"):

@@ -3,8 +3,9 @@
 import pytest
 from holdfast_server.protocol.checkpoints import delete, fence
 from holdfast_server.protocol.checkpoints.retention import Retention
+from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.log.append_once import Request
+from holdfast_server.protocol.log.append_once import Origin, Request
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.stores.memory import MemoryStore
 
@@ -33,6 +34,16 @@ async def test_a_damaged_part_and_a_missing_part_are_named():
     assert "is gone" in problems[KEYS.marker(2)]
     assert "does not match its digest" in problems[KEYS.marker(1)]
     assert first.marker.checkpoint_id in problems[KEYS.marker(1)]
+
+
+async def test_a_damaged_checkpoint_is_reported_with_the_caller_that_saved_it():
+    run = workflow()
+    request = Request(KEYS, "r", origin=Origin(principal="token:ci"))
+    part = await run.upload()
+    await save(run.log, CheckpointSpec(request, "f", 1), [part], deadline=run.deadline())
+    damage(run, KEYS.blob(part.blob))
+    _, (finding,) = await check(run)
+    assert finding.what.endswith(", saved by 'token:ci')")
 
 
 async def test_a_marker_that_replaces_another_breaks_the_chain():

@@ -9,7 +9,19 @@ import sys
 from pathlib import Path
 
 CLIENT = Path(__file__).resolve().parent.parent / "client" / "holdfast"
-MODULES = ("calls", "client", "download", "lists", "loads", "opening", "records", "saves", "transport", "workflow")
+MODULES = (
+    "calls",
+    "client",
+    "download",
+    "lists",
+    "loads",
+    "opening",
+    "records",
+    "repeats",
+    "saves",
+    "transport",
+    "workflow",
+)
 # Source to twin, both without ".py".
 TWINS = {f"_async/{name}": f"_sync/{name}" for name in MODULES} | {
     f"adapters/langgraph/{name}": f"adapters/langgraph/sync/{name}" for name in ("guard", "lists", "lookups", "threads")

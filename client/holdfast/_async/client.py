@@ -13,6 +13,7 @@ from holdfast._async.lists import Lists
 from holdfast._async.loads import Loads
 from holdfast._async.opening import Opening
 from holdfast._async.records import Records
+from holdfast._async.repeats import Repeats
 from holdfast._async.transport import Transport
 from holdfast._async.workflow import AsyncWorkflow
 from holdfast._core import arguments, holders
@@ -92,6 +93,7 @@ class AsyncClient:
         self._opening = Opening(self._protection)
         self._records = Records(self._transport, self._opening)
         self._loads = Loads(self._transport, self._opening, self._records)
+        self._repeats = Repeats(self._transport, self._protection, self._loads)
         self._lists = Lists(self._transport, self._opening, self._loads, self._records)
 
     async def __aenter__(self) -> Self:
@@ -178,7 +180,9 @@ class AsyncClient:
         )
         if ttl is not None:
             header.ttl.FromTimedelta(arguments.duration("ttl", ttl))
-        return await saves.save(self._transport, self._protection, header, data, timeout=timeout, progress=progress)
+        return await saves.save(
+            self._transport, self._protection, self._repeats, header, data, timeout=timeout, progress=progress
+        )
 
     async def load(
         self,

@@ -11,7 +11,7 @@ from holdfast._async.download import Download
 from holdfast._async.opening import Opening
 from holdfast._async.records import Records
 from holdfast._async.transport import Transport
-from holdfast._core.answers import require_loaded, require_named, require_sizes, validated
+from holdfast._core.answers import MAX_BYTES, require_loaded, require_named, require_sizes, validated
 from holdfast._core.budget import Budget
 from holdfast._core.checkpoint import Checkpoint, Format, LoadedCheckpoint, LoadedFile, Record, Skipped
 from holdfast._core.errors import (
@@ -21,7 +21,7 @@ from holdfast._core.errors import (
     WorkflowCheckpointResumeError,
     is_of_encryption,
 )
-from holdfast._core.files import Draft, Target, draft_of
+from holdfast._core.files import Target, draft_of
 from holdfast._core.messages import to_skipped
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Progress
@@ -126,7 +126,7 @@ class Loads:
                 await blocking.to_end(draft.begin)
                 into = PartInto(draft, part)
                 found = await self._load_into(
-                    request, draft, into, budget, passed_over, max_bytes=max_bytes, progress=progress
+                    request, into, budget, passed_over, max_bytes=max_bytes, progress=progress
                 )
                 info = await self._opening.loaded(found.checkpoint)
                 await blocking.to_end(draft.commit)
@@ -143,27 +143,42 @@ class Loads:
                 found.head_revision,
             )
 
+    async def into(self, request: api.LoadRequest, sinks: Sinks, budget: Budget) -> Checkpoint:
+        """Load a checkpoint of any size into sinks, and return its metadata.
+
+        Args:
+            request: the checkpoint, without fallback.
+            sinks: where its parts go.
+            budget: the time for all requests.
+
+        Raises:
+            WorkflowCheckpointResumeError: a subclass for each reason.
+
+        """
+        found = await self._load_into(request, sinks, budget, [], max_bytes=MAX_BYTES, progress=None)
+        return await self._opening.loaded(found.checkpoint)
+
     async def _load_into(
         self,
         request: api.LoadRequest,
-        draft: Draft,
-        into: PartInto,
+        sinks: Sinks,
         budget: Budget,
         passed_over: list[Skipped],
         *,
         max_bytes: int,
         progress: Progress | None,
     ) -> Any:
-        """Load one part into a draft, and return the answer, or raise and note what the server passed over."""
+        """Load parts into their sinks, and return the answer, or raise and note what the server passed over."""
         found = await self._first(request, budget, max_bytes)
         with _noting(found, passed_over):
             await self._opening.loaded(found.checkpoint)
-            into.of(found.checkpoint)
+            wanted = sinks.of(found.checkpoint)
             if not found.payload_included:
-                return await self._stream(request, found, into, budget, max_bytes=max_bytes, progress=progress)
+                return await self._stream(request, found, sinks, budget, max_bytes=max_bytes, progress=progress)
             received = {each.name: each.data for each in found.parts}
             parts = await self._opening.parts(found.checkpoint, received, max_bytes)
-            await blocking.to_end(draft.write, parts[into.chosen])
+            for name, sink in wanted.items():
+                await blocking.to_end(sink.write, parts[name])
             return found
 
     async def _before(

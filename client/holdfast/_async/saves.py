@@ -4,9 +4,11 @@ from typing import Any
 
 from holdfast._async import blocking, runtime
 from holdfast._async.calls import Attempt
+from holdfast._async.repeats import Repeats
 from holdfast._async.transport import Transport
 from holdfast._core.answers import answered, require_saved
 from holdfast._core.checkpoint import Checkpoint
+from holdfast._core.errors import CheckpointIdReusedError, RequestIdReusedError
 from holdfast._core.payload import RESUME, Data, Progress, is_quick
 from holdfast._core.protection import Protection
 from holdfast.v1 import checkpoint_pb2
@@ -16,6 +18,7 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 async def save(
     transport: Transport,
     protection: Protection,
+    repeats: Repeats,
     header: checkpoint_pb2.SaveHeader,
     data: Data,
     *,
@@ -27,6 +30,7 @@ async def save(
     Args:
         transport: where to send it.
         protection: how to protect it.
+        repeats: finds the checkpoint that an earlier call has saved.
         header: everything but the payload; each attempt sets its `attempt`.
         data: the payload.
         timeout: seconds for everything, retries included; None for the client's own.
@@ -38,6 +42,7 @@ async def save(
 
     """
     quick = protection.is_quick and is_quick(data)
+    chosen_id = header.checkpoint_id
     # Once for all attempts, so that each sends the same bytes.
     outgoing = (
         protection.outgoing(header, data) if quick else await blocking.in_thread(protection.outgoing, header, data)
@@ -60,12 +65,20 @@ async def save(
         request = api.SaveRequest(header=header, parts=parts)
         return answered(await transport.stub.Save(request, timeout=attempt.timeout_seconds, metadata=attempt.metadata))
 
-    response = await transport.call(
-        "Save" if outgoing.fits_unary else "SaveStream",
-        send,
-        timeout_seconds=transport.seconds(timeout),
-        request_id=header.request_id,
-    )
+    budget = transport.budget(timeout)
+    try:
+        with budget.spending() as seconds:
+            response = await transport.call(
+                "Save" if outgoing.fits_unary else "SaveStream",
+                send,
+                timeout_seconds=seconds,
+                request_id=header.request_id,
+            )
+    except (CheckpointIdReusedError, RequestIdReusedError) as refusal:
+        found = await repeats.earlier(header, chosen_id, outgoing, refusal, budget)
+        if found is None:
+            raise
+        return found
     if protection.is_sealing and not quick:
         # An earlier attempt's answer may come before all was read, and sealed sizes are known only then.
         await blocking.in_thread(getattr, outgoing, "sizes")

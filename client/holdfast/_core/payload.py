@@ -1,5 +1,6 @@
 """Outgoing payloads: the data of a caller, divided into parts and chunks with checksums."""
 
+import hashlib
 import os
 import re
 import stat
@@ -69,12 +70,29 @@ class Outgoing:
                 self._parts[arguments.text("a part's name", name)] = _part(f"data[{name!r:.100}]", value)
         else:
             self._parts[""] = _part("data", data)
+        self._given: Mapping[str, Source] = self._parts
         self.size_bytes = sum(part.size_bytes for part in self._parts.values())
 
     @property
     def sizes(self) -> dict[str, int]:
         """The bytes of each part, as they are sent."""
         return {name: part.size_bytes for name, part in self._parts.items()}
+
+    def digests(self) -> dict[str, bytes]:
+        """Return the SHA-256 of each part as the caller gave it.
+
+        Raises:
+            InvalidRequestError: a file became shorter.
+            OSError: a file cannot be read.
+
+        """
+        found = {}
+        for name, part in self._given.items():
+            digest = hashlib.sha256()
+            for piece in part.pieces():
+                digest.update(piece)
+            found[name] = digest.digest()
+        return found
 
     @property
     def fits_unary(self) -> bool:

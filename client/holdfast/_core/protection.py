@@ -33,6 +33,9 @@ class Protection(Protocol):
     def saved(self, message: checkpoint_pb2.Checkpoint, outgoing: Outgoing, *, replayed: bool) -> Checkpoint:
         """Return the metadata of a checkpoint that was saved."""
 
+    def labels_of(self, outgoing: Outgoing) -> Mapping[str, str]:
+        """Return the caller's labels of a checkpoint that is encrypted."""
+
     def sought(self, namespace: str, labels: Mapping[str, str] | None) -> Mapping[str, str] | None:
         """Return the stored labels of checkpoints that have these labels.
 
@@ -122,6 +125,10 @@ class Unprotected:
     def saved(self, message: checkpoint_pb2.Checkpoint, outgoing: Outgoing, *, replayed: bool) -> Checkpoint:
         del outgoing
         return to_checkpoint(message, replayed=replayed)
+
+    def labels_of(self, outgoing: Outgoing) -> Mapping[str, str]:
+        del outgoing
+        return {}
 
     def sought(self, namespace: str, labels: Mapping[str, str] | None) -> Mapping[str, str] | None:
         del namespace

@@ -63,6 +63,10 @@ class Sealing:
         assert isinstance(outgoing, _Sealed)
         return replace(to_checkpoint(message, replayed=replayed), labels=outgoing.labels)
 
+    def labels_of(self, outgoing: Outgoing) -> Mapping[str, str]:
+        assert isinstance(outgoing, _Sealed)
+        return outgoing.labels
+
     def sought(self, namespace: str, labels: Mapping[str, str] | None) -> Mapping[str, str] | None:
         if not labels:
             return labels
@@ -152,7 +156,8 @@ class _Sealed(Outgoing):
 
     def seal(self, sealer: Callable[[str], Sealer]) -> None:
         """Seal each part from now on, by the sealer for its name."""
-        for name, part in self._parts.items():
+        self._parts = {}
+        for name, part in self._given.items():
             sealed = _SealedPart(part, sealer(name), self._count)
             self._overhead_bytes += sealed.overhead_bytes
             self._parts[name] = sealed

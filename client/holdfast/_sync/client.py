@@ -35,6 +35,7 @@ from holdfast._sync.lists import Lists
 from holdfast._sync.loads import Loads
 from holdfast._sync.opening import Opening
 from holdfast._sync.records import Records
+from holdfast._sync.repeats import Repeats
 from holdfast._sync.transport import Transport
 from holdfast._sync.workflow import Workflow
 from holdfast.v1 import checkpoint_pb2
@@ -93,6 +94,7 @@ class Client:
         self._opening = Opening(self._protection)
         self._records = Records(self._transport, self._opening)
         self._loads = Loads(self._transport, self._opening, self._records)
+        self._repeats = Repeats(self._transport, self._protection, self._loads)
         self._lists = Lists(self._transport, self._opening, self._loads, self._records)
 
     def __enter__(self) -> Self:
@@ -179,7 +181,9 @@ class Client:
         )
         if ttl is not None:
             header.ttl.FromTimedelta(arguments.duration("ttl", ttl))
-        return saves.save(self._transport, self._protection, header, data, timeout=timeout, progress=progress)
+        return saves.save(
+            self._transport, self._protection, self._repeats, header, data, timeout=timeout, progress=progress
+        )
 
     def load(
         self,

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from holdfast._core.answers import require_loaded, require_named, require_sizes, validated
+from holdfast._core.answers import MAX_BYTES, require_loaded, require_named, require_sizes, validated
 from holdfast._core.budget import Budget
 from holdfast._core.checkpoint import Checkpoint, Format, LoadedCheckpoint, LoadedFile, Record, Skipped
 from holdfast._core.errors import (
@@ -16,7 +16,7 @@ from holdfast._core.errors import (
     WorkflowCheckpointResumeError,
     is_of_encryption,
 )
-from holdfast._core.files import Draft, Target, draft_of
+from holdfast._core.files import Target, draft_of
 from holdfast._core.messages import to_skipped
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Progress
@@ -126,9 +126,7 @@ class Loads:
             try:
                 blocking.to_end(draft.begin)
                 into = PartInto(draft, part)
-                found = self._load_into(
-                    request, draft, into, budget, passed_over, max_bytes=max_bytes, progress=progress
-                )
+                found = self._load_into(request, into, budget, passed_over, max_bytes=max_bytes, progress=progress)
                 info = self._opening.loaded(found.checkpoint)
                 blocking.to_end(draft.commit)
             except CheckpointCorruptedError as error:
@@ -144,27 +142,42 @@ class Loads:
                 found.head_revision,
             )
 
+    def into(self, request: api.LoadRequest, sinks: Sinks, budget: Budget) -> Checkpoint:
+        """Load a checkpoint of any size into sinks, and return its metadata.
+
+        Args:
+            request: the checkpoint, without fallback.
+            sinks: where its parts go.
+            budget: the time for all requests.
+
+        Raises:
+            WorkflowCheckpointResumeError: a subclass for each reason.
+
+        """
+        found = self._load_into(request, sinks, budget, [], max_bytes=MAX_BYTES, progress=None)
+        return self._opening.loaded(found.checkpoint)
+
     def _load_into(
         self,
         request: api.LoadRequest,
-        draft: Draft,
-        into: PartInto,
+        sinks: Sinks,
         budget: Budget,
         passed_over: list[Skipped],
         *,
         max_bytes: int,
         progress: Progress | None,
     ) -> Any:
-        """Load one part into a draft, and return the answer, or raise and note what the server passed over."""
+        """Load parts into their sinks, and return the answer, or raise and note what the server passed over."""
         found = self._first(request, budget, max_bytes)
         with _noting(found, passed_over):
             self._opening.loaded(found.checkpoint)
-            into.of(found.checkpoint)
+            wanted = sinks.of(found.checkpoint)
             if not found.payload_included:
-                return self._stream(request, found, into, budget, max_bytes=max_bytes, progress=progress)
+                return self._stream(request, found, sinks, budget, max_bytes=max_bytes, progress=progress)
             received = {each.name: each.data for each in found.parts}
             parts = self._opening.parts(found.checkpoint, received, max_bytes)
-            blocking.to_end(draft.write, parts[into.chosen])
+            for name, sink in wanted.items():
+                blocking.to_end(sink.write, parts[name])
             return found
 
     def _before(

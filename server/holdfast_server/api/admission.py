@@ -9,11 +9,15 @@ A pipeline is open for long and mostly idle, so it does not count as a call; its
 of one connection take turns to start calls, of which at most half of the server's may run. Answers that a caller does
 not read count as bytes in flight.
 
+What an upload holds until it is committed is counted on its own, because an upload outlives a stream that breaks. It is
+held only while streams have half of their bytes free. If a call needs the room, uploads without a stream are dropped.
+
 With `Capacity.fair_calls` namespaces share calls, bytes and turns to work as `fairness` describes.
 """
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 from holdfast_server.api.capacity import Capacity
 from holdfast_server.api.fairness import Share, Shares, Turns
@@ -39,6 +43,9 @@ class Admission:
         self.is_draining = False
         self._bytes = 0
         self._stream_bytes = 0
+        self._upload_bytes = 0
+        # Drops an upload whose stream broke, and returns whether there was one that held bytes.
+        self.reclaim: Callable[[], bool] = lambda: False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -94,18 +101,30 @@ class Admission:
     def hold(self, permit: "Permit", count: int) -> None:
         """Count the bytes that a call holds; see `Permit.hold`."""
         more = count - permit.held_bytes
-        held, limit = self._bytes, self.capacity.bytes
-        if permit.is_stream and self._stream_bytes + more > self.capacity.stream_bytes:
-            held, limit = self._stream_bytes, self.capacity.stream_bytes
-        # A call that holds bytes alone is never refused: other limits bound what one call may hold.
-        if more > 0 and held + more > limit and held > permit.held_bytes:
-            raise _overloaded(f"the calls in flight hold {held} of {limit} bytes already", bytes_limit=limit)
+        while (refusal := self._refusal(permit, more)) is not None:
+            if not self.reclaim():
+                raise refusal
         if permit.share is not None:
             self._require_fair_bytes(permit.share, permit, more)
             permit.share.bytes += more
         self._bytes += more
         self._stream_bytes += more if permit.is_stream else 0
         permit.held_bytes = count
+
+    def _refusal(self, permit: "Permit", more: int) -> HoldfastError | None:
+        held, limit = self._bytes, self.capacity.bytes
+        if permit.is_stream and self._stream_bytes + more > self.capacity.stream_bytes:
+            held, limit = self._stream_bytes, self.capacity.stream_bytes
+        # A call that holds bytes alone is never refused: other limits bound what one call may hold.
+        if more > 0 and held + more > limit and held - self._upload_bytes > permit.held_bytes:
+            return _overloaded(f"the calls in flight hold {held} of {limit} bytes already", bytes_limit=limit)
+        return None
+
+    def count_upload(self, more: int) -> None:
+        """Count bytes that an upload holds; less than 0 once it does not hold them any more."""
+        self._upload_bytes += more
+        self._stream_bytes += more
+        self._bytes += more
 
     def require_fair_calls(self, share: Share) -> None:
         """Refuse a call, which is counted already, if its namespace leaves fewer calls to the others than it has.
@@ -265,12 +284,51 @@ class Permit:
         self.hold(most if self._admission.has_half_free_for(most) else least)
         return self.held_bytes
 
+    def upload(self) -> "HeldUpload":
+        """Return an account for what an upload of the call will hold, which may outlive the call."""
+        return HeldUpload(self._admission)
+
     def _require_few_streams(self, owner: str) -> None:
         capacity = self._admission.capacity
         limit = capacity.streams_per_owner if owner else capacity.streams
         if self._admission.streams[owner] > limit:
             whose = f"{owner.partition(' ')[0]} has" if owner else "server has"
             raise _overloaded(f"this {whose} {limit} streams open already", streams_limit=limit)
+
+
+class HeldUpload:
+    """What an upload holds in memory until it is committed, also while it has no stream.
+
+    Attributes:
+        held_bytes: how many bytes it holds.
+
+    """
+
+    def __init__(self, admission: Admission) -> None:
+        self.held_bytes = 0
+        self._admission = admission
+        self._is_over = False
+
+    def take(self, count: int) -> bool:
+        """Hold more bytes, if streams have half of their bytes free. Return whether they have."""
+        if self._is_over or not self._admission.has_half_free_for(count):
+            return False
+        self._count(count)
+        return True
+
+    def give_back(self, count: int) -> None:
+        """Hold fewer bytes."""
+        if not self._is_over:
+            self._count(-count)
+
+    def release(self) -> None:
+        """Hold nothing from now on."""
+        self._count(-self.held_bytes)
+        self._is_over = True
+
+    def _count(self, more: int) -> None:
+        self.held_bytes += more
+        self._admission.count_upload(more)
 
 
 class PipelinePermit:

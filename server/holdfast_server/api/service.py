@@ -99,12 +99,14 @@ class CheckpointService:
 
     def __init__(self, log: Log, calls: Calls, encoder: PartEncoder, *, payload_limit_bytes: int) -> None:
         self._calls = calls
+        uploads = Uploads()
+        calls.admission.reclaim = uploads.reclaim
         self._context = ServiceContext(
             log=log,
             indexer=Indexer(log),
             encoder=encoder,
             payload_limit_bytes=payload_limit_bytes,
-            uploads=Uploads(),
+            uploads=uploads,
             stamps=Stamps(),
             records_room=Room(log.store),
         )

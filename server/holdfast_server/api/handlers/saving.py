@@ -89,7 +89,7 @@ async def _open_upload(
         await context.log.known_revision(keys),
         inline_limit_bytes=context.encoder.inline_limit_bytes,
         payload_limit_bytes=context.payload_limit_bytes,
-        holds=context.encoder.rules.apply_to(keys.namespace),
+        held=call.permit.upload() if context.encoder.rules.apply_to(keys.namespace) else None,
     )
     incoming.begin_stream()
     part, offset = incoming.position

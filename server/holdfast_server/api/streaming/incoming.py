@@ -12,7 +12,7 @@ from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import limits, requests
-from holdfast_server.api.admission import Permit
+from holdfast_server.api.admission import HeldUpload, Permit
 from holdfast_server.api.errors import InvalidRequestError
 from holdfast_server.api.malformed import refuse_malformed
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
@@ -23,7 +23,7 @@ from holdfast_server.protocol.payload.encoding import HeldPart
 from holdfast_server.protocol.payload.parts import PartUpload
 from holdfast_server.stores.base import ObjectStore
 
-# The most that one stream holds on its way to the store, in the buffers of gRPC and in the parts of an upload.
+# The most that one stream holds on its way to the store, in the buffers of gRPC and in the part that arrives.
 _MAX_HELD_BYTES = 40 << 20
 # The most that one upload holds until it is committed, so that parts can be stored as deltas. Later parts are stored as
 # they are.
@@ -56,7 +56,7 @@ async def receive_messages(
             return
         if isinstance(message, api.SaveStreamRequest):
             received_bytes += message.ByteSize()
-            permit.hold(min(received_bytes, _MAX_HELD_BYTES + _MAX_DELTA_BYTES))
+            permit.hold(min(received_bytes, _MAX_HELD_BYTES))
         yield message
 
 
@@ -69,7 +69,8 @@ class Incoming:
         base_revision: the head's revision when the upload began.
         inline_limit_bytes: how many bytes of payload may stay in the marker.
         payload_limit_bytes: how many bytes the payload may have.
-        holds: whether parts are held in memory until they are committed, as far as there is room.
+        held: counts the parts that are held in memory until they are committed, as far as there is room; None to hold
+            none.
 
     Attributes:
         size_bytes: how much has arrived.
@@ -84,14 +85,16 @@ class Incoming:
         *,
         inline_limit_bytes: int,
         payload_limit_bytes: int,
-        holds: bool = False,
+        held: HeldUpload | None = None,
     ) -> None:
         self._store = store
         self._keys = keys
         self._base_revision = base_revision
         self._inline_limit_bytes = inline_limit_bytes
         self._payload_limit_bytes = payload_limit_bytes
-        self._held_limit_bytes = _MAX_DELTA_BYTES if holds else 0
+        self._held = held
+        # Of held parts, what is kept in any case and not counted.
+        self._uncounted_bytes = 0
         self._stored: list[StoredPart | HeldPart] = []
         self._names: set[str] = set()
         self._upload: PartUpload | None = None
@@ -102,8 +105,13 @@ class Incoming:
 
     @property
     def held_bytes(self) -> int:
-        """How many bytes are held in memory until the parts are committed."""
-        return sum(part.size_bytes for part in self._stored if isinstance(part, HeldPart))
+        """How many counted bytes are held in memory until the parts are committed."""
+        return 0 if self._held is None else self._held.held_bytes
+
+    def release(self) -> None:
+        """Count nothing as held from now on: the parts are committed, or the upload ends."""
+        if self._held is not None:
+            self._held.release()
 
     @property
     def position(self) -> tuple[int, int]:
@@ -176,6 +184,7 @@ class Incoming:
 
     async def discard(self) -> None:
         """Discard the part that is not durable yet."""
+        self.release()
         await self.settle()
         if self._upload is not None:
             await self._upload.__aexit__(None, None, None)
@@ -206,17 +215,24 @@ class Incoming:
 
     def _open_part(self, name: str) -> None:
         self._names.add(name)
-        inline_room = self._inline_limit_bytes
+        inline_room = self._inline_limit_bytes - self._uncounted_bytes
         inline_room -= sum(len(part.inline) for part in self._stored if isinstance(part, StoredPart))
-        held_room = min(self._held_limit_bytes - self.held_bytes, MAX_ENCODED_BYTES)
         self._upload = PartUpload(
-            self._store, self._keys, self._base_revision, name, inline_room, held_limit_bytes=held_room
+            self._store,
+            self._keys,
+            self._base_revision,
+            name,
+            inline_room,
+            held_limit_bytes=min(_MAX_DELTA_BYTES - self.held_bytes, MAX_ENCODED_BYTES),
+            room=self._held,
         )
 
     async def _close_part(self) -> None:
         if self._upload is None:
             return
-        held = self._upload.take() if self._held_limit_bytes else None
+        held = None if self._held is None else self._upload.take()
+        if held is not None:
+            self._uncounted_bytes += held.size_bytes - self._upload.held_bytes
         part = await self._upload.finish() if held is None else held
         await self._upload.__aexit__(None, None, None)
         self._upload = None

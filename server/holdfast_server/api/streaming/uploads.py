@@ -2,7 +2,8 @@
 
 A retry continues where an earlier stream of its request stopped. If that stream is still open, because the server has
 not noticed that its connection broke, the retry takes the upload over. Of two uploads of one request the larger one is
-kept. Uploads that one namespace leaves never displace those of another namespace.
+kept. Uploads that one namespace leaves never displace those of another namespace. If calls in flight need the memory of
+what is parked, the oldest upload that holds some is dropped.
 """
 
 import asyncio
@@ -75,6 +76,8 @@ class Uploads:
         except BaseException:
             self.discard(incoming)
             raise
+        else:
+            incoming.release()
         finally:
             opened.ended.set()
             self._open[request].remove(opened)
@@ -113,8 +116,17 @@ class Uploads:
         self.discard(incoming)
         return None
 
+    def reclaim(self) -> bool:
+        """Drop the oldest parked upload that holds memory. Return whether there was one."""
+        holding = next((key for key, (incoming, _) in self._parked.items() if incoming.held_bytes), None)
+        if holding is None:
+            return False
+        self._drop(holding)
+        return True
+
     def discard(self, incoming: Incoming) -> None:
         """Discard an upload, in its own task because the caller may be cancelled."""
+        incoming.release()
         task = asyncio.create_task(incoming.discard())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

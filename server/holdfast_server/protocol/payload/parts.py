@@ -1,6 +1,7 @@
 """The parts of a payload: written into blobs or markers, and copied."""
 
 from contextlib import AsyncExitStack
+from typing import Protocol
 
 from holdfast_server.layout.v1.marker_pb2 import PartEncoding, StoredPart
 from holdfast_server.protocol.format.ids import unique
@@ -15,6 +16,18 @@ from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, Object
 _MOST_BYTES_BY_STORE = 1 << 30
 
 
+class Room(Protocol):
+    """Memory for parts that are held until they are committed."""
+
+    def take(self, count: int) -> bool:
+        """Hold more bytes if there is room. Return whether there was."""
+        ...
+
+    def give_back(self, count: int) -> None:
+        """Hold fewer bytes."""
+        ...
+
+
 class PartUpload:
     """A part that arrives in pieces. It is kept in memory while it is small, and written to a new blob after that.
 
@@ -23,8 +36,12 @@ class PartUpload:
         keys: the workflow.
         base_revision: the head's revision when the upload began.
         name: the part's name.
-        inline_limit_bytes: how many bytes may be kept in memory, and then in the marker.
-        held_limit_bytes: how many bytes may be kept in memory for `take`.
+        inline_limit_bytes: how many bytes may be kept in memory in any case, and then in the marker.
+        held_limit_bytes: how many bytes may be kept in memory for `take` if there is room.
+        room: where those are counted; None to keep no more than the inline bytes.
+
+    Attributes:
+        held_bytes: how many bytes are counted in the room.
 
     """
 
@@ -37,13 +54,17 @@ class PartUpload:
         inline_limit_bytes: int,
         *,
         held_limit_bytes: int = 0,
+        room: Room | None = None,
     ) -> None:
         self.name = name
+        self.held_bytes = 0
         self._store = store
         self._keys = keys
         self._base_revision = base_revision
         self._relative = ""
-        self._memory_bytes = max(inline_limit_bytes, held_limit_bytes)
+        self._inline_limit_bytes = inline_limit_bytes
+        self._held_limit_bytes = held_limit_bytes
+        self._room = room
         self._digests = Digests()
         self._inline = bytearray()
         self._writer: ObjectWriter | None = None
@@ -72,7 +93,7 @@ class PartUpload:
 
         """
         await self._digests.update(data, checksum)
-        if self._writer is None and len(self._inline) + len(data) <= self._memory_bytes:
+        if self._writer is None and self._is_kept(len(data)):
             self._inline += data
             return
         if self._writer is None:
@@ -81,7 +102,21 @@ class PartUpload:
             if self._inline:
                 await self._writer.write(bytes(self._inline))
                 self._inline.clear()
+            if self._room is not None:
+                self._room.give_back(self.held_bytes)
+                self.held_bytes = 0
         await self._writer.write(data)
+
+    def _is_kept(self, count: int) -> bool:
+        """Return whether so many bytes more are kept in memory."""
+        size_bytes = len(self._inline) + count
+        if self._room is not None and size_bytes <= self._held_limit_bytes:
+            # Also what was kept in any case before.
+            more = size_bytes - self.held_bytes
+            if self._room.take(more):
+                self.held_bytes += more
+                return True
+        return size_bytes <= self._inline_limit_bytes
 
     def take(self) -> HeldPart | None:
         """Return the part if all of it is in memory; None if it must be finished."""

@@ -53,7 +53,7 @@ class KeptToken:
             raise TypeError(f"token must be text (str) or a function that returns text, not {type(token).__name__}")
         if not _TOKEN.fullmatch(token):
             raise arguments.invalid(
-                "token", f"must be 1 to 16384 letters, digits and ._~+/-, not {len(token)} characters with others"
+                "token", f"must be 1 to 16384 letters, digits and ._~+/-; what was given has {len(token)} characters"
             )
         self.metadata = ((HEADER, f"Bearer {token}"),)
         return self.metadata
@@ -78,7 +78,7 @@ def require_private(target: str, *, insecure: bool) -> None:
         raise arguments.invalid(
             "token",
             f"would be sent in plaintext to {target[:200]!r}, where others can read it: use TLS, or allow it with "
-            "insecure=True",
+            "insecure=True (--insecure)",
         )
 
 

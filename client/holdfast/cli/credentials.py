@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 
+from holdfast._core import targets
 from holdfast._core.tokens import Token
 from holdfast.cli.files import UsageError
 
@@ -23,12 +24,14 @@ def add_options(common: ArgumentParser, environment: Mapping[str, str]) -> None:
 
 
 def token_of(given: Namespace, environment: Mapping[str, str]) -> Token | None:
-    """Return the token for the server, or a function that reads it; None if there is none.
+    """Return the token for the server, or a function that reads it; None if there is none. A folder needs none.
 
     Raises:
         UsageError: the file cannot be read.
 
     """
+    if targets.is_folder(given.target):
+        return None
     if given.token_file is None:
         return environment.get("HOLDFAST_TOKEN") or None
     path: str = given.token_file

@@ -38,7 +38,10 @@ class GrpcContext:
     def __init__(self, servicer: _Servicer) -> None:
         self._servicer = servicer
         self.peer = servicer.peer()
-        self.headers = {key: value for key, value in servicer.invocation_metadata() or () if isinstance(value, str)}
+        metadata = servicer.invocation_metadata() or ()
+        self.headers = {key: value for key, value in metadata if isinstance(value, str)}
+        if len(self.headers) < len(metadata):
+            self.headers = _joined(metadata)
         self.time_remaining = servicer.time_remaining
         self.send_initial_metadata = servicer.send_initial_metadata
 
@@ -50,6 +53,15 @@ class GrpcContext:
             await self._servicer.write(message)
         except grpc.aio.InternalError:
             raise CallerGoneError from None
+
+
+def _joined(metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
+    """Return the metadata that is text. Values of one key are joined, as in HTTP, so that none can hide another."""
+    headers: dict[str, str] = {}
+    for key, value in metadata:
+        if isinstance(value, str):
+            headers[key] = f"{headers[key]},{value}" if key in headers else value
+    return headers
 
 
 def add_to_server(service: CheckpointService, pipelines: Pipelines, server: grpc.aio.Server) -> None:

@@ -176,8 +176,9 @@ async def test_what_a_function_returns_is_checked(connect, guarded):
 async def test_a_token_is_not_sent_in_plaintext_to_another_machine_unless_allowed(connect):
     with pytest.raises(holdfast.InvalidRequestError, match=r"would be sent in plaintext to '192\.0\.2\.1:7433'"):
         connect(OTHER_MACHINE, token="hft_x")
-    async with connect(OTHER_MACHINE, token="hft_x", insecure=True):
-        pass
+    for allowed in ({"insecure": True}, {"tls": True}):
+        async with connect(OTHER_MACHINE, token="hft_x", **allowed):
+            pass
 
 
 async def test_a_folder_needs_no_token(connect, tmp_path):

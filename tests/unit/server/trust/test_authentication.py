@@ -80,6 +80,14 @@ def test_a_refused_header_is_not_shown(value):
     assert len(refused.value.message) < 200
 
 
+def test_two_headers_are_refused_whichever_is_valid():
+    pair = (("authorization", "Bearer good"), ("authorization", "Bearer bad"))
+    for metadata in (pair, pair[::-1], (*pair, ("x-bin", b"x"))):
+        with pytest.raises(HoldfastError, match="malformed"):
+            by_tokens().at_once(caller(Context(metadata)))
+    assert by_tokens().at_once(caller(Context((pair[0], ("x-bin", b"x"))))).name == "token:good"
+
+
 def test_a_wrong_token_is_refused_even_with_a_certificate():
     context = Certified((("authorization", "Bearer a.b.c"),))
     with pytest.raises(HoldfastError, match="accepts no tokens of this kind"):

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from typing import Generic, TypeVar
 
 _LOG = logging.getLogger("holdfast.server")
@@ -91,7 +90,6 @@ async def watched_content(
     watching = asyncio.create_task(
         _watch(name, read_content, parse, current, known=content, check_seconds=check_seconds)
     )
-    watching.add_done_callback(partial(_report_end, name))
     try:
         yield current
     finally:
@@ -125,12 +123,6 @@ def read(path: str) -> bytes:
     return data
 
 
-def _report_end(name: str, watching: asyncio.Task[None]) -> None:
-    """Log that a file is no longer watched, unless that was requested: its changes would be ignored in silence."""
-    if not watching.cancelled() and (error := watching.exception()) is not None:
-        _LOG.critical("a file is no longer watched; restart the server", exc_info=error, extra={"file": name})
-
-
 def _read_and_parse(
     read_content: Callable[[], _Content], parse: Callable[[_Content], _Value]
 ) -> tuple[_Content, _Value]:
@@ -159,13 +151,14 @@ async def _watch(
             again, value = await asyncio.to_thread(_read_and_parse, read_content, parse)
             if again != content:
                 continue
-        except InvalidFileError as error:
+        except Exception as error:  # noqa: BLE001 - a fault of a parser must not end the watching in silence
             # Once for each problem, not at every look.
-            if str(error) != logged:
-                logged = str(error)
+            if repr(error) != logged:
+                logged = repr(error)
                 _LOG.error(
                     "a changed file is invalid; its earlier content stays in effect",
-                    extra={"file": name, "error": logged},
+                    exc_info=None if isinstance(error, InvalidFileError) else error,
+                    extra={"file": name, "error": str(error)},
                 )
             continue
         known, logged = content, ""

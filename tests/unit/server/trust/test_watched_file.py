@@ -66,14 +66,17 @@ async def test_a_broken_file_keeps_the_earlier_content_and_is_logged_once(
     assert len(records.messages) == 2
 
 
-async def test_a_fault_of_a_parser_is_logged_and_not_passed_over_in_silence(tmp_path: Path):
+async def test_a_fault_of_a_parser_is_logged_and_does_not_end_the_watching(tmp_path: Path):
     path = tmp_path / "file"
     path.write_text("1")
     with recording() as log:
         async with watched(str(path), int, check_seconds=0.01) as file:
             path.write_text("x")
-            assert (await log.next()).startswith("a file is no longer watched")
+            assert (await log.next()).startswith("a changed file is invalid; its earlier content stays in effect")
             assert file.value == 1
+            path.write_text("2")
+            assert (await log.next()).startswith("a changed file is in effect")
+            assert file.value == 2
 
 
 async def test_the_loop_runs_while_a_file_is_read_and_parsed(tmp_path: Path):

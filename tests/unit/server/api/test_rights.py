@@ -5,6 +5,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.rpc import error_details_pb2, status_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
+from holdfast_server.api.admission import Permit
 from holdfast_server.api.pipeline.received import METHODS
 from holdfast_server.api.service import UNARY
 from holdfast_server.protocol.errors import HoldfastError, Reason
@@ -256,22 +257,23 @@ async def test_a_group_gives_its_rights_to_each_member():
         assert await outcome(served, "ListWorkflows", {"namespace": "b"}, "oidc:ann") == "PERMISSION_DENIED"
 
 
-async def test_a_denied_stream_takes_none_of_the_streams_of_the_namespace():
+@pytest.mark.parametrize(("method", "fields", "verbs"), CASES, ids=NAMES)
+async def test_a_denied_call_takes_nothing_of_what_the_namespace_may_have_in_flight(
+    method, fields, verbs, monkeypatch: pytest.MonkeyPatch
+):
+    entered: list[str] = []
+    enter = Permit.enter_namespace
+
+    def counted(permit: Permit, namespace: str) -> None:
+        entered.append(namespace)
+        enter(permit, namespace)
+
+    monkeypatch.setattr(Permit, "enter_namespace", counted)
     async with trusted(policy(("token:b", "b", EVERYTHING))) as served:
-        seen = []
-        enter = type(served.calls.admission).permit
-
-        def permit(admission, connection, *, is_stream):
-            given = enter(admission, connection, is_stream=is_stream)
-            seen.append(given.owners)
-            return given
-
-        served.calls.admission.permit = permit.__get__(served.calls.admission)
-        for method in ("LoadStream", "SaveStream"):
-            _, fields, _ = next(case for case in CASES if case[0] == method)
-            assert await outcome(served, method, fields, "token:a") == "PERMISSION_DENIED"
-        assert len(seen) == 2
-        assert not [owner for owners in seen for owner in owners if owner.startswith("namespace")]
+        assert await outcome(served, method, fields, "token:a") == "PERMISSION_DENIED"
+        assert not entered
+        await outcome(served, method, fields, "token:b")
+        assert entered == ["b"]
 
 
 @pytest.mark.parametrize("principal", ["token:B", "token:b ", "token:bb", "TOKEN:b", "token:", "anonymous"])

@@ -4,6 +4,7 @@ Of each visited state only a 64-bit hash and the hash of its predecessor are kep
 as one: among ten million states the chance of that is about 3 in a million, and each run has different hashes.
 """
 
+import gc
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -32,6 +33,15 @@ def explore(scenario: Scenario, rules: frozenset = frozenset(), *, most: int = 1
         most: how many states to visit; a scenario with more raises a RuntimeError.
 
     """
+    # States never form a cycle, and the collector of Python would visit all of them again and again.
+    gc.disable()
+    try:
+        return _explored(scenario, rules, most)
+    finally:
+        gc.enable()
+
+
+def _explored(scenario: Scenario, rules: frozenset, most: int) -> Result:
     start = State(scenario.ticks, scenario.rots, scenario.actors)
     came_from = {hash(start): 0}
     frontier = [start]
@@ -58,7 +68,11 @@ def _successors(state: State, rules: frozenset) -> Iterator[tuple[str, State]]:
     for number, actor in enumerate(actors):
         for label, moved, following in actor.steps(state, rules):
             others = (*actors[:number], moved, *actors[number + 1 :])
-            yield f"{type(actor).__name__} {number} {label}", following._replace(actors=others)
+            # Much faster than `_replace`.
+            yield (
+                f"{type(actor).__name__} {number} {label}",
+                State(following.until, following.rots, others, *following[3:]),
+            )
     yield from landed(state, rules)
     if state.rots:
         yield from rotted(state)

@@ -1,13 +1,13 @@
 """The storage driver for Temporal: by itself, in Temporal's own converter, and with a Temporal server if installed."""
 
 import asyncio
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import holdfast
 import pytest
@@ -425,17 +425,15 @@ def temporal_program():
     return program
 
 
-async def _started(program):
-    """Start Temporal's server. The library gives it five seconds, which is too little while other suites start."""
-    for _ in range(4):
-        with contextlib.suppress(RuntimeError):
-            return await WorkflowEnvironment.start_local(dev_server_existing_path=program, dev_server_log_level="error")
-    return await WorkflowEnvironment.start_local(dev_server_existing_path=program, dev_server_log_level="error")
-
-
 @pytest.fixture
 async def temporal(temporal_program):
-    async with await _started(temporal_program) as environment:
+    environment = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=temporal_program,
+        dev_server_log_level="error",
+        # The default of five seconds is too little while other suites start.
+        dev_server_startup_timeout=timedelta(seconds=60),
+    )
+    async with environment:
         yield environment.client.service_client.config.target_host
 
 

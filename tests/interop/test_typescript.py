@@ -34,7 +34,10 @@ def program(tmp_path_factory):
     (folder / "readme.ts").write_text(snippet)
     for name in ("client.ts", "package.json", "package-lock.json", "tsconfig.json"):
         shutil.copy(FOLDER / name, folder / name)
-    for command in (("npm", "ci", "--no-audit", "--no-fund"), ("npm", "run", "build")):
+    for command in (
+        ("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"),
+        ("npm", "run", "build"),
+    ):
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     return folder / "build"

@@ -8,7 +8,7 @@ from pathlib import Path
 import holdfast
 import pytest
 
-from tests.support import ceph, object_servers
+from tests.support import ceph, kept, object_servers
 from tests.support.budget import full
 from tests.support.listed_reasons import only_listed_reasons
 from tests.support.required import require
@@ -42,16 +42,21 @@ async def client(served: Served) -> AsyncIterator[holdfast.AsyncClient]:
 
 
 @pytest.fixture(scope="session")
-def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the processes of the run share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(run_folder: Path) -> str:
     given = os.environ.get("HOLDFAST_TEST_S3_URL")
     if given:
-        yield given
-        return
+        return given
     if ceph.missing():
         require(f"no S3 server: {', '.join(ceph.missing())} not found, HOLDFAST_TEST_S3_URL not set")
     os.environ |= ceph.CREDENTIALS
-    with ceph.running(tmp_path_factory.mktemp("ceph")) as server:
-        yield server.endpoint_url
+    return kept.url_of("ceph", run_folder)
 
 
 @pytest.fixture
@@ -60,27 +65,24 @@ def s3_bucket(s3_endpoint: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def minio_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def minio_endpoint(run_folder: Path) -> str:
     require(object_servers.missing("minio"))
     os.environ |= ceph.CREDENTIALS
-    with object_servers.minio(tmp_path_factory.mktemp("minio")) as url:
-        yield url
+    return kept.url_of("minio", run_folder)
 
 
 @pytest.fixture(scope="session")
-def versitygw_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def versitygw_endpoint(run_folder: Path) -> str:
     require(object_servers.missing("versitygw"))
     os.environ |= ceph.CREDENTIALS
-    with object_servers.versitygw(tmp_path_factory.mktemp("versitygw")) as url:
-        yield url
+    return kept.url_of("versitygw", run_folder)
 
 
 @pytest.fixture(scope="session")
-def azure_endpoint() -> Iterator[str]:
+def azure_endpoint(run_folder: Path) -> str:
     require(object_servers.missing("azurite-blob"))
     os.environ |= object_servers.AZURE_CREDENTIALS
-    with object_servers.azurite() as url:
-        yield url
+    return kept.url_of("azurite", run_folder)
 
 
 @pytest.fixture

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import holdfast
 import pytest
+from hypothesis import settings
 
 from tests.support import ceph, kept, object_servers
 from tests.support.budget import full
 from tests.support.listed_reasons import only_listed_reasons
 from tests.support.required import require
 from tests.support.watched import Served, serving_watched
+
+# How long an example takes depends on what else runs.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
 
 
 @pytest.fixture(scope="session", autouse=True)

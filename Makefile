@@ -1,14 +1,8 @@
 # `make` lists the targets: the text after ## in each target's line.
 python := .venv/bin/python
 install := -m pip install --quiet --require-hashes -r
-# xdist waits for ever if a process was killed and has to be replaced.
-in_parallel := -n 4 --max-worker-restart 0 --dist loadgroup --by-suite
-adk := tests/integration/adapters/adk
 # Trace ids and digests in the docs are as random as secrets.
 no_digests := --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntropyString
-# The tests start hundreds of processes, which would each compile the sources.
-unexport PYTHONDONTWRITEBYTECODE
-pytest_adk := HOLDFAST_SERVER_PYTHON=$(abspath $(python)) .venv/adk/bin/python -m pytest $(in_parallel) --confcutdir=$(adk) $(adk)
 
 .PHONY: help demo test verify lint docs proto check bench soak fuzz lock
 help: ## list the targets
@@ -24,16 +18,10 @@ demo: .venv/ready ## kill a workflow twice, resume it and compare the results
 	@$(python) -m examples.demo
 
 test: .venv/ready ## run every test, with a small budget for the verification and the installations
-	HOLDFAST_TEST_BUDGET=small $(python) -m pytest $(in_parallel)
-	@if [ -e .venv/adk-ready ]; then \
-	  HOLDFAST_TEST_BUDGET=small $(pytest_adk); \
-	else \
-	  echo "all tests in $(adk) skipped: Google ADK is not installed: make .venv/adk-ready"; test -z "$$CI"; \
-	fi
+	@$(python) tools/run_tests.py small
 
 verify: .venv/ready ## run the verification and the installations in full
-	HOLDFAST_TEST_BUDGET=full $(python) -m pytest $(in_parallel) -m verification
-	if [ -e .venv/adk-ready ]; then HOLDFAST_TEST_BUDGET=full $(pytest_adk) -m verification; fi
+	@$(python) tools/run_tests.py full -m verification
 
 lint: .venv/ready ## check formatting, lint, types, import directions, generated code and secrets
 	.venv/bin/ruff format --check .

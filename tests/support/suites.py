@@ -49,23 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             left_out.append(item)
             config.stash[_LEFT_OUT][suite_of(item.nodeid), needed.args[0]] += 1
     config.hook.pytest_deselected(items=left_out)
-    if hasattr(config, "workerinput"):
-        # Modules with long tests come first, so that no process is left alone with one at the end. A module stays
-        # together, or else its fixtures would be set up again and again.
-        longest: dict[str, float] = defaultdict(float)
-        for item in kept:
-            longest[_module_of(item)] = max(longest[_module_of(item)], _timeout_of(item))
-        kept.sort(key=lambda item: longest[_module_of(item)], reverse=True)
     items[:] = kept
-
-
-def _module_of(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0]
-
-
-def _timeout_of(item: pytest.Item) -> float:
-    marker = item.get_closest_marker("timeout")
-    return float(marker.args[0]) if marker else 0.0
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -80,7 +64,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: object) -> None:
-    """Take from a worker of xdist what it left out, which is the same for each."""
+    """Take from a worker of xdist what it left out, which is the same for each that has collected the suite."""
     for suite, budget, count in getattr(node, "workeroutput", {}).get("left_out", ()):
         node.config.stash[_LEFT_OUT][suite, budget] = count
 
@@ -140,7 +124,7 @@ class Progress:
         self._count(ids)
 
     def _count(self, nodeids: list[str]) -> None:
-        """Count the tests of each suite. Each worker of xdist has collected the same ones."""
+        """Count the tests of each suite. The workers of xdist that have collected a suite have the same tests of it."""
         for suite, count in Counter(map(suite_of, nodeids)).items():
             self._suites[suite].total = count
 

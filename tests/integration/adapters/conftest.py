@@ -13,14 +13,6 @@ from tests.support.memory import folder_in_memory
 from tests.support.servers import server
 
 collect_ignore = ["adk"]
-_HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process of xdist run all tests of an engine: each imports the engine once more to fork from."""
-    for item in items:
-        if item.path.is_relative_to(_HERE):
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(_HERE.parent).parent.name))
 
 
 @pytest.fixture(scope="session")

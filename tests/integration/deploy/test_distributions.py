@@ -18,9 +18,6 @@ NAMES = {"client": "holdfast_client", "server": "holdfast_server"}
 # An isolated build installs its tools first.
 ISOLATION = amount(small=["--no-isolation"], full=[])
 
-# One process builds for all of them.
-pytestmark = pytest.mark.xdist_group("distributions")
-
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory):

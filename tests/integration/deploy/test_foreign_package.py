@@ -27,8 +27,7 @@ FOREIGN, CLIENT, SERVER = "holdfast-0.5.1-", "holdfast_client-", "holdfast_serve
 UV = Path(sys.executable).parent / "uv"
 INSTALLER = amount(small="uv", full="pip")
 
-# One process builds for all of them.
-pytestmark = [pytest.mark.xdist_group("foreign-package"), pytest.mark.verification]
+pytestmark = pytest.mark.verification
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from tests.support.repository import ROOT
 from tests.support.servers import server
 
 # They install into one environment, in this order.
-pytestmark = pytest.mark.xdist_group("packages")
 
 
 @pytest.fixture(scope="module")

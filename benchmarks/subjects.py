@@ -30,16 +30,17 @@ _CONNECTIONS = 64
 
 
 @asynccontextmanager
-async def sdk(target: str, *servers: int) -> AsyncIterator[Subject]:
+async def sdk(target: str, *servers: int, **options: Any) -> AsyncIterator[Subject]:
     """Open Holdfast, or the service that does nothing, with the SDK.
 
     Args:
         target: the target.
         servers: the processes that serve it.
+        options: those of the client.
 
     """
     run = uuid.uuid4().hex[:8]
-    async with holdfast.AsyncClient(target) as client:
+    async with holdfast.AsyncClient(target, **options) as client:
         yield Subject(
             lambda caller: client.save("bench", f"{run}-{caller}", PAYLOAD, format=FORMAT),
             lambda caller: client.load("bench", f"{run}-{caller}"),

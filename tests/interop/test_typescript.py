@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -10,8 +11,10 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.repository import ROOT
 from tests.support.required import require
+from tests.support.servers import server
 
 FOLDER = Path(__file__).parent / "typescript"
 
@@ -44,7 +47,23 @@ def program(tmp_path_factory):
 
 
 async def test_a_typescript_program_saves_loads_lists_validates_streams_and_reads_error_details(served, program):
-    seen = json.loads(await run("node", str(program / "client.js"), served.target, str(ROOT / "proto")))
+    check(json.loads(await run("node", str(program / "client.js"), served.target, str(ROOT / "proto"))))
+
+
+async def test_a_typescript_program_does_the_same_over_tls_with_a_certificate_of_its_own(tmp_path, program):
+    authority = Authority(tmp_path / "authority")
+    pair, own = authority.issue(), authority.issue("client", hosts=[])
+    files = {"cert": pair.cert_file, "key": pair.key_file, "client-ca": authority.ca_file}
+    settings = {"CA": authority.ca_file, "CERT": own.cert_file, "KEY": own.key_file}
+    environment = {**os.environ, **{f"HOLDFAST_TLS_{name}_FILE": str(path) for name, path in settings.items()}}
+    with server(
+        (tmp_path / "store").as_uri(), *(f"--tls-{name}-file={path}" for name, path in files.items())
+    ) as target:
+        command = "node", str(program / "client.js"), target, str(ROOT / "proto")
+        check(json.loads(await run(*command, env=environment)))
+
+
+def check(seen):
     assert seen["revision"] == 1
     assert seen["loaded"] == "state"
     [[checkpoint_id, labels]] = seen["listed"]

@@ -1,8 +1,10 @@
 // Holdfast through plain gRPC. Usage: node client.js TARGET PROTO_FOLDER. Prints what it saw as one JSON object.
+// It uses TLS if HOLDFAST_TLS_CA_FILE names the server's authority, with the certificate of HOLDFAST_TLS_CERT_FILE.
 import * as grpc from "@grpc/grpc-js";
 import * as loader from "@grpc/proto-loader";
 import { Crc32c } from "@aws-crypto/crc32c";
 import { createHash, randomBytes, randomUUID } from "node:crypto";
+import * as fs from "node:fs";
 import * as path from "node:path";
 import protobuf from "protobufjs";
 
@@ -19,9 +21,19 @@ const definition = loader.loadSync("holdfast/v1/checkpoint_service.proto", {
   defaults: true,
 });
 const holdfast = (grpc.loadPackageDefinition(definition) as any).holdfast.v1;
-const client = new holdfast.CheckpointService(target, grpc.credentials.createInsecure(), {
+const client = new holdfast.CheckpointService(target, credentials(), {
   "grpc.max_receive_message_length": 8 << 20,
 });
+
+function credentials(): grpc.ChannelCredentials {
+  const { HOLDFAST_TLS_CA_FILE: ca, HOLDFAST_TLS_CERT_FILE: certificate, HOLDFAST_TLS_KEY_FILE: key } = process.env;
+  if (!ca) {
+    return grpc.credentials.createInsecure();
+  }
+  return certificate && key
+    ? grpc.credentials.createSsl(fs.readFileSync(ca), fs.readFileSync(key), fs.readFileSync(certificate))
+    : grpc.credentials.createSsl(fs.readFileSync(ca));
+}
 
 function call(method: string, request: object): Promise<any> {
   return new Promise((resolve, reject) =>

@@ -10,8 +10,9 @@ from google.protobuf.message import Message
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import page_tokens
+from holdfast_server.api.call import Call
 from holdfast_server.api.call_context import CallContext, StreamContext
-from holdfast_server.api.calls import Call, Calls
+from holdfast_server.api.calls import Calls
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.handlers import (
     bulk_deleting,

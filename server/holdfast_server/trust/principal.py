@@ -1,6 +1,6 @@
 """Principals: the identities under which calls run.
 
-The principal of a running call is `api.calls.Call.principal`, on every transport: unary calls, streams, each call of a
+The principal of a running call is `api.call.Call.principal`, on every transport: unary calls, streams, each call of a
 pipeline, and calls inside the process.
 """
 

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import requests
-from holdfast_server.api.calls import Call
+from holdfast_server.api.call import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.filters import Filter
 from holdfast_server.api.handlers.deleting import delete_or_purge_workflow

@@ -4,7 +4,7 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server import SERVER_VERSION
 from holdfast_server.api import limits
-from holdfast_server.api.calls import Call
+from holdfast_server.api.call import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.protocol.format.keys import LAYOUT_VERSION
 from holdfast_server.protocol.format.marker import MARKER_VERSION

@@ -3,7 +3,7 @@
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import requests
-from holdfast_server.api.calls import Call
+from holdfast_server.api.call import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.protocol.checkpoints import delete as protocol_delete
 from holdfast_server.protocol.checkpoints import prune as protocol_prune

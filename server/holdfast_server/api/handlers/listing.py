@@ -8,7 +8,7 @@ from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import contents, limits, messages, requests
-from holdfast_server.api.calls import Call
+from holdfast_server.api.call import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.filters import Filter
 from holdfast_server.api.views import View

@@ -6,8 +6,8 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server import telemetry
 from holdfast_server.api import contents, limits, messages, requests
+from holdfast_server.api.call import Call
 from holdfast_server.api.call_context import StreamContext
-from holdfast_server.api.calls import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.streaming.outgoing import StuckReaderError, end_stuck, part_messages, write
 from holdfast_server.api.views import View

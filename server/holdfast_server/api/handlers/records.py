@@ -5,7 +5,7 @@ import base64
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import contents, limits, messages, requests
-from holdfast_server.api.calls import Call
+from holdfast_server.api.call import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredRecord
 from holdfast_server.protocol.checkpoints import fence, records

@@ -7,8 +7,8 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server import telemetry
 from holdfast_server.api import messages, requests
+from holdfast_server.api.call import Call
 from holdfast_server.api.call_context import StreamContext
-from holdfast_server.api.calls import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.malformed import refuse_malformed
 from holdfast_server.api.streaming.incoming import Incoming, receive_messages

@@ -3,7 +3,7 @@
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import messages, requests
-from holdfast_server.api.calls import Call
+from holdfast_server.api.call import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.protocol.checkpoints import validate as protocol_validate
 from holdfast_server.protocol.checkpoints.load import Depth

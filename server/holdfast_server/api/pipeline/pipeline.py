@@ -15,8 +15,8 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server import telemetry
 from holdfast_server.api import failures, limits
 from holdfast_server.api.admission import PipelinePermit
+from holdfast_server.api.call import METHOD_PREFIX
 from holdfast_server.api.call_context import StreamContext
-from holdfast_server.api.calls import METHOD_PREFIX
 from holdfast_server.api.errors import CallFailedError, InvalidRequestError
 from holdfast_server.api.pipeline.answers import STATUS, Answer, Answers
 from holdfast_server.api.pipeline.received import ReceivedCall, parse, take_apart

@@ -11,8 +11,8 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import limits
+from holdfast_server.api.call import PREVIOUS_ATTEMPTS_KEY
 from holdfast_server.api.call_context import StreamContext
-from holdfast_server.api.calls import PREVIOUS_ATTEMPTS_KEY
 from holdfast_server.api.errors import InvalidRequestError
 from holdfast_server.api.malformed import Malformed, explain, parser
 from holdfast_server.api.wire import WireError, fields, varint

@@ -8,8 +8,8 @@ from typing import NoReturn
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 from holdfast_server.api import limits, requests
+from holdfast_server.api.call import Call
 from holdfast_server.api.call_context import StreamContext
-from holdfast_server.api.calls import Call
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys

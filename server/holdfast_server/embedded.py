@@ -1,8 +1,8 @@
 """The service of a folder for callers in the same process, without sockets: the server's half of an embedded client.
 
 The settings are those of a server: `HOLDFAST_*` and the file that `HOLDFAST_CONFIG` names. Those of the port, of its
-connections, of workers, of the drain and of the log have no effect here. Nothing of the process is configured: neither
-logging, nor signals, nor OpenTelemetry.
+connections, of the credentials of callers, of workers, of the drain and of the log have no effect here. Nothing of the
+process is configured: neither logging, nor signals, nor OpenTelemetry.
 """
 
 import logging

@@ -142,9 +142,10 @@ class SigningKeys:
         try:
             keys = await self._fetch()
         except KeysUnavailableError as error:
-            if str(error) != self._problem:
-                _LOG.error("the keys of the tokens' issuer cannot be fetched", extra={"error": str(error)})
-            self._problem = str(error)
+            self._failed(str(error), None)
+            return False
+        except Exception as error:  # noqa: BLE001 - without this task no further key would ever be accepted
+            self._failed(f"unexpectedly: {type(error).__name__}", error)
             return False
         self._problem = ""
         published = {name: _material(key) for name, key in keys.items()}
@@ -152,6 +153,11 @@ class SigningKeys:
             self.keys, self._fetched = keys, published
             _LOG.info("the keys of the tokens' issuer are in effect", extra={"keys": len(keys)})
         return True
+
+    def _failed(self, problem: str, error: Exception | None) -> None:
+        if problem != self._problem:
+            _LOG.error("the keys of the tokens' issuer cannot be fetched", exc_info=error, extra={"error": problem})
+        self._problem = problem
 
 
 @asynccontextmanager
@@ -213,7 +219,10 @@ def parse(data: bytes, algorithms: Sequence[str]) -> Keys:
         for algorithm in _ALGORITHMS.get(str(kind), ()):
             if algorithm in algorithms and each.get("alg", algorithm) == algorithm and isinstance(key_id, str):
                 with suppress(PyJWTError, ValueError, TypeError):
-                    keys.setdefault((key_id, algorithm), PyJWK(each, algorithm))
+                    key = PyJWK(each, algorithm)
+                    # It returns what is wrong with a key that is too short to be safe.
+                    if not key.Algorithm.check_key_length(key.key):
+                        keys.setdefault((key_id, algorithm), key)
     if not keys:
         raise KeysUnavailableError(f"expected a key for one of {', '.join(algorithms)}, got none of {len(given)} keys")
     return keys

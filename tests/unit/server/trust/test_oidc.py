@@ -5,12 +5,14 @@ import json
 import time
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from holdfast_server.api.calls import Calls
 from holdfast_server.config import Config, ConfigError
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.trust import oidc, signing_keys
 from hypothesis import given
 from hypothesis import strategies as st
+from jwt.algorithms import RSAAlgorithm
 
 from tests.support.authorized import OK, authorized_caller, pipelined
 from tests.support.issuer import AUDIENCE, issuing
@@ -204,6 +206,24 @@ async def test_an_issuer_that_is_down_leaves_known_keys_in_use_and_is_logged(no_
     assert "expected status 200, got 500" in logged[0].error
 
 
+async def test_a_fetch_that_fails_unexpectedly_is_logged_and_made_again(no_cooldown, caplog):
+    fetched_again = asyncio.Event()
+    failures = [RuntimeError("never seen before")]
+
+    async def fetch():
+        if failures:
+            raise failures.pop()
+        fetched_again.set()
+        return {}
+
+    keys = signing_keys.SigningKeys(fetch)
+    async with keys.kept_up_to_date():
+        with pytest.raises(HoldfastError, match="cannot be fetched now"):
+            await keys.renew()
+        await asyncio.wait_for(fetched_again.wait(), 20)
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [RuntimeError]
+
+
 async def test_a_server_starts_without_its_issuer_and_accepts_tokens_once_it_is_there(no_cooldown, issuer, tmp_path):
     issuer.is_down = True
     async with serving_watched(tmp_path, **issuer.settings) as served, authorized_caller(served.target) as caller:
@@ -252,7 +272,16 @@ async def test_keys_that_cannot_be_trusted_are_left_out(issuer):
     rsa, ec = issuer.published()["keys"]
     secret = {"kty": "oct", "kid": "secret", "k": "c2VjcmV0", "alg": "HS256"}
     private = {**rsa, "kid": "private", "d": rsa["n"]}
-    others = [secret, private, {**rsa, "kid": "enc", "use": "enc"}, {**rsa, "kid": "alg", "alg": "HS256"}, 7, {}]
+    weak = json.loads(RSAAlgorithm.to_jwk(generate_private_key(65537, 1024).public_key()))
+    others = [
+        {**weak, "kid": "weak"},
+        secret,
+        private,
+        {**rsa, "kid": "enc", "use": "enc"},
+        {**rsa, "kid": "alg", "alg": "HS256"},
+        7,
+        {},
+    ]
     found = signing_keys.parse(jwks(rsa, ec, *others, {**ec, "kid": 7}), ("RS256", "ES256"))
     assert set(found) == {("rsa", "RS256"), ("ec", "ES256")}
 

@@ -168,7 +168,9 @@ class StoredPart(_message.Message):
     size_bytes: _builtins.int
     """Its size in bytes."""
     sha256: _builtins.bytes
-    """SHA-256 of its bytes, 32 bytes."""
+    """SHA-256 of its bytes, 32 bytes. In frames of version 2, this and crc32c are left out of a part of up to 256 bytes
+    that is inline as it is: they follow from its bytes.
+    """
     crc32c: _builtins.int
     """CRC-32C of its bytes."""
     encoding: Global___PartEncoding.ValueType
@@ -420,7 +422,9 @@ class Marker(_message.Message):
     request_id: _builtins.str
     """Idempotency key of the request that wrote the entry."""
     request_fingerprint: _builtins.bytes
-    """SHA-256 of the content of the request, to distinguish a replay from a reused request id."""
+    """SHA-256 of the content of the request, to distinguish a replay from a reused request id. In frames of version 2:
+    the first 16 bytes.
+    """
     checkpoint_id: _builtins.str
     """DATA: the checkpoint's id. DELETED: the deleted checkpoint's id, "" for the whole workflow."""
     parent_id: _builtins.str

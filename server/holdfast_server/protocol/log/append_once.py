@@ -106,7 +106,7 @@ async def refuse_or_replay(log: Log, head: Entry | None, request: Request, finge
                 checkpoint_id=earlier.marker.checkpoint_id,
                 revision=earlier.revision,
             )
-        if earlier.marker.request_fingerprint != fingerprint:
+        if not earlier.is_of_content(fingerprint):
             raise HoldfastError(
                 Reason.REQUEST_ID_REUSED,
                 f"request id {request.request_id!r} belongs to revision {earlier.revision}, which has other content",

@@ -105,7 +105,7 @@ class ChosenId:
         if replaces:
             # Also if the content is the same: the replaced checkpoint may be damaged.
             return 0 if is_deleted else found.revision
-        if found.marker.request_fingerprint == fingerprint and not is_deleted:
+        if found.is_of_content(fingerprint) and not is_deleted:
             raise Replay(found)
         raise HoldfastError(
             Reason.CHECKPOINT_ID_REUSED,

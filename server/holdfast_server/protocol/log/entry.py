@@ -9,6 +9,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format import marker as marker_codec
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.format.revision_set import RevisionSet
+from holdfast_server.protocol.format.short_forms import FINGERPRINT_BYTES
 
 # A larger marker is decoded in a thread, so that it does not hold up other calls.
 _THREAD_BYTES = 64 << 10
@@ -52,6 +53,10 @@ class Entry:
     def is_save_of(self, checkpoint_id: str) -> bool:
         """Return whether it is the save of a checkpoint with an id, also if its content was purged since."""
         return self.marker.kind == MarkerKind.MARKER_KIND_DATA and self.marker.checkpoint_id == checkpoint_id
+
+    def is_of_content(self, fingerprint: bytes) -> bool:
+        """Return whether its request had a content, by the digest of that."""
+        return self.marker.request_fingerprint[:FINGERPRINT_BYTES] == fingerprint[:FINGERPRINT_BYTES]
 
     @property
     def keys(self) -> WorkflowKeys:

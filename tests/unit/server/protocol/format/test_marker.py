@@ -154,7 +154,7 @@ def test_messages_stored_by_earlier_releases_are_read_and_written_byte_for_byte(
 
 def test_a_marker_that_would_be_too_large_to_read_is_not_written():
     with pytest.raises(HoldfastError) as caught:
-        marker.encode(Marker(request_fingerprint=bytes(MAX_MARKER_BYTES)), "key")
+        marker.encode(Marker(previous_digest=bytes(MAX_MARKER_BYTES)), "key")
     assert caught.value.reason is Reason.LOG_FULL
 
 

@@ -11,16 +11,17 @@ from tests.support.repository import ROOT
 _PAGES = ROOT / "docs" / "guides" / "engines"
 
 
-def output_of(engine: str, folder: Path) -> str:
+def output_of(engine: str, folder: Path, *, block: int = 0) -> str:
     """Run the code of a page, and return its output.
 
     Args:
         engine: the page's name.
         folder: the folder to use instead of the one on the page.
+        block: which of the code blocks to run, counted from 0.
 
     """
-    [snippet] = re.findall(r"```python\n(.*?)```", (_PAGES / f"{engine}.md").read_text(), re.DOTALL)
-    code = snippet.replace("file:///tmp/checkpoints", folder.as_uri())
+    snippets = re.findall(r"```python\n(.*?)```", (_PAGES / f"{engine}.md").read_text(), re.DOTALL)
+    code = snippets[block].replace("file:///tmp/checkpoints", folder.as_uri())
     done = forked.run(code_of_pages.__name__, code, modules=imports_of(engine), stderr=None, timeout=100)
     done.check_returncode()
     return done.stdout

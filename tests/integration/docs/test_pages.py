@@ -1,7 +1,5 @@
 """Pages run as written, their names and links exist, and their prose has the project's form."""
 
-import asyncio
-import os
 import re
 import sys
 from functools import cache
@@ -12,50 +10,27 @@ import pytest
 from holdfast_server.config_sources import load
 from holdfast_server.trust import policy as policies
 
+from tests.integration.docs.blocks import DOCS, FENCE, PAGES, blocks, run
 from tests.support.certificates import Authority
 from tests.support.repository import ROOT
 
-DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 WIDTH = 100
 # Pages of engines are run by the tests of their adapters.
 RUN = [page for page in PAGES if "engines" not in page.parts]
-_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 # Folders and files of this repository.
 _PATH = re.compile(r"(?:\.ci|benchmarks|client|clients|deploy|docs|examples|proto|server|tests|tools)/[\w./-]*")
 _POLICY = "[[policy]]"
 _MODULE = re.compile(r"holdfast(?:_server)?(?:\.\w+)+")
 
 
-def blocks(page: Path, language: str) -> list[str]:
-    """Return the code blocks of a page that are in a language."""
-    return [
-        "".join(line.removeprefix(indent) for line in code.splitlines(keepends=True))
-        for indent, name, code in _FENCE.findall(page.read_text())
-        if name == language
-    ]
-
-
 def prose(page: Path) -> str:
     """Return a page without its code blocks and without what is generated into it."""
-    return re.sub(r"<!-- (\w+) -->.*<!-- /\1 -->", "", _FENCE.sub("", page.read_text()), flags=re.DOTALL)
+    return re.sub(r"<!-- (\w+) -->.*<!-- /\1 -->", "", FENCE.sub("", page.read_text()), flags=re.DOTALL)
 
 
 def pages_with(language: str) -> list[Path]:
     return [page for page in RUN if blocks(page, language)]
-
-
-async def run(command: list[str], folder: Path, target: str) -> str:
-    """Run a program beside a server that it reaches at a target, and return its output."""
-    environment = {**os.environ, "HOLDFAST_TARGET": target, "NO_COLOR": "1"}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    out, err = await process.communicate()
-    assert process.returncode == 0, (out + err).decode()
-    return out.decode()
 
 
 @pytest.mark.parametrize("page", pages_with("python"), ids=str)
@@ -104,23 +79,6 @@ def test_the_settings_of_a_page_are_settings_of_the_server(page, tmp_path):
     assert load({"config": str(file)}, {}, tmp_path) != load({}, {}, tmp_path)
 
 
-async def test_the_job_of_the_first_page_goes_on_where_it_was_killed(served, tmp_path):
-    [code] = blocks(DOCS / "start.md", "python")
-    code = code.replace("file:///tmp/checkpoints", (tmp_path / "checkpoints").as_uri())
-    (tmp_path / "count.py").write_text(code.replace("sleep(1)", "sleep(0.1)"))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "count.py", cwd=tmp_path, stdout=asyncio.subprocess.PIPE
-    )
-    lines = [await process.stdout.readline() for _ in range(4)]
-    process.kill()
-    await process.wait()
-    assert lines == [b"starting after step 0\n", b"saved step 1\n", b"saved step 2\n", b"saved step 3\n"]
-    output = (await run([sys.executable, "count.py"], tmp_path, served.target)).splitlines()
-    # The step after the last one that was printed may have been saved before the kill.
-    assert output[0] in ("starting after step 3", "starting after step 4")
-    assert output[-1] == "saved step 10"
-
-
 @pytest.mark.parametrize("name", [*NAMES, "README.md"])
 def test_prose_is_wrapped(name):
     lines = prose(ROOT / name).splitlines()
@@ -150,7 +108,7 @@ def test_links_lead_to_pages_and_headings(name):
 
 def anchors(page: Path) -> set[str]:
     """Return the anchors of a page's headings, as the site makes them."""
-    headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", page.read_text()), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
     slugs = (re.sub(r"[^\w\s-]", "", re.sub(r"[`*]", "", heading)).strip().lower() for heading in headings)
     return {re.sub(r"[-\s]+", "-", slug) for slug in slugs}
 

@@ -7,7 +7,7 @@ import os
 import holdfast
 import pytest
 
-from tests.integration.adapters import kill_points, killing
+from tests.integration.adapters import kill_points, killing, pages
 from tests.support.damage import damage_newest
 from tests.support.required import require_engine
 from tests.support.servers import server
@@ -232,6 +232,11 @@ def test_a_damaged_newest_checkpoint_is_an_error_without_fallback(tmp_path):
             flow = Two()
             assert provider.resume(flow, "flow")
             assert flow.state.id == "f"
+
+
+def test_the_code_of_the_page_runs_as_written_and_repeats_no_method_that_is_done(tmp_path):
+    shown = "notes become an article"
+    assert [pages.output_of("crewai", tmp_path, block=1).count(shown) for _ in range(2)] == [1, 0]
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,7 @@ _SETTINGS = {
     "without_deltas": "namespaces in which parts are stored as they are, with commas between them",
     "base_bytes": "how many bytes of content, on which the next saves may rest, are kept in memory",
     "fair_calls": "how many calls may work at once, in turns of their namespaces; 0 for no turns",
+    "quotas_file": "a TOML file with the quotas of namespaces",
     "audit_log": "where the audit log goes: a path, stdout or stderr",
     "audit_calls": "calls that the audit log holds: writes or all",
     "audit_required": "whether calls that write are refused if the audit log cannot be written: on or off",

@@ -85,6 +85,7 @@ class Config:
         oidc_jwks_url: where it publishes its keys; "" to find that out from the issuer.
         oidc_algorithms: how its tokens may be signed, some of OIDC_ALGORITHMS.
         oidc_groups_claim: the claim of a token that has the groups of its subject.
+        quotas_file: a TOML file with the quotas of namespaces, read again when it changes; "" for none.
 
     """
 
@@ -130,6 +131,7 @@ class Config:
     oidc_jwks_url: str = ""
     oidc_algorithms: tuple[str, ...] = ("RS256", "ES256")
     oidc_groups_claim: str = "groups"
+    quotas_file: str = ""
 
     def __post_init__(self) -> None:
         """Check every setting.

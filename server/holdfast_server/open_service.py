@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from holdfast_server.api.calls import Calls
+from holdfast_server.api.metering import Meter
 from holdfast_server.api.service import CheckpointService
+from holdfast_server.api.stored import Stored
 from holdfast_server.config import Config, ConfigError
 from holdfast_server.protocol.format.manifest import identify, open_layout
 from holdfast_server.protocol.log.log import Log
@@ -19,6 +21,8 @@ from holdfast_server.stores.base import ObjectStore
 from holdfast_server.trust.audit import AuditLog, auditing
 from holdfast_server.trust.authentication import Authentication
 from holdfast_server.trust.authorization import Authorization
+from holdfast_server.trust.quotas import Quotas, parse
+from holdfast_server.trust.watched_file import InvalidFileError, Watched, watched
 
 
 @asynccontextmanager
@@ -43,7 +47,7 @@ async def open_service(
         The service, and the calls that it has admitted.
 
     Raises:
-        ConfigError: the audit log cannot be opened.
+        ConfigError: the audit log cannot be opened, or the quotas are invalid.
         HoldfastError: LAYOUT_UNSUPPORTED.
         StoreError: the store cannot be used.
 
@@ -56,7 +60,8 @@ async def open_service(
         grace_seconds=layout.grace_seconds,
         marker_version=layout.marker_version,
     )
-    async with _auditing(config) as audit:
+    async with _auditing(config) as audit, _limiting(config) as quotas:
+        stored = None if quotas is None else Stored(lambda: quotas.value)
         calls = Calls(
             limit=config.calls_in_flight,
             bytes_limit=config.bytes_in_flight,
@@ -65,6 +70,7 @@ async def open_service(
             authorization=authorization or Authorization(),
             audit=audit,
             fair_calls=config.fair_calls,
+            meter=None if quotas is None else Meter(lambda: quotas.value),
         )
         service = CheckpointService(
             log,
@@ -73,11 +79,15 @@ async def open_service(
                 store, config.delta_rules, Bases(config.base_bytes), inline_limit_bytes=config.inline_limit_bytes
             ),
             payload_limit_bytes=config.payload_limit_bytes,
+            stored=stored,
         )
         watch = StoreWatch(store, identity, calls.refuse, on_ready)
         calls.on_suspicion = watch.check_soon
         try:
-            async with watch.watching(), collecting_garbage(log, config.policies, config.gc_interval_seconds):
+            async with (
+                watch.watching(),
+                collecting_garbage(log, config.policies, config.gc_interval_seconds, stored=stored),
+            ):
                 yield service, calls
         finally:
             await service.close()
@@ -92,3 +102,20 @@ async def _auditing(config: Config) -> AsyncIterator[AuditLog | None]:
         except OSError as error:
             raise ConfigError(f"audit_log: cannot open {config.audit_log!r}: {error.strerror}") from None
         yield audit
+
+
+@asynccontextmanager
+async def _limiting(config: Config) -> AsyncIterator[Watched[Quotas] | None]:
+    """Read the quotas while the block runs."""
+    async with AsyncExitStack() as stack:
+        quotas = None
+        if config.quotas_file:
+            try:
+                quotas = await stack.enter_async_context(watched(config.quotas_file, parse))
+            except InvalidFileError as error:
+                raise ConfigError(f"quotas_file: {config.quotas_file!r}: {error}") from None
+            if quotas.value.limit_stored and not config.gc_interval_seconds:
+                raise ConfigError(
+                    "gc_interval_seconds: must not be 0 with quotas of what is stored: collections count it"
+                )
+        yield quotas

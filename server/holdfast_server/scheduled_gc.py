@@ -12,29 +12,34 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 
 from holdfast_server import telemetry
+from holdfast_server.api.stored import Stored
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.each_workflow import Failure
 from holdfast_server.protocol.maintenance.sweep import Policies, sweep
 from holdfast_server.stores.base import StoreError, described, freeing_space
 
+_FIRST_SECONDS = 20.0
 _LOG = logging.getLogger("holdfast.server")
 
 
 @asynccontextmanager
-async def collecting_garbage(log: Log, policies: Policies, interval_seconds: float) -> AsyncIterator[None]:
+async def collecting_garbage(
+    log: Log, policies: Policies, interval_seconds: float, *, stored: Stored | None = None
+) -> AsyncIterator[None]:
     """Collect garbage on a schedule while the block runs.
 
     Args:
         log: the log.
         policies: the retention of each namespace.
         interval_seconds: how often, on average; 0 for never.
+        stored: takes the figures of what each namespace has in the store, if any namespace has a quota of them.
 
     """
     if not interval_seconds:
         yield
         return
-    task = asyncio.create_task(_collect_repeatedly(log, policies, interval_seconds))
+    task = asyncio.create_task(_collect_repeatedly(log, policies, interval_seconds, stored))
     try:
         yield
     finally:
@@ -42,15 +47,24 @@ async def collecting_garbage(log: Log, policies: Policies, interval_seconds: flo
         await asyncio.wait([task])
 
 
-async def _collect_repeatedly(log: Log, policies: Policies, interval_seconds: float) -> None:
+async def _collect_repeatedly(log: Log, policies: Policies, interval_seconds: float, stored: Stored | None) -> None:
+    pause_seconds = interval_seconds
+    if stored is not None and stored.is_limited:
+        # Until the first collection nothing is known of what the store has.
+        pause_seconds = min(pause_seconds, _FIRST_SECONDS)
     while True:
-        await asyncio.sleep(interval_seconds * random.uniform(0.5, 1.5))
+        await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.5))
+        pause_seconds = interval_seconds
+        count = stored.counting() if stored is not None and stored.is_limited else None
         try:
             with freeing_space():
-                collected = await sweep(log, policies, on_failed=_log_failure)
+                on_counted = None if count is None else count.add
+                collected = await sweep(log, policies, on_failed=_log_failure, on_counted=on_counted)
         except (HoldfastError, StoreError) as error:
             _LOG.warning("garbage collection failed and will be retried", extra={"error": described(error)})
             continue
+        if count is not None:
+            count.finish()
         _LOG.info("garbage collected", extra=asdict(collected))
         for kind in ("retired", "markers", "blobs", "claims", "indexes", "records"):
             telemetry.COLLECTED.add(getattr(collected, kind), {"holdfast.collected": kind})

@@ -183,6 +183,7 @@ class CheckpointServiceServicer(object):
         - LOG_FULL: prune, delete the workflow, or continue in another one.
         - PAYLOAD_TOO_LARGE: use SaveStream.
         - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
+        - QUOTA_EXCEEDED: delete something, or ask the operator for a larger quota of the namespace.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -211,6 +212,7 @@ class CheckpointServiceServicer(object):
         - LOG_FULL: prune, delete the workflow, or continue in another one.
         - PAYLOAD_TOO_LARGE: save less. The limit is Limits.payload_bytes.
         - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
+        - QUOTA_EXCEEDED: delete something, or ask the operator for a larger quota of the namespace.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -398,6 +400,7 @@ class CheckpointServiceServicer(object):
         - COMMIT_UNKNOWN: retry. The copy resumes where it stopped.
         - LOG_FULL: choose another target.
         - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
+        - QUOTA_EXCEEDED: delete something, or ask the operator for a larger quota of the namespace.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -408,7 +411,8 @@ class CheckpointServiceServicer(object):
 
         Fails for these reasons, and for those of every call:
         - WRITER_FENCED: stop. Another writer owns the workflow.
-        - QUOTA_EXCEEDED: attach the records to another checkpoint. One has at most 64 MiB of them.
+        - QUOTA_EXCEEDED: attach the records to another checkpoint, since one has at most 64 MiB of them; or ask the
+        operator for a larger quota of the namespace. The error names the quota.
         - PAYLOAD_TOO_LARGE: send fewer records in one call.
         - COMMIT_UNKNOWN: retry. Records of both attempts count once.
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. Only with an epoch: the log's head is damaged.

@@ -65,6 +65,7 @@ class CheckpointServiceStub:
     - LOG_FULL: prune, delete the workflow, or continue in another one.
     - PAYLOAD_TOO_LARGE: use SaveStream.
     - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
+    - QUOTA_EXCEEDED: delete something, or ask the operator for a larger quota of the namespace.
     """
     SaveStream: _grpc.StreamUnaryMultiCallable[_checkpoint_service_pb2.SaveStreamRequest, _checkpoint_service_pb2.SaveStreamResponse]
     """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
@@ -89,6 +90,7 @@ class CheckpointServiceStub:
     - LOG_FULL: prune, delete the workflow, or continue in another one.
     - PAYLOAD_TOO_LARGE: save less. The limit is Limits.payload_bytes.
     - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
+    - QUOTA_EXCEEDED: delete something, or ask the operator for a larger quota of the namespace.
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetUploadRequest, _checkpoint_service_pb2.GetUploadResponse]
     """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows only
@@ -224,13 +226,15 @@ class CheckpointServiceStub:
     - COMMIT_UNKNOWN: retry. The copy resumes where it stopped.
     - LOG_FULL: choose another target.
     - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
+    - QUOTA_EXCEEDED: delete something, or ask the operator for a larger quota of the namespace.
     """
     AttachRecords: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AttachRecordsRequest, _checkpoint_service_pb2.AttachRecordsResponse]
     """Attaches records to a checkpoint id, all of them or none. The checkpoint need not exist yet.
 
     Fails for these reasons, and for those of every call:
     - WRITER_FENCED: stop. Another writer owns the workflow.
-    - QUOTA_EXCEEDED: attach the records to another checkpoint. One has at most 64 MiB of them.
+    - QUOTA_EXCEEDED: attach the records to another checkpoint, since one has at most 64 MiB of them; or ask the
+      operator for a larger quota of the namespace. The error names the quota.
     - PAYLOAD_TOO_LARGE: send fewer records in one call.
     - COMMIT_UNKNOWN: retry. Records of both attempts count once.
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. Only with an epoch: the log's head is damaged.
@@ -311,6 +315,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - LOG_FULL: prune, delete the workflow, or continue in another one.
     - PAYLOAD_TOO_LARGE: use SaveStream.
     - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
+    - QUOTA_EXCEEDED: delete something, or ask the operator for a larger quota of the namespace.
     """
     SaveStream: _aio.StreamUnaryMultiCallable[_checkpoint_service_pb2.SaveStreamRequest, _checkpoint_service_pb2.SaveStreamResponse]  # type: ignore[assignment]
     """Saves a checkpoint of any size: the header, then chunks part by part, then finish.
@@ -335,6 +340,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - LOG_FULL: prune, delete the workflow, or continue in another one.
     - PAYLOAD_TOO_LARGE: save less. The limit is Limits.payload_bytes.
     - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
+    - QUOTA_EXCEEDED: delete something, or ask the operator for a larger quota of the namespace.
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetUploadRequest, _checkpoint_service_pb2.GetUploadResponse]  # type: ignore[assignment]
     """Returns how much of a streamed save has arrived, and ends its stream if that is still open. A server knows only
@@ -470,13 +476,15 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - COMMIT_UNKNOWN: retry. The copy resumes where it stopped.
     - LOG_FULL: choose another target.
     - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
+    - QUOTA_EXCEEDED: delete something, or ask the operator for a larger quota of the namespace.
     """
     AttachRecords: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.AttachRecordsRequest, _checkpoint_service_pb2.AttachRecordsResponse]  # type: ignore[assignment]
     """Attaches records to a checkpoint id, all of them or none. The checkpoint need not exist yet.
 
     Fails for these reasons, and for those of every call:
     - WRITER_FENCED: stop. Another writer owns the workflow.
-    - QUOTA_EXCEEDED: attach the records to another checkpoint. One has at most 64 MiB of them.
+    - QUOTA_EXCEEDED: attach the records to another checkpoint, since one has at most 64 MiB of them; or ask the
+      operator for a larger quota of the namespace. The error names the quota.
     - PAYLOAD_TOO_LARGE: send fewer records in one call.
     - COMMIT_UNKNOWN: retry. Records of both attempts count once.
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. Only with an epoch: the log's head is damaged.
@@ -560,6 +568,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         - LOG_FULL: prune, delete the workflow, or continue in another one.
         - PAYLOAD_TOO_LARGE: use SaveStream.
         - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
+        - QUOTA_EXCEEDED: delete something, or ask the operator for a larger quota of the namespace.
         """
 
     @_abc_1.abstractmethod
@@ -590,6 +599,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         - LOG_FULL: prune, delete the workflow, or continue in another one.
         - PAYLOAD_TOO_LARGE: save less. The limit is Limits.payload_bytes.
         - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
+        - QUOTA_EXCEEDED: delete something, or ask the operator for a larger quota of the namespace.
         """
 
     @_abc_1.abstractmethod
@@ -803,6 +813,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         - COMMIT_UNKNOWN: retry. The copy resumes where it stopped.
         - LOG_FULL: choose another target.
         - AUDIT_UNAVAILABLE: retry. If it persists, ask the operator to make room for the audit log.
+        - QUOTA_EXCEEDED: delete something, or ask the operator for a larger quota of the namespace.
         """
 
     @_abc_1.abstractmethod
@@ -815,7 +826,8 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails for these reasons, and for those of every call:
         - WRITER_FENCED: stop. Another writer owns the workflow.
-        - QUOTA_EXCEEDED: attach the records to another checkpoint. One has at most 64 MiB of them.
+        - QUOTA_EXCEEDED: attach the records to another checkpoint, since one has at most 64 MiB of them; or ask the
+          operator for a larger quota of the namespace. The error names the quota.
         - PAYLOAD_TOO_LARGE: send fewer records in one call.
         - COMMIT_UNKNOWN: retry. Records of both attempts count once.
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck with repair. Only with an epoch: the log's head is damaged.

@@ -60,9 +60,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_STORE_ACCESS_DENIED: _ErrorReason.ValueType  # 14
     """The store refuses the server access."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 15
-    """Too many calls, streams or bytes are in flight. RetryInfo says how long to wait."""
+    """Too many calls, streams or bytes are in flight, or the namespace exceeds a rate. RetryInfo says how long to wait."""
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 16
-    """A quota is used up, such as the 64 MiB for the records of one checkpoint."""
+    """A quota of the namespace is used up, such as stored_bytes, or the 64 MiB for the records of one checkpoint. ErrorInfo
+    names the quota. What is deleted counts until the next collection after the grace period.
+    """
     ERROR_REASON_PAYLOAD_TOO_LARGE: _ErrorReason.ValueType  # 17
     """The payload is larger than the call allows."""
     ERROR_REASON_INVALID_REQUEST: _ErrorReason.ValueType  # 18
@@ -129,9 +131,11 @@ ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 13
 ERROR_REASON_STORE_ACCESS_DENIED: ErrorReason.ValueType  # 14
 """The store refuses the server access."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 15
-"""Too many calls, streams or bytes are in flight. RetryInfo says how long to wait."""
+"""Too many calls, streams or bytes are in flight, or the namespace exceeds a rate. RetryInfo says how long to wait."""
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 16
-"""A quota is used up, such as the 64 MiB for the records of one checkpoint."""
+"""A quota of the namespace is used up, such as stored_bytes, or the 64 MiB for the records of one checkpoint. ErrorInfo
+names the quota. What is deleted counts until the next collection after the grace period.
+"""
 ERROR_REASON_PAYLOAD_TOO_LARGE: ErrorReason.ValueType  # 17
 """The payload is larger than the call allows."""
 ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 18

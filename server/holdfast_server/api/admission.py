@@ -21,6 +21,7 @@ from collections.abc import Callable
 
 from holdfast_server.api.capacity import Capacity
 from holdfast_server.api.fairness import Share, Shares, Turns
+from holdfast_server.api.metering import Meter
 from holdfast_server.protocol.errors import HoldfastError, Reason
 
 
@@ -29,10 +30,12 @@ class Admission:
 
     Args:
         capacity: how much may be in flight.
+        meter: enforces the quotas of namespaces; None if there are none.
 
     """
 
-    def __init__(self, capacity: Capacity) -> None:
+    def __init__(self, capacity: Capacity, meter: Meter | None = None) -> None:
+        self.meter = meter
         self.capacity = capacity
         self.calls = 0
         self.streams: Counter[str] = Counter()
@@ -105,7 +108,9 @@ class Admission:
             if not self.reclaim():
                 raise refusal
         if permit.share is not None:
-            self._require_fair_bytes(permit.share, permit, more)
+            # Of its namespace, too, a call that holds bytes alone is never refused.
+            if more > 0 and permit.share.bytes > permit.held_bytes:
+                self._require_share_of_bytes(permit.share, more)
             permit.share.bytes += more
         self._bytes += more
         self._stream_bytes += more if permit.is_stream else 0
@@ -126,19 +131,22 @@ class Admission:
         self._stream_bytes += more
         self._bytes += more
 
-    def require_fair_calls(self, share: Share) -> None:
-        """Refuse a call, which is counted already, if its namespace leaves fewer calls to the others than it has.
+    def require_share_of_calls(self, share: Share) -> None:
+        """Refuse a call, counted already, that exceeds a quota, or what its namespace may have besides the others.
 
         Raises:
             HoldfastError: OVERLOADED.
 
         """
+        if self.meter is not None:
+            self.meter.admit(share)
         if self.turns is not None and share.calls - 1 > self.capacity.calls - self.calls:
             raise _overloaded(f"this namespace has {share.calls - 1} calls in flight already", calls=share.calls - 1)
 
-    def _require_fair_bytes(self, share: Share, permit: "Permit", more: int) -> None:
-        is_alone = share.bytes == permit.held_bytes
-        if self.turns is not None and more > 0 and not is_alone:
+    def _require_share_of_bytes(self, share: Share, more: int) -> None:
+        if self.meter is not None:
+            self.meter.require_bytes(share, more)
+        if self.turns is not None:
             free = self.capacity.bytes - self._bytes
             if share.bytes + more > free:
                 message = f"the calls of this namespace hold {share.bytes} bytes already, and leave {free}"
@@ -232,14 +240,15 @@ class Permit:
         """Count the call for its namespace.
 
         Raises:
-            HoldfastError: OVERLOADED: the namespace has too many open streams, or more than its share of calls.
+            HoldfastError: OVERLOADED: the namespace has too many open streams, more than its share of calls, or more
+                than its quota.
 
         """
         admission = self._admission
-        if admission.turns is not None and self.share is None and namespace:
+        if (admission.turns is not None or admission.meter is not None) and self.share is None and namespace:
             self.share = admission.shares.enter(namespace, is_stream=self.is_stream)
             self.share.bytes += self.held_bytes
-            admission.require_fair_calls(self.share)
+            admission.require_share_of_calls(self.share)
         if self.is_stream:
             owner = f"namespace {namespace}"
             self.count_stream(owner)
@@ -251,6 +260,16 @@ class Permit:
         if turns is not None and self.share is not None and not self.is_stream:
             await turns.take(self.share)
             self.has_turn = True
+
+    def charge(self, count: int) -> float:
+        """Count bytes for the quota of the namespace. Return how many seconds they must wait, if they can."""
+        meter = self._admission.meter
+        return 0.0 if meter is None or self.share is None else meter.charge(self.share.namespace, count)
+
+    async def pace(self, count: int) -> None:
+        """Count bytes of a stream, and wait as long as the quota of the namespace requires."""
+        if seconds := self.charge(count):
+            await asyncio.sleep(seconds)
 
     def count_stream(self, owner: str) -> None:
         """Count a stream for one of its owners."""

@@ -15,6 +15,7 @@ from holdfast_server.api.call import METHOD_PREFIX, Call, previous_attempts
 from holdfast_server.api.call_context import CallContext, CallerGoneError
 from holdfast_server.api.capacity import Capacity
 from holdfast_server.api.malformed import Unparsed
+from holdfast_server.api.metering import Meter
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.telemetry import CallSpan
 from holdfast_server.timeouts import Timeouts
@@ -48,6 +49,7 @@ class Calls:
         authentication: finds the principal of each call.
         audit: the audit log; None for none.
         authorization: decides what each principal may do.
+        meter: enforces the quotas of namespaces; None if there are none.
 
     Attributes:
         audit: the same.
@@ -66,8 +68,9 @@ class Calls:
         audit: AuditLog | None = None,
         fair_calls: int = 0,
         authorization: Authorization = _EVERYTHING,
+        meter: Meter | None = None,
     ) -> None:
-        self.admission = Admission(Capacity(limit, bytes_limit, fair_calls))
+        self.admission = Admission(Capacity(limit, bytes_limit, fair_calls), meter)
         self.audit = audit
         self._longest_seconds = longest_seconds
         self._authentication = authentication
@@ -177,7 +180,10 @@ class Calls:
                     await permit.take_turn()
                     if call.request is not None:
                         await call.record_request()
-                    return await (self._until_expiry(call, body) if is_stream else body(call))
+                    result = await (self._until_expiry(call, body) if is_stream else body(call))
+                    if permit.share is not None and isinstance(result, Message):
+                        permit.charge(result.ByteSize())
+                    return result
             except (asyncio.CancelledError, CallerGoneError):
                 outcome = "CANCELLED"
                 span.failed("CANCELLED", "CANCELLED")
@@ -231,7 +237,9 @@ class Calls:
             raise HoldfastError(self._refusal.reason, self._refusal.message)
         call.permit.require_capacity()
         if isinstance(call.request, Message):
-            call.permit.hold(call.request.ByteSize())
+            size_bytes = call.request.ByteSize()
+            call.permit.hold(size_bytes)
+            call.permit.charge(size_bytes)
 
     def _deadlines(self, context: CallContext) -> tuple[float, float]:
         """Return until when a call may work, and when it is ended, in the event loop's time."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from holdfast_server.api.stored import Stored
 from holdfast_server.api.streaming.uploads import Uploads
 from holdfast_server.protocol.checkpoints.records import Room, Stamps
 from holdfast_server.protocol.log.indexer import Indexer
@@ -21,6 +22,7 @@ class ServiceContext:
         uploads: uploads that are in progress, or whose stream broke.
         stamps: orders the records that this service attaches.
         records_room: limits the records of each checkpoint.
+        stored: limits what each namespace has in the store.
 
     """
 
@@ -31,3 +33,4 @@ class ServiceContext:
     uploads: Uploads
     stamps: Stamps
     records_room: Room
+    stored: Stored

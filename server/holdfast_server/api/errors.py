@@ -84,7 +84,7 @@ def to_status(error: HoldfastError, request_id: str, trace_id: str) -> status_pb
 def _retry_after_seconds(error: HoldfastError) -> float | None:
     """Return how long the caller should wait; None if waiting does not help or is the caller's own choice."""
     if error.reason is Reason.OVERLOADED:
-        return RETRY_AFTER_SECONDS
+        return float(error.metadata.get("retry_after_seconds", RETRY_AFTER_SECONDS))
     return float(error.metadata["retry_after_seconds"]) if error.reason is Reason.LEASE_HELD else None
 
 

@@ -26,12 +26,14 @@ from holdfast_server.api.handlers import (
     saving,
     validating,
 )
+from holdfast_server.api.stored import Stored
 from holdfast_server.api.streaming.uploads import Uploads
 from holdfast_server.protocol.checkpoints.records import Room, Stamps
 from holdfast_server.protocol.log.indexer import Indexer
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.payload.encoding import PartEncoder
 from holdfast_server.stores.base import freeing_space
+from holdfast_server.trust.quotas import Quotas
 
 Handler = Callable[[ServiceContext, Call, Any], Awaitable[Message]]
 
@@ -95,10 +97,19 @@ class CheckpointService:
         calls: admits calls.
         encoder: stores the parts of saves.
         payload_limit_bytes: how many bytes a streamed payload may have.
+        stored: limits what each namespace has in the store; None if there are no quotas.
 
     """
 
-    def __init__(self, log: Log, calls: Calls, encoder: PartEncoder, *, payload_limit_bytes: int) -> None:
+    def __init__(
+        self,
+        log: Log,
+        calls: Calls,
+        encoder: PartEncoder,
+        *,
+        payload_limit_bytes: int,
+        stored: Stored | None = None,
+    ) -> None:
         self._calls = calls
         uploads = Uploads()
         calls.admission.reclaim = uploads.reclaim
@@ -110,6 +121,7 @@ class CheckpointService:
             uploads=uploads,
             stamps=Stamps(),
             records_room=Room(log.store),
+            stored=stored or Stored(Quotas),
         )
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ import holdfast
 import pytest
 from holdfast_server.config_sources import load
 from holdfast_server.trust import policy as policies
+from holdfast_server.trust.quotas import parse
 
 from tests.integration.docs.blocks import DOCS, FENCE, PAGES, blocks, run
 from tests.support.certificates import Authority
@@ -21,6 +22,7 @@ RUN = [page for page in PAGES if "engines" not in page.parts]
 # Folders and files of this repository.
 _PATH = re.compile(r"(?:\.ci|benchmarks|client|clients|deploy|docs|examples|proto|server|tests|tools)/[\w./-]*")
 _POLICY = "[[policy]]"
+_QUOTA = "[[quota]]"
 _MODULE = re.compile(r"holdfast(?:_server)?(?:\.\w+)+")
 
 
@@ -56,6 +58,18 @@ async def test_the_commands_of_a_page_run(page, served, client, tmp_path):
     await run(["sh", "-ec", script], tmp_path, served.target)
 
 
+def is_of_settings(code):
+    """Return whether a block of TOML has settings of the server, and not a policy or quotas."""
+    return _POLICY not in code and _QUOTA not in code
+
+
+def test_the_quotas_of_the_page_of_operations_are_valid():
+    [code] = [code for code in blocks(DOCS / "guides/operations.md", "toml") if _QUOTA in code]
+    quotas = parse(code.encode())
+    assert quotas.of("batch-7").calls_per_second == 50
+    assert quotas.of("other").stored_bytes == 100_000_000_000
+
+
 def test_the_policy_of_the_page_of_security_gives_the_rights_that_its_comments_say():
     [code] = [code for code in blocks(DOCS / "security.md", "toml") if _POLICY in code]
     policy = policies.parse(code.encode())
@@ -69,13 +83,13 @@ def test_the_policy_of_the_page_of_security_gives_the_rights_that_its_comments_s
     assert not policy.is_admin(("token:ci",))
 
 
-SETTINGS = [page for page in pages_with("toml") if any(_POLICY not in code for code in blocks(page, "toml"))]
+SETTINGS = [page for page in pages_with("toml") if any(is_of_settings(code) for code in blocks(page, "toml"))]
 
 
 @pytest.mark.parametrize("page", SETTINGS, ids=str)
 def test_the_settings_of_a_page_are_settings_of_the_server(page, tmp_path):
     file = tmp_path / "holdfast.toml"
-    file.write_text("\n".join(code for code in blocks(page, "toml") if _POLICY not in code))
+    file.write_text("\n".join(code for code in blocks(page, "toml") if is_of_settings(code)))
     assert load({"config": str(file)}, {}, tmp_path) != load({}, {}, tmp_path)
 
 

@@ -7,6 +7,8 @@ from holdfast_server.api.call import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.protocol.checkpoints import copy
 from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.compare_and_set import is_empty
+from holdfast_server.stores.listing import list_all
 
 
 async def copy_workflow(
@@ -19,6 +21,24 @@ async def copy_workflow(
         raise requests.invalid("target_workflow_id", "must differ from workflow_id")
     target = WorkflowKeys(request.namespace, request.target_workflow_id)
     append = requests.append(target, request.request_id, request.attempt, None, call.origin)
+    await _require_room(context, source, target)
     return api.CopyWorkflowResponse(
         copied=await copy.copy_workflow(context.log, source, append, deadline=call.deadline, encoder=context.encoder)
     )
+
+
+async def _require_room(context: ServiceContext, source: WorkflowKeys, target: WorkflowKeys) -> None:
+    """Refuse a copy that would exceed the quota of the namespace. One that has begun may end.
+
+    Raises:
+        HoldfastError: QUOTA_EXCEEDED.
+
+    """
+    stored = context.stored
+    if not stored.quota_of(target.namespace).limits_stored or not is_empty(await context.log.known_head(target)):
+        return
+    size_bytes = 0
+    async for each in list_all(context.log.store, source.prefix):
+        size_bytes += each.size_bytes
+    stored.require(target.namespace, size_bytes, 1)
+    stored.add(target.namespace, size_bytes, 1)

@@ -96,6 +96,7 @@ async def _send(context: ServiceContext, call: Call, request: api.LoadStreamRequ
                 if message.HasField("finish"):
                     telemetry.PAYLOAD_BYTES.add(message.finish.size_bytes, {"holdfast.direction": "loaded"})
                 await write(stream, message)
+                await call.permit.pace(message.ByteSize())
     except HoldfastError as error:
         failure = await protocol_load.as_of_now(context.log, keys, found.entry, error)
         if not isinstance(failure, OvertakenError):

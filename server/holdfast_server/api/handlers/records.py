@@ -32,8 +32,13 @@ async def attach_records(
         stamp=context.stamps.next(request.observed_stamp),
         records=[StoredRecord(key=record.key, data=record.data, replace=record.replace) for record in request.records],
     )
-    await context.records_room.require(append.keys, request.checkpoint_id, batch.ByteSize())
+    size_bytes = batch.ByteSize()
+    quota = context.stored.quota_of(request.namespace)
+    context.stored.require(request.namespace, size_bytes)
+    limit_bytes = int(min(records.MAX_CHECKPOINT_BYTES, quota.checkpoint_record_bytes))
+    await context.records_room.require(append.keys, request.checkpoint_id, size_bytes, limit_bytes=limit_bytes)
     await records.attach(context.log, append.keys, batch, deadline=call.deadline)
+    context.stored.add(request.namespace, size_bytes)
     return api.AttachRecordsResponse(stamp=batch.stamp)
 
 

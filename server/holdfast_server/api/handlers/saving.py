@@ -1,6 +1,6 @@
 """Save, SaveStream and GetUpload."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -11,6 +11,7 @@ from holdfast_server.api.call import Call
 from holdfast_server.api.call_context import StreamContext
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.malformed import refuse_malformed
+from holdfast_server.api.stored import MARKER_BYTES, Reservation
 from holdfast_server.api.streaming.incoming import Incoming, receive_messages
 from holdfast_server.api.streaming.resume import RECEIVED_KEY, requested_resume
 from holdfast_server.api.streaming.uploads import UploadKey
@@ -49,7 +50,8 @@ async def save_stream(
         call.set_request(first)
         new = requests.save(first.header, call.origin)
         await call.record_request()
-        async with _open_upload(context, call, stream, new) as incoming, read_ahead(received) as ahead:
+        within_quota = _within_quota(context, new, received)
+        async with _open_upload(context, call, stream, new) as incoming, read_ahead(within_quota) as ahead:
             saved = await _commit(context, call, new, await incoming.receive(ahead))
         response = api.SaveStreamResponse(replayed=saved.replayed)
         messages.describe(saved.entry, response.checkpoint)
@@ -106,15 +108,42 @@ async def _open_upload(
         yield incoming
 
 
+async def _within_quota(
+    context: ServiceContext, new: CheckpointSpec, messages: AsyncIterator[api.SaveStreamRequest]
+) -> AsyncGenerator[api.SaveStreamRequest]:
+    """Yield the messages of a stream until they exceed the quota of the namespace, so that no more is stored in vain.
+
+    A later attempt is not refused: an earlier one may have committed, which only the log says.
+
+    Raises:
+        HoldfastError: QUOTA_EXCEEDED.
+
+    """
+    received_bytes = MARKER_BYTES
+    async for message in messages:
+        if isinstance(message, api.SaveStreamRequest) and new.request.is_first_attempt:
+            received_bytes += message.ByteSize()
+            context.stored.require(new.request.keys.namespace, received_bytes)
+        yield message
+
+
 async def _commit(
     context: ServiceContext, call: Call, new: CheckpointSpec, parts: Sequence[StoredPart | HeldPart]
 ) -> Appended:
     payload = Payload(context.encoder, new.request.keys, parts)
+    keys = new.request.keys
+    room = Reservation(context.stored, keys, MARKER_BYTES + sum(part.size_bytes for part in parts))
+    stored_bytes = None
     try:
-        saved = await protocol_save.save(context.log, new, payload, deadline=call.deadline)
+        saved = await protocol_save.save(context.log, new, payload, deadline=call.deadline, admit=room.take)
+        if not saved.replayed:
+            stored = saved.entry.marker.parts
+            stored_bytes = MARKER_BYTES + sum(part.stored_bytes or part.size_bytes for part in stored)
     except BaseException:
         telemetry.ORPHANS.add(payload.blobs)
         raise
+    finally:
+        room.settle(stored_bytes)
     context.indexer.extend_soon(saved.entry)
     orphans = payload.blobs - (0 if saved.replayed else sum(1 for part in saved.entry.marker.parts if part.blob))
     telemetry.ORPHANS.add(orphans)

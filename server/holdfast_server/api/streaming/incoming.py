@@ -55,8 +55,10 @@ async def receive_messages(
         if message is None:
             return
         if isinstance(message, api.SaveStreamRequest):
-            received_bytes += message.ByteSize()
+            size_bytes = message.ByteSize()
+            received_bytes += size_bytes
             permit.hold(min(received_bytes, _MAX_HELD_BYTES))
+            await permit.pace(size_bytes)
         yield message
 
 

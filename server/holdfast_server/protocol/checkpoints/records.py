@@ -79,13 +79,16 @@ class Room:
         # By workflow and checkpoint: the bytes that were listed, and those attached since.
         self._known: OrderedDict[tuple[WorkflowKeys, str], tuple[int, int]] = OrderedDict()
 
-    async def require(self, keys: WorkflowKeys, checkpoint_id: str, more_bytes: int) -> None:
+    async def require(
+        self, keys: WorkflowKeys, checkpoint_id: str, more_bytes: int, *, limit_bytes: int = MAX_CHECKPOINT_BYTES
+    ) -> None:
         """Refuse a batch that exceeds the limit of its checkpoint, otherwise count it.
 
         Args:
             keys: the workflow.
             checkpoint_id: the checkpoint.
             more_bytes: the size of the batch.
+            limit_bytes: how much the checkpoint may have.
 
         Raises:
             HoldfastError: QUOTA_EXCEEDED.
@@ -95,10 +98,10 @@ class Room:
         checkpoint = (keys, checkpoint_id)
         listed, since = self._known.pop(checkpoint, (0, 0))
         more = max(more_bytes, _LEAST_BATCH_BYTES)
-        if since + more > _LISTED_EVERY_BYTES or listed + since + more > MAX_CHECKPOINT_BYTES:
+        if since + more > _LISTED_EVERY_BYTES or listed + since + more > limit_bytes:
             found = await _listed(self._store, keys, checkpoint_id)
             listed, since = sum(max(each.size_bytes, _LEAST_BATCH_BYTES) for each in found), 0
-        is_full = listed + since + more > MAX_CHECKPOINT_BYTES
+        is_full = listed + since + more > limit_bytes
         self._known[checkpoint] = (listed, since if is_full else since + more)
         if len(self._known) > _KNOWN_CHECKPOINTS:
             self._known.popitem(last=False)
@@ -106,9 +109,9 @@ class Room:
             raise HoldfastError(
                 Reason.QUOTA_EXCEEDED,
                 f"records: checkpoint {checkpoint_id!r} has {listed} bytes of records, "
-                f"{more} more exceed the limit of {MAX_CHECKPOINT_BYTES} (a call counts {_LEAST_BATCH_BYTES} or more)",
+                f"{more} more exceed the limit of {limit_bytes} (a call counts {_LEAST_BATCH_BYTES} or more)",
                 checkpoint_id=checkpoint_id,
-                limit_bytes=MAX_CHECKPOINT_BYTES,
+                limit_bytes=limit_bytes,
             )
 
 

@@ -1,6 +1,6 @@
 """Saves: store the parts too large for the marker, claim a chosen id that may not be new, then commit one marker."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -60,7 +60,18 @@ class CheckpointSpec:
     fresh_id: bool = False
 
 
-async def save(log: Log, spec: CheckpointSpec, parts: Payload | Sequence[StoredPart], *, deadline: float) -> Appended:
+def _admit_all(head: Entry | None) -> None:
+    """Let every save commit."""
+
+
+async def save(
+    log: Log,
+    spec: CheckpointSpec,
+    parts: Payload | Sequence[StoredPart],
+    *,
+    deadline: float,
+    admit: Callable[[Entry | None], None] = _admit_all,
+) -> Appended:
     """Commit a checkpoint.
 
     Args:
@@ -68,6 +79,8 @@ async def save(log: Log, spec: CheckpointSpec, parts: Payload | Sequence[StoredP
         spec: the description of the checkpoint.
         parts: its parts, in order; a sequence if all of them are stored already.
         deadline: when to give up, in the event loop's time.
+        admit: called with the head before each attempt to commit after it, unless the request was committed before. It
+            raises to refuse the save.
 
     Raises:
         HoldfastError: WRITER_FENCED, REVISION_CONFLICT, CHECKPOINT_ID_REUSED, REQUEST_ID_REUSED,
@@ -88,6 +101,7 @@ async def save(log: Log, spec: CheckpointSpec, parts: Payload | Sequence[StoredP
     async def build(head: Entry | None) -> Marker:
         replaced = 0
         await append_once.refuse_or_replay(log, head, spec.request, fingerprint)
+        admit(head)
         is_fresh = spec.fresh_id and fresh_ids.has_room(log, keys, head)
         if chosen is not None:
             replaced = await chosen.find_replaced(head, fingerprint, replaces=spec.replace, is_fresh=is_fresh)

@@ -120,6 +120,11 @@ def namespace_prefix(namespace: str) -> str:
     return f"ns/{encode_name(namespace)}/wf/"
 
 
+def namespace_of_prefix(prefix: str) -> str:
+    """Return the prefix of the namespace of a workflow, by the workflow's prefix."""
+    return "".join(f"{step}/" for step in prefix.split("/")[:3])
+
+
 def prefixes_of(namespace: str, id_prefix: str) -> tuple[str, ...]:
     """Return the key prefixes, in key order, that cover the workflows whose ids begin with a text.
 

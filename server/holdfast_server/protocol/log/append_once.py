@@ -48,6 +48,11 @@ class Request:
     is_silent: bool = False
     origin: Origin = _UNKNOWN
 
+    @property
+    def is_first_attempt(self) -> bool:
+        """Whether the request says that no attempt came before it."""
+        return self.first_attempt_at is None and not self.is_silent
+
 
 class Replay(Exception):  # noqa: N818 - not an error: it ends an append that has already happened
     """An earlier attempt of the request has committed this entry."""

@@ -12,6 +12,8 @@ from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.checkpoints.workflows import owner_of
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.ids import unique
+from holdfast_server.protocol.format.keys import namespace_of_prefix
+from holdfast_server.protocol.log.compare_and_set import is_empty
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.each_workflow import Failure, each_workflow
 from holdfast_server.protocol.maintenance.gc import Collected, collect
@@ -41,6 +43,7 @@ async def sweep(
     dry_run: bool = False,
     on_progress: Callable[[str, Collected], None] = lambda position, collected: None,
     on_failed: Callable[[str, Failure], None] = lambda prefix, error: None,
+    on_counted: Callable[[str, int, bool], None] | None = None,
 ) -> Collected:
     """Collect the dead objects of every workflow. A workflow that cannot be collected is counted and left as it is.
 
@@ -51,6 +54,8 @@ async def sweep(
         dry_run: whether to count only, and change nothing.
         on_progress: called with the position that was reached, and the sum so far.
         on_failed: called with the prefix of each workflow that could not be collected, and why.
+        on_counted: called with the prefix of each workflow's namespace, the bytes of the workflow's objects that are
+            left, and whether it has checkpoints.
 
     Raises:
         HoldfastError: COMMIT_UNKNOWN of several workflows in a row.
@@ -61,6 +66,20 @@ async def sweep(
     now = await store_time(log.store)
 
     async def collected_of(inventory: Inventory) -> Collected:
+        if on_counted is None:
+            return await collected_only(inventory)
+        stored_bytes = await inventory.size_bytes()
+        has_checkpoints = True
+        try:
+            collected = await collected_only(inventory)
+            stored_bytes -= collected.bytes
+            keys = await owner_of(log, inventory.prefix)
+            has_checkpoints = keys is not None and not is_empty(await log.known_head(keys))
+            return collected
+        finally:
+            on_counted(namespace_of_prefix(inventory.prefix), stored_bytes, has_checkpoints)
+
+    async def collected_only(inventory: Inventory) -> Collected:
         keys = await owner_of(log, inventory.prefix)
         if keys is None:
             return Collected(workflows=1)

@@ -9,7 +9,7 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast_server.api.admission import Admission
 from holdfast_server.api.capacity import Capacity
 from holdfast_server.api.streaming.incoming import Incoming, StreamEndedError
-from holdfast_server.api.streaming.uploads import Uploads
+from holdfast_server.api.streaming.uploads import UploadKey, Uploads
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.payload.encoding import HeldPart
@@ -56,7 +56,7 @@ async def broken_off(permit, uploads, request_id, *sizes):
     """Let the stream of an upload break, which parks it. Return the upload."""
     upload = incoming(permit)
     with pytest.raises(StreamEndedError):
-        async with uploads.stream((KEYS, request_id), upload):
+        async with uploads.stream(UploadKey(KEYS, request_id, "anonymous"), upload):
             await upload.receive(messages(*sizes, ends=False))
     return upload
 
@@ -104,7 +104,7 @@ async def test_an_upload_without_a_stream_is_counted_until_it_is_dropped(admissi
 
 async def test_a_committed_upload_is_not_counted_any_more(admission, permit):
     upload = incoming(permit)
-    async with Uploads().stream((KEYS, "r"), upload):
+    async with Uploads().stream(UploadKey(KEYS, "r", "anonymous"), upload):
         await upload.receive(messages(2000))
         assert upload.held_bytes == 2000
     assert free_bytes(admission) == CAPACITY.bytes - 100
@@ -124,8 +124,8 @@ async def test_calls_that_need_the_memory_drop_the_oldest_upload_without_a_strea
         with pytest.raises(HoldfastError, match="bytes already"):
             other.hold(4000)
         assert new.held_bytes == 0
-    assert await uploads.take((KEYS, "old")) is None
-    assert await uploads.take((KEYS, "empty")) is not None
+    assert await uploads.take(UploadKey(KEYS, "old", "anonymous")) is None
+    assert await uploads.take(UploadKey(KEYS, "empty", "anonymous")) is not None
     await uploads.close()
 
 

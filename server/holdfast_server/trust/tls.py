@@ -142,6 +142,14 @@ class _Parser:
             raise InvalidFileError(f"tls_cert_file: the certificate in {path!r} is not for servers (extendedKeyUsage)")
         return certificate
 
+    def _public_key(self, certificate: x509.Certificate) -> Any:
+        try:
+            return certificate.public_key()
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise InvalidFileError(
+                f"tls_cert_file: the certificate in {self._files.cert_file!r} has no key that can be used: {error}"
+            ) from None
+
     def _check_key(self, data: bytes, certificate: x509.Certificate) -> None:
         path = self._files.key_file
         try:
@@ -150,7 +158,7 @@ class _Parser:
             raise InvalidFileError(f"tls_key_file: the key in {path!r} has a password; expected one without") from None
         except (ValueError, UnsupportedAlgorithm) as error:
             raise InvalidFileError(f"tls_key_file: expected a private key in PEM in {path!r}: {error}") from None
-        if _encoded(public) != _encoded(certificate.public_key()):
+        if _encoded(public) != _encoded(self._public_key(certificate)):
             raise InvalidFileError(
                 f"tls_key_file: the key in {path!r} does not match the certificate in {self._files.cert_file!r}"
             )

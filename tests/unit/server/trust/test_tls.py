@@ -1,11 +1,13 @@
 """TLS of the server: who gets in, and what happens when its files change or are broken."""
 
 import asyncio
+import base64
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace as replaced
 from functools import partial
 from pathlib import Path
@@ -27,7 +29,10 @@ from holdfast_server.stores.memory import MemoryStore
 from holdfast_server.trust import tls
 from holdfast_server.trust.tls import TLSFiles
 from holdfast_server.trust.watched_file import InvalidFileError
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.support import servers
 from tests.support.certificates import EXPIRED, Authority, Pair, PrivateKey, replace
 from tests.support.server_log import Records, recording
 
@@ -186,41 +191,43 @@ async def test_a_new_authority_of_callers_takes_effect_with_new_connections(
 async def test_certificates_are_exchanged_under_load_without_a_broken_call(authority: Authority, records: Records):
     """Callers with an open connection, in streams as well, and callers that connect anew, while files change."""
     pair = authority.issue()
-    new_ones = [authority.issue(f"server-{number}") for number in range(8)]
-    format = holdfast.Format("test", 1)  # noqa: A001 - the API's own word
     trusted = holdfast.TLS(ca_file=authority.ca_file)
-    is_over = asyncio.Event()
+    calls: Counter[str] = Counter()
+    called = asyncio.Event()
 
-    async def stay(target: str, name: str, data: bytes) -> int:
-        calls = 0
-        # Without retries, a call that breaks fails.
-        retry = holdfast.RetryPolicy(burst_retries=0)
-        async with holdfast.AsyncClient(target, tls=trusted, retry=retry) as client:
-            while not is_over.is_set():
-                await client.save("n", name, data, format=format)
-                assert (await client.load("n", name)).data == data
-                calls += 1
-        return calls
+    async def call_again(name: str, call_once: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await call_once()
+            calls[name] += 1
+            called.set()
 
-    async def connect_anew(target: str) -> int:
-        connections = 0
-        while not is_over.is_set():
-            assert await gets_in(target, credentials(authority))
-            connections += 1
-        return connections
+    async def call_on_one_connection(client: holdfast.AsyncClient, name: str, data: bytes) -> None:
+        await client.save("n", name, data, format=holdfast.Format("test", 1))
+        assert (await client.load("n", name)).data == data
 
-    async with serving_with(pair) as target, asyncio.TaskGroup() as group:
-        callers = [
-            group.create_task(stay(target, "small", b"x")),
-            group.create_task(stay(target, "large", bytes(3 << 20))),
-            group.create_task(connect_anew(target)),
-        ]
-        for number, new in enumerate(new_ones):
-            replace(pair, new)
-            while sum(each.startswith("a changed file is in effect") for each in records.messages) <= number:
-                await records.next()
-        is_over.set()
-    assert min(caller.result() for caller in callers) > len(new_ones)
+    async def connect_anew(target: str) -> None:
+        assert await gets_in(target, credentials(authority))
+
+    # Without retries, a call that breaks fails.
+    retry = holdfast.RetryPolicy(burst_retries=0)
+    async with serving_with(pair) as target, holdfast.AsyncClient(target, tls=trusted, retry=retry) as client:
+        callers = {
+            "small": partial(call_on_one_connection, client, "small", b"x"),
+            "large": partial(call_on_one_connection, client, "large", bytes(3 << 20)),
+            "new": partial(connect_anew, target),
+        }
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call_again(name, call_once)) for name, call_once in callers.items()]
+            for number in range(8):
+                replace(pair, authority.issue(f"server-{number}"))
+                while sum(each.startswith("a changed file is in effect") for each in records.messages) <= number:
+                    await records.next()
+                before = calls.copy()
+                while any(calls[name] <= before[name] + 1 for name in callers):
+                    called.clear()
+                    await called.wait()
+            for task in tasks:
+                task.cancel()
 
 
 def half_of_the_certificate(pair: Pair, other: Pair) -> None:
@@ -365,3 +372,37 @@ async def test_a_certificate_for_clients_is_refused_at_the_start(authority: Auth
     with pytest.raises(InvalidFileError, match=r"^tls_cert_file: the certificate in '.*' is not for servers"):
         async with serving_with(pair):
             pass
+
+
+@pytest.fixture(scope="module")
+def contents(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes, bytes]:
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    pair = authority.issue()
+    return pair.cert_file.read_bytes(), pair.key_file.read_bytes(), authority.ca_file.read_bytes()
+
+
+@given(data=st.data())
+def test_files_of_any_content_are_used_or_refused(contents: tuple[bytes, bytes, bytes], data: st.DataObject):
+    number = data.draw(st.integers(0, 2))
+    original = base64.b64decode("".join(contents[number].decode().splitlines()[1:-1]))
+    label = contents[number].split(b"-----")[1].removeprefix(b"BEGIN ").decode()
+    changed = bytearray(original)
+    for _ in range(data.draw(st.integers(1, 3))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    encoded = base64.encodebytes(bytes(changed)).decode()
+    given_contents = list(contents)
+    given_contents[number] = data.draw(
+        st.one_of(st.just(f"-----BEGIN {label}-----\n{encoded}-----END {label}-----\n".encode()), st.binary())
+    )
+    parser = tls._Parser(TLSFiles("cert.pem", "key.pem", "ca.pem"))
+    with suppress(InvalidFileError):
+        parser.parse(tuple(given_contents))
+
+
+def test_every_worker_serves_tls(authority: Authority, tmp_path: Path):
+    pair = authority.issue()
+    files = f"--tls-cert-file={pair.cert_file}", f"--tls-key-file={pair.key_file}"
+    with servers.server((tmp_path / "store").as_uri(), "--workers", "2", *files) as target:
+        for _ in range(8):
+            with holdfast.Client(target, tls=holdfast.TLS(ca_file=authority.ca_file)) as client:
+                client.capabilities()

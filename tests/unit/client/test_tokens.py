@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import holdfast
@@ -101,27 +102,40 @@ async def test_a_token_that_expires_in_a_running_pipeline_is_replaced(connect, g
     assert source.calls == 2
 
 
-async def test_a_stream_whose_token_expires_goes_on_with_a_new_one(connect, guarded, file):
-    end = datetime.now(UTC) + timedelta(seconds=1)
-    token, _ = tokens.new_token("now", end)
-    late, entry = tokens.new_token("now", end)
-    file.path.write_text(
-        file.path.read_text() + f'\n[[token]]\nname = "now"\nsha256 = "{entry.digest}"\nexpires = {end}\n'
-    )
-    assert token != late
-    source = Source(late, file.ci)
-    async with connect(guarded.target, token=source, timeout=20) as client:
-        stopped = threading.Event()
+async def accepted(connect, target, token):
+    """Wait until a server has read the file that a token was added to."""
+    async with connect(target, token=token) as client:
+        for _ in range(1000):
+            with suppress(holdfast.UnauthenticatedError):
+                await client.capabilities()
+                return
+
+
+async def test_streams_whose_token_expires_go_on_with_a_new_one(connect, guarded, file):
+    payload = LARGE * 4
+    async with connect(guarded.target, token=file.ci) as client:
+        await client.save("n", "stored", payload, format=FORMAT)
+    for is_save in (True, False):
+        # A running stream is not refused when its token is removed, so that the file can change.
+        brief, entry = tokens.new_token("brief", datetime.now(UTC) + timedelta(seconds=1))
+        file.write(file.entry, entry)
+        source = Source(brief, file.ci)
         waited = []
 
-        def progress(sent, total):
-            # The stream is open beyond the end of its token.
-            if sent and not waited:
-                waited.append(stopped.wait(1.2))
+        def wait_for_the_end(done, total, waited=waited):
+            if done and not waited:
+                waited.append(threading.Event().wait(1.2))
 
-        await client.save("n", "w", LARGE * 4, format=FORMAT, progress=progress)
-        assert (await client.load("n", "w")).data == LARGE * 4
-    assert source.calls == 2
+        await accepted(connect, guarded.target, brief)
+        async with connect(guarded.target, token=source, timeout=20) as client:
+            if is_save:
+                await client.save("n", "w", payload, format=FORMAT, progress=wait_for_the_end)
+            else:
+                assert (await client.load("n", "stored", progress=wait_for_the_end)).data == payload
+        assert waited
+        assert source.calls == 2
+    async with connect(guarded.target, token=file.ci) as client:
+        assert (await client.load("n", "w")).data == payload
 
 
 async def test_an_async_function_and_one_that_blocks_leave_the_loop_free(guarded, file):

@@ -14,7 +14,8 @@ from holdfast_server.api.pipeline import received as pipelined
 from holdfast_server.api.streaming.incoming import Incoming
 from holdfast_server.api.streaming.uploads import Uploads
 from holdfast_server.protocol.checkpoints import dependents, load, records, workflows
-from holdfast_server.protocol.format import frame, invariants, keys, manifest, marker, short_forms
+from holdfast_server.protocol.format import frame, id_index, invariants, keys, manifest, marker, short_forms
+from holdfast_server.protocol.log import fresh_ids
 from holdfast_server.protocol.maintenance import fsck, gc
 from holdfast_server.protocol.payload import bases, encoding
 from holdfast_server.protocol.payload import frames as deltas
@@ -219,6 +220,36 @@ DEFECTS = [
         records._read_batch,
         "not stamp <= MAX_STAMP or not is_in_place",
         "False",
+    ),
+    _defect(
+        "ids",
+        "index of other revisions accepted",
+        marker.decode_index,
+        "rest or body.first_revision < first or body.first_revision + count - 1 != last",
+        "False",
+    ),
+    _defect(
+        "ids",
+        "index of another key accepted",
+        frame._flaw,
+        "header.checksum == _checksum(header.version, header.flags, stored, key)",
+        "True",
+    ),
+    _defect("ids", "foreign id accepted", fresh_ids.find, "found.is_save_of(checkpoint_id)", "True"),
+    _defect("ids", "unknown id passed over", id_index.places, "if digest != UNKNOWN else ()", "if False else ()"),
+    _defect(
+        "ids",
+        "damaged index taken for an empty one",
+        fresh_ids._candidates,
+        "[each async for each in scan(log, keys, *revisions)]",
+        "[]",
+    ),
+    _defect(
+        "ids",
+        "damaged index not named",
+        fsck._Check._check_index,
+        "self._found(key, error.message)",
+        "pass",
     ),
     _defect("bucket", "foreign claim removed", gc._Collection._doomed, "if self._keys.is_claim(each.key)", "if True"),
     _defect("bucket", "foreign blob counted as an orphan", gc._Collection._orphans, "base is not None and ", ""),

@@ -17,6 +17,13 @@ class _Blind(Unprotected):
         return records
 
 
+def blind(target: str) -> holdfast.AsyncClient:
+    """Return a client that returns what is encrypted as it is stored."""
+    client = holdfast.AsyncClient(target, timeout=20)
+    client._opening.protection = _Blind()
+    return client
+
+
 class Stored:
     """The stored checkpoints of namespace `n` behind a target.
 
@@ -26,8 +33,7 @@ class Stored:
     """
 
     def __init__(self, target: str) -> None:
-        self._client = holdfast.AsyncClient(target, timeout=20)
-        self._client._opening.protection = _Blind()
+        self._client = blind(target)
 
     async def __aenter__(self) -> "Stored":
         await self._client.__aenter__()

@@ -89,12 +89,18 @@ class AsyncClient:
         self._producer = arguments.request(checkpoint_pb2.Producer, name=name, version=version)
         policy = RetryPolicy() if retry is None else arguments.instance("retry", retry, RetryPolicy)
         self._transport = Transport(target, timeout, policy, tls, token=token, insecure=insecure)
+        self._encryption = encryption
         self._protection = protection_of(encryption)
         self._opening = Opening(self._protection)
         self._records = Records(self._transport, self._opening)
         self._loads = Loads(self._transport, self._opening, self._records)
         self._repeats = Repeats(self._transport, self._protection, self._loads)
         self._lists = Lists(self._transport, self._opening, self._loads, self._records)
+
+    @property
+    def encryption(self) -> "Keyring | None":
+        """The keyring by which the client encrypts; None if it does not."""
+        return self._encryption
 
     async def __aenter__(self) -> Self:
         self._transport.open()

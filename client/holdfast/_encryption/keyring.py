@@ -1,8 +1,12 @@
 """Keyring: the keys of a tenant, and the data keys that they wrap."""
 
+import hmac
 import os
 import threading
 from collections import OrderedDict
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from holdfast._core import arguments
 from holdfast._core.errors import key_missing
@@ -12,6 +16,7 @@ from holdfast._encryption.keys import EncryptionKey, checked_id
 from holdfast._encryption.layout import MAX_WRAPPED_BYTES
 
 _DATA_KEY_BYTES = 32
+_INFO = b"holdfast names 1"
 # The data keys that are remembered: a list or a history opens many small things under few of them.
 _REMEMBERED = 1024
 
@@ -49,6 +54,7 @@ class Keyring:
                 )
             self._keys[key.id] = key
         self._compress = arguments.flag("compress", compress) and compression.AVAILABLE
+        self._name_key: bytes | None = None
         self._lock = threading.Lock()
         self._unwrapped: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
 
@@ -64,6 +70,19 @@ class Keyring:
     def label_key(self) -> bytes | None:
         """The secret of the digests by which labels are found; None if they are not found."""
         return self._current.label_key
+
+    def digest(self, data: bytes) -> bytes:
+        """Return a digest of 32 bytes that names data and says nothing of it to anybody without the keyring.
+
+        Raises:
+            ValueError: the current key has no label key.
+
+        """
+        if self.label_key is None:
+            raise ValueError(f"key {self._current.id!r} has no label_key, which is needed to name data by its content")
+        if self._name_key is None:
+            self._name_key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_INFO).derive(self.label_key)
+        return hmac.digest(self._name_key, data, "sha256")
 
     @property
     def compresses(self) -> bool:

@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from holdfast._async.client import AsyncClient
 from holdfast._core.retry import RetryPolicy
 from holdfast._core.tls import TLS
 from holdfast._core.tokens import Token
 from holdfast._sync.client import Client
+
+if TYPE_CHECKING:
+    from holdfast._encryption.keyring import Keyring
 
 
 class AsyncFromTarget:
@@ -26,6 +29,7 @@ class AsyncFromTarget:
         tls: TLS | bool | None = None,
         token: Token | None = None,
         insecure: bool = False,
+        encryption: "Keyring | None" = None,
         **settings: Any,
     ) -> AsyncIterator[Self]:
         """Open an adapter with a client of its own, which is closed at the end of the block.
@@ -40,6 +44,7 @@ class AsyncFromTarget:
                 authorities of the system.
             token: the token that shows the server who calls, or a function that returns one.
             insecure: whether the token may be sent in plaintext to another machine.
+            encryption: the keys that encrypt all that the adapter stores; see `holdfast.Keyring`.
             **settings: the keyword arguments of the constructor, such as `namespace`.
 
         Raises:
@@ -51,7 +56,14 @@ class AsyncFromTarget:
 
         """
         async with AsyncClient(
-            target, timeout=timeout, retry=retry, producer=producer, tls=tls, token=token, insecure=insecure
+            target,
+            timeout=timeout,
+            retry=retry,
+            producer=producer,
+            tls=tls,
+            token=token,
+            insecure=insecure,
+            encryption=encryption,
         ) as client:
             constructor: Any = cls
             yield constructor(client, **settings)
@@ -72,6 +84,7 @@ class FromTarget:
         tls: TLS | bool | None = None,
         token: Token | None = None,
         insecure: bool = False,
+        encryption: "Keyring | None" = None,
         **settings: Any,
     ) -> Iterator[Self]:
         """Open an adapter with a client of its own, which is closed at the end of the block.
@@ -86,6 +99,7 @@ class FromTarget:
                 authorities of the system.
             token: the token that shows the server who calls, or a function that returns one.
             insecure: whether the token may be sent in plaintext to another machine.
+            encryption: the keys that encrypt all that the adapter stores; see `holdfast.Keyring`.
             **settings: the keyword arguments of the constructor, such as `namespace`.
 
         Raises:
@@ -97,7 +111,14 @@ class FromTarget:
 
         """
         with Client(
-            target, timeout=timeout, retry=retry, producer=producer, tls=tls, token=token, insecure=insecure
+            target,
+            timeout=timeout,
+            retry=retry,
+            producer=producer,
+            tls=tls,
+            token=token,
+            insecure=insecure,
+            encryption=encryption,
         ) as client:
             constructor: Any = cls
             yield constructor(client, **settings)

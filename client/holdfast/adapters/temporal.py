@@ -82,7 +82,7 @@ class HoldfastStorageDriver(AsyncFromTarget, StorageDriver):
 
     Raises:
         TypeError: `retrieve_namespaces` is one string.
-        ValueError: `driver_name` is empty.
+        ValueError: `driver_name` is empty, or the client encrypts with a key that has no label key.
 
     """
 
@@ -98,6 +98,9 @@ class HoldfastStorageDriver(AsyncFromTarget, StorageDriver):
             raise ValueError("driver_name must not be empty")
         if isinstance(retrieve_namespaces, str):
             raise TypeError(f"retrieve_namespaces must be a collection of names, not {retrieve_namespaces!r:.100}")
+        if client.encryption is not None:
+            # Payloads are named by their content, and a digest without a key would reveal what can be guessed.
+            client.encryption.digest(b"")
         self._client = client
         self._namespace = namespace
         self._name = driver_name
@@ -154,11 +157,9 @@ class HoldfastStorageDriver(AsyncFromTarget, StorageDriver):
         return await self._results(self._retrieve, [self._names(claim) for claim in claims])
 
     async def _store(self, workflow: str, payload: Payload) -> StorageDriverClaim:
-        data, checkpoint_id = await asyncio.to_thread(_serialised, payload)
+        data, checkpoint_id = await asyncio.to_thread(self._serialised, payload)
         found = await self._client.validate(self._namespace, workflow, checkpoint_id, accepted_formats=[_ACCEPTED])
-        is_stored = (
-            found.checkpoint is not None and found.checkpoint.pinned and _matches(found.checkpoint, checkpoint_id)
-        )
+        is_stored = found.checkpoint is not None and found.checkpoint.pinned and self._matches(found.checkpoint)
         if not (found.resumable and is_stored):
             replace = found.resumable or any(finding.reason in _UNUSABLE for finding in found.findings)
             # Pinned, because a history may refer to it, however many payloads are stored after it.
@@ -175,12 +176,38 @@ class HoldfastStorageDriver(AsyncFromTarget, StorageDriver):
 
     async def _retrieve(self, names: tuple[str, str, str]) -> Payload:
         loaded = await self._client.load(*names, accepted_formats=[_ACCEPTED])
-        if not _matches(loaded.info, loaded.checkpoint_id):
+        if not self._matches(loaded.info) or (
+            self._client.encryption is not None
+            and loaded.checkpoint_id != await asyncio.to_thread(self._id_of, loaded.data)
+        ):
             raise _unreadable("CHECKPOINT_CORRUPTED", loaded, "its id is not the digest of its content")
         try:
             return Payload.FromString(loaded.data)
         except DecodeError as error:
             raise _unreadable("FORMAT_INCOMPATIBLE", loaded, f"it is not a Temporal payload: {error}") from error
+
+    def _serialised(self, payload: Payload) -> tuple[bytes, str]:
+        """Return the bytes of a payload, and the id of its checkpoint."""
+        data = payload.SerializeToString(deterministic=True)
+        return data, self._id_of(data)
+
+    def _id_of(self, data: bytes) -> str:
+        """Return the id of the checkpoint that holds a payload: a digest, which has a key if the client encrypts."""
+        keyring = self._client.encryption
+        if keyring is None:
+            return f"sha256-{hashlib.sha256(data).hexdigest()}"
+        return f"hmac-sha256-{keyring.digest(data).hex()}"
+
+    def _matches(self, checkpoint: Checkpoint) -> bool:
+        """Return whether a checkpoint's content consists of one part whose digest is its id, as far as metadata says.
+
+        Encrypted content is bound to the id, and compared with it once it is decrypted.
+        """
+        if len(checkpoint.parts) != 1:
+            return False
+        return self._client.encryption is not None or (
+            checkpoint.checkpoint_id == f"sha256-{checkpoint.parts[0].sha256.hex()}"
+        )
 
     def _names(self, claim: StorageDriverClaim) -> tuple[str, str, str]:
         """Return the namespace, workflow and checkpoint id that a claim names.
@@ -231,20 +258,6 @@ def _workflow(kind: str, namespace: str, temporal_id: str) -> str:
         return full
     # Temporal's ids may be longer than Holdfast's. A digest is enough, because claims name the workflow.
     return f"{kind}:sha256:{hashlib.sha256(full.encode()).hexdigest()}"
-
-
-def _serialised(payload: Payload) -> tuple[bytes, str]:
-    data = payload.SerializeToString(deterministic=True)
-    return data, f"sha256-{hashlib.sha256(data).hexdigest()}"
-
-
-def _matches(checkpoint: Checkpoint | None, checkpoint_id: str) -> bool:
-    """Return whether a checkpoint's content consists of one part whose digest is its id."""
-    return (
-        checkpoint is not None
-        and len(checkpoint.parts) == 1
-        and checkpoint_id == f"sha256-{checkpoint.parts[0].sha256.hex()}"
-    )
 
 
 def _unreadable(reason: str, loaded: LoadedCheckpoint, problem: str) -> HoldfastError:

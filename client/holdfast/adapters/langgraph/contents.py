@@ -116,8 +116,10 @@ def unpack_metadata(serde: Any, loaded: LoadedCheckpoint) -> Any:
     return _part(serde, loaded, "metadata")
 
 
-def pack_writes(serde: Any, given: Sequence[tuple[str, Any]], task_id: str, task_path: str) -> writes.Packed:
-    """Return the records to save for a task's writes.
+def pack_writes(
+    serde: Any, given: Sequence[tuple[str, Any]], task_id: str, task_path: str, *, has_secret_names: bool = False
+) -> writes.Packed:
+    """Return the records to save for a task's writes. The names of chunks are as of `writes.pack`.
 
     Raises:
         TypeError, ValueError: the serializer cannot save a value. The message contains its path.
@@ -133,7 +135,8 @@ def pack_writes(serde: Any, given: Sequence[tuple[str, Any]], task_id: str, task
                 *_dumped(serde, value, "the write to channel", channel),
             )
             for index, (channel, value) in enumerate(given)
-        ]
+        ],
+        has_secret_names=has_secret_names,
     )
 
 

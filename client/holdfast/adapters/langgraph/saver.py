@@ -3,7 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langgraph.checkpoint.base import BaseCheckpointSaver, get_checkpoint_id
 
@@ -20,6 +20,9 @@ from holdfast.adapters.langgraph.sync.lookups import Lookups
 from holdfast.adapters.langgraph.sync.threads import Threads
 from holdfast.adapters.langgraph.threads import AsyncThreads
 from holdfast.adapters.runs import Ownership, checked_ownership
+
+if TYPE_CHECKING:
+    from holdfast._encryption.keyring import Keyring
 
 
 class HoldfastSaver(BaseCheckpointSaver[Any]):
@@ -44,6 +47,7 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         retry: how to retry; None for the client's default policy.
         tls: whether and how to use TLS: True or a `holdfast.TLS`. None: for a target grpcs://host:port, with the
             authorities of the system.
+        encryption: the keys that encrypt all that the saver stores; see `holdfast.Keyring`.
 
     Raises:
         ValueError: both `serde` and `strict` are given, or the ownership is neither "shared" nor "exclusive".
@@ -65,6 +69,7 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
         tls: TLS | bool | None = None,
+        encryption: "Keyring | None" = None,
     ) -> None:
         if serde is not None and strict is not None:
             raise ValueError("serde and strict exclude each other: strict chooses the serializer")
@@ -77,6 +82,7 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
             {
                 "timeout": timeout,
                 "retry": retry,
+                "encryption": encryption,
                 "producer": ("langgraph-checkpoint", version("langgraph-checkpoint")),
                 "tls": tls,
             },

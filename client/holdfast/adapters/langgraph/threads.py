@@ -111,9 +111,8 @@ class AsyncThreads:
         if not given:
             return
         run = await self._run(place, config)
-        packed = await blocking.in_thread_if_large(
-            (given,), contents.pack_writes, self._lookups.serde, given, task_id, task_path
-        )
+        pack = partial(contents.pack_writes, has_secret_names=self._client.encryption is not None)
+        packed = await blocking.in_thread_if_large((given,), pack, self._lookups.serde, given, task_id, task_path)
         attach = partial(
             self._client.attach,
             self._namespace,
@@ -158,7 +157,8 @@ class AsyncThreads:
             target = place._replace(thread_id=target_id)
             if await self._lookups.newest(place.workflow_id) is None:
                 continue
-            if place_of(target.workflow_id, place.part) == target:
+            # A server cannot copy what is encrypted: it is bound to its workflow.
+            if self._client.encryption is None and place_of(target.workflow_id, place.part) == target:
                 await self._client.copy_workflow(self._namespace, place.workflow_id, target.workflow_id)
             else:
                 await self._copy_with_names(place, target)
@@ -254,7 +254,7 @@ class AsyncThreads:
                 continue
 
     async def _copy_with_names(self, place: Place, target: Place) -> None:
-        """Copy a namespace to one whose checkpoints contain other names of thread and namespace."""
+        """Copy a namespace to one whose checkpoints contain other names of thread and namespace, or none."""
         listed = self._client.list(
             self._namespace, place.workflow_id, formats=ACCEPTED, ids_only=True, strict=True, page_size=1000
         )
@@ -266,6 +266,7 @@ class AsyncThreads:
             if loaded.records:
                 await self._client.attach(self._namespace, target.workflow_id, checkpoint_id, loaded.records)
             labels = loaded.info.labels
-            parts = {**loaded.parts, contents.PLACE: target.part or b""}
+            named = {} if target.part is None else {contents.PLACE: target.part}
+            parts = {name: data for name, data in loaded.parts.items() if name != contents.PLACE} | named
             copied = contents.Contents(checkpoint_id, loaded.info.parent_id, parts, labels, NEEDS_PARENT in labels)
             await self._save(target.workflow_id, copied, labels, None, None, pinned=loaded.info.pinned)

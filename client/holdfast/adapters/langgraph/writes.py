@@ -3,10 +3,11 @@
 Each write is one record, with a key made of its task and index. The first write with a key stays, except for those to
 special channels. All writes of a task are attached in one call, so a reader sees all of them or none. If they are too
 large for one call, their data is attached first, as chunks that are named by a digest, and then small records that
-refer to the chunks, in one call.
+refer to the chunks, in one call. If the client encrypts, chunks have random names: a digest says something of its data.
 """
 
 import json
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,9 +16,9 @@ from holdfast._core.checkpoint import Record
 from holdfast._core.errors import of_reason
 from holdfast.adapters.langgraph.names import record_key
 
-# The limits of a server for one call.
-_CALL_BYTES = 3 << 20
+# The limits of a server for one call. Encryption adds less than half a KiB to a record.
 _CALL_RECORDS = 1000
+_CALL_BYTES = (3 << 20) - 512 * _CALL_RECORDS
 # Three chunks fit in one call, and two in one answer.
 _CHUNK_BYTES = (1 << 20) - 1024
 _BUNDLE = "bundle"
@@ -62,8 +63,14 @@ class Packed:
     final: Sequence[Record]
 
 
-def pack(writes: Sequence[Write]) -> Packed:
-    """Return the records of one task's writes."""
+def pack(writes: Sequence[Write], *, has_secret_names: bool = False) -> Packed:
+    """Return the records of one task's writes.
+
+    Args:
+        writes: the writes.
+        has_secret_names: whether the names of chunks say nothing of their data.
+
+    """
     single = {record_key(write.task_id, _suffix(write)): write for write in writes}
     final = [Record(key, _WRITES + _frame([write]), replace=write.index < 0) for key, write in single.items()]
     if len(final) <= _CALL_RECORDS and sum(len(record.key) + len(record.data) for record in final) <= _CALL_BYTES:
@@ -76,9 +83,11 @@ def pack(writes: Sequence[Write]) -> Packed:
     for key, bundle in bundles.items():
         frame = _frame(bundle)
         digest = sha256(frame).hexdigest()
+        name = secrets.token_hex(32) if has_secret_names else digest
         cut = [frame[start : start + _CHUNK_BYTES] for start in range(0, len(frame), _CHUNK_BYTES)]
-        chunks += [Record(_chunk_key(digest, index), data) for index, data in enumerate(cut)]
-        reference = json.dumps({"sha256": digest, "chunks": len(cut)}).encode()
+        chunks += [Record(_chunk_key(name, index), data) for index, data in enumerate(cut)]
+        named = {"name": name} if has_secret_names else {}
+        reference = json.dumps({"sha256": digest, "chunks": len(cut), **named}).encode()
         final.append(Record(key, _REFERENCE + reference, replace=bundle[0].index < 0))
     return Packed(chunks, final)
 
@@ -108,8 +117,8 @@ def _suffix(write: Write) -> str:
     return f"{write.index:06d}" if write.index >= 0 else f"special{-write.index}"
 
 
-def _chunk_key(digest: str, index: int) -> str:
-    return f"{_CHUNK}{digest}.{index:06d}"
+def _chunk_key(name: str, index: int) -> str:
+    return f"{_CHUNK}{name}.{index:06d}"
 
 
 def _frame(writes: Sequence[Write]) -> bytes:
@@ -128,7 +137,8 @@ def _writes(data: bytes, records: Mapping[str, bytes]) -> Iterator[Write]:
     if kind == _REFERENCE:
         reference = json.loads(frame)
         digest = reference["sha256"]
-        frame = b"".join(records[_chunk_key(digest, index)] for index in range(reference["chunks"]))
+        name = reference.get("name", digest)
+        frame = b"".join(records[_chunk_key(name, index)] for index in range(reference["chunks"]))
         if sha256(frame).hexdigest() != digest:
             raise ValueError("the digest does not match")
     elif kind != _WRITES:

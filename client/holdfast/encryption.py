@@ -15,7 +15,8 @@ if find_spec("cryptography") is None:
     )
 
 from holdfast._core.errors import key_missing, key_service_unavailable
+from holdfast._encryption.aws import AwsKms
 from holdfast._encryption.keyring import Keyring
 from holdfast._encryption.keys import EncryptionKey, LocalKey
 
-__all__ = ["EncryptionKey", "Keyring", "LocalKey", "key_missing", "key_service_unavailable"]
+__all__ = ["AwsKms", "EncryptionKey", "Keyring", "LocalKey", "key_missing", "key_service_unavailable"]

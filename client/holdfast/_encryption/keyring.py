@@ -3,6 +3,7 @@
 import hmac
 import os
 import threading
+import time
 from collections import OrderedDict
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -17,8 +18,9 @@ from holdfast._encryption.layout import MAX_WRAPPED_BYTES
 
 _DATA_KEY_BYTES = 32
 _INFO = b"holdfast names 1"
-# The data keys that are remembered: a list or a history opens many small things under few of them.
+# The data keys that are remembered, and for how long: a list or a history opens many small things under few of them.
 _REMEMBERED = 1024
+_REMEMBERED_SECONDS = 300.0
 
 
 class Keyring:
@@ -56,7 +58,7 @@ class Keyring:
         self._compress = arguments.flag("compress", compress) and compression.AVAILABLE
         self._name_key: bytes | None = None
         self._lock = threading.Lock()
-        self._unwrapped: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
+        self._unwrapped: OrderedDict[tuple[str, bytes], tuple[bytes, float]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"Keyring({', '.join(map(repr, self._keys))})"
@@ -118,10 +120,9 @@ class Keyring:
 
         """
         with self._lock:
-            known = self._unwrapped.get((key_id, wrapped))
-            if known is not None:
-                self._unwrapped.move_to_end((key_id, wrapped))
-                return known
+            known, until = self._unwrapped.get((key_id, wrapped), (b"", 0.0))
+        if until > time.monotonic():
+            return known
         key = self._keys.get(key_id)
         if key is None:
             raise key_missing(key_id, f"the keyring has no key {key_id!r}, only {', '.join(map(repr, self._keys))}")
@@ -133,6 +134,7 @@ class Keyring:
 
     def _remember(self, key_id: str, wrapped: bytes, key: bytes) -> None:
         with self._lock:
-            self._unwrapped[key_id, wrapped] = key
+            self._unwrapped[key_id, wrapped] = (key, time.monotonic() + _REMEMBERED_SECONDS)
+            self._unwrapped.move_to_end((key_id, wrapped))
             while len(self._unwrapped) > _REMEMBERED:
                 self._unwrapped.popitem(last=False)

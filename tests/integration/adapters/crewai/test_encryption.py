@@ -1,5 +1,6 @@
 """CrewAI's persistence and checkpoints with a keyring: nothing of them is readable in the store."""
 
+import json
 import os
 
 import holdfast
@@ -43,7 +44,9 @@ async def test_states_and_questions_of_flows_are_encrypted_and_come_back(target,
 async def test_checkpoints_of_crews_are_encrypted_and_come_back(target, namespace):
     keyring = holdfast.Keyring(LocalKey.generate())
     with HoldfastCheckpointProvider.from_target(target, namespace=namespace, encryption=keyring) as provider:
-        location = provider.checkpoint(f'{{"text": "{SECRET}"}}', "crew", branch="main")
+        flow = {"entity_type": "flow", "checkpoint_completed_methods": [SECRET], "checkpoint_state": {"id": SECRET}}
+        data = json.dumps({"crewai_version": "1.15.30", "branch": "main", "entities": [flow]})
+        location = provider.checkpoint(data, "crew", branch="main")
         assert SECRET in provider.from_checkpoint(location)
     await require_sealed(target, namespace)
     with (

@@ -13,19 +13,16 @@ from dataclasses import dataclass, field
 import grpc
 from crc32c import crc32c
 from holdfast.v1 import checkpoint_service_pb2 as api
-from holdfast_server.api.calls import Calls
 from holdfast_server.api.grpc_methods import handlers
-from holdfast_server.api.pipeline.pipelines import Pipelines
-from holdfast_server.api.service import CheckpointService
 from holdfast_server.api.streaming.resume import RECEIVED_KEY, RESUME_KEY
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.log import Log
-from holdfast_server.protocol.payload.encoding import PartEncoder
 from holdfast_server.protocol.payload.reads import read_part
 from holdfast_server.stores.base import StoreUnavailableError
 from holdfast_server.stores.memory import MemoryStore
 
 from tests.support.context import Context
+from tests.verification.fuzz.service import Service
 
 KEYS = WorkflowKeys("n", "w")
 PAYLOADS = {
@@ -109,11 +106,8 @@ class Uploads:
     committed: int = 0
 
     def __post_init__(self) -> None:
-        self.calls = Calls(limit=1000, bytes_limit=1 << 40, longest_seconds=60)
-        encoder = PartEncoder(self.store, inline_limit_bytes=INLINE_LIMIT)
-        self.service = CheckpointService(Log(self.store), self.calls, encoder, payload_limit_bytes=1000)
-        pipelines = Pipelines(self.service, self.calls, age_seconds=60)
-        self.save_stream = handlers(self.service, pipelines)["SaveStream"].stream_unary
+        self.served = Service(self.store, most_calls=1000, inline_limit_bytes=INLINE_LIMIT)
+        self.save_stream = handlers(self.served.service, self.served.pipelines)["SaveStream"].stream_unary
 
     def begin(self, request: str, *, resumes: bool) -> None:
         """Open a stream and send its header."""
@@ -207,9 +201,8 @@ class Uploads:
             for stream in self.streams:
                 self.cancel(stream)
             await self.turn(30)
-        await self.service.close()
+        await self.served.close()
         assert self.store.open_uploads == 0
-        await asyncio.wait_for(self.calls.ended(), 10)
 
 
 async def _drain(messages: "asyncio.Queue[api.SaveStreamRequest | None]") -> AsyncIterator[api.SaveStreamRequest]:

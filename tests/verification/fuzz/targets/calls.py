@@ -1,24 +1,19 @@
 """Calls of the API: any request bytes and metadata get an answer, or a status that names the field."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
 from holdfast.v1 import checkpoint_service_pb2 as api
-from holdfast_server.api.calls import Calls
 from holdfast_server.api.grpc_methods import handlers
-from holdfast_server.api.pipeline.pipelines import Pipelines
-from holdfast_server.api.service import CheckpointService
-from holdfast_server.protocol.log.log import Log
-from holdfast_server.protocol.payload.encoding import PartEncoder
 
 from tests.support.bounded_store import BoundedStore
 from tests.support.context import Context
 from tests.support.inline_loop import run
 from tests.verification.fuzz.messages import fill
 from tests.verification.fuzz.reader import Reader
+from tests.verification.fuzz.service import Service
 from tests.verification.fuzz.statuses import require_told
 
 _SERVICE = api.DESCRIPTOR.services_by_name["CheckpointService"]
@@ -56,18 +51,15 @@ def check(data: bytes) -> None:
 
 async def _check(reader: Reader) -> None:
     store = BoundedStore()
-    calls = Calls(limit=8, bytes_limit=1 << 30, longest_seconds=60)
-    encoder = PartEncoder(store, inline_limit_bytes=20)
-    service = CheckpointService(Log(store), calls, encoder, payload_limit_bytes=1000)
-    methods = handlers(service, Pipelines(service, calls, age_seconds=60))
+    served = Service(store, most_calls=8, inline_limit_bytes=20)
+    methods = handlers(served.service, served.pipelines)
     for number in range(3):
         request = api.SaveRequest(header=_header(number), parts=[{"data": b"0123456789"}])
         await methods["Save"].unary_unary(request, Context())
     for _ in range(reader.below(3) + 1):
         store.requests = 0
         await _call(methods, reader.choice(_METHODS), reader)
-    await service.close()
-    await asyncio.wait_for(calls.ended(), 10)
+    await served.close()
 
 
 def _header(number: int) -> dict[str, Any]:

@@ -8,17 +8,13 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
-from holdfast_server.api.calls import Calls
 from holdfast_server.api.errors import CallFailedError
-from holdfast_server.api.pipeline.pipelines import Pipelines
-from holdfast_server.api.service import CheckpointService
-from holdfast_server.protocol.log.log import Log
-from holdfast_server.protocol.payload.encoding import PartEncoder
 
 from tests.support.bounded_store import BoundedStore
 from tests.support.inline_loop import run
 from tests.verification.fuzz.messages import fill
 from tests.verification.fuzz.reader import Reader
+from tests.verification.fuzz.service import Service
 from tests.verification.fuzz.statuses import require_told
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -57,10 +53,7 @@ class _Stream:
 
 async def _check(reader: Reader) -> None:
     store = BoundedStore()
-    calls = Calls(limit=8, bytes_limit=1 << 30, longest_seconds=60)
-    encoder = PartEncoder(store, inline_limit_bytes=20)
-    service = CheckpointService(Log(store), calls, encoder, payload_limit_bytes=1000)
-    pipelines = Pipelines(service, calls, age_seconds=60)
+    served = Service(store, most_calls=8, inline_limit_bytes=20)
     stream = _Stream({"traceparent": reader.text()} if reader.below(4) == 1 else {})
     messages = [_raw(reader) for _ in range(reader.below(3) + 1)]
 
@@ -71,7 +64,7 @@ async def _check(reader: Reader) -> None:
 
     try:
         async with asyncio.timeout(20):
-            await pipelines.serve(received(), stream)
+            await served.pipelines.serve(received(), stream)
     except CallFailedError as failed:
         require_told(failed.code, failed.status.message, {"grpc-status-details-bin": failed.status.SerializeToString()})
     else:
@@ -82,8 +75,7 @@ async def _check(reader: Reader) -> None:
             status = status_pb2.Status.FromString(answer.status)
             if status.code != _CANCELLED:
                 require_told(_CODES[status.code], status.message, {"grpc-status-details-bin": answer.status})
-    await service.close()
-    await asyncio.wait_for(calls.ended(), 10)
+    await served.close()
 
 
 def _require_answers(messages: list[bytes], answers: dict[int, api.PipelineAnswer]) -> None:

@@ -1,13 +1,17 @@
 """A pytest plugin: the last lines of a run that failed say why, one line for each failure.
 
-The output of a long run is often seen from its end only. After an internal error, pytest itself prints no failures.
+The output of a long run is often seen from its end only. After an internal error, pytest itself prints no failures, and
+in CI it prints the whole difference of two values.
 """
 
 import re
+from collections.abc import Generator, Iterable
+from itertools import islice
 
 import pytest
 
 _MOST_LINES = 12
+_MOST_LINES_OF_A_COMPARISON = 40
 _MOST_CHARACTERS = 300
 
 
@@ -18,6 +22,18 @@ def pytest_configure(config: pytest.Config) -> None:
         if config.option.reportchars == "fE":
             config.option.reportchars = ""
         config.pluginmanager.register(Ending(), "ending")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_assertrepr_compare() -> Generator[None, list[Iterable[str] | None], list[list[str]]]:
+    """Cut what pytest says about two values that are not equal."""
+    return [_cut(lines) for lines in (yield) if lines]
+
+
+def _cut(lines: Iterable[str]) -> list[str]:
+    first = list(islice(lines, _MOST_LINES_OF_A_COMPARISON + 1))
+    short = [line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}…" for line in first]
+    return short if len(short) <= _MOST_LINES_OF_A_COMPARISON else [*short[:-1], "… (cut after these lines)"]
 
 
 class Ending:

@@ -31,6 +31,19 @@ BREAKS_XDIST = """
     def test_is_never_run(): pass
 """
 
+DIFFERS = """
+    def test_fails():
+        assert list(range(10_000)) == [*range(9_999), "x" * 10_000]
+"""
+
+
+def test_a_comparison_is_cut_in_ci_as_well(run):
+    code, printed = run(DIFFERS, ci="true")
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert "At index 9999 diff" in printed
+    assert "cut after these lines" in printed
+    assert len(printed) < 10_000
+
 
 def test_the_last_lines_name_each_failure_with_its_reason(run):
     code, printed = run(FAILED, "--by-suite")

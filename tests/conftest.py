@@ -13,7 +13,7 @@ from tests.support import ceph, kept, object_servers
 from tests.support.budget import full
 from tests.support.listed_reasons import only_listed_reasons
 from tests.support.required import require
-from tests.support.watched import Served, serving_watched
+from tests.support.watched import Served, serving_watched, settings_of
 
 # How long an example takes depends on what else runs.
 settings.register_profile("without deadlines", deadline=None)
@@ -35,8 +35,8 @@ def _reasons_are_listed() -> Iterator[None]:
 
 
 @pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with serving_watched(tmp_path) as served:
+async def served(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Served]:
+    async with serving_watched(tmp_path, **settings_of(request.node)) as served:
         yield served
 
 

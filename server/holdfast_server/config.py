@@ -108,7 +108,7 @@ class Config:
     s3_client: str = "aioboto3"
     pipeline_age_seconds: float = 1800.0
     folder_group: str = ""
-    deltas: bool = False
+    deltas: bool = True
     checkpoints_per_base: int = CHECKPOINTS_PER_BASE
     without_deltas: tuple[str, ...] = ()
     base_bytes: int = BASES_BYTES

@@ -1,8 +1,15 @@
 """Damage to the objects of a folder store."""
 
+import base64
+import os
 from pathlib import Path
 
 from tests.support import folder_objects
+
+
+def long_text() -> str:
+    """Return a text that has a blob of its own, since it has nothing in common with others and hardly compresses."""
+    return base64.b64encode(os.urandom(100_000)).decode()
 
 
 def damage_newest(folder: Path) -> None:

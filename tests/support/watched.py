@@ -4,6 +4,7 @@ The same store can be that of an embedded service, which runs on a loop of its o
 """
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 from holdfast import AsyncClient
 from holdfast_server import embedded
 from holdfast_server.config import Config
@@ -114,13 +116,19 @@ async def serving_watched(
 
 
 @asynccontextmanager
-async def embedding_watched(folder: Path) -> AsyncIterator[Served]:
+async def embedding_watched(folder: Path, **settings: object) -> AsyncIterator[Served]:
     """Let embedded clients of this process use a watched store. The target that it yields is a folder."""
     store = WatchedStore(None)
     target = (folder / "store").as_uri()
-    with patch.object(embedded, "FileStore", store):
+    environment = {f"HOLDFAST_{name.upper()}": str(value) for name, value in settings.items()}
+    with patch.object(embedded, "FileStore", store), patch.dict(os.environ, environment):
         async with AsyncClient(target) as client:
             # The first call opens the folder, which stays open.
             await client.capabilities()
             store.requests.clear()
             yield Served(target, store, folder / "store")
+
+
+def settings_of(test: pytest.Item) -> dict[str, bool]:
+    """Return the settings of the server that a test's markers request."""
+    return {"deltas": False} if test.get_closest_marker("without_deltas") else {}

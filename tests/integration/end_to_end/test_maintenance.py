@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -48,7 +49,7 @@ def test_gc_retires_and_removes_and_fsck_has_no_findings_afterwards(store_url):
 
 def test_fsck_names_a_damaged_object_and_exits_with_1(tmp_path):
     with server(tmp_path.as_uri()) as target, holdfast.Client(target) as client:
-        saved = client.save("n", "w", bytes(100_000), format=FORMAT)
+        saved = client.save("n", "w", os.urandom(100_000), format=FORMAT)
     damage_newest(tmp_path)
     finding, summary = run("fsck", "--store", tmp_path.as_uri(), expect=1)
     assert saved.checkpoint_id in finding

@@ -1,5 +1,6 @@
 """Metrics, as a collector receives them over OTLP."""
 
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -57,7 +58,7 @@ async def test_calls_failures_bytes_fallbacks_and_store_requests_are_counted(col
     with server(tmp_path.as_uri(), environment=environment) as target:
         async with holdfast.AsyncClient(target) as client:
             for _ in range(2):
-                await client.save("n", "w", b"x" * 100_000, format=FORMAT)
+                await client.save("n", "w", os.urandom(100_000), format=FORMAT)
             damage_newest(tmp_path)
             assert (await client.load("n", "w", fallback=True)).fell_back
             with pytest.raises(holdfast.WorkflowNotFoundError):

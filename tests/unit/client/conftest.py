@@ -11,7 +11,7 @@ import holdfast
 import pytest
 
 from tests.support.both_clients import ClientInThreads
-from tests.support.watched import Served, embedding_watched, serving_watched
+from tests.support.watched import Served, embedding_watched, serving_watched, settings_of
 
 KINDS: dict[str, Callable[..., Any]] = {
     "asynchronous": holdfast.AsyncClient,
@@ -40,10 +40,10 @@ def connect(request: pytest.FixtureRequest) -> Callable[..., Any]:
 async def served(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Served]:
     kind = str(getattr(request.node, "callspec", None) and request.node.callspec.params.get("connect"))
     if kind.endswith("-embedded"):
-        async with embedding_watched(tmp_path) as served:
+        async with embedding_watched(tmp_path, **settings_of(request.node)) as served:
             yield served
     else:
-        async with serving_watched(tmp_path) as served:
+        async with serving_watched(tmp_path, **settings_of(request.node)) as served:
             yield served
 
 

@@ -76,6 +76,7 @@ async def test_an_id_that_a_server_chose_can_be_replaced(client):
     assert await reason(client.load("n", "w", saved.checkpoint_id)) == "CHECKPOINT_DELETED"
 
 
+@pytest.mark.without_deltas
 async def test_a_damaged_checkpoint_can_be_replaced_by_the_same_content_and_a_deleted_one_by_any(served, client):
     data = bytes(100_000)
     await save(client, data, checkpoint_id="c")

@@ -137,6 +137,7 @@ async def test_deleted_checkpoints_are_distinguished_from_missing_ones(client):
         await client.load("n", "w")
 
 
+@pytest.mark.without_deltas
 async def test_a_damaged_blob_is_found_and_fallback_says_so(client, served):
     good = await client.save("n", "w", b"g" * 200_000, format=FORMAT)
     await client.save("n", "w", b"b" * 200_000, format=FORMAT)

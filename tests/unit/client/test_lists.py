@@ -80,6 +80,7 @@ async def test_a_history_returns_records_with_their_checkpoints(client):
     assert found == {name: (Record(name, b"1"),) for name in ("a", "b", "c")}
 
 
+@pytest.mark.without_deltas
 async def test_a_history_raises_at_a_damaged_payload(served, client):
     await save(client, "w", bytes(100_000))
     await save(client, "w", bytes(200_000))

@@ -95,6 +95,7 @@ async def test_a_pipe_gets_the_part(client, saved, folder):
         assert read == [LARGE]
 
 
+@pytest.mark.without_deltas
 async def test_a_damaged_part_leaves_the_file_as_it_was(client, saved, served, folder):
     damage_newest(served.folder)
     (folder / "f").write_bytes(b"old")
@@ -111,6 +112,7 @@ async def test_a_damaged_part_leaves_the_file_as_it_was(client, saved, served, f
     assert (folder / "open").read_bytes() == b"head"
 
 
+@pytest.mark.without_deltas
 async def test_fallback_writes_the_last_good_checkpoint(client, served, folder):
     await client.save("n", "w", LARGE, format=FORMAT, checkpoint_id="good")
     await client.save("n", "w", LARGE[::-1], format=FORMAT, checkpoint_id="bad")
@@ -121,6 +123,7 @@ async def test_fallback_writes_the_last_good_checkpoint(client, served, folder):
     assert (folder / "f").read_bytes() == LARGE
 
 
+@pytest.mark.without_deltas
 async def test_a_replacement_during_the_load_is_written_whole(client, saved, served, folder):
     replaced = []
 
@@ -183,6 +186,7 @@ async def test_a_cut_connection_is_continued_in_the_file(client, saved, connect,
 
 @pytest.mark.asynchronous_only
 @pytest.mark.remote_only
+@pytest.mark.without_deltas
 async def test_a_cancelled_load_leaves_no_temporary_file(client, saved, served, folder):
     reached = asyncio.Event()
 

@@ -27,6 +27,7 @@ def when_its_blob_is_read(served):
 
 
 @pytest.mark.parametrize("size", [100_000, 3 << 20])
+@pytest.mark.without_deltas
 async def test_a_load_returns_a_concurrent_replacement_of_its_checkpoint(client, served, when_its_blob_is_read, size):
     async def replace():
         damage_newest(served.folder)
@@ -39,6 +40,7 @@ async def test_a_load_returns_a_concurrent_replacement_of_its_checkpoint(client,
 
 
 @pytest.mark.parametrize("size", [100_000, 3 << 20])
+@pytest.mark.without_deltas
 async def test_a_load_of_a_checkpoint_that_is_deleted_concurrently_says_so(client, served, when_its_blob_is_read, size):
     async def delete():
         damage_newest(served.folder)
@@ -50,6 +52,7 @@ async def test_a_load_of_a_checkpoint_that_is_deleted_concurrently_says_so(clien
         await client.load("n", "w", "c")
 
 
+@pytest.mark.without_deltas
 async def test_a_load_of_the_newest_returns_the_one_before_if_the_newest_is_deleted_concurrently(
     client, served, when_its_blob_is_read
 ):

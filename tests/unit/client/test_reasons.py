@@ -65,6 +65,7 @@ async def test_checkpoint_deleted(client):
     await failure(client.load("n", "w", saved.checkpoint_id), holdfast.CheckpointDeletedError)
 
 
+@pytest.mark.without_deltas
 async def test_checkpoint_corrupted(client, served):
     await client.save("n", "w", b"x" * 200_000, format=FORMAT)
     damage_newest(served.folder)

@@ -37,10 +37,10 @@ def test_retention_is_a_table_in_the_file_and_json_elsewhere(tmp_path):
     assert from_file.policies.of("others") == Retention(keep_last=5)
 
 
-def test_deltas_are_off_unless_they_are_turned_on_and_a_namespace_can_be_left_out(tmp_path):
-    assert not load({}, {}, HERE).delta_rules.apply_to("n")
+def test_deltas_are_on_unless_they_are_turned_off_and_a_namespace_can_be_left_out(tmp_path):
+    assert load({}, {}, HERE).delta_rules.apply_to("n")
     file = tmp_path / "holdfast.toml"
-    file.write_text('deltas = true\nwithout_deltas = ["secret"]\n')
+    file.write_text('without_deltas = ["secret"]\n')
     for config in (
         load({"config": str(file)}, {}, HERE),
         load({"without_deltas": "secret,other"}, {"HOLDFAST_DELTAS": "on"}, HERE),
@@ -48,6 +48,7 @@ def test_deltas_are_off_unless_they_are_turned_on_and_a_namespace_can_be_left_ou
         assert config.delta_rules.apply_to("n")
         assert not config.delta_rules.apply_to("secret")
     assert not load({"config": str(file), "deltas": "off"}, {}, HERE).delta_rules.apply_to("n")
+    assert not load({}, {"HOLDFAST_DELTAS": "false"}, HERE).delta_rules.apply_to("n")
 
 
 @pytest.mark.parametrize(("name", "value"), [("deltas", "maybe"), ("without_deltas", "a,,b"), ("deltas", "1")])

@@ -16,5 +16,6 @@ class Served:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Served]:
-    with server(folder.as_uri()) as target:
+    # Its tests damage large parts, which would be small deltas otherwise.
+    with server(folder.as_uri(), "--deltas", "off") as target:
         yield Served(target, folder)

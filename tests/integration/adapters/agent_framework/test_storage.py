@@ -361,6 +361,7 @@ async def test_a_checkpoint_of_a_newer_format_is_refused(storage, client):
     assert isinstance(listed.error, holdfast.FormatIncompatibleError)
 
 
+@pytest.mark.without_deltas
 async def test_a_damaged_newest_checkpoint_is_an_error(storage, served):
     await storage.save(checkpoint(0))
     await storage.save(checkpoint(1, state={"long": LONG}))
@@ -379,6 +380,7 @@ async def test_a_damaged_newest_checkpoint_is_an_error(storage, served):
     assert (await storage.load("w-0")).iteration_count == 0
 
 
+@pytest.mark.without_deltas
 async def test_a_damaged_newest_checkpoint_falls_back_to_the_last_good_one_if_the_caller_asks(
     falling_back, served, caplog
 ):
@@ -392,6 +394,7 @@ async def test_a_damaged_newest_checkpoint_falls_back_to_the_last_good_one_if_th
     assert [each.checkpoint_id for each in await falling_back.list_checkpoints(workflow_name="w")] == ["w-0"]
 
 
+@pytest.mark.without_deltas
 async def test_a_load_by_id_falls_back_too(falling_back, served):
     await falling_back.save(checkpoint(0))
     await falling_back.save(checkpoint(1, state={"long": LONG}))
@@ -401,6 +404,7 @@ async def test_a_load_by_id_falls_back_too(falling_back, served):
         await falling_back.load("never")
 
 
+@pytest.mark.without_deltas
 async def test_a_fallback_that_finds_nothing_whole_is_an_error(falling_back, served):
     await falling_back.save(checkpoint(0, "another"))
     await falling_back.save(checkpoint(1, state={"long": LONG}))
@@ -582,6 +586,7 @@ async def test_a_missing_checkpoint_fails_the_run(storage):
         await asking(storage).run(checkpoint_id="never")
 
 
+@pytest.mark.without_deltas
 async def test_a_damaged_checkpoint_fails_the_run_with_its_error(storage, served):
     saved = checkpoint(name="asking", state={"long": LONG})
     await storage.save(saved)

@@ -331,6 +331,7 @@ async def test_a_step_that_was_deleted_may_be_done_again(persister, client):
     assert (await persister.load("p", "app", 2))["state"]["n"] == "again"
 
 
+@pytest.mark.without_deltas
 async def test_a_damaged_newest_state_is_an_error_and_no_older_one_is_loaded_silently(persister, served):
     await persister.put("app", 1, {"n": 1, "text": LARGE})
     await persister.put("app", 2, {"n": 2, "text": LARGE})
@@ -341,6 +342,7 @@ async def test_a_damaged_newest_state_is_an_error_and_no_older_one_is_loaded_sil
     assert (await persister.load("p", "app", 1))["state"]["n"] == 1
 
 
+@pytest.mark.without_deltas
 async def test_a_caller_with_fallback_gets_the_last_good_state_and_can_continue_from_it(make, served):
     persister = make(fallback=True)
     await persister.put("app", 1, {"n": 1, "text": LARGE})
@@ -356,6 +358,7 @@ async def test_a_caller_with_fallback_gets_the_last_good_state_and_can_continue_
     assert (await persister.load("p", "app", 2))["state"]["n"] == "again"
 
 
+@pytest.mark.without_deltas
 async def test_a_damaged_step_that_is_saved_again_with_equal_content_is_whole_again(make, served):
     persister = make(fallback=True)
     await persister.put("app", 1, {"n": 1, "text": LARGE})
@@ -372,6 +375,7 @@ async def test_fallback_replaces_no_whole_step(make):
         await persister.put("app", 1, {"n": 2})
 
 
+@pytest.mark.without_deltas
 async def test_with_fallback_but_no_whole_state_the_damage_is_reported(make, served):
     persister = make(fallback=True)
     await persister.put("app", 1, {"text": LARGE})

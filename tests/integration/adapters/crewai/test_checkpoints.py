@@ -8,7 +8,7 @@ import holdfast
 import pytest
 
 from tests.integration.adapters import kill_points, killing, pages
-from tests.support.damage import damage_newest
+from tests.support.damage import damage_newest, long_text
 from tests.support.required import require_engine
 from tests.support.servers import server
 
@@ -224,7 +224,7 @@ def test_a_damaged_newest_checkpoint_is_an_error_without_fallback(tmp_path):
     with server((tmp_path / "store").as_uri()) as target:
         with HoldfastCheckpointProvider.from_target(target) as provider:
             provider.checkpoint(checkpoint(), "flow")
-            provider.checkpoint(checkpoint(checkpoint_state={"id": "x" * 100_000}), "flow")
+            provider.checkpoint(checkpoint(checkpoint_state={"id": long_text()}), "flow")
             damage_newest(tmp_path / "store")
             with pytest.raises(holdfast.CheckpointCorruptedError):
                 provider.resume(Two(), "flow")

@@ -12,7 +12,7 @@ import holdfast
 import pytest
 
 from tests.integration.adapters import kill_points, killing, pages
-from tests.support.damage import damage_marker, damage_newest
+from tests.support.damage import damage_marker, damage_newest, long_text
 from tests.support.required import require_engine
 from tests.support.servers import server
 
@@ -30,7 +30,6 @@ from holdfast.adapters.crewai import FORMAT, HoldfastFlowPersistence  # noqa: E4
 from pydantic import BaseModel, Field  # noqa: E402
 
 # Too large to be inline, so that there is a blob to damage.
-LONG = "x" * 100_000
 NOBODY = "127.0.0.1:1"
 
 
@@ -253,7 +252,7 @@ def test_a_state_that_is_saved_while_a_question_is_cleared_stays_the_newest(pers
 
 def test_a_damaged_newest_state_is_an_error(persistence, store):
     persistence.save_state("f", "m", {"id": "f", "n": 1})
-    persistence.save_state("f", "m", {"id": "f", "n": 2, "long": LONG})
+    persistence.save_state("f", "m", {"id": "f", "n": 2, "long": long_text()})
     damage_newest(store)
     with pytest.raises(holdfast.CheckpointCorruptedError):
         persistence.load_state("f")
@@ -261,7 +260,7 @@ def test_a_damaged_newest_state_is_an_error(persistence, store):
 
 def test_with_fallback_a_damaged_newest_state_is_answered_with_the_last_good_one(falling_back, store):
     falling_back.save_state("f", "m", {"id": "f", "n": 1})
-    falling_back.save_state("f", "m", {"id": "f", "n": 2, "long": LONG})
+    falling_back.save_state("f", "m", {"id": "f", "n": 2, "long": long_text()})
     damage_newest(store)
     assert falling_back.load_state("f") == {"id": "f", "n": 1}
     falling_back.save_state("f", "m", {"id": "f", "n": 3})
@@ -269,8 +268,8 @@ def test_with_fallback_a_damaged_newest_state_is_answered_with_the_last_good_one
 
 
 def test_a_damaged_question_never_falls_back_to_an_older_one(falling_back, store):
-    falling_back.save_pending_feedback("f", question(message="old"), {"id": "f", "long": LONG})
-    falling_back.save_pending_feedback("f", question(message="new"), {"id": "f", "long": LONG})
+    falling_back.save_pending_feedback("f", question(message="old"), {"id": "f", "long": long_text()})
+    falling_back.save_pending_feedback("f", question(message="new"), {"id": "f", "long": long_text()})
     damage_newest(store)
     with pytest.raises(holdfast.CheckpointCorruptedError):
         falling_back.load_pending_feedback("f")

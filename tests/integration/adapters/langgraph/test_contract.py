@@ -15,7 +15,7 @@ import pytest
 
 from tests.support import folder_objects
 from tests.support.budget import full
-from tests.support.damage import damage_marker, damage_newest
+from tests.support.damage import damage_marker, damage_newest, long_text
 from tests.support.required import require_engine
 from tests.support.servers import server
 
@@ -743,7 +743,7 @@ async def test_an_encrypting_serializer_leaves_no_text_in_the_store(target, stor
 
 async def test_a_damaged_latest_checkpoint_is_a_typed_error(saver, store):
     await put(saver, config(), checkpoint("1", x="whole"))
-    await put(saver, config(), checkpoint("2", x=LONG))
+    await put(saver, config(), checkpoint("2", x=long_text()))
     damage_newest(store)
     for read in (saver.aget_tuple(config()), listed(saver, config())):
         with pytest.raises(holdfast.CheckpointCorruptedError) as raised:
@@ -760,7 +760,7 @@ async def collect(saver: HoldfastSaver, at: Any, found: list[str]) -> None:
 async def test_a_damaged_checkpoint_hides_no_other_one_from_a_list(another, target, store, namespace, caplog, bad):
     saver = another
     for each in "01234":
-        await put(saver, config(), checkpoint(each, x=LONG if each == bad else "whole"))
+        await put(saver, config(), checkpoint(each, x=long_text() if each == bad else "whole"))
         if each == bad:
             damage_newest(store)
     await put(saver, config("other"), checkpoint("5"))
@@ -797,7 +797,7 @@ async def test_with_fallback_a_damaged_latest_checkpoint_is_answered_with_the_on
     target, namespace, store, caplog, another
 ):
     await put(another, config(), checkpoint("1", x="whole"))
-    await put(another, config(), checkpoint("2", x=LONG))
+    await put(another, config(), checkpoint("2", x=long_text()))
     damage_newest(store)
     async with HoldfastSaver.from_target(target, namespace=namespace, fallback=True) as saver:
         for each in (saver, Synchronous(saver)):

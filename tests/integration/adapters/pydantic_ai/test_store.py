@@ -333,6 +333,7 @@ async def test_older_snapshots_are_deleted_if_the_caller_asks_but_never_the_newe
 
 
 @pytest.mark.parametrize("include_interrupted", [False, True])
+@pytest.mark.without_deltas
 async def test_a_damaged_newest_snapshot_is_an_error(store, served, include_interrupted):
     await store.save_snapshot(snapshot(1, size=100_000))
     await store.save_snapshot(snapshot(2, size=100_000))
@@ -346,6 +347,7 @@ async def test_a_damaged_newest_snapshot_is_an_error(store, served, include_inte
 
 
 @pytest.mark.parametrize("include_interrupted", [False, True])
+@pytest.mark.without_deltas
 async def test_with_fallback_the_last_good_snapshot_is_loaded(client, served, include_interrupted):
     store = HoldfastStepStore(client, namespace="agents", fallback=True)
     await store.save_snapshot(snapshot(1, size=100_000))
@@ -356,6 +358,7 @@ async def test_with_fallback_the_last_good_snapshot_is_loaded(client, served, in
 
 
 @pytest.mark.parametrize("include_interrupted", [False, True])
+@pytest.mark.without_deltas
 async def test_with_fallback_and_no_whole_checkpoint_left_it_is_an_error(client, served, include_interrupted):
     store = HoldfastStepStore(client, namespace="agents", fallback=True)
     await store.save_snapshot(snapshot(1, size=100_000))
@@ -365,6 +368,7 @@ async def test_with_fallback_and_no_whole_checkpoint_left_it_is_an_error(client,
         await store.latest_snapshot(run_id="r", include_interrupted=include_interrupted)
 
 
+@pytest.mark.without_deltas
 async def test_a_damaged_interrupted_snapshot_does_not_hide_a_complete_one(store, served):
     await store.save_snapshot(snapshot(1))
     await store.save_snapshot(snapshot(2, size=100_000, state="interrupted"))
@@ -404,6 +408,7 @@ async def test_a_damaged_marker_of_a_tool_effect_is_an_error_and_no_older_effect
             await strict.list_unresolved_tool_effects(run_id="r")
 
 
+@pytest.mark.without_deltas
 async def test_a_damaged_tool_effect_is_an_error(store, served):
     await store.record_tool_effect(effect("1", effect_summary="x" * 100_000))
     damage_newest(served.folder)

@@ -184,6 +184,7 @@ async def test_a_deleted_payload_can_be_stored_again(driver, client):
     assert await retrieved(driver, [again]) == [payload(b"a")]
 
 
+@pytest.mark.without_deltas
 async def test_a_damaged_payload_is_a_typed_error_and_not_a_group(driver, served):
     claims = await driver.store(of_workflow(), [payload(b"a" * 100_000), payload(b"b" * 100_000)])
     damage_newest(served.folder)
@@ -191,6 +192,7 @@ async def test_a_damaged_payload_is_a_typed_error_and_not_a_group(driver, served
         await retrieved(driver, claims)
 
 
+@pytest.mark.without_deltas
 async def test_a_damaged_payload_that_is_stored_again_is_whole_under_the_same_claim(driver, served):
     [damaged] = await driver.store(of_workflow(), [payload(b"a" * 100_000)])
     damage_newest(served.folder)
@@ -407,6 +409,7 @@ async def test_details_of_failures_come_back(driver):
     assert error.details == ({"why": "x" * 10_000},)
 
 
+@pytest.mark.without_deltas
 async def test_damage_is_raised_through_temporals_converter(driver, served):
     encoded = await converter(driver).encode(["x" * 100_000])
     damage_newest(served.folder)

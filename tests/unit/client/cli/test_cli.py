@@ -65,6 +65,7 @@ async def test_checkpoints_and_workflows_are_listed_for_people_and_for_programs(
     assert [each["workflow_id"] for each in json.loads(out)["workflows"]] == ["w1"]
 
 
+@pytest.mark.without_deltas
 async def test_a_check_of_a_damaged_checkpoint_exits_with_4_and_names_the_last_good_one(run, served):
     for number in range(2):
         await run("save", "n", "w", "-", "--format", "f:1", "--id", f"id-{number}", stdin=b"x" * 200_000)

@@ -381,6 +381,8 @@ class _Mangled:
 async def test_a_pipeline_whose_messages_cannot_be_parsed_is_replaced_by_unary_calls(connect, server, monkeypatch):
     for module in ("_async", "_sync"):
         monkeypatch.setattr(f"holdfast.{module}.pipelines.api", SimpleNamespace(PipelineResponse=_Mangled))
+    # The first message that cannot be parsed is the answer: the client has sent the call.
+    server.on_open = lambda stream: asyncio.sleep(0)
     async with connect(server.target, timeout=20, retry=AT_ONCE) as client:
         await save(client)
     assert len(server.unary) == 1

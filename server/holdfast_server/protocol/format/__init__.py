@@ -4,8 +4,9 @@ Promises that a stored object is either understood completely or refused: damage
 newer server is LAYOUT_UNSUPPORTED. Knows nothing of when objects are written or removed.
 
 Read `keys` first, then `frame`, `marker` and its `invariants`; `short_forms` and `dictionary` make markers small.
-`id_index` divides the index of ids into objects. `manifest` is the store-wide object, `ids` makes checkpoint ids,
-`revision_set` holds the deleted revisions of a log, `bounded_read` reads a small object whole.
+`id_index` divides the index of ids into objects. `names` checks namespaces and ids. `manifest` is the store-wide
+object, `ids` makes checkpoint ids, `revision_set` holds the deleted revisions of a log, `bounded_read` reads a small
+object whole.
 """
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "keys",
     "manifest",
     "marker",
+    "names",
     "revision_set",
     "short_forms",
 ]

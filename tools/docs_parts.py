@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -72,11 +72,18 @@ def help_of(program: str) -> str:
         program: `holdfast` or `holdfast-server`.
 
     """
-    overview = _help(program)
-    commands = re.findall(r"^    ([a-z-]+)(?:  |$)", overview, re.MULTILINE)
-    blocks = [f"```text\n{overview}```"]
-    blocks += [f"### {program} {command}\n\n```text\n{_help(program, command)}```" for command in commands]
-    return "\n\n".join(blocks)
+    overview, *others = _helps(program)
+    return "\n\n".join([f"```text\n{overview[1]}```", *(f"### {name}\n\n```text\n{text}```" for name, text in others)])
+
+
+def _helps(program: str, *command: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and the help of a command, and then of each command below it."""
+    text = _help(program, *command)
+    yield " ".join((program, *command)), text
+    # Below a command only a list of further commands begins with their names in braces.
+    listed = text.partition("positional arguments:\n  {")[2] if command else text
+    for name in re.findall(r"^    ([a-z-]+)(?:  |$)", listed, re.MULTILINE):
+        yield from _helps(program, *command, name)
 
 
 def _help(program: str, *command: str) -> str:

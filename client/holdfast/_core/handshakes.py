@@ -11,7 +11,7 @@ import time
 from holdfast._core import targets
 from holdfast._core.errors import HoldfastError, handshake_failed
 from holdfast._core.statuses import is_closed_at_once
-from holdfast._core.tls import TLS, Security
+from holdfast._core.tls import Security
 
 _HANDSHAKE_SECONDS = 2.0
 # A server that is overloaded closes connections as well: do not add to its load.
@@ -54,7 +54,7 @@ class Suspicions:
         if self._security is None:
             problem = _without_tls(address, timeout)
         else:
-            problem = _with_tls(address, timeout, self._security.tls)
+            problem = _with_tls(address, timeout, self._security)
         if not problem:
             return error
         # Each call until the server is corrected gets the same answer.
@@ -76,13 +76,23 @@ def _without_tls(address: tuple[str, int], timeout: float) -> str:
     return "it expects TLS: use a target grpcs://host:port, tls=True, or tls=holdfast.TLS(…)"
 
 
-def _with_tls(address: tuple[str, int], timeout: float, tls: TLS) -> str:
+def _with_tls(address: tuple[str, int], timeout: float, security: Security) -> str:
     """Return what is wrong with the client's certificate for a server; "" if that is not known."""
+    tls = security.tls
     context = _context()
+    # Only a server that gRPC would trust sees the client's certificate. Like gRPC, trust each certificate in the file,
+    # even if it is not that of an authority.
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.check_hostname = True
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
+        if security.authorities is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(cadata=security.authorities.decode())
         if tls.cert_file is not None:
             context.load_cert_chain(tls.cert_file, tls.key_file)
-        connection = _handshake(address, timeout, context)
+        connection = _handshake(address, timeout, context, tls.server_name)
     except (OSError, ValueError):
         return ""
     with connection:
@@ -101,7 +111,7 @@ def _with_tls(address: tuple[str, int], timeout: float, tls: TLS) -> str:
 
 
 def _context() -> ssl.SSLContext:
-    # The server is not verified, because the connection only serves to see how it behaves.
+    # A connection that presents no certificate only shows how a server behaves, so that the server is not verified.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -109,11 +119,13 @@ def _context() -> ssl.SSLContext:
     return context
 
 
-def _handshake(address: tuple[str, int], timeout: float, context: ssl.SSLContext) -> ssl.SSLSocket:
+def _handshake(
+    address: tuple[str, int], timeout: float, context: ssl.SSLContext, server_name: str | None = None
+) -> ssl.SSLSocket:
     """Return a connection after a handshake. Each wait for the server takes at most `timeout` seconds."""
     connection = socket.create_connection(address, timeout)
     try:
-        return context.wrap_socket(connection)
+        return context.wrap_socket(connection, server_hostname=server_name or address[0])
     except BaseException:
         connection.close()
         raise

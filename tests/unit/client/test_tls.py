@@ -2,8 +2,11 @@
 
 import asyncio
 import multiprocessing
+import socket
+import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import grpc
 import holdfast
 import pytest
 from holdfast._core import tls as settings
+from holdfast._core.handshakes import Suspicions
 from holdfast_server.config import Config
 from holdfast_server.lifecycle import serving
 from holdfast_server.stores.memory import MemoryStore
@@ -253,3 +257,36 @@ def test_a_client_with_tls_works_after_a_fork(authority: Authority, tmp_path: Pa
         child.join(30)
         assert child.exitcode == 0
         assert client.load("n", "child").data == b"x"
+
+
+async def test_a_certificate_that_is_trusted_itself_is_trusted(connect: Connect, authority: Authority):
+    pair = authority.issue()
+    tls = holdfast.TLS(ca_file=pair.cert_file)
+    async with serving_with(pair) as target:
+        await use(connect, target, tls)
+    async with serving_with(pair, authority.ca_file) as target:
+        assert "it requires a certificate of the client" in (await refused(connect, target, tls)).message
+
+
+def test_only_a_server_that_is_trusted_sees_the_certificate_of_the_client(authority: Authority, stranger: Authority):
+    """A server in the middle must not learn who calls from the handshake beside gRPC."""
+    own, forged = authority.issue("client", hosts=[]), stranger.issue()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(forged.cert_file, forged.key_file)
+    context.load_verify_locations(authority.ca_file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    seen = []
+
+    def accept(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with suppress(OSError), connection, context.wrap_socket(connection, server_side=True) as secured:
+            seen.append(secured.getpeercert())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept, args=(listener,))
+        thread.start()
+        target, security = settings.secured(f"127.0.0.1:{listener.getsockname()[1]}", trusting(authority, own))
+        closed = holdfast.ServerUnavailableError("failed to connect: Socket closed", reason="SERVER_UNAVAILABLE")
+        assert Suspicions(target, security).explained(closed, 10) is closed
+        thread.join(10)
+    assert seen == []

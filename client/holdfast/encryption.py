@@ -4,15 +4,15 @@
 a file, an `AwsKms`, or a class of the caller's for another key service.
 """
 
-from importlib.util import find_spec
-
 from holdfast._package import DISTRIBUTION, VERSION
 
-if find_spec("cryptography") is None:
+try:
+    import cryptography as _cryptography  # noqa: F401
+except ModuleNotFoundError:
     raise ImportError(
         f"encryption needs the package cryptography: pip install {DISTRIBUTION}[encryption]=={VERSION}",
         name="cryptography",
-    )
+    ) from None
 
 from holdfast._core.errors import key_missing, key_service_unavailable
 from holdfast._encryption.aws import AwsKms

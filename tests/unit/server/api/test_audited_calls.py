@@ -14,6 +14,7 @@ from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 from holdfast_server.trust.audit import WRITES
 
 from tests.support.pipelines import pipeline
+from tests.support.tokens_file import TokensFile
 from tests.support.watched import embedding_watched, serving_watched
 from tests.unit.server.api.calls import WORKFLOW, header, reason
 
@@ -170,3 +171,27 @@ async def test_a_client_retries_until_the_log_can_be_written(tmp_path, path):
     outcomes = [each["outcome"] for each in lines(path) if each["type"] == "response"]
     assert outcomes.count("OK") == 1
     assert set(outcomes) == {"AUDIT_UNAVAILABLE", "OK"}
+
+
+async def test_refused_calls_have_a_line_whatever_is_audited(tmp_path, path):
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[policy]]\nprincipals = ["token:ci"]\nnamespaces = ["a"]\nverbs = ["read"]\n')
+    tokens = TokensFile(tmp_path / "tokens")
+    settings = {"audit_log": str(path), "policy_file": str(policy), "tokens_file": str(tokens.path)}
+    async with serving_watched(tmp_path, **settings) as served:
+        async with holdfast.AsyncClient(served.target, token=tokens.ci) as client:
+            with pytest.raises(holdfast.PermissionDeniedError):
+                await client.load("b", "w")
+            with pytest.raises(holdfast.WorkflowNotFoundError):
+                await client.load("a", "w")
+        async with holdfast.AsyncClient(served.target) as stranger:
+            with pytest.raises(holdfast.UnauthenticatedError):
+                await stranger.load("a", "w")
+        async with pipeline(served.target) as caller:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await caller.ended()
+    assert tokens.ci not in path.read_text()
+    denied, *unknown = lines(path)
+    assert (denied["principal"], denied["namespace"], denied["outcome"]) == ("token:ci", "b", "PERMISSION_DENIED")
+    assert unknown
+    assert {(each.get("principal"), each["outcome"]) for each in unknown} == {(None, "UNAUTHENTICATED")}

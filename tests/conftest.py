@@ -1,10 +1,12 @@
 """A server in the test process, on a store that counts its requests and can fail on request."""
 
+import functools
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import botocore.session
 import holdfast
 import pytest
 from hypothesis import settings
@@ -15,6 +17,8 @@ from tests.support.listed_reasons import only_listed_reasons
 from tests.support.required import require
 from tests.support.watched import Served, serving_watched, settings_of
 
+# Each client of S3 would read the descriptions of its calls again, which takes a tenth of a second.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 # How long an example takes depends on what else runs.
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")

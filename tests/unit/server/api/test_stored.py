@@ -1,6 +1,7 @@
 """Quotas of what is stored: counted by collections, held between them, and never in the way of deletions and fences."""
 
 import asyncio
+import os
 
 import holdfast
 import pytest
@@ -147,11 +148,11 @@ async def limited(tmp_path):
 
 async def test_a_full_namespace_can_delete_fence_and_load_but_not_save(limited):
     async with holdfast.AsyncClient(limited.target) as client:
-        saved = [await client.save("full", "w", b"x" * 30_000, format=FORMAT) for _ in range(3)]
+        saved = [await client.save("full", "w", os.urandom(30_000), format=FORMAT) for _ in range(3)]
         limited.store.requests.clear()
         for size_bytes in (30_000, 2 << 20):
             with pytest.raises(holdfast.QuotaExceededError) as caught:
-                await client.save("full", "w", b"x" * size_bytes, format=FORMAT)
+                await client.save("full", "w", os.urandom(size_bytes), format=FORMAT)
             assert caught.value.metadata["quota"] == "stored_bytes"
             assert caught.value.retry_after_seconds is None
         # Neither was sent again, nor stored.
@@ -160,7 +161,7 @@ async def test_a_full_namespace_can_delete_fence_and_load_but_not_save(limited):
             await client.attach("full", "w", "c", [holdfast.Record("k", b"x" * 20_000)])
         with pytest.raises(holdfast.QuotaExceededError):
             await client.copy_workflow("full", "w", "copy")
-        await client.save("other", "w", b"x" * 200_000, format=FORMAT)
+        await client.save("other", "w", os.urandom(200_000), format=FORMAT)
         assert len((await client.load("full", "w")).data) == 30_000
         await client.acquire_writer("full", "w")
         await client.delete("full", "w", saved[0].checkpoint_id)
@@ -193,11 +194,11 @@ async def test_the_retry_of_a_save_that_was_committed_is_answered_though_the_quo
             return False
 
         limited.store.lose_answer = lose
-        saved = await client.save("full", "w", b"x" * 90_000, format=FORMAT)
+        saved = await client.save("full", "w", os.urandom(90_000), format=FORMAT)
         assert lost
         assert saved.revision == 1
         with pytest.raises(holdfast.QuotaExceededError):
-            await client.save("full", "w", b"x" * 90_000, format=FORMAT)
+            await client.save("full", "w", os.urandom(90_000), format=FORMAT)
 
 
 async def test_records_of_a_checkpoint_are_limited(tmp_path):

@@ -50,8 +50,11 @@ async def save_stream(
         call.set_request(first)
         new = requests.save(first.header, call.origin)
         await call.record_request()
-        within_quota = _within_quota(context, new, received)
-        async with _open_upload(context, call, stream, new) as incoming, read_ahead(within_quota) as ahead:
+        async with (
+            _open_upload(context, call, stream, new) as incoming,
+            aclosing(_within_quota(context, new, received)) as within_quota,
+            read_ahead(within_quota) as ahead,
+        ):
             saved = await _commit(context, call, new, await incoming.receive(ahead))
         response = api.SaveStreamResponse(replayed=saved.replayed)
         messages.describe(saved.entry, response.checkpoint)

@@ -1,4 +1,7 @@
-"""LangGraph's own savers, and Holdfast's."""
+"""LangGraph's own savers, and Holdfast's.
+
+Tests record workloads without the packages of LangGraph's savers, so these are imported where they are used.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,9 +11,6 @@ from typing import Any, TypeAlias
 from holdfast.adapters.langgraph import HoldfastSaver
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from psycopg_pool import AsyncConnectionPool
 
 Saver: TypeAlias = BaseCheckpointSaver[Any]
 
@@ -31,6 +31,8 @@ async def memory() -> AsyncIterator[Saver]:
 @asynccontextmanager
 async def sqlite(folder: Path) -> AsyncIterator[Saver]:
     """Open the saver on sqlite, with a sync at every commit."""
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver  # noqa: PLC0415
+
     async with AsyncSqliteSaver.from_conn_string(str(folder / "bench.sqlite")) as saver:
         await saver.setup()
         await saver.conn.execute("PRAGMA synchronous=FULL")
@@ -40,6 +42,9 @@ async def sqlite(folder: Path) -> AsyncIterator[Saver]:
 @asynccontextmanager
 async def postgres(url: str) -> AsyncIterator[Saver]:
     """Open the saver on Postgres, with a pool of connections."""
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver  # noqa: PLC0415
+    from psycopg_pool import AsyncConnectionPool  # noqa: PLC0415
+
     options = {"autocommit": True, "prepare_threshold": 0}
     async with AsyncExitStack() as stack:
         pool: Any = AsyncConnectionPool(url, min_size=4, max_size=32, kwargs=options, open=False)

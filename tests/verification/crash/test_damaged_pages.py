@@ -27,7 +27,7 @@ WORKFLOWS = [f"w{number:02}" for number in range(40)]
 CHECKPOINTS = 3
 _ABSENT = (Reason.WORKFLOW_NOT_FOUND, Reason.CHECKPOINT_NOT_FOUND, Reason.CHECKPOINT_DELETED)
 # Every page, or one of a few.
-STRIDE = amount(small=4, full=1)
+STRIDE = amount(small=3, full=1)
 # Larger than a page, and smaller than a file of its own.
 MEDIUM_BYTES = 3500
 

@@ -15,7 +15,7 @@ from benchmarks import servers
 from benchmarks.report import print_table
 from benchmarks.setting import Setting
 
-_FAIR_CALLS = (0, 4, 8, 16)
+_FAIR_CALLS = (0, 2, 4, 8, 16)
 _DATA = b"x" * 2048
 # The polite namespace saves one after the other, with a pause, so that it never waits for itself.
 _PAUSE_SECONDS = 0.005

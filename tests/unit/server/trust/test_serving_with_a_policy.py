@@ -86,8 +86,9 @@ async def test_reflection_is_for_administrators(tmp_path: Path, version: str, po
             f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
             request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
             response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
-        )(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+        )()
         if is_allowed:
+            await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
             assert (await call.read()).list_services_response.service
             return
         with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -138,7 +138,7 @@ async def test_an_expired_token_is_refused_in_a_running_pipeline_too(file, calle
 
 
 async def test_a_stream_ends_when_its_token_does(file, caller):
-    token, entry = tokens.new_token("now", datetime.now(UTC) + timedelta(seconds=1.5))
+    token, entry = tokens.new_token("now", datetime.now(UTC) + timedelta(seconds=3))
     file.path.write_text(
         file.path.read_text() + f'\n[[token]]\nname = "now"\nsha256 = "{entry.digest}"\nexpires = {entry.expires}\n'
     )

@@ -94,7 +94,10 @@ def _presented(target: str, tls: ProbeTLS) -> tuple[bytes, str]:
         NotServingError: the server presents none.
 
     """
-    from cryptography import x509  # noqa: PLC0415 - needed for TLS only
+    # Needed for TLS only.
+    from cryptography import x509  # noqa: PLC0415
+
+    from holdfast_server.trust.tls import UNREADABLE  # noqa: PLC0415
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -112,7 +115,7 @@ def _presented(target: str, tls: ProbeTLS) -> tuple[bytes, str]:
         names = x509.load_der_x509_certificate(presented).extensions.get_extension_for_class(
             x509.SubjectAlternativeName
         )
-    except (OSError, ValueError, x509.ExtensionNotFound) as error:
+    except (OSError, x509.ExtensionNotFound, *UNREADABLE) as error:
         raise NotServingError(f"no certificate from {target}: {error}") from None
     found = [*names.value.get_values_for_type(x509.DNSName), *names.value.get_values_for_type(x509.IPAddress)]
     name = str(found[0]).replace("*", "any", 1) if found else host

@@ -22,6 +22,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from holdfast_server import telemetry
 from holdfast_server.trust.watched_file import InvalidFileError, Watched, read, watched_content
 
+# What the library raises for a certificate or key that is malformed, or of a kind that it does not know.
+UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 _LOG = logging.getLogger("holdfast.server")
 _CHECK_SECONDS = 1.0
 _MIN_RSA_BITS = 2048
@@ -132,7 +140,7 @@ class _Parser:
     def _certificates(self, setting: str, path: str, data: bytes) -> list[x509.Certificate]:
         try:
             return x509.load_pem_x509_certificates(data)
-        except ValueError as error:
+        except UNREADABLE as error:
             raise InvalidFileError(f"{setting}: expected certificates in PEM in {path!r}: {error}") from None
 
     def _certificate(self, data: bytes) -> x509.Certificate:
@@ -145,7 +153,7 @@ class _Parser:
     def _public_key(self, certificate: x509.Certificate) -> Any:
         try:
             return certificate.public_key()
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except UNREADABLE as error:
             raise InvalidFileError(
                 f"tls_cert_file: the certificate in {self._files.cert_file!r} has no key that can be used: {error}"
             ) from None
@@ -156,7 +164,7 @@ class _Parser:
             public = load_pem_private_key(data, None).public_key()
         except TypeError:
             raise InvalidFileError(f"tls_key_file: the key in {path!r} has a password; expected one without") from None
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except UNREADABLE as error:
             raise InvalidFileError(f"tls_key_file: expected a private key in PEM in {path!r}: {error}") from None
         if _encoded(public) != _encoded(self._public_key(certificate)):
             raise InvalidFileError(
@@ -189,7 +197,7 @@ def _is_for_servers(certificate: x509.Certificate) -> bool:
         uses = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return True
-    except ValueError:
+    except UNREADABLE:
         return False
     return not _FOR_SERVERS.isdisjoint(uses)
 

@@ -82,7 +82,11 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"holdfast-server {SERVER_VERSION}")
     commands = parser.add_subparsers(dest="command", required=True)
     health = commands.add_parser("health", help="check whether a server serves; exit 0 or 1")
-    health.add_argument("--target", default=DEFAULT_LISTEN, help=f"the server, host:port (default {DEFAULT_LISTEN})")
+    health.add_argument(
+        "--target",
+        default=DEFAULT_LISTEN,
+        help=f"the server, host:port, or grpcs://host:port for TLS (default {DEFAULT_LISTEN})",
+    )
     health.add_argument("--ready", action="store_true", help="check as well that its store works")
     health.add_argument("--config", help="the server's TOML file, which says whether it serves TLS")
     health.add_argument(

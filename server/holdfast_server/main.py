@@ -37,6 +37,8 @@ _WORKER = "HOLDFAST_WORKER"
 _USAGE = 2
 # Time after the drain for the last spans and metrics. The process ends within a second after the drain.
 _EXPORT_SECONDS = 0.7
+# Before a target, it means TLS, as for clients.
+_TLS_SCHEME = "grpcs://"
 
 
 def main() -> None:
@@ -49,7 +51,8 @@ def main() -> None:
             return
         config = config_sources.load(vars(arguments), os.environ, Path.cwd())
         if arguments.command == "health":
-            require_serving(arguments.target, ready=arguments.ready, tls=_tls_of_probe(config, arguments))
+            target = arguments.target.removeprefix(_TLS_SCHEME)
+            require_serving(target, ready=arguments.ready, tls=_tls_of_probe(config, arguments))
             return
     except (ConfigError, InvalidFileError, NotServingError) as error:
         _fail(arguments, str(error))
@@ -99,7 +102,7 @@ def _fail(arguments: argparse.Namespace, message: str) -> NoReturn:
 
 def _tls_of_probe(config: Config, arguments: argparse.Namespace) -> ProbeTLS | None:
     """Return how `health` uses TLS; None for plaintext."""
-    if not config.tls_cert_file and not arguments.tls_ca_file:
+    if not (config.tls_cert_file or arguments.tls_ca_file or arguments.target.startswith(_TLS_SCHEME)):
         return None
     presents = bool(arguments.tls_cert_file) or config.requires_client_certificates
     return ProbeTLS(

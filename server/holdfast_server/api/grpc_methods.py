@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NoReturn, TypeAlias
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.descriptor import Descriptor
@@ -37,7 +38,8 @@ class GrpcContext:
 
     def __init__(self, servicer: _Servicer) -> None:
         self._servicer = servicer
-        self.peer = servicer.peer()
+        # gRPC escapes the brackets of an IPv6 address.
+        self.peer = unquote(servicer.peer())
         metadata = servicer.invocation_metadata() or ()
         self.headers = {key: value for key, value in metadata if isinstance(value, str)}
         if len(self.headers) < len(metadata):

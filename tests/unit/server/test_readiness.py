@@ -240,8 +240,8 @@ def test_the_health_command_reads_from_the_settings_of_the_server_that_it_serves
     }
     process, target = start((tmp_path / "store").as_uri(), environment=settings)
 
-    def health(*flags, **environment):
-        result = servers.run("health", "--target", target, *flags, env={**os.environ, **environment})
+    def health(*flags, at=target, **environment):
+        result = servers.run("health", "--target", at, *flags, env={**os.environ, **environment})
         return result.returncode, result.stderr
 
     try:
@@ -252,6 +252,7 @@ def test_the_health_command_reads_from_the_settings_of_the_server_that_it_serves
         assert "CERTIFICATE_VERIFY_FAILED" in problem
         assert health()[0] == 1
         if client_auth == "off":
+            assert health(at=f"grpcs://{target}") == (0, "")
             # The server goes on with what it has read.
             pair.cert_file.write_text("broken")
             assert health(**settings) == (0, "")

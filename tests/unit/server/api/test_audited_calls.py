@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from types import SimpleNamespace
 
 import grpc
 import holdfast
@@ -11,6 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
+from holdfast_server.api.grpc_methods import GrpcContext
 from holdfast_server.trust.audit import WRITES
 
 from tests.support.pipelines import pipeline
@@ -92,6 +94,11 @@ async def test_calls_inside_the_process_are_those_of_embedded(tmp_path, path, mo
     async with embedding_watched(tmp_path) as served:
         async with holdfast.AsyncClient(served.target) as client:
             await client.save("n", "w", b"x", format=FORMAT)
+        # A thread writes the line after the answer.
+        for _ in range(1000):
+            if lines(path):
+                break
+            await asyncio.sleep(0.01)
         assert lines(path)[0]["principal"] == "embedded"
 
 
@@ -137,6 +144,16 @@ async def test_a_write_that_must_be_logged_and_cannot_be_changes_nothing(tmp_pat
         assert not served.store.requests
         path.parent.mkdir()
         assert await reason(getattr(stub, method)(request)) != "AUDIT_UNAVAILABLE"
+
+
+def test_the_peer_is_an_address_as_people_write_it():
+    servicer = SimpleNamespace(
+        peer=lambda: "ipv6:%5B::1%5D:50051",
+        invocation_metadata=lambda: (),
+        time_remaining=lambda: None,
+        send_initial_metadata=None,
+    )
+    assert GrpcContext(servicer).peer == "ipv6:[::1]:50051"
 
 
 async def test_a_streamed_save_that_must_be_logged_and_cannot_be_changes_nothing(tmp_path, path):

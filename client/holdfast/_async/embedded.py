@@ -80,7 +80,7 @@ class Folder:
         self.current()
 
     async def explained(self, error: HoldfastError, left_seconds: float) -> HoldfastError:
-        """Return the error of an attempt: there is no connection that could fail."""
+        """Return the error of an attempt as it is. No connection can have failed."""
         return error
 
     def border(self, *, trace_id: str, request_id: str) -> AbstractContextManager[None]:

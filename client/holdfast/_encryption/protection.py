@@ -271,7 +271,7 @@ class _Allowance:
             if self._used > self._limit:
                 raise of_reason(
                     "PAYLOAD_TOO_LARGE",
-                    f"what was encrypted has more than the {self._limit} bytes that are allowed",
+                    f"the decrypted data has more than the {self._limit} bytes that are allowed",
                     advice="Raise max_bytes, or load where there is more memory.",
                 )
             take(data)

@@ -844,7 +844,7 @@ class Client:
     ) -> int:
         """Copy all checkpoints of a workflow, with their records, into a workflow that has none.
 
-        A client with a keyring cannot do it: what is encrypted is bound to its workflow.
+        A client with a keyring refuses it, because encrypted data is bound to its workflow.
 
         Args:
             namespace: the namespace of both.
@@ -862,7 +862,7 @@ class Client:
         """
         if self._protection.is_sealing:
             raise arguments.invalid(
-                "encryption", "does not allow copies of workflows: what is encrypted is bound to its workflow"
+                "encryption", "does not allow copies of workflows: encrypted data is bound to its workflow"
             )
         request = arguments.request(
             api.CopyWorkflowRequest,

@@ -186,8 +186,8 @@ class Loads:
         """Return the request for the newest checkpoint before one that cannot be decrypted.
 
         Raises:
-            CheckpointCorruptedError: the error, if the request does not fall back, if it is about stored bytes, for
-                which the server falls back itself, or if there is no older checkpoint.
+            CheckpointCorruptedError: the given one: the request does not fall back, or the stored bytes are damaged,
+                after which the server falls back by itself, or there is no older checkpoint.
 
         """
         if request.fallback != api.FALLBACK_LAST_GOOD or error.metadata.get("cause") != DECRYPTION:

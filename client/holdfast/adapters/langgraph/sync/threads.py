@@ -156,7 +156,7 @@ class Threads:
             target = place._replace(thread_id=target_id)
             if self._lookups.newest(place.workflow_id) is None:
                 continue
-            # A server cannot copy what is encrypted: it is bound to its workflow.
+            # A server cannot copy encrypted data, which is bound to its workflow.
             if self._client.encryption is None and place_of(target.workflow_id, place.part) == target:
                 self._client.copy_workflow(self._namespace, place.workflow_id, target.workflow_id)
             else:

@@ -328,6 +328,43 @@ class Checkpoint(_message.Message):
 Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015
 
 @_typing.final
+class Head(_message.Message):
+    """The newest entry of a workflow's log, which may be a checkpoint, a fence, a deletion or a collection.
+
+    A log only grows: its head never gets a lower revision, and the entry of a revision keeps its digest, whatever is
+    deleted or collected. So a caller that remembers the newest head of each workflow notices a log that somebody has
+    rolled back in the store. It compares the head of an answer with the newest one that it knew when the call began. The
+    log was rolled back in any of these cases:
+    - The revision is lower, which includes revision 0, and the answer is not `replayed`. If it is, the head is the entry
+      that the earlier attempt committed, and there may be newer ones.
+    - The revision is the same, both digests are set, and they differ.
+    An absent head says nothing. Errors carry it in the metadata of ErrorInfo: "head_revision", and "head_digest" in
+    hexadecimal digits.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Its revision; 0 if the workflow has no log, because nothing was ever saved for it."""
+    digest: _builtins.bytes
+    """Identifies the entry and all entries before it, 32 bytes; empty if there is no log, or if the entry is damaged."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Head: _TypeAlias = Head  # noqa: Y015
+
+@_typing.final
 class Chunk(_message.Message):
     """Some bytes of one part, with their checksum."""
 

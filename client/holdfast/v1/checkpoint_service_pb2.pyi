@@ -148,21 +148,27 @@ class SaveResponse(_message.Message):
 
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     replayed: _builtins.bool
     """True if an earlier attempt of the same request had committed it."""
     @_builtins.property
     def checkpoint(self) -> _checkpoint_pb2.Checkpoint:
         """The checkpoint as it was committed."""
 
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The head of the log: the checkpoint's own entry."""
+
     def __init__(
         self,
         *,
         checkpoint: _checkpoint_pb2.Checkpoint | None = ...,
         replayed: _builtins.bool = ...,
+        head: _checkpoint_pb2.Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "head", b"head", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -236,21 +242,27 @@ class SaveStreamResponse(_message.Message):
 
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     replayed: _builtins.bool
     """True if an earlier attempt of the same request had committed it."""
     @_builtins.property
     def checkpoint(self) -> _checkpoint_pb2.Checkpoint:
         """The checkpoint as it was committed."""
 
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The head of the log: the checkpoint's own entry."""
+
     def __init__(
         self,
         *,
         checkpoint: _checkpoint_pb2.Checkpoint | None = ...,
         replayed: _builtins.bool = ...,
+        head: _checkpoint_pb2.Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "head", b"head", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -413,6 +425,7 @@ class LoadResponse(_message.Message):
     RECORDS_FIELD_NUMBER: _builtins.int
     RECORDS_INCLUDED_FIELD_NUMBER: _builtins.int
     STAMP_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     payload_included: _builtins.bool
     """True if the payload was requested and is included. Otherwise use LoadStream."""
     fell_back: _builtins.bool
@@ -439,6 +452,10 @@ class LoadResponse(_message.Message):
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.Record]:
         """The checkpoint's records, in the order of their keys."""
 
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The head of the log."""
+
     def __init__(
         self,
         *,
@@ -451,10 +468,11 @@ class LoadResponse(_message.Message):
         records: _abc.Iterable[_checkpoint_pb2.Record] | None = ...,
         records_included: _builtins.bool = ...,
         stamp: _builtins.int = ...,
+        head: _checkpoint_pb2.Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "fell_back", b"fell_back", "head_revision", b"head_revision", "parts", b"parts", "payload_included", b"payload_included", "records", b"records", "records_included", b"records_included", "skipped", b"skipped", "stamp", b"stamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "fell_back", b"fell_back", "head", b"head", "head_revision", b"head_revision", "parts", b"parts", "payload_included", b"payload_included", "records", b"records", "records_included", b"records_included", "skipped", b"skipped", "stamp", b"stamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -586,6 +604,7 @@ class LoadStreamHeader(_message.Message):
     FELL_BACK_FIELD_NUMBER: _builtins.int
     SKIPPED_FIELD_NUMBER: _builtins.int
     HEAD_REVISION_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     fell_back: _builtins.bool
     """True if this is not the checkpoint that was requested but the last good one before it."""
     head_revision: _builtins.int
@@ -598,6 +617,10 @@ class LoadStreamHeader(_message.Message):
     def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___SkippedCheckpoint]:
         """The checkpoints that a fallback skipped, newest first; at most 256 of them."""
 
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The head of the log."""
+
     def __init__(
         self,
         *,
@@ -605,10 +628,11 @@ class LoadStreamHeader(_message.Message):
         fell_back: _builtins.bool = ...,
         skipped: _abc.Iterable[Global___SkippedCheckpoint] | None = ...,
         head_revision: _builtins.int = ...,
+        head: _checkpoint_pb2.Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "fell_back", b"fell_back", "head_revision", b"head_revision", "skipped", b"skipped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "fell_back", b"fell_back", "head", b"head", "head_revision", b"head_revision", "skipped", b"skipped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -797,6 +821,7 @@ class ListResponse(_message.Message):
     CONTENTS_FIELD_NUMBER: _builtins.int
     STAMP_FIELD_NUMBER: _builtins.int
     SKIPPED_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """The page_token of the next page; "" on the last page."""
     stamp: _builtins.int
@@ -813,6 +838,10 @@ class ListResponse(_message.Message):
     def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___SkippedCheckpoint]:
         """Revisions among these checkpoints whose markers are damaged. Each may have been a checkpoint."""
 
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The head of the log; absent in a list of every workflow of a namespace."""
+
     def __init__(
         self,
         *,
@@ -821,10 +850,11 @@ class ListResponse(_message.Message):
         contents: _abc.Iterable[Global___Content] | None = ...,
         stamp: _builtins.int = ...,
         skipped: _abc.Iterable[Global___SkippedCheckpoint] | None = ...,
+        head: _checkpoint_pb2.Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "contents", b"contents", "next_page_token", b"next_page_token", "skipped", b"skipped", "stamp", b"stamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "contents", b"contents", "head", b"head", "next_page_token", b"next_page_token", "skipped", b"skipped", "stamp", b"stamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -878,6 +908,7 @@ class Workflow(_message.Message):
     CHECKPOINT_REVISION_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace."""
     workflow_id: _builtins.str
@@ -892,6 +923,10 @@ class Workflow(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the head was written."""
 
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The head; absent if the newest marker is damaged, so that the fields above are of an older entry."""
+
     def __init__(
         self,
         *,
@@ -901,10 +936,11 @@ class Workflow(_message.Message):
         checkpoint_revision: _builtins.int = ...,
         epoch: _builtins.int = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        head: _checkpoint_pb2.Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_revision", b"checkpoint_revision", "epoch", b"epoch", "head_revision", b"head_revision", "namespace", b"namespace", "update_time", b"update_time", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_revision", b"checkpoint_revision", "epoch", b"epoch", "head", b"head", "head_revision", b"head_revision", "namespace", b"namespace", "update_time", b"update_time", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1026,6 +1062,7 @@ class ValidateResponse(_message.Message):
     FINDINGS_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     LAST_GOOD_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     resumable: _builtins.bool
     """True if the requested checkpoint is whole, as far as the depth checks, and its format is accepted."""
     @_builtins.property
@@ -1040,6 +1077,10 @@ class ValidateResponse(_message.Message):
     def last_good(self) -> _checkpoint_pb2.Checkpoint:
         """The newest checkpoint, at or before the requested one, that is whole and accepted; absent if there is none."""
 
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The head of the log."""
+
     def __init__(
         self,
         *,
@@ -1047,10 +1088,11 @@ class ValidateResponse(_message.Message):
         findings: _abc.Iterable[Global___Finding] | None = ...,
         checkpoint: _checkpoint_pb2.Checkpoint | None = ...,
         last_good: _checkpoint_pb2.Checkpoint | None = ...,
+        head: _checkpoint_pb2.Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "last_good", b"last_good"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "head", b"head", "last_good", b"last_good"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "findings", b"findings", "last_good", b"last_good", "resumable", b"resumable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "findings", b"findings", "head", b"head", "last_good", b"last_good", "resumable", b"resumable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1117,19 +1159,25 @@ class DeleteResponse(_message.Message):
 
     REVISION_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The revision of the deletion, which is the new head."""
     replayed: _builtins.bool
     """True if an earlier attempt of the same request had committed it."""
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The head of the log: the deletion."""
+
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
         replayed: _builtins.bool = ...,
+        head: _checkpoint_pb2.Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["replayed", b"replayed", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "replayed", b"replayed", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1192,19 +1240,25 @@ class DeleteWorkflowResponse(_message.Message):
 
     REVISION_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The revision of the deletion, which is the new head."""
     replayed: _builtins.bool
     """True if an earlier attempt of the same request had committed it."""
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The head of the log: the deletion."""
+
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
         replayed: _builtins.bool = ...,
+        head: _checkpoint_pb2.Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["replayed", b"replayed", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "replayed", b"replayed", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1403,6 +1457,7 @@ class AcquireWriterResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     """The new epoch, higher than every earlier one."""
     revision: _builtins.int
@@ -1413,6 +1468,10 @@ class AcquireWriterResponse(_message.Message):
     def lease_expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the lease expires if nothing renews it; absent without a lease."""
 
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The head of the log: the fence."""
+
     def __init__(
         self,
         *,
@@ -1420,10 +1479,11 @@ class AcquireWriterResponse(_message.Message):
         revision: _builtins.int = ...,
         replayed: _builtins.bool = ...,
         lease_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        head: _checkpoint_pb2.Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_expire_time", b"lease_expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "lease_expire_time", b"lease_expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "lease_expire_time", b"lease_expire_time", "replayed", b"replayed", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "head", b"head", "lease_expire_time", b"lease_expire_time", "replayed", b"replayed", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1495,19 +1555,25 @@ class DeleteCheckpointsResponse(_message.Message):
 
     DELETED_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     deleted: _builtins.int
     """How many checkpoints this call deleted."""
     next_page_token: _builtins.str
     """The page_token of the next page; "" if everything is done."""
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The head of the log; absent if the request names no workflow."""
+
     def __init__(
         self,
         *,
         deleted: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
+        head: _checkpoint_pb2.Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "head", b"head", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1566,16 +1632,22 @@ class PruneResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DELETED_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     deleted: _builtins.int
     """How many checkpoints this call deleted."""
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The head of the log."""
+
     def __init__(
         self,
         *,
         deleted: _builtins.int = ...,
+        head: _checkpoint_pb2.Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "head", b"head"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1628,16 +1700,28 @@ class CopyWorkflowResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     COPIED_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    TARGET_HEAD_FIELD_NUMBER: _builtins.int
     copied: _builtins.int
     """How many checkpoints were copied, by all attempts together."""
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The head of the log that was copied."""
+
+    @_builtins.property
+    def target_head(self) -> _checkpoint_pb2.Head:
+        """The head of the target's log after the newest checkpoint that this attempt copied; absent if it copied none."""
+
     def __init__(
         self,
         *,
         copied: _builtins.int = ...,
+        head: _checkpoint_pb2.Head | None = ...,
+        target_head: _checkpoint_pb2.Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "target_head", b"target_head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["copied", b"copied"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["copied", b"copied", "head", b"head", "target_head", b"target_head"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1708,16 +1792,22 @@ class AttachRecordsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STAMP_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
     stamp: _builtins.int
     """The stamp of the new records. Records that are ordered after them have a larger one."""
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The head of the log; absent if the request has no epoch, because the log is not read then."""
+
     def __init__(
         self,
         *,
         stamp: _builtins.int = ...,
+        head: _checkpoint_pb2.Head | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["stamp", b"stamp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "stamp", b"stamp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,1 @@
+"""The reference driver, on the asynchronous client of the Python SDK."""

@@ -1,0 +1,1 @@
+"""A server that misbehaves as a case says, and otherwise answers as a server of Holdfast would."""

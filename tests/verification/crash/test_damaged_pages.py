@@ -203,7 +203,8 @@ def test_a_damaged_page_costs_what_lies_in_it_and_no_more(damage, whole, folder)
                 fell_back += seen.fell_back
     assert not problems
     assert outermost > 20 // STRIDE
-    assert fell_back > 0
+    # One letter of a few pages may lie where nothing is.
+    assert fell_back > 0 or (damage is flipped and STRIDE > 1)
 
 
 def looked(folder: Path, notes: list[Note]) -> Seen:

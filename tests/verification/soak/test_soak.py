@@ -61,6 +61,7 @@ async def test_the_audit_notices_lost_and_rotten_checkpoints_and_those_that_shou
 def test_growth_is_noticed():
     flat = [Sample(80.0 + each % 3, 50) for each in range(30)]
     assert growth(flat) == []
+    assert growth([*flat[:-1], Sample(150.0, 50)]) == []
     assert growth([Sample(80.0 + 3 * each, 50) for each in range(30)])
     assert growth([*flat, Sample(80.0, 1000)])
 

@@ -29,6 +29,8 @@ from tests.support.servers import start
 from tests.verification.soak.users import RETENTION
 
 GRACE_SECONDS = 6
+# Caches that are full at once: memory that grows after that is a leak.
+_CACHE_BYTES = 1 << 20
 _STOPPED_SECONDS = 0.5
 _TRACE_ID = re.compile(r"\b[0-9a-f]{32}\b")
 
@@ -114,6 +116,7 @@ class World:
         self._settings = (
             *("--grace-seconds", str(GRACE_SECONDS), "--gc-interval-seconds", "3", "--drain-seconds", "2"),
             *("--retention", json.dumps(RETENTION)),
+            *("--cache-bytes", str(_CACHE_BYTES), "--base-bytes", str(_CACHE_BYTES)),
         )
         self._listen = f"127.0.0.1:{free_port()}"
         self._log = store.log.open("a")

@@ -49,6 +49,7 @@ _SETTINGS = {
     "oidc_algorithms": "how tokens of the issuer may be signed, with commas between them",
     "oidc_groups_claim": "claim of a token that has the groups of its subject",
     "tokens_file": "file of tokens, made by the command token; callers then need one of them",
+    "metrics_listen": "address for Prometheus, host:port; further workers take the next ports",
     "log_level": "lowest level that is logged: debug, info, warning or error",
     "s3_client": "library that sends small requests to S3: aioboto3 or obstore",
     "s3_encryption": "how S3 encrypts each object at rest: AES256, aws:kms or aws:kms:dsse",

@@ -86,6 +86,7 @@ class Config:
         oidc_algorithms: how its tokens may be signed, some of OIDC_ALGORITHMS.
         oidc_groups_claim: the claim of a token that has the groups of its subject.
         quotas_file: a TOML file with the quotas of namespaces, read again when it changes; "" for none.
+        metrics_listen: address for Prometheus, host:port, on which further workers take the next ports; "" for none.
 
     """
 
@@ -132,6 +133,7 @@ class Config:
     oidc_algorithms: tuple[str, ...] = ("RS256", "ES256")
     oidc_groups_claim: str = "groups"
     quotas_file: str = ""
+    metrics_listen: str = ""
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -140,9 +142,9 @@ class Config:
             ConfigError: one is invalid.
 
         """
-        host, _, port = self.listen.rpartition(":")
-        if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
-            raise ConfigError(f"listen: expected host:port, got {self.listen!r}")
+        _check_address("listen", self.listen)
+        if self.metrics_listen:
+            _check_address("metrics_listen", self.metrics_listen, ports=self.workers)
         try:
             location.parse(self.store)
         except ValueError as error:
@@ -230,6 +232,14 @@ class Config:
             )
 
     @property
+    def metrics_addresses(self) -> list[str]:
+        """The address for metrics of each worker; "" for none."""
+        if not self.metrics_listen:
+            return [""] * self.workers
+        host, _, port = self.metrics_listen.rpartition(":")
+        return [f"{host}:{int(port) and int(port) + number}" for number in range(self.workers)]
+
+    @property
     def requires_client_certificates(self) -> bool:
         """Whether callers must present a certificate."""
         return bool(self.tls_client_ca_file) and self.tls_client_auth != "off"
@@ -271,6 +281,15 @@ class Config:
                 for namespace, rules in self.retention.items()
             }
         )
+
+
+def _check_address(name: str, address: str, *, ports: int = 1) -> None:
+    """Check an address, host:port, from whose port on several are used. Port 0 stands for any free ones."""
+    host, _, port = address.rpartition(":")
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
+        raise ConfigError(f"{name}: expected host:port, got {address!r}")
+    if int(port) and int(port) + ports - 1 > 65535:
+        raise ConfigError(f"{name}: expected a port with {ports - 1} more after it, one for each worker, got {port}")
 
 
 def _check_retention(retention: Rules) -> None:

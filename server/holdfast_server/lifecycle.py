@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from holdfast_server import telemetry
 from holdfast_server.api import grpc_methods
+from holdfast_server.api.calls import Calls
 from holdfast_server.api.pipeline.pipelines import Pipelines
 from holdfast_server.config import Config
 from holdfast_server.descriptors import max_connections
@@ -49,8 +51,15 @@ _OPTIONS = (
 
 
 @asynccontextmanager
-async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
+async def serving(
+    config: Config, store: ObjectStore, *, on_open: Callable[[Calls], None] = lambda calls: None
+) -> AsyncIterator[int]:
     """Run a server while the block runs, and drain it at the end.
+
+    Args:
+        config: the settings.
+        store: the store.
+        on_open: called with the calls of the server before it admits any.
 
     Yields:
         The port that it listens on.
@@ -67,6 +76,7 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
     healthy = health.aio.HealthServicer()
 
     async def set_ready(is_ready: bool) -> None:
+        telemetry.STORE_READY.set(int(is_ready))
         await healthy.set(READY, _SERVING if is_ready else health_pb2.HealthCheckResponse.NOT_SERVING)
 
     async with (
@@ -81,6 +91,8 @@ async def serving(config: Config, store: ObjectStore) -> AsyncIterator[int]:
             authorization=authorization,
         ) as (service, calls),
     ):
+        on_open(calls)
+        telemetry.STORE_READY.set(1)
         server = grpc.aio.server(options=_options(config))
         pipelines = Pipelines(service, calls, age_seconds=config.pipeline_age_seconds)
         grpc_methods.add_to_server(service, pipelines, server)

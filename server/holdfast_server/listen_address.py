@@ -22,6 +22,11 @@ def is_loopback(listen: str) -> bool:
     return (mapped or address).is_loopback
 
 
+def family(listen: str) -> socket.AddressFamily:
+    """Return whether an address, host:port, is one of IPv4 or IPv6."""
+    return socket.AF_INET6 if ":" in listen.rpartition(":")[0] else socket.AF_INET
+
+
 def bind_error(listen: str, cause: str = "") -> OSError:
     """Return the error of an address that a server cannot listen on.
 
@@ -70,7 +75,7 @@ def _cause(listen: str) -> str:
 
 
 def _socket(listen: str) -> socket.socket:
-    return socket.socket(socket.AF_INET6 if ":" in listen.rpartition(":")[0] else socket.AF_INET)
+    return socket.socket(family(listen))
 
 
 def _bind(to_bind: socket.socket, listen: str) -> None:

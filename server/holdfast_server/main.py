@@ -8,19 +8,21 @@ import json
 import logging
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import uvloop
 
-from holdfast_server import config_sources, logs, stdio
+from holdfast_server import config_sources, location, logs, stdio
 from holdfast_server.arguments import STORE_COMMANDS, TOKEN_COMMAND, parse
 from holdfast_server.config import Config, ConfigError
 from holdfast_server.descriptors import raise_limit
 from holdfast_server.exports import Exports, exporting
 from holdfast_server.health import NotServingError, ProbeTLS, require_serving
 from holdfast_server.lifecycle import serving, stop_requested
+from holdfast_server.location import FolderLocation
 from holdfast_server.open_store import open_store
 from holdfast_server.policy_command import run_policy_check
 from holdfast_server.protocol.errors import HoldfastError
@@ -75,7 +77,7 @@ def main() -> None:
         config.require_protected_listen()
         if config.workers > 1 and _WORKER not in os.environ:
             sys.exit(_supervise(config))
-        with exporting() as exports:
+        with exporting(config.metrics_listen) as exports:
             uvloop.run(_serve(config, exports))
     except HoldfastError as error:
         _fail(arguments, f"{error.reason}: {error.message}")
@@ -122,9 +124,13 @@ def _bound_memory() -> None:
 
 def _supervise(config: Config) -> int:
     os.environ[_WORKER] = "1"
-    # They share one address, on which the parent listens.
-    arguments = ["serve", *(flag for flag in config_sources.as_flags(config) if not flag.startswith("--listen="))]
-    return asyncio.run(supervise(config.workers, config.listen, arguments, drain_seconds=config.drain_seconds))
+    # They share one address, on which the parent listens, and have each their own for metrics.
+    configs = [replace(config, metrics_listen=address) for address in config.metrics_addresses]
+    commands = [
+        ["serve", *(flag for flag in config_sources.as_flags(each) if not flag.startswith("--listen="))]
+        for each in configs
+    ]
+    return asyncio.run(supervise(config.listen, commands, drain_seconds=config.drain_seconds))
 
 
 async def _serve(config: Config, exports: Exports) -> None:
@@ -135,11 +141,11 @@ async def _serve(config: Config, exports: Exports) -> None:
             s3=config.s3_settings,
             group=config.folder_group_number,
         ) as store,
-        serving(config, store) as port,
+        serving(config, store, on_open=partial(exports.observe, folder=_folder(config))) as port,
     ):
         host = config.listen.rpartition(":")[0]
         stop = stop_requested()
-        _announce(f"{host}:{port}", config.store)
+        _announce(f"{host}:{port}", config.store, exports.metrics_address)
         # Objects that exist now live as long as the process: exclude them from garbage collections.
         gc.freeze()
         if _WORKER in os.environ:
@@ -148,10 +154,17 @@ async def _serve(config: Config, exports: Exports) -> None:
         exports.end_within(config.drain_seconds + _EXPORT_SECONDS)
 
 
-def _announce(address: str, store: str) -> None:
+def _folder(config: Config) -> Path | None:
+    """Return the folder of the store; None if it is elsewhere."""
+    found = location.parse(config.store)
+    return found.path if isinstance(found, FolderLocation) else None
+
+
+def _announce(address: str, store: str, metrics_address: str) -> None:
     """Print the first line. The server continues if stdout cannot be written."""
     message = f"holdfast-server listens on {address}, store {store}"
-    line = logs.first_line(message, address=address, store=store)
+    more = {"metrics_address": metrics_address} if metrics_address else {}
+    line = logs.first_line(message, address=address, store=store, **more)
     try:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()

@@ -7,6 +7,7 @@ part of the interval, so that they seldom do.
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -66,9 +67,11 @@ async def _collect_repeatedly(log: Log, policies: Policies, interval_seconds: fl
         if count is not None:
             count.finish()
         _LOG.info("garbage collected", extra=asdict(collected))
+        telemetry.COLLECTION_END.set(time.time())
         for kind in ("retired", "markers", "blobs", "claims", "indexes", "records"):
             telemetry.COLLECTED.add(getattr(collected, kind), {"holdfast.collected": kind})
 
 
 def _log_failure(prefix: str, error: Failure) -> None:
+    telemetry.UNCOLLECTED.add(1)
     _LOG.warning("a workflow could not be collected", extra={"prefix": prefix, "error": described(error)})

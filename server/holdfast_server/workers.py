@@ -24,13 +24,12 @@ _MAX_PAUSE_SECONDS = 30.0
 _KILL_SECONDS = 2.0
 
 
-async def supervise(count: int, listen: str, arguments: Sequence[str], *, drain_seconds: float) -> int:
+async def supervise(listen: str, commands: Sequence[Sequence[str]], *, drain_seconds: float) -> int:
     """Run workers until a signal stops them, then let them drain.
 
     Args:
-        count: number of workers.
         listen: host:port; port 0 takes a free one for all of them.
-        arguments: the command line of a worker, without its address.
+        commands: the command line of each worker, without its address.
         drain_seconds: how long a worker may drain.
 
     Returns:
@@ -41,9 +40,11 @@ async def supervise(count: int, listen: str, arguments: Sequence[str], *, drain_
 
     """
     with reserved(listen) as address:
-        workers = _Workers([*arguments, "--listen", address], drain_seconds)
+        workers = _Workers(drain_seconds)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(workers.keep_one_running()) for _ in range(count)]
+            tasks = [
+                group.create_task(workers.keep_one_running([*command, "--listen", address])) for command in commands
+            ]
     return max(task.result() for task in tasks)
 
 
@@ -51,23 +52,21 @@ class _Workers:
     """The workers of one parent.
 
     Args:
-        arguments: the command line of each.
         drain_seconds: how long a worker may drain.
 
     """
 
-    def __init__(self, arguments: Sequence[str], drain_seconds: float) -> None:
-        self._arguments = arguments
+    def __init__(self, drain_seconds: float) -> None:
         self._drain_seconds = drain_seconds
         self._stop = stop_requested()
         self._any_has_served = False
 
-    async def keep_one_running(self) -> int:
-        """Keep a worker running until a signal stops it. Return the exit code."""
+    async def keep_one_running(self, arguments: Sequence[str]) -> int:
+        """Keep a worker with that command line running until a signal stops it. Return the exit code."""
         pause_seconds = 0.0
         while True:
             started = time.monotonic()
-            process = await self._start()
+            process = await self._start(arguments)
             if not await self._ends_before_stop(process):
                 return await self._end(process)
             code, lived_seconds = process.returncode or 0, time.monotonic() - started
@@ -91,14 +90,14 @@ class _Workers:
             if self._stop.is_set():
                 return 0
 
-    async def _start(self) -> asyncio.subprocess.Process:
+    async def _start(self, arguments: Sequence[str]) -> asyncio.subprocess.Process:
         # Its standard input closes when this process ends, however it ends. -P: do not import from the working folder.
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
             "-m",
             "holdfast_server.main",
-            *self._arguments,
+            *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )

@@ -58,9 +58,9 @@ def server(store_url: str, *flags: str, environment: Mapping[str, str] | None = 
         assert process.wait(30) == 0
 
 
-def started(*flags: str) -> subprocess.Popen[str]:
-    """Start a server with any flags. Its first line is on its standard output."""
-    return _forked("serve", *flags, stdout=subprocess.PIPE, text=True)
+def started(*flags: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """Start a server with any flags, and variables to add. Its first line is on its standard output."""
+    return _forked("serve", *flags, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})})
 
 
 def run(*arguments: str, check: bool = False, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -21,8 +21,13 @@ _TRACER = trace.get_tracer("holdfast", VERSION)
 _METER = metrics.get_meter("holdfast", VERSION)
 _PROPAGATOR = TraceContextTextMapPropagator()
 
+# Boundaries of buckets, in seconds. The default ones are made for milliseconds.
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _CALL_SECONDS = _METER.create_histogram(
-    "rpc.client.call.duration", "s", "Logical calls with all their attempts, by method and reason of failure."
+    "rpc.client.call.duration",
+    "s",
+    "Logical calls with all their attempts, by method and reason of failure.",
+    explicit_bucket_boundaries_advisory=_SECONDS,
 )
 _RETRIES = _METER.create_counter(
     "holdfast.client.retries", "{attempt}", "Attempts beyond the first, by method and reason."
@@ -72,9 +77,9 @@ class LogicalCall:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self._span is not None:
             self._span.end(error)
-        outcome = {"rpc.status_code": "OK"}
+        outcome = {"rpc.response.status_code": "OK"}
         if isinstance(error, HoldfastError):
-            outcome = {"rpc.status_code": error.code.name, "error.type": error.reason}
+            outcome = {"rpc.response.status_code": error.code.name, "error.type": error.reason}
         _CALL_SECONDS.record(time.perf_counter() - self._started, self._attributes | outcome)
 
     def attempt(self, number: int) -> "_Attempt":
@@ -136,11 +141,15 @@ class _CurrentSpan:
         """End it, as failed if there is an error of the SDK, and as successful if there is no error."""
         context.detach(self._token)
         if isinstance(error, HoldfastError):
-            failure = {"rpc.status_code": error.code.name, "error.type": error.reason, "holdfast.reason": error.reason}
+            failure = {
+                "rpc.response.status_code": error.code.name,
+                "error.type": error.reason,
+                "holdfast.reason": error.reason,
+            }
             self._span.set_attributes(failure)
             self._span.set_status(Status(StatusCode.ERROR, error.message))
         elif error is None:
-            self._span.set_attribute("rpc.status_code", "OK")
+            self._span.set_attribute("rpc.response.status_code", "OK")
         self._span.end()
 
 

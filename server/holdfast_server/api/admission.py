@@ -156,6 +156,11 @@ class Admission:
         """Return whether the streams, with so many bytes more, would hold at most half of what they may."""
         return self._stream_bytes + count <= self.capacity.stream_bytes // 2
 
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of payload all calls hold in memory."""
+        return self._bytes
+
     def take_back(self, permit: "Permit") -> None:
         """Count a call as ended; see `Permit.release`."""
         self.hold(permit, 0)

@@ -39,7 +39,7 @@ async def add_payload(
         raise await load.as_of_now(log, keys, entry, error) from None
     permit.hold(held_bytes)
     answer.payload_included = True
-    telemetry.PAYLOAD_BYTES.add(size_bytes, {"holdfast.direction": "loaded"})
+    telemetry.count_loaded(entry.marker.format.name, size_bytes)
 
 
 async def add_records(

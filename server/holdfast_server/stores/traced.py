@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from holdfast_server.stores.base import (
     LeavesFiles,
@@ -11,7 +12,7 @@ from holdfast_server.stores.base import (
     ObjectWriter,
     StoredObject,
 )
-from holdfast_server.telemetry import store_request
+from holdfast_server.telemetry import StoreRequest
 
 
 class TracedStore:
@@ -31,13 +32,13 @@ class TracedStore:
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         """Create an object unless the key has one."""
-        with store_request("put_if_absent", self._attributes(key)):
+        with StoreRequest("put_if_absent", partial(self._attributes, key)):
             return await self._store.put_if_absent(key, data)
 
     async def get(self, key: str, *, offset: int = 0, length: int | None = None) -> StoredObject:
         """Read an object, or a range of it. A missing object does not mark the span as failed."""
         absent: ObjectNotFoundError | None = None
-        with store_request("get", self._attributes(key)):
+        with StoreRequest("get", partial(self._attributes, key)):
             try:
                 return await self._store.get(key, offset=offset, length=length)
             except ObjectNotFoundError as error:
@@ -47,28 +48,28 @@ class TracedStore:
     @asynccontextmanager
     async def put(self, key: str) -> AsyncIterator[ObjectWriter]:
         """Write an object under a fresh key. The span covers the whole upload."""
-        with store_request("put", self._attributes(key)):
+        with StoreRequest("put", partial(self._attributes, key)):
             async with self._store.put(key) as writer:
                 yield writer
 
     async def replace(self, key: str, data: bytes) -> None:
         """Replace an object."""
-        with store_request("replace", self._attributes(key)):
+        with StoreRequest("replace", partial(self._attributes, key)):
             await self._store.replace(key, data)
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
         """List objects in key order."""
-        with store_request("list", self._attributes(prefix)):
+        with StoreRequest("list", partial(self._attributes, prefix)):
             return await self._store.list(prefix, start_after=start_after, limit=limit)
 
     async def copy(self, source: str, target: str) -> bool:
         """Copy an object to a fresh key."""
-        with store_request("copy", self._attributes(target)):
+        with StoreRequest("copy", partial(self._attributes, target)):
             return await self._store.copy(source, target)
 
     async def delete(self, key: str) -> None:
         """Delete an object."""
-        with store_request("delete", self._attributes(key)):
+        with StoreRequest("delete", partial(self._attributes, key)):
             await self._store.delete(key)
 
     async def sweep_files(self, grace_seconds: float) -> int:

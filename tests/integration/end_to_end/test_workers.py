@@ -98,7 +98,7 @@ async def test_a_server_ends_while_a_worker_waits_for_its_replacement(tmp_path, 
     monkeypatch.setattr(workers, "_FIRST_PAUSE_SECONDS", 3600.0)
     monkeypatch.setattr(workers, "_MAX_PAUSE_SECONDS", 3600.0)
     settings = ["serve", "--store", (tmp_path / "store").as_uri(), "--workers", "2"]
-    running = asyncio.create_task(workers.supervise(2, "127.0.0.1:0", settings, drain_seconds=15))
+    running = asyncio.create_task(workers.supervise("127.0.0.1:0", [settings] * 2, drain_seconds=15))
     await eventually(lambda: len(workers_on(tmp_path)) == 2)
     # Killed before it served. This is not a mistake of the configuration, after which the server would end.
     os.kill(workers_on(tmp_path)[0], signal.SIGKILL)

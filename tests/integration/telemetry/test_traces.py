@@ -62,7 +62,7 @@ async def test_a_save_through_a_store_that_fails_twice_is_one_trace_with_three_a
         asked_by = by_id[span.parent_id]
         assert span.failed == asked_by.failed
         assert span.attributes.get("error.type") == ("STORE_UNAVAILABLE" if span.failed else None)
-        assert span.attributes["rpc.status_code"] == ("UNAVAILABLE" if span.failed else "OK")
+        assert span.attributes["rpc.response.status_code"] == ("UNAVAILABLE" if span.failed else "OK")
         assert span.attributes["holdfast.namespace"] == "n"
         assert span.attributes["holdfast.workflow"] == "w"
     assert sorted((span.name, span.failed) for span in stores) == [

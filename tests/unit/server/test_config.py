@@ -68,6 +68,17 @@ def test_workers_have_the_settings_of_their_parent(tmp_path):
         assert load(flags, {"HOLDFAST_DELTAS": "off"} if config.deltas else {}, Path("/elsewhere")) == config
 
 
+def test_each_worker_has_a_port_for_metrics_and_port_0_stands_for_any_free_one():
+    def addresses(listen: str) -> list[str]:
+        return Config(store="file:///s", workers=3, metrics_listen=listen).metrics_addresses
+
+    assert addresses("[::1]:9464") == ["[::1]:9464", "[::1]:9465", "[::1]:9466"]
+    assert addresses("127.0.0.1:0") == ["127.0.0.1:0"] * 3
+    assert addresses("") == [""] * 3
+    with pytest.raises(ConfigError, match=r"^metrics_listen: expected a port with 2 more after it, one for each"):
+        addresses("127.0.0.1:65534")
+
+
 def test_without_settings_it_serves_on_loopback_from_a_folder():
     assert load({}, {}, HERE) == Config(listen="127.0.0.1:7433", store="file:///here/holdfast-data")
 
@@ -98,6 +109,8 @@ def test_without_settings_it_serves_on_loopback_from_a_folder():
         ("retention", '{"n": {"max_age_seconds": "1d"}}'),
         ("tls_client_auth", "maybe"),
         ("insecure", "perhaps"),
+        ("metrics_listen", "9464"),
+        ("metrics_listen", "127.0.0.1:65536"),
     ],
 )
 def test_a_wrong_setting_is_named_wherever_it_comes_from(name, value, tmp_path):

@@ -54,7 +54,7 @@ def test_a_collected_span_is_current_and_a_child_of_its_caller(finished):
     assert ended.attributes == {
         "rpc.system.name": "grpc",
         "rpc.method": METHOD,
-        "rpc.status_code": "RESOURCE_EXHAUSTED",
+        "rpc.response.status_code": "RESOURCE_EXHAUSTED",
         "error.type": "OVERLOADED",
         "holdfast.reason": "OVERLOADED",
         "holdfast.namespace": "n",

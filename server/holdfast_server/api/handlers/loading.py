@@ -94,7 +94,7 @@ async def _send(context: ServiceContext, call: Call, request: api.LoadStreamRequ
         async with aclosing(sent) as outgoing:
             async for message in outgoing:
                 if message.HasField("finish"):
-                    telemetry.PAYLOAD_BYTES.add(message.finish.size_bytes, {"holdfast.direction": "loaded"})
+                    telemetry.count_loaded(found.entry.marker.format.name, message.finish.size_bytes)
                 await write(stream, message)
                 await call.permit.pace(message.ByteSize())
     except HoldfastError as error:

@@ -149,7 +149,10 @@ async def _commit(
         room.settle(stored_bytes)
     context.indexer.extend_soon(saved.entry)
     orphans = payload.blobs - (0 if saved.replayed else sum(1 for part in saved.entry.marker.parts if part.blob))
-    telemetry.ORPHANS.add(orphans)
+    if orphans:
+        telemetry.ORPHANS.add(orphans)
     call.describe(checkpoint=saved.entry.marker.checkpoint_id, revision=saved.entry.revision)
-    telemetry.PAYLOAD_BYTES.add(sum(part.size_bytes for part in parts), {"holdfast.direction": "saved"})
+    if stored_bytes is not None:
+        payload_bytes = sum(part.size_bytes for part in parts)
+        telemetry.count_save(new.format_name, payload_bytes=payload_bytes, stored_bytes=stored_bytes)
     return saved

@@ -180,7 +180,7 @@ DEFECTS = [
     _defect(
         "config",
         "port of any script",
-        config.Config.__post_init__,
+        config._check_address,
         're.fullmatch("[0-9]{1,5}", port)',
         "port.isdigit()",
     ),

@@ -18,6 +18,7 @@ MODULES = (
     "opening",
     "records",
     "repeats",
+    "rewrapping",
     "saves",
     "transport",
     "workflow",

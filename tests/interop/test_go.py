@@ -36,7 +36,7 @@ def opened_by(program, document):
     return json.loads(done.stdout)
 
 
-def test_a_go_program_decrypts_every_vector_and_notices_a_flipped_bit_and_another_place(program):
+def test_a_go_program_decrypts_every_vector_by_each_of_its_keys_and_notices_what_was_changed(program):
     document = vectors.written()
     found = opened_by(program, document)
     assert found["plain"] == {vector["name"]: vector["plain"] for vector in document["vectors"]}
@@ -49,6 +49,7 @@ def test_a_go_program_decrypts_frames_of_full_size(program, is_compressed):
     plain = os.urandom(1 << 20) + bytes(2 << 20)
     sealed = Sealer(vectors.data_key(7), place, is_compressed=is_compressed).sealed(plain)
     document = vectors.written()
+    del document["rewrapped"]
     document["vectors"] = [
         {
             "name": "large",

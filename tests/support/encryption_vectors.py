@@ -13,11 +13,13 @@ from holdfast._encryption import cover
 from holdfast._encryption.frames import DataKey, Sealer
 from holdfast._encryption.keys import LocalKey
 from holdfast._encryption.layout import COVER, PART, RECORD, Header, Place
+from holdfast._encryption.rewrapped import WrappedKeys, name_of
 
 from tests.support.repository import ROOT
 
 FILE = ROOT / "docs" / "reference" / "encryption-vectors.json"
 KEY = LocalKey("vectors-1", bytes(range(32)), bytes(range(32, 64)))
+NEXT_KEY = LocalKey("vectors-2", bytes(range(64, 96)), KEY.label_key)
 LABELS = {"step": "3", "städte": "Köln"}
 PARTS = ["", "weights"]
 _NAMES = {"namespace": "my-app", "workflow_id": "order-17", "checkpoint_id": "cp-2"}
@@ -79,6 +81,17 @@ def bytes_of(vector: dict[str, Any], field: str) -> bytes:
     return b64decode(vector[field])
 
 
+def rewrapped() -> dict[str, Any]:
+    """Return the record that holds the data keys of all vectors, wrapped again by another key."""
+    keys = [data_key(seed) for seed in (1, 2, 3)]
+    wrapped = {name_of(each.key_id, each.wrapped): NEXT_KEY.wrap(each.key) for each in keys}
+    [record] = WrappedKeys(NEXT_KEY.id, wrapped).records()
+    return {
+        "key": {"id": NEXT_KEY.id, "key": NEXT_KEY.key.hex()},
+        "record": {"key": record.key, "data": b64encode(record.data).decode()},
+    }
+
+
 def document(compressed_vector: dict[str, Any]) -> dict[str, Any]:
     """Return the whole document."""
     assert KEY.label_key is not None
@@ -90,6 +103,7 @@ def document(compressed_vector: dict[str, Any]) -> dict[str, Any]:
             "digests": sorted(cover.digests(KEY.label_key, _NAMES["namespace"], LABELS)),
         },
         "vectors": [*made(), compressed_vector],
+        "rewrapped": rewrapped(),
     }
 
 

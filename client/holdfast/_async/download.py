@@ -108,6 +108,13 @@ class Download:
         for part in self._parts.values():
             part.require_digest(self.header.checkpoint.checkpoint_id)
 
+    def forget(self) -> None:
+        """Start again with the next stream."""
+        for part in self._parts.values():
+            part.restart()
+        self.header, self._total = None, 0
+        self._parts = {}
+
     def _begin(self, header: api.LoadStreamHeader) -> None:
         """Accept the header of a stream. All streams must be about the same checkpoint."""
         require_loaded(header, self._request)
@@ -127,15 +134,8 @@ class Download:
         ):
             raise transit_error("it resumes with another checkpoint")
         if found.revision != before.revision:
-            self._forget()
+            self.forget()
             raise unavailable("the checkpoint was replaced while it was loaded")
-
-    def _forget(self) -> None:
-        """Start again with the next stream."""
-        for part in self._parts.values():
-            part.restart()
-        self.header, self._total = None, 0
-        self._parts = {}
 
     async def _take(self, chunk: checkpoint_pb2.Chunk, steps: blocking.Steps) -> None:
         part = self._parts.get(chunk.part)

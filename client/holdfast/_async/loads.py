@@ -17,6 +17,7 @@ from holdfast._core.checkpoint import Checkpoint, Format, LoadedCheckpoint, Load
 from holdfast._core.errors import (
     DECRYPTION,
     CheckpointCorruptedError,
+    EncryptionKeyMissingError,
     HoldfastError,
     WorkflowCheckpointResumeError,
     is_of_encryption,
@@ -79,16 +80,16 @@ class Loads:
         """Load a checkpoint, or raise and note what the server passed over before it."""
         response = await self._first(request, budget, max_bytes)
         with _noting(response, passed_over):
-            info = await self._opening.loaded(response.checkpoint)
+            info = await self._opening.loaded(response.checkpoint, budget)
             records = await self._records_of(request, response.checkpoint, response, budget)
             if response.payload_included:
                 received = {part.name: part.data for part in response.parts}
-                parts = await self._opening.parts(response.checkpoint, received, max_bytes)
+                parts = await self._opening.parts(response.checkpoint, received, max_bytes, budget)
                 return _loaded(response, info, parts, records)
             memory = Memory()
             header = await self._stream(request, response, memory, budget, max_bytes=max_bytes, progress=progress)
             if header.checkpoint.revision != response.checkpoint.revision:
-                info = await self._opening.loaded(header.checkpoint)
+                info = await self._opening.loaded(header.checkpoint, budget)
                 records = await self._records_of(request, header.checkpoint, api.Content(), budget)
             return _loaded(header, info, memory.take(), records)
 
@@ -128,7 +129,7 @@ class Loads:
                 found = await self._load_into(
                     request, into, budget, passed_over, max_bytes=max_bytes, progress=progress
                 )
-                info = await self._opening.loaded(found.checkpoint)
+                info = await self._opening.loaded(found.checkpoint, budget)
                 await blocking.to_end(draft.commit)
             except CheckpointCorruptedError as error:
                 request = await self._before(request, error, passed_over, budget)
@@ -156,7 +157,7 @@ class Loads:
 
         """
         found = await self._load_into(request, sinks, budget, [], max_bytes=MAX_BYTES, progress=None)
-        return await self._opening.loaded(found.checkpoint)
+        return await self._opening.loaded(found.checkpoint, budget)
 
     async def _load_into(
         self,
@@ -171,12 +172,12 @@ class Loads:
         """Load parts into their sinks, and return the answer, or raise and note what the server passed over."""
         found = await self._first(request, budget, max_bytes)
         with _noting(found, passed_over):
-            await self._opening.loaded(found.checkpoint)
+            await self._opening.loaded(found.checkpoint, budget)
             wanted = sinks.of(found.checkpoint)
             if not found.payload_included:
                 return await self._stream(request, found, sinks, budget, max_bytes=max_bytes, progress=progress)
             received = {each.name: each.data for each in found.parts}
-            parts = await self._opening.parts(found.checkpoint, received, max_bytes)
+            parts = await self._opening.parts(found.checkpoint, received, max_bytes, budget)
             for name, sink in wanted.items():
                 await blocking.to_end(sink.write, parts[name])
             return found
@@ -253,8 +254,18 @@ class Loads:
             announced=response.checkpoint,
             max_bytes=max_bytes,
         )
-        with budget.spending() as seconds:
-            await self._receive(download, seconds)
+        try:
+            with budget.spending() as seconds:
+                await self._receive(download, seconds)
+        except EncryptionKeyMissingError:
+            # Another checkpoint than announced, after a fallback or a replacement, may have its data keys elsewhere.
+            found = download.header
+            if found is None or found.checkpoint.revision == response.checkpoint.revision:
+                raise
+            await self._opening.loaded(found.checkpoint, budget)
+            download.forget()
+            with budget.spending() as seconds:
+                await self._receive(download, seconds)
         await blocking.in_thread(download.require_digests)
         opening.finish()
         assert download.header is not None

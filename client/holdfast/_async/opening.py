@@ -1,19 +1,33 @@
-"""Opening what a server returns: by the client's protection, in a thread if that takes long or waits for a key."""
+"""Opening what a server returns: by the client's protection, in a thread if that takes long or waits for a key.
 
-from collections.abc import Iterable, Mapping, Sequence
+If the keyring lacks the key of a checkpoint, the checkpoint's records may have its data keys, wrapped by another key.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from holdfast._async import blocking
 from holdfast._async.download import inline_parts
+from holdfast._async.transport import Transport
+from holdfast._core.answers import Collected
+from holdfast._core.budget import Budget
 from holdfast._core.checkpoint import Checkpoint, Record, Skipped, Validation
-from holdfast._core.errors import KeyServiceUnavailableError, WorkflowCheckpointResumeError
+from holdfast._core.errors import (
+    EncryptionKeyMissingError,
+    KeyServiceUnavailableError,
+    WorkflowCheckpointResumeError,
+    also_wrapped,
+)
 from holdfast._core.protection import Protection
+from holdfast._core.sealed import KEYS_PREFIX
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 # Sealed bytes may be compressed, so that opening them takes longer than their number suggests.
 _QUICK_BYTES = 16 << 10
+_Result = TypeVar("_Result")
 
 
 class Opening:
@@ -24,22 +38,21 @@ class Opening:
 
     """
 
-    def __init__(self, protection: Protection) -> None:
+    def __init__(self, transport: Transport, protection: Protection) -> None:
+        self._transport = transport
         self.protection = protection
 
-    async def loaded(self, message: checkpoint_pb2.Checkpoint) -> Checkpoint:
+    async def loaded(self, message: checkpoint_pb2.Checkpoint, budget: Budget) -> Checkpoint:
         """Return the metadata of a checkpoint whose payload is loaded. Raise as `Protection.loaded` does."""
-        if self.protection.is_quick:
-            return self.protection.loaded(message)
-        return await blocking.in_thread(self.protection.loaded, message)
+        function = partial(self.protection.loaded, message)
+        return await self._opened(message, budget, function, is_quick=self.protection.is_quick)
 
-    async def listed(self, message: checkpoint_pb2.Checkpoint) -> Checkpoint:
+    async def listed(self, message: checkpoint_pb2.Checkpoint, budget: Budget) -> Checkpoint:
         """Return the metadata of a checkpoint without its payload. Raise as `Protection.listed` does."""
-        if self.protection.is_quick:
-            return self.protection.listed(message)
-        return await blocking.in_thread(self.protection.listed, message)
+        function = partial(self.protection.listed, message)
+        return await self._opened(message, budget, function, is_quick=self.protection.is_quick)
 
-    async def validation(self, found: Validation, response: api.ValidateResponse) -> Validation:
+    async def validation(self, found: Validation, response: api.ValidateResponse, budget: Budget) -> Validation:
         """Return the result of a validation, with its checkpoints opened. One that cannot be opened is a finding.
 
         Raises:
@@ -51,7 +64,7 @@ class Opening:
         stored = found.checkpoint
         if stored is not None:
             try:
-                found = replace(found, checkpoint=await self.loaded(response.checkpoint))
+                found = replace(found, checkpoint=await self.loaded(response.checkpoint, budget))
             except KeyServiceUnavailableError:
                 raise
             except WorkflowCheckpointResumeError as error:
@@ -60,7 +73,7 @@ class Opening:
                 found = replace(found, checkpoint=unread, resumable=False, findings=(*found.findings, finding))
         if found.last_good is not None:
             try:
-                found = replace(found, last_good=await self.loaded(response.last_good))
+                found = replace(found, last_good=await self.loaded(response.last_good, budget))
             except KeyServiceUnavailableError:
                 raise
             except WorkflowCheckpointResumeError:
@@ -68,16 +81,20 @@ class Opening:
         return found
 
     async def parts(
-        self, message: checkpoint_pb2.Checkpoint, received: Mapping[str, bytes], max_bytes: int | None
+        self,
+        message: checkpoint_pb2.Checkpoint,
+        received: Mapping[str, bytes],
+        max_bytes: int | None,
+        budget: Budget,
     ) -> Mapping[str, bytes]:
         """Return the payload of an answer that includes it, checked. Raise as `checked` and `Protection.parts` do."""
         parts = await inline_parts(message, received)
         protection = self.protection
         if not protection.is_sealing:
             return parts
-        if protection.is_quick and sum(map(len, parts.values())) <= _QUICK_BYTES:
-            return protection.parts(message, parts, max_bytes)
-        return await blocking.in_thread(protection.parts, message, parts, max_bytes)
+        is_quick = protection.is_quick and sum(map(len, parts.values())) <= _QUICK_BYTES
+        function = partial(protection.parts, message, parts, max_bytes)
+        return await self._opened(message, budget, function, is_quick=is_quick)
 
     async def sealed_records(
         self, namespace: str, workflow_id: str, checkpoint_id: str, records: Iterable[Record]
@@ -102,3 +119,37 @@ class Opening:
         if not records or (protection.is_quick and size <= _QUICK_BYTES):
             return tuple(protection.open_records(*names, records, max_bytes))
         return tuple(await blocking.in_thread(protection.open_records, *names, records, max_bytes))
+
+    async def _opened(
+        self,
+        message: checkpoint_pb2.Checkpoint,
+        budget: Budget,
+        function: Callable[[], _Result],
+        *,
+        is_quick: bool,
+    ) -> _Result:
+        """Open something of a checkpoint. If its key is missing, look for its data keys among the records."""
+        try:
+            return function() if is_quick else await blocking.in_thread(function)
+        except EncryptionKeyMissingError as error:
+            missing = error
+        key_ids = await self._learned(message, budget)
+        if not key_ids:
+            raise missing
+        try:
+            return function() if is_quick else await blocking.in_thread(function)
+        except EncryptionKeyMissingError:
+            raise also_wrapped(missing, key_ids) from None
+
+    async def _learned(self, message: checkpoint_pb2.Checkpoint, budget: Budget) -> Sequence[str]:
+        """Let the protection remember the data keys that are among the records. Return the ids of their keys."""
+        request = api.ListRecordsRequest(
+            namespace=message.namespace, workflow_id=message.workflow_id, checkpoint_id=message.checkpoint_id
+        )
+        found = Collected(None)
+        async for page in self._transport.pages("ListRecords", request, budget):
+            found.add([record for record in page.records if record.key.startswith(KEYS_PREFIX)])
+            # In the order of the keys: nothing of it comes later.
+            if page.records and page.records[-1].key > KEYS_PREFIX + "\x7f":
+                break
+        return self.protection.learn(message, found.records)

@@ -45,11 +45,17 @@ class Records:
             HoldfastError: a subclass for each reason.
 
         """
-        request_id = request.request_id
         sealed = await self._opening.sealed_records(
             request.namespace, request.workflow_id, request.checkpoint_id, arguments.items("records", records, Record)
         )
-        for index, batch in enumerate(list(_batches(sealed))):
+        await self.attach_stored(request, sealed, timeout)
+
+    async def attach_stored(
+        self, request: api.AttachRecordsRequest, records: Iterable[Record], timeout: float | None
+    ) -> None:
+        """Attach records as they are to be stored. The arguments and errors are those of `attach`."""
+        request_id = request.request_id
+        for index, batch in enumerate(list(_batches(records))):
             del request.records[:]
             request.records.extend(batch)
             request.observed_stamp = self._stamp

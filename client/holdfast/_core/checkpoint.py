@@ -1,6 +1,6 @@
 """The values of the public API: formats, checkpoints, and what calls return. The messages of the API stay inside."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -245,3 +245,44 @@ class Writer:
     epoch: int
     revision: int
     lease_expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RewrapFailure:
+    """A checkpoint whose data keys could not all be wrapped again.
+
+    Attributes:
+        workflow_id: its workflow.
+        checkpoint_id: the checkpoint; "" if it is not known.
+        reason: the reason, such as "ENCRYPTION_KEY_MISSING".
+        message: the message of the first problem.
+
+    """
+
+    workflow_id: str
+    checkpoint_id: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrapped:
+    """What `rewrap_keys` has done.
+
+    Attributes:
+        workflows: the workflows that were looked at.
+        checkpoints: the checkpoints that were looked at.
+        data_keys: the data keys that were wrapped again. Those that had been before do not count.
+        failed: how many failures there were.
+        failures: the first 100 of them.
+
+    """
+
+    workflows: int = 0
+    checkpoints: int = 0
+    data_keys: int = 0
+    failed: int = 0
+    failures: tuple[RewrapFailure, ...] = ()
+
+
+RewrapProgress = Callable[[Rewrapped], object]

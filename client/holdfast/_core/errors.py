@@ -256,6 +256,7 @@ _CLASSES_BY_CODE: dict[grpc.StatusCode, type[HoldfastError]] = {
 # The cause of a CHECKPOINT_CORRUPTED whose stored bytes are as the server has them, but cannot be decrypted.
 DECRYPTION = "decryption"
 _OF_ENCRYPTION = frozenset({"ENCRYPTION_KEY_MISSING", "KEY_SERVICE_UNAVAILABLE", "KEYRING_REQUIRED", "NOT_ENCRYPTED"})
+_MOST_NAMED = 10
 _RETRYABLE_CODES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 
@@ -325,6 +326,16 @@ def key_missing(key_id: str, message: str) -> HoldfastError:
         metadata={"key_id": key_id},
         advice="Add the key to the keyring; if it was deleted, nothing that it encrypted can be read.",
     )
+
+
+def also_wrapped(missing: HoldfastError, key_ids: Sequence[str]) -> HoldfastError:
+    """Return the error of a missing key whose data keys were wrapped again, by other keys that are missing too."""
+    others = ", ".join(map(repr, key_ids[:_MOST_NAMED]))
+    error = key_missing(
+        missing.metadata.get("key_id", ""), f"{missing.message}; its data keys are also wrapped by {others}"
+    )
+    error.metadata["rewrapped_by"] = ", ".join(key_ids[:_MOST_NAMED])
+    return error
 
 
 def key_service_unavailable(key_id: str, message: str) -> HoldfastError:

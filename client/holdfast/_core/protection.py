@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from holdfast._core import arguments
 from holdfast._core.checkpoint import Checkpoint, Record
-from holdfast._core.errors import keyring_required
+from holdfast._core.errors import HoldfastError, keyring_required
 from holdfast._core.messages import to_checkpoint
 from holdfast._core.payload import Data, Outgoing
 from holdfast._core.received import Sinks
-from holdfast._core.sealed import FIRST_COVER_LABEL, MAGIC
+from holdfast._core.sealed import FIRST_COVER_LABEL, KEYS_MAGIC, MAGIC
 from holdfast.v1 import checkpoint_pb2
 
 if TYPE_CHECKING:
@@ -79,15 +80,66 @@ class Protection(Protocol):
     def sinks(self, sinks: Sinks, max_bytes: int | None) -> "OpeningSinks":
         """Return sinks that take stored bytes and hand on the payload. They raise as `parts` does."""
 
+    def learn(self, message: checkpoint_pb2.Checkpoint, records: Sequence[Record]) -> Sequence[str]:
+        """Remember the data keys that records of a checkpoint hold, wrapped by other keys than at first.
+
+        Args:
+            message: the checkpoint.
+            records: stored records of it.
+
+        Returns:
+            The ids of these keys.
+
+        Raises:
+            CheckpointCorruptedError: a record that should hold data keys holds something else.
+
+        """
+
     def seal_records(
         self, namespace: str, workflow_id: str, checkpoint_id: str, records: Sequence[Record]
     ) -> Sequence[Record]:
-        """Return records of one call as they are stored."""
+        """Return records of one call as they are stored.
+
+        Raises:
+            InvalidRequestError: a record has a key that is reserved.
+
+        """
 
     def open_records(
         self, namespace: str, workflow_id: str, checkpoint_id: str, records: Sequence[Record], max_bytes: int | None
     ) -> Sequence[Record]:
         """Return stored records as they were attached. Raise as `parts` does."""
+
+    def data_keys(self, message: checkpoint_pb2.Checkpoint) -> "DataKeys":
+        """Return the data keys of a checkpoint, to be wrapped again.
+
+        Raises:
+            InvalidRequestError: there is no keyring.
+            CheckpointCorruptedError: the text of its cover was changed.
+
+        """
+
+
+class DataKeys(Protocol):
+    """The data keys of one checkpoint and of its records.
+
+    Attributes:
+        problem: why a data key cannot be wrapped again, if one cannot.
+
+    """
+
+    problem: HoldfastError | None
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Add those of stored records."""
+
+    def rewrapped(self) -> tuple[Sequence[Record], int]:
+        """Return stored records that hold them wrapped by the current key, and how many they hold.
+
+        Raises:
+            KeyServiceUnavailableError: the key service cannot be reached.
+
+        """
 
 
 class OpeningSinks(Sinks, Protocol):
@@ -153,6 +205,10 @@ class Unprotected:
         del max_bytes
         return _Untouched(sinks)
 
+    def learn(self, message: checkpoint_pb2.Checkpoint, records: Sequence[Record]) -> Sequence[str]:
+        del message, records
+        return ()
+
     def seal_records(
         self, namespace: str, workflow_id: str, checkpoint_id: str, records: Sequence[Record]
     ) -> Sequence[Record]:
@@ -164,10 +220,14 @@ class Unprotected:
     ) -> Sequence[Record]:
         del namespace, workflow_id, max_bytes
         for record in records:
-            if record.data.startswith(MAGIC):
+            if record.data.startswith((MAGIC, KEYS_MAGIC)):
                 what = f"record {record.key!r} of checkpoint {checkpoint_id!r}"
                 raise keyring_required(what, checkpoint_id=checkpoint_id)
         return records
+
+    def data_keys(self, message: checkpoint_pb2.Checkpoint) -> DataKeys:
+        del message
+        raise arguments.invalid("encryption", "must be the keyring of the client whose keys are to be wrapped again")
 
 
 def protection_of(keyring: "Keyring | None") -> Protection:

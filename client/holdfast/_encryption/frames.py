@@ -226,6 +226,11 @@ def opened(data: bytes, place: Place, keys: Callable[[str, bytes], bytes], take:
     opener.finish()
 
 
+def commitment_of(data_key: bytes, salt: bytes) -> bytes:
+    """Return what the header of a stream with this salt must have as its commitment."""
+    return _derived(data_key, salt)[1]
+
+
 def _derived(data_key: bytes, salt: bytes) -> tuple[bytes, bytes]:
     """Return the key of a stream, and the commitment to it."""
     both = HKDF(algorithm=SHA256(), length=2 * _KEY_BYTES, salt=salt, info=_INFO).derive(data_key)

@@ -18,6 +18,8 @@ from holdfast._core.checkpoint import (
     LoadedCheckpoint,
     LoadedFile,
     Record,
+    Rewrapped,
+    RewrapProgress,
     Validation,
     WorkflowInfo,
     Writer,
@@ -36,6 +38,7 @@ from holdfast._sync.loads import Loads
 from holdfast._sync.opening import Opening
 from holdfast._sync.records import Records
 from holdfast._sync.repeats import Repeats
+from holdfast._sync.rewrapping import Rewrapping
 from holdfast._sync.transport import Transport
 from holdfast._sync.workflow import Workflow
 from holdfast.v1 import checkpoint_pb2
@@ -92,7 +95,7 @@ class Client:
         self._transport = Transport(target, timeout, policy, tls, token=token, insecure=insecure)
         self._encryption = encryption
         self._protection = protection_of(encryption)
-        self._opening = Opening(self._protection)
+        self._opening = Opening(self._transport, self._protection)
         self._records = Records(self._transport, self._opening)
         self._loads = Loads(self._transport, self._opening, self._records)
         self._repeats = Repeats(self._transport, self._protection, self._loads)
@@ -363,8 +366,10 @@ class Client:
             depth=depth_value(depth),
             accepted_formats=accepted_messages(accepted_formats),
         )
-        response = self._transport.unary("Validate", request, timeout)
-        return self._opening.validation(validated(response, request), response)
+        budget = self._transport.budget(timeout)
+        with budget.spending() as seconds:
+            response = self._transport.unary("Validate", request, seconds)
+        return self._opening.validation(validated(response, request), response, budget)
 
     def list(
         self,
@@ -873,6 +878,43 @@ class Client:
         )
         response = self._transport.unary("CopyWorkflow", request, timeout)
         return int(response.copied)
+
+    def rewrap_keys(
+        self,
+        namespace: str,
+        workflow_id: str = "",
+        *,
+        timeout: float | None = None,
+        progress: RewrapProgress | None = None,
+    ) -> Rewrapped:
+        """Wrap the data keys of stored checkpoints, and of their records, by the keyring's current key.
+
+        After that, the keys that wrapped them before are not needed any more. Nothing that is stored changes. A run
+        that broke off goes on if it is repeated: what was done is passed over.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow; "" for every workflow of the namespace.
+            timeout: seconds for each request, or for the records of each checkpoint, retries included.
+            progress: called with what was done so far, after each page of a workflow's checkpoints.
+
+        Returns:
+            What was done. Delete the old key only if nothing failed: a damaged checkpoint, or one whose key the keyring
+            lacks, is a failure and does not end the run.
+
+        Raises:
+            InvalidRequestError: the client has no keyring, and there is a checkpoint.
+            KeyServiceUnavailableError: the key service cannot be reached.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        arguments.text("namespace", namespace)
+        run = Rewrapping(self._transport, self._protection, self._records, namespace, timeout)
+        if arguments.text("workflow_id", workflow_id):
+            run.of_workflow(workflow_id, progress)
+        else:
+            run.of_namespace(progress)
+        return run.done
 
     def _filter(
         self,

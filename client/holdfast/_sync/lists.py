@@ -44,7 +44,7 @@ class Lists:
                 if strict:
                     _require_whole(page, message.revision if request.workflow_id else 0)
                 is_id = request.view == api.CHECKPOINT_VIEW_ID
-                yield to_checkpoint(message) if is_id else self._opening.listed(message)
+                yield to_checkpoint(message) if is_id else self._opening.listed(message, budget)
             if strict:
                 _require_whole(page)
 
@@ -74,11 +74,11 @@ class Lists:
                 require_named(message, request.namespace, request.workflow_id)
                 require_sizes(message, max_bytes)
                 _require_whole(page, message.revision if request.workflow_id else 0)
-                found = self._opening.loaded(message)
+                found = self._opening.loaded(message, budget)
                 require_accepted(found, accepted_formats)
                 if content.payload_included:
                     received = {part.name: part.data for part in content.parts}
-                    parts = self._opening.parts(message, received, max_bytes)
+                    parts = self._opening.parts(message, received, max_bytes, budget)
                     wanted = request.view == api.CHECKPOINT_VIEW_FULL
                     records = self._records.of(message, content, budget) if wanted else ()
                     yield LoadedCheckpoint(found, parts, found.format, records=records)

@@ -12,6 +12,7 @@ from holdfast._core.checkpoint import Checkpoint, Format, LoadedCheckpoint, Load
 from holdfast._core.errors import (
     DECRYPTION,
     CheckpointCorruptedError,
+    EncryptionKeyMissingError,
     HoldfastError,
     WorkflowCheckpointResumeError,
     is_of_encryption,
@@ -80,16 +81,16 @@ class Loads:
         """Load a checkpoint, or raise and note what the server passed over before it."""
         response = self._first(request, budget, max_bytes)
         with _noting(response, passed_over):
-            info = self._opening.loaded(response.checkpoint)
+            info = self._opening.loaded(response.checkpoint, budget)
             records = self._records_of(request, response.checkpoint, response, budget)
             if response.payload_included:
                 received = {part.name: part.data for part in response.parts}
-                parts = self._opening.parts(response.checkpoint, received, max_bytes)
+                parts = self._opening.parts(response.checkpoint, received, max_bytes, budget)
                 return _loaded(response, info, parts, records)
             memory = Memory()
             header = self._stream(request, response, memory, budget, max_bytes=max_bytes, progress=progress)
             if header.checkpoint.revision != response.checkpoint.revision:
-                info = self._opening.loaded(header.checkpoint)
+                info = self._opening.loaded(header.checkpoint, budget)
                 records = self._records_of(request, header.checkpoint, api.Content(), budget)
             return _loaded(header, info, memory.take(), records)
 
@@ -127,7 +128,7 @@ class Loads:
                 blocking.to_end(draft.begin)
                 into = PartInto(draft, part)
                 found = self._load_into(request, into, budget, passed_over, max_bytes=max_bytes, progress=progress)
-                info = self._opening.loaded(found.checkpoint)
+                info = self._opening.loaded(found.checkpoint, budget)
                 blocking.to_end(draft.commit)
             except CheckpointCorruptedError as error:
                 request = self._before(request, error, passed_over, budget)
@@ -155,7 +156,7 @@ class Loads:
 
         """
         found = self._load_into(request, sinks, budget, [], max_bytes=MAX_BYTES, progress=None)
-        return self._opening.loaded(found.checkpoint)
+        return self._opening.loaded(found.checkpoint, budget)
 
     def _load_into(
         self,
@@ -170,12 +171,12 @@ class Loads:
         """Load parts into their sinks, and return the answer, or raise and note what the server passed over."""
         found = self._first(request, budget, max_bytes)
         with _noting(found, passed_over):
-            self._opening.loaded(found.checkpoint)
+            self._opening.loaded(found.checkpoint, budget)
             wanted = sinks.of(found.checkpoint)
             if not found.payload_included:
                 return self._stream(request, found, sinks, budget, max_bytes=max_bytes, progress=progress)
             received = {each.name: each.data for each in found.parts}
-            parts = self._opening.parts(found.checkpoint, received, max_bytes)
+            parts = self._opening.parts(found.checkpoint, received, max_bytes, budget)
             for name, sink in wanted.items():
                 blocking.to_end(sink.write, parts[name])
             return found
@@ -252,8 +253,18 @@ class Loads:
             announced=response.checkpoint,
             max_bytes=max_bytes,
         )
-        with budget.spending() as seconds:
-            self._receive(download, seconds)
+        try:
+            with budget.spending() as seconds:
+                self._receive(download, seconds)
+        except EncryptionKeyMissingError:
+            # Another checkpoint than announced, after a fallback or a replacement, may have its data keys elsewhere.
+            found = download.header
+            if found is None or found.checkpoint.revision == response.checkpoint.revision:
+                raise
+            self._opening.loaded(found.checkpoint, budget)
+            download.forget()
+            with budget.spending() as seconds:
+                self._receive(download, seconds)
         blocking.in_thread(download.require_digests)
         opening.finish()
         assert download.header is not None

@@ -21,6 +21,7 @@ import (
 	"log"
 	"os"
 	"sort"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -59,19 +60,45 @@ type document struct {
 		Place  place  `json:"place"`
 		Sealed []byte `json:"sealed"`
 	} `json:"vectors"`
+	Rewrapped struct {
+		Key struct {
+			ID  string `json:"id"`
+			Key string `json:"key"`
+		} `json:"key"`
+		Record struct {
+			Key  string `json:"key"`
+			Data []byte `json:"data"`
+		} `json:"record"`
+	} `json:"rewrapped"`
+}
+
+// keyring is a key of the tenant, and data keys that it has wrapped again, by the names of the data keys.
+type keyring struct {
+	id        string
+	key       []byte
+	rewrapped map[string][]byte
 }
 
 func main() {
 	var given document
 	must(json.NewDecoder(os.Stdin).Decode(&given))
-	key := unhex(given.Key.Key)
+	first := keyring{id: given.Key.ID, key: unhex(given.Key.Key)}
+	// The key that wrapped the data keys at first may be deleted.
+	again := keyring{id: given.Rewrapped.Key.ID, key: unhex(given.Rewrapped.Key.Key)}
+	again.rewrapped = rewrapped(given.Rewrapped.Record.Key, given.Rewrapped.Record.Data, again.id)
 	plain := map[string][]byte{}
 	for _, vector := range given.Vectors {
-		opened, err := open(vector.Sealed, vector.Place, given.Key.ID, key)
+		opened, err := open(vector.Sealed, vector.Place, first)
 		if err != nil {
 			log.Fatalf("%s: %v", vector.Name, err)
 		}
 		plain[vector.Name] = opened
+		if given.Rewrapped.Record.Key != "" {
+			reopened, err := open(vector.Sealed, vector.Place, again)
+			if err != nil || !bytes.Equal(reopened, opened) {
+				log.Fatalf("%s, with its data key wrapped again: %v", vector.Name, err)
+			}
+		}
 		// A flipped bit anywhere, or another place, must be noticed.
 		for index := range vector.Sealed {
 			if index > 512 && index < len(vector.Sealed)-512 {
@@ -79,13 +106,13 @@ func main() {
 			}
 			flipped := bytes.Clone(vector.Sealed)
 			flipped[index] ^= 1
-			if _, err := open(flipped, vector.Place, given.Key.ID, key); err == nil {
+			if _, err := open(flipped, vector.Place, first); err == nil {
 				log.Fatalf("%s: a flipped bit in byte %d was not noticed", vector.Name, index)
 			}
 		}
 		elsewhere := vector.Place
 		elsewhere.WorkflowID += "x"
-		if _, err := open(vector.Sealed, elsewhere, given.Key.ID, key); err == nil {
+		if _, err := open(vector.Sealed, elsewhere, first); err == nil {
 			log.Fatalf("%s: another workflow was not noticed", vector.Name)
 		}
 	}
@@ -96,7 +123,7 @@ func main() {
 }
 
 // open returns the plaintext of sealed data that belongs to a place.
-func open(sealed []byte, at place, keyID string, key []byte) ([]byte, error) {
+func open(sealed []byte, at place, keys keyring) ([]byte, error) {
 	rest := sealed
 	take := func(size int) []byte {
 		if size > len(rest) {
@@ -124,10 +151,14 @@ func open(sealed []byte, at place, keyID string, key []byte) ([]byte, error) {
 	wrapped := take(number())
 	salt := take(32)
 	commitment := take(32)
-	if id != keyID {
-		return nil, fmt.Errorf("no key %q", id)
+	wrappedByIt := wrapped
+	if id != keys.id {
+		name := sha256.Sum256(prefixed([]byte(id), wrapped))
+		if wrappedByIt = keys.rewrapped[string(name[:])]; wrappedByIt == nil {
+			return nil, fmt.Errorf("no key %q", id)
+		}
 	}
-	dataKey, err := unwrap(key, wrapped)
+	dataKey, err := unwrap(keys.key, wrappedByIt)
 	if err != nil {
 		return nil, err
 	}
@@ -188,6 +219,42 @@ func open(sealed []byte, at place, keyID string, key []byte) ([]byte, error) {
 		return nil, errors.New("something follows the final frame")
 	}
 	return plain, nil
+}
+
+// rewrapped returns the data keys in a record that a key has wrapped again, by their names.
+func rewrapped(recordKey string, data []byte, keyID string) map[string][]byte {
+	found := map[string][]byte{}
+	if recordKey == "" {
+		return found
+	}
+	if !strings.HasPrefix(recordKey, "!holdfast-keys-") {
+		log.Fatalf("record %q holds no data keys", recordKey)
+	}
+	rest, isMarked := bytes.CutPrefix(data, []byte("\x89HFKEYS1"))
+	field := func() []byte {
+		if len(rest) < 2 || len(rest) < 2+int(binary.BigEndian.Uint16(rest)) {
+			log.Fatal("wrapped data keys are cut")
+		}
+		size := 2 + int(binary.BigEndian.Uint16(rest))
+		taken := rest[2:size]
+		rest = rest[size:]
+		return taken
+	}
+	if !isMarked || string(field()) != keyID {
+		log.Fatalf("no data keys of key %q", keyID)
+	}
+	names := [][]byte{[]byte(keyID)}
+	for len(rest) > 32 {
+		name := rest[:32]
+		rest = rest[32:]
+		names = append(names, name)
+		found[string(name)] = field()
+	}
+	digest := sha256.Sum256(prefixed(names...))
+	if recordKey != "!holdfast-keys-"+base64.RawURLEncoding.EncodeToString(digest[:]) {
+		log.Fatalf("record %q has another name than its data keys make", recordKey)
+	}
+	return found
 }
 
 // unwrap returns the key that RFC 3394 has wrapped.

@@ -50,3 +50,22 @@ async def test_a_thread_is_copied_by_the_saver_itself(target, namespace, keyring
         with pytest.raises(holdfast.RevisionConflictError):
             await saver.acopy_thread("from", "to")
     await require_sealed(target, namespace)
+
+
+async def test_a_thread_is_read_by_the_new_key_alone_once_its_data_keys_were_wrapped_again(target, namespace):
+    old = LocalKey.generate("old")
+    new = old.successor("new")
+    async with HoldfastSaver.from_target(target, namespace=namespace, encryption=holdfast.Keyring(old)) as saver:
+        first = await put(saver, config(), checkpoint("1", text=SECRET), source=SECRET)
+        await saver.aput_writes(first, [("text", SECRET)], "task")
+        second = await put(saver, first, checkpoint("2", text=f"{SECRET} again"), source="loop")
+    async with holdfast.AsyncClient(target, encryption=holdfast.Keyring(new, old)) as client:
+        done = await client.rewrap_keys(namespace)
+    assert (done.checkpoints, done.data_keys, done.failed) == (2, 3, 0)
+    async with HoldfastSaver.from_target(target, namespace=namespace, encryption=holdfast.Keyring(new)) as saver:
+        assert (await saver.aget_tuple(first)).pending_writes == [("task", "text", SECRET)]
+        assert (await saver.aget_tuple(config())).config == second
+        assert await listed(saver, config(), filter={"source": SECRET}) == ["1"]
+        third = await put(saver, second, checkpoint("3", text="three"), source="loop")
+        assert (await saver.aget_tuple(config())).config == third
+    await require_sealed(target, namespace)

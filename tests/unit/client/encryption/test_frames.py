@@ -1,10 +1,11 @@
 """Sealed data opens at its own place, whole and unchanged, or not at all."""
 
 import os
+from base64 import b64decode
 from dataclasses import fields, replace
 
 import pytest
-from holdfast import CheckpointCorruptedError, EncryptionKeyMissingError, InvalidRequestError, Keyring
+from holdfast import CheckpointCorruptedError, EncryptionKeyMissingError, InvalidRequestError, Keyring, Record
 from holdfast._encryption import compression, cover
 from holdfast._encryption.frames import Opener, Sealer, opened
 from holdfast._encryption.layout import (
@@ -19,6 +20,7 @@ from holdfast._encryption.layout import (
     Place,
     parsed,
 )
+from holdfast._encryption.rewrapped import keys_in
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +60,17 @@ def test_the_vectors_are_what_the_client_makes():
 @pytest.mark.parametrize("vector", vectors.written()["vectors"], ids=lambda vector: vector["name"])
 def test_the_vectors_can_be_opened(vector):
     plain = open_(vectors.bytes_of(vector, "sealed"), vectors.place_of(vector))
+    assert plain == vectors.bytes_of(vector, "plain")
+
+
+@pytest.mark.parametrize("vector", vectors.written()["vectors"], ids=lambda vector: vector["name"])
+def test_the_vectors_can_be_opened_by_the_next_key_alone(vector):
+    record = vectors.written()["rewrapped"]["record"]
+    ring = Keyring(vectors.NEXT_KEY)
+    with pytest.raises(EncryptionKeyMissingError):
+        open_(vectors.bytes_of(vector, "sealed"), vectors.place_of(vector), ring)
+    ring.learn(keys_in([Record(record["key"], b64decode(record["data"]))]))
+    plain = open_(vectors.bytes_of(vector, "sealed"), vectors.place_of(vector), ring)
     assert plain == vectors.bytes_of(vector, "plain")
 
 

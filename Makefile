@@ -4,7 +4,7 @@ install := -m pip install --quiet --require-hashes -r
 # Trace ids and digests in the docs are as random as secrets.
 no_digests := --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntropyString
 
-.PHONY: help demo test verify lint docs proto check bench soak fuzz lock
+.PHONY: help demo test verify lint docs proto check bench soak fuzz lock go
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -43,9 +43,13 @@ docs: .venv/docs-ready ## build the documentation into site/
 proto: .venv/ready ## generate the stubs from proto/
 	tools/generate_stubs.sh
 	$(python) tools/generate_reasons.py
+	if command -v go >/dev/null; then clients/go/generate.sh && cd clients/go && go generate ./holdfast; fi
 
 lock: .venv/ready ## resolve requirements/ again (UPGRADE=1: with the newest versions that the groups allow)
 	$(python) tools/lock.py $(if $(UPGRADE),--upgrade)
+
+go: .venv/ready ## check, lint and test the Go client, with its example
+	clients/go/check.sh
 
 bench: .venv/bench-ready ## measure Holdfast beside other stores and print ratios
 	$(python) -m benchmarks

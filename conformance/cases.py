@@ -17,7 +17,7 @@ STEPS: Mapping[str, frozenset[str] | None] = {
     "call": None,
     "wait": frozenset({"expect", "fails", "as"}),
     "check": frozenset({"of"}),
-    "proxy": frozenset({"after", "ms", "cuts"}),
+    "proxy": frozenset({"after", "ms"}),
     "server": frozenset({"which"}),
     "commits": frozenset(),
     "damage": frozenset(),

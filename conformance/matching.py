@@ -2,7 +2,8 @@
 
 A mapping matches if each of its fields does; a sequence if it has the same length and each item matches; bytes in the
 notation of a command match their size and digest in an answer. These mappings are conditions: `at_least`, `at_most`,
-`one_of`, `matches` (a regular expression), `present` (whether there is a value that is neither empty nor false).
+`one_of`, `not_one_of`, `matches` (a regular expression), `length`, `present` (whether there is a value that is neither
+empty nor false).
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from typing import Any
 
 from conformance.content import decoded, digest
 
-_CONDITIONS = frozenset({"at_least", "at_most", "one_of", "matches", "present"})
+_CONDITIONS = frozenset({"at_least", "at_most", "one_of", "not_one_of", "matches", "length", "present"})
 
 
 def differences(expected: Any, found: Any, where: str = "") -> Iterator[str]:
@@ -47,6 +48,10 @@ def _unmet(conditions: Mapping[str, Any], found: Any, name: str) -> Iterator[str
                 met = bool(found) == value
             case "one_of":
                 met = found in value
+            case "not_one_of":
+                met = found not in value
+            case "length":
+                met = isinstance(found, Sequence) and len(found) == value
             case "matches":
                 met = isinstance(found, str) and re.search(value, found) is not None
             case "at_least":

@@ -11,7 +11,8 @@ from typing import Any
 
 # https://www.rfc-editor.org/rfc/rfc9113#section-4.1
 _FRAME_HEADER_BYTES = 9
-_ANSWERS = (0x0, 0x1)  # DATA, HEADERS
+# Headers may come long before an answer, and only an answer has data.
+_DATA = 0x0
 _READ_BYTES = 65536
 
 
@@ -25,6 +26,7 @@ class Proxy:
         port: the port that it listens on.
         cuts: how many connections it has cut, and answers it has lost.
         held: set while it holds back an answer.
+        has_cut: set once it has cut a connection, or let one go silent.
 
     """
 
@@ -32,8 +34,8 @@ class Proxy:
         host, _, port = target.rpartition(":")
         self._address = (host, int(port))
         self._connections: set[_Connection] = set()
-        self._cut_answers_after: int | None = None
-        self._cut_requests_after: int | None = None
+        self._answers = _Limit()
+        self._requests = _Limit()
         self._holds = 0
         self._speaks = asyncio.Event()
         self._speaks.set()
@@ -41,14 +43,15 @@ class Proxy:
         self.port = 0
         self.cuts = 0
         self.held = asyncio.Event()
+        self.has_cut = asyncio.Event()
 
-    def cut_answers(self, after: int) -> None:
-        """Cut the connection that carries the byte of an answer after so many more."""
-        self._cut_answers_after = after
+    def stop_answers(self, after: int, *, silent: bool = False) -> None:
+        """Cut the connection that carries the byte of an answer after so many more, or let it go silent."""
+        self._answers = _Limit(after, silent)
 
-    def cut_requests(self, after: int) -> None:
-        """Cut the connection that carries the byte of a request after so many more."""
-        self._cut_requests_after = after
+    def stop_requests(self, after: int, *, silent: bool = False) -> None:
+        """Cut the connection that carries the byte of a request after so many more, or let it go silent."""
+        self._requests = _Limit(after, silent)
 
     def hold_answer(self) -> None:
         """Hold back the next answer, and all that follows on its connection, until `cut`."""
@@ -99,30 +102,45 @@ class Proxy:
 
     async def _passes_request(self, data: bytes) -> bool:
         await self._speaks.wait()
-        if self._cut_requests_after is not None:
-            self._cut_requests_after -= len(data)
-            if self._cut_requests_after <= 0:
-                self._cut_requests_after = None
-                self.cuts += 1
-                return False
-        return True
+        return await self._passes(self._requests, data)
 
     async def _passes_answer(self, data: bytes) -> bool:
         await asyncio.sleep(self._delay_seconds)
         await self._speaks.wait()
-        if self._cut_answers_after is not None:
-            self._cut_answers_after -= len(data)
-            if self._cut_answers_after <= 0:
-                self._cut_answers_after = None
-                self.cuts += 1
-                return False
-        return True
+        return await self._passes(self._answers, data)
+
+    async def _passes(self, limit: "_Limit", data: bytes) -> bool:
+        if not limit.reached(len(data)):
+            return True
+        self.cuts += 1
+        self.has_cut.set()
+        if limit.is_silent:
+            await asyncio.Event().wait()
+        return False
 
     def _holds_answer(self) -> bool:
         if not self._holds:
             return False
         self._holds -= 1
         self.held.set()
+        return True
+
+
+class _Limit:
+    """How many bytes may pass before a connection is cut or goes silent; None for any number."""
+
+    def __init__(self, left: int | None = None, is_silent: bool = False) -> None:
+        self._left = left
+        self.is_silent = is_silent
+
+    def reached(self, size: int) -> bool:
+        """Count bytes. Return True once, when there are too many."""
+        if self._left is None:
+            return False
+        self._left -= size
+        if self._left > 0:
+            return False
+        self._left = None
         return True
 
 
@@ -187,7 +205,7 @@ class _Answers:
             position += step
             if len(self._header) == _FRAME_HEADER_BYTES:
                 self._missing = int.from_bytes(self._header[:3], "big")
-                found = found or (self._header[3] in _ANSWERS and self._holds())
+                found = found or (self._header[3] == _DATA and self._holds())
                 self._header = b""
         return found
 

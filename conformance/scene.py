@@ -20,7 +20,8 @@ from conformance.matching import differences
 from conformance.places import Server
 from conformance.proxy import Proxy
 from conformance.scripted.script import Script
-from tests.support.damage import damage_all
+from tests.support import folder_objects
+from tests.support.damage import damage
 
 _WITHOUT_WORKFLOW = frozenset({"close", "state", "hello"})
 _DEFAULT_FORMAT = {"name": "kit", "version": 1}
@@ -71,7 +72,7 @@ class Scene:
 
     async def open(self) -> None:
         """Open the client that steps use if they name no other."""
-        await self._done("the client", self._command("open", {"client": "c"} | dict(self._case.open)), {})
+        await self._done("open", self._command("open", {"client": "c"} | self._resolved(self._case.open)), {})
 
     async def run(self) -> None:
         """Run the steps.
@@ -112,7 +113,10 @@ class Scene:
         self._check(await self._running.pop(name), {"as": name, **step}, name)
 
     async def _done(self, name: str, command: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-        self._check(await self._driver.run(command), expected, name)
+        answer = await self._driver.run(command)
+        if name == "open" and "ok" in answer:
+            self.clients.append(command["client"])
+        self._check(answer, expected, name)
 
     def _check(self, answer: Mapping[str, Any], expected: Mapping[str, Any], name: str) -> None:
         if "error" in answer:
@@ -141,14 +145,16 @@ class Scene:
     async def _do_proxy(self, step: Mapping[str, Any]) -> None:
         assert self._proxy is not None
         match step["proxy"]:
-            case "cut-answers":
-                self._proxy.cut_answers(step["after"])
-            case "cut-requests":
-                self._proxy.cut_requests(step["after"])
+            case "cut-answers" | "hang-answers" as how:
+                self._proxy.stop_answers(step["after"], silent=how.startswith("hang"))
+            case "cut-requests" | "hang-requests" as how:
+                self._proxy.stop_requests(step["after"], silent=how.startswith("hang"))
             case "hold-answer":
                 self._proxy.hold_answer()
             case "held":
-                await self._held(self._proxy.held)
+                await self._reached(self._proxy.held)
+            case "has-cut":
+                await self._reached(self._proxy.has_cut)
             case "cut":
                 self._proxy.cut()
             case "silent":
@@ -157,19 +163,17 @@ class Scene:
                 self._proxy.set_silent(False)
             case "delay":
                 self._proxy.delay(step["ms"] / 1000)
-            case "has-cut":
-                if self._proxy.cuts < step["cuts"]:
-                    raise FailedError(f"the proxy cut {self._proxy.cuts} connections, not {step['cuts']}")
             case other:
                 raise ValueError(f"the proxy cannot {other!r}")
 
-    async def _held(self, held: asyncio.Event) -> None:
-        """Wait until the proxy holds back an answer, or a call that runs has ended without one."""
-        waiting = asyncio.create_task(held.wait())
-        await asyncio.wait({waiting, *self._running.values()}, return_when=asyncio.FIRST_COMPLETED)
+    async def _reached(self, event: asyncio.Event) -> None:
+        """Wait until the proxy has done what a step prepared, or a call that runs has ended without it."""
+        waiting = asyncio.create_task(event.wait())
+        running = {waiting, *self._running.values()}
+        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED, timeout=None if len(running) > 1 else 0.1)
         if not waiting.done():
             waiting.cancel()
-            raise FailedError("no answer came that could be lost")
+            raise FailedError("the connection was not used as the case expects")
 
     async def _do_server(self, step: Mapping[str, Any]) -> None:
         server = self._servers[step.get("which", 0)]
@@ -198,8 +202,15 @@ class Scene:
                 await stub.Save(api.SaveRequest(header=header, parts=[checkpoint_pb2.Part(data=b"of others")]))
 
     async def _do_damage(self, step: Mapping[str, Any]) -> None:
+        """Flip a byte of each blob of the case, or of each of its markers."""
         assert self._folder is not None
-        await asyncio.to_thread(damage_all, self._folder, step["damage"])
+        kind = {"blobs": "blob", "markers": "log"}[step["damage"]]
+        pattern = f"ns/{self._known['kit']['namespace']}/wf/*/{kind}/*"
+        keys = await asyncio.to_thread(folder_objects.keys, self._folder, pattern)
+        if not keys:
+            raise RuntimeError(f"nothing to damage: no key matches {pattern}")
+        for key in keys:
+            await asyncio.to_thread(damage, self._folder, key)
 
     async def _do_seen(self, step: Mapping[str, Any]) -> None:
         assert self._script is not None
@@ -247,8 +258,6 @@ class Scene:
             command["client"] = f"{names['namespace']}-{command.get('client', 'c')}"
             if op not in _WITHOUT_WORKFLOW | {"open"}:
                 command = {"namespace": names["namespace"], "workflow_id": names["workflow_id"]} | command
-        if op == "open":
-            self.clients.append(command["client"])
         return command
 
     def _resolved(self, value: Any) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from crc32c import crc32c
-from google.protobuf import json_format
+from google.protobuf import any_pb2, json_format
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -14,6 +14,7 @@ from conformance.scripted.script import Script
 _UNARY_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 20
 STORED_ID = "stored"
+_CREATED_SECONDS = 1_800_000_000
 
 
 def checkpoint(named: Any, parts: Iterable[tuple[str, bytes | bytearray]], revision: int) -> checkpoint_pb2.Checkpoint:
@@ -36,7 +37,7 @@ def checkpoint(named: Any, parts: Iterable[tuple[str, bytes | bytearray]], revis
         epoch=getattr(named, "epoch", 0),
         labels=getattr(named, "labels", None),
     )
-    found.create_time.GetCurrentTime()
+    found.create_time.FromSeconds(_CREATED_SECONDS)
     return found
 
 
@@ -46,6 +47,8 @@ def answer(method: str, script: Script, request: Any, entry: Mapping[str, Any]) 
     json_format.ParseDict(entry.get("answer", {}), response)
     if "flip" in entry:
         flip(response, entry["flip"])
+    if "padding" in entry:
+        response.MergeFromString(_unknown_field(entry["padding"]))
     return response
 
 
@@ -58,6 +61,13 @@ def flip(response: Any, what: str) -> None:
     else:
         info = response.checkpoint.parts[0]
         info.sha256 = flipped(info.sha256)
+
+
+def _unknown_field(size: int) -> bytes:
+    """Return the bytes of a field that no client knows, as a newer server may send it."""
+    longer = any_pb2.Any(value=bytes(size)).SerializeToString()
+    # The tag of field 2 of Any is one byte; that of field 15,000 is three.
+    return b"\xc2\xa9\x07" + longer[1:]
 
 
 def flipped(data: bytes) -> bytes:

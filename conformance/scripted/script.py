@@ -1,7 +1,7 @@
 """What the scripted server does in one case, and what it has seen there.
 
-An entry of a script is for one call of a method, or for as many as its `times` says; entries of one method are used in
-their order. A call without an entry is answered as a server of Holdfast would.
+An entry of a script is for one call of a method, for as many as its `times` says, or for all that follow (`always`);
+entries of one method are used in their order. A call without an entry is answered as a server of Holdfast would.
 """
 
 import asyncio
@@ -17,8 +17,13 @@ from google.rpc import error_details_pb2, status_pb2
 
 from conformance.content import decoded
 
-_ENTRY = frozenset({"on", "times", "fail", "hang", "delay_ms", "answer", "stream", "receive", "flip", "going_away"})
-_FAIL = frozenset({"code", "reason", "message", "retry_ms", "metadata", "violations", "domain"})
+_ENTRY = frozenset(
+    {
+        *("on", "times", "always", "fail", "hang", "delay_ms"),
+        *("answer", "flip", "padding", "stream", "receive", "received", "going_away"),
+    }
+)
+_FAIL = frozenset({"code", "reason", "message", "long", "retry_ms", "metadata", "violations", "domain"})
 
 
 @dataclass(slots=True)
@@ -63,12 +68,16 @@ class Script:
     @property
     def unused(self) -> list[str]:
         """The methods of entries that no call has used."""
-        return [method for method, entries in self._entries.items() if entries]
+        return [
+            method for method, entries in self._entries.items() if any(not entry.get("always") for entry in entries)
+        ]
 
     def entry(self, method: str) -> Mapping[str, Any]:
         """Return the entry of the next call of a method; an empty one if there is none."""
         waiting = self._entries.get(method)
-        return waiting.pop(0) if waiting else {}
+        if not waiting:
+            return {}
+        return waiting[0] if waiting[0].get("always") else waiting.pop(0)
 
     def see(self, method: str, request: Any, metadata: Mapping[str, Any], left: float | None) -> dict[str, Any]:
         """Note a call."""
@@ -116,12 +125,15 @@ class RefusedError(Exception):
 def refused(fail: Mapping[str, Any], trace_id: str = "", request_id: str = "") -> RefusedError:
     """Return the failure that a script describes; without a reason it has no details, like that of a proxy."""
     code = grpc.StatusCode[fail["code"]]
-    message = fail.get("message", "as the script says")
+    # As long as a message may be: as bytes of UTF-8 that gRPC escapes.
+    message = "é" * 256 if fail.get("long") else fail.get("message", "as the script says")
     if "reason" not in fail:
         return RefusedError(code, message, None)
     status = status_pb2.Status(code=code.value[0], message=message)
     info = error_details_pb2.ErrorInfo(reason=fail["reason"], domain=fail.get("domain", "holdfast.dev"))
     info.metadata.update(fail.get("metadata", {}))
+    if fail.get("long"):
+        info.metadata.update(dict.fromkeys(("first", "second", "third"), "m" * 512))
     details: list[Any] = [info, error_details_pb2.RequestInfo(request_id=request_id, serving_data=trace_id)]
     if "retry_ms" in fail:
         wait = Duration()

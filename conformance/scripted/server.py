@@ -142,6 +142,7 @@ class Scripted:
                         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no pipelines here")
                     if not is_open:
                         is_open = True
+                        script.see("Pipeline", message, dict(context.invocation_metadata()), None)
                         limits = api.PipelineLimits(calls=100, bytes=4 << 20)
                         async with writing:
                             await context.write(api.PipelineResponse(limits=limits))

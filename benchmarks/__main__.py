@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import postgres, report, servers
-from benchmarks.groups import fairness, graphs, large, lists, requests, resume, sizes, small, small_s3, tls
+from benchmarks.groups import fairness, go, graphs, large, lists, requests, resume, sizes, small, small_s3, tls
 from benchmarks.measure import Effort
 from benchmarks.setting import Setting
 
@@ -25,6 +25,7 @@ _GROUPS: dict[str, Callable[[Setting], Awaitable[None]]] = {
     "resume": resume.run,
     "fairness": fairness.run,
     "tls": tls.run,
+    "go": go.run,
 }
 _USE_POSTGRES = {"small", "graphs", "bytes", "resume"}
 _USE_S3 = {"requests", "s3", "large", "resume"}

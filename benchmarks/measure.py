@@ -102,15 +102,15 @@ async def compare(subjects: Mapping[str, AbstractAsyncContextManager[Subject]], 
             for verb in ("save", "load"):
                 operations = {name: each.save if verb == "save" else each.load for name, each in opened.items()}
                 for operation in operations.values():
-                    await _turn(operation, min(callers, _WARM_UP_CALLERS), _WARM_UP_SECONDS, (), Figure())
+                    await turn(operation, min(callers, _WARM_UP_CALLERS), _WARM_UP_SECONDS, (), Figure())
                 figures = found[verb, callers] = {name: Figure() for name in opened}
                 for _ in range(effort.rounds):
                     for name, subject in opened.items():
-                        await _turn(operations[name], callers, effort.seconds, subject.servers, figures[name])
+                        await turn(operations[name], callers, effort.seconds, subject.servers, figures[name])
     return found
 
 
-async def _turn(operation: Operation, callers: int, seconds: float, servers: Sequence[int], figure: Figure) -> None:
+async def turn(operation: Operation, callers: int, seconds: float, servers: Sequence[int], figure: Figure) -> None:
     """Let all callers begin operations for a while, and add what was measured until the last one ended."""
     done = 0
 

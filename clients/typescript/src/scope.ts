@@ -1,0 +1,98 @@
+// Cancellation of calls: by the caller's AbortSignal, or because the client is closed.
+
+/** One logical call, which ends early if it is cancelled. */
+export class Scope {
+  readonly #onCancel = new Set<() => void>();
+  readonly #forget: () => void;
+  #reason: { error: unknown } | undefined;
+
+  /**
+   * @param signal - The caller's signal.
+   * @param registered - Where the client keeps its running calls.
+   */
+  constructor(signal: AbortSignal | undefined, registered: Set<Scope>) {
+    const onAbort = () => {
+      this.cancel(signal?.reason);
+    };
+    this.#forget = () => {
+      signal?.removeEventListener("abort", onAbort);
+      registered.delete(this);
+    };
+    registered.add(this);
+    signal?.addEventListener("abort", onAbort);
+    if (signal?.aborted) {
+      onAbort();
+    }
+  }
+
+  /** Cancel the call: it then fails with the error. */
+  cancel(error: unknown): void {
+    if (this.#reason === undefined) {
+      this.#reason = { error };
+      for (const callback of this.#onCancel) {
+        callback();
+      }
+    }
+  }
+
+  /** Throw the error of the cancellation if there was one. */
+  throwIfCancelled(): void {
+    if (this.#reason !== undefined) {
+      throw this.#reason.error;
+    }
+  }
+
+  /** Call a function at once when the call is cancelled. Returns a function that takes this back. */
+  onCancel(callback: () => void): () => void {
+    this.#onCancel.add(callback);
+    if (this.#reason !== undefined) {
+      callback();
+    }
+    return () => this.#onCancel.delete(callback);
+  }
+
+  /** Wait between two attempts. */
+  async sleep(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(done, ms);
+      const stop = this.onCancel(done);
+      function done() {
+        clearTimeout(timer);
+        // onCancel calls back before it returns if the call is cancelled already.
+        queueMicrotask(() => {
+          stop();
+        });
+        resolve();
+      }
+    });
+    this.throwIfCancelled();
+  }
+
+  /** Settle as a promise does, but no later than the cancellation or the timeout. */
+  async within<Result>(promise: Promise<Result>, ms: number, late: () => Error): Promise<Result> {
+    let stop = () => {};
+    let timer: NodeJS.Timeout | undefined;
+    const cut = new Promise<"late" | "cancelled">((resolve) => {
+      timer = setTimeout(resolve, ms, "late");
+      stop = this.onCancel(() => {
+        resolve("cancelled");
+      });
+    });
+    try {
+      const outcome = await Promise.race([promise.then((result) => ({ result })), cut]);
+      this.throwIfCancelled();
+      if (typeof outcome === "object") {
+        return outcome.result;
+      }
+      throw late();
+    } finally {
+      clearTimeout(timer);
+      stop();
+    }
+  }
+
+  /** Forget the caller's signal. */
+  end(): void {
+    this.#forget();
+  }
+}

@@ -1,0 +1,12 @@
+import { defineConfig } from "tsup";
+
+export default defineConfig({
+  entry: ["src/index.ts"],
+  format: ["esm", "cjs"],
+  target: "node20",
+  dts: true,
+  clean: true,
+  sourcemap: true,
+  // `import.meta.url`, by which the OpenTelemetry API is looked up, exists in ES modules only.
+  shims: true,
+});

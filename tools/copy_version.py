@@ -17,6 +17,7 @@ COPIES = (
     ("server/holdfast_server/__init__.py", r'(?m)(?<=^SERVER_VERSION = ")[^"]+'),
     ("server/pyproject.toml", r'(?<="holdfast-client==)[^"]+'),
     ("client/pyproject.toml", r'(?<="holdfast-server==)[^"]+'),
+    ("clients/typescript/package.json", r'(?m)(?<=^  "version": ")[^"]+'),
     ("README.md", _WHEEL),
     ("docs/**/*.md", _WHEEL),
 )

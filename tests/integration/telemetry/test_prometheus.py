@@ -11,8 +11,6 @@ import time
 import urllib.error
 import urllib.request
 from fnmatch import fnmatch
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import holdfast
 import pytest
@@ -22,6 +20,7 @@ from holdfast_server.config import ConfigError
 from tests.support import servers
 from tests.support.certificates import Authority
 from tests.support.damage import damage_newest
+from tests.support.otlp_receiver import receiving
 from tests.support.repository import ROOT
 from tests.support.scraping import scraped, value
 
@@ -36,23 +35,8 @@ _SUFFIXES = re.compile("_(bucket|sum|count)$")
 @pytest.fixture
 def collector():
     """Run a collector that takes everything and keeps nothing. Yield its URL."""
-
-    class Receive(BaseHTTPRequestHandler):
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *arguments):
-            pass
-
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Receive)
-    thread = Thread(target=listening.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{listening.server_port}"
-    listening.shutdown()
-    thread.join()
-    listening.server_close()
+    with receiving() as url:
+        yield url
 
 
 async def test_a_scrape_counts_calls_by_method_and_reason_and_checkpoints_by_engine(tmp_path):

@@ -1,0 +1,62 @@
+"""A real Prometheus on loopback, with the project's configuration, that reads one server often."""
+
+import json
+import shutil
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.ports import free_port, wait_for_http
+from tests.support.repository import ROOT
+
+FOLDER = ROOT / "deploy" / "prometheus"
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    """A running Prometheus, and its HTTP API."""
+
+    url: str
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """Return the data of an answer of the API."""
+        query = urllib.parse.urlencode(parameters)
+        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{query}", timeout=30) as answer:
+            found = json.load(answer)
+        assert found["status"] == "success"
+        return found["data"]
+
+    def values(self, expression: str) -> list[float]:
+        """Return the values of the series that an expression has now."""
+        return [float(each["value"][1]) for each in self.get("query", query=expression)["result"]]
+
+
+@contextmanager
+def running(folder: Path, address: str) -> Iterator[Prometheus]:
+    """Run Prometheus while the block lasts: it reads the metrics at an address every second."""
+    port = free_port()
+    shutil.copy(FOLDER / "alerts.yaml", folder)
+    given = (FOLDER / "prometheus.yaml").read_text()
+    config = folder / "prometheus.yaml"
+    config.write_text(given.replace("127.0.0.1:9464", address).replace("15s", "1s"))
+    assert config.read_text().count("1s") == given.count("15s") == 2
+    command = [
+        "prometheus",
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--enable-feature=exemplar-storage",
+    ]
+    with (folder / "prometheus.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            wait_for_http(f"http://127.0.0.1:{port}/-/ready")
+            yield Prometheus(f"http://127.0.0.1:{port}")
+        finally:
+            process.terminate()
+            process.wait(30)

@@ -39,33 +39,40 @@ func mutated(mutant string, timeout time.Duration) []holdfast.Option {
 	if mutant == "" {
 		return nil
 	}
-	return []holdfast.Option{holdfast.WithDialOptions(
-		grpc.WithUnaryInterceptor(func(
-			ctx context.Context, method string, request, response any, connection *grpc.ClientConn,
-			invoke grpc.UnaryInvoker, options ...grpc.CallOption,
-		) error {
-			ctx, cancel := mutatedContext(ctx, mutant, timeout)
-			defer cancel()
-			sent := mutatedRequest(mutant, request)
-			err := invoke(ctx, method, sent, response, connection, options...)
-			if err != nil {
-				return mutatedError(mutant, err)
-			}
-			return mutateAnswer(mutant, sent, response.(proto.Message))
-		}),
-		grpc.WithStreamInterceptor(func(
-			ctx context.Context, description *grpc.StreamDesc, connection *grpc.ClientConn, method string,
-			streamer grpc.Streamer, options ...grpc.CallOption,
-		) (grpc.ClientStream, error) {
-			ctx, cancel := mutatedContext(ctx, mutant, timeout)
-			stream, err := streamer(ctx, description, connection, method, options...)
-			if err != nil {
-				cancel()
-				return nil, mutatedError(mutant, err)
-			}
-			return &mutatedStream{ClientStream: stream, mutant: mutant, cancel: cancel}, nil
-		}),
-	)}
+	return []holdfast.Option{holdfast.WithWrapper(func(calls grpc.ClientConnInterface) grpc.ClientConnInterface {
+		return &mutatedCalls{calls, mutant, timeout}
+	})}
+}
+
+// Calls as a mutant changes them.
+type mutatedCalls struct {
+	grpc.ClientConnInterface
+	mutant  string
+	timeout time.Duration
+}
+
+func (m *mutatedCalls) Invoke(
+	ctx context.Context, method string, request, response any, options ...grpc.CallOption,
+) error {
+	ctx, cancel := mutatedContext(ctx, m.mutant, m.timeout)
+	defer cancel()
+	sent := mutatedRequest(m.mutant, request)
+	if err := m.ClientConnInterface.Invoke(ctx, method, sent, response, options...); err != nil {
+		return mutatedError(m.mutant, err)
+	}
+	return mutateAnswer(m.mutant, sent, response.(proto.Message))
+}
+
+func (m *mutatedCalls) NewStream(
+	ctx context.Context, description *grpc.StreamDesc, method string, options ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	ctx, cancel := mutatedContext(ctx, m.mutant, m.timeout)
+	stream, err := m.ClientConnInterface.NewStream(ctx, description, method, options...)
+	if err != nil {
+		cancel()
+		return nil, mutatedError(m.mutant, err)
+	}
+	return &mutatedStream{ClientStream: stream, mutant: m.mutant, cancel: cancel}, nil
 }
 
 func mutatedContext(ctx context.Context, mutant string, timeout time.Duration) (context.Context, context.CancelFunc) {

@@ -22,6 +22,7 @@ const Version = "0.2.0"
 type Client struct {
 	options    *options
 	connection *grpc.ClientConn
+	pipelines  *pipelines
 	stub       pb.CheckpointServiceClient
 	bucket     *bucket
 	tracing    tracing
@@ -60,10 +61,16 @@ func NewClient(target string, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, invalid("target", "cannot be used: %v", err)
 	}
+	pipelines := newPipelines(connection)
+	var calls grpc.ClientConnInterface = pipelines
+	for _, wrap := range made.wrappers {
+		calls = wrap(calls)
+	}
 	return &Client{
 		options:    made,
 		connection: connection,
-		stub:       pb.NewCheckpointServiceClient(connection),
+		pipelines:  pipelines,
+		stub:       pb.NewCheckpointServiceClient(calls),
 		bucket:     newBucket(made.retry),
 		tracing:    made.tracing,
 		token:      newToken(made),
@@ -76,7 +83,9 @@ func (c *Client) Close() error {
 	var err error
 	c.closeOnce.Do(func() {
 		close(c.closed)
+		c.pipelines.close()
 		err = c.connection.Close()
+		c.pipelines.running.Wait()
 	})
 	return err
 }

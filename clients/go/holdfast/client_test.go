@@ -8,10 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
 
 	"holdfast.dev/go/holdfast"
 	"holdfast.dev/go/internal/testserver"
@@ -199,6 +203,57 @@ func TestAKilledServerThatReturnsFinishesTheCallsAndLosesNothing(t *testing.T) {
 	if count != 20 {
 		t.Fatalf("%d checkpoints, expected 20", count)
 	}
+}
+
+func TestConcurrentCallsShareAPipelineAndSurviveTheKillOfItsServer(t *testing.T) {
+	folder := t.TempDir()
+	server := testserver.Start(t, folder)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	var opened atomic.Int32
+	count := func(
+		ctx context.Context, description *grpc.StreamDesc, connection *grpc.ClientConn, method string,
+		streamer grpc.Streamer, options ...grpc.CallOption,
+	) (grpc.ClientStream, error) {
+		opened.Add(1)
+		return streamer(ctx, description, connection, method, options...)
+	}
+	client := connect(t, server.Target, holdfast.WithDialOptions(grpc.WithStreamInterceptor(count)))
+	saveAll := func() {
+		var callers sync.WaitGroup
+		for caller := range 32 {
+			callers.Go(func() {
+				workflow := client.Workflow("n", strconv.Itoa(caller))
+				for step := range 10 {
+					if _, err := workflow.Save(ctx, holdfast.Bytes([]byte{byte(step)}), format, holdfast.SaveOptions{}); err != nil {
+						t.Errorf("caller %d, step %d: %v", caller, step, err)
+						return
+					}
+				}
+				_, err := client.DeleteWorkflow(ctx, "n", strconv.Itoa(caller), holdfast.DeleteOptions{})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		callers.Wait()
+	}
+	saveAll()
+	if opened.Load() == 0 {
+		t.Fatal("no pipeline was opened")
+	}
+	var killer sync.WaitGroup
+	killer.Go(func() {
+		server.Kill()
+		next, err := testserver.Run(folder, "--listen", server.Target)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(next.Stop)
+	})
+	saveAll()
+	killer.Wait()
 }
 
 func TestAFencedWriterCannotSaveAndAnotherHandleOfTheSameWriterCan(t *testing.T) {

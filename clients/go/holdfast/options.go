@@ -44,6 +44,7 @@ type options struct {
 	allowsInsecure bool
 	tracing        tracing
 	dial           []grpc.DialOption
+	wrappers       []func(grpc.ClientConnInterface) grpc.ClientConnInterface
 }
 
 // WithTimeout sets the time for a logical call with all its retries, for calls whose context has no deadline. Default:
@@ -84,7 +85,14 @@ func WithTracerProvider(provider trace.TracerProvider) Option {
 	return func(o *options) { o.tracing.provider = provider }
 }
 
-// WithDialOptions adds options of gRPC, such as interceptors. They follow those of the client, and so replace them.
+// WithWrapper puts a layer between the client and its connection. It sees each attempt of each call, also of those that
+// go through a pipeline, with its request, metadata, deadline and answer.
+func WithWrapper(wrap func(grpc.ClientConnInterface) grpc.ClientConnInterface) Option {
+	return func(o *options) { o.wrappers = append(o.wrappers, wrap) }
+}
+
+// WithDialOptions adds options of gRPC. They follow those of the client, and so replace them. Interceptors do not see the
+// single calls of a pipeline: see [WithWrapper].
 func WithDialOptions(dial ...grpc.DialOption) Option {
 	return func(o *options) { o.dial = append(o.dial, dial...) }
 }

@@ -4,9 +4,9 @@ install := -m pip install --quiet --require-hashes -r
 # Trace ids and digests in the docs are as random as secrets.
 no_digests := --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntropyString
 
-.PHONY: help demo test verify lint docs proto check bench soak fuzz lock go typescript
+.PHONY: help demo test verify lint docs proto check bench soak fuzz lock go typescript conformance
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/ready: requirements/dev.txt client/pyproject.toml server/pyproject.toml
 	python3 -m venv .venv
@@ -47,6 +47,9 @@ proto: .venv/ready ## generate the stubs from proto/
 
 lock: .venv/ready ## resolve requirements/ again (UPGRADE=1: with the newest versions that the groups allow)
 	$(python) tools/lock.py $(if $(UPGRADE),--upgrade)
+
+conformance: .venv/ready ## hold each client whose tools are installed to the rules of docs/clients.md
+	@$(python) -m conformance --mutants --report -
 
 go: .venv/ready ## check, lint and test the Go client, with its example
 	clients/go/check.sh

@@ -33,7 +33,9 @@ def main() -> int:
         return 2
     began = time.monotonic()
     runs = asyncio.run(_run(drivers, cases, given.target, has_mutants=given.mutants))
-    if given.report:
+    if given.report == "-":
+        print(report(runs))
+    elif given.report:
         Path(given.report).write_text(report(runs))
     problems = [problem for each in runs for problem in each.problems]
     for each in runs:
@@ -87,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--case", action="append", help="only cases whose names match, such as 'fencing/*'")
     parser.add_argument("--mutants", action="store_true", help="check that each mutant of the driver is noticed")
     parser.add_argument("--target", default="", help="a server that runs already, host:port")
-    parser.add_argument("--report", help="write the report to this file")
+    parser.add_argument("--report", help="write the report to this file; - for standard output")
     parser.add_argument("--verbose", action="store_true", help="print the time of each case")
     return parser
 

@@ -210,6 +210,10 @@ class AuditUnavailableError(HoldfastError):
     """The server must log the call for an audit and cannot. The call did not take effect."""
 
 
+class IssuerUnavailableError(WorkflowCheckpointResumeError):
+    """The server cannot fetch the keys of the tokens' issuer, one of which the token names."""
+
+
 _CLASSES: dict[str, type[HoldfastError]] = {
     "CHECKPOINT_NOT_FOUND": CheckpointNotFoundError,
     "WORKFLOW_NOT_FOUND": WorkflowNotFoundError,
@@ -239,6 +243,7 @@ _CLASSES: dict[str, type[HoldfastError]] = {
     "STORE_REPLACED": StoreReplacedError,
     "UPLOAD_LOST": UploadLostError,
     "AUDIT_UNAVAILABLE": AuditUnavailableError,
+    "ISSUER_UNAVAILABLE": IssuerUnavailableError,
 }
 
 # The class of a reason that this client does not know, by its status code. NOT_FOUND has none, because a caller would

@@ -36,6 +36,7 @@ class CheckpointServiceStub(object):
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
+    - ISSUER_UNAVAILABLE: retry with exponential backoff. The token may be valid, but the server cannot check it now.
     - UNAUTHENTICATED: send it once more with a new token if there is one; otherwise ask the operator for credentials.
     - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
     before the server refuses the call.
@@ -159,6 +160,7 @@ class CheckpointServiceServicer(object):
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
+    - ISSUER_UNAVAILABLE: retry with exponential backoff. The token may be valid, but the server cannot check it now.
     - UNAUTHENTICATED: send it once more with a new token if there is one; otherwise ask the operator for credentials.
     - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
     before the server refuses the call.
@@ -588,6 +590,7 @@ class CheckpointService(object):
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
+    - ISSUER_UNAVAILABLE: retry with exponential backoff. The token may be valid, but the server cannot check it now.
     - UNAUTHENTICATED: send it once more with a new token if there is one; otherwise ask the operator for credentials.
     - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
     before the server refuses the call.

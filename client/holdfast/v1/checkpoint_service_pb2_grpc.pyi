@@ -37,6 +37,7 @@ class CheckpointServiceStub:
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
+    - ISSUER_UNAVAILABLE: retry with exponential backoff. The token may be valid, but the server cannot check it now.
     - UNAUTHENTICATED: send it once more with a new token if there is one; otherwise ask the operator for credentials.
     - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
       before the server refuses the call.
@@ -290,6 +291,7 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
+    - ISSUER_UNAVAILABLE: retry with exponential backoff. The token may be valid, but the server cannot check it now.
     - UNAUTHENTICATED: send it once more with a new token if there is one; otherwise ask the operator for credentials.
     - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
       before the server refuses the call.
@@ -539,6 +541,7 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
     - DEADLINE_EXCEEDED: retry with more time.
     - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
     - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
+    - ISSUER_UNAVAILABLE: retry with exponential backoff. The token may be valid, but the server cannot check it now.
     - UNAUTHENTICATED: send it once more with a new token if there is one; otherwise ask the operator for credentials.
     - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
       before the server refuses the call.

@@ -94,6 +94,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The upload that a stream resumes is not on this server, or another stream resumed it."""
     ERROR_REASON_AUDIT_UNAVAILABLE: _ErrorReason.ValueType  # 29
     """The call must be in the server's audit log, which cannot be written. The call did not take effect."""
+    ERROR_REASON_ISSUER_UNAVAILABLE: _ErrorReason.ValueType  # 30
+    """The token names a key that the server does not know, and the keys of the tokens' issuer cannot be fetched now."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons."""
@@ -165,6 +167,8 @@ ERROR_REASON_UPLOAD_LOST: ErrorReason.ValueType  # 28
 """The upload that a stream resumes is not on this server, or another stream resumed it."""
 ERROR_REASON_AUDIT_UNAVAILABLE: ErrorReason.ValueType  # 29
 """The call must be in the server's audit log, which cannot be written. The call did not take effect."""
+ERROR_REASON_ISSUER_UNAVAILABLE: ErrorReason.ValueType  # 30
+"""The token names a key that the server does not know, and the keys of the tokens' issuer cannot be fetched now."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

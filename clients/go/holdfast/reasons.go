@@ -65,6 +65,8 @@ const (
 	ErrUploadLost Reason = "UPLOAD_LOST"
 	// The call must be in the server's audit log, which cannot be written. The call did not take effect.
 	ErrAuditUnavailable Reason = "AUDIT_UNAVAILABLE"
+	// The token names a key that the server does not know, and the keys of the tokens' issuer cannot be fetched now.
+	ErrIssuerUnavailable Reason = "ISSUER_UNAVAILABLE"
 )
 
 // Returns what a reason means for a caller; false if this version does not know it.
@@ -126,6 +128,8 @@ func traitsOf(reason Reason) (traits, bool) {
 		return traits{codes.Code(14), true, "Call GetUpload again, or send the payload from its start, with the same request id."}, true
 	case ErrAuditUnavailable:
 		return traits{codes.Code(14), true, "Try again; if it persists, have the operator make room for the audit log."}, true
+	case ErrIssuerUnavailable:
+		return traits{codes.Code(14), true, "Try again; if it persists, have the operator check the issuer of the tokens."}, true
 	}
 	return traits{}, false
 }

@@ -56,6 +56,7 @@ const (
 //   - DEADLINE_EXCEEDED: retry with more time.
 //   - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
 //   - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
+//   - ISSUER_UNAVAILABLE: retry with exponential backoff. The token may be valid, but the server cannot check it now.
 //   - UNAUTHENTICATED: send it once more with a new token if there is one; otherwise ask the operator for credentials.
 //   - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
 //     before the server refuses the call.
@@ -501,6 +502,7 @@ type CheckpointService_PipelineClient = grpc.BidiStreamingClient[PipelineRequest
 //   - DEADLINE_EXCEEDED: retry with more time.
 //   - STORE_ACCESS_DENIED, STORE_REPLACED: ask the operator; retries do not help.
 //   - LAYOUT_UNSUPPORTED: ask the operator to upgrade the server; a newer one has written to the store.
+//   - ISSUER_UNAVAILABLE: retry with exponential backoff. The token may be valid, but the server cannot check it now.
 //   - UNAUTHENTICATED: send it once more with a new token if there is one; otherwise ask the operator for credentials.
 //   - PERMISSION_DENIED: ask the operator. The policy does not give the caller this right in the namespace, or a proxy
 //     before the server refuses the call.

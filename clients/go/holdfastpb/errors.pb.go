@@ -92,6 +92,8 @@ const (
 	ErrorReason_ERROR_REASON_UPLOAD_LOST ErrorReason = 28
 	// The call must be in the server's audit log, which cannot be written. The call did not take effect.
 	ErrorReason_ERROR_REASON_AUDIT_UNAVAILABLE ErrorReason = 29
+	// The token names a key that the server does not know, and the keys of the tokens' issuer cannot be fetched now.
+	ErrorReason_ERROR_REASON_ISSUER_UNAVAILABLE ErrorReason = 30
 )
 
 // Enum value maps for ErrorReason.
@@ -126,6 +128,7 @@ var (
 		26: "ERROR_REASON_STORE_REPLACED",
 		28: "ERROR_REASON_UPLOAD_LOST",
 		29: "ERROR_REASON_AUDIT_UNAVAILABLE",
+		30: "ERROR_REASON_ISSUER_UNAVAILABLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":          0,
@@ -157,6 +160,7 @@ var (
 		"ERROR_REASON_STORE_REPLACED":       26,
 		"ERROR_REASON_UPLOAD_LOST":          28,
 		"ERROR_REASON_AUDIT_UNAVAILABLE":    29,
+		"ERROR_REASON_ISSUER_UNAVAILABLE":   30,
 	}
 )
 
@@ -278,7 +282,7 @@ const file_holdfast_v1_errors_proto_rawDesc = "" +
 	"\fReasonTraits\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x1c\n" +
 	"\tretryable\x18\x02 \x01(\bR\tretryable\x12\x16\n" +
-	"\x06advice\x18\x03 \x01(\tR\x06advice*\x8d\x17\n" +
+	"\x06advice\x18\x03 \x01(\tR\x06advice*\x8a\x18\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12`\n" +
 	"!ERROR_REASON_CHECKPOINT_NOT_FOUND\x10\x01\x1a9\xda\xdf\x195\b\x05\x1a1List the workflow to see which checkpoints exist.\x12\x7f\n" +
@@ -310,7 +314,8 @@ const file_holdfast_v1_errors_proto_rawDesc = "" +
 	"\x1aERROR_REASON_UNIMPLEMENTED\x10\x19\x1aK\xda\xdf\x19G\b\f\x1aCUpgrade the server, and check that the target is a Holdfast server.\x12l\n" +
 	"\x1bERROR_REASON_STORE_REPLACED\x10\x1a\x1aK\xda\xdf\x19G\b\t\x1aCHave the operator check which store it is, then restart the server.\x12{\n" +
 	"\x18ERROR_REASON_UPLOAD_LOST\x10\x1c\x1a]\xda\xdf\x19Y\b\x0e\x10\x01\x1aSCall GetUpload again, or send the payload from its start, with the same request id.\x12w\n" +
-	"\x1eERROR_REASON_AUDIT_UNAVAILABLE\x10\x1d\x1aS\xda\xdf\x19O\b\x0e\x10\x01\x1aITry again; if it persists, have the operator make room for the audit log.:V\n" +
+	"\x1eERROR_REASON_AUDIT_UNAVAILABLE\x10\x1d\x1aS\xda\xdf\x19O\b\x0e\x10\x01\x1aITry again; if it persists, have the operator make room for the audit log.\x12{\n" +
+	"\x1fERROR_REASON_ISSUER_UNAVAILABLE\x10\x1e\x1aV\xda\xdf\x19R\b\x0e\x10\x01\x1aLTry again; if it persists, have the operator check the issuer of the tokens.:V\n" +
 	"\x06traits\x12!.google.protobuf.EnumValueOptions\x18\xfb\x9b\x03 \x01(\v2\x19.holdfast.v1.ReasonTraitsR\x06traitsBj\n" +
 	"\x0fdev.holdfast.v1B\vErrorsProtoP\x01Z\x16holdfast/v1;holdfastv1\xa2\x02\x04HFST\xaa\x02\vHoldfast.V1\xca\x02\vHoldfast\\V1\xea\x02\fHoldfast::V1b\x06proto3"
 

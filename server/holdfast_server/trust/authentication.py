@@ -48,6 +48,7 @@ class Authentication(Protocol):
 
         Raises:
             HoldfastError: UNAUTHENTICATED: the caller has no valid credentials. OVERLOADED: too many callers wait.
+                ISSUER_UNAVAILABLE: the keys of the tokens' issuer cannot be fetched.
 
         """
 
@@ -90,7 +91,7 @@ class Issuer(Protocol):
         """Return the principal of a token.
 
         Raises:
-            HoldfastError: UNAUTHENTICATED, OVERLOADED.
+            HoldfastError: UNAUTHENTICATED, OVERLOADED, ISSUER_UNAVAILABLE.
 
         """
 

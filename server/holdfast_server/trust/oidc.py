@@ -90,7 +90,7 @@ class OidcTokens:
         """Return the principal of a token. Wait for the issuer's newest keys.
 
         Raises:
-            HoldfastError: UNAUTHENTICATED, OVERLOADED.
+            HoldfastError: UNAUTHENTICATED, OVERLOADED, ISSUER_UNAVAILABLE.
 
         """
         await self._keys.renew()

@@ -18,7 +18,6 @@ from jwt.exceptions import PyJWTError
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.trust.protected_urls import is_protected
-from holdfast_server.trust.refusals import unauthenticated
 
 _LOG = logging.getLogger("holdfast.server")
 
@@ -92,7 +91,7 @@ class SigningKeys:
         """Wait for the next keys, unless some were fetched a short while ago.
 
         Raises:
-            HoldfastError: OVERLOADED: too many calls wait. UNAUTHENTICATED: the keys cannot be fetched.
+            HoldfastError: OVERLOADED: too many calls wait. ISSUER_UNAVAILABLE: the keys cannot be fetched.
 
         """
         if not self._is_cooling_down:
@@ -105,8 +104,9 @@ class SigningKeys:
             finally:
                 self._waiting -= 1
         if self._problem:
-            raise unauthenticated(
-                "the token names a key that the server does not know, and the keys of its issuer cannot be fetched now"
+            raise HoldfastError(
+                Reason.ISSUER_UNAVAILABLE,
+                "the token names a key that the server does not know, and the keys of its issuer cannot be fetched now",
             )
 
     @asynccontextmanager

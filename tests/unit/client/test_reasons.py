@@ -27,6 +27,7 @@ from holdfast_server.stores.base import StoreAccessDeniedError
 from tests.support import folder_objects
 from tests.support.damage import damage_newest
 from tests.support.frames import frame
+from tests.support.issuer import issuing
 from tests.support.markers import sound
 from tests.support.watched import serving_watched
 
@@ -305,6 +306,17 @@ async def refused(connect, code, expected):
 
 async def test_unauthenticated(connect):
     await refused(connect, grpc.StatusCode.UNAUTHENTICATED, holdfast.UnauthenticatedError)
+
+
+async def test_issuer_unavailable(connect, tmp_path):
+    async with issuing() as issuer:
+        issuer.is_down = True
+        async with (
+            serving_watched(tmp_path, **issuer.settings) as served,
+            connect(served.target, timeout=20, token=issuer.token()) as client,
+        ):
+            error = await failure(without_retry(client).load("n", "w"), holdfast.IssuerUnavailableError)
+    assert error.retryable
 
 
 async def test_permission_denied(connect):

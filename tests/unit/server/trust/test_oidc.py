@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 
+import holdfast
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from holdfast_server.api.calls import Calls
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
 from tests.support.authorized import OK, authorized_caller, pipelined
+from tests.support.both_clients import ClientInThreads
 from tests.support.issuer import AUDIENCE, issuing
 from tests.support.watched import serving_watched
 
@@ -198,7 +200,7 @@ async def test_an_issuer_that_is_down_leaves_known_keys_in_use_and_is_logged(no_
     issuer.is_down = True
     for _ in range(3):
         reason, message = await caller.with_token(issuer.token(key=issuer.other_key, headers={"kid": "unknown"}))
-        assert reason == "UNAUTHENTICATED"
+        assert reason == "ISSUER_UNAVAILABLE"
         assert "the keys of its issuer cannot be fetched now" in message
         assert await caller.with_token(issuer.token()) == OK
     logged = [record for record in caplog.records if "cannot be fetched" in record.getMessage()]
@@ -227,11 +229,26 @@ async def test_a_fetch_that_fails_unexpectedly_is_logged_and_made_again(no_coold
 async def test_a_server_starts_without_its_issuer_and_accepts_tokens_once_it_is_there(no_cooldown, issuer, tmp_path):
     issuer.is_down = True
     async with serving_watched(tmp_path, **issuer.settings) as served, authorized_caller(served.target) as caller:
-        assert (await caller.with_token(issuer.token()))[0] == "UNAUTHENTICATED"
+        assert (await caller.with_token(issuer.token()))[0] == "ISSUER_UNAVAILABLE"
         issuer.is_down = False
         async with asyncio.timeout(20):
             while await caller.with_token(issuer.token()) != OK:
                 pass
+
+
+@pytest.mark.parametrize("kind", [holdfast.AsyncClient, ClientInThreads])
+async def test_the_sdk_waits_until_the_issuer_is_back(no_cooldown, issuer, tmp_path, kind):
+    issuer.is_down = True
+    async with (
+        serving_watched(tmp_path, **issuer.settings) as served,
+        kind(served.target, timeout=60, token=issuer.token()) as client,
+    ):
+        saving = asyncio.create_task(client.save("n", "w", b"x", format=holdfast.Format("f", 1)))
+        async with asyncio.timeout(20):
+            while sum(issuer.requests.values()) < 3:  # noqa: ASYNC110 - the issuer sets no event
+                await asyncio.sleep(0.01)
+        issuer.is_down = False
+        assert (await saving).revision == 1
 
 
 async def test_a_token_that_expires_is_refused_in_a_running_pipeline(issuer, caller, monkeypatch):
@@ -259,7 +276,7 @@ async def test_a_token_is_still_accepted_when_the_clocks_differ_a_little(issuer,
 async def test_a_description_that_is_not_the_issuers_is_not_followed(issuer, tmp_path, caplog, described, problem):
     issuer.described = described
     async with serving_watched(tmp_path, **issuer.settings) as served, authorized_caller(served.target) as caller:
-        assert (await caller.with_token(issuer.token()))[0] == "UNAUTHENTICATED"
+        assert (await caller.with_token(issuer.token()))[0] == "ISSUER_UNAVAILABLE"
     assert any(problem in getattr(record, "error", "") for record in caplog.records)
     assert issuer.requests["/keys"] == 0
 

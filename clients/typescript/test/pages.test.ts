@@ -12,7 +12,7 @@ import { Client } from "../src/index.js";
 import { Server } from "./server.js";
 
 // Inside of the package, so that it finds itself by its name.
-const FOLDER = resolve("build");
+const FOLDER = resolve("build/pages");
 let server: Server;
 
 beforeAll(async () => {

@@ -4,7 +4,7 @@ install := -m pip install --quiet --require-hashes -r
 # Trace ids and digests in the docs are as random as secrets.
 no_digests := --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntropyString
 
-.PHONY: help demo test verify lint docs proto check bench soak fuzz lock go typescript conformance
+.PHONY: help demo test verify lint docs proto check bench soak fuzz lock go typescript conformance java
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -56,6 +56,9 @@ go: .venv/ready ## check, lint and test the Go client, with its example
 
 typescript: .venv/ready ## check, build and test the TypeScript client, with its example
 	clients/typescript/check.sh
+
+java: .venv/ready ## check, lint and test the Java client, with its example
+	clients/java/check.sh
 
 bench: .venv/bench-ready ## measure Holdfast beside other stores and print ratios
 	$(python) -m benchmarks

@@ -1,4 +1,4 @@
-"""Copy the version from client/holdfast/_package.py, where it is set, to the files of the server that need it.
+"""Copy the version from client/holdfast/_package.py, where it is set, to the other files that need it.
 
 Usage: copy_version.py [--check]; with --check it writes nothing and fails if a file has another version.
 
@@ -20,6 +20,9 @@ COPIES = (
     ("clients/typescript/package.json", r'(?m)(?<=^  "version": ")[^"]+'),
     ("README.md", _WHEEL),
     ("docs/**/*.md", _WHEEL),
+    ("clients/java/pom.xml", r"(?<=<artifactId>holdfast-client</artifactId>\n  <version>)[^<]+"),
+    ("clients/java/README.md", r"(?<=<artifactId>holdfast-client</artifactId>\n  <version>)[^<]+"),
+    ("clients/java/src/main/java/dev/holdfast/client/HoldfastClient.java", r'(?<=String VERSION = ")[^"]+'),
 )
 
 

@@ -1,0 +1,66 @@
+package dev.holdfast.client;
+
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+
+/** How a call of the public API is cancelled: the step that it waits for is ended. */
+class Cancellation {
+  private boolean isCancelled;
+  private Runnable current = () -> {};
+
+  /** Sets what ends the current step. It runs at once if the call was cancelled already. */
+  final void onCancel(Runnable ending) {
+    synchronized (this) {
+      current = ending;
+      if (!isCancelled) {
+        return;
+      }
+    }
+    ending.run();
+  }
+
+  final void cancel() {
+    Runnable ending;
+    synchronized (this) {
+      isCancelled = true;
+      ending = current;
+    }
+    ending.run();
+  }
+
+  final synchronized void requireRunning() {
+    if (isCancelled) {
+      throw new CancellationException("the call was cancelled");
+    }
+  }
+
+  /** Returns the future that a caller gets: to cancel it ends the call, and its errors are bare. */
+  final <T> CompletableFuture<T> published(CompletableFuture<T> inner) {
+    CompletableFuture<T> published = new CompletableFuture<>();
+    inner.whenComplete(
+        (value, failure) -> {
+          if (failure == null) {
+            published.complete(value);
+          } else {
+            published.completeExceptionally(bare(failure));
+          }
+        });
+    published.whenComplete(
+        (value, failure) -> {
+          if (published.isCancelled()) {
+            cancel();
+          }
+        });
+    return published;
+  }
+
+  /** Returns the failure that a future has wrapped. */
+  static Throwable bare(Throwable failure) {
+    Throwable found = failure;
+    while (found instanceof CompletionException && found.getCause() != null) {
+      found = found.getCause();
+    }
+    return found;
+  }
+}

@@ -79,8 +79,10 @@ def _print(found: Run, *, is_verbose: bool) -> None:
         noticed = sum(bool(outcomes) for outcomes in found.mutants.values())
         print(f"{found.name}: {noticed} of {len(found.mutants)} mutants ran")
     if is_verbose:
-        for each in sorted(found.outcomes, key=lambda outcome: -outcome.seconds):
-            print(f"{each.seconds:6.2f} s  {each.verdict}  {each.case.name}")
+        named = [("", each) for each in found.outcomes]
+        named += [(f" ({mutant})", each) for mutant, outcomes in found.mutants.items() for each in outcomes]
+        for mutant, each in sorted(named, key=lambda pair: -pair[1].seconds):
+            print(f"{each.seconds:6.2f} s  {each.verdict}  {each.case.name}{mutant}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from conformance.scene import FailedError
 from conformance.stage import staged
 
 _CASES_AT_ONCE = 10
-_MUTANTS_AT_ONCE = 3
+_MUTANTS_AT_ONCE = 5
 
 PASSED, FAILED, BROKEN, LEFT_OUT = "passed", "failed", "broken", "left out"
 

@@ -52,7 +52,9 @@ async def _run(drivers: Sequence[Known], cases: Sequence[Case], target: str, *, 
         async with Places(Path(folder), target) as places:
             for known in drivers:
                 try:
-                    found.append(await run(known, cases, places, has_mutants=has_mutants))
+                    # The faults are the kit's: one client shows that they matter.
+                    drops_faults = has_mutants and known is drivers[0]
+                    found.append(await run(known, cases, places, has_mutants=has_mutants, drops_faults=drops_faults))
                 except* DriverError as faults:
                     raise SystemExit(f"conformance: {known.name}: {faults.exceptions[0]}") from None
     return found
@@ -78,6 +80,8 @@ def _print(found: Run, *, is_verbose: bool) -> None:
     if found.mutants:
         noticed = sum(bool(outcomes) for outcomes in found.mutants.values())
         print(f"{found.name}: {noticed} of {len(found.mutants)} mutants ran")
+    if found.without_faults:
+        print(f"{found.name}: {len(found.without_faults)} cases ran without their faults")
     if is_verbose:
         named = [("", each) for each in found.outcomes]
         named += [(f" ({mutant})", each) for mutant, outcomes in found.mutants.items() for each in outcomes]

@@ -47,6 +47,7 @@ class Case:
         script: what the scripted server does, other than to answer as a server would.
         flags: more flags of its own servers.
         limit_seconds: the most time that it may take.
+        passes_without_faults: whether it also passes if nothing misbehaves, since a fault shall make no difference.
         steps: the steps.
 
     """
@@ -63,6 +64,7 @@ class Case:
     script: Sequence[Mapping[str, Any]] = ()
     flags: Sequence[str] = ()
     limit_seconds: float = 60
+    passes_without_faults: bool = False
 
     def __post_init__(self) -> None:
         if not self.rules or not self.steps:
@@ -79,6 +81,12 @@ class Case:
     def group(self) -> str:
         """The group, which is the name of the file."""
         return self.name.partition("/")[0]
+
+    @property
+    def rests_on_faults(self) -> bool:
+        """Whether the case needs a server, a proxy or a store that does wrong."""
+        harm = any(step.keys() & {"proxy", "damage"} for step in self.steps)
+        return not self.passes_without_faults and (bool(self.script) or harm)
 
     @property
     def kills(self) -> bool:

@@ -21,6 +21,7 @@ class Proxy:
 
     Args:
         target: the server, host:port.
+        does_harm: whether it does what it is called for; otherwise it lets everything pass.
 
     Attributes:
         port: the port that it listens on.
@@ -30,7 +31,8 @@ class Proxy:
 
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, does_harm: bool = True) -> None:
+        self._does_harm = does_harm
         host, _, port = target.rpartition(":")
         self._address = (host, int(port))
         self._connections: set[_Connection] = set()
@@ -47,15 +49,15 @@ class Proxy:
 
     def stop_answers(self, after: int, *, silent: bool = False) -> None:
         """Cut the connection that carries the byte of an answer after so many more, or let it go silent."""
-        self._answers = _Limit(after, silent)
+        self._answers = _Limit(after if self._does_harm else None, silent)
 
     def stop_requests(self, after: int, *, silent: bool = False) -> None:
         """Cut the connection that carries the byte of a request after so many more, or let it go silent."""
-        self._requests = _Limit(after, silent)
+        self._requests = _Limit(after if self._does_harm else None, silent)
 
     def hold_answer(self) -> None:
         """Hold back the next answer, and all that follows on its connection, until `cut`."""
-        self._holds = 1
+        self._holds = int(self._does_harm)
         self.held.clear()
 
     def cut(self) -> None:
@@ -66,11 +68,11 @@ class Proxy:
 
     def set_silent(self, silent: bool) -> None:
         """Let nothing pass, and end no connection, as if a machine vanished from the network; or pass all again."""
-        (self._speaks.clear if silent else self._speaks.set)()
+        (self._speaks.clear if silent and self._does_harm else self._speaks.set)()
 
     def delay(self, seconds: float) -> None:
         """Delay each piece of an answer."""
-        self._delay_seconds = seconds
+        self._delay_seconds = seconds if self._does_harm else 0.0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Proxy"]:

@@ -45,6 +45,7 @@ class Run:
         client: the client's name, as the driver gives it.
         outcomes: those of the cases, in their order.
         mutants: for each mutant those of the cases that must fail; nothing if the driver does not have the mutant.
+        without_faults: those of the cases that rest on faults, without the faults.
 
     """
 
@@ -52,6 +53,7 @@ class Run:
     client: str = ""
     outcomes: list[Outcome] = field(default_factory=list)
     mutants: dict[str, list[Outcome]] = field(default_factory=dict)
+    without_faults: list[Outcome] = field(default_factory=list)
 
     @property
     def problems(self) -> list[str]:
@@ -69,11 +71,25 @@ class Run:
                 for each in outcomes
                 if each.verdict in (PASSED, BROKEN)
             ]
+        found += [
+            f"{self.name}: {each.case.name} {each.verdict} without its faults, where it must fail {each.why}"
+            for each in self.without_faults
+            if each.verdict in (PASSED, BROKEN)
+        ]
         return found
 
 
-async def run(known: Known, cases: Sequence[Case], places: Places, *, has_mutants: bool) -> Run:
+async def run(
+    known: Known, cases: Sequence[Case], places: Places, *, has_mutants: bool, drops_faults: bool = False
+) -> Run:
     """Run cases with a driver, and then those that its mutants must fail.
+
+    Args:
+        known: the driver.
+        cases: the cases.
+        places: the servers.
+        has_mutants: whether to run the mutants.
+        drops_faults: whether to run each case that rests on faults without them as well.
 
     Raises:
         DriverError: the driver cannot be started, or does not end.
@@ -85,6 +101,9 @@ async def run(known: Known, cases: Sequence[Case], places: Places, *, has_mutant
         found.client = f"{hello['client']} {hello.get('version', '')}".strip()
         features = frozenset(hello["features"])
         found.outcomes = await _all(cases, driver, places, features)
+        if drops_faults:
+            resting = [case for case in cases if case.rests_on_faults]
+            found.without_faults = await _all(resting, driver, places, features, has_faults=False)
     if has_mutants:
         catching: dict[str, list[Case]] = {}
         for case in cases:
@@ -104,12 +123,14 @@ async def run(known: Known, cases: Sequence[Case], places: Places, *, has_mutant
     return found
 
 
-async def _all(cases: Iterable[Case], driver: Driver, places: Places, features: frozenset[str]) -> list[Outcome]:
+async def _all(
+    cases: Iterable[Case], driver: Driver, places: Places, features: frozenset[str], *, has_faults: bool = True
+) -> list[Outcome]:
     turns = asyncio.Semaphore(_CASES_AT_ONCE)
 
     async def in_turn(case: Case) -> Outcome:
         async with turns:
-            return await _one(case, driver, places, features)
+            return await _one(case, driver, places, features, has_faults=has_faults)
 
     # Those that wait longest begin first.
     chosen = sorted(cases, key=lambda case: -case.limit_seconds)
@@ -117,7 +138,7 @@ async def _all(cases: Iterable[Case], driver: Driver, places: Places, features: 
     return sorted(found, key=lambda outcome: outcome.case.name)
 
 
-async def _one(case: Case, driver: Driver, places: Places, features: frozenset[str]) -> Outcome:
+async def _one(case: Case, driver: Driver, places: Places, features: frozenset[str], *, has_faults: bool) -> Outcome:
     if missing := set(case.needs) - features:
         return Outcome(case, LEFT_OUT, f"the client does not have {', '.join(sorted(missing))}")
     if places.has_only_target and case.kills:
@@ -125,7 +146,7 @@ async def _one(case: Case, driver: Driver, places: Places, features: frozenset[s
     began = time.monotonic()
     verdict, why = PASSED, ""
     try:
-        async with asyncio.timeout(case.limit_seconds), staged(case, driver, places) as scene:
+        async with asyncio.timeout(case.limit_seconds), staged(case, driver, places, has_faults=has_faults) as scene:
             await scene.run()
     except FailedError as error:
         verdict, why = FAILED, str(error)

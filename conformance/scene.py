@@ -44,6 +44,7 @@ class Scene:
         folder: the store of that server; None if it is not known.
         proxy: the proxy before the server, if there is one.
         script: the script, if the server is scripted.
+        has_faults: whether to damage stored bytes where the case says so.
 
     """
 
@@ -58,6 +59,7 @@ class Scene:
         folder: Path | None = None,
         proxy: Proxy | None = None,
         script: Script | None = None,
+        has_faults: bool = True,
     ) -> None:
         self._case = case
         self._driver = driver
@@ -67,6 +69,7 @@ class Scene:
         self._folder = folder
         self._proxy = proxy
         self._script = script
+        self._has_faults = has_faults
         self._running: dict[str, asyncio.Task[dict[str, Any]]] = {}
         self.clients: list[str] = []
 
@@ -209,7 +212,7 @@ class Scene:
         keys = await asyncio.to_thread(folder_objects.keys, self._folder, pattern)
         if not keys:
             raise RuntimeError(f"nothing to damage: no key matches {pattern}")
-        for key in keys:
+        for key in keys if self._has_faults else ():
             await asyncio.to_thread(damage, self._folder, key)
 
     async def _do_seen(self, step: Mapping[str, Any]) -> None:

@@ -18,8 +18,16 @@ _numbers = itertools.count(1)
 
 
 @asynccontextmanager
-async def staged(case: Case, driver: Driver, places: Places) -> AsyncIterator[Scene]:
-    """Set up what a case needs, with a namespace of its own, and open its client."""
+async def staged(case: Case, driver: Driver, places: Places, *, has_faults: bool = True) -> AsyncIterator[Scene]:
+    """Set up what a case needs, with a namespace of its own, and open its client.
+
+    Args:
+        case: the case.
+        driver: the driver.
+        places: the servers.
+        has_faults: whether the scripted server misbehaves, the proxy does harm and stored bytes are damaged.
+
+    """
     names: dict[str, Any] = {"namespace": f"kit-{next(_numbers)}", "workflow_id": case.name.replace("/", ".")}
     names["folder"] = str(places.new_folder())
     async with AsyncExitStack() as stack:
@@ -39,7 +47,7 @@ async def staged(case: Case, driver: Driver, places: Places) -> AsyncIterator[Sc
                 target, secrets = await places.secure()
                 names |= secrets
             case "scripted":
-                script = Script(case.script, case.stored or [["", {"text": "stored"}]])
+                script = Script(case.script, case.stored or [["", {"text": "stored"}]], has_faults=has_faults)
                 known["script"] = stack.enter_context(places.scripted.playing(names["namespace"], script))
                 target = places.scripted.target
             case _:
@@ -50,9 +58,9 @@ async def staged(case: Case, driver: Driver, places: Places) -> AsyncIterator[Sc
         names["nothing"] = f"127.0.0.1:{free_port()}"
         names["server"] = target
         if case.proxy:
-            known["proxy"] = await stack.enter_async_context(Proxy(target).running())
+            known["proxy"] = await stack.enter_async_context(Proxy(target, does_harm=has_faults).running())
             names["targets"] = [f"127.0.0.1:{known['proxy'].port}"]
-        scene = Scene(case, driver, names, target=target, folder=folder, **known)
+        scene = Scene(case, driver, names, target=target, folder=folder, has_faults=has_faults, **known)
         try:
             if case.open is not None:
                 await scene.open()

@@ -44,6 +44,7 @@ class Script:
     Args:
         entries: what to do, as a case says it.
         stored: pairs of name and bytes: the parts of the checkpoint that is stored.
+        has_faults: whether to do it; otherwise every call is answered as a server would.
 
     Attributes:
         stored: the parts.
@@ -53,13 +54,17 @@ class Script:
 
     """
 
-    def __init__(self, entries: Sequence[Mapping[str, Any]], stored: Sequence[Sequence[Any]]) -> None:
+    def __init__(
+        self, entries: Sequence[Mapping[str, Any]], stored: Sequence[Sequence[Any]], *, has_faults: bool = True
+    ) -> None:
         self._entries: dict[str, list[Mapping[str, Any]]] = {}
         for entry in entries:
             if unknown := (entry.keys() - _ENTRY) | (entry.get("fail", {}).keys() - _FAIL):
                 raise ValueError(f"unknown fields of a script: {', '.join(sorted(unknown))}")
             self._entries.setdefault(entry["on"], []).extend([entry] * entry.get("times", 1))
         self.has_pipeline = "Pipeline" in self._entries
+        if not has_faults:
+            self._entries.clear()
         self.stored = [(name, decoded(data)) for name, data in stored]
         self.seen: list[dict[str, Any]] = []
         self.uploads: dict[str, Upload] = {}

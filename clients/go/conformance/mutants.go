@@ -30,8 +30,8 @@ var mutants = []string{
 	"drops_expected_revision", "drops_stamp", "drops_token", "drops_traceparent", "first_address_only",
 	"first_attempt_always", "forgets_ranges", "forgets_upload", "ignores_budget", "ignores_finish", "ignores_retry_info",
 	"ignores_tls", "never_retries", "new_request_id_per_attempt", "reads_one_page", "receives_4_mib", "renews_deadline",
-	"repairs_digests", "reuses_request_id", "reuses_writer_request_id", "rounds_int64", "stops_at_empty_page",
-	"strips_details", "trusts_included",
+	"repairs_digests", "retries_final_errors", "reuses_request_id", "reuses_writer_request_id", "rounds_int64",
+	"stops_at_empty_page", "strips_details", "trusts_included",
 }
 
 // Returns options that put a mutant between the client and its connection.
@@ -57,7 +57,11 @@ func (m *mutatedCalls) Invoke(
 	ctx, cancel := mutatedContext(ctx, m.mutant, m.timeout)
 	defer cancel()
 	sent := mutatedRequest(m.mutant, request)
-	if err := m.ClientConnInterface.Invoke(ctx, method, sent, response, options...); err != nil {
+	err := m.ClientConnInterface.Invoke(ctx, method, sent, response, options...)
+	if err != nil && m.mutant == "retries_final_errors" && status.Code(err) != codes.Unavailable {
+		err = m.ClientConnInterface.Invoke(ctx, method, sent, response, options...)
+	}
+	if err != nil {
 		return mutatedError(m.mutant, err)
 	}
 	return mutateAnswer(m.mutant, sent, response.(proto.Message))

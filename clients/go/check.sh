@@ -14,7 +14,7 @@ unformatted=$(gofmt -l .)
 go generate ./...
 git diff --exit-code -- holdfastpb holdfast/reasons.go || { echo "stale generated code: commit it" >&2; exit 1; }
 
-for module in .; do
+for module in . temporal; do
   (
     cd "$module"
     go mod tidy -diff

@@ -2,13 +2,9 @@
 package clients
 
 import (
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 
+	"holdfast.dev/go/internal/readme"
 	"holdfast.dev/go/internal/testserver"
 )
 
@@ -45,31 +41,6 @@ func run(ctx context.Context, client *holdfast.Client) error {
 `
 
 func TestTheCodeOfTheReadmeRunsAsWritten(t *testing.T) {
-	page, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	server := testserver.Start(t, t.TempDir())
-	// Inside of the module, so that it uses this client.
-	folder, err := os.MkdirTemp("internal", "readme-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(folder)
-	blocks := strings.Split(string(page), "```go\n")[1:]
-	for number, block := range blocks {
-		code, _, _ := strings.Cut(block, "```\n")
-		if !strings.HasPrefix(code, "package main") {
-			code = fmt.Sprintf(snippet, code)
-		}
-		program := filepath.Join(folder, fmt.Sprintf("block%d.go", number))
-		if err := os.WriteFile(program, []byte(code), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		run := exec.Command("go", "run", program)
-		run.Env = append(os.Environ(), "HOLDFAST_TARGET="+server.Target)
-		if output, err := run.CombinedOutput(); err != nil {
-			t.Errorf("block %d: %v: %s\n%s", number+1, err, output, code)
-		}
-	}
+	readme.Run(t, snippet, "HOLDFAST_TARGET="+server.Target)
 }

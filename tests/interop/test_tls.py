@@ -1,4 +1,4 @@
-"""TLS from Go and Java, by the lines of the page about other languages: a certificate is presented and checked."""
+"""TLS from Java, by the lines of the page about other languages: a certificate is presented and checked."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from tests.support.required import require
 from tests.support.servers import server
 
 FOLDER = Path(__file__).parent / "tls"
-# Both download libraries and compile them.
+# It downloads libraries and compiles a program.
 pytestmark = [pytest.mark.needs_budget("full"), pytest.mark.timeout(600)]
 
 
@@ -48,25 +48,10 @@ def run(*command: str, folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(
-    ("language", "program", "target_in_it"),
-    [("go", "go/main.go", "os.Args[1]"), ("java", "java/Health.java", "arguments[0]")],
-)
-def test_the_program_has_the_lines_of_the_page(language: str, program: str, target_in_it: str):
-    written = lines((FOLDER / program).read_text().replace(target_in_it, '"localhost:7433"'))
-    first = written.index(shown(language)[0])
-    assert written[first : first + len(shown(language))] == shown(language)
-
-
-def test_a_go_program_reaches_a_server_that_requires_certificates(target: str, tmp_path: Path):
-    if shutil.which("go") is None:
-        require("no Go: `go` not found")
-    program = tmp_path / "main"
-    run("go", "build", "-o", str(program), ".", folder=FOLDER / "go")
-    assert run(str(program), target, folder=tmp_path) == "SERVING\n"
-    (tmp_path / "ca.pem").write_bytes(Authority(tmp_path / "other").ca_file.read_bytes())
-    refused = subprocess.run([program, target], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "certificate signed by unknown authority" in refused.stderr
+def test_the_program_has_the_lines_of_the_page():
+    written = lines((FOLDER / "java/Health.java").read_text().replace("arguments[0]", '"localhost:7433"'))
+    first = written.index(shown("java")[0])
+    assert written[first : first + len(shown("java"))] == shown("java")
 
 
 def test_a_java_program_reaches_a_server_that_requires_certificates(target: str, tmp_path: Path):

@@ -8,7 +8,7 @@ from holdfast_server import SERVER_VERSION
 from holdfast_server.config import DEFAULT_LISTEN, Config
 
 # Commands that work on a store without serving it.
-STORE_COMMANDS = ("gc", "fsck", "upgrade")
+STORE_COMMANDS = ("gc", "fsck", "upgrade", "add-macs")
 
 _SETTINGS = {
     "listen": "address to serve on, host:port",
@@ -48,6 +48,7 @@ _SETTINGS = {
     "oidc_jwks_url": "where the issuer publishes its keys; by default its own description says so",
     "oidc_algorithms": "how tokens of the issuer may be signed, with commas between them",
     "oidc_groups_claim": "claim of a token that has the groups of its subject",
+    "mac_keys_file": "file of keys, made by the command mac-key, with which objects of the store get MACs",
     "tokens_file": "file of tokens, made by the command token; callers then need one of them",
     "metrics_listen": "address for Prometheus, host:port; further workers take the next ports",
     "log_level": "lowest level that is logged: debug, info, warning or error",
@@ -62,18 +63,27 @@ _TOKEN_ACTIONS = {
     "list": "print the tokens of the file, without the tokens themselves",
     "remove": "remove tokens from the file; servers refuse them within seconds",
 }
+MAC_KEY_COMMAND = "mac-key"
+_MAC_KEY_ACTIONS = {
+    "create": "add a key to the file and print its id; the first one of a file makes MACs",
+    "list": "print the ids of the keys of the file",
+    "use": "let a key of the file make MACs once the servers are restarted",
+    "remove": "remove a key from the file",
+}
 _COMMANDS = {
     "serve": "serve until SIGTERM",
     "config": "print the configuration in effect",
     "gc": "collect garbage once: apply retention and delete objects that have been dead for the grace period",
     "fsck": "check every marker and every part in the store",
     "upgrade": "write new markers in the newest format, once no older server uses the store",
+    "add-macs": "give every object of a store a MAC of the newest key, while no server uses the store",
 }
 _S3 = ("s3_client", "s3_encryption", "s3_kms_key", "s3_bucket_owner")
 _SETTINGS_USED = {
-    "gc": ("store", "cache_bytes", "grace_seconds", "retention", "log_level", *_S3),
-    "fsck": ("store", "cache_bytes", "log_level", *_S3),
-    "upgrade": ("store", "log_level", *_S3),
+    "gc": ("store", "cache_bytes", "grace_seconds", "retention", "log_level", "mac_keys_file", *_S3),
+    "fsck": ("store", "cache_bytes", "log_level", "mac_keys_file", *_S3),
+    "upgrade": ("store", "log_level", "mac_keys_file", *_S3),
+    "add-macs": ("store", "log_level", "mac_keys_file", *_S3),
 }
 
 
@@ -119,7 +129,12 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
         if name == "fsck":
             command.add_argument("--repair", action="store_true", help="repair what can be repaired")
             command.add_argument("--quick", action="store_true", help="check that parts exist, without reading them")
+        if name == "add-macs":
+            command.add_argument(
+                "--first", action="store_true", help="accept objects without a MAC as they are: once in a store's life"
+            )
     _add_token_commands(commands)
+    _add_mac_key_commands(commands)
     return parser.parse_args(given)
 
 
@@ -158,6 +173,20 @@ def _add_token_commands(commands: "argparse._SubParsersAction[_Parser]") -> None
             )
         if action == "remove":
             command.add_argument("--id", dest="token_id", help="remove only the token with this id, as list shows it")
+
+
+def _add_mac_key_commands(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    about = "create, list, use or remove keys in the file that mac_keys_file names"
+    actions = commands.add_parser(MAC_KEY_COMMAND, help=about, description=about).add_subparsers(
+        dest="action", required=True
+    )
+    for action, about in _MAC_KEY_ACTIONS.items():
+        command = actions.add_parser(action, help=about, description=about)
+        command.add_argument("--config", help="a TOML file with settings")
+        for setting in ("mac_keys_file", "log_level"):
+            command.add_argument(f"--{setting.replace('_', '-')}", dest=setting, help=_SETTINGS[setting])
+        if action in ("use", "remove"):
+            command.add_argument("id", help="id of the key, as list shows it")
 
 
 class _Parser(argparse.ArgumentParser):

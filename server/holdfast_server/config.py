@@ -87,6 +87,8 @@ class Config:
         oidc_groups_claim: the claim of a token that has the groups of its subject.
         quotas_file: a TOML file with the quotas of namespaces, read again when it changes; "" for none.
         metrics_listen: address for Prometheus, host:port, on which further workers take the next ports; "" for none.
+        mac_keys_file: a file of keys, made by `holdfast-server mac-key`, with which every object of the store but blobs
+            gets a MAC; "" for no MACs.
 
     """
 
@@ -134,6 +136,7 @@ class Config:
     oidc_groups_claim: str = "groups"
     quotas_file: str = ""
     metrics_listen: str = ""
+    mac_keys_file: str = ""
 
     def __post_init__(self) -> None:
         """Check every setting.

@@ -16,19 +16,21 @@ from typing import NoReturn
 import uvloop
 
 from holdfast_server import config_sources, location, logs, stdio
-from holdfast_server.arguments import STORE_COMMANDS, TOKEN_COMMAND, parse
+from holdfast_server.arguments import MAC_KEY_COMMAND, STORE_COMMANDS, TOKEN_COMMAND, parse
 from holdfast_server.config import Config, ConfigError
 from holdfast_server.descriptors import raise_limit
 from holdfast_server.exports import Exports, exporting
 from holdfast_server.health import NotServingError, ProbeTLS, require_serving
+from holdfast_server.keyed import mac_keys, open_keyed
 from holdfast_server.lifecycle import serving, stop_requested
 from holdfast_server.location import FolderLocation
+from holdfast_server.mac_key_commands import create_key, list_keys, remove_key, use_key
 from holdfast_server.open_store import open_store
 from holdfast_server.policy_command import run_policy_check
 from holdfast_server.protocol.errors import HoldfastError
-from holdfast_server.protocol.format.manifest import NoStoreError, open_layout
+from holdfast_server.protocol.format.manifest import NoStoreError
 from holdfast_server.protocol.log.log import Log
-from holdfast_server.store_commands import run_fsck, run_gc, run_upgrade, shorter_grace
+from holdfast_server.store_commands import run_add_macs, run_fsck, run_gc, run_upgrade, shorter_grace
 from holdfast_server.stores.base import StoreError
 from holdfast_server.token_commands import create_token, list_tokens, remove_tokens
 from holdfast_server.trust.watched_file import InvalidFileError
@@ -66,8 +68,8 @@ def main() -> None:
             sys.stdout.write(json.dumps(asdict(config), indent=2) + "\n")
             sys.stdout.flush()
             return
-        if arguments.command == TOKEN_COMMAND:
-            code = _run_token_command(config, arguments)
+        if arguments.command in _FILE_COMMANDS:
+            code = _FILE_COMMANDS[arguments.command](config, arguments)
             sys.stdout.flush()
             sys.exit(code)
         if arguments.command in STORE_COMMANDS:
@@ -183,16 +185,34 @@ def _run_token_command(config: Config, arguments: argparse.Namespace) -> int:
     return remove_tokens(config.tokens_file, arguments.name, arguments.token_id)
 
 
+def _run_mac_key_command(config: Config, arguments: argparse.Namespace) -> int:
+    if not config.mac_keys_file:
+        raise ConfigError("mac_keys_file: expected the file of keys, as --mac-keys-file or in the settings")
+    if arguments.action == "create":
+        return create_key(config.mac_keys_file)
+    if arguments.action == "list":
+        return list_keys(config.mac_keys_file)
+    if arguments.action == "use":
+        return use_key(config.mac_keys_file, arguments.id)
+    return remove_key(config.mac_keys_file, arguments.id)
+
+
+# Commands that read and write a file of settings, and no store.
+_FILE_COMMANDS = {TOKEN_COMMAND: _run_token_command, MAC_KEY_COMMAND: _run_mac_key_command}
+
+
 async def _run_store_command(config: Config, arguments: argparse.Namespace) -> int:
     async with open_store(config.store, is_traced=False, must_exist=True, s3=config.s3_settings) as store:
         if arguments.command == "upgrade":
-            return await run_upgrade(store)
-        layout = await open_layout(store, grace_seconds=config.grace_seconds, must_exist=True)
+            return await run_upgrade(store, mac_keys(config.mac_keys_file))
+        if arguments.command == "add-macs":
+            return await run_add_macs(store, mac_keys(config.mac_keys_file), first=arguments.first)
+        keyed_store, layout = await open_keyed(store, config, must_exist=True)
         grace_seconds = layout.grace_seconds
         if arguments.command == "gc" and arguments.shorter_grace_seconds is not None:
             grace_seconds = shorter_grace(arguments.shorter_grace_seconds, grace_seconds)
         log = Log(
-            store,
+            keyed_store,
             cache_bytes=config.cache_bytes,
             grace_seconds=grace_seconds,
             marker_version=layout.marker_version,

@@ -11,7 +11,8 @@ from holdfast_server.api.metering import Meter
 from holdfast_server.api.service import CheckpointService
 from holdfast_server.api.stored import Stored
 from holdfast_server.config import Config, ConfigError
-from holdfast_server.protocol.format.manifest import identify, open_layout
+from holdfast_server.keyed import open_keyed
+from holdfast_server.protocol.format.manifest import identify
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.payload.bases import Bases
 from holdfast_server.protocol.payload.encoding import PartEncoder
@@ -47,12 +48,12 @@ async def open_service(
         The service, and the calls that it has admitted.
 
     Raises:
-        ConfigError: the audit log cannot be opened, or the quotas are invalid.
-        HoldfastError: LAYOUT_UNSUPPORTED.
+        ConfigError: the audit log cannot be opened, or the quotas or the keys for MACs are invalid.
+        HoldfastError: LAYOUT_UNSUPPORTED; CHECKPOINT_CORRUPTED of the manifest.
         StoreError: the store cannot be used.
 
     """
-    layout = await open_layout(store, grace_seconds=config.grace_seconds)
+    store, layout = await open_keyed(store, config)
     identity = await identify(store)
     log = Log(
         store,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from holdfast_server import location
 from holdfast_server.location import BucketLocation, ContainerLocation, FolderLocation
 from holdfast_server.protocol.format.keys import MANIFEST_KEY
-from holdfast_server.protocol.format.manifest import NoStoreError, open_layout
+from holdfast_server.protocol.format.manifest import NoStoreError, read_manifest
 from holdfast_server.stores.base import ObjectStore
 from holdfast_server.stores.file import DATABASE, Access, FileStore
 from holdfast_server.stores.probe import probe
@@ -49,7 +49,7 @@ async def open_store(
     async with _opened(parsed, s3) as store:
         if must_exist:
             # Before the probe, which writes objects.
-            await open_layout(store, must_exist=True)
+            await read_manifest(store)
         await probe(store, store.where, why_unprotected=getattr(store, "why_unprotected", None))
         bucket = parsed.bucket if isinstance(parsed, BucketLocation) else ""
         yield TracedStore(store, bucket=bucket, prefix=parsed.prefix) if is_traced else store

@@ -1,4 +1,4 @@
-"""The commands `gc`, `fsck` and `upgrade`: progress on stderr, findings and a summary on stdout."""
+"""The commands `gc`, `fsck`, `upgrade` and `add-macs`: progress on stderr, findings and a summary on stdout."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -16,9 +16,12 @@ from holdfast_server.config import ConfigError
 from holdfast_server.lifecycle import stop_signals
 from holdfast_server.protocol.checkpoints.load import Depth
 from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.protocol.format.keyed_store import KeyedStore
+from holdfast_server.protocol.format.macs import MacKey
 from holdfast_server.protocol.format.manifest import upgrade
 from holdfast_server.protocol.format.marker import MARKER_VERSION
 from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance.add_macs import Added, HasMacsError, add_macs
 from holdfast_server.protocol.maintenance.each_workflow import Failure
 from holdfast_server.protocol.maintenance.fsck import Checked, Finding, fsck
 from holdfast_server.protocol.maintenance.gc import Collected
@@ -26,7 +29,7 @@ from holdfast_server.protocol.maintenance.sweep import Policies, sweep
 from holdfast_server.stores.base import ObjectStore, freeing_space
 
 _PROGRESS_SECONDS = 2.0
-_Figures = TypeVar("_Figures", Collected, Checked)
+_Figures = TypeVar("_Figures", Collected, Checked, Added)
 
 
 async def run_gc(log: Log, policies: Policies, *, after: str, dry_run: bool) -> int:
@@ -103,20 +106,56 @@ async def run_fsck(log: Log, *, after: str, repair: bool, quick: bool) -> int:
     checked = await _run_until_signal(checking, progress)
     if isinstance(checked, signal.Signals):
         return _exit_code(checked)
-    _summarise(asdict(checked))
+    by_key = {"mac_keys": dict(log.store.read_by_key)} if isinstance(log.store, KeyedStore) else {}
+    _summarise({**asdict(checked), **by_key})
     return 1 if checked.findings else 0
 
 
-async def run_upgrade(store: ObjectStore) -> int:
+async def run_upgrade(store: ObjectStore, mac_keys: Sequence[MacKey] = ()) -> int:
     """Let new markers and records have the newest format, and return the exit code.
 
     Raises:
-        HoldfastError: LAYOUT_UNSUPPORTED.
+        HoldfastError: LAYOUT_UNSUPPORTED, CHECKPOINT_CORRUPTED.
         StoreError: the store cannot be used.
 
     """
-    _summarise({"marker_version": MARKER_VERSION, "upgraded": await upgrade(store)})
+    _summarise({"marker_version": MARKER_VERSION, "upgraded": await upgrade(store, mac_keys)})
     return 0
+
+
+async def run_add_macs(store: ObjectStore, mac_keys: Sequence[MacKey], *, first: bool) -> int:
+    """Give every object of a store a MAC of the first key, and print how many there are.
+
+    Args:
+        store: the store.
+        mac_keys: the keys.
+        first: whether objects without a MAC are accepted.
+
+    Returns:
+        The exit code: 0; 1 if the MAC of an object is not valid, so that the object was left as it is.
+
+    Raises:
+        ConfigError: there are no keys, or `first` is given for a store that has its MACs.
+        HoldfastError: LAYOUT_UNSUPPORTED; CHECKPOINT_CORRUPTED of the manifest.
+        StoreError: the store cannot be used.
+
+    """
+    if not mac_keys:
+        raise ConfigError("mac_keys_file: expected the file of keys, as --mac-keys-file or in the settings")
+    progress = _Progress()
+
+    def on_flawed(key: str, what: str) -> None:
+        sys.stdout.write(f"{_printable(key)}: {_printable(what)}\n")
+
+    try:
+        adding = add_macs(store, mac_keys, first=first, on_flawed=on_flawed, on_progress=progress.at)
+        added = await _run_until_signal(adding, progress)
+    except HasMacsError as error:
+        raise ConfigError(f"first: {error}") from None
+    if isinstance(added, signal.Signals):
+        return _exit_code(added)
+    _summarise(asdict(added))
+    return 1 if added.flawed else 0
 
 
 class _Progress:
@@ -128,6 +167,12 @@ class _Progress:
 
     def __call__(self, position: str, so_far: Collected | Checked) -> None:
         self._reached = f"{so_far.workflows} workflows; continue here with --after {shlex.quote(position)}"
+        if time.monotonic() - self._printed_at >= _PROGRESS_SECONDS:
+            self.print_position()
+
+    def at(self, key: str, objects: int) -> None:
+        """Note the key of the last object that is done, in a run that begins from the start again if it is cut off."""
+        self._reached = f"{objects} objects, the last one {key}"
         if time.monotonic() - self._printed_at >= _PROGRESS_SECONDS:
             self.print_position()
 

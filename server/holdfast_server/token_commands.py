@@ -1,16 +1,12 @@
 """The commands `token create`, `token list` and `token remove`: they write the file of tokens that servers watch."""
 
-import fcntl
 import json
-import os
 import re
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from holdfast_server import stdio
+from holdfast_server.changed_file import changing
 from holdfast_server.config import ConfigError
 from holdfast_server.trust.tokens import StaticToken, new_token, parse, require_private, serialized
 from holdfast_server.trust.watched_file import InvalidFileError, read
@@ -37,7 +33,7 @@ def create_token(path: str, name: str, expires_in: str) -> int:
 
     """
     expires = None if expires_in == _NEVER else datetime.now(UTC).replace(microsecond=0) + _period(expires_in)
-    with _changing(path) as tokens:
+    with changing(path, _read, serialized) as tokens:
         try:
             token, kept = new_token(name, expires)
         except InvalidFileError as error:
@@ -78,7 +74,7 @@ def remove_tokens(path: str, name: str, token_id: str | None) -> int:
         OSError: the file cannot be written.
 
     """
-    with _changing(path) as tokens:
+    with changing(path, _read, serialized) as tokens:
         removed = [each for each in tokens if each.name == name and token_id in (None, each.token_id)]
         tokens[:] = [each for each in tokens if each not in removed]
     for token in removed:
@@ -106,42 +102,3 @@ def _read(path: str) -> list[StaticToken]:
         return parse(read(path))
     except InvalidFileError as error:
         raise ConfigError(f"tokens_file: {path!r}: {error}") from None
-
-
-@contextmanager
-def _changing(path: str) -> Iterator[list[StaticToken]]:
-    """Read the file, and replace it at the end of the block by one with the tokens that are then in the list.
-
-    Commands that change the same file wait for each other. A server that reads it sees the old or the new content.
-    """
-    # A link stays one.
-    path = os.path.realpath(path)
-    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        existing = os.stat(path) if os.path.exists(path) else None
-        tokens = _read(path) if existing is not None else []
-        before = list(tokens)
-        yield tokens
-        if tokens != before:
-            _replace(path, serialized(tokens), existing)
-            os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _replace(path: str, data: bytes, existing: os.stat_result | None) -> None:
-    """Write a file whole or not at all, with the owner and the mode of the one that exists."""
-    descriptor, draft = tempfile.mkstemp(prefix=".tokens-", dir=os.path.dirname(path))
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            if existing is not None:
-                os.fchown(descriptor, existing.st_uid, existing.st_gid)
-                os.fchmod(descriptor, existing.st_mode & 0o777)
-            os.fsync(descriptor)
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise

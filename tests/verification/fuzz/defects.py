@@ -159,7 +159,7 @@ DEFECTS = [
     _defect("tokens", "truncated text accepted", workflows._decode_token, "binascii.Error, UnicodeError", "KeyError"),
     _defect("tokens", "digits of any script", requests.revision_token, "token.isascii() and ", ""),
     _defect("manifest", "bytes treated as text", manifest._parsed, "UnicodeDecodeError, ", ""),
-    _defect("manifest", "grace not checked", manifest.open_layout, "not 0 <= grace <= MAX_GRACE_SECONDS", "False"),
+    _defect("manifest", "grace not checked", manifest._understood, "not 0 <= grace <= MAX_GRACE_SECONDS", "False"),
     _defect("calls", "time of a filter not checked", requests.times, "not is_time(each)", "False"),
     _defect("calls", "id of any length in an error", api_errors._cut, "[:limit_bytes]", ""),
     _defect("calls", "bytes treated as text", malformed._is_utf8, "except UnicodeDecodeError", "except KeyError"),

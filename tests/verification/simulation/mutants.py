@@ -382,7 +382,7 @@ MUTANTS = [
         "newest - head.revision",
         first=91,
     ),
-    Mutant("damaged claim treated as missing", claims._base, "return 0", "raise", first=47),
+    Mutant("damaged claim treated as missing", claims._base_of_damaged, "return 0", "raise error", first=47),
     Mutant(
         "refused access treated as a failure",
         put_if_absent.put_if_absent,

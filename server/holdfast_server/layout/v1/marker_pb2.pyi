@@ -670,6 +670,9 @@ class StoreManifest(_message.Message):
     GRACE_SECONDS_FIELD_NUMBER: _builtins.int
     STORE_ID_FIELD_NUMBER: _builtins.int
     MARKER_VERSION_FIELD_NUMBER: _builtins.int
+    MAC_KEY_ID_FIELD_NUMBER: _builtins.int
+    MAC_FIELD_NUMBER: _builtins.int
+    ADDING_MACS_FIELD_NUMBER: _builtins.int
     layout_version: _builtins.int
     """The version of the layout of keys."""
     grace_seconds: _builtins.float
@@ -677,7 +680,15 @@ class StoreManifest(_message.Message):
     store_id: _builtins.str
     """Random text, so that no two stores have the same manifest; "" in manifests of older servers."""
     marker_version: _builtins.int
-    """The version of the frames of new markers and records; absent in manifests of older servers: 1."""
+    """The version of the frames of new markers and records; absent in manifests of older servers: 1.
+    In a store with MACs: 3.
+    """
+    mac_key_id: _builtins.str
+    """The id of the key of the manifest's MAC; "" in a store without MACs."""
+    mac: _builtins.bytes
+    """The MAC of all other fields of the JSON, also of those that this server does not know."""
+    adding_macs: _builtins.bool
+    """Whether objects of the time before the store had MACs may still have none. Servers wait until all have one."""
     def __init__(
         self,
         *,
@@ -685,10 +696,13 @@ class StoreManifest(_message.Message):
         grace_seconds: _builtins.float | None = ...,
         store_id: _builtins.str = ...,
         marker_version: _builtins.int = ...,
+        mac_key_id: _builtins.str = ...,
+        mac: _builtins.bytes = ...,
+        adding_macs: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "grace_seconds", b"grace_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "grace_seconds", b"grace_seconds", "layout_version", b"layout_version", "marker_version", b"marker_version", "store_id", b"store_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "adding_macs", b"adding_macs", "grace_seconds", b"grace_seconds", "layout_version", b"layout_version", "mac", b"mac", "mac_key_id", b"mac_key_id", "marker_version", b"marker_version", "store_id", b"store_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__grace_seconds: _TypeAlias = _typing.Literal["grace_seconds"]  # noqa: Y015
     _WhichOneofArgType__grace_seconds: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds"]  # noqa: Y015

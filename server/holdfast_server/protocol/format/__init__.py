@@ -4,9 +4,10 @@ Promises that a stored object is either understood completely or refused: damage
 newer server is LAYOUT_UNSUPPORTED. Knows nothing of when objects are written or removed.
 
 Read `keys` first, then `frame`, `marker` and its `invariants`; `short_forms` and `dictionary` make markers small.
-`id_index` divides the index of ids into objects. `names` checks namespaces and ids. `manifest` is the store-wide
-object, `ids` makes checkpoint ids, `revision_set` holds the deleted revisions of a log, `bounded_read` reads a small
-object whole.
+`macs` show that a server of the store wrote an object: `keyed_store` adds and checks them, `keyed_manifest` does so
+for the manifest. `id_index` divides the index of ids into objects. `names` checks namespaces and ids. `manifest` is the
+store-wide object, `ids` makes checkpoint ids, `revision_set` holds the deleted revisions of a log, `bounded_read` reads
+a small object whole.
 """
 
 __all__ = [
@@ -16,7 +17,10 @@ __all__ = [
     "id_index",
     "ids",
     "invariants",
+    "keyed_manifest",
+    "keyed_store",
     "keys",
+    "macs",
     "manifest",
     "marker",
     "names",

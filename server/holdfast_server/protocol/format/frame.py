@@ -8,6 +8,9 @@ body; integers big-endian.
   fields before it, the object's key and the stored body, so that an object under another key is damaged, and need not
   repeat what its key says.
 
+Version 3 is a frame of either version with a MAC before it (`macs`). A store that has keys removes the MAC before the
+frame gets here; one that has none cannot check it, and is refused.
+
 A reader refuses a version or a flag that it does not know before it reads further. A later version must keep magic and
 version in their place and include both in its checksum, so that its frames are never valid by the rules of an earlier
 version. A frame with a newer version that is valid by those rules is therefore damaged, not one of a newer server.
@@ -33,9 +36,11 @@ from holdfast_server.zstd import (
 
 # The newest version that this server reads and writes.
 VERSION = 2
+# The version of objects with a MAC.
+KEYED_VERSION = 3
+MAGIC = b"HFMK"
 HEADER_BYTES = 16
 
-_MAGIC = b"HFMK"
 _FRAME = struct.Struct(">4sHHII")
 _CHECKED = struct.Struct(">4sHHI")
 _COMPRESSED = 1
@@ -86,13 +91,13 @@ def pack(body: bytes, key: str, version: int, *, compresses: bool = True, is_fas
 
     """
     if version == 1:
-        return _FRAME.pack(_MAGIC, 1, 0, len(body), crc32c(body)) + body
+        return _FRAME.pack(MAGIC, 1, 0, len(body), crc32c(body)) + body
     stored, flags = body, 0
     if compresses and len(body) >= _LEAST_COMPRESSED_BYTES:
         compressed = (_compress_fast if is_fast else _compress)(body)
         if len(compressed) < len(body) <= most_bytes(len(compressed)):
             stored, flags = compressed, _COMPRESSED
-    return _FRAME.pack(_MAGIC, version, flags, len(stored), _checksum(version, flags, stored, key)) + stored
+    return _FRAME.pack(MAGIC, version, flags, len(stored), _checksum(version, flags, stored, key)) + stored
 
 
 def most_bytes(stored_bytes: int) -> int:
@@ -112,14 +117,15 @@ def unpack(frame: bytes, key: str, name: str) -> tuple[bytes, int]:
         HoldfastError: CHECKPOINT_CORRUPTED or LAYOUT_UNSUPPORTED.
 
     """
-    if len(frame) < HEADER_BYTES or frame[:4] != _MAGIC:
+    if len(frame) < HEADER_BYTES or frame[:4] != MAGIC:
         raise corrupted(name, key, "it does not begin with a whole frame header")
     header = _Header(*_FRAME.unpack_from(frame))
     version, stored = header.version, frame[HEADER_BYTES:]
     if version > VERSION and all(_flaw(header._replace(version=known), stored, key) for known in (1, 2)):
+        needs = "has a MAC: this server needs mac_keys_file" if version == KEYED_VERSION else ""
         raise HoldfastError(
             Reason.LAYOUT_UNSUPPORTED,
-            f"a {name} has version {version}, this server reads up to {VERSION}",
+            f"a {name} {needs or f'has version {version}, this server reads up to {VERSION}'}",
             marker_version=version,
             supported_marker_version=VERSION,
             key=key,
@@ -156,7 +162,7 @@ def _flaw(header: _Header, stored: bytes, key: str) -> str:
 def _checksum(version: int, flags: int, stored: bytes, key: str) -> int:
     if version == 1:
         return crc32c(stored)
-    before = _CHECKED.pack(_MAGIC, version, flags, len(stored)) + key.encode(errors="surrogatepass")
+    before = _CHECKED.pack(MAGIC, version, flags, len(stored)) + key.encode(errors="surrogatepass")
     return crc32c(stored, crc32c(before))
 
 

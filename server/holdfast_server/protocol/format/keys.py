@@ -17,6 +17,7 @@ MANIFEST_KEY = "holdfast.json"
 MAX_REVISION = 16**9 - 1
 
 _LONGEST_NAME = 200
+_BLOBS = "blob/"
 _DIGEST = "~"
 _NAME = rf"(?:[A-Za-z0-9_%-]{{1,{_LONGEST_NAME}}}|{_DIGEST}[0-9a-f]{{64}})"
 _REVISION = r"[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{3}"
@@ -25,6 +26,7 @@ _BLOB = re.compile(rf"blob/({_REVISION})-[0-9a-f]{{32}}")
 _CLAIM = re.compile(rf"{_REVISION}/{_NAME}")
 _INDEX = re.compile(rf"idx/({_REVISION})-([0-9a-f]{{9}})")
 _BATCH = re.compile(rf"rec/[0-9a-f]{{2}}/{_NAME}\.([0-9a-f]{{16}})-([0-9a-f]{{32}})")
+_KINDS = (re.compile(rf"log/{_REVISION}"), re.compile(rf"id/{_REVISION}/{_NAME}"), _BLOB, _INDEX, _BATCH)
 _WORKFLOW = re.compile(rf"ns/({_NAME})/wf/({_NAME})/")
 # The prefix of a workflow without that of its namespace.
 _STEP = re.compile(rf"{_NAME}/")
@@ -69,7 +71,7 @@ class WorkflowKeys:
     @property
     def blobs(self) -> str:
         """What the keys of its blobs begin with; those of the oldest uploads are listed first."""
-        return f"{self.prefix}blob/"
+        return f"{self.prefix}{_BLOBS}"
 
     def blobs_from(self, base_revision: int) -> str:
         """Return a key between the blobs of uploads that began before a revision and all later ones."""
@@ -144,6 +146,19 @@ def workflow_prefix(key: str) -> str | None:
     """Return the prefix of the workflow that a key belongs to; None if it belongs to none."""
     found = _WORKFLOW.match(key)
     return found and found[0]
+
+
+def has_mac(key: str) -> bool:
+    """Return whether an object with a key has a MAC in a store with keys: all objects of a workflow but its blobs."""
+    prefix = workflow_prefix(key)
+    return prefix is not None and not key.startswith(_BLOBS, len(prefix))
+
+
+def is_ours(key: str) -> bool:
+    """Return whether a key is exactly one of an object of a workflow."""
+    prefix = workflow_prefix(key)
+    relative = "" if prefix is None else key.removeprefix(prefix)
+    return any(kind.fullmatch(relative) is not None for kind in _KINDS)
 
 
 def is_workflow_step(step: str) -> bool:

@@ -5,15 +5,19 @@ A manifest that cannot be understood is refused: with a wrong grace a collection
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from google.protobuf import json_format
 
 from holdfast_server.layout.v1.marker_pb2 import StoreManifest
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format import keyed_manifest
 from holdfast_server.protocol.format.bounded_read import read_whole
+from holdfast_server.protocol.format.frame import KEYED_VERSION
 from holdfast_server.protocol.format.ids import unique
 from holdfast_server.protocol.format.keys import LAYOUT_VERSION, MANIFEST_KEY
+from holdfast_server.protocol.format.macs import MacKey, Macs
 from holdfast_server.protocol.format.marker import MARKER_VERSION
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, StoreError
 
@@ -34,12 +38,14 @@ class Layout:
 
     Attributes:
         grace_seconds: how long dead objects are kept.
-        marker_version: the version of new markers and records.
+        marker_version: the version of the frames of new markers and records.
+        macs: the MACs of the store's objects; None if they have none.
 
     """
 
     grace_seconds: float
     marker_version: int
+    macs: Macs | None = None
 
 
 class NoStoreError(StoreError):
@@ -49,7 +55,13 @@ class NoStoreError(StoreError):
         super().__init__(f"not a store of Holdfast: {MANIFEST_KEY} is missing")
 
 
-async def open_layout(store: ObjectStore, *, grace_seconds: float | None = None, must_exist: bool = False) -> Layout:
+async def open_layout(
+    store: ObjectStore,
+    *,
+    grace_seconds: float | None = None,
+    must_exist: bool = False,
+    mac_keys: Sequence[MacKey] = (),
+) -> Layout:
     """Write the manifest of a new store, or check that of an existing one.
 
     Args:
@@ -57,12 +69,14 @@ async def open_layout(store: ObjectStore, *, grace_seconds: float | None = None,
         grace_seconds: how long a new store keeps dead objects; None for a day. If an existing store has a different
             grace, a warning is logged.
         must_exist: whether to refuse a place without a manifest, and write nothing.
+        mac_keys: the server's keys for MACs; none if it makes none. A new store gets MACs if there are keys.
 
     Returns:
         The store's layout. An existing store keeps the grace that it was created with, and its version of markers.
 
     Raises:
-        HoldfastError: LAYOUT_UNSUPPORTED.
+        HoldfastError: LAYOUT_UNSUPPORTED; also if the store has MACs and the server no keys, or if not all objects have
+            one yet; CHECKPOINT_CORRUPTED: the server has keys, and the MAC of the manifest is not valid.
         NoStoreError: the place has no manifest, and must have one.
         StoreError: the store cannot be used.
 
@@ -76,43 +90,31 @@ async def open_layout(store: ObjectStore, *, grace_seconds: float | None = None,
         manifest = StoreManifest(
             layout_version=LAYOUT_VERSION, grace_seconds=grace, store_id=unique(), marker_version=MARKER_VERSION
         )
-        if await store.put_if_absent(MANIFEST_KEY, json_format.MessageToJson(manifest).encode()):
-            return Layout(grace, MARKER_VERSION)
+        macs = Macs(mac_keys, manifest.store_id) if mac_keys else None
+        new = json_format.MessageToJson(manifest).encode()
+        if macs is not None:
+            new = keyed_manifest.keyed(json.loads(new), macs)
+        if await store.put_if_absent(MANIFEST_KEY, new):
+            return Layout(grace, MARKER_VERSION, macs)
         stored = await _read(store)
-    found = _parsed(stored)
-    if found.layout_version > LAYOUT_VERSION:
+    found = _understood(stored)
+    macs = keyed_manifest.macs_of(stored, found, mac_keys)
+    if found.adding_macs:
         raise HoldfastError(
             Reason.LAYOUT_UNSUPPORTED,
-            f"the store has layout {found.layout_version}, this server reads layouts up to {LAYOUT_VERSION}",
-            layout_version=found.layout_version,
+            "not all objects of the store have a MAC yet: let `holdfast-server add-macs --first` finish",
         )
-    grace = found.grace_seconds if found.HasField("grace_seconds") else GRACE_SECONDS
-    if found.layout_version < 1 or not 0 <= grace <= MAX_GRACE_SECONDS:
-        raise HoldfastError(
-            Reason.LAYOUT_UNSUPPORTED,
-            f"invalid {MANIFEST_KEY}: expected a layout of 1 or more and a grace of 0 to {MAX_GRACE_SECONDS} s, "
-            f"found layout {found.layout_version} and a grace of {grace} s",
-        )
-    version = found.marker_version or 1
-    if not 1 <= version <= MARKER_VERSION:
-        raise HoldfastError(
-            Reason.LAYOUT_UNSUPPORTED,
-            f"the store's markers have version {version}, this server writes versions 1 to {MARKER_VERSION}",
-            marker_version=version,
-            supported_marker_version=MARKER_VERSION,
-        )
+    grace = _grace_of(found)
     if grace_seconds is not None and grace_seconds != grace:
         _LOG.warning(
             "the store keeps the grace that it was created with; grace_seconds has no effect",
             extra={"grace_seconds": grace, "given_grace_seconds": grace_seconds},
         )
-    return Layout(grace, version)
+    return Layout(grace, min(found.marker_version or 1, MARKER_VERSION), macs)
 
 
-async def upgrade(store: ObjectStore) -> bool:
-    """Let new markers and records have the newest version; return whether they had an older one.
-
-    Servers that do not know that version cannot use the store from then on.
+async def read_manifest(store: ObjectStore) -> tuple[bytes, StoreManifest]:
+    """Return the manifest of a store, as it is stored and parsed. Its MAC is not checked.
 
     Raises:
         HoldfastError: LAYOUT_UNSUPPORTED.
@@ -120,7 +122,25 @@ async def upgrade(store: ObjectStore) -> bool:
         StoreError: the store cannot be used.
 
     """
-    layout = await open_layout(store, must_exist=True)
+    try:
+        stored = await _read(store)
+    except ObjectNotFoundError:
+        raise NoStoreError from None
+    return stored, _understood(stored)
+
+
+async def upgrade(store: ObjectStore, mac_keys: Sequence[MacKey] = ()) -> bool:
+    """Let new markers and records have the newest version; return whether they had an older one.
+
+    Servers that do not know that version cannot use the store from then on.
+
+    Raises:
+        HoldfastError: LAYOUT_UNSUPPORTED, CHECKPOINT_CORRUPTED.
+        NoStoreError: there is no store.
+        StoreError: the store cannot be used.
+
+    """
+    layout = await open_layout(store, must_exist=True, mac_keys=mac_keys)
     if layout.marker_version == MARKER_VERSION:
         return False
     fields = json.loads(await _read(store)) | {_VERSION: MARKER_VERSION}
@@ -146,6 +166,42 @@ async def identify(store: ObjectStore) -> bytes:
         # An upgrade changes it.
         fields.pop(_VERSION, None)
     return json.dumps(fields).encode()
+
+
+def _understood(stored: bytes) -> StoreManifest:
+    """Parse a manifest.
+
+    Raises:
+        HoldfastError: LAYOUT_UNSUPPORTED.
+
+    """
+    found = _parsed(stored)
+    if found.layout_version > LAYOUT_VERSION:
+        raise HoldfastError(
+            Reason.LAYOUT_UNSUPPORTED,
+            f"the store has layout {found.layout_version}, this server reads layouts up to {LAYOUT_VERSION}",
+            layout_version=found.layout_version,
+        )
+    grace = _grace_of(found)
+    if found.layout_version < 1 or not 0 <= grace <= MAX_GRACE_SECONDS:
+        raise HoldfastError(
+            Reason.LAYOUT_UNSUPPORTED,
+            f"invalid {MANIFEST_KEY}: expected a layout of 1 or more and a grace of 0 to {MAX_GRACE_SECONDS} s, "
+            f"found layout {found.layout_version} and a grace of {grace} s",
+        )
+    version = found.marker_version or 1
+    if not 1 <= version <= KEYED_VERSION:
+        raise HoldfastError(
+            Reason.LAYOUT_UNSUPPORTED,
+            f"the store's markers have version {version}, this server writes versions 1 to {KEYED_VERSION}",
+            marker_version=version,
+            supported_marker_version=KEYED_VERSION,
+        )
+    return found
+
+
+def _grace_of(found: StoreManifest) -> float:
+    return found.grace_seconds if found.HasField("grace_seconds") else GRACE_SECONDS
 
 
 def _parsed(stored: bytes) -> StoreManifest:

@@ -9,6 +9,7 @@ into it, so that no key is used again after it may have been removed.
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import islice
 
 from holdfast_server.layout.v1.marker_pb2 import Claim
@@ -164,8 +165,11 @@ async def put_claim(
     claim = Claim(checkpoint_id=checkpoint_id, request_id=request.request_id, base_revision=base_revision)
     key = request.keys.claim(generation, checkpoint_id)
     frame = marker_codec.encode_claim(claim, key)
-    found = await put_if_absent(log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
-    return base_revision if found is None else _base(found, key)
+    try:
+        found = await put_if_absent(log.store, key, frame, is_mine=lambda data: data == frame, deadline=deadline)
+        return base_revision if found is None else marker_codec.decode_claim(found, key).base_revision
+    except HoldfastError as error:
+        return _base_of_damaged(error)
 
 
 async def take_over(log: Log, request: Request, revisions: Iterable[int], *, generation: int, deadline: float) -> None:
@@ -202,9 +206,23 @@ async def read_claim(log: Log, keys: WorkflowKeys, checkpoint_id: str, *, genera
     """
     key = keys.claim(generation, checkpoint_id)
     try:
-        return _base(await read_whole(log.store, key), key)
+        return marker_codec.decode_claim(await read_whole(log.store, key), key).base_revision
     except ObjectNotFoundError:
         return None
+    except HoldfastError as error:
+        return _base_of_damaged(error)
+
+
+async def check_claim(log: Log, key: str) -> None:
+    """Check that a claim can be read, unless it does not exist.
+
+    Raises:
+        HoldfastError: CHECKPOINT_CORRUPTED, LAYOUT_UNSUPPORTED.
+        StoreError: the store cannot be used.
+
+    """
+    with suppress(ObjectNotFoundError):
+        marker_codec.decode_claim(await read_whole(log.retried_store, key), key)
 
 
 async def find_chosen(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: str, base: int | None) -> Entry | None:
@@ -262,11 +280,13 @@ async def search(
     return None
 
 
-def _base(frame: bytes, key: str) -> int:
-    """Return the base revision of a claim; 0 if it is damaged, since the id may then be at any revision."""
-    try:
-        return marker_codec.decode_claim(frame, key).base_revision
-    except HoldfastError as error:
-        if error.reason is not Reason.CHECKPOINT_CORRUPTED:
-            raise
-        return 0
+def _base_of_damaged(error: HoldfastError) -> int:
+    """Return the base revision of a claim that is damaged: 0, since the id may be at any revision. Raise other errors.
+
+    Raises:
+        HoldfastError: the claim is not damaged.
+
+    """
+    if error.reason is not Reason.CHECKPOINT_CORRUPTED:
+        raise error
+    return 0

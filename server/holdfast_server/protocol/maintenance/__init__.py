@@ -4,7 +4,8 @@ Promises that nothing is removed that a live marker needs, that dead objects sta
 which cannot be worked on stops no other. When to run is decided by the server's housekeeping and by the operator.
 
 Read `gc` first, the collection of one workflow, then `sweep`, that of a store. `fsck` checks a store and `repair`
-records lost markers as deleted. `each_workflow` works on every workflow of a store, some at a time.
+records lost markers as deleted. `add_macs` gives all objects MACs. `each_workflow` works on every workflow of a store,
+some at a time.
 """
 
-__all__ = ["each_workflow", "fsck", "gc", "sweep"]
+__all__ = ["add_macs", "each_workflow", "fsck", "gc", "sweep"]

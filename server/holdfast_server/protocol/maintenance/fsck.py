@@ -19,7 +19,7 @@ from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reas
 from holdfast_server.protocol.format import id_index
 from holdfast_server.protocol.format.keys import WorkflowKeys, batch_stamp, blob_base, index_range
 from holdfast_server.protocol.format.revision_set import Range
-from holdfast_server.protocol.log import fresh_ids
+from holdfast_server.protocol.log import claims, fresh_ids
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.log.walks import newest_below, scan
@@ -180,7 +180,8 @@ class _Check:
         self._ledger = Ledger(head.marker.floor)
         await self._check_log(keys, head)
         await self._count_orphans(keys)
-        await self._check_records(keys)
+        if self._depth is not Depth.PRESENCE:
+            await self._check_small(keys)
         await self._check_index(keys, head, repair=repair)
         if repair and is_part_of_log:
             await self._repair(keys, head, newest)
@@ -290,24 +291,31 @@ class _Check:
                 self.checked.orphans += 1
                 self.checked.orphan_bytes += each.size_bytes
 
-    async def _check_records(self, keys: WorkflowKeys) -> None:
+    async def _check_small(self, keys: WorkflowKeys) -> None:
+        """Check the records and the claims. An id whose claim is damaged is searched for in the whole log."""
+
         async def check(key: str) -> None:
             try:
-                self.checked.records += await records.check(self._log.store, keys, key)
+                if keys.is_claim(key):
+                    await claims.check_claim(self._log, key)
+                else:
+                    self.checked.records += await records.check(self._log.store, keys, key)
             except HoldfastError as error:
                 if error.reason is not Reason.CHECKPOINT_CORRUPTED:
                     raise
                 self._found(key, error.message)
 
-        async def batches() -> AsyncIterator[str]:
+        async def small() -> AsyncIterator[str]:
+            async for each in self._inventory.below(keys.claims):
+                if keys.is_claim(each.key):
+                    yield each.key
             async for each in self._inventory.below(keys.records):
                 if batch_stamp(each.key.removeprefix(keys.prefix)) is not None:
                     yield each.key
 
-        if self._depth is not Depth.PRESENCE:
-            async with aclosing(in_order(batches(), check, at_once=_PARTS_AT_ONCE, ahead=_PARTS_AT_ONCE)) as checked:
-                async for _ in checked:
-                    pass
+        async with aclosing(in_order(small(), check, at_once=_PARTS_AT_ONCE, ahead=_PARTS_AT_ONCE)) as checked:
+            async for _ in checked:
+                pass
 
     async def _check_index(self, keys: WorkflowKeys, head: Entry, *, repair: bool) -> None:
         """Check the objects of the index of ids that the head needs. Loads read the log in place of damaged ones."""

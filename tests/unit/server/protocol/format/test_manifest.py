@@ -51,7 +51,7 @@ async def test_a_place_without_a_store_is_not_upgraded():
 async def test_a_format_that_this_server_does_not_know_is_refused():
     store = MemoryStore()
     await store.put_if_absent(
-        "holdfast.json", OLD.replace(b"fromTheFuture", b"markerVersion").replace(b"1\n}", b"3\n}")
+        "holdfast.json", OLD.replace(b"fromTheFuture", b"markerVersion").replace(b"1\n}", b"4\n}")
     )
     for call in (open_layout, upgrade):
         with pytest.raises(HoldfastError) as caught:

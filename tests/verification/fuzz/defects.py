@@ -153,7 +153,7 @@ DEFECTS = [
         "keys", "any nine digits are a revision", keys.revision_of, "_MARKER.fullmatch(relative)", "len(relative) == 11"
     ),
     _defect("keys", "name with two encodings accepted", keys.workflow_of, "and keys.prefix == prefix", ""),
-    _defect("keys", "claim with a tail", keys.WorkflowKeys.is_claim, "_CLAIM.fullmatch", "_CLAIM.match"),
+    _defect("keys", "claim with a tail", keys.WorkflowKeys.generation, "_CLAIM.fullmatch", "_CLAIM.match"),
     _defect("keys", "blob with a tail", keys.blob_base, "_BLOB.fullmatch", "_BLOB.match"),
     _defect("tokens", "any position accepted", workflows._decode_token, "not is_workflow_step(step)", "False"),
     _defect("tokens", "truncated text accepted", workflows._decode_token, "binascii.Error, UnicodeError", "KeyError"),

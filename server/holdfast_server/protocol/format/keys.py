@@ -23,7 +23,7 @@ _NAME = rf"(?:[A-Za-z0-9_%-]{{1,{_LONGEST_NAME}}}|{_DIGEST}[0-9a-f]{{64}})"
 _REVISION = r"[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{3}"
 _MARKER = re.compile(_REVISION)
 _BLOB = re.compile(rf"blob/({_REVISION})-[0-9a-f]{{32}}")
-_CLAIM = re.compile(rf"{_REVISION}/{_NAME}")
+_CLAIM = re.compile(rf"({_REVISION})/{_NAME}")
 _INDEX = re.compile(rf"idx/({_REVISION})-([0-9a-f]{{9}})")
 _BATCH = re.compile(rf"rec/[0-9a-f]{{2}}/{_NAME}\.([0-9a-f]{{16}})-([0-9a-f]{{32}})")
 _KINDS = (re.compile(rf"log/{_REVISION}"), re.compile(rf"id/{_REVISION}/{_NAME}"), _BLOB, _INDEX, _BATCH)
@@ -92,7 +92,12 @@ class WorkflowKeys:
 
     def is_claim(self, key: str) -> bool:
         """Return whether a key is that of a claim."""
-        return key.startswith(self.claims) and _CLAIM.fullmatch(key, len(self.claims)) is not None
+        return self.generation(key) is not None
+
+    def generation(self, key: str) -> int | None:
+        """Return the generation of a claim's key; None if the key is not that of a claim."""
+        found = _CLAIM.fullmatch(key, len(self.claims)) if key.startswith(self.claims) else None
+        return int(found[1].replace("/", ""), 16) if found else None
 
     @property
     def indexes(self) -> str:

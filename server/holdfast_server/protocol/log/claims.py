@@ -204,7 +204,11 @@ async def read_claim(log: Log, keys: WorkflowKeys, checkpoint_id: str, *, genera
         HoldfastError: LAYOUT_UNSUPPORTED.
 
     """
-    key = keys.claim(generation, checkpoint_id)
+    return await base_at(log, keys.claim(generation, checkpoint_id))
+
+
+async def base_at(log: Log, key: str) -> int | None:
+    """Return the base revision in the claim with a key; None if there is none. Raise as `read_claim` does."""
     try:
         return marker_codec.decode_claim(await read_whole(log.store, key), key).base_revision
     except ObjectNotFoundError:

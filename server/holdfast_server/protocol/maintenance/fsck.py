@@ -23,6 +23,7 @@ from holdfast_server.protocol.log import claims, fresh_ids
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.log.walks import newest_below, scan
+from holdfast_server.protocol.maintenance.above_head import find_above_head
 from holdfast_server.protocol.maintenance.counts import Counts
 from holdfast_server.protocol.maintenance.each_workflow import each_workflow
 from holdfast_server.protocol.maintenance.inventory import Inventory, inventories
@@ -164,6 +165,7 @@ class _Check:
             # An entry of a newer server must be checked and repaired by a newer server.
             self._found(error.metadata.get("key", keys.prefix), error.message)
         await self._name_foreign(keys)
+        await self._check_above_head(keys)
 
     async def _check(self, keys: WorkflowKeys, *, repair: bool) -> None:
         newest = await self._inventory.newest(keys)
@@ -350,6 +352,16 @@ class _Check:
                 continue
             if keys.revision(each.key) is None and not keys.is_claim(each.key):
                 self._found(each.key, _FOREIGN)
+
+    async def _check_above_head(self, keys: WorkflowKeys) -> None:
+        above = await find_above_head(self._log, self._inventory, keys)
+        if above is not None:
+            self._found(
+                above.key,
+                f"it names revision {above.revision}, but the newest marker is of revision {above.newest} "
+                f"({above.objects} such objects): newer markers were removed, or the store was set back to an older "
+                "state",
+            )
 
     async def _repair(self, keys: WorkflowKeys, head: Entry, newest: int) -> None:
         if head.revision < newest:

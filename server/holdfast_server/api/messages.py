@@ -7,7 +7,7 @@ from holdfast.v1 import checkpoint_pb2, checkpoint_service_pb2
 
 from holdfast_server.api import limits
 from holdfast_server.layout.v1.marker_pb2 import StoredRecord
-from holdfast_server.protocol.checkpoints.heads import Skipped
+from holdfast_server.protocol.checkpoints.heads import NamedHead, Skipped
 from holdfast_server.protocol.log.entry import Entry
 
 
@@ -41,6 +41,13 @@ def identify(entry: Entry, into: checkpoint_pb2.Checkpoint) -> None:
     into.workflow_id = marker.workflow_id
     into.checkpoint_id = marker.checkpoint_id
     into.revision = marker.revision
+
+
+def name_head(head: Entry | NamedHead | None, into: checkpoint_pb2.Head) -> None:
+    """Set the head of a log in a field of an answer. Leave the field absent if the head is not known."""
+    if head is not None:
+        into.revision = head.revision
+        into.digest = head.digest
 
 
 _MAX_MESSAGE_CHARACTERS = 512
@@ -90,10 +97,10 @@ def findings(found: Sequence[Skipped]) -> list[checkpoint_service_pb2.Finding]:
     return shown
 
 
-def workflow(head: Entry) -> checkpoint_service_pb2.Workflow:
-    """Return a workflow according to the head of its log."""
-    marker = head.marker
-    return checkpoint_service_pb2.Workflow(
+def workflow(newest: Entry, *, is_head: bool) -> checkpoint_service_pb2.Workflow:
+    """Return a workflow according to the newest entry that can be read, which is the head unless that is damaged."""
+    marker = newest.marker
+    described = checkpoint_service_pb2.Workflow(
         namespace=marker.namespace,
         workflow_id=marker.workflow_id,
         head_revision=marker.revision,
@@ -101,3 +108,6 @@ def workflow(head: Entry) -> checkpoint_service_pb2.Workflow:
         epoch=marker.epoch,
         update_time=marker.create_time,
     )
+    if is_head:
+        name_head(newest, described.head)
+    return described

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvloop
 from holdfast_server.protocol.checkpoints import load
+from holdfast_server.protocol.checkpoints.heads import NO_HEAD
 from holdfast_server.protocol.checkpoints.load import Found
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.manifest import open_layout
@@ -113,7 +114,7 @@ async def _look(log: Log, name: str, ids: Sequence[str], damage: list[str]) -> S
     seen = Seen()
     with suppress(HoldfastError):
         async for entry in load.history(log, keys, None):
-            data = await read(log, keys, Found(entry, 0))
+            data = await read(log, keys, Found(entry, NO_HEAD))
             seen.listed.append((entry.revision, entry.marker.checkpoint_id, name_in(data)))
     seen.newest = await _load(log, name, "", damage)
     seen.by_id = {checkpoint_id: await _load(log, name, checkpoint_id, damage) for checkpoint_id in ids}

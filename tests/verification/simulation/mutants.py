@@ -227,7 +227,7 @@ MUTANTS = [
         first=214,
     ),
     # Rules that the model does not have.
-    Mutant("refuses by an old head", log.Log._built, "read_at >= came_in or", "True or", first=53),
+    Mutant("refuses by an old head", log.Log._built, "read_at >= came_in", "True", first=53),
     Mutant("recent ids not searched", ChosenId._find_recent, "entry.is_save_of(self._checkpoint_id)", "False", first=4),
     Mutant(
         "digest of a request believed",

@@ -56,7 +56,7 @@ async def serve(log: Log, step: Step, operation: Operation, request: Request, de
         case spec.COPY:
             to_copy = replace(request, keys=COPY)
             copied = await copy.copy_workflow(log, KEYS, to_copy, deadline=deadline, encoder=encoder_of(log))
-            return operation.answered(answer=copied)
+            return operation.answered(answer=copied.checkpoints)
         case spec.COLLECT_COPY:
             await collect(log, COPY, Retention(), await store_time(log.store))
             return operation
@@ -73,7 +73,9 @@ async def serve(log: Log, step: Step, operation: Operation, request: Request, de
             )
             return operation.answered(revision=done.entry.revision, answer=done.entry.marker.writer_epoch)
         case spec.PRUNE:
-            return operation.answered(answer=await prune.prune(log, request, step.keep_last, deadline=deadline))
+            return operation.answered(
+                answer=(await prune.prune(log, request, step.keep_last, deadline=deadline)).checkpoints
+            )
         case spec.ATTACH:
             return await _attach(log, operation, request, deadline)
         case spec.DELETE:

@@ -5,13 +5,13 @@ from contextlib import aclosing
 
 from holdfast.v1 import checkpoint_service_pb2 as api
 
-from holdfast_server.api import requests
+from holdfast_server.api import messages, requests
 from holdfast_server.api.call import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.filters import Filter
 from holdfast_server.api.handlers.deleting import delete_or_purge_workflow
 from holdfast_server.protocol.checkpoints import delete, load, prune, workflows
-from holdfast_server.protocol.checkpoints.heads import Skipped
+from holdfast_server.protocol.checkpoints.heads import Skipped, read_head
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import workflow_of
 from holdfast_server.protocol.log.append_once import Request
@@ -41,8 +41,10 @@ async def delete_checkpoints(
         raise requests.invalid("filter", "must have labels or a time, or set all to delete every checkpoint")
     if request.workflow_id:
         append = requests.append_with_epoch(request, call.origin)
-        deleted, _ = await _delete_matching(context, call, append, checkpoint_filter)
-        return api.DeleteCheckpointsResponse(deleted=deleted)
+        deletion, _ = await _delete_matching(context, call, append, checkpoint_filter)
+        response = api.DeleteCheckpointsResponse(deleted=deletion.checkpoints)
+        messages.name_head(deletion.head, response.head)
+        return response
     requests.namespace(request.namespace)
     if request.HasField("epoch"):
         raise requests.invalid("epoch", "needs a workflow_id")
@@ -72,7 +74,8 @@ async def _delete_in_namespace(
                 return response
             append = requests.append(head.keys, request.request_id, request.attempt, None, call.origin)
             try:
-                deleted, seen = await _delete_matching(context, call, append, checkpoint_filter)
+                deletion, seen = await _delete_matching(context, call, append, checkpoint_filter)
+                deleted = deletion.checkpoints
             except HoldfastError as error:
                 if error.reason not in _OF_ONE_WORKFLOW:
                     raise
@@ -94,25 +97,27 @@ async def _delete_in_namespace(
 
 async def _delete_matching(
     context: ServiceContext, call: Call, append: Request, checkpoint_filter: Filter
-) -> tuple[int, int]:
-    """Delete the matching checkpoints of a workflow. Return how many were deleted and how many were examined.
+) -> tuple[prune.Deletion, int]:
+    """Delete the matching checkpoints of a workflow. Return the deletion and how many checkpoints were examined.
 
     Raises:
         HoldfastError: CHECKPOINT_CORRUPTED: a marker is damaged, which may match; all others are deleted.
 
     """
-    seen, deleted = 0, 0
+    seen = 0
     matching: list[int] = []
     skipped: list[Skipped] = []
-    async for entry in load.history(context.log, append.keys, None, skipped):
+    head = await read_head(context.log, append.keys)
+    async for entry in load.history_of(context.log, append.keys, head, None, skipped):
         seen += 1
         if checkpoint_filter.passes(entry):
             matching.append(entry.revision)
+    deletion = prune.Deletion(0, head)
     if matching:
-        deleted = await prune.delete_many(context.log, append, matching, deadline=call.deadline)
+        deletion = await prune.delete_many(context.log, append, matching, deadline=call.deadline)
     if skipped:
         raise skipped[0].error
-    return deleted, seen
+    return deletion.with_head(head), seen
 
 
 async def delete_workflows(

@@ -2,7 +2,7 @@
 
 from holdfast.v1 import checkpoint_service_pb2 as api
 
-from holdfast_server.api import requests
+from holdfast_server.api import messages, requests
 from holdfast_server.api.call import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.protocol.checkpoints import copy
@@ -22,9 +22,11 @@ async def copy_workflow(
     target = WorkflowKeys(request.namespace, request.target_workflow_id)
     append = requests.append(target, request.request_id, request.attempt, None, call.origin)
     await _require_room(context, source, target)
-    return api.CopyWorkflowResponse(
-        copied=await copy.copy_workflow(context.log, source, append, deadline=call.deadline, encoder=context.encoder)
-    )
+    copied = await copy.copy_workflow(context.log, source, append, deadline=call.deadline, encoder=context.encoder)
+    response = api.CopyWorkflowResponse(copied=copied.checkpoints)
+    messages.name_head(copied.source, response.head)
+    messages.name_head(copied.target, response.target_head)
+    return response
 
 
 async def _require_room(context: ServiceContext, source: WorkflowKeys, target: WorkflowKeys) -> None:

@@ -2,7 +2,7 @@
 
 from holdfast.v1 import checkpoint_service_pb2 as api
 
-from holdfast_server.api import requests
+from holdfast_server.api import messages, requests
 from holdfast_server.api.call import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.protocol.checkpoints import delete as protocol_delete
@@ -24,7 +24,9 @@ async def delete(context: ServiceContext, call: Call, request: api.DeleteRequest
     delete_or_purge = purge.purge if request.purge else protocol_delete.delete_checkpoint
     deletion = await delete_or_purge(context.log, append, request.checkpoint_id, deadline=call.deadline)
     call.describe(revision=deletion.entry.revision)
-    return api.DeleteResponse(revision=deletion.entry.revision, replayed=deletion.replayed)
+    response = api.DeleteResponse(revision=deletion.entry.revision, replayed=deletion.replayed)
+    messages.name_head(deletion.entry, response.head)
+    return response
 
 
 async def delete_workflow(
@@ -34,7 +36,9 @@ async def delete_workflow(
     append = requests.append_with_epoch(request, call.origin)
     deletion = await delete_or_purge_workflow(context, call, append, purges=request.purge)
     call.describe(revision=deletion.entry.revision)
-    return api.DeleteWorkflowResponse(revision=deletion.entry.revision, replayed=deletion.replayed)
+    response = api.DeleteWorkflowResponse(revision=deletion.entry.revision, replayed=deletion.replayed)
+    messages.name_head(deletion.entry, response.head)
+    return response
 
 
 async def prune(context: ServiceContext, call: Call, request: api.PruneRequest) -> api.PruneResponse:
@@ -42,8 +46,10 @@ async def prune(context: ServiceContext, call: Call, request: api.PruneRequest) 
     if request.keep_last < 1:
         raise requests.invalid("keep_last", f"expected 1 or more, got {request.keep_last}")
     append = requests.append_with_epoch(request, call.origin)
-    deleted = await protocol_prune.prune(context.log, append, request.keep_last, deadline=call.deadline)
-    return api.PruneResponse(deleted=deleted)
+    deletion = await protocol_prune.prune(context.log, append, request.keep_last, deadline=call.deadline)
+    response = api.PruneResponse(deleted=deletion.checkpoints)
+    messages.name_head(deletion.head, response.head)
+    return response
 
 
 async def delete_or_purge_workflow(context: ServiceContext, call: Call, append: Request, *, purges: bool) -> Appended:

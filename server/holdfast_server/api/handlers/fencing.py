@@ -2,7 +2,7 @@
 
 from holdfast.v1 import checkpoint_service_pb2 as api
 
-from holdfast_server.api import requests
+from holdfast_server.api import messages, requests
 from holdfast_server.api.call import Call
 from holdfast_server.api.context import ServiceContext
 from holdfast_server.protocol.checkpoints import fence
@@ -27,9 +27,11 @@ async def acquire_writer(
     )
     marker = acquired.entry.marker
     call.describe(revision=marker.revision)
-    return api.AcquireWriterResponse(
+    response = api.AcquireWriterResponse(
         epoch=marker.writer_epoch,
         revision=marker.revision,
         replayed=acquired.replayed,
         lease_expire_time=marker.lease_expire_time if marker.HasField("lease_expire_time") else None,
     )
+    messages.name_head(acquired.entry, response.head)
+    return response

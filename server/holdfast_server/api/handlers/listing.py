@@ -13,7 +13,7 @@ from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.filters import Filter
 from holdfast_server.api.views import View
 from holdfast_server.protocol.checkpoints import load, workflows
-from holdfast_server.protocol.checkpoints.heads import Skipped, read_head
+from holdfast_server.protocol.checkpoints.heads import Skipped, naming_head, read_head
 from holdfast_server.protocol.checkpoints.lookup import find_by_id
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
@@ -61,7 +61,7 @@ async def list_checkpoints(context: ServiceContext, call: Call, request: api.Lis
     page = _Page(context, call, View.of(request.view, api.CHECKPOINT_VIEW_METADATA), size)
     examined = reported = 0
     skipped: list[Skipped] = []
-    async with aclosing(_walk(context, request, position, skipped)) as walk:
+    async with aclosing(_walk(context, request, position, skipped, page.response)) as walk:
         async for workflow, keys, entry in walk:
             passes = entry is not None and checkpoint_filter.passes(entry)
             is_full = examined == _MAX_EXAMINED or page.is_full
@@ -86,16 +86,22 @@ async def list_workflows(
     requests.name_prefix("workflow_id_prefix", request.workflow_id_prefix, 512)
     page = await workflows.page(context.log, request.namespace, request.page_token, size, request.workflow_id_prefix)
     return api.ListWorkflowsResponse(
-        workflows=[messages.workflow(head) for head in page.heads], next_page_token=page.next_token
+        workflows=[messages.workflow(head, is_head=head.keys.prefix not in page.damaged) for head in page.heads],
+        next_page_token=page.next_token,
     )
 
 
 async def _walk(
-    context: ServiceContext, request: api.ListRequest, position: _Position, skipped: list[Skipped]
+    context: ServiceContext,
+    request: api.ListRequest,
+    position: _Position,
+    skipped: list[Skipped],
+    response: api.ListResponse,
 ) -> AsyncGenerator[tuple[str, WorkflowKeys, Entry | None]]:
     """Yield the checkpoints after a position, newest first in each workflow, and None at the end of each workflow.
 
-    Each comes with its workflow's token and keys. Checkpoints that cannot be read are added to `skipped`.
+    Each comes with its workflow's token and keys. Checkpoints that cannot be read are added to `skipped`. The head of
+    the log of a single workflow is named in the response.
 
     Raises:
         HoldfastError: in the list of a single workflow: WORKFLOW_NOT_FOUND, CHECKPOINT_CORRUPTED of its head.
@@ -105,9 +111,14 @@ async def _walk(
         keys = requests.workflow(request.namespace, request.workflow_id)
         below = position.below
         if request.before_checkpoint_id:
-            before = await _revision_of(context, keys, request.before_checkpoint_id)
-            below = before if below is None else min(before, below)
-        async for entry in load.history(context.log, keys, below, skipped):
+            requests.name("before_checkpoint_id", request.before_checkpoint_id, 256)
+        head = await read_head(context.log, keys)
+        messages.name_head(head, response.head)
+        with naming_head(head):
+            if request.before_checkpoint_id:
+                before = await find_by_id(context.log, keys, head, request.before_checkpoint_id)
+                below = before.revision if below is None else min(before.revision, below)
+        async for entry in load.history_of(context.log, keys, head, below, skipped):
             yield "", keys, entry
         return
     requests.namespace(request.namespace)
@@ -129,12 +140,6 @@ async def _walk(
                     raise
                 skip(head.keys.prefix, int(error.metadata.get("revision", head.revision)), error)
             yield token, head.keys, None
-
-
-async def _revision_of(context: ServiceContext, keys: WorkflowKeys, checkpoint_id: str) -> int:
-    requests.name("before_checkpoint_id", checkpoint_id, 256)
-    head = await read_head(context.log, keys)
-    return (await find_by_id(context.log, keys, head, checkpoint_id)).revision
 
 
 class _Page:

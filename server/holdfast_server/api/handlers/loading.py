@@ -45,6 +45,7 @@ async def _load_once(context: ServiceContext, call: Call, request: api.LoadReque
         skipped=messages.skipped_checkpoints(found.skipped),
         head_revision=found.head_revision,
     )
+    messages.name_head(found.head, response.head)
     view.describe(found.entry, response.checkpoint)
     if view.records:
         checkpoint_id = found.entry.marker.checkpoint_id
@@ -86,6 +87,7 @@ async def _send(context: ServiceContext, call: Call, request: api.LoadStreamRequ
         skipped=messages.skipped_checkpoints(found.skipped),
         head_revision=found.head_revision,
     )
+    messages.name_head(found.head, header.head)
     messages.describe(found.entry, header.checkpoint)
     await write(stream, api.LoadStreamResponse(header=header))
     try:

@@ -25,7 +25,7 @@ async def attach_records(
     requests.records(request.records)
     if not 0 <= request.observed_stamp <= records.MAX_STAMP:
         raise requests.invalid("observed_stamp", f"{request.observed_stamp} was not issued by this service")
-    await fence.require_unfenced(context.log, append)
+    head = await fence.require_unfenced(context.log, append)
     batch = RecordBatch(
         checkpoint_id=request.checkpoint_id,
         request_id=request.request_id,
@@ -39,7 +39,9 @@ async def attach_records(
     await context.records_room.require(append.keys, request.checkpoint_id, size_bytes, limit_bytes=limit_bytes)
     await records.attach(context.log, append.keys, batch, deadline=call.deadline)
     context.stored.add(request.namespace, size_bytes)
-    return api.AttachRecordsResponse(stamp=batch.stamp)
+    response = api.AttachRecordsResponse(stamp=batch.stamp)
+    messages.name_head(head, response.head)
+    return response
 
 
 async def list_records(context: ServiceContext, call: Call, request: api.ListRecordsRequest) -> api.ListRecordsResponse:

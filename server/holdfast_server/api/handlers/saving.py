@@ -32,6 +32,7 @@ async def save(context: ServiceContext, call: Call, request: api.SaveRequest) ->
     saved = await _commit(context, call, new, parts)
     response = api.SaveResponse(replayed=saved.replayed)
     messages.describe(saved.entry, response.checkpoint)
+    messages.name_head(saved.entry, response.head)
     return response
 
 
@@ -58,6 +59,7 @@ async def save_stream(
             saved = await _commit(context, call, new, await incoming.receive(ahead))
         response = api.SaveStreamResponse(replayed=saved.replayed)
         messages.describe(saved.entry, response.checkpoint)
+        messages.name_head(saved.entry, response.head)
         return response
 
 

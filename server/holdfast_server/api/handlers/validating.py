@@ -31,4 +31,5 @@ async def validate(context: ServiceContext, _call: Call, request: api.ValidateRe
         messages.describe(validated.entry, response.checkpoint)
     if validated.last_good is not None:
         messages.describe(validated.last_good, response.last_good)
+    messages.name_head(validated.head, response.head)
     return response

@@ -28,6 +28,22 @@ _PREFIX = "copy-"
 
 
 @dataclass(frozen=True, slots=True)
+class Copied:
+    """The result of a copy.
+
+    Attributes:
+        checkpoints: how many checkpoints were copied, by this attempt or an earlier one.
+        source: the head of the log that was copied.
+        target: the head of the target after the last checkpoint that this attempt copied; None if it copied none.
+
+    """
+
+    checkpoints: int
+    source: Entry
+    target: Entry | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Copy:
     log: Log
     source: WorkflowKeys
@@ -36,8 +52,11 @@ class _Copy:
     encoder: PartEncoder
     has_begun: bool = False
 
-    async def copy(self, entry: Entry, *, is_first: bool) -> None:
+    async def copy(self, entry: Entry, *, is_first: bool) -> Entry | None:
         """Copy a checkpoint, its parts and records first, so that a reader of the copy finds all of it.
+
+        Returns:
+            The new head of the target; None if this attempt did not append to it.
 
         Raises:
             OvertakenError: it was deleted or replaced since it was found, and is collected.
@@ -48,7 +67,7 @@ class _Copy:
         if self.has_begun or self.request.first_attempt_at is not None:
             earlier = await self._found(spec.checkpoint_id)
             if earlier == spec.request.request_id:
-                return
+                return None
             # Replace a copy of a checkpoint that was replaced in the source since. Never replace another writer's.
             spec = replace(spec, replace=earlier.startswith(_PREFIX))
         await records.copy(self.log, self.source, target, marker.checkpoint_id, deadline=self.deadline)
@@ -57,7 +76,8 @@ class _Copy:
             parts = [await self._copied(part, base) for part in marker.parts]
         except HoldfastError as error:
             raise await as_of_now(self.log, self.source, entry, error) from None
-        await save(self.log, spec, Payload(self.encoder, target, parts), deadline=self.deadline)
+        saved = await save(self.log, spec, Payload(self.encoder, target, parts), deadline=self.deadline)
+        return None if saved.replayed else saved.entry
 
     async def _copied(self, part: StoredPart, base_revision: int) -> StoredPart | HeldPart:
         """Return a copy of a part. A part may only rest on others of its own workflow, so that it is encoded again."""
@@ -117,7 +137,7 @@ class _Copy:
 
 async def copy_workflow(
     log: Log, source: WorkflowKeys, request: Request, *, deadline: float, encoder: PartEncoder | None = None
-) -> int:
+) -> Copied:
     """Copy all checkpoints of a workflow into one that has none, or that an earlier attempt has begun to fill.
 
     Args:
@@ -126,9 +146,6 @@ async def copy_workflow(
         request: the request, whose workflow is the target.
         deadline: when to give up, in the event loop's time.
         encoder: stores the parts; None to store them as they are.
-
-    Returns:
-        How many checkpoints were copied, by this attempt or an earlier one.
 
     Raises:
         HoldfastError: WORKFLOW_NOT_FOUND; REVISION_CONFLICT: the target has checkpoints; CHECKPOINT_CORRUPTED: one is
@@ -143,10 +160,11 @@ async def copy_workflow(
             copy = replace(copy, has_begun=True)
 
 
-async def _copy_all(copy: _Copy) -> int:
+async def _copy_all(copy: _Copy) -> Copied:
     head = await read_head(copy.log, copy.source)
     skipped: list[Skipped] = []
     live = live_below(copy.log, copy.source, head, head.revision + 1, skipped)
+    target: Entry | None = None
     revisions = [entry.revision async for entry in live]
     if skipped:
         raise skipped[0].error
@@ -157,5 +175,5 @@ async def _copy_all(copy: _Copy) -> int:
         is_first = index == 0 and not copy.has_begun
         if is_first:
             await copy.require_room(entry)
-        await copy.copy(entry, is_first=is_first)
-    return len(revisions)
+        target = await copy.copy(entry, is_first=is_first) or target
+    return Copied(len(revisions), head, target)

@@ -3,9 +3,10 @@
 from hashlib import sha256
 
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
+from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.log import append_once, compare_and_set, leases, next_marker
 from holdfast_server.protocol.log.append_once import Appended, Request, append
-from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.entry import Entry, name_head
 from holdfast_server.protocol.log.leases import Lease
 from holdfast_server.protocol.log.log import Log
 
@@ -45,12 +46,22 @@ async def acquire_writer(
     return await append(log, request, build, deadline)
 
 
-async def require_unfenced(log: Log, request: Request) -> None:
+async def require_unfenced(log: Log, request: Request) -> Entry | None:
     """Check that the epoch of a request that commits nothing is the newest one, with a head that is read now.
+
+    Returns:
+        That head; None if the request has no epoch, so that none was read.
 
     Raises:
         HoldfastError: WRITER_FENCED, INVALID_REQUEST.
 
     """
-    if request.epoch is not None:
-        append_once.refuse_epoch(await log.head(request.keys), request)
+    if request.epoch is None:
+        return None
+    head = await log.head(request.keys)
+    try:
+        append_once.refuse_epoch(head, request)
+    except HoldfastError as error:
+        name_head(error, head)
+        raise
+    return head

@@ -1,13 +1,14 @@
 """The head that an operation on checkpoints begins with, and what it does once that head is out of date."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log import revisions
-from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.entry import Entry, name_head
 from holdfast_server.protocol.log.log import Log
 
 _Found = TypeVar("_Found")
@@ -29,6 +30,36 @@ class Skipped:
     revision: int
     checkpoint_id: str
     error: HoldfastError
+
+
+@dataclass(frozen=True, slots=True)
+class NamedHead:
+    """The head of a log, as an answer names it.
+
+    Attributes:
+        revision: its revision; 0 if the log is empty.
+        digest: its digest; b"" if the log is empty or the head is damaged.
+
+    """
+
+    revision: int = 0
+    digest: bytes = b""
+
+    @classmethod
+    def of(cls, readable: Entry | None, damaged: Sequence[Skipped] = ()) -> "NamedHead":
+        """Return the head of a log.
+
+        Args:
+            readable: the newest entry that can be read; None if there is none.
+            damaged: the damaged markers above it, newest first.
+
+        """
+        if damaged:
+            return cls(damaged[0].revision)
+        return NO_HEAD if readable is None else cls(readable.revision, readable.digest)
+
+
+NO_HEAD = NamedHead()
 
 
 class OvertakenError(HoldfastError):
@@ -96,10 +127,22 @@ async def head_or_skip(log: Log, keys: WorkflowKeys, skipped: list[Skipped]) -> 
 
 def no_workflow(keys: WorkflowKeys) -> HoldfastError:
     """Return the error for a workflow without a log."""
-    return HoldfastError(
+    error = HoldfastError(
         Reason.WORKFLOW_NOT_FOUND,
         f"nothing was ever saved for workflow {keys.workflow_id!r} in namespace {keys.namespace!r}",
     )
+    name_head(error, None)
+    return error
+
+
+@contextmanager
+def naming_head(head: Entry) -> Iterator[None]:
+    """Name a head that was read during the call in the errors that depend on it."""
+    try:
+        yield
+    except HoldfastError as error:
+        name_head(error, head)
+        raise
 
 
 def deleted(checkpoint_id: str, kind: type[HoldfastError] = HoldfastError) -> HoldfastError:

@@ -6,10 +6,12 @@ from enum import Enum
 
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.checkpoints.heads import (
+    NamedHead,
     OvertakenError,
     Skipped,
     deleted,
     head_or_skip,
+    naming_head,
     read_head,
     retry_overtaken,
 )
@@ -47,14 +49,19 @@ class Found:
 
     Attributes:
         entry: the checkpoint.
-        head_revision: the revision of the head; 0 if the head is damaged.
+        head: the head of the log.
         skipped: the newer checkpoints that were skipped.
 
     """
 
     entry: Entry
-    head_revision: int
+    head: NamedHead
     skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def head_revision(self) -> int:
+        """The revision of the head; 0 if the head is damaged."""
+        return self.head.revision if self.head.digest else 0
 
 
 async def find(
@@ -86,9 +93,10 @@ async def find(
         if fallback:
             return await _find_whole(log, keys, checkpoint_id, accepted, bases)
         head = await read_head(log, keys)
-        entry = await find_requested(log, keys, head, checkpoint_id)
-        require_accepted(entry, accepted)
-        return Found(entry, head.revision)
+        with naming_head(head):
+            entry = await find_requested(log, keys, head, checkpoint_id)
+            require_accepted(entry, accepted)
+        return Found(entry, NamedHead.of(head))
 
     return await retry_overtaken(look)
 
@@ -99,7 +107,7 @@ async def _find_whole(
     skipped: list[Skipped] = []
     check = Check(log, keys, bases)
     readable = await head_or_skip(log, keys, skipped)
-    head_revision = readable.revision if readable is not None and not skipped else 0
+    head = NamedHead.of(readable, skipped)
     async for candidate in candidates(log, keys, readable, checkpoint_id, skipped):
         require_accepted(candidate, accepted)
         try:
@@ -109,7 +117,7 @@ async def _find_whole(
                 raise
             skipped.append(Skipped(candidate.revision, candidate.marker.checkpoint_id, error))
             continue
-        return Found(candidate, head_revision, tuple(skipped))
+        return Found(candidate, head, tuple(skipped))
     seen = max([0 if readable is None else readable.revision, *(each.revision for each in skipped)])
     if not checkpoint_id and (await log.newest(keys) or 0) > seen:
         raise OvertakenError(Reason.CHECKPOINT_CORRUPTED, "a newer checkpoint was saved while older ones were checked")

@@ -1,7 +1,7 @@
 """Deletions of many checkpoints by one commit: those that the caller chose, or all except the newest ones."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast_server.layout.v1.marker_pb2 import Marker, MarkerKind
 from holdfast_server.protocol.checkpoints.heads import no_workflow
@@ -25,11 +25,32 @@ class _Doomed:
     newest_kept: int
 
 
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """The result of a deletion of many checkpoints.
+
+    Attributes:
+        checkpoints: how many this attempt has deleted.
+        head: the head of the log: the deletion, or the head that was found if there was nothing to delete.
+
+    """
+
+    checkpoints: int
+    head: Entry
+
+    def with_head(self, verified: Entry | None) -> "Deletion":
+        """Return the result with the newer one of two heads.
+
+        A deletion that had nothing to do may have seen an older head than the one that its call has read before.
+        """
+        return self if verified is None or verified.revision <= self.head.revision else replace(self, head=verified)
+
+
 class _NothingToDoError(Exception):
     """No checkpoint is to be deleted, so that there is nothing to commit."""
 
 
-async def delete_many(log: Log, request: Request, revisions: Sequence[int], *, deadline: float) -> int:
+async def delete_many(log: Log, request: Request, revisions: Sequence[int], *, deadline: float) -> Deletion:
     """Delete checkpoints by their revisions. Those that are deleted already are skipped.
 
     Args:
@@ -37,9 +58,6 @@ async def delete_many(log: Log, request: Request, revisions: Sequence[int], *, d
         request: the request.
         revisions: the revisions of the checkpoints.
         deadline: when to give up, in the event loop's time.
-
-    Returns:
-        How many checkpoints this attempt has deleted.
 
     Raises:
         HoldfastError: WRITER_FENCED, REQUEST_ID_REUSED, COMMIT_UNKNOWN, CHECKPOINT_CORRUPTED.
@@ -54,7 +72,7 @@ async def delete_many(log: Log, request: Request, revisions: Sequence[int], *, d
     return await _append(log, request, doomed, _DELETED, deadline)
 
 
-async def prune(log: Log, request: Request, keep_last: int, *, deadline: float) -> int:
+async def prune(log: Log, request: Request, keep_last: int, *, deadline: float) -> Deletion:
     """Delete all checkpoints except the newest ones and those that they need.
 
     Args:
@@ -63,9 +81,6 @@ async def prune(log: Log, request: Request, keep_last: int, *, deadline: float) 
         keep_last: how many stay, at least one.
         deadline: when to give up, in the event loop's time.
 
-    Returns:
-        How many checkpoints this attempt has deleted.
-
     Raises:
         HoldfastError: WORKFLOW_NOT_FOUND, WRITER_FENCED, REQUEST_ID_REUSED, COMMIT_UNKNOWN; CHECKPOINT_CORRUPTED: a
             damaged marker may hold a checkpoint that another one needs.
@@ -73,7 +88,7 @@ async def prune(log: Log, request: Request, keep_last: int, *, deadline: float) 
     """
     ledger: Ledger | None = None
     # With an old head, a prune could find nothing to do although there is.
-    await log.head(request.keys)
+    verified = await log.head(request.keys)
 
     async def doomed(head: Entry) -> _Doomed:
         nonlocal ledger
@@ -83,18 +98,21 @@ async def prune(log: Log, request: Request, keep_last: int, *, deadline: float) 
         decision = ledger.decide(head, Retention(keep_last=keep_last), now=0.0)
         return _Doomed(decision.retired, decision.retired_checkpoints, decision.newest_kept)
 
-    return await _append(log, request, doomed, _PRUNED, deadline)
+    pruned = await _append(log, request, doomed, _PRUNED, deadline)
+    return pruned.with_head(verified)
 
 
 async def _append(
     log: Log, request: Request, choose: Callable[[Entry], Awaitable[_Doomed]], fingerprint: bytes, deadline: float
-) -> int:
+) -> Deletion:
     deleted = 0
+    newest: Entry
 
     async def build(head: Entry | None) -> Marker:
-        nonlocal deleted
+        nonlocal deleted, newest
         if head is None:
             raise no_workflow(request.keys)
+        newest = head
         await append_once.refuse_or_replay(log, head, request, fingerprint)
         doomed = await choose(head)
         if not doomed.checkpoints:
@@ -106,7 +124,7 @@ async def _append(
         return marker
 
     try:
-        await log.append(request.keys, build, deadline=deadline)
+        appended = await log.append(request.keys, build, deadline=deadline)
     except (Replay, _NothingToDoError):
-        return 0
-    return deleted
+        return Deletion(0, newest)
+    return Deletion(deleted, appended)

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast_server.protocol.checkpoints import load
-from holdfast_server.protocol.checkpoints.heads import OvertakenError, Skipped, head_or_skip, retry_overtaken
+from holdfast_server.protocol.checkpoints.heads import (
+    NO_HEAD,
+    NamedHead,
+    OvertakenError,
+    Skipped,
+    head_or_skip,
+    retry_overtaken,
+)
 from holdfast_server.protocol.checkpoints.load import AcceptedFormat, Depth
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
@@ -33,6 +40,7 @@ class ValidationResult:
         findings: the problems of the checkpoints that were checked, the requested one first.
         entry: the requested checkpoint; None if its marker cannot be read or does not exist.
         last_good: the newest good checkpoint at or before the requested one; None if there is none.
+        head: the head of the log.
 
     """
 
@@ -40,6 +48,7 @@ class ValidationResult:
     findings: tuple[Skipped, ...]
     entry: Entry | None
     last_good: Entry | None
+    head: NamedHead
 
 
 async def validate(
@@ -66,10 +75,12 @@ async def _validate(
 ) -> ValidationResult:
     findings: list[Skipped] = []
     first: Entry | None = None
+    named = NO_HEAD
     # What is in memory may be damaged in the store: only what this call has read counts.
     check = load.Check(log, keys, Bases())
     try:
         head = await head_or_skip(log, keys, findings)
+        named = NamedHead.of(head, findings)
         async for entry in load.candidates(log, keys, head, checkpoint_id, findings):
             first = first or (entry if not findings else None)
             try:
@@ -78,10 +89,10 @@ async def _validate(
             except HoldfastError as error:
                 findings.append(_finding(error, entry.revision, entry.marker.checkpoint_id))
                 continue
-            return ValidationResult(not findings, tuple(findings), first, entry)
+            return ValidationResult(not findings, tuple(findings), first, entry, named)
     except HoldfastError as error:
         findings.append(_finding(error, 0, checkpoint_id))
-    return ValidationResult(False, tuple(findings), first, None)
+    return ValidationResult(False, tuple(findings), first, None, named)
 
 
 def _finding(error: HoldfastError, revision: int, checkpoint_id: str) -> Skipped:

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence, Set
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -38,10 +38,18 @@ def _pass_over(prefix: str, revision: int, error: HoldfastError) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The heads of some workflows, and the token of the next page; "" if there is none."""
+    """Some workflows.
+
+    Attributes:
+        heads: the newest entry of each that can be read.
+        next_token: the token of the next page; "" if there is none.
+        damaged: the prefixes of those whose newest entry cannot be read, and of workflows without any.
+
+    """
 
     heads: tuple[Entry, ...]
     next_token: str
+    damaged: Set[str]
 
 
 async def page(log: Log, namespace: str, token: str, size: int, id_prefix: str = "") -> Page:
@@ -62,15 +70,21 @@ async def page(log: Log, namespace: str, token: str, size: int, id_prefix: str =
 
     """
     heads: list[Entry] = []
+    damaged: set[str] = set()
     examined = 0
-    async with aclosing(walk(log, namespace, token, includes_it=False, id_prefix=id_prefix)) as found:
+
+    def note(prefix: str, revision: int, error: HoldfastError) -> None:
+        damaged.add(prefix)
+
+    walked = walk(log, namespace, token, includes_it=False, id_prefix=id_prefix, on_unreadable=note)
+    async with aclosing(walked) as found:
         async for position, head in found:
             examined += 1
             if head.keys.workflow_id.startswith(id_prefix):
                 heads.append(head)
             if len(heads) == size or examined == _MAX_EXAMINED:
-                return Page(tuple(heads), position)
-    return Page(tuple(heads), "")
+                return Page(tuple(heads), position, damaged)
+    return Page(tuple(heads), "", damaged)
 
 
 async def walk(

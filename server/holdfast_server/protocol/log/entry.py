@@ -64,6 +64,18 @@ class Entry:
         return WorkflowKeys(self.marker.namespace, self.marker.workflow_id)
 
 
+def name_head(error: HoldfastError, head: Entry | None) -> None:
+    """Name the head that an error depends on in its metadata, so that a caller notices a log that was rolled back.
+
+    Args:
+        error: the error.
+        head: the head, read since the call came in; None for an empty log.
+
+    """
+    error.metadata["head_revision"] = str(0 if head is None else head.revision)
+    error.metadata["head_digest"] = "" if head is None else head.digest.hex()
+
+
 def digest_of(frame: bytes) -> bytes:
     """Return the digest of a marker's frame, which the next marker repeats."""
     return sha256(frame).digest()

@@ -17,7 +17,7 @@ from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys
 from holdfast_server.protocol.format.manifest import GRACE_SECONDS
 from holdfast_server.protocol.log import recent, revisions
 from holdfast_server.protocol.log.append_queue import AppendQueue
-from holdfast_server.protocol.log.entry import Entry, decode_entry, entry_of
+from holdfast_server.protocol.log.entry import Entry, decode_entry, entry_of, name_head
 from holdfast_server.protocol.log.head_cache import Head, HeadCache
 from holdfast_server.protocol.log.indexed import Indexed
 from holdfast_server.protocol.log.put_if_absent import put_if_absent
@@ -180,7 +180,10 @@ class Log:
             try:
                 marker = await build(head)
             except HoldfastError as error:
-                if read_at >= came_in or error.reason in _NOT_OF_HEAD:
+                if read_at >= came_in:
+                    name_head(error, head)
+                    raise
+                if error.reason in _NOT_OF_HEAD:
                     raise
                 read_at = now()
                 head = await self.head(keys)

@@ -40,7 +40,13 @@ async def test_no_call_changes_anything_under_an_epoch_that_was_never_issued(cal
     with pytest.raises(HoldfastError) as refused:
         await call(run.log, Request(KEYS, "r", epoch), run.deadline())
     assert refused.value.reason is Reason.INVALID_REQUEST
-    assert refused.value.metadata == {"field": "epoch", "epoch": str(epoch), "head_epoch": "1"}
+    assert refused.value.metadata == {
+        "field": "epoch",
+        "epoch": str(epoch),
+        "head_epoch": "1",
+        "head_revision": "3",
+        "head_digest": (await run.log.head(KEYS)).digest.hex(),
+    }
     assert await run.log.known_revision(KEYS) == 3
     await call(run.log, Request(KEYS, "r", 1), run.deadline())
 

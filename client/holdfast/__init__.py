@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         QuotaExceededError,
         RequestIdReusedError,
         RevisionConflictError,
+        RolledBackError,
         ServerUnavailableError,
         ShuttingDownError,
         StoreAccessDeniedError,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         WorkflowNotFoundError,
         WriterFencedError,
     )
+    from holdfast._core.head import Head
     from holdfast._core.migrations import Migrations
     from holdfast._core.retry import RetryPolicy
     from holdfast._core.tls import TLS
@@ -98,6 +100,7 @@ __all__ = [
     "Format",
     "FormatIncompatibleError",
     "HandshakeFailedError",
+    "Head",
     "HoldfastError",
     "InternalError",
     "InvalidRequestError",
@@ -123,6 +126,7 @@ __all__ = [
     "RevisionConflictError",
     "RewrapFailure",
     "Rewrapped",
+    "RolledBackError",
     "ServerUnavailableError",
     "ShuttingDownError",
     "Skipped",
@@ -146,6 +150,7 @@ _HOMES = {
     "AsyncClient": "holdfast._async.client",
     "AsyncWorkflow": "holdfast._async.workflow",
     "Client": "holdfast._sync.client",
+    "Head": "holdfast._core.head",
     "Keyring": "holdfast.encryption",
     "Migrations": "holdfast._core.migrations",
     "RetryPolicy": "holdfast._core.retry",

@@ -36,6 +36,12 @@ class ClientInThreads(_InThreads):
     def workflow(self, namespace: str, workflow_id: str) -> _InThreads:
         return _InThreads(self._wrapped.workflow(namespace, workflow_id))
 
+    def head(self, namespace: str, workflow_id: str) -> holdfast.Head | None:
+        return self._wrapped.head(namespace, workflow_id)
+
+    def forget_head(self, namespace: str, workflow_id: str) -> None:
+        self._wrapped.forget_head(namespace, workflow_id)
+
     async def __aenter__(self) -> Self:
         await _run(self._wrapped.__enter__)
         return self

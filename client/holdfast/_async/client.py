@@ -33,6 +33,7 @@ from holdfast._core.checkpoint import (
     Writer,
 )
 from holdfast._core.files import Target
+from holdfast._core.head import Head
 from holdfast._core.messages import accepted_messages, depth_value, filter_message, format_message, to_writer
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Data, Progress
@@ -120,6 +121,32 @@ class AsyncClient:
         """Return a handle of one workflow, which carries revision and epoch from call to call."""
         return AsyncWorkflow(self, namespace, workflow_id)
 
+    def head(self, namespace: str, workflow_id: str) -> Head | None:
+        """Return the newest head of a workflow's log that this client has seen; None if it remembers none.
+
+        Keep its text, `str(head)`, and give it to a later client as `not_before=Head.parse(text)`.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+
+        """
+        return self._transport.heads.get(namespace, workflow_id)
+
+    def forget_head(self, namespace: str, workflow_id: str) -> None:
+        """Forget the head of a workflow's log, to accept an older one: after the store was restored on purpose.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+
+        """
+        self._transport.heads.forget(namespace, workflow_id)
+
+    def _keep(self, namespace: str, workflow_id: str, not_before: Head | None) -> None:
+        if not_before is not None:
+            self._transport.heads.keep(namespace, workflow_id, arguments.instance("not_before", not_before, Head))
+
     async def save(
         self,
         namespace: str,
@@ -203,6 +230,7 @@ class AsyncClient:
         fallback: bool = False,
         records: bool = False,
         max_bytes: int | None = None,
+        not_before: Head | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
@@ -217,14 +245,18 @@ class AsyncClient:
             records: load its records too.
             max_bytes: the most bytes that the payload may have; None for what this machine's memory could hold. Nothing
                 of a larger payload is loaded.
+            not_before: a head of the workflow that the caller has seen, perhaps by another client. If the log is older,
+                it was rolled back. The client remembers it.
             timeout: seconds for everything, retries included.
             progress: called with the bytes received and all bytes, for payloads that are streamed.
 
         Raises:
+            RolledBackError: the log is older than `not_before`, or than this client has seen it.
             PayloadTooLargeError: the payload has more bytes than `max_bytes`.
             WorkflowCheckpointResumeError: a subclass for each other reason.
 
         """
+        self._keep(namespace, workflow_id, not_before)
         request = _load_request(
             namespace, workflow_id, checkpoint_id, accepted_formats=accepted_formats, fallback=fallback, records=records
         )
@@ -242,6 +274,7 @@ class AsyncClient:
         accepted_formats: Sequence[AcceptedFormat] = (),
         fallback: bool = False,
         max_bytes: int | None = None,
+        not_before: Head | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedFile:
@@ -261,10 +294,13 @@ class AsyncClient:
             fallback: if the checkpoint is damaged, load the newest older one that is whole.
             max_bytes: the most bytes that the payload may have; None for any size. Nothing of a larger payload is
                 loaded.
+            not_before: a head of the workflow that the caller has seen, perhaps by another client. If the log is older,
+                it was rolled back. The client remembers it.
             timeout: seconds for all requests, retries included; writing to a slow disk is not cut off.
             progress: called with the bytes received and all bytes, for payloads that are streamed.
 
         Raises:
+            RolledBackError: the log is older than `not_before`, or than this client has seen it.
             InvalidRequestError: the checkpoint has no such part.
             PayloadTooLargeError: the payload has more bytes than `max_bytes`.
             WorkflowCheckpointResumeError: a subclass for each other reason.
@@ -272,6 +308,7 @@ class AsyncClient:
             TypeError: the file is neither a path nor a binary file that is open for writing.
 
         """
+        self._keep(namespace, workflow_id, not_before)
         request = _load_request(
             namespace, workflow_id, checkpoint_id, accepted_formats=accepted_formats, fallback=fallback, records=False
         )
@@ -296,6 +333,7 @@ class AsyncClient:
         fallback: bool = False,
         records: bool = False,
         max_bytes: int | None = None,
+        not_before: Head | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
@@ -309,14 +347,17 @@ class AsyncClient:
             fallback: if the newest checkpoint is damaged, load the newest older one that is whole.
             records: load its records too.
             max_bytes: the most bytes that the payload may have, as in `load`.
+            not_before: a head of the workflow that the caller has seen, as in `load`.
             timeout: seconds for everything, retries included.
             progress: called with the bytes received and all bytes, for payloads that are streamed.
 
         Raises:
+            RolledBackError: the log is older than `not_before`, or than this client has seen it.
             WorkflowCheckpointResumeError: a subclass for each reason; `last_good` names the newest checkpoint that
                 could be resumed from.
 
         """
+        self._keep(namespace, workflow_id, not_before)
         arguments.instance("format", format, Format)
         known = Migrations() if migrations is None else arguments.instance("migrations", migrations, Migrations)
         request = _load_request(
@@ -339,6 +380,7 @@ class AsyncClient:
         *,
         depth: Depth = "checksum",
         accepted_formats: Sequence[AcceptedFormat] = (),
+        not_before: Head | None = None,
         timeout: float | None = None,
     ) -> Validation:
         """Check whether a workflow can be resumed. Damage is a finding, not an error.
@@ -351,12 +393,15 @@ class AsyncClient:
             checkpoint_id: the checkpoint; None for the newest.
             depth: what to read: its marker, also whether its blobs exist, or also their bytes.
             accepted_formats: any other format is a finding; empty for any.
+            not_before: a head of the workflow that the caller has seen, as in `load`.
             timeout: seconds for everything, retries included.
 
         Raises:
+            RolledBackError: the log is older than `not_before`, or than this client has seen it.
             HoldfastError: the validation itself failed.
 
         """
+        self._keep(namespace, workflow_id, not_before)
         request = arguments.request(
             api.ValidateRequest,
             namespace=namespace,

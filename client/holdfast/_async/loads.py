@@ -23,10 +23,11 @@ from holdfast._core.errors import (
     is_of_encryption,
 )
 from holdfast._core.files import Target, draft_of
-from holdfast._core.messages import to_skipped
+from holdfast._core.messages import to_head, to_skipped
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Progress
 from holdfast._core.received import Memory, PartInto, Sinks
+from holdfast._core.seen_heads import Watch
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 
@@ -142,6 +143,7 @@ class Loads:
                 found.fell_back or bool(passed_over),
                 (*passed_over, *(to_skipped(message) for message in found.skipped)),
                 found.head_revision,
+                to_head(found),
             )
 
     async def into(self, request: api.LoadRequest, sinks: Sinks, budget: Budget) -> Checkpoint:
@@ -254,9 +256,10 @@ class Loads:
             announced=response.checkpoint,
             max_bytes=max_bytes,
         )
+        watch = self._transport.heads.watch(request)
         try:
             with budget.spending() as seconds:
-                await self._receive(download, seconds)
+                await self._receive(download, watch, seconds)
         except EncryptionKeyMissingError:
             # Another checkpoint than announced, after a fallback or a replacement, may have its data keys elsewhere.
             found = download.header
@@ -265,7 +268,7 @@ class Loads:
             await self._opening.loaded(found.checkpoint, budget)
             download.forget()
             with budget.spending() as seconds:
-                await self._receive(download, seconds)
+                await self._receive(download, watch, seconds)
         await blocking.in_thread(download.require_digests)
         opening.finish()
         assert download.header is not None
@@ -329,7 +332,7 @@ class Loads:
             return ()
         return await self._records.of(checkpoint, answer, budget)
 
-    async def _receive(self, download: Download, seconds: float) -> None:
+    async def _receive(self, download: Download, watch: Watch, seconds: float) -> None:
         """Receive what is missing of a payload, over as many streams as it takes."""
 
         async def send(attempt: Attempt) -> None:
@@ -341,11 +344,12 @@ class Loads:
             )
             try:
                 await download.receive(stream)
+                watch.require(download.header)
             finally:
                 # A stream that is no longer read would otherwise go on.
                 stream.cancel()
 
-        await self._transport.call("LoadStream", send, timeout_seconds=seconds)
+        await self._transport.call("LoadStream", send, watch=watch, timeout_seconds=seconds)
 
 
 @contextmanager
@@ -372,4 +376,5 @@ def _loaded(
         tuple(to_skipped(message) for message in response.skipped),
         head_revision=response.head_revision,
         records=records,
+        head=to_head(response),
     )

@@ -9,6 +9,7 @@ from holdfast._async.transport import Transport
 from holdfast._core.answers import answered, require_saved
 from holdfast._core.checkpoint import Checkpoint
 from holdfast._core.errors import CheckpointIdReusedError, RequestIdReusedError
+from holdfast._core.messages import to_head
 from holdfast._core.payload import RESUME, Data, Progress, is_quick
 from holdfast._core.protection import Protection
 from holdfast.v1 import checkpoint_pb2
@@ -71,6 +72,7 @@ async def save(
             response = await transport.call(
                 "Save" if outgoing.fits_unary else "SaveStream",
                 send,
+                watch=transport.heads.watch(header),
                 timeout_seconds=seconds,
                 request_id=header.request_id,
             )
@@ -83,4 +85,4 @@ async def save(
         # An earlier attempt's answer may come before all was read, and sealed sizes are known only then.
         await blocking.in_thread(getattr, outgoing, "sizes")
     require_saved(response.checkpoint, header, outgoing.sizes)
-    return protection.saved(response.checkpoint, outgoing, replayed=response.replayed)
+    return protection.saved(response.checkpoint, outgoing, replayed=response.replayed, head=to_head(response))

@@ -10,6 +10,7 @@ from holdfast._core import arguments, targets, tokens
 from holdfast._core.answers import Tokens, answered
 from holdfast._core.budget import Budget
 from holdfast._core.retry import RetryBucket, RetryPolicy
+from holdfast._core.seen_heads import SeenHeads, Watch
 from holdfast._core.tls import Security, secured
 from holdfast._embedded import extra
 
@@ -49,6 +50,7 @@ class Transport:
 
     Attributes:
         stub: the methods of the service, for calls that stream.
+        heads: the newest head of each workflow that an answer has named.
 
     Raises:
         InvalidRequestError: the target is invalid, the timeout is out of range, a file of TLS cannot be used, or the
@@ -68,6 +70,7 @@ class Transport:
         token: tokens.Token | None = None,
         insecure: bool = False,
     ) -> None:
+        self.heads = SeenHeads()
         self._timeout = arguments.seconds("timeout", timeout)
         kept = None if token is None else CurrentToken(token)
         target, security = secured(targets.checked(target), tls)
@@ -105,6 +108,7 @@ class Transport:
         method: str,
         send: Callable[[Attempt], Awaitable[_Result]],
         *,
+        watch: Watch,
         timeout_seconds: float,
         request_id: str = "",
     ) -> _Result:
@@ -113,6 +117,7 @@ class Transport:
         Args:
             method: the method's name in the service.
             send: makes one attempt.
+            watch: from `heads`, begun for this call.
             timeout_seconds: for all attempts and pauses together.
             request_id: the idempotency key, for errors that the server did not make.
 
@@ -120,7 +125,9 @@ class Transport:
             HoldfastError: the error of the last attempt.
 
         """
-        return await self._caller.call(method, send, timeout_seconds=timeout_seconds, request_id=request_id)
+        return await self._caller.call(
+            method, send, watch=watch, timeout_seconds=timeout_seconds, request_id=request_id
+        )
 
     async def unary(self, method: str, request: Any, timeout: float | None) -> Any:
         """Send one request, with retries, and return its answer.
@@ -144,7 +151,13 @@ class Transport:
             return answered(response)
 
         request_id = getattr(request, "request_id", "")
-        return await self.call(method, send, timeout_seconds=self.seconds(timeout), request_id=request_id)
+        return await self.call(
+            method,
+            send,
+            watch=self.heads.watch(request),
+            timeout_seconds=self.seconds(timeout),
+            request_id=request_id,
+        )
 
     async def pages(self, method: str, request: Any, budget: Budget) -> AsyncIterator[Any]:
         """Iterate over the pages of an answer, all of them within one budget of time.

@@ -10,6 +10,7 @@ from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, Format, Loaded
 from holdfast._core.conflicts import own_head
 from holdfast._core.errors import RevisionConflictError
 from holdfast._core.files import Target
+from holdfast._core.head import Head
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Data, Progress
 
@@ -41,6 +42,11 @@ class AsyncWorkflow:
         self.revision: int | None = None
         self.epoch: int | None = None
         self.checkpoint_id = ""
+
+    @property
+    def head(self) -> Head | None:
+        """The newest head of the workflow's log that the client has seen; None if it remembers none."""
+        return self._client.head(self._namespace, self._workflow_id)
 
     async def acquire_writer(
         self,
@@ -160,6 +166,7 @@ class AsyncWorkflow:
         fallback: bool = False,
         records: bool = False,
         max_bytes: int | None = None,
+        not_before: Head | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
@@ -179,6 +186,7 @@ class AsyncWorkflow:
             fallback=fallback,
             records=records,
             max_bytes=max_bytes,
+            not_before=not_before,
             timeout=timeout,
             progress=progress,
         )
@@ -194,6 +202,7 @@ class AsyncWorkflow:
         fallback: bool = False,
         records: bool = False,
         max_bytes: int | None = None,
+        not_before: Head | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
@@ -211,6 +220,7 @@ class AsyncWorkflow:
             fallback=fallback,
             records=records,
             max_bytes=max_bytes,
+            not_before=not_before,
             timeout=timeout,
             progress=progress,
         )
@@ -224,6 +234,7 @@ class AsyncWorkflow:
         accepted_formats: Sequence[AcceptedFormat] = (),
         fallback: bool = False,
         max_bytes: int | None = None,
+        not_before: Head | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedFile:
@@ -245,6 +256,7 @@ class AsyncWorkflow:
             accepted_formats=accepted_formats,
             fallback=fallback,
             max_bytes=max_bytes,
+            not_before=not_before,
             timeout=timeout,
             progress=progress,
         )

@@ -11,7 +11,7 @@ from typing import Any
 from holdfast._core import arguments
 from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, Record, Validation
 from holdfast._core.errors import HoldfastError, of_reason
-from holdfast._core.messages import to_checkpoint, to_skipped
+from holdfast._core.messages import to_checkpoint, to_head, to_skipped
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -166,6 +166,7 @@ def validated(response: api.ValidateResponse, request: api.ValidateRequest) -> V
         findings=tuple(to_skipped(finding) for finding in response.findings),
         checkpoint=to_checkpoint(response.checkpoint) if response.HasField("checkpoint") else None,
         last_good=to_checkpoint(response.last_good) if response.HasField("last_good") else None,
+        head=to_head(response),
     )
 
 

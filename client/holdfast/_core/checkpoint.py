@@ -1,8 +1,10 @@
 """The values of the public API: formats, checkpoints, and what calls return. The messages of the API stay inside."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+
+from holdfast._core.head import Head
 
 MAX_FORMAT_VERSION = 2**31 - 1
 
@@ -59,6 +61,8 @@ class Checkpoint:
             does not report it.
         principal: the name of the caller that saved it, such as "token:ci"; "" if the server did not authenticate
             callers.
+        head: the head of the log when it was committed, which is its own entry; only of a checkpoint that `save`
+            returns.
 
     """
 
@@ -80,6 +84,7 @@ class Checkpoint:
     pinned: bool = False
     stored_bytes: int = 0
     principal: str = ""
+    head: Head | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class WorkflowInfo:
         checkpoint_revision: the newest revision that holds a checkpoint; 0 for none.
         epoch: the epoch of its newest writer.
         updated: when the head was written.
+        head: the head; None if the newest marker is damaged, or from an older server.
 
     """
 
@@ -102,6 +108,7 @@ class WorkflowInfo:
     checkpoint_revision: int
     epoch: int
     updated: datetime
+    head: Head | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +150,7 @@ class LoadedCheckpoint:
         migrated_from: the format that it was stored in, if `resume` migrated it.
         head_revision: the revision of the head, which may be a fence or a deletion; 0 if the head is damaged.
         records: its records in the order of their keys, if they were requested.
+        head: the head of the log; None if it is damaged, or from an older server. `history` does not set it.
 
     """
 
@@ -154,6 +162,7 @@ class LoadedCheckpoint:
     migrated_from: Format | None = None
     head_revision: int = 0
     records: tuple[Record, ...] = ()
+    head: Head | None = field(default=None, compare=False)
 
     @property
     def data(self) -> bytes:
@@ -188,6 +197,7 @@ class LoadedFile:
         fell_back: whether it is older than the checkpoint that was requested.
         skipped: the checkpoints that were passed over, newest first.
         head_revision: the revision of the head, which may be a fence or a deletion; 0 if the head is damaged.
+        head: the head of the log; None if it is damaged, or from an older server.
 
     """
 
@@ -196,6 +206,7 @@ class LoadedFile:
     fell_back: bool = False
     skipped: tuple[Skipped, ...] = ()
     head_revision: int = 0
+    head: Head | None = field(default=None, compare=False)
 
     @property
     def format(self) -> Format:
@@ -222,6 +233,7 @@ class Validation:
         findings: the findings against it.
         checkpoint: the checkpoint; None if it could not be read.
         last_good: the newest checkpoint that can be resumed from; None if there is none.
+        head: the head of the log; None if there is none, if it is damaged, or from an older server.
 
     """
 
@@ -229,6 +241,7 @@ class Validation:
     findings: tuple[Skipped, ...]
     checkpoint: Checkpoint | None
     last_good: Checkpoint | None
+    head: Head | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +252,14 @@ class Writer:
         epoch: the writer's epoch, for its calls.
         revision: the revision of the fence.
         lease_expires: when the lease ends if no save renews it; None without a lease.
+        head: the head of the log when the epoch was given, which is the fence; None from an older server.
 
     """
 
     epoch: int
     revision: int
     lease_expires: datetime | None = None
+    head: Head | None = None
 
 
 @dataclass(frozen=True, slots=True)

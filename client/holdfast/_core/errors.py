@@ -154,6 +154,14 @@ class NotEncryptedError(WorkflowCheckpointResumeError):
     """The checkpoint or the record is not encrypted, and the client has a keyring."""
 
 
+class RolledBackError(WorkflowCheckpointResumeError):
+    """The log of the workflow is older than it was, or another one: somebody has changed it in the store.
+
+    `metadata` names the head that was seen before (`seen_revision`, `seen_digest`) and the one that the server has now
+    (`head_revision`, `head_digest`). The call itself may have taken effect on the log as it is now.
+    """
+
+
 class WriterFencedError(HoldfastError):
     """A newer writer owns the workflow."""
 
@@ -320,6 +328,17 @@ def closed(message: str = "", **details: Any) -> HoldfastError:
 def is_of_encryption(error: HoldfastError) -> bool:
     """Return whether an error is about encryption, of which a server knows nothing."""
     return error.reason in _OF_ENCRYPTION or error.metadata.get("cause") == DECRYPTION
+
+
+def rolled_back(message: str, **details: Any) -> HoldfastError:
+    """Return the error of a log that is older than it was, or another one."""
+    return RolledBackError(
+        message,
+        reason="ROLLED_BACK",
+        code=grpc.StatusCode.DATA_LOSS,
+        advice="Stop, and ask the operator what happened to the store; after a restore, forget_head accepts its state.",
+        **details,
+    )
 
 
 def key_missing(key_id: str, message: str) -> HoldfastError:

@@ -5,6 +5,7 @@ Values of callers are checked on their way into a message; answers are checked b
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -20,6 +21,7 @@ from holdfast._core.checkpoint import (
     Writer,
 )
 from holdfast._core.errors import of_reason
+from holdfast._core.head import Head
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -92,7 +94,16 @@ def depth_value(depth: str) -> api.ValidateDepth.ValueType:
     return _DEPTHS[depth]
 
 
-def to_checkpoint(message: checkpoint_pb2.Checkpoint, *, replayed: bool = False) -> Checkpoint:
+def to_head(answer: Any) -> Head | None:
+    """Return the head that an answer names; None if it names none, or if there is none or it is damaged."""
+    if not answer.HasField("head") or not answer.head.digest:
+        return None
+    return Head(answer.head.revision, answer.head.digest)
+
+
+def to_checkpoint(
+    message: checkpoint_pb2.Checkpoint, *, replayed: bool = False, head: Head | None = None
+) -> Checkpoint:
     """Convert a checkpoint.
 
     Raises:
@@ -118,13 +129,14 @@ def to_checkpoint(message: checkpoint_pb2.Checkpoint, *, replayed: bool = False)
         pinned=message.pinned,
         stored_bytes=message.stored_bytes,
         principal=message.principal,
+        head=head,
     )
 
 
 def to_writer(message: api.AcquireWriterResponse) -> Writer:
     """Convert the ownership of a workflow. Raise as `to_checkpoint` does."""
     expires = _moment(message.lease_expire_time) if message.HasField("lease_expire_time") else None
-    return Writer(message.epoch, message.revision, expires)
+    return Writer(message.epoch, message.revision, expires, to_head(message))
 
 
 def to_skipped(message: api.SkippedCheckpoint | api.Finding) -> Skipped:
@@ -141,6 +153,7 @@ def to_workflow_info(message: api.Workflow) -> WorkflowInfo:
         message.checkpoint_revision,
         message.epoch,
         _moment(message.update_time),
+        to_head(message),
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from holdfast._core import arguments
 from holdfast._core.checkpoint import Checkpoint, Record
 from holdfast._core.errors import HoldfastError, keyring_required
+from holdfast._core.head import Head
 from holdfast._core.messages import to_checkpoint
 from holdfast._core.payload import Data, Outgoing
 from holdfast._core.received import Sinks
@@ -31,7 +32,9 @@ class Protection(Protocol):
     def outgoing(self, header: checkpoint_pb2.SaveHeader, data: Data) -> Outgoing:
         """Return the payload to send. Change the header to that of the protected checkpoint."""
 
-    def saved(self, message: checkpoint_pb2.Checkpoint, outgoing: Outgoing, *, replayed: bool) -> Checkpoint:
+    def saved(
+        self, message: checkpoint_pb2.Checkpoint, outgoing: Outgoing, *, replayed: bool, head: Head | None
+    ) -> Checkpoint:
         """Return the metadata of a checkpoint that was saved."""
 
     def labels_of(self, outgoing: Outgoing) -> Mapping[str, str]:
@@ -174,9 +177,11 @@ class Unprotected:
         del header
         return Outgoing(data)
 
-    def saved(self, message: checkpoint_pb2.Checkpoint, outgoing: Outgoing, *, replayed: bool) -> Checkpoint:
+    def saved(
+        self, message: checkpoint_pb2.Checkpoint, outgoing: Outgoing, *, replayed: bool, head: Head | None
+    ) -> Checkpoint:
         del outgoing
-        return to_checkpoint(message, replayed=replayed)
+        return to_checkpoint(message, replayed=replayed, head=head)
 
     def labels_of(self, outgoing: Outgoing) -> Mapping[str, str]:
         del outgoing

@@ -8,6 +8,7 @@ from functools import partial
 from holdfast._core import arguments
 from holdfast._core.checkpoint import Checkpoint, Record
 from holdfast._core.errors import EncryptionKeyMissingError, also_wrapped, not_encrypted
+from holdfast._core.head import Head
 from holdfast._core.messages import to_checkpoint
 from holdfast._core.payload import Data, Outgoing
 from holdfast._core.received import Sinks
@@ -62,9 +63,11 @@ class Sealing:
     def _sealer(self, data_key: DataKey, header: checkpoint_pb2.SaveHeader, digest: bytes, part: str) -> Sealer:
         return Sealer(data_key, place_of(header, PART, part, digest), is_compressed=self._keyring.compresses)
 
-    def saved(self, message: checkpoint_pb2.Checkpoint, outgoing: Outgoing, *, replayed: bool) -> Checkpoint:
+    def saved(
+        self, message: checkpoint_pb2.Checkpoint, outgoing: Outgoing, *, replayed: bool, head: Head | None
+    ) -> Checkpoint:
         assert isinstance(outgoing, SealedPayload)
-        return replace(to_checkpoint(message, replayed=replayed), labels=outgoing.labels)
+        return replace(to_checkpoint(message, replayed=replayed, head=head), labels=outgoing.labels)
 
     def labels_of(self, outgoing: Outgoing) -> Mapping[str, str]:
         assert isinstance(outgoing, SealedPayload)

@@ -9,6 +9,7 @@ from typing import TypeVar
 from holdfast._core import telemetry
 from holdfast._core.errors import HoldfastError
 from holdfast._core.retry import RetryBucket, RetryPolicy
+from holdfast._core.seen_heads import Watch
 from holdfast._core.tokens import Metadata
 from holdfast._sync import runtime
 from holdfast._sync.tokens import CurrentToken
@@ -85,6 +86,7 @@ class Caller:
         method: str,
         send: Callable[[Attempt], _Result],
         *,
+        watch: Watch,
         timeout_seconds: float,
         request_id: str = "",
     ) -> _Result:
@@ -93,6 +95,7 @@ class Caller:
         Args:
             method: the method's name in the service.
             send: makes one attempt.
+            watch: compares the head that the answer names with what was seen before.
             timeout_seconds: for all attempts and pauses together.
             request_id: the idempotency key, for errors that the server did not make.
 
@@ -120,6 +123,7 @@ class Caller:
                         elapsed = time.monotonic() - started
                         timeout = max(min(timeout_seconds - elapsed, longest), 0.001)
                         result = send(Attempt(number, elapsed, timeout, (*metadata, *credentials)))
+                        watch.require(result)
                 except HoldfastError as raised:
                     error = self._channels.explained(raised, _left(started, timeout_seconds))
                     # Errors that the client itself raises about an answer have no trace id yet.
@@ -130,6 +134,7 @@ class Caller:
                         continue
                     pause = self._pause(number, error, _left(started, timeout_seconds))
                     if pause is None:
+                        watch.require_of(error)
                         raise _explained(error, previous) from raised.__cause__
                     previous = previous if error.reason == _DEADLINE else error
                 else:

@@ -18,10 +18,11 @@ from holdfast._core.errors import (
     is_of_encryption,
 )
 from holdfast._core.files import Target, draft_of
-from holdfast._core.messages import to_skipped
+from holdfast._core.messages import to_head, to_skipped
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Progress
 from holdfast._core.received import Memory, PartInto, Sinks
+from holdfast._core.seen_heads import Watch
 from holdfast._sync import blocking
 from holdfast._sync.calls import Attempt
 from holdfast._sync.download import Download
@@ -141,6 +142,7 @@ class Loads:
                 found.fell_back or bool(passed_over),
                 (*passed_over, *(to_skipped(message) for message in found.skipped)),
                 found.head_revision,
+                to_head(found),
             )
 
     def into(self, request: api.LoadRequest, sinks: Sinks, budget: Budget) -> Checkpoint:
@@ -253,9 +255,10 @@ class Loads:
             announced=response.checkpoint,
             max_bytes=max_bytes,
         )
+        watch = self._transport.heads.watch(request)
         try:
             with budget.spending() as seconds:
-                self._receive(download, seconds)
+                self._receive(download, watch, seconds)
         except EncryptionKeyMissingError:
             # Another checkpoint than announced, after a fallback or a replacement, may have its data keys elsewhere.
             found = download.header
@@ -264,7 +267,7 @@ class Loads:
             self._opening.loaded(found.checkpoint, budget)
             download.forget()
             with budget.spending() as seconds:
-                self._receive(download, seconds)
+                self._receive(download, watch, seconds)
         blocking.in_thread(download.require_digests)
         opening.finish()
         assert download.header is not None
@@ -326,7 +329,7 @@ class Loads:
             return ()
         return self._records.of(checkpoint, answer, budget)
 
-    def _receive(self, download: Download, seconds: float) -> None:
+    def _receive(self, download: Download, watch: Watch, seconds: float) -> None:
         """Receive what is missing of a payload, over as many streams as it takes."""
 
         def send(attempt: Attempt) -> None:
@@ -338,11 +341,12 @@ class Loads:
             )
             try:
                 download.receive(stream)
+                watch.require(download.header)
             finally:
                 # A stream that is no longer read would otherwise go on.
                 stream.cancel()
 
-        self._transport.call("LoadStream", send, timeout_seconds=seconds)
+        self._transport.call("LoadStream", send, watch=watch, timeout_seconds=seconds)
 
 
 @contextmanager
@@ -369,4 +373,5 @@ def _loaded(
         tuple(to_skipped(message) for message in response.skipped),
         head_revision=response.head_revision,
         records=records,
+        head=to_head(response),
     )

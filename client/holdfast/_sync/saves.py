@@ -6,6 +6,7 @@ from typing import Any
 from holdfast._core.answers import answered, require_saved
 from holdfast._core.checkpoint import Checkpoint
 from holdfast._core.errors import CheckpointIdReusedError, RequestIdReusedError
+from holdfast._core.messages import to_head
 from holdfast._core.payload import RESUME, Data, Progress, is_quick
 from holdfast._core.protection import Protection
 from holdfast._sync import blocking, runtime
@@ -70,6 +71,7 @@ def save(
             response = transport.call(
                 "Save" if outgoing.fits_unary else "SaveStream",
                 send,
+                watch=transport.heads.watch(header),
                 timeout_seconds=seconds,
                 request_id=header.request_id,
             )
@@ -82,4 +84,4 @@ def save(
         # An earlier attempt's answer may come before all was read, and sealed sizes are known only then.
         blocking.in_thread(getattr, outgoing, "sizes")
     require_saved(response.checkpoint, header, outgoing.sizes)
-    return protection.saved(response.checkpoint, outgoing, replayed=response.replayed)
+    return protection.saved(response.checkpoint, outgoing, replayed=response.replayed, head=to_head(response))

@@ -8,6 +8,7 @@ from holdfast._core import arguments, targets, tokens
 from holdfast._core.answers import Tokens, answered
 from holdfast._core.budget import Budget
 from holdfast._core.retry import RetryBucket, RetryPolicy
+from holdfast._core.seen_heads import SeenHeads, Watch
 from holdfast._core.tls import Security, secured
 from holdfast._embedded import extra
 from holdfast._sync import runtime
@@ -50,6 +51,7 @@ class Transport:
 
     Attributes:
         stub: the methods of the service, for calls that stream.
+        heads: the newest head of each workflow that an answer has named.
 
     Raises:
         InvalidRequestError: the target is invalid, the timeout is out of range, a file of TLS cannot be used, or the
@@ -69,6 +71,7 @@ class Transport:
         token: tokens.Token | None = None,
         insecure: bool = False,
     ) -> None:
+        self.heads = SeenHeads()
         self._timeout = arguments.seconds("timeout", timeout)
         kept = None if token is None else CurrentToken(token)
         target, security = secured(targets.checked(target), tls)
@@ -106,6 +109,7 @@ class Transport:
         method: str,
         send: Callable[[Attempt], _Result],
         *,
+        watch: Watch,
         timeout_seconds: float,
         request_id: str = "",
     ) -> _Result:
@@ -114,6 +118,7 @@ class Transport:
         Args:
             method: the method's name in the service.
             send: makes one attempt.
+            watch: from `heads`, begun for this call.
             timeout_seconds: for all attempts and pauses together.
             request_id: the idempotency key, for errors that the server did not make.
 
@@ -121,7 +126,7 @@ class Transport:
             HoldfastError: the error of the last attempt.
 
         """
-        return self._caller.call(method, send, timeout_seconds=timeout_seconds, request_id=request_id)
+        return self._caller.call(method, send, watch=watch, timeout_seconds=timeout_seconds, request_id=request_id)
 
     def unary(self, method: str, request: Any, timeout: float | None) -> Any:
         """Send one request, with retries, and return its answer.
@@ -143,7 +148,13 @@ class Transport:
             return answered(response)
 
         request_id = getattr(request, "request_id", "")
-        return self.call(method, send, timeout_seconds=self.seconds(timeout), request_id=request_id)
+        return self.call(
+            method,
+            send,
+            watch=self.heads.watch(request),
+            timeout_seconds=self.seconds(timeout),
+            request_id=request_id,
+        )
 
     def pages(self, method: str, request: Any, budget: Budget) -> Iterator[Any]:
         """Iterate over the pages of an answer, all of them within one budget of time.

@@ -11,6 +11,7 @@ from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, Format, Loaded
 from holdfast._core.conflicts import own_head
 from holdfast._core.errors import RevisionConflictError
 from holdfast._core.files import Target
+from holdfast._core.head import Head
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Data, Progress
 
@@ -42,6 +43,11 @@ class Workflow:
         self.revision: int | None = None
         self.epoch: int | None = None
         self.checkpoint_id = ""
+
+    @property
+    def head(self) -> Head | None:
+        """The newest head of the workflow's log that the client has seen; None if it remembers none."""
+        return self._client.head(self._namespace, self._workflow_id)
 
     def acquire_writer(
         self,
@@ -161,6 +167,7 @@ class Workflow:
         fallback: bool = False,
         records: bool = False,
         max_bytes: int | None = None,
+        not_before: Head | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
@@ -180,6 +187,7 @@ class Workflow:
             fallback=fallback,
             records=records,
             max_bytes=max_bytes,
+            not_before=not_before,
             timeout=timeout,
             progress=progress,
         )
@@ -195,6 +203,7 @@ class Workflow:
         fallback: bool = False,
         records: bool = False,
         max_bytes: int | None = None,
+        not_before: Head | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedCheckpoint:
@@ -212,6 +221,7 @@ class Workflow:
             fallback=fallback,
             records=records,
             max_bytes=max_bytes,
+            not_before=not_before,
             timeout=timeout,
             progress=progress,
         )
@@ -225,6 +235,7 @@ class Workflow:
         accepted_formats: Sequence[AcceptedFormat] = (),
         fallback: bool = False,
         max_bytes: int | None = None,
+        not_before: Head | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
     ) -> LoadedFile:
@@ -246,6 +257,7 @@ class Workflow:
             accepted_formats=accepted_formats,
             fallback=fallback,
             max_bytes=max_bytes,
+            not_before=not_before,
             timeout=timeout,
             progress=progress,
         )

@@ -83,6 +83,7 @@ def _reads(add: Add) -> None:
     load.add_argument("--part", type=values.text, metavar="NAME", help="the part to write (default: the only part)")
     load.add_argument("--fallback", action="store_true", help="if the checkpoint is damaged, load the last good one")
     options.add_accept(load)
+    options.add_not_before(load)
 
     listing = add(
         "list",
@@ -137,6 +138,7 @@ def _checks(add: Add) -> None:
         help="read the marker; also look for the blobs; also read all parts (default: checksum)",
     )
     options.add_accept(validate)
+    options.add_not_before(validate)
 
     check = add(
         "resume-check",
@@ -155,6 +157,7 @@ def _checks(add: Add) -> None:
         metavar="VERSION",
         help="the oldest version that the engine can migrate (default: that of --format)",
     )
+    options.add_not_before(check)
 
     add("capabilities", "print the capabilities of the server", commands.capabilities, example="capabilities --json")
 

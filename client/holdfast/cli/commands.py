@@ -4,6 +4,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import BinaryIO, TypeVar
 
@@ -60,11 +61,12 @@ def load(client: Client, given: Namespace, output: Output) -> int:
             part=given.part,
             accepted_formats=given.accept,
             fallback=given.fallback,
+            not_before=given.not_before,
             progress=progress,
         )
     output.fallback(loaded)
     if given.output != "-":
-        output.checkpoint(loaded.info)
+        output.checkpoint(replace(loaded.info, head=loaded.head))
     return 0
 
 
@@ -100,7 +102,12 @@ def workflows(client: Client, given: Namespace, output: Output) -> int:
 def validate(client: Client, given: Namespace, output: Output) -> int:
     """Validate a checkpoint. Its newest finding decides the exit code."""
     validation = client.validate(
-        given.namespace, given.workflow, given.checkpoint, depth=given.depth, accepted_formats=given.accept
+        given.namespace,
+        given.workflow,
+        given.checkpoint,
+        depth=given.depth,
+        accepted_formats=given.accept,
+        not_before=given.not_before,
     )
     return _judged(validation, output)
 
@@ -188,7 +195,10 @@ def resume_check(client: Client, given: Namespace, output: Output) -> int:
     if oldest > given.format.version:
         raise UsageError(f"invalid --oldest {oldest}: expected at most the version of --format, {given.format.version}")
     accepted = AcceptedFormat(given.format.name, oldest, given.format.version)
-    return _judged(client.validate(given.namespace, given.workflow, accepted_formats=[accepted]), output)
+    validation = client.validate(
+        given.namespace, given.workflow, accepted_formats=[accepted], not_before=given.not_before
+    )
+    return _judged(validation, output)
 
 
 def capabilities(client: Client, given: Namespace, output: Output) -> int:

@@ -56,6 +56,16 @@ def add_accept(command: ArgumentParser) -> None:
     )
 
 
+def add_not_before(command: ArgumentParser) -> None:
+    """Add `--not-before`: the newest head that the caller has seen."""
+    command.add_argument(
+        "--not-before",
+        type=values.head,
+        metavar="REVISION:DIGEST",
+        help="the newest `head` that --json has shown of the workflow; fail if its log is older now (default: none)",
+    )
+
+
 def add_label(command: ArgumentParser, meaning: str) -> None:
     """Add `--label`, whose meaning depends on the command."""
     command.add_argument(

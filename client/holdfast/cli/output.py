@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +24,7 @@ from holdfast._core.checkpoint import (
     WorkflowInfo,
 )
 from holdfast._core.errors import HoldfastError
+from holdfast._core.head import Head
 from holdfast._core.payload import Progress
 from holdfast.cli import streams
 from holdfast.cli.text import flat, printable, table
@@ -78,10 +79,10 @@ class JsonOutput(Output):
     """A printer of one JSON document to stdout. Fallbacks and errors go to stderr."""
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
-        _print_json(_plain(asdict(checkpoint)))
+        _print_json(_document(checkpoint))
 
     def checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
-        _print_json({"checkpoints": [_plain(asdict(checkpoint)) for checkpoint in checkpoints]})
+        _print_json({"checkpoints": [_document(checkpoint) for checkpoint in checkpoints]})
 
     def history(self, checkpoints: Sequence[LoadedCheckpoint]) -> None:
         _print_json({"checkpoints": [_with_payload(loaded) for loaded in checkpoints]})
@@ -90,10 +91,10 @@ class JsonOutput(Output):
         _print_json({"records": [_record(record) for record in records]})
 
     def workflows(self, workflows: Sequence[WorkflowInfo]) -> None:
-        _print_json({"workflows": [_plain(asdict(workflow)) for workflow in workflows]})
+        _print_json({"workflows": [_document(workflow) for workflow in workflows]})
 
     def validation(self, validation: Validation) -> None:
-        _print_json(_plain(asdict(validation)))
+        _print_json(_document(validation))
 
     def values(self, values: Mapping[str, Any]) -> None:
         _print_json(dict(values))
@@ -222,6 +223,22 @@ def _json(document: Any, indent: int | None = None) -> str:
     return json.dumps(document, indent=indent).replace("\x7f", r"\u007f")
 
 
+def _document(value: Checkpoint | WorkflowInfo | Validation) -> dict[str, Any]:
+    """Return a value for JSON. A head is its text, and is left out if there is none."""
+    document: dict[str, Any] = _plain({field.name: _inner(getattr(value, field.name)) for field in fields(value)})
+    return document if value.head is not None else {name: each for name, each in document.items() if name != "head"}
+
+
+def _inner(value: Any) -> Any:
+    if isinstance(value, Head):
+        return str(value)
+    if isinstance(value, Checkpoint):
+        return _document(value)
+    if isinstance(value, tuple):
+        return [_inner(each) for each in value]
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
@@ -234,7 +251,7 @@ def _plain(value: Any) -> Any:
 
 def _with_payload(loaded: LoadedCheckpoint) -> dict[str, Any]:
     return {
-        **_plain(asdict(loaded.info)),
+        **_document(loaded.info),
         "data": {name: _base64(data) for name, data in loaded.parts.items()},
         "records": [_record(each) for each in loaded.records],
     }

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from holdfast._core.checkpoint import AcceptedFormat, Format
+from holdfast._core.head import Head
 
 _MAX_VERSION = 2**31 - 1
 _MAX_TTL_SECONDS = 100 * 366 * 24 * 3600
@@ -71,6 +72,14 @@ def accepted(given: str) -> AcceptedFormat:
     if low > high:
         raise ArgumentTypeError(f"invalid formats {given!r}: MIN is above MAX")
     return AcceptedFormat(text(found[1]), low, high)
+
+
+def head(given: str) -> Head:
+    """Parse REVISION:DIGEST."""
+    try:
+        return Head.parse(given)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def pair(given: str) -> tuple[str, str]:

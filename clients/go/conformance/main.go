@@ -83,7 +83,7 @@ func (d *driver) run(given *command) (any, error) {
 	d.mu.Unlock()
 	switch given.Op {
 	case "hello":
-		return fields{"client": "Go", "version": holdfast.Version, "features": []string{"files", "pipeline"}, "mutants": mutants}, nil
+		return fields{"client": "Go", "version": holdfast.Version, "features": []string{"files", "pipeline", "rolled_back"}, "mutants": mutants}, nil
 	case "open":
 		opened, err := d.open(given)
 		if err == nil {

@@ -22,10 +22,10 @@ var long = map[string]bool{
 
 // Makes one logical call: one deadline, one trace, and as many attempts as the deadline and the retry bucket allow.
 //
-// send makes one attempt, with a context that holds the attempt's deadline and metadata. It may return any error of
+// seen is what was seen of the workflow's log when the call began. send makes one attempt, with a context that holds the attempt's deadline and metadata. It may return any error of
 // gRPC. An error that is neither of gRPC nor of this package, such as that of a file, ends the call as it is.
 func (c *Client) call(
-	ctx context.Context, method, requestID string, timeout time.Duration,
+	ctx context.Context, method, requestID string, seen watch, timeout time.Duration,
 	send func(ctx context.Context, attempt *pb.Attempt) error,
 ) (err error) {
 	if cause := ctx.Err(); cause != nil {
@@ -65,7 +65,7 @@ func (c *Client) call(
 		}
 		pause, again := c.pauseAfter(number, failed, time.Until(deadline))
 		if !again {
-			return explained(failed, previous)
+			return explained(seen.requireOf(failed), previous)
 		}
 		if failed.Reason != ErrDeadlineExceeded {
 			previous = failed
@@ -188,12 +188,15 @@ func unary[Request proto.Message, Response any](
 		requestID = keyed.GetRequestId()
 	}
 	var response *Response
-	err := c.call(ctx, method, requestID, timeout, func(ctx context.Context, attempt *pb.Attempt) (err error) {
+	seen := c.heads.watch(request)
+	err := c.call(ctx, method, requestID, seen, timeout, func(ctx context.Context, attempt *pb.Attempt) (err error) {
 		if field != nil {
 			reflected.Set(field, protoreflect.ValueOfMessage(attempt.ProtoReflect()))
 		}
-		response, err = send(ctx, request)
-		return err
+		if response, err = send(ctx, request); err != nil {
+			return err
+		}
+		return seen.require(response)
 	})
 	return response, err
 }

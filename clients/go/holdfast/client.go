@@ -27,6 +27,7 @@ type Client struct {
 	bucket     *bucket
 	tracing    tracing
 	token      *currentToken
+	heads      *seenHeads
 	// The largest stamp of records that the client has seen.
 	stamp     atomic.Int64
 	closed    chan struct{}
@@ -74,6 +75,7 @@ func NewClient(target string, opts ...Option) (*Client, error) {
 		bucket:     newBucket(made.retry),
 		tracing:    made.tracing,
 		token:      newToken(made),
+		heads:      newSeenHeads(),
 		closed:     make(chan struct{}),
 	}, nil
 }

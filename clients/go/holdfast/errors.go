@@ -28,6 +28,8 @@ const (
 	ErrHandshakeFailed Reason = "HANDSHAKE_FAILED"
 	// The client was closed before the call or during it.
 	ErrClientClosed Reason = "CLIENT_CLOSED"
+	// The log of the workflow is older than this client has seen it, or another one: it was rolled back in the store.
+	ErrRolledBack Reason = "ROLLED_BACK"
 	// The caller's context was cancelled. The error also matches [context.Canceled].
 	ErrCancelled Reason = "CANCELLED"
 )
@@ -116,6 +118,9 @@ func ownTraits(reason Reason) (traits, bool) {
 	case ErrClientClosed:
 		advice := "Open another client; a call that was running may be sent again with the same request id."
 		return traits{codes.Canceled, false, advice}, true
+	case ErrRolledBack:
+		advice := "Stop, and ask the operator what happened to the store; after a restore, ForgetHead accepts its state."
+		return traits{codes.DataLoss, false, advice}, true
 	case ErrCancelled:
 		advice := "A call that was running may or may not have taken effect; send it again with the same request id."
 		return traits{codes.Canceled, false, advice}, true

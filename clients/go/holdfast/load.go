@@ -165,10 +165,14 @@ func (c *Client) load(ctx context.Context, request *pb.LoadRequest, budget *budg
 			return nil, err
 		}
 	}
-	info := toCheckpoint(answer.GetCheckpoint())
+	info, fellBack, skipped := toCheckpoint(answer.GetCheckpoint()), answer.GetFellBack(), toFindings(answer.GetSkipped())
+	if options.Records && answer != loadAnswer(response) && response.GetFellBack() {
+		// The stream was of the checkpoint that the first answer had fallen back to.
+		fellBack, skipped = true, append(toFindings(response.GetSkipped()), skipped...)
+	}
 	return &Loaded{
-		Info: *info, Parts: parts, Format: info.Format, FellBack: answer.GetFellBack(),
-		Skipped: toFindings(answer.GetSkipped()), HeadRevision: answer.GetHeadRevision(), Records: records,
+		Info: *info, Parts: parts, Format: info.Format, FellBack: fellBack, Skipped: skipped,
+		HeadRevision: answer.GetHeadRevision(), Records: records,
 	}, nil
 }
 
@@ -288,8 +292,9 @@ func (c *Client) stream(
 		},
 		sinks: sinks, progress: progress, maxBytes: maxBytes, announced: response.GetCheckpoint(),
 	}
+	seen := c.heads.watch(request)
 	err := budget.spend(func(left time.Duration) error {
-		return c.call(ctx, "LoadStream", "", left, func(ctx context.Context, _ *pb.Attempt) error {
+		return c.call(ctx, "LoadStream", "", seen, left, func(ctx context.Context, _ *pb.Attempt) error {
 			// The last stream may have broken after its last chunk.
 			if receiving.isWhole() {
 				return nil
@@ -298,7 +303,10 @@ func (c *Client) stream(
 			if err != nil {
 				return err
 			}
-			return receiving.receive(stream)
+			if err := receiving.receive(stream); err != nil {
+				return err
+			}
+			return seen.require(receiving.header)
 		})
 	})
 	if err != nil {

@@ -83,19 +83,20 @@ func (c *Client) save(
 		GetCheckpoint() *pb.Checkpoint
 		GetReplayed() bool
 	}
-	err := c.call(ctx, method, header.GetRequestId(), c.timeout(ctx), func(ctx context.Context, attempt *pb.Attempt) (err error) {
+	seen := c.heads.watch(header)
+	send := func(ctx context.Context, attempt *pb.Attempt) (err error) {
 		header.Attempt = attempt
 		if isStream {
 			answer, err = c.saveStream(ctx, header, content, options.Progress)
-			return err
+		} else {
+			answer, err = c.saveUnary(ctx, header, content)
 		}
-		parts, err := content.inline()
 		if err != nil {
 			return err
 		}
-		answer, err = c.stub.Save(ctx, &pb.SaveRequest{Header: header, Parts: parts})
-		return err
-	})
+		return seen.require(answer)
+	}
+	err := c.call(ctx, method, header.GetRequestId(), seen, c.timeout(ctx), send)
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +106,14 @@ func (c *Client) save(
 	saved := toCheckpoint(answer.GetCheckpoint())
 	saved.Replayed = answer.GetReplayed()
 	return saved, nil
+}
+
+func (c *Client) saveUnary(ctx context.Context, header *pb.SaveHeader, content *outgoing) (*pb.SaveResponse, error) {
+	parts, err := content.inline()
+	if err != nil {
+		return nil, err
+	}
+	return c.stub.Save(ctx, &pb.SaveRequest{Header: header, Parts: parts})
 }
 
 // Makes one attempt of a streamed save. Later attempts go on from the position that the server reports.

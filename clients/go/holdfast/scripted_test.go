@@ -390,3 +390,70 @@ func TestABrokenUploadGoesOnWhereTheServerHasIt(t *testing.T) {
 		t.Fatalf("%d of %d bytes in %d streams", len(received), len(data), server.calls.Load())
 	}
 }
+
+func TestALogThatWasRolledBackIsRefused(t *testing.T) {
+	digest := bytes.Repeat([]byte{1}, 32)
+	head := &pb.Head{Revision: 5, Digest: digest}
+	var failure error
+	server := &scripted{load: func(int, *pb.LoadRequest) (*pb.LoadResponse, error) {
+		found := checkpoint([]byte("x"))
+		return &pb.LoadResponse{Checkpoint: found, PayloadIncluded: true, Parts: []*pb.Part{{Data: []byte("x")}}, Head: head}, failure
+	}}
+	server.save = func(_ int, request *pb.SaveRequest) (*pb.SaveResponse, error) {
+		return &pb.SaveResponse{Checkpoint: checkpoint(nil), Replayed: true, Head: head}, nil
+	}
+	target := server.start(t)
+	client := connect(t, target)
+	load := func() error {
+		_, err := client.Load(t.Context(), "n", "w", holdfast.LoadOptions{})
+		return err
+	}
+	must[struct{}](t)(struct{}{}, load())
+	kept, _ := client.Head("n", "w")
+	for name, older := range map[string]*pb.Head{
+		"older": {Revision: 4, Digest: digest}, "none": {}, "another": {Revision: 5, Digest: bytes.Repeat([]byte{2}, 32)},
+	} {
+		head = older
+		if found := wants(t, load(), holdfast.ErrRolledBack); found.Metadata["seen_revision"] != "5" || found.Retryable {
+			t.Fatalf("%s: %+v", name, found)
+		}
+	}
+	head = &pb.Head{Revision: 4, Digest: digest}
+	// The head of a replay is the entry of the earlier attempt.
+	must[*holdfast.Checkpoint](t)(client.Save(t.Context(), "n", "w", holdfast.Bytes(nil), format, holdfast.SaveOptions{}))
+	failure = failed(codes.NotFound, "CHECKPOINT_NOT_FOUND")
+	wants(t, load(), holdfast.ErrCheckpointNotFound)
+	failure = nil
+	client.ForgetHead("n", "w")
+	must[struct{}](t)(struct{}{}, load())
+
+	client = connect(t, target)
+	again := must[holdfast.Head](t)(holdfast.ParseHead(kept.String()))
+	client.RememberHead("n", "w", again)
+	wants(t, load(), holdfast.ErrRolledBack)
+	_, err := holdfast.ParseHead("5:abc")
+	wants(t, err, holdfast.ErrInvalidRequest)
+}
+
+func TestALargeCheckpointWithRecordsSaysThatItIsAnOlderOne(t *testing.T) {
+	data := random(2 << 20)
+	found := checkpoint(data)
+	server := &scripted{
+		load: func(int, *pb.LoadRequest) (*pb.LoadResponse, error) {
+			skipped := []*pb.SkippedCheckpoint{{CheckpointId: "newer", Revision: 4, Reason: "CHECKPOINT_CORRUPTED"}}
+			return &pb.LoadResponse{Checkpoint: found, FellBack: true, Skipped: skipped, RecordsIncluded: true}, nil
+		},
+		loadStream: func(_ int, request *pb.LoadStreamRequest, stream grpc.ServerStreamingServer[pb.LoadStreamResponse]) error {
+			if request.GetCheckpointId() != "c" {
+				return failed(codes.Internal, "INTERNAL")
+			}
+			return send(stream, found, data, 0, func(int) error { return nil })
+		},
+	}
+	client := connect(t, server.start(t))
+	options := holdfast.LoadOptions{Fallback: true, Records: true}
+	loaded := must[*holdfast.Loaded](t)(client.Load(t.Context(), "n", "w", options))
+	if !loaded.FellBack || len(loaded.Skipped) != 1 || loaded.Skipped[0].CheckpointID != "newer" {
+		t.Fatalf("%v %v", loaded.FellBack, loaded.Skipped)
+	}
+}

@@ -96,9 +96,11 @@ def depth_value(depth: str) -> api.ValidateDepth.ValueType:
 
 def to_head(answer: Any) -> Head | None:
     """Return the head that an answer names; None if it names none, or if there is none or it is damaged."""
-    if not answer.HasField("head") or not answer.head.digest:
+    if not answer.HasField("head"):
         return None
-    return Head(answer.head.revision, answer.head.digest)
+    head = answer.head
+    digest = head.digest
+    return Head(head.revision, digest) if digest else None
 
 
 def to_checkpoint(

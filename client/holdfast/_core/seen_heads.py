@@ -13,6 +13,7 @@ from typing import Any
 from holdfast._core.errors import HoldfastError, of_reason, rolled_back
 from holdfast._core.head import Head
 from holdfast.v1 import checkpoint_pb2
+from holdfast.v1 import checkpoint_service_pb2 as api
 
 # About 400 bytes each.
 _MOST_WORKFLOWS = 10_000
@@ -21,6 +22,14 @@ _REVISION = re.compile(r"[0-9]{1,19}")
 _DIGEST = re.compile(rf"(?:[0-9a-f]{{{2 * _DIGEST_BYTES}}})?")
 
 _Workflow = tuple[str, str]
+# The answers that may be replays.
+_APPENDED = (
+    api.SaveResponse,
+    api.SaveStreamResponse,
+    api.DeleteResponse,
+    api.DeleteWorkflowResponse,
+    api.AcquireWriterResponse,
+)
 
 
 class SeenHeads:
@@ -88,10 +97,10 @@ class Watch:
         workflow_id = getattr(request, "workflow_id", "")
         self._workflow = (request.namespace, workflow_id) if workflow_id else None
         self._before = seen.get(*self._workflow) if self._workflow else None
-        # Of a copy, which has two workflows.
-        target_id = getattr(request, "target_workflow_id", "")
-        target = (request.namespace, target_id) if target_id else None
-        self._target = target and (target, seen.get(*target))
+        self._target: tuple[_Workflow, Head | None] | None = None
+        if isinstance(request, api.CopyWorkflowRequest):
+            target = (request.namespace, request.target_workflow_id)
+            self._target = target, seen.get(*target)
 
     def require(self, answer: Any) -> None:
         """Check an answer, and remember its head.
@@ -103,7 +112,7 @@ class Watch:
         """
         if self._workflow is None or answer is None:
             return
-        is_bound = getattr(answer, "replayed", False)
+        is_bound = isinstance(answer, _APPENDED) and answer.replayed
         self._require(answer, "head", self._workflow, self._before, is_bound=is_bound)
         if self._target is not None:
             workflow, before = self._target
@@ -165,8 +174,9 @@ class Watch:
 
 
 def _head_of(message: checkpoint_pb2.Head) -> Head:
-    head = Head(message.revision, message.digest)
-    if head.revision < 0 or len(head.digest) not in (0, _DIGEST_BYTES):
+    revision, digest = message.revision, message.digest
+    head = Head(revision, digest)
+    if revision < 0 or (digest and len(digest) != _DIGEST_BYTES):
         raise of_reason(
             "INTERNAL", f"the server sent a head with revision {head.revision} and {len(head.digest)} bytes of digest"
         )

@@ -49,7 +49,7 @@ lock: .venv/ready ## resolve requirements/ again (UPGRADE=1: with the newest ver
 	$(python) tools/lock.py $(if $(UPGRADE),--upgrade)
 
 conformance: .venv/ready ## hold each client whose tools are installed to the rules of docs/clients.md
-	@$(python) -m conformance --mutants --report -
+	@GRPC_VERBOSITY=NONE $(python) -m conformance --mutants --report -
 
 go: .venv/ready ## check, lint and test the Go client, with its example
 	clients/go/check.sh

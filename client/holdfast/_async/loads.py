@@ -92,7 +92,11 @@ class Loads:
             if header.checkpoint.revision != response.checkpoint.revision:
                 info = await self._opening.loaded(header.checkpoint, budget)
                 records = await self._records_of(request, header.checkpoint, api.Content(), budget)
-            return _loaded(header, info, memory.take(), records)
+            loaded = _loaded(header, info, memory.take(), records)
+            if request.view != api.CHECKPOINT_VIEW_FULL or not response.fell_back:
+                return loaded
+            # The stream named the older checkpoint, and so reports no fallback to it.
+            return replace(loaded, fell_back=True, skipped=(*map(to_skipped, response.skipped), *loaded.skipped))
 
     async def load_to(
         self,

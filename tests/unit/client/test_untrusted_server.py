@@ -96,6 +96,21 @@ async def test_a_stream_that_ends_without_its_finish_is_not_whole_and_is_continu
     assert [each.part for each in servicer.requests[1].ranges] == ["b", "c"]
 
 
+async def test_a_fallback_before_the_stream_is_reported_although_the_stream_names_the_older_checkpoint(connect):
+    class FallenBack(Scripted):
+        async def Load(self, request, context):  # noqa: N802
+            found = await super().Load(request, context)
+            found.fell_back = found.records_included = True
+            found.skipped.add(checkpoint_id="bad", revision=2)
+            return found
+
+    servicer = FallenBack([*WHOLE, finish(13)])
+    async with server(servicer) as target, connect(target, timeout=20) as client:
+        loaded = await client.load("n", "w", fallback=True, records=True)
+    assert (loaded.fell_back, [each.checkpoint_id for each in loaded.skipped]) == (True, ["bad"])
+    assert servicer.requests[0].checkpoint_id == "c"
+
+
 async def test_a_stream_that_breaks_after_its_last_chunk_is_whole(connect):
     loaded, servicer = await load(connect, [*WHOLE, None])
     assert loaded.parts == PARTS

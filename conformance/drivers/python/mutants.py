@@ -20,6 +20,7 @@ MUTANTS = (
     "drops_deadline",
     "drops_epoch",
     "drops_expected_revision",
+    "drops_heads",
     "drops_stamp",
     "drops_token",
     "drops_traceparent",
@@ -158,7 +159,7 @@ class _Received:
 
 def changed_error(mutant: str, error: Any) -> Any:
     """Return the failure of a call, as a mutant changes it."""
-    if mutant not in ("strips_details", "ignores_retry_info"):
+    if mutant not in ("strips_details", "ignores_retry_info", "drops_heads"):
         return error
     trailing = dict(error.trailing_metadata() or ())
     raw = trailing.pop(_DETAILS, None)
@@ -168,6 +169,14 @@ def changed_error(mutant: str, error: Any) -> Any:
         kept = [each for each in status.details if not each.Is(error_details_pb2.RetryInfo.DESCRIPTOR)]
         del status.details[:]
         status.details.extend(kept)
+        trailing[_DETAILS] = status.SerializeToString()
+    if mutant == "drops_heads" and raw is not None:
+        status = status_pb2.Status.FromString(raw)
+        info = error_details_pb2.ErrorInfo()
+        if status.details and status.details[0].Unpack(info):
+            for name in ("head_revision", "head_digest"):
+                info.metadata.pop(name, None)
+            status.details[0].Pack(info)
         trailing[_DETAILS] = status.SerializeToString()
     return CallError(error.code(), error.details(), tuple(trailing.items()))
 
@@ -182,6 +191,8 @@ def changed_answer(mutant: str, request: Any, response: Any) -> Any:
     if mutant == "receives_4_mib" and response.ByteSize() > 4 << 20:
         raise CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, "a message larger than 4 MiB")
     fields = response.DESCRIPTOR.fields_by_name
+    if mutant == "drops_heads" and "head" in fields:
+        response.ClearField("head")
     if mutant == "trusts_included":
         for name in ("payload_included", "records_included"):
             if name in fields:

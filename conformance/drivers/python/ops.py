@@ -11,7 +11,7 @@ from conformance.content import decoded
 from conformance.drivers.python import answers
 from conformance.drivers.python.mutants import MUTANTS, Mutated, options
 
-FEATURES = ["files", "pipeline"]
+FEATURES = ["files", "pipeline", "rolled_back"]
 
 
 class Ops:

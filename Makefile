@@ -54,7 +54,7 @@ conformance: .venv/ready ## hold each client whose tools are installed to the ru
 go: .venv/ready ## check, lint and test the Go client, with its example
 	clients/go/check.sh
 
-typescript: .venv/ready ## check, build and test the TypeScript client, with its example
+typescript: .venv/ready ## check, build and test the TypeScript client and LangGraph.js, with examples
 	clients/typescript/check.sh
 
 java: .venv/ready ## check, lint and test the Java client, with its example

@@ -17,7 +17,7 @@ COPIES = (
     ("server/holdfast_server/__init__.py", r'(?m)(?<=^SERVER_VERSION = ")[^"]+'),
     ("server/pyproject.toml", r'(?<="holdfast-client==)[^"]+'),
     ("client/pyproject.toml", r'(?<="holdfast-server==)[^"]+'),
-    ("clients/typescript/package.json", r'(?m)(?<=^  "version": ")[^"]+'),
+    ("clients/typescript*/package.json", r'(?m)(?<=^  "version": ")[^"]+'),
     ("README.md", _WHEEL),
     ("docs/**/*.md", _WHEEL),
     ("clients/java/pom.xml", r"(?<=<artifactId>holdfast-client</artifactId>\n  <version>)[^<]+"),

@@ -58,12 +58,14 @@ const classes = reasons.map(
     `/** ${each.meaning} ${each.advice} */\nexport class ${className(each.reason)} extends ${baseName(each)} {}\n`,
 );
 const rows = reasons.map(
-  ({ reason, status_code, retryable, advice }) =>
-    `  ${reason}: { code: ${status_code}, retryable: ${retryable}, advice: ${JSON.stringify(advice)}, ErrorClass: ${className(reason)} },\n`,
+  ({ reason, status, retryable, advice }) =>
+    `  ${reason}: { code: status.${status}, retryable: ${retryable}, advice: ${JSON.stringify(advice)}, ErrorClass: ${className(reason)} },\n`,
 );
 writeFileSync(
   join(generated, "reasons.ts"),
   `// Generated from proto/holdfast/v1/reasons.json by scripts/generate.mjs.
+import { status } from "@grpc/grpc-js";
+
 import { HoldfastError, WorkflowCheckpointResumeError } from "../errors.js";
 
 ${classes.join("\n")}

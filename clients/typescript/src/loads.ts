@@ -53,7 +53,12 @@ export class Loads {
     const header = await this.#stream(request, found, memory.sinks, loading);
     const isSame = header.checkpoint.revision === found.checkpoint.revision;
     const own = isSame ? records : await this.#recordsOf(request, header.checkpoint, undefined, loading);
-    return loaded(header, memory.take(), own);
+    if (request.view !== CheckpointView.FULL) {
+      return loaded(header, memory.take(), own);
+    }
+    // The stream was requested by the id of the checkpoint that was found: it knows nothing of a fallback before that.
+    const fellBack = found.fellBack || header.fellBack;
+    return loaded({ ...header, fellBack, skipped: [...found.skipped, ...header.skipped] }, memory.take(), own);
   }
 
   /** Load a part of a checkpoint into a file or a stream. Little of the payload is in memory at a time. */

@@ -86,7 +86,7 @@ test("the example is killed at any time, goes on where it was, and ends with the
     }
   }
   const rest = await output(run(path, server.target, "killed"));
-  expect(rest).toMatch(/^resumed after step [5-7]\n/);
+  expect(Number(/^resumed after step (\d+)\n/.exec(rest)?.[1])).toBeGreaterThanOrEqual(5);
   expect(rest.trimEnd().endsWith("sum 385")).toBe(true);
   expect(done.join("")).toContain("resumed after step ");
   const client = new Client(server.target);

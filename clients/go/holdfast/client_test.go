@@ -159,6 +159,8 @@ func Test64MiBGoThereAndBackInMemoryAndByFiles(t *testing.T) {
 	must[*holdfast.LoadedPart](t)(client.LoadTo(ctx, "n", "file", &written, holdfast.LoadOptions{Part: "small"}))
 	_, err := client.LoadFile(ctx, "n", "file", target, holdfast.LoadOptions{Part: "none"})
 	wants(t, err, holdfast.ErrInvalidRequest)
+	_, err = client.LoadFile(ctx, "n", "file", "/dev/null", holdfast.LoadOptions{Part: "small"})
+	wants(t, err, holdfast.ErrInvalidRequest)
 	_, err = client.Load(ctx, "n", "file", holdfast.LoadOptions{MaxBytes: 1000})
 	wants(t, err, holdfast.ErrPayloadTooLarge)
 	if found := must[[]os.DirEntry](t)(os.ReadDir(folder)); written.String() != "x" || len(found) != 2 {

@@ -1,6 +1,7 @@
 package holdfast
 
 import (
+	"crypto/rand"
 	"errors"
 	"io"
 	"os"
@@ -58,7 +59,12 @@ func newDraft(path string) (*draft, error) {
 	if resolved, err := filepath.EvalSymlinks(path); err == nil {
 		path = resolved
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".holdfast-*.tmp")
+	if found, err := os.Stat(path); err == nil && !found.Mode().IsRegular() {
+		return nil, invalid("path", "must be that of a file, not of a folder, pipe or device (use LoadTo): %.200q", path)
+	}
+	// With the mode that any new file gets.
+	name := filepath.Join(filepath.Dir(path), ".holdfast-"+rand.Text()+".tmp")
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, err
 	}
@@ -73,12 +79,10 @@ func (d *draft) restart() error {
 }
 
 func (d *draft) commit() error {
-	mode := os.FileMode(0o644)
-	if found, err := os.Stat(d.path); err == nil {
-		mode = found.Mode().Perm()
-	}
-	if err := d.Chmod(mode); err != nil {
-		return err
+	if replaced, err := os.Stat(d.path); err == nil {
+		if err := d.Chmod(replaced.Mode().Perm()); err != nil {
+			return err
+		}
 	}
 	if err := d.Sync(); err != nil {
 		return err

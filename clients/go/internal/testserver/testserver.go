@@ -74,12 +74,6 @@ func (s *Server) Kill() {
 	_ = s.process.Wait()
 }
 
-// Pause stops the process without ending it, until Continue.
-func (s *Server) Pause() { _ = s.process.Process.Signal(syscall.SIGSTOP) }
-
-// Continue lets a paused process run.
-func (s *Server) Continue() { _ = s.process.Process.Signal(syscall.SIGCONT) }
-
 // Stop drains the server and waits for its end.
 func (s *Server) Stop() {
 	_ = s.process.Process.Signal(syscall.SIGTERM)

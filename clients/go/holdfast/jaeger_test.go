@@ -78,8 +78,8 @@ type span struct {
 	Name, SpanID, ParentSpanID, Service string
 }
 
-// Returns the spans of a trace by their ids, once the span of a service is among them.
-func traceWith(t *testing.T, query, traceID, service string) map[string]span {
+// Returns the spans of a trace by their ids, and the span of a name and service, once it is among them.
+func traceWith(t *testing.T, query, traceID, service, name string) (map[string]span, span) {
 	t.Helper()
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for ends := time.Now().Add(time.Minute); time.Now().Before(ends); time.Sleep(100 * time.Millisecond) {
@@ -105,7 +105,7 @@ func traceWith(t *testing.T, query, traceID, service string) map[string]span {
 		if err != nil {
 			continue
 		}
-		spans, hasService := map[string]span{}, false
+		spans, sought := map[string]span{}, span{}
 		for _, of := range found.Result.ResourceSpans {
 			for _, attribute := range of.Resource.Attributes {
 				if attribute.Key == "service.name" {
@@ -113,18 +113,21 @@ func traceWith(t *testing.T, query, traceID, service string) map[string]span {
 						for _, each := range scope.Spans {
 							each.Service = attribute.Value.StringValue
 							spans[each.SpanID] = each
-							hasService = hasService || each.Service == service
+							if each.Service == service && each.Name == name {
+								sought = each
+							}
 						}
 					}
 				}
 			}
 		}
-		if hasService {
-			return spans
+		// The batches of both programs arrive in any order.
+		if sought.SpanID != "" && spans[sought.ParentSpanID].SpanID != "" {
+			return spans, sought
 		}
 	}
-	t.Fatalf("trace %s has no span of %s", traceID, service)
-	return nil
+	t.Fatalf("trace %s has no span %s of %s below another one", traceID, name, service)
+	return nil, span{}
 }
 
 func TestOneTraceHasTheSpansOfTheEngineOfThisClientAndOfThePythonServer(t *testing.T) {
@@ -148,19 +151,12 @@ func TestOneTraceHasTheSpansOfTheEngineOfThisClientAndOfThePythonServer(t *testi
 	if err := provider.ForceFlush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	spans := traceWith(t, query, saved.TraceID, "holdfast-server")
 	method := "holdfast.v1.CheckpointService/Save"
-	for _, served := range spans {
-		if served.Service != "holdfast-server" || served.Name != method {
-			continue
-		}
-		attempt := spans[served.ParentSpanID]
-		call := spans[attempt.ParentSpanID]
-		step := spans[call.ParentSpanID]
-		if attempt.Name != method+" attempt" || call.Name != method || step.Name != "step 1" || step.Service != "go-engine" {
-			t.Fatalf("above the server's span are %+v, %+v, %+v", attempt, call, step)
-		}
-		return
+	spans, served := traceWith(t, query, saved.TraceID, "holdfast-server", method)
+	attempt := spans[served.ParentSpanID]
+	call := spans[attempt.ParentSpanID]
+	step := spans[call.ParentSpanID]
+	if attempt.Name != method+" attempt" || call.Name != method || step.Name != "step 1" || step.Service != "go-engine" {
+		t.Fatalf("above the server's span are %+v, %+v, %+v", attempt, call, step)
 	}
-	t.Fatalf("no span of the server's Save: %+v", spans)
 }

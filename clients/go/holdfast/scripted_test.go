@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -455,5 +456,24 @@ func TestALargeCheckpointWithRecordsSaysThatItIsAnOlderOne(t *testing.T) {
 	loaded := must[*holdfast.Loaded](t)(client.Load(t.Context(), "n", "w", options))
 	if !loaded.FellBack || len(loaded.Skipped) != 1 || loaded.Skipped[0].CheckpointID != "newer" {
 		t.Fatalf("%v %v", loaded.FellBack, loaded.Skipped)
+	}
+}
+
+func TestAServerThatClosesConnectionsAtOnceIsSuspectedToExpectTLS(t *testing.T) {
+	listener := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+	var accepting sync.WaitGroup
+	accepting.Go(func() {
+		for connection, err := listener.Accept(); err == nil; connection, err = listener.Accept() {
+			// The client's preface and settings, after which a server of TLS gives up.
+			_, _ = io.ReadAtLeast(connection, make([]byte, 1<<10), 39)
+			_ = connection.Close()
+		}
+	})
+	defer accepting.Wait()
+	defer listener.Close()
+	client := connect(t, listener.Addr().String(), holdfast.WithRetryPolicy(holdfast.RetryPolicy{}))
+	_, err := client.Load(t.Context(), "n", "w", holdfast.LoadOptions{})
+	if failure := wants(t, err, holdfast.ErrServerUnavailable); !strings.Contains(failure.Message, "may expect TLS") {
+		t.Fatal(failure)
 	}
 }

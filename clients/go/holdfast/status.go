@@ -23,6 +23,9 @@ const (
 // A handshake that fails in the same way each time: not one that breaks off.
 var handshakeFailed = regexp.MustCompile(`(authentication handshake failed|reading server preface): (tls|x509|remote error):? `)
 
+// How gRPC reports a connection that is made and ends before the server has said anything.
+var closedAtOnce = regexp.MustCompile(`error reading server preface: (EOF|.*connection reset)`)
+
 // Returns the error of a failed attempt: by the server's details, or by the status alone.
 func fromStatus(err error) *Error {
 	var failure *Error
@@ -91,6 +94,9 @@ func withoutDetails(found *status.Status) *Error {
 	case code == codes.Unavailable, code == codes.Canceled,
 		code == codes.Internal && strings.HasSuffix(found.Message(), io.ErrUnexpectedEOF.Error()):
 		failure = of(ErrServerUnavailable, "the server cannot be reached, or the connection broke (gRPC: %s)", said)
+		if closedAtOnce.MatchString(found.Message()) {
+			failure.Message += "; the other side closed the connection at once: it may expect TLS, or not be a Holdfast server"
+		}
 	default:
 		failure = of(ErrInternal, "the call failed with an error that no Holdfast server made (gRPC: %s)", said)
 	}

@@ -84,6 +84,12 @@ class Timeout:
         self._timeouts.enter(self)
         return self
 
+    def bring_forward(self, moment: float) -> None:
+        """Let the block end at a moment of the event loop's time, if it does not end before."""
+        if moment < self.moment:
+            self.moment = moment
+            self._timeouts.enter(self)
+
     def expire(self) -> None:
         """Cancel the task. Its block turns the cancellation into TimeoutError."""
         self.has_expired = True

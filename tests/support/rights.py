@@ -219,6 +219,29 @@ async def check_a_changed_policy_counts_at_once() -> None:
     assert found == ["", "PERMISSION_DENIED", ""]
 
 
+async def check_streams() -> None:
+    """Check that a stream ends once its caller has no right to it any more, and that others go on."""
+    async with trusted(policy(("*", "b", EVERYTHING))) as served:
+        streams = {}
+        for name in ("token:a", "token:b"):
+            stream = served.stub.SaveStream(metadata=(*by(name), ("holdfast-resume", "1")))
+            await stream.write(api.SaveStreamRequest(header=header(namespace="b", request_id=name)))
+            await stream.initial_metadata()
+            streams[name] = stream
+        served.policy.value = parse(policy(("token:b", "b", {READ, WRITE})).encode())
+        ending, staying = streams.values()
+        # The stream has ended before these calls begin, and its end is sent before their answers.
+        for _ in range(50):
+            assert await outcome(served, "ListWorkflows", {"namespace": "b"}, "token:b") == ""
+        assert ending.done(), "the stream goes on"
+        assert await ending.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert not staying.done(), "the stream of another caller has ended"
+        await staying.write(api.SaveStreamRequest(chunk={"data": b"x", "crc32c": crc32c(b"x")}))
+        await staying.write(api.SaveStreamRequest(finish={"size_bytes": 1}))
+        await staying.done_writing()
+        await staying
+
+
 async def check_groups() -> None:
     """Check that a group gives its rights to each member."""
     async with trusted(policy(("oidc:group:ml", "b", {READ}))) as served:

@@ -40,6 +40,7 @@ class Call:
 
     __slots__ = (
         "_authorization",
+        "_decided",
         "_header",
         "audited",
         "deadline",
@@ -71,6 +72,8 @@ class Call:
         self.audited: AuditedCall | None = None
         self._authorization = authorization
         self._header: object = None
+        # The request, or the first message of a stream, once it has come.
+        self._decided: object = None
 
     @property
     def trace_id(self) -> str:
@@ -125,18 +128,27 @@ class Call:
                 checkpoint=self._id("checkpoint_id"),
                 request_id=self.request_id,
             )
-        if self._authorization.is_on:
-            self._authorize(request)
+        self._decided = request
+        self.require_right(self.principal)
         self.permit.enter_namespace(self._id("namespace"))
         if self.previous_attempts and isinstance(request, Message):
             _set_attempt_number(request, self.previous_attempts)
 
-    def _authorize(self, request: object) -> None:
+    def require_right(self, principal: Principal) -> None:
+        """Refuse the call if a principal may not make it. A stream whose request has not come yet is not refused.
+
+        Raises:
+            InvalidRequestError: the namespace of the request is not allowed.
+            HoldfastError: PERMISSION_DENIED.
+
+        """
+        if not self._authorization.is_on or self._decided is None:
+            return
         namespace: str | None = getattr(self._header, "namespace", None)
         if namespace is not None:
             requests.namespace(namespace)
         self._authorization.require(
-            self.principal, self.method.removeprefix(METHOD_PREFIX), request, "" if namespace is None else namespace
+            principal, self.method.removeprefix(METHOD_PREFIX), self._decided, "" if namespace is None else namespace
         )
 
     def _id(self, field: str) -> str:

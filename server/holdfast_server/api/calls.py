@@ -1,7 +1,6 @@
 """Per-call tracing, deadlines, admission and error mapping."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -16,6 +15,7 @@ from holdfast_server.api.call_context import CallContext, CallerGoneError
 from holdfast_server.api.capacity import Capacity
 from holdfast_server.api.malformed import Unparsed
 from holdfast_server.api.metering import Meter
+from holdfast_server.api.running_streams import RunningStreams
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.telemetry import CallSpan
 from holdfast_server.timeouts import Timeouts
@@ -24,7 +24,6 @@ from holdfast_server.trust.audited_call import AuditedCall
 from holdfast_server.trust.authentication import Authentication, Everybody
 from holdfast_server.trust.authorization import Authorization
 from holdfast_server.trust.principal import ANONYMOUS, Principal
-from holdfast_server.trust.refusals import unauthenticated
 
 _Result = TypeVar("_Result")
 
@@ -76,6 +75,7 @@ class Calls:
         self._authentication = authentication
         self._authorization = authorization
         self._timeouts = Timeouts()
+        self._streams = RunningStreams(authentication, authorization, self._timeouts)
         self._refusal: HoldfastError | None = None
         self.on_suspicion: Callable[[], None] = lambda: None
 
@@ -180,7 +180,7 @@ class Calls:
                     await permit.take_turn()
                     if call.request is not None:
                         await call.record_request()
-                    result = await (self._until_expiry(call, body) if is_stream else body(call))
+                    result = await (self._streams.run(call, context, body) if is_stream else body(call))
                     if permit.share is not None and isinstance(result, Message):
                         permit.charge(result.ByteSize())
                     return result
@@ -203,30 +203,6 @@ class Calls:
             finally:
                 if call.audited is not None:
                     call.audited.record_response(outcome)
-
-    async def _until_expiry(self, call: Call, body: Callable[[Call], Awaitable[_Result]]) -> _Result:
-        """Run the body of a stream, which may take long, until the caller's credentials expire.
-
-        Raises:
-            HoldfastError: UNAUTHENTICATED: they have expired. The outcome of a save is then unknown.
-
-        """
-        if call.principal.expires_at is None:
-            return await body(call)
-        loop = asyncio.get_running_loop()
-        moment = loop.time() + call.principal.expires_at - time.time()
-        call.deadline = min(call.deadline, moment)
-        try:
-            with self._timeouts.at(moment + _MARGIN_SECONDS / 2):
-                return await body(call)
-        except TimeoutError:
-            if loop.time() < moment:
-                raise
-            raise unauthenticated(
-                "the credentials expired during the call; send it again with the same request id and new ones",
-                # The client may get new ones once more.
-                accepted="true",
-            ) from None
 
     def _admit(self, call: Call, request: object) -> None:
         """Take the request, unless a stream brings it later, and refuse the call if there is no room for it."""

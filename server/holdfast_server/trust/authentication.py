@@ -5,7 +5,7 @@ certificate. Messages say what is wrong with the credentials, never the credenti
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from holdfast_server.trust import certificates
@@ -52,6 +52,9 @@ class Authentication(Protocol):
 
         """
 
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call a function whenever a caller that had valid credentials may have none any more. It must not raise."""
+
 
 class Everybody:
     """Authentication that is off: every caller has the same principal.
@@ -71,6 +74,9 @@ class Everybody:
     async def principal_of(self, caller: Caller) -> Principal:
         """Return the principal."""
         return self._principal
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Do nothing: there are no credentials."""
 
 
 class Issuer(Protocol):
@@ -94,6 +100,9 @@ class Issuer(Protocol):
             HoldfastError: UNAUTHENTICATED, OVERLOADED, ISSUER_UNAVAILABLE.
 
         """
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call a function whenever a token that was valid may not be any more."""
 
 
 class Credentials:
@@ -121,6 +130,11 @@ class Credentials:
         """Return the caller's principal. Wait until its issuer knows the token."""
         token = _token(caller.headers[HEADER])
         return await self._issuer_of(token).principal_of(token)
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call a function whenever a token that was valid may not be any more."""
+        for issuer in self._issuers:
+            issuer.on_change(listener)
 
     def _by_certificate(self, caller: Caller) -> Principal:
         found = certificates.principal_of(caller.certificate()) if self._takes_certificates else None

@@ -1,6 +1,6 @@
 """Authorization: lets a call run only if the policy gives its principal what the call needs in its namespace."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -18,6 +18,8 @@ class Current(Protocol):
     @property
     def value(self) -> Policy: ...
 
+    def on_change(self, listener: Callable[[], None]) -> None: ...
+
 
 class Authorization:
     """Decides what principals may do. Every decision is made by the policy that is in effect at that moment.
@@ -33,6 +35,11 @@ class Authorization:
     def __init__(self, current: Current | None = None) -> None:
         self._current = current
         self.is_on = current is not None
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call a function whenever the policy has changed. It must not raise."""
+        if self._current is not None:
+            self._current.on_change(listener)
 
     def require(self, principal: Principal, method: str, request: Any, namespace: str) -> None:
         """Refuse a call that its principal may not make. Nothing of the store takes part in the decision.

@@ -7,7 +7,7 @@ call, and it is verified again when the issuer's keys change.
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +98,10 @@ class OidcTokens:
         if principal is None:
             raise unauthenticated("the token names a key that its issuer does not publish")
         return principal
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call a function whenever the issuer has published other keys."""
+        self._keys.on_change(listener)
 
     def _key_of(self, token: str) -> PyJWK | None:
         """Return the key that a token names, for the algorithm that it names; None if there is no such key."""

@@ -69,6 +69,11 @@ class SigningKeys:
         self._is_requested = asyncio.Event()
         self._is_done = asyncio.Event()
         self._waiting = 0
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call a function whenever other keys are in effect. It must not raise."""
+        self._listeners.append(listener)
 
     def find(self, key_id: str, algorithm: str) -> PyJWK | None:
         """Return a key; None if it is not known. A token that names no key is for the only key, if there is only one.
@@ -152,6 +157,8 @@ class SigningKeys:
         if published != self._fetched:
             self.keys, self._fetched = keys, published
             _LOG.info("the keys of the tokens' issuer are in effect", extra={"keys": len(keys)})
+            for listener in self._listeners:
+                listener()
         return True
 
     def _failed(self, problem: str, error: Exception | None) -> None:

@@ -104,6 +104,10 @@ class StaticTokens:
         """Return the principal of a token."""
         return self.at_once(token)
 
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call a function whenever the tokens have changed."""
+        self._file.on_change(listener)
+
     def _known(self, digest: bytes) -> Principal | None:
         for known, principal in self._file.value.get(digest[:_ID_BYTES], ()):
             if hmac.compare_digest(known, digest):

@@ -26,13 +26,29 @@ class InvalidFileError(Exception):
 class Watched(Generic[_Value]):
     """The newest valid content of a file, or of files that belong together.
 
-    Attributes:
+    Args:
         value: the content, parsed.
 
     """
 
     def __init__(self, value: _Value) -> None:
-        self.value = value
+        self._value = value
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def value(self) -> _Value:
+        """The content, parsed."""
+        return self._value
+
+    @value.setter
+    def value(self, value: _Value) -> None:
+        self._value = value
+        for listener in self._listeners:
+            listener()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call a function whenever the content has changed. It must not raise."""
+        self._listeners.append(listener)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ from functools import partial
 from holdfast_server.api import page_tokens
 from holdfast_server.api.call import Call
 from holdfast_server.api.handlers import saving
+from holdfast_server.api.running_streams import RunningStreams
 from holdfast_server.trust import verbs
 from holdfast_server.trust.authorization import Authorization
 from holdfast_server.trust.patterns import PatternMap
@@ -93,7 +94,7 @@ MUTANTS = (
         "if False",
         _with("AttachRecords", "'replace': True"),
     ),
-    Mutant("no call is decided", Call.set_request, "if self._authorization.is_on:", "if False:", _DENIED),
+    Mutant("no call is decided", Call.set_request, "self.require_right(self.principal)", "pass", _DENIED),
     Mutant(
         "a stream is not decided when its first message comes",
         saving.save_stream,
@@ -103,9 +104,9 @@ MUTANTS = (
     ),
     Mutant(
         "a pipeline is decided once, for all of its calls",
-        Call.set_request,
-        "if self._authorization.is_on:",
-        'if self._authorization.is_on and "Save" in self.method:',
+        Call.require_right,
+        "if not self._authorization.is_on or self._decided is None:",
+        'if not self._authorization.is_on or "Save" not in self.method:',
         rights.check_each_call_of_a_pipeline_alone,
     ),
     Mutant(
@@ -117,9 +118,9 @@ MUTANTS = (
     ),
     Mutant(
         "the namespace of a save is not looked for in its header",
-        Call._authorize,
+        Call.require_right,
         'getattr(self._header, "namespace", None)',
-        'getattr(request, "namespace", None)',
+        'getattr(self._decided, "namespace", None)',
         partial(rights.check_exact_verbs, *rights.CASES[_case("Save")]),
     ),
     Mutant(
@@ -135,6 +136,20 @@ MUTANTS = (
         "self._current.value.verbs_of",
         'self.__dict__.setdefault("_first", self._current.value).verbs_of',
         rights.check_a_changed_policy_counts_at_once,
+    ),
+    Mutant(
+        "a running stream is not decided again",
+        RunningStreams._check_all,
+        "stream.refusal or self._refusal_of(stream)",
+        "None",
+        rights.check_streams,
+    ),
+    Mutant(
+        "every running stream ends when the policy changes",
+        RunningStreams._refusal_of,
+        "call.require_right(principal)",
+        'call.require_right(type(principal).named("nobody"))',
+        rights.check_streams,
     ),
     Mutant(
         "groups do not count",

@@ -106,6 +106,10 @@ async def test_a_changed_policy_takes_effect_for_the_next_call_of_a_running_pipe
     await rights.check_a_changed_policy_counts_at_once()
 
 
+async def test_a_running_stream_ends_when_its_right_is_taken():
+    await rights.check_streams()
+
+
 async def test_a_group_gives_its_rights_to_each_member():
     await rights.check_groups()
 

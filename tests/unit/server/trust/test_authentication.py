@@ -32,6 +32,9 @@ class Issuer:
     async def principal_of(self, token):
         return Principal.named(f"token:{token}")
 
+    def on_change(self, listener):
+        """Do nothing: the tokens never change."""
+
 
 class Certified(Context):
     """A call on a connection with a client certificate."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -14,6 +15,7 @@ from holdfast_server.config import ConfigError
 from holdfast_server.trust import tokens
 
 from tests.support.authorized import OK, authorized_caller, metadata, outcome, pipelined
+from tests.support.both_clients import ClientInThreads
 from tests.support.tokens_file import TokensFile
 from tests.support.watched import serving_watched
 from tests.unit.server.api.calls import chunk, header
@@ -149,6 +151,57 @@ async def test_a_stream_ends_when_its_token_does(file, caller):
     reason, message = await outcome(stream)
     assert reason == "UNAUTHENTICATED"
     assert "expired during the call" in message
+
+
+async def test_a_stream_of_a_save_ends_when_its_token_is_removed_and_others_go_on(file, caller):
+    streams = []
+    for workflow_id, token in (("w1", file.ci), ("w2", file.brief)):
+        stream = caller.stub.SaveStream(metadata=(*metadata(f"Bearer {token}"), ("holdfast-resume", "1")))
+        await stream.write(api.SaveStreamRequest(header=header(workflow_id=workflow_id)))
+        await stream.initial_metadata()
+        streams.append(stream)
+    ending, staying = streams
+    file.write(file.brief_entry)
+    reason, message = await outcome(ending)
+    assert reason == "UNAUTHENTICATED"
+    assert message.startswith("the token is not known: it was never issued, or was removed during the call")
+    await staying.write(chunk(b"x"))
+    await staying.write(api.SaveStreamRequest(finish={"size_bytes": 1}))
+    await staying.done_writing()
+    assert await outcome(staying) == OK
+
+
+async def test_a_stream_of_a_load_ends_when_its_token_is_removed(file, caller, served):
+    async with holdfast.AsyncClient(served.target, token=file.ci) as client:
+        await client.save("n", "w", os.urandom(40 << 20), format=holdfast.Format("f", 1))
+    stream = caller.stub.LoadStream(
+        api.LoadStreamRequest(namespace="n", workflow_id="w"), metadata=metadata(f"Bearer {file.ci}")
+    )
+    assert (await stream.read()).WhichOneof("message") == "header"
+    file.write(file.brief_entry)
+    await eventually(lambda: caller.with_token(file.ci), "UNAUTHENTICATED")
+
+    async def rest():
+        while await stream.read() is not grpc.aio.EOF:
+            pass
+
+    assert (await outcome(rest()))[0] == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize("kind", [holdfast.AsyncClient, ClientInThreads])
+async def test_the_sdk_goes_on_with_another_token_when_one_is_removed_during_a_stream(file, served, kind):
+    data = os.urandom(40 << 20)
+    valid = [file.ci]
+
+    def replaced(done, of):
+        if valid == [file.ci]:
+            valid[:] = [file.brief]
+            file.write(file.brief_entry)
+
+    async with kind(served.target, timeout=60, token=lambda: valid[0]) as client:
+        await client.save("n", "w", data, format=holdfast.Format("f", 1))
+        assert (await client.load("n", "w", progress=replaced)).data == data
+        assert valid == [file.brief]
 
 
 @pytest.mark.parametrize("change", ["broken", "removed", "writable"])

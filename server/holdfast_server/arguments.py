@@ -8,7 +8,7 @@ from holdfast_server import SERVER_VERSION
 from holdfast_server.config import DEFAULT_LISTEN, Config
 
 # Commands that work on a store without serving it.
-STORE_COMMANDS = ("gc", "fsck", "upgrade", "add-macs")
+STORE_COMMANDS = ("gc", "fsck", "upgrade", "add-macs", "export", "import", "backup")
 
 _SETTINGS = {
     "listen": "address to serve on, host:port",
@@ -77,6 +77,9 @@ _COMMANDS = {
     "fsck": "check every marker and every part in the store",
     "upgrade": "write new markers in the newest format, once no older server uses the store",
     "add-macs": "give every object of a store a MAC of the newest key, while no server uses the store",
+    "export": "write workflows into an archive, while servers use the store",
+    "import": "put the workflows of an archive into a store; what the store has stays as it is",
+    "backup": "copy a store in a folder into another folder, while servers use it",
 }
 _S3 = ("s3_client", "s3_encryption", "s3_kms_key", "s3_bucket_owner")
 _SETTINGS_USED = {
@@ -84,6 +87,9 @@ _SETTINGS_USED = {
     "fsck": ("store", "cache_bytes", "log_level", "mac_keys_file", *_S3),
     "upgrade": ("store", "log_level", "mac_keys_file", *_S3),
     "add-macs": ("store", "log_level", "mac_keys_file", *_S3),
+    "export": ("store", "cache_bytes", "log_level", "mac_keys_file", *_S3),
+    "import": ("store", "cache_bytes", "grace_seconds", "folder_group", "log_level", "mac_keys_file", *_S3),
+    "backup": ("store", "log_level"),
 }
 
 
@@ -133,6 +139,14 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
             command.add_argument(
                 "--first", action="store_true", help="accept objects without a MAC as they are: once in a store's life"
             )
+        if name in ("export", "import"):
+            command.add_argument("file", metavar="FILE", help="the archive, or - for a standard stream")
+        if name == "backup":
+            command.add_argument("folder", metavar="FOLDER", help="where to: a folder that is empty or does not exist")
+        if name == "export":
+            command.add_argument("--namespace", help="only this namespace (default: the whole store)")
+            command.add_argument("--workflow", help="only this workflow of the namespace")
+            command.add_argument("--resume", action="store_true", help="continue an archive that was cut off")
     _add_token_commands(commands)
     _add_mac_key_commands(commands)
     return parser.parse_args(given)

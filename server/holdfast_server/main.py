@@ -16,6 +16,7 @@ from typing import NoReturn
 import uvloop
 
 from holdfast_server import config_sources, location, logs, stdio
+from holdfast_server.archive_commands import run_backup, run_export, run_import
 from holdfast_server.arguments import MAC_KEY_COMMAND, STORE_COMMANDS, TOKEN_COMMAND, parse
 from holdfast_server.config import Config, ConfigError
 from holdfast_server.descriptors import raise_limit
@@ -43,6 +44,7 @@ _USAGE = 2
 _EXPORT_SECONDS = 0.7
 # Before a target, it means TLS, as for clients.
 _TLS_SCHEME = "grpcs://"
+_ARCHIVE_COMMANDS = {"export": run_export, "import": run_import, "backup": run_backup}
 
 
 def main() -> None:
@@ -73,7 +75,8 @@ def main() -> None:
             sys.stdout.flush()
             sys.exit(code)
         if arguments.command in STORE_COMMANDS:
-            code = uvloop.run(_run_store_command(config, arguments))
+            run = _ARCHIVE_COMMANDS.get(arguments.command, _run_store_command)
+            code = uvloop.run(run(config, arguments))
             sys.stdout.flush()
             sys.exit(code)
         config.require_protected_listen()

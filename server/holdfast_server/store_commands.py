@@ -55,7 +55,7 @@ async def run_gc(log: Log, policies: Policies, *, after: str, dry_run: bool) -> 
 
 def _report_failure(prefix: str, error: Failure) -> None:
     reason = f"{error.reason}: " if isinstance(error, HoldfastError) else ""
-    sys.stderr.write(f"{prefix}: skipped: {reason}{_printable(str(error))}\n")
+    sys.stderr.write(f"{prefix}: skipped: {reason}{printable(str(error))}\n")
 
 
 def shorter_grace(text: str, grace_seconds: float) -> float:
@@ -98,7 +98,7 @@ async def run_fsck(log: Log, *, after: str, repair: bool, quick: bool) -> int:
     """
 
     def on_finding(finding: Finding) -> None:
-        sys.stdout.write(f"{_printable(finding.key)}: {_printable(finding.what)}\n")
+        sys.stdout.write(f"{printable(finding.key)}: {printable(finding.what)}\n")
 
     depth = Depth.PRESENCE if quick else Depth.CHECKSUM
     progress = _Progress()
@@ -145,7 +145,7 @@ async def run_add_macs(store: ObjectStore, mac_keys: Sequence[MacKey], *, first:
     progress = _Progress()
 
     def on_flawed(key: str, what: str) -> None:
-        sys.stdout.write(f"{_printable(key)}: {_printable(what)}\n")
+        sys.stdout.write(f"{printable(key)}: {printable(what)}\n")
 
     try:
         adding = add_macs(store, mac_keys, first=first, on_flawed=on_flawed, on_progress=progress.at)
@@ -212,7 +212,7 @@ def _exit_code(number: signal.Signals) -> int:
     return 128 + number
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Escape text from a store, such as the key of a foreign object: it may contain a line break."""
     return text if text.isprintable() else text.encode("unicode_escape").decode()
 

@@ -50,7 +50,7 @@ def invalid(field: str, problem: str) -> InvalidRequestError:
 def workflow(in_namespace: str, workflow_id: str) -> WorkflowKeys:
     """Check the ids of a workflow and return its keys. They are kept, since most calls are to the same workflows."""
     namespace(in_namespace)
-    name("workflow_id", workflow_id, 512)
+    name("workflow_id", workflow_id, names.MAX_WORKFLOW_ID_BYTES)
     return WorkflowKeys(in_namespace, workflow_id)
 
 

@@ -3,6 +3,7 @@
 import re
 
 MAX_NAMESPACE_BYTES = 128
+MAX_WORKFLOW_ID_BYTES = 512
 
 # Slashes; C0, DEL and C1; line and paragraph separators; characters that reorder the text around them (Unicode
 # Bidi_Control).

@@ -80,15 +80,17 @@ async def take(store: ObjectStore, prefix: str) -> Inventory:
 async def inventories(
     store: ObjectStore,
     *,
+    below: str = _ALL,
     after: str = "",
     page_objects: int = WHOLE_STORE_PAGE,
     on_foreign: Callable[[str], None] = lambda key: None,
     on_damaged: Callable[[str, StoreDamagedError], None] = lambda key, error: None,
 ) -> AsyncGenerator[Inventory]:
-    """Yield the inventories of all workflows of a store, in key order.
+    """Yield the inventories of the workflows of a store, in key order.
 
     Args:
         store: the store.
+        below: what the prefixes of the workflows begin with, a whole number of steps.
         after: the prefix of the workflow after which to begin; "" for the start.
         page_objects: how many objects to list at a time, at least as many as an inventory keeps.
         on_foreign: called with the key of each object that belongs to no workflow.
@@ -103,10 +105,10 @@ async def inventories(
     position: str | None = f"{after}{AFTER_ALL}" if after else ""
     while position is not None:
         try:
-            page = await store.list(_ALL, start_after=position, limit=page_objects)
+            page = await store.list(below, start_after=position, limit=page_objects)
             found, position = _workflows_of(page, position, page_objects)
         except StoreDamagedError as error:
-            on_damaged(error.listed[-1].key if error.listed else position or _ALL, error)
+            on_damaged(error.listed[-1].key if error.listed else position or below, error)
             # The workflows before and after the damage may have objects in it.
             found, position = _by_workflow(error.listed)[:-1], _after_damage(error)
         else:

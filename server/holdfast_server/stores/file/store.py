@@ -21,6 +21,7 @@ from holdfast_server.stores.base import (
     may_use_reserve,
     must_erase,
 )
+from holdfast_server.stores.file.backup import BackedUp, back_up
 from holdfast_server.stores.file.checkpoints import Checkpoints
 from holdfast_server.stores.file.database import connect, open_database
 from holdfast_server.stores.file.errors import mapped
@@ -132,6 +133,19 @@ class FileStore:
         before_seconds = time.time() - grace_seconds
         removed: int = await self._large_reads.run(lambda reader: reader.sweep_files(before_seconds))
         return removed
+
+    async def back_up(self, target: Path) -> BackedUp:
+        """Copy the store into a folder while it is used.
+
+        Args:
+            target: a folder that is empty or does not exist.
+
+        Raises:
+            FileExistsError: the target has something in it.
+            StoreError: the store cannot be read, or the target cannot be written.
+
+        """
+        return await asyncio.to_thread(lambda: back_up(self._connect(), self._folder, target))
 
     @contextmanager
     def suspended(self) -> Iterator[None]:

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
+from holdfast_server.protocol.checkpoints.heads import NamedHead
+from holdfast_server.protocol.log.entry import Entry
+
 SAVE, FENCE, DELETE, DELETE_ALL, PRUNE, COLLECT, REPAIR, ROT = (
     "save",
     "acquire writer",
@@ -88,6 +91,8 @@ class Operation:
         stamp: the largest stamp of records that the client knows.
         leases: whether a fence takes a lease.
         records: the records of a load, by key; None if they were not requested.
+        head: the head that the answer names; None if it names none.
+        is_replay: whether the answer is that of an earlier attempt.
 
     """
 
@@ -116,6 +121,8 @@ class Operation:
     stamp: int = 0
     leases: bool = False
     records: dict[str, str] | None = None
+    head: Entry | NamedHead | None = None
+    is_replay: bool = False
 
     def answered(self, **answers: object) -> "Operation":
         """Return the operation with answers."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from holdfast._core import seen_heads
 from holdfast_server.protocol.checkpoints import (
     copy,
     delete,
@@ -228,6 +229,13 @@ MUTANTS = [
     ),
     # Rules that the model does not have.
     Mutant("refuses by an old head", log.Log._built, "read_at >= came_in", "True", first=53),
+    Mutant(
+        "a head compared with what was seen since the call began",
+        seen_heads.Watch._require,
+        "_problem(head, before)",
+        "_problem(head, self._seen.get(*workflow))",
+        first=1,
+    ),
     Mutant("recent ids not searched", ChosenId._find_recent, "entry.is_save_of(self._checkpoint_id)", "False", first=4),
     Mutant(
         "digest of a request believed",
@@ -473,7 +481,7 @@ MUTANTS = [
         "prune by an old head",
         prune.prune,
         "await log.head(request.keys)",
-        "pass",
+        "None",
         plan=replacing,
     ),
     Mutant(

@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 from holdfast_server.layout.v1.marker_pb2 import RecordBatch, StoredPart, StoredRecord
 from holdfast_server.protocol.checkpoints import copy, delete, fence, load, prune, purge, records
-from holdfast_server.protocol.checkpoints.heads import OvertakenError
+from holdfast_server.protocol.checkpoints.heads import OvertakenError, read_head
 from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
 from holdfast_server.protocol.errors import HoldfastError
@@ -52,11 +52,12 @@ async def serve(log: Log, step: Step, operation: Operation, request: Request, de
                 with suppress(OvertakenError):
                     return await _load(log, step, operation, found)
         case spec.PAGE:
-            return operation.answered(listed=await listed(log, operation.below, step.size))
+            head = await read_head(log, KEYS)
+            return operation.answered(listed=await listed(log, head, operation.below, step.size), head=head)
         case spec.COPY:
             to_copy = replace(request, keys=COPY)
             copied = await copy.copy_workflow(log, KEYS, to_copy, deadline=deadline, encoder=encoder_of(log))
-            return operation.answered(answer=copied.checkpoints)
+            return operation.answered(answer=copied.checkpoints, head=copied.source)
         case spec.COLLECT_COPY:
             await collect(log, COPY, Retention(), await store_time(log.store))
             return operation
@@ -71,11 +72,15 @@ async def serve(log: Log, step: Step, operation: Operation, request: Request, de
             done = await fence.acquire_writer(
                 log, request, expected_revision=operation.expected, lease=lease, deadline=deadline
             )
-            return operation.answered(revision=done.entry.revision, answer=done.entry.marker.writer_epoch)
-        case spec.PRUNE:
             return operation.answered(
-                answer=(await prune.prune(log, request, step.keep_last, deadline=deadline)).checkpoints
+                revision=done.entry.revision,
+                answer=done.entry.marker.writer_epoch,
+                head=done.entry,
+                is_replay=done.replayed,
             )
+        case spec.PRUNE:
+            deletion = await prune.prune(log, request, step.keep_last, deadline=deadline)
+            return operation.answered(answer=deletion.checkpoints, head=deletion.head)
         case spec.ATTACH:
             return await _attach(log, operation, request, deadline)
         case spec.DELETE:
@@ -87,7 +92,7 @@ async def serve(log: Log, step: Step, operation: Operation, request: Request, de
                 done = await purge.purge_workflow(log, request, attached, deadline=deadline)
             else:
                 done = await delete.delete_workflow(log, request, deadline=deadline)
-    return operation.answered(revision=done.entry.revision)
+    return operation.answered(revision=done.entry.revision, head=done.entry, is_replay=done.replayed)
 
 
 async def _save(log: Log, step: Step, operation: Operation, request: Request, deadline: float) -> Operation:
@@ -114,7 +119,12 @@ async def _save(log: Log, step: Step, operation: Operation, request: Request, de
     payload = Payload(encoder_of(log, has_blob=step.has_blob), KEYS, [part])
     saved = await save(log, wanted, payload, deadline=deadline)
     INDEXERS.setdefault(log, Indexer(log)).extend_soon(saved.entry)
-    return operation.answered(revision=saved.entry.revision, answer=saved.entry.marker.checkpoint_id)
+    return operation.answered(
+        revision=saved.entry.revision,
+        answer=saved.entry.marker.checkpoint_id,
+        head=saved.entry,
+        is_replay=saved.replayed,
+    )
 
 
 async def _load(log: Log, step: Step, operation: Operation, found: load.Found) -> Operation:
@@ -122,11 +132,11 @@ async def _load(log: Log, step: Step, operation: Operation, found: load.Found) -
         await _read_records(log, operation)
     value = await read_value(log, found.entry)
     skipped = frozenset(each.revision for each in found.skipped)
-    return operation.answered(revision=found.entry.revision, answer=value, skipped=skipped)
+    return operation.answered(revision=found.entry.revision, answer=value, skipped=skipped, head=found.head)
 
 
 async def _attach(log: Log, operation: Operation, request: Request, deadline: float) -> Operation:
-    await fence.require_unfenced(log, request)
+    head = await fence.require_unfenced(log, request)
     batch = RecordBatch(
         checkpoint_id=operation.checkpoint_id,
         request_id=request.request_id,
@@ -137,7 +147,7 @@ async def _attach(log: Log, operation: Operation, request: Request, deadline: fl
         ],
     )
     await records.attach(log, KEYS, batch, deadline=deadline)
-    return operation.answered(stamp=batch.stamp)
+    return operation.answered(stamp=batch.stamp, head=head)
 
 
 async def _read_records(log: Log, operation: Operation) -> None:
@@ -145,10 +155,10 @@ async def _read_records(log: Log, operation: Operation) -> None:
     operation.answered(records={each.key: each.data.decode() for each in found.records}, stamp=found.stamp)
 
 
-async def listed(log: Log, below: int | None, size: int) -> list[Checkpoint]:
+async def listed(log: Log, head: Entry, below: int | None, size: int) -> list[Checkpoint]:
     """Return a page of checkpoints, newest first."""
     found: list[Checkpoint] = []
-    async with aclosing(load.history(log, KEYS, below)) as history:
+    async with aclosing(load.history_of(log, KEYS, head, below)) as history:
         async for entry in history:
             marker = entry.marker
             found.append(Checkpoint(entry.revision, marker.checkpoint_id, marker.labels["value"], marker.pinned))

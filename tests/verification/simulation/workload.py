@@ -3,12 +3,20 @@
 import asyncio
 import contextvars
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import inf
 from types import SimpleNamespace
 from unittest import mock
 from uuid import UUID
 
+from holdfast import HoldfastError as ClientError
+from holdfast import RolledBackError
+from holdfast._core.errors import of_reason
+from holdfast._core.seen_heads import SeenHeads
+from holdfast.v1 import checkpoint_service_pb2 as api
+from holdfast_server.api import messages
 from holdfast_server.protocol.checkpoints import records as records_module
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format import id_index, ids
@@ -32,6 +40,7 @@ from tests.verification.simulation.server import INDEXERS, KEYS, serve
 from tests.verification.simulation.store import ATTEMPT, EPOCH, GRACE, Network, Weather
 from tests.verification.simulation.store import SimulatedStore as Store
 
+_REQUEST = api.LoadRequest(namespace=KEYS.namespace, workflow_id=KEYS.workflow_id)
 _RETRIED = {Reason.COMMIT_UNKNOWN, Reason.STORE_UNAVAILABLE}
 
 
@@ -77,6 +86,8 @@ class Run:
         # The keys of the objects that rotted.
         self._lost: set[str] = set()
         self._violation = ""
+        # What a client sees of all answers: none may name a head older than one that was named before its request.
+        self._heads = SeenHeads()
 
     def run(self) -> Outcome:
         clock = SimpleNamespace(
@@ -171,12 +182,18 @@ class Run:
                 continue
             (self._beside if step.kind in spec.BESIDE else self._history).append(operation)
             operation.began = self._loop.time()
+            watch = self._heads.watch(_REQUEST)
             if step.kind == spec.ROT:
                 operation.ended = operation.began
                 continue
             try:
                 await self._send(step, operation, chance)
+                with self._no_false_alarm():
+                    watch.require(_naming(operation))
             except HoldfastError as error:
+                if step.kind != spec.COPY:
+                    with self._no_false_alarm():
+                        watch.require_of(_of_client(error))
                 operation.error = error.reason.value
                 if error.reason is Reason.CHECKPOINT_CORRUPTED and not self._damaged:
                     self._violation = self._violation or f"{operation} met damage: {error.message} {error.metadata}"
@@ -192,6 +209,13 @@ class Run:
                 if operation.kind == spec.SAVE:
                     self._ids[step.name] = str(operation.answer)
             self._close(operation)
+
+    @contextmanager
+    def _no_false_alarm(self) -> Iterator[None]:
+        try:
+            yield
+        except RolledBackError as false:
+            self._violation = self._violation or f"a false alarm: {false.message}"
 
     def _rotted(self, step: Step, chance: random.Random) -> Operation | None:
         rotten = rot(self._network.objects, chance, self._damaged)
@@ -330,6 +354,17 @@ class Client:
         if operation.kind == spec.PAGE:
             is_last = len(operation.listed) < operation.size
             self.listed_down_to = None if is_last else operation.listed[-1].revision
+
+
+def _naming(operation: Operation) -> api.SaveResponse:
+    """Return an answer with the head of an operation's answer."""
+    answer = api.SaveResponse(replayed=operation.is_replay)
+    messages.name_head(operation.head, answer.head)
+    return answer
+
+
+def _of_client(error: HoldfastError) -> ClientError:
+    return of_reason(error.reason.value, error.message, metadata=error.metadata)
 
 
 def _skew() -> float:

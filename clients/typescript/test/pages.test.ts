@@ -61,6 +61,12 @@ test("the code of the README runs as written", async () => {
   expect(said[3]).toContain("{ name: 'counter', version: 1 }");
 });
 
+test("the lines in the README of the project run as written", async () => {
+  const page = await readFile("../../README.md", "utf8");
+  const [, block] = /^```typescript\n(.*?)^```$/ms.exec(page) ?? [];
+  expect(await output(run(await compiled("project.mjs", block ?? "")))).toBe("state after step 1\n");
+});
+
 test("the package can be required from CommonJS, with the same names", async () => {
   const required = createRequire(import.meta.url)("@holdfast/client") as Record<string, unknown>;
   const imported = (await import("@holdfast/client")) as Record<string, unknown>;

@@ -61,6 +61,7 @@ final class Mutants implements ClientInterceptor {
           "receives_4_mib",
           "renews_deadline",
           "repairs_digests",
+          "retries_final_errors",
           "reuses_request_id",
           "reuses_writer_request_id",
           "rounds_int64",
@@ -112,6 +113,8 @@ final class Mutants implements ClientInterceptor {
         if (unsent != null) {
           headers.removeAll(Metadata.Key.of(unsent, Metadata.ASCII_STRING_MARSHALLER));
         }
+        Metadata again = new Metadata();
+        again.merge(headers);
         super.start(
             new SimpleForwardingClientCallListener<>(listener) {
               private long size;
@@ -135,6 +138,17 @@ final class Mutants implements ClientInterceptor {
               @Override
               @SuppressWarnings("unchecked")
               public void onClose(Status status, Metadata trailers) {
+                boolean isFinal = !status.isOk() && status.getCode() != Status.Code.UNAVAILABLE;
+                if (mutant.equals("retries_final_errors")
+                    && isFinal
+                    && method.getType() == MethodDescriptor.MethodType.UNARY) {
+                  ClientCall<Q, R> second = next.newCall(method, changed);
+                  second.start(listener, again);
+                  second.request(2);
+                  second.sendMessage((Q) request);
+                  second.halfClose();
+                  return;
+                }
                 boolean isLoad = method.getBareMethodName().equals("LoadStream");
                 if (mutant.equals("ignores_finish") && isLoad && status.isOk() && !isFinished) {
                   LoadStreamFinish finish =

@@ -14,6 +14,7 @@ import io.grpc.NameResolverRegistry;
 import io.grpc.Status;
 import io.grpc.TlsChannelCredentials;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
+import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
@@ -37,6 +38,7 @@ final class Connection implements AutoCloseable {
   private static final Duration KEEPALIVE_TIMEOUT = Duration.ofSeconds(5);
   // A connection that was silent for so long is replaced: keepalive takes longer to give it up.
   private static final Duration SILENCE = Duration.ofSeconds(5);
+  private static final int CONNECT_MILLIS = 2_000;
   private static final Duration CLOSING = Duration.ofSeconds(5);
   private static final Duration IDLE = Duration.ofSeconds(10);
   private static final AtomicLong NUMBER = new AtomicLong();
@@ -94,6 +96,7 @@ final class Connection implements AutoCloseable {
             .flowControlWindow(WINDOW_BYTES)
             .keepAliveTime(KEEPALIVE.toSeconds(), TimeUnit.SECONDS)
             .keepAliveTimeout(KEEPALIVE_TIMEOUT.toSeconds(), TimeUnit.SECONDS)
+            .withOption(ChannelOption.CONNECT_TIMEOUT_MILLIS, CONNECT_MILLIS)
             .userAgent("holdfast-java/" + HoldfastClient.VERSION);
     tls.flatMap(Tls::serverName).ifPresent(builder::overrideAuthority);
     return builder;

@@ -1,8 +1,11 @@
 """A real Prometheus on loopback, with the project's configuration, that reads one server often."""
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -11,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.ports import free_port, wait_for_http
+from tests.support.ports import free_port
 from tests.support.repository import ROOT
 
 FOLDER = ROOT / "deploy" / "prometheus"
@@ -45,18 +48,29 @@ def running(folder: Path, address: str) -> Iterator[Prometheus]:
     config = folder / "prometheus.yaml"
     config.write_text(given.replace("127.0.0.1:9464", address).replace("15s", "1s"))
     assert config.read_text().count("1s") == given.count("15s") == 2
-    command = [
-        "prometheus",
-        f"--config.file={config}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--enable-feature=exemplar-storage",
-    ]
+    # The command of the guide, elsewhere.
+    [shown] = re.findall(r"```console\n(prometheus .*)\n", (ROOT / "docs" / "guides" / "alerts.md").read_text())
+    command = shlex.split(shown.replace("deploy/prometheus/prometheus.yaml", str(config)))
+    command += [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
     with (folder / "prometheus.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            wait_for_http(f"http://127.0.0.1:{port}/-/ready")
+            _wait_until_ready(f"http://127.0.0.1:{port}/-/ready")
             yield Prometheus(f"http://127.0.0.1:{port}")
         finally:
             process.terminate()
             process.wait(30)
+
+
+def _wait_until_ready(url: str) -> None:
+    """Wait until Prometheus answers with success: before, it answers that it starts."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=30).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return

@@ -84,7 +84,8 @@ WRONG = {
     ),
 }
 
-pytestmark = pytest.mark.needs_budget("full")
+# The first one downloads the APIs.
+pytestmark = [pytest.mark.needs_budget("full"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module", autouse=True)

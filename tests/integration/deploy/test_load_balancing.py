@@ -3,8 +3,10 @@
 import asyncio
 import json
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -25,11 +27,13 @@ from tests.support.scraping import Scraped
 
 FORMAT = holdfast.Format("test", 1)
 CONFIG = ROOT / "deploy" / "load-balancing" / "haproxy.cfg"
+PAGE = ROOT / "docs" / "guides" / "load-balancing.md"
+_CLI = "import holdfast_command; holdfast_command.main()"
 CLIENTS = 6
 # Of each client, before and after a server is killed.
 SAVES = 40
 
-pytestmark = pytest.mark.needs_budget("full")
+pytestmark = [pytest.mark.needs_budget("full"), pytest.mark.timeout(300)]
 
 
 @dataclass(slots=True)
@@ -83,7 +87,10 @@ def haproxy(folder: Path, authority: Authority, addresses: list[str]) -> Iterato
     config = folder / "haproxy.cfg"
     config.write_text(text)
     subprocess.run(["haproxy", "-c", "-f", str(config)], check=True, stdout=subprocess.DEVNULL)
-    with subprocess.Popen(["haproxy", "-db", "-f", str(config)]) as process:
+    [shown] = re.findall(r"```console\n(haproxy .*)\n", PAGE.read_text())
+    # In the foreground.
+    command = [*shlex.split(shown.replace("deploy/load-balancing/haproxy.cfg", str(config))), "-db"]
+    with subprocess.Popen(command) as process:
         try:
             yield listen
         finally:
@@ -177,9 +184,28 @@ async def test_with_a_list_of_addresses_one_server_may_be_killed(tmp_path):
             await load.require_all(clients[0])
 
 
+def test_the_commands_of_the_guide_reach_the_server_that_is_left(tmp_path):
+    [shown] = re.findall(r"```console\n(holdfast --target .*?)```", PAGE.read_text(), re.DOTALL)
+    with two_servers(tmp_path / "store") as (first, second):
+        with holdfast.Client(second.scraped.target) as client:
+            saved = client.save("my-app", "run-42", b"x", format=FORMAT)
+        first.process.kill()
+        port = second.scraped.target.rpartition(":")[2]
+        for old, new in (
+            ("10.0.0.1:7433", first.scraped.target),
+            ("10.0.0.2:7433", second.scraped.target),
+            ("holdfast-headless.default.svc:7433", f"localhost:{port}"),
+        ):
+            shown = shown.replace(old, new)
+        for command in shown.splitlines():
+            assert command.startswith("holdfast ")
+            arguments = [sys.executable, "-c", _CLI, *shlex.split(command)[1:]]
+            done = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=True)
+            assert saved.checkpoint_id in done.stdout
+
+
 async def test_round_robin_sends_each_call_to_the_next_server_and_goes_on_without_a_killed_one(tmp_path):
-    page = (ROOT / "docs" / "guides" / "load-balancing.md").read_text()
-    [service_config] = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    [service_config] = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
     with two_servers(tmp_path / "store") as (first, second):
         target = f"ipv4:{first.scraped.target},{second.scraped.target}"
         options = [("grpc.service_config", service_config), ("grpc.enable_http_proxy", 0)]

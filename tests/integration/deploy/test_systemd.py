@@ -1,5 +1,6 @@
 """The systemd unit: systemd accepts it, it exposes little, and a server runs within what it forbids."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import holdfast
 import pytest
 from holdfast_server.config_sources import load
 
+from tests.integration.deploy.sources import copy_sources
 from tests.support.repository import ROOT
 from tests.support.required import require
 from tests.support.servers import start
@@ -59,6 +61,40 @@ def test_the_settings_of_the_unit_are_valid():
     config = load({"config": str(FOLDER / "holdfast.toml")}, {}, Path("/"))
     assert (config.store, config.metrics_listen) == ("file:///var/lib/holdfast", "127.0.0.1:9464")
     config.require_protected_listen()
+
+
+@pytest.mark.needs_budget("full")
+@pytest.mark.timeout(600)
+def test_the_commands_of_the_guide_install_what_the_unit_starts(tmp_path):
+    page = (ROOT / "docs" / "guides" / "operations.md").read_text()
+    [commands] = re.findall(r"```console\n(useradd .*?)```", page, re.DOTALL)
+    copy_sources(tmp_path)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "--wheel-dir", ".", "./client", "./server"], cwd=tmp_path, check=True)
+    shutil.copytree(FOLDER, tmp_path / "deploy" / "systemd")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    # They would change this machine.
+    for name in ("useradd", "systemctl"):
+        (programs / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/commands\n')
+        (programs / name).chmod(0o755)
+    (tmp_path / "etc" / "systemd" / "system").mkdir(parents=True)
+    script = commands.replace(" /opt/", f" {tmp_path}/opt/").replace(" /etc/", f" {tmp_path}/etc/")
+    script = re.sub(r"^/opt/", f"{tmp_path}/opt/", script, flags=re.MULTILINE).replace(
+        'install "', 'install --no-deps "'
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment["PATH"] = f"{programs}:{environment['PATH']}"
+    subprocess.run(["sh", "-ec", script], cwd=tmp_path, env=environment, check=True)
+    started = re.search(r"ExecStart=(\S+) serve --config (\S+)", (FOLDER / "holdfast.service").read_text())
+    assert all(Path(f"{tmp_path}{each}").exists() for each in started.groups())
+    assert (tmp_path / "etc" / "systemd" / "system" / "holdfast.service").exists()
+    done = (tmp_path / "commands").read_text().splitlines()
+    assert [each.split()[0:2] for each in done] == [
+        ["useradd", "--system"],
+        ["systemctl", "daemon-reload"],
+        ["systemctl", "enable"],
+    ]
 
 
 @pytest.mark.needs_budget("full")

@@ -185,7 +185,7 @@ async def test_with_a_list_of_addresses_one_server_may_be_killed(tmp_path):
 
 
 def test_the_commands_of_the_guide_reach_the_server_that_is_left(tmp_path):
-    [shown] = re.findall(r"```console\n(holdfast --target .*?)```", PAGE.read_text(), re.DOTALL)
+    [shown] = re.findall(r"```console\n(holdfast list .*?)```", PAGE.read_text(), re.DOTALL)
     with two_servers(tmp_path / "store") as (first, second):
         with holdfast.Client(second.scraped.target) as client:
             saved = client.save("my-app", "run-42", b"x", format=FORMAT)

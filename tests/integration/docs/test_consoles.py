@@ -73,6 +73,6 @@ async def test_a_command_with_a_prompt_prints_what_the_page_shows(code, tmp_path
 def test_every_console_of_a_page_is_run():
     run_above = ("holdfast-server serve", "count.py", "$ ")
     # By tests/integration/deploy, with the programs that they need.
-    run_there = ("haproxy ", "helm ", "holdfast --target ", "prometheus ", "useradd ")
+    run_there = ("haproxy ", "helm ", "holdfast list ", "prometheus ", "useradd ")
     not_run_here = [code for _, code in CONSOLES if not any(each in code for each in run_above)]
     assert [code for code in not_run_here if not code.startswith(run_there)] == []

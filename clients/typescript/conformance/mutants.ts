@@ -70,6 +70,7 @@ export const MUTANTS = [
     "never_retries",
     "receives_4_mib",
     "renews_deadline",
+    "retries_final_errors",
     "strips_details",
   ]),
 ].sort();
@@ -94,6 +95,9 @@ export function options(mutant: string, given: Opening): Opening {
 
 /** Return the interceptors of a client, as a mutant needs them. */
 export function interceptors(mutant: string, timeoutMs: number | undefined): Interceptor[] {
+  if (mutant === "retries_final_errors") {
+    return [resending];
+  }
   return mutant ? [mutated(mutant, timeoutMs)] : [];
 }
 
@@ -132,6 +136,44 @@ function mutated(mutant: string, timeoutMs = DEFAULT_TIMEOUT_MS): Interceptor {
     });
   };
 }
+
+/** Send a unary call that failed with another status than UNAVAILABLE once more. */
+const resending: Interceptor = (callOptions, nextCall) => {
+  let sent: unknown;
+  return new InterceptingCall(nextCall(callOptions), {
+    start(metadata, outer, next) {
+      next(metadata, {
+        onReceiveStatus(found, end) {
+          const isStream = callOptions.method_definition.requestStream || callOptions.method_definition.responseStream;
+          if (isStream || found.code === status.OK || found.code === status.UNAVAILABLE) {
+            end(found);
+            return;
+          }
+          let answer: unknown;
+          const again = nextCall(callOptions);
+          again.start(metadata, {
+            onReceiveMetadata: () => undefined,
+            onReceiveMessage: (message: unknown) => {
+              answer = message;
+            },
+            onReceiveStatus: (second) => {
+              if (second.code === status.OK) {
+                outer.onReceiveMessage(answer);
+              }
+              end(second);
+            },
+          });
+          again.sendMessage(sent);
+          again.halfClose();
+        },
+      });
+    },
+    sendMessage(message, next) {
+      sent = message;
+      next(message);
+    },
+  });
+};
 
 /** Return a request as a mutant changes it. */
 function requested(mutant: string, message: Message, path: string): Message {

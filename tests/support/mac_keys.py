@@ -36,6 +36,11 @@ def with_mac(path: str, frame: bytes, key: bytes, secret: bytes = KEY.secret) ->
     return b"HFMK" + struct.pack(">HH", 3, 0) + key_id(secret) + mac + frame
 
 
+def frame_in(data: bytes) -> bytes:
+    """Return the frame in an object, whether it has a MAC or not."""
+    return data[HEAD_BYTES:] if data[:6] == b"HFMK\0\3" else data
+
+
 def keyed(store: ObjectStore, *keys: MacKey, store_id: str = STORE_ID) -> KeyedStore:
     """Return a store that makes and checks MACs."""
     return KeyedStore(store, Macs(keys or (KEY,), store_id))

@@ -19,6 +19,7 @@ from holdfast_server.protocol.checkpoints import (
     window,
 )
 from holdfast_server.protocol.checkpoints.retention import Ledger
+from holdfast_server.protocol.format.macs import Macs
 from holdfast_server.protocol.log import (
     append_once,
     claims,
@@ -58,6 +59,7 @@ from tests.verification.simulation.plans import (
     purging,
     recording,
     replacing,
+    tampering,
 )
 
 _GIVE_UP = 'raise HoldfastError(Reason.REVISION_CONFLICT, "gave up")'
@@ -642,5 +644,29 @@ MUTANTS = [
         "if entry is None or index == 0:",
         first=180,
         plan=copying,
+    ),
+    Mutant(
+        "MAC not compared",
+        Macs.opened,
+        "if not hmac.compare_digest(mac, self.mac(path, frame, key_id)):",
+        "if 0:",
+        first=104,
+        plan=tampering,
+    ),
+    Mutant(
+        "object without a MAC accepted",
+        Macs.opened,
+        "(MAGIC, KEYED_VERSION, 0):\n            raise flawed(path, Flaw.MISSING)",
+        "(MAGIC, KEYED_VERSION, 0):\n            return data, ''",
+        first=364,
+        plan=tampering,
+    ),
+    Mutant(
+        "unknown key accepted",
+        Macs.opened,
+        "raise flawed(path, Flaw.UNKNOWN_KEY, key_id.hex())",
+        "return data[OVERHEAD_BYTES:], ''",
+        first=44,
+        plan=tampering,
     ),
 ]

@@ -91,6 +91,7 @@ class Plan:
         naps: the other pauses, in graces.
         collides: whether the digests of recent entries have two values only.
         upgrades: how many servers start before the store's format is upgraded.
+        keyed: whether the store has MACs, so that damage may be forgery.
 
     """
 
@@ -100,6 +101,7 @@ class Plan:
     naps: tuple[float, ...] = (1e-4, 0.03, 0.3, 1.1)
     collides: bool = False
     upgrades: int = 0
+    keyed: bool = False
 
     @property
     def steps(self) -> list[Step]:
@@ -191,6 +193,13 @@ def comparing(seed: int) -> Plan:
         return step
 
     return replace(plan, scripts=tuple(tuple(map(changed, script)) for script in plan.scripts))
+
+
+def tampering(seed: int) -> Plan:
+    """Return the plan of a seed in which objects of a store with MACs are forged, or rot."""
+    # Every fourth seed has damage.
+    plan = (freshening if seed % 8 < 4 else planned)(seed | 3)
+    return replace(plan, keyed=True)
 
 
 def recording(seed: int) -> Plan:

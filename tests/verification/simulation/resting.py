@@ -14,6 +14,8 @@ from holdfast_server.protocol.payload.policy import DeltaRules
 from holdfast_server.stores.memory import Objects
 from holdfast_server.zstd import ZstdDecompressor, ZstdError
 
+from tests.support.mac_keys import frame_in
+
 _LINES = tuple(f"{Random(f'line {number}').getrandbits(160):040x}" for number in range(150))
 # So few that bases of every depth are renewed within a run.
 _RULES = DeltaRules(checkpoints_per_base=4)
@@ -58,7 +60,7 @@ def dependents(objects: Objects, keys: WorkflowKeys, lost_key: str) -> set[int]:
     for key, (frame, _) in objects.by_key.items():
         if key.startswith(keys.log):
             try:
-                marker = marker_codec.decode(frame, key)
+                marker = marker_codec.decode(frame_in(frame), key)
             except HoldfastError:
                 continue
             places = {keys.blob(blob) if blob else keys.marker(revision) for revision, blob in bases_in(marker)}
@@ -69,6 +71,7 @@ def dependents(objects: Objects, keys: WorkflowKeys, lost_key: str) -> set[int]:
 
 def contents(frame: bytes, key: str) -> bytes:
     """Return what a reader of an object can see without a base: its bytes, and what is encoded in it."""
+    frame = frame_in(frame)
     try:
         return frame + b"".join(map(_contents, marker_codec.decode(frame, key).parts))
     except HoldfastError:

@@ -36,6 +36,7 @@ from tests.verification.simulation.plans import (
     recording,
     replacing,
     resting,
+    tampering,
 )
 from tests.verification.simulation.resting_mutants import RESTING
 from tests.verification.simulation.shrink import shrink
@@ -93,6 +94,12 @@ def test_every_seed_keeps_every_promise_where_checkpoints_rest_on_others(first):
 @pytest.mark.parametrize("first", range(0, SEEDS // 3, CHUNK))
 def test_every_seed_keeps_every_promise_where_records_are_attached(first):
     require_every_promise(recording, range(first, min(first + CHUNK, SEEDS // 3)))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, 4 * (SEEDS // 3), 4 * CHUNK))
+def test_every_seed_keeps_every_promise_where_objects_are_forged(first):
+    require_every_promise(tampering, range(first, min(first + 4 * CHUNK, 4 * (SEEDS // 3)), 4))
 
 
 @pytest.mark.timeout(600)

@@ -28,6 +28,7 @@ from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance import gc
 from holdfast_server.stores.base import StoreAccessDeniedError, StoreUnavailableError
 
+from tests.support.mac_keys import keyed
 from tests.verification.simulation import attached, copied, purged
 from tests.verification.simulation import linearizability as spec
 from tests.verification.simulation.audit import audit, garbage
@@ -157,7 +158,8 @@ class Run:
     def _new_process(self) -> Process:
         skew = random.Random(len(self._everybody) + self._plan.weather.seed).choice((-3600.0, 0.0, 3600.0))
         process = Process(f"server {len(self._everybody)}", skew, self._network.dies_before(len(self._everybody)))
-        self._logs[process] = Log(Store(self._network), grace_seconds=GRACE, marker_version=self._marker_version())
+        store = keyed(Store(self._network)) if self._plan.keyed else Store(self._network)
+        self._logs[process] = Log(store, grace_seconds=GRACE, marker_version=self._marker_version())
         self._everybody.append(process)
         return process
 
@@ -218,7 +220,7 @@ class Run:
             self._violation = self._violation or f"a false alarm: {false.message}"
 
     def _rotted(self, step: Step, chance: random.Random) -> Operation | None:
-        rotten = rot(self._network.objects, chance, self._damaged)
+        rotten = rot(self._network.objects, chance, self._damaged, forges=self._plan.keyed)
         if rotten is None:
             return None
         damage, key = rotten

@@ -20,6 +20,7 @@ from tests.verification.model.state import (
     claimed,
     following,
     head_of,
+    is_damage,
     land,
     lies_at,
     newest,
@@ -50,7 +51,7 @@ class Collector(NamedTuple):
         collector = self._replace(now=state.time, view=newest(state), is_recent=True, at="append")
         old = [each.revision for each in state.log if collector._is_old(each.stamp, rules)]
         settled = max((each for each in old if lies_at(state, each) and each not in state.rotten), default=0)
-        is_damaged = newest(state) in state.rotten
+        is_damaged = is_damage(state, newest(state), rules)
         yield "looks", self._ended() if is_damaged else collector._replace(settled=settled), state
 
     def _is_old(self, stamp, rules):
@@ -76,6 +77,8 @@ class Collector(NamedTuple):
     def _put(self, state, rules, marker):
         landed = land(state, marker, rules)
         if landed is None:
+            if is_damage(state, newest(state), rules):
+                return "meets damage", self._ended(), state
             return "lost its revision", self._replace(view=newest(state), is_recent=True), state
         if not self.is_recent and marker.revision <= head_of(landed, newest(landed)).floor:
             return "does not know whether its marker counts", self._ended(), landed

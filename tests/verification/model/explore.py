@@ -8,7 +8,7 @@ import gc
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.verification.model.state import State, ViolationError, landed, rotted
+from tests.verification.model.state import State, ViolationError, forged, landed, rotted
 
 
 class Scenario(NamedTuple):
@@ -16,6 +16,7 @@ class Scenario(NamedTuple):
     actors: tuple
     ticks: int = 0  # how many graces can pass
     rots: int = 0  # how many objects can rot
+    forgeries: int = 0  # how many markers can be forged
 
 
 class Result(NamedTuple):
@@ -42,7 +43,7 @@ def explore(scenario: Scenario, rules: frozenset = frozenset(), *, most: int = 1
 
 
 def _explored(scenario: Scenario, rules: frozenset, most: int) -> Result:
-    start = State(scenario.ticks, scenario.rots, scenario.actors)
+    start = State(scenario.ticks, scenario.rots, scenario.actors, forgeries=scenario.forgeries)
     came_from = {hash(start): 0}
     frontier = [start]
     while frontier:
@@ -76,6 +77,8 @@ def _successors(state: State, rules: frozenset) -> Iterator[tuple[str, State]]:
     yield from landed(state, rules)
     if state.rots:
         yield from rotted(state)
+    if state.forgeries:
+        yield from forged(state)
     if state.time < state.until:
         yield "a grace passes", state._replace(time=state.time + 1, actors=tuple(each.later() for each in actors))
 

@@ -52,6 +52,7 @@ MUTANTS = {
     "unknown ids passed over": "new ids where a marker rots",
     "pinned checkpoints judged": "pinned checkpoints beside a collection",
     "pinned checkpoints counted": "pinned checkpoints beside a collection",
+    "MAC not compared": "forged markers beside writers and readers",
     "purge before the commit": "a purge beside readers and its saver",
     "purge removes the newest": "a purge beside a stale writer",
     "purge lets older uploads commit": "a purge beside an upload",

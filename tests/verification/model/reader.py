@@ -19,6 +19,7 @@ from tests.verification.model.state import (
     bases_by_log,
     bases_of,
     head_of,
+    is_damage,
     is_live,
     is_rotten,
     is_whole,
@@ -63,7 +64,7 @@ class Reader(NamedTuple):
         yield reader._with_head(state, rules, self.view if is_head else newest(state))
 
     def _with_head(self, state, rules, view) -> Step:
-        if view in state.rotten and view != self.view:
+        if view != self.view and is_damage(state, view, rules):
             if self.falls_back:
                 return "meets a damaged head", self._replace(at="older"), state
             return "meets a damaged head", self._ended(), state
@@ -150,7 +151,7 @@ class Reader(NamedTuple):
         bases = () if "digest checked before rebuilding" in rules else self.bases
         if is_whole(state, self.target, bases) or believes or ("digests not checked" in rules and is_there):
             return "loads", *self._told(state, self.target)
-        if self.target in state.rotten or "damage believed" in rules:
+        if is_damage(state, self.target, rules) or "damage believed" in rules:
             return "finds damage", *self._damage(state, rules, self.target)
         return "finds damage or what is gone", self._replace(at="judge"), state
 

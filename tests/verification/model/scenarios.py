@@ -242,6 +242,33 @@ SCENARIOS = [
         ticks=2,
     ),
     Scenario(
+        "forged markers beside writers and readers",
+        (
+            Writer((Call("a"), Call("b", has_blob=True))),
+            Reader(2, falls_back=True),
+            Reader(wants="a"),
+        ),
+        forgeries=1,
+    ),
+    Scenario(
+        "forged markers beside a fence",
+        (
+            Writer((Call("a", epoch=0), Call("b", epoch=0)), retries=0),
+            steady(Call("f", kind=FENCE), Call("c", epoch=1)),
+        ),
+        forgeries=1,
+    ),
+    Scenario(
+        "forged markers beside a collection",
+        (
+            steady(Call("a", has_blob=True), Call("b"), Call("x", kind=DELETED, target="a")),
+            Collector(1),
+            Reader(falls_back=True),
+        ),
+        ticks=2,
+        forgeries=1,
+    ),
+    Scenario(
         "bases beside a collection",
         (
             steady(Call("a", has_blob=True), Call("b", has_bases=True), Call("c", has_bases=True)),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 DATA, FENCE, GC, DELETED = "data", "fence", "gc", "deleted"
+FORGED = "forged"
 MOST_BASES = 2
 # How many entries a marker remembers, including itself.
 _RECENT = 2
@@ -93,13 +94,16 @@ class State(NamedTuple):
     rotten: frozenset = frozenset()  # blobs, and the revisions of markers
     flight: frozenset = frozenset()  # markers, claims and objects of the index in flight
     failed: frozenset = frozenset()  # requests in flight that were reported as failed
+    forgeries: int = 0  # how many more markers somebody without the key can forge
+    forged: frozenset = frozenset()  # revisions with a forged marker; rotten as well, because their MACs are wrong
 
 
 EMPTY = Marker()
 
 
 def head_of(state: State, view: int) -> Marker:
-    return state.log[view - 1] if view else EMPTY
+    # A forged marker may lie beyond the log.
+    return state.log[min(view, len(state.log)) - 1] if view and state.log else EMPTY
 
 
 def newest(state: State) -> int:
@@ -351,6 +355,33 @@ def rotted(state: State) -> Iterator[tuple[str, State]]:
             if what is not None and what not in state.rotten and (what is revision or blob in state.blobs):
                 label = f"the {'marker' if what is revision else 'blob'} of revision {revision} rots"
                 yield label, state._replace(rots=state.rots - 1, rotten=state.rotten | {what})
+
+
+def forged(state: State) -> Iterator[tuple[str, State]]:
+    """Return the states after somebody without the key has forged a marker: an entry of the log, or the next one."""
+    head = head_of(state, len(state.log))
+    for revision in range(head.floor + 1, len(state.log) + 2):
+        is_next = revision > len(state.log)
+        if revision in state.rotten or is_next == (lies_at(state, revision) is not None):
+            continue
+        markers = (*state.markers, None)[: max(len(state.markers), revision)]
+        markers = (*markers[: revision - 1], FORGED if is_next else markers[revision - 1], *markers[revision:])
+        yield (
+            f"the marker of revision {revision} is forged",
+            state._replace(
+                forgeries=state.forgeries - 1,
+                markers=markers,
+                rotten=state.rotten | {revision},
+                forged=state.forged | {revision},
+            ),
+        )
+
+
+def is_damage(state: State, revision: int, rules: frozenset) -> bool:
+    """Return whether a marker that is read is damaged, or forged, which its MAC shows."""
+    if revision in state.forged and "MAC not compared" in rules:
+        raise ViolationError(f"the forged marker of revision {revision} was believed")
+    return revision in state.rotten
 
 
 def landed(state: State, rules: frozenset) -> Iterator[tuple[str, State]]:

@@ -23,6 +23,7 @@ LONG = {
     "deletion beside a stale writer",
     "deletions of the newest beside savers and readers",
     "fallback beside a collection",
+    "forged markers beside a collection",
     "new ids beside a deletion and a collection",
     "pinned checkpoints beside a collection",
     "two writers race",

@@ -27,6 +27,7 @@ from tests.verification.model.state import (
     failing,
     head_of,
     indexed,
+    is_damage,
     is_live,
     is_whole,
     land,
@@ -85,7 +86,7 @@ class Writer(NamedTuple):
         )
         if self.view and self.is_recent:
             yield "uses its cached head", *began._prepare(state, call, rules)
-        if newest(state) in state.rotten:
+        if is_damage(state, newest(state), rules):
             yield "meets a damaged head", *self._unknown(state)
         else:
             is_append = not (call.has_blob or call.chosen)
@@ -153,7 +154,7 @@ class Writer(NamedTuple):
         return self._replace(at="head"), state
 
     def _head(self, state, call, rules):
-        if newest(state) in state.rotten:
+        if is_damage(state, newest(state), rules):
             yield "meets a damaged head", *self._unknown(state)
         else:
             yield "reads the head", *self._looking(state)._build(state, call, rules)
@@ -341,7 +342,7 @@ class Writer(NamedTuple):
             cleans = "cleans up after an unknown outcome" in rules and self.blob is not None
             kept = without_blob(state, self.blob) if cleans else state
             yield "does not know; is retried", self._replace(retries=self.retries - 1)._again(), kept
-        if revision in state.rotten:
+        if is_damage(state, revision, rules):
             yield "finds damage at its revision", *self._unknown(state)
         elif lies == call.request:
             yield "finds its own marker", *self._won(state, call, rules)

@@ -4,13 +4,13 @@ import random
 
 import pytest
 
-from tests.support.budget import amount
+from tests.support.budget import all_with_full_budget, amount
 from tests.support.planted import planted
 from tests.verification.tampering.adversary import attacks, must_be_reported
 from tests.verification.tampering.mutants import MUTANTS
 from tests.verification.tampering.world import ViolationError, World
 
-SEEDS = amount(small=25, full=1500)
+SEEDS = amount(small=10, full=1500)
 # Of which one must notice a mutant.
 MUTANT_SEEDS = 150
 _FOREIGN = "another store"
@@ -68,7 +68,7 @@ async def test_a_marker_of_a_history_that_was_rolled_back_is_reported():
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda each: each.rule)
+@pytest.mark.parametrize("mutant", all_with_full_budget(MUTANTS, small=3), ids=lambda each: each.rule)
 async def test_a_broken_rule_is_noticed(mutant):
     with planted(mutant):
         for seed in range(MUTANT_SEEDS):

@@ -29,6 +29,7 @@ VALUES = {
         "tokens": {"secretName": "tokens"},
         "policy": {"secretName": "policy"},
         "quotas": {"secretName": "quotas", "key": "limits.toml"},
+        "macKeys": {"secretName": "keys"},
     },
     "s3": {
         "insecure": True,

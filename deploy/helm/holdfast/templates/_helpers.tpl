@@ -89,10 +89,10 @@ spec:
         {{- else }}
         - {name: HOLDFAST_INSECURE, value: "on"}
         {{- end }}
-        {{- range $name := list "tokens" "policy" "quotas" }}
+        {{- range $name := list "tokens" "policy" "quotas" "macKeys" }}
         {{- with index $.Values $name }}{{ if .secretName }}
-        - name: HOLDFAST_{{ upper $name }}_FILE
-          value: /etc/holdfast/{{ $name }}/{{ .key }}
+        - name: HOLDFAST_{{ snakecase $name | upper }}_FILE
+          value: /etc/holdfast/{{ kebabcase $name }}/{{ .key }}
         {{- end }}{{ end }}
         {{- end }}
         {{- range $name, $value := .Values.settings }}
@@ -128,9 +128,9 @@ spec:
         {{- if .Values.tls.secretName }}
         - {name: tls, mountPath: /etc/holdfast/tls, readOnly: true}
         {{- end }}
-        {{- range $name := list "tokens" "policy" "quotas" }}
+        {{- range $name := list "tokens" "policy" "quotas" "macKeys" }}
         {{- if (index $.Values $name).secretName }}
-        - {name: {{ $name }}, mountPath: /etc/holdfast/{{ $name }}, readOnly: true}
+        - {name: {{ kebabcase $name }}, mountPath: /etc/holdfast/{{ kebabcase $name }}, readOnly: true}
         {{- end }}
         {{- end }}
         # The libraries of S3 and Azure may keep temporary files.
@@ -141,9 +141,9 @@ spec:
     - name: tls
       secret: {secretName: {{ .Values.tls.secretName }}, defaultMode: 0440}
     {{- end }}
-    {{- range $name := list "tokens" "policy" "quotas" }}
+    {{- range $name := list "tokens" "policy" "quotas" "macKeys" }}
     {{- with index $.Values $name }}{{ if .secretName }}
-    - name: {{ $name }}
+    - name: {{ kebabcase $name }}
       secret: {secretName: {{ .secretName }}, defaultMode: 0440}
     {{- end }}{{ end }}
     {{- end }}

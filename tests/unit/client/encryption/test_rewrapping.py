@@ -14,8 +14,11 @@ from holdfast import (
     Record,
     Rewrapped,
 )
-from holdfast._core.sealed import KEYS_PREFIX
+from holdfast._core.sealed import KEYS_MAGIC, KEYS_PREFIX
+from holdfast._encryption.rewrapped import keys_in
 from holdfast.encryption import LocalKey, key_missing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support import folder_objects
 
@@ -296,3 +299,26 @@ async def test_deletions_prunes_and_replacements_leave_nothing_that_cannot_be_re
     await renewed.prune("n", "w", keep_last=1)
     assert [found.checkpoint_id async for found in renewed.list("n", "w")] == ["c2"]
     assert (await rewrapping.rewrap_keys("n", "w")).checkpoints == 1
+
+
+async def test_records_of_many_calls_are_wrapped_again(client, rewrapping, renewed):
+    expected = {}
+    for index in range(300):
+        expected[f"key{index}"] = f"{index}".encode()
+        await client.attach("n", "w", "c", [Record(f"key{index}", expected[f"key{index}"])])
+    await client.save("n", "w", SMALL, format=FORMAT, checkpoint_id="c")
+    assert (await rewrapping.rewrap_keys("n")).data_keys == 301
+    assert {record.key: record.data for record in await renewed.records("n", "w", "c")} == expected
+    assert (await rewrapping.rewrap_keys("n")).data_keys == 0
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_hold_wrapped_keys_or_are_refused(data):
+    for given_data in (data, KEYS_MAGIC + data):
+        try:
+            [found] = keys_in([Record(f"{KEYS_PREFIX}x", given_data)])
+        except ValueError:
+            continue
+        wrapped = b"".join(name + len(key).to_bytes(2) + key for name, key in found.wrapped.items())
+        assert len(wrapped) <= len(given_data)
+        assert all(len(name) == 32 for name in found.wrapped)

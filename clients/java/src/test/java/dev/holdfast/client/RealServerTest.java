@@ -34,6 +34,8 @@ import org.junit.jupiter.api.io.TempDir;
 class RealServerTest {
   private static final Format FORMAT = new Format("test", 1);
   private static final int LARGE = 64 << 20;
+  // A machine may be busy with other tests.
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
 
   @TempDir static Path store;
   @TempDir Path folder;
@@ -52,7 +54,7 @@ class RealServerTest {
   }
 
   private static HoldfastClient client(ClientInterceptor... interceptors) {
-    HoldfastClient.Builder builder = HoldfastClient.builder(server.address());
+    HoldfastClient.Builder builder = HoldfastClient.builder(server.address()).timeout(PATIENCE);
     List.of(interceptors).forEach(builder::interceptor);
     return builder.build();
   }
@@ -206,14 +208,15 @@ class RealServerTest {
   void waitsForAServerThatIsKilledAndStartedAgain() throws Exception {
     Path own = Files.createDirectory(folder.resolve("store"));
     try (Server killed = Server.start(own);
-        HoldfastClient client = HoldfastClient.builder(killed.address()).build()) {
+        HoldfastClient client =
+            HoldfastClient.builder(killed.address()).timeout(PATIENCE).build()) {
       Workflow workflow = client.workflow("java", "wf");
       workflow.save(text("1"), FORMAT);
       killed.kill();
       CompletableFuture<Checkpoint> saving =
           workflow.async().save(text("2"), FORMAT, SaveOptions.defaults());
       killed.restart();
-      assertEquals(2, saving.get(60, TimeUnit.SECONDS).revision());
+      assertEquals(2, saving.get().revision());
     }
   }
 
@@ -242,7 +245,8 @@ class RealServerTest {
     String name = "damaged";
     Path own = Files.createDirectory(folder.resolve("damaged-store"));
     try (Server damaged = Server.start(own);
-        HoldfastClient client = HoldfastClient.builder(damaged.address()).build()) {
+        HoldfastClient client =
+            HoldfastClient.builder(damaged.address()).timeout(PATIENCE).build()) {
       byte[] first = random(2 << 20);
       client.save("java", name, Payload.of(first), FORMAT);
       byte[] second = random((2 << 20) + 1);
@@ -334,7 +338,7 @@ class RealServerTest {
         client.async().load("java", "wf", LoadOptions.defaults());
     client.close();
     ExecutionException failed =
-        assertThrows(ExecutionException.class, () -> load.get(30, TimeUnit.SECONDS));
+        assertThrows(ExecutionException.class, () -> load.get(3, TimeUnit.MINUTES));
     assertInstanceOf(ClientClosedException.class, failed.getCause());
     assertThrows(ClientClosedException.class, () -> client.load("java", "wf"));
   }

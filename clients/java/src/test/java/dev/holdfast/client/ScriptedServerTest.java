@@ -26,10 +26,12 @@ import io.opentelemetry.sdk.trace.data.SpanData;
 import java.io.IOException;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.extension.RegisterExtension;
 
 /** The client against a server that answers as no real one does. */
@@ -178,6 +180,7 @@ class ScriptedServerTest {
   }
 
   @Test
+  @Timeout(value = 3, unit = TimeUnit.MINUTES)
   void leavesNoThreadBehind() throws InterruptedException {
     HoldfastClient client = builder().build();
     assertThrows(InternalException.class, () -> client.load("java", "wf"));

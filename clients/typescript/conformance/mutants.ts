@@ -1,7 +1,14 @@
 // Wrong behaviour, one kind for each name: in an interceptor between the client and its connection, or in the options
 // that the driver gives.
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import { InterceptingCall, type Interceptor, type Listener, type StatusObject, status } from "@grpc/grpc-js";
+import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import {
+  InterceptingCall,
+  type InterceptingListener,
+  type Interceptor,
+  type Listener,
+  type StatusObject,
+  status,
+} from "@grpc/grpc-js";
 import { createHash, randomUUID } from "node:crypto";
 
 import { crc32c } from "../src/crc32c.js";
@@ -41,8 +48,10 @@ const REQUESTS: Readonly<Record<string, (request: Message, path: string) => Mess
     path.endsWith("/AcquireWriter") ? changed(request, "requestId", () => "same") : request,
   rounds_int64: (request) => changed(changed(request, "epoch", rounded), "expectedRevision", rounded),
 };
+const HEADS = ["head", "targetHead"];
 const ANSWERS: Readonly<Record<string, (answer: Message, request: Message) => Message>> = {
   believes_answers: believed,
+  drops_heads: headless,
   reads_one_page: (answer) => changed(answer, "nextPageToken", () => ""),
   repairs_digests: repaired,
   rounds_int64: (answer) => changed(answer, "epoch", rounded),
@@ -126,7 +135,15 @@ function mutated(mutant: string, timeoutMs = DEFAULT_TIMEOUT_MS): Interceptor {
         }
         next(
           metadata,
-          listening(mutant, path, listener, received, () => request),
+          listening(mutant, path, listener, received, {
+            request: () => request,
+            sendAgain(answered) {
+              const again = nextCall(called);
+              again.start(metadata, answered);
+              again.sendMessage(request);
+              again.halfClose();
+            },
+          }),
         );
       },
       sendMessage(message: Message, next) {
@@ -196,7 +213,7 @@ function listening(
   path: string,
   outer: { onReceiveMessage(message: Message): void },
   received: { largest: number },
-  request: () => Message,
+  sent: { request(): Message; sendAgain(answered: Partial<InterceptingListener>): void },
 ): Listener {
   let streamed = { kind: "", bytes: 0n };
   const isTooLarge = () => mutant === "receives_4_mib" && received.largest > 4 << 20;
@@ -214,9 +231,26 @@ function listening(
         kind: chunk?.$case ?? "",
         bytes: streamed.bytes + BigInt(chunk?.value.data?.length ?? 0),
       };
-      next(ANSWERS[mutant]?.(message, request()) ?? message);
+      next(ANSWERS[mutant]?.(message, sent.request()) ?? message);
     },
     onReceiveStatus(found, next) {
+      if (
+        mutant === "retries_final_errors" &&
+        !path.endsWith("Stream") &&
+        found.code &&
+        found.code !== status.UNAVAILABLE
+      ) {
+        sent.sendAgain({
+          onReceiveMetadata: () => undefined,
+          onReceiveMessage: (message: Message | null) => {
+            if (message !== null) {
+              outer.onReceiveMessage(message);
+            }
+          },
+          onReceiveStatus: next,
+        });
+        return;
+      }
       if (
         mutant === "ignores_finish" &&
         path.endsWith("/LoadStream") &&
@@ -236,33 +270,58 @@ function listening(
 
 /** Return the end of a call, as a mutant changes it. */
 function ended(mutant: string, found: StatusObject): StatusObject {
-  if (mutant !== "strips_details" && mutant !== "ignores_retry_info") {
+  if (!["strips_details", "ignores_retry_info", "drops_heads"].includes(mutant)) {
     return found;
   }
   const metadata = found.metadata.clone();
   const [details] = metadata.get(DETAILS_KEY);
-  metadata.remove("grpc-retry-pushback-ms");
   metadata.remove(DETAILS_KEY);
-  if (mutant === "ignores_retry_info" && details instanceof Uint8Array) {
-    metadata.set(DETAILS_KEY, withoutRetryInfo(details));
+  if (mutant !== "drops_heads") {
+    metadata.remove("grpc-retry-pushback-ms");
+  }
+  if (mutant !== "strips_details" && details instanceof Uint8Array) {
+    const kept = mutant === "drops_heads" ? withoutHead(details) : withoutRetryInfo(details);
+    metadata.set(DETAILS_KEY, Buffer.from(kept));
   }
   return { ...found, metadata };
 }
 
 /** Return a google.rpc.Status without its RetryInfo. */
-function withoutRetryInfo(details: Uint8Array): Buffer {
-  const reader = new BinaryReader(details);
+function withoutRetryInfo(details: Uint8Array): Uint8Array {
+  return rewritten(details, (_, detail) => (Buffer.from(detail).includes("google.rpc.RetryInfo") ? undefined : detail));
+}
+
+/** Return a google.rpc.Status whose ErrorInfo names no head. */
+function withoutHead(details: Uint8Array): Uint8Array {
+  const inInfo = (field: number, pair: Uint8Array) =>
+    field === 3 && /head_(revision|digest)/.test(Buffer.from(pair).toString("latin1")) ? undefined : pair;
+  const inAny = (field: number, value: Uint8Array) => (field === 2 ? rewritten(value, inInfo) : value);
+  return rewritten(details, (field, detail) =>
+    field === 3 && Buffer.from(detail).includes("google.rpc.ErrorInfo") ? rewritten(detail, inAny) : detail,
+  );
+}
+
+/** Return a message with its length-delimited fields changed, or left out. */
+function rewritten(
+  message: Uint8Array,
+  change: (field: number, value: Uint8Array) => Uint8Array | undefined,
+): Uint8Array {
+  const reader = new BinaryReader(message);
   const writer = new BinaryWriter();
   while (reader.pos < reader.len) {
     const start = reader.pos;
-    const [number, wireType] = reader.tag();
-    reader.skip(wireType, number);
-    const field = details.subarray(start, reader.pos);
-    if (!Buffer.from(field).includes("google.rpc.RetryInfo")) {
-      writer.raw(field);
+    const [field, wireType] = reader.tag();
+    if (wireType === WireType.LengthDelimited) {
+      const value = change(field, reader.bytes());
+      if (value !== undefined) {
+        writer.tag(field, wireType).bytes(value);
+      }
+    } else {
+      reader.skip(wireType, field);
+      writer.raw(message.subarray(start, reader.pos));
     }
   }
-  return Buffer.from(writer.finish());
+  return writer.finish();
 }
 
 /** Name what was requested in the checkpoint of an answer. */
@@ -289,6 +348,15 @@ function repaired(answer: Message): Message {
       return { ...part, sha256: createHash("sha256").update(bytes).digest(), crc32c: crc32c(bytes) };
     }),
   }));
+}
+
+/** Clear the heads of an answer, or of the header of a stream. */
+function headless(answer: Message): Message {
+  const streamed = answer["message"] as { $case: string; value: Message } | undefined;
+  if (streamed?.$case === "header") {
+    return { message: { ...streamed, value: headless(streamed.value) } };
+  }
+  return HEADS.reduce((message, name) => changed(message, name, () => undefined), answer);
 }
 
 function changed(message: Message, name: string, change: (value: unknown) => unknown): Message {

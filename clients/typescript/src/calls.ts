@@ -12,6 +12,7 @@ import {
 } from "./connection.js";
 import { HoldfastError } from "./errors.js";
 import type { Attempt as AttemptMessage } from "./generated/holdfast/v1/checkpoint.js";
+import { SeenHeads, type Watch } from "./heads.js";
 import { wrongAnswer } from "./reasons.js";
 import { type FullRetryPolicy, RetryBucket, pauseMs } from "./retry.js";
 import type { Scope } from "./scope.js";
@@ -52,6 +53,8 @@ export interface Attempt extends Sending {
 
 /** Makes calls with retries. */
 export class Caller {
+  /** The heads that the client has seen. */
+  readonly heads = new SeenHeads();
   readonly #bucket: RetryBucket;
 
   constructor(
@@ -74,18 +77,19 @@ export class Caller {
    *
    * @param method - The method, which decides how long an attempt may take.
    * @param send - Makes one attempt.
-   * @param requestId - The idempotency key, for errors that the server did not make.
+   * @param options - The time; the idempotency key, for errors that the server did not make; and what was seen of the
+   * workflow when the call began.
    */
   async call<Result>(
     method: Method,
     send: (attempt: Attempt) => Promise<Result>,
-    options: { timeoutMs: number; signal: AbortSignal | undefined; requestId?: string | undefined },
+    options: { timeoutMs: number; signal: AbortSignal | undefined; requestId?: string; watch: Watch },
   ): Promise<Result> {
-    const { timeoutMs, signal, requestId = "" } = options;
+    const { timeoutMs, signal, requestId = "", watch } = options;
     const scope = this.connection.scope(signal);
     const logical = new LogicalCall(nameOf(method), requestId);
     try {
-      const result = await this.#attempts(method, send, scope, logical, timeoutMs, requestId);
+      const result = await this.#attempts(method, send, scope, logical, timeoutMs, requestId, watch);
       logical.end();
       return result;
     } catch (error) {
@@ -104,7 +108,8 @@ export class Caller {
   ): Promise<Response<M>> {
     const send = (attempt: Attempt) =>
       this.connection.unary(method, "attempt" in request ? { ...request, attempt: attempt.message } : request, attempt);
-    return this.call(method, send, { ...options, requestId: "requestId" in request ? request.requestId : "" });
+    const requestId = "requestId" in request ? request.requestId : "";
+    return this.call(method, send, { ...options, requestId, watch: this.heads.watch(request) });
   }
 
   /**
@@ -151,6 +156,7 @@ export class Caller {
     logical: LogicalCall,
     timeoutMs: number,
     requestId: string,
+    watch: Watch,
   ): Promise<Result> {
     const started = performance.now();
     const left = () => Math.max(timeoutMs - (performance.now() - started), 1);
@@ -175,6 +181,7 @@ export class Caller {
           metadata: { ...trace, ...(credentials ? { authorization: credentials } : {}) },
           scope,
         });
+        watch.require(result);
         logical.endAttempt();
         this.#bucket.succeeded();
         return result;
@@ -195,6 +202,7 @@ export class Caller {
       }
       const pause = this.#pause(number, error, left());
       if (pause === undefined) {
+        watch.requireOf(error);
         throw explained(error, earlier);
       }
       earlier = error.reason === "DEADLINE_EXCEEDED" ? earlier : error;

@@ -15,6 +15,7 @@ import {
   type LoadRequest,
   ValidateDepth,
 } from "./generated/holdfast/v1/checkpoint_service.js";
+import { Head } from "./heads.js";
 import { Lists } from "./lists.js";
 import { type Loading, Loads } from "./loads.js";
 import { toDate } from "./messages.js";
@@ -24,6 +25,7 @@ import type {
   ChangeOptions,
   DeleteOptions,
   Filter,
+  HeadOptions,
   HistoryOptions,
   ListOptions,
   LoadOptions,
@@ -142,6 +144,19 @@ export class Client {
   }
 
   /**
+   * Return the newest head of a workflow that this client has seen; undefined if it remembers none. Keep its text, and
+   * give it to a later client as `notBefore: Head.parse(text)`.
+   */
+  head(namespace: string, workflowId: string): Head | undefined {
+    return this.#caller.heads.get(namespace, workflowId);
+  }
+
+  /** Forget the head of a workflow, after an operator has restored an older store on purpose. */
+  forgetHead(namespace: string, workflowId: string): void {
+    this.#caller.heads.forget(namespace, workflowId);
+  }
+
+  /**
    * Save a checkpoint, of any size.
    *
    * @param namespace - The namespace.
@@ -193,7 +208,9 @@ export class Client {
    * @throws WorkflowCheckpointResumeError - a subclass for each reason.
    */
   async load(namespace: string, workflowId: string, options: LoadOptions = {}): Promise<LoadedCheckpoint> {
-    return this.#loads.load(loadRequest(namespace, workflowId, options), this.#loading(options));
+    const request = loadRequest(namespace, workflowId, options);
+    this.#keep(request, options);
+    return this.#loads.load(request, this.#loading(options));
   }
 
   /**
@@ -217,6 +234,7 @@ export class Client {
     const part = options.part === undefined ? undefined : arguments_.text("part", options.part);
     const request = loadRequest(namespace, workflowId, options);
     const loading = this.#loading(options);
+    this.#keep(request, options);
     return this.#loads.loadTo(request, target, part, { ...loading, maxBytes: loading.maxBytes ?? 2n ** 63n });
   }
 
@@ -234,6 +252,7 @@ export class Client {
     arguments_.format("format", format);
     const acceptedFormats = [migrations.accepted(format)];
     const request = loadRequest(namespace, workflowId, { ...options, acceptedFormats });
+    this.#keep(request, options);
     return this.#loads.resume(request, format, migrations, this.#loading(options));
   }
 
@@ -258,6 +277,7 @@ export class Client {
       depth,
       acceptedFormats: arguments_.acceptedFormats("acceptedFormats", options.acceptedFormats),
     };
+    this.#keep(request, options);
     return validated(await this.#unary("validate", request, options), request);
   }
 
@@ -538,6 +558,16 @@ export class Client {
     return this.#caller
       .budget(options)
       .spend((timeoutMs) => this.#caller.unary(method, request, { timeoutMs, signal }));
+  }
+
+  /** Note a head that the caller has seen. */
+  #keep({ namespace, workflowId }: { namespace: string; workflowId: string }, { notBefore }: HeadOptions): void {
+    if (notBefore !== undefined && !(notBefore instanceof Head)) {
+      throw new TypeError(`notBefore must be a Head, not ${arguments_.shown(notBefore)}`);
+    }
+    if (notBefore !== undefined) {
+      this.#caller.heads.keep(namespace, workflowId, notBefore);
+    }
   }
 
   #loading(options: CallOptions & Pick<LoadOptions, "maxBytes" | "progress">): Loading {

@@ -13,6 +13,7 @@ import {
   type LoadStreamRequest,
   type LoadStreamResponse,
 } from "./generated/holdfast/v1/checkpoint_service.js";
+import type { Watch } from "./heads.js";
 import type { Progress } from "./payload.js";
 import type { Sink, Sinks } from "./sinks.js";
 
@@ -36,6 +37,7 @@ export class Download {
     private readonly announced: Checkpoint,
     private readonly maxBytes: bigint | undefined,
     private readonly progress: Progress | undefined,
+    private readonly watch: Watch,
   ) {}
 
   /** Whether nothing is missing, so that no further stream is needed. */
@@ -100,6 +102,7 @@ export class Download {
   /** Accept the header of a stream. All streams must be about the same checkpoint. */
   async #begin(header: LoadStreamHeader): Promise<void> {
     requireLoaded(header, this.request);
+    this.watch.require(header);
     const found = header.checkpoint;
     requireSizes(found, this.maxBytes);
     if (this.announced.revision === found.revision && !isSame(this.announced, found)) {

@@ -78,6 +78,9 @@ export class HandshakeFailedError extends WorkflowCheckpointResumeError {}
 /** The client was closed before the call or during it. */
 export class ClientClosedError extends WorkflowCheckpointResumeError {}
 
+/** The log is older than this client has seen it, or another one: somebody has rolled it back in the store. */
+export class RolledBackError extends WorkflowCheckpointResumeError {}
+
 type Further = Omit<ErrorDetails, "reason" | "code"> & { code?: status };
 
 /** Return the error of a connection that cannot be made or that broke. */
@@ -98,6 +101,16 @@ export function handshakeFailed(message: string, details: Further = {}): Holdfas
     ...details,
     reason: "HANDSHAKE_FAILED",
     advice: "Correct the target, the client's TLS, or the server's certificate; a retry does not help.",
+  });
+}
+
+/** Return the error of a log that was rolled back. */
+export function rolledBack(message: string, details: Further): HoldfastError {
+  return new RolledBackError(message, {
+    code: status.DATA_LOSS,
+    ...details,
+    reason: "ROLLED_BACK",
+    advice: "Stop, and ask the operator what happened to the store; forgetHead accepts the log as it is.",
   });
 }
 

@@ -12,10 +12,12 @@ export {
   type FieldViolation,
   HandshakeFailedError,
   HoldfastError,
+  RolledBackError,
   ServerUnavailableError,
   WorkflowCheckpointResumeError,
 } from "./errors.js";
 export * from "./generated/reasons.js";
+export { Head } from "./heads.js";
 export { type Migration, Migrations, type Parts } from "./migrations.js";
 export type * from "./options.js";
 export type { Data, Progress, Source } from "./payload.js";

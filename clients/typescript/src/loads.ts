@@ -145,12 +145,14 @@ export class Loads {
     // still replace it.
     const checkpointId = request.view === CheckpointView.FULL ? found.checkpoint.checkpointId : request.checkpointId;
     const ranges = isAll ? [] : [...wanted.keys()].map((part) => ({ part, offset: 0n, length: 0n }));
+    const watch = this.caller.heads.watch(request);
     const download = new Download(
       { namespace, workflowId, checkpointId, acceptedFormats, fallback, ranges },
       sinks,
       found.checkpoint,
       maxBytes,
       progress,
+      watch,
     );
     await budget.spend((timeoutMs) =>
       this.caller.call(
@@ -161,7 +163,7 @@ export class Loads {
             await download.receive(this.caller.connection.receiveStream(download.nextRequest(), attempt));
           }
         },
-        { timeoutMs, signal },
+        { timeoutMs, signal, watch },
       ),
     );
     return download.finished();

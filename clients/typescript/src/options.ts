@@ -1,6 +1,7 @@
 // The options of the calls.
 import type { Integer } from "./arguments.js";
 import type { CallOptions } from "./calls.js";
+import type { Head } from "./heads.js";
 import type { Migrations } from "./migrations.js";
 import type { Progress } from "./payload.js";
 import type { AcceptedFormat, Format, Labels } from "./values.js";
@@ -49,8 +50,17 @@ export interface SaveOptions extends WriteOptions {
   readonly progress?: Progress | undefined;
 }
 
+/** Options of a call that compares heads. */
+export interface HeadOptions extends CallOptions {
+  /**
+   * A head of the workflow that the caller has seen, perhaps by another client. If the log is older, the call fails with
+   * a RolledBackError.
+   */
+  readonly notBefore?: Head | undefined;
+}
+
 /** Options of {@link Client.load}. */
-export interface LoadOptions extends CallOptions {
+export interface LoadOptions extends HeadOptions {
   /** The checkpoint. Default: the newest. */
   readonly checkpointId?: string | undefined;
   /** Refuse any other format before data moves. Default: any. */
@@ -123,7 +133,7 @@ export interface HistoryOptions extends Omit<ListOptions, "idsOnly" | "strict"> 
 export type Depth = "marker" | "presence" | "checksum";
 
 /** Options of {@link Client.validate}. */
-export interface ValidateOptions extends CallOptions {
+export interface ValidateOptions extends HeadOptions {
   /** The checkpoint. Default: the newest. */
   readonly checkpointId?: string | undefined;
   /** What to read. Default: "checksum". */

@@ -26,6 +26,7 @@ export async function save(
   const { signal, progress } = options;
   const budget = caller.budget(options);
   const outgoing = await Outgoing.of(data);
+  const watch = caller.heads.watch(header);
   try {
     const parts = outgoing.fitsUnary ? await outgoing.inline() : undefined;
     const send = (attempt: Attempt) => {
@@ -36,7 +37,9 @@ export async function save(
     };
     const method = parts === undefined ? "saveStream" : "save";
     const { requestId } = header;
-    const response = await budget.spend((timeoutMs) => caller.call(method, send, { timeoutMs, signal, requestId }));
+    const response = await budget.spend((timeoutMs) =>
+      caller.call(method, send, { timeoutMs, signal, requestId, watch }),
+    );
     requireSaved(response.checkpoint, header, outgoing.sizes);
     return toCheckpoint(response.checkpoint, response.replayed);
   } finally {

@@ -3,6 +3,7 @@ import { invalid } from "./arguments.js";
 import type { CallOptions } from "./calls.js";
 import type { Client } from "./client.js";
 import { HoldfastError } from "./errors.js";
+import type { Head } from "./heads.js";
 import type {
   AcquireOptions,
   LoadOptions,
@@ -41,6 +42,11 @@ export class Workflow {
     /** The workflow's id. */
     readonly workflowId: string,
   ) {}
+
+  /** The newest head of the workflow that the client has seen; undefined if it remembers none. */
+  get head(): Head | undefined {
+    return this.client.head(this.namespace, this.workflowId);
+  }
 
   /**
    * Become the only writer. The handle keeps the revision that it knows: if somebody else has saved since, the next save

@@ -11,9 +11,11 @@ import {
   Client,
   type ClientOptions,
   DeadlineExceededError,
+  Head,
   HoldfastError,
   InternalError,
   OverloadedError,
+  RolledBackError,
   ServerUnavailableError,
   UnauthenticatedError,
 } from "../src/index.js";
@@ -216,6 +218,30 @@ test("a stream without its finish is continued by ranges, and wrong bytes are ne
   expect((await client.load("ns", "wf")).data).toEqual(data);
   expect(received[2]?.request).toMatchObject({ checkpointId: "cp", ranges: [{ part: "", offset: 2n, length: 0n }] });
   expect(await failure(client.load("ns", "wf"))).toBeInstanceOf(CheckpointCorruptedError);
+});
+
+test("a log whose head is older than it was seen is noticed, also by a later client", async () => {
+  const head = (revision: bigint, byte: number) => ({ revision, digest: Buffer.alloc(32, byte) });
+  const older = refusal(status.NOT_FOUND, "WORKFLOW_NOT_FOUND", { metadata: { head_revision: "0", head_digest: "" } });
+  const [client] = await scripted([
+    { response: { checkpoint, head: head(5n, 1) } },
+    { response: { checkpoint, replayed: true, head: head(2n, 2) } },
+    { response: { resumable: true, head: head(5n, 3) } },
+    older,
+    { response: { checkpoint, head: head(4n, 4) } },
+  ]);
+  await client.save("ns", "wf", data, { format });
+  await client.save("ns", "wf", data, { format });
+  expect(await failure(client.validate("ns", "wf"))).toBeInstanceOf(RolledBackError);
+  const error = await failure(client.load("ns", "wf"));
+  expect(error).toBeInstanceOf(RolledBackError);
+  expect(error.metadata).toMatchObject({ seen_revision: "5", head_revision: "0" });
+  const seen = String(client.head("ns", "wf"));
+  expect(seen).toBe(`5:${"01".repeat(32)}`);
+  client.forgetHead("ns", "wf");
+  await client.save("ns", "wf", data, { format });
+  const [later] = await scripted([{ response: { checkpoint, head: head(4n, 4) } }]);
+  expect(await failure(later.load("ns", "wf", { notBefore: Head.parse(seen) }))).toBeInstanceOf(RolledBackError);
 });
 
 test("a page token that comes again ends the list", async () => {

@@ -1,7 +1,6 @@
 // The validation suites of LangGraph, on a real server.
 import { deltaChannelHistoryTests, validate } from "@langchain/langgraph-checkpoint-validation";
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, describe } from "vitest";
 
 import { Server } from "../../typescript/test/server.js";
 import { HoldfastSaver } from "../src/index.js";
@@ -25,8 +24,5 @@ const initializer = {
 
 validate(initializer);
 
-describe("delta channels", () => {
-  beforeAll(initializer.beforeAll, initializer.beforeAllTimeout);
-  afterAll(initializer.afterAll);
-  deltaChannelHistoryTests(initializer);
-});
+// The suite's hooks are those of this file: the server runs for these tests as well.
+deltaChannelHistoryTests(initializer);

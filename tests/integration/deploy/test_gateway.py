@@ -61,8 +61,7 @@ def gateway(tmp_path_factory):
     """Run a server with checkpoints, and Envoy with our configuration before it. Yield the address and the target."""
     require("" if ENVOY else "no Envoy: neither $HOLDFAST_ENVOY nor `envoy` found")
     folder = tmp_path_factory.mktemp("gateway")
-    described = [str(FOLDER / "descriptors.sh")]
-    subprocess.run(described, cwd=folder, check=True, env={**os.environ, "PYTHON": sys.executable})
+    subprocess.run([sys.executable, FOLDER / "descriptors.py"], cwd=folder, check=True)
     page_port, port = free_port(), free_port()
     with server((folder / "store").as_uri()) as target:
         changes = {
@@ -81,7 +80,8 @@ def gateway(tmp_path_factory):
                 url = f"http://127.0.0.1:{port}"
                 wait_for_http(url)
                 with holdfast.Client(target) as client:
-                    client.save("my-app", "count", b"17", format=FORMAT, labels={"kind": "small"})
+                    for name in ("count", "ü b"):
+                        client.save("my-app", name, b"17", format=FORMAT, labels={"kind": "small"}, checkpoint_id="c 1")
                     client.save("my-app", "large", LARGE, format=FORMAT)
                 yield SimpleNamespace(url=url, target=target, page_port=page_port)
             finally:
@@ -108,6 +108,37 @@ def test_a_load_in_json_has_the_payload_in_base64(gateway):
     assert (status, loaded["parts"][0]["data"], loaded["checkpoint"]["revision"]) == (200, "MTc=", "1")
 
 
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("/v1/capabilities", lambda answer: answer["limits"]["unaryPayloadBytes"] == str(1 << 20)),
+        ("/v1/namespaces/my-app/workflows?page_size=1", lambda answer: len(answer["workflows"]) == 1),
+        ("/v1/namespaces/my-app/workflows/count/newest", lambda answer: answer["parts"][0]["data"] == "MTc="),
+        ("/v1/namespaces/my-app/workflows/%C3%BC%20b/newest", lambda answer: answer["parts"][0]["data"] == "MTc="),
+        ("/v1/namespaces/my-app/workflows/count/checkpoints/c%201", lambda answer: answer["payloadIncluded"]),
+        ("/v1/namespaces/my-app/workflows/count/checkpoints/c%201/records", lambda answer: answer["records"] == []),
+        ("/v1/namespaces/my-app/checkpoints?page_size=9", lambda answer: len(answer["checkpoints"]) == 3),
+        ("/v1/namespaces/my-app/workflows/count/checkpoints", lambda answer: len(answer["checkpoints"]) == 1),
+        (
+            "/v1/namespaces/my-app/workflows/count/validation?depth=VALIDATE_DEPTH_CHECKSUM",
+            lambda answer: answer["resumable"],
+        ),
+    ],
+)
+def test_each_call_that_reads_has_a_path_of_its_own(gateway, path, found):
+    with urllib.request.urlopen(f"{gateway.url}{path}", timeout=60) as response:
+        answer = json.loads(response.read())
+    assert found(answer), answer
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/namespaces/my-app", "/v1/namespaces//workflows/count/newest"])
+def test_a_path_that_is_none_does_not_pass(gateway, path):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{gateway.url}{path}", timeout=60)
+    with refused.value as error:
+        assert error.code in (400, 403, 404)
+
+
 def test_an_error_in_json_names_its_reason_and_its_trace(gateway):
     trace = "0af7651916cd43dd8448eb211c80319c"
     request = {"namespace": "my-app", "workflowId": "none"}
@@ -126,7 +157,7 @@ def test_the_commands_of_the_page_print_what_it_shows(gateway):
     require("" if shutil.which("curl") else "no curl")
     page = (ROOT / "docs" / "guides" / "browsers.md").read_text()
     commands = re.findall(r"```console\n\$ (curl .*?)\n(?=[^ ])(.*?)```", page, re.DOTALL)
-    assert len(commands) == 2
+    assert len(commands) == 3
     for command, shown in commands:
         script = command.replace("http://127.0.0.1:8080", gateway.url)
         found = json.loads(subprocess.run(["sh", "-c", script], capture_output=True, check=True, text=True).stdout)
@@ -193,7 +224,7 @@ def test_a_page_in_a_browser_reads_by_json_grpc_web_and_connect(gateway, tmp_pat
     assert "grpc-status:0" in trailers.replace(" ", "")
     assert api.LoadResponse.FromString(bytes.fromhex(found["load connect"])).parts[0].data == b"17"
 
-    assert {each["workflowId"] for each in found["list json"]["checkpoints"]} == {"count", "large"}
+    assert {each["workflowId"] for each in found["list json"]["checkpoints"]} == {"count", "large", "ü b"}
     [message], _ = unframed(found["list grpc-web"])
     assert len(api.ListResponse.FromString(message).checkpoints) == 2
     assert len(api.ListResponse.FromString(bytes.fromhex(found["list connect"])).checkpoints) == 2

@@ -79,7 +79,7 @@ def test_no_page_installs_the_other_project_named_holdfast():
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "client").rglob("*.py")]
     pages += [*(ROOT / "server").rglob("*.py"), *(ROOT / "examples").rglob("*"), ROOT / "deploy" / "Dockerfile"]
     wrong = re.compile(
-        r"holdfast\[[a-z]|holdfast==|(?<!un)install\s+(?:-\S+\s+)*[\"']?holdfast(?![\w-])(?!`? does not)"
+        r"holdfast\[[a-z]|holdfast==|(?<!un)(?<!--)install\s+(?:-\S+\s+)*[\"']?holdfast(?![\w-])(?!`? does not)"
     )
     found = {str(page): wrong.findall(page.read_text()) for page in pages if page.is_file() and page.suffix != ".pyc"}
     assert {page: hits for page, hits in found.items() if hits} == {}

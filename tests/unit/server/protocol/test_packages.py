@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.repository import ROOT
 
-PACKAGES = ["format", "log", "payload", "checkpoints", "maintenance"]
+PACKAGES = ["format", "log", "payload", "checkpoints", "maintenance", "archive"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -226,8 +226,8 @@ def test_a_page_in_a_browser_reads_by_json_grpc_web_and_connect(gateway, tmp_pat
 
     assert {each["workflowId"] for each in found["list json"]["checkpoints"]} == {"count", "large", "ü b"}
     [message], _ = unframed(found["list grpc-web"])
-    assert len(api.ListResponse.FromString(message).checkpoints) == 2
-    assert len(api.ListResponse.FromString(bytes.fromhex(found["list connect"])).checkpoints) == 2
+    assert len(api.ListResponse.FromString(message).checkpoints) == 3
+    assert len(api.ListResponse.FromString(bytes.fromhex(found["list connect"])).checkpoints) == 3
 
     messages, trailers = unframed(found["stream grpc-web"])
     parts = [api.LoadStreamResponse.FromString(each) for each in messages]

@@ -82,7 +82,12 @@ function handleOf(name: unknown): Workflow {
 }
 
 const OPS: Readonly<Record<string, (given: Given) => Promise<object> | object>> = {
-  hello: () => ({ client: "TypeScript", version: "", features: ["files", "rolled_back"], mutants: MUTANTS }),
+  hello: () => ({
+    client: "TypeScript",
+    version: "",
+    features: ["files", "pipeline", "rolled_back"],
+    mutants: MUTANTS,
+  }),
   async open(given) {
     clients.set(String(given["client"]), await opened(options(mutant, given as Opening)));
     return {};

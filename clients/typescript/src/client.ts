@@ -75,7 +75,10 @@ export interface ClientOptions {
   readonly token?: Token | undefined;
   /** Whether the token may be sent in plaintext to another machine. */
   readonly insecure?: boolean | undefined;
-  /** Interceptors of gRPC, for every call. They see the messages of the API. */
+  /**
+   * Interceptors of gRPC, for every call. They see the messages of the API. A call to which one adds metadata is not
+   * carried in a pipeline.
+   */
   readonly interceptors?: readonly Interceptor[] | undefined;
 }
 

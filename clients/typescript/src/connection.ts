@@ -14,6 +14,7 @@ import { once } from "node:events";
 
 import { closed } from "./errors.js";
 import { CheckpointServiceDefinition, type MessageFns } from "./generated/holdfast/v1/checkpoint_service.js";
+import { Pipelines } from "./pipelines.js";
 import { Scope } from "./scope.js";
 import type { Destination } from "./targets.js";
 
@@ -53,11 +54,21 @@ const OPTIONS: ChannelOptions = {
 /** The connection of one client. */
 export class Connection {
   readonly #client: Client;
+  readonly #pipelines: Pipelines;
   readonly #scopes = new Set<Scope>();
   #isClosed = false;
 
   constructor({ target, credentials, options }: Destination, interceptors: readonly Interceptor[]) {
-    this.#client = new Client(target, credentials, { ...OPTIONS, ...options, interceptors: [...interceptors] });
+    this.#pipelines = new Pipelines((metadata) =>
+      streams.makeBidiStreamRequest(PIPELINE_PATH, asBuffer, asBytes, metadata, {}),
+    );
+    this.#client = new Client(target, credentials, {
+      ...OPTIONS,
+      ...options,
+      interceptors: [...interceptors, this.#pipelines.interceptor],
+    });
+    // The caller's interceptors see the calls in a pipeline, not its stream.
+    const streams = new Client(target, credentials, { channelOverride: this.#client.getChannel() });
   }
 
   /**
@@ -78,6 +89,7 @@ export class Connection {
     for (const scope of this.#scopes) {
       scope.cancel(closed());
     }
+    this.#pipelines.close();
     this.#client.close();
   }
 
@@ -237,6 +249,16 @@ function settle<T>(
   }
 }
 
+const PIPELINE_PATH = `/${CheckpointServiceDefinition.fullName}/${CheckpointServiceDefinition.methods.pipeline.name}`;
+
+function asBytes(bytes: Buffer): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
 type Wire<M extends Method> = Pick<
   MethodDefinition<Request<M>, Response<M>>,
   "path" | "requestSerialize" | "responseDeserialize"
@@ -249,7 +271,7 @@ function definition<M extends Method>(method: M): Wire<M> {
   return {
     path: `/${CheckpointServiceDefinition.fullName}/${name}`,
     requestSerialize: (request) => Buffer.from(requests.encode(request).finish()),
-    responseDeserialize: (bytes) => responses.decode(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)),
+    responseDeserialize: (bytes) => responses.decode(asBytes(bytes)),
   };
 }
 

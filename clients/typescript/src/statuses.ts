@@ -7,7 +7,8 @@ import { Duration } from "./generated/google/protobuf/duration.js";
 import { ofReason, ofServer } from "./reasons.js";
 
 const DOMAIN = "holdfast.dev";
-const DETAILS_KEY = "grpc-status-details-bin";
+/** The key of the trailing metadata that hold the details of an error. */
+export const DETAILS_KEY = "grpc-status-details-bin";
 const PUSHBACK_KEY = "grpc-retry-pushback-ms";
 const SHOWN_CHARACTERS = 600;
 // Codes that are their own reason, from a Holdfast server as well as from a proxy.
@@ -81,13 +82,18 @@ function withoutDetails(error: ServiceError, call: FailedCall): HoldfastError {
       return handshakeFailed(`no connection to the server: ${problem} (${said})`, details);
     }
   }
-  // A caller who cancels gets no status: a CANCELLED without details comes from a server that ends, or from a proxy.
-  // grpc-js reports a stream that the server resets while it ends as INTERNAL.
-  const isReset = error.code === status.INTERNAL && /RST_STREAM|ECONNRESET|EPIPE|session/i.test(error.details);
-  if (error.code === status.UNAVAILABLE || error.code === status.CANCELLED || isReset) {
+  if (isBroken(error)) {
     return unavailable(`the server cannot be reached, or the connection broke (${said})`, details);
   }
   return ofReason("INTERNAL", `the call failed with an error that no Holdfast server made (${said})`, details);
+}
+
+/** Return whether a status without details says that the connection broke. */
+export function isBroken({ code, details }: Pick<ServiceError, "code" | "details">): boolean {
+  // A caller who cancels gets no status: a CANCELLED without details comes from a server that ends, or from a proxy.
+  // grpc-js reports a stream that the server resets while it ends as INTERNAL.
+  const isReset = code === status.INTERNAL && /RST_STREAM|ECONNRESET|EPIPE|session/i.test(details);
+  return code === status.UNAVAILABLE || code === status.CANCELLED || isReset;
 }
 
 /** Return details that are not ours, on one line and cut. */

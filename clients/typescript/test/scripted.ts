@@ -2,6 +2,7 @@
 import {
   Metadata,
   Server,
+  type ServerDuplexStream,
   ServerCredentials,
   type ServiceDefinition,
   type UntypedHandleCall,
@@ -10,7 +11,11 @@ import {
 } from "@grpc/grpc-js";
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
 
-import { CheckpointServiceDefinition, type MessageFns } from "../src/generated/holdfast/v1/checkpoint_service.js";
+import {
+  CheckpointServiceDefinition,
+  type MessageFns,
+  type PipelineRequest,
+} from "../src/generated/holdfast/v1/checkpoint_service.js";
 
 /** A call that a scripted server has received. */
 export interface Received {
@@ -23,13 +28,19 @@ export interface Received {
 /** What a scripted server answers: nothing, a response, the messages of a stream, or a failure. */
 export type Answer = "silence" | { response: object } | { messages: object[] } | { code: status; details?: Uint8Array };
 
-/** A server that gives one answer after another, whatever is called. */
+/** A pipeline, from the side of the server. */
+export type ServedPipeline = ServerDuplexStream<PipelineRequest, object>;
+
+/** A server that gives one answer after another, whatever is called. It takes pipelines if it is given what serves them. */
 export class Scripted {
   readonly received: Received[] = [];
   readonly #server = new Server();
   target = "";
 
-  constructor(readonly answers: Answer[]) {}
+  constructor(
+    readonly answers: Answer[],
+    private readonly serve?: (pipeline: ServedPipeline) => void,
+  ) {}
 
   async start(): Promise<this> {
     const definition: Record<string, unknown> = {};
@@ -49,6 +60,11 @@ export class Scripted {
       handlers[method.name] = ((call: never, done: never) => {
         this.#answer(method.name, call, done);
       }) as UntypedHandleCall;
+    }
+    if (this.serve === undefined) {
+      delete definition["Pipeline"];
+    } else {
+      handlers["Pipeline"] = this.serve;
     }
     this.#server.addService(definition as ServiceDefinition, handlers);
     const port = await new Promise<number>((resolve, reject) => {

@@ -46,6 +46,19 @@ async def failure(call, expected, **shown):
     return error
 
 
+async def in_time(call, expected):
+    """Check the error of a call that lasts until its deadline.
+
+    The server answers 50 ms before that. A busy machine may be later, and then the call is made again.
+    """
+    for _ in range(20):
+        try:
+            return await failure(call(), expected)
+        except holdfast.DeadlineExceededError:
+            continue
+    raise AssertionError("each answer came after the deadline")
+
+
 def without_retry(client):
     client._transport._caller._bucket = RetryBucket(holdfast.RetryPolicy(burst_retries=0))
     return client
@@ -120,13 +133,12 @@ async def test_request_id_reused(client):
 async def test_commit_unknown(client, served):
     await client.save("n", "w", b"x", format=FORMAT)
     served.store.lose_request = lambda operation, key: True
-    late = client.save("n", "w", b"y", format=FORMAT, timeout=0.5)
-    await failure(late, holdfast.CommitUnknownError)
+    await in_time(lambda: client.save("n", "w", b"y", format=FORMAT, timeout=0.5), holdfast.CommitUnknownError)
 
 
 async def test_store_unavailable(client, served):
     served.store.lose_request = lambda operation, key: True
-    await failure(client.load("n", "w", timeout=0.5), holdfast.StoreUnavailableError)
+    await in_time(lambda: client.load("n", "w", timeout=0.5), holdfast.StoreUnavailableError)
 
 
 async def test_store_access_denied(client, served):

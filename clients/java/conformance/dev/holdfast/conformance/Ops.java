@@ -94,6 +94,7 @@ final class Ops implements AutoCloseable {
     answer.addProperty("version", HoldfastClient.VERSION);
     JsonArray features = new JsonArray();
     features.add("files");
+    features.add("pipeline");
     answer.add("features", features);
     JsonArray mutants = new JsonArray();
     Mutants.NAMES.forEach(mutants::add);

@@ -45,6 +45,7 @@ final class Connection implements AutoCloseable {
 
   final ExecutorService executor;
   private final ManagedChannel managed;
+  private final Pipelines pipelines;
   private final Channel channel;
   private final Set<CompletableFuture<Void>> pauses = ConcurrentHashMap.newKeySet();
   private final Optional<AddressList.Provider> addresses;
@@ -82,7 +83,8 @@ final class Connection implements AutoCloseable {
       throw Arguments.invalid(
           tls.isPresent() ? "tls" : "target", "cannot be used: " + failure.getMessage());
     }
-    channel = ClientInterceptors.interceptForward(managed, interceptors);
+    pipelines = new Pipelines(managed, executor);
+    channel = ClientInterceptors.interceptForward(pipelines, interceptors);
   }
 
   private static NettyChannelBuilder builder(String name, Optional<Tls> tls) throws IOException {
@@ -165,6 +167,7 @@ final class Connection implements AutoCloseable {
             && attempt.timeout().compareTo(SILENCE) >= 0;
     if (isSilent && !isClosed) {
       managed.enterIdle();
+      pipelines.renew();
     }
     return failure;
   }
@@ -189,6 +192,7 @@ final class Connection implements AutoCloseable {
   public void close() {
     isClosed = true;
     pauses.forEach(pause -> pause.complete(null));
+    pipelines.close();
     managed.shutdownNow();
     try {
       if (!managed.awaitTermination(CLOSING.toSeconds(), TimeUnit.SECONDS)) {

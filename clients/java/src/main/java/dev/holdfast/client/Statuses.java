@@ -1,6 +1,7 @@
 package dev.holdfast.client;
 
 import com.google.protobuf.Any;
+import com.google.protobuf.ByteString;
 import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.protobuf.Message;
 import com.google.rpc.BadRequest;
@@ -84,9 +85,7 @@ final class Statuses {
       return Reasons.handshakeFailed(
           "no connection to the server: " + cause(status) + " (" + said + ")");
     }
-    // gRPC reports a connection that breaks while a message is written as UNKNOWN.
-    boolean isBroken = code == Status.Code.UNKNOWN && isOfConnection(status.getCause());
-    if (BROKEN_OFF.contains(code) || isBroken) {
+    if (isBroken(status)) {
       return Reasons.unavailable(
           code, "the server cannot be reached, or the connection broke (" + said + ")");
     }
@@ -101,6 +100,33 @@ final class Statuses {
         Map.of(),
         List.of(),
         null);
+  }
+
+  /** Returns whether a connection cannot be made or broke. */
+  static boolean isBroken(Status status) {
+    // gRPC reports a connection that breaks while a message is written as UNKNOWN.
+    return BROKEN_OFF.contains(status.getCode())
+        || (status.getCode() == Status.Code.UNKNOWN && isOfConnection(status.getCause()));
+  }
+
+  static boolean hasDetails(Metadata trailers) {
+    return details(trailers).map(sent -> sent.getDetailsCount() > 0).orElse(false);
+  }
+
+  /** Returns the status of a call in a pipeline, and adds its details to the call's trailers. */
+  static Status carried(ByteString sent, Metadata trailers) {
+    com.google.rpc.Status failed;
+    try {
+      failed = com.google.rpc.Status.parseFrom(sent);
+    } catch (InvalidProtocolBufferException damaged) {
+      return Status.INTERNAL.withDescription("the server sent a status that cannot be read");
+    }
+    Status status = Status.fromCodeValue(failed.getCode());
+    if (status.isOk()) {
+      return Status.INTERNAL.withDescription("the server sent a failure with the status OK");
+    }
+    trailers.put(DETAILS, sent.toByteArray());
+    return status.withDescription(failed.getMessage());
   }
 
   private static boolean isOfConnection(Throwable cause) {

@@ -79,7 +79,10 @@ class ScriptedServerTest {
     @Override
     public <Q, R> ServerCall.Listener<Q> interceptCall(
         ServerCall<Q, R> call, Metadata given, ServerCallHandler<Q, R> next) {
-      headers.add(given);
+      // This server has no pipelines: the call follows by itself.
+      if (!call.getMethodDescriptor().getBareMethodName().equals("Pipeline")) {
+        headers.add(given);
+      }
       if ("Bearer old".equals(given.get(AUTHORIZATION))) {
         call.close(Status.UNAUTHENTICATED, new Metadata());
         return new ServerCall.Listener<>() {};

@@ -2,6 +2,7 @@
 
 import uuid
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 
 import pytest
@@ -17,10 +18,13 @@ from holdfast_server.protocol.log.log import Log
 from holdfast_server.stores.memory import MemoryStore
 
 from tests.support.archives import archive_of, contents, put_into, restored
+from tests.support.budget import amount
 from tests.support.deltas import Deltas, noise, text
 from tests.support.mac_keys import KEY, OTHER_KEY, keyed
 from tests.support.workflows import GRACE, KEYS, check, damage, sweep_after
 
+# Before every read of an export, or one of a few.
+STRIDE = amount(small=4, full=1)
 OTHERS = [WorkflowKeys("n", "v" * 300), WorkflowKeys("n/".replace("/", "-"), "v 2"), WorkflowKeys("o", "ü")]
 
 
@@ -161,15 +165,17 @@ class Changing(MemoryStore):
         return await super().get(key, offset=offset, length=length)
 
 
+@pytest.mark.verification
 @pytest.mark.parametrize("change", [collected, purged, saved, removed, all_of_it])
 async def test_an_export_beside_changes_has_a_state_that_was_there(change):
+    run = await filled()
+    before = await good(run.log.store)
     at = 0
     while True:
-        at += 1
+        at += STRIDE
         store = Changing()
-        run = await filled(store)
-        before = await good(store)
-        store.countdown, store.change = at, lambda run=run: change(run)
+        store.objects = deepcopy(run.log.store.objects)
+        store.countdown, store.change = at, lambda store=store: change(Deltas(store))
         archive, findings = await archive_of(store)
         if store.change is not None:
             break

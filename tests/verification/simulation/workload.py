@@ -42,6 +42,8 @@ from tests.verification.simulation.store import ATTEMPT, EPOCH, GRACE, Network, 
 from tests.verification.simulation.store import SimulatedStore as Store
 
 _REQUEST = api.LoadRequest(namespace=KEYS.namespace, workflow_id=KEYS.workflow_id)
+# Their errors may be about the log of the copy.
+_OF_THE_COPY = (spec.COPY, spec.COLLECT_COPY)
 _RETRIED = {Reason.COMMIT_UNKNOWN, Reason.STORE_UNAVAILABLE}
 
 
@@ -193,7 +195,7 @@ class Run:
                 with self._no_false_alarm():
                     watch.require(_naming(operation))
             except HoldfastError as error:
-                if step.kind != spec.COPY:
+                if step.kind not in _OF_THE_COPY:
                     with self._no_false_alarm():
                         watch.require_of(_of_client(error))
                 operation.error = error.reason.value

@@ -6,9 +6,11 @@ the others. Until a folder is synced, each name that came, went or changed in it
 covers only calls that had ended before it began. A failed sync has dropped the pages that it should have written, and
 no later one makes them durable unless they are written again (Rebello et al., "Can Applications Recover from fsync
 Failures?", ATC 2020), though the disk may have them all the same. Linux reports a failure once to every descriptor that
-is open by then (errseq_t, since 4.13): if an open descriptor gets no error, no sync has failed since it was opened.
+is open by then (errseq_t, since 4.13): if an open descriptor gets no error, no sync has failed since it was opened. An
+injected error fails one descriptor alone. So a sync by another one that was open by then is believed if it succeeds.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -16,23 +18,42 @@ PAGE_BYTES = 4096
 
 
 @dataclass(eq=False)
-class Edit:
-    """A change of a file's content that is not durable yet.
+class Unsynced:
+    """A change that is not durable yet.
+
+    Attributes:
+        has_ended: whether its system call has returned.
+        failures: the failed syncs that should have covered it, each with its moment and descriptor.
+
+    """
+
+    has_ended: bool = field(default=False, kw_only=True)
+    failures: list[tuple[float, "Descriptor"]] = field(default_factory=list, kw_only=True)
+
+    def is_lost_on(self, descriptor: "Descriptor") -> bool:
+        """Return whether a sync by a descriptor silently does not cover it."""
+        return any(descriptor is other or descriptor.opened > moment for moment, other in self.failures)
+
+    def outlive_process(self) -> None:
+        """Note that the process has stopped: its calls have ended, and others open their descriptors after all that."""
+        self.has_ended = True
+        self.failures = [(-math.inf, other) for _, other in self.failures]
+
+
+@dataclass(eq=False)
+class Edit(Unsynced):
+    """A change of a file's content.
 
     Attributes:
         position: where it begins.
         data: bytes within one page. None: the file ends at the position from now on.
         call: a number that the edits of one system call share.
-        has_ended: whether its system call has returned.
-        is_forsaken: whether a sync that should have covered it has failed.
 
     """
 
     position: int
     data: bytes | None
     call: int
-    has_ended: bool = False
-    is_forsaken: bool = False
 
     @property
     def page(self) -> int:
@@ -108,25 +129,17 @@ class Descriptor:
 
 
 @dataclass(eq=False)
-class Change:
+class Change(Unsynced):
     """A change of a name in a folder.
 
     Attributes:
         name: the name.
         node: the new file or folder, or None.
-        has_ended: whether its system call has returned.
-        failures: the failed syncs that should have covered it, each with its moment and descriptor.
 
     """
 
     name: str
     node: Node | None
-    has_ended: bool = False
-    failures: list[tuple[float, Descriptor]] = field(default_factory=list)
-
-    def is_lost_on(self, descriptor: Descriptor) -> bool:
-        """Return whether a sync by a descriptor silently does not cover it."""
-        return any(descriptor is other or descriptor.opened > moment for moment, other in self.failures)
 
 
 @dataclass(frozen=True)
@@ -213,22 +226,20 @@ class Disk:
 
     def fail_sync(self, sync: Sync, moment: float) -> None:
         """Note a sync that has failed."""
-        for edit in sync.edits:
-            edit.is_forsaken = True
-        for change in sync.changes:
-            change.failures.append((moment, sync.descriptor))
+        for each in (*sync.edits, *sync.changes):
+            each.failures.append((moment, sync.descriptor))
 
 
 def _end_sync_of_content(file: File, sync: Sync) -> None:
     """Make the pages durable that were written since the last sync, whole: with what failed syncs left in them."""
-    written = [each for each in sync.edits if not each.is_forsaken]
+    written = [each for each in sync.edits if not each.is_lost_on(sync.descriptor)]
     pages = {each.page for each in written if each.data is not None}
     content = bytearray(edited(file.kept, written))
     for page in pages:
         start = page * PAGE_BYTES
         written_out = sync.content[start : start + PAGE_BYTES]
         content[start : start + len(written_out)] = written_out
-    durable = {each for each in sync.edits if not each.is_forsaken or (each.data is not None and each.page in pages)}
+    durable = {*written, *(each for each in sync.edits if each.data is not None and each.page in pages)}
     file.kept = bytes(content)
     file.edits = [each for each in file.edits if each not in durable]
 

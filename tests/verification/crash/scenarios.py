@@ -214,7 +214,7 @@ def gone_on_from(
     second = replace(under, is_alone=True).record(script, *(path for _, _, path in stops))
     found = Cuts()
     for (disk, notes, path), going_on in zip(stops, _by_play(second), strict=True):
-        _let_calls_end(disk.root)
+        _outlive_process(disk.root)
         replay = Replay(disk, str(path), NOTES)
         replay.notes.extend(notes)
         found.begin(replay.notes)
@@ -249,13 +249,13 @@ def _durable(tree: Tree) -> Folder:
     return root
 
 
-def _let_calls_end(folder: Folder) -> None:
-    """Mark all changes as ended: calls of a stopped process have ended before others continue."""
+def _outlive_process(folder: Folder) -> None:
+    """Let all changes outlive the process that made them: its moments come before those of the next record."""
     for change in folder.changes:
-        change.has_ended = True
+        change.outlive_process()
     for node in folder.now.values():
         if isinstance(node, Folder):
-            _let_calls_end(node)
+            _outlive_process(node)
         else:
             for edit in node.edits:
-                edit.has_ended = True
+                edit.outlive_process()

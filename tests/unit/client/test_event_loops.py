@@ -25,6 +25,9 @@ def target(tmp_path_factory):
 @pytest.fixture
 def quiet(caplog, recwarn):
     """Require that neither asyncio nor gRPC warns or logs anything while a test runs."""
+    # What earlier tests left open warns when it is collected.
+    gc.collect()
+    recwarn.clear()
     yield
     gc.collect()
     assert [str(each.message) for each in recwarn] == []

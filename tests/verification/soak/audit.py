@@ -13,7 +13,11 @@ async def audit(client: holdfast.AsyncClient, ledger: Ledger) -> list[str]:
     wrong = []
     for where, workflow in ledger.workflows.items():
         try:
-            found = await _audit_one(client, where, workflow)
+            try:
+                found = await _audit_one(client, where, workflow)
+            except holdfast.CheckpointDeletedError:
+                # A collection after the last save removed it since it was listed. There are no more saves.
+                found = await _audit_one(client, where, workflow)
         except holdfast.HoldfastError as error:
             found = [f"{error} {error.metadata}"]
         wrong += [f"{'/'.join(where)}: {each}" for each in found]

@@ -5,6 +5,8 @@ import signal
 import stat
 import subprocess
 import threading
+import time
+from pathlib import Path
 
 import holdfast
 import pytest
@@ -201,20 +203,32 @@ async def test_a_progress_bar_at_a_terminal_does_not_hide_the_result(at_terminal
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_command_silently(number, code):
     # The command reads stdin, which does not end.
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [EXECUTABLE, "save", "n", "w", "-", "--format", "f:1"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=clean_environment(HOLDFAST_TARGET="127.0.0.1:9"),
-    )
-    # The command is reading once more bytes were written than a pipe holds.
-    process.stdin.write(bytes(1 << 20))
-    process.stdin.flush()
-    kill = threading.Timer(30, process.kill)
-    kill.start()
-    process.send_signal(number)
-    out, err = process.stdout.read(), process.stderr.read()
-    process.stdin.close()
-    assert (process.wait(), out, err) == (code, b"", b"")
-    kill.cancel()
+    ) as process:
+        # The command is reading once more bytes were written than a pipe holds.
+        process.stdin.write(bytes(1 << 20))
+        process.stdin.flush()
+        # Python handles a signal that comes just before a read only after it.
+        while not waits_for_input(process.pid):
+            time.sleep(0.01)
+        kill = threading.Timer(30, process.kill)
+        kill.start()
+        process.send_signal(number)
+        out, err = process.stdout.read(), process.stderr.read()
+        process.stdin.close()
+        assert (process.wait(), out, err) == (code, b"", b"")
+        kill.cancel()
+
+
+def waits_for_input(pid):
+    """Return whether a process was asleep for a while."""
+    for _ in range(20):
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            return False
+        time.sleep(0.005)
+    return True

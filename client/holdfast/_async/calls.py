@@ -94,7 +94,7 @@ class Caller:
         Args:
             method: the method's name in the service.
             send: makes one attempt.
-            watch: compares the head that the answer names with what was seen before.
+            watch: checks the head of each answer against the newest head seen before.
             timeout_seconds: for all attempts and pauses together.
             request_id: the idempotency key, for errors that the server did not make.
 

@@ -1,7 +1,7 @@
 """Wrapping the data keys of stored checkpoints by another key, so that the key that wrapped them can be deleted.
 
-Nothing that is stored changes: the wrapped keys are attached to each checkpoint as records. A run that broke off is
-repeated; what is done is passed over.
+Stored objects do not change: the wrapped keys are attached to each checkpoint as records. Repeat an interrupted run: it
+skips the checkpoints that are done.
 """
 
 from collections.abc import AsyncIterator

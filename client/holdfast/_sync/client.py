@@ -806,7 +806,7 @@ class Client:
     ) -> int:
         """Delete every checkpoint and all records of the workflows whose ids begin with a prefix.
 
-        A deletion that broke off goes on if it is repeated with its request id. Workflows that begin during the call
+        To continue an interrupted deletion, repeat it with its request id. Workflows that begin during the call
         may stay.
 
         Args:
@@ -934,8 +934,8 @@ class Client:
     ) -> Rewrapped:
         """Wrap the data keys of stored checkpoints, and of their records, by the keyring's current key.
 
-        After that, the keys that wrapped them before are not needed any more. Nothing that is stored changes. A run
-        that broke off goes on if it is repeated: what was done is passed over.
+        After that, the keys that wrapped them before are not needed any more. Stored objects do not
+        change. Repeat an interrupted run: it skips the checkpoints that are done.
 
         Args:
             namespace: the namespace.

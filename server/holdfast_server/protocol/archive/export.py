@@ -132,7 +132,7 @@ class _Export:
         head = await self._head()
         if head is None:
             return
-        first = await self._first(head)
+        first = await self._read(head.marker.floor + 1)
         digest = first.entry.digest.hex() if isinstance(first, _Read) else ""
         revision = first.entry.revision if isinstance(first, _Read) else head.marker.floor + 1
         names = self._keys.prefix, self._keys.namespace, self._keys.workflow_id
@@ -161,9 +161,6 @@ class _Export:
     def _explains(self, head: Entry) -> bool:
         """Return whether a head shows that all that was missed is deleted."""
         return all(head.gone(revision) for revision in self._missed)
-
-    async def _first(self, head: Entry) -> _Read | HoldfastError:
-        return await self._read(head.marker.floor + 1)
 
     async def _write_log(self, head: Entry, after: int) -> int:
         """Write the entries above a revision up to a head, and the blobs that they need. Return the head's revision."""

@@ -44,7 +44,7 @@ class Loads:
     ) -> LoadedCheckpoint:
         """Load a checkpoint with its payload and check the payload's digests.
 
-        A checkpoint that was encrypted and is not authentic is passed over like a damaged one, if the request falls
+        A checkpoint that was encrypted and is not authentic is skipped like a damaged one, if the request falls
         back: the server cannot know of it.
 
         Args:
@@ -78,7 +78,7 @@ class Loads:
         max_bytes: int | None,
         progress: Progress | None,
     ) -> LoadedCheckpoint:
-        """Load a checkpoint, or raise and note what the server passed over before it."""
+        """Load a checkpoint, or raise and note what the server skipped before it."""
         response = await self._first(request, budget, max_bytes)
         with _noting(response, passed_over):
             info = await self._opening.loaded(response.checkpoint, budget)
@@ -175,7 +175,7 @@ class Loads:
         max_bytes: int,
         progress: Progress | None,
     ) -> Any:
-        """Load parts into their sinks, and return the answer, or raise and note what the server passed over."""
+        """Load parts into their sinks, and return the answer, or raise and note what the server skipped."""
         found = await self._first(request, budget, max_bytes)
         with _noting(found, passed_over):
             await self._opening.loaded(found.checkpoint, budget)
@@ -358,7 +358,7 @@ class Loads:
 
 @contextmanager
 def _noting(answer: api.LoadResponse, passed_over: list[Skipped]) -> Iterator[None]:
-    """If the checkpoint of an answer cannot be decrypted, note its revision and what the server passed over."""
+    """If the checkpoint of an answer cannot be decrypted, note its revision and what the server skipped."""
     try:
         yield
     except CheckpointCorruptedError as error:

@@ -113,7 +113,7 @@ class WorkflowInfo:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A checkpoint that was passed over, or a finding against one."""
+    """A checkpoint that was skipped, or a finding against one."""
 
     checkpoint_id: str
     revision: int
@@ -146,7 +146,7 @@ class LoadedCheckpoint:
         parts: its bytes by part name.
         format: the format of these bytes.
         fell_back: whether it is older than the checkpoint that was requested.
-        skipped: the checkpoints that were passed over, newest first.
+        skipped: the checkpoints that a fallback skipped, newest first.
         migrated_from: the format that it was stored in, if `resume` migrated it.
         head_revision: the revision of the head, which may be a fence or a deletion; 0 if the head is damaged.
         records: its records in the order of their keys, if they were requested.
@@ -195,7 +195,7 @@ class LoadedFile:
         info: its metadata.
         part: the part that was written.
         fell_back: whether it is older than the checkpoint that was requested.
-        skipped: the checkpoints that were passed over, newest first.
+        skipped: the checkpoints that a fallback skipped, newest first.
         head_revision: the revision of the head, which may be a fence or a deletion; 0 if the head is damaged.
         head: the head of the log; None if it is damaged, or from an older server.
 

@@ -142,7 +142,7 @@ def to_writer(message: api.AcquireWriterResponse) -> Writer:
 
 
 def to_skipped(message: api.SkippedCheckpoint | api.Finding) -> Skipped:
-    """Convert a checkpoint that was passed over, or a finding."""
+    """Convert a checkpoint that was skipped, or a finding."""
     return Skipped(message.checkpoint_id, message.revision, message.reason, message.message)
 
 

@@ -55,7 +55,7 @@ def is_reserved(key: str) -> bool:
 
 
 def keys_in(records: Iterable[Record]) -> list[WrappedKeys]:
-    """Return the wrapped keys that records hold; other records are passed over.
+    """Return the wrapped keys that records hold; other records are skipped.
 
     Raises:
         ValueError: a record holds something else.

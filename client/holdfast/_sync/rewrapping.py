@@ -51,7 +51,7 @@ class Rewrapping:
         self.done = Rewrapped()
 
     def of_namespace(self, progress: RewrapProgress | None) -> None:
-        """Wrap the data keys of all workflows again. A workflow that is deleted before its turn is passed over.
+        """Wrap the data keys of all workflows again. A workflow that is deleted before its turn is skipped.
 
         Raises:
             HoldfastError: a subclass for each reason, but a damaged checkpoint is a failure in `done`.

@@ -74,7 +74,7 @@ type Loaded struct {
 	Format Format
 	// FellBack reports whether the checkpoint is older than the one that was requested.
 	FellBack bool
-	// Skipped are the checkpoints that were passed over, newest first.
+	// Skipped are the checkpoints that a fallback skipped, newest first.
 	Skipped []Finding
 	// MigratedFrom is the format that it was stored in, if Resume migrated it.
 	MigratedFrom *Format
@@ -105,7 +105,7 @@ type LoadedPart struct {
 	HeadRevision int64
 }
 
-// Finding is a checkpoint that was passed over, or a problem that a validation found.
+// Finding is a checkpoint that was skipped, or a problem that a validation found.
 type Finding struct {
 	CheckpointID string
 	Revision     int64

@@ -31,7 +31,7 @@ export function toCheckpoint(message: api.Checkpoint, replayed = false): Checkpo
   };
 }
 
-/** Convert a checkpoint that was passed over, or a finding. */
+/** Convert a checkpoint that was skipped, or a finding. */
 export function toSkipped({ checkpointId, revision, reason, message }: SkippedCheckpoint | Finding): Skipped {
   return { checkpointId, revision, reason, message };
 }

@@ -59,7 +59,7 @@ export interface Checkpoint {
   readonly principal: string;
 }
 
-/** A checkpoint that was passed over, or a finding against one. */
+/** A checkpoint that was skipped, or a finding against one. */
 export interface Skipped {
   /** Its id; "" if its marker cannot be read, or if no checkpoint is concerned. */
   readonly checkpointId: string;
@@ -86,7 +86,7 @@ export interface LoadedFile {
   readonly part: PartInfo;
   /** Whether it is older than the checkpoint that was requested. */
   readonly fellBack: boolean;
-  /** The checkpoints that were passed over, newest first. */
+  /** The checkpoints that a fallback skipped, newest first. */
   readonly skipped: readonly Skipped[];
   /** The revision of the head, which may be a fence or a deletion; 0n if the head is damaged. */
   readonly headRevision: bigint;
@@ -102,7 +102,7 @@ export class LoadedCheckpoint {
   readonly format: Format;
   /** Whether it is older than the checkpoint that was requested. */
   readonly fellBack: boolean;
-  /** The checkpoints that were passed over, newest first. */
+  /** The checkpoints that a fallback skipped, newest first. */
   readonly skipped: readonly Skipped[];
   /** The revision of the head, which may be a fence or a deletion; 0n if the head is damaged or not known. */
   readonly headRevision: bigint;

@@ -55,7 +55,7 @@ def loaded_file(found: holdfast.LoadedFile) -> dict[str, Any]:
 
 
 def skipped(found: Iterable[holdfast.Skipped]) -> list[dict[str, str]]:
-    """Return checkpoints that were passed over, or findings."""
+    """Return checkpoints that were skipped, or findings."""
     return [
         {"checkpoint_id": each.checkpoint_id, "revision": str(each.revision), "reason": each.reason} for each in found
     ]

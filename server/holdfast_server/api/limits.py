@@ -9,7 +9,7 @@ RECORDS_BYTES = 3 << 20
 RECORDS_ANSWER_BYTES = 2 << 20
 # One page with all its contents. By default a gRPC client accepts 4 MiB.
 PAGE_BYTES = 3 << 20
-# Checkpoints that were passed over, or findings, in one answer.
+# Checkpoints that were skipped, or findings, in one answer.
 MAX_SKIPPED = 256
 MAX_RECORDS = 1000
 MAX_PARTS = 256

@@ -230,4 +230,4 @@ def _problems(page: Page, seen: Seen, *, looks_whole: bool) -> Iterator[str]:
         yield f"is not found by fsck: {seen}"
     # Keys that are gone from a page that still looks like one, or have another letter: only fsck finds that.
     if seen.silent and not looks_whole:
-        yield f"is passed over in silence: {seen.silent}"
+        yield f"is silently skipped: {seen.silent}"

@@ -81,7 +81,7 @@ class Operation:
         error: the reason of its failure; None if it succeeded.
         revision: the revision in the answer.
         answer: the loaded payload, or the object that rotted.
-        skipped: the revisions that a load passed over as damaged.
+        skipped: the revisions that a load skipped as damaged.
         falls_back: whether a load may fall back.
         below: a page lists revisions below this one.
         size: the size of the page.

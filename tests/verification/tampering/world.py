@@ -218,8 +218,8 @@ class World:
         except HoldfastError as error:
             _require_damage(error, f"list of {keys.prefix}", may_fail=may_fail)
             return
-        passed_over = {each.revision for each in skipped}
-        if listed != {each: known for each, known in self.live[keys].items() if each not in passed_over}:
+        skipped_revisions = {each.revision for each in skipped}
+        if listed != {each: known for each, known in self.live[keys].items() if each not in skipped_revisions}:
             raise ViolationError(f"list of {keys.prefix} returned {listed}")
 
     async def _require_records(self, log: Log, keys: WorkflowKeys, chosen: str, *, may_fail: bool) -> None:

@@ -37,7 +37,7 @@ class Reader:
         namespace: the namespace.
         workflow_id: the storage's workflow.
         contents: the codec of payloads.
-        fallback: pass over damaged checkpoints.
+        fallback: skip damaged checkpoints.
         on_notice: called with the name of a workflow for which the store contains a notice of an unsaved checkpoint.
 
     """
@@ -196,13 +196,13 @@ class Reader:
             self._namespace, self._workflow_id, holdfast_checkpoint_id, accepted_formats=_ACCEPTED, fallback=fallback
         )
         for skipped in loaded.skipped:
-            _logger.warning("passed over checkpoint %s: %s", skipped.checkpoint_id, skipped.message)
+            _logger.warning("skipped checkpoint %s: %s", skipped.checkpoint_id, skipped.message)
         return loaded
 
     def _pass_over(self, info: Checkpoint, error: CheckpointCorruptedError) -> None:
         if not self._fallback:
             raise error
-        _logger.warning("passed over checkpoint %s: %s", info.checkpoint_id, error)
+        _logger.warning("skipped checkpoint %s: %s", info.checkpoint_id, error)
 
     async def newest_revision(self) -> int:
         """Return the revision of the newest checkpoint that is not a notice; 0 if none exists.

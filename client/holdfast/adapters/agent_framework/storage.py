@@ -33,7 +33,7 @@ class HoldfastCheckpointStorage(AsyncFromTarget):
         namespace: the namespace of the checkpoints.
         workflow_id: the run, or whatever else has its checkpoints together.
         fallback: return the newest older checkpoint that is whole if a checkpoint is damaged, and log which ones were
-            passed over; otherwise raise CheckpointCorruptedError.
+            skipped; otherwise raise CheckpointCorruptedError.
         allowed_checkpoint_types: the application's classes that a checkpoint may contain, as "module:qualname". Classes
             given to `agent_framework.register_checkpoint_type`, and the engine's data classes, are allowed as well.
         ownership: "exclusive": a run saves only while the checkpoint it began from is still the newest of the storage,

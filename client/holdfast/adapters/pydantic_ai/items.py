@@ -30,7 +30,7 @@ class Items:
     Args:
         client: an open client.
         namespace: the namespace.
-        fallback: pass over damaged items.
+        fallback: skip damaged items.
 
     """
 

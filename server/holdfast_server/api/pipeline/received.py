@@ -21,7 +21,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 _CALLS = api.PipelineRequest.CALLS_FIELD_NUMBER
 _CANCELLED = api.PipelineRequest.CANCELLED_CALL_IDS_FIELD_NUMBER
 _CALL_ID = api.PipelineCall.CALL_ID_FIELD_NUMBER
-# Fields of a later version of the API, which are passed over.
+# Fields of a later version of the API, which are skipped.
 _MAX_UNKNOWN_FIELDS = 100
 
 

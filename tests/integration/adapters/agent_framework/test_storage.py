@@ -390,7 +390,7 @@ async def test_a_damaged_newest_checkpoint_falls_back_to_the_last_good_one_if_th
     damage_newest(served.folder)
     with caplog.at_level(logging.WARNING, "holdfast.adapters.agent_framework"):
         assert (await falling_back.get_latest(workflow_name="w")).checkpoint_id == "w-0"
-    assert "passed over checkpoint w-2" in caplog.text
+    assert "skipped checkpoint w-2" in caplog.text
     assert [each.checkpoint_id for each in await falling_back.list_checkpoints(workflow_name="w")] == ["w-0"]
 
 

@@ -229,7 +229,7 @@ async def test_records_of_wrapped_keys_are_not_shown_and_their_keys_are_reserved
         await client.attach("n", "w", "c", [Record(f"{KEYS_PREFIX}x", b"")])
 
 
-async def test_checkpoints_without_encryption_are_passed_over(plain, rewrapping):
+async def test_checkpoints_without_encryption_are_skipped(plain, rewrapping):
     await plain.save("n", "w", SMALL, format=FORMAT)
     await plain.attach("n", "w", "c", [Record("a", SMALL)])
     assert await rewrapping.rewrap_keys("n") == Rewrapped(workflows=1, checkpoints=1)

@@ -258,7 +258,7 @@ async def test_a_call_that_this_server_does_not_know_is_unimplemented(raw_stream
     assert (reason(empty), field(empty)) == ("INVALID_REQUEST", "request")
 
 
-async def test_unknown_fields_of_a_message_are_passed_over(raw_stream):
+async def test_unknown_fields_of_a_message_are_skipped(raw_stream):
     await raw_stream.write(b"\x9a\x06\x00")
     await raw_stream.write(b"\x98\x06\x01" + raw_message(load(1).SerializeToString()))
     assert reason(await PipelineCaller(raw_stream).answer(1)) == "WORKFLOW_NOT_FOUND"

@@ -12,7 +12,7 @@ import java.util.Optional;
  * @param parts its bytes by part name, in the order in which they were saved; not copied
  * @param format the format of these bytes
  * @param fellBack whether it is older than the checkpoint that was requested
- * @param skipped the checkpoints that were passed over, newest first
+ * @param skipped the checkpoints that a fallback skipped, newest first
  * @param migratedFrom the format that it was stored in, if {@code resume} migrated it
  * @param headRevision the revision of the head, which may be a fence or a deletion; 0 if the head
  *     is damaged

@@ -8,7 +8,7 @@ import java.util.List;
  * @param info its metadata
  * @param part the part that was written
  * @param fellBack whether it is older than the checkpoint that was requested
- * @param skipped the checkpoints that were passed over, newest first
+ * @param skipped the checkpoints that a fallback skipped, newest first
  * @param headRevision the revision of the head, which may be a fence or a deletion; 0 if the head
  *     is damaged
  */

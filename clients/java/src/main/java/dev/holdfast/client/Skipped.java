@@ -1,7 +1,7 @@
 package dev.holdfast.client;
 
 /**
- * A checkpoint that was passed over, or a finding against one.
+ * A checkpoint that was skipped, or a finding against one.
  *
  * @param checkpointId its id; "" if its marker cannot be read
  * @param revision its revision

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Generic, TypeVar
 
 from holdfast._core.head import Head
 
 MAX_FORMAT_VERSION = 2**31 - 1
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,20 @@ class WorkflowInfo:
     epoch: int
     updated: datetime
     head: Head | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """One page of a list.
+
+    Attributes:
+        items: the items, in the order of the list. A page may have fewer than were requested, and even none.
+        next_page_token: the `page_token` of the next page; "" on the last page.
+
+    """
+
+    items: tuple[Item, ...]
+    next_page_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from holdfast._core.checkpoint import (
     Format,
     LoadedCheckpoint,
     LoadedFile,
+    Page,
     Record,
     Rewrapped,
     RewrapProgress,
@@ -534,6 +535,38 @@ class Client:
         )
         for workflow in self._lists.workflows(request, self._transport.budget(timeout)):
             yield workflow
+
+    def workflows_page(
+        self,
+        namespace: str,
+        *,
+        prefix: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Page[WorkflowInfo]:
+        """Return one page of a namespace's workflows, for a program that shows a page at a time.
+
+        Args:
+            namespace: the namespace.
+            prefix: the text that their ids begin with.
+            page_size: the most workflows of the page; 0: the server chooses.
+            page_token: the `next_page_token` of the page before; "" for the first page.
+            timeout: seconds for everything, retries included.
+
+        Raises:
+            InvalidRequestError: the token was not issued for this namespace.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        request = arguments.request(
+            api.ListWorkflowsRequest,
+            namespace=namespace,
+            workflow_id_prefix=prefix,
+            page_size=page_size,
+            page_token=page_token,
+        )
+        return self._lists.workflows_page(request, self._transport.budget(timeout))
 
     def attach(
         self,

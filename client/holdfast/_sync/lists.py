@@ -7,7 +7,7 @@ from typing import Any
 
 from holdfast._core.answers import paired, require_accepted, require_listed, require_named, require_sizes
 from holdfast._core.budget import Budget
-from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint, WorkflowInfo
+from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint, Page, WorkflowInfo
 from holdfast._core.errors import CheckpointDeletedError, CheckpointNotFoundError, of_reason
 from holdfast._core.messages import to_checkpoint, to_workflow_info
 from holdfast._sync.loads import Loads
@@ -113,6 +113,23 @@ class Lists:
             for message in page.workflows:
                 require_listed(message, request)
                 yield to_workflow_info(message)
+
+    def workflows_page(self, request: api.ListWorkflowsRequest, budget: Budget) -> Page[WorkflowInfo]:
+        """Return one page of the workflows of a namespace.
+
+        Args:
+            request: which workflows, and which page of them.
+            budget: the time for it.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        with budget.spending() as seconds:
+            page = self._transport.unary("ListWorkflows", request, seconds)
+        for message in page.workflows:
+            require_listed(message, request)
+        return Page(tuple(map(to_workflow_info, page.workflows)), page.next_page_token)
 
 
 def _require_whole(page: Any, above: int = 0) -> None:

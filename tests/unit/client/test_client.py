@@ -187,6 +187,29 @@ async def test_workflows_are_listed_by_the_prefix_of_their_ids(client):
     assert found == {"run:1", "run:2", "run:" + "ü" * 200}
 
 
+async def test_a_page_of_workflows_names_the_next_one(client):
+    names = {f"run-{number}" for number in range(5)}
+    for name in [*names, "other"]:
+        await client.save("n", name, b"x", format=FORMAT)
+
+    found, token, pages = set(), "", 0
+    while token or not pages:
+        page = await client.workflows_page("n", prefix="run-", page_size=2, page_token=token)
+        assert len(page.items) <= 2
+        found |= {each.workflow_id for each in page.items}
+        token, pages = page.next_page_token, pages + 1
+    assert found == names
+
+
+async def test_a_page_token_of_another_namespace_is_refused(client):
+    for number in range(2):
+        await client.save("n", f"run-{number}", b"x", format=FORMAT)
+    page = await client.workflows_page("n", page_size=1)
+
+    with pytest.raises(holdfast.InvalidRequestError, match="page_token"):
+        await client.workflows_page("m", page_token=page.next_page_token)
+
+
 async def test_a_save_of_a_resumed_handle_is_refused_after_a_save_by_another_writer(client):
     first, second = client.workflow("n", "w"), client.workflow("n", "w")
     await first.acquire_writer()

@@ -16,6 +16,7 @@ MODULES = (
     "lists",
     "loads",
     "opening",
+    "part_reads",
     "records",
     "repeats",
     "rewrapping",

@@ -12,6 +12,7 @@ from holdfast._async import saves
 from holdfast._async.lists import Lists
 from holdfast._async.loads import Loads
 from holdfast._async.opening import Opening
+from holdfast._async.part_reads import PartReads
 from holdfast._async.records import Records
 from holdfast._async.repeats import Repeats
 from holdfast._async.rewrapping import Rewrapping
@@ -100,6 +101,7 @@ class AsyncClient:
         self._records = Records(self._transport, self._opening)
         self._loads = Loads(self._transport, self._opening, self._records)
         self._repeats = Repeats(self._transport, self._protection, self._loads)
+        self._part_reads = PartReads(self._transport)
         self._lists = Lists(self._transport, self._opening, self._loads, self._records)
 
     @property
@@ -323,6 +325,52 @@ class AsyncClient:
             max_bytes=MAX_BYTES if limit is None else limit,
             progress=progress,
         )
+
+    async def read_part(
+        self,
+        namespace: str,
+        workflow_id: str,
+        checkpoint_id: str | None = None,
+        *,
+        part: str | None = None,
+        offset: int = 0,
+        length: int | None = None,
+        timeout: float | None = None,
+    ) -> AsyncIterator[bytes]:
+        """Iterate over bytes of a part as they are stored, from any offset, in pieces of at most 4 MiB.
+
+        A piece is requested when the one before was used. A part that was encrypted is not decrypted, whether the
+        client has a keyring or not.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+            checkpoint_id: the checkpoint; None for the newest.
+            part: the part; None for the default part or the only one.
+            offset: the first byte to read. At or after the part's end there are no bytes.
+            length: the most bytes to read; None for all from the offset on.
+            timeout: seconds for each piece, retries included.
+
+        Raises:
+            InvalidRequestError: the checkpoint has no such part, or the offset or the length is negative.
+            CheckpointCorruptedError: the bytes are damaged. The part's digest is checked if all of it is read, before
+                the last piece is returned; for a range the server checks the blocks that it is stored in.
+            WorkflowCheckpointResumeError: a subclass for each other reason.
+
+        """
+        request = arguments.request(
+            api.LoadRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            checkpoint_id="" if checkpoint_id is None else checkpoint_id,
+            fallback=api.FALLBACK_NONE,
+            view=api.CHECKPOINT_VIEW_METADATA,
+        )
+        part = None if part is None else arguments.text("part", part)
+        first = arguments.integer("offset", offset, 0, MAX_BYTES)
+        most = None if length is None else arguments.integer("length", length, 0, MAX_BYTES)
+        async for piece in self._part_reads.pieces(request, part, first, most, timeout):
+            yield piece
 
     async def resume(
         self,

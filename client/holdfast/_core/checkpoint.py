@@ -64,6 +64,7 @@ class Checkpoint:
             does not report it.
         principal: the name of the caller that saved it, such as "token:ci"; "" if the server did not authenticate
             callers.
+        producer: the name and version of the program that saved it; "" for each that it did not give.
         head: the head of the log when it was committed, which is its own entry; only of a checkpoint that `save`
             returns.
 
@@ -87,6 +88,7 @@ class Checkpoint:
     pinned: bool = False
     stored_bytes: int = 0
     principal: str = ""
+    producer: tuple[str, str] = ("", "")
     head: Head | None = field(default=None, compare=False)
 
 

@@ -131,6 +131,7 @@ def to_checkpoint(
         pinned=message.pinned,
         stored_bytes=message.stored_bytes,
         principal=message.principal,
+        producer=(message.producer.name, message.producer.version),
         head=head,
     )
 

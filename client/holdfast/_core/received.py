@@ -85,13 +85,8 @@ class PartInto:
             InvalidRequestError: the checkpoint has no such part.
 
         """
-        names = [part.name for part in checkpoint.parts]
-        name = names[0] if self._part is None and len(names) == 1 else self._part or ""
-        if name not in names:
-            known = ", ".join(sorted(map(repr, names)))
-            raise arguments.invalid("part", f"must be one of {known:.500}, not {self._part!r:.100}")
-        self.chosen = name
-        return {name: self._sink}
+        self.chosen = chosen_part(checkpoint, self._part).name
+        return {self.chosen: self._sink}
 
 
 class ReceivedPart:
@@ -159,6 +154,21 @@ class ReceivedPart:
     def restart(self) -> None:
         """Drop what was received."""
         self._sink.restart()
+
+
+def chosen_part(checkpoint: checkpoint_pb2.Checkpoint, part: str | None) -> checkpoint_pb2.PartInfo:
+    """Return a part of a checkpoint by its name; for None the default part or the only one.
+
+    Raises:
+        InvalidRequestError: the checkpoint has no such part.
+
+    """
+    infos = {info.name: info for info in checkpoint.parts}
+    name = next(iter(infos)) if part is None and len(infos) == 1 else part or ""
+    if name not in infos:
+        known = ", ".join(sorted(map(repr, infos)))
+        raise arguments.invalid("part", f"must be one of {known:.500}, not {part!r:.100}")
+    return infos[name]
 
 
 def transit_error(problem: str) -> HoldfastError:

@@ -57,6 +57,7 @@ def synchronous() -> None:
         assert_type(handle.revision, int | None)
         assert_type(handle.load_to("file"), holdfast.LoadedFile)
         assert_type(client.load_to("n", "w", "file"), holdfast.LoadedFile)
+        assert_type(list(client.read_part("n", "w", part="a", offset=1, length=2)), list[bytes])
 
 
 async def asynchronous() -> None:
@@ -69,6 +70,8 @@ async def asynchronous() -> None:
             assert_type(checkpoint, holdfast.Checkpoint)
         async for found in client.history("n"):
             assert_type(found, holdfast.LoadedCheckpoint)
+        async for piece in client.read_part("n", "w", "c"):
+            assert_type(piece, bytes)
         async for workflow in client.list_workflows("n"):
             assert_type(workflow, holdfast.WorkflowInfo)
         assert_type(await client.records("n", "w", "c"), tuple[holdfast.Record, ...])

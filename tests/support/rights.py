@@ -63,6 +63,7 @@ CASES = [
     ("AttachRecords", CALL | {"checkpoint_id": "c", "records": [record()]}, {WRITE}),
     ("AttachRecords", CALL | {"checkpoint_id": "c", "records": [record(replace=True)]}, {WRITE, DELETE}),
     ("ListRecords", WHERE | {"checkpoint_id": "c"}, {READ}),
+    ("ListLog", WHERE, {READ}),
 ]
 # Calls about no namespace. Every caller may make them.
 OF_NO_NAMESPACE = {"GetCapabilities", "Pipeline"}

@@ -26,6 +26,7 @@ from holdfast._core.checkpoint import (
     Format,
     LoadedCheckpoint,
     LoadedFile,
+    LogEntry,
     Page,
     Record,
     Rewrapped,
@@ -614,6 +615,82 @@ class AsyncClient:
             page_token=page_token,
         )
         return await self._lists.workflows_page(request, self._transport.budget(timeout))
+
+    async def log(
+        self,
+        namespace: str,
+        workflow_id: str,
+        *,
+        before_revision: int | None = None,
+        after_revision: int | None = None,
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> AsyncIterator[LogEntry]:
+        """Iterate over the entries of a workflow's log, newest first, over all pages.
+
+        Checkpoints, also deleted ones, fences, deletions, collections and damage are entries.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+            before_revision: only entries below this revision; None for the head and below.
+            after_revision: only entries above this revision; None for all.
+            page_size: how many to request at a time; 0: the server chooses.
+            timeout: seconds for all pages together, retries included; the caller's own time between them is free.
+
+        Raises:
+            UnimplementedError: the server is older.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        request = arguments.request(
+            api.ListLogRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            before_revision=before_revision,
+            after_revision=after_revision,
+            page_size=page_size,
+        )
+        async for entry in self._lists.log(request, self._transport.budget(timeout)):
+            yield entry
+
+    async def log_page(
+        self,
+        namespace: str,
+        workflow_id: str,
+        *,
+        before_revision: int | None = None,
+        after_revision: int | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Page[LogEntry]:
+        """Return one page of the entries of a workflow's log, newest first.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+            before_revision: only entries below this revision; None for the head and below.
+            after_revision: only entries above this revision; None for all.
+            page_size: the most entries of the page; 0: the server chooses.
+            page_token: `next_page_token` of the page before; "" for the first page.
+            timeout: seconds, retries included.
+
+        Raises:
+            UnimplementedError: the server is older.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        request = arguments.request(
+            api.ListLogRequest,
+            namespace=namespace,
+            workflow_id=workflow_id,
+            before_revision=before_revision,
+            after_revision=after_revision,
+            page_size=page_size,
+            page_token=page_token,
+        )
+        return await self._lists.log_page(request, self._transport.budget(timeout))
 
     async def attach(
         self,

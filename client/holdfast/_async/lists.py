@@ -8,9 +8,16 @@ from holdfast._async.loads import Loads
 from holdfast._async.opening import Opening
 from holdfast._async.records import Records
 from holdfast._async.transport import Transport
-from holdfast._core.answers import paired, require_accepted, require_listed, require_named, require_sizes
+from holdfast._core.answers import (
+    paired,
+    require_accepted,
+    require_listed,
+    require_named,
+    require_sizes,
+    required_entries,
+)
 from holdfast._core.budget import Budget
-from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint, Page, WorkflowInfo
+from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint, LogEntry, Page, WorkflowInfo
 from holdfast._core.errors import CheckpointDeletedError, CheckpointNotFoundError, of_reason
 from holdfast._core.messages import to_checkpoint, to_workflow_info
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -97,6 +104,21 @@ class Lists:
                     yield loaded
             _require_whole(page)
 
+    async def log(self, request: api.ListLogRequest, budget: Budget) -> AsyncIterator[LogEntry]:
+        """Iterate over the entries of a log, newest first.
+
+        Args:
+            request: which entries.
+            budget: the time for all pages.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        async for page in self._transport.pages("ListLog", request, budget):
+            for message in required_entries(page, request):
+                yield await self._opening.entry(message, budget)
+
     async def workflows(self, request: api.ListWorkflowsRequest, budget: Budget) -> AsyncIterator[WorkflowInfo]:
         """Iterate over the workflows of a namespace.
 
@@ -129,6 +151,22 @@ class Lists:
         for message in page.workflows:
             require_listed(message, request)
         return Page(tuple(map(to_workflow_info, page.workflows)), page.next_page_token)
+
+    async def log_page(self, request: api.ListLogRequest, budget: Budget) -> Page[LogEntry]:
+        """Return one page of the entries of a log.
+
+        Args:
+            request: which entries, and which page of them.
+            budget: the time for it.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        with budget.spending() as seconds:
+            page = await self._transport.unary("ListLog", request, seconds)
+        entries = [await self._opening.entry(message, budget) for message in required_entries(page, request)]
+        return Page(tuple(entries), page.next_page_token)
 
 
 def _require_whole(page: Any, above: int = 0) -> None:

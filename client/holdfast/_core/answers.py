@@ -5,7 +5,7 @@ caller allows.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from holdfast._core import arguments
@@ -99,6 +99,37 @@ def require_listed(found: api.Workflow, request: api.ListWorkflowsRequest) -> No
         raise _wrong(
             f"workflow {found.workflow_id[:200]!r} of namespace {found.namespace[:200]!r}, which was not requested"
         )
+
+
+def require_entry(found: checkpoint_pb2.LogEntry, namespace: str, workflow_id: str) -> None:
+    """Check that an entry of a log has possible revisions, and that its checkpoint is of the requested workflow.
+
+    Raises:
+        InternalError: it is not.
+
+    """
+    if not 1 <= found.first_revision <= found.revision:
+        raise _wrong(f"an entry of a log with revisions {found.first_revision} to {found.revision}")
+    if found.kind == checkpoint_pb2.LOG_ENTRY_KIND_CHECKPOINT:
+        require_named(found.checkpoint, namespace, workflow_id)
+        if found.checkpoint.revision != found.revision:
+            raise _wrong(f"checkpoint revision {found.checkpoint.revision} in the entry of revision {found.revision}")
+
+
+def required_entries(page: api.ListLogResponse, request: api.ListLogRequest) -> Iterator[checkpoint_pb2.LogEntry]:
+    """Yield the entries of a page of a log, which must come newest first.
+
+    Raises:
+        InternalError: they do not, or one is not of the requested workflow.
+
+    """
+    below = None
+    for entry in page.entries:
+        require_entry(entry, request.namespace, request.workflow_id)
+        if below is not None and entry.revision >= below:
+            raise _wrong(f"revision {entry.revision} of a log after revision {below}")
+        below = entry.first_revision
+        yield entry
 
 
 def require_writer(answer: api.AcquireWriterResponse) -> None:

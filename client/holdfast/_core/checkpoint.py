@@ -67,6 +67,8 @@ class Checkpoint:
         producer: the name and version of the program that saved it; "" for each that it did not give.
         head: the head of the log when it was committed, which is its own entry; only of a checkpoint that `save`
             returns.
+        base_revisions: the revisions of the earlier checkpoints that its bytes rest on in the store, ascending; empty
+            if none, or from an older server.
 
     """
 
@@ -90,6 +92,60 @@ class Checkpoint:
     principal: str = ""
     producer: tuple[str, str] = ("", "")
     head: Head | None = field(default=None, compare=False)
+    base_revisions: tuple[int, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """An entry of a workflow's log, or a range of entries that were collected or are missing.
+
+    Attributes:
+        revision: its revision; the last one of a range.
+        kind: "checkpoint", "fence", "deletion" (of checkpoints), "workflow_deletion", "collection" (a garbage
+            collection), "collected" (entries that a collection or a deletion of the workflow has passed), "damaged",
+            or "unknown" from a newer server.
+        first_revision: the first revision of a range; the same as `revision` of a single entry.
+        created: when it was committed; None for "collected" and "damaged", which have no further attributes but
+            `reason` and `message`.
+        epoch: the highest epoch that any writer was given up to this entry.
+        request_id: the idempotency key of its call.
+        trace_id: the trace of its call, 32 hex digits.
+        principal: the name of its caller; "" if the server did not authenticate callers.
+        holder: of a fence: the name of the lease's holder.
+        lease_expires: of a fence: when its lease ends if nothing renews it; None without a lease.
+        checkpoint: of a checkpoint: its metadata; without labels if the keyring cannot open them, and its ids only if
+            it was purged.
+        deleted: of a checkpoint: whether it was deleted since.
+        deletion_revision: of a deleted checkpoint: the entry that deleted it; 0 if that was not found with few
+            requests.
+        purged: of a checkpoint: whether its content was purged.
+        affected: the revisions that this entry deleted, as pairs of first and last, at most 100.
+        more_affected: how many further pairs were left out.
+        affected_checkpoint_id: of the deletion of one checkpoint: its id.
+        reason: of a damaged entry: the reason, such as "CHECKPOINT_CORRUPTED".
+        message: of a damaged entry: what is wrong with it.
+
+    """
+
+    revision: int
+    kind: str
+    first_revision: int
+    created: datetime | None
+    epoch: int = 0
+    request_id: str = ""
+    trace_id: str = ""
+    principal: str = ""
+    holder: str = ""
+    lease_expires: datetime | None = None
+    checkpoint: Checkpoint | None = None
+    deleted: bool = False
+    deletion_revision: int = 0
+    purged: bool = False
+    affected: tuple[tuple[int, int], ...] = ()
+    more_affected: int = 0
+    affected_checkpoint_id: str = ""
+    reason: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from holdfast._core.checkpoint import (
     AcceptedFormat,
     Checkpoint,
     Format,
+    LogEntry,
     PartInfo,
     Skipped,
     WorkflowInfo,
@@ -29,6 +30,16 @@ _DEPTHS = {
     "marker": api.VALIDATE_DEPTH_MARKER,
     "presence": api.VALIDATE_DEPTH_PRESENCE,
     "checksum": api.VALIDATE_DEPTH_CHECKSUM,
+}
+
+_KINDS = {
+    checkpoint_pb2.LOG_ENTRY_KIND_CHECKPOINT: "checkpoint",
+    checkpoint_pb2.LOG_ENTRY_KIND_FENCE: "fence",
+    checkpoint_pb2.LOG_ENTRY_KIND_DELETION: "deletion",
+    checkpoint_pb2.LOG_ENTRY_KIND_WORKFLOW_DELETION: "workflow_deletion",
+    checkpoint_pb2.LOG_ENTRY_KIND_COLLECTION: "collection",
+    checkpoint_pb2.LOG_ENTRY_KIND_COLLECTED: "collected",
+    checkpoint_pb2.LOG_ENTRY_KIND_DAMAGED: "damaged",
 }
 
 
@@ -133,6 +144,7 @@ def to_checkpoint(
         principal=message.principal,
         producer=(message.producer.name, message.producer.version),
         head=head,
+        base_revisions=tuple(message.base_revisions),
     )
 
 
@@ -145,6 +157,37 @@ def to_writer(message: api.AcquireWriterResponse) -> Writer:
 def to_skipped(message: api.SkippedCheckpoint | api.Finding) -> Skipped:
     """Convert a checkpoint that was skipped, or a finding."""
     return Skipped(message.checkpoint_id, message.revision, message.reason, message.message)
+
+
+def to_log_entry(message: checkpoint_pb2.LogEntry, checkpoint: Checkpoint | None) -> LogEntry:
+    """Convert an entry of a log. Raise as `to_checkpoint` does.
+
+    Args:
+        message: the entry.
+        checkpoint: its checkpoint; None if it holds none.
+
+    """
+    return LogEntry(
+        revision=message.revision,
+        kind=_KINDS.get(message.kind, "unknown"),
+        first_revision=message.first_revision,
+        created=_moment(message.create_time) if message.HasField("create_time") else None,
+        epoch=message.epoch,
+        request_id=message.request_id,
+        trace_id=message.trace_id,
+        principal=message.principal,
+        holder=message.holder,
+        lease_expires=_moment(message.lease_expire_time) if message.HasField("lease_expire_time") else None,
+        checkpoint=checkpoint,
+        deleted=message.deleted,
+        deletion_revision=message.deletion_revision,
+        purged=message.purged,
+        affected=tuple((each.first, each.last) for each in message.affected),
+        more_affected=message.more_affected,
+        affected_checkpoint_id=message.affected_checkpoint_id,
+        reason=message.reason,
+        message=message.message,
+    )
 
 
 def to_workflow_info(message: api.Workflow) -> WorkflowInfo:

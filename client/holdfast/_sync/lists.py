@@ -5,9 +5,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from holdfast._core.answers import paired, require_accepted, require_listed, require_named, require_sizes
+from holdfast._core.answers import (
+    paired,
+    require_accepted,
+    require_listed,
+    require_named,
+    require_sizes,
+    required_entries,
+)
 from holdfast._core.budget import Budget
-from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint, Page, WorkflowInfo
+from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint, LogEntry, Page, WorkflowInfo
 from holdfast._core.errors import CheckpointDeletedError, CheckpointNotFoundError, of_reason
 from holdfast._core.messages import to_checkpoint, to_workflow_info
 from holdfast._sync.loads import Loads
@@ -98,6 +105,21 @@ class Lists:
                     yield loaded
             _require_whole(page)
 
+    def log(self, request: api.ListLogRequest, budget: Budget) -> Iterator[LogEntry]:
+        """Iterate over the entries of a log, newest first.
+
+        Args:
+            request: which entries.
+            budget: the time for all pages.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        for page in self._transport.pages("ListLog", request, budget):
+            for message in required_entries(page, request):
+                yield self._opening.entry(message, budget)
+
     def workflows(self, request: api.ListWorkflowsRequest, budget: Budget) -> Iterator[WorkflowInfo]:
         """Iterate over the workflows of a namespace.
 
@@ -130,6 +152,22 @@ class Lists:
         for message in page.workflows:
             require_listed(message, request)
         return Page(tuple(map(to_workflow_info, page.workflows)), page.next_page_token)
+
+    def log_page(self, request: api.ListLogRequest, budget: Budget) -> Page[LogEntry]:
+        """Return one page of the entries of a log.
+
+        Args:
+            request: which entries, and which page of them.
+            budget: the time for it.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        with budget.spending() as seconds:
+            page = self._transport.unary("ListLog", request, seconds)
+        entries = [self._opening.entry(message, budget) for message in required_entries(page, request)]
+        return Page(tuple(entries), page.next_page_token)
 
 
 def _require_whole(page: Any, above: int = 0) -> None:

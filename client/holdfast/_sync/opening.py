@@ -11,13 +11,14 @@ from typing import TypeVar
 
 from holdfast._core.answers import Collected
 from holdfast._core.budget import Budget
-from holdfast._core.checkpoint import Checkpoint, Record, Skipped, Validation
+from holdfast._core.checkpoint import Checkpoint, LogEntry, Record, Skipped, Validation
 from holdfast._core.errors import (
     EncryptionKeyMissingError,
     KeyServiceUnavailableError,
     WorkflowCheckpointResumeError,
     also_wrapped,
 )
+from holdfast._core.messages import to_checkpoint, to_log_entry
 from holdfast._core.protection import Protection
 from holdfast._core.sealed import KEYS_PREFIX
 from holdfast._sync import blocking
@@ -52,6 +53,24 @@ class Opening:
         """Return the metadata of a checkpoint without its payload. Raise as `Protection.listed` does."""
         function = partial(self.protection.listed, message)
         return self._opened(message, budget, function, is_quick=self.protection.is_quick)
+
+    def entry(self, message: checkpoint_pb2.LogEntry, budget: Budget) -> LogEntry:
+        """Return an entry of a log. A checkpoint whose labels cannot be opened has none.
+
+        Raises:
+            KeyServiceUnavailableError: the key service cannot be reached.
+
+        """
+        if message.kind != checkpoint_pb2.LOG_ENTRY_KIND_CHECKPOINT:
+            return to_log_entry(message, None)
+        if message.purged or not self.protection.is_sealing:
+            return to_log_entry(message, to_checkpoint(message.checkpoint))
+        try:
+            return to_log_entry(message, self.listed(message.checkpoint, budget))
+        except KeyServiceUnavailableError:
+            raise
+        except WorkflowCheckpointResumeError:
+            return to_log_entry(message, replace(to_checkpoint(message.checkpoint), labels={}))
 
     def validation(self, found: Validation, response: api.ValidateResponse, budget: Budget) -> Validation:
         """Return the result of a validation, with its checkpoints opened. One that cannot be opened is a finding.

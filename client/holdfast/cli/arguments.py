@@ -120,6 +120,18 @@ def _reads(add: Add) -> None:
     )
     options.add_limit(workflows, 1000)
 
+    log = add(
+        "log",
+        "list the entries of a workflow's log, newest first: checkpoints, fences, deletions, collections, damage",
+        commands.log,
+        "namespace",
+        "workflow",
+        example="log my-app run-42 --limit 20",
+    )
+    log.add_argument("--before", type=options.NOT_NEGATIVE, metavar="REVISION", help="only entries below this revision")
+    log.add_argument("--after", type=options.NOT_NEGATIVE, metavar="REVISION", help="only entries above this revision")
+    options.add_limit(log, 50)
+
 
 def _checks(add: Add) -> None:
     validate = add(

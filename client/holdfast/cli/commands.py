@@ -99,6 +99,18 @@ def workflows(client: Client, given: Namespace, output: Output) -> int:
     return _shown(found, given.limit, output.workflows)
 
 
+def log(client: Client, given: Namespace, output: Output) -> int:
+    """List the entries of a workflow's log."""
+    found = client.log(
+        given.namespace,
+        given.workflow,
+        before_revision=given.before,
+        after_revision=given.after,
+        page_size=min(given.limit, _MAX_PAGE),
+    )
+    return _shown(found, given.limit, output.log)
+
+
 def validate(client: Client, given: Namespace, output: Output) -> int:
     """Validate a checkpoint. Its newest finding decides the exit code."""
     validation = client.validate(

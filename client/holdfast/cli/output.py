@@ -18,6 +18,7 @@ from holdfast._core.checkpoint import (
     Checkpoint,
     LoadedCheckpoint,
     LoadedFile,
+    LogEntry,
     Record,
     Skipped,
     Validation,
@@ -52,6 +53,10 @@ class Output(ABC):
     @abstractmethod
     def workflows(self, workflows: Sequence[WorkflowInfo]) -> None:
         """Print a list of workflows."""
+
+    @abstractmethod
+    def log(self, entries: Sequence[LogEntry]) -> None:
+        """Print a list of entries of a log."""
 
     @abstractmethod
     def validation(self, validation: Validation) -> None:
@@ -92,6 +97,9 @@ class JsonOutput(Output):
 
     def workflows(self, workflows: Sequence[WorkflowInfo]) -> None:
         _print_json({"workflows": [_document(workflow) for workflow in workflows]})
+
+    def log(self, entries: Sequence[LogEntry]) -> None:
+        _print_json({"entries": [_entry(each) for each in entries]})
 
     def validation(self, validation: Validation) -> None:
         _print_json(_document(validation))
@@ -163,6 +171,9 @@ class TableOutput(Output):
             ],
         )
 
+    def log(self, entries: Sequence[LogEntry]) -> None:
+        _print_table(("revision", "entry", "epoch", "created (UTC)", "what"), [_entry_row(each) for each in entries])
+
     def validation(self, validation: Validation) -> None:
         streams.write("resumable\n" if validation.resumable else "not resumable\n")
         if validation.findings:
@@ -229,6 +240,12 @@ def _document(value: Checkpoint | WorkflowInfo | Validation) -> dict[str, Any]:
     return document if value.head is not None else {name: each for name, each in document.items() if name != "head"}
 
 
+def _entry(entry: LogEntry) -> dict[str, Any]:
+    """Return an entry of a log for JSON. Attributes that say nothing are left out."""
+    values = {field.name: getattr(entry, field.name) for field in fields(entry)}
+    return {name: _plain(_inner(each)) for name, each in values.items() if each not in ("", None, (), 0)}
+
+
 def _inner(value: Any) -> Any:
     if isinstance(value, Head):
         return str(value)
@@ -285,6 +302,37 @@ def _summary(checkpoint: Checkpoint) -> tuple[str, ...]:
         decimal(checkpoint.stored_bytes) if checkpoint.stored_bytes else "",
         _time(checkpoint.created),
     )
+
+
+def _entry_row(entry: LogEntry) -> tuple[str, str, str, str, str]:
+    is_range = entry.first_revision < entry.revision
+    return (
+        f"{entry.first_revision} to {entry.revision}" if is_range else str(entry.revision),
+        entry.kind.replace("_", " "),
+        str(entry.epoch or ""),
+        _time(entry.created) if entry.created else "",
+        "; ".join(_effects(entry)),
+    )
+
+
+def _effects(entry: LogEntry) -> Iterator[str]:
+    """Yield what an entry is about, in words."""
+    if entry.checkpoint is not None:
+        yield entry.checkpoint.checkpoint_id
+    if entry.purged:
+        yield "purged"
+    if entry.deleted:
+        yield f"deleted by revision {entry.deletion_revision}" if entry.deletion_revision else "deleted since"
+    if entry.holder:
+        yield f"holder {entry.holder}"
+    if entry.affected_checkpoint_id:
+        yield f"deleted {entry.affected_checkpoint_id}"
+    if entry.affected:
+        shown = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in entry.affected[:5])
+        more = len(entry.affected[5:]) + entry.more_affected
+        yield f"removed revisions {shown}" + (f" and {more} more ranges" if more else "")
+    if entry.message:
+        yield f"{entry.reason}: {entry.message}"
 
 
 def _labels(checkpoint: Checkpoint) -> str:

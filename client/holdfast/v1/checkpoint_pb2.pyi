@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,50 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _LogEntryKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LogEntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LogEntryKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOG_ENTRY_KIND_UNSPECIFIED: _LogEntryKind.ValueType  # 0
+    """Not used."""
+    LOG_ENTRY_KIND_CHECKPOINT: _LogEntryKind.ValueType  # 1
+    """A checkpoint."""
+    LOG_ENTRY_KIND_FENCE: _LogEntryKind.ValueType  # 2
+    """A fence: a writer was given a new epoch."""
+    LOG_ENTRY_KIND_DELETION: _LogEntryKind.ValueType  # 3
+    """The deletion of one or more checkpoints."""
+    LOG_ENTRY_KIND_WORKFLOW_DELETION: _LogEntryKind.ValueType  # 4
+    """The deletion of the whole workflow."""
+    LOG_ENTRY_KIND_COLLECTION: _LogEntryKind.ValueType  # 5
+    """A garbage collection. It deletes the checkpoints that retention and ttls let go."""
+    LOG_ENTRY_KIND_COLLECTED: _LogEntryKind.ValueType  # 6
+    """A range of entries that do not count any more, because a collection or a deletion of the workflow passed them."""
+    LOG_ENTRY_KIND_DAMAGED: _LogEntryKind.ValueType  # 7
+    """An entry that cannot be read, or a range of entries whose markers are missing."""
+
+class LogEntryKind(_LogEntryKind, metaclass=_LogEntryKindEnumTypeWrapper):
+    """The kinds of entries of a log."""
+
+LOG_ENTRY_KIND_UNSPECIFIED: LogEntryKind.ValueType  # 0
+"""Not used."""
+LOG_ENTRY_KIND_CHECKPOINT: LogEntryKind.ValueType  # 1
+"""A checkpoint."""
+LOG_ENTRY_KIND_FENCE: LogEntryKind.ValueType  # 2
+"""A fence: a writer was given a new epoch."""
+LOG_ENTRY_KIND_DELETION: LogEntryKind.ValueType  # 3
+"""The deletion of one or more checkpoints."""
+LOG_ENTRY_KIND_WORKFLOW_DELETION: LogEntryKind.ValueType  # 4
+"""The deletion of the whole workflow."""
+LOG_ENTRY_KIND_COLLECTION: LogEntryKind.ValueType  # 5
+"""A garbage collection. It deletes the checkpoints that retention and ttls let go."""
+LOG_ENTRY_KIND_COLLECTED: LogEntryKind.ValueType  # 6
+"""A range of entries that do not count any more, because a collection or a deletion of the workflow passed them."""
+LOG_ENTRY_KIND_DAMAGED: LogEntryKind.ValueType  # 7
+"""An entry that cannot be read, or a range of entries whose markers are missing."""
+Global___LogEntryKind: _TypeAlias = LogEntryKind  # noqa: Y015
 
 @_typing.final
 class Format(_message.Message):
@@ -245,6 +290,7 @@ class Checkpoint(_message.Message):
     PINNED_FIELD_NUMBER: _builtins.int
     STORED_BYTES_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
+    BASE_REVISIONS_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace that holds the workflow."""
     workflow_id: _builtins.str
@@ -297,6 +343,12 @@ class Checkpoint(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the checkpoint may be deleted; absent if it has no ttl."""
 
+    @_builtins.property
+    def base_revisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Revisions of the earlier checkpoints that the bytes of its parts rest on, ascending; empty if each part is stored by
+        itself. Such a checkpoint may be deleted: its bytes stay as long as anything rests on them.
+        """
+
     def __init__(
         self,
         *,
@@ -318,10 +370,11 @@ class Checkpoint(_message.Message):
         pinned: _builtins.bool = ...,
         stored_bytes: _builtins.int = ...,
         principal: _builtins.str = ...,
+        base_revisions: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "format", b"format", "producer", b"producer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "create_time", b"create_time", "epoch", b"epoch", "expire_time", b"expire_time", "format", b"format", "labels", b"labels", "namespace", b"namespace", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "principal", b"principal", "producer", b"producer", "request_id", b"request_id", "revision", b"revision", "size_bytes", b"size_bytes", "stored_bytes", b"stored_bytes", "trace_id", b"trace_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_revisions", b"base_revisions", "checkpoint_id", b"checkpoint_id", "create_time", b"create_time", "epoch", b"epoch", "expire_time", b"expire_time", "format", b"format", "labels", b"labels", "namespace", b"namespace", "parent_id", b"parent_id", "parts", b"parts", "pinned", b"pinned", "principal", b"principal", "producer", b"producer", "request_id", b"request_id", "revision", b"revision", "size_bytes", b"size_bytes", "stored_bytes", b"stored_bytes", "trace_id", b"trace_id", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -574,3 +627,135 @@ class Record(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Record: _TypeAlias = Record  # noqa: Y015
+
+@_typing.final
+class RevisionRange(_message.Message):
+    """A closed range of revisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    first: _builtins.int
+    """The first."""
+    last: _builtins.int
+    """The last, at least the first."""
+    def __init__(
+        self,
+        *,
+        first: _builtins.int = ...,
+        last: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "last", b"last"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevisionRange: _TypeAlias = RevisionRange  # noqa: Y015
+
+@_typing.final
+class LogEntry(_message.Message):
+    """An entry of a workflow's log, or a range of entries that were collected or are missing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    FIRST_REVISION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
+    LEASE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    DELETION_REVISION_FIELD_NUMBER: _builtins.int
+    PURGED_FIELD_NUMBER: _builtins.int
+    AFFECTED_FIELD_NUMBER: _builtins.int
+    MORE_AFFECTED_FIELD_NUMBER: _builtins.int
+    AFFECTED_CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision of the entry, or the last revision of the range."""
+    kind: Global___LogEntryKind.ValueType
+    """What it is."""
+    first_revision: _builtins.int
+    """The first revision of the range; the same as revision if it is a single entry."""
+    epoch: _builtins.int
+    """The highest epoch that any writer was given up to this entry."""
+    request_id: _builtins.str
+    """Idempotency key of the call that wrote the entry. Those of collections begin with "gc-"."""
+    trace_id: _builtins.str
+    """Trace id of that call, 32 lower-case hex digits, or ""."""
+    principal: _builtins.str
+    """The name of the caller, as in Checkpoint.principal."""
+    holder: _builtins.str
+    """Of a fence: the name of the lease's holder, or ""."""
+    deleted: _builtins.bool
+    """Of a checkpoint: whether it was deleted since, according to the head."""
+    deletion_revision: _builtins.int
+    """Of a deleted checkpoint: the revision of the entry that deleted it; 0 if that was not found with few requests."""
+    purged: _builtins.bool
+    """Of a checkpoint: whether its content was purged."""
+    more_affected: _builtins.int
+    """How many further ranges were left out of affected."""
+    affected_checkpoint_id: _builtins.str
+    """Of the deletion of one checkpoint: its id."""
+    reason: _builtins.str
+    """Of a damaged entry: the reason, as in ErrorInfo.reason."""
+    message: _builtins.str
+    """Of a damaged entry: what is wrong with it, for people."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the server built the entry's marker. Absent in entries that were collected or are damaged, as are all fields
+        below except reason and message.
+        """
+
+    @_builtins.property
+    def lease_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Of a fence: when its lease expired if nothing renewed it; absent without a lease."""
+
+    @_builtins.property
+    def checkpoint(self) -> Global___Checkpoint:
+        """Of a checkpoint: the checkpoint, also if it is deleted. Once its content is purged, it has its ids only."""
+
+    @_builtins.property
+    def affected(self) -> _containers.RepeatedCompositeFieldContainer[Global___RevisionRange]:
+        """Revisions that this entry deleted, ascending, at most 100 ranges. A save that replaces a checkpoint deletes it. Empty
+        if the entry before this one cannot be read.
+        """
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        kind: Global___LogEntryKind.ValueType = ...,
+        first_revision: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        epoch: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+        trace_id: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        holder: _builtins.str = ...,
+        lease_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        checkpoint: Global___Checkpoint | None = ...,
+        deleted: _builtins.bool = ...,
+        deletion_revision: _builtins.int = ...,
+        purged: _builtins.bool = ...,
+        affected: _abc.Iterable[Global___RevisionRange] | None = ...,
+        more_affected: _builtins.int = ...,
+        affected_checkpoint_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "create_time", b"create_time", "lease_expire_time", b"lease_expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affected", b"affected", "affected_checkpoint_id", b"affected_checkpoint_id", "checkpoint", b"checkpoint", "create_time", b"create_time", "deleted", b"deleted", "deletion_revision", b"deletion_revision", "epoch", b"epoch", "first_revision", b"first_revision", "holder", b"holder", "kind", b"kind", "lease_expire_time", b"lease_expire_time", "message", b"message", "more_affected", b"more_affected", "principal", b"principal", "purged", b"purged", "reason", b"reason", "request_id", b"request_id", "revision", b"revision", "trace_id", b"trace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogEntry: _TypeAlias = LogEntry  # noqa: Y015

@@ -2054,6 +2054,7 @@ class PipelineCall(_message.Message):
     COPY_WORKFLOW_FIELD_NUMBER: _builtins.int
     GET_UPLOAD_FIELD_NUMBER: _builtins.int
     GET_CAPABILITIES_FIELD_NUMBER: _builtins.int
+    LIST_LOG_FIELD_NUMBER: _builtins.int
     call_id: _builtins.int
     """Names the call in its answer: 1 or more, and not the id of another call in flight on this pipeline. Required."""
     traceparent: _builtins.str
@@ -2130,6 +2131,10 @@ class PipelineCall(_message.Message):
     def get_capabilities(self) -> Global___GetCapabilitiesRequest:
         """A call of GetCapabilities."""
 
+    @_builtins.property
+    def list_log(self) -> Global___ListLogRequest:
+        """A call of ListLog."""
+
     def __init__(
         self,
         *,
@@ -2154,12 +2159,13 @@ class PipelineCall(_message.Message):
         copy_workflow: Global___CopyWorkflowRequest | None = ...,
         get_upload: Global___GetUploadRequest | None = ...,
         get_capabilities: Global___GetCapabilitiesRequest | None = ...,
+        list_log: Global___ListLogRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "validate", b"validate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "validate", b"validate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "previous_attempts", b"previous_attempts", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "traceparent", b"traceparent", "tracestate", b"tracestate", "validate", b"validate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "previous_attempts", b"previous_attempts", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "traceparent", b"traceparent", "tracestate", b"tracestate", "validate", b"validate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities", "list_log"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -2225,6 +2231,7 @@ class PipelineAnswer(_message.Message):
     COPY_WORKFLOW_FIELD_NUMBER: _builtins.int
     GET_UPLOAD_FIELD_NUMBER: _builtins.int
     GET_CAPABILITIES_FIELD_NUMBER: _builtins.int
+    LIST_LOG_FIELD_NUMBER: _builtins.int
     call_id: _builtins.int
     """The id of the call."""
     status: _builtins.bytes
@@ -2296,6 +2303,10 @@ class PipelineAnswer(_message.Message):
     def get_capabilities(self) -> Global___GetCapabilitiesResponse:
         """The response of GetCapabilities."""
 
+    @_builtins.property
+    def list_log(self) -> Global___ListLogResponse:
+        """The response of ListLog."""
+
     def __init__(
         self,
         *,
@@ -2317,12 +2328,13 @@ class PipelineAnswer(_message.Message):
         copy_workflow: Global___CopyWorkflowResponse | None = ...,
         get_upload: Global___GetUploadResponse | None = ...,
         get_capabilities: Global___GetCapabilitiesResponse | None = ...,
+        list_log: Global___ListLogResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["status", "save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["status", "save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities", "list_log"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
@@ -2392,3 +2404,86 @@ class PipelineGoingAway(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PipelineGoingAway: _TypeAlias = PipelineGoingAway  # noqa: Y015
+
+@_typing.final
+class ListLogRequest(_message.Message):
+    """Request of ListLog."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    BEFORE_REVISION_FIELD_NUMBER: _builtins.int
+    AFTER_REVISION_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The namespace."""
+    workflow_id: _builtins.str
+    """The workflow."""
+    page_size: _builtins.int
+    """The most entries to return, 0 to 1000; 0 means 100. A page may have fewer."""
+    page_token: _builtins.str
+    """next_page_token of the previous page; "" for the first page."""
+    before_revision: _builtins.int
+    """Only entries below this revision. Absent: from the head on."""
+    after_revision: _builtins.int
+    """Only entries above this revision. Absent: down to the oldest one."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        before_revision: _builtins.int | None = ...,
+        after_revision: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision", "_before_revision", b"_before_revision", "after_revision", b"after_revision", "before_revision", b"before_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision", "_before_revision", b"_before_revision", "after_revision", b"after_revision", "before_revision", b"before_revision", "namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after_revision: _TypeAlias = _typing.Literal["after_revision"]  # noqa: Y015
+    _WhichOneofArgType__after_revision: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision"]  # noqa: Y015
+    _WhichOneofReturnType__before_revision: _TypeAlias = _typing.Literal["before_revision"]  # noqa: Y015
+    _WhichOneofArgType__before_revision: _TypeAlias = _typing.Literal["_before_revision", b"_before_revision"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_revision) -> _WhichOneofReturnType__after_revision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__before_revision) -> _WhichOneofReturnType__before_revision | None: ...
+
+Global___ListLogRequest: _TypeAlias = ListLogRequest  # noqa: Y015
+
+@_typing.final
+class ListLogResponse(_message.Message):
+    """Response of ListLog."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The page_token of the next page; "" on the last page."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.LogEntry]:
+        """The entries, newest first."""
+
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The head of the log."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[_checkpoint_pb2.LogEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+        head: _checkpoint_pb2.Head | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "head", b"head", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLogResponse: _TypeAlias = ListLogResponse  # noqa: Y015

@@ -147,6 +147,11 @@ class CheckpointServiceStub(object):
                 request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.PipelineRequest.SerializeToString,
                 response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.PipelineResponse.FromString,
                 _registered_method=True)
+        self.ListLog = channel.unary_unary(
+                '/holdfast.v1.CheckpointService/ListLog',
+                request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListLogRequest.SerializeToString,
+                response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListLogResponse.FromString,
+                _registered_method=True)
 
 
 class CheckpointServiceServicer(object):
@@ -473,6 +478,21 @@ class CheckpointServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLog(self, request, context):
+        """Lists the entries of a workflow's log, newest first: checkpoints, also deleted ones, fences, deletions, collections
+        and damage. GetCapabilities lists the feature "log".
+
+        A page costs one request to the store for each of its entries, wherever in the log it is, and a few more.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND: nothing was ever saved for the workflow.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log. Damaged entries are not failures.
+        - UNIMPLEMENTED: do without the log. The server is older.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CheckpointServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -570,6 +590,11 @@ def add_CheckpointServiceServicer_to_server(servicer, server):
                     servicer.Pipeline,
                     request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.PipelineRequest.FromString,
                     response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.PipelineResponse.SerializeToString,
+            ),
+            'ListLog': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLog,
+                    request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListLogRequest.FromString,
+                    response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListLogResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1103,6 +1128,33 @@ class CheckpointService(object):
             '/holdfast.v1.CheckpointService/Pipeline',
             holdfast_dot_v1_dot_checkpoint__service__pb2.PipelineRequest.SerializeToString,
             holdfast_dot_v1_dot_checkpoint__service__pb2.PipelineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.v1.CheckpointService/ListLog',
+            holdfast_dot_v1_dot_checkpoint__service__pb2.ListLogRequest.SerializeToString,
+            holdfast_dot_v1_dot_checkpoint__service__pb2.ListLogResponse.FromString,
             options,
             channel_credentials,
             insecure,

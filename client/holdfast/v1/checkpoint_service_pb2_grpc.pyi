@@ -278,6 +278,17 @@ class CheckpointServiceStub:
     - DEADLINE_EXCEEDED: open another pipeline, and read its answers. None was read for a minute.
     - UNIMPLEMENTED: use unary calls. The server, or a proxy before it, does not know pipelines.
     """
+    ListLog: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListLogRequest, _checkpoint_service_pb2.ListLogResponse]
+    """Lists the entries of a workflow's log, newest first: checkpoints, also deleted ones, fences, deletions, collections
+    and damage. GetCapabilities lists the feature "log".
+
+    A page costs one request to the store for each of its entries, wherever in the log it is, and a few more.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: nothing was ever saved for the workflow.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log. Damaged entries are not failures.
+    - UNIMPLEMENTED: do without the log. The server is older.
+    """
 
 @_typing.type_check_only
 class CheckpointServiceAsyncStub(CheckpointServiceStub):
@@ -528,6 +539,17 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - SHUTTING_DOWN: open another pipeline, on another server. This one shuts down.
     - DEADLINE_EXCEEDED: open another pipeline, and read its answers. None was read for a minute.
     - UNIMPLEMENTED: use unary calls. The server, or a proxy before it, does not know pipelines.
+    """
+    ListLog: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListLogRequest, _checkpoint_service_pb2.ListLogResponse]  # type: ignore[assignment]
+    """Lists the entries of a workflow's log, newest first: checkpoints, also deleted ones, fences, deletions, collections
+    and damage. GetCapabilities lists the feature "log".
+
+    A page costs one request to the store for each of its entries, wherever in the log it is, and a few more.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: nothing was ever saved for the workflow.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log. Damaged entries are not failures.
+    - UNIMPLEMENTED: do without the log. The server is older.
     """
 
 class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -890,6 +912,23 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         - SHUTTING_DOWN: open another pipeline, on another server. This one shuts down.
         - DEADLINE_EXCEEDED: open another pipeline, and read its answers. None was read for a minute.
         - UNIMPLEMENTED: use unary calls. The server, or a proxy before it, does not know pipelines.
+        """
+
+    @_abc_1.abstractmethod
+    def ListLog(
+        self,
+        request: _checkpoint_service_pb2.ListLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.ListLogResponse, _abc.Awaitable[_checkpoint_service_pb2.ListLogResponse]]:
+        """Lists the entries of a workflow's log, newest first: checkpoints, also deleted ones, fences, deletions, collections
+        and damage. GetCapabilities lists the feature "log".
+
+        A page costs one request to the store for each of its entries, wherever in the log it is, and a few more.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND: nothing was ever saved for the workflow.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log. Damaged entries are not failures.
+        - UNIMPLEMENTED: do without the log. The server is older.
         """
 
 def add_CheckpointServiceServicer_to_server(servicer: CheckpointServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,6 +25,79 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// The kinds of entries of a log.
+type LogEntryKind int32
+
+const (
+	// Not used.
+	LogEntryKind_LOG_ENTRY_KIND_UNSPECIFIED LogEntryKind = 0
+	// A checkpoint.
+	LogEntryKind_LOG_ENTRY_KIND_CHECKPOINT LogEntryKind = 1
+	// A fence: a writer was given a new epoch.
+	LogEntryKind_LOG_ENTRY_KIND_FENCE LogEntryKind = 2
+	// The deletion of one or more checkpoints.
+	LogEntryKind_LOG_ENTRY_KIND_DELETION LogEntryKind = 3
+	// The deletion of the whole workflow.
+	LogEntryKind_LOG_ENTRY_KIND_WORKFLOW_DELETION LogEntryKind = 4
+	// A garbage collection. It deletes the checkpoints that retention and ttls let go.
+	LogEntryKind_LOG_ENTRY_KIND_COLLECTION LogEntryKind = 5
+	// A range of entries that do not count any more, because a collection or a deletion of the workflow passed them.
+	LogEntryKind_LOG_ENTRY_KIND_COLLECTED LogEntryKind = 6
+	// An entry that cannot be read, or a range of entries whose markers are missing.
+	LogEntryKind_LOG_ENTRY_KIND_DAMAGED LogEntryKind = 7
+)
+
+// Enum value maps for LogEntryKind.
+var (
+	LogEntryKind_name = map[int32]string{
+		0: "LOG_ENTRY_KIND_UNSPECIFIED",
+		1: "LOG_ENTRY_KIND_CHECKPOINT",
+		2: "LOG_ENTRY_KIND_FENCE",
+		3: "LOG_ENTRY_KIND_DELETION",
+		4: "LOG_ENTRY_KIND_WORKFLOW_DELETION",
+		5: "LOG_ENTRY_KIND_COLLECTION",
+		6: "LOG_ENTRY_KIND_COLLECTED",
+		7: "LOG_ENTRY_KIND_DAMAGED",
+	}
+	LogEntryKind_value = map[string]int32{
+		"LOG_ENTRY_KIND_UNSPECIFIED":       0,
+		"LOG_ENTRY_KIND_CHECKPOINT":        1,
+		"LOG_ENTRY_KIND_FENCE":             2,
+		"LOG_ENTRY_KIND_DELETION":          3,
+		"LOG_ENTRY_KIND_WORKFLOW_DELETION": 4,
+		"LOG_ENTRY_KIND_COLLECTION":        5,
+		"LOG_ENTRY_KIND_COLLECTED":         6,
+		"LOG_ENTRY_KIND_DAMAGED":           7,
+	}
+)
+
+func (x LogEntryKind) Enum() *LogEntryKind {
+	p := new(LogEntryKind)
+	*p = x
+	return p
+}
+
+func (x LogEntryKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LogEntryKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_checkpoint_proto_enumTypes[0].Descriptor()
+}
+
+func (LogEntryKind) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_checkpoint_proto_enumTypes[0]
+}
+
+func (x LogEntryKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LogEntryKind.Descriptor instead.
+func (LogEntryKind) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_proto_rawDescGZIP(), []int{0}
+}
+
 // The format of a payload, as declared by the engine that wrote it.
 type Format struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -434,7 +507,10 @@ type Checkpoint struct {
 	StoredBytes int64 `protobuf:"varint,17,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
 	// The name of the caller that saved the checkpoint, such as "token:ci", cut if it is longer than 256 bytes; "" if the
 	// server did not authenticate callers.
-	Principal     string `protobuf:"bytes,18,opt,name=principal,proto3" json:"principal,omitempty"`
+	Principal string `protobuf:"bytes,18,opt,name=principal,proto3" json:"principal,omitempty"`
+	// Revisions of the earlier checkpoints that the bytes of its parts rest on, ascending; empty if each part is stored by
+	// itself. Such a checkpoint may be deleted: its bytes stay as long as anything rests on them.
+	BaseRevisions []int64 `protobuf:"varint,19,rep,packed,name=base_revisions,json=baseRevisions,proto3" json:"base_revisions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -593,6 +669,13 @@ func (x *Checkpoint) GetPrincipal() string {
 		return x.Principal
 	}
 	return ""
+}
+
+func (x *Checkpoint) GetBaseRevisions() []int64 {
+	if x != nil {
+		return x.BaseRevisions
+	}
+	return nil
 }
 
 // The newest entry of a workflow's log, which may be a checkpoint, a fence, a deletion or a collection.
@@ -995,6 +1078,271 @@ func (x *Record) GetReplace() bool {
 	return false
 }
 
+// A closed range of revisions.
+type RevisionRange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first.
+	First int64 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	// The last, at least the first.
+	Last          int64 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevisionRange) Reset() {
+	*x = RevisionRange{}
+	mi := &file_holdfast_v1_checkpoint_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevisionRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevisionRange) ProtoMessage() {}
+
+func (x *RevisionRange) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevisionRange.ProtoReflect.Descriptor instead.
+func (*RevisionRange) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RevisionRange) GetFirst() int64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *RevisionRange) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+// An entry of a workflow's log, or a range of entries that were collected or are missing.
+type LogEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision of the entry, or the last revision of the range.
+	Revision int64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// What it is.
+	Kind LogEntryKind `protobuf:"varint,2,opt,name=kind,proto3,enum=holdfast.v1.LogEntryKind" json:"kind,omitempty"`
+	// The first revision of the range; the same as revision if it is a single entry.
+	FirstRevision int64 `protobuf:"varint,3,opt,name=first_revision,json=firstRevision,proto3" json:"first_revision,omitempty"`
+	// When the server built the entry's marker. Absent in entries that were collected or are damaged, as are all fields
+	// below except reason and message.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// The highest epoch that any writer was given up to this entry.
+	Epoch int64 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Idempotency key of the call that wrote the entry. Those of collections begin with "gc-".
+	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Trace id of that call, 32 lower-case hex digits, or "".
+	TraceId string `protobuf:"bytes,7,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	// The name of the caller, as in Checkpoint.principal.
+	Principal string `protobuf:"bytes,8,opt,name=principal,proto3" json:"principal,omitempty"`
+	// Of a fence: the name of the lease's holder, or "".
+	Holder string `protobuf:"bytes,9,opt,name=holder,proto3" json:"holder,omitempty"`
+	// Of a fence: when its lease expired if nothing renewed it; absent without a lease.
+	LeaseExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=lease_expire_time,json=leaseExpireTime,proto3" json:"lease_expire_time,omitempty"`
+	// Of a checkpoint: the checkpoint, also if it is deleted. Once its content is purged, it has its ids only.
+	Checkpoint *Checkpoint `protobuf:"bytes,11,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// Of a checkpoint: whether it was deleted since, according to the head.
+	Deleted bool `protobuf:"varint,12,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// Of a deleted checkpoint: the revision of the entry that deleted it; 0 if that was not found with few requests.
+	DeletionRevision int64 `protobuf:"varint,13,opt,name=deletion_revision,json=deletionRevision,proto3" json:"deletion_revision,omitempty"`
+	// Of a checkpoint: whether its content was purged.
+	Purged bool `protobuf:"varint,14,opt,name=purged,proto3" json:"purged,omitempty"`
+	// Revisions that this entry deleted, ascending, at most 100 ranges. A save that replaces a checkpoint deletes it. Empty
+	// if the entry before this one cannot be read.
+	Affected []*RevisionRange `protobuf:"bytes,15,rep,name=affected,proto3" json:"affected,omitempty"`
+	// How many further ranges were left out of affected.
+	MoreAffected int32 `protobuf:"varint,16,opt,name=more_affected,json=moreAffected,proto3" json:"more_affected,omitempty"`
+	// Of the deletion of one checkpoint: its id.
+	AffectedCheckpointId string `protobuf:"bytes,17,opt,name=affected_checkpoint_id,json=affectedCheckpointId,proto3" json:"affected_checkpoint_id,omitempty"`
+	// Of a damaged entry: the reason, as in ErrorInfo.reason.
+	Reason string `protobuf:"bytes,18,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Of a damaged entry: what is wrong with it, for people.
+	Message       string `protobuf:"bytes,19,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogEntry) Reset() {
+	*x = LogEntry{}
+	mi := &file_holdfast_v1_checkpoint_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogEntry) ProtoMessage() {}
+
+func (x *LogEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
+func (*LogEntry) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *LogEntry) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *LogEntry) GetKind() LogEntryKind {
+	if x != nil {
+		return x.Kind
+	}
+	return LogEntryKind_LOG_ENTRY_KIND_UNSPECIFIED
+}
+
+func (x *LogEntry) GetFirstRevision() int64 {
+	if x != nil {
+		return x.FirstRevision
+	}
+	return 0
+}
+
+func (x *LogEntry) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *LogEntry) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *LogEntry) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *LogEntry) GetTraceId() string {
+	if x != nil {
+		return x.TraceId
+	}
+	return ""
+}
+
+func (x *LogEntry) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *LogEntry) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *LogEntry) GetLeaseExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LeaseExpireTime
+	}
+	return nil
+}
+
+func (x *LogEntry) GetCheckpoint() *Checkpoint {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *LogEntry) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *LogEntry) GetDeletionRevision() int64 {
+	if x != nil {
+		return x.DeletionRevision
+	}
+	return 0
+}
+
+func (x *LogEntry) GetPurged() bool {
+	if x != nil {
+		return x.Purged
+	}
+	return false
+}
+
+func (x *LogEntry) GetAffected() []*RevisionRange {
+	if x != nil {
+		return x.Affected
+	}
+	return nil
+}
+
+func (x *LogEntry) GetMoreAffected() int32 {
+	if x != nil {
+		return x.MoreAffected
+	}
+	return 0
+}
+
+func (x *LogEntry) GetAffectedCheckpointId() string {
+	if x != nil {
+		return x.AffectedCheckpointId
+	}
+	return ""
+}
+
+func (x *LogEntry) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *LogEntry) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 var File_holdfast_v1_checkpoint_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_checkpoint_proto_rawDesc = "" +
@@ -1025,7 +1373,7 @@ const file_holdfast_v1_checkpoint_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x16\n" +
 	"\x06sha256\x18\x03 \x01(\fR\x06sha256\x12\x16\n" +
-	"\x06crc32c\x18\x04 \x01(\aR\x06crc32c\"\xf0\x05\n" +
+	"\x06crc32c\x18\x04 \x01(\aR\x06crc32c\"\x97\x06\n" +
 	"\n" +
 	"Checkpoint\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1f\n" +
@@ -1051,7 +1399,8 @@ const file_holdfast_v1_checkpoint_proto_rawDesc = "" +
 	"\btrace_id\x18\x0f \x01(\tR\atraceId\x12\x16\n" +
 	"\x06pinned\x18\x10 \x01(\bR\x06pinned\x12!\n" +
 	"\fstored_bytes\x18\x11 \x01(\x03R\vstoredBytes\x12\x1c\n" +
-	"\tprincipal\x18\x12 \x01(\tR\tprincipal\x1a9\n" +
+	"\tprincipal\x18\x12 \x01(\tR\tprincipal\x12%\n" +
+	"\x0ebase_revisions\x18\x13 \x03(\x03R\rbaseRevisions\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\":\n" +
@@ -1093,7 +1442,44 @@ const file_holdfast_v1_checkpoint_proto_rawDesc = "" +
 	"\x06Record\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x18\n" +
-	"\areplace\x18\x03 \x01(\bR\areplaceBn\n" +
+	"\areplace\x18\x03 \x01(\bR\areplace\"9\n" +
+	"\rRevisionRange\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\x03R\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x03R\x04last\"\xe4\x05\n" +
+	"\bLogEntry\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\x12-\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x19.holdfast.v1.LogEntryKindR\x04kind\x12%\n" +
+	"\x0efirst_revision\x18\x03 \x01(\x03R\rfirstRevision\x12;\n" +
+	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\x03R\x05epoch\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\x12\x19\n" +
+	"\btrace_id\x18\a \x01(\tR\atraceId\x12\x1c\n" +
+	"\tprincipal\x18\b \x01(\tR\tprincipal\x12\x16\n" +
+	"\x06holder\x18\t \x01(\tR\x06holder\x12F\n" +
+	"\x11lease_expire_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x0fleaseExpireTime\x127\n" +
+	"\n" +
+	"checkpoint\x18\v \x01(\v2\x17.holdfast.v1.CheckpointR\n" +
+	"checkpoint\x12\x18\n" +
+	"\adeleted\x18\f \x01(\bR\adeleted\x12+\n" +
+	"\x11deletion_revision\x18\r \x01(\x03R\x10deletionRevision\x12\x16\n" +
+	"\x06purged\x18\x0e \x01(\bR\x06purged\x126\n" +
+	"\baffected\x18\x0f \x03(\v2\x1a.holdfast.v1.RevisionRangeR\baffected\x12#\n" +
+	"\rmore_affected\x18\x10 \x01(\x05R\fmoreAffected\x124\n" +
+	"\x16affected_checkpoint_id\x18\x11 \x01(\tR\x14affectedCheckpointId\x12\x16\n" +
+	"\x06reason\x18\x12 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\x13 \x01(\tR\amessage*\x83\x02\n" +
+	"\fLogEntryKind\x12\x1e\n" +
+	"\x1aLOG_ENTRY_KIND_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19LOG_ENTRY_KIND_CHECKPOINT\x10\x01\x12\x18\n" +
+	"\x14LOG_ENTRY_KIND_FENCE\x10\x02\x12\x1b\n" +
+	"\x17LOG_ENTRY_KIND_DELETION\x10\x03\x12$\n" +
+	" LOG_ENTRY_KIND_WORKFLOW_DELETION\x10\x04\x12\x1d\n" +
+	"\x19LOG_ENTRY_KIND_COLLECTION\x10\x05\x12\x1c\n" +
+	"\x18LOG_ENTRY_KIND_COLLECTED\x10\x06\x12\x1a\n" +
+	"\x16LOG_ENTRY_KIND_DAMAGED\x10\aBn\n" +
 	"\x0fdev.holdfast.v1B\x0fCheckpointProtoP\x01Z\x16holdfast/v1;holdfastv1\xa2\x02\x04HFST\xaa\x02\vHoldfast.V1\xca\x02\vHoldfast\\V1\xea\x02\fHoldfast::V1b\x06proto3"
 
 var (
@@ -1108,42 +1494,51 @@ func file_holdfast_v1_checkpoint_proto_rawDescGZIP() []byte {
 	return file_holdfast_v1_checkpoint_proto_rawDescData
 }
 
-var file_holdfast_v1_checkpoint_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_holdfast_v1_checkpoint_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_holdfast_v1_checkpoint_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_holdfast_v1_checkpoint_proto_goTypes = []any{
-	(*Format)(nil),                // 0: holdfast.v1.Format
-	(*AcceptedFormat)(nil),        // 1: holdfast.v1.AcceptedFormat
-	(*Producer)(nil),              // 2: holdfast.v1.Producer
-	(*Attempt)(nil),               // 3: holdfast.v1.Attempt
-	(*Part)(nil),                  // 4: holdfast.v1.Part
-	(*PartInfo)(nil),              // 5: holdfast.v1.PartInfo
-	(*Checkpoint)(nil),            // 6: holdfast.v1.Checkpoint
-	(*Head)(nil),                  // 7: holdfast.v1.Head
-	(*Chunk)(nil),                 // 8: holdfast.v1.Chunk
-	(*SaveHeader)(nil),            // 9: holdfast.v1.SaveHeader
-	(*Record)(nil),                // 10: holdfast.v1.Record
-	nil,                           // 11: holdfast.v1.Checkpoint.LabelsEntry
-	nil,                           // 12: holdfast.v1.SaveHeader.LabelsEntry
-	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(LogEntryKind)(0),             // 0: holdfast.v1.LogEntryKind
+	(*Format)(nil),                // 1: holdfast.v1.Format
+	(*AcceptedFormat)(nil),        // 2: holdfast.v1.AcceptedFormat
+	(*Producer)(nil),              // 3: holdfast.v1.Producer
+	(*Attempt)(nil),               // 4: holdfast.v1.Attempt
+	(*Part)(nil),                  // 5: holdfast.v1.Part
+	(*PartInfo)(nil),              // 6: holdfast.v1.PartInfo
+	(*Checkpoint)(nil),            // 7: holdfast.v1.Checkpoint
+	(*Head)(nil),                  // 8: holdfast.v1.Head
+	(*Chunk)(nil),                 // 9: holdfast.v1.Chunk
+	(*SaveHeader)(nil),            // 10: holdfast.v1.SaveHeader
+	(*Record)(nil),                // 11: holdfast.v1.Record
+	(*RevisionRange)(nil),         // 12: holdfast.v1.RevisionRange
+	(*LogEntry)(nil),              // 13: holdfast.v1.LogEntry
+	nil,                           // 14: holdfast.v1.Checkpoint.LabelsEntry
+	nil,                           // 15: holdfast.v1.SaveHeader.LabelsEntry
+	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
 }
 var file_holdfast_v1_checkpoint_proto_depIdxs = []int32{
-	13, // 0: holdfast.v1.Attempt.elapsed:type_name -> google.protobuf.Duration
-	0,  // 1: holdfast.v1.Checkpoint.format:type_name -> holdfast.v1.Format
-	2,  // 2: holdfast.v1.Checkpoint.producer:type_name -> holdfast.v1.Producer
-	11, // 3: holdfast.v1.Checkpoint.labels:type_name -> holdfast.v1.Checkpoint.LabelsEntry
-	5,  // 4: holdfast.v1.Checkpoint.parts:type_name -> holdfast.v1.PartInfo
-	14, // 5: holdfast.v1.Checkpoint.create_time:type_name -> google.protobuf.Timestamp
-	14, // 6: holdfast.v1.Checkpoint.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 7: holdfast.v1.SaveHeader.format:type_name -> holdfast.v1.Format
-	2,  // 8: holdfast.v1.SaveHeader.producer:type_name -> holdfast.v1.Producer
-	12, // 9: holdfast.v1.SaveHeader.labels:type_name -> holdfast.v1.SaveHeader.LabelsEntry
-	13, // 10: holdfast.v1.SaveHeader.ttl:type_name -> google.protobuf.Duration
-	3,  // 11: holdfast.v1.SaveHeader.attempt:type_name -> holdfast.v1.Attempt
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	16, // 0: holdfast.v1.Attempt.elapsed:type_name -> google.protobuf.Duration
+	1,  // 1: holdfast.v1.Checkpoint.format:type_name -> holdfast.v1.Format
+	3,  // 2: holdfast.v1.Checkpoint.producer:type_name -> holdfast.v1.Producer
+	14, // 3: holdfast.v1.Checkpoint.labels:type_name -> holdfast.v1.Checkpoint.LabelsEntry
+	6,  // 4: holdfast.v1.Checkpoint.parts:type_name -> holdfast.v1.PartInfo
+	17, // 5: holdfast.v1.Checkpoint.create_time:type_name -> google.protobuf.Timestamp
+	17, // 6: holdfast.v1.Checkpoint.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 7: holdfast.v1.SaveHeader.format:type_name -> holdfast.v1.Format
+	3,  // 8: holdfast.v1.SaveHeader.producer:type_name -> holdfast.v1.Producer
+	15, // 9: holdfast.v1.SaveHeader.labels:type_name -> holdfast.v1.SaveHeader.LabelsEntry
+	16, // 10: holdfast.v1.SaveHeader.ttl:type_name -> google.protobuf.Duration
+	4,  // 11: holdfast.v1.SaveHeader.attempt:type_name -> holdfast.v1.Attempt
+	0,  // 12: holdfast.v1.LogEntry.kind:type_name -> holdfast.v1.LogEntryKind
+	17, // 13: holdfast.v1.LogEntry.create_time:type_name -> google.protobuf.Timestamp
+	17, // 14: holdfast.v1.LogEntry.lease_expire_time:type_name -> google.protobuf.Timestamp
+	7,  // 15: holdfast.v1.LogEntry.checkpoint:type_name -> holdfast.v1.Checkpoint
+	12, // 16: holdfast.v1.LogEntry.affected:type_name -> holdfast.v1.RevisionRange
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_checkpoint_proto_init() }
@@ -1158,13 +1553,14 @@ func file_holdfast_v1_checkpoint_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_checkpoint_proto_rawDesc), len(file_holdfast_v1_checkpoint_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   13,
+			NumEnums:      1,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_holdfast_v1_checkpoint_proto_goTypes,
 		DependencyIndexes: file_holdfast_v1_checkpoint_proto_depIdxs,
+		EnumInfos:         file_holdfast_v1_checkpoint_proto_enumTypes,
 		MessageInfos:      file_holdfast_v1_checkpoint_proto_msgTypes,
 	}.Build()
 	File_holdfast_v1_checkpoint_proto = out.File

@@ -4004,6 +4004,7 @@ type PipelineCall struct {
 	//	*PipelineCall_CopyWorkflow
 	//	*PipelineCall_GetUpload
 	//	*PipelineCall_GetCapabilities
+	//	*PipelineCall_ListLog
 	Request       isPipelineCall_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4225,6 +4226,15 @@ func (x *PipelineCall) GetGetCapabilities() *GetCapabilitiesRequest {
 	return nil
 }
 
+func (x *PipelineCall) GetListLog() *ListLogRequest {
+	if x != nil {
+		if x, ok := x.Request.(*PipelineCall_ListLog); ok {
+			return x.ListLog
+		}
+	}
+	return nil
+}
+
 type isPipelineCall_Request interface {
 	isPipelineCall_Request()
 }
@@ -4309,6 +4319,11 @@ type PipelineCall_GetCapabilities struct {
 	GetCapabilities *GetCapabilitiesRequest `protobuf:"bytes,26,opt,name=get_capabilities,json=getCapabilities,proto3,oneof"`
 }
 
+type PipelineCall_ListLog struct {
+	// A call of ListLog.
+	ListLog *ListLogRequest `protobuf:"bytes,30,opt,name=list_log,json=listLog,proto3,oneof"`
+}
+
 func (*PipelineCall_Save) isPipelineCall_Request() {}
 
 func (*PipelineCall_Load) isPipelineCall_Request() {}
@@ -4340,6 +4355,8 @@ func (*PipelineCall_CopyWorkflow) isPipelineCall_Request() {}
 func (*PipelineCall_GetUpload) isPipelineCall_Request() {}
 
 func (*PipelineCall_GetCapabilities) isPipelineCall_Request() {}
+
+func (*PipelineCall_ListLog) isPipelineCall_Request() {}
 
 // Response of Pipeline: answers, notices, or both.
 type PipelineResponse struct {
@@ -4431,6 +4448,7 @@ type PipelineAnswer struct {
 	//	*PipelineAnswer_CopyWorkflow
 	//	*PipelineAnswer_GetUpload
 	//	*PipelineAnswer_GetCapabilities
+	//	*PipelineAnswer_ListLog
 	Outcome       isPipelineAnswer_Outcome `protobuf_oneof:"outcome"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4633,6 +4651,15 @@ func (x *PipelineAnswer) GetGetCapabilities() *GetCapabilitiesResponse {
 	return nil
 }
 
+func (x *PipelineAnswer) GetListLog() *ListLogResponse {
+	if x != nil {
+		if x, ok := x.Outcome.(*PipelineAnswer_ListLog); ok {
+			return x.ListLog
+		}
+	}
+	return nil
+}
+
 type isPipelineAnswer_Outcome interface {
 	isPipelineAnswer_Outcome()
 }
@@ -4724,6 +4751,11 @@ type PipelineAnswer_GetCapabilities struct {
 	GetCapabilities *GetCapabilitiesResponse `protobuf:"bytes,26,opt,name=get_capabilities,json=getCapabilities,proto3,oneof"`
 }
 
+type PipelineAnswer_ListLog struct {
+	// The response of ListLog.
+	ListLog *ListLogResponse `protobuf:"bytes,30,opt,name=list_log,json=listLog,proto3,oneof"`
+}
+
 func (*PipelineAnswer_Status) isPipelineAnswer_Outcome() {}
 
 func (*PipelineAnswer_Save) isPipelineAnswer_Outcome() {}
@@ -4757,6 +4789,8 @@ func (*PipelineAnswer_CopyWorkflow) isPipelineAnswer_Outcome() {}
 func (*PipelineAnswer_GetUpload) isPipelineAnswer_Outcome() {}
 
 func (*PipelineAnswer_GetCapabilities) isPipelineAnswer_Outcome() {}
+
+func (*PipelineAnswer_ListLog) isPipelineAnswer_Outcome() {}
 
 // What one pipeline may have in flight, and how long it lasts.
 type PipelineLimits struct {
@@ -4875,6 +4909,161 @@ func (*PipelineGoingAway) Descriptor() ([]byte, []int) {
 func (x *PipelineGoingAway) GetGrace() *durationpb.Duration {
 	if x != nil {
 		return x.Grace
+	}
+	return nil
+}
+
+// Request of ListLog.
+type ListLogRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The namespace.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// The workflow.
+	WorkflowId string `protobuf:"bytes,2,opt,name=workflow_id,json=workflowId,proto3" json:"workflow_id,omitempty"`
+	// The most entries to return, 0 to 1000; 0 means 100. A page may have fewer.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the previous page; "" for the first page.
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only entries below this revision. Absent: from the head on.
+	BeforeRevision *int64 `protobuf:"varint,5,opt,name=before_revision,json=beforeRevision,proto3,oneof" json:"before_revision,omitempty"`
+	// Only entries above this revision. Absent: down to the oldest one.
+	AfterRevision *int64 `protobuf:"varint,6,opt,name=after_revision,json=afterRevision,proto3,oneof" json:"after_revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLogRequest) Reset() {
+	*x = ListLogRequest{}
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLogRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLogRequest) ProtoMessage() {}
+
+func (x *ListLogRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLogRequest.ProtoReflect.Descriptor instead.
+func (*ListLogRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *ListLogRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ListLogRequest) GetWorkflowId() string {
+	if x != nil {
+		return x.WorkflowId
+	}
+	return ""
+}
+
+func (x *ListLogRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListLogRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListLogRequest) GetBeforeRevision() int64 {
+	if x != nil && x.BeforeRevision != nil {
+		return *x.BeforeRevision
+	}
+	return 0
+}
+
+func (x *ListLogRequest) GetAfterRevision() int64 {
+	if x != nil && x.AfterRevision != nil {
+		return *x.AfterRevision
+	}
+	return 0
+}
+
+// Response of ListLog.
+type ListLogResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The entries, newest first.
+	Entries []*LogEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	// The page_token of the next page; "" on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// The head of the log.
+	Head          *Head `protobuf:"bytes,3,opt,name=head,proto3" json:"head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLogResponse) Reset() {
+	*x = ListLogResponse{}
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLogResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLogResponse) ProtoMessage() {}
+
+func (x *ListLogResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLogResponse.ProtoReflect.Descriptor instead.
+func (*ListLogResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *ListLogResponse) GetEntries() []*LogEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *ListLogResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListLogResponse) GetHead() *Head {
+	if x != nil {
+		return x.Head
 	}
 	return nil
 }
@@ -5203,7 +5392,7 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\x06limits\x18\x06 \x01(\v2\x13.holdfast.v1.LimitsR\x06limits\"p\n" +
 	"\x0fPipelineRequest\x12/\n" +
 	"\x05calls\x18\x01 \x03(\v2\x19.holdfast.v1.PipelineCallR\x05calls\x12,\n" +
-	"\x12cancelled_call_ids\x18\x02 \x03(\x03R\x10cancelledCallIds\"\x89\n" +
+	"\x12cancelled_call_ids\x18\x02 \x03(\x03R\x10cancelledCallIds\"\xc3\n" +
 	"\n" +
 	"\fPipelineCall\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\x03R\x06callId\x123\n" +
@@ -5229,13 +5418,14 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\rcopy_workflow\x18\x18 \x01(\v2 .holdfast.v1.CopyWorkflowRequestH\x00R\fcopyWorkflow\x12>\n" +
 	"\n" +
 	"get_upload\x18\x19 \x01(\v2\x1d.holdfast.v1.GetUploadRequestH\x00R\tgetUpload\x12P\n" +
-	"\x10get_capabilities\x18\x1a \x01(\v2#.holdfast.v1.GetCapabilitiesRequestH\x00R\x0fgetCapabilitiesB\t\n" +
+	"\x10get_capabilities\x18\x1a \x01(\v2#.holdfast.v1.GetCapabilitiesRequestH\x00R\x0fgetCapabilities\x128\n" +
+	"\blist_log\x18\x1e \x01(\v2\x1b.holdfast.v1.ListLogRequestH\x00R\alistLogB\t\n" +
 	"\arequest\"\xbd\x01\n" +
 	"\x10PipelineResponse\x125\n" +
 	"\aanswers\x18\x01 \x03(\v2\x1b.holdfast.v1.PipelineAnswerR\aanswers\x123\n" +
 	"\x06limits\x18\x02 \x01(\v2\x1b.holdfast.v1.PipelineLimitsR\x06limits\x12=\n" +
 	"\n" +
-	"going_away\x18\x03 \x01(\v2\x1e.holdfast.v1.PipelineGoingAwayR\tgoingAway\"\x91\t\n" +
+	"going_away\x18\x03 \x01(\v2\x1e.holdfast.v1.PipelineGoingAwayR\tgoingAway\"\xcc\t\n" +
 	"\x0ePipelineAnswer\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\x03R\x06callId\x12\x18\n" +
 	"\x06status\x18\x02 \x01(\fH\x00R\x06status\x12/\n" +
@@ -5255,7 +5445,8 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\rcopy_workflow\x18\x18 \x01(\v2!.holdfast.v1.CopyWorkflowResponseH\x00R\fcopyWorkflow\x12?\n" +
 	"\n" +
 	"get_upload\x18\x19 \x01(\v2\x1e.holdfast.v1.GetUploadResponseH\x00R\tgetUpload\x12Q\n" +
-	"\x10get_capabilities\x18\x1a \x01(\v2$.holdfast.v1.GetCapabilitiesResponseH\x00R\x0fgetCapabilitiesB\t\n" +
+	"\x10get_capabilities\x18\x1a \x01(\v2$.holdfast.v1.GetCapabilitiesResponseH\x00R\x0fgetCapabilities\x129\n" +
+	"\blist_log\x18\x1e \x01(\v2\x1c.holdfast.v1.ListLogResponseH\x00R\alistLogB\t\n" +
 	"\aoutcome\"\x98\x01\n" +
 	"\x0ePipelineLimits\x12\x14\n" +
 	"\x05calls\x18\x01 \x01(\x05R\x05calls\x12\x14\n" +
@@ -5263,7 +5454,22 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\x03age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03age\x12-\n" +
 	"\x04idle\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04idle\"D\n" +
 	"\x11PipelineGoingAway\x12/\n" +
-	"\x05grace\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05grace*O\n" +
+	"\x05grace\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05grace\"\x8c\x02\n" +
+	"\x0eListLogRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1f\n" +
+	"\vworkflow_id\x18\x02 \x01(\tR\n" +
+	"workflowId\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\x12,\n" +
+	"\x0fbefore_revision\x18\x05 \x01(\x03H\x00R\x0ebeforeRevision\x88\x01\x01\x12*\n" +
+	"\x0eafter_revision\x18\x06 \x01(\x03H\x01R\rafterRevision\x88\x01\x01B\x12\n" +
+	"\x10_before_revisionB\x11\n" +
+	"\x0f_after_revision\"\x91\x01\n" +
+	"\x0fListLogResponse\x12/\n" +
+	"\aentries\x18\x01 \x03(\v2\x15.holdfast.v1.LogEntryR\aentries\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12%\n" +
+	"\x04head\x18\x03 \x01(\v2\x11.holdfast.v1.HeadR\x04head*O\n" +
 	"\bFallback\x12\x18\n" +
 	"\x14FALLBACK_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFALLBACK_NONE\x10\x01\x12\x16\n" +
@@ -5278,7 +5484,7 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\x1aVALIDATE_DEPTH_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15VALIDATE_DEPTH_MARKER\x10\x01\x12\x1b\n" +
 	"\x17VALIDATE_DEPTH_PRESENCE\x10\x02\x12\x1b\n" +
-	"\x17VALIDATE_DEPTH_CHECKSUM\x10\x032\xfb\v\n" +
+	"\x17VALIDATE_DEPTH_CHECKSUM\x10\x032\xc1\f\n" +
 	"\x11CheckpointService\x12;\n" +
 	"\x04Save\x12\x18.holdfast.v1.SaveRequest\x1a\x19.holdfast.v1.SaveResponse\x12O\n" +
 	"\n" +
@@ -5300,7 +5506,8 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\rAttachRecords\x12!.holdfast.v1.AttachRecordsRequest\x1a\".holdfast.v1.AttachRecordsResponse\x12P\n" +
 	"\vListRecords\x12\x1f.holdfast.v1.ListRecordsRequest\x1a .holdfast.v1.ListRecordsResponse\x12\\\n" +
 	"\x0fGetCapabilities\x12#.holdfast.v1.GetCapabilitiesRequest\x1a$.holdfast.v1.GetCapabilitiesResponse\x12K\n" +
-	"\bPipeline\x12\x1c.holdfast.v1.PipelineRequest\x1a\x1d.holdfast.v1.PipelineResponse(\x010\x01Bu\n" +
+	"\bPipeline\x12\x1c.holdfast.v1.PipelineRequest\x1a\x1d.holdfast.v1.PipelineResponse(\x010\x01\x12D\n" +
+	"\aListLog\x12\x1b.holdfast.v1.ListLogRequest\x1a\x1c.holdfast.v1.ListLogResponseBu\n" +
 	"\x0fdev.holdfast.v1B\x16CheckpointServiceProtoP\x01Z\x16holdfast/v1;holdfastv1\xa2\x02\x04HFST\xaa\x02\vHoldfast.V1\xca\x02\vHoldfast\\V1\xea\x02\fHoldfast::V1b\x06proto3"
 
 var (
@@ -5316,7 +5523,7 @@ func file_holdfast_v1_checkpoint_service_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_v1_checkpoint_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_holdfast_v1_checkpoint_service_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_holdfast_v1_checkpoint_service_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_holdfast_v1_checkpoint_service_proto_goTypes = []any{
 	(Fallback)(0),                     // 0: holdfast.v1.Fallback
 	(CheckpointView)(0),               // 1: holdfast.v1.CheckpointView
@@ -5374,91 +5581,94 @@ var file_holdfast_v1_checkpoint_service_proto_goTypes = []any{
 	(*PipelineAnswer)(nil),            // 53: holdfast.v1.PipelineAnswer
 	(*PipelineLimits)(nil),            // 54: holdfast.v1.PipelineLimits
 	(*PipelineGoingAway)(nil),         // 55: holdfast.v1.PipelineGoingAway
-	nil,                               // 56: holdfast.v1.ListFilter.LabelsEntry
-	(*SaveHeader)(nil),                // 57: holdfast.v1.SaveHeader
-	(*Part)(nil),                      // 58: holdfast.v1.Part
-	(*Checkpoint)(nil),                // 59: holdfast.v1.Checkpoint
-	(*Head)(nil),                      // 60: holdfast.v1.Head
-	(*Chunk)(nil),                     // 61: holdfast.v1.Chunk
-	(*AcceptedFormat)(nil),            // 62: holdfast.v1.AcceptedFormat
-	(*Record)(nil),                    // 63: holdfast.v1.Record
-	(*timestamppb.Timestamp)(nil),     // 64: google.protobuf.Timestamp
-	(*Attempt)(nil),                   // 65: holdfast.v1.Attempt
-	(*durationpb.Duration)(nil),       // 66: google.protobuf.Duration
+	(*ListLogRequest)(nil),            // 56: holdfast.v1.ListLogRequest
+	(*ListLogResponse)(nil),           // 57: holdfast.v1.ListLogResponse
+	nil,                               // 58: holdfast.v1.ListFilter.LabelsEntry
+	(*SaveHeader)(nil),                // 59: holdfast.v1.SaveHeader
+	(*Part)(nil),                      // 60: holdfast.v1.Part
+	(*Checkpoint)(nil),                // 61: holdfast.v1.Checkpoint
+	(*Head)(nil),                      // 62: holdfast.v1.Head
+	(*Chunk)(nil),                     // 63: holdfast.v1.Chunk
+	(*AcceptedFormat)(nil),            // 64: holdfast.v1.AcceptedFormat
+	(*Record)(nil),                    // 65: holdfast.v1.Record
+	(*timestamppb.Timestamp)(nil),     // 66: google.protobuf.Timestamp
+	(*Attempt)(nil),                   // 67: holdfast.v1.Attempt
+	(*durationpb.Duration)(nil),       // 68: google.protobuf.Duration
+	(*LogEntry)(nil),                  // 69: holdfast.v1.LogEntry
 }
 var file_holdfast_v1_checkpoint_service_proto_depIdxs = []int32{
-	57,  // 0: holdfast.v1.SaveRequest.header:type_name -> holdfast.v1.SaveHeader
-	58,  // 1: holdfast.v1.SaveRequest.parts:type_name -> holdfast.v1.Part
-	59,  // 2: holdfast.v1.SaveResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	60,  // 3: holdfast.v1.SaveResponse.head:type_name -> holdfast.v1.Head
-	57,  // 4: holdfast.v1.SaveStreamRequest.header:type_name -> holdfast.v1.SaveHeader
-	61,  // 5: holdfast.v1.SaveStreamRequest.chunk:type_name -> holdfast.v1.Chunk
+	59,  // 0: holdfast.v1.SaveRequest.header:type_name -> holdfast.v1.SaveHeader
+	60,  // 1: holdfast.v1.SaveRequest.parts:type_name -> holdfast.v1.Part
+	61,  // 2: holdfast.v1.SaveResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	62,  // 3: holdfast.v1.SaveResponse.head:type_name -> holdfast.v1.Head
+	59,  // 4: holdfast.v1.SaveStreamRequest.header:type_name -> holdfast.v1.SaveHeader
+	63,  // 5: holdfast.v1.SaveStreamRequest.chunk:type_name -> holdfast.v1.Chunk
 	6,   // 6: holdfast.v1.SaveStreamRequest.finish:type_name -> holdfast.v1.SaveStreamFinish
-	59,  // 7: holdfast.v1.SaveStreamResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	60,  // 8: holdfast.v1.SaveStreamResponse.head:type_name -> holdfast.v1.Head
-	62,  // 9: holdfast.v1.LoadRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
+	61,  // 7: holdfast.v1.SaveStreamResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	62,  // 8: holdfast.v1.SaveStreamResponse.head:type_name -> holdfast.v1.Head
+	64,  // 9: holdfast.v1.LoadRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
 	0,   // 10: holdfast.v1.LoadRequest.fallback:type_name -> holdfast.v1.Fallback
 	1,   // 11: holdfast.v1.LoadRequest.view:type_name -> holdfast.v1.CheckpointView
-	59,  // 12: holdfast.v1.LoadResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	58,  // 13: holdfast.v1.LoadResponse.parts:type_name -> holdfast.v1.Part
+	61,  // 12: holdfast.v1.LoadResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	60,  // 13: holdfast.v1.LoadResponse.parts:type_name -> holdfast.v1.Part
 	10,  // 14: holdfast.v1.LoadResponse.skipped:type_name -> holdfast.v1.SkippedCheckpoint
-	63,  // 15: holdfast.v1.LoadResponse.records:type_name -> holdfast.v1.Record
-	60,  // 16: holdfast.v1.LoadResponse.head:type_name -> holdfast.v1.Head
-	62,  // 17: holdfast.v1.LoadStreamRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
+	65,  // 15: holdfast.v1.LoadResponse.records:type_name -> holdfast.v1.Record
+	62,  // 16: holdfast.v1.LoadResponse.head:type_name -> holdfast.v1.Head
+	64,  // 17: holdfast.v1.LoadStreamRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
 	0,   // 18: holdfast.v1.LoadStreamRequest.fallback:type_name -> holdfast.v1.Fallback
 	13,  // 19: holdfast.v1.LoadStreamRequest.ranges:type_name -> holdfast.v1.PartRange
 	16,  // 20: holdfast.v1.LoadStreamResponse.header:type_name -> holdfast.v1.LoadStreamHeader
-	61,  // 21: holdfast.v1.LoadStreamResponse.chunk:type_name -> holdfast.v1.Chunk
+	63,  // 21: holdfast.v1.LoadStreamResponse.chunk:type_name -> holdfast.v1.Chunk
 	17,  // 22: holdfast.v1.LoadStreamResponse.finish:type_name -> holdfast.v1.LoadStreamFinish
-	59,  // 23: holdfast.v1.LoadStreamHeader.checkpoint:type_name -> holdfast.v1.Checkpoint
+	61,  // 23: holdfast.v1.LoadStreamHeader.checkpoint:type_name -> holdfast.v1.Checkpoint
 	10,  // 24: holdfast.v1.LoadStreamHeader.skipped:type_name -> holdfast.v1.SkippedCheckpoint
-	60,  // 25: holdfast.v1.LoadStreamHeader.head:type_name -> holdfast.v1.Head
-	56,  // 26: holdfast.v1.ListFilter.labels:type_name -> holdfast.v1.ListFilter.LabelsEntry
-	64,  // 27: holdfast.v1.ListFilter.created_after:type_name -> google.protobuf.Timestamp
-	64,  // 28: holdfast.v1.ListFilter.created_before:type_name -> google.protobuf.Timestamp
-	62,  // 29: holdfast.v1.ListFilter.formats:type_name -> holdfast.v1.AcceptedFormat
+	62,  // 25: holdfast.v1.LoadStreamHeader.head:type_name -> holdfast.v1.Head
+	58,  // 26: holdfast.v1.ListFilter.labels:type_name -> holdfast.v1.ListFilter.LabelsEntry
+	66,  // 27: holdfast.v1.ListFilter.created_after:type_name -> google.protobuf.Timestamp
+	66,  // 28: holdfast.v1.ListFilter.created_before:type_name -> google.protobuf.Timestamp
+	64,  // 29: holdfast.v1.ListFilter.formats:type_name -> holdfast.v1.AcceptedFormat
 	18,  // 30: holdfast.v1.ListRequest.filter:type_name -> holdfast.v1.ListFilter
 	1,   // 31: holdfast.v1.ListRequest.view:type_name -> holdfast.v1.CheckpointView
-	58,  // 32: holdfast.v1.Content.parts:type_name -> holdfast.v1.Part
-	63,  // 33: holdfast.v1.Content.records:type_name -> holdfast.v1.Record
-	59,  // 34: holdfast.v1.ListResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
+	60,  // 32: holdfast.v1.Content.parts:type_name -> holdfast.v1.Part
+	65,  // 33: holdfast.v1.Content.records:type_name -> holdfast.v1.Record
+	61,  // 34: holdfast.v1.ListResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
 	20,  // 35: holdfast.v1.ListResponse.contents:type_name -> holdfast.v1.Content
 	10,  // 36: holdfast.v1.ListResponse.skipped:type_name -> holdfast.v1.SkippedCheckpoint
-	60,  // 37: holdfast.v1.ListResponse.head:type_name -> holdfast.v1.Head
-	64,  // 38: holdfast.v1.Workflow.update_time:type_name -> google.protobuf.Timestamp
-	60,  // 39: holdfast.v1.Workflow.head:type_name -> holdfast.v1.Head
+	62,  // 37: holdfast.v1.ListResponse.head:type_name -> holdfast.v1.Head
+	66,  // 38: holdfast.v1.Workflow.update_time:type_name -> google.protobuf.Timestamp
+	62,  // 39: holdfast.v1.Workflow.head:type_name -> holdfast.v1.Head
 	23,  // 40: holdfast.v1.ListWorkflowsResponse.workflows:type_name -> holdfast.v1.Workflow
 	2,   // 41: holdfast.v1.ValidateRequest.depth:type_name -> holdfast.v1.ValidateDepth
-	62,  // 42: holdfast.v1.ValidateRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
+	64,  // 42: holdfast.v1.ValidateRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
 	26,  // 43: holdfast.v1.ValidateResponse.findings:type_name -> holdfast.v1.Finding
-	59,  // 44: holdfast.v1.ValidateResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	59,  // 45: holdfast.v1.ValidateResponse.last_good:type_name -> holdfast.v1.Checkpoint
-	60,  // 46: holdfast.v1.ValidateResponse.head:type_name -> holdfast.v1.Head
-	65,  // 47: holdfast.v1.DeleteRequest.attempt:type_name -> holdfast.v1.Attempt
-	60,  // 48: holdfast.v1.DeleteResponse.head:type_name -> holdfast.v1.Head
-	65,  // 49: holdfast.v1.DeleteWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
-	60,  // 50: holdfast.v1.DeleteWorkflowResponse.head:type_name -> holdfast.v1.Head
-	65,  // 51: holdfast.v1.DeleteWorkflowsRequest.attempt:type_name -> holdfast.v1.Attempt
+	61,  // 44: holdfast.v1.ValidateResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	61,  // 45: holdfast.v1.ValidateResponse.last_good:type_name -> holdfast.v1.Checkpoint
+	62,  // 46: holdfast.v1.ValidateResponse.head:type_name -> holdfast.v1.Head
+	67,  // 47: holdfast.v1.DeleteRequest.attempt:type_name -> holdfast.v1.Attempt
+	62,  // 48: holdfast.v1.DeleteResponse.head:type_name -> holdfast.v1.Head
+	67,  // 49: holdfast.v1.DeleteWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
+	62,  // 50: holdfast.v1.DeleteWorkflowResponse.head:type_name -> holdfast.v1.Head
+	67,  // 51: holdfast.v1.DeleteWorkflowsRequest.attempt:type_name -> holdfast.v1.Attempt
 	33,  // 52: holdfast.v1.DeleteWorkflowsResponse.failed:type_name -> holdfast.v1.FailedDeletion
-	65,  // 53: holdfast.v1.AcquireWriterRequest.attempt:type_name -> holdfast.v1.Attempt
-	66,  // 54: holdfast.v1.AcquireWriterRequest.lease:type_name -> google.protobuf.Duration
-	64,  // 55: holdfast.v1.AcquireWriterResponse.lease_expire_time:type_name -> google.protobuf.Timestamp
-	60,  // 56: holdfast.v1.AcquireWriterResponse.head:type_name -> holdfast.v1.Head
+	67,  // 53: holdfast.v1.AcquireWriterRequest.attempt:type_name -> holdfast.v1.Attempt
+	68,  // 54: holdfast.v1.AcquireWriterRequest.lease:type_name -> google.protobuf.Duration
+	66,  // 55: holdfast.v1.AcquireWriterResponse.lease_expire_time:type_name -> google.protobuf.Timestamp
+	62,  // 56: holdfast.v1.AcquireWriterResponse.head:type_name -> holdfast.v1.Head
 	18,  // 57: holdfast.v1.DeleteCheckpointsRequest.filter:type_name -> holdfast.v1.ListFilter
-	65,  // 58: holdfast.v1.DeleteCheckpointsRequest.attempt:type_name -> holdfast.v1.Attempt
-	60,  // 59: holdfast.v1.DeleteCheckpointsResponse.head:type_name -> holdfast.v1.Head
-	65,  // 60: holdfast.v1.PruneRequest.attempt:type_name -> holdfast.v1.Attempt
-	60,  // 61: holdfast.v1.PruneResponse.head:type_name -> holdfast.v1.Head
-	65,  // 62: holdfast.v1.CopyWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
-	60,  // 63: holdfast.v1.CopyWorkflowResponse.head:type_name -> holdfast.v1.Head
-	60,  // 64: holdfast.v1.CopyWorkflowResponse.target_head:type_name -> holdfast.v1.Head
-	63,  // 65: holdfast.v1.AttachRecordsRequest.records:type_name -> holdfast.v1.Record
-	65,  // 66: holdfast.v1.AttachRecordsRequest.attempt:type_name -> holdfast.v1.Attempt
-	60,  // 67: holdfast.v1.AttachRecordsResponse.head:type_name -> holdfast.v1.Head
-	63,  // 68: holdfast.v1.ListRecordsResponse.records:type_name -> holdfast.v1.Record
+	67,  // 58: holdfast.v1.DeleteCheckpointsRequest.attempt:type_name -> holdfast.v1.Attempt
+	62,  // 59: holdfast.v1.DeleteCheckpointsResponse.head:type_name -> holdfast.v1.Head
+	67,  // 60: holdfast.v1.PruneRequest.attempt:type_name -> holdfast.v1.Attempt
+	62,  // 61: holdfast.v1.PruneResponse.head:type_name -> holdfast.v1.Head
+	67,  // 62: holdfast.v1.CopyWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
+	62,  // 63: holdfast.v1.CopyWorkflowResponse.head:type_name -> holdfast.v1.Head
+	62,  // 64: holdfast.v1.CopyWorkflowResponse.target_head:type_name -> holdfast.v1.Head
+	65,  // 65: holdfast.v1.AttachRecordsRequest.records:type_name -> holdfast.v1.Record
+	67,  // 66: holdfast.v1.AttachRecordsRequest.attempt:type_name -> holdfast.v1.Attempt
+	62,  // 67: holdfast.v1.AttachRecordsResponse.head:type_name -> holdfast.v1.Head
+	65,  // 68: holdfast.v1.ListRecordsResponse.records:type_name -> holdfast.v1.Record
 	48,  // 69: holdfast.v1.GetCapabilitiesResponse.limits:type_name -> holdfast.v1.Limits
 	51,  // 70: holdfast.v1.PipelineRequest.calls:type_name -> holdfast.v1.PipelineCall
-	66,  // 71: holdfast.v1.PipelineCall.timeout:type_name -> google.protobuf.Duration
+	68,  // 71: holdfast.v1.PipelineCall.timeout:type_name -> google.protobuf.Duration
 	3,   // 72: holdfast.v1.PipelineCall.save:type_name -> holdfast.v1.SaveRequest
 	11,  // 73: holdfast.v1.PipelineCall.load:type_name -> holdfast.v1.LoadRequest
 	43,  // 74: holdfast.v1.PipelineCall.attach_records:type_name -> holdfast.v1.AttachRecordsRequest
@@ -5475,71 +5685,77 @@ var file_holdfast_v1_checkpoint_service_proto_depIdxs = []int32{
 	41,  // 85: holdfast.v1.PipelineCall.copy_workflow:type_name -> holdfast.v1.CopyWorkflowRequest
 	8,   // 86: holdfast.v1.PipelineCall.get_upload:type_name -> holdfast.v1.GetUploadRequest
 	47,  // 87: holdfast.v1.PipelineCall.get_capabilities:type_name -> holdfast.v1.GetCapabilitiesRequest
-	53,  // 88: holdfast.v1.PipelineResponse.answers:type_name -> holdfast.v1.PipelineAnswer
-	54,  // 89: holdfast.v1.PipelineResponse.limits:type_name -> holdfast.v1.PipelineLimits
-	55,  // 90: holdfast.v1.PipelineResponse.going_away:type_name -> holdfast.v1.PipelineGoingAway
-	4,   // 91: holdfast.v1.PipelineAnswer.save:type_name -> holdfast.v1.SaveResponse
-	12,  // 92: holdfast.v1.PipelineAnswer.load:type_name -> holdfast.v1.LoadResponse
-	44,  // 93: holdfast.v1.PipelineAnswer.attach_records:type_name -> holdfast.v1.AttachRecordsResponse
-	21,  // 94: holdfast.v1.PipelineAnswer.list:type_name -> holdfast.v1.ListResponse
-	36,  // 95: holdfast.v1.PipelineAnswer.acquire_writer:type_name -> holdfast.v1.AcquireWriterResponse
-	46,  // 96: holdfast.v1.PipelineAnswer.list_records:type_name -> holdfast.v1.ListRecordsResponse
-	27,  // 97: holdfast.v1.PipelineAnswer.validate:type_name -> holdfast.v1.ValidateResponse
-	24,  // 98: holdfast.v1.PipelineAnswer.list_workflows:type_name -> holdfast.v1.ListWorkflowsResponse
-	29,  // 99: holdfast.v1.PipelineAnswer.delete:type_name -> holdfast.v1.DeleteResponse
-	31,  // 100: holdfast.v1.PipelineAnswer.delete_workflow:type_name -> holdfast.v1.DeleteWorkflowResponse
-	34,  // 101: holdfast.v1.PipelineAnswer.delete_workflows:type_name -> holdfast.v1.DeleteWorkflowsResponse
-	38,  // 102: holdfast.v1.PipelineAnswer.delete_checkpoints:type_name -> holdfast.v1.DeleteCheckpointsResponse
-	40,  // 103: holdfast.v1.PipelineAnswer.prune:type_name -> holdfast.v1.PruneResponse
-	42,  // 104: holdfast.v1.PipelineAnswer.copy_workflow:type_name -> holdfast.v1.CopyWorkflowResponse
-	9,   // 105: holdfast.v1.PipelineAnswer.get_upload:type_name -> holdfast.v1.GetUploadResponse
-	49,  // 106: holdfast.v1.PipelineAnswer.get_capabilities:type_name -> holdfast.v1.GetCapabilitiesResponse
-	66,  // 107: holdfast.v1.PipelineLimits.age:type_name -> google.protobuf.Duration
-	66,  // 108: holdfast.v1.PipelineLimits.idle:type_name -> google.protobuf.Duration
-	66,  // 109: holdfast.v1.PipelineGoingAway.grace:type_name -> google.protobuf.Duration
-	3,   // 110: holdfast.v1.CheckpointService.Save:input_type -> holdfast.v1.SaveRequest
-	5,   // 111: holdfast.v1.CheckpointService.SaveStream:input_type -> holdfast.v1.SaveStreamRequest
-	8,   // 112: holdfast.v1.CheckpointService.GetUpload:input_type -> holdfast.v1.GetUploadRequest
-	11,  // 113: holdfast.v1.CheckpointService.Load:input_type -> holdfast.v1.LoadRequest
-	14,  // 114: holdfast.v1.CheckpointService.LoadStream:input_type -> holdfast.v1.LoadStreamRequest
-	19,  // 115: holdfast.v1.CheckpointService.List:input_type -> holdfast.v1.ListRequest
-	22,  // 116: holdfast.v1.CheckpointService.ListWorkflows:input_type -> holdfast.v1.ListWorkflowsRequest
-	25,  // 117: holdfast.v1.CheckpointService.Validate:input_type -> holdfast.v1.ValidateRequest
-	28,  // 118: holdfast.v1.CheckpointService.Delete:input_type -> holdfast.v1.DeleteRequest
-	30,  // 119: holdfast.v1.CheckpointService.DeleteWorkflow:input_type -> holdfast.v1.DeleteWorkflowRequest
-	32,  // 120: holdfast.v1.CheckpointService.DeleteWorkflows:input_type -> holdfast.v1.DeleteWorkflowsRequest
-	35,  // 121: holdfast.v1.CheckpointService.AcquireWriter:input_type -> holdfast.v1.AcquireWriterRequest
-	37,  // 122: holdfast.v1.CheckpointService.DeleteCheckpoints:input_type -> holdfast.v1.DeleteCheckpointsRequest
-	39,  // 123: holdfast.v1.CheckpointService.Prune:input_type -> holdfast.v1.PruneRequest
-	41,  // 124: holdfast.v1.CheckpointService.CopyWorkflow:input_type -> holdfast.v1.CopyWorkflowRequest
-	43,  // 125: holdfast.v1.CheckpointService.AttachRecords:input_type -> holdfast.v1.AttachRecordsRequest
-	45,  // 126: holdfast.v1.CheckpointService.ListRecords:input_type -> holdfast.v1.ListRecordsRequest
-	47,  // 127: holdfast.v1.CheckpointService.GetCapabilities:input_type -> holdfast.v1.GetCapabilitiesRequest
-	50,  // 128: holdfast.v1.CheckpointService.Pipeline:input_type -> holdfast.v1.PipelineRequest
-	4,   // 129: holdfast.v1.CheckpointService.Save:output_type -> holdfast.v1.SaveResponse
-	7,   // 130: holdfast.v1.CheckpointService.SaveStream:output_type -> holdfast.v1.SaveStreamResponse
-	9,   // 131: holdfast.v1.CheckpointService.GetUpload:output_type -> holdfast.v1.GetUploadResponse
-	12,  // 132: holdfast.v1.CheckpointService.Load:output_type -> holdfast.v1.LoadResponse
-	15,  // 133: holdfast.v1.CheckpointService.LoadStream:output_type -> holdfast.v1.LoadStreamResponse
-	21,  // 134: holdfast.v1.CheckpointService.List:output_type -> holdfast.v1.ListResponse
-	24,  // 135: holdfast.v1.CheckpointService.ListWorkflows:output_type -> holdfast.v1.ListWorkflowsResponse
-	27,  // 136: holdfast.v1.CheckpointService.Validate:output_type -> holdfast.v1.ValidateResponse
-	29,  // 137: holdfast.v1.CheckpointService.Delete:output_type -> holdfast.v1.DeleteResponse
-	31,  // 138: holdfast.v1.CheckpointService.DeleteWorkflow:output_type -> holdfast.v1.DeleteWorkflowResponse
-	34,  // 139: holdfast.v1.CheckpointService.DeleteWorkflows:output_type -> holdfast.v1.DeleteWorkflowsResponse
-	36,  // 140: holdfast.v1.CheckpointService.AcquireWriter:output_type -> holdfast.v1.AcquireWriterResponse
-	38,  // 141: holdfast.v1.CheckpointService.DeleteCheckpoints:output_type -> holdfast.v1.DeleteCheckpointsResponse
-	40,  // 142: holdfast.v1.CheckpointService.Prune:output_type -> holdfast.v1.PruneResponse
-	42,  // 143: holdfast.v1.CheckpointService.CopyWorkflow:output_type -> holdfast.v1.CopyWorkflowResponse
-	44,  // 144: holdfast.v1.CheckpointService.AttachRecords:output_type -> holdfast.v1.AttachRecordsResponse
-	46,  // 145: holdfast.v1.CheckpointService.ListRecords:output_type -> holdfast.v1.ListRecordsResponse
-	49,  // 146: holdfast.v1.CheckpointService.GetCapabilities:output_type -> holdfast.v1.GetCapabilitiesResponse
-	52,  // 147: holdfast.v1.CheckpointService.Pipeline:output_type -> holdfast.v1.PipelineResponse
-	129, // [129:148] is the sub-list for method output_type
-	110, // [110:129] is the sub-list for method input_type
-	110, // [110:110] is the sub-list for extension type_name
-	110, // [110:110] is the sub-list for extension extendee
-	0,   // [0:110] is the sub-list for field type_name
+	56,  // 88: holdfast.v1.PipelineCall.list_log:type_name -> holdfast.v1.ListLogRequest
+	53,  // 89: holdfast.v1.PipelineResponse.answers:type_name -> holdfast.v1.PipelineAnswer
+	54,  // 90: holdfast.v1.PipelineResponse.limits:type_name -> holdfast.v1.PipelineLimits
+	55,  // 91: holdfast.v1.PipelineResponse.going_away:type_name -> holdfast.v1.PipelineGoingAway
+	4,   // 92: holdfast.v1.PipelineAnswer.save:type_name -> holdfast.v1.SaveResponse
+	12,  // 93: holdfast.v1.PipelineAnswer.load:type_name -> holdfast.v1.LoadResponse
+	44,  // 94: holdfast.v1.PipelineAnswer.attach_records:type_name -> holdfast.v1.AttachRecordsResponse
+	21,  // 95: holdfast.v1.PipelineAnswer.list:type_name -> holdfast.v1.ListResponse
+	36,  // 96: holdfast.v1.PipelineAnswer.acquire_writer:type_name -> holdfast.v1.AcquireWriterResponse
+	46,  // 97: holdfast.v1.PipelineAnswer.list_records:type_name -> holdfast.v1.ListRecordsResponse
+	27,  // 98: holdfast.v1.PipelineAnswer.validate:type_name -> holdfast.v1.ValidateResponse
+	24,  // 99: holdfast.v1.PipelineAnswer.list_workflows:type_name -> holdfast.v1.ListWorkflowsResponse
+	29,  // 100: holdfast.v1.PipelineAnswer.delete:type_name -> holdfast.v1.DeleteResponse
+	31,  // 101: holdfast.v1.PipelineAnswer.delete_workflow:type_name -> holdfast.v1.DeleteWorkflowResponse
+	34,  // 102: holdfast.v1.PipelineAnswer.delete_workflows:type_name -> holdfast.v1.DeleteWorkflowsResponse
+	38,  // 103: holdfast.v1.PipelineAnswer.delete_checkpoints:type_name -> holdfast.v1.DeleteCheckpointsResponse
+	40,  // 104: holdfast.v1.PipelineAnswer.prune:type_name -> holdfast.v1.PruneResponse
+	42,  // 105: holdfast.v1.PipelineAnswer.copy_workflow:type_name -> holdfast.v1.CopyWorkflowResponse
+	9,   // 106: holdfast.v1.PipelineAnswer.get_upload:type_name -> holdfast.v1.GetUploadResponse
+	49,  // 107: holdfast.v1.PipelineAnswer.get_capabilities:type_name -> holdfast.v1.GetCapabilitiesResponse
+	57,  // 108: holdfast.v1.PipelineAnswer.list_log:type_name -> holdfast.v1.ListLogResponse
+	68,  // 109: holdfast.v1.PipelineLimits.age:type_name -> google.protobuf.Duration
+	68,  // 110: holdfast.v1.PipelineLimits.idle:type_name -> google.protobuf.Duration
+	68,  // 111: holdfast.v1.PipelineGoingAway.grace:type_name -> google.protobuf.Duration
+	69,  // 112: holdfast.v1.ListLogResponse.entries:type_name -> holdfast.v1.LogEntry
+	62,  // 113: holdfast.v1.ListLogResponse.head:type_name -> holdfast.v1.Head
+	3,   // 114: holdfast.v1.CheckpointService.Save:input_type -> holdfast.v1.SaveRequest
+	5,   // 115: holdfast.v1.CheckpointService.SaveStream:input_type -> holdfast.v1.SaveStreamRequest
+	8,   // 116: holdfast.v1.CheckpointService.GetUpload:input_type -> holdfast.v1.GetUploadRequest
+	11,  // 117: holdfast.v1.CheckpointService.Load:input_type -> holdfast.v1.LoadRequest
+	14,  // 118: holdfast.v1.CheckpointService.LoadStream:input_type -> holdfast.v1.LoadStreamRequest
+	19,  // 119: holdfast.v1.CheckpointService.List:input_type -> holdfast.v1.ListRequest
+	22,  // 120: holdfast.v1.CheckpointService.ListWorkflows:input_type -> holdfast.v1.ListWorkflowsRequest
+	25,  // 121: holdfast.v1.CheckpointService.Validate:input_type -> holdfast.v1.ValidateRequest
+	28,  // 122: holdfast.v1.CheckpointService.Delete:input_type -> holdfast.v1.DeleteRequest
+	30,  // 123: holdfast.v1.CheckpointService.DeleteWorkflow:input_type -> holdfast.v1.DeleteWorkflowRequest
+	32,  // 124: holdfast.v1.CheckpointService.DeleteWorkflows:input_type -> holdfast.v1.DeleteWorkflowsRequest
+	35,  // 125: holdfast.v1.CheckpointService.AcquireWriter:input_type -> holdfast.v1.AcquireWriterRequest
+	37,  // 126: holdfast.v1.CheckpointService.DeleteCheckpoints:input_type -> holdfast.v1.DeleteCheckpointsRequest
+	39,  // 127: holdfast.v1.CheckpointService.Prune:input_type -> holdfast.v1.PruneRequest
+	41,  // 128: holdfast.v1.CheckpointService.CopyWorkflow:input_type -> holdfast.v1.CopyWorkflowRequest
+	43,  // 129: holdfast.v1.CheckpointService.AttachRecords:input_type -> holdfast.v1.AttachRecordsRequest
+	45,  // 130: holdfast.v1.CheckpointService.ListRecords:input_type -> holdfast.v1.ListRecordsRequest
+	47,  // 131: holdfast.v1.CheckpointService.GetCapabilities:input_type -> holdfast.v1.GetCapabilitiesRequest
+	50,  // 132: holdfast.v1.CheckpointService.Pipeline:input_type -> holdfast.v1.PipelineRequest
+	56,  // 133: holdfast.v1.CheckpointService.ListLog:input_type -> holdfast.v1.ListLogRequest
+	4,   // 134: holdfast.v1.CheckpointService.Save:output_type -> holdfast.v1.SaveResponse
+	7,   // 135: holdfast.v1.CheckpointService.SaveStream:output_type -> holdfast.v1.SaveStreamResponse
+	9,   // 136: holdfast.v1.CheckpointService.GetUpload:output_type -> holdfast.v1.GetUploadResponse
+	12,  // 137: holdfast.v1.CheckpointService.Load:output_type -> holdfast.v1.LoadResponse
+	15,  // 138: holdfast.v1.CheckpointService.LoadStream:output_type -> holdfast.v1.LoadStreamResponse
+	21,  // 139: holdfast.v1.CheckpointService.List:output_type -> holdfast.v1.ListResponse
+	24,  // 140: holdfast.v1.CheckpointService.ListWorkflows:output_type -> holdfast.v1.ListWorkflowsResponse
+	27,  // 141: holdfast.v1.CheckpointService.Validate:output_type -> holdfast.v1.ValidateResponse
+	29,  // 142: holdfast.v1.CheckpointService.Delete:output_type -> holdfast.v1.DeleteResponse
+	31,  // 143: holdfast.v1.CheckpointService.DeleteWorkflow:output_type -> holdfast.v1.DeleteWorkflowResponse
+	34,  // 144: holdfast.v1.CheckpointService.DeleteWorkflows:output_type -> holdfast.v1.DeleteWorkflowsResponse
+	36,  // 145: holdfast.v1.CheckpointService.AcquireWriter:output_type -> holdfast.v1.AcquireWriterResponse
+	38,  // 146: holdfast.v1.CheckpointService.DeleteCheckpoints:output_type -> holdfast.v1.DeleteCheckpointsResponse
+	40,  // 147: holdfast.v1.CheckpointService.Prune:output_type -> holdfast.v1.PruneResponse
+	42,  // 148: holdfast.v1.CheckpointService.CopyWorkflow:output_type -> holdfast.v1.CopyWorkflowResponse
+	44,  // 149: holdfast.v1.CheckpointService.AttachRecords:output_type -> holdfast.v1.AttachRecordsResponse
+	46,  // 150: holdfast.v1.CheckpointService.ListRecords:output_type -> holdfast.v1.ListRecordsResponse
+	49,  // 151: holdfast.v1.CheckpointService.GetCapabilities:output_type -> holdfast.v1.GetCapabilitiesResponse
+	52,  // 152: holdfast.v1.CheckpointService.Pipeline:output_type -> holdfast.v1.PipelineResponse
+	57,  // 153: holdfast.v1.CheckpointService.ListLog:output_type -> holdfast.v1.ListLogResponse
+	134, // [134:154] is the sub-list for method output_type
+	114, // [114:134] is the sub-list for method input_type
+	114, // [114:114] is the sub-list for extension type_name
+	114, // [114:114] is the sub-list for extension extendee
+	0,   // [0:114] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_checkpoint_service_proto_init() }
@@ -5581,6 +5797,7 @@ func file_holdfast_v1_checkpoint_service_proto_init() {
 		(*PipelineCall_CopyWorkflow)(nil),
 		(*PipelineCall_GetUpload)(nil),
 		(*PipelineCall_GetCapabilities)(nil),
+		(*PipelineCall_ListLog)(nil),
 	}
 	file_holdfast_v1_checkpoint_service_proto_msgTypes[50].OneofWrappers = []any{
 		(*PipelineAnswer_Status)(nil),
@@ -5600,14 +5817,16 @@ func file_holdfast_v1_checkpoint_service_proto_init() {
 		(*PipelineAnswer_CopyWorkflow)(nil),
 		(*PipelineAnswer_GetUpload)(nil),
 		(*PipelineAnswer_GetCapabilities)(nil),
+		(*PipelineAnswer_ListLog)(nil),
 	}
+	file_holdfast_v1_checkpoint_service_proto_msgTypes[53].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_checkpoint_service_proto_rawDesc), len(file_holdfast_v1_checkpoint_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   54,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -40,6 +40,7 @@ const (
 	CheckpointService_ListRecords_FullMethodName       = "/holdfast.v1.CheckpointService/ListRecords"
 	CheckpointService_GetCapabilities_FullMethodName   = "/holdfast.v1.CheckpointService/GetCapabilities"
 	CheckpointService_Pipeline_FullMethodName          = "/holdfast.v1.CheckpointService/Pipeline"
+	CheckpointService_ListLog_FullMethodName           = "/holdfast.v1.CheckpointService/ListLog"
 )
 
 // CheckpointServiceClient is the client API for CheckpointService service.
@@ -273,6 +274,16 @@ type CheckpointServiceClient interface {
 	//   - DEADLINE_EXCEEDED: open another pipeline, and read its answers. None was read for a minute.
 	//   - UNIMPLEMENTED: use unary calls. The server, or a proxy before it, does not know pipelines.
 	Pipeline(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PipelineRequest, PipelineResponse], error)
+	// Lists the entries of a workflow's log, newest first: checkpoints, also deleted ones, fences, deletions, collections
+	// and damage. GetCapabilities lists the feature "log".
+	//
+	// A page costs one request to the store for each of its entries, wherever in the log it is, and a few more.
+	//
+	// Fails for these reasons, and for those of every call:
+	// - WORKFLOW_NOT_FOUND: nothing was ever saved for the workflow.
+	// - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log. Damaged entries are not failures.
+	// - UNIMPLEMENTED: do without the log. The server is older.
+	ListLog(ctx context.Context, in *ListLogRequest, opts ...grpc.CallOption) (*ListLogResponse, error)
 }
 
 type checkpointServiceClient struct {
@@ -487,6 +498,16 @@ func (c *checkpointServiceClient) Pipeline(ctx context.Context, opts ...grpc.Cal
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CheckpointService_PipelineClient = grpc.BidiStreamingClient[PipelineRequest, PipelineResponse]
+
+func (c *checkpointServiceClient) ListLog(ctx context.Context, in *ListLogRequest, opts ...grpc.CallOption) (*ListLogResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLogResponse)
+	err := c.cc.Invoke(ctx, CheckpointService_ListLog_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 // CheckpointServiceServer is the server API for CheckpointService service.
 // All implementations must embed UnimplementedCheckpointServiceServer
@@ -719,6 +740,16 @@ type CheckpointServiceServer interface {
 	//   - DEADLINE_EXCEEDED: open another pipeline, and read its answers. None was read for a minute.
 	//   - UNIMPLEMENTED: use unary calls. The server, or a proxy before it, does not know pipelines.
 	Pipeline(grpc.BidiStreamingServer[PipelineRequest, PipelineResponse]) error
+	// Lists the entries of a workflow's log, newest first: checkpoints, also deleted ones, fences, deletions, collections
+	// and damage. GetCapabilities lists the feature "log".
+	//
+	// A page costs one request to the store for each of its entries, wherever in the log it is, and a few more.
+	//
+	// Fails for these reasons, and for those of every call:
+	// - WORKFLOW_NOT_FOUND: nothing was ever saved for the workflow.
+	// - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log. Damaged entries are not failures.
+	// - UNIMPLEMENTED: do without the log. The server is older.
+	ListLog(context.Context, *ListLogRequest) (*ListLogResponse, error)
 	mustEmbedUnimplementedCheckpointServiceServer()
 }
 
@@ -785,6 +816,9 @@ func (UnimplementedCheckpointServiceServer) GetCapabilities(context.Context, *Ge
 }
 func (UnimplementedCheckpointServiceServer) Pipeline(grpc.BidiStreamingServer[PipelineRequest, PipelineResponse]) error {
 	return status.Error(codes.Unimplemented, "method Pipeline not implemented")
+}
+func (UnimplementedCheckpointServiceServer) ListLog(context.Context, *ListLogRequest) (*ListLogResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListLog not implemented")
 }
 func (UnimplementedCheckpointServiceServer) mustEmbedUnimplementedCheckpointServiceServer() {}
 func (UnimplementedCheckpointServiceServer) testEmbeddedByValue()                           {}
@@ -1120,6 +1154,24 @@ func _CheckpointService_Pipeline_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CheckpointService_PipelineServer = grpc.BidiStreamingServer[PipelineRequest, PipelineResponse]
 
+func _CheckpointService_ListLog_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLogRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CheckpointServiceServer).ListLog(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CheckpointService_ListLog_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CheckpointServiceServer).ListLog(ctx, req.(*ListLogRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CheckpointService_ServiceDesc is the grpc.ServiceDesc for CheckpointService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1190,6 +1242,10 @@ var CheckpointService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCapabilities",
 			Handler:    _CheckpointService_GetCapabilities_Handler,
+		},
+		{
+			MethodName: "ListLog",
+			Handler:    _CheckpointService_ListLog_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

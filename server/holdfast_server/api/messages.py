@@ -24,6 +24,8 @@ def describe(entry: Entry, into: checkpoint_pb2.Checkpoint) -> None:
         into.parts.add(name=part.name, size_bytes=part.size_bytes, sha256=part.sha256, crc32c=part.crc32c)
         into.size_bytes += part.size_bytes
         into.stored_bytes += part.stored_bytes or part.size_bytes
+    if any(part.bases for part in marker.parts):
+        into.base_revisions.extend(sorted({base.revision for part in marker.parts for base in part.bases}))
     into.create_time.CopyFrom(marker.create_time)
     if marker.HasField("expire_time"):
         into.expire_time.CopyFrom(marker.expire_time)

@@ -298,6 +298,16 @@ def max_records(given: int) -> int | None:
     return given or None
 
 
+def revision(field: str, given: api.ListLogRequest, highest: int) -> int | None:
+    """Check an optional revision of a request and return it; None if the request has none."""
+    if not given.HasField(field):  # type: ignore[arg-type]
+        return None
+    found: int = getattr(given, field)
+    if not 0 <= found <= highest:
+        raise invalid(field, f"expected 0 to {highest}, got {found}")
+    return found
+
+
 def revision_token(token: str) -> int | None:
     """Return the revision of a page token of List; None for an empty token."""
     if not token:

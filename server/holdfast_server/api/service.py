@@ -22,6 +22,7 @@ from holdfast_server.api.handlers import (
     fencing,
     listing,
     loading,
+    logs,
     records,
     saving,
     validating,
@@ -84,6 +85,7 @@ UNARY: Mapping[str, Handler] = {
     "AttachRecords": records.attach_records,
     "ListRecords": _paged(records.list_records),
     "GetCapabilities": capabilities.get_capabilities,
+    "ListLog": _paged(logs.list_log),
 }
 
 

@@ -62,6 +62,7 @@ _NEEDS: Mapping[str, Needs] = {
     "GetCapabilities": lambda _: _NOTHING,
     # Each of its calls is decided alone.
     "Pipeline": lambda _: _NOTHING,
+    "ListLog": lambda _: _READ,
 }
 
 

@@ -5,7 +5,8 @@ call. Requests are parsed, admitted and answered in `api`.
 
 Read `save` first, then `heads`, `live` and `lookup`, which find a checkpoint, then `load` and `validate`. `fence`,
 `delete`, `prune` and `purge` append entries without a payload; `copy` repeats saves. `records` lie beside the log, a
-`window` shows some of them, `workflows` lists a namespace, `retention` decides which checkpoints may go.
+`window` shows some of them, `workflows` lists a namespace, `log_pages` shows a log as it is, `retention` decides which
+checkpoints may go.
 """
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "fence",
     "heads",
     "load",
+    "log_pages",
     "lookup",
     "prune",
     "purge",

@@ -52,3 +52,31 @@ class RevisionSet:
         """Return whether the set contains all revisions of a range."""
         first, last = revisions
         return self.newest_left(last) < first
+
+    def without(self, other: "RevisionSet") -> list[Range]:
+        """Return what the set contains beyond another one, as ascending ranges."""
+        found: list[Range] = []
+        others = other.ranges()
+        index = 0
+        for first, last in self.ranges():
+            begin = first
+            while index < len(others) and others[index][1] < begin:
+                index += 1
+            at = index
+            while at < len(others) and others[at][0] <= last:
+                if begin < others[at][0]:
+                    found.append((begin, others[at][0] - 1))
+                begin = others[at][1] + 1
+                at += 1
+            if begin <= last:
+                found.append((begin, last))
+        return found
+
+    def ranges(self) -> list[Range]:
+        """Return the set as ascending ranges, which may touch."""
+        above = [
+            (max(first, self.floor + 1), last)
+            for first, last in zip(self._firsts, self._lasts, strict=True)
+            if last > self.floor
+        ]
+        return [(1, self.floor), *above] if self.floor else above

@@ -18,6 +18,7 @@ PAGED = {
     "List": [{"workflow_id": "w0", "page_size": 1}, {"page_size": 1}],
     "ListWorkflows": [{"page_size": 1}],
     "ListRecords": [{"workflow_id": "w0", "checkpoint_id": "c0", "page_size": 1}],
+    "ListLog": [{"workflow_id": "w0", "page_size": 1}],
     "DeleteCheckpoints": [OF_ALL],
     "DeleteWorkflows": [OF_ALL],
 }

@@ -18,7 +18,17 @@ from holdfast_server.trust.audited_call import AuditedCall
 from hypothesis import given
 from hypothesis import strategies as st
 
-READS = {"GetCapabilities", "GetUpload", "List", "ListRecords", "ListWorkflows", "Load", "LoadStream", "Validate"}
+READS = {
+    "GetCapabilities",
+    "GetUpload",
+    "List",
+    "ListLog",
+    "ListRecords",
+    "ListWorkflows",
+    "Load",
+    "LoadStream",
+    "Validate",
+}
 REQUIRED = AuditRules(is_required=True)
 ALL = AuditRules(includes_reads=True)
 

@@ -37,6 +37,7 @@ _METHODS = (
     "ListRecords",
     "GetCapabilities",
     "GetUpload",
+    "ListLog",
 )
 # Pipelines have a target of their own.
 assert {*_METHODS, "Pipeline"} == {method.name for method in _SERVICE.methods}

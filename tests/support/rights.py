@@ -3,6 +3,7 @@
 Each check raises AssertionError if a rule of rights is broken.
 """
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -66,7 +67,7 @@ CASES = [
     ("ListLog", WHERE, {READ}),
 ]
 # Calls about no namespace. Every caller may make them.
-OF_NO_NAMESPACE = {"GetCapabilities", "Pipeline"}
+OF_NO_NAMESPACE = {"GetCapabilities", "ListNamespaces", "Pipeline"}
 NAMES = [f"{method}-{index}" for index, (method, _, _) in enumerate(CASES)]
 FIELDS = {each.name: each.number for each in METHODS}
 
@@ -276,6 +277,39 @@ async def check_page_tokens() -> None:
         for namespace, expected in (("a", ""), ("b", "INVALID_REQUEST")):
             fields = {"namespace": namespace, "page_token": first.next_page_token}
             assert await outcome(served, "ListWorkflows", fields, "token:a") == expected
+
+
+async def check_namespaces_listed() -> None:
+    """Check that a caller receives the namespaces that it may read, and that the tokens name no others."""
+    names = ("a", "a-1", "b", "b-hidden", "c")
+    rules = policy(
+        ("token:writer", "*", {WRITE}),
+        ("token:a", "a-*", {READ}),
+        ("token:a", "b", EVERYTHING),
+        ("token:a", "c", {WRITE, FENCE, DELETE}),
+        ("oidc:group:ml", "c", {READ}),
+        ("token:all", "*", {READ}),
+    )
+    expected = {
+        "token:all": set(names),
+        "token:a": {"a-1", "b"},
+        "token:a,oidc:group:ml": {"a-1", "b", "c"},
+        "token:writer": set(),
+        "token:unknown": set(),
+    }
+    async with trusted(rules) as served:
+        for name in names:
+            await send(served, "Save", {"header": header(namespace=name), "parts": PART}, "token:writer")
+        for principal, visible in expected.items():
+            found: list[str] = []
+            token = None
+            while token != "":
+                request = api.ListNamespacesRequest(page_size=1, page_token=token or "")
+                listed = await served.stub.ListNamespaces(request, metadata=by(principal))
+                found += listed.namespaces
+                token = listed.next_page_token
+                assert "hidden" not in base64.urlsafe_b64decode(token).decode() or "b-hidden" in visible
+            assert sorted(found) == sorted(visible), principal
 
 
 async def check_uploads() -> None:

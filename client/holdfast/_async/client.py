@@ -692,6 +692,46 @@ class AsyncClient:
         )
         return await self._lists.log_page(request, self._transport.budget(timeout))
 
+    async def namespaces(
+        self, prefix: str = "", *, page_size: int = 0, timeout: float | None = None
+    ) -> AsyncIterator[str]:
+        """Iterate over the namespaces of the store that the caller may read, over all pages.
+
+        Args:
+            prefix: the text that they begin with.
+            page_size: how many to request at a time; 0: the server chooses.
+            timeout: seconds for all pages together, retries included; the caller's own time between them is free.
+
+        Raises:
+            UnimplementedError: the server is older.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        request = arguments.request(api.ListNamespacesRequest, namespace_prefix=prefix, page_size=page_size)
+        async for namespace in self._lists.namespaces(request, self._transport.budget(timeout)):
+            yield namespace
+
+    async def namespaces_page(
+        self, prefix: str = "", *, page_size: int = 0, page_token: str = "", timeout: float | None = None
+    ) -> Page[str]:
+        """Return one page of the namespaces that the caller may read. It may be empty and not the last one.
+
+        Args:
+            prefix: the text that they begin with.
+            page_size: the most namespaces of the page; 0: the server chooses.
+            page_token: the `next_page_token` of the page before; "" for the first page.
+            timeout: seconds for everything, retries included.
+
+        Raises:
+            UnimplementedError: the server is older.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        request = arguments.request(
+            api.ListNamespacesRequest, namespace_prefix=prefix, page_size=page_size, page_token=page_token
+        )
+        return await self._lists.namespaces_page(request, self._transport.budget(timeout))
+
     async def attach(
         self,
         namespace: str,

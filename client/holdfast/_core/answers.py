@@ -132,6 +132,17 @@ def required_entries(page: api.ListLogResponse, request: api.ListLogRequest) -> 
         yield entry
 
 
+def require_namespace(found: str, request: api.ListNamespacesRequest) -> None:
+    """Check that a namespace of a list is one that was requested.
+
+    Raises:
+        InternalError: it is another one.
+
+    """
+    if not found or not found.startswith(request.namespace_prefix):
+        raise _wrong(f"namespace {found[:200]!r}, which was not requested")
+
+
 def require_writer(answer: api.AcquireWriterResponse) -> None:
     """Check that a writer has an epoch, without which its saves would not be fenced.
 

@@ -10,6 +10,7 @@ from holdfast._core.answers import (
     require_accepted,
     require_listed,
     require_named,
+    require_namespace,
     require_sizes,
     required_entries,
 )
@@ -168,6 +169,39 @@ class Lists:
             page = self._transport.unary("ListLog", request, seconds)
         entries = [self._opening.entry(message, budget) for message in required_entries(page, request)]
         return Page(tuple(entries), page.next_page_token)
+
+    def namespaces(self, request: api.ListNamespacesRequest, budget: Budget) -> Iterator[str]:
+        """Iterate over the namespaces that the caller may read.
+
+        Args:
+            request: which namespaces.
+            budget: the time for all pages.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        for page in self._transport.pages("ListNamespaces", request, budget):
+            for namespace in page.namespaces:
+                require_namespace(namespace, request)
+                yield namespace
+
+    def namespaces_page(self, request: api.ListNamespacesRequest, budget: Budget) -> Page[str]:
+        """Return one page of the namespaces that the caller may read.
+
+        Args:
+            request: which namespaces, and which page of them.
+            budget: the time for it.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        with budget.spending() as seconds:
+            page = self._transport.unary("ListNamespaces", request, seconds)
+        for namespace in page.namespaces:
+            require_namespace(namespace, request)
+        return Page(tuple(page.namespaces), page.next_page_token)
 
 
 def _require_whole(page: Any, above: int = 0) -> None:

@@ -132,6 +132,17 @@ def _reads(add: Add) -> None:
     log.add_argument("--after", type=options.NOT_NEGATIVE, metavar="REVISION", help="only entries above this revision")
     options.add_limit(log, 50)
 
+    namespaces = add(
+        "namespaces",
+        "list the namespaces that the caller may read",
+        commands.namespaces,
+        example="namespaces --prefix team-",
+    )
+    namespaces.add_argument(
+        "--prefix", type=values.text, default="", help="only namespaces that begin with this (default: all)"
+    )
+    options.add_limit(namespaces, 1000)
+
 
 def _checks(add: Add) -> None:
     validate = add(

@@ -111,6 +111,12 @@ def log(client: Client, given: Namespace, output: Output) -> int:
     return _shown(found, given.limit, output.log)
 
 
+def namespaces(client: Client, given: Namespace, output: Output) -> int:
+    """List the namespaces that the caller may read."""
+    found = client.namespaces(given.prefix, page_size=min(given.limit, _MAX_PAGE))
+    return _shown(found, given.limit, output.namespaces)
+
+
 def validate(client: Client, given: Namespace, output: Output) -> int:
     """Validate a checkpoint. Its newest finding decides the exit code."""
     validation = client.validate(

@@ -59,6 +59,10 @@ class Output(ABC):
         """Print a list of entries of a log."""
 
     @abstractmethod
+    def namespaces(self, namespaces: Sequence[str]) -> None:
+        """Print a list of namespaces."""
+
+    @abstractmethod
     def validation(self, validation: Validation) -> None:
         """Print the result of a check."""
 
@@ -100,6 +104,9 @@ class JsonOutput(Output):
 
     def log(self, entries: Sequence[LogEntry]) -> None:
         _print_json({"entries": [_entry(each) for each in entries]})
+
+    def namespaces(self, namespaces: Sequence[str]) -> None:
+        _print_json({"namespaces": list(namespaces)})
 
     def validation(self, validation: Validation) -> None:
         _print_json(_document(validation))
@@ -173,6 +180,9 @@ class TableOutput(Output):
 
     def log(self, entries: Sequence[LogEntry]) -> None:
         _print_table(("revision", "entry", "epoch", "created (UTC)", "what"), [_entry_row(each) for each in entries])
+
+    def namespaces(self, namespaces: Sequence[str]) -> None:
+        _print_table(("namespace",), [(each,) for each in namespaces])
 
     def validation(self, validation: Validation) -> None:
         streams.write("resumable\n" if validation.resumable else "not resumable\n")

@@ -2055,6 +2055,7 @@ class PipelineCall(_message.Message):
     GET_UPLOAD_FIELD_NUMBER: _builtins.int
     GET_CAPABILITIES_FIELD_NUMBER: _builtins.int
     LIST_LOG_FIELD_NUMBER: _builtins.int
+    LIST_NAMESPACES_FIELD_NUMBER: _builtins.int
     call_id: _builtins.int
     """Names the call in its answer: 1 or more, and not the id of another call in flight on this pipeline. Required."""
     traceparent: _builtins.str
@@ -2135,6 +2136,10 @@ class PipelineCall(_message.Message):
     def list_log(self) -> Global___ListLogRequest:
         """A call of ListLog."""
 
+    @_builtins.property
+    def list_namespaces(self) -> Global___ListNamespacesRequest:
+        """A call of ListNamespaces."""
+
     def __init__(
         self,
         *,
@@ -2160,12 +2165,13 @@ class PipelineCall(_message.Message):
         get_upload: Global___GetUploadRequest | None = ...,
         get_capabilities: Global___GetCapabilitiesRequest | None = ...,
         list_log: Global___ListLogRequest | None = ...,
+        list_namespaces: Global___ListNamespacesRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "validate", b"validate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "validate", b"validate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "previous_attempts", b"previous_attempts", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "traceparent", b"traceparent", "tracestate", b"tracestate", "validate", b"validate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "previous_attempts", b"previous_attempts", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "traceparent", b"traceparent", "tracestate", b"tracestate", "validate", b"validate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities", "list_log"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities", "list_log", "list_namespaces"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -2232,6 +2238,7 @@ class PipelineAnswer(_message.Message):
     GET_UPLOAD_FIELD_NUMBER: _builtins.int
     GET_CAPABILITIES_FIELD_NUMBER: _builtins.int
     LIST_LOG_FIELD_NUMBER: _builtins.int
+    LIST_NAMESPACES_FIELD_NUMBER: _builtins.int
     call_id: _builtins.int
     """The id of the call."""
     status: _builtins.bytes
@@ -2307,6 +2314,10 @@ class PipelineAnswer(_message.Message):
     def list_log(self) -> Global___ListLogResponse:
         """The response of ListLog."""
 
+    @_builtins.property
+    def list_namespaces(self) -> Global___ListNamespacesResponse:
+        """The response of ListNamespaces."""
+
     def __init__(
         self,
         *,
@@ -2329,12 +2340,13 @@ class PipelineAnswer(_message.Message):
         get_upload: Global___GetUploadResponse | None = ...,
         get_capabilities: Global___GetCapabilitiesResponse | None = ...,
         list_log: Global___ListLogResponse | None = ...,
+        list_namespaces: Global___ListNamespacesResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["status", "save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities", "list_log"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["status", "save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities", "list_log", "list_namespaces"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
@@ -2487,3 +2499,63 @@ class ListLogResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListLogResponse: _TypeAlias = ListLogResponse  # noqa: Y015
+
+@_typing.final
+class ListNamespacesRequest(_message.Message):
+    """Request of ListNamespaces."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    NAMESPACE_PREFIX_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """The most namespaces to return, 0 to 1000; 0 means 100. A page may have fewer, or none, and still not be the last."""
+    page_token: _builtins.str
+    """next_page_token of the previous page; "" for the first page."""
+    namespace_prefix: _builtins.str
+    """Only namespaces that begin with this prefix, at most 128 bytes; "" for all. Other namespaces cost nothing, except
+    those whose names have more than 200 bytes when percent-encoded.
+    """
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        namespace_prefix: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace_prefix", b"namespace_prefix", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNamespacesRequest: _TypeAlias = ListNamespacesRequest  # noqa: Y015
+
+@_typing.final
+class ListNamespacesResponse(_message.Message):
+    """Response of ListNamespaces."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The page_token of the next page; "" on the last page."""
+    @_builtins.property
+    def namespaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The namespaces."""
+
+    def __init__(
+        self,
+        *,
+        namespaces: _abc.Iterable[_builtins.str] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespaces", b"namespaces", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNamespacesResponse: _TypeAlias = ListNamespacesResponse  # noqa: Y015

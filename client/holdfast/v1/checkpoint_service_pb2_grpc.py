@@ -152,6 +152,11 @@ class CheckpointServiceStub(object):
                 request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListLogRequest.SerializeToString,
                 response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListLogResponse.FromString,
                 _registered_method=True)
+        self.ListNamespaces = channel.unary_unary(
+                '/holdfast.v1.CheckpointService/ListNamespaces',
+                request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListNamespacesRequest.SerializeToString,
+                response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListNamespacesResponse.FromString,
+                _registered_method=True)
 
 
 class CheckpointServiceServicer(object):
@@ -493,6 +498,19 @@ class CheckpointServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListNamespaces(self, request, context):
+        """Lists the namespaces that the caller may read, in no particular order. A namespace costs one look-up, however many
+        workflows it has. GetCapabilities lists the feature "namespaces".
+
+        A namespace is listed as long as the store has any object of it, also if all of its workflows were deleted or none of
+        its saves was ever committed: garbage collection removes what is left.
+
+        Fails for the reasons of every call only. A caller that may read no namespace receives none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CheckpointServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -595,6 +613,11 @@ def add_CheckpointServiceServicer_to_server(servicer, server):
                     servicer.ListLog,
                     request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListLogRequest.FromString,
                     response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListLogResponse.SerializeToString,
+            ),
+            'ListNamespaces': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNamespaces,
+                    request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListNamespacesRequest.FromString,
+                    response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.ListNamespacesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1155,6 +1178,33 @@ class CheckpointService(object):
             '/holdfast.v1.CheckpointService/ListLog',
             holdfast_dot_v1_dot_checkpoint__service__pb2.ListLogRequest.SerializeToString,
             holdfast_dot_v1_dot_checkpoint__service__pb2.ListLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNamespaces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.v1.CheckpointService/ListNamespaces',
+            holdfast_dot_v1_dot_checkpoint__service__pb2.ListNamespacesRequest.SerializeToString,
+            holdfast_dot_v1_dot_checkpoint__service__pb2.ListNamespacesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -289,6 +289,15 @@ class CheckpointServiceStub:
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log. Damaged entries are not failures.
     - UNIMPLEMENTED: do without the log. The server is older.
     """
+    ListNamespaces: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListNamespacesRequest, _checkpoint_service_pb2.ListNamespacesResponse]
+    """Lists the namespaces that the caller may read, in no particular order. A namespace costs one look-up, however many
+    workflows it has. GetCapabilities lists the feature "namespaces".
+
+    A namespace is listed as long as the store has any object of it, also if all of its workflows were deleted or none of
+    its saves was ever committed: garbage collection removes what is left.
+
+    Fails for the reasons of every call only. A caller that may read no namespace receives none.
+    """
 
 @_typing.type_check_only
 class CheckpointServiceAsyncStub(CheckpointServiceStub):
@@ -550,6 +559,15 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     - WORKFLOW_NOT_FOUND: nothing was ever saved for the workflow.
     - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log. Damaged entries are not failures.
     - UNIMPLEMENTED: do without the log. The server is older.
+    """
+    ListNamespaces: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.ListNamespacesRequest, _checkpoint_service_pb2.ListNamespacesResponse]  # type: ignore[assignment]
+    """Lists the namespaces that the caller may read, in no particular order. A namespace costs one look-up, however many
+    workflows it has. GetCapabilities lists the feature "namespaces".
+
+    A namespace is listed as long as the store has any object of it, also if all of its workflows were deleted or none of
+    its saves was ever committed: garbage collection removes what is left.
+
+    Fails for the reasons of every call only. A caller that may read no namespace receives none.
     """
 
 class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -929,6 +947,21 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         - WORKFLOW_NOT_FOUND: nothing was ever saved for the workflow.
         - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log. Damaged entries are not failures.
         - UNIMPLEMENTED: do without the log. The server is older.
+        """
+
+    @_abc_1.abstractmethod
+    def ListNamespaces(
+        self,
+        request: _checkpoint_service_pb2.ListNamespacesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.ListNamespacesResponse, _abc.Awaitable[_checkpoint_service_pb2.ListNamespacesResponse]]:
+        """Lists the namespaces that the caller may read, in no particular order. A namespace costs one look-up, however many
+        workflows it has. GetCapabilities lists the feature "namespaces".
+
+        A namespace is listed as long as the store has any object of it, also if all of its workflows were deleted or none of
+        its saves was ever committed: garbage collection removes what is left.
+
+        Fails for the reasons of every call only. A caller that may read no namespace receives none.
         """
 
 def add_CheckpointServiceServicer_to_server(servicer: CheckpointServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

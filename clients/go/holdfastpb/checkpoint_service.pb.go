@@ -4005,6 +4005,7 @@ type PipelineCall struct {
 	//	*PipelineCall_GetUpload
 	//	*PipelineCall_GetCapabilities
 	//	*PipelineCall_ListLog
+	//	*PipelineCall_ListNamespaces
 	Request       isPipelineCall_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4235,6 +4236,15 @@ func (x *PipelineCall) GetListLog() *ListLogRequest {
 	return nil
 }
 
+func (x *PipelineCall) GetListNamespaces() *ListNamespacesRequest {
+	if x != nil {
+		if x, ok := x.Request.(*PipelineCall_ListNamespaces); ok {
+			return x.ListNamespaces
+		}
+	}
+	return nil
+}
+
 type isPipelineCall_Request interface {
 	isPipelineCall_Request()
 }
@@ -4324,6 +4334,11 @@ type PipelineCall_ListLog struct {
 	ListLog *ListLogRequest `protobuf:"bytes,30,opt,name=list_log,json=listLog,proto3,oneof"`
 }
 
+type PipelineCall_ListNamespaces struct {
+	// A call of ListNamespaces.
+	ListNamespaces *ListNamespacesRequest `protobuf:"bytes,27,opt,name=list_namespaces,json=listNamespaces,proto3,oneof"`
+}
+
 func (*PipelineCall_Save) isPipelineCall_Request() {}
 
 func (*PipelineCall_Load) isPipelineCall_Request() {}
@@ -4357,6 +4372,8 @@ func (*PipelineCall_GetUpload) isPipelineCall_Request() {}
 func (*PipelineCall_GetCapabilities) isPipelineCall_Request() {}
 
 func (*PipelineCall_ListLog) isPipelineCall_Request() {}
+
+func (*PipelineCall_ListNamespaces) isPipelineCall_Request() {}
 
 // Response of Pipeline: answers, notices, or both.
 type PipelineResponse struct {
@@ -4449,6 +4466,7 @@ type PipelineAnswer struct {
 	//	*PipelineAnswer_GetUpload
 	//	*PipelineAnswer_GetCapabilities
 	//	*PipelineAnswer_ListLog
+	//	*PipelineAnswer_ListNamespaces
 	Outcome       isPipelineAnswer_Outcome `protobuf_oneof:"outcome"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4660,6 +4678,15 @@ func (x *PipelineAnswer) GetListLog() *ListLogResponse {
 	return nil
 }
 
+func (x *PipelineAnswer) GetListNamespaces() *ListNamespacesResponse {
+	if x != nil {
+		if x, ok := x.Outcome.(*PipelineAnswer_ListNamespaces); ok {
+			return x.ListNamespaces
+		}
+	}
+	return nil
+}
+
 type isPipelineAnswer_Outcome interface {
 	isPipelineAnswer_Outcome()
 }
@@ -4756,6 +4783,11 @@ type PipelineAnswer_ListLog struct {
 	ListLog *ListLogResponse `protobuf:"bytes,30,opt,name=list_log,json=listLog,proto3,oneof"`
 }
 
+type PipelineAnswer_ListNamespaces struct {
+	// The response of ListNamespaces.
+	ListNamespaces *ListNamespacesResponse `protobuf:"bytes,27,opt,name=list_namespaces,json=listNamespaces,proto3,oneof"`
+}
+
 func (*PipelineAnswer_Status) isPipelineAnswer_Outcome() {}
 
 func (*PipelineAnswer_Save) isPipelineAnswer_Outcome() {}
@@ -4791,6 +4823,8 @@ func (*PipelineAnswer_GetUpload) isPipelineAnswer_Outcome() {}
 func (*PipelineAnswer_GetCapabilities) isPipelineAnswer_Outcome() {}
 
 func (*PipelineAnswer_ListLog) isPipelineAnswer_Outcome() {}
+
+func (*PipelineAnswer_ListNamespaces) isPipelineAnswer_Outcome() {}
 
 // What one pipeline may have in flight, and how long it lasts.
 type PipelineLimits struct {
@@ -5066,6 +5100,126 @@ func (x *ListLogResponse) GetHead() *Head {
 		return x.Head
 	}
 	return nil
+}
+
+// Request of ListNamespaces.
+type ListNamespacesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The most namespaces to return, 0 to 1000; 0 means 100. A page may have fewer, or none, and still not be the last.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the previous page; "" for the first page.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only namespaces that begin with this prefix, at most 128 bytes; "" for all. Other namespaces cost nothing, except
+	// those whose names have more than 200 bytes when percent-encoded.
+	NamespacePrefix string `protobuf:"bytes,3,opt,name=namespace_prefix,json=namespacePrefix,proto3" json:"namespace_prefix,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ListNamespacesRequest) Reset() {
+	*x = ListNamespacesRequest{}
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNamespacesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNamespacesRequest) ProtoMessage() {}
+
+func (x *ListNamespacesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNamespacesRequest.ProtoReflect.Descriptor instead.
+func (*ListNamespacesRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *ListNamespacesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListNamespacesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListNamespacesRequest) GetNamespacePrefix() string {
+	if x != nil {
+		return x.NamespacePrefix
+	}
+	return ""
+}
+
+// Response of ListNamespaces.
+type ListNamespacesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The namespaces.
+	Namespaces []string `protobuf:"bytes,1,rep,name=namespaces,proto3" json:"namespaces,omitempty"`
+	// The page_token of the next page; "" on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNamespacesResponse) Reset() {
+	*x = ListNamespacesResponse{}
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNamespacesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNamespacesResponse) ProtoMessage() {}
+
+func (x *ListNamespacesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNamespacesResponse.ProtoReflect.Descriptor instead.
+func (*ListNamespacesResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *ListNamespacesResponse) GetNamespaces() []string {
+	if x != nil {
+		return x.Namespaces
+	}
+	return nil
+}
+
+func (x *ListNamespacesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 var File_holdfast_v1_checkpoint_service_proto protoreflect.FileDescriptor
@@ -5392,8 +5546,7 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\x06limits\x18\x06 \x01(\v2\x13.holdfast.v1.LimitsR\x06limits\"p\n" +
 	"\x0fPipelineRequest\x12/\n" +
 	"\x05calls\x18\x01 \x03(\v2\x19.holdfast.v1.PipelineCallR\x05calls\x12,\n" +
-	"\x12cancelled_call_ids\x18\x02 \x03(\x03R\x10cancelledCallIds\"\xc3\n" +
-	"\n" +
+	"\x12cancelled_call_ids\x18\x02 \x03(\x03R\x10cancelledCallIds\"\x92\v\n" +
 	"\fPipelineCall\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\x03R\x06callId\x123\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12 \n" +
@@ -5419,13 +5572,15 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\n" +
 	"get_upload\x18\x19 \x01(\v2\x1d.holdfast.v1.GetUploadRequestH\x00R\tgetUpload\x12P\n" +
 	"\x10get_capabilities\x18\x1a \x01(\v2#.holdfast.v1.GetCapabilitiesRequestH\x00R\x0fgetCapabilities\x128\n" +
-	"\blist_log\x18\x1e \x01(\v2\x1b.holdfast.v1.ListLogRequestH\x00R\alistLogB\t\n" +
+	"\blist_log\x18\x1e \x01(\v2\x1b.holdfast.v1.ListLogRequestH\x00R\alistLog\x12M\n" +
+	"\x0flist_namespaces\x18\x1b \x01(\v2\".holdfast.v1.ListNamespacesRequestH\x00R\x0elistNamespacesB\t\n" +
 	"\arequest\"\xbd\x01\n" +
 	"\x10PipelineResponse\x125\n" +
 	"\aanswers\x18\x01 \x03(\v2\x1b.holdfast.v1.PipelineAnswerR\aanswers\x123\n" +
 	"\x06limits\x18\x02 \x01(\v2\x1b.holdfast.v1.PipelineLimitsR\x06limits\x12=\n" +
 	"\n" +
-	"going_away\x18\x03 \x01(\v2\x1e.holdfast.v1.PipelineGoingAwayR\tgoingAway\"\xcc\t\n" +
+	"going_away\x18\x03 \x01(\v2\x1e.holdfast.v1.PipelineGoingAwayR\tgoingAway\"\x9c\n" +
+	"\n" +
 	"\x0ePipelineAnswer\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\x03R\x06callId\x12\x18\n" +
 	"\x06status\x18\x02 \x01(\fH\x00R\x06status\x12/\n" +
@@ -5446,7 +5601,8 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\n" +
 	"get_upload\x18\x19 \x01(\v2\x1e.holdfast.v1.GetUploadResponseH\x00R\tgetUpload\x12Q\n" +
 	"\x10get_capabilities\x18\x1a \x01(\v2$.holdfast.v1.GetCapabilitiesResponseH\x00R\x0fgetCapabilities\x129\n" +
-	"\blist_log\x18\x1e \x01(\v2\x1c.holdfast.v1.ListLogResponseH\x00R\alistLogB\t\n" +
+	"\blist_log\x18\x1e \x01(\v2\x1c.holdfast.v1.ListLogResponseH\x00R\alistLog\x12N\n" +
+	"\x0flist_namespaces\x18\x1b \x01(\v2#.holdfast.v1.ListNamespacesResponseH\x00R\x0elistNamespacesB\t\n" +
 	"\aoutcome\"\x98\x01\n" +
 	"\x0ePipelineLimits\x12\x14\n" +
 	"\x05calls\x18\x01 \x01(\x05R\x05calls\x12\x14\n" +
@@ -5469,7 +5625,17 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\x0fListLogResponse\x12/\n" +
 	"\aentries\x18\x01 \x03(\v2\x15.holdfast.v1.LogEntryR\aentries\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12%\n" +
-	"\x04head\x18\x03 \x01(\v2\x11.holdfast.v1.HeadR\x04head*O\n" +
+	"\x04head\x18\x03 \x01(\v2\x11.holdfast.v1.HeadR\x04head\"~\n" +
+	"\x15ListNamespacesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12)\n" +
+	"\x10namespace_prefix\x18\x03 \x01(\tR\x0fnamespacePrefix\"`\n" +
+	"\x16ListNamespacesResponse\x12\x1e\n" +
+	"\n" +
+	"namespaces\x18\x01 \x03(\tR\n" +
+	"namespaces\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*O\n" +
 	"\bFallback\x12\x18\n" +
 	"\x14FALLBACK_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFALLBACK_NONE\x10\x01\x12\x16\n" +
@@ -5484,7 +5650,7 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\x1aVALIDATE_DEPTH_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15VALIDATE_DEPTH_MARKER\x10\x01\x12\x1b\n" +
 	"\x17VALIDATE_DEPTH_PRESENCE\x10\x02\x12\x1b\n" +
-	"\x17VALIDATE_DEPTH_CHECKSUM\x10\x032\xc1\f\n" +
+	"\x17VALIDATE_DEPTH_CHECKSUM\x10\x032\x9c\r\n" +
 	"\x11CheckpointService\x12;\n" +
 	"\x04Save\x12\x18.holdfast.v1.SaveRequest\x1a\x19.holdfast.v1.SaveResponse\x12O\n" +
 	"\n" +
@@ -5507,7 +5673,8 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\vListRecords\x12\x1f.holdfast.v1.ListRecordsRequest\x1a .holdfast.v1.ListRecordsResponse\x12\\\n" +
 	"\x0fGetCapabilities\x12#.holdfast.v1.GetCapabilitiesRequest\x1a$.holdfast.v1.GetCapabilitiesResponse\x12K\n" +
 	"\bPipeline\x12\x1c.holdfast.v1.PipelineRequest\x1a\x1d.holdfast.v1.PipelineResponse(\x010\x01\x12D\n" +
-	"\aListLog\x12\x1b.holdfast.v1.ListLogRequest\x1a\x1c.holdfast.v1.ListLogResponseBu\n" +
+	"\aListLog\x12\x1b.holdfast.v1.ListLogRequest\x1a\x1c.holdfast.v1.ListLogResponse\x12Y\n" +
+	"\x0eListNamespaces\x12\".holdfast.v1.ListNamespacesRequest\x1a#.holdfast.v1.ListNamespacesResponseBu\n" +
 	"\x0fdev.holdfast.v1B\x16CheckpointServiceProtoP\x01Z\x16holdfast/v1;holdfastv1\xa2\x02\x04HFST\xaa\x02\vHoldfast.V1\xca\x02\vHoldfast\\V1\xea\x02\fHoldfast::V1b\x06proto3"
 
 var (
@@ -5523,7 +5690,7 @@ func file_holdfast_v1_checkpoint_service_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_v1_checkpoint_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_holdfast_v1_checkpoint_service_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+var file_holdfast_v1_checkpoint_service_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_holdfast_v1_checkpoint_service_proto_goTypes = []any{
 	(Fallback)(0),                     // 0: holdfast.v1.Fallback
 	(CheckpointView)(0),               // 1: holdfast.v1.CheckpointView
@@ -5583,92 +5750,94 @@ var file_holdfast_v1_checkpoint_service_proto_goTypes = []any{
 	(*PipelineGoingAway)(nil),         // 55: holdfast.v1.PipelineGoingAway
 	(*ListLogRequest)(nil),            // 56: holdfast.v1.ListLogRequest
 	(*ListLogResponse)(nil),           // 57: holdfast.v1.ListLogResponse
-	nil,                               // 58: holdfast.v1.ListFilter.LabelsEntry
-	(*SaveHeader)(nil),                // 59: holdfast.v1.SaveHeader
-	(*Part)(nil),                      // 60: holdfast.v1.Part
-	(*Checkpoint)(nil),                // 61: holdfast.v1.Checkpoint
-	(*Head)(nil),                      // 62: holdfast.v1.Head
-	(*Chunk)(nil),                     // 63: holdfast.v1.Chunk
-	(*AcceptedFormat)(nil),            // 64: holdfast.v1.AcceptedFormat
-	(*Record)(nil),                    // 65: holdfast.v1.Record
-	(*timestamppb.Timestamp)(nil),     // 66: google.protobuf.Timestamp
-	(*Attempt)(nil),                   // 67: holdfast.v1.Attempt
-	(*durationpb.Duration)(nil),       // 68: google.protobuf.Duration
-	(*LogEntry)(nil),                  // 69: holdfast.v1.LogEntry
+	(*ListNamespacesRequest)(nil),     // 58: holdfast.v1.ListNamespacesRequest
+	(*ListNamespacesResponse)(nil),    // 59: holdfast.v1.ListNamespacesResponse
+	nil,                               // 60: holdfast.v1.ListFilter.LabelsEntry
+	(*SaveHeader)(nil),                // 61: holdfast.v1.SaveHeader
+	(*Part)(nil),                      // 62: holdfast.v1.Part
+	(*Checkpoint)(nil),                // 63: holdfast.v1.Checkpoint
+	(*Head)(nil),                      // 64: holdfast.v1.Head
+	(*Chunk)(nil),                     // 65: holdfast.v1.Chunk
+	(*AcceptedFormat)(nil),            // 66: holdfast.v1.AcceptedFormat
+	(*Record)(nil),                    // 67: holdfast.v1.Record
+	(*timestamppb.Timestamp)(nil),     // 68: google.protobuf.Timestamp
+	(*Attempt)(nil),                   // 69: holdfast.v1.Attempt
+	(*durationpb.Duration)(nil),       // 70: google.protobuf.Duration
+	(*LogEntry)(nil),                  // 71: holdfast.v1.LogEntry
 }
 var file_holdfast_v1_checkpoint_service_proto_depIdxs = []int32{
-	59,  // 0: holdfast.v1.SaveRequest.header:type_name -> holdfast.v1.SaveHeader
-	60,  // 1: holdfast.v1.SaveRequest.parts:type_name -> holdfast.v1.Part
-	61,  // 2: holdfast.v1.SaveResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	62,  // 3: holdfast.v1.SaveResponse.head:type_name -> holdfast.v1.Head
-	59,  // 4: holdfast.v1.SaveStreamRequest.header:type_name -> holdfast.v1.SaveHeader
-	63,  // 5: holdfast.v1.SaveStreamRequest.chunk:type_name -> holdfast.v1.Chunk
+	61,  // 0: holdfast.v1.SaveRequest.header:type_name -> holdfast.v1.SaveHeader
+	62,  // 1: holdfast.v1.SaveRequest.parts:type_name -> holdfast.v1.Part
+	63,  // 2: holdfast.v1.SaveResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	64,  // 3: holdfast.v1.SaveResponse.head:type_name -> holdfast.v1.Head
+	61,  // 4: holdfast.v1.SaveStreamRequest.header:type_name -> holdfast.v1.SaveHeader
+	65,  // 5: holdfast.v1.SaveStreamRequest.chunk:type_name -> holdfast.v1.Chunk
 	6,   // 6: holdfast.v1.SaveStreamRequest.finish:type_name -> holdfast.v1.SaveStreamFinish
-	61,  // 7: holdfast.v1.SaveStreamResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	62,  // 8: holdfast.v1.SaveStreamResponse.head:type_name -> holdfast.v1.Head
-	64,  // 9: holdfast.v1.LoadRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
+	63,  // 7: holdfast.v1.SaveStreamResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	64,  // 8: holdfast.v1.SaveStreamResponse.head:type_name -> holdfast.v1.Head
+	66,  // 9: holdfast.v1.LoadRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
 	0,   // 10: holdfast.v1.LoadRequest.fallback:type_name -> holdfast.v1.Fallback
 	1,   // 11: holdfast.v1.LoadRequest.view:type_name -> holdfast.v1.CheckpointView
-	61,  // 12: holdfast.v1.LoadResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	60,  // 13: holdfast.v1.LoadResponse.parts:type_name -> holdfast.v1.Part
+	63,  // 12: holdfast.v1.LoadResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	62,  // 13: holdfast.v1.LoadResponse.parts:type_name -> holdfast.v1.Part
 	10,  // 14: holdfast.v1.LoadResponse.skipped:type_name -> holdfast.v1.SkippedCheckpoint
-	65,  // 15: holdfast.v1.LoadResponse.records:type_name -> holdfast.v1.Record
-	62,  // 16: holdfast.v1.LoadResponse.head:type_name -> holdfast.v1.Head
-	64,  // 17: holdfast.v1.LoadStreamRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
+	67,  // 15: holdfast.v1.LoadResponse.records:type_name -> holdfast.v1.Record
+	64,  // 16: holdfast.v1.LoadResponse.head:type_name -> holdfast.v1.Head
+	66,  // 17: holdfast.v1.LoadStreamRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
 	0,   // 18: holdfast.v1.LoadStreamRequest.fallback:type_name -> holdfast.v1.Fallback
 	13,  // 19: holdfast.v1.LoadStreamRequest.ranges:type_name -> holdfast.v1.PartRange
 	16,  // 20: holdfast.v1.LoadStreamResponse.header:type_name -> holdfast.v1.LoadStreamHeader
-	63,  // 21: holdfast.v1.LoadStreamResponse.chunk:type_name -> holdfast.v1.Chunk
+	65,  // 21: holdfast.v1.LoadStreamResponse.chunk:type_name -> holdfast.v1.Chunk
 	17,  // 22: holdfast.v1.LoadStreamResponse.finish:type_name -> holdfast.v1.LoadStreamFinish
-	61,  // 23: holdfast.v1.LoadStreamHeader.checkpoint:type_name -> holdfast.v1.Checkpoint
+	63,  // 23: holdfast.v1.LoadStreamHeader.checkpoint:type_name -> holdfast.v1.Checkpoint
 	10,  // 24: holdfast.v1.LoadStreamHeader.skipped:type_name -> holdfast.v1.SkippedCheckpoint
-	62,  // 25: holdfast.v1.LoadStreamHeader.head:type_name -> holdfast.v1.Head
-	58,  // 26: holdfast.v1.ListFilter.labels:type_name -> holdfast.v1.ListFilter.LabelsEntry
-	66,  // 27: holdfast.v1.ListFilter.created_after:type_name -> google.protobuf.Timestamp
-	66,  // 28: holdfast.v1.ListFilter.created_before:type_name -> google.protobuf.Timestamp
-	64,  // 29: holdfast.v1.ListFilter.formats:type_name -> holdfast.v1.AcceptedFormat
+	64,  // 25: holdfast.v1.LoadStreamHeader.head:type_name -> holdfast.v1.Head
+	60,  // 26: holdfast.v1.ListFilter.labels:type_name -> holdfast.v1.ListFilter.LabelsEntry
+	68,  // 27: holdfast.v1.ListFilter.created_after:type_name -> google.protobuf.Timestamp
+	68,  // 28: holdfast.v1.ListFilter.created_before:type_name -> google.protobuf.Timestamp
+	66,  // 29: holdfast.v1.ListFilter.formats:type_name -> holdfast.v1.AcceptedFormat
 	18,  // 30: holdfast.v1.ListRequest.filter:type_name -> holdfast.v1.ListFilter
 	1,   // 31: holdfast.v1.ListRequest.view:type_name -> holdfast.v1.CheckpointView
-	60,  // 32: holdfast.v1.Content.parts:type_name -> holdfast.v1.Part
-	65,  // 33: holdfast.v1.Content.records:type_name -> holdfast.v1.Record
-	61,  // 34: holdfast.v1.ListResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
+	62,  // 32: holdfast.v1.Content.parts:type_name -> holdfast.v1.Part
+	67,  // 33: holdfast.v1.Content.records:type_name -> holdfast.v1.Record
+	63,  // 34: holdfast.v1.ListResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
 	20,  // 35: holdfast.v1.ListResponse.contents:type_name -> holdfast.v1.Content
 	10,  // 36: holdfast.v1.ListResponse.skipped:type_name -> holdfast.v1.SkippedCheckpoint
-	62,  // 37: holdfast.v1.ListResponse.head:type_name -> holdfast.v1.Head
-	66,  // 38: holdfast.v1.Workflow.update_time:type_name -> google.protobuf.Timestamp
-	62,  // 39: holdfast.v1.Workflow.head:type_name -> holdfast.v1.Head
+	64,  // 37: holdfast.v1.ListResponse.head:type_name -> holdfast.v1.Head
+	68,  // 38: holdfast.v1.Workflow.update_time:type_name -> google.protobuf.Timestamp
+	64,  // 39: holdfast.v1.Workflow.head:type_name -> holdfast.v1.Head
 	23,  // 40: holdfast.v1.ListWorkflowsResponse.workflows:type_name -> holdfast.v1.Workflow
 	2,   // 41: holdfast.v1.ValidateRequest.depth:type_name -> holdfast.v1.ValidateDepth
-	64,  // 42: holdfast.v1.ValidateRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
+	66,  // 42: holdfast.v1.ValidateRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
 	26,  // 43: holdfast.v1.ValidateResponse.findings:type_name -> holdfast.v1.Finding
-	61,  // 44: holdfast.v1.ValidateResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	61,  // 45: holdfast.v1.ValidateResponse.last_good:type_name -> holdfast.v1.Checkpoint
-	62,  // 46: holdfast.v1.ValidateResponse.head:type_name -> holdfast.v1.Head
-	67,  // 47: holdfast.v1.DeleteRequest.attempt:type_name -> holdfast.v1.Attempt
-	62,  // 48: holdfast.v1.DeleteResponse.head:type_name -> holdfast.v1.Head
-	67,  // 49: holdfast.v1.DeleteWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
-	62,  // 50: holdfast.v1.DeleteWorkflowResponse.head:type_name -> holdfast.v1.Head
-	67,  // 51: holdfast.v1.DeleteWorkflowsRequest.attempt:type_name -> holdfast.v1.Attempt
+	63,  // 44: holdfast.v1.ValidateResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	63,  // 45: holdfast.v1.ValidateResponse.last_good:type_name -> holdfast.v1.Checkpoint
+	64,  // 46: holdfast.v1.ValidateResponse.head:type_name -> holdfast.v1.Head
+	69,  // 47: holdfast.v1.DeleteRequest.attempt:type_name -> holdfast.v1.Attempt
+	64,  // 48: holdfast.v1.DeleteResponse.head:type_name -> holdfast.v1.Head
+	69,  // 49: holdfast.v1.DeleteWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
+	64,  // 50: holdfast.v1.DeleteWorkflowResponse.head:type_name -> holdfast.v1.Head
+	69,  // 51: holdfast.v1.DeleteWorkflowsRequest.attempt:type_name -> holdfast.v1.Attempt
 	33,  // 52: holdfast.v1.DeleteWorkflowsResponse.failed:type_name -> holdfast.v1.FailedDeletion
-	67,  // 53: holdfast.v1.AcquireWriterRequest.attempt:type_name -> holdfast.v1.Attempt
-	68,  // 54: holdfast.v1.AcquireWriterRequest.lease:type_name -> google.protobuf.Duration
-	66,  // 55: holdfast.v1.AcquireWriterResponse.lease_expire_time:type_name -> google.protobuf.Timestamp
-	62,  // 56: holdfast.v1.AcquireWriterResponse.head:type_name -> holdfast.v1.Head
+	69,  // 53: holdfast.v1.AcquireWriterRequest.attempt:type_name -> holdfast.v1.Attempt
+	70,  // 54: holdfast.v1.AcquireWriterRequest.lease:type_name -> google.protobuf.Duration
+	68,  // 55: holdfast.v1.AcquireWriterResponse.lease_expire_time:type_name -> google.protobuf.Timestamp
+	64,  // 56: holdfast.v1.AcquireWriterResponse.head:type_name -> holdfast.v1.Head
 	18,  // 57: holdfast.v1.DeleteCheckpointsRequest.filter:type_name -> holdfast.v1.ListFilter
-	67,  // 58: holdfast.v1.DeleteCheckpointsRequest.attempt:type_name -> holdfast.v1.Attempt
-	62,  // 59: holdfast.v1.DeleteCheckpointsResponse.head:type_name -> holdfast.v1.Head
-	67,  // 60: holdfast.v1.PruneRequest.attempt:type_name -> holdfast.v1.Attempt
-	62,  // 61: holdfast.v1.PruneResponse.head:type_name -> holdfast.v1.Head
-	67,  // 62: holdfast.v1.CopyWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
-	62,  // 63: holdfast.v1.CopyWorkflowResponse.head:type_name -> holdfast.v1.Head
-	62,  // 64: holdfast.v1.CopyWorkflowResponse.target_head:type_name -> holdfast.v1.Head
-	65,  // 65: holdfast.v1.AttachRecordsRequest.records:type_name -> holdfast.v1.Record
-	67,  // 66: holdfast.v1.AttachRecordsRequest.attempt:type_name -> holdfast.v1.Attempt
-	62,  // 67: holdfast.v1.AttachRecordsResponse.head:type_name -> holdfast.v1.Head
-	65,  // 68: holdfast.v1.ListRecordsResponse.records:type_name -> holdfast.v1.Record
+	69,  // 58: holdfast.v1.DeleteCheckpointsRequest.attempt:type_name -> holdfast.v1.Attempt
+	64,  // 59: holdfast.v1.DeleteCheckpointsResponse.head:type_name -> holdfast.v1.Head
+	69,  // 60: holdfast.v1.PruneRequest.attempt:type_name -> holdfast.v1.Attempt
+	64,  // 61: holdfast.v1.PruneResponse.head:type_name -> holdfast.v1.Head
+	69,  // 62: holdfast.v1.CopyWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
+	64,  // 63: holdfast.v1.CopyWorkflowResponse.head:type_name -> holdfast.v1.Head
+	64,  // 64: holdfast.v1.CopyWorkflowResponse.target_head:type_name -> holdfast.v1.Head
+	67,  // 65: holdfast.v1.AttachRecordsRequest.records:type_name -> holdfast.v1.Record
+	69,  // 66: holdfast.v1.AttachRecordsRequest.attempt:type_name -> holdfast.v1.Attempt
+	64,  // 67: holdfast.v1.AttachRecordsResponse.head:type_name -> holdfast.v1.Head
+	67,  // 68: holdfast.v1.ListRecordsResponse.records:type_name -> holdfast.v1.Record
 	48,  // 69: holdfast.v1.GetCapabilitiesResponse.limits:type_name -> holdfast.v1.Limits
 	51,  // 70: holdfast.v1.PipelineRequest.calls:type_name -> holdfast.v1.PipelineCall
-	68,  // 71: holdfast.v1.PipelineCall.timeout:type_name -> google.protobuf.Duration
+	70,  // 71: holdfast.v1.PipelineCall.timeout:type_name -> google.protobuf.Duration
 	3,   // 72: holdfast.v1.PipelineCall.save:type_name -> holdfast.v1.SaveRequest
 	11,  // 73: holdfast.v1.PipelineCall.load:type_name -> holdfast.v1.LoadRequest
 	43,  // 74: holdfast.v1.PipelineCall.attach_records:type_name -> holdfast.v1.AttachRecordsRequest
@@ -5686,76 +5855,80 @@ var file_holdfast_v1_checkpoint_service_proto_depIdxs = []int32{
 	8,   // 86: holdfast.v1.PipelineCall.get_upload:type_name -> holdfast.v1.GetUploadRequest
 	47,  // 87: holdfast.v1.PipelineCall.get_capabilities:type_name -> holdfast.v1.GetCapabilitiesRequest
 	56,  // 88: holdfast.v1.PipelineCall.list_log:type_name -> holdfast.v1.ListLogRequest
-	53,  // 89: holdfast.v1.PipelineResponse.answers:type_name -> holdfast.v1.PipelineAnswer
-	54,  // 90: holdfast.v1.PipelineResponse.limits:type_name -> holdfast.v1.PipelineLimits
-	55,  // 91: holdfast.v1.PipelineResponse.going_away:type_name -> holdfast.v1.PipelineGoingAway
-	4,   // 92: holdfast.v1.PipelineAnswer.save:type_name -> holdfast.v1.SaveResponse
-	12,  // 93: holdfast.v1.PipelineAnswer.load:type_name -> holdfast.v1.LoadResponse
-	44,  // 94: holdfast.v1.PipelineAnswer.attach_records:type_name -> holdfast.v1.AttachRecordsResponse
-	21,  // 95: holdfast.v1.PipelineAnswer.list:type_name -> holdfast.v1.ListResponse
-	36,  // 96: holdfast.v1.PipelineAnswer.acquire_writer:type_name -> holdfast.v1.AcquireWriterResponse
-	46,  // 97: holdfast.v1.PipelineAnswer.list_records:type_name -> holdfast.v1.ListRecordsResponse
-	27,  // 98: holdfast.v1.PipelineAnswer.validate:type_name -> holdfast.v1.ValidateResponse
-	24,  // 99: holdfast.v1.PipelineAnswer.list_workflows:type_name -> holdfast.v1.ListWorkflowsResponse
-	29,  // 100: holdfast.v1.PipelineAnswer.delete:type_name -> holdfast.v1.DeleteResponse
-	31,  // 101: holdfast.v1.PipelineAnswer.delete_workflow:type_name -> holdfast.v1.DeleteWorkflowResponse
-	34,  // 102: holdfast.v1.PipelineAnswer.delete_workflows:type_name -> holdfast.v1.DeleteWorkflowsResponse
-	38,  // 103: holdfast.v1.PipelineAnswer.delete_checkpoints:type_name -> holdfast.v1.DeleteCheckpointsResponse
-	40,  // 104: holdfast.v1.PipelineAnswer.prune:type_name -> holdfast.v1.PruneResponse
-	42,  // 105: holdfast.v1.PipelineAnswer.copy_workflow:type_name -> holdfast.v1.CopyWorkflowResponse
-	9,   // 106: holdfast.v1.PipelineAnswer.get_upload:type_name -> holdfast.v1.GetUploadResponse
-	49,  // 107: holdfast.v1.PipelineAnswer.get_capabilities:type_name -> holdfast.v1.GetCapabilitiesResponse
-	57,  // 108: holdfast.v1.PipelineAnswer.list_log:type_name -> holdfast.v1.ListLogResponse
-	68,  // 109: holdfast.v1.PipelineLimits.age:type_name -> google.protobuf.Duration
-	68,  // 110: holdfast.v1.PipelineLimits.idle:type_name -> google.protobuf.Duration
-	68,  // 111: holdfast.v1.PipelineGoingAway.grace:type_name -> google.protobuf.Duration
-	69,  // 112: holdfast.v1.ListLogResponse.entries:type_name -> holdfast.v1.LogEntry
-	62,  // 113: holdfast.v1.ListLogResponse.head:type_name -> holdfast.v1.Head
-	3,   // 114: holdfast.v1.CheckpointService.Save:input_type -> holdfast.v1.SaveRequest
-	5,   // 115: holdfast.v1.CheckpointService.SaveStream:input_type -> holdfast.v1.SaveStreamRequest
-	8,   // 116: holdfast.v1.CheckpointService.GetUpload:input_type -> holdfast.v1.GetUploadRequest
-	11,  // 117: holdfast.v1.CheckpointService.Load:input_type -> holdfast.v1.LoadRequest
-	14,  // 118: holdfast.v1.CheckpointService.LoadStream:input_type -> holdfast.v1.LoadStreamRequest
-	19,  // 119: holdfast.v1.CheckpointService.List:input_type -> holdfast.v1.ListRequest
-	22,  // 120: holdfast.v1.CheckpointService.ListWorkflows:input_type -> holdfast.v1.ListWorkflowsRequest
-	25,  // 121: holdfast.v1.CheckpointService.Validate:input_type -> holdfast.v1.ValidateRequest
-	28,  // 122: holdfast.v1.CheckpointService.Delete:input_type -> holdfast.v1.DeleteRequest
-	30,  // 123: holdfast.v1.CheckpointService.DeleteWorkflow:input_type -> holdfast.v1.DeleteWorkflowRequest
-	32,  // 124: holdfast.v1.CheckpointService.DeleteWorkflows:input_type -> holdfast.v1.DeleteWorkflowsRequest
-	35,  // 125: holdfast.v1.CheckpointService.AcquireWriter:input_type -> holdfast.v1.AcquireWriterRequest
-	37,  // 126: holdfast.v1.CheckpointService.DeleteCheckpoints:input_type -> holdfast.v1.DeleteCheckpointsRequest
-	39,  // 127: holdfast.v1.CheckpointService.Prune:input_type -> holdfast.v1.PruneRequest
-	41,  // 128: holdfast.v1.CheckpointService.CopyWorkflow:input_type -> holdfast.v1.CopyWorkflowRequest
-	43,  // 129: holdfast.v1.CheckpointService.AttachRecords:input_type -> holdfast.v1.AttachRecordsRequest
-	45,  // 130: holdfast.v1.CheckpointService.ListRecords:input_type -> holdfast.v1.ListRecordsRequest
-	47,  // 131: holdfast.v1.CheckpointService.GetCapabilities:input_type -> holdfast.v1.GetCapabilitiesRequest
-	50,  // 132: holdfast.v1.CheckpointService.Pipeline:input_type -> holdfast.v1.PipelineRequest
-	56,  // 133: holdfast.v1.CheckpointService.ListLog:input_type -> holdfast.v1.ListLogRequest
-	4,   // 134: holdfast.v1.CheckpointService.Save:output_type -> holdfast.v1.SaveResponse
-	7,   // 135: holdfast.v1.CheckpointService.SaveStream:output_type -> holdfast.v1.SaveStreamResponse
-	9,   // 136: holdfast.v1.CheckpointService.GetUpload:output_type -> holdfast.v1.GetUploadResponse
-	12,  // 137: holdfast.v1.CheckpointService.Load:output_type -> holdfast.v1.LoadResponse
-	15,  // 138: holdfast.v1.CheckpointService.LoadStream:output_type -> holdfast.v1.LoadStreamResponse
-	21,  // 139: holdfast.v1.CheckpointService.List:output_type -> holdfast.v1.ListResponse
-	24,  // 140: holdfast.v1.CheckpointService.ListWorkflows:output_type -> holdfast.v1.ListWorkflowsResponse
-	27,  // 141: holdfast.v1.CheckpointService.Validate:output_type -> holdfast.v1.ValidateResponse
-	29,  // 142: holdfast.v1.CheckpointService.Delete:output_type -> holdfast.v1.DeleteResponse
-	31,  // 143: holdfast.v1.CheckpointService.DeleteWorkflow:output_type -> holdfast.v1.DeleteWorkflowResponse
-	34,  // 144: holdfast.v1.CheckpointService.DeleteWorkflows:output_type -> holdfast.v1.DeleteWorkflowsResponse
-	36,  // 145: holdfast.v1.CheckpointService.AcquireWriter:output_type -> holdfast.v1.AcquireWriterResponse
-	38,  // 146: holdfast.v1.CheckpointService.DeleteCheckpoints:output_type -> holdfast.v1.DeleteCheckpointsResponse
-	40,  // 147: holdfast.v1.CheckpointService.Prune:output_type -> holdfast.v1.PruneResponse
-	42,  // 148: holdfast.v1.CheckpointService.CopyWorkflow:output_type -> holdfast.v1.CopyWorkflowResponse
-	44,  // 149: holdfast.v1.CheckpointService.AttachRecords:output_type -> holdfast.v1.AttachRecordsResponse
-	46,  // 150: holdfast.v1.CheckpointService.ListRecords:output_type -> holdfast.v1.ListRecordsResponse
-	49,  // 151: holdfast.v1.CheckpointService.GetCapabilities:output_type -> holdfast.v1.GetCapabilitiesResponse
-	52,  // 152: holdfast.v1.CheckpointService.Pipeline:output_type -> holdfast.v1.PipelineResponse
-	57,  // 153: holdfast.v1.CheckpointService.ListLog:output_type -> holdfast.v1.ListLogResponse
-	134, // [134:154] is the sub-list for method output_type
-	114, // [114:134] is the sub-list for method input_type
-	114, // [114:114] is the sub-list for extension type_name
-	114, // [114:114] is the sub-list for extension extendee
-	0,   // [0:114] is the sub-list for field type_name
+	58,  // 89: holdfast.v1.PipelineCall.list_namespaces:type_name -> holdfast.v1.ListNamespacesRequest
+	53,  // 90: holdfast.v1.PipelineResponse.answers:type_name -> holdfast.v1.PipelineAnswer
+	54,  // 91: holdfast.v1.PipelineResponse.limits:type_name -> holdfast.v1.PipelineLimits
+	55,  // 92: holdfast.v1.PipelineResponse.going_away:type_name -> holdfast.v1.PipelineGoingAway
+	4,   // 93: holdfast.v1.PipelineAnswer.save:type_name -> holdfast.v1.SaveResponse
+	12,  // 94: holdfast.v1.PipelineAnswer.load:type_name -> holdfast.v1.LoadResponse
+	44,  // 95: holdfast.v1.PipelineAnswer.attach_records:type_name -> holdfast.v1.AttachRecordsResponse
+	21,  // 96: holdfast.v1.PipelineAnswer.list:type_name -> holdfast.v1.ListResponse
+	36,  // 97: holdfast.v1.PipelineAnswer.acquire_writer:type_name -> holdfast.v1.AcquireWriterResponse
+	46,  // 98: holdfast.v1.PipelineAnswer.list_records:type_name -> holdfast.v1.ListRecordsResponse
+	27,  // 99: holdfast.v1.PipelineAnswer.validate:type_name -> holdfast.v1.ValidateResponse
+	24,  // 100: holdfast.v1.PipelineAnswer.list_workflows:type_name -> holdfast.v1.ListWorkflowsResponse
+	29,  // 101: holdfast.v1.PipelineAnswer.delete:type_name -> holdfast.v1.DeleteResponse
+	31,  // 102: holdfast.v1.PipelineAnswer.delete_workflow:type_name -> holdfast.v1.DeleteWorkflowResponse
+	34,  // 103: holdfast.v1.PipelineAnswer.delete_workflows:type_name -> holdfast.v1.DeleteWorkflowsResponse
+	38,  // 104: holdfast.v1.PipelineAnswer.delete_checkpoints:type_name -> holdfast.v1.DeleteCheckpointsResponse
+	40,  // 105: holdfast.v1.PipelineAnswer.prune:type_name -> holdfast.v1.PruneResponse
+	42,  // 106: holdfast.v1.PipelineAnswer.copy_workflow:type_name -> holdfast.v1.CopyWorkflowResponse
+	9,   // 107: holdfast.v1.PipelineAnswer.get_upload:type_name -> holdfast.v1.GetUploadResponse
+	49,  // 108: holdfast.v1.PipelineAnswer.get_capabilities:type_name -> holdfast.v1.GetCapabilitiesResponse
+	57,  // 109: holdfast.v1.PipelineAnswer.list_log:type_name -> holdfast.v1.ListLogResponse
+	59,  // 110: holdfast.v1.PipelineAnswer.list_namespaces:type_name -> holdfast.v1.ListNamespacesResponse
+	70,  // 111: holdfast.v1.PipelineLimits.age:type_name -> google.protobuf.Duration
+	70,  // 112: holdfast.v1.PipelineLimits.idle:type_name -> google.protobuf.Duration
+	70,  // 113: holdfast.v1.PipelineGoingAway.grace:type_name -> google.protobuf.Duration
+	71,  // 114: holdfast.v1.ListLogResponse.entries:type_name -> holdfast.v1.LogEntry
+	64,  // 115: holdfast.v1.ListLogResponse.head:type_name -> holdfast.v1.Head
+	3,   // 116: holdfast.v1.CheckpointService.Save:input_type -> holdfast.v1.SaveRequest
+	5,   // 117: holdfast.v1.CheckpointService.SaveStream:input_type -> holdfast.v1.SaveStreamRequest
+	8,   // 118: holdfast.v1.CheckpointService.GetUpload:input_type -> holdfast.v1.GetUploadRequest
+	11,  // 119: holdfast.v1.CheckpointService.Load:input_type -> holdfast.v1.LoadRequest
+	14,  // 120: holdfast.v1.CheckpointService.LoadStream:input_type -> holdfast.v1.LoadStreamRequest
+	19,  // 121: holdfast.v1.CheckpointService.List:input_type -> holdfast.v1.ListRequest
+	22,  // 122: holdfast.v1.CheckpointService.ListWorkflows:input_type -> holdfast.v1.ListWorkflowsRequest
+	25,  // 123: holdfast.v1.CheckpointService.Validate:input_type -> holdfast.v1.ValidateRequest
+	28,  // 124: holdfast.v1.CheckpointService.Delete:input_type -> holdfast.v1.DeleteRequest
+	30,  // 125: holdfast.v1.CheckpointService.DeleteWorkflow:input_type -> holdfast.v1.DeleteWorkflowRequest
+	32,  // 126: holdfast.v1.CheckpointService.DeleteWorkflows:input_type -> holdfast.v1.DeleteWorkflowsRequest
+	35,  // 127: holdfast.v1.CheckpointService.AcquireWriter:input_type -> holdfast.v1.AcquireWriterRequest
+	37,  // 128: holdfast.v1.CheckpointService.DeleteCheckpoints:input_type -> holdfast.v1.DeleteCheckpointsRequest
+	39,  // 129: holdfast.v1.CheckpointService.Prune:input_type -> holdfast.v1.PruneRequest
+	41,  // 130: holdfast.v1.CheckpointService.CopyWorkflow:input_type -> holdfast.v1.CopyWorkflowRequest
+	43,  // 131: holdfast.v1.CheckpointService.AttachRecords:input_type -> holdfast.v1.AttachRecordsRequest
+	45,  // 132: holdfast.v1.CheckpointService.ListRecords:input_type -> holdfast.v1.ListRecordsRequest
+	47,  // 133: holdfast.v1.CheckpointService.GetCapabilities:input_type -> holdfast.v1.GetCapabilitiesRequest
+	50,  // 134: holdfast.v1.CheckpointService.Pipeline:input_type -> holdfast.v1.PipelineRequest
+	56,  // 135: holdfast.v1.CheckpointService.ListLog:input_type -> holdfast.v1.ListLogRequest
+	58,  // 136: holdfast.v1.CheckpointService.ListNamespaces:input_type -> holdfast.v1.ListNamespacesRequest
+	4,   // 137: holdfast.v1.CheckpointService.Save:output_type -> holdfast.v1.SaveResponse
+	7,   // 138: holdfast.v1.CheckpointService.SaveStream:output_type -> holdfast.v1.SaveStreamResponse
+	9,   // 139: holdfast.v1.CheckpointService.GetUpload:output_type -> holdfast.v1.GetUploadResponse
+	12,  // 140: holdfast.v1.CheckpointService.Load:output_type -> holdfast.v1.LoadResponse
+	15,  // 141: holdfast.v1.CheckpointService.LoadStream:output_type -> holdfast.v1.LoadStreamResponse
+	21,  // 142: holdfast.v1.CheckpointService.List:output_type -> holdfast.v1.ListResponse
+	24,  // 143: holdfast.v1.CheckpointService.ListWorkflows:output_type -> holdfast.v1.ListWorkflowsResponse
+	27,  // 144: holdfast.v1.CheckpointService.Validate:output_type -> holdfast.v1.ValidateResponse
+	29,  // 145: holdfast.v1.CheckpointService.Delete:output_type -> holdfast.v1.DeleteResponse
+	31,  // 146: holdfast.v1.CheckpointService.DeleteWorkflow:output_type -> holdfast.v1.DeleteWorkflowResponse
+	34,  // 147: holdfast.v1.CheckpointService.DeleteWorkflows:output_type -> holdfast.v1.DeleteWorkflowsResponse
+	36,  // 148: holdfast.v1.CheckpointService.AcquireWriter:output_type -> holdfast.v1.AcquireWriterResponse
+	38,  // 149: holdfast.v1.CheckpointService.DeleteCheckpoints:output_type -> holdfast.v1.DeleteCheckpointsResponse
+	40,  // 150: holdfast.v1.CheckpointService.Prune:output_type -> holdfast.v1.PruneResponse
+	42,  // 151: holdfast.v1.CheckpointService.CopyWorkflow:output_type -> holdfast.v1.CopyWorkflowResponse
+	44,  // 152: holdfast.v1.CheckpointService.AttachRecords:output_type -> holdfast.v1.AttachRecordsResponse
+	46,  // 153: holdfast.v1.CheckpointService.ListRecords:output_type -> holdfast.v1.ListRecordsResponse
+	49,  // 154: holdfast.v1.CheckpointService.GetCapabilities:output_type -> holdfast.v1.GetCapabilitiesResponse
+	52,  // 155: holdfast.v1.CheckpointService.Pipeline:output_type -> holdfast.v1.PipelineResponse
+	57,  // 156: holdfast.v1.CheckpointService.ListLog:output_type -> holdfast.v1.ListLogResponse
+	59,  // 157: holdfast.v1.CheckpointService.ListNamespaces:output_type -> holdfast.v1.ListNamespacesResponse
+	137, // [137:158] is the sub-list for method output_type
+	116, // [116:137] is the sub-list for method input_type
+	116, // [116:116] is the sub-list for extension type_name
+	116, // [116:116] is the sub-list for extension extendee
+	0,   // [0:116] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_checkpoint_service_proto_init() }
@@ -5798,6 +5971,7 @@ func file_holdfast_v1_checkpoint_service_proto_init() {
 		(*PipelineCall_GetUpload)(nil),
 		(*PipelineCall_GetCapabilities)(nil),
 		(*PipelineCall_ListLog)(nil),
+		(*PipelineCall_ListNamespaces)(nil),
 	}
 	file_holdfast_v1_checkpoint_service_proto_msgTypes[50].OneofWrappers = []any{
 		(*PipelineAnswer_Status)(nil),
@@ -5818,6 +5992,7 @@ func file_holdfast_v1_checkpoint_service_proto_init() {
 		(*PipelineAnswer_GetUpload)(nil),
 		(*PipelineAnswer_GetCapabilities)(nil),
 		(*PipelineAnswer_ListLog)(nil),
+		(*PipelineAnswer_ListNamespaces)(nil),
 	}
 	file_holdfast_v1_checkpoint_service_proto_msgTypes[53].OneofWrappers = []any{}
 	type x struct{}
@@ -5826,7 +6001,7 @@ func file_holdfast_v1_checkpoint_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_checkpoint_service_proto_rawDesc), len(file_holdfast_v1_checkpoint_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   56,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -41,6 +41,7 @@ const (
 	CheckpointService_GetCapabilities_FullMethodName   = "/holdfast.v1.CheckpointService/GetCapabilities"
 	CheckpointService_Pipeline_FullMethodName          = "/holdfast.v1.CheckpointService/Pipeline"
 	CheckpointService_ListLog_FullMethodName           = "/holdfast.v1.CheckpointService/ListLog"
+	CheckpointService_ListNamespaces_FullMethodName    = "/holdfast.v1.CheckpointService/ListNamespaces"
 )
 
 // CheckpointServiceClient is the client API for CheckpointService service.
@@ -284,6 +285,14 @@ type CheckpointServiceClient interface {
 	// - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log. Damaged entries are not failures.
 	// - UNIMPLEMENTED: do without the log. The server is older.
 	ListLog(ctx context.Context, in *ListLogRequest, opts ...grpc.CallOption) (*ListLogResponse, error)
+	// Lists the namespaces that the caller may read, in no particular order. A namespace costs one look-up, however many
+	// workflows it has. GetCapabilities lists the feature "namespaces".
+	//
+	// A namespace is listed as long as the store has any object of it, also if all of its workflows were deleted or none of
+	// its saves was ever committed: garbage collection removes what is left.
+	//
+	// Fails for the reasons of every call only. A caller that may read no namespace receives none.
+	ListNamespaces(ctx context.Context, in *ListNamespacesRequest, opts ...grpc.CallOption) (*ListNamespacesResponse, error)
 }
 
 type checkpointServiceClient struct {
@@ -503,6 +512,16 @@ func (c *checkpointServiceClient) ListLog(ctx context.Context, in *ListLogReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListLogResponse)
 	err := c.cc.Invoke(ctx, CheckpointService_ListLog_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *checkpointServiceClient) ListNamespaces(ctx context.Context, in *ListNamespacesRequest, opts ...grpc.CallOption) (*ListNamespacesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListNamespacesResponse)
+	err := c.cc.Invoke(ctx, CheckpointService_ListNamespaces_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -750,6 +769,14 @@ type CheckpointServiceServer interface {
 	// - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log. Damaged entries are not failures.
 	// - UNIMPLEMENTED: do without the log. The server is older.
 	ListLog(context.Context, *ListLogRequest) (*ListLogResponse, error)
+	// Lists the namespaces that the caller may read, in no particular order. A namespace costs one look-up, however many
+	// workflows it has. GetCapabilities lists the feature "namespaces".
+	//
+	// A namespace is listed as long as the store has any object of it, also if all of its workflows were deleted or none of
+	// its saves was ever committed: garbage collection removes what is left.
+	//
+	// Fails for the reasons of every call only. A caller that may read no namespace receives none.
+	ListNamespaces(context.Context, *ListNamespacesRequest) (*ListNamespacesResponse, error)
 	mustEmbedUnimplementedCheckpointServiceServer()
 }
 
@@ -819,6 +846,9 @@ func (UnimplementedCheckpointServiceServer) Pipeline(grpc.BidiStreamingServer[Pi
 }
 func (UnimplementedCheckpointServiceServer) ListLog(context.Context, *ListLogRequest) (*ListLogResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListLog not implemented")
+}
+func (UnimplementedCheckpointServiceServer) ListNamespaces(context.Context, *ListNamespacesRequest) (*ListNamespacesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListNamespaces not implemented")
 }
 func (UnimplementedCheckpointServiceServer) mustEmbedUnimplementedCheckpointServiceServer() {}
 func (UnimplementedCheckpointServiceServer) testEmbeddedByValue()                           {}
@@ -1172,6 +1202,24 @@ func _CheckpointService_ListLog_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CheckpointService_ListNamespaces_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListNamespacesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CheckpointServiceServer).ListNamespaces(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CheckpointService_ListNamespaces_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CheckpointServiceServer).ListNamespaces(ctx, req.(*ListNamespacesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CheckpointService_ServiceDesc is the grpc.ServiceDesc for CheckpointService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1246,6 +1294,10 @@ var CheckpointService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListLog",
 			Handler:    _CheckpointService_ListLog_Handler,
+		},
+		{
+			MethodName: "ListNamespaces",
+			Handler:    _CheckpointService_ListNamespaces_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -151,6 +151,10 @@ class Call:
             principal, self.method.removeprefix(METHOD_PREFIX), self._decided, "" if namespace is None else namespace
         )
 
+    def readable(self) -> frozenset[str]:
+        """Return the patterns of the namespaces that the caller may read."""
+        return self._authorization.readable(self.principal)
+
     def _id(self, field: str) -> str:
         return str(getattr(self._header, field, ""))[:_MAX_ID_CHARACTERS]
 

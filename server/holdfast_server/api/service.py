@@ -23,6 +23,7 @@ from holdfast_server.api.handlers import (
     listing,
     loading,
     logs,
+    namespaces,
     records,
     saving,
     validating,
@@ -86,6 +87,7 @@ UNARY: Mapping[str, Handler] = {
     "ListRecords": _paged(records.list_records),
     "GetCapabilities": capabilities.get_capabilities,
     "ListLog": _paged(logs.list_log),
+    "ListNamespaces": namespaces.list_namespaces,
 }
 
 

@@ -9,6 +9,7 @@ _MAX_ID_CHARACTERS = 512
 # The fields of a request that a line keeps, by the names that the line has for them.
 _IDS = {
     "namespace": "namespace",
+    "namespace_prefix": "namespace_prefix",
     "workflow": "workflow_id",
     "workflow_prefix": "workflow_id_prefix",
     "target_workflow": "target_workflow_id",

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.trust import policy as policies
+from holdfast_server.trust.patterns import ANYTHING
 from holdfast_server.trust.policy import Policy
 from holdfast_server.trust.principal import Principal
 from holdfast_server.trust.verbs import Verb, needed
@@ -67,6 +68,12 @@ class Authorization:
                     verb=verb,
                     namespace=namespace,
                 )
+
+    def readable(self, principal: Principal) -> frozenset[str]:
+        """Return the patterns of the namespaces that a principal may read."""
+        if self._current is None:
+            return frozenset({ANYTHING})
+        return self._current.value.namespaces_of(principal.identities, Verb.READ)
 
     def require_admin(self, principal: Principal) -> None:
         """Refuse what concerns the whole server to a principal that is not an administrator.

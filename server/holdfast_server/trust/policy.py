@@ -73,6 +73,16 @@ class Policy:
             Verb.ADMIN in entry.verbs for identity in identities for entry in self._by_principal.matching(identity)
         )
 
+    def namespaces_of(self, identities: tuple[str, ...], verb: Verb) -> frozenset[str]:
+        """Return the patterns of the namespaces in which a principal has a right."""
+        return frozenset(
+            pattern
+            for identity in identities
+            for entry in self._by_principal.matching(identity)
+            if verb in entry.verbs
+            for pattern in entry.namespaces
+        )
+
     def _decide(self, identities: tuple[str, ...], namespace: str) -> frozenset[Verb]:
         """Return what a principal may do in a namespace.
 

@@ -60,6 +60,8 @@ _NEEDS: Mapping[str, Needs] = {
     "ListRecords": lambda _: _READ,
     # It is about the server, and the same for all callers.
     "GetCapabilities": lambda _: _NOTHING,
+    # It returns the namespaces that the caller may read, and no others.
+    "ListNamespaces": lambda _: _NOTHING,
     # Each of its calls is decided alone.
     "Pipeline": lambda _: _NOTHING,
     "ListLog": lambda _: _READ,

@@ -112,6 +112,7 @@ def test_a_load_in_json_has_the_payload_in_base64(gateway):
     ("path", "found"),
     [
         ("/v1/capabilities", lambda answer: answer["limits"]["unaryPayloadBytes"] == str(1 << 20)),
+        ("/v1/namespaces?namespace_prefix=my-", lambda answer: answer["namespaces"] == ["my-app"]),
         ("/v1/namespaces/my-app/workflows?page_size=1", lambda answer: len(answer["workflows"]) == 1),
         ("/v1/namespaces/my-app/workflows/count/newest", lambda answer: answer["parts"][0]["data"] == "MTc="),
         ("/v1/namespaces/my-app/workflows/%C3%BC%20b/newest", lambda answer: answer["parts"][0]["data"] == "MTc="),

@@ -301,6 +301,7 @@ async def times(client, timeout):
     for pages in (client.list("n", timeout=timeout), client.history("n", timeout=timeout)):
         yield anext(pages)
     yield anext(client.list_workflows("n", timeout=timeout))
+    yield anext(client.namespaces(timeout=timeout))
 
 
 NO_TIMES = [math.inf, -math.inf, math.nan, 1e12, 10**400, 0, 0.0, -0.0, -1, -1e-9, numpy.float64("nan")]

@@ -210,6 +210,18 @@ async def test_a_page_token_of_another_namespace_is_refused(client):
         await client.workflows_page("m", page_token=page.next_page_token)
 
 
+async def test_namespaces_are_listed_over_all_pages_and_by_prefix(client):
+    names = {f"team-{number}" for number in range(5)} | {"other", "\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 60}
+    for name in names:
+        await client.save(name, "w", b"x", format=FORMAT)
+    assert {each async for each in client.namespaces(page_size=2)} == names
+    assert [each async for each in client.namespaces("team-", page_size=2)] == [f"team-{n}" for n in range(5)]
+    first = await client.namespaces_page("team-", page_size=3)
+    assert first.items == ("team-0", "team-1", "team-2")
+    second = await client.namespaces_page("team-", page_size=3, page_token=first.next_page_token)
+    assert second.items == ("team-3", "team-4")
+
+
 async def test_a_save_of_a_resumed_handle_is_refused_after_a_save_by_another_writer(client):
     first, second = client.workflow("n", "w"), client.workflow("n", "w")
     await first.acquire_writer()

@@ -439,6 +439,7 @@ def test_processes_of_multiprocessing_can_use_a_client_that_their_parent_made(ta
             child.join(60)
         assert [child.exitcode for child in children] == [0, 0]
         assert len(list(client.list_workflows("n"))) == 3
+        assert list(client.namespaces()) == ["n"]
 
 
 ENDING = {

@@ -306,6 +306,13 @@ async def test_a_list_of_other_workflows_is_refused(connect, other):
     assert type(error) is holdfast.InternalError
 
 
+@pytest.mark.parametrize("other", ["", "b"])
+async def test_a_list_of_other_namespaces_is_refused(connect, other):
+    page = api.ListNamespacesResponse(namespaces=["a", other])
+    error, _ = await asked(connect, drained("namespaces", "a"), ListNamespaces=page)
+    assert type(error) is holdfast.InternalError
+
+
 async def test_an_older_checkpoint_is_accepted_only_with_fallback(connect):
     part = {"name": "", "data": b"x", "crc32c": crc32c(b"x")}
     answer = api.LoadResponse(checkpoint=named(), parts=[part], payload_included=True, fell_back=True)
@@ -446,6 +453,10 @@ ENDLESS = {
     "workflows": (
         drained("list_workflows", "n"),
         {"ListWorkflows": lambda r, n: api.ListWorkflowsResponse(next_page_token=f"t{n}")},
+    ),
+    "namespaces": (
+        drained("namespaces"),
+        {"ListNamespaces": lambda r, n: api.ListNamespacesResponse(next_page_token=f"t{n}")},
     ),
     "records": (lambda client: client.records("n", "w", "c"), {"ListRecords": records_page}),
     "records of a load": (

@@ -39,6 +39,8 @@ def synchronous() -> None:
             assert_type(found, holdfast.LoadedCheckpoint)
         for workflow in client.list_workflows("n", prefix="w"):
             assert_type(workflow, holdfast.WorkflowInfo)
+        for namespace in client.namespaces("team-"):
+            assert_type(namespace, str)
         validation = client.validate("n", "w", depth="presence")
         assert_type(validation, holdfast.Validation)
         assert_type(validation.last_good, holdfast.Checkpoint | None)
@@ -74,6 +76,8 @@ async def asynchronous() -> None:
             assert_type(piece, bytes)
         async for workflow in client.list_workflows("n"):
             assert_type(workflow, holdfast.WorkflowInfo)
+        async for namespace in client.namespaces("team-"):
+            assert_type(namespace, str)
         assert_type(await client.records("n", "w", "c"), tuple[holdfast.Record, ...])
         assert_type(await client.acquire_writer("n", "w"), holdfast.Writer)
         assert_type(await client.prune("n", "w"), int)

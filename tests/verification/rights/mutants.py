@@ -6,7 +6,7 @@ from functools import partial
 
 from holdfast_server.api import page_tokens
 from holdfast_server.api.call import Call
-from holdfast_server.api.handlers import saving
+from holdfast_server.api.handlers import namespaces, saving
 from holdfast_server.api.running_streams import RunningStreams
 from holdfast_server.trust import verbs
 from holdfast_server.trust.authorization import Authorization
@@ -199,6 +199,34 @@ MUTANTS = (
         "token[:_MARK_CHARACTERS] != _mark(namespace) or ",
         "",
         rights.check_page_tokens,
+    ),
+    Mutant(
+        "every namespace is listed for everybody",
+        Authorization.readable,
+        "self._current is None",
+        "True",
+        rights.check_namespaces_listed,
+    ),
+    Mutant(
+        "a namespace is listed if its caller has any right in it",
+        Policy.namespaces_of,
+        "if verb in entry.verbs",
+        "if entry.verbs",
+        rights.check_namespaces_listed,
+    ),
+    Mutant(
+        "a namespace is listed if it begins like one that its caller may read",
+        namespaces._visible,
+        "each.endswith(ANYTHING)",
+        "True",
+        rights.check_namespaces_listed,
+    ),
+    Mutant(
+        "groups do not count in the list of namespaces",
+        Authorization.readable,
+        "principal.identities",
+        "(principal.name,)",
+        rights.check_namespaces_listed,
     ),
     Mutant(
         "an upload belongs to everybody who knows its request id",

@@ -141,10 +141,10 @@ async def prefixes(
     """
     position = f"{after}{AFTER_ALL}" if after else ""
     last, limit = after, 1
-    while listed := await _listed(store, below, position, limit):
+    while found := await listed(store, below, position, limit):
         # A foreign object is mostly not the only one.
         limit = _PAGE_ENTRIES
-        for each in listed:
+        for each in found:
             position = each.key
             prefix = workflow_prefix(each.key)
             if prefix is None:
@@ -156,8 +156,11 @@ async def prefixes(
                 break
 
 
-async def _listed(store: ObjectStore, below: str, position: str, limit: int) -> Sequence[ObjectSummary]:
-    """List objects. Objects that a damaged page hides are left out, as a workflow without a readable marker is."""
+async def listed(store: ObjectStore, below: str, position: str, limit: int) -> Sequence[ObjectSummary]:
+    """List objects after a position. Objects that a damaged page hides are left out.
+
+    A workflow without a readable marker is left out as well.
+    """
     try:
         return await store.list(below, start_after=position, limit=limit)
     except StoreDamagedError as error:

@@ -18,8 +18,9 @@ MAX_REVISION = 16**9 - 1
 
 _LONGEST_NAME = 200
 _BLOBS = "blob/"
-_DIGEST = "~"
-_NAME = rf"(?:[A-Za-z0-9_%-]{{1,{_LONGEST_NAME}}}|{_DIGEST}[0-9a-f]{{64}})"
+# What a step begins with that holds a digest in place of a name.
+DIGEST = "~"
+_NAME = rf"(?:[A-Za-z0-9_%-]{{1,{_LONGEST_NAME}}}|{DIGEST}[0-9a-f]{{64}})"
 _REVISION = r"[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{3}"
 _MARKER = re.compile(_REVISION)
 _BLOB = re.compile(rf"blob/({_REVISION})-[0-9a-f]{{32}}")
@@ -132,13 +133,38 @@ def namespace_of_prefix(prefix: str) -> str:
     return "".join(f"{step}/" for step in prefix.split("/")[:3])
 
 
+def place_of_namespace(namespace: str) -> str:
+    """Return what all keys of a namespace begin with."""
+    return f"ns/{encode_name(namespace)}/"
+
+
+def places_of_namespaces(beginning: str) -> tuple[str, ...]:
+    """Return the key prefixes, in key order, that cover the namespaces that begin with a text.
+
+    The last one covers all namespaces that are replaced by digests, since those do not show how a name begins.
+    """
+    return (f"ns/{_escape(beginning)}", f"ns/{DIGEST}") if beginning else ("ns/",)
+
+
+def namespace_step(key: str) -> str:
+    """Return the step that stands for the namespace in a key of a workflow; "" in any other key."""
+    found = _WORKFLOW.match(key)
+    return found[1] if found else ""
+
+
+def namespace_named(step: str) -> str | None:
+    """Return the namespace of a step; None if no namespace has this step, or if it is a digest."""
+    name = unquote(step)
+    return name if encode_name(name) == step else None
+
+
 def prefixes_of(namespace: str, id_prefix: str) -> tuple[str, ...]:
     """Return the key prefixes, in key order, that cover the workflows whose ids begin with a text.
 
     The last one covers all workflows whose ids are replaced by digests, since those do not show how an id begins.
     """
     below = namespace_prefix(namespace)
-    return (f"{below}{_escape(id_prefix)}", f"{below}{_DIGEST}") if id_prefix else (below,)
+    return (f"{below}{_escape(id_prefix)}", f"{below}{DIGEST}") if id_prefix else (below,)
 
 
 def revision_of(relative: str) -> int | None:
@@ -230,7 +256,7 @@ def encode_name(name: str) -> str:
     encoded = _escape(name)
     if len(encoded) <= _LONGEST_NAME:
         return encoded
-    return f"{_DIGEST}{sha256(name.encode()).hexdigest()}"
+    return f"{DIGEST}{sha256(name.encode()).hexdigest()}"
 
 
 def _escape(text: str) -> str:

@@ -21,6 +21,7 @@ COMMANDS = [
     "list",
     "history",
     "workflows",
+    "namespaces",
     "validate",
     "resume-check",
     "delete",

@@ -65,6 +65,15 @@ async def test_checkpoints_and_workflows_are_listed_for_people_and_for_programs(
     assert [each["workflow_id"] for each in json.loads(out)["workflows"]] == ["w1"]
 
 
+async def test_namespaces_are_listed_for_people_and_for_programs(run):
+    for namespace in ("team-a", "team-b", "other"):
+        await run("save", namespace, "w", "-", "--format", "f:1", stdin=b"x")
+    _, out, _ = await run("namespaces", "--json", "--prefix", "team-")
+    assert json.loads(out) == {"namespaces": ["team-a", "team-b"]}
+    _, out, _ = await run("namespaces", "--limit", "2")
+    assert out.decode().split() == ["namespace", "other", "team-a"]
+
+
 @pytest.mark.without_deltas
 async def test_a_check_of_a_damaged_checkpoint_exits_with_4_and_names_the_last_good_one(run, served):
     for number in range(2):

@@ -166,6 +166,17 @@ async def test_a_page_token_of_workflows_that_was_not_issued_by_a_server_is_refu
         )
 
 
+async def test_a_page_token_of_namespaces_that_was_not_issued_by_a_server_is_refused_by_its_field(stub):
+    for token in ("?", "Li4vLi4v", "x" * 1_000_000):
+        assert await violation(stub.ListNamespaces(api.ListNamespacesRequest(page_token=token))) == "page_token"
+
+
+@pytest.mark.parametrize("given", ["a/b", "a\n", "x" * 129])
+async def test_a_prefix_that_no_namespace_can_have_is_refused_by_its_field(stub, given):
+    request = api.ListNamespacesRequest(namespace_prefix=given)
+    assert await violation(stub.ListNamespaces(request)) == "namespace_prefix"
+
+
 @pytest.mark.parametrize("given", ["a/b", "a\n", "x" * 513])
 async def test_a_prefix_that_no_workflow_id_can_have_is_refused_by_its_field(stub, given):
     request = api.ListWorkflowsRequest(namespace="n", workflow_id_prefix=given)

@@ -46,6 +46,7 @@ def test_every_method_is_about_one_namespace_which_is_in_its_request_or_in_the_h
         if name not in OF_NO_NAMESPACE:
             assert list(named(method.input_type)) in (["namespace"], ["header.namespace"]), name
     assert not list(named(SERVICE.methods_by_name["GetCapabilities"].input_type))
+    assert list(named(SERVICE.methods_by_name["ListNamespaces"].input_type)) == ["namespace_prefix"]
 
 
 @pytest.mark.parametrize(("method", "fields", "verbs"), CASES, ids=NAMES)
@@ -89,6 +90,10 @@ async def test_the_answer_is_the_same_whether_or_not_the_workflow_exists(method,
         saved = {"header": header(namespace="b", request_id="s", checkpoint_id="c"), "parts": PART}
         await send(served, "Save", saved, "token:b")
         assert await untraced(send(served, method, fields, "token:a")) == before
+
+
+async def test_a_list_of_namespaces_holds_those_that_the_caller_may_read_and_no_others():
+    await rights.check_namespaces_listed()
 
 
 async def test_a_denied_call_names_principal_verb_and_namespace():

@@ -23,6 +23,7 @@ READS = {
     "GetUpload",
     "List",
     "ListLog",
+    "ListNamespaces",
     "ListRecords",
     "ListWorkflows",
     "Load",

@@ -38,6 +38,7 @@ _METHODS = (
     "GetCapabilities",
     "GetUpload",
     "ListLog",
+    "ListNamespaces",
 )
 # Pipelines have a target of their own.
 assert {*_METHODS, "Pipeline"} == {method.name for method in _SERVICE.methods}

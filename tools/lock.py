@@ -30,15 +30,15 @@ class Lock(NamedTuple):
 
 # A lock comes after the one that it is alongside.
 LOCKS = {
-    "engines": Lock(("dev", "engines"), ("client[cli,encryption]", "server[obstore,prometheus]")),
-    "dev": Lock(("dev",), ("client[cli,encryption]", "server[obstore,prometheus]"), alongside="engines"),
+    "engines": Lock(("dev", "engines"), ("client[cli,encryption]", "server[console,obstore,prometheus]")),
+    "dev": Lock(("dev",), ("client[cli,encryption]", "server[console,obstore,prometheus]"), alongside="engines"),
     "bench": Lock(("bench",), alongside="engines"),
     "docs": Lock(("docs",), alongside="engines"),
     "fuzz": Lock(("fuzz",), alongside="engines"),
     "adk": Lock(("adk",), ("client[encryption]", "server")),
     "build": Lock(("build",)),
     "stubs": Lock(("stubs",)),
-    "image": Lock((), ("client", "server[obstore,prometheus]")),
+    "image": Lock((), ("client", "server[console,obstore,prometheus]")),
 }
 
 

@@ -4,7 +4,7 @@ import argparse
 import os
 from dataclasses import fields
 
-from holdfast_server import SERVER_VERSION
+from holdfast_server import SERVER_VERSION, console_command
 from holdfast_server.config import DEFAULT_LISTEN, Config
 
 # Commands that work on a store without serving it.
@@ -51,6 +51,10 @@ _SETTINGS = {
     "mac_keys_file": "file of keys, made by the command mac-key, with which objects of the store get MACs",
     "tokens_file": "file of tokens, made by the command token; callers then need one of them",
     "metrics_listen": "address for Prometheus, host:port; further workers take the next ports",
+    "console_listen": "address of the console for browsers, host:port",
+    "console_allow_changes": "whether the console can delete and fence: on or off",
+    "console_trace_url_template": "URL of a trace for the console's links, with {trace_id} in it",
+    "console_hosts": "names by which browsers reach the console, with commas between them",
     "log_level": "lowest level that is logged: debug, info, warning or error",
     "s3_client": "library that sends small requests to S3: aioboto3 or obstore",
     "s3_encryption": "how S3 encrypts each object at rest: AES256, aws:kms or aws:kms:dsse",
@@ -117,6 +121,8 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
     )
     health.add_argument("--tls-key-file", help="its private key in PEM")
     _add_policy(commands)
+    about = "serve pages for a browser about a server or a folder, until SIGTERM"
+    console_command.add_command(commands.add_parser("console", help=about, description=about), os.environ)
     for name, about in _COMMANDS.items():
         command = commands.add_parser(name, help=about, description=about)
         command.add_argument("--config", help="a TOML file with settings")

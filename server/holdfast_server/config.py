@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 
 from holdfast_server import location
+from holdfast_server.console.settings import ConsoleError, check_trace_url_template
 from holdfast_server.listen_address import is_loopback
 from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.maintenance.sweep import Policies
@@ -89,6 +90,10 @@ class Config:
         metrics_listen: address for Prometheus, host:port, on which further workers take the next ports; "" for none.
         mac_keys_file: a file of keys, made by `holdfast-server mac-key`, with which every object of the store but blobs
             gets a MAC; "" for no MACs.
+        console_listen: address of the console for browsers, host:port, which one of the workers serves; "" for none.
+        console_allow_changes: whether the console's pages can delete and fence.
+        console_trace_url_template: the URL of a trace for the console's links, with `{trace_id}` in it; "" for none.
+        console_hosts: names by which browsers reach the console, such as that of a proxy.
 
     """
 
@@ -137,6 +142,10 @@ class Config:
     quotas_file: str = ""
     metrics_listen: str = ""
     mac_keys_file: str = ""
+    console_listen: str = ""
+    console_allow_changes: bool = False
+    console_trace_url_template: str = ""
+    console_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -190,6 +199,7 @@ class Config:
             raise ConfigError(f"folder_group: expected the name or number of a group, got {self.folder_group!r}")
         self._check_tls()
         self._check_oidc()
+        self._check_console()
 
     def _check_oidc(self) -> None:
         for name in ("oidc_issuer", "oidc_jwks_url"):
@@ -205,6 +215,19 @@ class Config:
                 raise ConfigError(f"oidc_algorithms: expected some of {', '.join(OIDC_ALGORITHMS)}, got {algorithm!r}")
         if not self.oidc_algorithms:
             raise ConfigError("oidc_algorithms: expected at least one algorithm")
+
+    def _check_console(self) -> None:
+        if self.console_listen:
+            _check_address("console_listen", self.console_listen)
+            if self.requires_client_certificates and not (self.tokens_file or self.oidc_issuer):
+                raise ConfigError(
+                    "console_listen: browsers have no certificate for this server, whose callers need one: accept "
+                    "tokens as well, or run `holdfast-server console` with --client-cert-file"
+                )
+        try:
+            check_trace_url_template(self.console_trace_url_template)
+        except ConsoleError as error:
+            raise ConfigError(f"console_{error}") from None
 
     def _check_tls(self) -> None:
         for given, needed in (

@@ -52,7 +52,11 @@ _OPTIONS = (
 
 @asynccontextmanager
 async def serving(
-    config: Config, store: ObjectStore, *, on_open: Callable[[Calls], None] = lambda calls: None
+    config: Config,
+    store: ObjectStore,
+    *,
+    on_open: Callable[[Calls], None] = lambda calls: None,
+    private_address: str = "",
 ) -> AsyncIterator[int]:
     """Run a server while the block runs, and drain it at the end.
 
@@ -60,6 +64,7 @@ async def serving(
         config: the settings.
         store: the store.
         on_open: called with the calls of the server before it admits any.
+        private_address: another address to serve on without TLS, which only this process can reach; "" for none.
 
     Yields:
         The port that it listens on.
@@ -105,6 +110,8 @@ async def serving(
                 port = server.add_secure_port(config.listen, credentials)
         except RuntimeError:
             raise bind_error(config.listen) from None
+        if private_address:
+            server.add_insecure_port(private_address)
         await server.start()
         for name in ("", grpc_methods.SERVICE_NAME, READY):
             await healthy.set(name, _SERVING)

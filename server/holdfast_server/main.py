@@ -19,6 +19,7 @@ from holdfast_server import config_sources, location, logs, stdio
 from holdfast_server.archive_commands import run_backup, run_export, run_import
 from holdfast_server.arguments import MAC_KEY_COMMAND, STORE_COMMANDS, TOKEN_COMMAND, parse
 from holdfast_server.config import Config, ConfigError
+from holdfast_server.console_command import beside_server, run_console
 from holdfast_server.descriptors import raise_limit
 from holdfast_server.exports import Exports, exporting
 from holdfast_server.health import NotServingError, ProbeTLS, require_serving
@@ -55,21 +56,20 @@ def main() -> None:
         if arguments.command == "policy":
             run_policy_check(arguments.file, arguments.principal, arguments.namespace)
             return
+        if arguments.command == "console":
+            run_console(arguments)
+            return
         config = config_sources.load(vars(arguments), os.environ, Path.cwd())
         if arguments.command == "health":
             target = arguments.target.removeprefix(_TLS_SCHEME)
             require_serving(target, ready=arguments.ready, tls=_tls_of_probe(config, arguments))
             return
-    except (ConfigError, InvalidFileError, NotServingError) as error:
+    except (ConfigError, InvalidFileError, NotServingError, OSError) as error:
         _fail(arguments, str(error))
     logs.configure(config.log_level)
     _bound_memory()
     raise_limit()
     try:
-        if arguments.command == "config":
-            sys.stdout.write(json.dumps(asdict(config), indent=2) + "\n")
-            sys.stdout.flush()
-            return
         if arguments.command in _FILE_COMMANDS:
             code = _FILE_COMMANDS[arguments.command](config, arguments)
             sys.stdout.flush()
@@ -129,8 +129,9 @@ def _bound_memory() -> None:
 
 def _supervise(config: Config) -> int:
     os.environ[_WORKER] = "1"
-    # They share one address, on which the parent listens, and have each their own for metrics.
-    configs = [replace(config, metrics_listen=address) for address in config.metrics_addresses]
+    # They share one address, on which the parent listens, and have each their own for metrics. One has the console.
+    configs = [replace(config, metrics_listen=address, console_listen="") for address in config.metrics_addresses]
+    configs[0] = replace(configs[0], console_listen=config.console_listen)
     commands = [
         ["serve", *(flag for flag in config_sources.as_flags(each) if not flag.startswith("--listen="))]
         for each in configs
@@ -146,16 +147,23 @@ async def _serve(config: Config, exports: Exports) -> None:
             s3=config.s3_settings,
             group=config.folder_group_number,
         ) as store,
-        serving(config, store, on_open=partial(exports.observe, folder=_folder(config))) as port,
+        beside_server(config) as console,
+        serving(
+            config,
+            store,
+            on_open=partial(exports.observe, folder=_folder(config)),
+            private_address=console.private_address,
+        ) as port,
     ):
         host = config.listen.rpartition(":")[0]
         stop = stop_requested()
-        _announce(f"{host}:{port}", config.store, exports.metrics_address)
+        _announce(f"{host}:{port}", config.store, metrics_address=exports.metrics_address, console_url=console.url)
         # Objects that exist now live as long as the process: exclude them from garbage collections.
         gc.freeze()
         if _WORKER in os.environ:
             asyncio.get_running_loop().add_reader(sys.stdin.fileno(), stop.set)
         await stop.wait()
+        console.stop()
         exports.end_within(config.drain_seconds + _EXPORT_SECONDS)
 
 
@@ -165,11 +173,11 @@ def _folder(config: Config) -> Path | None:
     return found.path if isinstance(found, FolderLocation) else None
 
 
-def _announce(address: str, store: str, metrics_address: str) -> None:
+def _announce(address: str, store: str, **more: str) -> None:
     """Print the first line. The server continues if stdout cannot be written."""
     message = f"holdfast-server listens on {address}, store {store}"
-    more = {"metrics_address": metrics_address} if metrics_address else {}
-    line = logs.first_line(message, address=address, store=store, **more)
+    given = {name: value for name, value in more.items() if value}
+    line = logs.first_line(message, address=address, store=store, **given)
     try:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
@@ -200,8 +208,13 @@ def _run_mac_key_command(config: Config, arguments: argparse.Namespace) -> int:
     return remove_key(config.mac_keys_file, arguments.id)
 
 
-# Commands that read and write a file of settings, and no store.
-_FILE_COMMANDS = {TOKEN_COMMAND: _run_token_command, MAC_KEY_COMMAND: _run_mac_key_command}
+def _print_config(config: Config, arguments: argparse.Namespace) -> int:
+    sys.stdout.write(json.dumps(asdict(config), indent=2) + "\n")
+    return 0
+
+
+# Commands that read or write settings, and no store.
+_FILE_COMMANDS = {"config": _print_config, TOKEN_COMMAND: _run_token_command, MAC_KEY_COMMAND: _run_mac_key_command}
 
 
 async def _run_store_command(config: Config, arguments: argparse.Namespace) -> int:

@@ -1,0 +1,40 @@
+"""Forms that change something. Each must come from a page of this console that this browser was given.
+
+Two signs are checked: the header Origin, which a browser sets and scripts of other sites cannot; and the mark of the
+form, which only this browser's pages have.
+"""
+
+from urllib.parse import urlsplit
+
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from holdfast_server.console.callers import Caller
+from holdfast_server.console.sessions import Sessions
+
+MARK = "form_mark"
+_FIELDS = 16
+
+
+async def read(request: Request, caller: Caller, sessions: Sessions) -> FormData:
+    """Read a form.
+
+    Raises:
+        HTTPException: it did not come from a page of this console.
+
+    """
+    origin = request.headers.get("origin")
+    # The scheme is not compared: a proxy may add TLS.
+    if origin is None or urlsplit(origin).netloc != request.headers.get("host", ""):
+        raise HTTPException(403, "The form came from another site, or from a program that does not say where from.")
+    form = await request.form(max_files=0, max_fields=_FIELDS)
+    if not caller.browser_id or not sessions.is_mark(caller.browser_id, text(form, MARK)):
+        raise HTTPException(403, "The form is too old, or the browser keeps no cookies. Go back, reload and try again.")
+    return form
+
+
+def text(form: FormData, name: str) -> str:
+    """Return a field of a form; "" if it is not given."""
+    value = form.get(name, "")
+    return value if isinstance(value, str) else ""

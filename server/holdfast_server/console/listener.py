@@ -1,0 +1,169 @@
+"""The console on its address: uvicorn in the loop of this process, without its signal handlers and its log.
+
+Connections, headers, bodies and times are bounded. A connection on which no request arrives in time is closed, and so
+is one whose peer takes no more bytes.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from holdfast_server.console.app import create_app
+from holdfast_server.console.clients import Clients
+from holdfast_server.console.settings import ConsoleError, Settings
+from holdfast_server.listen_address import bind_error, family
+
+CONNECTIONS = 128
+HEADER_BYTES = 64 << 10
+_REQUEST_SECONDS = 10.0
+_IDLE_SECONDS = 30
+_DRAIN_SECONDS = 5
+# Time after which the kernel drops a peer that takes no bytes.
+_SILENT_PEER_MS = 30_000
+
+
+class Listening:
+    """A console that listens.
+
+    Attributes:
+        address: where it listens, host:port.
+        url: where browsers find it.
+
+    """
+
+    def __init__(self, address: str, url: str, server: uvicorn.Server) -> None:
+        self.address = address
+        self.url = url
+        self._server = server
+
+    def stop(self) -> None:
+        """Accept no more connections. Requests in progress continue."""
+        self._server.should_exit = True
+
+
+@asynccontextmanager
+async def listening(settings: Settings, *, drain_seconds: int = _DRAIN_SECONDS) -> AsyncIterator[Listening]:
+    """Serve a console while the block runs.
+
+    Args:
+        settings: the settings.
+        drain_seconds: how long requests in progress may continue at the end.
+
+    Raises:
+        ConsoleError: the certificate cannot be used.
+        InvalidRequestError: the target, or how it is reached, is invalid.
+        OSError: the address cannot be bound.
+
+    """
+    context = _context(settings)
+    async with Clients(settings) as clients:
+        # A wrong target, token or certificate is an error of the start, not of the first page.
+        async with clients.lent(settings.token):
+            pass
+        with _bound(settings.listen) as bound:
+            config = uvicorn.Config(
+                create_app(settings, clients),
+                http=_Protocol,
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                limit_concurrency=CONNECTIONS,
+                backlog=CONNECTIONS,
+                timeout_keep_alive=_IDLE_SECONDS,
+                timeout_graceful_shutdown=drain_seconds,
+                h11_max_incomplete_event_size=HEADER_BYTES,
+                ssl_context_factory=(lambda *_: context) if context is not None else None,
+            )
+            server = _Server(config)
+            address = f"{settings.listen.rpartition(':')[0]}:{bound.getsockname()[1]}"
+            serving = asyncio.create_task(server.serve(sockets=[bound]))
+            try:
+                yield Listening(address, f"{'https' if context else 'http'}://{address}", server)
+            finally:
+                server.should_exit = True
+                await serving
+
+
+class _Server(uvicorn.Server):
+    """A server of uvicorn that leaves the signals to the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Protocol(H11Protocol):
+    """A connection that is closed if it stays without a whole request for too long."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._timer is None and self._is_waiting:
+            self._watch()
+
+    @property
+    def _is_waiting(self) -> bool:
+        return self.cycle is None or bool(self.cycle.response_complete)
+
+    def _watch(self) -> None:
+        self._timer = self.loop.call_later(_REQUEST_SECONDS, self._end_if_waiting)
+
+    def _end_if_waiting(self) -> None:
+        self._timer = None
+        if self._is_waiting:
+            self.transport.abort()
+
+
+@contextmanager
+def _bound(listen: str) -> Iterator[socket.socket]:
+    host, _, port = listen.rpartition(":")
+    with socket.socket(family(listen)) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted connections inherit it.
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENT_PEER_MS)
+        try:
+            bound.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            raise bind_error(listen, error.strerror or str(error)) from None
+        yield bound
+
+
+def _context(settings: Settings) -> ssl.SSLContext | None:
+    """Return the TLS of the console; None for plaintext."""
+    if not settings.is_tls:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # Without the password OpenSSL would read one from the terminal.
+        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file, password=_no_password)
+    except (OSError, ValueError) as error:
+        raise ConsoleError(
+            f"tls_cert_file: expected a certificate in PEM, and in tls_key_file its key without a password, got "
+            f"{settings.tls_cert_file!r} and {settings.tls_key_file!r}: {error}"
+        ) from None
+    return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key has a password")

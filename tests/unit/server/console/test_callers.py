@@ -1,0 +1,140 @@
+"""Whose rights a page has, and how a caller signs in."""
+
+import pytest
+from holdfast_server.config import Config
+from holdfast_server.console.clients import Clients
+from holdfast_server.console.sessions import SESSION_SECONDS, Sessions
+from holdfast_server.console.settings import Settings
+from holdfast_server.lifecycle import serving
+from holdfast_server.stores.file import FileStore
+
+from tests.support.console_pages import browsing
+from tests.support.tokens_file import TokensFile
+
+
+@pytest.fixture
+def tokens(tmp_path):
+    return TokensFile(tmp_path / "tokens")
+
+
+@pytest.fixture
+async def target(tmp_path, tokens):
+    folder = tmp_path / "store"
+    async with FileStore.open(folder) as store:
+        config = Config(listen="127.0.0.1:0", store=folder.as_uri(), tokens_file=str(tokens.path), drain_seconds=0)
+        async with serving(config, store) as port:
+            yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture
+async def browser(target):
+    async with browsing(target) as browser:
+        yield browser
+
+
+async def sign_in(browser, token, **fields):
+    page = (await browser.get("/sign-in")).text
+    return await browser.submit("/sign-in", page, token=token, **fields)
+
+
+async def test_a_caller_without_a_token_is_led_to_the_sign_in_and_back(browser, tokens):
+    answer = await browser.get("/n/n?prefix=a")
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/sign-in?next=%2Fn%2Fn%3Fprefix%3Da"
+
+    answer = await sign_in(browser, tokens.ci, next="/n/n?prefix=a")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/n/n?prefix=a")
+    assert (await browser.get("/n/n?prefix=a")).status_code == 200
+
+
+async def test_the_cookie_of_a_session_is_for_this_site_alone_and_never_the_token(browser, tokens):
+    answer = await sign_in(browser, tokens.ci)
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert tokens.ci not in cookie
+
+
+async def test_a_sign_in_gives_the_browser_another_id(browser, tokens):
+    await browser.get("/sign-in")
+    before = dict(browser.cookies)
+    await sign_in(browser, tokens.ci)
+    assert dict(browser.cookies) != before
+
+
+async def test_a_token_that_the_server_does_not_know_begins_no_session(browser, tokens):
+    for token, status in ((tokens.ci[:-1], 401), ("not a token", 400), ("", 400)):
+        answer = await sign_in(browser, token)
+        assert answer.status_code == status
+        assert "The token was not accepted" in answer.text
+    assert (await browser.get("/n/n")).status_code == 303
+
+
+async def test_a_sign_in_from_another_site_is_refused(browser, tokens):
+    page = (await browser.get("/sign-in")).text
+    for origin in ("https://evil.example", "null", None):
+        answer = await browser.submit("/sign-in", page, origin=origin, token=tokens.ci)
+        assert answer.status_code == 403
+    browser.cookies.clear()
+    assert (await browser.submit("/sign-in", page, token=tokens.ci)).status_code == 403
+
+
+async def test_a_sign_out_ends_the_session_on_the_server_too(browser, tokens):
+    await sign_in(browser, tokens.ci)
+    cookies = dict(browser.cookies)
+    page = (await browser.get("/n/n")).text
+    assert (await browser.submit("/sign-out", page)).status_code == 303
+    browser.cookies.update(cookies)
+    assert (await browser.get("/n/n")).status_code == 303
+
+
+async def test_the_token_of_a_proxy_is_used_and_a_wrong_one_is_an_error(browser, tokens):
+    answer = await browser.get("/n/n", headers={"authorization": f"Bearer {tokens.ci}"})
+    assert answer.status_code == 200
+    for wrong, status in ((tokens.ci[:-1], 401), ("ü", 400)):
+        answer = await browser.get("/n/n", headers=[(b"authorization", f"Bearer {wrong}".encode())])
+        assert answer.status_code == status
+
+
+async def test_the_consoles_own_token_is_used_for_callers_without_one(target, tokens):
+    async with browsing(target, token=lambda: tokens.ci) as browser:
+        assert (await browser.get("/n/n")).status_code == 200
+
+
+async def test_a_session_whose_token_is_refused_now_leads_to_the_sign_in(browser, tokens):
+    await sign_in(browser, tokens.ci)
+    tokens.write()
+    while (answer := await browser.get("/n/n")).status_code == 200:
+        pass
+    assert answer.status_code == 303
+    tokens.write(tokens.entry)
+    assert (await browser.get("/n/n")).status_code == 303
+
+
+def test_a_session_ends_after_its_time_and_when_it_is_not_used():
+    now = 0.0
+    sessions = Sessions(now=lambda: now)
+    used, idle = sessions.begin("a"), sessions.begin("b")
+    while now < SESSION_SECONDS - 3000:
+        now += 3000
+        assert sessions.token(used) == "a"
+    assert sessions.token(idle) is None
+    now = SESSION_SECONDS
+    assert sessions.token(used) is None
+
+
+def test_the_number_of_sessions_is_bounded():
+    sessions = Sessions(limit=2)
+    ids = [sessions.begin(str(number)) for number in range(3)]
+    assert [sessions.token(each) for each in ids] == [None, "1", "2"]
+
+
+async def test_the_number_of_clients_is_bounded_and_one_in_use_stays_open(tmp_path):
+    async with Clients(Settings("127.0.0.1:1"), limit=1) as clients:
+        async with clients.lent("a") as first:
+            async with clients.lent("b"), clients.lent("c"):
+                assert len(clients) == 1
+            async with clients.lent("a") as second:
+                assert second is not first
+        async with clients.lent("a") as third:
+            assert third is second

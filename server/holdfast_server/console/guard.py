@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse
 from holdfast_server.console.settings import Settings
 from holdfast_server.listen_address import is_loopback
 
+# For a page, and for each piece of its answer.
 REQUEST_SECONDS = 60.0
 BODY_BYTES = 64 << 10
 _POLICY = "; ".join(
@@ -32,7 +33,8 @@ _POLICY = "; ".join(
 _HEADERS = {
     b"content-security-policy": _POLICY.encode(),
     b"x-content-type-options": b"nosniff",
-    b"referrer-policy": b"no-referrer",
+    # Stricter, "no-referrer", a browser would send forms without their origin.
+    b"referrer-policy": b"same-origin",
     b"cross-origin-opener-policy": b"same-origin",
     b"cross-origin-resource-policy": b"same-origin",
     b"permissions-policy": b"camera=(), geolocation=(), microphone=()",
@@ -78,7 +80,7 @@ class Guard:
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         scope = {**scope, "path": raw.decode("ascii", "replace")}
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
+            async with asyncio.timeout(REQUEST_SECONDS) as answer.limit:
                 await self._app(scope, _bounded(receive), answer.send)
         except TimeoutError:
             if answer.has_begun:
@@ -102,6 +104,7 @@ class _Answer:
         self._send = send
         self._is_tls = is_tls
         self.has_begun = False
+        self.limit: asyncio.Timeout | None = None
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -112,6 +115,9 @@ class _Answer:
             more += [_HSTS] if self._is_tls else []
             message = {**message, "headers": [*message["headers"], *more]}
         await self._send(message)
+        # A download may take longer as a whole, as long as its reader takes each piece in time.
+        if self.limit is not None and not self.limit.expired():
+            self.limit.reschedule(asyncio.get_running_loop().time() + REQUEST_SECONDS)
 
 
 def _bounded(receive: Any) -> Callable[[], Any]:

@@ -62,7 +62,7 @@ async def open_service(
         marker_version=layout.marker_version,
     )
     async with _auditing(config) as audit, _limiting(config) as quotas:
-        stored = None if quotas is None else Stored(lambda: quotas.value)
+        stored = Stored(Quotas if quotas is None else lambda: quotas.value)
         calls = Calls(
             limit=config.calls_in_flight,
             bytes_limit=config.bytes_in_flight,

@@ -26,7 +26,7 @@ _LOG = logging.getLogger("holdfast.server")
 
 @asynccontextmanager
 async def collecting_garbage(
-    log: Log, policies: Policies, interval_seconds: float, *, stored: Stored | None = None
+    log: Log, policies: Policies, interval_seconds: float, *, stored: Stored
 ) -> AsyncIterator[None]:
     """Collect garbage on a schedule while the block runs.
 
@@ -34,7 +34,8 @@ async def collecting_garbage(
         log: the log.
         policies: the retention of each namespace.
         interval_seconds: how often, on average; 0 for never.
-        stored: takes the figures of what each namespace has in the store, if any namespace has a quota of them.
+        stored: takes the figures of what each namespace has in the store. If any has a quota of them, the first
+            collection comes soon.
 
     """
     if not interval_seconds:
@@ -48,24 +49,22 @@ async def collecting_garbage(
         await asyncio.wait([task])
 
 
-async def _collect_repeatedly(log: Log, policies: Policies, interval_seconds: float, stored: Stored | None) -> None:
+async def _collect_repeatedly(log: Log, policies: Policies, interval_seconds: float, stored: Stored) -> None:
     pause_seconds = interval_seconds
-    if stored is not None and stored.is_limited:
+    if stored.is_limited:
         # Until the first collection nothing is known of what the store has.
         pause_seconds = min(pause_seconds, _FIRST_SECONDS)
     while True:
         await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.5))
         pause_seconds = interval_seconds
-        count = stored.counting() if stored is not None and stored.is_limited else None
+        count = stored.counting()
         try:
             with freeing_space():
-                on_counted = None if count is None else count.add
-                collected = await sweep(log, policies, on_failed=_log_failure, on_counted=on_counted)
+                collected = await sweep(log, policies, on_failed=_log_failure, on_counted=count.add)
         except (HoldfastError, StoreError) as error:
             _LOG.warning("garbage collection failed and will be retried", extra={"error": described(error)})
             continue
-        if count is not None:
-            count.finish()
+        count.finish()
         _LOG.info("garbage collected", extra=asdict(collected))
         telemetry.COLLECTION_END.set(time.time())
         for kind in ("retired", "markers", "blobs", "claims", "indexes", "records"):

@@ -64,6 +64,8 @@ CASES = [
     ("AttachRecords", CALL | {"checkpoint_id": "c", "records": [record()]}, {WRITE}),
     ("AttachRecords", CALL | {"checkpoint_id": "c", "records": [record(replace=True)]}, {WRITE, DELETE}),
     ("ListRecords", WHERE | {"checkpoint_id": "c"}, {READ}),
+    ("GetUsage", WHERE, {READ}),
+    ("GetUsage", {"namespace": "b"}, {READ}),
     ("ListLog", WHERE, {READ}),
 ]
 # Calls about no namespace. Every caller may make them.

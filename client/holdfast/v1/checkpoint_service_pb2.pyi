@@ -110,6 +110,30 @@ VALIDATE_DEPTH_CHECKSUM: ValidateDepth.ValueType  # 3
 """Every byte matches its digest."""
 Global___ValidateDepth: _TypeAlias = ValidateDepth  # noqa: Y015
 
+class _UsageView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UsageViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UsageView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    USAGE_VIEW_UNSPECIFIED: _UsageView.ValueType  # 0
+    """The same as USAGE_VIEW_FULL."""
+    USAGE_VIEW_STORED: _UsageView.ValueType  # 1
+    """Objects and their bytes, by listings: one request to the store for each 1000 objects."""
+    USAGE_VIEW_FULL: _UsageView.ValueType  # 2
+    """The checkpoints as well: one request more for each entry of a log that is not deleted."""
+
+class UsageView(_UsageView, metaclass=_UsageViewEnumTypeWrapper):
+    """What is measured of each workflow. It decides what a page costs."""
+
+USAGE_VIEW_UNSPECIFIED: UsageView.ValueType  # 0
+"""The same as USAGE_VIEW_FULL."""
+USAGE_VIEW_STORED: UsageView.ValueType  # 1
+"""Objects and their bytes, by listings: one request to the store for each 1000 objects."""
+USAGE_VIEW_FULL: UsageView.ValueType  # 2
+"""The checkpoints as well: one request more for each entry of a log that is not deleted."""
+Global___UsageView: _TypeAlias = UsageView  # noqa: Y015
+
 @_typing.final
 class SaveRequest(_message.Message):
     """Request of Save."""
@@ -2056,6 +2080,7 @@ class PipelineCall(_message.Message):
     GET_CAPABILITIES_FIELD_NUMBER: _builtins.int
     LIST_LOG_FIELD_NUMBER: _builtins.int
     LIST_NAMESPACES_FIELD_NUMBER: _builtins.int
+    GET_USAGE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.int
     """Names the call in its answer: 1 or more, and not the id of another call in flight on this pipeline. Required."""
     traceparent: _builtins.str
@@ -2140,6 +2165,10 @@ class PipelineCall(_message.Message):
     def list_namespaces(self) -> Global___ListNamespacesRequest:
         """A call of ListNamespaces."""
 
+    @_builtins.property
+    def get_usage(self) -> Global___GetUsageRequest:
+        """A call of GetUsage."""
+
     def __init__(
         self,
         *,
@@ -2166,12 +2195,13 @@ class PipelineCall(_message.Message):
         get_capabilities: Global___GetCapabilitiesRequest | None = ...,
         list_log: Global___ListLogRequest | None = ...,
         list_namespaces: Global___ListNamespacesRequest | None = ...,
+        get_usage: Global___GetUsageRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "validate", b"validate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "get_usage", b"get_usage", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "validate", b"validate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "previous_attempts", b"previous_attempts", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "traceparent", b"traceparent", "tracestate", b"tracestate", "validate", b"validate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "get_usage", b"get_usage", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "previous_attempts", b"previous_attempts", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "traceparent", b"traceparent", "tracestate", b"tracestate", "validate", b"validate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities", "list_log", "list_namespaces"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities", "list_log", "list_namespaces", "get_usage"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -2239,6 +2269,7 @@ class PipelineAnswer(_message.Message):
     GET_CAPABILITIES_FIELD_NUMBER: _builtins.int
     LIST_LOG_FIELD_NUMBER: _builtins.int
     LIST_NAMESPACES_FIELD_NUMBER: _builtins.int
+    GET_USAGE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.int
     """The id of the call."""
     status: _builtins.bytes
@@ -2318,6 +2349,10 @@ class PipelineAnswer(_message.Message):
     def list_namespaces(self) -> Global___ListNamespacesResponse:
         """The response of ListNamespaces."""
 
+    @_builtins.property
+    def get_usage(self) -> Global___GetUsageResponse:
+        """The response of GetUsage."""
+
     def __init__(
         self,
         *,
@@ -2341,12 +2376,13 @@ class PipelineAnswer(_message.Message):
         get_capabilities: Global___GetCapabilitiesResponse | None = ...,
         list_log: Global___ListLogResponse | None = ...,
         list_namespaces: Global___ListNamespacesResponse | None = ...,
+        get_usage: Global___GetUsageResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "get_usage", b"get_usage", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "get_usage", b"get_usage", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["status", "save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities", "list_log", "list_namespaces"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["status", "save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities", "list_log", "list_namespaces", "get_usage"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
@@ -2559,3 +2595,227 @@ class ListNamespacesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListNamespacesResponse: _TypeAlias = ListNamespacesResponse  # noqa: Y015
+
+@_typing.final
+class GetUsageRequest(_message.Message):
+    """Request of GetUsage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_PREFIX_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The namespace."""
+    workflow_id: _builtins.str
+    """The workflow; "" for every workflow of the namespace."""
+    workflow_id_prefix: _builtins.str
+    """Only workflows whose ids begin with this prefix, as in ListWorkflowsRequest. Must be empty if workflow_id is set."""
+    page_size: _builtins.int
+    """The most workflows to return, 0 to 1000; 0 means 100. A page may have fewer, or none."""
+    page_token: _builtins.str
+    """next_page_token of the previous page; "" for the first page. Without a workflow_id, that of a ListWorkflows of the
+    same namespace works as well: the page begins after the workflows of that list.
+    """
+    view: Global___UsageView.ValueType
+    """What is measured. Default: USAGE_VIEW_FULL."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        workflow_id_prefix: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        view: Global___UsageView.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["namespace", b"namespace", "page_size", b"page_size", "page_token", b"page_token", "view", b"view", "workflow_id", b"workflow_id", "workflow_id_prefix", b"workflow_id_prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUsageRequest: _TypeAlias = GetUsageRequest  # noqa: Y015
+
+@_typing.final
+class WorkflowUsage(_message.Message):
+    """What a workflow takes in the store. Changes during the measurement may be counted or not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    KEY_PREFIX_FIELD_NUMBER: _builtins.int
+    HEAD_REVISION_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    STORED_BYTES_FIELD_NUMBER: _builtins.int
+    RECORD_BYTES_FIELD_NUMBER: _builtins.int
+    INDEX_BYTES_FIELD_NUMBER: _builtins.int
+    CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    LIVE_BYTES_FIELD_NUMBER: _builtins.int
+    DELETED_BYTES_FIELD_NUMBER: _builtins.int
+    DAMAGED_MARKERS_FIELD_NUMBER: _builtins.int
+    workflow_id: _builtins.str
+    """The workflow; "" if it is not known: the name is long, so that keys contain a digest of it, and the workflow has no
+    commit marker that can be read.
+    """
+    key_prefix: _builtins.str
+    """What the keys of its objects begin with."""
+    head_revision: _builtins.int
+    """The newest revision of its log; 0 if it has no log, only remains of saves that failed."""
+    objects: _builtins.int
+    """Objects in the store, live and dead."""
+    stored_bytes: _builtins.int
+    """Their bytes: commit markers, blobs, records, claims and indexes, whether they are needed or wait for a collection."""
+    record_bytes: _builtins.int
+    """Of stored_bytes, those of records."""
+    index_bytes: _builtins.int
+    """Of stored_bytes, those of claims and of indexes of ids."""
+    checkpoints: _builtins.int
+    """Live checkpoints. Present in USAGE_VIEW_FULL, as are the next three; the last two not in an unfinished workflow."""
+    size_bytes: _builtins.int
+    """Their payloads as callers see them: the sum of Checkpoint.size_bytes."""
+    live_bytes: _builtins.int
+    """Of stored_bytes, those of live entries of the log and of the parts of live checkpoints."""
+    deleted_bytes: _builtins.int
+    """Of stored_bytes, the rest: deleted checkpoints that wait for a collection or that live ones rest on, old entries of
+    the log, and blobs of saves that failed.
+    """
+    damaged_markers: _builtins.int
+    """In USAGE_VIEW_FULL, revisions that may be checkpoints and whose commit markers are missing or cannot be read. They
+    are not in checkpoints and size_bytes.
+    """
+    def __init__(
+        self,
+        *,
+        workflow_id: _builtins.str = ...,
+        key_prefix: _builtins.str = ...,
+        head_revision: _builtins.int = ...,
+        objects: _builtins.int = ...,
+        stored_bytes: _builtins.int = ...,
+        record_bytes: _builtins.int = ...,
+        index_bytes: _builtins.int = ...,
+        checkpoints: _builtins.int | None = ...,
+        size_bytes: _builtins.int | None = ...,
+        live_bytes: _builtins.int | None = ...,
+        deleted_bytes: _builtins.int | None = ...,
+        damaged_markers: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_checkpoints", b"_checkpoints", "_deleted_bytes", b"_deleted_bytes", "_live_bytes", b"_live_bytes", "_size_bytes", b"_size_bytes", "checkpoints", b"checkpoints", "deleted_bytes", b"deleted_bytes", "live_bytes", b"live_bytes", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkpoints", b"_checkpoints", "_deleted_bytes", b"_deleted_bytes", "_live_bytes", b"_live_bytes", "_size_bytes", b"_size_bytes", "checkpoints", b"checkpoints", "damaged_markers", b"damaged_markers", "deleted_bytes", b"deleted_bytes", "head_revision", b"head_revision", "index_bytes", b"index_bytes", "key_prefix", b"key_prefix", "live_bytes", b"live_bytes", "objects", b"objects", "record_bytes", b"record_bytes", "size_bytes", b"size_bytes", "stored_bytes", b"stored_bytes", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__checkpoints: _TypeAlias = _typing.Literal["checkpoints"]  # noqa: Y015
+    _WhichOneofArgType__checkpoints: _TypeAlias = _typing.Literal["_checkpoints", b"_checkpoints"]  # noqa: Y015
+    _WhichOneofReturnType__deleted_bytes: _TypeAlias = _typing.Literal["deleted_bytes"]  # noqa: Y015
+    _WhichOneofArgType__deleted_bytes: _TypeAlias = _typing.Literal["_deleted_bytes", b"_deleted_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__live_bytes: _TypeAlias = _typing.Literal["live_bytes"]  # noqa: Y015
+    _WhichOneofArgType__live_bytes: _TypeAlias = _typing.Literal["_live_bytes", b"_live_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
+    _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__checkpoints) -> _WhichOneofReturnType__checkpoints | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__deleted_bytes) -> _WhichOneofReturnType__deleted_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__live_bytes) -> _WhichOneofReturnType__live_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_bytes) -> _WhichOneofReturnType__size_bytes | None: ...
+
+Global___WorkflowUsage: _TypeAlias = WorkflowUsage  # noqa: Y015
+
+@_typing.final
+class NamespaceUsage(_message.Message):
+    """What a namespace has in the store, as its quotas count it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORED_BYTES_FIELD_NUMBER: _builtins.int
+    WORKFLOWS_FIELD_NUMBER: _builtins.int
+    MEASURE_TIME_FIELD_NUMBER: _builtins.int
+    STORED_BYTES_LIMIT_FIELD_NUMBER: _builtins.int
+    WORKFLOWS_LIMIT_FIELD_NUMBER: _builtins.int
+    stored_bytes: _builtins.int
+    """Bytes of all objects, as the last collection of the server counted them. Saves since then are added if the namespace
+    has a quota of what is stored; deletions are not subtracted before the next collection.
+    """
+    workflows: _builtins.int
+    """Workflows that have checkpoints, counted in the same way."""
+    stored_bytes_limit: _builtins.int
+    """The quota of stored_bytes; absent if there is none."""
+    workflows_limit: _builtins.int
+    """The quota of workflows; absent if there is none."""
+    @_builtins.property
+    def measure_time(self) -> _timestamp_pb2.Timestamp:
+        """When that collection ended; absent if none has ended since the server was started."""
+
+    def __init__(
+        self,
+        *,
+        stored_bytes: _builtins.int = ...,
+        workflows: _builtins.int = ...,
+        measure_time: _timestamp_pb2.Timestamp | None = ...,
+        stored_bytes_limit: _builtins.int | None = ...,
+        workflows_limit: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stored_bytes_limit", b"_stored_bytes_limit", "_workflows_limit", b"_workflows_limit", "measure_time", b"measure_time", "stored_bytes_limit", b"stored_bytes_limit", "workflows_limit", b"workflows_limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stored_bytes_limit", b"_stored_bytes_limit", "_workflows_limit", b"_workflows_limit", "measure_time", b"measure_time", "stored_bytes", b"stored_bytes", "stored_bytes_limit", b"stored_bytes_limit", "workflows", b"workflows", "workflows_limit", b"workflows_limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__stored_bytes_limit: _TypeAlias = _typing.Literal["stored_bytes_limit"]  # noqa: Y015
+    _WhichOneofArgType__stored_bytes_limit: _TypeAlias = _typing.Literal["_stored_bytes_limit", b"_stored_bytes_limit"]  # noqa: Y015
+    _WhichOneofReturnType__workflows_limit: _TypeAlias = _typing.Literal["workflows_limit"]  # noqa: Y015
+    _WhichOneofArgType__workflows_limit: _TypeAlias = _typing.Literal["_workflows_limit", b"_workflows_limit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stored_bytes_limit) -> _WhichOneofReturnType__stored_bytes_limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__workflows_limit) -> _WhichOneofReturnType__workflows_limit | None: ...
+
+Global___NamespaceUsage: _TypeAlias = NamespaceUsage  # noqa: Y015
+
+@_typing.final
+class GetUsageResponse(_message.Message):
+    """Response of GetUsage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKFLOWS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    UNFINISHED_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    DAMAGED_LISTINGS_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """The page_token of the next page; "" on the last page."""
+    damaged_listings: _builtins.int
+    """Listings of this page that met damage. Workflows and objects there are left out: ask the operator to run fsck."""
+    @_builtins.property
+    def workflows(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkflowUsage]:
+        """The workflows, each once in all pages, also those without checkpoints that have objects left."""
+
+    @_builtins.property
+    def unfinished(self) -> Global___WorkflowUsage:
+        """The workflow in which the page ends, as far as it is measured. The next page goes on with it."""
+
+    @_builtins.property
+    def total(self) -> Global___NamespaceUsage:
+        """The namespace; absent if it has no quota and the server has not counted it yet."""
+
+    def __init__(
+        self,
+        *,
+        workflows: _abc.Iterable[Global___WorkflowUsage] | None = ...,
+        next_page_token: _builtins.str = ...,
+        unfinished: Global___WorkflowUsage | None = ...,
+        total: Global___NamespaceUsage | None = ...,
+        damaged_listings: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total", "unfinished", b"unfinished"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["damaged_listings", b"damaged_listings", "next_page_token", b"next_page_token", "total", b"total", "unfinished", b"unfinished", "workflows", b"workflows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUsageResponse: _TypeAlias = GetUsageResponse  # noqa: Y015

@@ -298,6 +298,14 @@ class CheckpointServiceStub:
 
     Fails for the reasons of every call only. A caller that may read no namespace receives none.
     """
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetUsageRequest, _checkpoint_service_pb2.GetUsageResponse]
+    """Measures what workflows take in the store, page by page. Damage lowers the figures and is counted; it does not fail
+    the call. Each page lists a bounded number of objects and reads a bounded number of commit markers: a workflow with
+    more takes several pages.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: go on. The store has nothing of the workflow that is named.
+    """
 
 @_typing.type_check_only
 class CheckpointServiceAsyncStub(CheckpointServiceStub):
@@ -568,6 +576,14 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     its saves was ever committed: garbage collection removes what is left.
 
     Fails for the reasons of every call only. A caller that may read no namespace receives none.
+    """
+    GetUsage: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetUsageRequest, _checkpoint_service_pb2.GetUsageResponse]  # type: ignore[assignment]
+    """Measures what workflows take in the store, page by page. Damage lowers the figures and is counted; it does not fail
+    the call. Each page lists a bounded number of objects and reads a bounded number of commit markers: a workflow with
+    more takes several pages.
+
+    Fails for these reasons, and for those of every call:
+    - WORKFLOW_NOT_FOUND: go on. The store has nothing of the workflow that is named.
     """
 
 class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -962,6 +978,20 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         its saves was ever committed: garbage collection removes what is left.
 
         Fails for the reasons of every call only. A caller that may read no namespace receives none.
+        """
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _checkpoint_service_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.GetUsageResponse, _abc.Awaitable[_checkpoint_service_pb2.GetUsageResponse]]:
+        """Measures what workflows take in the store, page by page. Damage lowers the figures and is counted; it does not fail
+        the call. Each page lists a bounded number of objects and reads a bounded number of commit markers: a workflow with
+        more takes several pages.
+
+        Fails for these reasons, and for those of every call:
+        - WORKFLOW_NOT_FOUND: go on. The store has nothing of the workflow that is named.
         """
 
 def add_CheckpointServiceServicer_to_server(servicer: CheckpointServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

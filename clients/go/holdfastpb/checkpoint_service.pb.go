@@ -197,6 +197,59 @@ func (ValidateDepth) EnumDescriptor() ([]byte, []int) {
 	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{2}
 }
 
+// What is measured of each workflow. It decides what a page costs.
+type UsageView int32
+
+const (
+	// The same as USAGE_VIEW_FULL.
+	UsageView_USAGE_VIEW_UNSPECIFIED UsageView = 0
+	// Objects and their bytes, by listings: one request to the store for each 1000 objects.
+	UsageView_USAGE_VIEW_STORED UsageView = 1
+	// The checkpoints as well: one request more for each entry of a log that is not deleted.
+	UsageView_USAGE_VIEW_FULL UsageView = 2
+)
+
+// Enum value maps for UsageView.
+var (
+	UsageView_name = map[int32]string{
+		0: "USAGE_VIEW_UNSPECIFIED",
+		1: "USAGE_VIEW_STORED",
+		2: "USAGE_VIEW_FULL",
+	}
+	UsageView_value = map[string]int32{
+		"USAGE_VIEW_UNSPECIFIED": 0,
+		"USAGE_VIEW_STORED":      1,
+		"USAGE_VIEW_FULL":        2,
+	}
+)
+
+func (x UsageView) Enum() *UsageView {
+	p := new(UsageView)
+	*p = x
+	return p
+}
+
+func (x UsageView) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UsageView) Descriptor() protoreflect.EnumDescriptor {
+	return file_holdfast_v1_checkpoint_service_proto_enumTypes[3].Descriptor()
+}
+
+func (UsageView) Type() protoreflect.EnumType {
+	return &file_holdfast_v1_checkpoint_service_proto_enumTypes[3]
+}
+
+func (x UsageView) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UsageView.Descriptor instead.
+func (UsageView) EnumDescriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{3}
+}
+
 // Request of Save.
 type SaveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4006,6 +4059,7 @@ type PipelineCall struct {
 	//	*PipelineCall_GetCapabilities
 	//	*PipelineCall_ListLog
 	//	*PipelineCall_ListNamespaces
+	//	*PipelineCall_GetUsage
 	Request       isPipelineCall_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4245,6 +4299,15 @@ func (x *PipelineCall) GetListNamespaces() *ListNamespacesRequest {
 	return nil
 }
 
+func (x *PipelineCall) GetGetUsage() *GetUsageRequest {
+	if x != nil {
+		if x, ok := x.Request.(*PipelineCall_GetUsage); ok {
+			return x.GetUsage
+		}
+	}
+	return nil
+}
+
 type isPipelineCall_Request interface {
 	isPipelineCall_Request()
 }
@@ -4339,6 +4402,11 @@ type PipelineCall_ListNamespaces struct {
 	ListNamespaces *ListNamespacesRequest `protobuf:"bytes,27,opt,name=list_namespaces,json=listNamespaces,proto3,oneof"`
 }
 
+type PipelineCall_GetUsage struct {
+	// A call of GetUsage.
+	GetUsage *GetUsageRequest `protobuf:"bytes,29,opt,name=get_usage,json=getUsage,proto3,oneof"`
+}
+
 func (*PipelineCall_Save) isPipelineCall_Request() {}
 
 func (*PipelineCall_Load) isPipelineCall_Request() {}
@@ -4374,6 +4442,8 @@ func (*PipelineCall_GetCapabilities) isPipelineCall_Request() {}
 func (*PipelineCall_ListLog) isPipelineCall_Request() {}
 
 func (*PipelineCall_ListNamespaces) isPipelineCall_Request() {}
+
+func (*PipelineCall_GetUsage) isPipelineCall_Request() {}
 
 // Response of Pipeline: answers, notices, or both.
 type PipelineResponse struct {
@@ -4467,6 +4537,7 @@ type PipelineAnswer struct {
 	//	*PipelineAnswer_GetCapabilities
 	//	*PipelineAnswer_ListLog
 	//	*PipelineAnswer_ListNamespaces
+	//	*PipelineAnswer_GetUsage
 	Outcome       isPipelineAnswer_Outcome `protobuf_oneof:"outcome"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4687,6 +4758,15 @@ func (x *PipelineAnswer) GetListNamespaces() *ListNamespacesResponse {
 	return nil
 }
 
+func (x *PipelineAnswer) GetGetUsage() *GetUsageResponse {
+	if x != nil {
+		if x, ok := x.Outcome.(*PipelineAnswer_GetUsage); ok {
+			return x.GetUsage
+		}
+	}
+	return nil
+}
+
 type isPipelineAnswer_Outcome interface {
 	isPipelineAnswer_Outcome()
 }
@@ -4788,6 +4868,11 @@ type PipelineAnswer_ListNamespaces struct {
 	ListNamespaces *ListNamespacesResponse `protobuf:"bytes,27,opt,name=list_namespaces,json=listNamespaces,proto3,oneof"`
 }
 
+type PipelineAnswer_GetUsage struct {
+	// The response of GetUsage.
+	GetUsage *GetUsageResponse `protobuf:"bytes,29,opt,name=get_usage,json=getUsage,proto3,oneof"`
+}
+
 func (*PipelineAnswer_Status) isPipelineAnswer_Outcome() {}
 
 func (*PipelineAnswer_Save) isPipelineAnswer_Outcome() {}
@@ -4825,6 +4910,8 @@ func (*PipelineAnswer_GetCapabilities) isPipelineAnswer_Outcome() {}
 func (*PipelineAnswer_ListLog) isPipelineAnswer_Outcome() {}
 
 func (*PipelineAnswer_ListNamespaces) isPipelineAnswer_Outcome() {}
+
+func (*PipelineAnswer_GetUsage) isPipelineAnswer_Outcome() {}
 
 // What one pipeline may have in flight, and how long it lasts.
 type PipelineLimits struct {
@@ -5222,6 +5309,411 @@ func (x *ListNamespacesResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Request of GetUsage.
+type GetUsageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The namespace.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// The workflow; "" for every workflow of the namespace.
+	WorkflowId string `protobuf:"bytes,2,opt,name=workflow_id,json=workflowId,proto3" json:"workflow_id,omitempty"`
+	// Only workflows whose ids begin with this prefix, as in ListWorkflowsRequest. Must be empty if workflow_id is set.
+	WorkflowIdPrefix string `protobuf:"bytes,3,opt,name=workflow_id_prefix,json=workflowIdPrefix,proto3" json:"workflow_id_prefix,omitempty"`
+	// The most workflows to return, 0 to 1000; 0 means 100. A page may have fewer, or none.
+	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the previous page; "" for the first page. Without a workflow_id, that of a ListWorkflows of the
+	// same namespace works as well: the page begins after the workflows of that list.
+	PageToken string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// What is measured. Default: USAGE_VIEW_FULL.
+	View          UsageView `protobuf:"varint,6,opt,name=view,proto3,enum=holdfast.v1.UsageView" json:"view,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsageRequest) Reset() {
+	*x = GetUsageRequest{}
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsageRequest) ProtoMessage() {}
+
+func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsageRequest.ProtoReflect.Descriptor instead.
+func (*GetUsageRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *GetUsageRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *GetUsageRequest) GetWorkflowId() string {
+	if x != nil {
+		return x.WorkflowId
+	}
+	return ""
+}
+
+func (x *GetUsageRequest) GetWorkflowIdPrefix() string {
+	if x != nil {
+		return x.WorkflowIdPrefix
+	}
+	return ""
+}
+
+func (x *GetUsageRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *GetUsageRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *GetUsageRequest) GetView() UsageView {
+	if x != nil {
+		return x.View
+	}
+	return UsageView_USAGE_VIEW_UNSPECIFIED
+}
+
+// What a workflow takes in the store. Changes during the measurement may be counted or not.
+type WorkflowUsage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workflow; "" if it is not known: the name is long, so that keys contain a digest of it, and the workflow has no
+	// commit marker that can be read.
+	WorkflowId string `protobuf:"bytes,1,opt,name=workflow_id,json=workflowId,proto3" json:"workflow_id,omitempty"`
+	// What the keys of its objects begin with.
+	KeyPrefix string `protobuf:"bytes,2,opt,name=key_prefix,json=keyPrefix,proto3" json:"key_prefix,omitempty"`
+	// The newest revision of its log; 0 if it has no log, only remains of saves that failed.
+	HeadRevision int64 `protobuf:"varint,3,opt,name=head_revision,json=headRevision,proto3" json:"head_revision,omitempty"`
+	// Objects in the store, live and dead.
+	Objects int64 `protobuf:"varint,4,opt,name=objects,proto3" json:"objects,omitempty"`
+	// Their bytes: commit markers, blobs, records, claims and indexes, whether they are needed or wait for a collection.
+	StoredBytes int64 `protobuf:"varint,5,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
+	// Of stored_bytes, those of records.
+	RecordBytes int64 `protobuf:"varint,6,opt,name=record_bytes,json=recordBytes,proto3" json:"record_bytes,omitempty"`
+	// Of stored_bytes, those of claims and of indexes of ids.
+	IndexBytes int64 `protobuf:"varint,7,opt,name=index_bytes,json=indexBytes,proto3" json:"index_bytes,omitempty"`
+	// Live checkpoints. Present in USAGE_VIEW_FULL, as are the next three; the last two not in an unfinished workflow.
+	Checkpoints *int64 `protobuf:"varint,8,opt,name=checkpoints,proto3,oneof" json:"checkpoints,omitempty"`
+	// Their payloads as callers see them: the sum of Checkpoint.size_bytes.
+	SizeBytes *int64 `protobuf:"varint,9,opt,name=size_bytes,json=sizeBytes,proto3,oneof" json:"size_bytes,omitempty"`
+	// Of stored_bytes, those of live entries of the log and of the parts of live checkpoints.
+	LiveBytes *int64 `protobuf:"varint,10,opt,name=live_bytes,json=liveBytes,proto3,oneof" json:"live_bytes,omitempty"`
+	// Of stored_bytes, the rest: deleted checkpoints that wait for a collection or that live ones rest on, old entries of
+	// the log, and blobs of saves that failed.
+	DeletedBytes *int64 `protobuf:"varint,11,opt,name=deleted_bytes,json=deletedBytes,proto3,oneof" json:"deleted_bytes,omitempty"`
+	// In USAGE_VIEW_FULL, revisions that may be checkpoints and whose commit markers are missing or cannot be read. They
+	// are not in checkpoints and size_bytes.
+	DamagedMarkers int64 `protobuf:"varint,12,opt,name=damaged_markers,json=damagedMarkers,proto3" json:"damaged_markers,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *WorkflowUsage) Reset() {
+	*x = WorkflowUsage{}
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkflowUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkflowUsage) ProtoMessage() {}
+
+func (x *WorkflowUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkflowUsage.ProtoReflect.Descriptor instead.
+func (*WorkflowUsage) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *WorkflowUsage) GetWorkflowId() string {
+	if x != nil {
+		return x.WorkflowId
+	}
+	return ""
+}
+
+func (x *WorkflowUsage) GetKeyPrefix() string {
+	if x != nil {
+		return x.KeyPrefix
+	}
+	return ""
+}
+
+func (x *WorkflowUsage) GetHeadRevision() int64 {
+	if x != nil {
+		return x.HeadRevision
+	}
+	return 0
+}
+
+func (x *WorkflowUsage) GetObjects() int64 {
+	if x != nil {
+		return x.Objects
+	}
+	return 0
+}
+
+func (x *WorkflowUsage) GetStoredBytes() int64 {
+	if x != nil {
+		return x.StoredBytes
+	}
+	return 0
+}
+
+func (x *WorkflowUsage) GetRecordBytes() int64 {
+	if x != nil {
+		return x.RecordBytes
+	}
+	return 0
+}
+
+func (x *WorkflowUsage) GetIndexBytes() int64 {
+	if x != nil {
+		return x.IndexBytes
+	}
+	return 0
+}
+
+func (x *WorkflowUsage) GetCheckpoints() int64 {
+	if x != nil && x.Checkpoints != nil {
+		return *x.Checkpoints
+	}
+	return 0
+}
+
+func (x *WorkflowUsage) GetSizeBytes() int64 {
+	if x != nil && x.SizeBytes != nil {
+		return *x.SizeBytes
+	}
+	return 0
+}
+
+func (x *WorkflowUsage) GetLiveBytes() int64 {
+	if x != nil && x.LiveBytes != nil {
+		return *x.LiveBytes
+	}
+	return 0
+}
+
+func (x *WorkflowUsage) GetDeletedBytes() int64 {
+	if x != nil && x.DeletedBytes != nil {
+		return *x.DeletedBytes
+	}
+	return 0
+}
+
+func (x *WorkflowUsage) GetDamagedMarkers() int64 {
+	if x != nil {
+		return x.DamagedMarkers
+	}
+	return 0
+}
+
+// What a namespace has in the store, as its quotas count it.
+type NamespaceUsage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes of all objects, as the last collection of the server counted them. Saves since then are added if the namespace
+	// has a quota of what is stored; deletions are not subtracted before the next collection.
+	StoredBytes int64 `protobuf:"varint,1,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
+	// Workflows that have checkpoints, counted in the same way.
+	Workflows int64 `protobuf:"varint,2,opt,name=workflows,proto3" json:"workflows,omitempty"`
+	// When that collection ended; absent if none has ended since the server was started.
+	MeasureTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=measure_time,json=measureTime,proto3" json:"measure_time,omitempty"`
+	// The quota of stored_bytes; absent if there is none.
+	StoredBytesLimit *int64 `protobuf:"varint,4,opt,name=stored_bytes_limit,json=storedBytesLimit,proto3,oneof" json:"stored_bytes_limit,omitempty"`
+	// The quota of workflows; absent if there is none.
+	WorkflowsLimit *int64 `protobuf:"varint,5,opt,name=workflows_limit,json=workflowsLimit,proto3,oneof" json:"workflows_limit,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *NamespaceUsage) Reset() {
+	*x = NamespaceUsage{}
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NamespaceUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NamespaceUsage) ProtoMessage() {}
+
+func (x *NamespaceUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NamespaceUsage.ProtoReflect.Descriptor instead.
+func (*NamespaceUsage) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *NamespaceUsage) GetStoredBytes() int64 {
+	if x != nil {
+		return x.StoredBytes
+	}
+	return 0
+}
+
+func (x *NamespaceUsage) GetWorkflows() int64 {
+	if x != nil {
+		return x.Workflows
+	}
+	return 0
+}
+
+func (x *NamespaceUsage) GetMeasureTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MeasureTime
+	}
+	return nil
+}
+
+func (x *NamespaceUsage) GetStoredBytesLimit() int64 {
+	if x != nil && x.StoredBytesLimit != nil {
+		return *x.StoredBytesLimit
+	}
+	return 0
+}
+
+func (x *NamespaceUsage) GetWorkflowsLimit() int64 {
+	if x != nil && x.WorkflowsLimit != nil {
+		return *x.WorkflowsLimit
+	}
+	return 0
+}
+
+// Response of GetUsage.
+type GetUsageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workflows, each once in all pages, also those without checkpoints that have objects left.
+	Workflows []*WorkflowUsage `protobuf:"bytes,1,rep,name=workflows,proto3" json:"workflows,omitempty"`
+	// The page_token of the next page; "" on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// The workflow in which the page ends, as far as it is measured. The next page goes on with it.
+	Unfinished *WorkflowUsage `protobuf:"bytes,3,opt,name=unfinished,proto3" json:"unfinished,omitempty"`
+	// The namespace; absent if it has no quota and the server has not counted it yet.
+	Total *NamespaceUsage `protobuf:"bytes,4,opt,name=total,proto3" json:"total,omitempty"`
+	// Listings of this page that met damage. Workflows and objects there are left out: ask the operator to run fsck.
+	DamagedListings int64 `protobuf:"varint,5,opt,name=damaged_listings,json=damagedListings,proto3" json:"damaged_listings,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *GetUsageResponse) Reset() {
+	*x = GetUsageResponse{}
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsageResponse) ProtoMessage() {}
+
+func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsageResponse.ProtoReflect.Descriptor instead.
+func (*GetUsageResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *GetUsageResponse) GetWorkflows() []*WorkflowUsage {
+	if x != nil {
+		return x.Workflows
+	}
+	return nil
+}
+
+func (x *GetUsageResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *GetUsageResponse) GetUnfinished() *WorkflowUsage {
+	if x != nil {
+		return x.Unfinished
+	}
+	return nil
+}
+
+func (x *GetUsageResponse) GetTotal() *NamespaceUsage {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+func (x *GetUsageResponse) GetDamagedListings() int64 {
+	if x != nil {
+		return x.DamagedListings
+	}
+	return 0
+}
+
 var File_holdfast_v1_checkpoint_service_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
@@ -5546,7 +6038,7 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\x06limits\x18\x06 \x01(\v2\x13.holdfast.v1.LimitsR\x06limits\"p\n" +
 	"\x0fPipelineRequest\x12/\n" +
 	"\x05calls\x18\x01 \x03(\v2\x19.holdfast.v1.PipelineCallR\x05calls\x12,\n" +
-	"\x12cancelled_call_ids\x18\x02 \x03(\x03R\x10cancelledCallIds\"\x92\v\n" +
+	"\x12cancelled_call_ids\x18\x02 \x03(\x03R\x10cancelledCallIds\"\xcf\v\n" +
 	"\fPipelineCall\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\x03R\x06callId\x123\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12 \n" +
@@ -5573,13 +6065,14 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"get_upload\x18\x19 \x01(\v2\x1d.holdfast.v1.GetUploadRequestH\x00R\tgetUpload\x12P\n" +
 	"\x10get_capabilities\x18\x1a \x01(\v2#.holdfast.v1.GetCapabilitiesRequestH\x00R\x0fgetCapabilities\x128\n" +
 	"\blist_log\x18\x1e \x01(\v2\x1b.holdfast.v1.ListLogRequestH\x00R\alistLog\x12M\n" +
-	"\x0flist_namespaces\x18\x1b \x01(\v2\".holdfast.v1.ListNamespacesRequestH\x00R\x0elistNamespacesB\t\n" +
+	"\x0flist_namespaces\x18\x1b \x01(\v2\".holdfast.v1.ListNamespacesRequestH\x00R\x0elistNamespaces\x12;\n" +
+	"\tget_usage\x18\x1d \x01(\v2\x1c.holdfast.v1.GetUsageRequestH\x00R\bgetUsageB\t\n" +
 	"\arequest\"\xbd\x01\n" +
 	"\x10PipelineResponse\x125\n" +
 	"\aanswers\x18\x01 \x03(\v2\x1b.holdfast.v1.PipelineAnswerR\aanswers\x123\n" +
 	"\x06limits\x18\x02 \x01(\v2\x1b.holdfast.v1.PipelineLimitsR\x06limits\x12=\n" +
 	"\n" +
-	"going_away\x18\x03 \x01(\v2\x1e.holdfast.v1.PipelineGoingAwayR\tgoingAway\"\x9c\n" +
+	"going_away\x18\x03 \x01(\v2\x1e.holdfast.v1.PipelineGoingAwayR\tgoingAway\"\xda\n" +
 	"\n" +
 	"\x0ePipelineAnswer\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\x03R\x06callId\x12\x18\n" +
@@ -5602,7 +6095,8 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"get_upload\x18\x19 \x01(\v2\x1e.holdfast.v1.GetUploadResponseH\x00R\tgetUpload\x12Q\n" +
 	"\x10get_capabilities\x18\x1a \x01(\v2$.holdfast.v1.GetCapabilitiesResponseH\x00R\x0fgetCapabilities\x129\n" +
 	"\blist_log\x18\x1e \x01(\v2\x1c.holdfast.v1.ListLogResponseH\x00R\alistLog\x12N\n" +
-	"\x0flist_namespaces\x18\x1b \x01(\v2#.holdfast.v1.ListNamespacesResponseH\x00R\x0elistNamespacesB\t\n" +
+	"\x0flist_namespaces\x18\x1b \x01(\v2#.holdfast.v1.ListNamespacesResponseH\x00R\x0elistNamespaces\x12<\n" +
+	"\tget_usage\x18\x1d \x01(\v2\x1d.holdfast.v1.GetUsageResponseH\x00R\bgetUsageB\t\n" +
 	"\aoutcome\"\x98\x01\n" +
 	"\x0ePipelineLimits\x12\x14\n" +
 	"\x05calls\x18\x01 \x01(\x05R\x05calls\x12\x14\n" +
@@ -5635,7 +6129,55 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\n" +
 	"namespaces\x18\x01 \x03(\tR\n" +
 	"namespaces\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*O\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe6\x01\n" +
+	"\x0fGetUsageRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1f\n" +
+	"\vworkflow_id\x18\x02 \x01(\tR\n" +
+	"workflowId\x12,\n" +
+	"\x12workflow_id_prefix\x18\x03 \x01(\tR\x10workflowIdPrefix\x12\x1b\n" +
+	"\tpage_size\x18\x04 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tR\tpageToken\x12*\n" +
+	"\x04view\x18\x06 \x01(\x0e2\x16.holdfast.v1.UsageViewR\x04view\"\xf7\x03\n" +
+	"\rWorkflowUsage\x12\x1f\n" +
+	"\vworkflow_id\x18\x01 \x01(\tR\n" +
+	"workflowId\x12\x1d\n" +
+	"\n" +
+	"key_prefix\x18\x02 \x01(\tR\tkeyPrefix\x12#\n" +
+	"\rhead_revision\x18\x03 \x01(\x03R\fheadRevision\x12\x18\n" +
+	"\aobjects\x18\x04 \x01(\x03R\aobjects\x12!\n" +
+	"\fstored_bytes\x18\x05 \x01(\x03R\vstoredBytes\x12!\n" +
+	"\frecord_bytes\x18\x06 \x01(\x03R\vrecordBytes\x12\x1f\n" +
+	"\vindex_bytes\x18\a \x01(\x03R\n" +
+	"indexBytes\x12%\n" +
+	"\vcheckpoints\x18\b \x01(\x03H\x00R\vcheckpoints\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"size_bytes\x18\t \x01(\x03H\x01R\tsizeBytes\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"live_bytes\x18\n" +
+	" \x01(\x03H\x02R\tliveBytes\x88\x01\x01\x12(\n" +
+	"\rdeleted_bytes\x18\v \x01(\x03H\x03R\fdeletedBytes\x88\x01\x01\x12'\n" +
+	"\x0fdamaged_markers\x18\f \x01(\x03R\x0edamagedMarkersB\x0e\n" +
+	"\f_checkpointsB\r\n" +
+	"\v_size_bytesB\r\n" +
+	"\v_live_bytesB\x10\n" +
+	"\x0e_deleted_bytes\"\x9c\x02\n" +
+	"\x0eNamespaceUsage\x12!\n" +
+	"\fstored_bytes\x18\x01 \x01(\x03R\vstoredBytes\x12\x1c\n" +
+	"\tworkflows\x18\x02 \x01(\x03R\tworkflows\x12=\n" +
+	"\fmeasure_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vmeasureTime\x121\n" +
+	"\x12stored_bytes_limit\x18\x04 \x01(\x03H\x00R\x10storedBytesLimit\x88\x01\x01\x12,\n" +
+	"\x0fworkflows_limit\x18\x05 \x01(\x03H\x01R\x0eworkflowsLimit\x88\x01\x01B\x15\n" +
+	"\x13_stored_bytes_limitB\x12\n" +
+	"\x10_workflows_limit\"\x8e\x02\n" +
+	"\x10GetUsageResponse\x128\n" +
+	"\tworkflows\x18\x01 \x03(\v2\x1a.holdfast.v1.WorkflowUsageR\tworkflows\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12:\n" +
+	"\n" +
+	"unfinished\x18\x03 \x01(\v2\x1a.holdfast.v1.WorkflowUsageR\n" +
+	"unfinished\x121\n" +
+	"\x05total\x18\x04 \x01(\v2\x1b.holdfast.v1.NamespaceUsageR\x05total\x12)\n" +
+	"\x10damaged_listings\x18\x05 \x01(\x03R\x0fdamagedListings*O\n" +
 	"\bFallback\x12\x18\n" +
 	"\x14FALLBACK_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFALLBACK_NONE\x10\x01\x12\x16\n" +
@@ -5650,7 +6192,11 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\x1aVALIDATE_DEPTH_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15VALIDATE_DEPTH_MARKER\x10\x01\x12\x1b\n" +
 	"\x17VALIDATE_DEPTH_PRESENCE\x10\x02\x12\x1b\n" +
-	"\x17VALIDATE_DEPTH_CHECKSUM\x10\x032\x9c\r\n" +
+	"\x17VALIDATE_DEPTH_CHECKSUM\x10\x03*S\n" +
+	"\tUsageView\x12\x1a\n" +
+	"\x16USAGE_VIEW_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11USAGE_VIEW_STORED\x10\x01\x12\x13\n" +
+	"\x0fUSAGE_VIEW_FULL\x10\x022\xe5\r\n" +
 	"\x11CheckpointService\x12;\n" +
 	"\x04Save\x12\x18.holdfast.v1.SaveRequest\x1a\x19.holdfast.v1.SaveResponse\x12O\n" +
 	"\n" +
@@ -5674,7 +6220,8 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\x0fGetCapabilities\x12#.holdfast.v1.GetCapabilitiesRequest\x1a$.holdfast.v1.GetCapabilitiesResponse\x12K\n" +
 	"\bPipeline\x12\x1c.holdfast.v1.PipelineRequest\x1a\x1d.holdfast.v1.PipelineResponse(\x010\x01\x12D\n" +
 	"\aListLog\x12\x1b.holdfast.v1.ListLogRequest\x1a\x1c.holdfast.v1.ListLogResponse\x12Y\n" +
-	"\x0eListNamespaces\x12\".holdfast.v1.ListNamespacesRequest\x1a#.holdfast.v1.ListNamespacesResponseBu\n" +
+	"\x0eListNamespaces\x12\".holdfast.v1.ListNamespacesRequest\x1a#.holdfast.v1.ListNamespacesResponse\x12G\n" +
+	"\bGetUsage\x12\x1c.holdfast.v1.GetUsageRequest\x1a\x1d.holdfast.v1.GetUsageResponseBu\n" +
 	"\x0fdev.holdfast.v1B\x16CheckpointServiceProtoP\x01Z\x16holdfast/v1;holdfastv1\xa2\x02\x04HFST\xaa\x02\vHoldfast.V1\xca\x02\vHoldfast\\V1\xea\x02\fHoldfast::V1b\x06proto3"
 
 var (
@@ -5689,246 +6236,260 @@ func file_holdfast_v1_checkpoint_service_proto_rawDescGZIP() []byte {
 	return file_holdfast_v1_checkpoint_service_proto_rawDescData
 }
 
-var file_holdfast_v1_checkpoint_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_holdfast_v1_checkpoint_service_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_holdfast_v1_checkpoint_service_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_holdfast_v1_checkpoint_service_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
 var file_holdfast_v1_checkpoint_service_proto_goTypes = []any{
 	(Fallback)(0),                     // 0: holdfast.v1.Fallback
 	(CheckpointView)(0),               // 1: holdfast.v1.CheckpointView
 	(ValidateDepth)(0),                // 2: holdfast.v1.ValidateDepth
-	(*SaveRequest)(nil),               // 3: holdfast.v1.SaveRequest
-	(*SaveResponse)(nil),              // 4: holdfast.v1.SaveResponse
-	(*SaveStreamRequest)(nil),         // 5: holdfast.v1.SaveStreamRequest
-	(*SaveStreamFinish)(nil),          // 6: holdfast.v1.SaveStreamFinish
-	(*SaveStreamResponse)(nil),        // 7: holdfast.v1.SaveStreamResponse
-	(*GetUploadRequest)(nil),          // 8: holdfast.v1.GetUploadRequest
-	(*GetUploadResponse)(nil),         // 9: holdfast.v1.GetUploadResponse
-	(*SkippedCheckpoint)(nil),         // 10: holdfast.v1.SkippedCheckpoint
-	(*LoadRequest)(nil),               // 11: holdfast.v1.LoadRequest
-	(*LoadResponse)(nil),              // 12: holdfast.v1.LoadResponse
-	(*PartRange)(nil),                 // 13: holdfast.v1.PartRange
-	(*LoadStreamRequest)(nil),         // 14: holdfast.v1.LoadStreamRequest
-	(*LoadStreamResponse)(nil),        // 15: holdfast.v1.LoadStreamResponse
-	(*LoadStreamHeader)(nil),          // 16: holdfast.v1.LoadStreamHeader
-	(*LoadStreamFinish)(nil),          // 17: holdfast.v1.LoadStreamFinish
-	(*ListFilter)(nil),                // 18: holdfast.v1.ListFilter
-	(*ListRequest)(nil),               // 19: holdfast.v1.ListRequest
-	(*Content)(nil),                   // 20: holdfast.v1.Content
-	(*ListResponse)(nil),              // 21: holdfast.v1.ListResponse
-	(*ListWorkflowsRequest)(nil),      // 22: holdfast.v1.ListWorkflowsRequest
-	(*Workflow)(nil),                  // 23: holdfast.v1.Workflow
-	(*ListWorkflowsResponse)(nil),     // 24: holdfast.v1.ListWorkflowsResponse
-	(*ValidateRequest)(nil),           // 25: holdfast.v1.ValidateRequest
-	(*Finding)(nil),                   // 26: holdfast.v1.Finding
-	(*ValidateResponse)(nil),          // 27: holdfast.v1.ValidateResponse
-	(*DeleteRequest)(nil),             // 28: holdfast.v1.DeleteRequest
-	(*DeleteResponse)(nil),            // 29: holdfast.v1.DeleteResponse
-	(*DeleteWorkflowRequest)(nil),     // 30: holdfast.v1.DeleteWorkflowRequest
-	(*DeleteWorkflowResponse)(nil),    // 31: holdfast.v1.DeleteWorkflowResponse
-	(*DeleteWorkflowsRequest)(nil),    // 32: holdfast.v1.DeleteWorkflowsRequest
-	(*FailedDeletion)(nil),            // 33: holdfast.v1.FailedDeletion
-	(*DeleteWorkflowsResponse)(nil),   // 34: holdfast.v1.DeleteWorkflowsResponse
-	(*AcquireWriterRequest)(nil),      // 35: holdfast.v1.AcquireWriterRequest
-	(*AcquireWriterResponse)(nil),     // 36: holdfast.v1.AcquireWriterResponse
-	(*DeleteCheckpointsRequest)(nil),  // 37: holdfast.v1.DeleteCheckpointsRequest
-	(*DeleteCheckpointsResponse)(nil), // 38: holdfast.v1.DeleteCheckpointsResponse
-	(*PruneRequest)(nil),              // 39: holdfast.v1.PruneRequest
-	(*PruneResponse)(nil),             // 40: holdfast.v1.PruneResponse
-	(*CopyWorkflowRequest)(nil),       // 41: holdfast.v1.CopyWorkflowRequest
-	(*CopyWorkflowResponse)(nil),      // 42: holdfast.v1.CopyWorkflowResponse
-	(*AttachRecordsRequest)(nil),      // 43: holdfast.v1.AttachRecordsRequest
-	(*AttachRecordsResponse)(nil),     // 44: holdfast.v1.AttachRecordsResponse
-	(*ListRecordsRequest)(nil),        // 45: holdfast.v1.ListRecordsRequest
-	(*ListRecordsResponse)(nil),       // 46: holdfast.v1.ListRecordsResponse
-	(*GetCapabilitiesRequest)(nil),    // 47: holdfast.v1.GetCapabilitiesRequest
-	(*Limits)(nil),                    // 48: holdfast.v1.Limits
-	(*GetCapabilitiesResponse)(nil),   // 49: holdfast.v1.GetCapabilitiesResponse
-	(*PipelineRequest)(nil),           // 50: holdfast.v1.PipelineRequest
-	(*PipelineCall)(nil),              // 51: holdfast.v1.PipelineCall
-	(*PipelineResponse)(nil),          // 52: holdfast.v1.PipelineResponse
-	(*PipelineAnswer)(nil),            // 53: holdfast.v1.PipelineAnswer
-	(*PipelineLimits)(nil),            // 54: holdfast.v1.PipelineLimits
-	(*PipelineGoingAway)(nil),         // 55: holdfast.v1.PipelineGoingAway
-	(*ListLogRequest)(nil),            // 56: holdfast.v1.ListLogRequest
-	(*ListLogResponse)(nil),           // 57: holdfast.v1.ListLogResponse
-	(*ListNamespacesRequest)(nil),     // 58: holdfast.v1.ListNamespacesRequest
-	(*ListNamespacesResponse)(nil),    // 59: holdfast.v1.ListNamespacesResponse
-	nil,                               // 60: holdfast.v1.ListFilter.LabelsEntry
-	(*SaveHeader)(nil),                // 61: holdfast.v1.SaveHeader
-	(*Part)(nil),                      // 62: holdfast.v1.Part
-	(*Checkpoint)(nil),                // 63: holdfast.v1.Checkpoint
-	(*Head)(nil),                      // 64: holdfast.v1.Head
-	(*Chunk)(nil),                     // 65: holdfast.v1.Chunk
-	(*AcceptedFormat)(nil),            // 66: holdfast.v1.AcceptedFormat
-	(*Record)(nil),                    // 67: holdfast.v1.Record
-	(*timestamppb.Timestamp)(nil),     // 68: google.protobuf.Timestamp
-	(*Attempt)(nil),                   // 69: holdfast.v1.Attempt
-	(*durationpb.Duration)(nil),       // 70: google.protobuf.Duration
-	(*LogEntry)(nil),                  // 71: holdfast.v1.LogEntry
+	(UsageView)(0),                    // 3: holdfast.v1.UsageView
+	(*SaveRequest)(nil),               // 4: holdfast.v1.SaveRequest
+	(*SaveResponse)(nil),              // 5: holdfast.v1.SaveResponse
+	(*SaveStreamRequest)(nil),         // 6: holdfast.v1.SaveStreamRequest
+	(*SaveStreamFinish)(nil),          // 7: holdfast.v1.SaveStreamFinish
+	(*SaveStreamResponse)(nil),        // 8: holdfast.v1.SaveStreamResponse
+	(*GetUploadRequest)(nil),          // 9: holdfast.v1.GetUploadRequest
+	(*GetUploadResponse)(nil),         // 10: holdfast.v1.GetUploadResponse
+	(*SkippedCheckpoint)(nil),         // 11: holdfast.v1.SkippedCheckpoint
+	(*LoadRequest)(nil),               // 12: holdfast.v1.LoadRequest
+	(*LoadResponse)(nil),              // 13: holdfast.v1.LoadResponse
+	(*PartRange)(nil),                 // 14: holdfast.v1.PartRange
+	(*LoadStreamRequest)(nil),         // 15: holdfast.v1.LoadStreamRequest
+	(*LoadStreamResponse)(nil),        // 16: holdfast.v1.LoadStreamResponse
+	(*LoadStreamHeader)(nil),          // 17: holdfast.v1.LoadStreamHeader
+	(*LoadStreamFinish)(nil),          // 18: holdfast.v1.LoadStreamFinish
+	(*ListFilter)(nil),                // 19: holdfast.v1.ListFilter
+	(*ListRequest)(nil),               // 20: holdfast.v1.ListRequest
+	(*Content)(nil),                   // 21: holdfast.v1.Content
+	(*ListResponse)(nil),              // 22: holdfast.v1.ListResponse
+	(*ListWorkflowsRequest)(nil),      // 23: holdfast.v1.ListWorkflowsRequest
+	(*Workflow)(nil),                  // 24: holdfast.v1.Workflow
+	(*ListWorkflowsResponse)(nil),     // 25: holdfast.v1.ListWorkflowsResponse
+	(*ValidateRequest)(nil),           // 26: holdfast.v1.ValidateRequest
+	(*Finding)(nil),                   // 27: holdfast.v1.Finding
+	(*ValidateResponse)(nil),          // 28: holdfast.v1.ValidateResponse
+	(*DeleteRequest)(nil),             // 29: holdfast.v1.DeleteRequest
+	(*DeleteResponse)(nil),            // 30: holdfast.v1.DeleteResponse
+	(*DeleteWorkflowRequest)(nil),     // 31: holdfast.v1.DeleteWorkflowRequest
+	(*DeleteWorkflowResponse)(nil),    // 32: holdfast.v1.DeleteWorkflowResponse
+	(*DeleteWorkflowsRequest)(nil),    // 33: holdfast.v1.DeleteWorkflowsRequest
+	(*FailedDeletion)(nil),            // 34: holdfast.v1.FailedDeletion
+	(*DeleteWorkflowsResponse)(nil),   // 35: holdfast.v1.DeleteWorkflowsResponse
+	(*AcquireWriterRequest)(nil),      // 36: holdfast.v1.AcquireWriterRequest
+	(*AcquireWriterResponse)(nil),     // 37: holdfast.v1.AcquireWriterResponse
+	(*DeleteCheckpointsRequest)(nil),  // 38: holdfast.v1.DeleteCheckpointsRequest
+	(*DeleteCheckpointsResponse)(nil), // 39: holdfast.v1.DeleteCheckpointsResponse
+	(*PruneRequest)(nil),              // 40: holdfast.v1.PruneRequest
+	(*PruneResponse)(nil),             // 41: holdfast.v1.PruneResponse
+	(*CopyWorkflowRequest)(nil),       // 42: holdfast.v1.CopyWorkflowRequest
+	(*CopyWorkflowResponse)(nil),      // 43: holdfast.v1.CopyWorkflowResponse
+	(*AttachRecordsRequest)(nil),      // 44: holdfast.v1.AttachRecordsRequest
+	(*AttachRecordsResponse)(nil),     // 45: holdfast.v1.AttachRecordsResponse
+	(*ListRecordsRequest)(nil),        // 46: holdfast.v1.ListRecordsRequest
+	(*ListRecordsResponse)(nil),       // 47: holdfast.v1.ListRecordsResponse
+	(*GetCapabilitiesRequest)(nil),    // 48: holdfast.v1.GetCapabilitiesRequest
+	(*Limits)(nil),                    // 49: holdfast.v1.Limits
+	(*GetCapabilitiesResponse)(nil),   // 50: holdfast.v1.GetCapabilitiesResponse
+	(*PipelineRequest)(nil),           // 51: holdfast.v1.PipelineRequest
+	(*PipelineCall)(nil),              // 52: holdfast.v1.PipelineCall
+	(*PipelineResponse)(nil),          // 53: holdfast.v1.PipelineResponse
+	(*PipelineAnswer)(nil),            // 54: holdfast.v1.PipelineAnswer
+	(*PipelineLimits)(nil),            // 55: holdfast.v1.PipelineLimits
+	(*PipelineGoingAway)(nil),         // 56: holdfast.v1.PipelineGoingAway
+	(*ListLogRequest)(nil),            // 57: holdfast.v1.ListLogRequest
+	(*ListLogResponse)(nil),           // 58: holdfast.v1.ListLogResponse
+	(*ListNamespacesRequest)(nil),     // 59: holdfast.v1.ListNamespacesRequest
+	(*ListNamespacesResponse)(nil),    // 60: holdfast.v1.ListNamespacesResponse
+	(*GetUsageRequest)(nil),           // 61: holdfast.v1.GetUsageRequest
+	(*WorkflowUsage)(nil),             // 62: holdfast.v1.WorkflowUsage
+	(*NamespaceUsage)(nil),            // 63: holdfast.v1.NamespaceUsage
+	(*GetUsageResponse)(nil),          // 64: holdfast.v1.GetUsageResponse
+	nil,                               // 65: holdfast.v1.ListFilter.LabelsEntry
+	(*SaveHeader)(nil),                // 66: holdfast.v1.SaveHeader
+	(*Part)(nil),                      // 67: holdfast.v1.Part
+	(*Checkpoint)(nil),                // 68: holdfast.v1.Checkpoint
+	(*Head)(nil),                      // 69: holdfast.v1.Head
+	(*Chunk)(nil),                     // 70: holdfast.v1.Chunk
+	(*AcceptedFormat)(nil),            // 71: holdfast.v1.AcceptedFormat
+	(*Record)(nil),                    // 72: holdfast.v1.Record
+	(*timestamppb.Timestamp)(nil),     // 73: google.protobuf.Timestamp
+	(*Attempt)(nil),                   // 74: holdfast.v1.Attempt
+	(*durationpb.Duration)(nil),       // 75: google.protobuf.Duration
+	(*LogEntry)(nil),                  // 76: holdfast.v1.LogEntry
 }
 var file_holdfast_v1_checkpoint_service_proto_depIdxs = []int32{
-	61,  // 0: holdfast.v1.SaveRequest.header:type_name -> holdfast.v1.SaveHeader
-	62,  // 1: holdfast.v1.SaveRequest.parts:type_name -> holdfast.v1.Part
-	63,  // 2: holdfast.v1.SaveResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	64,  // 3: holdfast.v1.SaveResponse.head:type_name -> holdfast.v1.Head
-	61,  // 4: holdfast.v1.SaveStreamRequest.header:type_name -> holdfast.v1.SaveHeader
-	65,  // 5: holdfast.v1.SaveStreamRequest.chunk:type_name -> holdfast.v1.Chunk
-	6,   // 6: holdfast.v1.SaveStreamRequest.finish:type_name -> holdfast.v1.SaveStreamFinish
-	63,  // 7: holdfast.v1.SaveStreamResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	64,  // 8: holdfast.v1.SaveStreamResponse.head:type_name -> holdfast.v1.Head
-	66,  // 9: holdfast.v1.LoadRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
+	66,  // 0: holdfast.v1.SaveRequest.header:type_name -> holdfast.v1.SaveHeader
+	67,  // 1: holdfast.v1.SaveRequest.parts:type_name -> holdfast.v1.Part
+	68,  // 2: holdfast.v1.SaveResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	69,  // 3: holdfast.v1.SaveResponse.head:type_name -> holdfast.v1.Head
+	66,  // 4: holdfast.v1.SaveStreamRequest.header:type_name -> holdfast.v1.SaveHeader
+	70,  // 5: holdfast.v1.SaveStreamRequest.chunk:type_name -> holdfast.v1.Chunk
+	7,   // 6: holdfast.v1.SaveStreamRequest.finish:type_name -> holdfast.v1.SaveStreamFinish
+	68,  // 7: holdfast.v1.SaveStreamResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	69,  // 8: holdfast.v1.SaveStreamResponse.head:type_name -> holdfast.v1.Head
+	71,  // 9: holdfast.v1.LoadRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
 	0,   // 10: holdfast.v1.LoadRequest.fallback:type_name -> holdfast.v1.Fallback
 	1,   // 11: holdfast.v1.LoadRequest.view:type_name -> holdfast.v1.CheckpointView
-	63,  // 12: holdfast.v1.LoadResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	62,  // 13: holdfast.v1.LoadResponse.parts:type_name -> holdfast.v1.Part
-	10,  // 14: holdfast.v1.LoadResponse.skipped:type_name -> holdfast.v1.SkippedCheckpoint
-	67,  // 15: holdfast.v1.LoadResponse.records:type_name -> holdfast.v1.Record
-	64,  // 16: holdfast.v1.LoadResponse.head:type_name -> holdfast.v1.Head
-	66,  // 17: holdfast.v1.LoadStreamRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
+	68,  // 12: holdfast.v1.LoadResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	67,  // 13: holdfast.v1.LoadResponse.parts:type_name -> holdfast.v1.Part
+	11,  // 14: holdfast.v1.LoadResponse.skipped:type_name -> holdfast.v1.SkippedCheckpoint
+	72,  // 15: holdfast.v1.LoadResponse.records:type_name -> holdfast.v1.Record
+	69,  // 16: holdfast.v1.LoadResponse.head:type_name -> holdfast.v1.Head
+	71,  // 17: holdfast.v1.LoadStreamRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
 	0,   // 18: holdfast.v1.LoadStreamRequest.fallback:type_name -> holdfast.v1.Fallback
-	13,  // 19: holdfast.v1.LoadStreamRequest.ranges:type_name -> holdfast.v1.PartRange
-	16,  // 20: holdfast.v1.LoadStreamResponse.header:type_name -> holdfast.v1.LoadStreamHeader
-	65,  // 21: holdfast.v1.LoadStreamResponse.chunk:type_name -> holdfast.v1.Chunk
-	17,  // 22: holdfast.v1.LoadStreamResponse.finish:type_name -> holdfast.v1.LoadStreamFinish
-	63,  // 23: holdfast.v1.LoadStreamHeader.checkpoint:type_name -> holdfast.v1.Checkpoint
-	10,  // 24: holdfast.v1.LoadStreamHeader.skipped:type_name -> holdfast.v1.SkippedCheckpoint
-	64,  // 25: holdfast.v1.LoadStreamHeader.head:type_name -> holdfast.v1.Head
-	60,  // 26: holdfast.v1.ListFilter.labels:type_name -> holdfast.v1.ListFilter.LabelsEntry
-	68,  // 27: holdfast.v1.ListFilter.created_after:type_name -> google.protobuf.Timestamp
-	68,  // 28: holdfast.v1.ListFilter.created_before:type_name -> google.protobuf.Timestamp
-	66,  // 29: holdfast.v1.ListFilter.formats:type_name -> holdfast.v1.AcceptedFormat
-	18,  // 30: holdfast.v1.ListRequest.filter:type_name -> holdfast.v1.ListFilter
+	14,  // 19: holdfast.v1.LoadStreamRequest.ranges:type_name -> holdfast.v1.PartRange
+	17,  // 20: holdfast.v1.LoadStreamResponse.header:type_name -> holdfast.v1.LoadStreamHeader
+	70,  // 21: holdfast.v1.LoadStreamResponse.chunk:type_name -> holdfast.v1.Chunk
+	18,  // 22: holdfast.v1.LoadStreamResponse.finish:type_name -> holdfast.v1.LoadStreamFinish
+	68,  // 23: holdfast.v1.LoadStreamHeader.checkpoint:type_name -> holdfast.v1.Checkpoint
+	11,  // 24: holdfast.v1.LoadStreamHeader.skipped:type_name -> holdfast.v1.SkippedCheckpoint
+	69,  // 25: holdfast.v1.LoadStreamHeader.head:type_name -> holdfast.v1.Head
+	65,  // 26: holdfast.v1.ListFilter.labels:type_name -> holdfast.v1.ListFilter.LabelsEntry
+	73,  // 27: holdfast.v1.ListFilter.created_after:type_name -> google.protobuf.Timestamp
+	73,  // 28: holdfast.v1.ListFilter.created_before:type_name -> google.protobuf.Timestamp
+	71,  // 29: holdfast.v1.ListFilter.formats:type_name -> holdfast.v1.AcceptedFormat
+	19,  // 30: holdfast.v1.ListRequest.filter:type_name -> holdfast.v1.ListFilter
 	1,   // 31: holdfast.v1.ListRequest.view:type_name -> holdfast.v1.CheckpointView
-	62,  // 32: holdfast.v1.Content.parts:type_name -> holdfast.v1.Part
-	67,  // 33: holdfast.v1.Content.records:type_name -> holdfast.v1.Record
-	63,  // 34: holdfast.v1.ListResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
-	20,  // 35: holdfast.v1.ListResponse.contents:type_name -> holdfast.v1.Content
-	10,  // 36: holdfast.v1.ListResponse.skipped:type_name -> holdfast.v1.SkippedCheckpoint
-	64,  // 37: holdfast.v1.ListResponse.head:type_name -> holdfast.v1.Head
-	68,  // 38: holdfast.v1.Workflow.update_time:type_name -> google.protobuf.Timestamp
-	64,  // 39: holdfast.v1.Workflow.head:type_name -> holdfast.v1.Head
-	23,  // 40: holdfast.v1.ListWorkflowsResponse.workflows:type_name -> holdfast.v1.Workflow
+	67,  // 32: holdfast.v1.Content.parts:type_name -> holdfast.v1.Part
+	72,  // 33: holdfast.v1.Content.records:type_name -> holdfast.v1.Record
+	68,  // 34: holdfast.v1.ListResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
+	21,  // 35: holdfast.v1.ListResponse.contents:type_name -> holdfast.v1.Content
+	11,  // 36: holdfast.v1.ListResponse.skipped:type_name -> holdfast.v1.SkippedCheckpoint
+	69,  // 37: holdfast.v1.ListResponse.head:type_name -> holdfast.v1.Head
+	73,  // 38: holdfast.v1.Workflow.update_time:type_name -> google.protobuf.Timestamp
+	69,  // 39: holdfast.v1.Workflow.head:type_name -> holdfast.v1.Head
+	24,  // 40: holdfast.v1.ListWorkflowsResponse.workflows:type_name -> holdfast.v1.Workflow
 	2,   // 41: holdfast.v1.ValidateRequest.depth:type_name -> holdfast.v1.ValidateDepth
-	66,  // 42: holdfast.v1.ValidateRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
-	26,  // 43: holdfast.v1.ValidateResponse.findings:type_name -> holdfast.v1.Finding
-	63,  // 44: holdfast.v1.ValidateResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	63,  // 45: holdfast.v1.ValidateResponse.last_good:type_name -> holdfast.v1.Checkpoint
-	64,  // 46: holdfast.v1.ValidateResponse.head:type_name -> holdfast.v1.Head
-	69,  // 47: holdfast.v1.DeleteRequest.attempt:type_name -> holdfast.v1.Attempt
-	64,  // 48: holdfast.v1.DeleteResponse.head:type_name -> holdfast.v1.Head
-	69,  // 49: holdfast.v1.DeleteWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
-	64,  // 50: holdfast.v1.DeleteWorkflowResponse.head:type_name -> holdfast.v1.Head
-	69,  // 51: holdfast.v1.DeleteWorkflowsRequest.attempt:type_name -> holdfast.v1.Attempt
-	33,  // 52: holdfast.v1.DeleteWorkflowsResponse.failed:type_name -> holdfast.v1.FailedDeletion
-	69,  // 53: holdfast.v1.AcquireWriterRequest.attempt:type_name -> holdfast.v1.Attempt
-	70,  // 54: holdfast.v1.AcquireWriterRequest.lease:type_name -> google.protobuf.Duration
-	68,  // 55: holdfast.v1.AcquireWriterResponse.lease_expire_time:type_name -> google.protobuf.Timestamp
-	64,  // 56: holdfast.v1.AcquireWriterResponse.head:type_name -> holdfast.v1.Head
-	18,  // 57: holdfast.v1.DeleteCheckpointsRequest.filter:type_name -> holdfast.v1.ListFilter
-	69,  // 58: holdfast.v1.DeleteCheckpointsRequest.attempt:type_name -> holdfast.v1.Attempt
-	64,  // 59: holdfast.v1.DeleteCheckpointsResponse.head:type_name -> holdfast.v1.Head
-	69,  // 60: holdfast.v1.PruneRequest.attempt:type_name -> holdfast.v1.Attempt
-	64,  // 61: holdfast.v1.PruneResponse.head:type_name -> holdfast.v1.Head
-	69,  // 62: holdfast.v1.CopyWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
-	64,  // 63: holdfast.v1.CopyWorkflowResponse.head:type_name -> holdfast.v1.Head
-	64,  // 64: holdfast.v1.CopyWorkflowResponse.target_head:type_name -> holdfast.v1.Head
-	67,  // 65: holdfast.v1.AttachRecordsRequest.records:type_name -> holdfast.v1.Record
-	69,  // 66: holdfast.v1.AttachRecordsRequest.attempt:type_name -> holdfast.v1.Attempt
-	64,  // 67: holdfast.v1.AttachRecordsResponse.head:type_name -> holdfast.v1.Head
-	67,  // 68: holdfast.v1.ListRecordsResponse.records:type_name -> holdfast.v1.Record
-	48,  // 69: holdfast.v1.GetCapabilitiesResponse.limits:type_name -> holdfast.v1.Limits
-	51,  // 70: holdfast.v1.PipelineRequest.calls:type_name -> holdfast.v1.PipelineCall
-	70,  // 71: holdfast.v1.PipelineCall.timeout:type_name -> google.protobuf.Duration
-	3,   // 72: holdfast.v1.PipelineCall.save:type_name -> holdfast.v1.SaveRequest
-	11,  // 73: holdfast.v1.PipelineCall.load:type_name -> holdfast.v1.LoadRequest
-	43,  // 74: holdfast.v1.PipelineCall.attach_records:type_name -> holdfast.v1.AttachRecordsRequest
-	19,  // 75: holdfast.v1.PipelineCall.list:type_name -> holdfast.v1.ListRequest
-	35,  // 76: holdfast.v1.PipelineCall.acquire_writer:type_name -> holdfast.v1.AcquireWriterRequest
-	45,  // 77: holdfast.v1.PipelineCall.list_records:type_name -> holdfast.v1.ListRecordsRequest
-	25,  // 78: holdfast.v1.PipelineCall.validate:type_name -> holdfast.v1.ValidateRequest
-	22,  // 79: holdfast.v1.PipelineCall.list_workflows:type_name -> holdfast.v1.ListWorkflowsRequest
-	28,  // 80: holdfast.v1.PipelineCall.delete:type_name -> holdfast.v1.DeleteRequest
-	30,  // 81: holdfast.v1.PipelineCall.delete_workflow:type_name -> holdfast.v1.DeleteWorkflowRequest
-	32,  // 82: holdfast.v1.PipelineCall.delete_workflows:type_name -> holdfast.v1.DeleteWorkflowsRequest
-	37,  // 83: holdfast.v1.PipelineCall.delete_checkpoints:type_name -> holdfast.v1.DeleteCheckpointsRequest
-	39,  // 84: holdfast.v1.PipelineCall.prune:type_name -> holdfast.v1.PruneRequest
-	41,  // 85: holdfast.v1.PipelineCall.copy_workflow:type_name -> holdfast.v1.CopyWorkflowRequest
-	8,   // 86: holdfast.v1.PipelineCall.get_upload:type_name -> holdfast.v1.GetUploadRequest
-	47,  // 87: holdfast.v1.PipelineCall.get_capabilities:type_name -> holdfast.v1.GetCapabilitiesRequest
-	56,  // 88: holdfast.v1.PipelineCall.list_log:type_name -> holdfast.v1.ListLogRequest
-	58,  // 89: holdfast.v1.PipelineCall.list_namespaces:type_name -> holdfast.v1.ListNamespacesRequest
-	53,  // 90: holdfast.v1.PipelineResponse.answers:type_name -> holdfast.v1.PipelineAnswer
-	54,  // 91: holdfast.v1.PipelineResponse.limits:type_name -> holdfast.v1.PipelineLimits
-	55,  // 92: holdfast.v1.PipelineResponse.going_away:type_name -> holdfast.v1.PipelineGoingAway
-	4,   // 93: holdfast.v1.PipelineAnswer.save:type_name -> holdfast.v1.SaveResponse
-	12,  // 94: holdfast.v1.PipelineAnswer.load:type_name -> holdfast.v1.LoadResponse
-	44,  // 95: holdfast.v1.PipelineAnswer.attach_records:type_name -> holdfast.v1.AttachRecordsResponse
-	21,  // 96: holdfast.v1.PipelineAnswer.list:type_name -> holdfast.v1.ListResponse
-	36,  // 97: holdfast.v1.PipelineAnswer.acquire_writer:type_name -> holdfast.v1.AcquireWriterResponse
-	46,  // 98: holdfast.v1.PipelineAnswer.list_records:type_name -> holdfast.v1.ListRecordsResponse
-	27,  // 99: holdfast.v1.PipelineAnswer.validate:type_name -> holdfast.v1.ValidateResponse
-	24,  // 100: holdfast.v1.PipelineAnswer.list_workflows:type_name -> holdfast.v1.ListWorkflowsResponse
-	29,  // 101: holdfast.v1.PipelineAnswer.delete:type_name -> holdfast.v1.DeleteResponse
-	31,  // 102: holdfast.v1.PipelineAnswer.delete_workflow:type_name -> holdfast.v1.DeleteWorkflowResponse
-	34,  // 103: holdfast.v1.PipelineAnswer.delete_workflows:type_name -> holdfast.v1.DeleteWorkflowsResponse
-	38,  // 104: holdfast.v1.PipelineAnswer.delete_checkpoints:type_name -> holdfast.v1.DeleteCheckpointsResponse
-	40,  // 105: holdfast.v1.PipelineAnswer.prune:type_name -> holdfast.v1.PruneResponse
-	42,  // 106: holdfast.v1.PipelineAnswer.copy_workflow:type_name -> holdfast.v1.CopyWorkflowResponse
-	9,   // 107: holdfast.v1.PipelineAnswer.get_upload:type_name -> holdfast.v1.GetUploadResponse
-	49,  // 108: holdfast.v1.PipelineAnswer.get_capabilities:type_name -> holdfast.v1.GetCapabilitiesResponse
-	57,  // 109: holdfast.v1.PipelineAnswer.list_log:type_name -> holdfast.v1.ListLogResponse
-	59,  // 110: holdfast.v1.PipelineAnswer.list_namespaces:type_name -> holdfast.v1.ListNamespacesResponse
-	70,  // 111: holdfast.v1.PipelineLimits.age:type_name -> google.protobuf.Duration
-	70,  // 112: holdfast.v1.PipelineLimits.idle:type_name -> google.protobuf.Duration
-	70,  // 113: holdfast.v1.PipelineGoingAway.grace:type_name -> google.protobuf.Duration
-	71,  // 114: holdfast.v1.ListLogResponse.entries:type_name -> holdfast.v1.LogEntry
-	64,  // 115: holdfast.v1.ListLogResponse.head:type_name -> holdfast.v1.Head
-	3,   // 116: holdfast.v1.CheckpointService.Save:input_type -> holdfast.v1.SaveRequest
-	5,   // 117: holdfast.v1.CheckpointService.SaveStream:input_type -> holdfast.v1.SaveStreamRequest
-	8,   // 118: holdfast.v1.CheckpointService.GetUpload:input_type -> holdfast.v1.GetUploadRequest
-	11,  // 119: holdfast.v1.CheckpointService.Load:input_type -> holdfast.v1.LoadRequest
-	14,  // 120: holdfast.v1.CheckpointService.LoadStream:input_type -> holdfast.v1.LoadStreamRequest
-	19,  // 121: holdfast.v1.CheckpointService.List:input_type -> holdfast.v1.ListRequest
-	22,  // 122: holdfast.v1.CheckpointService.ListWorkflows:input_type -> holdfast.v1.ListWorkflowsRequest
-	25,  // 123: holdfast.v1.CheckpointService.Validate:input_type -> holdfast.v1.ValidateRequest
-	28,  // 124: holdfast.v1.CheckpointService.Delete:input_type -> holdfast.v1.DeleteRequest
-	30,  // 125: holdfast.v1.CheckpointService.DeleteWorkflow:input_type -> holdfast.v1.DeleteWorkflowRequest
-	32,  // 126: holdfast.v1.CheckpointService.DeleteWorkflows:input_type -> holdfast.v1.DeleteWorkflowsRequest
-	35,  // 127: holdfast.v1.CheckpointService.AcquireWriter:input_type -> holdfast.v1.AcquireWriterRequest
-	37,  // 128: holdfast.v1.CheckpointService.DeleteCheckpoints:input_type -> holdfast.v1.DeleteCheckpointsRequest
-	39,  // 129: holdfast.v1.CheckpointService.Prune:input_type -> holdfast.v1.PruneRequest
-	41,  // 130: holdfast.v1.CheckpointService.CopyWorkflow:input_type -> holdfast.v1.CopyWorkflowRequest
-	43,  // 131: holdfast.v1.CheckpointService.AttachRecords:input_type -> holdfast.v1.AttachRecordsRequest
-	45,  // 132: holdfast.v1.CheckpointService.ListRecords:input_type -> holdfast.v1.ListRecordsRequest
-	47,  // 133: holdfast.v1.CheckpointService.GetCapabilities:input_type -> holdfast.v1.GetCapabilitiesRequest
-	50,  // 134: holdfast.v1.CheckpointService.Pipeline:input_type -> holdfast.v1.PipelineRequest
-	56,  // 135: holdfast.v1.CheckpointService.ListLog:input_type -> holdfast.v1.ListLogRequest
-	58,  // 136: holdfast.v1.CheckpointService.ListNamespaces:input_type -> holdfast.v1.ListNamespacesRequest
-	4,   // 137: holdfast.v1.CheckpointService.Save:output_type -> holdfast.v1.SaveResponse
-	7,   // 138: holdfast.v1.CheckpointService.SaveStream:output_type -> holdfast.v1.SaveStreamResponse
-	9,   // 139: holdfast.v1.CheckpointService.GetUpload:output_type -> holdfast.v1.GetUploadResponse
-	12,  // 140: holdfast.v1.CheckpointService.Load:output_type -> holdfast.v1.LoadResponse
-	15,  // 141: holdfast.v1.CheckpointService.LoadStream:output_type -> holdfast.v1.LoadStreamResponse
-	21,  // 142: holdfast.v1.CheckpointService.List:output_type -> holdfast.v1.ListResponse
-	24,  // 143: holdfast.v1.CheckpointService.ListWorkflows:output_type -> holdfast.v1.ListWorkflowsResponse
-	27,  // 144: holdfast.v1.CheckpointService.Validate:output_type -> holdfast.v1.ValidateResponse
-	29,  // 145: holdfast.v1.CheckpointService.Delete:output_type -> holdfast.v1.DeleteResponse
-	31,  // 146: holdfast.v1.CheckpointService.DeleteWorkflow:output_type -> holdfast.v1.DeleteWorkflowResponse
-	34,  // 147: holdfast.v1.CheckpointService.DeleteWorkflows:output_type -> holdfast.v1.DeleteWorkflowsResponse
-	36,  // 148: holdfast.v1.CheckpointService.AcquireWriter:output_type -> holdfast.v1.AcquireWriterResponse
-	38,  // 149: holdfast.v1.CheckpointService.DeleteCheckpoints:output_type -> holdfast.v1.DeleteCheckpointsResponse
-	40,  // 150: holdfast.v1.CheckpointService.Prune:output_type -> holdfast.v1.PruneResponse
-	42,  // 151: holdfast.v1.CheckpointService.CopyWorkflow:output_type -> holdfast.v1.CopyWorkflowResponse
-	44,  // 152: holdfast.v1.CheckpointService.AttachRecords:output_type -> holdfast.v1.AttachRecordsResponse
-	46,  // 153: holdfast.v1.CheckpointService.ListRecords:output_type -> holdfast.v1.ListRecordsResponse
-	49,  // 154: holdfast.v1.CheckpointService.GetCapabilities:output_type -> holdfast.v1.GetCapabilitiesResponse
-	52,  // 155: holdfast.v1.CheckpointService.Pipeline:output_type -> holdfast.v1.PipelineResponse
-	57,  // 156: holdfast.v1.CheckpointService.ListLog:output_type -> holdfast.v1.ListLogResponse
-	59,  // 157: holdfast.v1.CheckpointService.ListNamespaces:output_type -> holdfast.v1.ListNamespacesResponse
-	137, // [137:158] is the sub-list for method output_type
-	116, // [116:137] is the sub-list for method input_type
-	116, // [116:116] is the sub-list for extension type_name
-	116, // [116:116] is the sub-list for extension extendee
-	0,   // [0:116] is the sub-list for field type_name
+	71,  // 42: holdfast.v1.ValidateRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
+	27,  // 43: holdfast.v1.ValidateResponse.findings:type_name -> holdfast.v1.Finding
+	68,  // 44: holdfast.v1.ValidateResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	68,  // 45: holdfast.v1.ValidateResponse.last_good:type_name -> holdfast.v1.Checkpoint
+	69,  // 46: holdfast.v1.ValidateResponse.head:type_name -> holdfast.v1.Head
+	74,  // 47: holdfast.v1.DeleteRequest.attempt:type_name -> holdfast.v1.Attempt
+	69,  // 48: holdfast.v1.DeleteResponse.head:type_name -> holdfast.v1.Head
+	74,  // 49: holdfast.v1.DeleteWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
+	69,  // 50: holdfast.v1.DeleteWorkflowResponse.head:type_name -> holdfast.v1.Head
+	74,  // 51: holdfast.v1.DeleteWorkflowsRequest.attempt:type_name -> holdfast.v1.Attempt
+	34,  // 52: holdfast.v1.DeleteWorkflowsResponse.failed:type_name -> holdfast.v1.FailedDeletion
+	74,  // 53: holdfast.v1.AcquireWriterRequest.attempt:type_name -> holdfast.v1.Attempt
+	75,  // 54: holdfast.v1.AcquireWriterRequest.lease:type_name -> google.protobuf.Duration
+	73,  // 55: holdfast.v1.AcquireWriterResponse.lease_expire_time:type_name -> google.protobuf.Timestamp
+	69,  // 56: holdfast.v1.AcquireWriterResponse.head:type_name -> holdfast.v1.Head
+	19,  // 57: holdfast.v1.DeleteCheckpointsRequest.filter:type_name -> holdfast.v1.ListFilter
+	74,  // 58: holdfast.v1.DeleteCheckpointsRequest.attempt:type_name -> holdfast.v1.Attempt
+	69,  // 59: holdfast.v1.DeleteCheckpointsResponse.head:type_name -> holdfast.v1.Head
+	74,  // 60: holdfast.v1.PruneRequest.attempt:type_name -> holdfast.v1.Attempt
+	69,  // 61: holdfast.v1.PruneResponse.head:type_name -> holdfast.v1.Head
+	74,  // 62: holdfast.v1.CopyWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
+	69,  // 63: holdfast.v1.CopyWorkflowResponse.head:type_name -> holdfast.v1.Head
+	69,  // 64: holdfast.v1.CopyWorkflowResponse.target_head:type_name -> holdfast.v1.Head
+	72,  // 65: holdfast.v1.AttachRecordsRequest.records:type_name -> holdfast.v1.Record
+	74,  // 66: holdfast.v1.AttachRecordsRequest.attempt:type_name -> holdfast.v1.Attempt
+	69,  // 67: holdfast.v1.AttachRecordsResponse.head:type_name -> holdfast.v1.Head
+	72,  // 68: holdfast.v1.ListRecordsResponse.records:type_name -> holdfast.v1.Record
+	49,  // 69: holdfast.v1.GetCapabilitiesResponse.limits:type_name -> holdfast.v1.Limits
+	52,  // 70: holdfast.v1.PipelineRequest.calls:type_name -> holdfast.v1.PipelineCall
+	75,  // 71: holdfast.v1.PipelineCall.timeout:type_name -> google.protobuf.Duration
+	4,   // 72: holdfast.v1.PipelineCall.save:type_name -> holdfast.v1.SaveRequest
+	12,  // 73: holdfast.v1.PipelineCall.load:type_name -> holdfast.v1.LoadRequest
+	44,  // 74: holdfast.v1.PipelineCall.attach_records:type_name -> holdfast.v1.AttachRecordsRequest
+	20,  // 75: holdfast.v1.PipelineCall.list:type_name -> holdfast.v1.ListRequest
+	36,  // 76: holdfast.v1.PipelineCall.acquire_writer:type_name -> holdfast.v1.AcquireWriterRequest
+	46,  // 77: holdfast.v1.PipelineCall.list_records:type_name -> holdfast.v1.ListRecordsRequest
+	26,  // 78: holdfast.v1.PipelineCall.validate:type_name -> holdfast.v1.ValidateRequest
+	23,  // 79: holdfast.v1.PipelineCall.list_workflows:type_name -> holdfast.v1.ListWorkflowsRequest
+	29,  // 80: holdfast.v1.PipelineCall.delete:type_name -> holdfast.v1.DeleteRequest
+	31,  // 81: holdfast.v1.PipelineCall.delete_workflow:type_name -> holdfast.v1.DeleteWorkflowRequest
+	33,  // 82: holdfast.v1.PipelineCall.delete_workflows:type_name -> holdfast.v1.DeleteWorkflowsRequest
+	38,  // 83: holdfast.v1.PipelineCall.delete_checkpoints:type_name -> holdfast.v1.DeleteCheckpointsRequest
+	40,  // 84: holdfast.v1.PipelineCall.prune:type_name -> holdfast.v1.PruneRequest
+	42,  // 85: holdfast.v1.PipelineCall.copy_workflow:type_name -> holdfast.v1.CopyWorkflowRequest
+	9,   // 86: holdfast.v1.PipelineCall.get_upload:type_name -> holdfast.v1.GetUploadRequest
+	48,  // 87: holdfast.v1.PipelineCall.get_capabilities:type_name -> holdfast.v1.GetCapabilitiesRequest
+	57,  // 88: holdfast.v1.PipelineCall.list_log:type_name -> holdfast.v1.ListLogRequest
+	59,  // 89: holdfast.v1.PipelineCall.list_namespaces:type_name -> holdfast.v1.ListNamespacesRequest
+	61,  // 90: holdfast.v1.PipelineCall.get_usage:type_name -> holdfast.v1.GetUsageRequest
+	54,  // 91: holdfast.v1.PipelineResponse.answers:type_name -> holdfast.v1.PipelineAnswer
+	55,  // 92: holdfast.v1.PipelineResponse.limits:type_name -> holdfast.v1.PipelineLimits
+	56,  // 93: holdfast.v1.PipelineResponse.going_away:type_name -> holdfast.v1.PipelineGoingAway
+	5,   // 94: holdfast.v1.PipelineAnswer.save:type_name -> holdfast.v1.SaveResponse
+	13,  // 95: holdfast.v1.PipelineAnswer.load:type_name -> holdfast.v1.LoadResponse
+	45,  // 96: holdfast.v1.PipelineAnswer.attach_records:type_name -> holdfast.v1.AttachRecordsResponse
+	22,  // 97: holdfast.v1.PipelineAnswer.list:type_name -> holdfast.v1.ListResponse
+	37,  // 98: holdfast.v1.PipelineAnswer.acquire_writer:type_name -> holdfast.v1.AcquireWriterResponse
+	47,  // 99: holdfast.v1.PipelineAnswer.list_records:type_name -> holdfast.v1.ListRecordsResponse
+	28,  // 100: holdfast.v1.PipelineAnswer.validate:type_name -> holdfast.v1.ValidateResponse
+	25,  // 101: holdfast.v1.PipelineAnswer.list_workflows:type_name -> holdfast.v1.ListWorkflowsResponse
+	30,  // 102: holdfast.v1.PipelineAnswer.delete:type_name -> holdfast.v1.DeleteResponse
+	32,  // 103: holdfast.v1.PipelineAnswer.delete_workflow:type_name -> holdfast.v1.DeleteWorkflowResponse
+	35,  // 104: holdfast.v1.PipelineAnswer.delete_workflows:type_name -> holdfast.v1.DeleteWorkflowsResponse
+	39,  // 105: holdfast.v1.PipelineAnswer.delete_checkpoints:type_name -> holdfast.v1.DeleteCheckpointsResponse
+	41,  // 106: holdfast.v1.PipelineAnswer.prune:type_name -> holdfast.v1.PruneResponse
+	43,  // 107: holdfast.v1.PipelineAnswer.copy_workflow:type_name -> holdfast.v1.CopyWorkflowResponse
+	10,  // 108: holdfast.v1.PipelineAnswer.get_upload:type_name -> holdfast.v1.GetUploadResponse
+	50,  // 109: holdfast.v1.PipelineAnswer.get_capabilities:type_name -> holdfast.v1.GetCapabilitiesResponse
+	58,  // 110: holdfast.v1.PipelineAnswer.list_log:type_name -> holdfast.v1.ListLogResponse
+	60,  // 111: holdfast.v1.PipelineAnswer.list_namespaces:type_name -> holdfast.v1.ListNamespacesResponse
+	64,  // 112: holdfast.v1.PipelineAnswer.get_usage:type_name -> holdfast.v1.GetUsageResponse
+	75,  // 113: holdfast.v1.PipelineLimits.age:type_name -> google.protobuf.Duration
+	75,  // 114: holdfast.v1.PipelineLimits.idle:type_name -> google.protobuf.Duration
+	75,  // 115: holdfast.v1.PipelineGoingAway.grace:type_name -> google.protobuf.Duration
+	76,  // 116: holdfast.v1.ListLogResponse.entries:type_name -> holdfast.v1.LogEntry
+	69,  // 117: holdfast.v1.ListLogResponse.head:type_name -> holdfast.v1.Head
+	3,   // 118: holdfast.v1.GetUsageRequest.view:type_name -> holdfast.v1.UsageView
+	73,  // 119: holdfast.v1.NamespaceUsage.measure_time:type_name -> google.protobuf.Timestamp
+	62,  // 120: holdfast.v1.GetUsageResponse.workflows:type_name -> holdfast.v1.WorkflowUsage
+	62,  // 121: holdfast.v1.GetUsageResponse.unfinished:type_name -> holdfast.v1.WorkflowUsage
+	63,  // 122: holdfast.v1.GetUsageResponse.total:type_name -> holdfast.v1.NamespaceUsage
+	4,   // 123: holdfast.v1.CheckpointService.Save:input_type -> holdfast.v1.SaveRequest
+	6,   // 124: holdfast.v1.CheckpointService.SaveStream:input_type -> holdfast.v1.SaveStreamRequest
+	9,   // 125: holdfast.v1.CheckpointService.GetUpload:input_type -> holdfast.v1.GetUploadRequest
+	12,  // 126: holdfast.v1.CheckpointService.Load:input_type -> holdfast.v1.LoadRequest
+	15,  // 127: holdfast.v1.CheckpointService.LoadStream:input_type -> holdfast.v1.LoadStreamRequest
+	20,  // 128: holdfast.v1.CheckpointService.List:input_type -> holdfast.v1.ListRequest
+	23,  // 129: holdfast.v1.CheckpointService.ListWorkflows:input_type -> holdfast.v1.ListWorkflowsRequest
+	26,  // 130: holdfast.v1.CheckpointService.Validate:input_type -> holdfast.v1.ValidateRequest
+	29,  // 131: holdfast.v1.CheckpointService.Delete:input_type -> holdfast.v1.DeleteRequest
+	31,  // 132: holdfast.v1.CheckpointService.DeleteWorkflow:input_type -> holdfast.v1.DeleteWorkflowRequest
+	33,  // 133: holdfast.v1.CheckpointService.DeleteWorkflows:input_type -> holdfast.v1.DeleteWorkflowsRequest
+	36,  // 134: holdfast.v1.CheckpointService.AcquireWriter:input_type -> holdfast.v1.AcquireWriterRequest
+	38,  // 135: holdfast.v1.CheckpointService.DeleteCheckpoints:input_type -> holdfast.v1.DeleteCheckpointsRequest
+	40,  // 136: holdfast.v1.CheckpointService.Prune:input_type -> holdfast.v1.PruneRequest
+	42,  // 137: holdfast.v1.CheckpointService.CopyWorkflow:input_type -> holdfast.v1.CopyWorkflowRequest
+	44,  // 138: holdfast.v1.CheckpointService.AttachRecords:input_type -> holdfast.v1.AttachRecordsRequest
+	46,  // 139: holdfast.v1.CheckpointService.ListRecords:input_type -> holdfast.v1.ListRecordsRequest
+	48,  // 140: holdfast.v1.CheckpointService.GetCapabilities:input_type -> holdfast.v1.GetCapabilitiesRequest
+	51,  // 141: holdfast.v1.CheckpointService.Pipeline:input_type -> holdfast.v1.PipelineRequest
+	57,  // 142: holdfast.v1.CheckpointService.ListLog:input_type -> holdfast.v1.ListLogRequest
+	59,  // 143: holdfast.v1.CheckpointService.ListNamespaces:input_type -> holdfast.v1.ListNamespacesRequest
+	61,  // 144: holdfast.v1.CheckpointService.GetUsage:input_type -> holdfast.v1.GetUsageRequest
+	5,   // 145: holdfast.v1.CheckpointService.Save:output_type -> holdfast.v1.SaveResponse
+	8,   // 146: holdfast.v1.CheckpointService.SaveStream:output_type -> holdfast.v1.SaveStreamResponse
+	10,  // 147: holdfast.v1.CheckpointService.GetUpload:output_type -> holdfast.v1.GetUploadResponse
+	13,  // 148: holdfast.v1.CheckpointService.Load:output_type -> holdfast.v1.LoadResponse
+	16,  // 149: holdfast.v1.CheckpointService.LoadStream:output_type -> holdfast.v1.LoadStreamResponse
+	22,  // 150: holdfast.v1.CheckpointService.List:output_type -> holdfast.v1.ListResponse
+	25,  // 151: holdfast.v1.CheckpointService.ListWorkflows:output_type -> holdfast.v1.ListWorkflowsResponse
+	28,  // 152: holdfast.v1.CheckpointService.Validate:output_type -> holdfast.v1.ValidateResponse
+	30,  // 153: holdfast.v1.CheckpointService.Delete:output_type -> holdfast.v1.DeleteResponse
+	32,  // 154: holdfast.v1.CheckpointService.DeleteWorkflow:output_type -> holdfast.v1.DeleteWorkflowResponse
+	35,  // 155: holdfast.v1.CheckpointService.DeleteWorkflows:output_type -> holdfast.v1.DeleteWorkflowsResponse
+	37,  // 156: holdfast.v1.CheckpointService.AcquireWriter:output_type -> holdfast.v1.AcquireWriterResponse
+	39,  // 157: holdfast.v1.CheckpointService.DeleteCheckpoints:output_type -> holdfast.v1.DeleteCheckpointsResponse
+	41,  // 158: holdfast.v1.CheckpointService.Prune:output_type -> holdfast.v1.PruneResponse
+	43,  // 159: holdfast.v1.CheckpointService.CopyWorkflow:output_type -> holdfast.v1.CopyWorkflowResponse
+	45,  // 160: holdfast.v1.CheckpointService.AttachRecords:output_type -> holdfast.v1.AttachRecordsResponse
+	47,  // 161: holdfast.v1.CheckpointService.ListRecords:output_type -> holdfast.v1.ListRecordsResponse
+	50,  // 162: holdfast.v1.CheckpointService.GetCapabilities:output_type -> holdfast.v1.GetCapabilitiesResponse
+	53,  // 163: holdfast.v1.CheckpointService.Pipeline:output_type -> holdfast.v1.PipelineResponse
+	58,  // 164: holdfast.v1.CheckpointService.ListLog:output_type -> holdfast.v1.ListLogResponse
+	60,  // 165: holdfast.v1.CheckpointService.ListNamespaces:output_type -> holdfast.v1.ListNamespacesResponse
+	64,  // 166: holdfast.v1.CheckpointService.GetUsage:output_type -> holdfast.v1.GetUsageResponse
+	145, // [145:167] is the sub-list for method output_type
+	123, // [123:145] is the sub-list for method input_type
+	123, // [123:123] is the sub-list for extension type_name
+	123, // [123:123] is the sub-list for extension extendee
+	0,   // [0:123] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_checkpoint_service_proto_init() }
@@ -5972,6 +6533,7 @@ func file_holdfast_v1_checkpoint_service_proto_init() {
 		(*PipelineCall_GetCapabilities)(nil),
 		(*PipelineCall_ListLog)(nil),
 		(*PipelineCall_ListNamespaces)(nil),
+		(*PipelineCall_GetUsage)(nil),
 	}
 	file_holdfast_v1_checkpoint_service_proto_msgTypes[50].OneofWrappers = []any{
 		(*PipelineAnswer_Status)(nil),
@@ -5993,15 +6555,18 @@ func file_holdfast_v1_checkpoint_service_proto_init() {
 		(*PipelineAnswer_GetCapabilities)(nil),
 		(*PipelineAnswer_ListLog)(nil),
 		(*PipelineAnswer_ListNamespaces)(nil),
+		(*PipelineAnswer_GetUsage)(nil),
 	}
 	file_holdfast_v1_checkpoint_service_proto_msgTypes[53].OneofWrappers = []any{}
+	file_holdfast_v1_checkpoint_service_proto_msgTypes[58].OneofWrappers = []any{}
+	file_holdfast_v1_checkpoint_service_proto_msgTypes[59].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_checkpoint_service_proto_rawDesc), len(file_holdfast_v1_checkpoint_service_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   58,
+			NumEnums:      4,
+			NumMessages:   62,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

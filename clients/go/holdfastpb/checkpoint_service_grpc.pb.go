@@ -42,6 +42,7 @@ const (
 	CheckpointService_Pipeline_FullMethodName          = "/holdfast.v1.CheckpointService/Pipeline"
 	CheckpointService_ListLog_FullMethodName           = "/holdfast.v1.CheckpointService/ListLog"
 	CheckpointService_ListNamespaces_FullMethodName    = "/holdfast.v1.CheckpointService/ListNamespaces"
+	CheckpointService_GetUsage_FullMethodName          = "/holdfast.v1.CheckpointService/GetUsage"
 )
 
 // CheckpointServiceClient is the client API for CheckpointService service.
@@ -293,6 +294,13 @@ type CheckpointServiceClient interface {
 	//
 	// Fails for the reasons of every call only. A caller that may read no namespace receives none.
 	ListNamespaces(ctx context.Context, in *ListNamespacesRequest, opts ...grpc.CallOption) (*ListNamespacesResponse, error)
+	// Measures what workflows take in the store, page by page. Damage lowers the figures and is counted; it does not fail
+	// the call. Each page lists a bounded number of objects and reads a bounded number of commit markers: a workflow with
+	// more takes several pages.
+	//
+	// Fails for these reasons, and for those of every call:
+	// - WORKFLOW_NOT_FOUND: go on. The store has nothing of the workflow that is named.
+	GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*GetUsageResponse, error)
 }
 
 type checkpointServiceClient struct {
@@ -522,6 +530,16 @@ func (c *checkpointServiceClient) ListNamespaces(ctx context.Context, in *ListNa
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListNamespacesResponse)
 	err := c.cc.Invoke(ctx, CheckpointService_ListNamespaces_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *checkpointServiceClient) GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*GetUsageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetUsageResponse)
+	err := c.cc.Invoke(ctx, CheckpointService_GetUsage_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -777,6 +795,13 @@ type CheckpointServiceServer interface {
 	//
 	// Fails for the reasons of every call only. A caller that may read no namespace receives none.
 	ListNamespaces(context.Context, *ListNamespacesRequest) (*ListNamespacesResponse, error)
+	// Measures what workflows take in the store, page by page. Damage lowers the figures and is counted; it does not fail
+	// the call. Each page lists a bounded number of objects and reads a bounded number of commit markers: a workflow with
+	// more takes several pages.
+	//
+	// Fails for these reasons, and for those of every call:
+	// - WORKFLOW_NOT_FOUND: go on. The store has nothing of the workflow that is named.
+	GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error)
 	mustEmbedUnimplementedCheckpointServiceServer()
 }
 
@@ -849,6 +874,9 @@ func (UnimplementedCheckpointServiceServer) ListLog(context.Context, *ListLogReq
 }
 func (UnimplementedCheckpointServiceServer) ListNamespaces(context.Context, *ListNamespacesRequest) (*ListNamespacesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNamespaces not implemented")
+}
+func (UnimplementedCheckpointServiceServer) GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetUsage not implemented")
 }
 func (UnimplementedCheckpointServiceServer) mustEmbedUnimplementedCheckpointServiceServer() {}
 func (UnimplementedCheckpointServiceServer) testEmbeddedByValue()                           {}
@@ -1220,6 +1248,24 @@ func _CheckpointService_ListNamespaces_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CheckpointService_GetUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetUsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CheckpointServiceServer).GetUsage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CheckpointService_GetUsage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CheckpointServiceServer).GetUsage(ctx, req.(*GetUsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CheckpointService_ServiceDesc is the grpc.ServiceDesc for CheckpointService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1298,6 +1344,10 @@ var CheckpointService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListNamespaces",
 			Handler:    _CheckpointService_ListNamespaces_Handler,
+		},
+		{
+			MethodName: "GetUsage",
+			Handler:    _CheckpointService_GetUsage_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

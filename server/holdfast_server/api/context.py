@@ -22,7 +22,7 @@ class ServiceContext:
         uploads: uploads that are in progress, or whose stream broke.
         stamps: orders the records that this service attaches.
         records_room: limits the records of each checkpoint.
-        stored: limits what each namespace has in the store.
+        stored: counts and limits what each namespace has in the store.
 
     """
 

@@ -26,6 +26,7 @@ from holdfast_server.api.handlers import (
     namespaces,
     records,
     saving,
+    usage,
     validating,
 )
 from holdfast_server.api.stored import Stored
@@ -88,6 +89,7 @@ UNARY: Mapping[str, Handler] = {
     "GetCapabilities": capabilities.get_capabilities,
     "ListLog": _paged(logs.list_log),
     "ListNamespaces": namespaces.list_namespaces,
+    "GetUsage": _paged(usage.get_usage),
 }
 
 
@@ -101,7 +103,7 @@ class CheckpointService:
         calls: admits calls.
         encoder: stores the parts of saves.
         payload_limit_bytes: how many bytes a streamed payload may have.
-        stored: limits what each namespace has in the store; None if there are no quotas.
+        stored: counts and limits what each namespace has in the store; None to do neither.
 
     """
 

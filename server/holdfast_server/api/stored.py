@@ -1,11 +1,13 @@
-"""The quotas of what a namespace has in the store: bytes and workflows.
+"""What each namespace has in the store, bytes and workflows, and the quotas of it.
 
-The figures come from the last collection that saw the whole store. What this process has saved since is added; what
-other processes have saved is not, and what was deleted counts until a collection has removed it. So the limits are
-held approximately. Deletions, prunes, retentions and fences never come here.
+The figures come from the last collection that saw the whole store, which measures each workflow as GetUsage does. In
+namespaces with such a quota, what this process has saved since is added; what other processes have saved is not, and
+what was deleted counts until a collection has removed it. So the limits are held approximately. Deletions, prunes,
+retentions and fences never come here.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,6 +31,24 @@ class _Usage:
     workflows: int = 0
     more_bytes: int = 0
     more_workflows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What a namespace has in the store, as its quota counts it.
+
+    Attributes:
+        stored_bytes: bytes of all objects.
+        workflows: workflows that have checkpoints.
+        measured_seconds: when the last collection had counted them, since the epoch; None if none has.
+        quota: the quota of the namespace.
+
+    """
+
+    stored_bytes: int
+    workflows: int
+    measured_seconds: float | None
+    quota: Quota
 
 
 class Reservation:
@@ -71,7 +91,7 @@ class Reservation:
 
 
 class Stored:
-    """What the namespaces with such quotas have in the store.
+    """What the namespaces have in the store.
 
     Args:
         quotas: returns the quotas in effect.
@@ -81,6 +101,9 @@ class Stored:
     def __init__(self, quotas: Callable[[], Quotas]) -> None:
         self._quotas = quotas
         self._usage: dict[str, _Usage] = {}
+        self._measured_seconds: float | None = None
+        # Whether there are more namespaces than are kept.
+        self._is_partial = False
 
     @property
     def is_limited(self) -> bool:
@@ -98,13 +121,12 @@ class Stored:
             HoldfastError: QUOTA_EXCEEDED.
 
         """
-        quota = self.quota_of(namespace)
-        usage = self._usage.get(namespace_prefix(namespace)) or _Usage()
+        total = self._total(namespace)
         for name, value, more in (
-            ("stored_bytes", usage.bytes + usage.more_bytes, more_bytes),
-            ("workflows", usage.workflows + usage.more_workflows, more_workflows),
+            ("stored_bytes", total.stored_bytes, more_bytes),
+            ("workflows", total.workflows, more_workflows),
         ):
-            limit = getattr(quota, name)
+            limit = getattr(total.quota, name)
             if more and value + more > limit:
                 raise exceeded(name, namespace, limit, value + more)
 
@@ -115,9 +137,31 @@ class Stored:
             usage.more_bytes += more_bytes
             usage.more_workflows += more_workflows
 
+    def total(self, namespace: str) -> Total | None:
+        """Return what a namespace has in the store; None if it has no such quota and was not counted yet."""
+        total = self._total(namespace)
+        is_counted = total.measured_seconds is not None
+        return total if is_counted or total.quota.limits_stored else None
+
+    def _total(self, namespace: str) -> Total:
+        prefix = namespace_prefix(namespace)
+        usage = self._usage.get(prefix)
+        is_unknown = usage is None and self._is_partial
+        usage = usage or _Usage()
+        return Total(
+            usage.bytes + usage.more_bytes,
+            usage.workflows + usage.more_workflows,
+            None if is_unknown else self._measured_seconds,
+            self.quota_of(namespace),
+        )
+
     def counting(self) -> "Count":
         """Begin a count of the whole store."""
-        return Count(self._usage)
+        return Count(self._usage, self._finish)
+
+    def _finish(self, is_partial: bool) -> None:
+        self._measured_seconds = time.time()
+        self._is_partial = is_partial
 
     def _of(self, prefix: str) -> _Usage:
         usage = self._usage.get(prefix)
@@ -133,11 +177,13 @@ class Count:
 
     Args:
         usage: the figures, which are replaced at the end.
+        on_finished: called then, with whether there were too many namespaces.
 
     """
 
-    def __init__(self, usage: dict[str, _Usage]) -> None:
+    def __init__(self, usage: dict[str, _Usage], on_finished: Callable[[bool], None]) -> None:
         self._usage = usage
+        self._on_finished = on_finished
         self._before = {prefix: (each.more_bytes, each.more_workflows) for prefix, each in usage.items()}
         self._found: dict[str, tuple[int, int]] = {}
 
@@ -157,7 +203,8 @@ class Count:
 
     def finish(self) -> None:
         """Put the figures into effect. What was added during the count may be in them twice until the next one."""
-        if len(self._found) >= _MAX_NAMESPACES:
+        is_partial = len(self._found) >= _MAX_NAMESPACES
+        if is_partial:
             _LOG.warning("too many namespaces for stored quotas", extra={"limit": _MAX_NAMESPACES})
         for prefix in self._usage.keys() | self._found.keys():
             usage = self._usage.setdefault(prefix, _Usage())
@@ -167,3 +214,4 @@ class Count:
             usage.more_workflows -= more_workflows
             if usage == _Usage():
                 del self._usage[prefix]
+        self._on_finished(is_partial)

@@ -58,6 +58,7 @@ _NEEDS: Mapping[str, Needs] = {
     "CopyWorkflow": lambda _: (Verb.READ, Verb.WRITE),
     "AttachRecords": _attach_records,
     "ListRecords": lambda _: _READ,
+    "GetUsage": lambda _: _READ,
     # It is about the server, and the same for all callers.
     "GetCapabilities": lambda _: _NOTHING,
     # It returns the namespaces that the caller may read, and no others.

@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 
 from holdfast_server import scheduled_gc, telemetry
+from holdfast_server.api.stored import Stored
 from holdfast_server.layout.v1.marker_pb2 import RecordBatch
 from holdfast_server.protocol.checkpoints.records import attach
 from holdfast_server.protocol.checkpoints.retention import Retention
@@ -12,6 +13,7 @@ from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.sweep import Policies
 from holdfast_server.stores.memory import MemoryStore
+from holdfast_server.trust.quotas import Quotas
 
 from tests.support.workflows import Workflow
 
@@ -41,7 +43,7 @@ async def test_the_metric_counts_records_like_all_other_collected_objects(monkey
         await attach(log, KEYS, batch, deadline=run.deadline())
         await run.save(checkpoint_id=f"c{number}")
     policies = Policies({"*": Retention(keep_last=1)})
-    async with scheduled_gc.collecting_garbage(log, policies, 0.01), asyncio.timeout(10):
+    async with scheduled_gc.collecting_garbage(log, policies, 0.01, stored=Stored(Quotas)), asyncio.timeout(10):
         await counted.is_enough.wait()
     assert counted.counts["records"] == 3
     assert counted.counts["retired"] == 2
@@ -56,7 +58,7 @@ async def test_a_workflow_that_cannot_be_collected_is_named_in_the_log(caplog):
     logged = asyncio.Event()
     caplog.handler.addFilter(lambda record: logged.set() or True)
     with caplog.at_level(logging.WARNING, "holdfast.server"):
-        async with scheduled_gc.collecting_garbage(log, Policies({}), 0.01), asyncio.timeout(10):
+        async with scheduled_gc.collecting_garbage(log, Policies({}), 0.01, stored=Stored(Quotas)), asyncio.timeout(10):
             await logged.wait()
     assert caplog.records[0].prefix == KEYS.prefix
     assert "damaged" in caplog.records[0].error

@@ -9,7 +9,19 @@ from holdfast_server.api.context import ServiceContext
 from holdfast_server.protocol.format.keys import LAYOUT_VERSION
 from holdfast_server.protocol.format.marker import MARKER_VERSION
 
-_FEATURES = ("copy", "fallback", "fencing", "log", "namespaces", "pipeline", "prune", "records", "replace", "streams")
+_FEATURES = (
+    "copy",
+    "fallback",
+    "fencing",
+    "log",
+    "namespaces",
+    "pipeline",
+    "prune",
+    "records",
+    "replace",
+    "streams",
+    "usage",
+)
 
 
 async def get_capabilities(

@@ -8,7 +8,7 @@ from holdfast_server.api.context import ServiceContext
 from holdfast_server.protocol.checkpoints import copy
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.compare_and_set import is_empty
-from holdfast_server.stores.listing import list_all
+from holdfast_server.protocol.maintenance import inventory, usage
 
 
 async def copy_workflow(
@@ -39,8 +39,6 @@ async def _require_room(context: ServiceContext, source: WorkflowKeys, target: W
     stored = context.stored
     if not stored.quota_of(target.namespace).limits_stored or not is_empty(await context.log.known_head(target)):
         return
-    size_bytes = 0
-    async for each in list_all(context.log.store, source.prefix):
-        size_bytes += each.size_bytes
+    size_bytes = await usage.stored_bytes(await inventory.take(context.log.store, source.prefix))
     stored.require(target.namespace, size_bytes, 1)
     stored.add(target.namespace, size_bytes, 1)

@@ -48,6 +48,14 @@ class RevisionSet:
             index -= 1
         return revision if revision > self.floor else 0
 
+    def count_left(self, first: int, last: int) -> int:
+        """Return how many revisions of a closed range are not in the set."""
+        first = max(first, self.floor + 1)
+        left = max(0, last - first + 1)
+        for index in range(max(0, bisect_right(self._firsts, first) - 1), bisect_right(self._firsts, last)):
+            left -= max(0, min(last, self._lasts[index]) - max(first, self._firsts[index]) + 1)
+        return left
+
     def all_of(self, revisions: Range) -> bool:
         """Return whether the set contains all revisions of a range."""
         first, last = revisions

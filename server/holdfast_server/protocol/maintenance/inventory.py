@@ -46,13 +46,6 @@ class Inventory:
             for each in _below(self.kept, prefix, start_after):
                 yield each
 
-    async def size_bytes(self) -> int:
-        """Return how many bytes all objects have."""
-        total = 0
-        async for each in self.below(self.prefix):
-            total += each.size_bytes
-        return total
-
     async def markers(
         self, keys: WorkflowKeys, *, below: int | None = None
     ) -> AsyncGenerator[tuple[int, ObjectSummary]]:

@@ -15,6 +15,7 @@ from holdfast_server.protocol.format.ids import unique
 from holdfast_server.protocol.format.keys import namespace_of_prefix
 from holdfast_server.protocol.log.compare_and_set import is_empty
 from holdfast_server.protocol.log.log import Log
+from holdfast_server.protocol.maintenance import usage
 from holdfast_server.protocol.maintenance.each_workflow import Failure, each_workflow
 from holdfast_server.protocol.maintenance.gc import Collected, collect
 from holdfast_server.protocol.maintenance.inventory import Inventory, inventories
@@ -68,7 +69,7 @@ async def sweep(
     async def collected_of(inventory: Inventory) -> Collected:
         if on_counted is None:
             return await collected_only(inventory)
-        stored_bytes = await inventory.size_bytes()
+        stored_bytes = await usage.stored_bytes(inventory)
         has_checkpoints = True
         try:
             collected = await collected_only(inventory)

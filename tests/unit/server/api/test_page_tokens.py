@@ -19,6 +19,7 @@ PAGED = {
     "ListWorkflows": [{"page_size": 1}],
     "ListRecords": [{"workflow_id": "w0", "checkpoint_id": "c0", "page_size": 1}],
     "ListLog": [{"workflow_id": "w0", "page_size": 1}],
+    "GetUsage": [{"page_size": 1}],
     "DeleteCheckpoints": [OF_ALL],
     "DeleteWorkflows": [OF_ALL],
 }

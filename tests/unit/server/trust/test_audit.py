@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 READS = {
     "GetCapabilities",
     "GetUpload",
+    "GetUsage",
     "List",
     "ListLog",
     "ListNamespaces",

@@ -39,6 +39,7 @@ _METHODS = (
     "GetUpload",
     "ListLog",
     "ListNamespaces",
+    "GetUsage",
 )
 # Pipelines have a target of their own.
 assert {*_METHODS, "Pipeline"} == {method.name for method in _SERVICE.methods}

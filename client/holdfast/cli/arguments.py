@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 
 from holdfast.cli import commands, options, values
+from holdfast.cli.moving import langgraph
 
 Add = Callable[..., ArgumentParser]
 
@@ -20,6 +21,18 @@ def add_commands(add: Add) -> None:
     _checks(add)
     _deletions(add)
     _records(add)
+
+
+def add_moves(add_import: Add, add_export: Add) -> None:
+    """Add the engines of `holdfast import` and `holdfast export`, in the order in which the help lists them.
+
+    Args:
+        add_import: adds one engine to `import`, as `add_commands` adds a command.
+        add_export: the same for `export`.
+
+    """
+    langgraph.add_import(add_import)
+    langgraph.add_export(add_export)
 
 
 def _saves(add: Add) -> None:

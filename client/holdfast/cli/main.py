@@ -1,9 +1,14 @@
 """The entry point: runs a command with a client and turns errors into exit codes."""
 
+import asyncio
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
+from inspect import iscoroutinefunction
+from typing import Any
 
+from holdfast._async.client import AsyncClient
 from holdfast._core.errors import HoldfastError
 from holdfast._package import VERSION
 from holdfast._sync.client import Client
@@ -40,16 +45,7 @@ def _run(arguments: Sequence[str]) -> int:
         return given
     output: Output = JsonOutput() if given.json else TableOutput()
     try:
-        with Client(
-            given.target,
-            timeout=given.timeout,
-            producer=("holdfast-cli", VERSION),
-            tls=tls_of(given),
-            token=token_of(given, os.environ),
-            insecure=given.insecure,
-        ) as client:
-            code: int = given.run(client, given, output)
-            return code
+        return _run_with_client(given, output)
     except HoldfastError as error:
         output.error(error)
         return of_error(error)
@@ -61,6 +57,28 @@ def _run(arguments: Sequence[str]) -> int:
     except (MemoryError, OSError) as error:
         streams.note(f"holdfast: {printable(str(error)) or 'out of memory'}")
         return LOCAL_IO
+
+
+def _run_with_client(given: Namespace, output: Output) -> int:
+    options: Any = {
+        "timeout": given.timeout,
+        "producer": ("holdfast-cli", VERSION),
+        "tls": tls_of(given),
+        "token": token_of(given, os.environ),
+        "insecure": given.insecure,
+    }
+    code: int
+    if iscoroutinefunction(given.run):
+
+        async def run() -> int:
+            async with AsyncClient(given.target, **options) as client:
+                code: int = await given.run(client, given)
+            return code
+
+        return asyncio.run(run())
+    with Client(given.target, **options) as client:
+        code = given.run(client, given, output)
+    return code
 
 
 def _local_failure(error: LocalIOError, *, is_change: bool = False) -> int:

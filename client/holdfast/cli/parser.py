@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from holdfast._package import VERSION
 from holdfast.cli import credentials, streams, values
-from holdfast.cli.arguments import add_commands
+from holdfast.cli.arguments import add_commands, add_moves
 from holdfast.cli.exit_codes import USAGE
 from holdfast.cli.options import add_tls
 from holdfast.cli.text import printable
@@ -55,14 +55,15 @@ class _Commands:
         self._subparsers, self._common = subparsers, common
 
     def add(
-        self, name: str, about: str, run: Callable[..., int], *positionals: str, example: str, is_change: bool = False
+        self, name: str, about: str, run: Callable[..., Any], *positionals: str, example: str, is_change: bool = False
     ) -> argparse.ArgumentParser:
         """Add a command and return its parser.
 
         Args:
             name: its name.
             about: its purpose in one line, a clause that begins with a verb.
-            run: the function that runs it.
+            run: the function that runs it: with a client, the arguments and the output, or, if it is asynchronous,
+                with an asynchronous client and the arguments.
             positionals: names from `_POSITIONALS`. A "?" at the end makes the last one optional.
             example: a command line without the program's name.
             is_change: whether it changes the store.
@@ -89,6 +90,17 @@ class _Commands:
         last = positionals[-1].rstrip("?") if positionals and positionals[-1].endswith("?") else ""
         command.set_defaults(run=run, is_change=is_change, last=last)
         return command
+
+    def group(self, name: str, about: str) -> "_Commands":
+        """Add a command that has commands of its own, and return their set.
+
+        Args:
+            name: its name.
+            about: its purpose in one line, a clause that begins with a verb.
+
+        """
+        command = self._subparsers.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+        return _Commands(command.add_subparsers(required=True, dest="engine"), self._common)
 
 
 _POSITIONALS = {
@@ -143,4 +155,9 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     commands = _Commands(parser.add_subparsers(required=True, metavar="COMMAND"), common)
     add_commands(commands.add)
+    moves = (
+        commands.group("import", "import what an engine has kept elsewhere"),
+        commands.group("export", "export what an engine has kept here"),
+    )
+    add_moves(*(each.add for each in moves))
     return parser

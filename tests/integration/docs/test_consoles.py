@@ -12,8 +12,17 @@ from tests.support.certificates import Authority
 from tests.support.object_servers import AZURE_ACCOUNT
 
 CONSOLES = [(page, code) for page in PAGES for code in blocks(page, "console")]
-# By tests/integration/deploy, with the programs that they need.
-RUN_THERE = ("$ curl ", "haproxy ", "helm ", "holdfast list ", "prometheus ", "useradd ")
+# By tests/integration/deploy and by those of the adapters, with the programs and engines that they need.
+RUN_THERE = (
+    "$ curl ",
+    "$ holdfast export ",
+    "$ holdfast import ",
+    "haproxy ",
+    "helm ",
+    "holdfast list ",
+    "prometheus ",
+    "useradd ",
+)
 SERVERS = [console for console in CONSOLES if "holdfast-server serve" in console[1]]
 
 

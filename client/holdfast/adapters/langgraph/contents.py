@@ -66,16 +66,32 @@ def pack(serde: Any, place: Place, config: Any, checkpoint: Any, metadata: Any) 
         TypeError, ValueError: the serializer cannot save a value. The message contains its path.
 
     """
-    merged = get_checkpoint_metadata(config, metadata)
     parent_id = config["configurable"].get("checkpoint_id") or ""
+    return pack_as_it_is(serde, place, parent_id, checkpoint, get_checkpoint_metadata(config, metadata))
+
+
+def pack_as_it_is(serde: Any, place: Place, parent_id: str, checkpoint: Any, metadata: Any) -> Contents:
+    """Return the contents to save for a checkpoint whose metadata is complete, such as one of another saver.
+
+    Args:
+        serde: the serializer.
+        place: where it is saved.
+        parent_id: its parent; "" for none.
+        checkpoint: LangGraph's checkpoint.
+        metadata: its metadata.
+
+    Raises:
+        TypeError, ValueError: the serializer cannot save a value. The message contains its path.
+
+    """
     parts = {}
-    for name, value in (("checkpoint", checkpoint), ("metadata", merged)):
+    for name, value in (("checkpoint", checkpoint), ("metadata", metadata)):
         kind, data = _dumped(serde, value, name)
         parts[f"{name}.{encoded(kind)}"] = data
     if place.part is not None:
         parts[PLACE] = place.part
-    needs_parent = bool(parent_id) and _replays(checkpoint, merged)
-    labels = labels_of(merged) | ({NEEDS_PARENT: "1"} if needs_parent else {})
+    needs_parent = bool(parent_id) and _replays(checkpoint, metadata)
+    labels = labels_of(metadata) | ({NEEDS_PARENT: "1"} if needs_parent else {})
     return Contents(encoded(checkpoint["id"]), parent_id and encoded(parent_id), parts, labels, needs_parent)
 
 
@@ -90,14 +106,36 @@ def unpack(serde: Any, place: Place, loaded: LoadedCheckpoint) -> CheckpointTupl
     parent_id = decoded(loaded.info.parent_id)
     return CheckpointTuple(
         config=config_of(place, decoded(loaded.checkpoint_id)),
-        checkpoint=_part(serde, loaded, "checkpoint"),
+        checkpoint=unpack_checkpoint(serde, loaded),
         metadata=unpack_metadata(serde, loaded),
         parent_config=config_of(place, parent_id) if parent_id else None,
-        pending_writes=[
-            (write.task_id, write.channel, _read(serde, loaded, write.kind, write.data, f"channel {write.channel!r}"))
-            for write in writes.unpack(loaded.records)
-        ],
+        pending_writes=[(write.task_id, write.channel, value) for write, value in unpack_writes(serde, loaded)],
     )
+
+
+def unpack_checkpoint(serde: Any, loaded: LoadedCheckpoint) -> Any:
+    """Return the checkpoint that was saved, without its metadata and writes.
+
+    Raises:
+        CheckpointCorruptedError: the part is missing.
+        FormatIncompatibleError: the serializer cannot read it.
+
+    """
+    return _part(serde, loaded, "checkpoint")
+
+
+def unpack_writes(serde: Any, loaded: LoadedCheckpoint) -> list[tuple[writes.Write, Any]]:
+    """Return the writes of a checkpoint with their values, ordered by path, task and index.
+
+    Raises:
+        CheckpointCorruptedError: a record is damaged.
+        FormatIncompatibleError: the serializer cannot read a value.
+
+    """
+    return [
+        (write, _read(serde, loaded, write.kind, write.data, f"channel {write.channel!r}"))
+        for write in writes.unpack(loaded.records)
+    ]
 
 
 def stored(loaded: LoadedCheckpoint) -> Sequence[bytes]:
@@ -125,19 +163,23 @@ def pack_writes(
         TypeError, ValueError: the serializer cannot save a value. The message contains its path.
 
     """
-    return writes.pack(
-        [
-            writes.Write(
-                task_id,
-                task_path,
-                WRITES_IDX_MAP.get(channel, index),
-                channel,
-                *_dumped(serde, value, "the write to channel", channel),
-            )
-            for index, (channel, value) in enumerate(given)
-        ],
-        has_secret_names=has_secret_names,
-    )
+    packed = [
+        writes.Write(
+            task_id, task_path, WRITES_IDX_MAP.get(channel, index), channel, *pack_value(serde, channel, value)
+        )
+        for index, (channel, value) in enumerate(given)
+    ]
+    return writes.pack(packed, has_secret_names=has_secret_names)
+
+
+def pack_value(serde: Any, channel: str, value: Any) -> tuple[str, bytes]:
+    """Return the type and the bytes of the value of a write.
+
+    Raises:
+        TypeError, ValueError: the serializer cannot save it. The message contains its path.
+
+    """
+    return _dumped(serde, value, "the write to channel", channel)
 
 
 def config_of(place: Place, checkpoint_id: str) -> Any:

@@ -1,7 +1,7 @@
 """Find the threads of LangGraph in Holdfast: their checkpoint namespaces, and the latest checkpoint of each."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,16 @@ class AsyncLookups:
                 place = place_of(workflow.workflow_id) or await self._stored_place(workflow.workflow_id)
                 found |= {place} if place is not None else set()
         return sorted(found)
+
+    async def thread_ids(self) -> AsyncIterator[str]:
+        """Iterate over the threads of the namespace, each once."""
+        found: set[str] = set()
+        async for workflow in self.client.list_workflows(self.namespace):
+            if workflow.checkpoint_revision:
+                place = place_of(workflow.workflow_id) or await self._stored_place(workflow.workflow_id)
+                if place is not None and place.thread_id not in found:
+                    found.add(place.thread_id)
+                    yield place.thread_id
 
     async def exists(self, workflow_id: str, checkpoint_id: str) -> bool:
         """Return whether a checkpoint exists, damaged or not."""

@@ -97,6 +97,20 @@ class AsyncThreads:
             order = await self._pinned(workflow_id, order, run)
         self._runs.saved(run, workflow_id, order, checkpoint_id)
 
+    async def add(self, workflow_id: str, packed: contents.Contents, order: Order, *, fresh_id: bool) -> Order:
+        """Save a checkpoint of another store, if nobody has saved since the order was known. Return the next order.
+
+        Raises:
+            RevisionConflictError: somebody has.
+
+        """
+        checkpoint_id = decoded(packed.checkpoint_id)
+        labels = {**packed.labels, **order.with_id(checkpoint_id).labels}
+        saved = await self._save(workflow_id, packed, labels, order.revision, None, fresh_id=fresh_id)
+        order = order.with_id(checkpoint_id, saved.revision)
+        is_pinned = order.is_pinned or order.largest_id == checkpoint_id
+        return order if is_pinned else await self._pinned(workflow_id, order, Run())
+
     async def put_writes(
         self, place: Place, config: Any, given: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> None:

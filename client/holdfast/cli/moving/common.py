@@ -1,0 +1,139 @@
+"""Options, output and exit codes of all imports and exports."""
+
+import json
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import import_module
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress as ProgressBar
+from rich.progress import SpinnerColumn, TextColumn
+
+from holdfast.cli import streams, values
+from holdfast.cli.exit_codes import BY_REASON, CONFLICT, DAMAGED, INCOMPATIBLE, INTERNAL, NOT_FOUND, UNAVAILABLE
+from holdfast.cli.text import printable
+from holdfast.moving import Moved, Report, SourceError
+
+_CODES = {
+    "NOT_FOUND": NOT_FOUND,
+    "OTHER_CONTENT": CONFLICT,
+    "UNREADABLE": INCOMPATIBLE,
+    "DIFFERENT": DAMAGED,
+    "SOURCE_CHANGED": UNAVAILABLE,
+}
+_SECONDS_BETWEEN_LINES = 1.0
+_COUNTS = ("read", "written", "present", "verified")
+
+
+def add_options(command: ArgumentParser, item: str) -> None:
+    """Add the options that every import and export has.
+
+    Args:
+        command: the parser of the command.
+        item: what the engine calls an item, such as "thread".
+
+    """
+    command.add_argument(
+        "--namespace", type=values.required, required=True, help=f"the namespace of the {item}s in Holdfast; required"
+    )
+    command.add_argument(
+        f"--{item}",
+        dest="items",
+        action="append",
+        type=values.text,
+        default=[],
+        metavar="ID",
+        help=f"move only this {item}; may be repeated (default: all)",
+    )
+    command.add_argument(
+        "--prefix", type=values.text, default="", help=f"move only {item}s whose ids begin with this (default: all)"
+    )
+    command.add_argument("--dry-run", action="store_true", help="read, check and count, but write nothing")
+
+
+def engine(module: str, extra: str) -> Any:
+    """Import the part of an adapter that moves items.
+
+    Args:
+        module: the module.
+        extra: the extra of this package that installs the engine.
+
+    Raises:
+        SourceError: the engine is not installed.
+
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise SourceError(f"{error}: install it with pip install 'holdfast-client[cli,{extra}]'") from error
+
+
+def exit_code(report: Report) -> int:
+    """Return the exit code of a report: that of its first problem."""
+    problems = [moved.problem.reason for moved in report.problems if moved.problem is not None]
+    return (_CODES.get(problems[0]) or BY_REASON.get(problems[0], INTERNAL)) if problems else 0
+
+
+class Lines:
+    """Prints each finished item and the totals: as text, or as lines of JSON."""
+
+    def __init__(self, given: Namespace, item: str) -> None:
+        self._is_json: bool = given.json
+        self._item = item
+        self._verb = "would be written" if given.dry_run else "written"
+        self._bar: Any = None
+        self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show a spinner with the counts of the current item, if stderr is a terminal."""
+        console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+        if self._is_json or not console.is_terminal:
+            yield
+            return
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False))
+        with ProgressBar(*columns, console=console, transient=True) as bar:
+            self._bar = bar
+            self._task = bar.add_task("reading", total=None)
+            yield
+
+    def progress(self, moved: Moved) -> None:
+        """Print an item if it is finished, and otherwise its counts once in a while."""
+        if moved.is_done:
+            self._print("item", _document(moved), _line(moved.name, self._counts(moved), moved))
+        elif self._bar is not None:
+            self._bar.update(self._task, description=printable(f"{moved.name}: {self._counts(moved)}"))
+        elif self._is_json and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+            self._print("progress", _document(moved), "")
+
+    def total(self, report: Report) -> None:
+        """Print the totals."""
+        counts = {"items": report.items, "failed": report.failed, **{name: getattr(report, name) for name in _COUNTS}}
+        text = f"{report.items} {self._item}{'' if report.items == 1 else 's'}: {self._counts(report)}"
+        self._print("total", counts, f"{text}, {report.failed} failed" if report.failed else text)
+
+    def _counts(self, moved: Moved | Report) -> str:
+        counts = f"{moved.read} read, {moved.written} {self._verb}, {moved.present} present"
+        return f"{counts}, {moved.verified} verified"
+
+    def _print(self, kind: str, document: dict[str, Any], text: str) -> None:
+        if self._is_json:
+            # JSON does not escape DEL. It escapes all other characters that control a terminal.
+            text = json.dumps({kind: document}).replace("\x7f", r"\u007f")
+        streams.write(f"{text}\n")
+
+
+def _line(name: str, counts: str, moved: Moved) -> str:
+    text = f"{name}: {counts}"
+    return printable(text if moved.problem is None else f"{text}: {moved.problem.reason}: {moved.problem.message}")
+
+
+def _document(moved: Moved) -> dict[str, Any]:
+    document = asdict(moved)
+    del document["is_done"]
+    return document

@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from holdfast._core.migrations import Migrations
     from holdfast._core.retry import RetryPolicy
     from holdfast._core.tls import TLS
+    from holdfast._core.usage import NamespaceUsage, UsagePage, WorkflowUsage
     from holdfast._encryption.keyring import Keyring
     from holdfast._sync.client import Client
     from holdfast._sync.workflow import Workflow
@@ -117,6 +118,7 @@ __all__ = [
     "LogEntry",
     "LogFullError",
     "Migrations",
+    "NamespaceUsage",
     "NotEncryptedError",
     "OverloadedError",
     "Page",
@@ -140,11 +142,13 @@ __all__ = [
     "UnauthenticatedError",
     "UnimplementedError",
     "UploadLostError",
+    "UsagePage",
     "Validation",
     "Workflow",
     "WorkflowCheckpointResumeError",
     "WorkflowInfo",
     "WorkflowNotFoundError",
+    "WorkflowUsage",
     "Writer",
     "WriterFencedError",
 ]
@@ -157,9 +161,12 @@ _HOMES = {
     "Head": "holdfast._core.head",
     "Keyring": "holdfast.encryption",
     "Migrations": "holdfast._core.migrations",
+    "NamespaceUsage": "holdfast._core.usage",
     "RetryPolicy": "holdfast._core.retry",
     "TLS": "holdfast._core.tls",
+    "UsagePage": "holdfast._core.usage",
     "Workflow": "holdfast._sync.workflow",
+    "WorkflowUsage": "holdfast._core.usage",
 }
 
 # Type checkers must not see this function: to them it would define every name.

@@ -6,7 +6,7 @@ message; everything else is one message to the transport and back.
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from holdfast._async import saves
 from holdfast._async.lists import Lists
@@ -44,6 +44,7 @@ from holdfast._core.protection import protection_of
 from holdfast._core.retry import RetryPolicy
 from holdfast._core.tls import TLS
 from holdfast._core.tokens import Token
+from holdfast._core.usage import UsagePage, WorkflowUsage
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -692,6 +693,73 @@ class AsyncClient:
         )
         return await self._lists.log_page(request, self._transport.budget(timeout))
 
+    async def usage(
+        self,
+        namespace: str,
+        workflow_id: str | None = None,
+        *,
+        prefix: str = "",
+        stored_only: bool = False,
+        timeout: float | None = None,
+    ) -> AsyncIterator[WorkflowUsage]:
+        """Iterate over what the workflows of a namespace take in the store, or over the one that is named.
+
+        Damage lowers the figures and does not end the iteration; `WorkflowUsage.damaged_markers` counts it.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow; None for all.
+            prefix: the text that their ids begin with; "" if a workflow is named.
+            stored_only: leave out checkpoints and their sizes, so that no commit marker has to be read.
+            timeout: seconds for all pages together, retries included; it begins again with each page that measures
+                something.
+
+        Raises:
+            WorkflowNotFoundError: the store has nothing of the workflow that is named.
+            UnimplementedError: the server is older.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        request = _usage_request(namespace, workflow_id, prefix, stored_only=stored_only)
+        async for workflow in self._lists.usage(request, self._transport.budget(timeout)):
+            yield workflow
+
+    async def usage_page(
+        self,
+        namespace: str,
+        workflow_id: str | None = None,
+        *,
+        prefix: str = "",
+        stored_only: bool = False,
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> UsagePage:
+        """Return one page of what workflows take in the store, and what the namespace has by its quotas' count.
+
+        A page may have fewer workflows than requested, or none: a large workflow takes several pages.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow; None for all.
+            prefix: the text that their ids begin with; "" if a workflow is named.
+            stored_only: leave out checkpoints and their sizes, so that no commit marker has to be read.
+            page_size: the most workflows of the page; 0: the server chooses.
+            page_token: the `next_page_token` of the page before, or of a `workflows_page` of the same namespace, after
+                whose workflows the page begins; "" for the first page.
+            timeout: seconds, retries included.
+
+        Raises:
+            WorkflowNotFoundError: the store has nothing of the workflow that is named.
+            UnimplementedError: the server is older.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        request = _usage_request(
+            namespace, workflow_id, prefix, stored_only=stored_only, page_size=page_size, page_token=page_token
+        )
+        return await self._lists.usage_page(request, self._transport.budget(timeout))
+
     async def namespaces(
         self, prefix: str = "", *, page_size: int = 0, timeout: float | None = None
     ) -> AsyncIterator[str]:
@@ -1201,4 +1269,27 @@ def _load_request(
         accepted_formats=accepted_messages(accepted_formats),
         fallback=api.FALLBACK_LAST_GOOD if arguments.flag("fallback", fallback) else api.FALLBACK_NONE,
         view=api.CHECKPOINT_VIEW_FULL if arguments.flag("records", records) else api.CHECKPOINT_VIEW_PAYLOAD,
+    )
+
+
+def _usage_request(
+    namespace: str, workflow_id: str | None, prefix: str, *, stored_only: bool, **page: Any
+) -> api.GetUsageRequest:
+    """Return a request of usage.
+
+    Raises:
+        InvalidRequestError: an argument has a value that is not allowed.
+        TypeError: an argument has another type.
+
+    """
+    if workflow_id == "":
+        # It would mean all workflows.
+        raise arguments.invalid("workflow_id", "must not be empty")
+    return arguments.request(
+        api.GetUsageRequest,
+        namespace=namespace,
+        workflow_id="" if workflow_id is None else workflow_id,
+        workflow_id_prefix=prefix,
+        view=api.USAGE_VIEW_STORED if arguments.flag("stored_only", stored_only) else api.USAGE_VIEW_FULL,
+        **page,
     )

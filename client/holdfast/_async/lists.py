@@ -21,6 +21,7 @@ from holdfast._core.budget import Budget
 from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint, LogEntry, Page, WorkflowInfo
 from holdfast._core.errors import CheckpointDeletedError, CheckpointNotFoundError, of_reason
 from holdfast._core.messages import to_checkpoint, to_workflow_info
+from holdfast._core.usage import UsagePage, WorkflowUsage, to_usage_page
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 
@@ -168,6 +169,41 @@ class Lists:
             page = await self._transport.unary("ListLog", request, seconds)
         entries = [await self._opening.entry(message, budget) for message in required_entries(page, request)]
         return Page(tuple(entries), page.next_page_token)
+
+    async def usage(self, request: api.GetUsageRequest, budget: Budget) -> AsyncIterator[WorkflowUsage]:
+        """Iterate over what workflows take.
+
+        A page that has measured something renews the budget: a large namespace takes long, and each page is progress.
+
+        Args:
+            request: which workflows.
+            budget: the time for all pages.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        async for message in self._transport.pages("GetUsage", request, budget):
+            page = to_usage_page(message, request)
+            if page.items or page.unfinished is not None:
+                budget.renew()
+            for workflow in page.items:
+                yield workflow
+
+    async def usage_page(self, request: api.GetUsageRequest, budget: Budget) -> UsagePage:
+        """Return one page of what workflows take.
+
+        Args:
+            request: which workflows, and which page of them.
+            budget: the time for it.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        with budget.spending() as seconds:
+            page = await self._transport.unary("GetUsage", request, seconds)
+        return to_usage_page(page, request)
 
     async def namespaces(self, request: api.ListNamespacesRequest, budget: Budget) -> AsyncIterator[str]:
         """Iterate over the namespaces that the caller may read.

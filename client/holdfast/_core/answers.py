@@ -51,9 +51,9 @@ def require_named(
     expected = {"namespace": namespace, "workflow_id": workflow_id, "checkpoint_id": checkpoint_id}
     for name, value in expected.items():
         if value and getattr(found, name) != value:
-            raise _wrong(f"{name} {getattr(found, name)[:200]!r}, but {value!r} was requested")
+            raise wrong(f"{name} {getattr(found, name)[:200]!r}, but {value!r} was requested")
     if not found.checkpoint_id or not found.workflow_id or found.revision < 1:
-        raise _wrong("a checkpoint without id, workflow or revision")
+        raise wrong("a checkpoint without id, workflow or revision")
 
 
 def require_loaded(answer: Any, request: Any) -> None:
@@ -64,7 +64,7 @@ def require_loaded(answer: Any, request: Any) -> None:
 
     """
     if answer.fell_back and request.fallback != api.FALLBACK_LAST_GOOD:
-        raise _wrong("an older checkpoint, but no fallback was requested")
+        raise wrong("an older checkpoint, but no fallback was requested")
     checkpoint_id = "" if answer.fell_back else request.checkpoint_id
     require_named(answer.checkpoint, request.namespace, request.workflow_id, checkpoint_id)
 
@@ -85,7 +85,7 @@ def require_saved(
     """
     require_named(found, header.namespace, header.workflow_id, header.checkpoint_id)
     if found.format != header.format or {part.name: part.size_bytes for part in found.parts} != sizes:
-        raise _wrong("a checkpoint with another format or other parts than were saved")
+        raise wrong("a checkpoint with another format or other parts than were saved")
 
 
 def require_listed(found: api.Workflow, request: api.ListWorkflowsRequest) -> None:
@@ -96,7 +96,7 @@ def require_listed(found: api.Workflow, request: api.ListWorkflowsRequest) -> No
 
     """
     if found.namespace != request.namespace or not found.workflow_id.startswith(request.workflow_id_prefix):
-        raise _wrong(
+        raise wrong(
             f"workflow {found.workflow_id[:200]!r} of namespace {found.namespace[:200]!r}, which was not requested"
         )
 
@@ -109,11 +109,11 @@ def require_entry(found: checkpoint_pb2.LogEntry, namespace: str, workflow_id: s
 
     """
     if not 1 <= found.first_revision <= found.revision:
-        raise _wrong(f"an entry of a log with revisions {found.first_revision} to {found.revision}")
+        raise wrong(f"an entry of a log with revisions {found.first_revision} to {found.revision}")
     if found.kind == checkpoint_pb2.LOG_ENTRY_KIND_CHECKPOINT:
         require_named(found.checkpoint, namespace, workflow_id)
         if found.checkpoint.revision != found.revision:
-            raise _wrong(f"checkpoint revision {found.checkpoint.revision} in the entry of revision {found.revision}")
+            raise wrong(f"checkpoint revision {found.checkpoint.revision} in the entry of revision {found.revision}")
 
 
 def required_entries(page: api.ListLogResponse, request: api.ListLogRequest) -> Iterator[checkpoint_pb2.LogEntry]:
@@ -127,7 +127,7 @@ def required_entries(page: api.ListLogResponse, request: api.ListLogRequest) -> 
     for entry in page.entries:
         require_entry(entry, request.namespace, request.workflow_id)
         if below is not None and entry.revision >= below:
-            raise _wrong(f"revision {entry.revision} of a log after revision {below}")
+            raise wrong(f"revision {entry.revision} of a log after revision {below}")
         below = entry.first_revision
         yield entry
 
@@ -140,7 +140,7 @@ def require_namespace(found: str, request: api.ListNamespacesRequest) -> None:
 
     """
     if not found or not found.startswith(request.namespace_prefix):
-        raise _wrong(f"namespace {found[:200]!r}, which was not requested")
+        raise wrong(f"namespace {found[:200]!r}, which was not requested")
 
 
 def require_writer(answer: api.AcquireWriterResponse) -> None:
@@ -151,7 +151,7 @@ def require_writer(answer: api.AcquireWriterResponse) -> None:
 
     """
     if answer.epoch < 1 or answer.revision < 1:
-        raise _wrong(f"a writer with epoch {answer.epoch} and revision {answer.revision}")
+        raise wrong(f"a writer with epoch {answer.epoch} and revision {answer.revision}")
 
 
 def require_all_deleted(
@@ -220,7 +220,7 @@ def paired(page: api.ListResponse) -> Iterable[tuple[checkpoint_pb2.Checkpoint, 
 
     """
     if len(page.checkpoints) != len(page.contents):
-        raise _wrong(f"{len(page.checkpoints)} checkpoints with {len(page.contents)} contents")
+        raise wrong(f"{len(page.checkpoints)} checkpoints with {len(page.contents)} contents")
     return zip(page.checkpoints, page.contents, strict=True)
 
 
@@ -284,7 +284,7 @@ class Collected:
         for record in records:
             data = record.data
             if self.records and record.key <= self.records[-1].key:
-                raise _wrong(f"the record {record.key[:200]!r} out of order")
+                raise wrong(f"the record {record.key[:200]!r} out of order")
             self._size_bytes += len(record.key.encode()) + len(data)
             if self._size_bytes > self._limit:
                 raise of_reason(
@@ -311,13 +311,14 @@ class Tokens:
 
         """
         if token == self._remembered:
-            raise _wrong("the same page token twice, so that its list would never end")
+            raise wrong("the same page token twice, so that its list would never end")
         self._steps += 1
         if self._steps == self._renewed_after:
             self._remembered, self._steps, self._renewed_after = token, 0, self._renewed_after * 2
 
 
-def _wrong(answer: str) -> HoldfastError:
+def wrong(answer: str) -> HoldfastError:
+    """Return the error for an answer that no server of Holdfast gives."""
     return of_reason(
         "INTERNAL", f"the server sent {answer}", advice="Check that the target is a Holdfast server, and upgrade it."
     )

@@ -133,8 +133,8 @@ def to_checkpoint(
         labels=dict(message.labels),
         parts=tuple(PartInfo(part.name, part.size_bytes, part.sha256, part.crc32c) for part in message.parts),
         size_bytes=message.size_bytes,
-        created=_moment(message.create_time),
-        expires=_moment(message.expire_time) if message.HasField("expire_time") else None,
+        created=moment(message.create_time),
+        expires=moment(message.expire_time) if message.HasField("expire_time") else None,
         epoch=message.epoch,
         request_id=message.request_id,
         trace_id=message.trace_id,
@@ -150,7 +150,7 @@ def to_checkpoint(
 
 def to_writer(message: api.AcquireWriterResponse) -> Writer:
     """Convert the ownership of a workflow. Raise as `to_checkpoint` does."""
-    expires = _moment(message.lease_expire_time) if message.HasField("lease_expire_time") else None
+    expires = moment(message.lease_expire_time) if message.HasField("lease_expire_time") else None
     return Writer(message.epoch, message.revision, expires, to_head(message))
 
 
@@ -171,13 +171,13 @@ def to_log_entry(message: checkpoint_pb2.LogEntry, checkpoint: Checkpoint | None
         revision=message.revision,
         kind=_KINDS.get(message.kind, "unknown"),
         first_revision=message.first_revision,
-        created=_moment(message.create_time) if message.HasField("create_time") else None,
+        created=moment(message.create_time) if message.HasField("create_time") else None,
         epoch=message.epoch,
         request_id=message.request_id,
         trace_id=message.trace_id,
         principal=message.principal,
         holder=message.holder,
-        lease_expires=_moment(message.lease_expire_time) if message.HasField("lease_expire_time") else None,
+        lease_expires=moment(message.lease_expire_time) if message.HasField("lease_expire_time") else None,
         checkpoint=checkpoint,
         deleted=message.deleted,
         deletion_revision=message.deletion_revision,
@@ -198,12 +198,13 @@ def to_workflow_info(message: api.Workflow) -> WorkflowInfo:
         message.head_revision,
         message.checkpoint_revision,
         message.epoch,
-        _moment(message.update_time),
+        moment(message.update_time),
         to_head(message),
     )
 
 
-def _moment(time: Timestamp) -> datetime:
+def moment(time: Timestamp) -> datetime:
+    """Convert a time. Raise as `to_checkpoint` does."""
     try:
         return time.ToDatetime(UTC)
     except (ValueError, OverflowError):

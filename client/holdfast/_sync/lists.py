@@ -18,6 +18,7 @@ from holdfast._core.budget import Budget
 from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, LoadedCheckpoint, LogEntry, Page, WorkflowInfo
 from holdfast._core.errors import CheckpointDeletedError, CheckpointNotFoundError, of_reason
 from holdfast._core.messages import to_checkpoint, to_workflow_info
+from holdfast._core.usage import UsagePage, WorkflowUsage, to_usage_page
 from holdfast._sync.loads import Loads
 from holdfast._sync.opening import Opening
 from holdfast._sync.records import Records
@@ -169,6 +170,41 @@ class Lists:
             page = self._transport.unary("ListLog", request, seconds)
         entries = [self._opening.entry(message, budget) for message in required_entries(page, request)]
         return Page(tuple(entries), page.next_page_token)
+
+    def usage(self, request: api.GetUsageRequest, budget: Budget) -> Iterator[WorkflowUsage]:
+        """Iterate over what workflows take.
+
+        A page that has measured something renews the budget: a large namespace takes long, and each page is progress.
+
+        Args:
+            request: which workflows.
+            budget: the time for all pages.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        for message in self._transport.pages("GetUsage", request, budget):
+            page = to_usage_page(message, request)
+            if page.items or page.unfinished is not None:
+                budget.renew()
+            for workflow in page.items:
+                yield workflow
+
+    def usage_page(self, request: api.GetUsageRequest, budget: Budget) -> UsagePage:
+        """Return one page of what workflows take.
+
+        Args:
+            request: which workflows, and which page of them.
+            budget: the time for it.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        with budget.spending() as seconds:
+            page = self._transport.unary("GetUsage", request, seconds)
+        return to_usage_page(page, request)
 
     def namespaces(self, request: api.ListNamespacesRequest, budget: Budget) -> Iterator[str]:
         """Iterate over the namespaces that the caller may read.

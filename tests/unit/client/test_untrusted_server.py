@@ -313,6 +313,22 @@ async def test_a_list_of_other_namespaces_is_refused(connect, other):
     assert type(error) is holdfast.InternalError
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"workflows": [{"workflow_id": "b"}]},
+        {"unfinished": {"workflow_id": "b"}},
+        {"workflows": [{"workflow_id": "a", "stored_bytes": -1}]},
+        {"total": {"workflows": -1}},
+        {"total": {"measure_time": {"seconds": 1 << 60}}},
+    ],
+    ids=str,
+)
+async def test_usage_of_other_workflows_or_with_impossible_figures_is_refused(connect, answer):
+    error, _ = await asked(connect, drained("usage", "n", prefix="a"), GetUsage=api.GetUsageResponse(**answer))
+    assert type(error) is holdfast.InternalError
+
+
 async def test_an_older_checkpoint_is_accepted_only_with_fallback(connect):
     part = {"name": "", "data": b"x", "crc32c": crc32c(b"x")}
     answer = api.LoadResponse(checkpoint=named(), parts=[part], payload_included=True, fell_back=True)
@@ -458,6 +474,7 @@ ENDLESS = {
         drained("namespaces"),
         {"ListNamespaces": lambda r, n: api.ListNamespacesResponse(next_page_token=f"t{n}")},
     ),
+    "usage": (drained("usage", "n"), {"GetUsage": lambda r, n: api.GetUsageResponse(next_page_token=f"t{n}")}),
     "records": (lambda client: client.records("n", "w", "c"), {"ListRecords": records_page}),
     "records of a load": (
         lambda client: client.load("n", "w", records=True),

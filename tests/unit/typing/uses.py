@@ -41,6 +41,9 @@ def synchronous() -> None:
             assert_type(workflow, holdfast.WorkflowInfo)
         for namespace in client.namespaces("team-"):
             assert_type(namespace, str)
+        for usage in client.usage("n", prefix="w", stored_only=True):
+            assert_type(usage.checkpoints, int | None)
+        assert_type(client.usage_page("n").total, holdfast.NamespaceUsage | None)
         validation = client.validate("n", "w", depth="presence")
         assert_type(validation, holdfast.Validation)
         assert_type(validation.last_good, holdfast.Checkpoint | None)

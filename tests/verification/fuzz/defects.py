@@ -211,7 +211,7 @@ DEFECTS = [
         "_MILLISECONDS.fullmatch(pushback)",
         "pushback.isdigit()",
     ),
-    _defect("answers", "any time accepted", messages._moment, "ValueError, OverflowError", "KeyError"),
+    _defect("answers", "any time accepted", messages.moment, "ValueError, OverflowError", "KeyError"),
     _defect("position", "any position accepted", payload._position, "found is None", "False"),
     _defect("position", "gap left open", payload.Outgoing.messages, "max(0, next_byte - offset)", "len(data)"),
     _defect(

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from collections.abc import Callable
 
-from holdfast.cli import commands, options, values
+from holdfast.cli import commands, options, usage, values
 from holdfast.cli.moving import langgraph
 
 Add = Callable[..., ArgumentParser]
@@ -155,6 +155,30 @@ def _reads(add: Add) -> None:
         "--prefix", type=values.text, default="", help="only namespaces that begin with this (default: all)"
     )
     options.add_limit(namespaces, 1000)
+
+    used = add(
+        "usage",
+        "show what the workflows of a namespace take in the store, and their total",
+        usage.usage,
+        "namespace",
+        "workflow?",
+        example="usage my-app --prefix run- --sort deleted",
+    )
+    used.add_argument(
+        "--prefix", type=values.text, default="", help="only workflows whose ids begin with this (default: all)"
+    )
+    used.add_argument(
+        "--sort",
+        choices=(*usage.SORTS, usage.BY_NAME),
+        default="stored",
+        help="what to sort by, the largest first, or the workflow's id (default: stored)",
+    )
+    used.add_argument(
+        "--stored-only",
+        action="store_true",
+        help="count objects and their bytes only, without checkpoints: much faster",
+    )
+    options.add_limit(used, 50)
 
 
 def _checks(add: Add) -> None:

@@ -16,13 +16,31 @@ from holdfast_server.console import failures, links, rendering
 from holdfast_server.console.callers import Callers
 from holdfast_server.console.clients import Clients
 from holdfast_server.console.guard import BODY_BYTES, Guard, TooLargeError
-from holdfast_server.console.pages import namespaces, sign_in, workflows
+from holdfast_server.console.pages import (
+    checkpoint,
+    difference,
+    namespaces,
+    payload,
+    resume,
+    sign_in,
+    workflow,
+    workflows,
+)
 from holdfast_server.console.sessions import Sessions
 from holdfast_server.console.settings import Settings
 from holdfast_server.console.static_files import StaticFiles
 from holdfast_server.console.visit import Console, Exchange, Page, Paths, Visit
 
-_PAGES: Sequence[Paths] = (namespaces.PATHS, workflows.PATHS, sign_in.PATHS)
+_PAGES: Sequence[Paths] = (
+    namespaces.PATHS,
+    workflows.PATHS,
+    workflow.PATHS,
+    resume.PATHS,
+    checkpoint.PATHS,
+    payload.PATHS,
+    difference.PATHS,
+    sign_in.PATHS,
+)
 
 
 def create_app(settings: Settings, clients: Clients) -> Guard:

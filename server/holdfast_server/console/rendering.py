@@ -6,6 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from holdfast_server import SERVER_VERSION
 from holdfast_server.console import links, shown
+from holdfast_server.console.preview.brief import brief
 from holdfast_server.console.settings import TRACE_ID, Settings
 from holdfast_server.console.static_files import StaticFiles
 
@@ -22,6 +23,8 @@ def environment(settings: Settings, static: StaticFiles) -> Environment:
     )
     for name in ("printable", "short_id", "size", "exact_size", "age", "exact_time", "duration"):
         made.filters[name] = getattr(shown, name)
+
+    made.filters["brief"] = brief
 
     def trace_url(trace_id: str) -> str:
         """Return the URL of a trace; "" if there is none."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from holdfast_server.console.preview.brief import brief
 from holdfast_server.console.preview.tree import LIST, OBJECT, TEXT, Node
 
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
@@ -14,7 +15,6 @@ MAX_CHANGES = 200
 # Characters of a value that a change shows, and those before the first difference of two texts.
 _SHOWN = 240
 _CONTEXT = 40
-_BRIEF_DEPTH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,27 +106,3 @@ def step(path: str, key: str, *, is_index: bool) -> str:
     if key.isidentifier():
         return f"{path}.{key}" if path else key
     return f"{path}[{key!r}]"
-
-
-def brief(node: Node) -> str:
-    """Return a value as one line of bounded length."""
-    text = "".join(islice(_brief(node, 0), _SHOWN + 1))
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def _brief(node: Node, depth: int) -> Iterator[str]:
-    """Yield the characters of a value."""
-    if not node.is_container:
-        yield from (f'"{node.text[:_SHOWN]}"' if node.kind == TEXT else node.shown) + ("…" if node.is_cut else "")
-        return
-    opening, closing = "[]" if node.kind == LIST else "{}"
-    yield from node.text
-    yield opening
-    if depth >= _BRIEF_DEPTH and node.children:
-        yield "…"
-    else:
-        for index, (label, child) in enumerate(node.children):
-            yield from ", " if index else ""
-            yield from "" if node.kind == LIST else f"{label[:_SHOWN]}: "
-            yield from _brief(child, depth + 1)
-    yield closing

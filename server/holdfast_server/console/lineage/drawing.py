@@ -40,6 +40,7 @@ class Drawing:
 
     Attributes:
         width: its width in pixels.
+        lanes: how many lanes it has room for.
         lines: its lines.
         x: the middle of the checkpoint's circle, in pixels; None without a checkpoint.
         colour: the number of the circle's colour.
@@ -47,6 +48,7 @@ class Drawing:
     """
 
     width: int
+    lanes: int
     lines: Sequence[Line]
     x: int | None
     colour: int
@@ -61,7 +63,7 @@ def drawing_of(place: Place, width: int) -> Drawing:
 
     """
     x = None if place.lane is None else _x(place.lane)
-    return Drawing(width * LANE_PIXELS, tuple(_lines(place)), x, (place.lane or 0) % COLOURS)
+    return Drawing(width * LANE_PIXELS, width, tuple(_lines(place)), x, (place.lane or 0) % COLOURS)
 
 
 def _lines(place: Place) -> Iterator[Line]:
@@ -72,6 +74,9 @@ def _lines(place: Place) -> Iterator[Line]:
     x, colour = _x(place.lane), place.lane % COLOURS
     if place.has_child:
         yield Line(x, _TOP, x, _MIDDLE, colour)
+    if place.pulls is not None:
+        yield Line(_x(place.pulls), _TOP, _x(place.pulls), _MIDDLE, place.pulls % COLOURS)
+        yield Line(_x(place.pulls), _MIDDLE, x, _BOTTOM, place.pulls % COLOURS)
     if place.joins is not None:
         yield Line(x, _MIDDLE, _x(place.joins), _BOTTOM, place.joins % COLOURS)
     elif place.parent in (Parent.BELOW, Parent.BEYOND):

@@ -45,7 +45,8 @@ class Place:
         lane: the lane of the checkpoint, from 0; None for any other entry.
         parent: where its parent is.
         has_child: whether a line comes from above to the checkpoint.
-        joins: the lane that its line moves to, because it leads to the same parent; None if it stays in its own.
+        joins: the lane to the left that its line moves to, because it leads to the same parent; None if it does not.
+        pulls: the lane to the right whose line moves to its own, because it leads to the same parent; None for none.
         passing: the lanes that pass the row from top to bottom.
 
     """
@@ -54,12 +55,13 @@ class Place:
     parent: Parent
     has_child: bool
     joins: int | None
+    pulls: int | None
     passing: Sequence[int]
 
     @property
     def width(self) -> int:
         """How many lanes it takes."""
-        lanes = [*self.passing, *(lane for lane in (self.lane, self.joins) if lane is not None)]
+        lanes = [*self.passing, *(lane for lane in (self.lane, self.pulls) if lane is not None)]
         return max(lanes, default=-1) + 1
 
 
@@ -78,7 +80,7 @@ def places_of(items: Sequence[Item], *, is_last_page: bool) -> Sequence[Place]:
     places = []
     for row, item in enumerate(items):
         if not item.checkpoint_id:
-            places.append(Place(None, Parent.NONE, has_child=False, joins=None, passing=_taken(lanes)))
+            places.append(Place(None, Parent.NONE, has_child=False, joins=None, pulls=None, passing=_taken(lanes)))
             continue
         seen.add(item.checkpoint_id)
         has_child = item.checkpoint_id in lanes
@@ -87,17 +89,21 @@ def places_of(items: Sequence[Item], *, is_last_page: bool) -> Sequence[Place]:
         if lane is None:
             folded = Parent.HIDDEN if parent in (Parent.BELOW, Parent.BEYOND) else parent
             # The last lane is taken: its line passes.
-            places.append(Place(MAX_LANES - 1, folded, has_child=False, joins=None, passing=_taken(lanes)))
+            places.append(Place(MAX_LANES - 1, folded, has_child=False, joins=None, pulls=None, passing=_taken(lanes)))
             continue
         lanes[lane] = None
-        passing = _taken(lanes)
-        joins = None
-        if parent in (Parent.BELOW, Parent.BEYOND):
-            if item.parent_id in lanes:
-                joins = lanes.index(item.parent_id)
+        joins = pulls = None
+        if parent in (Parent.BELOW, Parent.BEYOND) and item.parent_id in lanes:
+            other = lanes.index(item.parent_id)
+            if other < lane:
+                joins = other
             else:
-                lanes[lane] = item.parent_id
-        places.append(Place(lane, parent, has_child, joins, passing))
+                pulls = other
+                lanes[other] = None
+        passing = _taken(lanes)
+        if parent in (Parent.BELOW, Parent.BEYOND) and joins is None:
+            lanes[lane] = item.parent_id
+        places.append(Place(lane, parent, has_child, joins, pulls, passing))
     return places
 
 

@@ -1,5 +1,6 @@
 """Recognise data that a client has encrypted. `docs/reference/encryption-format.md` states the format."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 # The last byte of each is the version of the format.
@@ -23,6 +24,16 @@ class Sealed:
 
     key_id: str
     is_compressed: bool
+
+
+def is_sealed(labels: Mapping[str, str]) -> bool:
+    """Return whether a checkpoint with these labels is encrypted."""
+    return any(label.startswith(COVER_LABEL) for label in labels)
+
+
+def own_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return labels without those that hold an encrypted checkpoint's own."""
+    return {name: value for name, value in labels.items() if not name.startswith((COVER_LABEL, DIGEST_LABEL))}
 
 
 def sealed_in(data: bytes) -> Sealed | None:

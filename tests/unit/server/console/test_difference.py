@@ -8,8 +8,9 @@ from holdfast_server.console.difference import difference_of, part_changes
 from holdfast_server.console.difference.byte_ranges import byte_changes
 from holdfast_server.console.difference.contents import Side
 from holdfast_server.console.difference.lines import MAX_LINES, line_changes
-from holdfast_server.console.difference.trees import brief, tree_changes
+from holdfast_server.console.difference.trees import tree_changes
 from holdfast_server.console.preview import READ_BYTES
+from holdfast_server.console.preview.brief import brief
 from holdfast_server.console.preview.json_text import read_json
 from holdfast_server.console.preview.tree import Limits
 from hypothesis import given

@@ -11,7 +11,7 @@ ITEMS = st.lists(
 
 
 def drawn(*rows, is_last_page=True):
-    """Return the rows as text: `*` for a checkpoint, `|` for a line that passes, `\\` where a line joins one."""
+    """Return the rows as text: `*` for a checkpoint, `|` for a line that passes, a slash where lines join."""
     places = places_of([Item(*row.split("<")) for row in rows], is_last_page=is_last_page)
     found = []
     for place in places:
@@ -19,7 +19,9 @@ def drawn(*rows, is_last_page=True):
         for lane in place.passing:
             lanes[lane] = "|"
         if place.joins is not None:
-            lanes[place.joins] = "/"
+            lanes[place.joins] = "\\"
+        if place.pulls is not None:
+            lanes[place.pulls] = "/"
         if place.lane is not None:
             lanes[place.lane] = "*"
         found.append("".join(lanes))
@@ -34,7 +36,7 @@ def test_a_chain_is_one_lane():
 
 def test_a_fork_has_a_lane_of_its_own_until_it_joins():
     lanes, _ = drawn("d<b", "c<a", "b<a", "a")
-    assert lanes == ["*", "|*", "*/", " *"]
+    assert lanes == ["*", "|*", "*/", "*"]
 
 
 def test_other_entries_are_passed():
@@ -79,6 +81,7 @@ def test_lines_are_whole_and_lead_to_parents(items, is_last_page):
         if above is not None and above.parent in (Parent.BELOW, Parent.BEYOND):
             left.add(above.lane if above.joins is None else above.joins)
         entered = set(place.passing) | ({place.lane} if place.has_child else set())
+        entered |= {place.pulls} - {None}
         assert entered == left
         assert len(set(place.passing)) == len(place.passing)
         assert place.lane not in place.passing or place.lane == MAX_LANES - 1
@@ -103,6 +106,7 @@ def test_each_line_ends_at_the_parent(items):
         lane = place.lane if place.joins is None else place.joins
         at = row + 1
         while not (places[at].lane == lane and places[at].has_child):
-            assert lane in places[at].passing
+            assert lane in places[at].passing or lane == places[at].pulls
+            lane = places[at].lane if lane == places[at].pulls else lane
             at += 1
         assert items[at].checkpoint_id == items[row].parent_id

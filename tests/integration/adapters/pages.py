@@ -25,3 +25,8 @@ def output_of(engine: str, folder: Path, *, block: int = 0) -> str:
     done = forked.run(code_of_pages.__name__, code, modules=imports_of(engine), stderr=None, timeout=100)
     done.check_returncode()
     return done.stdout
+
+
+def commands_of(engine: str) -> list[tuple[str, str]]:
+    """Return the arguments of the commands `holdfast` of a page, each with the output that the page shows."""
+    return re.findall(r"```console\n\$ holdfast (.*?)\n(.*?)```", (_PAGES / f"{engine}.md").read_text(), re.DOTALL)

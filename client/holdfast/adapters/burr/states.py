@@ -77,16 +77,10 @@ class States:
             sequence_id, position, status = int(labels[SEQUENCE]), labels[POSITION], labels[STATUS]
         except (KeyError, ValueError, RecursionError) as error:
             raise _unreadable(loaded, f"it was not saved by a persister: {error!r}") from error
-        if not isinstance(data, dict):
-            raise _unreadable(loaded, f"the state must be a JSON object, not a {type(data).__name__}")
-        for key, value in data.items():
-            problem = None if key in FIELD_SERIALIZATION else self._problem(value, ("state", key))
-            if problem is not None:
-                raise _unreadable(loaded, f"{path_text(problem[0])}: {problem[1]}")
         try:
-            state: State[Any] = State.deserialize(data, **self._serde)
-        except Exception as error:
-            raise _unreadable(loaded, f"Burr cannot deserialise it: {type(error).__name__}: {error}") from error
+            state = self.restored(data)
+        except ValueError as error:
+            raise _unreadable(loaded, str(error)) from error.__cause__
         return PersistedStateData(
             partition_key=partition_key,
             app_id=app_id,
@@ -96,6 +90,28 @@ class States:
             created_at=loaded.info.created.isoformat(),
             status=status,
         )
+
+    def restored(self, data: Any) -> State[Any]:
+        """Return the state that Burr makes of its serialised form, if the form contains only what is allowed.
+
+        Args:
+            data: the form, a JSON value.
+
+        Raises:
+            ValueError: it is not an object, it names a class that is not allowed, or Burr cannot deserialise it.
+
+        """
+        if not isinstance(data, dict):
+            raise ValueError(f"the state must be a JSON object, not a {type(data).__name__}")
+        for key, value in data.items():
+            problem = None if key in FIELD_SERIALIZATION else self._problem(value, ("state", key))
+            if problem is not None:
+                raise ValueError(f"{path_text(problem[0])}: {problem[1]}")
+        try:
+            state: State[Any] = State.deserialize(data, **self._serde)
+        except Exception as error:
+            raise ValueError(f"Burr cannot deserialise it: {type(error).__name__}: {error}") from error
+        return state
 
     def _serialised(self, state: State[Any]) -> dict[str, Any]:
         """Return a state as Burr serialises it."""

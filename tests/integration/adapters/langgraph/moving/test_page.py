@@ -8,7 +8,7 @@ import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import StateGraph
 
-from tests.integration.adapters.langgraph.moving.commands import run
+from tests.integration.adapters.commands import run
 from tests.support.repository import ROOT
 
 PAGE = (ROOT / "docs/guides/engines/langgraph.md").read_text()

@@ -1,0 +1,288 @@
+"""Continue a workflow's log with the checkpoints of a source: compare those that it has, append the others."""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+
+from holdfast._async.client import AsyncClient
+from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
+from holdfast._core.errors import (
+    CheckpointCorruptedError,
+    CheckpointDeletedError,
+    CheckpointIdReusedError,
+    CheckpointNotFoundError,
+    FormatIncompatibleError,
+    InvalidRequestError,
+    PayloadTooLargeError,
+    RevisionConflictError,
+    WorkflowNotFoundError,
+    WriterFencedError,
+)
+from holdfast.moving import Item, ItemError
+
+_Found = TypeVar("_Found")
+
+_PAGE = 1000
+# The errors of a load that say something about the checkpoint, and not about the server.
+UNLOADABLE = (
+    CheckpointCorruptedError,
+    CheckpointDeletedError,
+    CheckpointNotFoundError,
+    FormatIncompatibleError,
+    WorkflowNotFoundError,
+)
+_TAKEN = (CheckpointDeletedError, CheckpointIdReusedError, RevisionConflictError, WriterFencedError)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A checkpoint that the log must have next.
+
+    Attributes:
+        name: its name in errors, such as "step 3".
+        parts: the parts of its payload; the unnamed one has the name "".
+        format: the payload's format.
+        labels: its labels.
+        checkpoint_id: its id; "" lets the server choose.
+        parent_id: its parent; "" for none.
+        options: other arguments of `AsyncClient.save`.
+        compared: the parts whose content must be equal in a checkpoint that exists; None for all.
+
+    """
+
+    name: str
+    parts: Mapping[str, bytes]
+    format: Format
+    labels: Mapping[str, str] = field(default_factory=dict)
+    checkpoint_id: str = ""
+    parent_id: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    compared: frozenset[str] | None = None
+
+
+class Log:
+    """The log of a workflow that an import continues.
+
+    Attributes:
+        length: how many checkpoints the workflow had when it was read.
+        position: how many entries were taken.
+        ids: the ids of the workflow's checkpoints, oldest first.
+
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        namespace: str,
+        workflow_id: str,
+        stored: list[tuple[str, bytes]],
+        head: int,
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._workflow_id = workflow_id
+        self._stored = stored
+        self._head = head
+        self.length = len(stored)
+        self.position = 0
+        self.ids = [checkpoint_id for checkpoint_id, _ in stored]
+
+    @classmethod
+    async def of(
+        cls,
+        client: AsyncClient,
+        namespace: str,
+        workflow_id: str,
+        *,
+        compared: frozenset[str] | None = None,
+    ) -> Self:
+        """Read which checkpoints a workflow has. A workflow that does not exist has none.
+
+        Args:
+            client: the client.
+            namespace: the namespace.
+            workflow_id: the workflow.
+            compared: as in the entries that will be put.
+
+        Raises:
+            ItemError: damage hides which checkpoints exist.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        stored: list[tuple[str, bytes]] = []
+        head = 0
+        try:
+            async for info in client.list(namespace, workflow_id, strict=True, page_size=_PAGE):
+                head = head or info.revision
+                stored.append((info.checkpoint_id, _fingerprint_of(info, compared)))
+        except WorkflowNotFoundError:
+            pass
+        except CheckpointCorruptedError as error:
+            raise ItemError("OTHER_CONTENT", f"the target is damaged: {error}") from error
+        return cls(client, namespace, workflow_id, stored[::-1], head)
+
+    @property
+    def has_moved_on(self) -> bool:
+        """Whether the workflow has checkpoints after the entries that were taken."""
+        return self.position < self.length
+
+    async def compare(self, entries: AsyncIterator[Entry]) -> None:
+        """Read all entries, and require that the workflow has the first ones of them, or all and further checkpoints.
+
+        Call it before the first `put`, so that nothing is written of an item that cannot be imported as a whole.
+
+        Raises:
+            ItemError: the workflow has another checkpoint at one of these places.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        position = 0
+        async for entry in entries:
+            if position < self.length:
+                await self._require_equal(entry, position)
+            position += 1
+
+    async def fill(self, entries: AsyncIterator[Entry], item: Item, *, dry_run: bool) -> None:
+        """Put all entries, and add them to the item's counts.
+
+        Args:
+            entries: the entries that `compare` has read.
+            item: the item.
+            dry_run: only count what would be written.
+
+        Raises:
+            ItemError, HoldfastError: as for `put`.
+
+        """
+        async for entry in entries:
+            item.add(read=1)
+            if dry_run:
+                is_new = self.position >= self.length
+                self.position += 1
+            else:
+                is_new = await self.put(entry)
+            item.add(written=int(is_new), present=int(not is_new))
+
+    async def put(self, entry: Entry) -> bool:
+        """Take the next entry, and append it unless the workflow has it.
+
+        Returns:
+            Whether it was appended.
+
+        Raises:
+            ItemError: another program has saved to the workflow, or Holdfast cannot keep the entry.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        is_new = self.position >= self.length
+        if is_new:
+            await self._append(entry)
+        self.position += 1
+        return is_new
+
+    async def load(
+        self, checkpoint_id: str | None, name: str, accepted_formats: Sequence[AcceptedFormat]
+    ) -> LoadedCheckpoint:
+        """Load a checkpoint of the workflow, to verify it.
+
+        Args:
+            checkpoint_id: its id; None for the newest.
+            name: its name in errors.
+            accepted_formats: the formats that the adapter reads.
+
+        Raises:
+            ItemError: it cannot be loaded.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        try:
+            return await self._client.load(
+                self._namespace, self._workflow_id, checkpoint_id, accepted_formats=accepted_formats
+            )
+        except UNLOADABLE as error:
+            raise ItemError("DIFFERENT", f"{name} cannot be loaded from the target: {error}") from error
+
+    async def _append(self, entry: Entry) -> None:
+        try:
+            saved = await self._client.save(
+                self._namespace,
+                self._workflow_id,
+                entry.parts[""] if entry.parts.keys() == {""} else entry.parts,
+                format=entry.format,
+                checkpoint_id=entry.checkpoint_id,
+                parent_id=entry.parent_id,
+                labels=entry.labels,
+                expected_revision=self._head,
+                **entry.options,
+            )
+        except _TAKEN as error:
+            raise ItemError(
+                "OTHER_CONTENT", f"{entry.name}: another program has saved to the target: {error}"
+            ) from error
+        except (InvalidRequestError, PayloadTooLargeError) as error:
+            raise ItemError("UNREADABLE", f"{entry.name} cannot be kept: {error}") from error
+        self._head = saved.revision
+        self.ids.append(saved.checkpoint_id)
+
+    async def _require_equal(self, entry: Entry, position: int) -> None:
+        checkpoint_id, fingerprint = self._stored[position]
+        if entry.checkpoint_id and entry.checkpoint_id != checkpoint_id:
+            raise ItemError(
+                "OTHER_CONTENT", f"the target has checkpoint {checkpoint_id!r} where the source has {entry.name}"
+            )
+        if fingerprint == _fingerprint(entry.format, entry.labels, _digests(entry)):
+            return
+        # An encrypted part has another digest than its content.
+        try:
+            loaded = await self._client.load(self._namespace, self._workflow_id, checkpoint_id)
+        except UNLOADABLE as error:
+            raise ItemError("OTHER_CONTENT", f"{entry.name} of the target cannot be read: {error}") from error
+        names = set(entry.parts) | set(loaded.parts) if entry.compared is None else entry.compared
+        is_equal = loaded.info.format == entry.format and all(
+            loaded.info.labels.get(name) == value for name, value in entry.labels.items()
+        )
+        if not is_equal or any(loaded.parts.get(name) != entry.parts.get(name) for name in names):
+            raise ItemError(
+                "OTHER_CONTENT", f"{entry.name} has other content in the target (checkpoint {checkpoint_id!r})"
+            )
+
+
+async def chosen(
+    found: Mapping[str, _Found], wanted: Iterable[str] | None, prefix: str, id_of: Callable[[_Found], str]
+) -> AsyncIterator[str]:
+    """Iterate over the names of the items to import. Names that are wanted and not found come last.
+
+    Args:
+        found: the source's items by name.
+        wanted: ids or names of items; None for all.
+        prefix: the text that their ids begin with.
+        id_of: returns an item's id.
+
+    """
+    wanted = None if wanted is None else frozenset(wanted)
+    missing = None if wanted is None else set(wanted)
+    for name, each in found.items():
+        names = {name, id_of(each)}
+        if id_of(each).startswith(prefix) and (wanted is None or not names.isdisjoint(wanted)):
+            yield name
+        if missing is not None:
+            missing -= names
+    for name in sorted(missing or ()):
+        yield name
+
+
+def _digests(entry: Entry) -> Iterable[tuple[str, bytes]]:
+    for name, data in entry.parts.items():
+        if entry.compared is None or name in entry.compared:
+            yield name, hashlib.sha256(data).digest()
+
+
+def _fingerprint_of(info: Checkpoint, compared: frozenset[str] | None) -> bytes:
+    digests = [(part.name, part.sha256) for part in info.parts if compared is None or part.name in compared]
+    return _fingerprint(info.format, info.labels, digests)
+
+
+def _fingerprint(format_: Format, labels: Mapping[str, str], digests: Iterable[tuple[str, bytes]]) -> bytes:
+    described = (format_.name, format_.version, sorted(labels.items()), sorted(digests))
+    return hashlib.sha256(repr(described).encode()).digest()

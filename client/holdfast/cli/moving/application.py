@@ -1,0 +1,54 @@
+"""The application's code that an import needs: modules to load, and classes that values may contain."""
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from importlib import import_module
+
+from holdfast.cli import values
+from holdfast.moving import SourceError
+
+
+def add_options(command: ArgumentParser, classes: str, example: str) -> None:
+    """Add `--allow` and `--load`.
+
+    Args:
+        command: the parser of the command.
+        classes: what may be allowed.
+        example: a name that may be allowed.
+
+    """
+    command.add_argument(
+        "--allow",
+        action="append",
+        type=values.required,
+        default=[],
+        metavar="NAME",
+        help=f"{classes} that values may contain, such as {example}; may be repeated (default: none)",
+    )
+    command.add_argument(
+        "--load",
+        action="append",
+        type=values.required,
+        default=[],
+        metavar="MODULE",
+        help="a module of the application to import first, which is found in the current folder too; "
+        "may be repeated (default: none)",
+    )
+
+
+def load(given: Namespace) -> None:
+    """Import the modules of `--load`, and let classes of `--allow` be found in the current folder.
+
+    Raises:
+        SourceError: a module cannot be imported.
+
+    """
+    if given.allow or given.load:
+        # Installed programs do not search the current folder, unlike `python -m`.
+        sys.path.insert(0, os.getcwd())
+    for module in given.load:
+        try:
+            import_module(module)
+        except Exception as error:
+            raise SourceError(f"module {module!r} cannot be imported: {error!r}") from error

@@ -29,7 +29,7 @@ from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id
 from holdfast.adapters.runs import Ownership, Runs
 
 _ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
-_QUESTION_ID = "question"
+QUESTION_ID = "question"
 
 
 class HoldfastFlowPersistence(FromTarget, FlowPersistence):
@@ -108,7 +108,7 @@ class HoldfastFlowPersistence(FromTarget, FlowPersistence):
             HoldfastError: a subclass for each other reason.
 
         """
-        self._save(_workflow_id(flow_uuid), state_json(state_data), labels={"kind": "state", "method": method_name})
+        self._save(workflow_of(flow_uuid), state_json(state_data), labels=saved_labels(method_name))
 
     def load_state(self, flow_uuid: str) -> dict[str, Any] | None:
         """Return the newest state of a flow; None if nothing was saved. A run of the flow begins with this call.
@@ -120,7 +120,7 @@ class HoldfastFlowPersistence(FromTarget, FlowPersistence):
             HoldfastError: a subclass for each other reason.
 
         """
-        workflow_id = _workflow_id(flow_uuid)
+        workflow_id = workflow_of(flow_uuid)
         try:
             loaded = self._client.load(self.namespace, workflow_id, accepted_formats=ACCEPTED, fallback=self.fallback)
         except _ABSENT:
@@ -150,10 +150,10 @@ class HoldfastFlowPersistence(FromTarget, FlowPersistence):
 
         """
         self._save(
-            _workflow_id(flow_uuid),
+            workflow_of(flow_uuid),
             {STATE_PART: state_json(state_data), FEEDBACK_PART: question_json(context)},
-            labels={"kind": "feedback", "feedback": "pending", "method": context.method_name},
-            checkpoint_id=_QUESTION_ID,
+            labels=asked_labels(context.method_name),
+            checkpoint_id=QUESTION_ID,
             replace=True,
             # It must stay until it is answered, however many states are saved after it.
             pinned=True,
@@ -172,7 +172,7 @@ class HoldfastFlowPersistence(FromTarget, FlowPersistence):
             HoldfastError: a subclass for each other reason.
 
         """
-        workflow_id = _workflow_id(flow_uuid)
+        workflow_id = workflow_of(flow_uuid)
         pending = self._pending(workflow_id)
         if pending is None:
             return None
@@ -194,7 +194,7 @@ class HoldfastFlowPersistence(FromTarget, FlowPersistence):
             HoldfastError: a subclass for each other reason.
 
         """
-        workflow_id = _workflow_id(flow_uuid)
+        workflow_id = workflow_of(flow_uuid)
         while self._pending(workflow_id) is not None:
             newest = self._client.load(self.namespace, workflow_id, accepted_formats=ACCEPTED, fallback=self.fallback)
             try:
@@ -203,7 +203,7 @@ class HoldfastFlowPersistence(FromTarget, FlowPersistence):
                     newest.parts[STATE_PART],
                     labels={"kind": "feedback", "feedback": "answered"},
                     expected_revision=newest.head_revision or None,
-                    checkpoint_id=_QUESTION_ID,
+                    checkpoint_id=QUESTION_ID,
                     replace=True,
                 )
                 return
@@ -247,7 +247,24 @@ class HoldfastFlowPersistence(FromTarget, FlowPersistence):
         return last if last is not None and last.labels.get("feedback") == "pending" else None
 
 
-def _workflow_id(flow_uuid: object) -> str:
+def saved_labels(method_name: str) -> dict[str, str]:
+    """Return the labels of a state that was saved after a method."""
+    return {"kind": "state", "method": method_name}
+
+
+def asked_labels(method_name: str) -> dict[str, str]:
+    """Return the labels of the question that a method asked and that waits."""
+    return {"kind": "feedback", "feedback": "pending", "method": method_name}
+
+
+def workflow_of(flow_uuid: object) -> str:
+    """Return the workflow of a flow.
+
+    Raises:
+        TypeError: the id is neither text nor an integer nor a UUID.
+        ValueError: the id is empty, or contains a lone surrogate.
+
+    """
     if not isinstance(flow_uuid, str | int | UUID):
         raise TypeError(f"a flow's id must be text, an integer or a UUID, not {type(flow_uuid).__name__}")
     return holdfast_id(str(flow_uuid), WORKFLOW_BYTES)

@@ -4,6 +4,7 @@ The names in `__all__` are public; the modules are private.
 """
 
 from holdfast.adapters.agent_framework.contents import FORMAT
+from holdfast.adapters.agent_framework.moving import import_checkpoints
 from holdfast.adapters.agent_framework.storage import HoldfastCheckpointStorage
 
-__all__ = ["FORMAT", "HoldfastCheckpointStorage"]
+__all__ = ["FORMAT", "HoldfastCheckpointStorage", "import_checkpoints"]

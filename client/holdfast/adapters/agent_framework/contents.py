@@ -134,7 +134,7 @@ def labels_of(checkpoint: WorkflowCheckpoint) -> dict[str, str]:
     """
     return {
         "checkpoint_id": checkpoint.checkpoint_id,
-        "timestamp": _moment(checkpoint.timestamp).isoformat(),
+        "timestamp": moment_of(checkpoint.timestamp).isoformat(),
         "workflow_name": name_of(checkpoint.workflow_name),
     }
 
@@ -174,7 +174,7 @@ def id_of(checkpoint_id: object) -> str:
         raise WorkflowCheckpointException(f"invalid checkpoint ID {checkpoint_id!r}: {error}") from error
 
 
-def _moment(text: str) -> datetime:
+def moment_of(text: str) -> datetime:
     """Parse a checkpoint's timestamp. Without a zone it is UTC.
 
     Raises:
@@ -191,7 +191,7 @@ def _moment(text: str) -> datetime:
 def timestamp(info: Checkpoint) -> datetime:
     """Return the timestamp in a checkpoint's labels, or the time of its save if they do not contain a valid one."""
     try:
-        return _moment(info.labels["timestamp"])
+        return moment_of(info.labels["timestamp"])
     except (KeyError, WorkflowCheckpointException):
         return info.created
 

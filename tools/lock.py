@@ -35,7 +35,7 @@ LOCKS = {
     "bench": Lock(("bench",), alongside="engines"),
     "docs": Lock(("docs",), alongside="engines"),
     "fuzz": Lock(("fuzz",), alongside="engines"),
-    "adk": Lock(("adk",), ("client[encryption]", "server")),
+    "adk": Lock(("adk",), ("client[cli,encryption]", "server")),
     "build": Lock(("build",)),
     "stubs": Lock(("stubs",)),
     "image": Lock((), ("client", "server[console,obstore,prometheus]")),

@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 
 from holdfast.cli import commands, options, usage, values
-from holdfast.cli.moving import agent_framework, burr, crewai, langgraph
+from holdfast.cli.moving import adk, agent_framework, burr, crewai, langgraph
 
 Add = Callable[..., ArgumentParser]
 
@@ -31,7 +31,7 @@ def add_moves(add_import: Add, add_export: Add) -> None:
         add_export: the same for `export`.
 
     """
-    for engine in (langgraph, agent_framework, burr, crewai):
+    for engine in (langgraph, adk, agent_framework, burr, crewai):
         engine.add_import(add_import)
     langgraph.add_export(add_export)
 

@@ -18,7 +18,7 @@ from holdfast.adapters.adk.workflows import SessionWorkflows
 from holdfast.adapters.runs import Ownership
 
 # Attached to the checkpoint of an event once the event's changes to shared states are applied.
-_APPLIED = "shared-states-applied"
+APPLIED = "shared-states-applied"
 
 
 class Appender:
@@ -111,7 +111,7 @@ class Appender:
         """
         if shared:
             await self._states.apply(shared, workflows.change_id(checkpoint_id))
-            await self._checkpoints.attach(workflows.own, checkpoint_id, Record(_APPLIED, b""))
+            await self._checkpoints.attach(workflows.own, checkpoint_id, Record(APPLIED, b""))
 
     async def apply_late(self, workflows: SessionWorkflows, newest: LoadedCheckpoint) -> None:
         """Apply the changes of a session's newest checkpoint to shared states, unless they are recorded as applied.
@@ -126,7 +126,7 @@ class Appender:
             HoldfastError: a subclass for each reason.
 
         """
-        if all(record.key != _APPLIED for record in newest.records):
+        if all(record.key != APPLIED for record in newest.records):
             shared, _ = workflows.split(read_link(newest, self._values).changes)
             late = {
                 workflow: delta

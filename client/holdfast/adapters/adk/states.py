@@ -27,7 +27,7 @@ from holdfast.adapters.adk.workflows import shared_workflows
 FORMAT = Format("adk-changes", 1)
 
 # "adk-state" is the format of the earlier layout, which stored the whole state in each checkpoint.
-_FORMATS = [AcceptedFormat(FORMAT.name, 1, FORMAT.version), AcceptedFormat("adk-state", 1, 1)]
+FORMATS = [AcceptedFormat(FORMAT.name, 1, FORMAT.version), AcceptedFormat("adk-state", 1, 1)]
 
 _FIRST = 1
 
@@ -62,7 +62,7 @@ class SharedStates:
         known = {} if known is None else known
         for prefix, workflow in shared_workflows(session.app_name, session.user_id).items():
             if workflow not in known:
-                known[workflow] = await self._load(workflow)
+                known[workflow] = await self.of(workflow)
             session.state |= {prefix + key: value for key, value in known[workflow].items()}
         return session
 
@@ -73,7 +73,7 @@ class SharedStates:
             HoldfastError: a subclass for each reason.
 
         """
-        return await self._load(shared_workflows(app_name, user_id)[State.USER_PREFIX])
+        return await self.of(shared_workflows(app_name, user_id)[State.USER_PREFIX])
 
     async def apply(self, deltas: Mapping[str, Json], change_id: str) -> None:
         """Apply changes to states, once. Changes that other sessions make concurrently are not lost.
@@ -113,7 +113,7 @@ class SharedStates:
 
     async def _applied(self, workflow: str, delta: Json, change_id: str) -> bool:
         """Attempt to apply a change. Return False if another change was committed concurrently."""
-        newest = await self._checkpoints.find(workflow, _FORMATS)
+        newest = await self._checkpoints.find(workflow, FORMATS)
         parts, now = {"changes": dumped(delta)}, time.time()
         options: dict[str, Any] = {"expected_revision": 0}
         if newest is None:
@@ -146,7 +146,7 @@ class SharedStates:
         """
         builder = StateBuilder()
         page_size = min(link.since.links, MAX_LINKS)
-        chain = self._checkpoints.chain(workflow, _FORMATS, newest, page_size)
+        chain = self._checkpoints.chain(workflow, FORMATS, newest, page_size)
         async for ancestor, is_after_hole in links(chain, self._values):
             if is_after_hole:
                 builder = StateBuilder()
@@ -155,8 +155,14 @@ class SharedStates:
                 return builder.state
         raise no_whole_state_error(newest.checkpoint_id)
 
-    async def _load(self, workflow: str) -> dict[str, Any]:
-        newest = await self._checkpoints.find(workflow, _FORMATS)
+    async def of(self, workflow: str) -> dict[str, Any]:
+        """Return a state, by keys without their prefix; empty if it does not exist.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        newest = await self._checkpoints.find(workflow, FORMATS)
         if newest is None:
             return {}
         whole = await self._whole(workflow, newest, read_link(newest, self._values))

@@ -1,0 +1,1 @@
+"""Import sessions of ADK's `DatabaseSessionService` and `SqliteSessionService`."""

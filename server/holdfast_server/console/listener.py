@@ -145,6 +145,8 @@ def _bound(listen: str) -> Iterator[socket.socket]:
             bound.bind((host.strip("[]"), int(port)))
         except OSError as error:
             raise bind_error(listen, error.strerror or str(error)) from None
+        # Whoever has read the address can connect at once, and waits until the server accepts.
+        bound.listen(CONNECTIONS)
         yield bound
 
 

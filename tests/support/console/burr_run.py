@@ -3,7 +3,7 @@
 from burr.core import ApplicationBuilder, State, action, expr
 from holdfast.adapters.burr import HoldfastPersister
 
-NAME = "draft-of-article-3"
+from tests.support.console import engines
 
 
 @action(reads=["draft", "notes"], writes=["draft", "notes"])
@@ -19,12 +19,13 @@ def criticise(state: State) -> State:
 
 def run(target: str, namespace: str) -> None:
     """Run the application until the critic has criticised the third draft. The state is saved after each action."""
+    partition_key, app_id = engines.BURR_RUN.split(":")
     with HoldfastPersister.from_target(target, namespace=namespace) as persister:
         application = (
             ApplicationBuilder()
             .with_actions(write, criticise)
             .with_transitions(("write", "criticise"), ("criticise", "write", expr("review != 'fine'")))
-            .with_identifiers(app_id=NAME, partition_key="writers")
+            .with_identifiers(partition_key=partition_key, app_id=app_id)
             .initialize_from(
                 persister,
                 resume_at_next_action=True,

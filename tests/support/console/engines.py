@@ -3,6 +3,8 @@
 from importlib import import_module
 from importlib.util import find_spec
 
+LANGGRAPH_RUN = "refund-of-order-17"
+BURR_RUN = "writers:draft-of-article-3"
 _RUNS = {"langgraph": "tests.support.console.langgraph_run", "burr": "tests.support.console.burr_run"}
 
 

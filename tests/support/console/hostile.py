@@ -17,6 +17,7 @@ EMOJI = "👩‍👩‍👧‍👦-🚀-ünïcödé"
 PERCENT = "100%25-%2F-%3Cb%3E-%"
 DOTS = "..."
 DOTS_AND_PERCENT = "..%2F..%2e"
+TILDE = "~~a"
 QUERY = "a?b=c&d=e#f;g+h i"
 SPACES = "  two  spaces  "
 LONGEST = "x" * 512
@@ -34,6 +35,7 @@ WORKFLOWS = (
     PERCENT,
     DOTS,
     DOTS_AND_PERCENT,
+    TILDE,
     QUERY,
     SPACES,
     LONGEST,

@@ -8,13 +8,12 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
 from examples import langgraph_agent as example
-
-NAME = "refund-of-order-17"
+from tests.support.console import engines
 
 
 def run(target: str, namespace: str) -> None:
     """Run the agent until it waits for a person, then to its end, and fork it where it waited."""
-    thread: Any = {"configurable": {"thread_id": NAME}}
+    thread: Any = {"configurable": {"thread_id": engines.LANGGRAPH_RUN}}
     graph = StateGraph(MessagesState).add_node("model", example.model).add_node("refund", example.refund)
     graph.add_edge(START, "model").add_conditional_edges("model", example.next_node).add_edge("refund", "model")
     with HoldfastSaver.from_target(target, namespace=namespace) as saver:

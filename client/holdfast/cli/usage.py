@@ -19,6 +19,7 @@ from rich.progress import SpinnerColumn, TextColumn
 from holdfast._core.usage import NamespaceUsage, UsagePage, WorkflowUsage
 from holdfast._sync.client import Client
 from holdfast.cli import streams
+from holdfast.cli.files import UsageError
 from holdfast.cli.output import Output
 from holdfast.cli.text import printable, table
 
@@ -31,6 +32,8 @@ SORTS = {
     "objects": "objects",
 }
 BY_NAME = "workflow"
+# Those that only commit markers say.
+_OF_MARKERS = frozenset({"size", "deleted", "checkpoints"})
 _MAX_PAGE = 1000
 
 
@@ -81,6 +84,8 @@ class _Found:
 
 def usage(client: Client, given: Namespace, output: Output) -> int:
     """Print what the workflows of a namespace take, or one of them."""
+    if given.stored_only and given.sort in _OF_MARKERS:
+        raise UsageError(f"--sort {given.sort} needs what --stored-only leaves out")
     with _spinner(given) as show:
         found = _measured(client, given, show)
     if given.json:

@@ -52,6 +52,8 @@ async def test_one_workflow_is_shown_without_a_total_and_stored_only_without_che
     assert code == 0
     assert [row[0] for row in columns(out)] == ["workflow", "b"]
     assert columns(out)[0] == ["workflow", "stored", "records", "indexes", "objects"]
+    code, _, err = await run("usage", "n", "--stored-only", "--sort", "deleted")
+    assert (code, err) == (2, "holdfast: --sort deleted needs what --stored-only leaves out\n")
     code, _, err = await run("usage", "n", "none")
     assert code == 3
     assert "WORKFLOW_NOT_FOUND" in err

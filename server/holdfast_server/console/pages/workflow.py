@@ -38,4 +38,18 @@ async def news(visit: Visit) -> Response:
     return visit.render("workflow_news.html", namespace=namespace, workflow_id=workflow_id, newer=newer)
 
 
-PATHS: Paths = {f"GET {_PATH}": show, f"GET {_PATH}/news": news}
+async def size(visit: Visit) -> Response:
+    """Measure what the workflow takes in the store. It takes many requests if the log is long."""
+    namespace, workflow_id = visit.name("namespace"), visit.name("workflow")
+    measured = [each async for each in visit.client.usage(namespace, workflow_id)]
+    return visit.render(
+        "workflow_size.html" if visit.is_fragment else "workflow_detail.html",
+        fragment="workflow_size.html",
+        heading="Size",
+        namespace=namespace,
+        workflow_id=workflow_id,
+        usage=measured[0],
+    )
+
+
+PATHS: Paths = {f"GET {_PATH}": show, f"GET {_PATH}/news": news, f"GET {_PATH}/size": size}

@@ -8,7 +8,7 @@ import holdfast
 import pytest
 from holdfast_server.console import timeline
 
-from tests.support.console_pages import FORMAT, MARKUP
+from tests.support.console_pages import FORMAT, MARKUP, browsing
 
 
 def revisions(page: str) -> list[int]:
@@ -118,3 +118,19 @@ async def test_a_workflow_that_does_not_exist_is_said(browser, path):
     answer = await browser.get(path)
     assert answer.status_code == 404
     assert "No such workflow" in answer.text
+
+
+async def test_the_size_of_a_workflow_is_measured_on_request(client, browser):
+    await client.save("n", "w", b"x" * 5000, format=FORMAT)
+    for headers in ({}, {"hx-request": "true"}):
+        page = (await browser.get("/n/n/w/w/size", headers=headers)).text
+        assert "4.9 KiB" in page
+        assert ("<html" in page) != bool(headers)
+
+
+async def test_changes_are_offered_only_where_they_are_allowed(tmp_path, client, browser):
+    await client.save("n", "w", b"x", format=FORMAT, checkpoint_id="c")
+    async with browsing((tmp_path / "store").as_uri(), is_open=True, allow_changes=True) as changing:
+        for path in ("/n/n/w/w", "/n/n/w/w/c/c"):
+            assert f'href="{path}/delete"' not in (await browser.get(path)).text
+            assert f'href="{path}/delete"' in (await changing.get(path)).text

@@ -17,6 +17,7 @@ from holdfast_server.console.callers import Callers
 from holdfast_server.console.clients import Clients
 from holdfast_server.console.guard import BODY_BYTES, Guard, TooLargeError
 from holdfast_server.console.pages import (
+    changes,
     checkpoint,
     difference,
     namespaces,
@@ -39,6 +40,7 @@ _PAGES: Sequence[Paths] = (
     checkpoint.PATHS,
     payload.PATHS,
     difference.PATHS,
+    changes.PATHS,
     sign_in.PATHS,
 )
 

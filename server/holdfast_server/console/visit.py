@@ -1,7 +1,8 @@
 """One request of a page: its arguments, its caller's client, and the answers that it can get."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast import AsyncClient
@@ -15,16 +16,20 @@ from holdfast_server.console.clients import Clients
 from holdfast_server.console.sessions import Sessions
 from holdfast_server.console.settings import Settings
 
+# Downloads at a time: each holds a few MiB.
+_DOWNLOADS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """What all requests of one console share."""
+    """What all requests of one console share. `downloads` bounds the downloads that run at a time."""
 
     settings: Settings
     clients: Clients
     sessions: Sessions
     callers: Callers
     templates: Environment
+    downloads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_DOWNLOADS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,8 @@ async def records(visit: Visit) -> Response:
     key = visit.request.query_params.get("key")
     shown = [record for record in listed if key is None or record.key == key][:_RECORDS]
     previews: list[tuple[Record, Preview]] = [(record, await _preview(record)) for record in shown]
-    return visit.render(
+    return await in_worker(
+        visit.render,
         "checkpoint_records.html" if visit.is_fragment else "checkpoint_detail.html",
         fragment="checkpoint_records.html",
         heading="Records",

@@ -69,7 +69,8 @@ async def part(visit: Visit) -> Response:
     name = visit.query("part")
     sides = await asyncio.gather(*(_side(visit, visit.query(each), name) for each in ("a", "b")))
     difference = await in_worker(difference_of, name, *sides)
-    return visit.render(
+    return await in_worker(
+        visit.render,
         "difference_part.html" if visit.is_fragment else "difference_detail.html",
         namespace=namespace,
         workflow_id=workflow_id,

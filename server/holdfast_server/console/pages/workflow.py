@@ -3,6 +3,7 @@
 from starlette.responses import Response
 
 from holdfast_server.console import links
+from holdfast_server.console.decoding import in_worker
 from holdfast_server.console.paging import Place
 from holdfast_server.console.timeline import read_timeline
 from holdfast_server.console.visit import Paths, Visit
@@ -16,7 +17,8 @@ async def show(visit: Visit) -> Response:
     place = Place.of(visit)
     timeline = await read_timeline(visit.client, namespace, workflow_id, place.token)
     head = visit.client.head(namespace, workflow_id)
-    return visit.render(
+    return await in_worker(
+        visit.render,
         "workflow.html",
         namespace=namespace,
         workflow_id=workflow_id,

@@ -7,6 +7,7 @@ from datetime import timedelta
 import holdfast
 import holdfast.encryption
 import pytest
+from holdfast_server.console import visit
 from holdfast_server.console.pages import payload
 from holdfast_server.console.preview.records import preview_of_record
 
@@ -96,11 +97,13 @@ def test_a_name_for_a_file_is_one_header(name):
     assert header.count('"') == 2
 
 
-async def test_only_so_many_downloads_run_at_a_time(client, browser):
+async def test_only_so_many_downloads_run_at_a_time(client, browser, tmp_path, monkeypatch):
     await client.save("n", "w", b"x", format=FORMAT, checkpoint_id="c")
-    assert (await payload.Downloads(limit=0).serve(None)).status_code == 503
-    for _ in range(20):
+    for _ in range(visit._DOWNLOADS + 2):
         assert (await browser.get(f"{PATH}/download?part=")).content == b"x"
+    monkeypatch.setattr(visit, "_DOWNLOADS", 0)
+    async with browsing((tmp_path / "store").as_uri(), is_open=True) as full:
+        assert (await full.get(f"{PATH}/download?part=")).status_code == 503
 
 
 async def test_a_damaged_part_is_an_error_page_and_not_a_file(client, browser, tmp_path):

@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from holdfast._core.head import Head
     from holdfast._core.migrations import Migrations
     from holdfast._core.retry import RetryPolicy
+    from holdfast._core.store_status import MaintenanceFinding, MaintenanceReport, StoreStatus
     from holdfast._core.tls import TLS
     from holdfast._core.usage import NamespaceUsage, UsagePage, WorkflowUsage
     from holdfast._encryption.keyring import Keyring
@@ -117,6 +118,8 @@ __all__ = [
     "LoadedFile",
     "LogEntry",
     "LogFullError",
+    "MaintenanceFinding",
+    "MaintenanceReport",
     "Migrations",
     "NamespaceUsage",
     "NotEncryptedError",
@@ -138,6 +141,7 @@ __all__ = [
     "Skipped",
     "StoreAccessDeniedError",
     "StoreReplacedError",
+    "StoreStatus",
     "StoreUnavailableError",
     "UnauthenticatedError",
     "UnimplementedError",
@@ -160,8 +164,11 @@ _HOMES = {
     "Client": "holdfast._sync.client",
     "Head": "holdfast._core.head",
     "Keyring": "holdfast.encryption",
+    "MaintenanceFinding": "holdfast._core.store_status",
+    "MaintenanceReport": "holdfast._core.store_status",
     "Migrations": "holdfast._core.migrations",
     "NamespaceUsage": "holdfast._core.usage",
+    "StoreStatus": "holdfast._core.store_status",
     "RetryPolicy": "holdfast._core.retry",
     "TLS": "holdfast._core.tls",
     "UsagePage": "holdfast._core.usage",

@@ -8,8 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from holdfast_server.config import Config, ConfigError, Rules
+
+# URLs of other systems, which may have a user, a password or a query. That of the store is refused if it has.
+_URLS = ("oidc_issuer", "oidc_jwks_url")
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path) -> Config:
@@ -43,6 +47,22 @@ def as_flags(config: Config) -> list[str]:
     given = asdict(config)
     texts = {name: _as_text(value) for name, value in given.items() if value is not None}
     return [f"--{name.replace('_', '-')}={text}" for name, text in texts.items()]
+
+
+def published(config: Config) -> dict[str, str]:
+    """Return the settings that administrators may see, as text: all of them, without what a URL may hide.
+
+    Secrets are in the files that settings name, and in the environment of libraries. A setting that is None is left
+    out.
+    """
+    texts = {name: _as_text(value) for name, value in asdict(config).items() if value is not None}
+    return texts | {name: _without_secrets(texts[name]) for name in _URLS}
+
+
+def _without_secrets(url: str) -> str:
+    """Return a URL without user, password, query and fragment."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _as_text(value: Any) -> str:

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from holdfast_server.api.calls import Calls
+from holdfast_server.api.context import StoreFacts
 from holdfast_server.api.metering import Meter
 from holdfast_server.api.service import CheckpointService
 from holdfast_server.api.stored import Stored
 from holdfast_server.config import Config, ConfigError
+from holdfast_server.config_sources import published
 from holdfast_server.keyed import open_keyed
 from holdfast_server.protocol.format.manifest import identify
 from holdfast_server.protocol.log.log import Log
@@ -81,6 +83,7 @@ async def open_service(
             ),
             payload_limit_bytes=config.payload_limit_bytes,
             stored=stored,
+            facts=StoreFacts(config.store, published(config)),
         )
         watch = StoreWatch(store, identity, calls.refuse, on_ready)
         calls.on_suspicion = watch.check_soon

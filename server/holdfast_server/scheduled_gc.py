@@ -11,12 +11,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 
 from holdfast_server import telemetry
 from holdfast_server.api.stored import Stored
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.each_workflow import Failure
+from holdfast_server.protocol.maintenance.reports import Kind, Run
 from holdfast_server.protocol.maintenance.sweep import Policies, sweep
 from holdfast_server.stores.base import StoreError, described, freeing_space
 
@@ -58,9 +60,11 @@ async def _collect_repeatedly(log: Log, policies: Policies, interval_seconds: fl
         await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.5))
         pause_seconds = interval_seconds
         count = stored.counting()
+        run = Run(Kind.COLLECTION, scheduled="true")
         try:
             with freeing_space():
-                collected = await sweep(log, policies, on_failed=_log_failure, on_counted=count.add)
+                on_failed = partial(_note_failure, run)
+                collected = await sweep(log, policies, on_failed=on_failed, on_counted=count.add)
         except (HoldfastError, StoreError) as error:
             _LOG.warning("garbage collection failed and will be retried", extra={"error": described(error)})
             continue
@@ -69,8 +73,13 @@ async def _collect_repeatedly(log: Log, policies: Policies, interval_seconds: fl
         telemetry.COLLECTION_END.set(time.time())
         for kind in ("retired", "markers", "blobs", "claims", "indexes", "records"):
             telemetry.COLLECTED.add(getattr(collected, kind), {"holdfast.collected": kind})
+        try:
+            await run.keep(log, asdict(collected))
+        except (HoldfastError, StoreError) as error:
+            _LOG.warning("the report of a collection could not be kept", extra={"error": described(error)})
 
 
-def _log_failure(prefix: str, error: Failure) -> None:
+def _note_failure(run: Run, prefix: str, error: Failure) -> None:
+    run.failed(prefix, error)
     telemetry.UNCOLLECTED.add(1)
     _LOG.warning("a workflow could not be collected", extra={"prefix": prefix, "error": described(error)})

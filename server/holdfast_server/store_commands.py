@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -25,8 +25,9 @@ from holdfast_server.protocol.maintenance.add_macs import Added, HasMacsError, a
 from holdfast_server.protocol.maintenance.each_workflow import Failure
 from holdfast_server.protocol.maintenance.fsck import Checked, Finding, fsck
 from holdfast_server.protocol.maintenance.gc import Collected
+from holdfast_server.protocol.maintenance.reports import Kind, Run
 from holdfast_server.protocol.maintenance.sweep import Policies, sweep
-from holdfast_server.stores.base import ObjectStore, freeing_space
+from holdfast_server.stores.base import ObjectStore, StoreError, described, freeing_space
 
 _PROGRESS_SECONDS = 2.0
 _Figures = TypeVar("_Figures", Collected, Checked, Added)
@@ -44,13 +45,29 @@ async def run_gc(log: Log, policies: Policies, *, after: str, dry_run: bool) -> 
 
     """
     progress = _Progress()
-    sweeping = sweep(log, policies, after=after, dry_run=dry_run, on_progress=progress, on_failed=_report_failure)
+    run = Run(Kind.COLLECTION, after=after)
+
+    def on_failed(prefix: str, error: Failure) -> None:
+        run.failed(prefix, error)
+        _report_failure(prefix, error)
+
+    sweeping = sweep(log, policies, after=after, dry_run=dry_run, on_progress=progress, on_failed=on_failed)
     with freeing_space():
         collected = await _run_until_signal(sweeping, progress)
     if isinstance(collected, signal.Signals):
         return _exit_code(collected)
+    if not dry_run:
+        await _keep(run, log, asdict(collected))
     _summarise({**asdict(collected), "dry_run": dry_run})
     return 1 if collected.damaged or collected.failed else 0
+
+
+async def _keep(run: Run, log: Log, counts: Mapping[str, int]) -> None:
+    """Keep the report of a run in the store. A run whose report cannot be kept has succeeded all the same."""
+    try:
+        await run.keep(log, counts)
+    except (HoldfastError, StoreError) as error:
+        sys.stderr.write(f"warning: the report of this run could not be kept in the store: {described(error)}\n")
 
 
 def _report_failure(prefix: str, error: Failure) -> None:
@@ -96,8 +113,10 @@ async def run_fsck(log: Log, *, after: str, repair: bool, quick: bool) -> int:
         StoreError: the store cannot be used.
 
     """
+    run = Run(Kind.CHECK, after=after, repair="true" if repair else "", quick="true" if quick else "")
 
     def on_finding(finding: Finding) -> None:
+        run.found(finding.key, finding.what)
         sys.stdout.write(f"{printable(finding.key)}: {printable(finding.what)}\n")
 
     depth = Depth.PRESENCE if quick else Depth.CHECKSUM
@@ -106,6 +125,7 @@ async def run_fsck(log: Log, *, after: str, repair: bool, quick: bool) -> int:
     checked = await _run_until_signal(checking, progress)
     if isinstance(checked, signal.Signals):
         return _exit_code(checked)
+    await _keep(run, log, asdict(checked))
     by_key = {"mac_keys": dict(log.store.read_by_key)} if isinstance(log.store, KeyedStore) else {}
     _summarise({**asdict(checked), **by_key})
     return 1 if checked.findings else 0

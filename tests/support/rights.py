@@ -69,7 +69,7 @@ CASES = [
     ("ListLog", WHERE, {READ}),
 ]
 # Calls about no namespace. Every caller may make them.
-OF_NO_NAMESPACE = {"GetCapabilities", "ListNamespaces", "Pipeline"}
+OF_NO_NAMESPACE = {"GetCapabilities", "GetStoreStatus", "ListNamespaces", "Pipeline"}
 NAMES = [f"{method}-{index}" for index, (method, _, _) in enumerate(CASES)]
 FIELDS = {each.name: each.number for each in METHODS}
 
@@ -312,6 +312,19 @@ async def check_namespaces_listed() -> None:
                 token = listed.next_page_token
                 assert "hidden" not in base64.urlsafe_b64decode(token).decode() or "b-hidden" in visible
             assert sorted(found) == sorted(visible), principal
+
+
+async def check_the_store_is_for_administrators() -> None:
+    """Check that the state of the store is shown to administrators, and to nobody else before the store is read."""
+    store = Untouched()
+    admin = '[[policy]]\nprincipals = ["token:admin"]\nnamespaces = ["*"]\nverbs = ["admin"]\n'
+    async with trusted(admin + policy(("token:all", "*", EVERYTHING)), store) as served:
+        store.touched.clear()
+        for principal in ("token:all", "token:unknown"):
+            assert await outcome(served, "GetStoreStatus", {}, principal) == "PERMISSION_DENIED"
+        assert not store.touched
+        assert await outcome(served, "GetStoreStatus", {}, "token:admin") == ""
+        assert store.touched
 
 
 async def check_uploads() -> None:

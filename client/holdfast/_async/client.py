@@ -42,6 +42,7 @@ from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Data, Progress
 from holdfast._core.protection import protection_of
 from holdfast._core.retry import RetryPolicy
+from holdfast._core.store_status import StoreStatus, to_store_status
 from holdfast._core.tls import TLS
 from holdfast._core.tokens import Token
 from holdfast._core.usage import UsagePage, WorkflowUsage
@@ -1250,6 +1251,22 @@ class AsyncClient:
         request = api.GetCapabilitiesRequest()
         response: api.GetCapabilitiesResponse = await self._transport.unary("GetCapabilities", request, timeout)
         return response
+
+    async def store_status(self, *, timeout: float | None = None) -> StoreStatus:
+        """Return the state of the server and its store: versions, settings, the last collection and the last check.
+
+        It needs the right to admin.
+
+        Args:
+            timeout: seconds for everything, retries included.
+
+        Raises:
+            UnimplementedError: the server is older.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        response = await self._transport.unary("GetStoreStatus", api.GetStoreStatusRequest(), timeout)
+        return to_store_status(response)
 
 
 def _load_request(

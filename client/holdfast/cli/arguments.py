@@ -221,6 +221,12 @@ def _checks(add: Add) -> None:
     options.add_not_before(check)
 
     add("capabilities", "print the capabilities of the server", commands.capabilities, example="capabilities --json")
+    add(
+        "store-status",
+        "print the state of the server and its store: versions, settings, the last collection and check",
+        commands.store_status,
+        example="store-status --json",
+    )
 
 
 def _deletions(add: Add) -> None:

@@ -225,6 +225,12 @@ def capabilities(client: Client, given: Namespace, output: Output) -> int:
     return 0
 
 
+def store_status(client: Client, given: Namespace, output: Output) -> int:
+    """Print the state of the server and its store."""
+    output.store_status(client.store_status())
+    return 0
+
+
 def _judged(validation: Validation, output: Output) -> int:
     output.validation(validation)
     return 0 if validation.resumable else of_findings([finding.reason for finding in validation.findings])

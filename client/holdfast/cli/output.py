@@ -27,6 +27,7 @@ from holdfast._core.checkpoint import (
 from holdfast._core.errors import HoldfastError
 from holdfast._core.head import Head
 from holdfast._core.payload import Progress
+from holdfast._core.store_status import MaintenanceReport, StoreStatus
 from holdfast.cli import streams
 from holdfast.cli.text import flat, printable, table
 
@@ -71,6 +72,10 @@ class Output(ABC):
         """Print names with values."""
 
     @abstractmethod
+    def store_status(self, status: StoreStatus) -> None:
+        """Print the state of a server and its store."""
+
+    @abstractmethod
     def fallback(self, loaded: LoadedFile) -> None:
         """Report a load that fell back to an older checkpoint. Print nothing if it did not."""
 
@@ -113,6 +118,10 @@ class JsonOutput(Output):
 
     def values(self, values: Mapping[str, Any]) -> None:
         _print_json(dict(values))
+
+    def store_status(self, status: StoreStatus) -> None:
+        document = {**asdict(status), "grace_seconds": status.grace.total_seconds()}
+        _print_json(_plain({name: each for name, each in document.items() if name != "grace"}))
 
     def fallback(self, loaded: LoadedFile) -> None:
         if loaded.fell_back:
@@ -195,6 +204,18 @@ class TableOutput(Output):
     def values(self, values: Mapping[str, Any]) -> None:
         _print_table(("name", "value"), list(flat(values)))
 
+    def store_status(self, status: StoreStatus) -> None:
+        facts = {name: str(getattr(status, name)) for name in ("server_version", "store", "layout_version")}
+        facts |= {"marker_version": str(status.marker_version), "grace": str(status.grace)}
+        for name, report in (("last_collection", status.last_collection), ("last_fsck", status.last_fsck)):
+            facts |= _report_facts(name, report)
+        _print_table(("name", "value"), list(facts.items()))
+        _print_table(("setting", "value"), list(status.configuration.items()))
+        for report in filter(None, (status.last_collection, status.last_fsck)):
+            if report.findings:
+                rows = [(each.namespace, each.workflow_id, each.key, each.message) for each in report.findings]
+                _print_table(("namespace", "workflow", "key", "what"), rows)
+
     def fallback(self, loaded: LoadedFile) -> None:
         if not loaded.fell_back:
             return
@@ -229,6 +250,18 @@ class TableOutput(Output):
             yield show
         finally:
             bar.stop()
+
+
+def _report_facts(name: str, report: MaintenanceReport | None) -> dict[str, str]:
+    """Return the rows of a report."""
+    if report is None:
+        return {name: "none"}
+    if report.ended is None:
+        return {name: f"cannot be read: {report.problem}"}
+    facts = {f"{name}.ended (UTC)": _time(report.ended), f"{name}.server_version": report.server_version}
+    facts |= {f"{name}.{option}": value for option, value in report.options.items()}
+    facts |= {f"{name}.{count}": str(value) for count, value in report.counts.items()}
+    return facts | ({f"{name}.further findings": "left out"} if report.truncated else {})
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

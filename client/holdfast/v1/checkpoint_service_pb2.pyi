@@ -2081,6 +2081,7 @@ class PipelineCall(_message.Message):
     LIST_LOG_FIELD_NUMBER: _builtins.int
     LIST_NAMESPACES_FIELD_NUMBER: _builtins.int
     GET_USAGE_FIELD_NUMBER: _builtins.int
+    GET_STORE_STATUS_FIELD_NUMBER: _builtins.int
     call_id: _builtins.int
     """Names the call in its answer: 1 or more, and not the id of another call in flight on this pipeline. Required."""
     traceparent: _builtins.str
@@ -2169,6 +2170,10 @@ class PipelineCall(_message.Message):
     def get_usage(self) -> Global___GetUsageRequest:
         """A call of GetUsage."""
 
+    @_builtins.property
+    def get_store_status(self) -> Global___GetStoreStatusRequest:
+        """A call of GetStoreStatus."""
+
     def __init__(
         self,
         *,
@@ -2196,12 +2201,13 @@ class PipelineCall(_message.Message):
         list_log: Global___ListLogRequest | None = ...,
         list_namespaces: Global___ListNamespacesRequest | None = ...,
         get_usage: Global___GetUsageRequest | None = ...,
+        get_store_status: Global___GetStoreStatusRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "get_usage", b"get_usage", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "validate", b"validate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_store_status", b"get_store_status", "get_upload", b"get_upload", "get_usage", b"get_usage", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "validate", b"validate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "get_usage", b"get_usage", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "previous_attempts", b"previous_attempts", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "traceparent", b"traceparent", "tracestate", b"tracestate", "validate", b"validate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_store_status", b"get_store_status", "get_upload", b"get_upload", "get_usage", b"get_usage", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "previous_attempts", b"previous_attempts", "prune", b"prune", "request", b"request", "save", b"save", "timeout", b"timeout", "traceparent", b"traceparent", "tracestate", b"tracestate", "validate", b"validate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities", "list_log", "list_namespaces", "get_usage"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities", "list_log", "list_namespaces", "get_usage", "get_store_status"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -2270,6 +2276,7 @@ class PipelineAnswer(_message.Message):
     LIST_LOG_FIELD_NUMBER: _builtins.int
     LIST_NAMESPACES_FIELD_NUMBER: _builtins.int
     GET_USAGE_FIELD_NUMBER: _builtins.int
+    GET_STORE_STATUS_FIELD_NUMBER: _builtins.int
     call_id: _builtins.int
     """The id of the call."""
     status: _builtins.bytes
@@ -2353,6 +2360,10 @@ class PipelineAnswer(_message.Message):
     def get_usage(self) -> Global___GetUsageResponse:
         """The response of GetUsage."""
 
+    @_builtins.property
+    def get_store_status(self) -> Global___GetStoreStatusResponse:
+        """The response of GetStoreStatus."""
+
     def __init__(
         self,
         *,
@@ -2377,12 +2388,13 @@ class PipelineAnswer(_message.Message):
         list_log: Global___ListLogResponse | None = ...,
         list_namespaces: Global___ListNamespacesResponse | None = ...,
         get_usage: Global___GetUsageResponse | None = ...,
+        get_store_status: Global___GetStoreStatusResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "get_usage", b"get_usage", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_store_status", b"get_store_status", "get_upload", b"get_upload", "get_usage", b"get_usage", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_upload", b"get_upload", "get_usage", b"get_usage", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquire_writer", b"acquire_writer", "attach_records", b"attach_records", "call_id", b"call_id", "copy_workflow", b"copy_workflow", "delete", b"delete", "delete_checkpoints", b"delete_checkpoints", "delete_workflow", b"delete_workflow", "delete_workflows", b"delete_workflows", "get_capabilities", b"get_capabilities", "get_store_status", b"get_store_status", "get_upload", b"get_upload", "get_usage", b"get_usage", "list", b"list", "list_log", b"list_log", "list_namespaces", b"list_namespaces", "list_records", b"list_records", "list_workflows", b"list_workflows", "load", b"load", "outcome", b"outcome", "prune", b"prune", "save", b"save", "status", b"status", "validate", b"validate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["status", "save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities", "list_log", "list_namespaces", "get_usage"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["status", "save", "load", "attach_records", "list", "acquire_writer", "list_records", "validate", "list_workflows", "delete", "delete_workflow", "delete_workflows", "delete_checkpoints", "prune", "copy_workflow", "get_upload", "get_capabilities", "list_log", "list_namespaces", "get_usage", "get_store_status"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
@@ -2819,3 +2831,236 @@ class GetUsageResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetUsageResponse: _TypeAlias = GetUsageResponse  # noqa: Y015
+
+@_typing.final
+class GetStoreStatusRequest(_message.Message):
+    """Request of GetStoreStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStoreStatusRequest: _TypeAlias = GetStoreStatusRequest  # noqa: Y015
+
+@_typing.final
+class MaintenanceFinding(_message.Message):
+    """A problem that a collection or a check has found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The key of the object, or the prefix of the workflow. It may be cut."""
+    message: _builtins.str
+    """The problem in words, for people. It may be cut."""
+    namespace: _builtins.str
+    """The namespace; "" if it is not known."""
+    workflow_id: _builtins.str
+    """The workflow; "" if it is not known."""
+    reason: _builtins.str
+    """The reason, as in ErrorInfo.reason; "" if it has none."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        message: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "message", b"message", "namespace", b"namespace", "reason", b"reason", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MaintenanceFinding: _TypeAlias = MaintenanceFinding  # noqa: Y015
+
+@_typing.final
+class MaintenanceReport(_message.Message):
+    """A run of a collection or of a check. Times are by the clock of the machine that it ran on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class CountsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class OptionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    SERVER_VERSION_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    server_version: _builtins.str
+    """The version of the server or of the command that ran it."""
+    truncated: _builtins.bool
+    """True if it had more findings."""
+    problem: _builtins.str
+    """Why the report cannot be read, in words. The other fields are absent then."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended."""
+
+    @_builtins.property
+    def counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """What it has done, by name, as `holdfast-server gc` and `holdfast-server fsck` print it."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___MaintenanceFinding]:
+        """The first of its findings, at most 100."""
+
+    @_builtins.property
+    def options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """How it was started, by name: "scheduled", "after", "repair", "quick"."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        server_version: _builtins.str = ...,
+        counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        findings: _abc.Iterable[Global___MaintenanceFinding] | None = ...,
+        truncated: _builtins.bool = ...,
+        options: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "end_time", b"end_time", "findings", b"findings", "options", b"options", "problem", b"problem", "server_version", b"server_version", "start_time", b"start_time", "truncated", b"truncated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MaintenanceReport: _TypeAlias = MaintenanceReport  # noqa: Y015
+
+@_typing.final
+class GetStoreStatusResponse(_message.Message):
+    """Response of GetStoreStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ConfigurationEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SERVER_VERSION_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    LAYOUT_VERSION_FIELD_NUMBER: _builtins.int
+    MARKER_VERSION_FIELD_NUMBER: _builtins.int
+    GRACE_FIELD_NUMBER: _builtins.int
+    CONFIGURATION_FIELD_NUMBER: _builtins.int
+    LAST_COLLECTION_FIELD_NUMBER: _builtins.int
+    LAST_FSCK_FIELD_NUMBER: _builtins.int
+    server_version: _builtins.str
+    """The version of the server that answers."""
+    store: _builtins.str
+    """The location of the store, without credentials."""
+    layout_version: _builtins.int
+    """The version of the store's layout."""
+    marker_version: _builtins.int
+    """The version of the markers that are written to the store."""
+    @_builtins.property
+    def grace(self) -> _duration_pb2.Duration:
+        """How long dead objects are kept."""
+
+    @_builtins.property
+    def configuration(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The settings of the server that answers, by name, as `holdfast-server config` prints them, without secrets."""
+
+    @_builtins.property
+    def last_collection(self) -> Global___MaintenanceReport:
+        """The last collection that reached its end; absent if there was none."""
+
+    @_builtins.property
+    def last_fsck(self) -> Global___MaintenanceReport:
+        """The last check that reached its end; absent if there was none."""
+
+    def __init__(
+        self,
+        *,
+        server_version: _builtins.str = ...,
+        store: _builtins.str = ...,
+        layout_version: _builtins.int = ...,
+        marker_version: _builtins.int = ...,
+        grace: _duration_pb2.Duration | None = ...,
+        configuration: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        last_collection: Global___MaintenanceReport | None = ...,
+        last_fsck: Global___MaintenanceReport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grace", b"grace", "last_collection", b"last_collection", "last_fsck", b"last_fsck"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configuration", b"configuration", "grace", b"grace", "last_collection", b"last_collection", "last_fsck", b"last_fsck", "layout_version", b"layout_version", "marker_version", b"marker_version", "server_version", b"server_version", "store", b"store"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStoreStatusResponse: _TypeAlias = GetStoreStatusResponse  # noqa: Y015

@@ -162,6 +162,11 @@ class CheckpointServiceStub(object):
                 request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetUsageRequest.SerializeToString,
                 response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetUsageResponse.FromString,
                 _registered_method=True)
+        self.GetStoreStatus = channel.unary_unary(
+                '/holdfast.v1.CheckpointService/GetStoreStatus',
+                request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetStoreStatusRequest.SerializeToString,
+                response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetStoreStatusResponse.FromString,
+                _registered_method=True)
 
 
 class CheckpointServiceServicer(object):
@@ -528,6 +533,18 @@ class CheckpointServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStoreStatus(self, request, context):
+        """Returns what an administrator needs to know of the server and its store: versions, the configuration in force, and
+        the last collection and the last check that reached their end. GetCapabilities lists the feature "store-status".
+
+        It needs the right to admin. It costs two requests to the store. Damaged reports are not failures of the call.
+
+        Fails for the reasons of every call only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CheckpointServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -640,6 +657,11 @@ def add_CheckpointServiceServicer_to_server(servicer, server):
                     servicer.GetUsage,
                     request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetUsageRequest.FromString,
                     response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetUsageResponse.SerializeToString,
+            ),
+            'GetStoreStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStoreStatus,
+                    request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetStoreStatusRequest.FromString,
+                    response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetStoreStatusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1254,6 +1276,33 @@ class CheckpointService(object):
             '/holdfast.v1.CheckpointService/GetUsage',
             holdfast_dot_v1_dot_checkpoint__service__pb2.GetUsageRequest.SerializeToString,
             holdfast_dot_v1_dot_checkpoint__service__pb2.GetUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStoreStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/holdfast.v1.CheckpointService/GetStoreStatus',
+            holdfast_dot_v1_dot_checkpoint__service__pb2.GetStoreStatusRequest.SerializeToString,
+            holdfast_dot_v1_dot_checkpoint__service__pb2.GetStoreStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

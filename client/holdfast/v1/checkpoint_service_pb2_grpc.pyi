@@ -306,6 +306,14 @@ class CheckpointServiceStub:
     Fails for these reasons, and for those of every call:
     - WORKFLOW_NOT_FOUND: go on. The store has nothing of the workflow that is named.
     """
+    GetStoreStatus: _grpc.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetStoreStatusRequest, _checkpoint_service_pb2.GetStoreStatusResponse]
+    """Returns what an administrator needs to know of the server and its store: versions, the configuration in force, and
+    the last collection and the last check that reached their end. GetCapabilities lists the feature "store-status".
+
+    It needs the right to admin. It costs two requests to the store. Damaged reports are not failures of the call.
+
+    Fails for the reasons of every call only.
+    """
 
 @_typing.type_check_only
 class CheckpointServiceAsyncStub(CheckpointServiceStub):
@@ -584,6 +592,14 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
 
     Fails for these reasons, and for those of every call:
     - WORKFLOW_NOT_FOUND: go on. The store has nothing of the workflow that is named.
+    """
+    GetStoreStatus: _aio.UnaryUnaryMultiCallable[_checkpoint_service_pb2.GetStoreStatusRequest, _checkpoint_service_pb2.GetStoreStatusResponse]  # type: ignore[assignment]
+    """Returns what an administrator needs to know of the server and its store: versions, the configuration in force, and
+    the last collection and the last check that reached their end. GetCapabilities lists the feature "store-status".
+
+    It needs the right to admin. It costs two requests to the store. Damaged reports are not failures of the call.
+
+    Fails for the reasons of every call only.
     """
 
 class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -992,6 +1008,20 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails for these reasons, and for those of every call:
         - WORKFLOW_NOT_FOUND: go on. The store has nothing of the workflow that is named.
+        """
+
+    @_abc_1.abstractmethod
+    def GetStoreStatus(
+        self,
+        request: _checkpoint_service_pb2.GetStoreStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_checkpoint_service_pb2.GetStoreStatusResponse, _abc.Awaitable[_checkpoint_service_pb2.GetStoreStatusResponse]]:
+        """Returns what an administrator needs to know of the server and its store: versions, the configuration in force, and
+        the last collection and the last check that reached their end. GetCapabilities lists the feature "store-status".
+
+        It needs the right to admin. It costs two requests to the store. Damaged reports are not failures of the call.
+
+        Fails for the reasons of every call only.
         """
 
 def add_CheckpointServiceServicer_to_server(servicer: CheckpointServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -4060,6 +4060,7 @@ type PipelineCall struct {
 	//	*PipelineCall_ListLog
 	//	*PipelineCall_ListNamespaces
 	//	*PipelineCall_GetUsage
+	//	*PipelineCall_GetStoreStatus
 	Request       isPipelineCall_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4308,6 +4309,15 @@ func (x *PipelineCall) GetGetUsage() *GetUsageRequest {
 	return nil
 }
 
+func (x *PipelineCall) GetGetStoreStatus() *GetStoreStatusRequest {
+	if x != nil {
+		if x, ok := x.Request.(*PipelineCall_GetStoreStatus); ok {
+			return x.GetStoreStatus
+		}
+	}
+	return nil
+}
+
 type isPipelineCall_Request interface {
 	isPipelineCall_Request()
 }
@@ -4407,6 +4417,11 @@ type PipelineCall_GetUsage struct {
 	GetUsage *GetUsageRequest `protobuf:"bytes,29,opt,name=get_usage,json=getUsage,proto3,oneof"`
 }
 
+type PipelineCall_GetStoreStatus struct {
+	// A call of GetStoreStatus.
+	GetStoreStatus *GetStoreStatusRequest `protobuf:"bytes,28,opt,name=get_store_status,json=getStoreStatus,proto3,oneof"`
+}
+
 func (*PipelineCall_Save) isPipelineCall_Request() {}
 
 func (*PipelineCall_Load) isPipelineCall_Request() {}
@@ -4444,6 +4459,8 @@ func (*PipelineCall_ListLog) isPipelineCall_Request() {}
 func (*PipelineCall_ListNamespaces) isPipelineCall_Request() {}
 
 func (*PipelineCall_GetUsage) isPipelineCall_Request() {}
+
+func (*PipelineCall_GetStoreStatus) isPipelineCall_Request() {}
 
 // Response of Pipeline: answers, notices, or both.
 type PipelineResponse struct {
@@ -4538,6 +4555,7 @@ type PipelineAnswer struct {
 	//	*PipelineAnswer_ListLog
 	//	*PipelineAnswer_ListNamespaces
 	//	*PipelineAnswer_GetUsage
+	//	*PipelineAnswer_GetStoreStatus
 	Outcome       isPipelineAnswer_Outcome `protobuf_oneof:"outcome"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4767,6 +4785,15 @@ func (x *PipelineAnswer) GetGetUsage() *GetUsageResponse {
 	return nil
 }
 
+func (x *PipelineAnswer) GetGetStoreStatus() *GetStoreStatusResponse {
+	if x != nil {
+		if x, ok := x.Outcome.(*PipelineAnswer_GetStoreStatus); ok {
+			return x.GetStoreStatus
+		}
+	}
+	return nil
+}
+
 type isPipelineAnswer_Outcome interface {
 	isPipelineAnswer_Outcome()
 }
@@ -4873,6 +4900,11 @@ type PipelineAnswer_GetUsage struct {
 	GetUsage *GetUsageResponse `protobuf:"bytes,29,opt,name=get_usage,json=getUsage,proto3,oneof"`
 }
 
+type PipelineAnswer_GetStoreStatus struct {
+	// The response of GetStoreStatus.
+	GetStoreStatus *GetStoreStatusResponse `protobuf:"bytes,28,opt,name=get_store_status,json=getStoreStatus,proto3,oneof"`
+}
+
 func (*PipelineAnswer_Status) isPipelineAnswer_Outcome() {}
 
 func (*PipelineAnswer_Save) isPipelineAnswer_Outcome() {}
@@ -4912,6 +4944,8 @@ func (*PipelineAnswer_ListLog) isPipelineAnswer_Outcome() {}
 func (*PipelineAnswer_ListNamespaces) isPipelineAnswer_Outcome() {}
 
 func (*PipelineAnswer_GetUsage) isPipelineAnswer_Outcome() {}
+
+func (*PipelineAnswer_GetStoreStatus) isPipelineAnswer_Outcome() {}
 
 // What one pipeline may have in flight, and how long it lasts.
 type PipelineLimits struct {
@@ -5714,6 +5748,343 @@ func (x *GetUsageResponse) GetDamagedListings() int64 {
 	return 0
 }
 
+// Request of GetStoreStatus.
+type GetStoreStatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStoreStatusRequest) Reset() {
+	*x = GetStoreStatusRequest{}
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStoreStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStoreStatusRequest) ProtoMessage() {}
+
+func (x *GetStoreStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStoreStatusRequest.ProtoReflect.Descriptor instead.
+func (*GetStoreStatusRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{61}
+}
+
+// A problem that a collection or a check has found.
+type MaintenanceFinding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key of the object, or the prefix of the workflow. It may be cut.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The problem in words, for people. It may be cut.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// The namespace; "" if it is not known.
+	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// The workflow; "" if it is not known.
+	WorkflowId string `protobuf:"bytes,4,opt,name=workflow_id,json=workflowId,proto3" json:"workflow_id,omitempty"`
+	// The reason, as in ErrorInfo.reason; "" if it has none.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MaintenanceFinding) Reset() {
+	*x = MaintenanceFinding{}
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MaintenanceFinding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MaintenanceFinding) ProtoMessage() {}
+
+func (x *MaintenanceFinding) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MaintenanceFinding.ProtoReflect.Descriptor instead.
+func (*MaintenanceFinding) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *MaintenanceFinding) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *MaintenanceFinding) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *MaintenanceFinding) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *MaintenanceFinding) GetWorkflowId() string {
+	if x != nil {
+		return x.WorkflowId
+	}
+	return ""
+}
+
+func (x *MaintenanceFinding) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// A run of a collection or of a check. Times are by the clock of the machine that it ran on.
+type MaintenanceReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it began.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it ended.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// The version of the server or of the command that ran it.
+	ServerVersion string `protobuf:"bytes,3,opt,name=server_version,json=serverVersion,proto3" json:"server_version,omitempty"`
+	// What it has done, by name, as `holdfast-server gc` and `holdfast-server fsck` print it.
+	Counts map[string]int64 `protobuf:"bytes,4,rep,name=counts,proto3" json:"counts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// The first of its findings, at most 100.
+	Findings []*MaintenanceFinding `protobuf:"bytes,5,rep,name=findings,proto3" json:"findings,omitempty"`
+	// True if it had more findings.
+	Truncated bool `protobuf:"varint,6,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	// How it was started, by name: "scheduled", "after", "repair", "quick".
+	Options map[string]string `protobuf:"bytes,7,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Why the report cannot be read, in words. The other fields are absent then.
+	Problem       string `protobuf:"bytes,8,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MaintenanceReport) Reset() {
+	*x = MaintenanceReport{}
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MaintenanceReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MaintenanceReport) ProtoMessage() {}
+
+func (x *MaintenanceReport) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MaintenanceReport.ProtoReflect.Descriptor instead.
+func (*MaintenanceReport) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *MaintenanceReport) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *MaintenanceReport) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *MaintenanceReport) GetServerVersion() string {
+	if x != nil {
+		return x.ServerVersion
+	}
+	return ""
+}
+
+func (x *MaintenanceReport) GetCounts() map[string]int64 {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+func (x *MaintenanceReport) GetFindings() []*MaintenanceFinding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *MaintenanceReport) GetTruncated() bool {
+	if x != nil {
+		return x.Truncated
+	}
+	return false
+}
+
+func (x *MaintenanceReport) GetOptions() map[string]string {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *MaintenanceReport) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+// Response of GetStoreStatus.
+type GetStoreStatusResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version of the server that answers.
+	ServerVersion string `protobuf:"bytes,1,opt,name=server_version,json=serverVersion,proto3" json:"server_version,omitempty"`
+	// The location of the store, without credentials.
+	Store string `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
+	// The version of the store's layout.
+	LayoutVersion int32 `protobuf:"varint,3,opt,name=layout_version,json=layoutVersion,proto3" json:"layout_version,omitempty"`
+	// The version of the markers that are written to the store.
+	MarkerVersion int32 `protobuf:"varint,4,opt,name=marker_version,json=markerVersion,proto3" json:"marker_version,omitempty"`
+	// How long dead objects are kept.
+	Grace *durationpb.Duration `protobuf:"bytes,5,opt,name=grace,proto3" json:"grace,omitempty"`
+	// The settings of the server that answers, by name, as `holdfast-server config` prints them, without secrets.
+	Configuration map[string]string `protobuf:"bytes,6,rep,name=configuration,proto3" json:"configuration,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The last collection that reached its end; absent if there was none.
+	LastCollection *MaintenanceReport `protobuf:"bytes,7,opt,name=last_collection,json=lastCollection,proto3" json:"last_collection,omitempty"`
+	// The last check that reached its end; absent if there was none.
+	LastFsck      *MaintenanceReport `protobuf:"bytes,8,opt,name=last_fsck,json=lastFsck,proto3" json:"last_fsck,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStoreStatusResponse) Reset() {
+	*x = GetStoreStatusResponse{}
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStoreStatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStoreStatusResponse) ProtoMessage() {}
+
+func (x *GetStoreStatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStoreStatusResponse.ProtoReflect.Descriptor instead.
+func (*GetStoreStatusResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *GetStoreStatusResponse) GetServerVersion() string {
+	if x != nil {
+		return x.ServerVersion
+	}
+	return ""
+}
+
+func (x *GetStoreStatusResponse) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *GetStoreStatusResponse) GetLayoutVersion() int32 {
+	if x != nil {
+		return x.LayoutVersion
+	}
+	return 0
+}
+
+func (x *GetStoreStatusResponse) GetMarkerVersion() int32 {
+	if x != nil {
+		return x.MarkerVersion
+	}
+	return 0
+}
+
+func (x *GetStoreStatusResponse) GetGrace() *durationpb.Duration {
+	if x != nil {
+		return x.Grace
+	}
+	return nil
+}
+
+func (x *GetStoreStatusResponse) GetConfiguration() map[string]string {
+	if x != nil {
+		return x.Configuration
+	}
+	return nil
+}
+
+func (x *GetStoreStatusResponse) GetLastCollection() *MaintenanceReport {
+	if x != nil {
+		return x.LastCollection
+	}
+	return nil
+}
+
+func (x *GetStoreStatusResponse) GetLastFsck() *MaintenanceReport {
+	if x != nil {
+		return x.LastFsck
+	}
+	return nil
+}
+
 var File_holdfast_v1_checkpoint_service_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
@@ -6038,7 +6409,7 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\x06limits\x18\x06 \x01(\v2\x13.holdfast.v1.LimitsR\x06limits\"p\n" +
 	"\x0fPipelineRequest\x12/\n" +
 	"\x05calls\x18\x01 \x03(\v2\x19.holdfast.v1.PipelineCallR\x05calls\x12,\n" +
-	"\x12cancelled_call_ids\x18\x02 \x03(\x03R\x10cancelledCallIds\"\xcf\v\n" +
+	"\x12cancelled_call_ids\x18\x02 \x03(\x03R\x10cancelledCallIds\"\x9f\f\n" +
 	"\fPipelineCall\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\x03R\x06callId\x123\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12 \n" +
@@ -6066,14 +6437,14 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\x10get_capabilities\x18\x1a \x01(\v2#.holdfast.v1.GetCapabilitiesRequestH\x00R\x0fgetCapabilities\x128\n" +
 	"\blist_log\x18\x1e \x01(\v2\x1b.holdfast.v1.ListLogRequestH\x00R\alistLog\x12M\n" +
 	"\x0flist_namespaces\x18\x1b \x01(\v2\".holdfast.v1.ListNamespacesRequestH\x00R\x0elistNamespaces\x12;\n" +
-	"\tget_usage\x18\x1d \x01(\v2\x1c.holdfast.v1.GetUsageRequestH\x00R\bgetUsageB\t\n" +
+	"\tget_usage\x18\x1d \x01(\v2\x1c.holdfast.v1.GetUsageRequestH\x00R\bgetUsage\x12N\n" +
+	"\x10get_store_status\x18\x1c \x01(\v2\".holdfast.v1.GetStoreStatusRequestH\x00R\x0egetStoreStatusB\t\n" +
 	"\arequest\"\xbd\x01\n" +
 	"\x10PipelineResponse\x125\n" +
 	"\aanswers\x18\x01 \x03(\v2\x1b.holdfast.v1.PipelineAnswerR\aanswers\x123\n" +
 	"\x06limits\x18\x02 \x01(\v2\x1b.holdfast.v1.PipelineLimitsR\x06limits\x12=\n" +
 	"\n" +
-	"going_away\x18\x03 \x01(\v2\x1e.holdfast.v1.PipelineGoingAwayR\tgoingAway\"\xda\n" +
-	"\n" +
+	"going_away\x18\x03 \x01(\v2\x1e.holdfast.v1.PipelineGoingAwayR\tgoingAway\"\xab\v\n" +
 	"\x0ePipelineAnswer\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\x03R\x06callId\x12\x18\n" +
 	"\x06status\x18\x02 \x01(\fH\x00R\x06status\x12/\n" +
@@ -6096,7 +6467,8 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\x10get_capabilities\x18\x1a \x01(\v2$.holdfast.v1.GetCapabilitiesResponseH\x00R\x0fgetCapabilities\x129\n" +
 	"\blist_log\x18\x1e \x01(\v2\x1c.holdfast.v1.ListLogResponseH\x00R\alistLog\x12N\n" +
 	"\x0flist_namespaces\x18\x1b \x01(\v2#.holdfast.v1.ListNamespacesResponseH\x00R\x0elistNamespaces\x12<\n" +
-	"\tget_usage\x18\x1d \x01(\v2\x1d.holdfast.v1.GetUsageResponseH\x00R\bgetUsageB\t\n" +
+	"\tget_usage\x18\x1d \x01(\v2\x1d.holdfast.v1.GetUsageResponseH\x00R\bgetUsage\x12O\n" +
+	"\x10get_store_status\x18\x1c \x01(\v2#.holdfast.v1.GetStoreStatusResponseH\x00R\x0egetStoreStatusB\t\n" +
 	"\aoutcome\"\x98\x01\n" +
 	"\x0ePipelineLimits\x12\x14\n" +
 	"\x05calls\x18\x01 \x01(\x05R\x05calls\x12\x14\n" +
@@ -6177,7 +6549,43 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"unfinished\x18\x03 \x01(\v2\x1a.holdfast.v1.WorkflowUsageR\n" +
 	"unfinished\x121\n" +
 	"\x05total\x18\x04 \x01(\v2\x1b.holdfast.v1.NamespaceUsageR\x05total\x12)\n" +
-	"\x10damaged_listings\x18\x05 \x01(\x03R\x0fdamagedListings*O\n" +
+	"\x10damaged_listings\x18\x05 \x01(\x03R\x0fdamagedListings\"\x17\n" +
+	"\x15GetStoreStatusRequest\"\x97\x01\n" +
+	"\x12MaintenanceFinding\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1c\n" +
+	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x1f\n" +
+	"\vworkflow_id\x18\x04 \x01(\tR\n" +
+	"workflowId\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xa3\x04\n" +
+	"\x11MaintenanceReport\x129\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12%\n" +
+	"\x0eserver_version\x18\x03 \x01(\tR\rserverVersion\x12B\n" +
+	"\x06counts\x18\x04 \x03(\v2*.holdfast.v1.MaintenanceReport.CountsEntryR\x06counts\x12;\n" +
+	"\bfindings\x18\x05 \x03(\v2\x1f.holdfast.v1.MaintenanceFindingR\bfindings\x12\x1c\n" +
+	"\ttruncated\x18\x06 \x01(\bR\ttruncated\x12E\n" +
+	"\aoptions\x18\a \x03(\v2+.holdfast.v1.MaintenanceReport.OptionsEntryR\aoptions\x12\x18\n" +
+	"\aproblem\x18\b \x01(\tR\aproblem\x1a9\n" +
+	"\vCountsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a:\n" +
+	"\fOptionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfa\x03\n" +
+	"\x16GetStoreStatusResponse\x12%\n" +
+	"\x0eserver_version\x18\x01 \x01(\tR\rserverVersion\x12\x14\n" +
+	"\x05store\x18\x02 \x01(\tR\x05store\x12%\n" +
+	"\x0elayout_version\x18\x03 \x01(\x05R\rlayoutVersion\x12%\n" +
+	"\x0emarker_version\x18\x04 \x01(\x05R\rmarkerVersion\x12/\n" +
+	"\x05grace\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x05grace\x12\\\n" +
+	"\rconfiguration\x18\x06 \x03(\v26.holdfast.v1.GetStoreStatusResponse.ConfigurationEntryR\rconfiguration\x12G\n" +
+	"\x0flast_collection\x18\a \x01(\v2\x1e.holdfast.v1.MaintenanceReportR\x0elastCollection\x12;\n" +
+	"\tlast_fsck\x18\b \x01(\v2\x1e.holdfast.v1.MaintenanceReportR\blastFsck\x1a@\n" +
+	"\x12ConfigurationEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*O\n" +
 	"\bFallback\x12\x18\n" +
 	"\x14FALLBACK_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFALLBACK_NONE\x10\x01\x12\x16\n" +
@@ -6196,7 +6604,7 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\tUsageView\x12\x1a\n" +
 	"\x16USAGE_VIEW_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11USAGE_VIEW_STORED\x10\x01\x12\x13\n" +
-	"\x0fUSAGE_VIEW_FULL\x10\x022\xe5\r\n" +
+	"\x0fUSAGE_VIEW_FULL\x10\x022\xc0\x0e\n" +
 	"\x11CheckpointService\x12;\n" +
 	"\x04Save\x12\x18.holdfast.v1.SaveRequest\x1a\x19.holdfast.v1.SaveResponse\x12O\n" +
 	"\n" +
@@ -6221,7 +6629,8 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\bPipeline\x12\x1c.holdfast.v1.PipelineRequest\x1a\x1d.holdfast.v1.PipelineResponse(\x010\x01\x12D\n" +
 	"\aListLog\x12\x1b.holdfast.v1.ListLogRequest\x1a\x1c.holdfast.v1.ListLogResponse\x12Y\n" +
 	"\x0eListNamespaces\x12\".holdfast.v1.ListNamespacesRequest\x1a#.holdfast.v1.ListNamespacesResponse\x12G\n" +
-	"\bGetUsage\x12\x1c.holdfast.v1.GetUsageRequest\x1a\x1d.holdfast.v1.GetUsageResponseBu\n" +
+	"\bGetUsage\x12\x1c.holdfast.v1.GetUsageRequest\x1a\x1d.holdfast.v1.GetUsageResponse\x12Y\n" +
+	"\x0eGetStoreStatus\x12\".holdfast.v1.GetStoreStatusRequest\x1a#.holdfast.v1.GetStoreStatusResponseBu\n" +
 	"\x0fdev.holdfast.v1B\x16CheckpointServiceProtoP\x01Z\x16holdfast/v1;holdfastv1\xa2\x02\x04HFST\xaa\x02\vHoldfast.V1\xca\x02\vHoldfast\\V1\xea\x02\fHoldfast::V1b\x06proto3"
 
 var (
@@ -6237,7 +6646,7 @@ func file_holdfast_v1_checkpoint_service_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_v1_checkpoint_service_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_holdfast_v1_checkpoint_service_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_holdfast_v1_checkpoint_service_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
 var file_holdfast_v1_checkpoint_service_proto_goTypes = []any{
 	(Fallback)(0),                     // 0: holdfast.v1.Fallback
 	(CheckpointView)(0),               // 1: holdfast.v1.CheckpointView
@@ -6304,92 +6713,99 @@ var file_holdfast_v1_checkpoint_service_proto_goTypes = []any{
 	(*WorkflowUsage)(nil),             // 62: holdfast.v1.WorkflowUsage
 	(*NamespaceUsage)(nil),            // 63: holdfast.v1.NamespaceUsage
 	(*GetUsageResponse)(nil),          // 64: holdfast.v1.GetUsageResponse
-	nil,                               // 65: holdfast.v1.ListFilter.LabelsEntry
-	(*SaveHeader)(nil),                // 66: holdfast.v1.SaveHeader
-	(*Part)(nil),                      // 67: holdfast.v1.Part
-	(*Checkpoint)(nil),                // 68: holdfast.v1.Checkpoint
-	(*Head)(nil),                      // 69: holdfast.v1.Head
-	(*Chunk)(nil),                     // 70: holdfast.v1.Chunk
-	(*AcceptedFormat)(nil),            // 71: holdfast.v1.AcceptedFormat
-	(*Record)(nil),                    // 72: holdfast.v1.Record
-	(*timestamppb.Timestamp)(nil),     // 73: google.protobuf.Timestamp
-	(*Attempt)(nil),                   // 74: holdfast.v1.Attempt
-	(*durationpb.Duration)(nil),       // 75: google.protobuf.Duration
-	(*LogEntry)(nil),                  // 76: holdfast.v1.LogEntry
+	(*GetStoreStatusRequest)(nil),     // 65: holdfast.v1.GetStoreStatusRequest
+	(*MaintenanceFinding)(nil),        // 66: holdfast.v1.MaintenanceFinding
+	(*MaintenanceReport)(nil),         // 67: holdfast.v1.MaintenanceReport
+	(*GetStoreStatusResponse)(nil),    // 68: holdfast.v1.GetStoreStatusResponse
+	nil,                               // 69: holdfast.v1.ListFilter.LabelsEntry
+	nil,                               // 70: holdfast.v1.MaintenanceReport.CountsEntry
+	nil,                               // 71: holdfast.v1.MaintenanceReport.OptionsEntry
+	nil,                               // 72: holdfast.v1.GetStoreStatusResponse.ConfigurationEntry
+	(*SaveHeader)(nil),                // 73: holdfast.v1.SaveHeader
+	(*Part)(nil),                      // 74: holdfast.v1.Part
+	(*Checkpoint)(nil),                // 75: holdfast.v1.Checkpoint
+	(*Head)(nil),                      // 76: holdfast.v1.Head
+	(*Chunk)(nil),                     // 77: holdfast.v1.Chunk
+	(*AcceptedFormat)(nil),            // 78: holdfast.v1.AcceptedFormat
+	(*Record)(nil),                    // 79: holdfast.v1.Record
+	(*timestamppb.Timestamp)(nil),     // 80: google.protobuf.Timestamp
+	(*Attempt)(nil),                   // 81: holdfast.v1.Attempt
+	(*durationpb.Duration)(nil),       // 82: google.protobuf.Duration
+	(*LogEntry)(nil),                  // 83: holdfast.v1.LogEntry
 }
 var file_holdfast_v1_checkpoint_service_proto_depIdxs = []int32{
-	66,  // 0: holdfast.v1.SaveRequest.header:type_name -> holdfast.v1.SaveHeader
-	67,  // 1: holdfast.v1.SaveRequest.parts:type_name -> holdfast.v1.Part
-	68,  // 2: holdfast.v1.SaveResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	69,  // 3: holdfast.v1.SaveResponse.head:type_name -> holdfast.v1.Head
-	66,  // 4: holdfast.v1.SaveStreamRequest.header:type_name -> holdfast.v1.SaveHeader
-	70,  // 5: holdfast.v1.SaveStreamRequest.chunk:type_name -> holdfast.v1.Chunk
+	73,  // 0: holdfast.v1.SaveRequest.header:type_name -> holdfast.v1.SaveHeader
+	74,  // 1: holdfast.v1.SaveRequest.parts:type_name -> holdfast.v1.Part
+	75,  // 2: holdfast.v1.SaveResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	76,  // 3: holdfast.v1.SaveResponse.head:type_name -> holdfast.v1.Head
+	73,  // 4: holdfast.v1.SaveStreamRequest.header:type_name -> holdfast.v1.SaveHeader
+	77,  // 5: holdfast.v1.SaveStreamRequest.chunk:type_name -> holdfast.v1.Chunk
 	7,   // 6: holdfast.v1.SaveStreamRequest.finish:type_name -> holdfast.v1.SaveStreamFinish
-	68,  // 7: holdfast.v1.SaveStreamResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	69,  // 8: holdfast.v1.SaveStreamResponse.head:type_name -> holdfast.v1.Head
-	71,  // 9: holdfast.v1.LoadRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
+	75,  // 7: holdfast.v1.SaveStreamResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	76,  // 8: holdfast.v1.SaveStreamResponse.head:type_name -> holdfast.v1.Head
+	78,  // 9: holdfast.v1.LoadRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
 	0,   // 10: holdfast.v1.LoadRequest.fallback:type_name -> holdfast.v1.Fallback
 	1,   // 11: holdfast.v1.LoadRequest.view:type_name -> holdfast.v1.CheckpointView
-	68,  // 12: holdfast.v1.LoadResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	67,  // 13: holdfast.v1.LoadResponse.parts:type_name -> holdfast.v1.Part
+	75,  // 12: holdfast.v1.LoadResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	74,  // 13: holdfast.v1.LoadResponse.parts:type_name -> holdfast.v1.Part
 	11,  // 14: holdfast.v1.LoadResponse.skipped:type_name -> holdfast.v1.SkippedCheckpoint
-	72,  // 15: holdfast.v1.LoadResponse.records:type_name -> holdfast.v1.Record
-	69,  // 16: holdfast.v1.LoadResponse.head:type_name -> holdfast.v1.Head
-	71,  // 17: holdfast.v1.LoadStreamRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
+	79,  // 15: holdfast.v1.LoadResponse.records:type_name -> holdfast.v1.Record
+	76,  // 16: holdfast.v1.LoadResponse.head:type_name -> holdfast.v1.Head
+	78,  // 17: holdfast.v1.LoadStreamRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
 	0,   // 18: holdfast.v1.LoadStreamRequest.fallback:type_name -> holdfast.v1.Fallback
 	14,  // 19: holdfast.v1.LoadStreamRequest.ranges:type_name -> holdfast.v1.PartRange
 	17,  // 20: holdfast.v1.LoadStreamResponse.header:type_name -> holdfast.v1.LoadStreamHeader
-	70,  // 21: holdfast.v1.LoadStreamResponse.chunk:type_name -> holdfast.v1.Chunk
+	77,  // 21: holdfast.v1.LoadStreamResponse.chunk:type_name -> holdfast.v1.Chunk
 	18,  // 22: holdfast.v1.LoadStreamResponse.finish:type_name -> holdfast.v1.LoadStreamFinish
-	68,  // 23: holdfast.v1.LoadStreamHeader.checkpoint:type_name -> holdfast.v1.Checkpoint
+	75,  // 23: holdfast.v1.LoadStreamHeader.checkpoint:type_name -> holdfast.v1.Checkpoint
 	11,  // 24: holdfast.v1.LoadStreamHeader.skipped:type_name -> holdfast.v1.SkippedCheckpoint
-	69,  // 25: holdfast.v1.LoadStreamHeader.head:type_name -> holdfast.v1.Head
-	65,  // 26: holdfast.v1.ListFilter.labels:type_name -> holdfast.v1.ListFilter.LabelsEntry
-	73,  // 27: holdfast.v1.ListFilter.created_after:type_name -> google.protobuf.Timestamp
-	73,  // 28: holdfast.v1.ListFilter.created_before:type_name -> google.protobuf.Timestamp
-	71,  // 29: holdfast.v1.ListFilter.formats:type_name -> holdfast.v1.AcceptedFormat
+	76,  // 25: holdfast.v1.LoadStreamHeader.head:type_name -> holdfast.v1.Head
+	69,  // 26: holdfast.v1.ListFilter.labels:type_name -> holdfast.v1.ListFilter.LabelsEntry
+	80,  // 27: holdfast.v1.ListFilter.created_after:type_name -> google.protobuf.Timestamp
+	80,  // 28: holdfast.v1.ListFilter.created_before:type_name -> google.protobuf.Timestamp
+	78,  // 29: holdfast.v1.ListFilter.formats:type_name -> holdfast.v1.AcceptedFormat
 	19,  // 30: holdfast.v1.ListRequest.filter:type_name -> holdfast.v1.ListFilter
 	1,   // 31: holdfast.v1.ListRequest.view:type_name -> holdfast.v1.CheckpointView
-	67,  // 32: holdfast.v1.Content.parts:type_name -> holdfast.v1.Part
-	72,  // 33: holdfast.v1.Content.records:type_name -> holdfast.v1.Record
-	68,  // 34: holdfast.v1.ListResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
+	74,  // 32: holdfast.v1.Content.parts:type_name -> holdfast.v1.Part
+	79,  // 33: holdfast.v1.Content.records:type_name -> holdfast.v1.Record
+	75,  // 34: holdfast.v1.ListResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
 	21,  // 35: holdfast.v1.ListResponse.contents:type_name -> holdfast.v1.Content
 	11,  // 36: holdfast.v1.ListResponse.skipped:type_name -> holdfast.v1.SkippedCheckpoint
-	69,  // 37: holdfast.v1.ListResponse.head:type_name -> holdfast.v1.Head
-	73,  // 38: holdfast.v1.Workflow.update_time:type_name -> google.protobuf.Timestamp
-	69,  // 39: holdfast.v1.Workflow.head:type_name -> holdfast.v1.Head
+	76,  // 37: holdfast.v1.ListResponse.head:type_name -> holdfast.v1.Head
+	80,  // 38: holdfast.v1.Workflow.update_time:type_name -> google.protobuf.Timestamp
+	76,  // 39: holdfast.v1.Workflow.head:type_name -> holdfast.v1.Head
 	24,  // 40: holdfast.v1.ListWorkflowsResponse.workflows:type_name -> holdfast.v1.Workflow
 	2,   // 41: holdfast.v1.ValidateRequest.depth:type_name -> holdfast.v1.ValidateDepth
-	71,  // 42: holdfast.v1.ValidateRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
+	78,  // 42: holdfast.v1.ValidateRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
 	27,  // 43: holdfast.v1.ValidateResponse.findings:type_name -> holdfast.v1.Finding
-	68,  // 44: holdfast.v1.ValidateResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	68,  // 45: holdfast.v1.ValidateResponse.last_good:type_name -> holdfast.v1.Checkpoint
-	69,  // 46: holdfast.v1.ValidateResponse.head:type_name -> holdfast.v1.Head
-	74,  // 47: holdfast.v1.DeleteRequest.attempt:type_name -> holdfast.v1.Attempt
-	69,  // 48: holdfast.v1.DeleteResponse.head:type_name -> holdfast.v1.Head
-	74,  // 49: holdfast.v1.DeleteWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
-	69,  // 50: holdfast.v1.DeleteWorkflowResponse.head:type_name -> holdfast.v1.Head
-	74,  // 51: holdfast.v1.DeleteWorkflowsRequest.attempt:type_name -> holdfast.v1.Attempt
+	75,  // 44: holdfast.v1.ValidateResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	75,  // 45: holdfast.v1.ValidateResponse.last_good:type_name -> holdfast.v1.Checkpoint
+	76,  // 46: holdfast.v1.ValidateResponse.head:type_name -> holdfast.v1.Head
+	81,  // 47: holdfast.v1.DeleteRequest.attempt:type_name -> holdfast.v1.Attempt
+	76,  // 48: holdfast.v1.DeleteResponse.head:type_name -> holdfast.v1.Head
+	81,  // 49: holdfast.v1.DeleteWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
+	76,  // 50: holdfast.v1.DeleteWorkflowResponse.head:type_name -> holdfast.v1.Head
+	81,  // 51: holdfast.v1.DeleteWorkflowsRequest.attempt:type_name -> holdfast.v1.Attempt
 	34,  // 52: holdfast.v1.DeleteWorkflowsResponse.failed:type_name -> holdfast.v1.FailedDeletion
-	74,  // 53: holdfast.v1.AcquireWriterRequest.attempt:type_name -> holdfast.v1.Attempt
-	75,  // 54: holdfast.v1.AcquireWriterRequest.lease:type_name -> google.protobuf.Duration
-	73,  // 55: holdfast.v1.AcquireWriterResponse.lease_expire_time:type_name -> google.protobuf.Timestamp
-	69,  // 56: holdfast.v1.AcquireWriterResponse.head:type_name -> holdfast.v1.Head
+	81,  // 53: holdfast.v1.AcquireWriterRequest.attempt:type_name -> holdfast.v1.Attempt
+	82,  // 54: holdfast.v1.AcquireWriterRequest.lease:type_name -> google.protobuf.Duration
+	80,  // 55: holdfast.v1.AcquireWriterResponse.lease_expire_time:type_name -> google.protobuf.Timestamp
+	76,  // 56: holdfast.v1.AcquireWriterResponse.head:type_name -> holdfast.v1.Head
 	19,  // 57: holdfast.v1.DeleteCheckpointsRequest.filter:type_name -> holdfast.v1.ListFilter
-	74,  // 58: holdfast.v1.DeleteCheckpointsRequest.attempt:type_name -> holdfast.v1.Attempt
-	69,  // 59: holdfast.v1.DeleteCheckpointsResponse.head:type_name -> holdfast.v1.Head
-	74,  // 60: holdfast.v1.PruneRequest.attempt:type_name -> holdfast.v1.Attempt
-	69,  // 61: holdfast.v1.PruneResponse.head:type_name -> holdfast.v1.Head
-	74,  // 62: holdfast.v1.CopyWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
-	69,  // 63: holdfast.v1.CopyWorkflowResponse.head:type_name -> holdfast.v1.Head
-	69,  // 64: holdfast.v1.CopyWorkflowResponse.target_head:type_name -> holdfast.v1.Head
-	72,  // 65: holdfast.v1.AttachRecordsRequest.records:type_name -> holdfast.v1.Record
-	74,  // 66: holdfast.v1.AttachRecordsRequest.attempt:type_name -> holdfast.v1.Attempt
-	69,  // 67: holdfast.v1.AttachRecordsResponse.head:type_name -> holdfast.v1.Head
-	72,  // 68: holdfast.v1.ListRecordsResponse.records:type_name -> holdfast.v1.Record
+	81,  // 58: holdfast.v1.DeleteCheckpointsRequest.attempt:type_name -> holdfast.v1.Attempt
+	76,  // 59: holdfast.v1.DeleteCheckpointsResponse.head:type_name -> holdfast.v1.Head
+	81,  // 60: holdfast.v1.PruneRequest.attempt:type_name -> holdfast.v1.Attempt
+	76,  // 61: holdfast.v1.PruneResponse.head:type_name -> holdfast.v1.Head
+	81,  // 62: holdfast.v1.CopyWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
+	76,  // 63: holdfast.v1.CopyWorkflowResponse.head:type_name -> holdfast.v1.Head
+	76,  // 64: holdfast.v1.CopyWorkflowResponse.target_head:type_name -> holdfast.v1.Head
+	79,  // 65: holdfast.v1.AttachRecordsRequest.records:type_name -> holdfast.v1.Record
+	81,  // 66: holdfast.v1.AttachRecordsRequest.attempt:type_name -> holdfast.v1.Attempt
+	76,  // 67: holdfast.v1.AttachRecordsResponse.head:type_name -> holdfast.v1.Head
+	79,  // 68: holdfast.v1.ListRecordsResponse.records:type_name -> holdfast.v1.Record
 	49,  // 69: holdfast.v1.GetCapabilitiesResponse.limits:type_name -> holdfast.v1.Limits
 	52,  // 70: holdfast.v1.PipelineRequest.calls:type_name -> holdfast.v1.PipelineCall
-	75,  // 71: holdfast.v1.PipelineCall.timeout:type_name -> google.protobuf.Duration
+	82,  // 71: holdfast.v1.PipelineCall.timeout:type_name -> google.protobuf.Duration
 	4,   // 72: holdfast.v1.PipelineCall.save:type_name -> holdfast.v1.SaveRequest
 	12,  // 73: holdfast.v1.PipelineCall.load:type_name -> holdfast.v1.LoadRequest
 	44,  // 74: holdfast.v1.PipelineCall.attach_records:type_name -> holdfast.v1.AttachRecordsRequest
@@ -6409,87 +6825,100 @@ var file_holdfast_v1_checkpoint_service_proto_depIdxs = []int32{
 	57,  // 88: holdfast.v1.PipelineCall.list_log:type_name -> holdfast.v1.ListLogRequest
 	59,  // 89: holdfast.v1.PipelineCall.list_namespaces:type_name -> holdfast.v1.ListNamespacesRequest
 	61,  // 90: holdfast.v1.PipelineCall.get_usage:type_name -> holdfast.v1.GetUsageRequest
-	54,  // 91: holdfast.v1.PipelineResponse.answers:type_name -> holdfast.v1.PipelineAnswer
-	55,  // 92: holdfast.v1.PipelineResponse.limits:type_name -> holdfast.v1.PipelineLimits
-	56,  // 93: holdfast.v1.PipelineResponse.going_away:type_name -> holdfast.v1.PipelineGoingAway
-	5,   // 94: holdfast.v1.PipelineAnswer.save:type_name -> holdfast.v1.SaveResponse
-	13,  // 95: holdfast.v1.PipelineAnswer.load:type_name -> holdfast.v1.LoadResponse
-	45,  // 96: holdfast.v1.PipelineAnswer.attach_records:type_name -> holdfast.v1.AttachRecordsResponse
-	22,  // 97: holdfast.v1.PipelineAnswer.list:type_name -> holdfast.v1.ListResponse
-	37,  // 98: holdfast.v1.PipelineAnswer.acquire_writer:type_name -> holdfast.v1.AcquireWriterResponse
-	47,  // 99: holdfast.v1.PipelineAnswer.list_records:type_name -> holdfast.v1.ListRecordsResponse
-	28,  // 100: holdfast.v1.PipelineAnswer.validate:type_name -> holdfast.v1.ValidateResponse
-	25,  // 101: holdfast.v1.PipelineAnswer.list_workflows:type_name -> holdfast.v1.ListWorkflowsResponse
-	30,  // 102: holdfast.v1.PipelineAnswer.delete:type_name -> holdfast.v1.DeleteResponse
-	32,  // 103: holdfast.v1.PipelineAnswer.delete_workflow:type_name -> holdfast.v1.DeleteWorkflowResponse
-	35,  // 104: holdfast.v1.PipelineAnswer.delete_workflows:type_name -> holdfast.v1.DeleteWorkflowsResponse
-	39,  // 105: holdfast.v1.PipelineAnswer.delete_checkpoints:type_name -> holdfast.v1.DeleteCheckpointsResponse
-	41,  // 106: holdfast.v1.PipelineAnswer.prune:type_name -> holdfast.v1.PruneResponse
-	43,  // 107: holdfast.v1.PipelineAnswer.copy_workflow:type_name -> holdfast.v1.CopyWorkflowResponse
-	10,  // 108: holdfast.v1.PipelineAnswer.get_upload:type_name -> holdfast.v1.GetUploadResponse
-	50,  // 109: holdfast.v1.PipelineAnswer.get_capabilities:type_name -> holdfast.v1.GetCapabilitiesResponse
-	58,  // 110: holdfast.v1.PipelineAnswer.list_log:type_name -> holdfast.v1.ListLogResponse
-	60,  // 111: holdfast.v1.PipelineAnswer.list_namespaces:type_name -> holdfast.v1.ListNamespacesResponse
-	64,  // 112: holdfast.v1.PipelineAnswer.get_usage:type_name -> holdfast.v1.GetUsageResponse
-	75,  // 113: holdfast.v1.PipelineLimits.age:type_name -> google.protobuf.Duration
-	75,  // 114: holdfast.v1.PipelineLimits.idle:type_name -> google.protobuf.Duration
-	75,  // 115: holdfast.v1.PipelineGoingAway.grace:type_name -> google.protobuf.Duration
-	76,  // 116: holdfast.v1.ListLogResponse.entries:type_name -> holdfast.v1.LogEntry
-	69,  // 117: holdfast.v1.ListLogResponse.head:type_name -> holdfast.v1.Head
-	3,   // 118: holdfast.v1.GetUsageRequest.view:type_name -> holdfast.v1.UsageView
-	73,  // 119: holdfast.v1.NamespaceUsage.measure_time:type_name -> google.protobuf.Timestamp
-	62,  // 120: holdfast.v1.GetUsageResponse.workflows:type_name -> holdfast.v1.WorkflowUsage
-	62,  // 121: holdfast.v1.GetUsageResponse.unfinished:type_name -> holdfast.v1.WorkflowUsage
-	63,  // 122: holdfast.v1.GetUsageResponse.total:type_name -> holdfast.v1.NamespaceUsage
-	4,   // 123: holdfast.v1.CheckpointService.Save:input_type -> holdfast.v1.SaveRequest
-	6,   // 124: holdfast.v1.CheckpointService.SaveStream:input_type -> holdfast.v1.SaveStreamRequest
-	9,   // 125: holdfast.v1.CheckpointService.GetUpload:input_type -> holdfast.v1.GetUploadRequest
-	12,  // 126: holdfast.v1.CheckpointService.Load:input_type -> holdfast.v1.LoadRequest
-	15,  // 127: holdfast.v1.CheckpointService.LoadStream:input_type -> holdfast.v1.LoadStreamRequest
-	20,  // 128: holdfast.v1.CheckpointService.List:input_type -> holdfast.v1.ListRequest
-	23,  // 129: holdfast.v1.CheckpointService.ListWorkflows:input_type -> holdfast.v1.ListWorkflowsRequest
-	26,  // 130: holdfast.v1.CheckpointService.Validate:input_type -> holdfast.v1.ValidateRequest
-	29,  // 131: holdfast.v1.CheckpointService.Delete:input_type -> holdfast.v1.DeleteRequest
-	31,  // 132: holdfast.v1.CheckpointService.DeleteWorkflow:input_type -> holdfast.v1.DeleteWorkflowRequest
-	33,  // 133: holdfast.v1.CheckpointService.DeleteWorkflows:input_type -> holdfast.v1.DeleteWorkflowsRequest
-	36,  // 134: holdfast.v1.CheckpointService.AcquireWriter:input_type -> holdfast.v1.AcquireWriterRequest
-	38,  // 135: holdfast.v1.CheckpointService.DeleteCheckpoints:input_type -> holdfast.v1.DeleteCheckpointsRequest
-	40,  // 136: holdfast.v1.CheckpointService.Prune:input_type -> holdfast.v1.PruneRequest
-	42,  // 137: holdfast.v1.CheckpointService.CopyWorkflow:input_type -> holdfast.v1.CopyWorkflowRequest
-	44,  // 138: holdfast.v1.CheckpointService.AttachRecords:input_type -> holdfast.v1.AttachRecordsRequest
-	46,  // 139: holdfast.v1.CheckpointService.ListRecords:input_type -> holdfast.v1.ListRecordsRequest
-	48,  // 140: holdfast.v1.CheckpointService.GetCapabilities:input_type -> holdfast.v1.GetCapabilitiesRequest
-	51,  // 141: holdfast.v1.CheckpointService.Pipeline:input_type -> holdfast.v1.PipelineRequest
-	57,  // 142: holdfast.v1.CheckpointService.ListLog:input_type -> holdfast.v1.ListLogRequest
-	59,  // 143: holdfast.v1.CheckpointService.ListNamespaces:input_type -> holdfast.v1.ListNamespacesRequest
-	61,  // 144: holdfast.v1.CheckpointService.GetUsage:input_type -> holdfast.v1.GetUsageRequest
-	5,   // 145: holdfast.v1.CheckpointService.Save:output_type -> holdfast.v1.SaveResponse
-	8,   // 146: holdfast.v1.CheckpointService.SaveStream:output_type -> holdfast.v1.SaveStreamResponse
-	10,  // 147: holdfast.v1.CheckpointService.GetUpload:output_type -> holdfast.v1.GetUploadResponse
-	13,  // 148: holdfast.v1.CheckpointService.Load:output_type -> holdfast.v1.LoadResponse
-	16,  // 149: holdfast.v1.CheckpointService.LoadStream:output_type -> holdfast.v1.LoadStreamResponse
-	22,  // 150: holdfast.v1.CheckpointService.List:output_type -> holdfast.v1.ListResponse
-	25,  // 151: holdfast.v1.CheckpointService.ListWorkflows:output_type -> holdfast.v1.ListWorkflowsResponse
-	28,  // 152: holdfast.v1.CheckpointService.Validate:output_type -> holdfast.v1.ValidateResponse
-	30,  // 153: holdfast.v1.CheckpointService.Delete:output_type -> holdfast.v1.DeleteResponse
-	32,  // 154: holdfast.v1.CheckpointService.DeleteWorkflow:output_type -> holdfast.v1.DeleteWorkflowResponse
-	35,  // 155: holdfast.v1.CheckpointService.DeleteWorkflows:output_type -> holdfast.v1.DeleteWorkflowsResponse
-	37,  // 156: holdfast.v1.CheckpointService.AcquireWriter:output_type -> holdfast.v1.AcquireWriterResponse
-	39,  // 157: holdfast.v1.CheckpointService.DeleteCheckpoints:output_type -> holdfast.v1.DeleteCheckpointsResponse
-	41,  // 158: holdfast.v1.CheckpointService.Prune:output_type -> holdfast.v1.PruneResponse
-	43,  // 159: holdfast.v1.CheckpointService.CopyWorkflow:output_type -> holdfast.v1.CopyWorkflowResponse
-	45,  // 160: holdfast.v1.CheckpointService.AttachRecords:output_type -> holdfast.v1.AttachRecordsResponse
-	47,  // 161: holdfast.v1.CheckpointService.ListRecords:output_type -> holdfast.v1.ListRecordsResponse
-	50,  // 162: holdfast.v1.CheckpointService.GetCapabilities:output_type -> holdfast.v1.GetCapabilitiesResponse
-	53,  // 163: holdfast.v1.CheckpointService.Pipeline:output_type -> holdfast.v1.PipelineResponse
-	58,  // 164: holdfast.v1.CheckpointService.ListLog:output_type -> holdfast.v1.ListLogResponse
-	60,  // 165: holdfast.v1.CheckpointService.ListNamespaces:output_type -> holdfast.v1.ListNamespacesResponse
-	64,  // 166: holdfast.v1.CheckpointService.GetUsage:output_type -> holdfast.v1.GetUsageResponse
-	145, // [145:167] is the sub-list for method output_type
-	123, // [123:145] is the sub-list for method input_type
-	123, // [123:123] is the sub-list for extension type_name
-	123, // [123:123] is the sub-list for extension extendee
-	0,   // [0:123] is the sub-list for field type_name
+	65,  // 91: holdfast.v1.PipelineCall.get_store_status:type_name -> holdfast.v1.GetStoreStatusRequest
+	54,  // 92: holdfast.v1.PipelineResponse.answers:type_name -> holdfast.v1.PipelineAnswer
+	55,  // 93: holdfast.v1.PipelineResponse.limits:type_name -> holdfast.v1.PipelineLimits
+	56,  // 94: holdfast.v1.PipelineResponse.going_away:type_name -> holdfast.v1.PipelineGoingAway
+	5,   // 95: holdfast.v1.PipelineAnswer.save:type_name -> holdfast.v1.SaveResponse
+	13,  // 96: holdfast.v1.PipelineAnswer.load:type_name -> holdfast.v1.LoadResponse
+	45,  // 97: holdfast.v1.PipelineAnswer.attach_records:type_name -> holdfast.v1.AttachRecordsResponse
+	22,  // 98: holdfast.v1.PipelineAnswer.list:type_name -> holdfast.v1.ListResponse
+	37,  // 99: holdfast.v1.PipelineAnswer.acquire_writer:type_name -> holdfast.v1.AcquireWriterResponse
+	47,  // 100: holdfast.v1.PipelineAnswer.list_records:type_name -> holdfast.v1.ListRecordsResponse
+	28,  // 101: holdfast.v1.PipelineAnswer.validate:type_name -> holdfast.v1.ValidateResponse
+	25,  // 102: holdfast.v1.PipelineAnswer.list_workflows:type_name -> holdfast.v1.ListWorkflowsResponse
+	30,  // 103: holdfast.v1.PipelineAnswer.delete:type_name -> holdfast.v1.DeleteResponse
+	32,  // 104: holdfast.v1.PipelineAnswer.delete_workflow:type_name -> holdfast.v1.DeleteWorkflowResponse
+	35,  // 105: holdfast.v1.PipelineAnswer.delete_workflows:type_name -> holdfast.v1.DeleteWorkflowsResponse
+	39,  // 106: holdfast.v1.PipelineAnswer.delete_checkpoints:type_name -> holdfast.v1.DeleteCheckpointsResponse
+	41,  // 107: holdfast.v1.PipelineAnswer.prune:type_name -> holdfast.v1.PruneResponse
+	43,  // 108: holdfast.v1.PipelineAnswer.copy_workflow:type_name -> holdfast.v1.CopyWorkflowResponse
+	10,  // 109: holdfast.v1.PipelineAnswer.get_upload:type_name -> holdfast.v1.GetUploadResponse
+	50,  // 110: holdfast.v1.PipelineAnswer.get_capabilities:type_name -> holdfast.v1.GetCapabilitiesResponse
+	58,  // 111: holdfast.v1.PipelineAnswer.list_log:type_name -> holdfast.v1.ListLogResponse
+	60,  // 112: holdfast.v1.PipelineAnswer.list_namespaces:type_name -> holdfast.v1.ListNamespacesResponse
+	64,  // 113: holdfast.v1.PipelineAnswer.get_usage:type_name -> holdfast.v1.GetUsageResponse
+	68,  // 114: holdfast.v1.PipelineAnswer.get_store_status:type_name -> holdfast.v1.GetStoreStatusResponse
+	82,  // 115: holdfast.v1.PipelineLimits.age:type_name -> google.protobuf.Duration
+	82,  // 116: holdfast.v1.PipelineLimits.idle:type_name -> google.protobuf.Duration
+	82,  // 117: holdfast.v1.PipelineGoingAway.grace:type_name -> google.protobuf.Duration
+	83,  // 118: holdfast.v1.ListLogResponse.entries:type_name -> holdfast.v1.LogEntry
+	76,  // 119: holdfast.v1.ListLogResponse.head:type_name -> holdfast.v1.Head
+	3,   // 120: holdfast.v1.GetUsageRequest.view:type_name -> holdfast.v1.UsageView
+	80,  // 121: holdfast.v1.NamespaceUsage.measure_time:type_name -> google.protobuf.Timestamp
+	62,  // 122: holdfast.v1.GetUsageResponse.workflows:type_name -> holdfast.v1.WorkflowUsage
+	62,  // 123: holdfast.v1.GetUsageResponse.unfinished:type_name -> holdfast.v1.WorkflowUsage
+	63,  // 124: holdfast.v1.GetUsageResponse.total:type_name -> holdfast.v1.NamespaceUsage
+	80,  // 125: holdfast.v1.MaintenanceReport.start_time:type_name -> google.protobuf.Timestamp
+	80,  // 126: holdfast.v1.MaintenanceReport.end_time:type_name -> google.protobuf.Timestamp
+	70,  // 127: holdfast.v1.MaintenanceReport.counts:type_name -> holdfast.v1.MaintenanceReport.CountsEntry
+	66,  // 128: holdfast.v1.MaintenanceReport.findings:type_name -> holdfast.v1.MaintenanceFinding
+	71,  // 129: holdfast.v1.MaintenanceReport.options:type_name -> holdfast.v1.MaintenanceReport.OptionsEntry
+	82,  // 130: holdfast.v1.GetStoreStatusResponse.grace:type_name -> google.protobuf.Duration
+	72,  // 131: holdfast.v1.GetStoreStatusResponse.configuration:type_name -> holdfast.v1.GetStoreStatusResponse.ConfigurationEntry
+	67,  // 132: holdfast.v1.GetStoreStatusResponse.last_collection:type_name -> holdfast.v1.MaintenanceReport
+	67,  // 133: holdfast.v1.GetStoreStatusResponse.last_fsck:type_name -> holdfast.v1.MaintenanceReport
+	4,   // 134: holdfast.v1.CheckpointService.Save:input_type -> holdfast.v1.SaveRequest
+	6,   // 135: holdfast.v1.CheckpointService.SaveStream:input_type -> holdfast.v1.SaveStreamRequest
+	9,   // 136: holdfast.v1.CheckpointService.GetUpload:input_type -> holdfast.v1.GetUploadRequest
+	12,  // 137: holdfast.v1.CheckpointService.Load:input_type -> holdfast.v1.LoadRequest
+	15,  // 138: holdfast.v1.CheckpointService.LoadStream:input_type -> holdfast.v1.LoadStreamRequest
+	20,  // 139: holdfast.v1.CheckpointService.List:input_type -> holdfast.v1.ListRequest
+	23,  // 140: holdfast.v1.CheckpointService.ListWorkflows:input_type -> holdfast.v1.ListWorkflowsRequest
+	26,  // 141: holdfast.v1.CheckpointService.Validate:input_type -> holdfast.v1.ValidateRequest
+	29,  // 142: holdfast.v1.CheckpointService.Delete:input_type -> holdfast.v1.DeleteRequest
+	31,  // 143: holdfast.v1.CheckpointService.DeleteWorkflow:input_type -> holdfast.v1.DeleteWorkflowRequest
+	33,  // 144: holdfast.v1.CheckpointService.DeleteWorkflows:input_type -> holdfast.v1.DeleteWorkflowsRequest
+	36,  // 145: holdfast.v1.CheckpointService.AcquireWriter:input_type -> holdfast.v1.AcquireWriterRequest
+	38,  // 146: holdfast.v1.CheckpointService.DeleteCheckpoints:input_type -> holdfast.v1.DeleteCheckpointsRequest
+	40,  // 147: holdfast.v1.CheckpointService.Prune:input_type -> holdfast.v1.PruneRequest
+	42,  // 148: holdfast.v1.CheckpointService.CopyWorkflow:input_type -> holdfast.v1.CopyWorkflowRequest
+	44,  // 149: holdfast.v1.CheckpointService.AttachRecords:input_type -> holdfast.v1.AttachRecordsRequest
+	46,  // 150: holdfast.v1.CheckpointService.ListRecords:input_type -> holdfast.v1.ListRecordsRequest
+	48,  // 151: holdfast.v1.CheckpointService.GetCapabilities:input_type -> holdfast.v1.GetCapabilitiesRequest
+	51,  // 152: holdfast.v1.CheckpointService.Pipeline:input_type -> holdfast.v1.PipelineRequest
+	57,  // 153: holdfast.v1.CheckpointService.ListLog:input_type -> holdfast.v1.ListLogRequest
+	59,  // 154: holdfast.v1.CheckpointService.ListNamespaces:input_type -> holdfast.v1.ListNamespacesRequest
+	61,  // 155: holdfast.v1.CheckpointService.GetUsage:input_type -> holdfast.v1.GetUsageRequest
+	65,  // 156: holdfast.v1.CheckpointService.GetStoreStatus:input_type -> holdfast.v1.GetStoreStatusRequest
+	5,   // 157: holdfast.v1.CheckpointService.Save:output_type -> holdfast.v1.SaveResponse
+	8,   // 158: holdfast.v1.CheckpointService.SaveStream:output_type -> holdfast.v1.SaveStreamResponse
+	10,  // 159: holdfast.v1.CheckpointService.GetUpload:output_type -> holdfast.v1.GetUploadResponse
+	13,  // 160: holdfast.v1.CheckpointService.Load:output_type -> holdfast.v1.LoadResponse
+	16,  // 161: holdfast.v1.CheckpointService.LoadStream:output_type -> holdfast.v1.LoadStreamResponse
+	22,  // 162: holdfast.v1.CheckpointService.List:output_type -> holdfast.v1.ListResponse
+	25,  // 163: holdfast.v1.CheckpointService.ListWorkflows:output_type -> holdfast.v1.ListWorkflowsResponse
+	28,  // 164: holdfast.v1.CheckpointService.Validate:output_type -> holdfast.v1.ValidateResponse
+	30,  // 165: holdfast.v1.CheckpointService.Delete:output_type -> holdfast.v1.DeleteResponse
+	32,  // 166: holdfast.v1.CheckpointService.DeleteWorkflow:output_type -> holdfast.v1.DeleteWorkflowResponse
+	35,  // 167: holdfast.v1.CheckpointService.DeleteWorkflows:output_type -> holdfast.v1.DeleteWorkflowsResponse
+	37,  // 168: holdfast.v1.CheckpointService.AcquireWriter:output_type -> holdfast.v1.AcquireWriterResponse
+	39,  // 169: holdfast.v1.CheckpointService.DeleteCheckpoints:output_type -> holdfast.v1.DeleteCheckpointsResponse
+	41,  // 170: holdfast.v1.CheckpointService.Prune:output_type -> holdfast.v1.PruneResponse
+	43,  // 171: holdfast.v1.CheckpointService.CopyWorkflow:output_type -> holdfast.v1.CopyWorkflowResponse
+	45,  // 172: holdfast.v1.CheckpointService.AttachRecords:output_type -> holdfast.v1.AttachRecordsResponse
+	47,  // 173: holdfast.v1.CheckpointService.ListRecords:output_type -> holdfast.v1.ListRecordsResponse
+	50,  // 174: holdfast.v1.CheckpointService.GetCapabilities:output_type -> holdfast.v1.GetCapabilitiesResponse
+	53,  // 175: holdfast.v1.CheckpointService.Pipeline:output_type -> holdfast.v1.PipelineResponse
+	58,  // 176: holdfast.v1.CheckpointService.ListLog:output_type -> holdfast.v1.ListLogResponse
+	60,  // 177: holdfast.v1.CheckpointService.ListNamespaces:output_type -> holdfast.v1.ListNamespacesResponse
+	64,  // 178: holdfast.v1.CheckpointService.GetUsage:output_type -> holdfast.v1.GetUsageResponse
+	68,  // 179: holdfast.v1.CheckpointService.GetStoreStatus:output_type -> holdfast.v1.GetStoreStatusResponse
+	157, // [157:180] is the sub-list for method output_type
+	134, // [134:157] is the sub-list for method input_type
+	134, // [134:134] is the sub-list for extension type_name
+	134, // [134:134] is the sub-list for extension extendee
+	0,   // [0:134] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_checkpoint_service_proto_init() }
@@ -6534,6 +6963,7 @@ func file_holdfast_v1_checkpoint_service_proto_init() {
 		(*PipelineCall_ListLog)(nil),
 		(*PipelineCall_ListNamespaces)(nil),
 		(*PipelineCall_GetUsage)(nil),
+		(*PipelineCall_GetStoreStatus)(nil),
 	}
 	file_holdfast_v1_checkpoint_service_proto_msgTypes[50].OneofWrappers = []any{
 		(*PipelineAnswer_Status)(nil),
@@ -6556,6 +6986,7 @@ func file_holdfast_v1_checkpoint_service_proto_init() {
 		(*PipelineAnswer_ListLog)(nil),
 		(*PipelineAnswer_ListNamespaces)(nil),
 		(*PipelineAnswer_GetUsage)(nil),
+		(*PipelineAnswer_GetStoreStatus)(nil),
 	}
 	file_holdfast_v1_checkpoint_service_proto_msgTypes[53].OneofWrappers = []any{}
 	file_holdfast_v1_checkpoint_service_proto_msgTypes[58].OneofWrappers = []any{}
@@ -6566,7 +6997,7 @@ func file_holdfast_v1_checkpoint_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_checkpoint_service_proto_rawDesc), len(file_holdfast_v1_checkpoint_service_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   62,
+			NumMessages:   69,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

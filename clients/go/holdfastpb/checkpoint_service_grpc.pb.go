@@ -43,6 +43,7 @@ const (
 	CheckpointService_ListLog_FullMethodName           = "/holdfast.v1.CheckpointService/ListLog"
 	CheckpointService_ListNamespaces_FullMethodName    = "/holdfast.v1.CheckpointService/ListNamespaces"
 	CheckpointService_GetUsage_FullMethodName          = "/holdfast.v1.CheckpointService/GetUsage"
+	CheckpointService_GetStoreStatus_FullMethodName    = "/holdfast.v1.CheckpointService/GetStoreStatus"
 )
 
 // CheckpointServiceClient is the client API for CheckpointService service.
@@ -301,6 +302,13 @@ type CheckpointServiceClient interface {
 	// Fails for these reasons, and for those of every call:
 	// - WORKFLOW_NOT_FOUND: go on. The store has nothing of the workflow that is named.
 	GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*GetUsageResponse, error)
+	// Returns what an administrator needs to know of the server and its store: versions, the configuration in force, and
+	// the last collection and the last check that reached their end. GetCapabilities lists the feature "store-status".
+	//
+	// It needs the right to admin. It costs two requests to the store. Damaged reports are not failures of the call.
+	//
+	// Fails for the reasons of every call only.
+	GetStoreStatus(ctx context.Context, in *GetStoreStatusRequest, opts ...grpc.CallOption) (*GetStoreStatusResponse, error)
 }
 
 type checkpointServiceClient struct {
@@ -540,6 +548,16 @@ func (c *checkpointServiceClient) GetUsage(ctx context.Context, in *GetUsageRequ
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetUsageResponse)
 	err := c.cc.Invoke(ctx, CheckpointService_GetUsage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *checkpointServiceClient) GetStoreStatus(ctx context.Context, in *GetStoreStatusRequest, opts ...grpc.CallOption) (*GetStoreStatusResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetStoreStatusResponse)
+	err := c.cc.Invoke(ctx, CheckpointService_GetStoreStatus_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -802,6 +820,13 @@ type CheckpointServiceServer interface {
 	// Fails for these reasons, and for those of every call:
 	// - WORKFLOW_NOT_FOUND: go on. The store has nothing of the workflow that is named.
 	GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error)
+	// Returns what an administrator needs to know of the server and its store: versions, the configuration in force, and
+	// the last collection and the last check that reached their end. GetCapabilities lists the feature "store-status".
+	//
+	// It needs the right to admin. It costs two requests to the store. Damaged reports are not failures of the call.
+	//
+	// Fails for the reasons of every call only.
+	GetStoreStatus(context.Context, *GetStoreStatusRequest) (*GetStoreStatusResponse, error)
 	mustEmbedUnimplementedCheckpointServiceServer()
 }
 
@@ -877,6 +902,9 @@ func (UnimplementedCheckpointServiceServer) ListNamespaces(context.Context, *Lis
 }
 func (UnimplementedCheckpointServiceServer) GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUsage not implemented")
+}
+func (UnimplementedCheckpointServiceServer) GetStoreStatus(context.Context, *GetStoreStatusRequest) (*GetStoreStatusResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetStoreStatus not implemented")
 }
 func (UnimplementedCheckpointServiceServer) mustEmbedUnimplementedCheckpointServiceServer() {}
 func (UnimplementedCheckpointServiceServer) testEmbeddedByValue()                           {}
@@ -1266,6 +1294,24 @@ func _CheckpointService_GetUsage_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CheckpointService_GetStoreStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetStoreStatusRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CheckpointServiceServer).GetStoreStatus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CheckpointService_GetStoreStatus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CheckpointServiceServer).GetStoreStatus(ctx, req.(*GetStoreStatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CheckpointService_ServiceDesc is the grpc.ServiceDesc for CheckpointService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1348,6 +1394,10 @@ var CheckpointService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetUsage",
 			Handler:    _CheckpointService_GetUsage_Handler,
+		},
+		{
+			MethodName: "GetStoreStatus",
+			Handler:    _CheckpointService_GetStoreStatus_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1,6 +1,7 @@
 """The state that the handlers of one service share."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from holdfast_server.api.stored import Stored
 from holdfast_server.api.streaming.uploads import Uploads
@@ -8,6 +9,20 @@ from holdfast_server.protocol.checkpoints.records import Room, Stamps
 from holdfast_server.protocol.log.indexer import Indexer
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.payload.encoding import PartEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """What administrators may know of a store and of the server of a service.
+
+    Attributes:
+        location: the location of the store, without credentials.
+        configuration: the settings, by name, without secrets.
+
+    """
+
+    location: str = ""
+    configuration: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +38,7 @@ class ServiceContext:
         stamps: orders the records that this service attaches.
         records_room: limits the records of each checkpoint.
         stored: counts and limits what each namespace has in the store.
+        facts: what administrators may know of the store and the server.
 
     """
 
@@ -34,3 +50,4 @@ class ServiceContext:
     stamps: Stamps
     records_room: Room
     stored: Stored
+    facts: StoreFacts

@@ -13,7 +13,7 @@ from holdfast_server.api import page_tokens
 from holdfast_server.api.call import Call
 from holdfast_server.api.call_context import CallContext, StreamContext
 from holdfast_server.api.calls import Calls
-from holdfast_server.api.context import ServiceContext
+from holdfast_server.api.context import ServiceContext, StoreFacts
 from holdfast_server.api.handlers import (
     bulk_deleting,
     capabilities,
@@ -26,6 +26,7 @@ from holdfast_server.api.handlers import (
     namespaces,
     records,
     saving,
+    store_status,
     usage,
     validating,
 )
@@ -90,6 +91,7 @@ UNARY: Mapping[str, Handler] = {
     "ListLog": _paged(logs.list_log),
     "ListNamespaces": namespaces.list_namespaces,
     "GetUsage": _paged(usage.get_usage),
+    "GetStoreStatus": store_status.get_store_status,
 }
 
 
@@ -104,6 +106,7 @@ class CheckpointService:
         encoder: stores the parts of saves.
         payload_limit_bytes: how many bytes a streamed payload may have.
         stored: counts and limits what each namespace has in the store; None to do neither.
+        facts: what administrators may know of the store and the server; None for nothing.
 
     """
 
@@ -115,6 +118,7 @@ class CheckpointService:
         *,
         payload_limit_bytes: int,
         stored: Stored | None = None,
+        facts: StoreFacts | None = None,
     ) -> None:
         self._calls = calls
         uploads = Uploads()
@@ -128,6 +132,7 @@ class CheckpointService:
             stamps=Stamps(),
             records_room=Room(log.store),
             stored=stored or Stored(Quotas),
+            facts=facts or StoreFacts(),
         )
 
     async def close(self) -> None:

@@ -60,7 +60,9 @@ class Authorization:
             return
         given = self._current.value.verbs_of(principal.identities, namespace)
         for verb in verbs:
-            if verb not in given:
+            if verb is Verb.ADMIN:
+                self.require_admin(principal)
+            elif verb not in given:
                 raise HoldfastError(
                     Reason.PERMISSION_DENIED,
                     f"{principal.name!r} has no right to {verb} in namespace {namespace!r}",

@@ -63,6 +63,7 @@ _NEEDS: Mapping[str, Needs] = {
     "GetCapabilities": lambda _: _NOTHING,
     # It returns the namespaces that the caller may read, and no others.
     "ListNamespaces": lambda _: _NOTHING,
+    "GetStoreStatus": lambda _: (Verb.ADMIN,),
     # Each of its calls is decided alone.
     "Pipeline": lambda _: _NOTHING,
     "ListLog": lambda _: _READ,

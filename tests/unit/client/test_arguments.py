@@ -298,6 +298,7 @@ async def times(client, timeout):
     yield client.attach("n", "w", "c", [holdfast.Record("k", b"")], timeout=timeout)
     yield client.records("n", "w", "c", timeout=timeout)
     yield client.capabilities(timeout=timeout)
+    yield client.store_status(timeout=timeout)
     for pages in (client.list("n", timeout=timeout), client.history("n", timeout=timeout)):
         yield anext(pages)
     yield anext(client.list_workflows("n", timeout=timeout))

@@ -201,6 +201,20 @@ MUTANTS = (
         rights.check_page_tokens,
     ),
     Mutant(
+        "the state of the store is for everybody",
+        Authorization.require,
+        "self.require_admin(principal)",
+        "pass",
+        rights.check_the_store_is_for_administrators,
+    ),
+    Mutant(
+        "who has every other right is an administrator",
+        Authorization.require_admin,
+        ".is_admin(principal.identities)",
+        '.verbs_of(principal.identities, "")',
+        rights.check_the_store_is_for_administrators,
+    ),
+    Mutant(
         "every namespace is listed for everybody",
         Authorization.readable,
         "self._current is None",

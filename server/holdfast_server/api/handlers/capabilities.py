@@ -19,6 +19,7 @@ _FEATURES = (
     "prune",
     "records",
     "replace",
+    "store-status",
     "streams",
     "usage",
 )

@@ -14,6 +14,10 @@ from urllib.parse import quote, unquote
 
 LAYOUT_VERSION = 1
 MANIFEST_KEY = "holdfast.json"
+# The reports of the last collection and of the last check. No walk over the workflows of a store meets them.
+COLLECTION_REPORT = "report/gc"
+CHECK_REPORT = "report/fsck"
+REPORTS = (COLLECTION_REPORT, CHECK_REPORT)
 MAX_REVISION = 16**9 - 1
 
 _LONGEST_NAME = 200
@@ -180,9 +184,12 @@ def workflow_prefix(key: str) -> str | None:
 
 
 def has_mac(key: str) -> bool:
-    """Return whether an object with a key has a MAC in a store with keys: all objects of a workflow but its blobs."""
+    """Return whether an object with a key has a MAC in a store with keys.
+
+    All objects of a workflow but its blobs have one, and so have the reports.
+    """
     prefix = workflow_prefix(key)
-    return prefix is not None and not key.startswith(_BLOBS, len(prefix))
+    return key in REPORTS if prefix is None else not key.startswith(_BLOBS, len(prefix))
 
 
 def is_ours(key: str) -> bool:

@@ -14,7 +14,7 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format import keyed_manifest
 from holdfast_server.protocol.format.bounded_read import MAX_MARKER_BYTES, read_whole
 from holdfast_server.protocol.format.ids import unique
-from holdfast_server.protocol.format.keys import MANIFEST_KEY, has_mac, is_ours
+from holdfast_server.protocol.format.keys import MANIFEST_KEY, REPORTS, has_mac, is_ours
 from holdfast_server.protocol.format.macs import OVERHEAD_BYTES, Flaw, MacKey, Macs
 from holdfast_server.protocol.format.manifest import read_manifest
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectStore, ObjectSummary
@@ -99,6 +99,7 @@ async def add_macs(
     async for some in _batches(list_all(store, _ALL)):
         await asyncio.gather(*map(run.add, some))
         on_progress(some[-1], run.added.objects)
+    await asyncio.gather(*map(run.add, REPORTS))
     if first:
         await store.replace(MANIFEST_KEY, keyed_manifest.keyed(fields, macs))
     return run.added

@@ -30,6 +30,7 @@ COMMANDS = [
     "records",
     "attach",
     "capabilities",
+    "store-status",
 ]
 
 

@@ -65,6 +65,16 @@ async def test_checkpoints_and_workflows_are_listed_for_people_and_for_programs(
     assert [each["workflow_id"] for each in json.loads(out)["workflows"]] == ["w1"]
 
 
+async def test_the_state_of_the_store_is_printed_for_people_and_for_programs(run):
+    code, out, _ = await run("store-status", "--json")
+    found = json.loads(out)
+    assert (code, found["last_fsck"], found["layout_version"]) == (0, None, 1)
+    assert found["grace_seconds"] > 0
+    _, out, _ = await run("store-status")
+    lines = {name: value for name, _, value in (line.partition(" ") for line in out.decode().splitlines())}
+    assert (lines["last_collection"].strip(), lines["workers"].strip()) == ("none", "1")
+
+
 async def test_namespaces_are_listed_for_people_and_for_programs(run):
     for namespace in ("team-a", "team-b", "other"):
         await run("save", namespace, "w", "-", "--format", "f:1", stdin=b"x")

@@ -127,6 +127,7 @@ async def test_calls_of_every_kind_are_answered_like_unary_calls(served, piped):
         "get_upload": api.GetUploadRequest(request_id="none", **WORKFLOW),
         "get_capabilities": api.GetCapabilitiesRequest(),
         "list_namespaces": api.ListNamespacesRequest(),
+        "get_store_status": api.GetStoreStatusRequest(),
     }
     await piped.send(
         *(api.PipelineCall(call_id=number, **{name: each}) for number, (name, each) in enumerate(requests.items(), 10))

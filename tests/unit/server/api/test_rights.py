@@ -46,6 +46,7 @@ def test_every_method_is_about_one_namespace_which_is_in_its_request_or_in_the_h
         if name not in OF_NO_NAMESPACE:
             assert list(named(method.input_type)) in (["namespace"], ["header.namespace"]), name
     assert not list(named(SERVICE.methods_by_name["GetCapabilities"].input_type))
+    assert not list(named(SERVICE.methods_by_name["GetStoreStatus"].input_type))
     assert list(named(SERVICE.methods_by_name["ListNamespaces"].input_type)) == ["namespace_prefix"]
 
 
@@ -94,6 +95,10 @@ async def test_the_answer_is_the_same_whether_or_not_the_workflow_exists(method,
 
 async def test_a_list_of_namespaces_holds_those_that_the_caller_may_read_and_no_others():
     await rights.check_namespaces_listed()
+
+
+async def test_the_state_of_the_store_is_for_administrators():
+    await rights.check_the_store_is_for_administrators()
 
 
 async def test_a_denied_call_names_principal_verb_and_namespace():

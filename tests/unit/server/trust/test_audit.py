@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 READS = {
     "GetCapabilities",
+    "GetStoreStatus",
     "GetUpload",
     "GetUsage",
     "List",

@@ -40,6 +40,7 @@ _METHODS = (
     "ListLog",
     "ListNamespaces",
     "GetUsage",
+    "GetStoreStatus",
 )
 # Pipelines have a target of their own.
 assert {*_METHODS, "Pipeline"} == {method.name for method in _SERVICE.methods}

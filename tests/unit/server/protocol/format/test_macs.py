@@ -3,7 +3,7 @@
 import pytest
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format import frame as frames
-from holdfast_server.protocol.format.keys import MANIFEST_KEY, WorkflowKeys, has_mac
+from holdfast_server.protocol.format.keys import MANIFEST_KEY, REPORTS, WorkflowKeys, has_mac
 from holdfast_server.protocol.format.macs import OVERHEAD_BYTES, MacKey, Macs
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,8 +100,8 @@ def test_a_server_without_keys_refuses_an_object_with_a_mac_as_one_of_a_newer_se
     assert caught.value.reason is Reason.LAYOUT_UNSUPPORTED
 
 
-def test_all_objects_of_a_workflow_but_its_blobs_have_a_mac():
+def test_reports_and_all_objects_of_a_workflow_but_its_blobs_have_a_mac():
     keys = WorkflowKeys("n", "w")
     with_macs = (keys.marker(1), keys.claim(0, "x"), keys.index(1, 64), keys.batch("x", 1, "0" * 32), f"{keys.prefix}y")
-    assert all(map(has_mac, with_macs))
+    assert all(map(has_mac, (*with_macs, *REPORTS)))
     assert not any(map(has_mac, (keys.blob("blob/000/000/000-" + "0" * 32), "clock/x", MANIFEST_KEY)))

@@ -19,7 +19,8 @@ from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.checkpoints import save as protocol_save
 from holdfast_server.protocol.checkpoints.save import CheckpointSpec
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.log.append_once import Appended
+from holdfast_server.protocol.log.append_once import Appended, Request
+from holdfast_server.protocol.log.replays import find_request
 from holdfast_server.protocol.payload.encoding import HeldPart, Payload
 from holdfast_server.protocol.payload.read_ahead import read_ahead
 
@@ -118,18 +119,41 @@ async def _within_quota(
 ) -> AsyncGenerator[api.SaveStreamRequest]:
     """Yield the messages of a stream until they exceed the quota of the namespace, so that no more is stored in vain.
 
-    A later attempt is not refused: an earlier one may have committed, which only the log says.
+    A later attempt is not refused if an earlier one may have committed.
 
     Raises:
         HoldfastError: QUOTA_EXCEEDED.
 
     """
     received_bytes = MARKER_BYTES
+    may_be_committed = False
     async for message in messages:
-        if isinstance(message, api.SaveStreamRequest) and new.request.is_first_attempt:
+        if isinstance(message, api.SaveStreamRequest) and not may_be_committed:
             received_bytes += message.ByteSize()
-            context.stored.require(new.request.keys.namespace, received_bytes)
+            try:
+                context.stored.require(new.request.keys.namespace, received_bytes)
+            except HoldfastError:
+                may_be_committed = await _may_be_committed(context, new.request)
+                if not may_be_committed:
+                    raise
         yield message
+
+
+async def _may_be_committed(context: ServiceContext, request: Request) -> bool:
+    """Return whether an earlier attempt of a save may have committed, which only the log says."""
+    if request.is_first_attempt:
+        return False
+    head = await context.log.known_head(request.keys)
+    if head is None:
+        return False
+    try:
+        earlier = await find_request(
+            context.log, request.keys, head, request.request_id, request.first_attempt_at, is_silent=request.is_silent
+        )
+    except HoldfastError:
+        # The commit finds out, and reports it.
+        return True
+    return earlier is not None
 
 
 async def _commit(

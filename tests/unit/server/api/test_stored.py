@@ -3,8 +3,12 @@
 import asyncio
 import os
 
+import grpc
 import holdfast
 import pytest
+from crc32c import crc32c
+from holdfast.v1 import checkpoint_service_pb2 as api
+from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 from holdfast_server import scheduled_gc
 from holdfast_server.api.stored import Count, Reservation, Stored
 from holdfast_server.config import ConfigError
@@ -200,6 +204,32 @@ async def test_the_retry_of_a_save_that_was_committed_is_answered_though_the_quo
         assert saved.revision == 1
         with pytest.raises(holdfast.QuotaExceededError):
             await client.save("full", "w", os.urandom(90_000), format=FORMAT)
+
+
+async def stream(stub, data, request_id, attempt):
+    """Save a checkpoint as a stream, in a given attempt."""
+    header = {"namespace": "full", "workflow_id": "w", "request_id": request_id, "format": {"name": "f", "version": 1}}
+    messages = [
+        api.SaveStreamRequest(header={**header, "attempt": {"number": attempt, "elapsed": {"seconds": 1}}}),
+        api.SaveStreamRequest(chunk={"data": data, "crc32c": crc32c(data)}),
+        api.SaveStreamRequest(finish={"size_bytes": len(data)}),
+    ]
+    return await stub.SaveStream(iter(messages))
+
+
+async def test_a_later_attempt_of_a_stream_stores_nothing_in_vain_unless_an_earlier_one_was_committed(limited):
+    async with grpc.aio.insecure_channel(limited.target) as channel:
+        stub = CheckpointServiceStub(channel)
+        data = os.urandom(90_000)
+        saved = await stream(stub, data, "r1", 1)
+        again = await stream(stub, data, "r1", 2)
+        assert (again.replayed, again.checkpoint) == (True, saved.checkpoint)
+        limited.store.requests.clear()
+        for attempt in (1, 2):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stream(stub, data, "r2", attempt)
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert limited.store.requests["put"] == limited.store.requests["put_if_absent"] == 0
 
 
 async def test_records_of_a_checkpoint_are_limited(tmp_path):

@@ -24,6 +24,7 @@ from holdfast.moving import Item, ItemError
 _Found = TypeVar("_Found")
 
 _PAGE = 1000
+_VERIFIED_PAGE = 100
 # The errors of a load that say something about the checkpoint, and not about the server.
 UNLOADABLE = (
     CheckpointCorruptedError,
@@ -202,6 +203,34 @@ class Log:
             )
         except UNLOADABLE as error:
             raise ItemError("DIFFERENT", f"{name} cannot be loaded from the target: {error}") from error
+
+    async def newest_first(
+        self, accepted_formats: Sequence[AcceptedFormat]
+    ) -> AsyncIterator[tuple[int, LoadedCheckpoint]]:
+        """Load the checkpoints of the entries that were taken, to verify them: many per call, each with its place.
+
+        Args:
+            accepted_formats: the formats that the adapter reads.
+
+        Raises:
+            ItemError: one of them cannot be loaded, or is not there.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        place = len(self.ids) - 1
+        try:
+            async for loaded in self._client.history(
+                self._namespace, self._workflow_id, accepted_formats=accepted_formats, page_size=_VERIFIED_PAGE
+            ):
+                # Others may have saved since.
+                if place >= 0 and loaded.checkpoint_id == self.ids[place]:
+                    if place < self.position:
+                        yield place, loaded
+                    place -= 1
+        except UNLOADABLE as error:
+            raise ItemError("DIFFERENT", f"the target cannot be loaded: {error}") from error
+        if place >= 0:
+            raise ItemError("DIFFERENT", f"checkpoint {self.ids[place]!r} is missing in the target")
 
     async def _append(self, entry: Entry) -> None:
         try:

@@ -77,6 +77,7 @@ async def import_checkpoints(
     found = {file.checkpoint_id: file for file in await asyncio.to_thread(_files, Path(source), shown)}
     opened = FileCheckpointStorage(shown, allowed_checkpoint_types=allowed)
     target = _Target(client, namespace, workflow_id, allowed)
+    await target.open()
 
     async def move(item: Item) -> None:
         file = found.get(item.name)
@@ -174,9 +175,23 @@ class _Target:
         self._namespace = namespace
         self._workflow_id = holdfast_id(workflow_id, WORKFLOW_BYTES)
         self._contents = Contents(frozenset(allowed))
+        self._stored: set[str] = set()
         self._storage = HoldfastCheckpointStorage(
             client, namespace=namespace, workflow_id=workflow_id, allowed_checkpoint_types=allowed
         )
+
+    async def open(self) -> None:
+        """List the checkpoints that the storage has. The others need no load, which reads the whole log for some.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        try:
+            async for info in self._client.list(self._namespace, self._workflow_id, ids_only=True, page_size=1000):
+                self._stored.add(info.checkpoint_id)
+        except WorkflowNotFoundError:
+            return
 
     async def has(self, checkpoint: WorkflowCheckpoint, file: _File) -> bool:
         """Return whether the storage has a checkpoint.
@@ -191,6 +206,8 @@ class _Target:
             data, checkpoint_id = self._contents.payload(checkpoint), id_of(checkpoint.checkpoint_id)
         except WorkflowCheckpointException as error:
             raise ItemError("UNREADABLE", f"{file.path}: {error}") from error
+        if checkpoint_id not in self._stored:
+            return False
         try:
             loaded = await self._client.load(self._namespace, self._workflow_id, checkpoint_id)
             is_equal = loaded.data == data or self._contents.payload(self._contents.checkpoint(loaded)) == data

@@ -18,9 +18,11 @@ from typing import Any
 from burr.core.persistence import PersistedStateData, SQLitePersister
 
 from holdfast._async.client import AsyncClient
+from holdfast._core.checkpoint import LoadedCheckpoint
 from holdfast.adapters.burr.names import PartitionKey, step_id, workflow_id
 from holdfast.adapters.burr.persisters import AsyncHoldfastPersister
 from holdfast.adapters.burr.states import FORMAT, POSITION, SEQUENCE, STATUS, States
+from holdfast.adapters.burr.steps import ACCEPTED
 from holdfast.adapters.ids import LABEL_BYTES
 from holdfast.adapters.logs import UNLOADABLE, Entry, Log, chosen
 from holdfast.adapters.plain_json import UnsavableValueError
@@ -95,7 +97,7 @@ async def import_applications(
                 await log.compare(opened.entries(app, sequence_ids))
                 await log.fill(opened.entries(app, sequence_ids), item, dry_run=dry_run)
                 if not dry_run:
-                    await _verify(target, app, opened.steps(app, sequence_ids), states, item)
+                    await _verify(opened, app, sequence_ids, log, item)
                     if not log.has_moved_on:
                         await _verify_newest(target, app, sequence_ids[-1])
 
@@ -242,33 +244,34 @@ class _Source:
         for sequence_id in sequence_ids:
             yield await asyncio.to_thread(self.entry, app, sequence_id)
 
-    async def steps(self, app: _Application, sequence_ids: Iterable[int]) -> AsyncIterator[PersistedStateData]:
-        """Iterate over steps. The errors are those of `step`."""
-        for sequence_id in sequence_ids:
-            yield await asyncio.to_thread(self.step, app, sequence_id)
+    def require_equal(self, app: _Application, sequence_id: int, loaded: LoadedCheckpoint) -> None:
+        """Load a step from the file and from its checkpoint, and compare them.
+
+        Raises:
+            ItemError: they differ, or the checkpoint cannot be read.
+
+        """
+        name, step = f"step {sequence_id}", self.step(app, sequence_id)
+        try:
+            found: Any = self._states.loads(loaded, app.partition_key or "", app.app_id)
+        except UNLOADABLE as error:
+            raise ItemError("DIFFERENT", f"{name} cannot be loaded from the target: {error}") from error
+        for key in ("partition_key", "app_id", "sequence_id", "position", "status"):
+            if found[key] != step[key]:
+                raise ItemError("DIFFERENT", f"{name}: {key} differs in the target")
+        if self._states.dumps(found["state"]) != self._states.dumps(step["state"]):
+            raise ItemError("DIFFERENT", f"{name}: the state differs in the target")
 
 
-async def _verify(
-    target: AsyncHoldfastPersister,
-    app: _Application,
-    steps: AsyncIterator[PersistedStateData],
-    states: States,
-    item: Item,
-) -> None:
-    """Load steps from the target, and compare them with those of the source.
+async def _verify(source: _Source, app: _Application, sequence_ids: Sequence[int], log: Log, item: Item) -> None:
+    """Load the steps from both stores, and compare them.
 
     Raises:
         ItemError: one differs, or cannot be loaded.
 
     """
-    async for step in steps:
-        name = f"step {step['sequence_id']}"
-        found = await _loaded(target, app, step["sequence_id"])
-        for key in ("partition_key", "app_id", "sequence_id", "position", "status"):
-            if found[key] != step[key]:
-                raise ItemError("DIFFERENT", f"{name}: {key} differs in the target")
-        if states.dumps(found["state"]) != states.dumps(step["state"]):
-            raise ItemError("DIFFERENT", f"{name}: the state differs in the target")
+    async for place, loaded in log.newest_first([ACCEPTED]):
+        await asyncio.to_thread(source.require_equal, app, sequence_ids[place], loaded)
         item.add(verified=1)
 
 

@@ -28,7 +28,7 @@ from holdfast._core.errors import (
 from holdfast.adapters.burr.states import FORMAT, STATUS
 from holdfast.adapters.runs import Ownership, Run, Runs, overtaken_error
 
-_ACCEPTED = AcceptedFormat(FORMAT.name, FORMAT.version, FORMAT.version)
+ACCEPTED = AcceptedFormat(FORMAT.name, FORMAT.version, FORMAT.version)
 _NOT_FOUND = (CheckpointNotFoundError, CheckpointDeletedError, WorkflowNotFoundError)
 
 
@@ -145,7 +145,7 @@ class AsyncSteps:
         """
         options: dict[str, Any] = {"fallback": self._fallback} if step is None else {"checkpoint_id": step}
         try:
-            loaded = await self._client.load(self._namespace, workflow_id, accepted_formats=[_ACCEPTED], **options)
+            loaded = await self._client.load(self._namespace, workflow_id, accepted_formats=[ACCEPTED], **options)
         except _NOT_FOUND:
             if step is None:
                 self._runs.begin(workflow_id, 0)

@@ -303,8 +303,9 @@ async def _verify(source: _Source, flow: str, places: Sequence[_Place], log: Log
         ItemError: they differ, or the target cannot be loaded.
 
     """
-    for index, place in enumerate(places):
-        loaded = await _loaded(log, log.ids[index], place.name)
+    async for index, checkpoint in log.newest_first(ACCEPTED):
+        place = places[index]
+        loaded = _read(checkpoint, place.name)
         if loaded.state != await asyncio.to_thread(source.state, place):
             raise ItemError("DIFFERENT", f"{place.name}: the state differs in the target")
         if place.has_question:
@@ -312,13 +313,12 @@ async def _verify(source: _Source, flow: str, places: Sequence[_Place], log: Log
         item.add(verified=1)
     newest = await asyncio.to_thread(source.newest_state, flow)
     if newest is not None and not log.has_moved_on:
-        loaded = await _loaded(log, None, "the newest state")
-        if loaded.state != newest:
+        name = "the newest state"
+        if _read(await log.load(None, name, ACCEPTED), name).state != newest:
             raise ItemError("DIFFERENT", "the target continues from another state")
 
 
-async def _loaded(log: Log, checkpoint_id: str | None, name: str) -> _Loaded:
-    loaded = await log.load(checkpoint_id, name, ACCEPTED)
+def _read(loaded: LoadedCheckpoint, name: str) -> _Loaded:
     try:
         return _Loaded(loaded, read(loaded, STATE_PART))
     except UNLOADABLE as error:

@@ -28,7 +28,7 @@ def add_import(add: Callable[..., ArgumentParser]) -> None:
     command.add_argument(
         "--app", type=values.required, metavar="NAME", help="move only sessions of this app (default: all)"
     )
-    application.add_options(command, "a class", "my.module:Draft")
+    application.add_options(command, "a class", "my.module:Draft", "allowed_types")
 
 
 async def import_(client: AsyncClient, given: Namespace) -> int:

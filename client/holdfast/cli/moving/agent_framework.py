@@ -26,7 +26,7 @@ def add_import(add: Callable[..., ArgumentParser]) -> None:
         metavar="ID",
         help="the workflow_id of the HoldfastCheckpointStorage to import to (default: checkpoints, as there)",
     )
-    application.add_options(command, "a class", "my.module:Draft")
+    application.add_options(command, "a class", "my.module:Draft", "allowed_checkpoint_types")
 
 
 async def import_(client: AsyncClient, given: Namespace) -> int:

@@ -9,13 +9,14 @@ from holdfast.cli import values
 from holdfast.moving import SourceError
 
 
-def add_options(command: ArgumentParser, classes: str, example: str) -> None:
+def add_options(command: ArgumentParser, classes: str, example: str, argument: str) -> None:
     """Add `--allow` and `--load`.
 
     Args:
         command: the parser of the command.
         classes: what may be allowed.
         example: a name that may be allowed.
+        argument: the argument of the adapter that errors name.
 
     """
     command.add_argument(
@@ -24,7 +25,8 @@ def add_options(command: ArgumentParser, classes: str, example: str) -> None:
         type=values.required,
         default=[],
         metavar="NAME",
-        help=f"{classes} that values may contain, such as {example}; may be repeated (default: none)",
+        help=f"{classes} that values may contain, such as {example}: an element of {argument}; may be repeated "
+        "(default: none)",
     )
     command.add_argument(
         "--load",

@@ -31,7 +31,9 @@ def add_import(add: Callable[..., ArgumentParser]) -> None:
     command.add_argument(
         "--table", type=values.required, default="burr_state", help="the table's name (default: burr_state)"
     )
-    application.add_options(command, "a Pydantic model or a plugin of Burr", "my.module.Model or lc_message")
+    application.add_options(
+        command, "a Pydantic model or a plugin of Burr", "my.module.Model or lc_message", "allowed_classes"
+    )
 
 
 async def import_(client: AsyncClient, given: Namespace) -> int:

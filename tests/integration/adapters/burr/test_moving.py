@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import holdfast
 import pytest
+from holdfast.encryption import LocalKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -155,6 +156,19 @@ async def test_an_import_that_is_repeated_writes_nothing(client, namespace, file
     report = await import_applications(file, client, namespace=namespace)
     assert (report.failed, report.written, report.present, report.verified) == (0, 0, 3, 3)
     assert await stored(client, namespace) == before
+
+
+async def test_an_encrypted_import_is_repeated_too(target, namespace, file):
+    fill(file, ("a", 0, {"n": 1}), ("a", 1, {"n": 2}))
+    async with holdfast.AsyncClient(target, encryption=holdfast.Keyring(LocalKey.generate())) as client:
+        reports = [await import_applications(file, client, namespace=namespace) for _ in range(2)]
+        change(file, "UPDATE burr_state SET status = 'failed' WHERE sequence_id = 1")
+        reports.append(await import_applications(file, client, namespace=namespace))
+    assert [(each.failed, each.written, each.present, each.verified) for each in reports] == [
+        (0, 2, 0, 2),
+        (0, 0, 2, 2),
+        (1, 0, 0, 0),
+    ]
 
 
 async def test_steps_that_the_file_got_since_are_appended(client, namespace, file):

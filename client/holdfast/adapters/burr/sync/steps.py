@@ -29,7 +29,7 @@ from holdfast._sync.client import Client
 from holdfast.adapters.burr.states import FORMAT, STATUS
 from holdfast.adapters.runs import Ownership, Run, Runs, overtaken_error
 
-_ACCEPTED = AcceptedFormat(FORMAT.name, FORMAT.version, FORMAT.version)
+ACCEPTED = AcceptedFormat(FORMAT.name, FORMAT.version, FORMAT.version)
 _NOT_FOUND = (CheckpointNotFoundError, CheckpointDeletedError, WorkflowNotFoundError)
 
 
@@ -146,7 +146,7 @@ class Steps:
         """
         options: dict[str, Any] = {"fallback": self._fallback} if step is None else {"checkpoint_id": step}
         try:
-            loaded = self._client.load(self._namespace, workflow_id, accepted_formats=[_ACCEPTED], **options)
+            loaded = self._client.load(self._namespace, workflow_id, accepted_formats=[ACCEPTED], **options)
         except _NOT_FOUND:
             if step is None:
                 self._runs.begin(workflow_id, 0)

@@ -4,7 +4,7 @@ install := -m pip install --quiet --require-hashes -r
 # Trace ids and digests in the docs are as random as secrets.
 no_digests := --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntropyString
 
-.PHONY: help demo test verify lint docs proto check bench soak fuzz lock go typescript conformance java
+.PHONY: help demo console test verify lint docs proto check bench soak fuzz lock go typescript conformance java
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -16,6 +16,9 @@ help: ## list the targets
 
 demo: .venv/ready ## kill a workflow twice, resume it and compare the results
 	@$(python) -m examples.demo
+
+console: .venv/ready ## show a store with damage, a fork and a deletion in the console, at port 7434
+	@$(python) -m examples.console
 
 test: .venv/ready ## run every test, with a small budget for the verification and the installations
 	@$(python) tools/run_tests.py small

@@ -40,6 +40,7 @@ def main() -> None:
         with os.fdopen(descriptor, "wb", buffering=0) as log:
             demonstrate(log)
         say(f"\nAll as promised, in {time.monotonic() - started:.0f} s. The log of the server: {log_name}")
+        say("See such a store in a browser: make console")
     except (DemoError, holdfast.HoldfastError) as error:
         sys.exit(f"\n{styled(_RED, 'failed')}: {error}. The log of the server: {log_name}")
     except KeyboardInterrupt:
@@ -101,16 +102,21 @@ def run(target: str, workflow_id: str, output: Path, log: IO[bytes], kill_after:
 def damage_newest(store: Path) -> None:
     """Flip bits of the newest checkpoint on disk."""
     title("3. Damage its newest checkpoint on disk")
+    say(f"   flipped one of its {flip_newest(store, 'killed')} bytes")
+
+
+def flip_newest(store: Path, workflow_id: str) -> int:
+    """Flip bits of the newest checkpoint of a workflow, which is the newest entry of its log. Return its bytes."""
     with closing(sqlite3.connect(store / "holdfast.db")) as database, database:
         # The newest is listed first.
-        prefix = f"ns/{NAMESPACE}/wf/killed/log/"
+        prefix = f"ns/{NAMESPACE}/wf/{workflow_id}/log/"
         newest = "SELECT content FROM objects WHERE key > ? ORDER BY key LIMIT 1"
         query = f"SELECT id, value FROM contents WHERE id = ({newest})"  # noqa: S608 - a constant
         content, value = database.execute(query, (prefix,)).fetchone()
         damaged = bytearray(value)
         damaged[len(damaged) // 2] ^= 0xFF
         database.execute("UPDATE contents SET value = ? WHERE id = ?", (damaged, content))
-    say(f"   flipped one of its {len(damaged)} bytes")
+    return len(damaged)
 
 
 def fall_back(target: str) -> None:

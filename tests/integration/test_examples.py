@@ -5,6 +5,7 @@ import pty
 import re
 import subprocess
 import sys
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def test_the_agent_continues_after_its_approval(target):
 
 def test_every_example_has_a_test():
     programs = {path.stem for path in (ROOT / "examples").glob("*.py")} - {"__init__", "word_statistics"}
-    assert programs == {"asynchronous", "demo", "fencing", "langgraph_agent", "migrations", "quickstart"}
+    assert programs == {"asynchronous", "console", "demo", "fencing", "langgraph_agent", "migrations", "quickstart"}
 
 
 @pytest.mark.timeout(300)
@@ -108,3 +109,19 @@ def test_the_demo_ends_quietly_if_nobody_reads_its_output(tmp_path):
         demo.stdout.close()
         assert demo.stderr.read() == ""
         assert demo.wait(60) == 141
+
+
+def test_the_store_of_the_example_is_shown_in_the_console_and_removed_at_its_end(tmp_path):
+    command = [sys.executable, "-m", "examples.console", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}
+    ) as process:
+        try:
+            line = process.stdout.readline()
+            url = re.search(r"http://\S+", line)[0]
+            with urllib.request.urlopen(f"{url}/n/examples", timeout=60) as answer:
+                page = answer.read().decode()
+            assert all(name in page for name in ("finished", "damaged", "forked", "deleted", "old-format"))
+        finally:
+            process.terminate()
+    assert list(tmp_path.iterdir()) == []

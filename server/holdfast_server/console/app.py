@@ -24,6 +24,7 @@ from holdfast_server.console.pages import (
     payload,
     resume,
     sign_in,
+    store,
     workflow,
     workflows,
 )
@@ -41,6 +42,7 @@ _PAGES: Sequence[Paths] = (
     payload.PATHS,
     difference.PATHS,
     changes.PATHS,
+    store.PATHS,
     sign_in.PATHS,
 )
 

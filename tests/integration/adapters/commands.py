@@ -5,10 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-CODE = "import sys; from holdfast_command import main; sys.argv[0] = 'holdfast'; main()"
+from tests.integration.adapters.programs import imports_of
+from tests.support import forked
+from tests.unit.client.cli import command
+
+_CODE = "import sys; from holdfast_command import main; sys.argv[0] = 'holdfast'; main()"
 
 
-def run(target: str, *arguments: str, folder: Path, code: int = 0, env: dict[str, str] | None = None) -> "Done":
+def run(target: str, *arguments: str, folder: Path, code: int = 0) -> "subprocess.CompletedProcess[str]":
     """Run the command to its end.
 
     Args:
@@ -16,20 +20,24 @@ def run(target: str, *arguments: str, folder: Path, code: int = 0, env: dict[str
         arguments: the arguments.
         folder: the current folder.
         code: the exit code that is expected.
-        env: additional variables.
 
     """
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, *arguments],
+    environment = {**os.environ, "HOLDFAST_TARGET": target}
+    modules = imports_of("langgraph")
+    done = forked.run(command.__name__, *arguments, modules=modules, cwd=folder, env=environment, timeout=100)
+    assert done.returncode == code, done
+    return done
+
+
+def run_anew(*arguments: str, folder: Path, path: Path) -> "subprocess.CompletedProcess[str]":
+    """Run the command in a process that imports everything anew, first what is in a folder."""
+    paths = [str(path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.run(
+        [sys.executable, "-c", _CODE, *arguments],
         cwd=folder,
-        env={**os.environ, "HOLDFAST_TARGET": target, **(env or {})},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         check=False,
         capture_output=True,
         text=True,
         timeout=100,
     )
-    assert done.returncode == code, done
-    return done
-
-
-Done = subprocess.CompletedProcess[str]

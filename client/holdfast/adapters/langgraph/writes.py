@@ -24,6 +24,8 @@ _CHUNK_BYTES = (1 << 20) - 1024
 _BUNDLE = "bundle"
 # No key of a task begins with it.
 _CHUNK = "#"
+# Readers pass it over like a chunk.
+_IMPORTED = f"{_CHUNK}imported."
 _WRITES, _REFERENCE = b"w", b"r"
 
 
@@ -111,6 +113,23 @@ def unpack(records: Iterable[Record]) -> list[Write]:
             message = f"record {key!r} does not contain writes: {type(error).__name__}: {error}"
             raise of_reason("CHECKPOINT_CORRUPTED", message) from error
     return sorted(found.values(), key=lambda write: (write.task_path, write.task_id, write.index))
+
+
+def marked_as_imported(records: Iterable[Record]) -> Iterator[Record]:
+    """Yield records that mark the special writes among others as written by an import.
+
+    A special write may be replaced, by the source and by a run here. The next import must distinguish the two.
+    """
+    for record in records:
+        if record.replace:
+            yield Record(f"{_IMPORTED}{record.key}", sha256(record.data).digest(), replace=True)
+
+
+def is_as_imported(write: Write, records: Iterable[Record]) -> bool:
+    """Return whether a special write is still the one that an import wrote, according to its checkpoint's records."""
+    key = record_key(write.task_id, _suffix(write))
+    data = {record.key: record.data for record in records if record.key in (key, f"{_IMPORTED}{key}")}
+    return len(data) == 2 and sha256(data[key]).digest() == data[f"{_IMPORTED}{key}"]
 
 
 def _suffix(write: Write) -> str:

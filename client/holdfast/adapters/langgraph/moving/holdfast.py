@@ -70,12 +70,26 @@ class HoldfastSide:
             decoded(loaded.info.parent_id) if loaded.info.parent_id else "",
             await blocking.in_thread_if_large(data, contents.unpack_checkpoint, serde, loaded),
             contents.unpack_metadata(serde, loaded),
-            [StoredWrite(each.task_id, each.task_path, each.index, each.channel, value) for each, value in found],
+            [
+                StoredWrite(
+                    each.task_id,
+                    each.task_path,
+                    each.index,
+                    each.channel,
+                    value,
+                    each.index < 0 and writes.is_as_imported(each, loaded.records),
+                )
+                for each, value in found
+            ],
         )
 
     def kept(self, stored: Stored) -> Stored:
         """Return a checkpoint as it is."""
         return stored
+
+    def read_back(self, theirs: Stored, ours: Stored) -> Stored:
+        """Return a checkpoint of Holdfast as it is."""
+        return theirs
 
     async def begin(self, thread_id: str) -> "HoldfastWriting":
         """Begin to write to a thread. A save of anybody else from here on ends the writing."""
@@ -175,7 +189,7 @@ class HoldfastWriting:
         calls: list[Sequence[Record]] = []
         for _, group in groupby(sorted(packed, key=lambda write: write.task_id), key=lambda write: write.task_id):
             of_task = writes.pack(list(group), has_secret_names=has_secret_names)
-            calls += [of_task.chunks, of_task.final]
+            calls += [of_task.chunks, [*of_task.final, *writes.marked_as_imported(of_task.final)]]
         return [records for records in calls if records]
 
 

@@ -180,19 +180,26 @@ async def _named_saver(name: str, serde: Any) -> AsyncIterator[Any]:
     """Open the saver that MODULE:ATTRIBUTE names: a saver, or a function that returns one or a context manager."""
     found = named(name)
     async with AsyncExitStack() as stack:
-        if not isinstance(found, BaseCheckpointSaver) and callable(found):
-            found = found()
-        if inspect.isawaitable(found):
-            found = await found
-        if hasattr(found, "__aenter__"):
-            found = await stack.enter_async_context(found)
-        elif hasattr(found, "__enter__"):
-            found = stack.enter_context(found)
+        try:
+            found = await _made(found, stack)
+        except Exception as error:
+            raise SourceError(f"{name!r:.200} cannot be opened: {type(error).__name__}: {error}") from error
         if not isinstance(found, BaseCheckpointSaver):
             raise SourceError(f"{name!r:.200} is {type(found).__name__}: expected a BaseCheckpointSaver of LangGraph")
         if serde is not None:
             found.serde = serde
         yield found
+
+
+async def _made(found: Any, stack: AsyncExitStack) -> Any:
+    """Return the saver that an attribute is or makes, entered if it is a context manager."""
+    if not isinstance(found, BaseCheckpointSaver) and callable(found):
+        found = found()
+    if inspect.isawaitable(found):
+        found = await found
+    if hasattr(found, "__aenter__"):
+        return await stack.enter_async_context(found)
+    return stack.enter_context(found) if hasattr(found, "__enter__") else found
 
 
 def _imported(module: str, *packages: str) -> Any:

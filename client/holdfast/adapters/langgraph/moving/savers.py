@@ -7,6 +7,7 @@ from typing import Any
 
 from langgraph.checkpoint.base import CheckpointTuple, get_checkpoint_id
 from langgraph.checkpoint.serde.base import maybe_add_typed_methods
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from holdfast.adapters.langgraph.contents import config_of
 from holdfast.adapters.langgraph.moving import versions
@@ -85,6 +86,20 @@ class SaverSide:
         """Return a checkpoint with versions of the saver's type."""
         return replace(stored, checkpoint=versions.converted(stored.checkpoint, self._saver))
 
+    def read_back(self, theirs: Stored, ours: Stored) -> Stored:
+        """Return a checkpoint without snapshots of delta channels that the source has at an ancestor.
+
+        Some savers keep a value once for each version of its channel, and return it with all checkpoints that have the
+        version. A channel of the same version has the same value.
+        """
+        values, expected = theirs.checkpoint["channel_values"], ours.checkpoint["channel_values"]
+        left = {
+            channel: value
+            for channel, value in values.items()
+            if channel in expected or not isinstance(value, _DeltaSnapshot)
+        }
+        return replace(theirs, checkpoint={**theirs.checkpoint, "channel_values": left})
+
     async def begin(self, thread_id: str) -> "SaverWriting":
         """Begin to write to a thread. A saver cannot keep others from writing to it, too."""
         return SaverWriting(self, await self.index(thread_id))
@@ -94,7 +109,10 @@ class SaverSide:
         config = config_of(stored.place, stored.parent_id)
         if not stored.parent_id:
             del config["configurable"]["checkpoint_id"]
-        arguments = config, stored.checkpoint, stored.metadata, stored.checkpoint["channel_versions"]
+        values, current = stored.checkpoint["channel_values"], stored.checkpoint["channel_versions"]
+        # A channel without a value here may have one of the same version in an ancestor, which must stay.
+        new_versions = {channel: version for channel, version in current.items() if channel in values}
+        arguments = config, stored.checkpoint, stored.metadata, new_versions
         await self._call(lambda: self._saver.aput(*arguments), lambda: self._saver.put(*arguments))
 
     async def put_writes(self, place: Place, checkpoint_id: str, writes: Sequence[StoredWrite]) -> None:

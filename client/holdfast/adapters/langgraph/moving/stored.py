@@ -27,6 +27,7 @@ class StoredWrite:
         index: its position among the task's writes; negative for a special channel.
         channel: its channel.
         value: its value.
+        is_as_imported: whether it is a write to a special channel that only an import has written.
 
     """
 
@@ -35,6 +36,7 @@ class StoredWrite:
     index: int
     channel: str
     value: Any
+    is_as_imported: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Comparison:
 
     Attributes:
         difference: the first difference in words; "" if all that the target has is equal.
-        missing: writes that only the source has.
+        missing: writes that only the source has, or has replaced since they were imported.
 
     """
 
@@ -106,9 +108,9 @@ def writes_of(pending: Iterable[tuple[str, str, Any]], known: Iterable[tuple[str
 def compared(source: Stored, target: Stored) -> Comparison:
     """Compare a checkpoint of the source with that of the target."""
     for name, left, right in (
-        ("parent", source.parent_id, target.parent_id),
-        ("metadata", source.metadata, target.metadata),
-        ("checkpoint", source.checkpoint, target.checkpoint),
+        ("another parent", source.parent_id, target.parent_id),
+        ("other metadata", source.metadata, target.metadata),
+        ("other values", source.checkpoint, target.checkpoint),
     ):
         if not is_same(left, right):
             return Comparison(name, ())
@@ -116,16 +118,17 @@ def compared(source: Stored, target: Stored) -> Comparison:
     missing = []
     for key, ours in _keyed(source.writes):
         theirs = theirs_by_key.pop(key, None)
-        if theirs is None:
+        is_equal = theirs is not None and is_same(ours.value, theirs.value)
+        if theirs is None or (not is_equal and theirs.is_as_imported):
             missing.append(ours)
-        elif not is_same(ours.value, theirs.value):
-            return Comparison(f"the write of task {ours.task_id} to channel {ours.channel!r}", ())
+        elif not is_equal:
+            return Comparison(f"another write of task {ours.task_id} to channel {ours.channel!r}", ())
         elif None not in (ours.task_path, theirs.task_path) and ours.task_path != theirs.task_path:
-            return Comparison(f"the path of task {ours.task_id}", ())
+            return Comparison(f"another path of task {ours.task_id}", ())
     for extra in theirs_by_key.values():
-        return Comparison(f"a write of task {extra.task_id} to channel {extra.channel!r}, which the source lacks", ())
+        return Comparison(f"a write of task {extra.task_id} to channel {extra.channel!r} that the source lacks", ())
     if not missing and [key for key, _ in _keyed(source.writes)] != [key for key, _ in _keyed(target.writes)]:
-        return Comparison("the order of the writes", ())
+        return Comparison("another order of writes", ())
     return Comparison("", missing)
 
 

@@ -32,6 +32,9 @@ class Target(Source, Protocol):
     def kept(self, stored: Stored) -> Stored:
         """Return a checkpoint in the form in which the target keeps it."""
 
+    def read_back(self, theirs: Stored, ours: Stored) -> Stored:
+        """Return a checkpoint of the target without what it adds to each checkpoint that it returns."""
+
     async def begin(self, thread_id: str) -> "Writing":
         """Begin to write to a thread: from here on, nobody else may."""
 
@@ -146,11 +149,12 @@ async def _check(item: Item, source: Source, target: Target, place: Place, check
     theirs = await target.load(place, checkpoint_id)
     if theirs is None:
         raise ItemError("OTHER_CONTENT", f"{_named(place, checkpoint_id)} was deleted from the target just now")
-    found = compared(target.kept(ours), theirs)
+    ours = target.kept(ours)
+    found = compared(ours, target.read_back(theirs, ours))
     if found.difference:
         raise ItemError(
             "OTHER_CONTENT",
-            f"the target has {_named(place, checkpoint_id)} with another {found.difference}; nothing was overwritten",
+            f"the target has {_named(place, checkpoint_id)} with {found.difference}; nothing was overwritten",
         )
     item.add(present=1, verified=0 if found.missing else 1)
     return found.missing
@@ -167,9 +171,10 @@ async def _verify(item: Item, source: Source, target: Target, place: Place, chec
     theirs = await target.load(place, checkpoint_id)
     if theirs is None:
         raise ItemError("DIFFERENT", f"the target has lost {_named(place, checkpoint_id)}")
-    found = compared(target.kept(ours), theirs)
+    ours = target.kept(ours)
+    found = compared(ours, target.read_back(theirs, ours))
     if found.difference:
-        raise ItemError("DIFFERENT", f"{_named(place, checkpoint_id)} has another {found.difference} in the target")
+        raise ItemError("DIFFERENT", f"{_named(place, checkpoint_id)} has {found.difference} in the target")
     if found.missing:
         raise ItemError(
             "SOURCE_CHANGED", f"{_named(place, checkpoint_id)} has got writes since it was read: run the command again"

@@ -22,6 +22,7 @@ MODULES = (
     "rewrapping",
     "saves",
     "transport",
+    "watching",
     "workflow",
 )
 # Source to twin, both without ".py".
@@ -36,6 +37,8 @@ REPLACEMENTS = (
     (r"\bAwaitable\[([\w.]+)\]", r"\1"),
     (r"\bAwaitable, ", ""),
     (r"\bAsyncIterator\b", "Iterator"),
+    (r"\bAsyncGenerator\[(\w+), None\]", r"Generator[\1, None, None]"),
+    (r"\bAsyncGenerator\b", "Generator"),
     (r"\bAsync(Client|Guard|Lists|Lookups|Steps|Threads|Workflow)\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\bfrom holdfast\._async\b", "from holdfast._sync"),

@@ -49,6 +49,8 @@ _SETTINGS = {
     "oidc_algorithms": "how tokens of the issuer may be signed, with commas between them",
     "oidc_groups_claim": "claim of a token that has the groups of its subject",
     "mac_keys_file": "file of keys, made by the command mac-key, with which objects of the store get MACs",
+    "watch_fastest_seconds": "how often a watched workflow is looked at for commits of other servers, after a commit",
+    "watch_slowest_seconds": "how often at least, after a long time without a commit",
     "tokens_file": "file of tokens, made by the command token; callers then need one of them",
     "metrics_listen": "address for Prometheus, host:port; further workers take the next ports",
     "console_listen": "address of the console for browsers, host:port",

@@ -94,6 +94,8 @@ class Config:
         console_allow_changes: whether the console's pages can delete and fence.
         console_trace_url_template: the URL of a trace for the console's links, with `{trace_id}` in it; "" for none.
         console_hosts: names by which browsers reach the console, such as that of a proxy.
+        watch_fastest_seconds: how often a watched workflow is looked at for commits of other servers, after a commit.
+        watch_slowest_seconds: how often at least, after a long time without a commit.
 
     """
 
@@ -146,6 +148,8 @@ class Config:
     console_allow_changes: bool = False
     console_trace_url_template: str = ""
     console_hosts: tuple[str, ...] = ()
+    watch_fastest_seconds: float = 0.1
+    watch_slowest_seconds: float = 2.0
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -178,6 +182,8 @@ class Config:
             ("checkpoints_per_base", 1, 1_000_000),
             ("base_bytes", 0, 1 << 36),
             ("fair_calls", 0, 100_000),
+            ("watch_fastest_seconds", 0.01, 3600),
+            ("watch_slowest_seconds", 0.01, 3600),
         ):
             value = getattr(self, name)
             if value is not None and not lowest <= value <= highest:
@@ -197,6 +203,11 @@ class Config:
             raise ConfigError(str(error)) from None
         if self.folder_group and self.folder_group_number is None:
             raise ConfigError(f"folder_group: expected the name or number of a group, got {self.folder_group!r}")
+        if self.watch_fastest_seconds > self.watch_slowest_seconds:
+            raise ConfigError(
+                f"watch_fastest_seconds: expected at most watch_slowest_seconds, {self.watch_slowest_seconds}, "
+                f"got {self.watch_fastest_seconds}"
+            )
         self._check_tls()
         self._check_oidc()
         self._check_console()

@@ -121,6 +121,7 @@ async def serving(
             # Pipelines say so first: their callers send further calls to another server.
             pipelines.drain()
             calls.drain(config.drain_seconds)
+            service.drain()
             await healthy.enter_graceful_shutdown()
             stopping = asyncio.create_task(server.stop(config.drain_seconds + _ANSWER_SECONDS))
             # A call that waits for its store may not end in time. The server does not wait for it.

@@ -11,6 +11,7 @@ from holdfast_server.api.context import StoreFacts
 from holdfast_server.api.metering import Meter
 from holdfast_server.api.service import CheckpointService
 from holdfast_server.api.stored import Stored
+from holdfast_server.api.watching.feed import Pace
 from holdfast_server.config import Config, ConfigError
 from holdfast_server.config_sources import published
 from holdfast_server.keyed import open_keyed
@@ -84,6 +85,8 @@ async def open_service(
             payload_limit_bytes=config.payload_limit_bytes,
             stored=stored,
             facts=StoreFacts(config.store, published(config)),
+            pace=Pace(config.watch_fastest_seconds, config.watch_slowest_seconds),
+            watch_seconds=config.pipeline_age_seconds,
         )
         watch = StoreWatch(store, identity, calls.refuse, on_ready)
         calls.on_suspicion = watch.check_soon

@@ -10,7 +10,7 @@ from typing import Any, Self
 import holdfast
 
 _THREADS = ThreadPoolExecutor(64, "synchronous-client")
-_ITERATORS = ("list", "history", "list_workflows", "log", "namespaces", "read_part", "usage")
+_ITERATORS = ("list", "history", "list_workflows", "log", "namespaces", "read_part", "usage", "watch")
 _END = object()
 
 

@@ -7,7 +7,8 @@ from google.protobuf.message import Message
 class Context:
     """A call's context. `ended` has code, message and trailing metadata if the call was aborted."""
 
-    def __init__(self, metadata: tuple[tuple[str, str | bytes], ...] = ()) -> None:
+    def __init__(self, metadata: tuple[tuple[str, str | bytes], ...] = (), seconds: float = 60.0) -> None:
+        self._seconds = seconds
         self._metadata = metadata
         self.initial: dict[str, str] = {}
         self.ended: tuple[grpc.StatusCode, str, dict[str, bytes]] | None = None
@@ -22,7 +23,7 @@ class Context:
         return {}
 
     def time_remaining(self) -> float | None:
-        return 60.0
+        return self._seconds
 
     async def send_initial_metadata(self, metadata: tuple[tuple[str, str], ...]) -> None:
         self.initial.update(metadata)

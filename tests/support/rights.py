@@ -67,6 +67,7 @@ CASES = [
     ("GetUsage", WHERE, {READ}),
     ("GetUsage", {"namespace": "b"}, {READ}),
     ("ListLog", WHERE, {READ}),
+    ("WatchWorkflow", WHERE, {READ}),
 ]
 # Calls about no namespace. Every caller may make them.
 OF_NO_NAMESPACE = {"GetCapabilities", "GetStoreStatus", "ListNamespaces", "Pipeline"}
@@ -107,6 +108,10 @@ async def send(served, method: str, fields, principal: str) -> None:
         chunk = {"data": b"x", "crc32c": crc32c(b"x")}
         messages = (request, request_type(chunk=chunk), request_type(finish={"size_bytes": 1}))
         await call(iter(messages), metadata=by(principal))
+    elif method == "WatchWorkflow":
+        watch = call(request, metadata=by(principal))
+        await watch.read()
+        watch.cancel()
     elif method == "LoadStream":
         async for _ in call(request, metadata=by(principal)):
             pass

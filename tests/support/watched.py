@@ -107,9 +107,13 @@ class Served:
 
 @asynccontextmanager
 async def serving_watched(
-    folder: Path, *, around: Callable[[ObjectStore], ObjectStore] = lambda store: store, **settings: int
+    folder: Path,
+    *,
+    listen: str = "127.0.0.1:0",
+    around: Callable[[ObjectStore], ObjectStore] = lambda store: store,
+    **settings: int,
 ) -> AsyncIterator[Served]:
-    config = Config(listen="127.0.0.1:0", store=(folder / "store").as_uri(), drain_seconds=1, **settings)
+    config = Config(listen=listen, store=(folder / "store").as_uri(), drain_seconds=1, **settings)
     async with FileStore.open(folder / "store") as real, serving(config, around(store := WatchedStore(real))) as port:
         store.requests.clear()
         yield Served(f"127.0.0.1:{port}", store, folder / "store")

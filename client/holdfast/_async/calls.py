@@ -19,7 +19,7 @@ _Result = TypeVar("_Result")
 _DEADLINE = "DEADLINE_EXCEEDED"
 _UNAUTHENTICATED = "UNAUTHENTICATED"
 # Set by a server in the errors of streams whose token has expired since it accepted them.
-_ACCEPTED_KEY = "accepted"
+ACCEPTED_KEY = "accepted"
 _MIN_ATTEMPT_SECONDS = 0.1
 # Longer than keepalive takes to notice a hung connection, so that the next attempt uses another one.
 _USUAL_ATTEMPT_SECONDS = 12.0
@@ -142,12 +142,19 @@ class Caller:
                 await self._channels.pause(pause)
                 number += 1
 
+    async def pause_after(self, error: HoldfastError, number: int, left_seconds: float) -> None:
+        """Wait before something is sent again; number says how often it was. Raise the error if it may not be."""
+        pause = self._pause(number, error, left_seconds)
+        if pause is None:
+            raise error
+        await self._channels.pause(pause)
+
     def _may_refresh(self, error: HoldfastError, credentials: Metadata, *, has_refreshed: bool) -> bool:
         """Return whether to send a call again with a new token: once, and whenever one has expired on the way."""
         if error.reason != _UNAUTHENTICATED or self._tokens is None or not credentials:
             return False
         may_refresh = self._tokens.refuse(credentials)
-        return may_refresh and (not has_refreshed or _ACCEPTED_KEY in error.metadata)
+        return may_refresh and (not has_refreshed or ACCEPTED_KEY in error.metadata)
 
     def _pause(self, number: int, error: HoldfastError, left: float) -> float | None:
         """Return how long to wait before the next attempt; None if there is none."""

@@ -98,8 +98,8 @@ class _Methods:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name == "SaveStream":
             return partial(_Save, self._client)
-        if name == "LoadStream":
-            return partial(_Load, self._client)
+        if name in ("LoadStream", "WatchWorkflow"):
+            return partial(_Answers, self._client, name)
         return partial(_unary, self._client, name)
 
 
@@ -187,14 +187,14 @@ class _Stream:
         return self._events.popleft()
 
 
-class _Load(_Stream):
-    """A load, as an iterator over its messages."""
+class _Answers(_Stream):
+    """A load or a watch, as an iterator over its messages."""
 
-    def __init__(self, client: EmbeddedClient, request: Any, *, timeout: float, metadata: Metadata) -> None:
-        super().__init__(client, "LoadStream", request, timeout=timeout, metadata=metadata)
+    def __init__(self, client: EmbeddedClient, name: str, request: Any, *, timeout: float, metadata: Metadata) -> None:
+        super().__init__(client, name, request, timeout=timeout, metadata=metadata)
         self._has_ended = False
 
-    def __aiter__(self) -> "_Load":
+    def __aiter__(self) -> "_Answers":
         return self
 
     async def __anext__(self) -> Any:

@@ -26,6 +26,7 @@ from holdfast._core.pipeline_calls import METHODS
 from holdfast._core.statuses import from_rpc_error
 from holdfast._core.tls import Security
 from holdfast._core.tokens import KeptToken
+from holdfast._core.watches import ENDED, LATE
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
 _Result = TypeVar("_Result")
@@ -259,6 +260,27 @@ class _Fork:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_Fork.after_in_child)
+
+
+async def next_message(stream: Any, seconds: float | None) -> Any:
+    """Return the next message of a stream; `ENDED` at its end, or `LATE` if there is none in time.
+
+    Args:
+        stream: the stream. It must not be read any more after `LATE`.
+        seconds: how long to wait; None for as long as the stream lasts.
+
+    Raises:
+        RpcError: the stream broke.
+
+    """
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await anext(aiter(stream), ENDED)
+    except TimeoutError:
+        if limit.expired():
+            return LATE
+        raise
 
 
 async def send_stream(

@@ -1,12 +1,21 @@
 """A handle of one workflow, which carries revision and epoch from call to call."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from holdfast._core import arguments
-from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint, LoadedFile, Record, Writer
+from holdfast._core.checkpoint import (
+    AcceptedFormat,
+    Checkpoint,
+    Format,
+    LoadedCheckpoint,
+    LoadedFile,
+    LogEntry,
+    Record,
+    Writer,
+)
 from holdfast._core.conflicts import own_head
 from holdfast._core.errors import RevisionConflictError
 from holdfast._core.files import Target
@@ -314,6 +323,17 @@ class AsyncWorkflow:
         """
         return await self._client.records(
             self._namespace, self._workflow_id, self._checkpoint_id(checkpoint_id), timeout=timeout
+        )
+
+    def watch(
+        self, *, after_revision: int | None = None, silence: float | None = None, timeout: float | None = None
+    ) -> AsyncGenerator[LogEntry, None]:
+        """Iterate over the entries of the workflow's log as they are committed, by whatever writer.
+
+        The arguments are those of the client's `watch`, and so are the errors.
+        """
+        return self._client.watch(
+            self._namespace, self._workflow_id, after_revision=after_revision, silence=silence, timeout=timeout
         )
 
     def _checkpoint_id(self, checkpoint_id: str | None) -> str:

@@ -80,6 +80,18 @@ class SeenHeads:
         """
         return Watch(self, request)
 
+    def following(self, request: Any, before: Head | None) -> "Watch":
+        """Return the check of a message that may be older than what other calls have seen.
+
+        Args:
+            request: the request.
+            before: what it must not be older than; None for nothing.
+
+        """
+        watch = Watch(self, request)
+        watch.set_before(before)
+        return watch
+
 
 class Watch:
     """What a client had seen of a workflow when a call began.
@@ -101,6 +113,10 @@ class Watch:
         if isinstance(request, api.CopyWorkflowRequest):
             target = (request.namespace, request.target_workflow_id)
             self._target = target, seen.get(*target)
+
+    def set_before(self, before: Head | None) -> None:
+        """Compare with another head than the newest one that was seen."""
+        self._before = before
 
     def require(self, answer: Any) -> None:
         """Check an answer, and remember its head.

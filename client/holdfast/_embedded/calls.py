@@ -86,6 +86,8 @@ class Call:
             return await service.save_stream(self, self)
         if self._method == "LoadStream":
             return await service.load_stream(self._request, self)
+        if self._method == "WatchWorkflow":
+            return await service.watch_workflow(self._request, self)
         return await service.unary(self._method, self._request, self)
 
     def certificate(self) -> Mapping[str, Iterable[bytes]]:

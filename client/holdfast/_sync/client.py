@@ -5,7 +5,7 @@ Each method makes the request of its arguments. `saves`, `loads`, `lists` and `r
 message; everything else is one message to the transport and back.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -46,6 +46,7 @@ from holdfast._sync.records import Records
 from holdfast._sync.repeats import Repeats
 from holdfast._sync.rewrapping import Rewrapping
 from holdfast._sync.transport import Transport
+from holdfast._sync.watching import Watching
 from holdfast._sync.workflow import Workflow
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
@@ -106,6 +107,7 @@ class Client:
         self._loads = Loads(self._transport, self._opening, self._records)
         self._repeats = Repeats(self._transport, self._protection, self._loads)
         self._part_reads = PartReads(self._transport)
+        self._watching = Watching(self._transport, self._opening)
         self._lists = Lists(self._transport, self._opening, self._loads, self._records)
 
     @property
@@ -799,6 +801,45 @@ class Client:
             api.ListNamespacesRequest, namespace_prefix=prefix, page_size=page_size, page_token=page_token
         )
         return self._lists.namespaces_page(request, self._transport.budget(timeout))
+
+    def watch(
+        self,
+        namespace: str,
+        workflow_id: str,
+        *,
+        after_revision: int | None = None,
+        silence: float | None = None,
+        not_before: Head | None = None,
+        timeout: float | None = None,
+    ) -> Generator[LogEntry, None, None]:
+        """Iterate over the entries of a workflow's log as they are committed, by whatever writer and server.
+
+        Each revision comes once, in order and without a gap, over as many connections and servers as it takes. Entries
+        that were collected come as one entry of the kind "collected", damage as one of the kind "damaged". The
+        workflow need not exist yet. Close the iterator to end the watch: the end of the client closes it as well.
+
+        Args:
+            namespace: the namespace.
+            workflow_id: the workflow.
+            after_revision: begin after this revision; 0 for all entries; None for those after now.
+            silence: end the iteration once a server has been reached and no entry has come for so many seconds; None to
+                go on for ever.
+            not_before: a head of the workflow that the caller has seen, as in `load`.
+            timeout: seconds in which a server must be reached, retries included, at the beginning and each time that
+                the connection breaks; None for the client's own.
+
+        Raises:
+            RolledBackError: the log is older than it was, or another one.
+            UnimplementedError: the server is older.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        self._keep(namespace, workflow_id, not_before)
+        request = arguments.request(
+            api.WatchWorkflowRequest, namespace=namespace, workflow_id=workflow_id, after_revision=after_revision
+        )
+        quiet = None if silence is None else arguments.seconds("silence", silence)
+        return self._watching.entries(request, silence=quiet, timeout=timeout)
 
     def attach(
         self,

@@ -85,8 +85,8 @@ class _Methods:
     def __getattr__(self, name: str) -> Any:
         if name == "SaveStream":
             return _SaveStream(self._client)
-        if name == "LoadStream":
-            return partial(_Load, self._client)
+        if name in ("LoadStream", "WatchWorkflow"):
+            return partial(_Answers, self._client, name)
         return partial(_unary, self._client, name)
 
 
@@ -152,14 +152,19 @@ def _unary(client: EmbeddedClient, name: str, request: Any, *, timeout: float, m
     return value
 
 
-class _Load(_Exchange):
-    """A load, as an iterator over its messages."""
+class _Answers(_Exchange):
+    """A load or a watch, as an iterator over its messages."""
 
-    def __init__(self, client: EmbeddedClient, request: Any, *, timeout: float, metadata: Metadata) -> None:
-        super().__init__(client, "LoadStream", request, timeout=timeout, metadata=metadata)
+    def __init__(self, client: EmbeddedClient, name: str, request: Any, *, timeout: float, metadata: Metadata) -> None:
+        super().__init__(client, name, request, timeout=timeout, metadata=metadata)
         self._has_ended = False
 
-    def __iter__(self) -> "_Load":
+    def cancel(self) -> None:
+        """End the call if it has not ended, also for a thread that waits for its next message."""
+        super().cancel()
+        self._take(ERROR, deadline_passed())
+
+    def __iter__(self) -> "_Answers":
         return self
 
     def __next__(self) -> Any:

@@ -19,6 +19,7 @@ from holdfast._core.pipeline_calls import METHODS
 from holdfast._core.statuses import from_rpc_error
 from holdfast._core.tls import Security
 from holdfast._core.tokens import KeptToken
+from holdfast._core.watches import ENDED, LATE
 from holdfast._sync.blocking import in_thread
 from holdfast._sync.pipelines import Pipelines
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
@@ -198,6 +199,38 @@ class _Channel:
 
     def close(self) -> None:
         self._channel.close()
+
+
+def next_message(stream: Any, seconds: float | None) -> Any:
+    """Return the next message of a stream; `ENDED` at its end, or `LATE` if there is none in time.
+
+    Args:
+        stream: the stream. It must not be read any more after `LATE`.
+        seconds: how long to wait; None for as long as the stream lasts.
+
+    Raises:
+        RpcError: the stream broke.
+
+    """
+    if seconds is None:
+        return next(stream, ENDED)
+    is_late = threading.Event()
+
+    def end() -> None:
+        is_late.set()
+        stream.cancel()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        return next(stream, ENDED)
+    except (grpc.RpcError, HoldfastError):
+        if is_late.is_set():
+            return LATE
+        raise
+    finally:
+        timer.cancel()
 
 
 def send_stream(

@@ -2,11 +2,13 @@
 """How a client reaches the service: the connection, retries, deadlines and pages of every call."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from holdfast._core import arguments, targets, tokens
 from holdfast._core.answers import Tokens, answered
 from holdfast._core.budget import Budget
+from holdfast._core.errors import HoldfastError
 from holdfast._core.retry import RetryBucket, RetryPolicy
 from holdfast._core.seen_heads import SeenHeads, Watch
 from holdfast._core.tls import Security, secured
@@ -127,6 +129,25 @@ class Transport:
 
         """
         return self._caller.call(method, send, watch=watch, timeout_seconds=timeout_seconds, request_id=request_id)
+
+    def pause_after(self, error: HoldfastError, number: int, timeout: float | None) -> None:
+        """Wait before a stream that broke is opened again, as before a retry.
+
+        Args:
+            error: why it broke.
+            number: how many streams in a row have broken without a result.
+            timeout: the longest time to wait; None for the client's own.
+
+        Raises:
+            HoldfastError: the error, if the client may not retry.
+
+        """
+        self._caller.pause_after(error, number, self.seconds(timeout))
+
+    def border(self) -> AbstractContextManager[None]:
+        """Convert the exceptions of a stream that goes on to errors of the SDK."""
+        border: AbstractContextManager[None] = self._channels.border(trace_id="", request_id="")
+        return border
 
     def unary(self, method: str, request: Any, timeout: float | None) -> Any:
         """Send one request, with retries, and return its answer.

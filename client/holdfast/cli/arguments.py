@@ -180,6 +180,24 @@ def _reads(add: Add) -> None:
         help="count objects and their bytes only, without checkpoints: much faster",
     )
     options.add_limit(used, 50)
+    watch = add(
+        "watch",
+        "print the entries of a workflow's log as they are committed, one line each; --json: one document in each line",
+        commands.watch,
+        "namespace",
+        "workflow",
+        example="watch my-app run-42 --after 0 --json",
+    )
+    watch.add_argument(
+        "--after",
+        type=options.NOT_NEGATIVE,
+        metavar="REVISION",
+        help="begin after this revision; 0: with the first entry (default: with the next commit)",
+    )
+    watch.add_argument(
+        "--silence", type=values.seconds, metavar="SECONDS", help="end after so long without an entry (default: never)"
+    )
+    watch.add_argument("--limit", type=options.COUNT, metavar="N", help="end after so many entries (default: never)")
 
 
 def _checks(add: Add) -> None:

@@ -3,7 +3,7 @@
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import islice
 from typing import BinaryIO, TypeVar
@@ -11,10 +11,10 @@ from typing import BinaryIO, TypeVar
 from google.protobuf import json_format
 
 from holdfast._core.checkpoint import AcceptedFormat, Record, Validation
-from holdfast._core.errors import HoldfastError, InvalidRequestError
+from holdfast._core.errors import ClientClosedError, HoldfastError, InvalidRequestError
 from holdfast._sync.client import Client
 from holdfast.cli import files, streams
-from holdfast.cli.exit_codes import INTERRUPTED, of_findings
+from holdfast.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, of_findings
 from holdfast.cli.files import UsageError
 from holdfast.cli.output import Output
 from holdfast.cli.text import printable
@@ -115,6 +115,19 @@ def namespaces(client: Client, given: Namespace, output: Output) -> int:
     """List the namespaces that the caller may read."""
     found = client.namespaces(given.prefix, page_size=min(given.limit, _MAX_PAGE))
     return _shown(found, given.limit, output.namespaces)
+
+
+def watch(client: Client, given: Namespace, output: Output) -> int:
+    """Print the entries of a workflow's log as they are committed, one line each, until it is silent or interrupted."""
+    found = client.watch(given.namespace, given.workflow, after_revision=given.after, silence=given.silence)
+    try:
+        with closing(found), streams.watching_reader(client.close):
+            for entry in islice(found, given.limit):
+                output.entry(entry)
+    except ClientClosedError:
+        # The reader of stdout has gone.
+        return BROKEN_PIPE
+    return 0
 
 
 def validate(client: Client, given: Namespace, output: Output) -> int:

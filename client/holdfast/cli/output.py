@@ -64,6 +64,10 @@ class Output(ABC):
         """Print a list of namespaces."""
 
     @abstractmethod
+    def entry(self, entry: LogEntry) -> None:
+        """Print one entry of a log in one line."""
+
+    @abstractmethod
     def validation(self, validation: Validation) -> None:
         """Print the result of a check."""
 
@@ -112,6 +116,9 @@ class JsonOutput(Output):
 
     def namespaces(self, namespaces: Sequence[str]) -> None:
         _print_json({"namespaces": list(namespaces)})
+
+    def entry(self, entry: LogEntry) -> None:
+        streams.write(f"{_json(_entry(entry))}\n")
 
     def validation(self, validation: Validation) -> None:
         _print_json(_document(validation))
@@ -192,6 +199,10 @@ class TableOutput(Output):
 
     def namespaces(self, namespaces: Sequence[str]) -> None:
         _print_table(("namespace",), [(each,) for each in namespaces])
+
+    def entry(self, entry: LogEntry) -> None:
+        cells = [printable(cell) for cell in _entry_row(entry) if cell]
+        streams.write(f"{'  '.join(cells)}\n")
 
     def validation(self, validation: Validation) -> None:
         streams.write("resumable\n" if validation.resumable else "not resumable\n")

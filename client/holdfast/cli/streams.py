@@ -2,7 +2,11 @@
 
 import errno
 import os
+import select
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from holdfast.cli.text import printable
@@ -44,6 +48,35 @@ def note(text: str) -> None:
         _write(sys.stderr, f"{text}\n")
     except OSError:
         _discard(sys.stderr)
+
+
+@contextmanager
+def watching_reader(on_gone: Callable[[], None]) -> Iterator[None]:
+    """Notice that the reader of stdout has gone, also while nothing is written.
+
+    Args:
+        on_gone: called in a thread, once.
+
+    """
+    waking, woken = os.pipe()
+    poll = select.poll()
+    poll.register(waking, select.POLLIN)
+    with suppress(OSError, ValueError, AttributeError):
+        # Errors and hang-ups are always reported.
+        poll.register(sys.stdout.fileno(), 0)
+
+    def wait() -> None:
+        if any(number != waking for number, _ in poll.poll()):
+            on_gone()
+
+    thread = threading.Thread(target=wait, name="holdfast-stdout", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.close(woken)
+        thread.join()
+        os.close(waking)
 
 
 def is_terminal(stream: Any) -> bool:

@@ -3064,3 +3064,79 @@ class GetStoreStatusResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStoreStatusResponse: _TypeAlias = GetStoreStatusResponse  # noqa: Y015
+
+@_typing.final
+class WatchWorkflowRequest(_message.Message):
+    """Request of WatchWorkflow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    AFTER_REVISION_FIELD_NUMBER: _builtins.int
+    AFTER_DIGEST_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """The namespace."""
+    workflow_id: _builtins.str
+    """The workflow. It need not exist yet."""
+    after_revision: _builtins.int
+    """Send the entries after this revision; 0 for all. Absent: those after the head at the time of the call."""
+    after_digest: _builtins.bytes
+    """The digest of the entry of after_revision if the caller knows it, 32 bytes, so that the server notices another log."""
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
+        after_revision: _builtins.int | None = ...,
+        after_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision", "after_revision", b"after_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision", "after_digest", b"after_digest", "after_revision", b"after_revision", "namespace", b"namespace", "workflow_id", b"workflow_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after_revision: _TypeAlias = _typing.Literal["after_revision"]  # noqa: Y015
+    _WhichOneofArgType__after_revision: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_revision) -> _WhichOneofReturnType__after_revision | None: ...
+
+Global___WatchWorkflowRequest: _TypeAlias = WatchWorkflowRequest  # noqa: Y015
+
+@_typing.final
+class WatchWorkflowResponse(_message.Message):
+    """Response of WatchWorkflow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[_checkpoint_pb2.LogEntry]:
+        """The next entries, oldest first; at most 100."""
+
+    @_builtins.property
+    def position(self) -> _checkpoint_pb2.Head:
+        """Every entry up to this one was sent, by this or an earlier response, or precedes the watch. The digest is empty if it
+        is not known.
+        """
+
+    @_builtins.property
+    def head(self) -> _checkpoint_pb2.Head:
+        """The newest entry that the server knows of. That of the first response was read after the call came in; later ones are
+        never older than earlier ones of the same stream, but may be older than those of other calls.
+        """
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[_checkpoint_pb2.LogEntry] | None = ...,
+        position: _checkpoint_pb2.Head | None = ...,
+        head: _checkpoint_pb2.Head | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head", "position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "head", b"head", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchWorkflowResponse: _TypeAlias = WatchWorkflowResponse  # noqa: Y015

@@ -167,6 +167,11 @@ class CheckpointServiceStub(object):
                 request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetStoreStatusRequest.SerializeToString,
                 response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetStoreStatusResponse.FromString,
                 _registered_method=True)
+        self.WatchWorkflow = channel.unary_stream(
+                '/holdfast.v1.CheckpointService/WatchWorkflow',
+                request_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.WatchWorkflowRequest.SerializeToString,
+                response_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.WatchWorkflowResponse.FromString,
+                _registered_method=True)
 
 
 class CheckpointServiceServicer(object):
@@ -545,6 +550,29 @@ class CheckpointServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchWorkflow(self, request, context):
+        """Sends the entries of a workflow's log as they are committed, by whatever server: each revision once, in order,
+        without a gap. Entries that were collected come as one entry, and damage comes as an entry in words. GetCapabilities
+        lists the feature "watch".
+
+        - The first response comes at once, perhaps without entries. A workflow without a log is watched until it has one.
+        - The server looks for commits of other servers at intervals. A commit through the same process is sent at once.
+        - The server ends the stream with OK before its deadline and when it is old, and with DEADLINE_EXCEEDED if its caller
+        reads nothing for a minute. Watch again from WatchWorkflowResponse.position, as after a stream that broke.
+        - A log that was rolled back in the store shows as everywhere: by a head that contradicts an earlier one, or by a
+        head of the position's revision with another digest. The stream then ends.
+
+        Fails for these reasons, and for those of every call:
+        - INVALID_REQUEST: give up. The log has no such revision, so that it is another log or was rolled back.
+        - OVERLOADED: retry after the delay in RetryInfo. The server, connection or namespace has too many watches or streams.
+        - SHUTTING_DOWN: watch again from the position, on another server.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log.
+        - UNIMPLEMENTED: call ListLog or List at intervals. The server is older.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CheckpointServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -662,6 +690,11 @@ def add_CheckpointServiceServicer_to_server(servicer, server):
                     servicer.GetStoreStatus,
                     request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetStoreStatusRequest.FromString,
                     response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.GetStoreStatusResponse.SerializeToString,
+            ),
+            'WatchWorkflow': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchWorkflow,
+                    request_deserializer=holdfast_dot_v1_dot_checkpoint__service__pb2.WatchWorkflowRequest.FromString,
+                    response_serializer=holdfast_dot_v1_dot_checkpoint__service__pb2.WatchWorkflowResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1303,6 +1336,33 @@ class CheckpointService(object):
             '/holdfast.v1.CheckpointService/GetStoreStatus',
             holdfast_dot_v1_dot_checkpoint__service__pb2.GetStoreStatusRequest.SerializeToString,
             holdfast_dot_v1_dot_checkpoint__service__pb2.GetStoreStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/holdfast.v1.CheckpointService/WatchWorkflow',
+            holdfast_dot_v1_dot_checkpoint__service__pb2.WatchWorkflowRequest.SerializeToString,
+            holdfast_dot_v1_dot_checkpoint__service__pb2.WatchWorkflowResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -314,6 +314,25 @@ class CheckpointServiceStub:
 
     Fails for the reasons of every call only.
     """
+    WatchWorkflow: _grpc.UnaryStreamMultiCallable[_checkpoint_service_pb2.WatchWorkflowRequest, _checkpoint_service_pb2.WatchWorkflowResponse]
+    """Sends the entries of a workflow's log as they are committed, by whatever server: each revision once, in order,
+    without a gap. Entries that were collected come as one entry, and damage comes as an entry in words. GetCapabilities
+    lists the feature "watch".
+
+    - The first response comes at once, perhaps without entries. A workflow without a log is watched until it has one.
+    - The server looks for commits of other servers at intervals. A commit through the same process is sent at once.
+    - The server ends the stream with OK before its deadline and when it is old, and with DEADLINE_EXCEEDED if its caller
+      reads nothing for a minute. Watch again from WatchWorkflowResponse.position, as after a stream that broke.
+    - A log that was rolled back in the store shows as everywhere: by a head that contradicts an earlier one, or by a
+      head of the position's revision with another digest. The stream then ends.
+
+    Fails for these reasons, and for those of every call:
+    - INVALID_REQUEST: give up. The log has no such revision, so that it is another log or was rolled back.
+    - OVERLOADED: retry after the delay in RetryInfo. The server, connection or namespace has too many watches or streams.
+    - SHUTTING_DOWN: watch again from the position, on another server.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log.
+    - UNIMPLEMENTED: call ListLog or List at intervals. The server is older.
+    """
 
 @_typing.type_check_only
 class CheckpointServiceAsyncStub(CheckpointServiceStub):
@@ -600,6 +619,25 @@ class CheckpointServiceAsyncStub(CheckpointServiceStub):
     It needs the right to admin. It costs two requests to the store. Damaged reports are not failures of the call.
 
     Fails for the reasons of every call only.
+    """
+    WatchWorkflow: _aio.UnaryStreamMultiCallable[_checkpoint_service_pb2.WatchWorkflowRequest, _checkpoint_service_pb2.WatchWorkflowResponse]  # type: ignore[assignment]
+    """Sends the entries of a workflow's log as they are committed, by whatever server: each revision once, in order,
+    without a gap. Entries that were collected come as one entry, and damage comes as an entry in words. GetCapabilities
+    lists the feature "watch".
+
+    - The first response comes at once, perhaps without entries. A workflow without a log is watched until it has one.
+    - The server looks for commits of other servers at intervals. A commit through the same process is sent at once.
+    - The server ends the stream with OK before its deadline and when it is old, and with DEADLINE_EXCEEDED if its caller
+      reads nothing for a minute. Watch again from WatchWorkflowResponse.position, as after a stream that broke.
+    - A log that was rolled back in the store shows as everywhere: by a head that contradicts an earlier one, or by a
+      head of the position's revision with another digest. The stream then ends.
+
+    Fails for these reasons, and for those of every call:
+    - INVALID_REQUEST: give up. The log has no such revision, so that it is another log or was rolled back.
+    - OVERLOADED: retry after the delay in RetryInfo. The server, connection or namespace has too many watches or streams.
+    - SHUTTING_DOWN: watch again from the position, on another server.
+    - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log.
+    - UNIMPLEMENTED: call ListLog or List at intervals. The server is older.
     """
 
 class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -1022,6 +1060,31 @@ class CheckpointServiceServicer(metaclass=_abc_1.ABCMeta):
         It needs the right to admin. It costs two requests to the store. Damaged reports are not failures of the call.
 
         Fails for the reasons of every call only.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchWorkflow(
+        self,
+        request: _checkpoint_service_pb2.WatchWorkflowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_checkpoint_service_pb2.WatchWorkflowResponse], _abc.AsyncIterator[_checkpoint_service_pb2.WatchWorkflowResponse]]:
+        """Sends the entries of a workflow's log as they are committed, by whatever server: each revision once, in order,
+        without a gap. Entries that were collected come as one entry, and damage comes as an entry in words. GetCapabilities
+        lists the feature "watch".
+
+        - The first response comes at once, perhaps without entries. A workflow without a log is watched until it has one.
+        - The server looks for commits of other servers at intervals. A commit through the same process is sent at once.
+        - The server ends the stream with OK before its deadline and when it is old, and with DEADLINE_EXCEEDED if its caller
+          reads nothing for a minute. Watch again from WatchWorkflowResponse.position, as after a stream that broke.
+        - A log that was rolled back in the store shows as everywhere: by a head that contradicts an earlier one, or by a
+          head of the position's revision with another digest. The stream then ends.
+
+        Fails for these reasons, and for those of every call:
+        - INVALID_REQUEST: give up. The log has no such revision, so that it is another log or was rolled back.
+        - OVERLOADED: retry after the delay in RetryInfo. The server, connection or namespace has too many watches or streams.
+        - SHUTTING_DOWN: watch again from the position, on another server.
+        - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log.
+        - UNIMPLEMENTED: call ListLog or List at intervals. The server is older.
         """
 
 def add_CheckpointServiceServicer_to_server(servicer: CheckpointServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -6085,6 +6085,145 @@ func (x *GetStoreStatusResponse) GetLastFsck() *MaintenanceReport {
 	return nil
 }
 
+// Request of WatchWorkflow.
+type WatchWorkflowRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The namespace.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// The workflow. It need not exist yet.
+	WorkflowId string `protobuf:"bytes,2,opt,name=workflow_id,json=workflowId,proto3" json:"workflow_id,omitempty"`
+	// Send the entries after this revision; 0 for all. Absent: those after the head at the time of the call.
+	AfterRevision *int64 `protobuf:"varint,3,opt,name=after_revision,json=afterRevision,proto3,oneof" json:"after_revision,omitempty"`
+	// The digest of the entry of after_revision if the caller knows it, 32 bytes, so that the server notices another log.
+	AfterDigest   []byte `protobuf:"bytes,4,opt,name=after_digest,json=afterDigest,proto3" json:"after_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchWorkflowRequest) Reset() {
+	*x = WatchWorkflowRequest{}
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchWorkflowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchWorkflowRequest) ProtoMessage() {}
+
+func (x *WatchWorkflowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchWorkflowRequest.ProtoReflect.Descriptor instead.
+func (*WatchWorkflowRequest) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *WatchWorkflowRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *WatchWorkflowRequest) GetWorkflowId() string {
+	if x != nil {
+		return x.WorkflowId
+	}
+	return ""
+}
+
+func (x *WatchWorkflowRequest) GetAfterRevision() int64 {
+	if x != nil && x.AfterRevision != nil {
+		return *x.AfterRevision
+	}
+	return 0
+}
+
+func (x *WatchWorkflowRequest) GetAfterDigest() []byte {
+	if x != nil {
+		return x.AfterDigest
+	}
+	return nil
+}
+
+// Response of WatchWorkflow.
+type WatchWorkflowResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next entries, oldest first; at most 100.
+	Entries []*LogEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	// Every entry up to this one was sent, by this or an earlier response, or precedes the watch. The digest is empty if it
+	// is not known.
+	Position *Head `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
+	// The newest entry that the server knows of. That of the first response was read after the call came in; later ones are
+	// never older than earlier ones of the same stream, but may be older than those of other calls.
+	Head          *Head `protobuf:"bytes,3,opt,name=head,proto3" json:"head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchWorkflowResponse) Reset() {
+	*x = WatchWorkflowResponse{}
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchWorkflowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchWorkflowResponse) ProtoMessage() {}
+
+func (x *WatchWorkflowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_checkpoint_service_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchWorkflowResponse.ProtoReflect.Descriptor instead.
+func (*WatchWorkflowResponse) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_checkpoint_service_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *WatchWorkflowResponse) GetEntries() []*LogEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *WatchWorkflowResponse) GetPosition() *Head {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *WatchWorkflowResponse) GetHead() *Head {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
 var File_holdfast_v1_checkpoint_service_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
@@ -6585,7 +6724,18 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\tlast_fsck\x18\b \x01(\v2\x1e.holdfast.v1.MaintenanceReportR\blastFsck\x1a@\n" +
 	"\x12ConfigurationEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*O\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb7\x01\n" +
+	"\x14WatchWorkflowRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1f\n" +
+	"\vworkflow_id\x18\x02 \x01(\tR\n" +
+	"workflowId\x12*\n" +
+	"\x0eafter_revision\x18\x03 \x01(\x03H\x00R\rafterRevision\x88\x01\x01\x12!\n" +
+	"\fafter_digest\x18\x04 \x01(\fR\vafterDigestB\x11\n" +
+	"\x0f_after_revision\"\x9e\x01\n" +
+	"\x15WatchWorkflowResponse\x12/\n" +
+	"\aentries\x18\x01 \x03(\v2\x15.holdfast.v1.LogEntryR\aentries\x12-\n" +
+	"\bposition\x18\x02 \x01(\v2\x11.holdfast.v1.HeadR\bposition\x12%\n" +
+	"\x04head\x18\x03 \x01(\v2\x11.holdfast.v1.HeadR\x04head*O\n" +
 	"\bFallback\x12\x18\n" +
 	"\x14FALLBACK_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rFALLBACK_NONE\x10\x01\x12\x16\n" +
@@ -6604,7 +6754,7 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\tUsageView\x12\x1a\n" +
 	"\x16USAGE_VIEW_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11USAGE_VIEW_STORED\x10\x01\x12\x13\n" +
-	"\x0fUSAGE_VIEW_FULL\x10\x022\xc0\x0e\n" +
+	"\x0fUSAGE_VIEW_FULL\x10\x022\x9a\x0f\n" +
 	"\x11CheckpointService\x12;\n" +
 	"\x04Save\x12\x18.holdfast.v1.SaveRequest\x1a\x19.holdfast.v1.SaveResponse\x12O\n" +
 	"\n" +
@@ -6630,7 +6780,8 @@ const file_holdfast_v1_checkpoint_service_proto_rawDesc = "" +
 	"\aListLog\x12\x1b.holdfast.v1.ListLogRequest\x1a\x1c.holdfast.v1.ListLogResponse\x12Y\n" +
 	"\x0eListNamespaces\x12\".holdfast.v1.ListNamespacesRequest\x1a#.holdfast.v1.ListNamespacesResponse\x12G\n" +
 	"\bGetUsage\x12\x1c.holdfast.v1.GetUsageRequest\x1a\x1d.holdfast.v1.GetUsageResponse\x12Y\n" +
-	"\x0eGetStoreStatus\x12\".holdfast.v1.GetStoreStatusRequest\x1a#.holdfast.v1.GetStoreStatusResponseBu\n" +
+	"\x0eGetStoreStatus\x12\".holdfast.v1.GetStoreStatusRequest\x1a#.holdfast.v1.GetStoreStatusResponse\x12X\n" +
+	"\rWatchWorkflow\x12!.holdfast.v1.WatchWorkflowRequest\x1a\".holdfast.v1.WatchWorkflowResponse0\x01Bu\n" +
 	"\x0fdev.holdfast.v1B\x16CheckpointServiceProtoP\x01Z\x16holdfast/v1;holdfastv1\xa2\x02\x04HFST\xaa\x02\vHoldfast.V1\xca\x02\vHoldfast\\V1\xea\x02\fHoldfast::V1b\x06proto3"
 
 var (
@@ -6646,7 +6797,7 @@ func file_holdfast_v1_checkpoint_service_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_v1_checkpoint_service_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_holdfast_v1_checkpoint_service_proto_msgTypes = make([]protoimpl.MessageInfo, 69)
+var file_holdfast_v1_checkpoint_service_proto_msgTypes = make([]protoimpl.MessageInfo, 71)
 var file_holdfast_v1_checkpoint_service_proto_goTypes = []any{
 	(Fallback)(0),                     // 0: holdfast.v1.Fallback
 	(CheckpointView)(0),               // 1: holdfast.v1.CheckpointView
@@ -6717,95 +6868,97 @@ var file_holdfast_v1_checkpoint_service_proto_goTypes = []any{
 	(*MaintenanceFinding)(nil),        // 66: holdfast.v1.MaintenanceFinding
 	(*MaintenanceReport)(nil),         // 67: holdfast.v1.MaintenanceReport
 	(*GetStoreStatusResponse)(nil),    // 68: holdfast.v1.GetStoreStatusResponse
-	nil,                               // 69: holdfast.v1.ListFilter.LabelsEntry
-	nil,                               // 70: holdfast.v1.MaintenanceReport.CountsEntry
-	nil,                               // 71: holdfast.v1.MaintenanceReport.OptionsEntry
-	nil,                               // 72: holdfast.v1.GetStoreStatusResponse.ConfigurationEntry
-	(*SaveHeader)(nil),                // 73: holdfast.v1.SaveHeader
-	(*Part)(nil),                      // 74: holdfast.v1.Part
-	(*Checkpoint)(nil),                // 75: holdfast.v1.Checkpoint
-	(*Head)(nil),                      // 76: holdfast.v1.Head
-	(*Chunk)(nil),                     // 77: holdfast.v1.Chunk
-	(*AcceptedFormat)(nil),            // 78: holdfast.v1.AcceptedFormat
-	(*Record)(nil),                    // 79: holdfast.v1.Record
-	(*timestamppb.Timestamp)(nil),     // 80: google.protobuf.Timestamp
-	(*Attempt)(nil),                   // 81: holdfast.v1.Attempt
-	(*durationpb.Duration)(nil),       // 82: google.protobuf.Duration
-	(*LogEntry)(nil),                  // 83: holdfast.v1.LogEntry
+	(*WatchWorkflowRequest)(nil),      // 69: holdfast.v1.WatchWorkflowRequest
+	(*WatchWorkflowResponse)(nil),     // 70: holdfast.v1.WatchWorkflowResponse
+	nil,                               // 71: holdfast.v1.ListFilter.LabelsEntry
+	nil,                               // 72: holdfast.v1.MaintenanceReport.CountsEntry
+	nil,                               // 73: holdfast.v1.MaintenanceReport.OptionsEntry
+	nil,                               // 74: holdfast.v1.GetStoreStatusResponse.ConfigurationEntry
+	(*SaveHeader)(nil),                // 75: holdfast.v1.SaveHeader
+	(*Part)(nil),                      // 76: holdfast.v1.Part
+	(*Checkpoint)(nil),                // 77: holdfast.v1.Checkpoint
+	(*Head)(nil),                      // 78: holdfast.v1.Head
+	(*Chunk)(nil),                     // 79: holdfast.v1.Chunk
+	(*AcceptedFormat)(nil),            // 80: holdfast.v1.AcceptedFormat
+	(*Record)(nil),                    // 81: holdfast.v1.Record
+	(*timestamppb.Timestamp)(nil),     // 82: google.protobuf.Timestamp
+	(*Attempt)(nil),                   // 83: holdfast.v1.Attempt
+	(*durationpb.Duration)(nil),       // 84: google.protobuf.Duration
+	(*LogEntry)(nil),                  // 85: holdfast.v1.LogEntry
 }
 var file_holdfast_v1_checkpoint_service_proto_depIdxs = []int32{
-	73,  // 0: holdfast.v1.SaveRequest.header:type_name -> holdfast.v1.SaveHeader
-	74,  // 1: holdfast.v1.SaveRequest.parts:type_name -> holdfast.v1.Part
-	75,  // 2: holdfast.v1.SaveResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	76,  // 3: holdfast.v1.SaveResponse.head:type_name -> holdfast.v1.Head
-	73,  // 4: holdfast.v1.SaveStreamRequest.header:type_name -> holdfast.v1.SaveHeader
-	77,  // 5: holdfast.v1.SaveStreamRequest.chunk:type_name -> holdfast.v1.Chunk
+	75,  // 0: holdfast.v1.SaveRequest.header:type_name -> holdfast.v1.SaveHeader
+	76,  // 1: holdfast.v1.SaveRequest.parts:type_name -> holdfast.v1.Part
+	77,  // 2: holdfast.v1.SaveResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	78,  // 3: holdfast.v1.SaveResponse.head:type_name -> holdfast.v1.Head
+	75,  // 4: holdfast.v1.SaveStreamRequest.header:type_name -> holdfast.v1.SaveHeader
+	79,  // 5: holdfast.v1.SaveStreamRequest.chunk:type_name -> holdfast.v1.Chunk
 	7,   // 6: holdfast.v1.SaveStreamRequest.finish:type_name -> holdfast.v1.SaveStreamFinish
-	75,  // 7: holdfast.v1.SaveStreamResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	76,  // 8: holdfast.v1.SaveStreamResponse.head:type_name -> holdfast.v1.Head
-	78,  // 9: holdfast.v1.LoadRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
+	77,  // 7: holdfast.v1.SaveStreamResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	78,  // 8: holdfast.v1.SaveStreamResponse.head:type_name -> holdfast.v1.Head
+	80,  // 9: holdfast.v1.LoadRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
 	0,   // 10: holdfast.v1.LoadRequest.fallback:type_name -> holdfast.v1.Fallback
 	1,   // 11: holdfast.v1.LoadRequest.view:type_name -> holdfast.v1.CheckpointView
-	75,  // 12: holdfast.v1.LoadResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	74,  // 13: holdfast.v1.LoadResponse.parts:type_name -> holdfast.v1.Part
+	77,  // 12: holdfast.v1.LoadResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	76,  // 13: holdfast.v1.LoadResponse.parts:type_name -> holdfast.v1.Part
 	11,  // 14: holdfast.v1.LoadResponse.skipped:type_name -> holdfast.v1.SkippedCheckpoint
-	79,  // 15: holdfast.v1.LoadResponse.records:type_name -> holdfast.v1.Record
-	76,  // 16: holdfast.v1.LoadResponse.head:type_name -> holdfast.v1.Head
-	78,  // 17: holdfast.v1.LoadStreamRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
+	81,  // 15: holdfast.v1.LoadResponse.records:type_name -> holdfast.v1.Record
+	78,  // 16: holdfast.v1.LoadResponse.head:type_name -> holdfast.v1.Head
+	80,  // 17: holdfast.v1.LoadStreamRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
 	0,   // 18: holdfast.v1.LoadStreamRequest.fallback:type_name -> holdfast.v1.Fallback
 	14,  // 19: holdfast.v1.LoadStreamRequest.ranges:type_name -> holdfast.v1.PartRange
 	17,  // 20: holdfast.v1.LoadStreamResponse.header:type_name -> holdfast.v1.LoadStreamHeader
-	77,  // 21: holdfast.v1.LoadStreamResponse.chunk:type_name -> holdfast.v1.Chunk
+	79,  // 21: holdfast.v1.LoadStreamResponse.chunk:type_name -> holdfast.v1.Chunk
 	18,  // 22: holdfast.v1.LoadStreamResponse.finish:type_name -> holdfast.v1.LoadStreamFinish
-	75,  // 23: holdfast.v1.LoadStreamHeader.checkpoint:type_name -> holdfast.v1.Checkpoint
+	77,  // 23: holdfast.v1.LoadStreamHeader.checkpoint:type_name -> holdfast.v1.Checkpoint
 	11,  // 24: holdfast.v1.LoadStreamHeader.skipped:type_name -> holdfast.v1.SkippedCheckpoint
-	76,  // 25: holdfast.v1.LoadStreamHeader.head:type_name -> holdfast.v1.Head
-	69,  // 26: holdfast.v1.ListFilter.labels:type_name -> holdfast.v1.ListFilter.LabelsEntry
-	80,  // 27: holdfast.v1.ListFilter.created_after:type_name -> google.protobuf.Timestamp
-	80,  // 28: holdfast.v1.ListFilter.created_before:type_name -> google.protobuf.Timestamp
-	78,  // 29: holdfast.v1.ListFilter.formats:type_name -> holdfast.v1.AcceptedFormat
+	78,  // 25: holdfast.v1.LoadStreamHeader.head:type_name -> holdfast.v1.Head
+	71,  // 26: holdfast.v1.ListFilter.labels:type_name -> holdfast.v1.ListFilter.LabelsEntry
+	82,  // 27: holdfast.v1.ListFilter.created_after:type_name -> google.protobuf.Timestamp
+	82,  // 28: holdfast.v1.ListFilter.created_before:type_name -> google.protobuf.Timestamp
+	80,  // 29: holdfast.v1.ListFilter.formats:type_name -> holdfast.v1.AcceptedFormat
 	19,  // 30: holdfast.v1.ListRequest.filter:type_name -> holdfast.v1.ListFilter
 	1,   // 31: holdfast.v1.ListRequest.view:type_name -> holdfast.v1.CheckpointView
-	74,  // 32: holdfast.v1.Content.parts:type_name -> holdfast.v1.Part
-	79,  // 33: holdfast.v1.Content.records:type_name -> holdfast.v1.Record
-	75,  // 34: holdfast.v1.ListResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
+	76,  // 32: holdfast.v1.Content.parts:type_name -> holdfast.v1.Part
+	81,  // 33: holdfast.v1.Content.records:type_name -> holdfast.v1.Record
+	77,  // 34: holdfast.v1.ListResponse.checkpoints:type_name -> holdfast.v1.Checkpoint
 	21,  // 35: holdfast.v1.ListResponse.contents:type_name -> holdfast.v1.Content
 	11,  // 36: holdfast.v1.ListResponse.skipped:type_name -> holdfast.v1.SkippedCheckpoint
-	76,  // 37: holdfast.v1.ListResponse.head:type_name -> holdfast.v1.Head
-	80,  // 38: holdfast.v1.Workflow.update_time:type_name -> google.protobuf.Timestamp
-	76,  // 39: holdfast.v1.Workflow.head:type_name -> holdfast.v1.Head
+	78,  // 37: holdfast.v1.ListResponse.head:type_name -> holdfast.v1.Head
+	82,  // 38: holdfast.v1.Workflow.update_time:type_name -> google.protobuf.Timestamp
+	78,  // 39: holdfast.v1.Workflow.head:type_name -> holdfast.v1.Head
 	24,  // 40: holdfast.v1.ListWorkflowsResponse.workflows:type_name -> holdfast.v1.Workflow
 	2,   // 41: holdfast.v1.ValidateRequest.depth:type_name -> holdfast.v1.ValidateDepth
-	78,  // 42: holdfast.v1.ValidateRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
+	80,  // 42: holdfast.v1.ValidateRequest.accepted_formats:type_name -> holdfast.v1.AcceptedFormat
 	27,  // 43: holdfast.v1.ValidateResponse.findings:type_name -> holdfast.v1.Finding
-	75,  // 44: holdfast.v1.ValidateResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
-	75,  // 45: holdfast.v1.ValidateResponse.last_good:type_name -> holdfast.v1.Checkpoint
-	76,  // 46: holdfast.v1.ValidateResponse.head:type_name -> holdfast.v1.Head
-	81,  // 47: holdfast.v1.DeleteRequest.attempt:type_name -> holdfast.v1.Attempt
-	76,  // 48: holdfast.v1.DeleteResponse.head:type_name -> holdfast.v1.Head
-	81,  // 49: holdfast.v1.DeleteWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
-	76,  // 50: holdfast.v1.DeleteWorkflowResponse.head:type_name -> holdfast.v1.Head
-	81,  // 51: holdfast.v1.DeleteWorkflowsRequest.attempt:type_name -> holdfast.v1.Attempt
+	77,  // 44: holdfast.v1.ValidateResponse.checkpoint:type_name -> holdfast.v1.Checkpoint
+	77,  // 45: holdfast.v1.ValidateResponse.last_good:type_name -> holdfast.v1.Checkpoint
+	78,  // 46: holdfast.v1.ValidateResponse.head:type_name -> holdfast.v1.Head
+	83,  // 47: holdfast.v1.DeleteRequest.attempt:type_name -> holdfast.v1.Attempt
+	78,  // 48: holdfast.v1.DeleteResponse.head:type_name -> holdfast.v1.Head
+	83,  // 49: holdfast.v1.DeleteWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
+	78,  // 50: holdfast.v1.DeleteWorkflowResponse.head:type_name -> holdfast.v1.Head
+	83,  // 51: holdfast.v1.DeleteWorkflowsRequest.attempt:type_name -> holdfast.v1.Attempt
 	34,  // 52: holdfast.v1.DeleteWorkflowsResponse.failed:type_name -> holdfast.v1.FailedDeletion
-	81,  // 53: holdfast.v1.AcquireWriterRequest.attempt:type_name -> holdfast.v1.Attempt
-	82,  // 54: holdfast.v1.AcquireWriterRequest.lease:type_name -> google.protobuf.Duration
-	80,  // 55: holdfast.v1.AcquireWriterResponse.lease_expire_time:type_name -> google.protobuf.Timestamp
-	76,  // 56: holdfast.v1.AcquireWriterResponse.head:type_name -> holdfast.v1.Head
+	83,  // 53: holdfast.v1.AcquireWriterRequest.attempt:type_name -> holdfast.v1.Attempt
+	84,  // 54: holdfast.v1.AcquireWriterRequest.lease:type_name -> google.protobuf.Duration
+	82,  // 55: holdfast.v1.AcquireWriterResponse.lease_expire_time:type_name -> google.protobuf.Timestamp
+	78,  // 56: holdfast.v1.AcquireWriterResponse.head:type_name -> holdfast.v1.Head
 	19,  // 57: holdfast.v1.DeleteCheckpointsRequest.filter:type_name -> holdfast.v1.ListFilter
-	81,  // 58: holdfast.v1.DeleteCheckpointsRequest.attempt:type_name -> holdfast.v1.Attempt
-	76,  // 59: holdfast.v1.DeleteCheckpointsResponse.head:type_name -> holdfast.v1.Head
-	81,  // 60: holdfast.v1.PruneRequest.attempt:type_name -> holdfast.v1.Attempt
-	76,  // 61: holdfast.v1.PruneResponse.head:type_name -> holdfast.v1.Head
-	81,  // 62: holdfast.v1.CopyWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
-	76,  // 63: holdfast.v1.CopyWorkflowResponse.head:type_name -> holdfast.v1.Head
-	76,  // 64: holdfast.v1.CopyWorkflowResponse.target_head:type_name -> holdfast.v1.Head
-	79,  // 65: holdfast.v1.AttachRecordsRequest.records:type_name -> holdfast.v1.Record
-	81,  // 66: holdfast.v1.AttachRecordsRequest.attempt:type_name -> holdfast.v1.Attempt
-	76,  // 67: holdfast.v1.AttachRecordsResponse.head:type_name -> holdfast.v1.Head
-	79,  // 68: holdfast.v1.ListRecordsResponse.records:type_name -> holdfast.v1.Record
+	83,  // 58: holdfast.v1.DeleteCheckpointsRequest.attempt:type_name -> holdfast.v1.Attempt
+	78,  // 59: holdfast.v1.DeleteCheckpointsResponse.head:type_name -> holdfast.v1.Head
+	83,  // 60: holdfast.v1.PruneRequest.attempt:type_name -> holdfast.v1.Attempt
+	78,  // 61: holdfast.v1.PruneResponse.head:type_name -> holdfast.v1.Head
+	83,  // 62: holdfast.v1.CopyWorkflowRequest.attempt:type_name -> holdfast.v1.Attempt
+	78,  // 63: holdfast.v1.CopyWorkflowResponse.head:type_name -> holdfast.v1.Head
+	78,  // 64: holdfast.v1.CopyWorkflowResponse.target_head:type_name -> holdfast.v1.Head
+	81,  // 65: holdfast.v1.AttachRecordsRequest.records:type_name -> holdfast.v1.Record
+	83,  // 66: holdfast.v1.AttachRecordsRequest.attempt:type_name -> holdfast.v1.Attempt
+	78,  // 67: holdfast.v1.AttachRecordsResponse.head:type_name -> holdfast.v1.Head
+	81,  // 68: holdfast.v1.ListRecordsResponse.records:type_name -> holdfast.v1.Record
 	49,  // 69: holdfast.v1.GetCapabilitiesResponse.limits:type_name -> holdfast.v1.Limits
 	52,  // 70: holdfast.v1.PipelineRequest.calls:type_name -> holdfast.v1.PipelineCall
-	82,  // 71: holdfast.v1.PipelineCall.timeout:type_name -> google.protobuf.Duration
+	84,  // 71: holdfast.v1.PipelineCall.timeout:type_name -> google.protobuf.Duration
 	4,   // 72: holdfast.v1.PipelineCall.save:type_name -> holdfast.v1.SaveRequest
 	12,  // 73: holdfast.v1.PipelineCall.load:type_name -> holdfast.v1.LoadRequest
 	44,  // 74: holdfast.v1.PipelineCall.attach_records:type_name -> holdfast.v1.AttachRecordsRequest
@@ -6849,76 +7002,81 @@ var file_holdfast_v1_checkpoint_service_proto_depIdxs = []int32{
 	60,  // 112: holdfast.v1.PipelineAnswer.list_namespaces:type_name -> holdfast.v1.ListNamespacesResponse
 	64,  // 113: holdfast.v1.PipelineAnswer.get_usage:type_name -> holdfast.v1.GetUsageResponse
 	68,  // 114: holdfast.v1.PipelineAnswer.get_store_status:type_name -> holdfast.v1.GetStoreStatusResponse
-	82,  // 115: holdfast.v1.PipelineLimits.age:type_name -> google.protobuf.Duration
-	82,  // 116: holdfast.v1.PipelineLimits.idle:type_name -> google.protobuf.Duration
-	82,  // 117: holdfast.v1.PipelineGoingAway.grace:type_name -> google.protobuf.Duration
-	83,  // 118: holdfast.v1.ListLogResponse.entries:type_name -> holdfast.v1.LogEntry
-	76,  // 119: holdfast.v1.ListLogResponse.head:type_name -> holdfast.v1.Head
+	84,  // 115: holdfast.v1.PipelineLimits.age:type_name -> google.protobuf.Duration
+	84,  // 116: holdfast.v1.PipelineLimits.idle:type_name -> google.protobuf.Duration
+	84,  // 117: holdfast.v1.PipelineGoingAway.grace:type_name -> google.protobuf.Duration
+	85,  // 118: holdfast.v1.ListLogResponse.entries:type_name -> holdfast.v1.LogEntry
+	78,  // 119: holdfast.v1.ListLogResponse.head:type_name -> holdfast.v1.Head
 	3,   // 120: holdfast.v1.GetUsageRequest.view:type_name -> holdfast.v1.UsageView
-	80,  // 121: holdfast.v1.NamespaceUsage.measure_time:type_name -> google.protobuf.Timestamp
+	82,  // 121: holdfast.v1.NamespaceUsage.measure_time:type_name -> google.protobuf.Timestamp
 	62,  // 122: holdfast.v1.GetUsageResponse.workflows:type_name -> holdfast.v1.WorkflowUsage
 	62,  // 123: holdfast.v1.GetUsageResponse.unfinished:type_name -> holdfast.v1.WorkflowUsage
 	63,  // 124: holdfast.v1.GetUsageResponse.total:type_name -> holdfast.v1.NamespaceUsage
-	80,  // 125: holdfast.v1.MaintenanceReport.start_time:type_name -> google.protobuf.Timestamp
-	80,  // 126: holdfast.v1.MaintenanceReport.end_time:type_name -> google.protobuf.Timestamp
-	70,  // 127: holdfast.v1.MaintenanceReport.counts:type_name -> holdfast.v1.MaintenanceReport.CountsEntry
+	82,  // 125: holdfast.v1.MaintenanceReport.start_time:type_name -> google.protobuf.Timestamp
+	82,  // 126: holdfast.v1.MaintenanceReport.end_time:type_name -> google.protobuf.Timestamp
+	72,  // 127: holdfast.v1.MaintenanceReport.counts:type_name -> holdfast.v1.MaintenanceReport.CountsEntry
 	66,  // 128: holdfast.v1.MaintenanceReport.findings:type_name -> holdfast.v1.MaintenanceFinding
-	71,  // 129: holdfast.v1.MaintenanceReport.options:type_name -> holdfast.v1.MaintenanceReport.OptionsEntry
-	82,  // 130: holdfast.v1.GetStoreStatusResponse.grace:type_name -> google.protobuf.Duration
-	72,  // 131: holdfast.v1.GetStoreStatusResponse.configuration:type_name -> holdfast.v1.GetStoreStatusResponse.ConfigurationEntry
+	73,  // 129: holdfast.v1.MaintenanceReport.options:type_name -> holdfast.v1.MaintenanceReport.OptionsEntry
+	84,  // 130: holdfast.v1.GetStoreStatusResponse.grace:type_name -> google.protobuf.Duration
+	74,  // 131: holdfast.v1.GetStoreStatusResponse.configuration:type_name -> holdfast.v1.GetStoreStatusResponse.ConfigurationEntry
 	67,  // 132: holdfast.v1.GetStoreStatusResponse.last_collection:type_name -> holdfast.v1.MaintenanceReport
 	67,  // 133: holdfast.v1.GetStoreStatusResponse.last_fsck:type_name -> holdfast.v1.MaintenanceReport
-	4,   // 134: holdfast.v1.CheckpointService.Save:input_type -> holdfast.v1.SaveRequest
-	6,   // 135: holdfast.v1.CheckpointService.SaveStream:input_type -> holdfast.v1.SaveStreamRequest
-	9,   // 136: holdfast.v1.CheckpointService.GetUpload:input_type -> holdfast.v1.GetUploadRequest
-	12,  // 137: holdfast.v1.CheckpointService.Load:input_type -> holdfast.v1.LoadRequest
-	15,  // 138: holdfast.v1.CheckpointService.LoadStream:input_type -> holdfast.v1.LoadStreamRequest
-	20,  // 139: holdfast.v1.CheckpointService.List:input_type -> holdfast.v1.ListRequest
-	23,  // 140: holdfast.v1.CheckpointService.ListWorkflows:input_type -> holdfast.v1.ListWorkflowsRequest
-	26,  // 141: holdfast.v1.CheckpointService.Validate:input_type -> holdfast.v1.ValidateRequest
-	29,  // 142: holdfast.v1.CheckpointService.Delete:input_type -> holdfast.v1.DeleteRequest
-	31,  // 143: holdfast.v1.CheckpointService.DeleteWorkflow:input_type -> holdfast.v1.DeleteWorkflowRequest
-	33,  // 144: holdfast.v1.CheckpointService.DeleteWorkflows:input_type -> holdfast.v1.DeleteWorkflowsRequest
-	36,  // 145: holdfast.v1.CheckpointService.AcquireWriter:input_type -> holdfast.v1.AcquireWriterRequest
-	38,  // 146: holdfast.v1.CheckpointService.DeleteCheckpoints:input_type -> holdfast.v1.DeleteCheckpointsRequest
-	40,  // 147: holdfast.v1.CheckpointService.Prune:input_type -> holdfast.v1.PruneRequest
-	42,  // 148: holdfast.v1.CheckpointService.CopyWorkflow:input_type -> holdfast.v1.CopyWorkflowRequest
-	44,  // 149: holdfast.v1.CheckpointService.AttachRecords:input_type -> holdfast.v1.AttachRecordsRequest
-	46,  // 150: holdfast.v1.CheckpointService.ListRecords:input_type -> holdfast.v1.ListRecordsRequest
-	48,  // 151: holdfast.v1.CheckpointService.GetCapabilities:input_type -> holdfast.v1.GetCapabilitiesRequest
-	51,  // 152: holdfast.v1.CheckpointService.Pipeline:input_type -> holdfast.v1.PipelineRequest
-	57,  // 153: holdfast.v1.CheckpointService.ListLog:input_type -> holdfast.v1.ListLogRequest
-	59,  // 154: holdfast.v1.CheckpointService.ListNamespaces:input_type -> holdfast.v1.ListNamespacesRequest
-	61,  // 155: holdfast.v1.CheckpointService.GetUsage:input_type -> holdfast.v1.GetUsageRequest
-	65,  // 156: holdfast.v1.CheckpointService.GetStoreStatus:input_type -> holdfast.v1.GetStoreStatusRequest
-	5,   // 157: holdfast.v1.CheckpointService.Save:output_type -> holdfast.v1.SaveResponse
-	8,   // 158: holdfast.v1.CheckpointService.SaveStream:output_type -> holdfast.v1.SaveStreamResponse
-	10,  // 159: holdfast.v1.CheckpointService.GetUpload:output_type -> holdfast.v1.GetUploadResponse
-	13,  // 160: holdfast.v1.CheckpointService.Load:output_type -> holdfast.v1.LoadResponse
-	16,  // 161: holdfast.v1.CheckpointService.LoadStream:output_type -> holdfast.v1.LoadStreamResponse
-	22,  // 162: holdfast.v1.CheckpointService.List:output_type -> holdfast.v1.ListResponse
-	25,  // 163: holdfast.v1.CheckpointService.ListWorkflows:output_type -> holdfast.v1.ListWorkflowsResponse
-	28,  // 164: holdfast.v1.CheckpointService.Validate:output_type -> holdfast.v1.ValidateResponse
-	30,  // 165: holdfast.v1.CheckpointService.Delete:output_type -> holdfast.v1.DeleteResponse
-	32,  // 166: holdfast.v1.CheckpointService.DeleteWorkflow:output_type -> holdfast.v1.DeleteWorkflowResponse
-	35,  // 167: holdfast.v1.CheckpointService.DeleteWorkflows:output_type -> holdfast.v1.DeleteWorkflowsResponse
-	37,  // 168: holdfast.v1.CheckpointService.AcquireWriter:output_type -> holdfast.v1.AcquireWriterResponse
-	39,  // 169: holdfast.v1.CheckpointService.DeleteCheckpoints:output_type -> holdfast.v1.DeleteCheckpointsResponse
-	41,  // 170: holdfast.v1.CheckpointService.Prune:output_type -> holdfast.v1.PruneResponse
-	43,  // 171: holdfast.v1.CheckpointService.CopyWorkflow:output_type -> holdfast.v1.CopyWorkflowResponse
-	45,  // 172: holdfast.v1.CheckpointService.AttachRecords:output_type -> holdfast.v1.AttachRecordsResponse
-	47,  // 173: holdfast.v1.CheckpointService.ListRecords:output_type -> holdfast.v1.ListRecordsResponse
-	50,  // 174: holdfast.v1.CheckpointService.GetCapabilities:output_type -> holdfast.v1.GetCapabilitiesResponse
-	53,  // 175: holdfast.v1.CheckpointService.Pipeline:output_type -> holdfast.v1.PipelineResponse
-	58,  // 176: holdfast.v1.CheckpointService.ListLog:output_type -> holdfast.v1.ListLogResponse
-	60,  // 177: holdfast.v1.CheckpointService.ListNamespaces:output_type -> holdfast.v1.ListNamespacesResponse
-	64,  // 178: holdfast.v1.CheckpointService.GetUsage:output_type -> holdfast.v1.GetUsageResponse
-	68,  // 179: holdfast.v1.CheckpointService.GetStoreStatus:output_type -> holdfast.v1.GetStoreStatusResponse
-	157, // [157:180] is the sub-list for method output_type
-	134, // [134:157] is the sub-list for method input_type
-	134, // [134:134] is the sub-list for extension type_name
-	134, // [134:134] is the sub-list for extension extendee
-	0,   // [0:134] is the sub-list for field type_name
+	85,  // 134: holdfast.v1.WatchWorkflowResponse.entries:type_name -> holdfast.v1.LogEntry
+	78,  // 135: holdfast.v1.WatchWorkflowResponse.position:type_name -> holdfast.v1.Head
+	78,  // 136: holdfast.v1.WatchWorkflowResponse.head:type_name -> holdfast.v1.Head
+	4,   // 137: holdfast.v1.CheckpointService.Save:input_type -> holdfast.v1.SaveRequest
+	6,   // 138: holdfast.v1.CheckpointService.SaveStream:input_type -> holdfast.v1.SaveStreamRequest
+	9,   // 139: holdfast.v1.CheckpointService.GetUpload:input_type -> holdfast.v1.GetUploadRequest
+	12,  // 140: holdfast.v1.CheckpointService.Load:input_type -> holdfast.v1.LoadRequest
+	15,  // 141: holdfast.v1.CheckpointService.LoadStream:input_type -> holdfast.v1.LoadStreamRequest
+	20,  // 142: holdfast.v1.CheckpointService.List:input_type -> holdfast.v1.ListRequest
+	23,  // 143: holdfast.v1.CheckpointService.ListWorkflows:input_type -> holdfast.v1.ListWorkflowsRequest
+	26,  // 144: holdfast.v1.CheckpointService.Validate:input_type -> holdfast.v1.ValidateRequest
+	29,  // 145: holdfast.v1.CheckpointService.Delete:input_type -> holdfast.v1.DeleteRequest
+	31,  // 146: holdfast.v1.CheckpointService.DeleteWorkflow:input_type -> holdfast.v1.DeleteWorkflowRequest
+	33,  // 147: holdfast.v1.CheckpointService.DeleteWorkflows:input_type -> holdfast.v1.DeleteWorkflowsRequest
+	36,  // 148: holdfast.v1.CheckpointService.AcquireWriter:input_type -> holdfast.v1.AcquireWriterRequest
+	38,  // 149: holdfast.v1.CheckpointService.DeleteCheckpoints:input_type -> holdfast.v1.DeleteCheckpointsRequest
+	40,  // 150: holdfast.v1.CheckpointService.Prune:input_type -> holdfast.v1.PruneRequest
+	42,  // 151: holdfast.v1.CheckpointService.CopyWorkflow:input_type -> holdfast.v1.CopyWorkflowRequest
+	44,  // 152: holdfast.v1.CheckpointService.AttachRecords:input_type -> holdfast.v1.AttachRecordsRequest
+	46,  // 153: holdfast.v1.CheckpointService.ListRecords:input_type -> holdfast.v1.ListRecordsRequest
+	48,  // 154: holdfast.v1.CheckpointService.GetCapabilities:input_type -> holdfast.v1.GetCapabilitiesRequest
+	51,  // 155: holdfast.v1.CheckpointService.Pipeline:input_type -> holdfast.v1.PipelineRequest
+	57,  // 156: holdfast.v1.CheckpointService.ListLog:input_type -> holdfast.v1.ListLogRequest
+	59,  // 157: holdfast.v1.CheckpointService.ListNamespaces:input_type -> holdfast.v1.ListNamespacesRequest
+	61,  // 158: holdfast.v1.CheckpointService.GetUsage:input_type -> holdfast.v1.GetUsageRequest
+	65,  // 159: holdfast.v1.CheckpointService.GetStoreStatus:input_type -> holdfast.v1.GetStoreStatusRequest
+	69,  // 160: holdfast.v1.CheckpointService.WatchWorkflow:input_type -> holdfast.v1.WatchWorkflowRequest
+	5,   // 161: holdfast.v1.CheckpointService.Save:output_type -> holdfast.v1.SaveResponse
+	8,   // 162: holdfast.v1.CheckpointService.SaveStream:output_type -> holdfast.v1.SaveStreamResponse
+	10,  // 163: holdfast.v1.CheckpointService.GetUpload:output_type -> holdfast.v1.GetUploadResponse
+	13,  // 164: holdfast.v1.CheckpointService.Load:output_type -> holdfast.v1.LoadResponse
+	16,  // 165: holdfast.v1.CheckpointService.LoadStream:output_type -> holdfast.v1.LoadStreamResponse
+	22,  // 166: holdfast.v1.CheckpointService.List:output_type -> holdfast.v1.ListResponse
+	25,  // 167: holdfast.v1.CheckpointService.ListWorkflows:output_type -> holdfast.v1.ListWorkflowsResponse
+	28,  // 168: holdfast.v1.CheckpointService.Validate:output_type -> holdfast.v1.ValidateResponse
+	30,  // 169: holdfast.v1.CheckpointService.Delete:output_type -> holdfast.v1.DeleteResponse
+	32,  // 170: holdfast.v1.CheckpointService.DeleteWorkflow:output_type -> holdfast.v1.DeleteWorkflowResponse
+	35,  // 171: holdfast.v1.CheckpointService.DeleteWorkflows:output_type -> holdfast.v1.DeleteWorkflowsResponse
+	37,  // 172: holdfast.v1.CheckpointService.AcquireWriter:output_type -> holdfast.v1.AcquireWriterResponse
+	39,  // 173: holdfast.v1.CheckpointService.DeleteCheckpoints:output_type -> holdfast.v1.DeleteCheckpointsResponse
+	41,  // 174: holdfast.v1.CheckpointService.Prune:output_type -> holdfast.v1.PruneResponse
+	43,  // 175: holdfast.v1.CheckpointService.CopyWorkflow:output_type -> holdfast.v1.CopyWorkflowResponse
+	45,  // 176: holdfast.v1.CheckpointService.AttachRecords:output_type -> holdfast.v1.AttachRecordsResponse
+	47,  // 177: holdfast.v1.CheckpointService.ListRecords:output_type -> holdfast.v1.ListRecordsResponse
+	50,  // 178: holdfast.v1.CheckpointService.GetCapabilities:output_type -> holdfast.v1.GetCapabilitiesResponse
+	53,  // 179: holdfast.v1.CheckpointService.Pipeline:output_type -> holdfast.v1.PipelineResponse
+	58,  // 180: holdfast.v1.CheckpointService.ListLog:output_type -> holdfast.v1.ListLogResponse
+	60,  // 181: holdfast.v1.CheckpointService.ListNamespaces:output_type -> holdfast.v1.ListNamespacesResponse
+	64,  // 182: holdfast.v1.CheckpointService.GetUsage:output_type -> holdfast.v1.GetUsageResponse
+	68,  // 183: holdfast.v1.CheckpointService.GetStoreStatus:output_type -> holdfast.v1.GetStoreStatusResponse
+	70,  // 184: holdfast.v1.CheckpointService.WatchWorkflow:output_type -> holdfast.v1.WatchWorkflowResponse
+	161, // [161:185] is the sub-list for method output_type
+	137, // [137:161] is the sub-list for method input_type
+	137, // [137:137] is the sub-list for extension type_name
+	137, // [137:137] is the sub-list for extension extendee
+	0,   // [0:137] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_checkpoint_service_proto_init() }
@@ -6991,13 +7149,14 @@ func file_holdfast_v1_checkpoint_service_proto_init() {
 	file_holdfast_v1_checkpoint_service_proto_msgTypes[53].OneofWrappers = []any{}
 	file_holdfast_v1_checkpoint_service_proto_msgTypes[58].OneofWrappers = []any{}
 	file_holdfast_v1_checkpoint_service_proto_msgTypes[59].OneofWrappers = []any{}
+	file_holdfast_v1_checkpoint_service_proto_msgTypes[65].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_checkpoint_service_proto_rawDesc), len(file_holdfast_v1_checkpoint_service_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   69,
+			NumMessages:   71,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

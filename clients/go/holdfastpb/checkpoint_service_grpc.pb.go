@@ -44,6 +44,7 @@ const (
 	CheckpointService_ListNamespaces_FullMethodName    = "/holdfast.v1.CheckpointService/ListNamespaces"
 	CheckpointService_GetUsage_FullMethodName          = "/holdfast.v1.CheckpointService/GetUsage"
 	CheckpointService_GetStoreStatus_FullMethodName    = "/holdfast.v1.CheckpointService/GetStoreStatus"
+	CheckpointService_WatchWorkflow_FullMethodName     = "/holdfast.v1.CheckpointService/WatchWorkflow"
 )
 
 // CheckpointServiceClient is the client API for CheckpointService service.
@@ -309,6 +310,24 @@ type CheckpointServiceClient interface {
 	//
 	// Fails for the reasons of every call only.
 	GetStoreStatus(ctx context.Context, in *GetStoreStatusRequest, opts ...grpc.CallOption) (*GetStoreStatusResponse, error)
+	// Sends the entries of a workflow's log as they are committed, by whatever server: each revision once, in order,
+	// without a gap. Entries that were collected come as one entry, and damage comes as an entry in words. GetCapabilities
+	// lists the feature "watch".
+	//
+	//   - The first response comes at once, perhaps without entries. A workflow without a log is watched until it has one.
+	//   - The server looks for commits of other servers at intervals. A commit through the same process is sent at once.
+	//   - The server ends the stream with OK before its deadline and when it is old, and with DEADLINE_EXCEEDED if its caller
+	//     reads nothing for a minute. Watch again from WatchWorkflowResponse.position, as after a stream that broke.
+	//   - A log that was rolled back in the store shows as everywhere: by a head that contradicts an earlier one, or by a
+	//     head of the position's revision with another digest. The stream then ends.
+	//
+	// Fails for these reasons, and for those of every call:
+	// - INVALID_REQUEST: give up. The log has no such revision, so that it is another log or was rolled back.
+	// - OVERLOADED: retry after the delay in RetryInfo. The server, connection or namespace has too many watches or streams.
+	// - SHUTTING_DOWN: watch again from the position, on another server.
+	// - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log.
+	// - UNIMPLEMENTED: call ListLog or List at intervals. The server is older.
+	WatchWorkflow(ctx context.Context, in *WatchWorkflowRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchWorkflowResponse], error)
 }
 
 type checkpointServiceClient struct {
@@ -563,6 +582,25 @@ func (c *checkpointServiceClient) GetStoreStatus(ctx context.Context, in *GetSto
 	}
 	return out, nil
 }
+
+func (c *checkpointServiceClient) WatchWorkflow(ctx context.Context, in *WatchWorkflowRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchWorkflowResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CheckpointService_ServiceDesc.Streams[3], CheckpointService_WatchWorkflow_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchWorkflowRequest, WatchWorkflowResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CheckpointService_WatchWorkflowClient = grpc.ServerStreamingClient[WatchWorkflowResponse]
 
 // CheckpointServiceServer is the server API for CheckpointService service.
 // All implementations must embed UnimplementedCheckpointServiceServer
@@ -827,6 +865,24 @@ type CheckpointServiceServer interface {
 	//
 	// Fails for the reasons of every call only.
 	GetStoreStatus(context.Context, *GetStoreStatusRequest) (*GetStoreStatusResponse, error)
+	// Sends the entries of a workflow's log as they are committed, by whatever server: each revision once, in order,
+	// without a gap. Entries that were collected come as one entry, and damage comes as an entry in words. GetCapabilities
+	// lists the feature "watch".
+	//
+	//   - The first response comes at once, perhaps without entries. A workflow without a log is watched until it has one.
+	//   - The server looks for commits of other servers at intervals. A commit through the same process is sent at once.
+	//   - The server ends the stream with OK before its deadline and when it is old, and with DEADLINE_EXCEEDED if its caller
+	//     reads nothing for a minute. Watch again from WatchWorkflowResponse.position, as after a stream that broke.
+	//   - A log that was rolled back in the store shows as everywhere: by a head that contradicts an earlier one, or by a
+	//     head of the position's revision with another digest. The stream then ends.
+	//
+	// Fails for these reasons, and for those of every call:
+	// - INVALID_REQUEST: give up. The log has no such revision, so that it is another log or was rolled back.
+	// - OVERLOADED: retry after the delay in RetryInfo. The server, connection or namespace has too many watches or streams.
+	// - SHUTTING_DOWN: watch again from the position, on another server.
+	// - CHECKPOINT_CORRUPTED: ask the operator to run fsck. The store cannot list the log.
+	// - UNIMPLEMENTED: call ListLog or List at intervals. The server is older.
+	WatchWorkflow(*WatchWorkflowRequest, grpc.ServerStreamingServer[WatchWorkflowResponse]) error
 	mustEmbedUnimplementedCheckpointServiceServer()
 }
 
@@ -905,6 +961,9 @@ func (UnimplementedCheckpointServiceServer) GetUsage(context.Context, *GetUsageR
 }
 func (UnimplementedCheckpointServiceServer) GetStoreStatus(context.Context, *GetStoreStatusRequest) (*GetStoreStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStoreStatus not implemented")
+}
+func (UnimplementedCheckpointServiceServer) WatchWorkflow(*WatchWorkflowRequest, grpc.ServerStreamingServer[WatchWorkflowResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchWorkflow not implemented")
 }
 func (UnimplementedCheckpointServiceServer) mustEmbedUnimplementedCheckpointServiceServer() {}
 func (UnimplementedCheckpointServiceServer) testEmbeddedByValue()                           {}
@@ -1312,6 +1371,17 @@ func _CheckpointService_GetStoreStatus_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CheckpointService_WatchWorkflow_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchWorkflowRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CheckpointServiceServer).WatchWorkflow(m, &grpc.GenericServerStream[WatchWorkflowRequest, WatchWorkflowResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CheckpointService_WatchWorkflowServer = grpc.ServerStreamingServer[WatchWorkflowResponse]
+
 // CheckpointService_ServiceDesc is the grpc.ServiceDesc for CheckpointService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1416,6 +1486,11 @@ var CheckpointService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _CheckpointService_Pipeline_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "WatchWorkflow",
+			Handler:       _CheckpointService_WatchWorkflow_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "holdfast/v1/checkpoint_service.proto",

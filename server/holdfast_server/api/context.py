@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from holdfast_server.api.stored import Stored
 from holdfast_server.api.streaming.uploads import Uploads
+from holdfast_server.api.watching.watches import Watches
 from holdfast_server.protocol.checkpoints.records import Room, Stamps
 from holdfast_server.protocol.log.indexer import Indexer
 from holdfast_server.protocol.log.log import Log
@@ -39,6 +40,8 @@ class ServiceContext:
         records_room: limits the records of each checkpoint.
         stored: counts and limits what each namespace has in the store.
         facts: what administrators may know of the store and the server.
+        watches: what is watched, shared by its watchers.
+        watch_seconds: time after which a watch ends, so that load balancers can move its caller; it varies by a tenth.
 
     """
 
@@ -51,3 +54,5 @@ class ServiceContext:
     records_room: Room
     stored: Stored
     facts: StoreFacts
+    watches: Watches
+    watch_seconds: float

@@ -82,6 +82,9 @@ def handlers(service: CheckpointService, pipelines: Pipelines) -> Mapping[str, _
         },
         "SaveStream": _handler(grpc.stream_unary_rpc_method_handler, "SaveStream", service.save_stream, parser),
         "LoadStream": _handler(grpc.unary_stream_rpc_method_handler, "LoadStream", service.load_stream, _postponed),
+        "WatchWorkflow": _handler(
+            grpc.unary_stream_rpc_method_handler, "WatchWorkflow", service.watch_workflow, _postponed
+        ),
         # Its messages are bytes: it parses and serializes each call alone.
         "Pipeline": grpc.stream_stream_rpc_method_handler(_behaviour(pipelines.serve)),
     }

@@ -298,7 +298,7 @@ def max_records(given: int) -> int | None:
     return given or None
 
 
-def revision(field: str, given: api.ListLogRequest, highest: int) -> int | None:
+def revision(field: str, given: api.ListLogRequest | api.WatchWorkflowRequest, highest: int) -> int | None:
     """Check an optional revision of a request and return it; None if the request has none."""
     if not given.HasField(field):  # type: ignore[arg-type]
         return None

@@ -29,9 +29,12 @@ from holdfast_server.api.handlers import (
     store_status,
     usage,
     validating,
+    watching,
 )
 from holdfast_server.api.stored import Stored
 from holdfast_server.api.streaming.uploads import Uploads
+from holdfast_server.api.watching.feed import DEFAULT_PACE, Pace
+from holdfast_server.api.watching.watches import Watches
 from holdfast_server.protocol.checkpoints.records import Room, Stamps
 from holdfast_server.protocol.log.indexer import Indexer
 from holdfast_server.protocol.log.log import Log
@@ -107,6 +110,8 @@ class CheckpointService:
         payload_limit_bytes: how many bytes a streamed payload may have.
         stored: counts and limits what each namespace has in the store; None to do neither.
         facts: what administrators may know of the store and the server; None for nothing.
+        pace: how often watched workflows are looked at for commits of other processes.
+        watch_seconds: time after which a watch ends, and its caller begins another one.
 
     """
 
@@ -119,6 +124,8 @@ class CheckpointService:
         payload_limit_bytes: int,
         stored: Stored | None = None,
         facts: StoreFacts | None = None,
+        pace: Pace = DEFAULT_PACE,
+        watch_seconds: float = 1800.0,
     ) -> None:
         self._calls = calls
         uploads = Uploads()
@@ -133,12 +140,19 @@ class CheckpointService:
             records_room=Room(log.store),
             stored=stored or Stored(Quotas),
             facts=facts or StoreFacts(),
+            watches=Watches(log, calls.admission, pace),
+            watch_seconds=watch_seconds,
         )
 
     async def close(self) -> None:
-        """End the writing of indexes, and discard uploads whose stream broke."""
+        """End the writing of indexes and the feeds of watches, and discard uploads whose stream broke."""
+        await self._context.watches.close()
         await self._context.indexer.close()
         await self._context.uploads.close()
+
+    def drain(self) -> None:
+        """Let watches end with SHUTTING_DOWN. Call it after `Calls.drain`, by which all other calls end."""
+        self._context.watches.drain()
 
     async def unary(self, name: str, request: object, context: CallContext) -> Message:
         """Serve a call with one request and one response.
@@ -169,3 +183,11 @@ class CheckpointService:
             await loading.load_stream(self._context, call, call.request, stream)
 
         await self._calls.run("LoadStream", stream, request, load, is_stream=True)
+
+    async def watch_workflow(self, request: object, stream: StreamContext) -> None:
+        """Send the entries of a log as they are committed."""
+
+        async def watch(call: Call) -> None:
+            await watching.watch_workflow(self._context, call, call.request, stream)
+
+        await self._calls.run("WatchWorkflow", stream, request, watch, is_stream=True)

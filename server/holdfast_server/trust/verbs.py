@@ -67,6 +67,7 @@ _NEEDS: Mapping[str, Needs] = {
     # Each of its calls is decided alone.
     "Pipeline": lambda _: _NOTHING,
     "ListLog": lambda _: _READ,
+    "WatchWorkflow": lambda _: _READ,
 }
 
 

@@ -22,6 +22,7 @@ _FEATURES = (
     "store-status",
     "streams",
     "usage",
+    "watch",
 )
 
 

@@ -84,7 +84,7 @@ class StuckReaderError(Exception):
         self.sending = sending
 
 
-async def write(stream: StreamContext, message: api.LoadStreamResponse) -> None:
+async def write(stream: StreamContext, message: api.LoadStreamResponse | api.WatchWorkflowResponse) -> None:
     """Send a message, and wait until the caller has room for it.
 
     Raises:

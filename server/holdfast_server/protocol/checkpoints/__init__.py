@@ -5,14 +5,15 @@ call. Requests are parsed, admitted and answered in `api`.
 
 Read `save` first, then `heads`, `live` and `lookup`, which find a checkpoint, then `load` and `validate`. `fence`,
 `delete`, `prune` and `purge` append entries without a payload; `copy` repeats saves. `records` lie beside the log, a
-`window` shows some of them, `workflows` lists a namespace, `log_pages` shows a log as it is, `retention` decides which
-checkpoints may go.
+`window` shows some of them, `workflows` lists a namespace, `log_pages` shows a log as it is, `follow` as it grows,
+`retention` decides which checkpoints may go.
 """
 
 __all__ = [
     "copy",
     "delete",
     "fence",
+    "follow",
     "heads",
     "load",
     "log_pages",

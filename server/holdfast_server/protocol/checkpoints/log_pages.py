@@ -125,17 +125,25 @@ async def _item(
     deletions: "_Deletions",
 ) -> Item:
     revisions = (entry.revision, entry.revision)
-    affected = await _affected(log, keys, entry, known)
+    affected = await affected_by(log, keys, entry, known)
     deletions.note(entry, affected)
     if entry.marker.kind != MarkerKind.MARKER_KIND_DATA or not deletions.has(entry.revision):
         return Item(revisions, entry, affected=affected)
     return Item(revisions, entry, affected=affected, is_deleted=True, deletion=await deletions.find(entry.revision))
 
 
-async def _affected(
+async def affected_by(
     log: Log, keys: WorkflowKeys, entry: Entry, known: dict[int, Entry | HoldfastError]
 ) -> Sequence[Range]:
-    """Return the revisions that are deleted or collected since an entry; none if the one before cannot be read."""
+    """Return the revisions that are deleted or collected since an entry; none if the one before cannot be read.
+
+    Args:
+        log: the log.
+        keys: the workflow.
+        entry: the entry.
+        known: entries by revision that were read before; gets the one before the entry if it is needed.
+
+    """
     marker = entry.marker
     if marker.kind not in (MarkerKind.MARKER_KIND_DELETED, MarkerKind.MARKER_KIND_GC):
         return [(marker.replaced_revision, marker.replaced_revision)] if marker.replaced_revision else ()

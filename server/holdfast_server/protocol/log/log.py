@@ -50,6 +50,7 @@ class Log:
         recent_seconds: how long a head may be used after it was read.
         requests: the request ids that were found in logs.
         indexed: how far this process has written the indexes of ids.
+        followed: by workflow, a function that is called with each newest entry that this process writes or finds.
 
     """
 
@@ -70,6 +71,7 @@ class Log:
         self.requests = RequestIndex()
         self.indexed = Indexed()
         self.heads = HeadCache(cache_bytes)
+        self.followed: dict[WorkflowKeys, Callable[[Entry], None]] = {}
         self._reader = Reader(store)
         self._queue = AppendQueue()
 
@@ -273,6 +275,9 @@ class Log:
 
     def _keep(self, keys: WorkflowKeys, entry: Entry, read_at: float) -> None:
         self.heads.keep(keys, Head(entry, read_at))
+        hear = self.followed.get(keys)
+        if hear is not None:
+            hear(entry)
 
     def _is_recent(self, read_at: float) -> bool:
         return now() - read_at < self.recent_seconds

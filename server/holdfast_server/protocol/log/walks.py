@@ -4,7 +4,7 @@ Their requests to the store are retried: one that a busy store refuses must not 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError
 from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys
@@ -45,7 +45,7 @@ async def newest_below(log: Log, keys: WorkflowKeys, revision: int) -> int:
 
 async def scan(
     log: Log, keys: WorkflowKeys, first: int, last: int
-) -> AsyncIterator[tuple[Range, Entry | HoldfastError]]:
+) -> AsyncGenerator[tuple[Range, Entry | HoldfastError]]:
     """Yield the entries of a closed range of revisions, oldest first; a damaged or missing entry as its error.
 
     Entries are read several at a time. Missing markers in a row come as one range. After a whole batch of missing

@@ -31,6 +31,7 @@ READS = {
     "Load",
     "LoadStream",
     "Validate",
+    "WatchWorkflow",
 }
 REQUIRED = AuditRules(is_required=True)
 ALL = AuditRules(includes_reads=True)

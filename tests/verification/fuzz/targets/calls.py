@@ -41,6 +41,7 @@ _METHODS = (
     "ListNamespaces",
     "GetUsage",
     "GetStoreStatus",
+    "WatchWorkflow",
 )
 # Pipelines have a target of their own.
 assert {*_METHODS, "Pipeline"} == {method.name for method in _SERVICE.methods}
@@ -76,7 +77,8 @@ async def _call(methods: Mapping[str, Any], name: str, reader: Reader) -> None:
     metadata = [(reader.choice(("traceparent", "holdfast-resume", "tracestate", "x")), reader.text())] * reader.below(3)
     if reader.below(8) == 1:
         metadata.append(("x-bin", reader.raw()))
-    context = Context(tuple(metadata))
+    # A watch lasts until its deadline.
+    context = Context(tuple(metadata), seconds=0.01 if name == "WatchWorkflow" else 60.0)
     requests = [handler.request_deserializer(_raw(name, reader)) for _ in range(reader.below(4) + 1)]
     try:
         if handler.stream_unary:

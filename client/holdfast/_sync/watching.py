@@ -1,0 +1,113 @@
+# Generated from holdfast/_async/watching.py by tools/async_to_sync.py; do not edit.
+"""Watching a workflow: its entries as they are committed, over as many streams as it takes."""
+
+import os
+import time
+from collections.abc import Generator
+from typing import Any
+
+from holdfast._core.answers import answered
+from holdfast._core.checkpoint import LogEntry
+from holdfast._core.errors import HoldfastError, unavailable
+from holdfast._core.watches import ENDED, LATE, Position
+from holdfast._sync import runtime
+from holdfast._sync.calls import ACCEPTED_KEY, Attempt
+from holdfast._sync.opening import Opening
+from holdfast._sync.transport import Transport
+from holdfast.v1 import checkpoint_service_pb2 as api
+
+# The longest time that one stream is open. Servers end it before.
+_STREAM_SECONDS = 3600.0
+# A stream that brought something, or lasted as long, was of use: the next one is opened at once.
+_USEFUL_SECONDS = 5.0
+
+
+class Watching:
+    """The watches of one client."""
+
+    def __init__(self, transport: Transport, opening: Opening) -> None:
+        self._transport = transport
+        self._opening = opening
+
+    def entries(
+        self, request: api.WatchWorkflowRequest, *, silence: float | None, timeout: float | None
+    ) -> Generator[LogEntry, None, None]:
+        """Iterate over the entries of a log as they are committed.
+
+        Args:
+            request: the workflow, and the revision to begin after.
+            silence: end once no entry has come for so many seconds; None to go on for ever.
+            timeout: seconds for each attempt to reach a server, retries included; None for the client's own.
+
+        Raises:
+            HoldfastError: a subclass for each reason.
+
+        """
+        position = Position(request, self._transport.heads)
+        heard = time.monotonic()
+        fruitless = 0
+        while True:
+            opened = time.monotonic()
+            stream, message = self._open(position, timeout)
+            owner = os.getpid()
+            broken: HoldfastError | None = None
+            was_useful = False
+            try:
+                while message is not ENDED and owner == os.getpid():
+                    for entry in position.take(message):
+                        was_useful, heard = True, time.monotonic()
+                        yield self._opening.entry(entry, self._transport.budget(timeout))
+                        if silence is not None:
+                            # The caller's own time with an entry is not silence.
+                            heard = time.monotonic()
+                    left = None if silence is None else heard + silence - time.monotonic()
+                    if left is not None and position.is_behind:
+                        left = max(left, self._transport.seconds(timeout))
+                    message = self._next(stream, left)
+                    if message is LATE:
+                        return
+            except HoldfastError as error:
+                # With credentials that have expired since, the next stream gets new ones or the refusal.
+                if not error.retryable and ACCEPTED_KEY not in error.metadata:
+                    raise
+                broken = error if error.retryable else None
+            finally:
+                # A process that was forked off has no part in the stream of its parent.
+                if owner == os.getpid():
+                    stream.cancel()
+            was_useful = was_useful or time.monotonic() - opened > _USEFUL_SECONDS
+            fruitless = 0 if was_useful else fruitless + 1
+            if fruitless:
+                reason = broken or unavailable("the server ends each watch at once")
+                self._transport.pause_after(reason, fruitless, timeout)
+
+    def _open(self, position: Position, timeout: float | None) -> tuple[Any, Any]:
+        """Open a stream, and return it with its first message."""
+        request = position.begin()
+        stream: Any = None
+
+        def send(attempt: Attempt) -> Any:
+            nonlocal stream
+            stream = self._transport.stub.WatchWorkflow(request, timeout=_STREAM_SECONDS, metadata=attempt.metadata)
+            try:
+                message = runtime.next_message(stream, attempt.timeout_seconds)
+                if message in (ENDED, LATE):
+                    raise unavailable("the server did not begin the watch in time")
+                return answered(message)
+            except BaseException:
+                stream.cancel()
+                raise
+
+        first = self._transport.call(
+            "WatchWorkflow",
+            send,
+            watch=self._transport.heads.watch(request),
+            timeout_seconds=self._transport.seconds(timeout),
+        )
+        return stream, first
+
+    def _next(self, stream: Any, seconds: float | None) -> Any:
+        """Return the next message, `ENDED` or `LATE`."""
+        with self._transport.border():
+            message = runtime.next_message(stream, None if seconds is None else max(seconds, 0.001))
+        return message if message in (ENDED, LATE) else answered(message)

@@ -1,0 +1,117 @@
+"""The feeds of a service: one for each workflow that is watched, for as long as it has watchers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from holdfast_server.api.admission import Admission
+from holdfast_server.api.watching.feed import Feed, Pace
+from holdfast_server.protocol.checkpoints.follow import Follower
+from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.log.entry import Entry
+from holdfast_server.protocol.log.log import Log
+
+
+@dataclass(slots=True)
+class _Shared:
+    """A feed with its task, and the number of its watchers."""
+
+    feed: Feed
+    task: asyncio.Task[None]
+    watchers: int = 0
+
+
+class Watches:
+    """The watches of a service.
+
+    Args:
+        log: the logs.
+        admission: knows how many streams there may be, and whether the server drains.
+        pace: how often to look for commits of other processes.
+
+    """
+
+    def __init__(self, log: Log, admission: Admission, pace: Pace) -> None:
+        self._log = log
+        self._admission = admission
+        self._pace = pace
+        self._shared: dict[WorkflowKeys, _Shared] = {}
+        self._watchers = 0
+
+    @property
+    def feeds(self) -> int:
+        """How many workflows are watched."""
+        return len(self._shared)
+
+    def drain(self) -> None:
+        """Let every watch end with SHUTTING_DOWN. The admission drains already."""
+        for shared in self._shared.values():
+            shared.feed.wake()
+
+    async def close(self) -> None:
+        """End the feeds. No watch is running any more."""
+        tasks = [shared.task for shared in self._shared.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def require_no_drain(self) -> None:
+        """End a watch of a server that shuts down.
+
+        Raises:
+            HoldfastError: SHUTTING_DOWN.
+
+        """
+        self._admission.require_no_drain()
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count a watch as running. Uploads and downloads always have half of the streams.
+
+        Raises:
+            HoldfastError: OVERLOADED: too many are running.
+
+        """
+        limit = max(1, self._admission.capacity.streams // 2)
+        if self._watchers >= limit:
+            raise HoldfastError(
+                Reason.OVERLOADED, f"{limit} watches are running on this server already", watches_limit=limit
+            )
+        self._watchers += 1
+        try:
+            yield
+        finally:
+            self._watchers -= 1
+
+    @asynccontextmanager
+    async def feed(self, keys: WorkflowKeys, revision: int, entry: Entry | None) -> AsyncIterator[Feed]:
+        """Share the feed of a workflow while the block runs.
+
+        Args:
+            keys: the workflow.
+            revision: the head's revision, which was read just now; 0 without a log.
+            entry: the head; None if there is none or it is damaged.
+
+        """
+        shared = self._shared.get(keys)
+        if shared is None or shared.task.done():
+            digest = b"" if entry is None else entry.digest
+            feed = Feed(Follower(self._log, keys, revision, digest, entry=entry), self._pace)
+            shared = self._shared[keys] = _Shared(feed, asyncio.create_task(feed.run()))
+            self._log.followed[keys] = feed.hear
+        elif entry is not None:
+            shared.feed.hear(entry)
+        shared.watchers += 1
+        try:
+            yield shared.feed
+        finally:
+            shared.watchers -= 1
+            if not shared.watchers:
+                if self._shared.get(keys) is shared:
+                    del self._shared[keys]
+                    self._log.followed.pop(keys, None)
+                shared.task.cancel()
+                await asyncio.wait([shared.task])

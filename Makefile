@@ -4,7 +4,7 @@ install := -m pip install --quiet --require-hashes -r
 # Trace ids and digests in the docs are as random as secrets.
 no_digests := --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntropyString
 
-.PHONY: help demo console test verify lint docs proto check bench soak fuzz lock go typescript conformance java
+.PHONY: help demo console test verify lint docs proto check bench soak fuzz lock go typescript conformance java screenshots
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -50,6 +50,9 @@ proto: .venv/ready ## generate the stubs from proto/
 
 lock: .venv/ready ## resolve requirements/ again (UPGRADE=1: with the newest versions that the groups allow)
 	$(python) tools/lock.py $(if $(UPGRADE),--upgrade)
+
+screenshots: .venv/ready ## take the pictures of the console in docs/guides/console
+	$(python) -m tools.screenshots
 
 conformance: .venv/ready ## hold each client whose tools are installed to the rules of docs/clients.md
 	@GRPC_VERBOSITY=NONE $(python) -m conformance --mutants --report -

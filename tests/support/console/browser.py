@@ -17,7 +17,9 @@ NARROW = (390, 844)
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
-_REPORT_VIOLATIONS = """
+_WATCH = """
+window.loadedParts = new WeakSet();
+document.addEventListener("htmx:afterRequest", event => window.loadedParts.add(event.detail.elt));
 document.addEventListener("securitypolicyviolation", event => {
   console.error("policy violated: " + event.violatedDirective + " by " + event.blockedURI + " " + event.sample);
 });
@@ -129,8 +131,11 @@ class Tab:
             self.faults.append(f"request to {request.url}")
 
 
-# htmx takes the place of an element that loads itself, and marks those whose request runs.
-_IS_SETTLED = "() => !document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling, [hx-trigger~=load]')"
+# htmx marks the elements whose requests run, and the parts that it puts in.
+_IS_SETTLED = """() =>
+  [...document.querySelectorAll("[hx-get][hx-trigger=load]")].every(each => window.loadedParts.has(each)) &&
+  !document.querySelector(".htmx-request, .htmx-swapping, .htmx-settling, .htmx-added")
+"""
 _OVERFLOWING = """() => {
   const width = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth <= width) return [];
@@ -167,7 +172,7 @@ def tab(
         locale="en-GB",
         timezone_id="UTC",
     ) as context:
-        context.add_init_script(_REPORT_VIOLATIONS)
+        context.add_init_script(_WATCH)
         opened = Tab(context.new_page(), origin)
         yield opened
         if opened.faults:

@@ -52,7 +52,7 @@ def _saved(draw):
 HISTORIES = st.lists(_saved(), max_size=12, unique_by=lambda each: (each["thread"], each["ns"], each["id"]))
 
 
-@settings(max_examples=amount(small=10, full=150), deadline=None)
+@settings(max_examples=amount(small=8, full=40), deadline=None)
 @given(HISTORIES, st.integers(1, 12))
 async def test_any_history_moves_in_and_out_again(target, history, cut):
     with closing(sqlite3.connect(":memory:", check_same_thread=False)) as connection:

@@ -59,11 +59,12 @@ def test_the_drill_export_lose_import_resume(tmp_path, other_store):
     url, archive = (tmp_path / "store").as_uri(), str(tmp_path / "backup.tar")
     with server(url) as target, holdfast.Client(target) as client:
         fill(client)
-        ends = threading.Event()
+        begins, ends = threading.Event(), threading.Event()
         with closing(holdfast.Client(target)) as other:
-            saver = threading.Thread(target=save_until, args=(other, ends))
+            saver = threading.Thread(target=save_until, args=(other, begins, ends))
             saver.start()
             try:
+                assert begins.wait(60)
                 exported = summary(run("export", "--store", url, archive))
             finally:
                 ends.set()
@@ -84,10 +85,11 @@ def test_the_drill_export_lose_import_resume(tmp_path, other_store):
         assert client.save("team", "run-2", b"next", format=FORMAT).revision > resumed.revision
 
 
-def save_until(client, ends):
+def save_until(client, begins, ends):
     number = 0
     while not ends.is_set():
         client.save("team", "busy", b"%d" % number * 1000, format=FORMAT)
+        begins.set()
         number += 1
 
 

@@ -10,6 +10,8 @@ from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.needs_budget("full"), pytest.mark.timeout(300)]
 
+NEW_METHODS = {"ListNamespaces", "GetStoreStatus", "GetUsage", "ListLog", "WatchWorkflow"}
+
 
 def test_a_server_that_is_down_is_named_and_the_page_recovers_when_it_is_back(filled, open_tab):
     port = free_port()
@@ -35,6 +37,36 @@ def test_a_server_that_does_not_answer_in_time_is_named(filled, open_tab):
             slow.release()
             tab.page.get_by_role("link", name="Try again").click()
             tab.page.get_by_role("link", name=store.RICH).wait_for()
+
+
+@pytest.mark.parametrize("name", [store.DAMAGED_BLOB, store.DAMAGED_MARKER, store.DAMAGED_HEAD])
+def test_damage_is_named_on_the_page_of_its_workflow(tab, name):
+    assert tab.open(f"/n/{store.BILLING}/w/{name}") == 200
+    tab.settle()
+    assert "damaged" in tab.text()
+    # Whatever is whole is still there.
+    assert tab.page.locator("main a[href*='/c/step-1']").count() > 0
+
+
+def test_an_encrypted_checkpoint_says_so_and_shows_nothing_of_its_content(tab):
+    tab.open(f"/n/{store.VAULT}/w/{store.ENCRYPTED}/c/visit-2")
+    tab.settle()
+    assert "ncrypted" in tab.text()
+    assert store.SECRET.decode() not in tab.page.content()
+
+
+def test_pages_of_an_older_server_say_what_it_lacks_and_show_the_rest(filled, open_tab):
+    with servers.server(filled.url) as target, between(target) as (old, old_target), console(old_target) as running:
+        old.lacking |= NEW_METHODS
+        with open_tab(running.url) as tab:
+            for path in (
+                "/",
+                f"/n/{store.BILLING}",
+                f"/n/{store.BILLING}/w/{store.RICH}",
+                f"/n/{store.BILLING}/w/{store.RICH}/c/step-8",
+            ):
+                assert tab.open(path) == 200, path
+                tab.settle()
 
 
 @pytest.mark.parametrize(

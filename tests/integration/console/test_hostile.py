@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.console import hostile
+from tests.support.console import hostile, store
 
 pytestmark = [pytest.mark.needs_budget("full"), pytest.mark.timeout(300)]
 
@@ -17,7 +17,7 @@ def followed(tab, href):
     # The text of a template would have become this number.
     assert "{{49}}" not in tab.page.content()
     assert tab.page.locator("main script, main style, main img, main [onerror], main [onmouseover]").count() == 0
-    assert tab.page.locator("a[href^='javascript:'], a[hx-get*='example.com']").count() == 0
+    assert tab.page.locator("a[href^='javascript:'], [hx-get^='http']").count() == 0
 
 
 def links(tab, path):
@@ -34,6 +34,11 @@ def test_every_hostile_workflow_is_listed_by_its_whole_name_and_its_pages_show_i
     assert sorted(shown) == sorted(name.replace("\u200d", "\\u200d") for name in hostile.WORKFLOWS)
     found = links(tab, f"{NAMESPACE}/w/")
     assert len(found) == len(hostile.WORKFLOWS)
+    for link in found:
+        followed(tab, link)
+        checkpoints = [each for each in links(tab, f"{link}/c/") if "/c/" in each]
+        assert checkpoints, link
+        followed(tab, checkpoints[0].partition("?")[0])
 
 
 def test_a_prefix_with_markup_is_searched_for_and_shown_as_text(tab):
@@ -50,3 +55,9 @@ def test_a_prefix_with_markup_is_searched_for_and_shown_as_text(tab):
 def test_names_that_do_not_exist_stay_text_too(tab, path):
     tab.open(path)
     assert tab.page.locator("main script, main img").count() == 0
+
+
+@pytest.mark.parametrize("name", ["json-hostile", "text-hostile", "hostile-parts", "twice"])
+def test_payloads_with_markup_stay_text(tab, name):
+    followed(tab, f"/n/{store.PAYLOADS}/w/{name}")
+    followed(tab, links(tab, f"/n/{store.PAYLOADS}/w/{name}/c/")[0])

@@ -1,8 +1,17 @@
 """The page of the store, and what the second request of a page of workflows adds."""
 
-import holdfast
+import subprocess
 
-from tests.support.console_pages import FORMAT, MARKUP
+import holdfast
+import pytest
+
+from tests.support.console_pages import FORMAT, MARKUP, browsing
+from tests.support.damage import damage_newest_marker
+from tests.support.servers import EXECUTABLE
+
+
+def command(*arguments):
+    return subprocess.run([*EXECUTABLE, *arguments], check=False, capture_output=True, text=True, timeout=100)
 
 
 async def test_the_page_shows_the_server_and_the_namespaces(client, browser):
@@ -14,6 +23,39 @@ async def test_the_page_shows_the_server_and_the_namespaces(client, browser):
     usage = (await browser.get("/store/usage", headers={"hx-request": "true"})).text
     assert "<html" not in usage
     assert "&lt;img src=x" in usage
+
+
+async def test_the_page_shows_the_findings_of_the_last_check_with_links_to_their_workflows(tmp_path):
+    store = tmp_path / "store"
+    async with holdfast.AsyncClient(store.as_uri()) as client:
+        await client.save("n", "whole", b"x", format=FORMAT)
+        await client.save("n", "torn", b"x", format=FORMAT)
+    damage_newest_marker(store, "torn")
+    async with browsing(store.as_uri(), is_open=True) as browser:
+        before = (await browser.get("/store")).text
+        assert "none yet" in before
+        assert "holdfast-server fsck --store" in before
+        assert "settings of the server" in before
+    done = command("fsck", "--store", store.as_uri())
+    assert done.returncode == 1
+    async with browsing(store.as_uri(), is_open=True) as browser:
+        page = (await browser.get("/store")).text
+    assert "has findings" in page
+    assert 'href="/n/n/w/torn"' in page
+    assert 'href="/n/n/w/whole"' not in page
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(holdfast.UnimplementedError, "too old"), (holdfast.PermissionDeniedError, "right to admin")]
+)
+async def test_a_status_that_the_caller_does_not_get_is_explained(browser, monkeypatch, error, words):
+    async def refused(*arguments, **named):
+        raise error("refused")
+
+    monkeypatch.setattr(holdfast.AsyncClient, "store_status", refused)
+    answer = await browser.get("/store")
+    assert answer.status_code == 200
+    assert words in answer.text
 
 
 async def test_a_server_without_usage_is_said_to_be_unknown(client, browser, monkeypatch):

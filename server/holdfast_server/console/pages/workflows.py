@@ -19,6 +19,8 @@ _ROWS = 50
 # Calls at a time, and seconds for each: one large workflow must not hold up the page.
 _CALLS = 8
 _CALL_SECONDS = 5.0
+# A longer log costs too many requests to the store to measure it for a row of a page.
+_MEASURED_REVISIONS = 50
 
 
 async def show(visit: Visit) -> Response:
@@ -106,10 +108,12 @@ class Detail:
 
 
 async def _size(client: AsyncClient, info: WorkflowInfo) -> Size | None:
+    if info.head_revision > _MEASURED_REVISIONS:
+        return None
     try:
         page = await client.usage_page(info.namespace, info.workflow_id, page_size=1, timeout=_CALL_SECONDS)
     except HoldfastError:
-        # An older server, a caller who may not, or a workflow that takes too long: the page does without.
+        # An older server, or a caller who may not: the page does without.
         return None
     found = page.unfinished or next(iter(page.items), None)
     return Size(found.size_bytes, found.stored_bytes, page.unfinished is None) if found is not None else None

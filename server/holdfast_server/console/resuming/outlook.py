@@ -108,7 +108,7 @@ def _with_fallback(validation: Validation, accepted: AcceptedFormat | None) -> O
         how,
         found,
         "",
-        f"Loads revision {found.revision}{_migrated(found, accepted)}, and reports that it passed over {passed_over} "
+        f"Loads revision {found.revision}{_migrated(found, accepted)}, and reports that it skipped {passed_over} "
         f"damaged {'entry' if passed_over == 1 else 'entries'}.",
     )
 

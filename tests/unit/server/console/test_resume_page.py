@@ -22,7 +22,7 @@ async def test_damage_is_found_by_reading_every_byte(client, browser, tmp_path):
     assert "Can be resumed" in (await browser.get("/n/n/w/w/resume?depth=presence")).text
     page = (await browser.get("/n/n/w/w/resume?depth=checksum")).text
     assert "Cannot be resumed as it is: damaged." in page
-    assert "Loads revision 1, and reports that it passed over 1 damaged entry." in page
+    assert "Loads revision 1, and reports that it skipped 1 damaged entry." in page
     assert "What to do:" in page
     assert "--fallback" in page
 

@@ -4,6 +4,7 @@ import subprocess
 
 import holdfast
 import pytest
+from holdfast_server.console.pages import workflows
 
 from tests.support.console_pages import FORMAT, MARKUP, browsing
 from tests.support.damage import damage_newest_marker
@@ -65,7 +66,7 @@ async def test_a_server_without_usage_is_said_to_be_unknown(client, browser, mon
     await client.save("n", "w", b"x", format=FORMAT)
     monkeypatch.setattr(holdfast.AsyncClient, "usage_page", unknown)
     assert "not counted yet" in (await browser.get("/store/usage")).text
-    assert "unknown" in (await browser.get("/n/n/details")).text
+    assert "not measured" in (await browser.get("/n/n/details")).text
 
 
 async def test_the_details_of_a_page_have_sizes_and_health(client, browser):
@@ -87,3 +88,12 @@ async def test_the_page_requests_the_details_of_its_own_rows(client, browser):
     for kind in ("health", "size", "stored"):
         name = details.split(f'id="{kind}-', 1)[1].split('"', 1)[0]
         assert f'id="{kind}-{name}"' in page
+
+
+async def test_a_workflow_with_a_long_log_is_not_measured_for_its_row(client, browser, monkeypatch):
+    for name, revisions in (("long", 3), ("short", 2)):
+        for _ in range(revisions):
+            await client.save("n", name, b"x", format=FORMAT)
+    monkeypatch.setattr(workflows, "_MEASURED_REVISIONS", 2)
+    assert "not measured" in (await browser.get("/n/n/details?prefix=long")).text
+    assert "not measured" not in (await browser.get("/n/n/details?prefix=short")).text

@@ -18,6 +18,7 @@ from grpc.aio import UsageError
 
 from holdfast._async.blocking import in_thread
 from holdfast._async.pipelines import Pipelines
+from holdfast._async.stream_ends import StreamEnd
 from holdfast._core import targets
 from holdfast._core.errors import HoldfastError, closed, of_reason
 from holdfast._core.handshakes import Suspicions
@@ -316,8 +317,11 @@ async def send_stream(
             raise
 
     call = method(messages(), **options)
+    end = StreamEnd(call)
     try:
         return await call
+    except grpc.aio.AioRpcError as raised:
+        raise end.error(raised) from None
     except asyncio.CancelledError:
         # gRPC cancels a call whose messages raised.
         if failures and task is not None and task.cancelling() == before:

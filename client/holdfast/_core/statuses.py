@@ -12,7 +12,7 @@ from holdfast._core.errors import HoldfastError, handshake_failed, of_reason, un
 _DOMAIN = "holdfast.dev"
 DETAILS_KEY = "grpc-status-details-bin"
 # The details that grpc.aio gives if it cannot send a message and notices the broken connection only later.
-_SEND_FAILED = "Internal error from Core"
+SEND_FAILED = "Internal error from Core"
 # A caller who cancels gets no status: a CANCELLED without details comes from a server that ends, or from a proxy.
 _BROKEN_OFF = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 # Codes that are their own reason, from a Holdfast server as well as from a proxy.
@@ -90,7 +90,7 @@ def _without_details(error: Any, proxy: str, **details: Any) -> HoldfastError:
     if code is grpc.StatusCode.UNAVAILABLE and _HANDSHAKE_FAILED.search(error.details() or ""):
         problem = next(text for found, text in _HANDSHAKE_PROBLEMS if re.search(found, error.details()))
         return handshake_failed(f"no connection to the server: {problem} ({said})", **details)
-    if code in _BROKEN_OFF or error.details() == _SEND_FAILED:
+    if code in _BROKEN_OFF or error.details() == SEND_FAILED:
         through = f", through the proxy {proxy} that the environment names" if proxy else ""
         hint = ""
         if _CLOSED_AT_ONCE.search(error.details() or ""):

@@ -387,7 +387,10 @@ async def test_upload_lost(client, served):
     await asyncio.to_thread(read.wait)
     async with grpc.aio.insecure_channel(served.target) as channel:
         asked = api.GetUploadRequest(namespace="n", workflow_id="w", request_id="r")
-        await CheckpointServiceStub(channel).GetUpload(asked)
+        async with asyncio.timeout(20):
+            # The client has read the payload ahead: its stream may not have come to the server yet.
+            while not (await CheckpointServiceStub(channel).GetUpload(asked)).found:
+                pass
     go_on.set()
     await failure(saving, holdfast.UploadLostError)
 

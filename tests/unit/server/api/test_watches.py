@@ -24,13 +24,16 @@ async def next_of(watch):
 
 
 async def ended(watch):
-    """Read a watch to its end. Return the reason; "" for OK."""
+    """Read a watch to its end. Return the reason; "" for OK; gRPC's own words if the server has sent no status."""
     try:
         async with asyncio.timeout(LONG):
             while await watch.read() is not grpc.aio.EOF:
                 pass
     except grpc.aio.AioRpcError as error:
-        status = status_pb2.Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+        details = dict(error.trailing_metadata()).get("grpc-status-details-bin")
+        if details is None:
+            return f"gRPC: {error.details()}"
+        status = status_pb2.Status.FromString(details)
         info = error_details_pb2.ErrorInfo()
         assert status.details[0].Unpack(info)
         return info.reason
@@ -90,7 +93,12 @@ async def test_more_watches_than_half_of_the_streams_are_refused_and_uploads_are
 async def test_a_watch_ends_with_ok_before_its_deadline(tmp_path):
     async with serving_watched(tmp_path) as served, grpc.aio.insecure_channel(served.target) as channel:
         stub = CheckpointServiceStub(channel)
-        assert await ended(stub.WatchWorkflow(api.WatchWorkflowRequest(**WORKFLOW), timeout=0.5)) == ""
+        for _ in range(20):
+            found = await ended(stub.WatchWorkflow(api.WatchWorkflowRequest(**WORKFLOW), timeout=0.5))
+            # It ends 50 ms before. A busy machine may be later, and then it is watched again.
+            if not found.startswith("gRPC: "):
+                break
+        assert found == ""
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from tests.integration.adapters.langgraph.moving.commands import run, run_anew
+from tests.integration.adapters.commands import run, run_anew
 from tests.integration.adapters.langgraph.moving.graphs import Threads
 from tests.integration.adapters.langgraph.savers import checkpoint, config
 

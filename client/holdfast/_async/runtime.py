@@ -8,7 +8,7 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, ClassVar, TypeVar
@@ -50,6 +50,7 @@ class Channels:
         options: the options of each channel.
         security: how the connections are protected; None for plaintext.
         token: the token that pipelines send; None for none.
+        pipelines: whether small calls go through pipelines.
 
     Attributes:
         stub: the methods of the service.
@@ -57,7 +58,13 @@ class Channels:
     """
 
     def __init__(
-        self, target: str, options: list[tuple[str, Any]], security: Security | None, token: KeptToken | None
+        self,
+        target: str,
+        options: list[tuple[str, Any]],
+        security: Security | None,
+        token: KeptToken | None,
+        *,
+        pipelines: bool,
     ) -> None:
         self._target = target
         self._options = options
@@ -65,7 +72,7 @@ class Channels:
         self._token = token
         self._suspicions = Suspicions(target, security)
         self._lock = threading.Lock()
-        self.stub: Any = _Methods(self)
+        self.stub: Any = _Methods(self, METHODS if pipelines else ())
         self._open: dict[asyncio.AbstractEventLoop, _Channel] = {}
         self.is_closed = False
 
@@ -174,12 +181,13 @@ class Channels:
 class _Methods:
     """The methods of the service, on the running loop's channel."""
 
-    def __init__(self, channels: Channels) -> None:
+    def __init__(self, channels: Channels, pipelined: Collection[str]) -> None:
         self._channels = channels
+        self._pipelined = pipelined
 
     def __getattr__(self, name: str) -> Any:
         channel = self._channels.current()
-        if name in METHODS:
+        if name in self._pipelined:
             return partial(channel.pipelines.call, name)
         return getattr(channel.stub, name)
 

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 from holdfast._async import runtime
 from holdfast._async.calls import Attempt, Caller
 from holdfast._async.tokens import CurrentToken
-from holdfast._core import arguments, targets, tokens
+from holdfast._core import arguments, load_balancing, targets, tokens
 from holdfast._core.answers import Tokens, answered
 from holdfast._core.budget import Budget
 from holdfast._core.errors import HoldfastError
+from holdfast._core.load_balancing import LoadBalancing
 from holdfast._core.retry import RetryBucket, RetryPolicy
 from holdfast._core.seen_heads import SeenHeads, Watch
 from holdfast._core.tls import Security, secured
@@ -49,14 +50,15 @@ class Transport:
         tls: whether and how to use TLS; None to let the target say.
         token: the token that the calls send, or a function that returns one; None for none. A folder needs none.
         insecure: whether the token may be sent in plaintext to another machine.
+        balancing: how calls go to the addresses of the target. A folder has none.
 
     Attributes:
         stub: the methods of the service, for calls that stream.
         heads: the newest head of each workflow that an answer has named.
 
     Raises:
-        InvalidRequestError: the target is invalid, the timeout is out of range, a file of TLS cannot be used, or the
-            token is not valid or would be sent in plaintext to another machine.
+        InvalidRequestError: the target or the policy is invalid, the timeout is out of range, a file of TLS cannot be
+            used, or the token is not valid or would be sent in plaintext to another machine.
         ImportError: the target is a folder, and the service is not installed.
         TypeError: an argument has another type.
 
@@ -71,6 +73,7 @@ class Transport:
         *,
         token: tokens.Token | None = None,
         insecure: bool = False,
+        balancing: LoadBalancing = "pick_first",
     ) -> None:
         self.heads = SeenHeads()
         self._timeout = arguments.seconds("timeout", timeout)
@@ -80,7 +83,7 @@ class Transport:
             kept = None
         elif kept is not None and security is None:
             tokens.require_private(target, insecure=arguments.flag("insecure", insecure))
-        self._channels = _connection(target, security, kept)
+        self._channels = _connection(target, security, kept, load_balancing.checked(balancing))
         self._caller = Caller(self._channels, policy, RetryBucket(policy), kept)
         self.stub: Any = self._channels.stub
 
@@ -208,7 +211,7 @@ class Transport:
             request.page_token = response.next_page_token
 
 
-def _connection(target: str, security: Security | None, kept: CurrentToken | None) -> Any:
+def _connection(target: str, security: Security | None, kept: CurrentToken | None, balancing: LoadBalancing) -> Any:
     """Return the connection to a target: channels to a server, or a folder whose service runs in this process."""
     if targets.is_folder(target):
         extra.require()
@@ -217,4 +220,6 @@ def _connection(target: str, security: Security | None, kept: CurrentToken | Non
         return Folder(target)
     # A server on this machine is never reached through a proxy, whatever the environment says.
     proxy = ("grpc.enable_http_proxy", int(not targets.is_loopback(target)))
-    return runtime.Channels(target, [*_CHANNEL_OPTIONS, proxy], security, kept)
+    options = [*_CHANNEL_OPTIONS, proxy, *load_balancing.channel_options(balancing)]
+    pipelines = load_balancing.takes_pipelines(balancing)
+    return runtime.Channels(target, options, security, kept, pipelines=pipelines)

@@ -28,6 +28,7 @@ from holdfast._core.checkpoint import (
 )
 from holdfast._core.files import Target
 from holdfast._core.head import Head
+from holdfast._core.load_balancing import LoadBalancing
 from holdfast._core.messages import accepted_messages, depth_value, filter_message, format_message, to_writer
 from holdfast._core.migrations import Migrations
 from holdfast._core.payload import Data, Progress
@@ -75,10 +76,12 @@ class Client:
         token: the token that shows the server who calls, or a function that returns one. The function is called before
             the first call, and again when a server has refused the token. A folder needs none.
         insecure: whether the token may be sent in plaintext to another machine.
+        load_balancing: how calls go to the addresses of the target. "pick_first": all to the first one that answers,
+            until it goes away. "round_robin": each to the next one, without pipelines. A folder has no addresses.
 
     Raises:
-        InvalidRequestError: the target is not valid, the timeout is out of range, a file of TLS cannot be used, or the
-            token is not valid or would be sent in plaintext to another machine.
+        InvalidRequestError: the target or `load_balancing` is not valid, the timeout is out of range, a file of TLS
+            cannot be used, or the token is not valid or would be sent in plaintext to another machine.
         TypeError: an argument has another type.
         ImportError: the target is a folder, and the service is not installed.
 
@@ -95,11 +98,14 @@ class Client:
         encryption: "Keyring | None" = None,
         token: Token | None = None,
         insecure: bool = False,
+        load_balancing: LoadBalancing = "pick_first",
     ) -> None:
         name, version = arguments.instance("producer", producer, tuple)
         self._producer = arguments.request(checkpoint_pb2.Producer, name=name, version=version)
         policy = RetryPolicy() if retry is None else arguments.instance("retry", retry, RetryPolicy)
-        self._transport = Transport(target, timeout, policy, tls, token=token, insecure=insecure)
+        self._transport = Transport(
+            target, timeout, policy, tls, token=token, insecure=insecure, balancing=load_balancing
+        )
         self._encryption = encryption
         self._protection = protection_of(encryption)
         self._opening = Opening(self._transport, self._protection)

@@ -3,7 +3,7 @@
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from queue import SimpleQueue
@@ -38,6 +38,7 @@ class Channels:
         options: the options of the channel.
         security: how the connections are protected; None for plaintext.
         token: the token that pipelines send; None for none.
+        pipelines: whether small calls go through pipelines.
 
     Attributes:
         stub: the methods of the service.
@@ -45,7 +46,13 @@ class Channels:
     """
 
     def __init__(
-        self, target: str, options: list[tuple[str, Any]], security: Security | None, token: KeptToken | None
+        self,
+        target: str,
+        options: list[tuple[str, Any]],
+        security: Security | None,
+        token: KeptToken | None,
+        *,
+        pipelines: bool,
     ) -> None:
         self._target = target
         self._options = options
@@ -53,7 +60,7 @@ class Channels:
         self._token = token
         self._suspicions = Suspicions(target, security)
         self._lock = threading.Lock()
-        self.stub: Any = _Methods(self)
+        self.stub: Any = _Methods(self, METHODS if pipelines else ())
         self._open: dict[int, _Channel] = {}
         self._closing = threading.Event()
         self._held: Pipelines | None = None
@@ -174,12 +181,13 @@ if hasattr(os, "register_at_fork"):
 class _Methods:
     """The methods of the service, on this process's channel."""
 
-    def __init__(self, channels: Channels) -> None:
+    def __init__(self, channels: Channels, pipelined: Collection[str]) -> None:
         self._channels = channels
+        self._pipelined = pipelined
 
     def __getattr__(self, name: str) -> Any:
         channel = self._channels.current()
-        if name in METHODS:
+        if name in self._pipelined:
             return partial(channel.pipelines.call, name)
         return getattr(channel.stub, name)
 

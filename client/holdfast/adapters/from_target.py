@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from holdfast._async.client import AsyncClient
+from holdfast._core.load_balancing import LoadBalancing
 from holdfast._core.retry import RetryPolicy
 from holdfast._core.tls import TLS
 from holdfast._core.tokens import Token
@@ -29,6 +30,7 @@ class AsyncFromTarget:
         tls: TLS | bool | None = None,
         token: Token | None = None,
         insecure: bool = False,
+        load_balancing: LoadBalancing = "pick_first",
         encryption: "Keyring | None" = None,
         **settings: Any,
     ) -> AsyncIterator[Self]:
@@ -44,12 +46,14 @@ class AsyncFromTarget:
                 authorities of the system.
             token: the token that shows the server who calls, or a function that returns one.
             insecure: whether the token may be sent in plaintext to another machine.
+            load_balancing: how calls go to the addresses of the target: "pick_first" or "round_robin"; see
+                `holdfast.AsyncClient`.
             encryption: the keys that encrypt all that the adapter stores; see `holdfast.Keyring`.
             **settings: the keyword arguments of the constructor, such as `namespace`.
 
         Raises:
-            InvalidRequestError: the target is not valid, the timeout is out of range, a file of TLS cannot be used, or
-                the token is not valid or would be sent in plaintext to another machine.
+            InvalidRequestError: the target or `load_balancing` is not valid, the timeout is out of range, a file of
+                TLS cannot be used, or the token is not valid or would be sent in plaintext to another machine.
             ImportError: the target is a folder, and the service is not installed.
             TypeError: an argument has another type, or no argument of the constructor has this name.
             ValueError: as for the constructor.
@@ -63,6 +67,7 @@ class AsyncFromTarget:
             tls=tls,
             token=token,
             insecure=insecure,
+            load_balancing=load_balancing,
             encryption=encryption,
         ) as client:
             constructor: Any = cls
@@ -84,6 +89,7 @@ class FromTarget:
         tls: TLS | bool | None = None,
         token: Token | None = None,
         insecure: bool = False,
+        load_balancing: LoadBalancing = "pick_first",
         encryption: "Keyring | None" = None,
         **settings: Any,
     ) -> Iterator[Self]:
@@ -99,12 +105,14 @@ class FromTarget:
                 authorities of the system.
             token: the token that shows the server who calls, or a function that returns one.
             insecure: whether the token may be sent in plaintext to another machine.
+            load_balancing: how calls go to the addresses of the target: "pick_first" or "round_robin"; see
+                `holdfast.AsyncClient`.
             encryption: the keys that encrypt all that the adapter stores; see `holdfast.Keyring`.
             **settings: the keyword arguments of the constructor, such as `namespace`.
 
         Raises:
-            InvalidRequestError: the target is not valid, the timeout is out of range, a file of TLS cannot be used, or
-                the token is not valid or would be sent in plaintext to another machine.
+            InvalidRequestError: the target or `load_balancing` is not valid, the timeout is out of range, a file of
+                TLS cannot be used, or the token is not valid or would be sent in plaintext to another machine.
             ImportError: the target is a folder, and the service is not installed.
             TypeError: an argument has another type, or no argument of the constructor has this name.
             ValueError: as for the constructor.
@@ -118,6 +126,7 @@ class FromTarget:
             tls=tls,
             token=token,
             insecure=insecure,
+            load_balancing=load_balancing,
             encryption=encryption,
         ) as client:
             constructor: Any = cls

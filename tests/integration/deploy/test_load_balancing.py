@@ -19,6 +19,7 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1 import checkpoint_service_pb2_grpc
 
 from tests.support import servers
+from tests.support.both_clients import ClientInThreads
 from tests.support.certificates import Authority
 from tests.support.ports import free_port
 from tests.support.repository import ROOT
@@ -202,6 +203,26 @@ def test_the_commands_of_the_guide_reach_the_server_that_is_left(tmp_path):
             arguments = [sys.executable, "-c", _CLI, *shlex.split(command)[1:]]
             done = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=True)
             assert saved.checkpoint_id in done.stdout
+
+
+@pytest.mark.parametrize("kind", [holdfast.AsyncClient, ClientInThreads])
+async def test_with_round_robin_one_client_uses_both_servers_and_one_may_be_killed(tmp_path, kind):
+    with two_servers(tmp_path / "store") as (first, second):
+        target = f"ipv4:{first.scraped.target},{second.scraped.target}"
+        async with kind(target, load_balancing="round_robin") as client:
+            load = Load([client] * CLIENTS)
+            # The second connection may be made later than the first.
+            while not (first.saves() and second.saves()):
+                await client.save("n", "first", b"x", format=FORMAT)
+            before = first.saves(), second.saves()
+            await load.run()
+            shares = first.saves() - before[0], second.saves() - before[1]
+            assert min(shares) >= CLIENTS * SAVES // 8
+            await load.run_while(first.process.kill)
+            large = bytes(range(256)) * 40_000
+            await client.save("n", "large", large, format=FORMAT)
+            assert (await client.load("n", "large")).data == large
+            await load.require_all(client)
 
 
 async def test_round_robin_sends_each_call_to_the_next_server_and_goes_on_without_a_killed_one(tmp_path):

@@ -15,6 +15,7 @@ PAYLOADS = f"/n/{store.PAYLOADS}"
 # Each kind of page, in each of its states.
 PAGES = {
     "namespaces": "/",
+    "store": "/store",
     "sign-in": "/sign-in",
     "nothing": "/nothing",
     "workflows": BILLING,

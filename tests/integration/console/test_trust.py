@@ -76,6 +76,18 @@ def test_who_signs_out_is_out_also_with_a_kept_cookie(trusted, open_tab, filled)
         assert "/sign-in" in tab.page.url
 
 
+def test_the_store_is_described_to_an_administrator_and_the_rest_is_explained_to_others(trusted, open_tab, filled):
+    for token, is_admin in ((filled.operator, True), (filled.reader, False)):
+        with open_tab(trusted.url) as tab:
+            tab.open("/store")
+            sign_in(tab, token)
+            tab.page.get_by_role("heading", name="Store").wait_for()
+            tab.settle()
+            assert ("right to admin" in tab.text()) != is_admin
+            assert (tab.page.get_by_role("heading", name="Last check").count() == 1) == is_admin
+            assert (store.PRIVATE in tab.page.content()) == is_admin
+
+
 def test_a_sign_in_leads_to_no_other_host(trusted, open_tab, filled):
     for elsewhere in ("https://example.com/", "//example.com", "/\\example.com", "javascript:alert(1)"):
         with open_tab(trusted.url) as tab:

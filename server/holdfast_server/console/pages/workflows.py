@@ -1,14 +1,16 @@
 """The page of a namespace: its workflows, a page at a time, with a search by prefix.
 
-The page itself takes one call. What needs a call for each workflow, sizes and health, comes with a second request of
-the browser, and is left out where scripts do not run.
+The page itself takes one call. A second request of the browser brings what costs more: the health of each workflow, by
+a call for each, and one bounded page of their usage. Whatever that leaves unmeasured, the user measures with a button,
+again a bounded page at a time. Neither is there where scripts do not run.
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from holdfast import AsyncClient, HoldfastError, WorkflowInfo
+from holdfast import AsyncClient, HoldfastError, UnimplementedError, WorkflowInfo
 from starlette.responses import Response
 
 from holdfast_server.console import links
@@ -19,8 +21,8 @@ _ROWS = 50
 # Calls at a time, and seconds for each: one large workflow must not hold up the page.
 _CALLS = 8
 _CALL_SECONDS = 5.0
-# A longer log costs too many requests to the store to measure it for a row of a page.
-_MEASURED_REVISIONS = 50
+# For a page of usage. The server ends it after some 10,000 objects, and after 2,000 markers if it reads any.
+_USAGE_SECONDS = 20.0
 
 
 async def show(visit: Visit) -> Response:
@@ -40,18 +42,30 @@ async def show(visit: Visit) -> Response:
 
 
 async def show_details(visit: Visit) -> Response:
-    """Show sizes and health of the workflows of a page."""
-    namespace, prefix, place = visit.name("namespace"), visit.query("prefix"), Place.of(visit)
-    page = await visit.client.workflows_page(namespace, prefix=prefix, page_size=_ROWS, page_token=place.token)
+    """Show the health of the workflows of a page, and what one page of usage says that they store."""
+    rows, query = await _rows(visit)
     slots = asyncio.Semaphore(_CALLS)
 
-    async def detail(info: WorkflowInfo) -> Detail:
+    async def health(row: Row) -> tuple[str, str]:
         async with slots:
-            return Detail(Row(info), await _size(visit.client, info), await _health(visit.client, info))
+            return await _health(visit.client, row.info)
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(detail(each)) for each in page.items]
-    return visit.render("workflow_details.html", details=[task.result() for task in tasks])
+        tasks = [group.create_task(health(each)) for each in rows]
+        measuring = group.create_task(_measure(visit, rows, reads_markers=False))
+    return visit.render(
+        "workflow_details.html",
+        health=[(row, task.result()) for row, task in zip(rows, tasks, strict=True)],
+        **_shown(visit, rows, measuring.result(), query, is_first=True),
+    )
+
+
+async def show_usage(visit: Visit) -> Response:
+    """Measure the workflows of a page, or measure further."""
+    rows, query = await _rows(visit)
+    found = await _measure(visit, rows, reads_markers=bool(visit.query("markers")))
+    is_first = not visit.query("after")
+    return visit.render("workflow_usage.html", **_shown(visit, rows, found, query, is_first=is_first))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +91,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a workflow takes.
+    """What a workflow takes, as far as it is measured.
 
     Attributes:
         logical_bytes: the payloads of its checkpoints; None if they were not counted.
@@ -92,31 +106,69 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Detail:
-    """What the second request shows of a workflow.
+class Measured:
+    """One page of usage.
 
     Attributes:
-        row: the workflow.
-        size: what it takes; None if that is not known.
-        health: the kind of its badge and the text.
+        sizes: what each workflow takes, by its id.
+        next_token: where a measurement goes on; "" if no row is left.
+        problem: why nothing was measured, in words; "" if something was.
 
     """
 
-    row: Row
-    size: Size | None
-    health: tuple[str, str]
+    sizes: Mapping[str, Size]
+    next_token: str = ""
+    problem: str = ""
 
 
-async def _size(client: AsyncClient, info: WorkflowInfo) -> Size | None:
-    if info.head_revision > _MEASURED_REVISIONS:
-        return None
+async def _rows(visit: Visit) -> tuple[Sequence[Row], dict[str, str | list[str]]]:
+    """Return the rows of the page that a request is about, and the query that names it."""
+    prefix, place = visit.query("prefix"), Place.of(visit)
+    page = await visit.client.workflows_page(
+        visit.name("namespace"), prefix=prefix, page_size=_ROWS, page_token=place.token
+    )
+    return [Row(each) for each in page.items], {"prefix": prefix, "t": [place.token] if place.token else []}
+
+
+async def _measure(visit: Visit, rows: Sequence[Row], *, reads_markers: bool) -> Measured:
     try:
-        page = await client.usage_page(info.namespace, info.workflow_id, page_size=1, timeout=_CALL_SECONDS)
-    except HoldfastError:
-        # An older server, or a caller who may not: the page does without.
-        return None
-    found = page.unfinished or next(iter(page.items), None)
-    return Size(found.size_bytes, found.stored_bytes, page.unfinished is None) if found is not None else None
+        page = await visit.client.usage_page(
+            visit.name("namespace"),
+            prefix=visit.query("prefix"),
+            stored_only=not reads_markers,
+            page_size=_ROWS,
+            page_token=visit.query("after") or Place.of(visit).token,
+            timeout=_USAGE_SECONDS,
+        )
+    except UnimplementedError:
+        return Measured({}, problem="The server is too old to measure sizes.")
+    except HoldfastError as error:
+        return Measured({}, problem=f"Sizes are not measured. {error.message}")
+    sizes = {each.workflow_id: Size(each.size_bytes, each.stored_bytes, True) for each in page.items}
+    is_done = not rows or rows[-1].info.workflow_id in sizes
+    if page.unfinished is not None:
+        found = page.unfinished
+        sizes[found.workflow_id] = Size(found.size_bytes, found.stored_bytes, False)
+    return Measured(sizes, "" if is_done else page.next_page_token)
+
+
+def _shown(
+    visit: Visit, rows: Sequence[Row], found: Measured, query: dict[str, str | list[str]], *, is_first: bool
+) -> dict[str, object]:
+    """Return what the template of usage shows. Rows that an earlier page has measured stay as they are."""
+    path, markers = f"{links.namespace(visit.name('namespace'))}/usage", visit.query("markers")
+    further = {**query, "after": found.next_token, "markers": markers}
+    return {
+        "sizes": [
+            (row, found.sizes.get(row.info.workflow_id))
+            for row in rows
+            if is_first or row.info.workflow_id in found.sizes
+        ],
+        "problem": found.problem,
+        "unfinished": next((key for key, size in found.sizes.items() if not size.is_whole), ""),
+        "further": links.with_query(path, further) if found.next_token else "",
+        "logical": "" if markers or found.problem else links.with_query(path, {**query, "markers": "1"}),
+    }
 
 
 async def _health(client: AsyncClient, info: WorkflowInfo) -> tuple[str, str]:
@@ -135,4 +187,5 @@ async def _health(client: AsyncClient, info: WorkflowInfo) -> tuple[str, str]:
 PATHS: Paths = {
     "GET /n/{namespace:name}": show,
     "GET /n/{namespace:name}/details": show_details,
+    "GET /n/{namespace:name}/usage": show_usage,
 }

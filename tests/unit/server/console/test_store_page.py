@@ -1,10 +1,12 @@
 """The page of the store, and what the second request of a page of workflows adds."""
 
+import re
 import subprocess
+from html import unescape
 
 import holdfast
 import pytest
-from holdfast_server.console.pages import workflows
+from holdfast_server.protocol.maintenance import inventory, usage_pages
 
 from tests.support.console_pages import FORMAT, MARKUP, browsing
 from tests.support.damage import damage_newest_marker
@@ -66,7 +68,9 @@ async def test_a_server_without_usage_is_said_to_be_unknown(client, browser, mon
     await client.save("n", "w", b"x", format=FORMAT)
     monkeypatch.setattr(holdfast.AsyncClient, "usage_page", unknown)
     assert "not counted yet" in (await browser.get("/store/usage")).text
-    assert "not measured" in (await browser.get("/n/n/details")).text
+    details = (await browser.get("/n/n/details")).text
+    assert "not measured" in details
+    assert "too old to measure" in details
 
 
 async def test_the_details_of_a_page_have_sizes_and_health(client, browser):
@@ -74,8 +78,11 @@ async def test_the_details_of_a_page_have_sizes_and_health(client, browser):
     await client.save("n", "gone", b"x", format=FORMAT)
     await client.delete_workflow("n", "gone")
     details = (await browser.get("/n/n/details?prefix=whole")).text
-    assert 'title="3,000 bytes"' in details
     assert "resumable" in details
+    stored = await client.usage_page("n", prefix="whole", stored_only=True)
+    assert f'title="{stored.items[0].stored_bytes:,} bytes"' in details
+    assert 'title="3,000 bytes"' not in details
+    assert 'title="3,000 bytes"' in (await browser.get("/n/n/usage?prefix=whole&markers=1")).text
     assert details.count('id="health-') == 1
     assert "no checkpoint" in (await browser.get("/n/n/details?prefix=gone")).text
 
@@ -90,10 +97,38 @@ async def test_the_page_requests_the_details_of_its_own_rows(client, browser):
         assert f'id="{kind}-{name}"' in page
 
 
-async def test_a_workflow_with_a_long_log_is_not_measured_for_its_row(client, browser, monkeypatch):
-    for name, revisions in (("long", 3), ("short", 2)):
+async def test_a_page_of_usage_that_ends_in_a_long_log_goes_on_only_by_a_button(client, browser, monkeypatch):
+    for name, revisions in (("a", 1), ("long", 20), ("z", 1)):
         for _ in range(revisions):
             await client.save("n", name, b"x", format=FORMAT)
-    monkeypatch.setattr(workflows, "_MEASURED_REVISIONS", 2)
-    assert "not measured" in (await browser.get("/n/n/details?prefix=long")).text
-    assert "not measured" not in (await browser.get("/n/n/details?prefix=short")).text
+    monkeypatch.setattr(inventory, "_KEPT_OBJECTS", 6)
+    monkeypatch.setattr(usage_pages, "_LISTED_AT_ONCE", 6)
+    monkeypatch.setattr(usage_pages, "_MAX_OBJECTS", 8)
+    pages = [(await browser.get("/n/n/details")).text]
+    assert "not measured" in pages[0]
+    while "Measure further" in pages[-1]:
+        further = unescape(re.findall(r'hx-get="([^"]+after=[^"]+)"', pages[-1])[0])
+        pages.append((await browser.get(further)).text)
+        assert len(pages) < 20
+    assert any("in <bdi" in page and "at least" in page for page in pages)
+    # The last one has the last row, and no other page measured it.
+    last = await client.usage_page("n", "z", stored_only=True)
+    assert [f'title="{last.items[0].stored_bytes:,} bytes"' in page for page in pages].count(True) >= 1
+    assert len(pages) > 3
+
+
+async def test_a_page_of_usage_takes_one_call(client, browser, monkeypatch):
+    calls = []
+    usage_page = holdfast.AsyncClient.usage_page
+
+    async def counted(*arguments, **named):
+        calls.append(named)
+        return await usage_page(*arguments, **named)
+
+    for number in range(12):
+        await client.save("n", f"w{number}", b"x", format=FORMAT)
+    monkeypatch.setattr(holdfast.AsyncClient, "usage_page", counted)
+    details = (await browser.get("/n/n/details")).text
+    assert "Measure further" not in details
+    assert len(calls) == 1
+    assert calls[0]["stored_only"]

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 from holdfast import AsyncClient, HoldfastError, UnimplementedError, WorkflowInfo
 from starlette.responses import Response
@@ -154,7 +155,7 @@ async def _measure(visit: Visit, rows: Sequence[Row], *, reads_markers: bool) ->
 
 def _shown(
     visit: Visit, rows: Sequence[Row], found: Measured, query: dict[str, str | list[str]], *, is_first: bool
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return what the template of usage shows. Rows that an earlier page has measured stay as they are."""
     path, markers = f"{links.namespace(visit.name('namespace'))}/usage", visit.query("markers")
     further = {**query, "after": found.next_token, "markers": markers}

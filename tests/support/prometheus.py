@@ -1,4 +1,4 @@
-"""A real Prometheus on loopback, with the project's configuration, that reads one server often."""
+"""A real Prometheus on loopback, with the project's configuration, that reads servers often."""
 
 import json
 import re
@@ -40,14 +40,15 @@ class Prometheus:
 
 
 @contextmanager
-def running(folder: Path, address: str) -> Iterator[Prometheus]:
-    """Run Prometheus while the block lasts: it reads the metrics at an address every second."""
+def running(folder: Path, *addresses: str) -> Iterator[Prometheus]:
+    """Run Prometheus while the block lasts: it reads the metrics at each address every second."""
     port = free_port()
     shutil.copy(FOLDER / "alerts.yaml", folder)
     given = (FOLDER / "prometheus.yaml").read_text()
     config = folder / "prometheus.yaml"
-    config.write_text(given.replace("127.0.0.1:9464", address).replace("15s", "1s"))
+    config.write_text(given.replace('["127.0.0.1:9464"]', json.dumps(addresses)).replace("15s", "1s"))
     assert config.read_text().count("1s") == given.count("15s") == 2
+    assert all(address in config.read_text() for address in addresses)
     # The command of the guide, elsewhere.
     [shown] = re.findall(r"```console\n(prometheus .*)\n", (ROOT / "docs" / "guides" / "alerts.md").read_text())
     command = shlex.split(shown.replace("deploy/prometheus/prometheus.yaml", str(config)))

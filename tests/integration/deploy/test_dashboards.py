@@ -17,27 +17,18 @@ import yaml
 from tests.support import prometheus
 from tests.support.certificates import Authority
 from tests.support.damage import damage_newest
+from tests.support.dashboards import DASHBOARDS, expressions
 from tests.support.otlp_receiver import receiving
 from tests.support.repository import ROOT
 from tests.support.required import require
 from tests.support.scraping import scraped
 
-DASHBOARDS = sorted((ROOT / "deploy" / "grafana").glob("*.json"))
 RULES = yaml.safe_load((prometheus.FOLDER / "alerts.yaml").read_text())
 ALERTS = [rule for group in RULES["groups"] for rule in group["rules"] if "alert" in rule]
 PAGE = (ROOT / "docs" / "guides" / "alerts.md").read_text()
 # How long Prometheus may take until it has read and evaluated everything, on a busy machine.
 _SECONDS = 240
 ENGINES = ("langgraph-checkpoint", "adk-changes", "crewai-flow-state", "home-made")
-
-
-def expressions(path):
-    """Return the expressions of a dashboard, by the titles of their panels."""
-    return {
-        f"{panel['title']} {target['refId']}": target["expr"]
-        for panel in json.loads(path.read_text())["panels"]
-        for target in panel["targets"]
-    }
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
@@ -195,18 +186,10 @@ def test_every_panel_has_data(path, observed):
     while waiting:
         assert time.monotonic() < deadline, waiting
         for title, expression in list(waiting.items()):
-            values = found.values(for_job(expression))
+            values = found.values(expression)
             if values and not any(math.isnan(each) for each in values):
                 del waiting[title]
         time.sleep(0.2)
-
-
-def for_job(expression):
-    """Replace the variables of a dashboard as Grafana does."""
-    for name, text in {"$__rate_interval": "10s", "$__range": "1m", "$job": "holdfast", "$instance": ".*"}.items():
-        expression = expression.replace(name, text)
-    assert "$" not in expression
-    return expression
 
 
 @pytest.mark.timeout(300)

@@ -62,10 +62,7 @@ async def soak(
         clients = [await stack.enter_async_context(holdfast.AsyncClient(each, timeout=40)) for each in world.targets]
         async with asyncio.TaskGroup() as group:
             group.create_task(_end(over, seconds, lambda: is_enough(ledger, world.events)))
-            for what, how_many in _USERS.items():
-                for number in range(how_many):
-                    user = User(f"{what}-{number}", clients, ledger, over.is_set)
-                    group.create_task(getattr(user, what)())
+            start_users(group, clients, ledger, over.is_set)
             group.create_task(world.disturb(pause_seconds, over))
             watching = group.create_task(watch(world.steady.pid, min(2.0, seconds / 30), over.is_set))
         before_audit(ledger)
@@ -82,6 +79,16 @@ async def soak(
         wrong += growth(watching.result())
         wrong = [with_log_lines(each, store.log) for each in wrong]
         return Result(ledger, wrong, dict(world.events), watching.result(), checked)
+
+
+def start_users(
+    group: asyncio.TaskGroup, clients: list[holdfast.AsyncClient], ledger: Ledger, is_over: Callable[[], bool]
+) -> None:
+    """Start all users. They go on until the time is up."""
+    for what, how_many in _USERS.items():
+        for number in range(how_many):
+            user = User(f"{what}-{number}", clients, ledger, is_over)
+            group.create_task(getattr(user, what)())
 
 
 async def _end(over: asyncio.Event, seconds: float, is_enough: Callable[[], bool]) -> None:

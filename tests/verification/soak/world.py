@@ -104,6 +104,10 @@ def bucket(path: Path) -> Iterator[Store]:
 class World:
     """The servers of a soak. Use `running`.
 
+    Args:
+        store: the store.
+        metrics_listen: where each server has its metrics; nowhere by default.
+
     Attributes:
         targets: the target of the steady server, then that of the other one.
         steady: the process of the steady server, which is never restarted.
@@ -111,8 +115,9 @@ class World:
 
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, metrics_listen: tuple[str, str] | None = None) -> None:
         self._store = store
+        self._metrics = [("--metrics-listen", each) for each in metrics_listen] if metrics_listen else [(), ()]
         self._settings = (
             *("--grace-seconds", str(GRACE_SECONDS), "--gc-interval-seconds", "3", "--drain-seconds", "2"),
             *("--retention", json.dumps(RETENTION)),
@@ -121,14 +126,14 @@ class World:
         self._listen = f"127.0.0.1:{free_port()}"
         self._log = store.log.open("a")
         self.events: Counter[str] = Counter()
-        self.steady, first = self._start("127.0.0.1:0")
-        self._other, second = self._start(self._listen)
+        self.steady, first = self._start("127.0.0.1:0", self._metrics[0])
+        self._other, second = self._start(self._listen, self._metrics[1])
         self.targets = [first, second]
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, store: Store) -> AsyncIterator["World"]:
-        world = await asyncio.to_thread(cls, store)
+    async def running(cls, store: Store, metrics_listen: tuple[str, str] | None = None) -> AsyncIterator["World"]:
+        world = await asyncio.to_thread(cls, store, metrics_listen)
         try:
             yield world
         finally:
@@ -177,10 +182,10 @@ class World:
 
     async def _restart(self) -> None:
         await asyncio.to_thread(self._other.wait, 60)
-        self._other, _ = await asyncio.to_thread(self._start, self._listen)
+        self._other, _ = await asyncio.to_thread(self._start, self._listen, self._metrics[1])
 
-    def _start(self, listen: str) -> tuple[subprocess.Popen[str], str]:
-        return start(self._store.url, *self._settings, listen=listen, stderr=self._log)
+    def _start(self, listen: str, more: tuple[str, ...]) -> tuple[subprocess.Popen[str], str]:
+        return start(self._store.url, *self._settings, *more, listen=listen, stderr=self._log)
 
     async def _hurt_store(self) -> None:
         await asyncio.to_thread(self._store.hurt, [self.steady.pid, self._other.pid])

@@ -15,8 +15,13 @@ from holdfast._core.answers import Collected
 from holdfast._core.budget import Budget
 from holdfast._core.checkpoint import Checkpoint, LogEntry, Record, Skipped, Validation
 from holdfast._core.errors import (
+    ClientClosedError,
+    DeadlineExceededError,
     EncryptionKeyMissingError,
+    HoldfastError,
     KeyServiceUnavailableError,
+    PermissionDeniedError,
+    UnauthenticatedError,
     WorkflowCheckpointResumeError,
     also_wrapped,
 )
@@ -28,6 +33,14 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 # Sealed bytes may be compressed, so that opening them takes longer than their number suggests.
 _QUICK_BYTES = 16 << 10
+# Errors that say nothing of the checkpoint, as those that are retryable.
+_OF_THE_CALL = (
+    ClientClosedError,
+    DeadlineExceededError,
+    KeyServiceUnavailableError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 _Result = TypeVar("_Result")
 
 
@@ -58,6 +71,7 @@ class Opening:
 
         Raises:
             KeyServiceUnavailableError: the key service cannot be reached.
+            HoldfastError: the records that may have the data keys cannot be read.
 
         """
         if message.kind != checkpoint_pb2.LOG_ENTRY_KIND_CHECKPOINT:
@@ -66,9 +80,9 @@ class Opening:
             return to_log_entry(message, to_checkpoint(message.checkpoint))
         try:
             return to_log_entry(message, await self.listed(message.checkpoint, budget))
-        except KeyServiceUnavailableError:
-            raise
-        except WorkflowCheckpointResumeError:
+        except WorkflowCheckpointResumeError as error:
+            if _may_pass(error):
+                raise
             return to_log_entry(message, replace(to_checkpoint(message.checkpoint), labels={}))
 
     async def validation(self, found: Validation, response: api.ValidateResponse, budget: Budget) -> Validation:
@@ -76,6 +90,7 @@ class Opening:
 
         Raises:
             KeyServiceUnavailableError: the key service cannot be reached.
+            HoldfastError: the records that may have the data keys cannot be read.
 
         """
         if not self.protection.is_sealing:
@@ -84,18 +99,18 @@ class Opening:
         if stored is not None:
             try:
                 found = replace(found, checkpoint=await self.loaded(response.checkpoint, budget))
-            except KeyServiceUnavailableError:
-                raise
             except WorkflowCheckpointResumeError as error:
+                if _may_pass(error):
+                    raise
                 unread = replace(stored, labels={})
                 finding = Skipped(unread.checkpoint_id, unread.revision, error.reason, error.message)
                 found = replace(found, checkpoint=unread, resumable=False, findings=(*found.findings, finding))
         if found.last_good is not None:
             try:
                 found = replace(found, last_good=await self.loaded(response.last_good, budget))
-            except KeyServiceUnavailableError:
-                raise
-            except WorkflowCheckpointResumeError:
+            except WorkflowCheckpointResumeError as error:
+                if _may_pass(error):
+                    raise
                 found = replace(found, last_good=None)
         return found
 
@@ -172,3 +187,8 @@ class Opening:
             if page.records and page.records[-1].key > KEYS_PREFIX + "\x7f":
                 break
         return self.protection.learn(message, found.records)
+
+
+def _may_pass(error: HoldfastError) -> bool:
+    """Return whether the same checkpoint may be opened later: the error says nothing of the checkpoint."""
+    return error.retryable or isinstance(error, _OF_THE_CALL)

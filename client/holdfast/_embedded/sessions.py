@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context
 from itertools import count
 from typing import TYPE_CHECKING
 
+from holdfast._core.errors import ClientClosedError
 from holdfast._embedded.calls import ERROR, RESULT, Call, ClosedError
 from holdfast._embedded.folders import Folder
 
@@ -44,7 +46,9 @@ class Session:
 
     def cancel(self, call: Call) -> None:
         """Cancel a call if it is still running. It may still have events for its caller."""
-        self.process.post(self._cancel, call)
+        # A process that is ending has ended its calls.
+        with suppress(ClientClosedError):
+            self.process.post(self._cancel, call)
 
     def close(self, closed: Callable[[], None]) -> None:
         """End all calls with `ClosedError` and give the folder back.

@@ -162,7 +162,9 @@ class _Answers(_Exchange):
     def cancel(self) -> None:
         """End the call if it has not ended, also for a thread that waits for its next message."""
         super().cancel()
-        self._take(ERROR, deadline_passed())
+        # The end of the process has woken all threads, and nothing can be imported any more.
+        if self._session.process.is_usable:
+            self._take(ERROR, deadline_passed())
 
     def __iter__(self) -> "_Answers":
         return self

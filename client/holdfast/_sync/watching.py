@@ -47,35 +47,42 @@ class Watching:
         heard = time.monotonic()
         fruitless = 0
         while True:
-            opened = time.monotonic()
+            began = time.monotonic()
             stream, message = self._open(position, timeout)
             owner = os.getpid()
             broken: HoldfastError | None = None
             was_useful = False
             try:
-                while message is not ENDED and owner == os.getpid():
+                while message is not ENDED:
                     for entry in position.take(message):
+                        # If this fails, the caller continues after the entry before it: the watch may not pass over it.
+                        opened = self._opening.entry(entry, self._transport.budget(timeout))
                         was_useful, heard = True, time.monotonic()
-                        yield self._opening.entry(entry, self._transport.budget(timeout))
+                        yield opened
                         if silence is not None:
                             # The caller's own time with an entry is not silence.
                             heard = time.monotonic()
+                    # The caller may have forked with an entry.
+                    if owner != os.getpid():
+                        break
                     left = None if silence is None else heard + silence - time.monotonic()
                     if left is not None and position.is_behind:
                         left = max(left, self._transport.seconds(timeout))
-                    message = self._next(stream, left)
+                    try:
+                        message = self._next(stream, left)
+                    except HoldfastError as error:
+                        # With credentials that have expired since, the next stream gets new ones or the refusal.
+                        if not error.retryable and ACCEPTED_KEY not in error.metadata:
+                            raise
+                        broken = error if error.retryable else None
+                        break
                     if message is LATE:
                         return
-            except HoldfastError as error:
-                # With credentials that have expired since, the next stream gets new ones or the refusal.
-                if not error.retryable and ACCEPTED_KEY not in error.metadata:
-                    raise
-                broken = error if error.retryable else None
             finally:
                 # A process that was forked off has no part in the stream of its parent.
                 if owner == os.getpid():
                     stream.cancel()
-            was_useful = was_useful or time.monotonic() - opened > _USEFUL_SECONDS
+            was_useful = was_useful or time.monotonic() - began > _USEFUL_SECONDS
             fruitless = 0 if was_useful else fruitless + 1
             if fruitless:
                 reason = broken or unavailable("the server ends each watch at once")

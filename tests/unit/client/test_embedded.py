@@ -366,6 +366,67 @@ def test_a_forked_process_opens_the_folder_itself_while_calls_run_in_its_parent(
     assert alone(FORKING, target) == ["10"]
 
 
+WATCHING = """
+import os, signal, sys, threading
+from contextlib import suppress
+import holdfast
+
+client = holdfast.Client(sys.argv[1], timeout=20)
+
+def save():
+    client.save("n", "w", b"x", format=holdfast.Format("test", 1))
+
+def forked(function):
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(60)
+        function()
+        sys.exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+
+def follow():
+    with suppress(holdfast.ClientClosedError):
+        for entry in client.watch("n", "w"):
+            found.append(entry.revision)
+            is_watching.set()
+
+def in_child():
+    assert [next(watch).revision, next(watch).revision] == [2, 3]
+    save()
+    assert next(watch).revision == 4
+
+save()
+save()
+save()
+watch = client.watch("n", "w", after_revision=0)
+assert next(watch).revision == 1
+forked(in_child)
+assert [next(watch).revision for _ in range(3)] == [2, 3, 4]
+
+# While a thread of the parent waits.
+found, is_watching = [], threading.Event()
+thread = threading.Thread(target=follow, daemon=True)
+thread.start()
+while not is_watching.wait(0.01):
+    save()
+forked(save)
+forked(client.close)
+save()
+for entry in watch:
+    if entry.revision == client.load("n", "w").info.revision:
+        break
+while found[-1] < entry.revision:
+    is_watching.wait(0.01)
+assert found == list(range(found[0], entry.revision + 1))
+# The process ends while both watches are open.
+print("ended")
+"""
+
+
+def test_a_watch_goes_on_in_a_forked_process_and_in_its_parent(target):
+    assert alone(WATCHING, target) == ["ended"]
+
+
 TRACED = """
 import sys
 import holdfast

@@ -239,6 +239,14 @@ elif which == "idle":
     asyncio.run(save(client))
     forked(lambda: asyncio.run(save(client)))
     print(asyncio.run(save(client)))
+elif which == "watching":
+    client = holdfast.Client(target, timeout=10)
+    client.save("n", "f", b"x", format=FORMAT)
+    watch = client.watch("n", "f", after_revision=0)
+    print(next(watch).revision)
+    forked(lambda: watch.close())
+    client.save("n", "f", b"x", format=FORMAT)
+    print(next(watch).revision)
 else:
     client = holdfast.Client(target, timeout=10)
     print(client.save("n", "f", b"x", format=FORMAT).revision > 0)
@@ -255,6 +263,7 @@ else:
         ("open", ["CLIENT_CLOSED", "CLIENT_CLOSED", "True"]),
         ("saving", ["None", "None", "True"]),
         ("synchronous", ["True", "True", "None", "True"]),
+        ("watching", ["1", "None", "2"]),
     ],
 )
 def test_a_forked_process_can_use_an_idle_client_and_gets_an_error_for_an_open_one(target, which, printed):

@@ -1,7 +1,10 @@
 """Calls that the policy of a server denies."""
 
+import asyncio
+
 import holdfast
 import pytest
+from holdfast_server.trust.policy import parse
 
 from tests.support.trusted import trusted
 
@@ -39,3 +42,16 @@ async def test_a_denied_stream_raises_its_own_error(connect):
     async with trusted(READERS) as served, connect(served.target) as client:
         with pytest.raises(holdfast.PermissionDeniedError):
             await client.save("n", "w", b"x" * (2 << 20), format=FORMAT)
+
+
+async def test_a_watch_ends_when_the_right_to_it_is_removed(connect):
+    both = '[[policy]]\nprincipals = ["anonymous"]\nnamespaces = ["n"]\nverbs = ["read", "write"]\n'
+    async with trusted(both) as served, connect(served.target) as client:
+        await client.save("n", "w", b"x", format=FORMAT)
+        watch = client.watch("n", "w", after_revision=0)
+        assert (await anext(watch)).revision == 1
+        reading = asyncio.ensure_future(anext(watch))
+        served.policy.value = parse(READERS.replace('"n"', '"other"').encode())
+        with pytest.raises(holdfast.PermissionDeniedError) as caught:
+            await asyncio.wait_for(reading, 60)
+    assert caught.value.metadata == {"principal": "anonymous", "verb": "read", "namespace": "n"}

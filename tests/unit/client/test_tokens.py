@@ -16,6 +16,8 @@ from tests.support.watched import serving_watched
 
 FORMAT = holdfast.Format("f", 1)
 LARGE = b"large" * 1_000_000
+# Far longer than any test takes.
+LONG = 60.0
 OTHER_MACHINE = "192.0.2.1:7433"
 
 pytestmark = pytest.mark.remote_only
@@ -136,6 +138,31 @@ async def test_streams_whose_token_expires_go_on_with_a_new_one(connect, guarded
         assert source.calls == 2
     async with connect(guarded.target, token=file.ci) as client:
         assert (await client.load("n", "w")).data == payload
+
+
+@pytest.mark.parametrize("has_another", [True, False])
+async def test_a_watch_goes_on_with_another_token_when_its_own_is_removed_and_ends_without_one(
+    connect, guarded, file, has_another
+):
+    source = Source(file.ci, file.brief) if has_another else file.ci
+    async with (
+        connect(guarded.target, token=source, timeout=20) as watcher,
+        connect(guarded.target, token=file.brief) as writer,
+    ):
+        await writer.save("n", "w", b"1", format=FORMAT)
+        watch = watcher.watch("n", "w", after_revision=0)
+        assert (await asyncio.wait_for(anext(watch), LONG)).revision == 1
+        reading = asyncio.ensure_future(anext(watch))
+        file.write(file.brief_entry)
+        if has_another:
+            async with asyncio.timeout(LONG):
+                while source.calls < 2:  # noqa: ASYNC110 - a changed file sets no event
+                    await asyncio.sleep(0.01)
+            await writer.save("n", "w", b"2", format=FORMAT)
+            assert (await asyncio.wait_for(reading, LONG)).revision == 2
+        else:
+            with pytest.raises(holdfast.UnauthenticatedError):
+                await asyncio.wait_for(reading, LONG)
 
 
 async def test_an_async_function_and_one_that_blocks_leave_the_loop_free(guarded, file):

@@ -2,10 +2,11 @@
 
 import asyncio
 import gc
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 
 import holdfast
 import pytest
+from holdfast_server.api.watching.watches import Watches
 
 from tests.support.damage import damage_marker
 from tests.support.watched import nothing, serving_watched
@@ -181,6 +182,46 @@ async def test_leaving_or_cancelling_a_watch_ends_its_stream(served, client):
     with pytest.raises(asyncio.CancelledError):
         await cancelled
     await no_watch_left(served)
+
+
+async def test_watches_that_are_left_in_any_way_leave_no_stream(served, client, monkeypatch):
+    running = 0
+    counted = Watches.counted
+
+    @contextmanager
+    def observed(self):
+        nonlocal running
+        with counted(self):
+            running += 1
+            try:
+                yield
+            finally:
+                running -= 1
+
+    monkeypatch.setattr(Watches, "counted", observed)
+    await save(client)
+    for leave in (closed, dropped, broken_off):
+        for _ in range(3):
+            await leave(client)
+    gc.collect()
+    async with asyncio.timeout(LONG):
+        while running:  # noqa: ASYNC110 - the end of a stream sets no event
+            await asyncio.sleep(0.01)
+
+
+async def closed(client):
+    async with aclosing(client.watch("n", "w", after_revision=0)) as watch:
+        assert revisions(await take(watch, 1)) == [1]
+
+
+async def dropped(client):
+    assert revisions(await take(client.watch("n", "w", after_revision=0), 1)) == [1]
+
+
+async def broken_off(client):
+    async for entry in client.watch("n", "w", after_revision=0):
+        assert entry.revision == 1
+        break
 
 
 async def no_watch_left(served):

@@ -57,7 +57,7 @@ async def show_details(visit: Visit) -> Response:
     return visit.render(
         "workflow_details.html",
         health=[(row, task.result()) for row, task in zip(rows, tasks, strict=True)],
-        **_shown(visit, rows, measuring.result(), query, is_first=True),
+        **_shown(visit, rows, measuring.result(), query, shows_all=True),
     )
 
 
@@ -65,8 +65,7 @@ async def show_usage(visit: Visit) -> Response:
     """Measure the workflows of a page, or measure further."""
     rows, query = await _rows(visit)
     found = await _measure(visit, rows, reads_markers=bool(visit.query("markers")))
-    is_first = not visit.query("after")
-    return visit.render("workflow_usage.html", **_shown(visit, rows, found, query, is_first=is_first))
+    return visit.render("workflow_usage.html", **_shown(visit, rows, found, query))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +153,16 @@ async def _measure(visit: Visit, rows: Sequence[Row], *, reads_markers: bool) ->
 
 
 def _shown(
-    visit: Visit, rows: Sequence[Row], found: Measured, query: dict[str, str | list[str]], *, is_first: bool
+    visit: Visit, rows: Sequence[Row], found: Measured, query: dict[str, str | list[str]], *, shows_all: bool = False
 ) -> dict[str, Any]:
-    """Return what the template of usage shows. Rows that an earlier page has measured stay as they are."""
+    """Return what the template of usage shows: all rows, or those that are measured now; others stay as they are."""
     path, markers = f"{links.namespace(visit.name('namespace'))}/usage", visit.query("markers")
     further = {**query, "after": found.next_token, "markers": markers}
     return {
         "sizes": [
             (row, found.sizes.get(row.info.workflow_id))
             for row in rows
-            if is_first or row.info.workflow_id in found.sizes
+            if shows_all or row.info.workflow_id in found.sizes
         ],
         "problem": found.problem,
         "unfinished": next((key for key, size in found.sizes.items() if not size.is_whole), ""),

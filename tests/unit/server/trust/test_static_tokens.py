@@ -78,13 +78,8 @@ async def test_neither_a_digest_nor_a_name_nor_a_changed_token_is_a_token(file, 
 async def test_every_method_refuses_an_unknown_caller(caller):
     for method in api.DESCRIPTOR.services_by_name["CheckpointService"].methods:
         send = getattr(caller.stub, method.name)
-        if method.name in ("SaveStream", "Pipeline"):
-            call = send()
-            found = outcome(call if method.name == "SaveStream" else call.read())
-        elif method.name == "LoadStream":
-            found = outcome(send(api.LoadStreamRequest()).read())
-        else:
-            found = outcome(send(getattr(api, method.input_type.name)()))
+        call = send() if method.client_streaming else send(getattr(api, method.input_type.name)())
+        found = outcome(call.read() if method.server_streaming else call)
         assert (await found)[0] == "UNAUTHENTICATED", method.name
 
 

@@ -17,13 +17,13 @@ def run(target: str, *arguments: str, folder: Path, code: int = 0) -> "subproces
 
     Args:
         target: the server.
-        arguments: the arguments.
+        arguments: `import` or `export`, the engine, and what follows.
         folder: the current folder.
         code: the exit code that is expected.
 
     """
     environment = {**os.environ, "HOLDFAST_TARGET": target}
-    modules = imports_of("langgraph")
+    modules = imports_of(arguments[1])
     done = forked.run(command.__name__, *arguments, modules=modules, cwd=folder, env=environment, timeout=100)
     assert done.returncode == code, done
     return done

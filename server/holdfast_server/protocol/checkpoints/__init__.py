@@ -5,8 +5,8 @@ call. Requests are parsed, admitted and answered in `api`.
 
 Read `save` first, then `heads`, `live` and `lookup`, which find a checkpoint, then `load` and `validate`. `fence`,
 `delete`, `prune` and `purge` append entries without a payload; `copy` repeats saves. `records` lie beside the log, a
-`window` shows some of them, `workflows` lists a namespace, `log_pages` shows a log as it is, `follow` as it grows,
-`retention` decides which checkpoints may go.
+`window` shows some of them, `namespaces` lists those of a store and `workflows` those of a namespace, `log_pages` shows
+a log as it is, `follow` as it grows, `retention` decides which checkpoints may go.
 """
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "load",
     "log_pages",
     "lookup",
+    "namespaces",
     "prune",
     "purge",
     "records",

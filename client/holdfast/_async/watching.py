@@ -12,7 +12,7 @@ from holdfast._async.transport import Transport
 from holdfast._core.answers import answered
 from holdfast._core.checkpoint import LogEntry
 from holdfast._core.errors import HoldfastError, unavailable
-from holdfast._core.watches import ENDED, LATE, Position
+from holdfast._core.watches import ENDED, FORKED, LATE, Position
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 # The longest time that one stream is open. Servers end it before.
@@ -52,7 +52,7 @@ class Watching:
             broken: HoldfastError | None = None
             was_useful = False
             try:
-                while message is not ENDED:
+                while message is not ENDED and message is not FORKED:
                     for entry in position.take(message):
                         # If this fails, the caller continues after the entry before it: the watch may not pass over it.
                         opened = await self._opening.entry(entry, self._transport.budget(timeout))
@@ -81,7 +81,7 @@ class Watching:
                 # A process that was forked off has no part in the stream of its parent.
                 if owner == os.getpid():
                     stream.cancel()
-            was_useful = was_useful or time.monotonic() - began > _USEFUL_SECONDS
+            was_useful = was_useful or message is FORKED or time.monotonic() - began > _USEFUL_SECONDS
             fruitless = 0 if was_useful else fruitless + 1
             if fruitless:
                 reason = broken or unavailable("the server ends each watch at once")
@@ -97,7 +97,7 @@ class Watching:
             stream = self._transport.stub.WatchWorkflow(request, timeout=_STREAM_SECONDS, metadata=attempt.metadata)
             try:
                 message = await runtime.next_message(stream, attempt.timeout_seconds)
-                if message in (ENDED, LATE):
+                if message in (ENDED, FORKED, LATE):
                     raise unavailable("the server did not begin the watch in time")
                 return answered(message)
             except BaseException:
@@ -113,7 +113,7 @@ class Watching:
         return stream, first
 
     async def _next(self, stream: Any, seconds: float | None) -> Any:
-        """Return the next message, `ENDED` or `LATE`."""
+        """Return the next message, `ENDED`, `FORKED` or `LATE`."""
         with self._transport.border():
             message = await runtime.next_message(stream, None if seconds is None else max(seconds, 0.001))
-        return message if message in (ENDED, LATE) else answered(message)
+        return message if message in (ENDED, FORKED, LATE) else answered(message)

@@ -12,11 +12,12 @@ from holdfast.v1 import checkpoint_service_pb2 as api
 
 
 class NoMessage:
-    """The type of `ENDED` and `LATE`."""
+    """The type of `ENDED`, `FORKED` and `LATE`."""
 
 
-# In place of a message: the stream has ended, or there was none in time.
+# In place of a message: the stream has ended, a fork of this process has ended it, or there was none in time.
 ENDED = NoMessage()
+FORKED = NoMessage()
 LATE = NoMessage()
 
 

@@ -19,9 +19,10 @@ from holdfast._core.pipeline_calls import METHODS
 from holdfast._core.statuses import from_rpc_error
 from holdfast._core.tls import Security
 from holdfast._core.tokens import KeptToken
-from holdfast._core.watches import ENDED, LATE
+from holdfast._core.watches import ENDED, FORKED, LATE
 from holdfast._sync.blocking import in_thread
 from holdfast._sync.pipelines import Pipelines
+from holdfast._sync.watch_streams import WatchStreams, was_ended_by_fork
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
 _Message = TypeVar("_Message")
@@ -63,15 +64,15 @@ class Channels:
         self.stub: Any = _Methods(self, METHODS if pipelines else ())
         self._open: dict[int, _Channel] = {}
         self._closing = threading.Event()
-        self._held: Pipelines | None = None
+        self._held: _Channel | None = None
         _CLIENTS.add(self)
 
     def before_fork(self) -> None:
-        """End the pipelines: gRPC prepares itself for a fork only if none of its threads is at work."""
+        """End the streams that stay open: gRPC prepares itself for a fork only if none of its threads is at work."""
         channel = self._open.get(os.getpid())
         if channel is not None:
-            channel.pipelines.before_fork()
-            self._held = channel.pipelines
+            channel.before_fork()
+            self._held = channel
 
     def after_fork_in_parent(self) -> None:
         """Let calls go on."""
@@ -189,6 +190,8 @@ class _Methods:
         channel = self._channels.current()
         if name in self._pipelined:
             return partial(channel.pipelines.call, name)
+        if name == "WatchWorkflow":
+            return channel.watches.open
         return getattr(channel.stub, name)
 
 
@@ -204,16 +207,25 @@ class _Channel:
             self._channel = grpc.secure_channel(target, security.credentials(), options=[*options, *security.options()])
         self.stub: Any = CheckpointServiceStub(self._channel)
         self.pipelines = Pipelines(self._channel, self.stub, token)
+        self.watches = WatchStreams(self.stub)
+
+    def before_fork(self) -> None:
+        self.pipelines.before_fork()
+        self.watches.before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        self.watches.after_fork_in_parent()
+        self.pipelines.after_fork_in_parent()
 
     def close(self) -> None:
         self._channel.close()
 
 
 def next_message(stream: Any, seconds: float | None) -> Any:
-    """Return the next message of a stream; `ENDED` at its end, or `LATE` if there is none in time.
+    """Return the next message of a stream; `ENDED` at its end, `FORKED`, or `LATE` if there is none in time.
 
     Args:
-        stream: the stream. It must not be read any more after `LATE`.
+        stream: the stream. It must not be read any more after `FORKED` or `LATE`.
         seconds: how long to wait; None for as long as the stream lasts.
 
     Raises:
@@ -221,7 +233,7 @@ def next_message(stream: Any, seconds: float | None) -> Any:
 
     """
     if seconds is None:
-        return next(stream, ENDED)
+        return _next_message(stream)
     is_late = threading.Event()
 
     def end() -> None:
@@ -232,13 +244,22 @@ def next_message(stream: Any, seconds: float | None) -> Any:
     timer.daemon = True
     timer.start()
     try:
-        return next(stream, ENDED)
+        return _next_message(stream)
     except (grpc.RpcError, HoldfastError):
         if is_late.is_set():
             return LATE
         raise
     finally:
         timer.cancel()
+
+
+def _next_message(stream: Any) -> Any:
+    try:
+        return next(stream, ENDED)
+    except grpc.RpcError:
+        if was_ended_by_fork(stream):
+            return FORKED
+        raise
 
 
 def send_stream(

@@ -192,7 +192,7 @@ def test_a_call_without_an_event_loop_is_an_error_that_says_so(client):
 
 
 CHILD = """
-import asyncio, os, signal, sys
+import asyncio, os, signal, sys, threading, time
 import holdfast
 
 FORMAT = holdfast.Format("test", 1)
@@ -241,12 +241,21 @@ elif which == "idle":
     print(asyncio.run(save(client)))
 elif which == "watching":
     client = holdfast.Client(target, timeout=10)
-    client.save("n", "f", b"x", format=FORMAT)
-    watch = client.watch("n", "f", after_revision=0)
+    client.save("n", "watched", b"x", format=FORMAT)
+    watch = client.watch("n", "watched", after_revision=0)
     print(next(watch).revision)
     forked(lambda: watch.close())
-    client.save("n", "f", b"x", format=FORMAT)
+    client.save("n", "watched", b"x", format=FORMAT)
+    forked(lambda: next(watch).revision)
     print(next(watch).revision)
+    # While a thread waits for an entry.
+    waiting = threading.Thread(target=lambda: print(next(watch).revision, flush=True))
+    waiting.start()
+    for _ in range(10):
+        time.sleep(0.001)
+        forked(lambda: client.save("n", "child", b"x", format=FORMAT).revision > 0)
+    client.save("n", "watched", b"x", format=FORMAT)
+    waiting.join(20)
 else:
     client = holdfast.Client(target, timeout=10)
     print(client.save("n", "f", b"x", format=FORMAT).revision > 0)
@@ -263,7 +272,7 @@ else:
         ("open", ["CLIENT_CLOSED", "CLIENT_CLOSED", "True"]),
         ("saving", ["None", "None", "True"]),
         ("synchronous", ["True", "True", "None", "True"]),
-        ("watching", ["1", "None", "2"]),
+        ("watching", ["1", "None", "2", "2", *["True"] * 10, "3"]),
     ],
 )
 def test_a_forked_process_can_use_an_idle_client_and_gets_an_error_for_an_open_one(target, which, printed):

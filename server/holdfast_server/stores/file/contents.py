@@ -21,6 +21,10 @@ _LEAST_HEAD_BYTES = 64
 _PAGE_HEADER_BYTES = 8
 _POINTER_BYTES = 2
 _OVERFLOW_POINTER_BYTES = 4
+# A payload is whole on its page if the page is larger by this.
+_LEAST_BESIDE_BYTES = 35
+# The lengths and types before a value of less than a megabyte.
+_MOST_HEADER_BYTES = 5
 
 
 class Contents:
@@ -104,10 +108,13 @@ class Contents:
 
     def _head_bytes(self, size: int) -> int:
         """Return how many bytes of a value are to fill the last page; 0 if it is not cut."""
-        if self._free_bytes is None or self._cell(size)[0] <= self._free_bytes:
+        free = self._free_bytes
+        if free is None or free < _LEAST_HEAD_BYTES or self._cell(size)[0] <= free:
             return 0
-        # The length of the payload takes two bytes, and so does the type of the value.
-        head = self._free_bytes - _POINTER_BYTES - _varint_bytes(self._next_id) - 2 - 4
+        # What a row takes beside its value depends on the value's size.
+        head = min(free, self._page_bytes - _LEAST_BESIDE_BYTES - _MOST_HEADER_BYTES)
+        while (excess := self._cell(head)[0] - free) > 0:
+            head -= excess
         return head if head >= _LEAST_HEAD_BYTES else 0
 
     def _take(self, size: int) -> None:
@@ -125,10 +132,10 @@ class Contents:
         # A record: its header's length, the types of id and value, and the value.
         payload = 2 + _varint_bytes(2 * size + 12) + size
         local, overflow_pages = payload, 0
-        if payload > usable - 35:
+        if payload > usable - _LEAST_BESIDE_BYTES:
             least = (usable - 12) * 32 // 255 - 23
             local = least + (payload - least) % (usable - _OVERFLOW_POINTER_BYTES)
-            if local > usable - 35:
+            if local > usable - _LEAST_BESIDE_BYTES:
                 local = least
             overflow_pages = -(-(payload - local) // (usable - _OVERFLOW_POINTER_BYTES))
             local += _OVERFLOW_POINTER_BYTES

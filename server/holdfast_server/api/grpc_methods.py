@@ -45,14 +45,38 @@ class GrpcContext:
         if len(self.headers) < len(metadata):
             self.headers = _joined(metadata)
         self.time_remaining = servicer.time_remaining
-        self.send_initial_metadata = servicer.send_initial_metadata
+        # Sends the initial metadata, alone or with the first message.
+        self._beginning: asyncio.Future[None] | None = None
 
     def certificate(self) -> Mapping[str, Iterable[bytes]]:
         return self._servicer.auth_context()
 
+    async def send_initial_metadata(self, metadata: tuple[tuple[str, str], ...]) -> None:
+        await self._begin(self._servicer.send_initial_metadata(metadata))
+
     async def write(self, message: Any) -> None:
+        if self._beginning is None:
+            await self._begin(self._servicer.write(message))
+            return
         try:
             await self._servicer.write(message)
+        except grpc.aio.InternalError:
+            raise CallerGoneError from None
+
+    async def begun(self) -> None:
+        """Wait until what began the response is sent, if anything did. Only then can gRPC send a status."""
+        if self._beginning is not None:
+            await asyncio.gather(self._beginning, return_exceptions=True)
+
+    async def _begin(self, sending: Awaitable[None]) -> None:
+        """Send what begins the response, even if the call is cancelled meanwhile.
+
+        Otherwise gRPC would send the initial metadata again with the status, which fails: the caller would wait for
+        ever.
+        """
+        self._beginning = asyncio.ensure_future(sending)
+        try:
+            await asyncio.shield(self._beginning)
         except grpc.aio.InternalError:
             raise CallerGoneError from None
 
@@ -129,8 +153,12 @@ def _behaviour(serve: Callable[[Any, GrpcContext], Awaitable[Message | None]]) -
     """Return a function that serves calls of gRPC, and sends the status of a call that fails."""
 
     async def behave(request: Any, servicer: _Servicer) -> Message | None:
+        context = GrpcContext(servicer)
         try:
-            return await serve(request, GrpcContext(servicer))
+            try:
+                return await serve(request, context)
+            finally:
+                await context.begun()
         except CallFailedError as failed:
             await abort(servicer, failed)
         except CallerGoneError:

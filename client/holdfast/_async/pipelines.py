@@ -62,6 +62,7 @@ class Pipelines(PipelinesOfConnection):
         )
         self._stub = stub
         self._tasks: set[asyncio.Task[None]] = set()
+        self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
 
     async def call(self, method: str, request: Any, *, timeout: float, metadata: Metadata) -> Any:
         """Make a call and return its response.
@@ -94,12 +95,13 @@ class Pipelines(PipelinesOfConnection):
         self._is_closing = True
         if not self._was_used:
             return
-        for task in self._tasks:
-            task.cancel()
+        for stream in list(self._streams):
+            stream.cancel()
+        # A read that waits ends by its event: a task that is cancelled would leave that event to come later.
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with suppress(grpc.aio.UsageError):
             # Threads of gRPC may post the events of a stream shortly after those of its end.
-            for _ in range(3):
+            for _ in range(10):
                 await self._channel.wait_for_state_change(grpc.ChannelConnectivity.SHUTDOWN)
 
     def finish(self) -> None:
@@ -143,6 +145,7 @@ class Pipelines(PipelinesOfConnection):
     def _start(self, pipeline: Pipeline) -> None:
         stream = self._open_stream(metadata=pipeline.credentials)
         _open.add(stream)
+        self._streams.add(stream)
         self._was_used = True
         woken = asyncio.Event()
         pipeline.wake = woken.set

@@ -46,6 +46,13 @@ def columns(copy: Path, table: str) -> frozenset[str]:
     return frozenset(name for (name,) in rows)
 
 
+def tables(copy: Path) -> frozenset[str]:
+    """Return the names of the tables."""
+    with closing(sqlite3.connect(copy)) as connection:
+        rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return frozenset(name for (name,) in rows)
+
+
 def require_table(copy: Path, shown: str, table: str, needed: frozenset[str], engine: str) -> None:
     """Check that a copy has a table with the columns that an engine reads.
 

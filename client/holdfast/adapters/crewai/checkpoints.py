@@ -24,7 +24,7 @@ from holdfast.adapters.from_target import FromTarget
 from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id, joined
 from holdfast.adapters.runs import Ownership, Run, Runs, checked_ownership
 
-_ACCEPTED = (AcceptedFormat(FORMAT.name, 1, FORMAT.version),)
+ACCEPTED = (AcceptedFormat(FORMAT.name, 1, FORMAT.version),)
 _ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
 _PREFIX = "holdfast:"
 
@@ -87,11 +87,9 @@ class HoldfastCheckpointProvider(FromTarget, JsonProvider):
         """
         if not isinstance(entity, Flow | Crew):
             raise TypeError(f"entity must be a flow or a crew, not {type(entity).__name__}")
-        workflow_id = _workflow_id(location, branch)
+        workflow_id = workflow_of(location, branch)
         try:
-            loaded = self._client.load(
-                self._namespace, workflow_id, accepted_formats=_ACCEPTED, fallback=self._fallback
-            )
+            loaded = self._client.load(self._namespace, workflow_id, accepted_formats=ACCEPTED, fallback=self._fallback)
         except _ABSENT:
             self._runs.begin(workflow_id, 0)
             return False
@@ -121,7 +119,7 @@ class HoldfastCheckpointProvider(FromTarget, JsonProvider):
             HoldfastError: a subclass for each other reason.
 
         """
-        workflow_id = _workflow_id(location, branch)
+        workflow_id = workflow_of(location, branch)
         payload, events = extract(data)
         options: dict[str, Any] = {"format": FORMAT, "parent_id": parent_id or "", "labels": {"branch": branch}}
         # A run that was never resumed requires an empty workflow.
@@ -158,7 +156,7 @@ class HoldfastCheckpointProvider(FromTarget, JsonProvider):
         """
         if not isinstance(max_keep, int) or isinstance(max_keep, bool) or max_keep < 1:
             raise ValueError(f"max_keep must be an integer of at least 1, not {max_keep!r:.100}")
-        return self._client.prune(self._namespace, _workflow_id(location, branch), keep_last=max_keep)
+        return self._client.prune(self._namespace, workflow_of(location, branch), keep_last=max_keep)
 
     def extract_id(self, location: str) -> str:
         """Return the checkpoint id in a location that `checkpoint` returned.
@@ -177,7 +175,7 @@ class HoldfastCheckpointProvider(FromTarget, JsonProvider):
             WorkflowCheckpointResumeError: a subclass for each reason.
 
         """
-        loaded: LoadedCheckpoint = self._client.load(self._namespace, *_parsed(location), accepted_formats=_ACCEPTED)
+        loaded: LoadedCheckpoint = self._client.load(self._namespace, *_parsed(location), accepted_formats=ACCEPTED)
         return json.dumps(json.loads(loaded.data))
 
     async def afrom_checkpoint(self, location: str) -> str:
@@ -185,7 +183,8 @@ class HoldfastCheckpointProvider(FromTarget, JsonProvider):
         return await asyncio.to_thread(self.from_checkpoint, location)
 
 
-def _workflow_id(location: str, branch: str) -> str:
+def workflow_of(location: str, branch: str) -> str:
+    """Return the id of the workflow that keeps a branch of a location."""
     name = joined(location, branch)
     return name if len(name.encode()) <= WORKFLOW_BYTES else holdfast_id(name, WORKFLOW_BYTES)
 

@@ -28,6 +28,7 @@ from holdfast.adapters.plain_json import UnsavableValueError
 from holdfast.adapters.sqlite_copy import copied, require_table
 from holdfast.moving import Item, ItemError, Progress, Report, SourceError, move_each
 
+TABLE = "flow_states"
 _STATES = frozenset({"id", "flow_uuid", "method_name", "timestamp", "state_json"})
 _QUESTIONS = frozenset({"flow_uuid", "context_json", "state_json", "created_at"})
 
@@ -65,26 +66,52 @@ async def import_flows(
         HoldfastError: a subclass for each reason. What was imported until then stays.
 
     """
-    shown = fspath(source)
     async with copied(source) as copy:
-        require_table(copy, shown, "flow_states", _STATES, "CrewAI")
-        with closing(await asyncio.to_thread(_Source, copy, shown)) as opened:
-            found = {flow: flow for flow in await asyncio.to_thread(opened.flows)}
+        return await move_flows(
+            copy,
+            fspath(source),
+            client,
+            namespace=namespace,
+            flows=flows,
+            prefix=prefix,
+            dry_run=dry_run,
+            progress=progress,
+        )
 
-            async def move(item: Item) -> None:
-                flow = found.get(item.name)
-                if flow is None:
-                    raise ItemError("NOT_FOUND", f"{shown} has no flow {item.name!r:.200}")
-                workflow = _workflow(flow)
-                places = await asyncio.to_thread(opened.places, flow)
-                log = await Log.of(client, namespace, workflow)
-                await log.compare(opened.entries(places))
-                await log.fill(opened.entries(places), item, dry_run=dry_run)
-                if not dry_run:
-                    await _verify(opened, flow, places, log, item)
 
-            names = chosen(found, flows, prefix, str)
-            return await move_each(names, move, progress)
+async def move_flows(
+    copy: Path,
+    shown: str,
+    client: AsyncClient,
+    *,
+    namespace: str,
+    flows: Iterable[str] | None,
+    prefix: str,
+    dry_run: bool,
+    progress: Progress | None,
+) -> Report:
+    """Import the flows of a copy of a file. `shown` is the file's name.
+
+    The other arguments, the result and the errors are those of `import_flows`.
+    """
+    require_table(copy, shown, TABLE, _STATES, "CrewAI")
+    with closing(await asyncio.to_thread(_Source, copy, shown)) as opened:
+        found = {flow: flow for flow in await asyncio.to_thread(opened.flows)}
+
+        async def move(item: Item) -> None:
+            flow = found.get(item.name)
+            if flow is None:
+                raise ItemError("NOT_FOUND", f"{shown} has no flow {item.name!r:.200}")
+            workflow = _workflow(flow)
+            places = await asyncio.to_thread(opened.places, flow)
+            log = await Log.of(client, namespace, workflow)
+            await log.compare(opened.entries(places))
+            await log.fill(opened.entries(places), item, dry_run=dry_run)
+            if not dry_run:
+                await _verify(opened, flow, places, log, item)
+
+        names = chosen(found, flows, prefix, str)
+        return await move_each(names, move, progress)
 
 
 @dataclass(frozen=True, slots=True)

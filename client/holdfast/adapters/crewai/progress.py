@@ -12,6 +12,7 @@ from holdfast.adapters.crewai.states import read, unreadable
 from holdfast.adapters.plain_json import UnsavableValueError, dumps
 
 FORMAT = Format("crewai-checkpoint", 1)
+PART = ""
 
 _ABOUT = ("crewai_version", "parent_id", "branch", "trigger")
 _OF_FLOW = (
@@ -21,7 +22,6 @@ _OF_FLOW = (
     "checkpoint_state",
 )
 _OF_CREW = ("checkpoint_inputs", "checkpoint_kickoff_event_id", "checkpoint_train")
-_PART = ""
 
 
 def extract(data: str) -> tuple[bytes, int]:
@@ -57,7 +57,7 @@ def restore(entity: "Flow[Any] | Crew", loaded: LoadedCheckpoint) -> None:
 
     """
     kind = "flow" if isinstance(entity, Flow) else "crew"
-    entities = read(loaded, _PART).get("entities")
+    entities = read(loaded, PART).get("entities")
     stored = [item for item in entities if isinstance(item, dict)] if isinstance(entities, list) else []
     progress = [item for item in stored if item.get("entity_type") == kind]
     if not progress:

@@ -328,6 +328,6 @@ def test_every_history_is_loaded_as_crewai_loads_it(target, tmp_path_factory, sa
 
 def test_the_command_of_the_page_prints_what_it_shows(target, namespace, tmp_path):
     fill(tmp_path / "flow_states.db", ("run-42", "m", {"id": "run-42"}), ("run-42", "m", {"id": "run-42", "n": 1}))
-    [(command, shown)] = pages.commands_of("crewai")
+    [(command, shown), _] = pages.commands_of("crewai")
     arguments = command.replace("my-flows", namespace).split()
     assert commands.run(target, *arguments, folder=tmp_path).stdout == shown

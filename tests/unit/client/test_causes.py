@@ -74,11 +74,14 @@ def no_proxy(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-async def failed(connect, target, **options):
-    async with connect(target, timeout=0.6, **options) as client:
+async def failed(connect, target, *, timeout=0.6, **options):
+    """Return the error of a load. A busy machine may need longer for the first attempt: the load has more time then."""
+    async with connect(target, timeout=timeout, **options) as client:
         with pytest.raises(holdfast.HoldfastError) as caught:
             await client.load("n", "w")
     assert len(caught.value.trace_id) == 32
+    if type(caught.value) is holdfast.DeadlineExceededError and timeout < 10:
+        return await failed(connect, target, timeout=5 * timeout, **options)
     return caught.value
 
 

@@ -50,6 +50,10 @@ export const FIELDS: ReadonlyMap<string, number> = new Map(
     "CopyWorkflow",
     "GetUpload",
     "GetCapabilities",
+    "ListNamespaces",
+    "GetStoreStatus",
+    "GetUsage",
+    "ListLog",
   ].map((name, index) => [`/holdfast.v1.CheckpointService/${name}`, 11 + index]),
 );
 

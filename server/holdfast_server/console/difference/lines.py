@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from holdfast_server.console.difference.ends import common_ends
+
 # The most lines of each text that are aligned, after their common beginning and end; the time grows with the square.
 MAX_LINES = 400
 _SHOWN_CHARACTERS = 500
@@ -32,13 +34,7 @@ class Line:
 def line_changes(before: str, after: str) -> tuple[Sequence[Line], bool]:
     """Return the lines that differ and those around them, and whether lines were left out that may differ."""
     old, new = before.splitlines(), after.splitlines()
-    shorter = min(len(old), len(new))
-    start = 0
-    while start < shorter and old[start] == new[start]:
-        start += 1
-    end = 0
-    while end < shorter - start and old[-1 - end] == new[-1 - end]:
-        end += 1
+    start, end = common_ends(old, new)
     first = max(0, start - _CONTEXT)
     old_end, new_end = len(old) - max(0, end - _CONTEXT), len(new) - max(0, end - _CONTEXT)
     old_middle, new_middle = old[first:old_end], new[first:new_end]

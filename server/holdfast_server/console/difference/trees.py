@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from holdfast_server.console.difference.ends import common_ends
 from holdfast_server.console.preview.brief import brief
 from holdfast_server.console.preview.tree import LIST, OBJECT, TEXT, Node
 
@@ -67,13 +68,7 @@ def _changes(path: str, before: Node, after: Node) -> Iterator[Change]:
 
 def _list_changes(path: str, before: Node, after: Node) -> Iterator[Change]:
     old, new = [node for _, node in before.children], [node for _, node in after.children]
-    shorter = min(len(old), len(new))
-    start = 0
-    while start < shorter and old[start] == new[start]:
-        start += 1
-    end = 0
-    while end < shorter - start and old[-1 - end] == new[-1 - end]:
-        end += 1
+    start, end = common_ends(old, new)
     old_middle, new_middle = old[start : len(old) - end], new[start : len(new) - end]
     both = min(len(old_middle), len(new_middle))
     for index in range(both):

@@ -350,7 +350,7 @@ class Loads:
                 await download.receive(stream)
                 watch.require(download.header)
             finally:
-                # A stream that is no longer read would otherwise go on.
+                # Otherwise the stream stays open after its reader has left.
                 stream.cancel()
 
         await self._transport.call("LoadStream", send, watch=watch, timeout_seconds=seconds)

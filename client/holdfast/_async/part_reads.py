@@ -84,7 +84,7 @@ class PartReads:
             try:
                 await _receive(stream, request, checkpoint, watch, found)
             finally:
-                # A stream that is no longer read would otherwise go on.
+                # Otherwise the stream stays open after its reader has left.
                 stream.cancel()
 
         await self._transport.call("LoadStream", send, watch=watch, timeout_seconds=self._transport.seconds(timeout))

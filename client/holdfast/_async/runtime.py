@@ -272,7 +272,7 @@ if hasattr(os, "register_at_fork"):
 
 
 async def next_message(stream: Any, seconds: float | None) -> Any:
-    """Return the next message of a stream; `ENDED` at its end, or `LATE` if there is none in time.
+    """Return the next message of a stream, `ENDED` at its end, or `LATE` if no message comes in time.
 
     Args:
         stream: the stream. It must not be read any more after `LATE`.

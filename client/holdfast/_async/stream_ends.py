@@ -15,7 +15,7 @@ class StreamEnd:
     """How the server of a stream has ended it.
 
     Args:
-        call: the stream, which has just been started. One of an embedded service is never broken, nor has it callbacks.
+        call: the stream, just started. Streams of an embedded service have no callbacks, and never break.
 
     """
 
@@ -25,13 +25,13 @@ class StreamEnd:
             call.add_done_callback(self._note)
 
     def error(self, raised: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
-        """Return the error of the server's status, once; what gRPC has raised if that says the same or there is none.
+        """Return the server's status as an error if it is kept and gRPC has replaced it, otherwise `raised`.
 
         Args:
             raised: what gRPC has raised.
 
         """
-        # An error that is kept here would be part of a cycle with its traceback.
+        # Drop it here: a kept error would be part of a cycle with its traceback.
         return self._status.pop() if self._status and raised.details() == SEND_FAILED else raised
 
     def _note(self, call: Any) -> None:

@@ -347,7 +347,7 @@ class Loads:
                 download.receive(stream)
                 watch.require(download.header)
             finally:
-                # A stream that is no longer read would otherwise go on.
+                # Otherwise the stream stays open after its reader has left.
                 stream.cancel()
 
         self._transport.call("LoadStream", send, watch=watch, timeout_seconds=seconds)

@@ -85,7 +85,7 @@ class PartReads:
             try:
                 _receive(stream, request, checkpoint, watch, found)
             finally:
-                # A stream that is no longer read would otherwise go on.
+                # Otherwise the stream stays open after its reader has left.
                 stream.cancel()
 
         self._transport.call("LoadStream", send, watch=watch, timeout_seconds=self._transport.seconds(timeout))

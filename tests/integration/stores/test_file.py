@@ -474,6 +474,39 @@ async def test_a_check_and_a_sweep_end_at_a_damaged_page_after_which_nothing_can
         assert (await sweep(Log(store, grace_seconds=0), Policies({}))).damaged == 1
 
 
+async def walked(store):
+    """Return the keys that a walk in small pages finds, past damage."""
+    found, position = [], ""
+    while position is not None:
+        try:
+            page = await store.list("", start_after=position, limit=5)
+        except StoreDamagedError as error:
+            page, position = error.listed, error.resume_at
+        else:
+            position = page[-1].key if page else None
+        found += [each.key for each in page]
+    return found
+
+
+@pytest.mark.parametrize("bit", range(8))
+async def test_a_walk_past_a_flipped_bit_of_any_key_ends_and_repeats_nothing(tmp_path, bit):
+    keys = [f"k/{number:02}" for number in range(12)]
+    async with FileStore.open(tmp_path / "whole") as store:
+        for key in keys:
+            await store.put_if_absent(key, b"x")
+    content = (tmp_path / "whole" / "holdfast.db").read_bytes()
+    for number, key in enumerate(keys):
+        for place in range(len(key)):
+            damaged = bytearray(content)
+            damaged[content.index(key.encode()) + place] ^= 1 << bit
+            shutil.copytree(tmp_path / "whole", tmp_path / f"{key[2:]}-{place}")
+            (tmp_path / f"{key[2:]}-{place}" / "holdfast.db").write_bytes(damaged)
+            async with FileStore.open(tmp_path / f"{key[2:]}-{place}") as store:
+                found = await walked(store)
+            assert found == sorted(set(found))
+            assert found[:number] == keys[:number]
+
+
 async def test_a_row_with_impossible_fields_is_damage(tmp_path):
     async with FileStore.open(tmp_path) as store:
         for key in ("a", "b", "c", "d"):

@@ -48,6 +48,8 @@ _DATABASE_WORDS = {
 _DATABASE_REFUSALS = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
 _DAMAGES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _CODE_OF_KIND = 0xFF
+# Python's module finds this itself, so that the error has no code.
+_NOT_TEXT = "Could not decode to UTF-8"
 
 
 @contextmanager
@@ -81,6 +83,8 @@ def of_database(error: sqlite3.Error, where: str, *, may_be_written: bool) -> St
     detail = f"{where}: {error} ({name})"
     if kind in _DAMAGES:
         return StoreDamagedError(message, detail=detail)
+    if str(error).startswith(_NOT_TEXT):
+        return StoreDamagedError("a row of the store's database is damaged", detail=detail)
     # The frame that commits a transaction is the last one to be written: without room for it nothing is committed.
     if kind == sqlite3.SQLITE_FULL:
         return StoreFullError(message, detail=detail)

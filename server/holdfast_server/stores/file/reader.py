@@ -1,7 +1,7 @@
 """Reads of a folder store: objects and listings."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from holdfast_server.stores.base import ObjectNotFoundError, ObjectSummary, StoreDamagedError, StoredObject
 from holdfast_server.stores.file import blobs
@@ -73,11 +73,26 @@ class Reader:
         found: list[ObjectSummary] = []
         try:
             with mapped(self._folder.database):
-                found.extend(_summary(*row) for row in self._connection.execute(_LIST, (first, end, limit)))
+                found.extend(self._rows(first, end, limit))
         except StoreDamagedError as error:
             resume_at = self._first_after_damage(prefix, found[-1].key if found else first)
             raise StoreDamagedError(str(error), detail=error.detail, listed=found, resume_at=resume_at) from error
         return found
+
+    def _rows(self, first: str, end: str, limit: int) -> Iterator[ObjectSummary]:
+        """Yield the first objects, in key order, from one key on and before another.
+
+        Raises:
+            sqlite3.Error: the database cannot be read.
+            StoreDamagedError: a row is damaged. One whose key is out of order would let a walk of pages begin again.
+
+        """
+        for row in self._connection.execute(_LIST, (first, end, limit)):
+            summary = _summary(*row)
+            if summary.key < first:
+                raise StoreDamagedError("a row of the store's database is out of order", detail=f"key {row[0]!r:.200}")
+            yield summary
+            first = f"{summary.key}\0"
 
     def _first_after_damage(self, prefix: str, damaged: str) -> str | None:
         """Return the first key with a prefix that can be listed after one at which a listing fails; None for none.
@@ -89,8 +104,8 @@ class Reader:
         while high - low > 1 << _bits_after(len(found or damaged) + 1):
             middle = (low + high) // 2
             try:
-                row = self._connection.execute(_LIST, (_text(middle), prefix + _AFTER_ALL, 1)).fetchone()
-                high, found = middle, row and _summary(*row).key
+                rows = self._rows(max(_text(middle), f"{damaged}\0"), prefix + _AFTER_ALL, 1)
+                high, found = middle, next((row.key for row in rows), None)
             except (sqlite3.DatabaseError, StoreDamagedError):
                 low = middle
         return found

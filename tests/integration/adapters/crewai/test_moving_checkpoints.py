@@ -166,6 +166,8 @@ def interrupted(make, source, file, event, **options):
     CrewAI reads its record of events in one thread while another one adds to it, which may fail.
     """
     for _ in range(20):
+        # Otherwise the checkpoint also has the entity of the try before.
+        crewai_event_bus.reset_runtime_state()
         config = CheckpointConfig(provider=source, location=str(file), on_events=[event])
         with pytest.raises(DiedError):
             make(checkpoint=config).kickoff(**options)

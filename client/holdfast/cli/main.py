@@ -66,6 +66,7 @@ def _run_with_client(given: Namespace, output: Output) -> int:
         "tls": tls_of(given),
         "token": token_of(given, os.environ),
         "insecure": given.insecure,
+        "load_balancing": given.load_balancing,
     }
     code: int
     if iscoroutinefunction(given.run):

@@ -5,8 +5,9 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
+from holdfast._core.load_balancing import LoadBalancing
 from holdfast._package import VERSION
 from holdfast.cli import credentials, streams, values
 from holdfast.cli.arguments import add_commands, add_moves
@@ -142,6 +143,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TARGET",
         help="the server's HOST:PORT, grpcs://HOST:PORT for TLS, or a folder as file:///path "
         f"(default: HOLDFAST_TARGET, else {_DEFAULT_TARGET})",
+    )
+    common.add_argument(
+        "--load-balancing",
+        choices=get_args(LoadBalancing),
+        default="pick_first",
+        help="how calls go to the addresses of the target: to the first one that answers, or each to the next "
+        "(default: pick_first)",
     )
     add_tls(common)
     common.add_argument(

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from langgraph.checkpoint.base import BaseCheckpointSaver, get_checkpoint_id
 
+from holdfast._core.load_balancing import LoadBalancing
 from holdfast._core.retry import RetryPolicy
 from holdfast._core.tls import TLS
+from holdfast._core.tokens import Token
 from holdfast.adapters.langgraph import arguments
 from holdfast.adapters.langgraph.clients import Clients
 from holdfast.adapters.langgraph.lists import AsyncLists
@@ -47,6 +49,10 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         retry: how to retry; None for the client's default policy.
         tls: whether and how to use TLS: True or a `holdfast.TLS`. None: for a target grpcs://host:port, with the
             authorities of the system.
+        token: the token that shows the server who calls, or a function that returns one.
+        insecure: whether the token may be sent in plaintext to another machine.
+        load_balancing: how calls go to the addresses of the target: "pick_first" or "round_robin"; see
+            `holdfast.AsyncClient`.
         encryption: the keys that encrypt all that the saver stores; see `holdfast.Keyring`.
 
     Raises:
@@ -69,6 +75,9 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
         timeout: float = 30.0,
         retry: RetryPolicy | None = None,
         tls: TLS | bool | None = None,
+        token: Token | None = None,
+        insecure: bool = False,
+        load_balancing: LoadBalancing = "pick_first",
         encryption: "Keyring | None" = None,
     ) -> None:
         if serde is not None and strict is not None:
@@ -85,6 +94,9 @@ class HoldfastSaver(BaseCheckpointSaver[Any]):
                 "encryption": encryption,
                 "producer": ("langgraph-checkpoint", version("langgraph-checkpoint")),
                 "tls": tls,
+                "token": token,
+                "insecure": insecure,
+                "load_balancing": load_balancing,
             },
         )
 

@@ -214,3 +214,12 @@ async def test_deleting_all_asks_nothing_with_yes_or_without_a_terminal(at_termi
     assert (code, b"[y/N]" in shown) == (0, False)
     await client.save("n", "w", b"x", format=FORMAT)
     assert (await run("delete", "n", "w", "--all"))[0] == 0
+
+
+async def test_calls_go_to_every_address_that_answers(run, served):
+    several = f"ipv4:127.0.0.1:1,{served.target}"
+    code, _, problem = await run("capabilities", "--load-balancing=round_robin", target=several)
+    assert (code, problem) == (0, "")
+    code, _, problem = await run("capabilities", "--load-balancing=random")
+    assert code == 2
+    assert "argument --load-balancing: invalid choice: 'random'" in problem

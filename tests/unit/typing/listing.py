@@ -18,16 +18,31 @@ def listing() -> str:
 
 
 def _lines(name: str, kind: type) -> list[str]:
-    [tree] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(tree, ast.ClassDef)
-    bases = ", ".join(map(ast.unparse, tree.bases))
+    tree = _tree(kind)
+    hidden = [base for base in kind.__mro__[1:] if _is_hidden(base)]
+    bases = ", ".join(map(ast.unparse, tree.bases)) if not hidden else ""
     lines = [f"{name}({bases})" if bases else name]
-    for node in tree.body:
+    seen = set()
+    for node in (node for part in (tree, *map(_tree, hidden)) for node in part.body):
         if isinstance(node, ast.AnnAssign) and not ast.unparse(node.target).startswith("_"):
             lines.append(f"    {ast.unparse(node)}")
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _is_public(node.name):
+        elif (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _is_public(node.name) and node.name not in seen
+        ):
+            seen.add(node.name)
             lines.append(f"    {_signature(node)}")
     return lines
+
+
+def _tree(kind: type) -> ast.ClassDef:
+    [tree] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(tree, ast.ClassDef)
+    return tree
+
+
+def _is_hidden(base: type) -> bool:
+    """Return whether a base is not public itself, so that what it has counts as its subclass's own."""
+    return ".surface." in base.__module__
 
 
 def _is_public(name: str) -> bool:

@@ -5,20 +5,25 @@ appears when its list of blocks is committed, and Azure discards blocks that nev
 credentials come from the AZURE_STORAGE variables.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from holdfast_server.stores import obstore_errors
 from holdfast_server.stores.answers import DENIED_BY_AZURE, PreconditionFailedError
-from holdfast_server.stores.base import ObjectSummary, StoredObject
+from holdfast_server.stores.base import ObjectSummary, StoredObject, StoreUnavailableError
+from holdfast_server.stores.listing import ServedListing
 from holdfast_server.stores.obstore_library import obstore
 from holdfast_server.stores.obstore_objects import CLIENT_OPTIONS, NO_RETRIES, Objects, require_plain
 
 _BLOCK_BYTES = 8 << 20
 _BLOCKS_IN_FLIGHT = 2
+# Above the library's own timeout of one request.
+_PAGE_SECONDS = 330.0
 # The library sends a request of an upload again, but never one that creates an object only if it is absent.
 _UPLOAD_RETRIES = {
     "max_retries": 4,
@@ -101,23 +106,35 @@ class AzureStore:
         """List objects in key order. The library requests whole pages of 5,000 objects."""
         found: list[ObjectSummary] = []
         first, after = self._prefix + prefix, self._prefix + start_after if start_after else ""
-        with self._objects.errors_mapped(prefix):
-            # The library takes whole folders only, and not every server knows the offset: what both let through is
-            # left out here.
-            pages = obstore.list(
-                self._container, first.rpartition("/")[0] or None, offset=after or None, chunk_size=min(limit, 1000)
-            )
-            async for page in pages:
-                for each in page:
-                    if each["path"] <= after or not each["path"].startswith(first):
-                        if each["path"] > max(first, after):
-                            return found
-                        continue
-                    key = each["path"].removeprefix(self._prefix)
-                    found.append(ObjectSummary(key, each["size"], each["last_modified"].timestamp()))
-                    if len(found) == limit:
-                        return found
+        # The library takes whole folders only, and not every server knows the offset: what both let through is left out
+        # here.
+        folder = first.rpartition("/")[0]
+        listing = ServedListing(f"{folder}/" if folder else "", "", self.where)
+        pages = obstore.list(self._container, folder or None, offset=after or None, chunk_size=min(limit, 1000))
+        while (page := await self._next_page(pages, prefix)) is not None:
+            for each in page:
+                taken = listing.take(each["path"], each["size"], each["last_modified"])
+                if taken.key.startswith(first):
+                    if taken.key > after:
+                        found.append(replace(taken, key=taken.key.removeprefix(self._prefix)))
+                elif taken.key > first:
+                    return found
+                if len(found) == limit:
+                    return found
         return found
+
+    async def _next_page(self, pages: Any, prefix: str) -> Sequence[Any] | None:
+        """Return the next objects that the library lists; None if there are none.
+
+        The library itself requests pages until it has enough objects, also from a server that sends empty ones.
+        """
+        try:
+            async with asyncio.timeout(_PAGE_SECONDS):
+                with self._objects.errors_mapped(prefix):
+                    return await anext(pages, None)
+        except TimeoutError:
+            detail = f"{self.where}: no page of a listing within {_PAGE_SECONDS:g} seconds"
+            raise StoreUnavailableError("the store lists too slowly", detail=detail) from None
 
     async def copy(self, source: str, target: str) -> bool:
         """Copy nothing: a copy within Azure may be unfinished when its answer comes, and obstore does not wait."""

@@ -9,6 +9,7 @@ SHA-256.
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import aioboto3
@@ -18,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from holdfast_server.stores import s3_errors
 from holdfast_server.stores.answers import PreconditionFailedError
 from holdfast_server.stores.base import ObjectSummary, StoredObject
+from holdfast_server.stores.listing import ServedListing
 from holdfast_server.stores.s3_bucket import Bucket
 from holdfast_server.stores.s3_checksums import PartChecksums
 from holdfast_server.stores.s3_settings import DEFAULTS, S3Settings
@@ -117,21 +119,29 @@ class S3Store:
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int = 1000) -> Sequence[ObjectSummary]:
         """List objects in key order."""
+        below = self._bucket.prefix
+        first, after = below + prefix, below + start_after if start_after else ""
+        listing = ServedListing(first, after, self._bucket.where)
         found: list[ObjectSummary] = []
+        token = ""
         while len(found) < limit:
-            page = min(1000, limit - len(found))
-            after = {"StartAfter": self._bucket.prefix + start_after} if start_after else {}
+            position = {"StartAfter": after} if after else {}
+            if token:
+                position = {"ContinuationToken": token}
             with self._bucket.errors_mapped(prefix):
                 response = await self._bucket.client.list_objects_v2(
-                    Bucket=self._bucket.name, Prefix=self._bucket.prefix + prefix, MaxKeys=page, **after
+                    Bucket=self._bucket.name, Prefix=first, MaxKeys=min(1000, limit - len(found)), **position
                 )
-            for listed in response.get("Contents", ()):
-                key = listed["Key"].removeprefix(self._bucket.prefix)
-                found.append(ObjectSummary(key, listed["Size"], listed["LastModified"].timestamp()))
-            if not response.get("IsTruncated") or not found:
+            page = response.get("Contents", ())
+            for each in page:
+                taken = listing.take(each.get("Key"), each.get("Size"), each.get("LastModified"))
+                after = taken.key
+                found.append(replace(taken, key=taken.key.removeprefix(below)))
+            if not response.get("IsTruncated"):
                 break
-            start_after = found[-1].key
-        return found
+            # An empty page has no last key from which to go on.
+            token = "" if page else listing.pass_empty_page(response.get("NextContinuationToken"))
+        return found[:limit]
 
     async def copy(self, source: str, target: str) -> bool:
         """Copy an object within the bucket, if the server supports it."""

@@ -13,7 +13,7 @@ import threading
 import pytest
 from holdfast_server.protocol.checkpoints import workflows
 from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.format.keys import WorkflowKeys, new_blob
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.fsck import fsck
 from holdfast_server.protocol.maintenance.sweep import Policies, sweep
@@ -527,6 +527,30 @@ async def test_a_row_with_impossible_fields_is_damage(tmp_path):
         assert caught.value.resume_at == "d"
         await store.delete("b")
         assert (tmp_path / "holdfast.lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("modified", "9e999"), ("modified", "-9e999"), ("modified", -1.0), ("modified", 1e300), ("size", -1)],
+)
+async def test_a_sweep_leaves_a_workflow_alone_that_has_an_object_with_an_impossible_field(tmp_path, field, value):
+    keys = WorkflowKeys("n", "w")
+    async with FileStore.open(tmp_path) as store, store.put(keys.blob(new_blob(0, "0" * 32))) as upload:
+        await upload.write(b"x")
+        await upload.finish()
+    with folder_objects.database(tmp_path) as database:
+        database.execute(f"UPDATE objects SET {field} = {value} WHERE key LIKE 'ns/%'")
+    async with FileStore.open(tmp_path) as store:
+        failed = []
+        collected = await sweep(
+            Log(store, grace_seconds=3600), Policies({}), on_failed=lambda key, error: failed.append(str(error))
+        )
+        findings = []
+        await fsck(Log(store, grace_seconds=3600), on_finding=findings.append)
+    assert (collected.damaged, collected.blobs) == (1, 0)
+    assert failed == ["a row of the store's database is damaged"]
+    assert len(findings) == 1
+    assert len(folder_objects.keys(tmp_path, "ns/*")) == 1
 
 
 async def test_an_object_without_its_second_row_is_damaged_and_can_be_deleted(tmp_path):

@@ -7,6 +7,7 @@ from holdfast_server.stores.base import ObjectNotFoundError, ObjectSummary, Stor
 from holdfast_server.stores.file import blobs
 from holdfast_server.stores.file.errors import mapped
 from holdfast_server.stores.file.folder import BLOBS, StoreFolder
+from holdfast_server.stores.listing import impossible_field
 
 _READ = (
     "SELECT size, file, head.value, tail.value FROM objects LEFT JOIN contents AS head ON head.id = content "
@@ -49,7 +50,7 @@ class Reader:
         if row is None:
             raise ObjectNotFoundError(key)
         size, file, value, rest = row
-        if not isinstance(size, int) or (file is not None and not blobs.is_name(file)):
+        if not isinstance(size, int) or size < 0 or (file is not None and not blobs.is_name(file)):
             raise _damaged(key, "has fields that no object has")
         if file is not None:
             return self._read_file(key, offset, length, size, file)
@@ -183,9 +184,13 @@ def _text(number: int) -> str:
 
 
 def _summary(key: object, size: object, modified: object) -> ObjectSummary:
-    """Return a row of a listing. A damaged page may have rows whose fields are of other types."""
-    if not isinstance(key, str) or not isinstance(size, int) or not isinstance(modified, float):
-        raise StoreDamagedError("a row of the store's database is damaged", detail=f"key {key!r:.200}")
+    """Return a row of a listing. A damaged page may have rows with impossible fields."""
+    impossible = impossible_field(size, modified)
+    if not isinstance(key, str) or impossible:
+        detail = f"key {key!r:.200}" + (f" has {impossible:.100}" if impossible else "")
+        raise StoreDamagedError("a row of the store's database is damaged", detail=detail)
+    assert isinstance(size, int)
+    assert isinstance(modified, float)
     return ObjectSummary(key, size, modified)
 
 

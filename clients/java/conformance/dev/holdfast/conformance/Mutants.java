@@ -6,6 +6,7 @@ import com.google.protobuf.Descriptors.EnumDescriptor;
 import com.google.protobuf.Descriptors.FieldDescriptor;
 import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.protobuf.Message;
+import com.google.rpc.ErrorInfo;
 import com.google.rpc.RetryInfo;
 import dev.holdfast.v1.Attempt;
 import dev.holdfast.v1.Checkpoint;
@@ -29,6 +30,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.TimeUnit;
 import java.util.zip.CRC32C;
@@ -44,6 +46,7 @@ final class Mutants implements ClientInterceptor {
           "drops_deadline",
           "drops_epoch",
           "drops_expected_revision",
+          "drops_heads",
           "drops_stamp",
           "drops_token",
           "drops_traceparent",
@@ -85,6 +88,9 @@ final class Mutants implements ClientInterceptor {
           "drops_traceparent", "traceparent",
           "drops_token", "authorization",
           "forgets_upload", "holdfast-resume");
+
+  private static final Set<String> IN_DETAILS =
+      Set.of("drops_heads", "ignores_retry_info", "strips_details");
 
   private final String mutant;
   private final Duration timeout;
@@ -229,6 +235,12 @@ final class Mutants implements ClientInterceptor {
           return repaired(load);
         }
       }
+      case "drops_heads" -> {
+        FieldDescriptor head = field(answer, "head");
+        if (head != null) {
+          answer.clearField(head);
+        }
+      }
       case "believes_answers" -> believe(answer, request);
       case "rounds_int64" -> round(answer, "epoch");
       case "reads_one_page", "stops_at_empty_page" -> {
@@ -286,26 +298,34 @@ final class Mutants implements ClientInterceptor {
 
   private Metadata trailers(Metadata given) {
     byte[] details = given.get(DETAILS);
-    boolean isChanged = mutant.equals("strips_details") || mutant.equals("ignores_retry_info");
-    if (details == null || !isChanged) {
+    if (details == null || !IN_DETAILS.contains(mutant)) {
       return given;
     }
     Metadata trailers = new Metadata();
     trailers.merge(given);
     trailers.removeAll(DETAILS);
     trailers.removeAll(Metadata.Key.of("grpc-retry-pushback-ms", Metadata.ASCII_STRING_MARSHALLER));
-    if (mutant.equals("ignores_retry_info")) {
+    if (!mutant.equals("strips_details")) {
       try {
         com.google.rpc.Status status = com.google.rpc.Status.parseFrom(details);
-        List<Any> kept =
-            status.getDetailsList().stream().filter(each -> !each.is(RetryInfo.class)).toList();
-        trailers.put(
-            DETAILS, status.toBuilder().clearDetails().addAllDetails(kept).build().toByteArray());
+        com.google.rpc.Status.Builder kept = status.toBuilder().clearDetails();
+        for (Any each : status.getDetailsList()) {
+          if (mutant.equals("drops_heads") && each.is(ErrorInfo.class)) {
+            kept.addDetails(Any.pack(withoutHead(each.unpack(ErrorInfo.class))));
+          } else if (!mutant.equals("ignores_retry_info") || !each.is(RetryInfo.class)) {
+            kept.addDetails(each);
+          }
+        }
+        trailers.put(DETAILS, kept.build().toByteArray());
       } catch (InvalidProtocolBufferException damaged) {
         throw new IllegalStateException(damaged);
       }
     }
     return trailers;
+  }
+
+  private static ErrorInfo withoutHead(ErrorInfo info) {
+    return info.toBuilder().removeMetadata("head_revision").removeMetadata("head_digest").build();
   }
 
   private static FieldDescriptor field(Message.Builder message, String name) {

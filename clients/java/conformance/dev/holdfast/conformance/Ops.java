@@ -95,6 +95,7 @@ final class Ops implements AutoCloseable {
     JsonArray features = new JsonArray();
     features.add("files");
     features.add("pipeline");
+    features.add("rolled_back");
     answer.add("features", features);
     JsonArray mutants = new JsonArray();
     Mutants.NAMES.forEach(mutants::add);

@@ -18,10 +18,16 @@ final class Arguments {
         failure.withViolations(List.of(new FieldViolation(field, problem))), null);
   }
 
-  static String text(String field, String value) {
+  /** Checks that an argument is there. */
+  static <T> T present(String field, T value) {
     if (value == null) {
       throw invalid(field, "must not be null");
     }
+    return value;
+  }
+
+  static String text(String field, String value) {
+    present(field, value);
     for (int index = 0; index < value.length(); index++) {
       char unit = value.charAt(index);
       if (Character.isHighSurrogate(unit)

@@ -9,6 +9,7 @@ import dev.holdfast.v1.ListWorkflowsRequest;
 import dev.holdfast.v1.LoadRequest;
 import dev.holdfast.v1.Producer;
 import dev.holdfast.v1.PruneRequest;
+import dev.holdfast.v1.ValidateRequest;
 import java.io.OutputStream;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -62,6 +63,36 @@ public final class AsyncHoldfastClient {
   }
 
   /**
+   * Returns the newest head of a workflow's log that this client has seen. It remembers those of
+   * the 10,000 workflows that it has used last. Keep its text outside of the store, and give it to
+   * a later client by {@link LoadOptions#notBefore} or {@link ValidateOptions#notBefore}.
+   *
+   * @param namespace the namespace
+   * @param workflowId the workflow
+   * @return the head; empty if none is remembered
+   */
+  public Optional<Head> head(String namespace, String workflowId) {
+    return caller.heads.get(
+        Arguments.text("namespace", namespace), Arguments.text("workflow_id", workflowId));
+  }
+
+  /**
+   * Forgets the head of a workflow's log, to accept an older one after an operator has restored the
+   * store on purpose.
+   *
+   * @param namespace the namespace
+   * @param workflowId the workflow
+   */
+  public void forgetHead(String namespace, String workflowId) {
+    caller.heads.forget(
+        Arguments.text("namespace", namespace), Arguments.text("workflow_id", workflowId));
+  }
+
+  private void keep(String namespace, String workflowId, Optional<Head> notBefore) {
+    notBefore.ifPresent(head -> caller.heads.keep(namespace, workflowId, head));
+  }
+
+  /**
    * Saves a checkpoint, of any size.
    *
    * @param namespace the namespace
@@ -97,7 +128,11 @@ public final class AsyncHoldfastClient {
       String namespace, String workflowId, LoadOptions options) {
     return call(
         options.timeout(),
-        operation -> loads.load(operation, options.request(namespace, workflowId), options));
+        operation -> {
+          LoadRequest request = options.request(namespace, workflowId);
+          keep(namespace, workflowId, options.notBefore());
+          return loads.load(operation, request, options);
+        });
   }
 
   /**
@@ -132,8 +167,11 @@ public final class AsyncHoldfastClient {
       String namespace, String workflowId, Loads.Target target, LoadOptions options) {
     return call(
         options.timeout(),
-        operation ->
-            loads.loadTo(operation, options.request(namespace, workflowId), target, options));
+        operation -> {
+          LoadRequest request = options.request(namespace, workflowId);
+          keep(namespace, workflowId, options.notBefore());
+          return loads.loadTo(operation, request, target, options);
+        });
   }
 
   /**
@@ -160,6 +198,7 @@ public final class AsyncHoldfastClient {
                   .checkpointId("")
                   .onlyAccept(List.of(migrations.accepted(format)))
                   .request(namespace, workflowId);
+          keep(namespace, workflowId, options.notBefore());
           return loads.resume(operation, request, format, migrations, options);
         });
   }
@@ -212,7 +251,11 @@ public final class AsyncHoldfastClient {
       String namespace, String workflowId, ValidateOptions options) {
     return call(
         options.timeout(),
-        operation -> loads.validate(operation, options.request(namespace, workflowId)));
+        operation -> {
+          ValidateRequest request = options.request(namespace, workflowId);
+          keep(namespace, workflowId, options.notBefore());
+          return loads.validate(operation, request);
+        });
   }
 
   /**
@@ -227,25 +270,22 @@ public final class AsyncHoldfastClient {
       String namespace, String workflowId, AcquireOptions options) {
     return call(
         options.timeout(),
-        operation -> {
-          var request = options.request(namespace, workflowId);
-          return caller.unary(
-              operation,
-              CheckpointServiceGrpc.getAcquireWriterMethod(),
-              request.getRequestId(),
-              attempt -> request.toBuilder().setAttempt(attempt.message()).build(),
-              answer -> {
-                if (answer.getEpoch() < 1 || answer.getRevision() < 1) {
-                  throw Reasons.wrong("a writer without epoch or revision");
-                }
-                return new Writer(
-                    answer.getEpoch(),
-                    answer.getRevision(),
-                    answer.hasLeaseExpireTime()
-                        ? Optional.of(Messages.instant(answer.getLeaseExpireTime()))
-                        : Optional.empty());
-              });
-        });
+        operation ->
+            caller.unary(
+                operation,
+                CheckpointServiceGrpc.getAcquireWriterMethod(),
+                options.request(namespace, workflowId),
+                answer -> {
+                  if (answer.getEpoch() < 1 || answer.getRevision() < 1) {
+                    throw Reasons.wrong("a writer without epoch or revision");
+                  }
+                  return new Writer(
+                      answer.getEpoch(),
+                      answer.getRevision(),
+                      answer.hasLeaseExpireTime()
+                          ? Optional.of(Messages.instant(answer.getLeaseExpireTime()))
+                          : Optional.empty());
+                }));
   }
 
   /**
@@ -273,8 +313,7 @@ public final class AsyncHoldfastClient {
           return caller.unary(
               operation,
               CheckpointServiceGrpc.getDeleteMethod(),
-              request.getRequestId(),
-              attempt -> request.setAttempt(attempt.message()).build(),
+              request.build(),
               answer -> answer.getRevision());
         });
   }
@@ -302,8 +341,7 @@ public final class AsyncHoldfastClient {
           return caller.unary(
               operation,
               CheckpointServiceGrpc.getDeleteWorkflowMethod(),
-              request.getRequestId(),
-              attempt -> request.setAttempt(attempt.message()).build(),
+              request.build(),
               answer -> answer.getRevision());
         });
   }
@@ -332,8 +370,7 @@ public final class AsyncHoldfastClient {
           return caller.unary(
               operation,
               CheckpointServiceGrpc.getPruneMethod(),
-              request.getRequestId(),
-              attempt -> request.setAttempt(attempt.message()).build(),
+              request.build(),
               answer -> answer.getDeleted());
         });
   }
@@ -414,8 +451,7 @@ public final class AsyncHoldfastClient {
             caller.unary(
                 operation,
                 CheckpointServiceGrpc.getGetCapabilitiesMethod(),
-                "",
-                attempt -> GetCapabilitiesRequest.getDefaultInstance(),
+                GetCapabilitiesRequest.getDefaultInstance(),
                 answer ->
                     new Capabilities(
                         answer.getServerVersion(),

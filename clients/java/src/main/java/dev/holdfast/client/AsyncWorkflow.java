@@ -4,6 +4,7 @@ import java.io.OutputStream;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.concurrent.CompletableFuture;
 
@@ -53,6 +54,15 @@ public final class AsyncWorkflow {
    */
   public synchronized String checkpointId() {
     return checkpointId;
+  }
+
+  /**
+   * Returns the newest head of the log that the client has seen.
+   *
+   * @return the head; empty if none is remembered
+   */
+  public Optional<Head> head() {
+    return client.head(namespace, workflowId);
   }
 
   /**

@@ -1,5 +1,7 @@
 package dev.holdfast.client;
 
+import com.google.protobuf.Descriptors.FieldDescriptor;
+import com.google.protobuf.Message;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import java.time.Duration;
@@ -26,6 +28,7 @@ final class Caller {
   private static final String ACCEPTED = "accepted";
 
   final Connection connection;
+  final SeenHeads heads = new SeenHeads();
   private final RetryPolicy policy;
   private final RetryBucket bucket;
   private final Tokens tokens;
@@ -41,19 +44,35 @@ final class Caller {
 
   /**
    * Sends one message, with retries, and returns what {@code accept} makes of its answer, or throws
-   * if the answer is wrong.
+   * if the answer is wrong or names an older head than the client has seen.
    */
-  <Q, R, T> CompletableFuture<T> unary(
-      Operation operation,
-      MethodDescriptor<Q, R> method,
-      String requestId,
-      Function<Attempt, Q> request,
-      Function<R, T> accept) {
+  <Q extends Message, R extends Message, T> CompletableFuture<T> unary(
+      Operation operation, MethodDescriptor<Q, R> method, Q request, Function<R, T> accept) {
+    FieldDescriptor requestId = request.getDescriptorForType().findFieldByName("request_id");
+    SeenHeads.Watch watch = heads.watch(request);
     return call(
         operation,
         method.getBareMethodName(),
-        requestId,
-        attempt -> connection.send(method, request.apply(attempt), attempt).thenApply(accept));
+        requestId == null ? "" : (String) request.getField(requestId),
+        watch,
+        attempt ->
+            connection
+                .send(method, numbered(request, attempt), attempt)
+                .thenApply(
+                    answer -> {
+                      T accepted = accept.apply(answer);
+                      watch.require(answer);
+                      return accepted;
+                    }));
+  }
+
+  /** Returns a request with the number of its attempt, if it has a field for that. */
+  @SuppressWarnings("unchecked")
+  private static <Q extends Message> Q numbered(Q request, Attempt attempt) {
+    FieldDescriptor field = request.getDescriptorForType().findFieldByName("attempt");
+    return field == null
+        ? request
+        : (Q) request.toBuilder().setField(field, attempt.message()).build();
   }
 
   /**
@@ -62,6 +81,7 @@ final class Caller {
    * @param operation the call that it belongs to
    * @param method the name of the method
    * @param requestId the idempotency key, or ""
+   * @param watch compares the head that an error names
    * @param send makes one attempt
    * @return the result, or the error of the last attempt
    */
@@ -69,6 +89,7 @@ final class Caller {
       Operation operation,
       String method,
       String requestId,
+      SeenHeads.Watch watch,
       Function<Attempt, CompletableFuture<T>> send) {
     Duration time;
     try {
@@ -76,7 +97,7 @@ final class Caller {
     } catch (DeadlineExceededException spent) {
       return CompletableFuture.failedFuture(spent);
     }
-    Call<T> call = new Call<>(operation, method, requestId, time, send);
+    Call<T> call = new Call<>(operation, method, requestId, watch, time, send);
     call.next();
     return call.result;
   }
@@ -85,6 +106,7 @@ final class Caller {
     private final CompletableFuture<T> result = new CompletableFuture<>();
     private final Operation operation;
     private final String requestId;
+    private final SeenHeads.Watch watch;
     private final Duration time;
     private final Duration longest;
     private final Function<Attempt, CompletableFuture<T>> send;
@@ -98,10 +120,12 @@ final class Caller {
         Operation operation,
         String method,
         String requestId,
+        SeenHeads.Watch watch,
         Duration time,
         Function<Attempt, CompletableFuture<T>> send) {
       this.operation = operation;
       this.requestId = requestId;
+      this.watch = watch;
       this.time = time;
       this.send = send;
       this.longest = policy.attemptTimeout().orElse(LONG.contains(method) ? time : USUAL_ATTEMPT);
@@ -215,7 +239,8 @@ final class Caller {
       return tokens.refuse(token) && (!hasRefreshed || error.metadata().containsKey(ACCEPTED));
     }
 
-    private void finish(T value, Throwable failure) {
+    private void finish(T value, Throwable raised) {
+      Throwable failure = raised instanceof HoldfastException error ? watch.checked(error) : raised;
       operation.spend(System.nanoTime() - started);
       span.end(failure);
       if (failure == null) {

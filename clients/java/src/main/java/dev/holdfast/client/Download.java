@@ -24,6 +24,7 @@ import java.util.concurrent.CompletableFuture;
  */
 final class Download {
   private final LoadStreamRequest request;
+  private final SeenHeads.Watch watch;
   private final Checkpoint announced;
   private final Sinks sinks;
   private final Progress progress;
@@ -34,11 +35,13 @@ final class Download {
   /** Creates a download of a checkpoint that an answer has announced. */
   Download(
       LoadStreamRequest request,
+      SeenHeads.Watch watch,
       Checkpoint announced,
       Sinks sinks,
       Progress progress,
       long maxBytes) {
     this.request = request;
+    this.watch = watch;
     this.announced = announced;
     this.sinks = sinks;
     this.progress = progress;
@@ -99,6 +102,7 @@ final class Download {
         request.getWorkflowId(),
         header == null ? request.getCheckpointId() : header.getCheckpoint().getCheckpointId());
     Answers.requireSizes(checkpoint, maxBytes);
+    watch.require(found);
     boolean isAnnounced = announced.getRevision() == checkpoint.getRevision();
     if (isAnnounced && !announced.equals(checkpoint)) {
       throw ReceivedPart.damaged("its checkpoint is not the one that was announced");

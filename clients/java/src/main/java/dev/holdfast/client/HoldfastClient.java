@@ -68,6 +68,30 @@ public final class HoldfastClient implements AutoCloseable {
   }
 
   /**
+   * Returns the newest head of a workflow's log that this client has seen. It remembers those of
+   * the 10,000 workflows that it has used last. Keep its text outside of the store, and give it to
+   * a later client by {@link LoadOptions#notBefore} or {@link ValidateOptions#notBefore}.
+   *
+   * @param namespace the namespace
+   * @param workflowId the workflow
+   * @return the head; empty if none is remembered
+   */
+  public Optional<Head> head(String namespace, String workflowId) {
+    return async.head(namespace, workflowId);
+  }
+
+  /**
+   * Forgets the head of a workflow's log, to accept an older one after an operator has restored the
+   * store on purpose.
+   *
+   * @param namespace the namespace
+   * @param workflowId the workflow
+   */
+  public void forgetHead(String namespace, String workflowId) {
+    async.forgetHead(namespace, workflowId);
+  }
+
+  /**
    * Saves a checkpoint, of any size.
    *
    * @param namespace the namespace

@@ -30,8 +30,7 @@ final class Lists {
     return caller.unary(
         operation,
         CheckpointServiceGrpc.getListMethod(),
-        "",
-        attempt -> request,
+        request,
         answer -> {
           if (isStrict) {
             requireWhole(answer);
@@ -65,8 +64,7 @@ final class Lists {
     return caller.unary(
         operation,
         CheckpointServiceGrpc.getListWorkflowsMethod(),
-        "",
-        attempt -> request,
+        request,
         answer ->
             page(
                 operation,

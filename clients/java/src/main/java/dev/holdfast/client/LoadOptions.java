@@ -22,11 +22,13 @@ public final class LoadOptions {
           Optional.empty(),
           OptionalLong.empty(),
           Optional.empty(),
+          Optional.empty(),
           (done, total) -> {});
 
   private final LoadRequest request;
   private final Optional<String> part;
   private final OptionalLong maxBytes;
+  private final Optional<Head> notBefore;
   private final Optional<Duration> timeout;
   private final Progress progress;
 
@@ -34,11 +36,13 @@ public final class LoadOptions {
       LoadRequest request,
       Optional<String> part,
       OptionalLong maxBytes,
+      Optional<Head> notBefore,
       Optional<Duration> timeout,
       Progress progress) {
     this.request = request;
     this.part = part;
     this.maxBytes = maxBytes;
+    this.notBefore = notBefore;
     this.timeout = timeout;
     this.progress = progress;
   }
@@ -98,7 +102,7 @@ public final class LoadOptions {
    */
   public LoadOptions part(String name) {
     Optional<String> named = Optional.of(Arguments.text("part", name));
-    return new LoadOptions(request, named, maxBytes, timeout, progress);
+    return new LoadOptions(request, named, maxBytes, notBefore, timeout, progress);
   }
 
   /**
@@ -110,7 +114,19 @@ public final class LoadOptions {
    */
   public LoadOptions maxBytes(long bytes) {
     OptionalLong limit = OptionalLong.of(Arguments.range("max_bytes", bytes, 0, Long.MAX_VALUE));
-    return new LoadOptions(request, part, limit, timeout, progress);
+    return new LoadOptions(request, part, limit, notBefore, timeout, progress);
+  }
+
+  /**
+   * Fails with {@link RolledBackException} if the log is older than a head that the caller has
+   * seen, perhaps by another client. The client remembers the head for later calls too.
+   *
+   * @param head the head
+   * @return the options
+   */
+  public LoadOptions notBefore(Head head) {
+    Optional<Head> seen = Optional.of(Arguments.present("not_before", head));
+    return new LoadOptions(request, part, maxBytes, seen, timeout, progress);
   }
 
   /**
@@ -121,7 +137,7 @@ public final class LoadOptions {
    */
   public LoadOptions timeout(Duration time) {
     Optional<Duration> limit = Optional.of(Arguments.duration("timeout", time));
-    return new LoadOptions(request, part, maxBytes, limit, progress);
+    return new LoadOptions(request, part, maxBytes, notBefore, limit, progress);
   }
 
   /**
@@ -131,7 +147,7 @@ public final class LoadOptions {
    * @return the options
    */
   public LoadOptions progress(Progress observer) {
-    return new LoadOptions(request, part, maxBytes, timeout, observer);
+    return new LoadOptions(request, part, maxBytes, notBefore, timeout, observer);
   }
 
   /** Returns these options for a checkpoint of one of these formats only. */
@@ -158,6 +174,10 @@ public final class LoadOptions {
     return maxBytes.orElse(otherwise);
   }
 
+  Optional<Head> notBefore() {
+    return notBefore;
+  }
+
   Optional<Duration> timeout() {
     return timeout;
   }
@@ -169,6 +189,6 @@ public final class LoadOptions {
   private LoadOptions with(Consumer<LoadRequest.Builder> change) {
     LoadRequest.Builder changed = request.toBuilder();
     change.accept(changed);
-    return new LoadOptions(changed.build(), part, maxBytes, timeout, progress);
+    return new LoadOptions(changed.build(), part, maxBytes, notBefore, timeout, progress);
   }
 }

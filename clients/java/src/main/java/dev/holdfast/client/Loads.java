@@ -116,6 +116,7 @@ final class Loads {
               if (bare instanceof WorkflowCheckpointResumeException error
                   && !error.retryable()
                   && !(error instanceof KeyringRequiredException)
+                  && !(error instanceof RolledBackException)
                   && !(error instanceof ClientClosedException)) {
                 return lastGood(operation, request)
                     .thenCompose(
@@ -149,8 +150,7 @@ final class Loads {
     return caller.unary(
         operation,
         CheckpointServiceGrpc.getValidateMethod(),
-        "",
-        attempt -> request,
+        request,
         answer -> {
           String namespace = request.getNamespace();
           String workflowId = request.getWorkflowId();
@@ -173,8 +173,7 @@ final class Loads {
     return caller.unary(
         operation,
         CheckpointServiceGrpc.getLoadMethod(),
-        "",
-        attempt -> request,
+        request,
         answer -> {
           Answers.requireLoaded(
               answer.getCheckpoint(),
@@ -217,12 +216,14 @@ final class Loads {
     if (wanted.size() < answer.getCheckpoint().getPartsCount()) {
       wanted.keySet().forEach(name -> first.addRanges(PartRange.newBuilder().setPart(name)));
     }
+    SeenHeads.Watch watch = caller.heads.watch(request);
     Download download =
-        new Download(first.build(), answer.getCheckpoint(), sinks, progress, maxBytes);
+        new Download(first.build(), watch, answer.getCheckpoint(), sinks, progress, maxBytes);
     return caller.call(
         operation,
         "LoadStream",
         "",
+        watch,
         attempt ->
             download
                 .receive(caller.connection, attempt)

@@ -54,6 +54,7 @@ final class Reasons {
           Map.entry("HANDSHAKE_FAILED", HandshakeFailedException::new),
           Map.entry("INTERRUPTED", CallInterruptedException::new),
           Map.entry("KEYRING_REQUIRED", KeyringRequiredException::new),
+          Map.entry("ROLLED_BACK", RolledBackException::new),
           Map.entry(SERVER_UNAVAILABLE, ServerUnavailableException::new));
 
   /**
@@ -155,6 +156,17 @@ final class Reasons {
         "the thread was interrupted; the call may or may not have taken effect",
         false,
         "Send the call again with the same request id, or find out if it has taken effect.");
+  }
+
+  /** Returns the failure of a log that is older than it was, or another one. */
+  static Failure rolledBack(String message) {
+    return plain(
+        "ROLLED_BACK",
+        Status.Code.DATA_LOSS,
+        message,
+        false,
+        "Stop, and ask the operator what happened to the store; after a restore, forgetHead accepts"
+            + " its state.");
   }
 
   static Failure keyringRequired(String what) {

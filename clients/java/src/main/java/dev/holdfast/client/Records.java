@@ -60,8 +60,7 @@ final class Records {
     return caller.unary(
         operation,
         CheckpointServiceGrpc.getAttachRecordsMethod(),
-        requestId,
-        attempt -> named.setAttempt(attempt.message()).build(),
+        named.build(),
         answer -> {
           observe(answer.getStamp());
           return null;
@@ -99,8 +98,7 @@ final class Records {
         .unary(
             operation,
             CheckpointServiceGrpc.getListRecordsMethod(),
-            "",
-            attempt -> request,
+            request,
             answer -> {
               observe(answer.getStamp());
               found.add(answer.getRecordsList());

@@ -1,5 +1,6 @@
 package dev.holdfast.client;
 
+import com.google.protobuf.Message;
 import dev.holdfast.v1.CheckpointServiceGrpc;
 import dev.holdfast.v1.Part;
 import dev.holdfast.v1.SaveHeader;
@@ -8,6 +9,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Function;
 
 /**
  * Saves a checkpoint: in one message if its payload is small, otherwise as a stream that resumes
@@ -36,34 +38,57 @@ final class Saves {
             : CompletableFuture.supplyAsync(() -> inline(payload), caller.connection.executor);
     return parts.thenCompose(
         read ->
-            caller.unary(
+            send(
                 operation,
-                CheckpointServiceGrpc.getSaveMethod(),
-                header.getRequestId(),
+                "Save",
+                header,
                 attempt ->
-                    SaveRequest.newBuilder()
-                        .setHeader(header.toBuilder().setAttempt(attempt.message()))
-                        .addAllParts(read)
-                        .build(),
+                    caller.connection.send(
+                        CheckpointServiceGrpc.getSaveMethod(),
+                        SaveRequest.newBuilder()
+                            .setHeader(header.toBuilder().setAttempt(attempt.message()))
+                            .addAllParts(read)
+                            .build(),
+                        attempt),
                 answer -> saved(answer.getCheckpoint(), answer.getReplayed(), header, payload)));
   }
 
   private CompletableFuture<Checkpoint> streamed(
       Operation operation, SaveHeader header, Outgoing payload, Progress progress) {
-    return caller.call(
+    return send(
         operation,
         "SaveStream",
-        header.getRequestId(),
+        header,
         attempt ->
             Upload.send(
-                    caller.connection,
-                    attempt,
-                    header.toBuilder().setAttempt(attempt.message()).build(),
-                    payload,
-                    progress)
+                caller.connection,
+                attempt,
+                header.toBuilder().setAttempt(attempt.message()).build(),
+                payload,
+                progress),
+        answer -> saved(answer.getCheckpoint(), answer.getReplayed(), header, payload));
+  }
+
+  private <R extends Message> CompletableFuture<Checkpoint> send(
+      Operation operation,
+      String method,
+      SaveHeader header,
+      Function<Attempt, CompletableFuture<R>> send,
+      Function<R, Checkpoint> accept) {
+    SeenHeads.Watch watch = caller.heads.watch(header);
+    return caller.call(
+        operation,
+        method,
+        header.getRequestId(),
+        watch,
+        attempt ->
+            send.apply(attempt)
                 .thenApply(
-                    answer ->
-                        saved(answer.getCheckpoint(), answer.getReplayed(), header, payload)));
+                    answer -> {
+                      Checkpoint saved = accept.apply(answer);
+                      watch.require(answer);
+                      return saved;
+                    }));
   }
 
   private static Checkpoint saved(

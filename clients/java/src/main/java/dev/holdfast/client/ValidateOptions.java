@@ -8,14 +8,17 @@ import java.util.function.Consumer;
 /** What is validated, and how. An instance is immutable: each method returns another one. */
 public final class ValidateOptions {
   private static final ValidateOptions DEFAULTS =
-      new ValidateOptions(ValidateRequest.getDefaultInstance(), Optional.empty())
+      new ValidateOptions(ValidateRequest.getDefaultInstance(), Optional.empty(), Optional.empty())
           .depth(ValidateDepth.CHECKSUM);
 
   private final ValidateRequest request;
+  private final Optional<Head> notBefore;
   private final Optional<Duration> timeout;
 
-  private ValidateOptions(ValidateRequest request, Optional<Duration> timeout) {
+  private ValidateOptions(
+      ValidateRequest request, Optional<Head> notBefore, Optional<Duration> timeout) {
     this.request = request;
+    this.notBefore = notBefore;
     this.timeout = timeout;
   }
 
@@ -59,13 +62,26 @@ public final class ValidateOptions {
   }
 
   /**
+   * Fails with {@link RolledBackException} if the log is older than a head that the caller has
+   * seen, perhaps by another client. The client remembers the head for later calls too.
+   *
+   * @param head the head
+   * @return the options
+   */
+  public ValidateOptions notBefore(Head head) {
+    Optional<Head> seen = Optional.of(Arguments.present("not_before", head));
+    return new ValidateOptions(request, seen, timeout);
+  }
+
+  /**
    * Limits the time.
    *
    * @param time for everything, retries included; by default that of the client
    * @return the options
    */
   public ValidateOptions timeout(Duration time) {
-    return new ValidateOptions(request, Optional.of(Arguments.duration("timeout", time)));
+    return new ValidateOptions(
+        request, notBefore, Optional.of(Arguments.duration("timeout", time)));
   }
 
   ValidateRequest request(String namespace, String workflowId) {
@@ -75,6 +91,10 @@ public final class ValidateOptions {
         .build();
   }
 
+  Optional<Head> notBefore() {
+    return notBefore;
+  }
+
   Optional<Duration> timeout() {
     return timeout;
   }
@@ -82,6 +102,6 @@ public final class ValidateOptions {
   private ValidateOptions with(Consumer<ValidateRequest.Builder> change) {
     ValidateRequest.Builder changed = request.toBuilder();
     change.accept(changed);
-    return new ValidateOptions(changed.build(), timeout);
+    return new ValidateOptions(changed.build(), notBefore, timeout);
   }
 }

@@ -3,6 +3,7 @@ package dev.holdfast.client;
 import java.io.OutputStream;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalLong;
 
 /**
@@ -53,6 +54,15 @@ public final class Workflow {
    */
   public String checkpointId() {
     return async.checkpointId();
+  }
+
+  /**
+   * Returns the newest head of the log that the client has seen.
+   *
+   * @return the head; empty if none is remembered
+   */
+  public Optional<Head> head() {
+    return async.head();
   }
 
   /**

@@ -20,7 +20,7 @@ from conformance.content import decoded
 _ENTRY = frozenset(
     {
         *("on", "times", "always", "fail", "hang", "delay_ms"),
-        *("answer", "flip", "padding", "stream", "receive", "received", "going_away"),
+        *("answer", "flip", "padding", "stream", "receive", "received", "going_away", "calls"),
     }
 )
 _FAIL = frozenset({"code", "reason", "message", "long", "retry_ms", "metadata", "violations", "domain"})

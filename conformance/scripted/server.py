@@ -140,13 +140,13 @@ class Scripted:
                     script = self._script(_namespace(getattr(call, name)))
                     if not script.has_pipeline:
                         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no pipelines here")
+                    entry = script.entry("Pipeline")
                     if not is_open:
                         is_open = True
                         script.see("Pipeline", message, dict(context.invocation_metadata()), None)
-                        limits = api.PipelineLimits(calls=100, bytes=4 << 20)
+                        limits = api.PipelineLimits(calls=entry.get("calls", 100), bytes=4 << 20)
                         async with writing:
                             await context.write(api.PipelineResponse(limits=limits))
-                    entry = script.entry("Pipeline")
                     if "fail" in entry:
                         raise await _abort(context, refused(entry["fail"]))
                     if entry.get("going_away"):

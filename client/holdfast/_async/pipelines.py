@@ -17,7 +17,7 @@ from holdfast._async.loop_ends import end_before_close
 from holdfast._core import pipeline_calls
 from holdfast._core.pipeline import FIRST_ANSWER_SECONDS, IDLE_SECONDS, LARGEST_REQUEST, Pipeline, PipelinesOfConnection
 from holdfast._core.pipeline_calls import Call, CallError
-from holdfast._core.tokens import KeptToken, Metadata
+from holdfast._core.tokens import Metadata
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 # What gRPC raises if a message cannot be sent because the stream has ended. The reader learns why.
@@ -45,12 +45,11 @@ class Pipelines(PipelinesOfConnection):
     Args:
         channel: the channel of the running loop.
         stub: the methods of the service as unary calls.
-        token: the token that the pipelines send; None for none.
 
     """
 
-    def __init__(self, channel: grpc.aio.Channel, stub: Any, token: KeptToken | None) -> None:
-        super().__init__(token)
+    def __init__(self, channel: grpc.aio.Channel, stub: Any) -> None:
+        super().__init__()
         self._channel = channel
         # Timers and tasks that outlive a call must not keep what the caller's context refers to.
         self._context = Context()

@@ -26,7 +26,6 @@ from holdfast._core.payload import RECEIVED_KEY
 from holdfast._core.pipeline_calls import METHODS
 from holdfast._core.statuses import from_rpc_error
 from holdfast._core.tls import Security
-from holdfast._core.tokens import KeptToken
 from holdfast._core.watches import ENDED, LATE
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 
@@ -49,7 +48,6 @@ class Channels:
         target: the server.
         options: the options of each channel.
         security: how the connections are protected; None for plaintext.
-        token: the token that pipelines send; None for none.
         pipelines: whether small calls go through pipelines.
 
     Attributes:
@@ -62,14 +60,12 @@ class Channels:
         target: str,
         options: list[tuple[str, Any]],
         security: Security | None,
-        token: KeptToken | None,
         *,
         pipelines: bool,
     ) -> None:
         self._target = target
         self._options = options
         self._security = security
-        self._token = token
         self._suspicions = Suspicions(target, security)
         self._lock = threading.Lock()
         self.stub: Any = _Methods(self, METHODS if pipelines else ())
@@ -97,7 +93,7 @@ class Channels:
                     raise closed(_FORKED)
                 self._forget_closed_loops()
                 channel = self._open[loop] = _Channel(
-                    self._target, self._options, self._security, loop, weakref.ref(self), token=self._token
+                    self._target, self._options, self._security, loop, weakref.ref(self)
                 )
             return channel
 
@@ -202,8 +198,6 @@ class _Channel:
         security: Security | None,
         loop: asyncio.AbstractEventLoop,
         owner: weakref.ref[Channels],
-        *,
-        token: KeptToken | None,
     ) -> None:
         self.closing = asyncio.Event()
         if security is None:
@@ -211,7 +205,7 @@ class _Channel:
         else:
             channel = grpc.aio.secure_channel(target, security.credentials(), options=[*options, *security.options()])
         self.stub: Any = CheckpointServiceStub(channel)
-        self.pipelines = Pipelines(channel, self.stub, token)
+        self.pipelines = Pipelines(channel, self.stub)
         self._loop = loop
         self._ending: asyncio.Task[None] | None = None
         # When a loop ends, it closes the generators that were started on it. That closes the channel in time.

@@ -83,7 +83,7 @@ class Transport:
             kept = None
         elif kept is not None and security is None:
             tokens.require_private(target, insecure=arguments.flag("insecure", insecure))
-        self._channels = _connection(target, security, kept, load_balancing.checked(balancing))
+        self._channels = _connection(target, security, load_balancing.checked(balancing))
         self._caller = Caller(self._channels, policy, RetryBucket(policy), kept)
         self.stub: Any = self._channels.stub
 
@@ -211,7 +211,7 @@ class Transport:
             request.page_token = response.next_page_token
 
 
-def _connection(target: str, security: Security | None, kept: CurrentToken | None, balancing: LoadBalancing) -> Any:
+def _connection(target: str, security: Security | None, balancing: LoadBalancing) -> Any:
     """Return the connection to a target: channels to a server, or a folder whose service runs in this process."""
     if targets.is_folder(target):
         extra.require()
@@ -222,4 +222,4 @@ def _connection(target: str, security: Security | None, kept: CurrentToken | Non
     proxy = ("grpc.enable_http_proxy", int(not targets.is_loopback(target)))
     options = [*_CHANNEL_OPTIONS, proxy, *load_balancing.channel_options(balancing)]
     pipelines = load_balancing.takes_pipelines(balancing)
-    return runtime.Channels(target, options, security, kept, pipelines=pipelines)
+    return runtime.Channels(target, options, security, pipelines=pipelines)

@@ -14,7 +14,7 @@ import grpc
 
 from holdfast._core.pipeline_calls import Call, CallError, cancellations
 from holdfast._core.statuses import DETAILS_KEY
-from holdfast._core.tokens import KeptToken, Metadata
+from holdfast._core.tokens import Metadata
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 # A larger request is sent as a unary call, so that small calls do not wait for it.
@@ -159,13 +159,10 @@ class Pipeline:
 class PipelinesOfConnection:
     """The pipelines of one connection: one that takes calls, and older ones that wait for their last answers.
 
-    Args:
-        token: the token that the pipelines send; None for none. Another token begins another pipeline.
-
+    All calls of a pipeline have the token that it was opened with. A call with another token begins another pipeline.
     """
 
-    def __init__(self, token: KeptToken | None = None) -> None:
-        self._token = token
+    def __init__(self) -> None:
         self._ids = count(1)
         self._unary_until = 0.0
         self._current: Pipeline | None = None
@@ -184,14 +181,13 @@ class PipelinesOfConnection:
         if not self.allows():
             call.refuse()
             return
-        # A token that was just refused is absent until a call has taken a new one.
-        credentials = (self._token and self._token.metadata) or call.credentials
-        if self._current is not None and self._current.credentials != credentials:
-            # Its unsent calls may open the next one.
-            self._retire(self._current)
+        if self._current is not None and self._current.credentials != call.credentials:
+            # Its unsent calls have its token, not that of the next pipeline.
+            for unsent in self._close(self._current):
+                unsent.refuse()
         pipeline = self._current
         if pipeline is None:
-            pipeline = Pipeline(self._ids, credentials)
+            pipeline = Pipeline(self._ids, call.credentials)
             self.start(pipeline)
             self._open.add(pipeline)
             self._current = pipeline
@@ -257,10 +253,15 @@ class PipelinesOfConnection:
             call.fail(CallError(code, details, metadata))
 
     def _retire(self, pipeline: Pipeline) -> None:
+        """Let the next pipeline take what one has not sent."""
+        for call in self._close(pipeline):
+            self.add(call)
+
+    def _close(self, pipeline: Pipeline) -> list[Call]:
+        """Close a pipeline for sending. Return what it has not sent."""
         if self._current is pipeline:
             self._current = None
-        for call in pipeline.retire():
-            self.add(call)
+        return pipeline.retire()
 
     def _suspend(self) -> None:
         """Use unary calls for a while."""

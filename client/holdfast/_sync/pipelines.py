@@ -15,7 +15,7 @@ import grpc
 from holdfast._core import pipeline_calls
 from holdfast._core.pipeline import FIRST_ANSWER_SECONDS, IDLE_SECONDS, LARGEST_REQUEST, Pipeline, PipelinesOfConnection
 from holdfast._core.pipeline_calls import Call, CallError
-from holdfast._core.tokens import KeptToken, Metadata
+from holdfast._core.tokens import Metadata
 from holdfast.v1 import checkpoint_service_pb2 as api
 
 # How long a fork waits for the end of a pipeline.
@@ -28,12 +28,11 @@ class Pipelines(PipelinesOfConnection):
     Args:
         channel: the channel.
         stub: the methods of the service as unary calls.
-        token: the token that the pipelines send; None for none.
 
     """
 
-    def __init__(self, channel: grpc.Channel, stub: Any, token: KeptToken | None) -> None:
-        super().__init__(token)
+    def __init__(self, channel: grpc.Channel, stub: Any) -> None:
+        super().__init__()
         self._open_stream: Any = channel.stream_stream(
             pipeline_calls.METHOD, response_deserializer=api.PipelineResponse.FromString
         )

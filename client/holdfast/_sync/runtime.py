@@ -18,7 +18,6 @@ from holdfast._core.payload import RECEIVED_KEY
 from holdfast._core.pipeline_calls import METHODS
 from holdfast._core.statuses import from_rpc_error
 from holdfast._core.tls import Security
-from holdfast._core.tokens import KeptToken
 from holdfast._core.watches import ENDED, FORKED, LATE
 from holdfast._sync.blocking import in_thread
 from holdfast._sync.pipelines import Pipelines
@@ -38,7 +37,6 @@ class Channels:
         target: the server.
         options: the options of the channel.
         security: how the connections are protected; None for plaintext.
-        token: the token that pipelines send; None for none.
         pipelines: whether small calls go through pipelines.
 
     Attributes:
@@ -51,14 +49,12 @@ class Channels:
         target: str,
         options: list[tuple[str, Any]],
         security: Security | None,
-        token: KeptToken | None,
         *,
         pipelines: bool,
     ) -> None:
         self._target = target
         self._options = options
         self._security = security
-        self._token = token
         self._suspicions = Suspicions(target, security)
         self._lock = threading.Lock()
         self.stub: Any = _Methods(self, METHODS if pipelines else ())
@@ -105,7 +101,7 @@ class Channels:
                 raise closed()
             channel = self._open.get(os.getpid())
             if channel is None:
-                channel = self._open[os.getpid()] = _Channel(self._target, self._options, self._security, self._token)
+                channel = self._open[os.getpid()] = _Channel(self._target, self._options, self._security)
             return channel
 
     def close(self) -> None:
@@ -198,15 +194,13 @@ class _Methods:
 class _Channel:
     """A channel and its stub."""
 
-    def __init__(
-        self, target: str, options: list[tuple[str, Any]], security: Security | None, token: KeptToken | None
-    ) -> None:
+    def __init__(self, target: str, options: list[tuple[str, Any]], security: Security | None) -> None:
         if security is None:
             self._channel = grpc.insecure_channel(target, options=options)
         else:
             self._channel = grpc.secure_channel(target, security.credentials(), options=[*options, *security.options()])
         self.stub: Any = CheckpointServiceStub(self._channel)
-        self.pipelines = Pipelines(self._channel, self.stub, token)
+        self.pipelines = Pipelines(self._channel, self.stub)
         self.watches = WatchStreams(self.stub)
 
     def before_fork(self) -> None:

@@ -110,7 +110,10 @@ func (p *pipelines) addLocked(call *pipelinedCall) bool {
 		return false
 	}
 	if p.current != nil && p.current.credentials != call.credentials {
-		p.retire(p.current)
+		// What it has not sent has its credentials, not those of the next pipeline.
+		for _, unsent := range p.closed(p.current) {
+			unsent.refuse()
+		}
 	}
 	if p.current == nil {
 		opened := newPipeline(call.credentials)
@@ -134,14 +137,19 @@ func (p *pipelines) forget(call *pipelinedCall) {
 
 // Lets the next pipeline take what one has not sent.
 func (p *pipelines) retire(retired *pipeline) {
-	if p.current == retired {
-		p.current = nil
-	}
-	for _, call := range retired.retire() {
+	for _, call := range p.closed(retired) {
 		if !call.isDone && !p.addLocked(call) {
 			call.refuse()
 		}
 	}
+}
+
+// Closes a pipeline for sending. Returns what it has not sent.
+func (p *pipelines) closed(retired *pipeline) []*pipelinedCall {
+	if p.current == retired {
+		p.current = nil
+	}
+	return retired.retire()
 }
 
 // Reads the answers of a pipeline to its end, while another goroutine sends its messages.

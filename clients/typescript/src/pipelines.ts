@@ -1,5 +1,6 @@
 // Unary calls go through pipelines where the server takes them: many calls in one message cost both sides less than a
 // stream for each. One pipeline takes calls; older ones wait for their last answers.
+import { BinaryReader } from "@bufbuild/protobuf/wire";
 import {
   type ClientDuplexStream,
   type InterceptingListener,
@@ -12,6 +13,11 @@ import {
   status,
 } from "@grpc/grpc-js";
 
+import {
+  CheckpointServiceDefinition,
+  type MessageFns,
+  PipelineCall,
+} from "./generated/holdfast/v1/checkpoint_service.js";
 import { type CallHeaders, type Outcome, Pipeline, PipelinedCall, statusOf } from "./pipeline.js";
 import { DETAILS_KEY, isBroken } from "./statuses.js";
 
@@ -33,28 +39,10 @@ const REFUSALS: ReadonlySet<status> = new Set([
 ]);
 /** The field of each method's request in a PipelineCall, which is also that of its response in a PipelineAnswer. */
 export const FIELDS: ReadonlyMap<string, number> = new Map(
-  [
-    "Save",
-    "Load",
-    "AttachRecords",
-    "List",
-    "AcquireWriter",
-    "ListRecords",
-    "Validate",
-    "ListWorkflows",
-    "Delete",
-    "DeleteWorkflow",
-    "DeleteWorkflows",
-    "DeleteCheckpoints",
-    "Prune",
-    "CopyWorkflow",
-    "GetUpload",
-    "GetCapabilities",
-    "ListNamespaces",
-    "GetStoreStatus",
-    "GetUsage",
-    "ListLog",
-  ].map((name, index) => [`/holdfast.v1.CheckpointService/${name}`, 11 + index]),
+  Object.entries(CheckpointServiceDefinition.methods).flatMap(([name, method]) => {
+    const field = fieldOf(name, method.requestType);
+    return field === undefined ? [] : [[`/${CheckpointServiceDefinition.fullName}/${method.name}`, field] as const];
+  }),
 );
 
 type InterceptingCallInterface = ReturnType<NextCall>;
@@ -91,7 +79,10 @@ export class Pipelines {
       return false;
     }
     if (this.#current !== undefined && this.#current.pipeline.credentials !== credentials) {
-      this.#retire(this.#current);
+      // What it has not sent has its credentials, not those of the next pipeline.
+      for (const unsent of this.#close(this.#current)) {
+        unsent.finish("refused");
+      }
     }
     if (this.#current === undefined) {
       const metadata = new Metadata();
@@ -136,15 +127,21 @@ export class Pipelines {
 
   /** Let the next pipeline take what one has not sent. */
   #retire(carrier: Carrier): void {
-    if (this.#current === carrier) {
-      this.#current = undefined;
-    }
-    for (const call of carrier.pipeline.retire()) {
+    for (const call of this.#close(carrier)) {
       if (!call.isDone && !this.add(call, carrier.pipeline.credentials)) {
         call.finish("refused");
       }
     }
+  }
+
+  /** Close a pipeline for sending. Returns what it has not sent. */
+  #close(carrier: Carrier): PipelinedCall[] {
+    if (this.#current === carrier) {
+      this.#current = undefined;
+    }
+    const unsent = carrier.pipeline.retire();
     carrier.wake();
+    return unsent;
   }
 
   /** Decide the outcome of every open call of a pipeline after its stream ended. */
@@ -417,4 +414,13 @@ function headersOf(metadata: Metadata): (CallHeaders & { credentials: string }) 
     return undefined;
   }
   return { traceparent: String(traceparent), tracestate: String(tracestate), credentials: String(authorization) };
+}
+
+/** Return the field of a method's request in a PipelineCall; undefined if it has none. */
+function fieldOf(name: string, requestType: object): number | undefined {
+  const value: unknown = (requestType as MessageFns<unknown>).fromPartial({});
+  // The generated code knows the fields by the names of their methods, and has no other table of them.
+  const request = { $case: name, value } as PipelineCall["request"];
+  const bytes = PipelineCall.encode(PipelineCall.fromPartial({ request })).finish();
+  return bytes.length ? new BinaryReader(bytes).tag()[0] : undefined;
 }

@@ -1,11 +1,14 @@
 import { status } from "@grpc/grpc-js";
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { Duplex } from "node:stream";
 import { afterEach, expect, test } from "vitest";
 
 import { crc32c } from "../src/crc32c.js";
-import { CheckpointServiceDefinition, PipelineCall } from "../src/generated/holdfast/v1/checkpoint_service.js";
+import { type PipelineCall, PipelineRequest } from "../src/generated/holdfast/v1/checkpoint_service.js";
 import { Client, DeadlineExceededError, InternalError } from "../src/index.js";
-import { FIELDS } from "../src/pipelines.js";
+import { PipelinedCall } from "../src/pipeline.js";
+import { FIELDS, type PipelineStream, Pipelines } from "../src/pipelines.js";
 import { type Answer, Scripted, type ServedPipeline } from "./scripted.js";
 
 const format = { name: "state", version: 1 };
@@ -154,17 +157,49 @@ test("a pipeline that a proxy refuses is not tried again at once", async () => {
   expect(received).toHaveLength(2);
 });
 
-test("each method has the field of its request in a pipeline", () => {
-  const unary = Object.entries(CheckpointServiceDefinition.methods).filter(
-    ([, { requestStream, responseStream }]) => !requestStream && !responseStream,
+test("a pipeline carries each call that the proto file lists, in its field", () => {
+  const proto = readFileSync(new URL("../../../proto/holdfast/v1/checkpoint_service.proto", import.meta.url), "utf8");
+  const [request = ""] = /(?<=\nmessage PipelineCall \{[^}]*oneof request \{)[^}]*/.exec(proto) ?? [];
+  const fields = [...request.matchAll(/^ *(\w+)Request \w+ = (\d+);$/gm)].map(
+    ([, method, number]) => [`/holdfast.v1.CheckpointService/${method}`, Number(number)] as const,
   );
-  const fields = unary.map(([name, { name: method, requestType }]) => {
-    const request = { $case: name, value: requestType.fromPartial({}) } as PipelineCall["request"];
-    const [first = 0, second = 0] = PipelineCall.encode(PipelineCall.fromPartial({ request })).finish();
-    return [
-      `/holdfast.v1.CheckpointService/${method}`,
-      ((first & 0x7f) | (first & 0x80 ? second << 7 : 0)) >> 3,
-    ] as const;
-  });
+  expect(fields.length).toBeGreaterThan(15);
   expect(new Map(fields)).toEqual(FIELDS);
+});
+
+test("a call does not join a pipeline of another token, which unsent calls could open", async () => {
+  const streams: { token: unknown; ids: string[] }[] = [];
+  const pipelines = new Pipelines((metadata) => {
+    const opened = { token: metadata.get("authorization")[0], ids: [] as string[] };
+    streams.push(opened);
+    const stream = new Duplex({
+      objectMode: true,
+      read: () => undefined,
+      write(message: Uint8Array, _encoding, done) {
+        const { calls } = PipelineRequest.decode(message);
+        opened.ids.push(...calls.map(({ traceparent }) => traceparent));
+        done();
+      },
+    });
+    return Object.assign(stream, { cancel: () => stream.destroy() }) as unknown as PipelineStream;
+  });
+  const outcomes: Record<string, unknown> = {};
+  const add = (name: string, token: string) => {
+    const headers = { traceparent: name, tracestate: "" };
+    const call = new PipelinedCall(11, new Uint8Array(), Date.now() + 60_000, headers, (outcome) => {
+      outcomes[name] = outcome;
+    });
+    expect(pipelines.add(call, token)).toBe(true);
+  };
+  add("first", "old");
+  await until(() => streams[0]?.ids.length === 1);
+  add("waiting", "old");
+  add("late", "new");
+  await until(() => streams[1]?.ids.length === 1);
+  expect(streams).toEqual([
+    { token: "old", ids: ["first"] },
+    { token: "new", ids: ["late"] },
+  ]);
+  expect(outcomes).toEqual({ waiting: "refused" });
+  pipelines.close();
 });

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 SIZES = st.one_of(st.integers(0, 300), st.integers(0, 256 << 10))
 ACTIONS = st.one_of(
-    st.tuples(st.just("add"), SIZES),
+    st.tuples(st.just("add"), st.tuples(SIZES, st.sampled_from(["old", "old", "old", "new", ""]))),
     st.tuples(st.just("send"), st.none()),
     st.tuples(st.just("answer"), st.integers(0, 100)),
     st.tuples(st.just("fail"), st.integers(0, 100)),
@@ -40,12 +40,14 @@ class Connection(PipelinesOfConnection):
 class Caller:
     """A call and how often its outcome came."""
 
-    def __init__(self, number, size):
+    def __init__(self, number, size, token=""):
         self.number = number
         self.outcomes = 0
         self.forgotten = False
         request = api.PruneRequest(workflow_id=f"{number}", request_id="x" * size)
-        self.call = Call("Prune", request.SerializeToString(), 30.0, (("traceparent", "t"),), self.wake)
+        self.credentials = (("authorization", f"Bearer {token}"),) if token else ()
+        metadata = (("traceparent", "t"), *self.credentials)
+        self.call = Call("Prune", request.SerializeToString(), 30.0, metadata, self.wake)
 
     def wake(self):
         self.outcomes += 1
@@ -57,7 +59,7 @@ def chosen(sequence, index):
 
 @settings(max_examples=150)
 @given(st.lists(ACTIONS, max_size=60))
-def test_each_call_has_one_outcome_and_limits_and_order_are_kept(actions):
+def test_each_call_has_one_outcome_and_limits_order_and_tokens_are_kept(actions):
     connection = Connection()
     callers, open_calls = [], {}
     sent = []
@@ -71,6 +73,7 @@ def test_each_call_has_one_outcome_and_limits_and_order_are_kept(actions):
         assert request.calls or request.cancelled_call_ids
         for call in request.calls:
             sent.append(int(call.prune.workflow_id))
+            assert pipeline.credentials == callers[sent[-1]].credentials
             assert call.call_id not in open_calls
             open_calls[call.call_id] = (pipeline, callers[sent[-1]])
         mine = [caller.call.size for owner, caller in open_calls.values() if owner is pipeline]
@@ -82,7 +85,7 @@ def test_each_call_has_one_outcome_and_limits_and_order_are_kept(actions):
 
     for action, value in actions:
         if action == "add":
-            callers.append(Caller(len(callers), value))
+            callers.append(Caller(len(callers), *value))
             connection.add(callers[-1].call)
         elif action == "forget" and (caller := chosen(callers, value)) and not caller.call.is_done:
             caller.forgotten = True
@@ -138,6 +141,21 @@ def test_a_call_is_encoded_as_protobuf_encodes_it(method, padding, seconds):
     assert getattr(decoded, decoded.WhichOneof("request")) == request
     assert type(getattr(decoded, decoded.WhichOneof("request"))) is request_type
     assert abs(decoded.timeout.seconds + decoded.timeout.nanos / 1e9 - seconds) < 1
+
+
+def test_a_call_does_not_join_a_pipeline_of_another_token_that_unsent_calls_open():
+    connection = Connection()
+    first, waiting, late = Caller(0, 10, "old"), Caller(1, 10, "old"), Caller(2, 10, "new")
+    connection.add(first.call)
+    (old,) = connection.started
+    assert old.message()
+    connection.add(waiting.call)
+    connection.add(late.call)
+    assert [pipeline.credentials for pipeline in connection.started] == [first.credentials, late.credentials]
+    (call,) = api.PipelineRequest.FromString(connection.started[1].message()).calls
+    assert call.prune.workflow_id == "2"
+    assert waiting.call.is_refused
+    assert not first.call.is_done
 
 
 def test_a_pipeline_that_has_room_for_nothing_sends_one_call_after_the_other():

@@ -16,10 +16,12 @@ from holdfast.cli import streams
 from holdfast.cli.credentials import token_of
 from holdfast.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, LOCAL_IO, USAGE, of_error
 from holdfast.cli.files import UsageError
+from holdfast.cli.json_output import JsonOutput
 from holdfast.cli.options import tls_of
-from holdfast.cli.output import JsonOutput, Output, TableOutput
+from holdfast.cli.output import Output
 from holdfast.cli.parser import parse
 from holdfast.cli.streams import LocalIOError
+from holdfast.cli.table_output import TableOutput
 from holdfast.cli.text import printable
 
 

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import holdfast
 import pytest
 from holdfast.cli.exit_codes import BY_REASON
+from holdfast.cli.json_output import JsonOutput
 from holdfast.cli.main import main
-from holdfast.cli.output import JsonOutput, TableOutput
+from holdfast.cli.table_output import TableOutput
 from holdfast.v1 import errors_pb2
 
 from tests.support import folder_objects

@@ -7,7 +7,8 @@ import unicodedata
 import holdfast
 import pytest
 from holdfast._core.errors import of_reason
-from holdfast.cli.output import JsonOutput, TableOutput
+from holdfast.cli.json_output import JsonOutput
+from holdfast.cli.table_output import TableOutput
 from holdfast.cli.text import is_text, printable, table
 from hypothesis import given
 from hypothesis import strategies as st

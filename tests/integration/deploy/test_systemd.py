@@ -10,6 +10,7 @@ from pathlib import Path
 import holdfast
 import pytest
 from holdfast_server.config_sources import load
+from holdfast_server.listen_address import is_loopback
 
 from tests.integration.deploy.sources import copy_sources
 from tests.support.repository import ROOT
@@ -61,6 +62,14 @@ def test_the_settings_of_the_unit_are_valid():
     config = load({"config": str(FOLDER / "holdfast.toml")}, {}, Path("/"))
     assert (config.store, config.metrics_listen) == ("file:///var/lib/holdfast", "127.0.0.1:9464")
     config.require_protected_listen()
+
+
+def test_the_console_of_the_unit_is_off_and_its_setting_keeps_it_on_this_machine(tmp_path):
+    text = (FOLDER / "holdfast.toml").read_text()
+    assert load({"config": str(FOLDER / "holdfast.toml")}, {}, Path("/")).console_listen == ""
+    path = tmp_path / "holdfast.toml"
+    path.write_text(text.replace("# console_listen", "console_listen"))
+    assert is_loopback(load({"config": str(path)}, {}, Path("/")).console_listen)
 
 
 @pytest.mark.needs_budget("full")

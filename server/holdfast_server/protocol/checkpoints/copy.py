@@ -16,6 +16,7 @@ from holdfast_server.protocol.checkpoints.lookup import find_by_id
 from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
 from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
+from holdfast_server.protocol.format.sealed import is_sealed
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.compare_and_set import is_empty
 from holdfast_server.protocol.log.entry import Entry
@@ -60,9 +61,19 @@ class _Copy:
 
         Raises:
             OvertakenError: it was deleted or replaced since it was found, and is collected.
+            HoldfastError: INVALID_REQUEST: a client has encrypted it, so that nobody could open a
+                copy.
 
         """
         target, marker = self.request.keys, entry.marker
+        if is_sealed(marker.labels):
+            raise HoldfastError(
+                Reason.INVALID_REQUEST,
+                f"workflow_id: checkpoint {marker.checkpoint_id!r} is encrypted and bound to its workflow: "
+                "no key would open a copy",
+                field="workflow_id",
+                checkpoint_id=marker.checkpoint_id,
+            )
         spec = self._spec(marker, is_first=is_first)
         if self.has_begun or self.request.first_attempt_at is not None:
             earlier = await self._found(spec.checkpoint_id)
@@ -148,8 +159,9 @@ async def copy_workflow(
         encoder: stores the parts; None to store them as they are.
 
     Raises:
-        HoldfastError: WORKFLOW_NOT_FOUND; REVISION_CONFLICT: the target has checkpoints; CHECKPOINT_CORRUPTED: one is
-            damaged, and was not copied; CHECKPOINT_DELETED: the workflow was deleted during the copy; COMMIT_UNKNOWN.
+        HoldfastError: WORKFLOW_NOT_FOUND; REVISION_CONFLICT: the target has checkpoints; INVALID_REQUEST: one is
+            encrypted, and was not copied; CHECKPOINT_CORRUPTED: one is damaged, and was not copied; CHECKPOINT_DELETED:
+            the workflow was deleted during the copy; COMMIT_UNKNOWN.
 
     """
     copy = _Copy(log, source, request, deadline, encoder or PartEncoder(log.store))

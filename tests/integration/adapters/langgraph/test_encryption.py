@@ -66,6 +66,9 @@ async def test_a_thread_is_read_by_the_new_key_alone_once_its_data_keys_were_wra
         assert (await saver.aget_tuple(first)).pending_writes == [("task", "text", SECRET)]
         assert (await saver.aget_tuple(config())).config == second
         assert await listed(saver, config(), filter={"source": SECRET}) == ["1"]
+        await saver.acopy_thread("t", "copy")
+        copied = await saver.aget_tuple(config("copy", checkpoint_id="1"))
+        assert copied.pending_writes == [("task", "text", SECRET)]
         third = await put(saver, second, checkpoint("3", text="three"), source="loop")
         assert (await saver.aget_tuple(config())).config == third
     await require_sealed(target, namespace)

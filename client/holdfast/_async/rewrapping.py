@@ -14,7 +14,7 @@ from holdfast._async.transport import Transport
 from holdfast._core import arguments
 from holdfast._core.answers import require_listed, require_named
 from holdfast._core.checkpoint import Record, RewrapFailure, Rewrapped, RewrapProgress
-from holdfast._core.errors import CheckpointCorruptedError, WorkflowNotFoundError
+from holdfast._core.errors import CheckpointCorruptedError, QuotaExceededError, WorkflowNotFoundError
 from holdfast._core.messages import to_skipped
 from holdfast._core.protection import Protection
 from holdfast.v1 import checkpoint_pb2
@@ -53,7 +53,8 @@ class Rewrapping:
         """Wrap the data keys of all workflows again. A workflow that is deleted before its turn is skipped.
 
         Raises:
-            HoldfastError: a subclass for each reason, but a damaged checkpoint is a failure in `done`.
+            HoldfastError: a subclass for each reason, but a checkpoint that is damaged, or that has no room for one
+                more record, is a failure in `done`.
 
         """
         async for workflow_id in self._workflows():
@@ -101,7 +102,10 @@ class Rewrapping:
         """Wrap the data keys of a checkpoint and of its records again, unless that was done before."""
         try:
             rewrapped = await self._rewrapped(message)
-        except CheckpointCorruptedError as error:
+        except (CheckpointCorruptedError, QuotaExceededError) as error:
+            # A full namespace has no room for the others either; a checkpoint with many records has.
+            if isinstance(error, QuotaExceededError) and not error.metadata.get("checkpoint_id"):
+                raise
             self._fail(message.workflow_id, message.checkpoint_id, error.reason, error.message)
             rewrapped = 0
         self.done = replace(self.done, checkpoints=self.done.checkpoints + 1, data_keys=self.done.data_keys + rewrapped)

@@ -128,7 +128,8 @@ class Client(Saving, Loading, Listing, Observing, Deleting):
     ) -> int:
         """Copy all checkpoints of a workflow, with their records, into a workflow that has none.
 
-        A client with a keyring refuses it, because encrypted data is bound to its workflow.
+        Encrypted data is bound to its workflow, so that no key would open a copy: a client with a keyring refuses it,
+        and so does the server for one without.
 
         Args:
             namespace: the namespace of both.
@@ -178,8 +179,8 @@ class Client(Saving, Loading, Listing, Observing, Deleting):
             progress: called with what was done so far, after each page of a workflow's checkpoints.
 
         Returns:
-            What was done. Delete the old key only if nothing failed: a damaged checkpoint, or one whose key the keyring
-            lacks, is a failure and does not end the run.
+            What was done. Delete the old key only if nothing failed: a damaged checkpoint, one whose key the keyring
+            lacks, and one that has no room for one more record, are failures and do not end the run.
 
         Raises:
             InvalidRequestError: the client has no keyring, and there is a checkpoint.

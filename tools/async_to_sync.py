@@ -29,6 +29,7 @@ MODULES = (
     "surface/observing",
     "surface/saving",
     "transport",
+    "watch_connections",
     "watching",
     "workflow",
 )

@@ -63,7 +63,12 @@ class Exports:
         """
         admission = calls.admission
         gauges: list[tuple[str, str, str, Callable[[], int]]] = [
-            ("calls.in_flight", "{call}", "Calls in flight, including streams.", lambda: admission.calls),
+            (
+                "calls.in_flight",
+                "{call}",
+                "Calls in flight, including streams, without watches.",
+                lambda: admission.calls,
+            ),
             ("calls.limit", "{call}", "Calls that may be in flight.", lambda: admission.capacity.calls),
             ("payload.in_flight", "By", "Payload that calls hold in memory.", lambda: admission.held_bytes),
             ("payload.limit", "By", "Payload that calls may hold in memory.", lambda: admission.capacity.bytes),

@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, TypeVar
 
 from holdfast._async import runtime
 from holdfast._async.calls import Attempt, Caller
 from holdfast._async.tokens import CurrentToken
+from holdfast._async.watch_connections import WatchConnections
 from holdfast._core import arguments, load_balancing, targets, tokens
 from holdfast._core.answers import Tokens, answered
 from holdfast._core.budget import Budget
@@ -54,6 +56,7 @@ class Transport:
 
     Attributes:
         stub: the methods of the service, for calls that stream.
+        watch_connections: the same for watches.
         heads: the newest head of each workflow that an answer has named.
 
     Raises:
@@ -83,7 +86,9 @@ class Transport:
             kept = None
         elif kept is not None and security is None:
             tokens.require_private(target, insecure=arguments.flag("insecure", insecure))
-        self._channels = _connection(target, security, load_balancing.checked(balancing))
+        connect = partial(_connection, target, security, load_balancing.checked(balancing))
+        self._channels = connect()
+        self.watch_connections = WatchConnections(self._channels, connect)
         self._caller = Caller(self._channels, policy, RetryBucket(policy), kept)
         self.stub: Any = self._channels.stub
 
@@ -99,6 +104,7 @@ class Transport:
     async def close(self) -> None:
         """Close the connection for good. Running and later calls end with `ClientClosedError`."""
         await self._channels.close()
+        await self.watch_connections.close()
 
     def seconds(self, timeout: float | None) -> float:
         """Return the time for a logical call: its own, or the client's if it sets none."""

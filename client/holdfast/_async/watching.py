@@ -9,6 +9,7 @@ from holdfast._async import runtime
 from holdfast._async.calls import ACCEPTED_KEY, Attempt
 from holdfast._async.opening import Opening
 from holdfast._async.transport import Transport
+from holdfast._async.watch_connections import Place
 from holdfast._core.answers import answered
 from holdfast._core.checkpoint import LogEntry
 from holdfast._core.errors import HoldfastError, unavailable
@@ -47,11 +48,12 @@ class Watching:
         fruitless = 0
         while True:
             began = time.monotonic()
-            stream, message = await self._open(position, timeout)
-            owner = os.getpid()
             broken: HoldfastError | None = None
             was_useful = False
+            owner, stream = os.getpid(), None
+            place = self._transport.watch_connections.take()
             try:
+                stream, message = await self._open(place, position, timeout)
                 while message is not ENDED and message is not FORKED:
                     for entry in position.take(message):
                         # If this fails, the caller continues after the entry before it: the watch may not pass over it.
@@ -78,8 +80,9 @@ class Watching:
                     if message is LATE:
                         return
             finally:
+                place.give_back()
                 # A process that was forked off has no part in the stream of its parent.
-                if owner == os.getpid():
+                if stream is not None and owner == os.getpid():
                     stream.cancel()
             was_useful = was_useful or message is FORKED or time.monotonic() - began > _USEFUL_SECONDS
             fruitless = 0 if was_useful else fruitless + 1
@@ -87,14 +90,14 @@ class Watching:
                 reason = broken or unavailable("the server ends each watch at once")
                 await self._transport.pause_after(reason, fruitless, timeout)
 
-    async def _open(self, position: Position, timeout: float | None) -> tuple[Any, Any]:
+    async def _open(self, place: Place, position: Position, timeout: float | None) -> tuple[Any, Any]:
         """Open a stream, and return it with its first message."""
         request = position.begin()
         stream: Any = None
 
         async def send(attempt: Attempt) -> Any:
             nonlocal stream
-            stream = self._transport.stub.WatchWorkflow(request, timeout=_STREAM_SECONDS, metadata=attempt.metadata)
+            stream = place.stub.WatchWorkflow(request, timeout=_STREAM_SECONDS, metadata=attempt.metadata)
             try:
                 message = await runtime.next_message(stream, attempt.timeout_seconds)
                 if message in (ENDED, FORKED, LATE):

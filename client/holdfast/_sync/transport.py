@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, TypeVar
 
 from holdfast._core import arguments, load_balancing, targets, tokens
@@ -17,6 +18,7 @@ from holdfast._embedded import extra
 from holdfast._sync import runtime
 from holdfast._sync.calls import Attempt, Caller
 from holdfast._sync.tokens import CurrentToken
+from holdfast._sync.watch_connections import WatchConnections
 
 _Result = TypeVar("_Result")
 
@@ -55,6 +57,7 @@ class Transport:
 
     Attributes:
         stub: the methods of the service, for calls that stream.
+        watch_connections: the same for watches.
         heads: the newest head of each workflow that an answer has named.
 
     Raises:
@@ -84,7 +87,9 @@ class Transport:
             kept = None
         elif kept is not None and security is None:
             tokens.require_private(target, insecure=arguments.flag("insecure", insecure))
-        self._channels = _connection(target, security, load_balancing.checked(balancing))
+        connect = partial(_connection, target, security, load_balancing.checked(balancing))
+        self._channels = connect()
+        self.watch_connections = WatchConnections(self._channels, connect)
         self._caller = Caller(self._channels, policy, RetryBucket(policy), kept)
         self.stub: Any = self._channels.stub
 
@@ -100,6 +105,7 @@ class Transport:
     def close(self) -> None:
         """Close the connection for good. Running and later calls end with `ClientClosedError`."""
         self._channels.close()
+        self.watch_connections.close()
 
     def seconds(self, timeout: float | None) -> float:
         """Return the time for a logical call: its own, or the client's if it sets none."""

@@ -1,4 +1,4 @@
-"""Admission: how many calls, streams, pipelines and bytes are in flight, and which connection and namespace holds them.
+"""Admission: how many calls, streams, pipelines, watches and bytes are in flight, and whose they are.
 
 A call holds a permit while it runs. The permit counts the bytes of payload that the call has in memory now, not the
 most that it might need: a stream that sends nothing costs a stream, not memory. Streams may take half of the calls and
@@ -8,6 +8,8 @@ of the streams.
 A pipeline is open for long and mostly idle, so it does not count as a call; its calls do, while they run. The pipelines
 of one connection take turns to start calls, of which at most half of the server's may run. Answers that a caller does
 not read count as bytes in flight.
+
+A watch is a call until it has begun. Then it is open for long and mostly idle, too, and counts as a watch instead.
 
 What an upload holds until it is committed is counted on its own, because an upload outlives a stream that breaks. It is
 held only while streams have half of their bytes free. If a call needs the room, uploads without a stream are dropped.
@@ -39,6 +41,7 @@ class Admission:
         self.capacity = capacity
         self.calls = 0
         self.streams: Counter[str] = Counter()
+        self.watches: Counter[str] = Counter()
         self.pipelines = 0
         self.pipelines_of: dict[str, list[PipelinePermit]] = {}
         self.shares = Shares()
@@ -53,7 +56,7 @@ class Admission:
         self._idle.set()
 
     async def idle(self) -> None:
-        """Wait until no call is in flight and no pipeline is open."""
+        """Wait until no call is in flight, and no pipeline and no watch is open."""
         await self._idle.wait()
 
     def require_no_drain(self) -> None:
@@ -76,12 +79,12 @@ class Admission:
             is_stream: whether the payload comes or goes in chunks.
 
         """
-        permit = Permit(self, is_stream=is_stream)
+        permit = Permit(self, connection, is_stream=is_stream)
         self.calls += 1
         self._idle.clear()
         if is_stream:
             permit.count_stream("")
-            permit.count_stream(f"connection {connection}")
+            permit.count_stream(permit.connection)
         return permit
 
     def pipeline(self, connection: str) -> "PipelinePermit":
@@ -161,19 +164,45 @@ class Admission:
         """How many bytes of payload all calls hold in memory."""
         return self._bytes
 
+    def begin_watch(self, permit: "Permit") -> None:
+        """Count a call as a watch; see `Permit.begin_watch`."""
+        capacity = self.capacity
+        owners = {
+            "": capacity.watches,
+            permit.connection: capacity.watches_per_connection,
+            permit.namespace: capacity.watches_per_namespace,
+        }
+        for owner, limit in owners.items():
+            if self.watches[owner] >= limit:
+                raise _overloaded(f"this {_kind_of(owner)} has {limit} watches open already", watches_limit=limit)
+        if permit.share is not None:
+            if self.meter is not None:
+                self.meter.require_stream(permit.share)
+            self._give_back_turn(permit, permit.share)
+            self.shares.begin_watch(permit.share)
+        self.watches.update(owners.keys())
+        permit.owners = list(owners)
+        permit.is_watch = True
+        self.calls -= 1
+
     def take_back(self, permit: "Permit") -> None:
         """Count a call as ended; see `Permit.release`."""
         self.hold(permit, 0)
         if permit.share is not None:
-            if permit.has_turn and self.turns is not None:
-                self.turns.give_back(permit.share)
-            self.shares.leave(permit.share, is_stream=permit.is_stream)
+            self._give_back_turn(permit, permit.share)
+            self.shares.leave(permit.share, is_stream=permit.is_stream, is_watch=permit.is_watch)
+        counted = self.watches if permit.is_watch else self.streams
         for owner in permit.owners:
-            self.streams[owner] -= 1
-            if not self.streams[owner]:
-                del self.streams[owner]
-        self.calls -= 1
+            counted[owner] -= 1
+            if not counted[owner]:
+                del counted[owner]
+        self.calls -= not permit.is_watch
         self._note_idle()
+
+    def _give_back_turn(self, permit: "Permit", share: Share) -> None:
+        if permit.has_turn and self.turns is not None:
+            permit.has_turn = False
+            self.turns.give_back(share)
 
     def take_back_pipeline(self, permit: "PipelinePermit") -> None:
         """Count a pipeline as closed."""
@@ -190,7 +219,7 @@ class Admission:
         self._bytes += more
 
     def _note_idle(self) -> None:
-        if not self.calls and not self.pipelines:
+        if not self.calls and not self.pipelines and not self.watches:
             self._idle.set()
 
 
@@ -198,16 +227,22 @@ class Permit:
     """What a call holds while the server has admitted it.
 
     Attributes:
+        connection: the caller's connection, as an owner of streams and watches.
+        namespace: the call's namespace, as such an owner; "" before it is known.
         is_stream: whether the payload comes or goes in chunks.
+        is_watch: whether the call is counted as a watch.
         held_bytes: how many bytes of payload the call holds in memory.
-        owners: for whom a stream is counted: "" for the server, a connection, a namespace.
+        owners: for whom a stream or a watch is counted: "" for the server, a connection, a namespace.
         share: what the call's namespace has in flight; None before it is known, and if namespaces are not told apart.
         has_turn: whether the call has a turn to work.
 
     """
 
-    def __init__(self, admission: Admission, *, is_stream: bool) -> None:
+    def __init__(self, admission: Admission, connection: str, *, is_stream: bool) -> None:
+        self.connection = f"connection {connection}"
+        self.namespace = ""
         self.is_stream = is_stream
+        self.is_watch = False
         self.held_bytes = 0
         self.owners: list[str] = []
         self.share: Share | None = None
@@ -254,10 +289,10 @@ class Permit:
             self.share = admission.shares.enter(namespace, is_stream=self.is_stream)
             self.share.bytes += self.held_bytes
             admission.require_share_of_calls(self.share)
+        self.namespace = f"namespace {namespace}"
         if self.is_stream:
-            owner = f"namespace {namespace}"
-            self.count_stream(owner)
-            self._require_few_streams(owner)
+            self.count_stream(self.namespace)
+            self._require_few_streams(self.namespace)
 
     async def take_turn(self) -> None:
         """Wait until the call may work, if namespaces take turns. Streams do not: they work a little all the time."""
@@ -265,6 +300,15 @@ class Permit:
         if turns is not None and self.share is not None and not self.is_stream:
             await turns.take(self.share)
             self.has_turn = True
+
+    def begin_watch(self) -> None:
+        """Count the call as a watch from now on: it waits for the commits of others, and works no more than they do.
+
+        Raises:
+            HoldfastError: OVERLOADED: the server, the connection or the namespace has too many watches open.
+
+        """
+        self._admission.begin_watch(self)
 
     def charge(self, count: int) -> float:
         """Count bytes for the quota of the namespace. Return how many seconds they must wait, if they can."""
@@ -316,8 +360,7 @@ class Permit:
         capacity = self._admission.capacity
         limit = capacity.streams_per_owner if owner else capacity.streams
         if self._admission.streams[owner] > limit:
-            whose = f"{owner.partition(' ')[0]} has" if owner else "server has"
-            raise _overloaded(f"this {whose} {limit} streams open already", streams_limit=limit)
+            raise _overloaded(f"this {_kind_of(owner)} has {limit} streams open already", streams_limit=limit)
 
 
 class HeldUpload:
@@ -408,6 +451,11 @@ class PipelinePermit:
         """Count bytes of answers that wait for the caller; less than 0 once it has accepted some."""
         self.unsent_bytes += more
         self._admission.count_unsent(more)
+
+
+def _kind_of(owner: str) -> str:
+    """Return which kind of owner has a stream or a watch."""
+    return owner.partition(" ")[0] or "server"
 
 
 def _overloaded(message: str, **metadata: object) -> HoldfastError:

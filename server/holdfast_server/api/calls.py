@@ -132,6 +132,7 @@ class Calls:
         body: Callable[[Call], Awaitable[_Result]],
         *,
         is_stream: bool = False,
+        is_watch: bool = False,
         messages: AsyncIterator[object] | None = None,
     ) -> _Result:
         """Admit a call, run its body and return the result.
@@ -142,6 +143,7 @@ class Calls:
             request: the request, perhaps `Unparsed`; None if the first message of a stream will bring it.
             body: the work of the call.
             is_stream: whether the payload comes or goes in chunks.
+            is_watch: whether it goes on for as long as its caller likes; the body begins the watch of its permit.
             messages: the messages of a stream that brings the request. The body reads them.
 
         Raises:
@@ -180,7 +182,7 @@ class Calls:
                     await permit.take_turn()
                     if call.request is not None:
                         await call.record_request()
-                    result = await (self._streams.run(call, context, body) if is_stream else body(call))
+                    result = await (self._streams.run(call, context, body) if is_stream or is_watch else body(call))
                     if permit.share is not None and isinstance(result, Message):
                         permit.charge(result.ByteSize())
                     return result

@@ -1,4 +1,4 @@
-"""How much may be in flight, and the share of it that streams, pipelines and their owners may take."""
+"""How much may be in flight, and the share of it that streams, pipelines, watches and their owners may take."""
 
 from dataclasses import dataclass
 
@@ -44,6 +44,21 @@ class Capacity:
     def pipelines_per_connection(self) -> int:
         """How many pipelines one connection may have open: more than one, so that one can replace another."""
         return max(2, self.calls // 8)
+
+    @property
+    def watches(self) -> int:
+        """How many watches may be open."""
+        return 4 * self.calls
+
+    @property
+    def watches_per_connection(self) -> int:
+        """How many watches one connection may have open: half of the calls that its transport carries at once."""
+        return max(1, self.calls // 4)
+
+    @property
+    def watches_per_namespace(self) -> int:
+        """How many watches one namespace may have open."""
+        return max(1, self.watches // 2)
 
     @property
     def pipelined_calls(self) -> int:

@@ -20,8 +20,9 @@ class Share:
 
     Attributes:
         namespace: its name.
-        calls: how many calls are in flight, including streams.
-        streams: how many of them are streams.
+        calls: how many calls are in flight, including streams, but not watches.
+        streams: how many streams and watches are open.
+        watches: how many of them are watches.
         bytes: how many bytes of payload they hold.
         working: how many of them have a turn.
         waiting: those that wait for one, in order.
@@ -31,13 +32,14 @@ class Share:
     namespace: str
     calls: int = 0
     streams: int = 0
+    watches: int = 0
     bytes: int = 0
     working: int = 0
     waiting: "deque[asyncio.Future[None]]" = field(default_factory=deque)
 
 
 class Shares:
-    """The namespaces that have calls in flight. None is kept longer than its calls."""
+    """The namespaces that have calls in flight. None is kept longer than its calls and watches."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, Share] = {}
@@ -54,11 +56,18 @@ class Shares:
         share.streams += is_stream
         return share
 
-    def leave(self, share: Share, *, is_stream: bool) -> None:
-        """Count a call as ended."""
+    def begin_watch(self, share: Share) -> None:
+        """Count a call as a watch from now on."""
         share.calls -= 1
-        share.streams -= is_stream
-        if not share.calls:
+        share.streams += 1
+        share.watches += 1
+
+    def leave(self, share: Share, *, is_stream: bool, is_watch: bool = False) -> None:
+        """Count a call or a watch as ended."""
+        share.calls -= not is_watch
+        share.streams -= is_stream or is_watch
+        share.watches -= is_watch
+        if not share.calls and not share.watches:
             del self._by_name[share.namespace]
 
 

@@ -69,6 +69,17 @@ class Meter:
                 self._refuse("calls_per_second", share.namespace, quota.calls_per_second, bucket, needed=1)
             bucket.tokens -= 1
 
+    def require_stream(self, share: Share) -> None:
+        """Refuse a call, not counted as a stream yet, that would be one too many.
+
+        Raises:
+            HoldfastError: OVERLOADED.
+
+        """
+        limit = self.quota_of(share.namespace).streams_in_flight
+        if share.streams + 1 > limit:
+            raise exceeded("streams_in_flight", share.namespace, limit, share.streams + 1, retry_after_seconds=0.5)
+
     def require_bytes(self, share: Share, more: int) -> None:
         """Refuse a call that would hold so many bytes more.
 

@@ -190,4 +190,4 @@ class CheckpointService:
         async def watch(call: Call) -> None:
             await watching.watch_workflow(self._context, call, call.request, stream)
 
-        await self._calls.run("WatchWorkflow", stream, request, watch, is_stream=True)
+        await self._calls.run("WatchWorkflow", stream, request, watch, is_watch=True)

@@ -36,9 +36,9 @@ class Quota:
     Attributes:
         calls_per_second: calls, of one process; as many may come at once as in a second.
         bytes_per_second: bytes of requests and responses, of one process.
-        calls_in_flight: calls at once, of one process.
+        calls_in_flight: calls at once, of one process, without watches.
         bytes_in_flight: bytes of payload that they hold in memory.
-        streams_in_flight: streams at once, of one process.
+        streams_in_flight: streams and watches at once, of one process.
         stored_bytes: bytes of all objects in the store.
         workflows: workflows that have checkpoints.
         checkpoint_record_bytes: bytes of the records of one checkpoint.

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import holdfast
 import pytest
@@ -186,19 +186,19 @@ async def test_leaving_or_cancelling_a_watch_ends_its_stream(served, client):
 
 async def test_watches_that_are_left_in_any_way_leave_no_stream(served, client, monkeypatch):
     running = 0
-    counted = Watches.counted
+    feed = Watches.feed
 
-    @contextmanager
-    def observed(self):
+    @asynccontextmanager
+    async def observed(*arguments):
         nonlocal running
-        with counted(self):
+        async with feed(*arguments) as found:
             running += 1
             try:
-                yield
+                yield found
             finally:
                 running -= 1
 
-    monkeypatch.setattr(Watches, "counted", observed)
+    monkeypatch.setattr(Watches, "feed", observed)
     await save(client)
     for leave in (closed, dropped, broken_off):
         for _ in range(3):
@@ -248,3 +248,19 @@ async def test_many_watchers_of_a_workflow_cost_the_store_as_much_as_one(served,
         for each in await asyncio.gather(*reading):
             assert revisions(each) == [2]
         assert served.store.requests["get"] - before < len(watches)
+
+
+async def test_a_client_with_many_watches_has_all_its_entries_and_makes_other_calls(served, connect):
+    count = 150
+    async with connect(served.target, timeout=LONG) as client:
+        for number in range(5):
+            await client.save("n", f"w{number}", b"x", format=FORMAT)
+        watches = [client.watch("n", f"w{number % 5}", after_revision=0) for number in range(count)]
+        for watch in watches:
+            assert revisions(await take(watch, 1)) == [1]
+        assert len((await client.capabilities()).features) > 0
+        for number in range(5):
+            await client.save("n", f"w{number}", b"y", format=FORMAT)
+        for watch in watches:
+            assert revisions(await take(watch, 1)) == [2]
+            await watch.aclose()

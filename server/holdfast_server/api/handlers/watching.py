@@ -40,36 +40,35 @@ async def _watch(context: ServiceContext, call: Call, request: api.WatchWorkflow
         raise requests.invalid("after_digest", f"expected 0 or {_DIGEST_BYTES} bytes, got {len(request.after_digest)}")
     clock = asyncio.get_running_loop().time
     ends_at = min(call.deadline, clock() + context.watch_seconds * random.uniform(0.9, 1.1))
-    with context.watches.counted():
+    call.permit.begin_watch()
+    async with context.watches.reading:
         head, entry = await _read_head(context, keys)
-        position = NamedHead(after, request.after_digest) if after is not None else head
-        if position.revision > head.revision:
-            error = requests.invalid("after_revision", f"expected at most {head.revision}, the head, got {after}")
-            name_head(error, entry)
-            raise error
-        if position.revision == head.revision:
-            position = head
-        async with context.watches.feed(keys, head.revision, entry) as feed:
-            at_head = entry if entry is not None and entry.revision == position.revision else None
-            watcher = _Watcher(
-                call, stream, Follower(context.log, keys, position.revision, position.digest, entry=at_head)
-            )
-            await watcher.send((), head)
-            while clock() < ends_at and not watcher.is_rolled_back:
-                context.watches.require_no_drain()
-                changed = feed.changed
-                if await _send_next(watcher, feed):
-                    continue
-                if feed.rolled_back is not None:
-                    await watcher.send_rolled_back(feed.rolled_back)
-                    return
-                if feed.error is not None:
-                    raise feed.error
-                try:
-                    async with asyncio.timeout_at(ends_at):
-                        await changed.wait()
-                except TimeoutError:
-                    return
+    position = NamedHead(after, request.after_digest) if after is not None else head
+    if position.revision > head.revision:
+        error = requests.invalid("after_revision", f"expected at most {head.revision}, the head, got {after}")
+        name_head(error, entry)
+        raise error
+    if position.revision == head.revision:
+        position = head
+    async with context.watches.feed(keys, head.revision, entry) as feed:
+        # The follower keeps no entry: a watcher at the head may never need it.
+        watcher = _Watcher(call, stream, Follower(context.log, keys, position.revision, position.digest))
+        await watcher.send((), head)
+        while clock() < ends_at and not watcher.is_rolled_back:
+            context.watches.require_no_drain()
+            changed = feed.changed
+            if await _send_next(watcher, feed, context.watches.reading):
+                continue
+            if feed.rolled_back is not None:
+                await watcher.send_rolled_back(feed.rolled_back)
+                return
+            if feed.error is not None:
+                raise feed.error
+            try:
+                async with asyncio.timeout_at(ends_at):
+                    await changed.wait()
+            except TimeoutError:
+                return
 
 
 async def _read_head(context: ServiceContext, keys: WorkflowKeys) -> tuple[NamedHead, Entry | None]:
@@ -85,7 +84,7 @@ async def _read_head(context: ServiceContext, keys: WorkflowKeys) -> tuple[Named
     return head, readable if readable is not None and readable.revision == head.revision else None
 
 
-async def _send_next(watcher: "_Watcher", feed: Feed) -> bool:
+async def _send_next(watcher: "_Watcher", feed: Feed, reading: asyncio.Semaphore) -> bool:
     """Send the entries after those that were sent. Return whether there were any."""
     kept = feed.after(watcher.position)[:_MOST_ENTRIES]
     if kept:
@@ -95,7 +94,8 @@ async def _send_next(watcher: "_Watcher", feed: Feed) -> bool:
     if watcher.position.revision >= feed.head.revision:
         return False
     try:
-        items = await watcher.follower.read(feed.head.revision)
+        async with reading:
+            items = await watcher.follower.read(feed.head.revision)
     except RolledBackError as found:
         await watcher.send_rolled_back(found.head)
         return True

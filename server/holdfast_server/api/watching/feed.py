@@ -8,7 +8,7 @@ small bound; a watcher that is further behind reads the log itself.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ from holdfast_server.stores.base import StoreError
 
 # What a feed keeps for its watchers.
 _MOST_ITEMS = 64
-_MOST_BYTES = 256 << 10
+_MOST_BYTES = 64 << 10
 # An interval without a commit is followed by one that is longer by this factor.
 _GROWTH = 1.5
 # How often the log is listed, which notices one that was rolled back or has a gap.
@@ -81,6 +81,7 @@ class Feed:
     Args:
         follower: reads the log from its head on.
         pace: how often to look for commits.
+        shortest_interval: returns the shortest interval at the moment, if it is longer than that of the pace.
 
     Attributes:
         changed: set when there is something new; then replaced by another event.
@@ -89,12 +90,13 @@ class Feed:
 
     """
 
-    def __init__(self, follower: Follower, pace: Pace) -> None:
+    def __init__(self, follower: Follower, pace: Pace, shortest_interval: Callable[[], float]) -> None:
         self.changed = asyncio.Event()
         self.error: HoldfastError | StoreError | None = None
         self.rolled_back: NamedHead | None = None
         self._follower = follower
         self._pace = pace
+        self._shortest_interval = shortest_interval
         self._kept: deque[Sent] = deque()
         self._kept_bytes = 0
         self._heard = 0
@@ -141,7 +143,8 @@ class Feed:
                     interval = self._pace.fastest_seconds
                     continue
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(interval * random.uniform(0.8, 1.2)):
+                    longest = max(interval, self._shortest_interval())
+                    async with asyncio.timeout(longest * random.uniform(0.8, 1.2)):
                         await self._woken.wait()
                 interval = min(interval * _GROWTH, self._pace.slowest_seconds)
         except RolledBackError as found:

@@ -1,17 +1,21 @@
 """The feeds of a service: one for each workflow that is watched, for as long as it has watchers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from holdfast_server.api.admission import Admission
 from holdfast_server.api.watching.feed import Feed, Pace
 from holdfast_server.protocol.checkpoints.follow import Follower
-from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
+
+# How often all feeds together look for commits of other processes, at most.
+_LOOKS_PER_SECOND = 200
+# For so many calls that may be in flight, one watch may read.
+_CALLS_PER_READER = 16
 
 
 @dataclass(slots=True)
@@ -28,8 +32,12 @@ class Watches:
 
     Args:
         log: the logs.
-        admission: knows how many streams there may be, and whether the server drains.
+        admission: knows whether the server drains.
         pace: how often to look for commits of other processes.
+
+    Attributes:
+        reading: held by a watch while it reads the log itself, at its begin and while it is far behind. Watches are not
+            counted as calls, so that this limits what they work at once.
 
     """
 
@@ -37,8 +45,8 @@ class Watches:
         self._log = log
         self._admission = admission
         self._pace = pace
+        self.reading = asyncio.Semaphore(max(1, admission.capacity.calls // _CALLS_PER_READER))
         self._shared: dict[WorkflowKeys, _Shared] = {}
-        self._watchers = 0
 
     @property
     def feeds(self) -> int:
@@ -67,25 +75,6 @@ class Watches:
         """
         self._admission.require_no_drain()
 
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        """Count a watch as running. Uploads and downloads always have half of the streams.
-
-        Raises:
-            HoldfastError: OVERLOADED: too many are running.
-
-        """
-        limit = max(1, self._admission.capacity.streams // 2)
-        if self._watchers >= limit:
-            raise HoldfastError(
-                Reason.OVERLOADED, f"{limit} watches are running on this server already", watches_limit=limit
-            )
-        self._watchers += 1
-        try:
-            yield
-        finally:
-            self._watchers -= 1
-
     @asynccontextmanager
     async def feed(self, keys: WorkflowKeys, revision: int, entry: Entry | None) -> AsyncIterator[Feed]:
         """Share the feed of a workflow while the block runs.
@@ -99,7 +88,8 @@ class Watches:
         shared = self._shared.get(keys)
         if shared is None or shared.task.done():
             digest = b"" if entry is None else entry.digest
-            feed = Feed(Follower(self._log, keys, revision, digest, entry=entry), self._pace)
+            follower = Follower(self._log, keys, revision, digest, entry=entry)
+            feed = Feed(follower, self._pace, self._shortest_interval)
             shared = self._shared[keys] = _Shared(feed, asyncio.create_task(feed.run()))
             self._log.followed[keys] = feed.hear
         elif entry is not None:
@@ -115,3 +105,7 @@ class Watches:
                     self._log.followed.pop(keys, None)
                 shared.task.cancel()
                 await asyncio.wait([shared.task])
+
+    def _shortest_interval(self) -> float:
+        """Return how long a feed must wait between two looks, so that many feeds do not burden the store."""
+        return len(self._shared) / _LOOKS_PER_SECOND

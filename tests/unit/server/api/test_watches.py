@@ -1,12 +1,18 @@
 """Watches on a server: their messages, their limits, and what ends them."""
 
 import asyncio
+from contextlib import AsyncExitStack, ExitStack
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
+from holdfast_server.api.admission import Admission
+from holdfast_server.api.capacity import Capacity
+from holdfast_server.api.metering import Meter
+from holdfast_server.protocol.errors import HoldfastError
+from holdfast_server.trust.quotas import Quota, Quotas
 
 from tests.support.watched import serving_watched
 from tests.unit.server.api.calls import WORKFLOW, header
@@ -72,22 +78,94 @@ async def test_a_drain_ends_watches_at_once_so_that_they_go_on_elsewhere(tmp_pat
     await channel.close()
 
 
-async def test_more_watches_than_half_of_the_streams_are_refused_and_uploads_are_not(tmp_path):
+async def open_watches(stub, count, namespace="n"):
+    """Return watches that have begun, each of a workflow of its own."""
+    requests = [api.WatchWorkflowRequest(namespace=namespace, workflow_id=f"w{number}") for number in range(count)]
+    watches = [stub.WatchWorkflow(request) for request in requests]
+    for watch in watches:
+        await next_of(watch)
+    return watches
+
+
+def alone(target):
+    """Return a channel with a connection of its own."""
+    return grpc.aio.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)])
+
+
+async def test_a_connection_may_use_half_of_what_it_carries_for_watches(tmp_path):
     async with (
         serving_watched(tmp_path, calls_in_flight=8) as served,
-        grpc.aio.insecure_channel(served.target) as channel,
-        grpc.aio.insecure_channel(served.target, options=[("grpc.use_local_subchannel_pool", 1)]) as other,
+        alone(served.target) as channel,
+        alone(served.target) as other,
     ):
-        stub, second = CheckpointServiceStub(channel), CheckpointServiceStub(other)
-        request = api.WatchWorkflowRequest(namespace="a", workflow_id="w")
-        kept = [stub.WatchWorkflow(request) for _ in range(2)]
-        for watch in kept:
-            await next_of(watch)
-        refused = second.WatchWorkflow(api.WatchWorkflowRequest(namespace="b", workflow_id="w"))
-        assert await ended(refused) == "OVERLOADED"
-        await save(second, 1)
-        for watch in kept:
+        stub = CheckpointServiceStub(channel)
+        watches = await open_watches(stub, 2)
+        assert await ended(stub.WatchWorkflow(api.WatchWorkflowRequest(**WORKFLOW))) == "OVERLOADED"
+        await save(stub, 1)
+        watches += await open_watches(CheckpointServiceStub(other), 2)
+        for watch in watches:
             watch.cancel()
+
+
+async def test_a_namespace_may_use_half_of_all_watches_and_the_server_takes_four_times_its_calls(tmp_path):
+    async with serving_watched(tmp_path, calls_in_flight=2) as served, AsyncExitStack() as stack:
+        stubs = [CheckpointServiceStub(await stack.enter_async_context(alone(served.target))) for _ in range(10)]
+        one, *stubs = stubs
+        watches = []
+        for number, stub in enumerate(stubs[:8]):
+            watches += await open_watches(stub, 1, namespace=f"n{number // 4}")
+            if number == 3:
+                refused = one.WatchWorkflow(api.WatchWorkflowRequest(namespace="n0", workflow_id="more"))
+                assert await ended(refused) == "OVERLOADED"
+        refused = one.WatchWorkflow(api.WatchWorkflowRequest(namespace="another", workflow_id="w"))
+        assert await ended(refused) == "OVERLOADED"
+        await save(one, 1)
+        for watch in watches:
+            watch.cancel()
+
+
+async def test_watches_leave_all_streams_and_calls_to_others(tmp_path):
+    async with serving_watched(tmp_path, calls_in_flight=8) as served, AsyncExitStack() as stack:
+        stubs = [CheckpointServiceStub(await stack.enter_async_context(alone(served.target))) for _ in range(8)]
+        watches = [each for stub in stubs for each in await open_watches(stub, 2)]
+        # As many as one namespace may have.
+        assert len(watches) == 16
+        streams = []
+        for number in range(2):
+            stream = stubs[number].SaveStream(metadata=(("holdfast-resume", "1"),))
+            await stream.write(api.SaveStreamRequest(header=header(request_id=f"s{number}", namespace="n")))
+            await asyncio.wait_for(stream.initial_metadata(), LONG)
+            streams.append(stream)
+        await asyncio.gather(*(save(stub, number) for number, stub in enumerate(stubs[2:6])))
+        for each in (*streams, *watches):
+            each.cancel()
+
+
+async def test_watches_that_end_leave_their_places(tmp_path):
+    async with serving_watched(tmp_path, calls_in_flight=4) as served, alone(served.target) as channel:
+        stub = CheckpointServiceStub(channel)
+        for _ in range(20):
+            (watch,) = await open_watches(stub, 1)
+            watch.cancel()
+            assert await watch.code() is grpc.StatusCode.CANCELLED
+
+
+async def test_a_quota_of_streams_counts_watches_and_one_of_calls_does_not():
+    quotas = Quotas(Quota(calls_in_flight=1, streams_in_flight=2))
+    admission = Admission(Capacity(16, 1 << 20), Meter(lambda: quotas))
+    with ExitStack() as stack:
+
+        def watch():
+            permit = stack.enter_context(admission.permit("c", is_stream=False))
+            permit.enter_namespace("n")
+            permit.begin_watch()
+
+        watch()
+        watch()
+        with pytest.raises(HoldfastError, match="streams_in_flight"):
+            watch()
+    assert (len(admission.shares), admission.calls, admission.watches) == (0, 0, {})
+    await admission.idle()
 
 
 async def test_a_watch_ends_with_ok_before_its_deadline(tmp_path):

@@ -24,6 +24,8 @@ ACCEPTED_KEY = "accepted"
 _MIN_ATTEMPT_SECONDS = 0.1
 # Longer than keepalive takes to notice a hung connection, so that the next attempt uses another one.
 _USUAL_ATTEMPT_SECONDS = 12.0
+# A token that was accepted for so long has expired. One that is refused sooner is not replaced without a pause.
+_ACCEPTED_SECONDS = 5.0
 # Calls that stream, or whose work grows with the amount of stored data.
 _LONG = frozenset(
     {
@@ -113,6 +115,7 @@ class Caller:
         with telemetry.LogicalCall(method, request_id) as logical:
             while True:
                 credentials: Metadata = ()
+                began = time.monotonic()
                 try:
                     with (
                         logical.attempt(number) as metadata,
@@ -128,11 +131,13 @@ class Caller:
                     error = self._channels.explained(raised, _left(started, timeout_seconds))
                     # Errors that the client itself raises about an answer have no trace id yet.
                     error.trace_id = error.trace_id or logical.trace_id
-                    if self._may_refresh(error, credentials, has_refreshed=has_refreshed):
+                    may_refresh = self._may_refresh(error, credentials, has_refreshed=has_refreshed)
+                    if may_refresh and (not has_refreshed or time.monotonic() - began > _ACCEPTED_SECONDS):
                         has_refreshed = True
                         number += 1
                         continue
-                    pause = self._pause(number, error, _left(started, timeout_seconds))
+                    left = _left(started, timeout_seconds)
+                    pause = self._pause(number, error, left) if error.retryable or may_refresh else None
                     if pause is None:
                         watch.require_of(error)
                         raise _explained(error, previous) from raised.__cause__
@@ -145,7 +150,7 @@ class Caller:
 
     def pause_after(self, error: HoldfastError, number: int, left_seconds: float) -> None:
         """Wait before something is sent again; number says how often it was. Raise the error if it may not be."""
-        pause = self._pause(number, error, left_seconds)
+        pause = self._pause(number, error, left_seconds) if error.retryable else None
         if pause is None:
             raise error
         self._channels.pause(pause)
@@ -158,9 +163,7 @@ class Caller:
         return may_refresh and (not has_refreshed or ACCEPTED_KEY in error.metadata)
 
     def _pause(self, number: int, error: HoldfastError, left: float) -> float | None:
-        """Return how long to wait before the next attempt; None if there is none."""
-        if not error.retryable:
-            return None
+        """Return how long to wait before the next attempt after an error; None if there is none."""
         wait = self._bucket.take(left)
         if wait is None:
             error.message += f"; it was not retried: {self._exhausted()}"

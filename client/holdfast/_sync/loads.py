@@ -194,13 +194,17 @@ class Loads:
 
         Raises:
             CheckpointCorruptedError: the given one: the request does not fall back, or the stored bytes are damaged,
-                after which the server falls back by itself, or there is no older checkpoint.
+                after which the server falls back by itself, or there is no older checkpoint, or it is not older than
+                one that was passed over before.
 
         """
         if request.fallback != api.FALLBACK_LAST_GOOD or error.metadata.get("cause") != DECRYPTION:
             raise error
         checkpoint_id = error.metadata["checkpoint_id"]
         revision = int(error.metadata["revision"])
+        if any(0 < each.revision <= revision for each in passed_over):
+            # It was replaced since, or the server goes round in a circle.
+            raise error
         passed_over.append(Skipped(checkpoint_id, revision, error.reason, error.message))
         older = api.ListRequest(
             namespace=request.namespace,

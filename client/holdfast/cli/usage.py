@@ -16,6 +16,7 @@ from rich.filesize import decimal
 from rich.progress import Progress as ProgressBar
 from rich.progress import SpinnerColumn, TextColumn
 
+from holdfast._core.answers import Tokens
 from holdfast._core.usage import NamespaceUsage, UsagePage, WorkflowUsage
 from holdfast._sync.client import Client
 from holdfast.cli import streams
@@ -118,7 +119,7 @@ def _measured(client: Client, given: Namespace, show: Callable[[str], None]) -> 
 
 def _pages(client: Client, given: Namespace) -> Iterator[UsagePage]:
     """Yield all pages. Each has the time limit of a call of its own."""
-    token = ""
+    token, tokens = "", Tokens()
     while True:
         page = client.usage_page(
             given.namespace,
@@ -132,6 +133,7 @@ def _pages(client: Client, given: Namespace) -> Iterator[UsagePage]:
         if not page.next_page_token:
             return
         token = page.next_page_token
+        tokens.require_new(token)
 
 
 @contextmanager

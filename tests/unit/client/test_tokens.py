@@ -9,6 +9,9 @@ from datetime import UTC, datetime, timedelta
 import holdfast
 import pytest
 from holdfast.adapters.from_target import AsyncFromTarget, FromTarget
+from holdfast_server.api.handlers import loading
+from holdfast_server.protocol.errors import HoldfastError as ServerError
+from holdfast_server.protocol.errors import Reason
 from holdfast_server.trust import tokens
 
 from tests.support.tokens_file import TokensFile
@@ -138,6 +141,25 @@ async def test_streams_whose_token_expires_go_on_with_a_new_one(connect, guarded
         assert source.calls == 2
     async with connect(guarded.target, token=file.ci) as client:
         assert (await client.load("n", "w")).data == payload
+
+
+async def test_tokens_that_expire_as_soon_as_they_are_accepted_are_replaced_with_pauses(
+    connect, guarded, file, monkeypatch
+):
+    sent = 0
+
+    async def expire(context, call, request):
+        nonlocal sent
+        sent += 1
+        raise ServerError(Reason.UNAUTHENTICATED, "the token has expired", accepted="true")
+
+    monkeypatch.setattr(loading, "_find", expire)
+    policy = holdfast.RetryPolicy(initial_backoff_seconds=0, burst_retries=5, retries_per_second=0)
+    async with connect(guarded.target, token=Source(file.ci), retry=policy, timeout=20) as client:
+        with pytest.raises(holdfast.UnauthenticatedError, match="has made many retries"):
+            await client.load("n", "w")
+    # Once with another token at once, then as often as the policy allows.
+    assert sent == 1 + 1 + 5
 
 
 @pytest.mark.parametrize("has_another", [True, False])

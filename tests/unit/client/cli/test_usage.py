@@ -1,9 +1,12 @@
 """`holdfast usage`."""
 
 import json
+from argparse import Namespace
 
 import holdfast
 import pytest
+from holdfast import UsagePage
+from holdfast.cli import usage
 
 from tests.support.damage import damage_marker
 
@@ -87,3 +90,13 @@ async def test_a_terminal_shows_progress_and_the_table(at_terminal):
     code, shown = await at_terminal("usage", "n")
     assert code == 0
     assert b"total: 3 workflows" in shown
+
+
+def test_a_server_that_repeats_a_page_token_does_not_hold_the_command():
+    class Repeating:
+        def usage_page(self, *_, **__):
+            return UsagePage((), "again")
+
+    given = Namespace(namespace="n", workflow="", prefix="", stored_only=False)
+    with pytest.raises(holdfast.InternalError, match="the same page token twice"):
+        list(usage._pages(Repeating(), given))

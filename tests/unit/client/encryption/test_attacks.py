@@ -2,9 +2,13 @@
 
 import io
 import os
+from dataclasses import replace
 
 import pytest
 from holdfast import CheckpointCorruptedError, Format, NotEncryptedError, Record
+from holdfast_server.api.handlers import loading
+from holdfast_server.protocol.checkpoints.heads import Skipped
+from holdfast_server.protocol.errors import HoldfastError, Reason
 
 FORMAT = Format("test", 1)
 SMALL, LARGE = b"s" * 5000, os.urandom(2_300_000)
@@ -185,3 +189,25 @@ async def test_fallback_raises_the_error_of_the_oldest_if_none_is_authentic(clie
     await stored.save(found, {"": parts[""][:-1]})
     with pytest.raises(CheckpointCorruptedError, match="its end is missing"):
         await client.load("n", "w", fallback=True)
+
+
+@pytest.mark.remote_only
+async def test_fallback_ends_at_a_server_that_goes_round_in_a_circle(client, stored, monkeypatch):
+    for index in range(3):
+        await client.save("n", "w", SMALL, format=FORMAT, checkpoint_id=f"c{index}")
+        found, parts = await stored.load("w", f"c{index}")
+        await stored.save(found, {"": parts[""][:-1]})
+    loads = 0
+    find = loading._find
+
+    async def circle(context, call, request):
+        nonlocal loads
+        loads += 1
+        request.checkpoint_id = f"c{2 - (loads - 1) % 3}"
+        damage = HoldfastError(Reason.CHECKPOINT_CORRUPTED, "a newer one")
+        return replace(await find(context, call, request), skipped=(Skipped(99, "c9", damage),))
+
+    monkeypatch.setattr(loading, "_find", circle)
+    with pytest.raises(CheckpointCorruptedError):
+        await client.load("n", "w", fallback=True)
+    assert loads <= 4

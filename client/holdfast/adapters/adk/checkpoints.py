@@ -13,6 +13,7 @@ from holdfast._core.errors import (
     CheckpointNotFoundError,
     WorkflowNotFoundError,
 )
+from holdfast.adapters.lineage import Lineage
 
 MISSING = (WorkflowNotFoundError, CheckpointNotFoundError, CheckpointDeletedError)
 
@@ -82,7 +83,9 @@ class Checkpoints:
                     if loaded.checkpoint_id == newest.info.parent_id:
                         newest = loaded
                         yield loaded
+        lineage = Lineage()
         while newest.info.parent_id:
+            lineage.require_new(newest.info.parent_id)
             newest = await self.load(workflow, formats, newest.info.parent_id, fallback=self.fallback)
             yield newest
 

@@ -14,7 +14,9 @@ from holdfast._core.errors import (
     CheckpointDeletedError,
     CheckpointNotFoundError,
     FormatIncompatibleError,
+    HoldfastError,
     WorkflowNotFoundError,
+    of_reason,
 )
 from holdfast.adapters.agent_framework import unsaved
 from holdfast.adapters.agent_framework.contents import FORMAT, Contents, id_in, name_of, timestamp
@@ -100,9 +102,14 @@ class Reader:
             HoldfastError: a subclass for each other reason.
 
         """
+        absent: list[str] = []
         try:
             # If all that were listed are deleted by now, older ones may still exist.
             while infos := await self._newest(workflow_name):
+                listed = [each.checkpoint_id for each in infos]
+                if listed == absent:
+                    raise _listed_only(listed[0])
+                absent = listed
                 found = await self._first_whole(sorted(infos, key=timestamp, reverse=True))
                 if found is not None:
                     return found
@@ -215,6 +222,14 @@ class Reader:
             if not unsaved.is_notice(info):
                 return info.revision
         return 0
+
+
+def _listed_only(checkpoint_id: str) -> HoldfastError:
+    return of_reason(
+        "CHECKPOINT_CORRUPTED",
+        f"checkpoint {checkpoint_id!r} is listed, and is not found by its id",
+        metadata={"checkpoint_id": checkpoint_id},
+    )
 
 
 def _unreadable(info: Checkpoint, error: Exception) -> WorkflowCheckpoint:

@@ -19,6 +19,7 @@ from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE
 from holdfast.adapters.langgraph.lookups import MISSING, AsyncLookups
 from holdfast.adapters.langgraph.names import Place, decoded, encoded, place_of
 from holdfast.adapters.langgraph.order import is_mixed
+from holdfast.adapters.lineage import Lineage
 
 _MAX_PAGE = 1000
 _UNREADABLE = (CheckpointCorruptedError, FormatIncompatibleError)
@@ -222,7 +223,9 @@ class AsyncLists:
             # Any checkpoint of the history may have been deleted, not only an ancestor.
             pass
         # The history does not contain the parent: it was saved again after its child, or it does not exist.
+        lineage = Lineage()
         while parent_id:
+            lineage.require_new(parent_id)
             try:
                 loaded = await self._lookups.load(place, decoded(parent_id))
             except MISSING:

@@ -260,6 +260,9 @@ class AsyncThreads:
         stays = {kept}
         while kept in found and NEEDS_PARENT in found[kept].labels:
             kept = found[kept].parent_id
+            if kept in stays:
+                # Parents that form a circle need each other.
+                break
             stays.add(kept)
         for checkpoint_id in found.keys() - stays:
             try:

@@ -169,6 +169,20 @@ async def earlier_layout(client, namespace, session_id: str, events: int) -> Non
     await client.save(namespace, "adk-app:app", b'{"a": 1}', format=holdfast.Format("adk-state", 1))
 
 
+async def test_checkpoints_that_form_a_circle_end_a_session_with_an_error(service, counting, namespace):
+    session = await service.create_session(**WHO)
+    await service.append_event(session, event("e0"))
+    [workflow] = [each.workflow_id async for each in counting.list_workflows(namespace)]
+    own = await counting.load(namespace, workflow)
+    # Each is the parent of the other, and neither has the whole state.
+    for each, parent in (("x", ""), ("y", "x"), ("x", "y")):
+        await counting.save(
+            namespace, workflow, own.parts, format=own.format, checkpoint_id=each, parent_id=parent, replace=True
+        )
+    with pytest.raises(holdfast.CheckpointCorruptedError, match="is its own ancestor"):
+        await service.get_session(**WHO, session_id=session.id)
+
+
 async def test_sessions_of_the_earlier_layout_are_read_and_continued(service, counting, namespace):
     await earlier_layout(counting, namespace, "old", 4)
     found = await service.get_session(**WHO, session_id="old")

@@ -174,6 +174,17 @@ async def check_absent(storage: HoldfastCheckpointStorage) -> None:
     assert await storage.get_latest(workflow_name="w") is None
 
 
+async def test_a_checkpoint_that_is_listed_but_never_found_ends_the_search_for_the_latest(storage, monkeypatch):
+    await storage.save(checkpoint(0))
+
+    async def never_found(*_, **__):
+        raise holdfast.CheckpointNotFoundError("no checkpoint")
+
+    monkeypatch.setattr(storage._reader, "load", never_found)
+    with pytest.raises(holdfast.CheckpointCorruptedError, match="is listed, and is not found by its id"):
+        await storage.get_latest(workflow_name="w")
+
+
 async def test_lists_contain_the_checkpoints_of_a_name_in_the_order_they_were_saved(storage):
     reference = InMemoryCheckpointStorage()
     for n in (2, 0, 1):

@@ -654,6 +654,26 @@ async def test_a_prune_keeps_the_ancestors_that_a_delta_channel_is_rebuilt_from(
     assert await another.aget_delta_channel_history(config=made[-1], channels=["d"]) == before
 
 
+async def circle(saver: Any) -> None:
+    """Put two checkpoints of a delta channel that are parents of each other, and one beside them."""
+    await put(saver, config(), checkpoint("0"))
+    for each, parent in (("a", None), ("b", "a"), ("a", "b")):
+        at = config(checkpoint_id=parent)
+        await put(saver, at, checkpoint(each, {"d": 1}), counters_since_delta_snapshot={"d": (1, 1)})
+
+
+async def test_parents_that_form_a_circle_end_the_history_of_a_delta_channel_with_an_error(saver):
+    await circle(saver)
+    with pytest.raises(holdfast.CheckpointCorruptedError, match="is its own ancestor"):
+        await saver.aget_delta_channel_history(config=config(checkpoint_id="a"), channels=["d"])
+
+
+async def test_a_prune_keeps_parents_that_form_a_circle(saver):
+    await circle(saver)
+    await saver.aprune(["t"])
+    assert sorted(await listed(saver, config())) == ["a", "b"]
+
+
 def watched(saver: HoldfastSaver, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that collects the names of the calls that a saver makes from now on."""
     client, methods = saver._clients.asynchronous, []

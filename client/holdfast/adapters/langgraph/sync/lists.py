@@ -20,6 +20,7 @@ from holdfast.adapters.langgraph.contents import ACCEPTED, PLACE
 from holdfast.adapters.langgraph.names import Place, decoded, encoded, place_of
 from holdfast.adapters.langgraph.order import is_mixed
 from holdfast.adapters.langgraph.sync.lookups import MISSING, Lookups
+from holdfast.adapters.lineage import Lineage
 
 _MAX_PAGE = 1000
 _UNREADABLE = (CheckpointCorruptedError, FormatIncompatibleError)
@@ -221,7 +222,9 @@ class Lists:
             # Any checkpoint of the history may have been deleted, not only an ancestor.
             pass
         # The history does not contain the parent: it was saved again after its child, or it does not exist.
+        lineage = Lineage()
         while parent_id:
+            lineage.require_new(parent_id)
             try:
                 loaded = self._lookups.load(place, decoded(parent_id))
             except MISSING:

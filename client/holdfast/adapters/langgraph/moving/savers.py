@@ -14,8 +14,8 @@ from holdfast.adapters.langgraph.moving import versions
 from holdfast.adapters.langgraph.moving.exact import exact
 from holdfast.adapters.langgraph.moving.stored import Index, Stored, StoredWrite, writes_of
 from holdfast.adapters.langgraph.moving.tables import Tables, tables_of
-from holdfast.adapters.langgraph.moving.threaded import in_thread_to_end
 from holdfast.adapters.langgraph.names import Place
+from holdfast.adapters.threaded import in_thread_to_end
 from holdfast.moving import ItemError, SourceError
 
 _PAGE = 50

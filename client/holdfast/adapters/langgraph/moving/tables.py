@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack, ExitStack
 from sys import modules
 from typing import Any, Protocol, TypeAlias
 
-from holdfast.adapters.langgraph.moving.threaded import in_thread_to_end
 from holdfast.adapters.langgraph.names import Place
+from holdfast.adapters.threaded import in_thread_to_end
 
 _PAGE = 500
 _Rows: TypeAlias = Sequence[Sequence[Any]]

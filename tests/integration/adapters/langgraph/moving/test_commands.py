@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import os
 import sqlite3
 import stat
 from contextlib import closing
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -15,6 +17,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from tests.integration.adapters.commands import run, run_anew
 from tests.integration.adapters.langgraph.moving.graphs import Threads
 from tests.integration.adapters.langgraph.savers import checkpoint, config
+from tests.support.untouched import untouched
 
 MODULE = """
 from contextlib import asynccontextmanager
@@ -80,6 +83,20 @@ async def test_a_file_of_sqlite_moves_in_unchanged_and_out_byte_for_byte(holdfas
     assert hashlib.sha256(played.read_bytes()).digest() == before
     holdfast("export", "langgraph", f"sqlite:///{folder}/copy.db")
     assert _rows(folder / "copy.db") == _rows(played)
+
+
+@pytest.mark.parametrize(
+    "name", ["a b.db", "what?#100%25&.db", "größe-世界.db", os.fsdecode(b"\xff.db"), "-wal", "file:x?mode=rw"]
+)
+async def test_a_file_of_any_name_moves_in_and_out_and_nothing_is_left_beside_it(holdfast, played, folder, name):
+    source = folder / "source"
+    source.mkdir()
+    path = played.rename(source / name)
+    with untouched(source):
+        assert "1 thread" in holdfast("import", "langgraph", f"sqlite:///{quote(os.fsencode(path))}").stdout
+    copy = f"copy of {name}"
+    holdfast("export", "langgraph", f"sqlite:///{quote(os.fsencode(copy))}")
+    assert _rows(folder / copy) == _rows(path)
 
 
 async def test_a_database_of_an_older_version_is_read_and_not_migrated(holdfast, played):
@@ -167,9 +184,21 @@ async def test_a_saver_of_a_module_is_opened_as_the_module_makes_it(holdfast, pl
         ("sqlite:///none.db", "there is no file 'none.db' in"),
         ("sqlite:///tmp", "a full path begins with four slashes"),
         ("sqlite://host/x", "invalid URL 'sqlite://host/x'"),
-        ("sqlite:///app.py", "app.py: file is not a database"),
-        ("sqlite:///empty.db", "'empty.db' has no tables of langgraph-checkpoint-sqlite"),
+        ("sqlite:///app.py", "app.py is not a SQLite file: it begins with b'\\nfrom "),
+        ("sqlite:///empty.db", "'empty.db' is empty"),
         ("postgresql://me:hidden@127.0.0.1:1/x", "postgresql://127.0.0.1:1/x: connection failed"),
+        ("postgresql://me:hidden@127.0.0.1:1/x?options=-c%20a", "postgresql://127.0.0.1:1/x: connection failed"),
+        ("POSTGRESQL://me:hidden@127.0.0.1:1/x", "postgresql://127.0.0.1:1/x: connection failed"),
+        ("postgresql://me:hidden/den@127.0.0.1:1/x", "characters such as / ? # @ and % must be percent-encoded"),
+        ("postgresql://me:9/hidden@127.0.0.1:1/x", "characters such as / ? # @ and % must be percent-encoded"),
+        ("postgresql://me:hidden?den@127.0.0.1:1/x", "postgresql://127.0.0.1:1/x: connection failed"),
+        ("postgresql://me:den@hidden@127.0.0.1:1/x", "characters such as / ? # @ and % must be percent-encoded"),
+        ("postgresql://me:hidden%zz@127.0.0.1:1/x", "invalid URL of Postgres"),
+        ("postgresql://me:hidden@[127.0.0.1:1/x", "invalid URL of Postgres"),
+        ("postgresql://127.0.0.1:hidden/x", "invalid URL of Postgres"),
+        ("postgresql+psycopg://me:hidden@127.0.0.1:1/x", "invalid name: expected sqlite:///FILE, postgresql:"),
+        ("mysql://me:hidden@127.0.0.1:1/x", "invalid name: expected sqlite:///FILE, postgresql:"),
+        ("host=127.0.0.1 password=hidden", "invalid name: expected sqlite:///FILE, postgresql:"),
         ("nothing:saver", "'nothing:saver' cannot be imported: No module named 'nothing'"),
         ("app:nothing", "'app:nothing' cannot be imported"),
         ("app:number", "'app:number' is int: expected a BaseCheckpointSaver"),

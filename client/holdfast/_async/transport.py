@@ -12,7 +12,6 @@ from holdfast._async.watch_connections import WatchConnections
 from holdfast._core import arguments, load_balancing, targets, tokens
 from holdfast._core.answers import Tokens, answered
 from holdfast._core.budget import Budget
-from holdfast._core.errors import HoldfastError
 from holdfast._core.load_balancing import LoadBalancing
 from holdfast._core.retry import RetryBucket, RetryPolicy
 from holdfast._core.seen_heads import SeenHeads, Watch
@@ -89,7 +88,9 @@ class Transport:
         connect = partial(_connection, target, security, load_balancing.checked(balancing))
         self._channels = connect()
         self.watch_connections = WatchConnections(self._channels, connect)
-        self._caller = Caller(self._channels, policy, RetryBucket(policy), kept)
+        self._policy = policy
+        self._kept = kept
+        self._caller = self.caller()
         self.stub: Any = self._channels.stub
 
     def open(self) -> None:
@@ -140,19 +141,13 @@ class Transport:
             method, send, watch=watch, timeout_seconds=timeout_seconds, request_id=request_id
         )
 
-    async def pause_after(self, error: HoldfastError, number: int, timeout: float | None) -> None:
-        """Wait before a stream that broke is opened again, as before a retry.
+    def caller(self) -> Caller:
+        """Return a caller whose retries are not counted with those of the client's calls.
 
-        Args:
-            error: why it broke.
-            number: how many streams in a row have broken without a result.
-            timeout: the longest time to wait; None for the client's own.
-
-        Raises:
-            HoldfastError: the error, if the client may not retry.
-
+        A watch has one: otherwise the many watches of a client would use up its retries when their server goes away,
+        and most of them and all other calls would fail.
         """
-        await self._caller.pause_after(error, number, self.seconds(timeout))
+        return Caller(self._channels, self._policy, RetryBucket(self._policy), self._kept)
 
     def border(self) -> AbstractContextManager[None]:
         """Convert the exceptions of a stream that goes on to errors of the SDK."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from holdfast._async import runtime
-from holdfast._async.calls import ACCEPTED_KEY, Attempt
+from holdfast._async.calls import ACCEPTED_KEY, Attempt, Caller
 from holdfast._async.opening import Opening
 from holdfast._async.transport import Transport
 from holdfast._async.watch_connections import Place
@@ -44,6 +44,7 @@ class Watching:
 
         """
         position = Position(request, self._transport.heads)
+        caller = self._transport.caller()
         heard = time.monotonic()
         fruitless = 0
         while True:
@@ -53,7 +54,7 @@ class Watching:
             owner, stream = os.getpid(), None
             place = self._transport.watch_connections.take()
             try:
-                stream, message = await self._open(place, position, timeout)
+                stream, message = await self._open(caller, place, position, timeout)
                 while message is not ENDED and message is not FORKED:
                     for entry in position.take(message):
                         # If this fails, the caller continues after the entry before it: the watch may not pass over it.
@@ -88,9 +89,9 @@ class Watching:
             fruitless = 0 if was_useful else fruitless + 1
             if fruitless:
                 reason = broken or unavailable("the server ends each watch at once")
-                await self._transport.pause_after(reason, fruitless, timeout)
+                await caller.pause_after(reason, fruitless, self._transport.seconds(timeout))
 
-    async def _open(self, place: Place, position: Position, timeout: float | None) -> tuple[Any, Any]:
+    async def _open(self, caller: Caller, place: Place, position: Position, timeout: float | None) -> tuple[Any, Any]:
         """Open a stream, and return it with its first message."""
         request = position.begin()
         stream: Any = None
@@ -107,7 +108,7 @@ class Watching:
                 stream.cancel()
                 raise
 
-        first = await self._transport.call(
+        first = await caller.call(
             "WatchWorkflow",
             send,
             watch=self._transport.heads.watch(request),

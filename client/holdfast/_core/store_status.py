@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 
 from holdfast._core.errors import of_reason
 from holdfast._core.messages import moment
 from holdfast.v1 import checkpoint_service_pb2 as api
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def to_store_status(message: api.GetStoreStatusResponse) -> StoreStatus:
         message.layout_version,
         message.marker_version,
         _duration(message.grace),
-        dict(message.configuration),
+        _sorted(message.configuration),
         _report(message.last_collection) if message.HasField("last_collection") else None,
         _report(message.last_fsck) if message.HasField("last_fsck") else None,
     )
@@ -107,15 +110,20 @@ def _report(message: api.MaintenanceReport) -> MaintenanceReport:
         moment(message.start_time) if message.HasField("start_time") else None,
         moment(message.end_time) if message.HasField("end_time") else None,
         message.server_version,
-        dict(message.counts),
+        _sorted(message.counts),
         tuple(
             MaintenanceFinding(each.key, each.message, each.namespace, each.workflow_id, each.reason)
             for each in message.findings
         ),
         message.truncated,
-        dict(message.options),
+        _sorted(message.options),
         message.problem,
     )
+
+
+def _sorted(given: Mapping[str, _Value]) -> dict[str, _Value]:
+    """Return a map of a message by its keys: a message has it in any order."""
+    return dict(sorted(given.items()))
 
 
 def _duration(message: Duration) -> timedelta:

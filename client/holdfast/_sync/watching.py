@@ -11,7 +11,7 @@ from holdfast._core.checkpoint import LogEntry
 from holdfast._core.errors import HoldfastError, unavailable
 from holdfast._core.watches import ENDED, FORKED, LATE, Position
 from holdfast._sync import runtime
-from holdfast._sync.calls import ACCEPTED_KEY, Attempt
+from holdfast._sync.calls import ACCEPTED_KEY, Attempt, Caller
 from holdfast._sync.opening import Opening
 from holdfast._sync.transport import Transport
 from holdfast._sync.watch_connections import Place
@@ -45,6 +45,7 @@ class Watching:
 
         """
         position = Position(request, self._transport.heads)
+        caller = self._transport.caller()
         heard = time.monotonic()
         fruitless = 0
         while True:
@@ -54,7 +55,7 @@ class Watching:
             owner, stream = os.getpid(), None
             place = self._transport.watch_connections.take()
             try:
-                stream, message = self._open(place, position, timeout)
+                stream, message = self._open(caller, place, position, timeout)
                 while message is not ENDED and message is not FORKED:
                     for entry in position.take(message):
                         # If this fails, the caller continues after the entry before it: the watch may not pass over it.
@@ -89,9 +90,9 @@ class Watching:
             fruitless = 0 if was_useful else fruitless + 1
             if fruitless:
                 reason = broken or unavailable("the server ends each watch at once")
-                self._transport.pause_after(reason, fruitless, timeout)
+                caller.pause_after(reason, fruitless, self._transport.seconds(timeout))
 
-    def _open(self, place: Place, position: Position, timeout: float | None) -> tuple[Any, Any]:
+    def _open(self, caller: Caller, place: Place, position: Position, timeout: float | None) -> tuple[Any, Any]:
         """Open a stream, and return it with its first message."""
         request = position.begin()
         stream: Any = None
@@ -108,7 +109,7 @@ class Watching:
                 stream.cancel()
                 raise
 
-        first = self._transport.call(
+        first = caller.call(
             "WatchWorkflow",
             send,
             watch=self._transport.heads.watch(request),

@@ -158,6 +158,25 @@ async def test_a_watch_goes_on_with_another_server_after_its_own_has_ended(tmp_p
         await client.__aexit__(None, None, None)
 
 
+async def test_many_watches_outlive_their_server_and_leave_the_client_its_retries(tmp_path, connect):
+    # Fewer retries than the watches need together. Each of them alone has enough.
+    policy = holdfast.RetryPolicy(burst_retries=20, retries_per_second=0.01)
+    async with serving_watched(tmp_path) as first:
+        port = first.target.rpartition(":")[2]
+        client = connect(first.target, timeout=LONG, retry=policy)
+        await client.__aenter__()
+        await save(client)
+        watches = [client.watch("n", "w", after_revision=0) for _ in range(16)]
+        for watch in watches:
+            assert revisions(await take(watch, 1)) == [1]
+        reading = [asyncio.ensure_future(take(watch, 1)) for watch in watches]
+        await watching_begun(first)
+    async with serving_watched(tmp_path, listen=f"127.0.0.1:{port}"):
+        await save(client)
+        assert [revisions(each) for each in await asyncio.gather(*reading)] == [[2]] * 16
+        await client.__aexit__(None, None, None)
+
+
 async def test_an_old_watch_is_followed_by_another_without_a_gap(tmp_path, connect):
     async with serving_watched(tmp_path, pipeline_age_seconds=1) as served, connect(served.target) as client:
         watch = client.watch("n", "w", after_revision=0)

@@ -55,6 +55,7 @@ async def test_the_state_of_a_store_has_the_last_collection_and_check():
         assert (fresh.server_version, fresh.layout_version) == (SERVER_VERSION, 1)
         assert fresh.configuration["calls_in_flight"] == "256"
         assert fresh.store == fresh.configuration["store"]
+        assert list(fresh.configuration) == sorted(fresh.configuration)
         assert fresh.grace.total_seconds() > 0
         assert (fresh.last_collection, fresh.last_fsck) == (None, None)
         await client.save("n", "w", b"x", format=FORMAT)

@@ -3,10 +3,10 @@
 import json
 import os
 import secrets
+import stat
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
@@ -16,6 +16,9 @@ from holdfast._encryption.layout import MAX_KEY_ID_BYTES
 
 _KEY_BYTES = 32
 _VERSION = 1
+_FIELDS = frozenset({"holdfast_key", "id", "key", "label_key"})
+# A key file has some 200 bytes.
+_MAX_FILE_BYTES = 64 << 10
 
 
 class EncryptionKey(Protocol):
@@ -108,21 +111,30 @@ class LocalKey:
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: the file holds something else; the message does not show it.
+            ValueError: the file holds something else, or users outside of its group can read or write it; the message
+                does not show its content.
 
         """
+        data, mode = _read(path)
         try:
-            found: Any = json.loads(Path(path).read_bytes())
-            if found["holdfast_key"] != _VERSION:
+            found: Any = json.loads(data)
+            if found["holdfast_key"] != _VERSION or set(found) - _FIELDS:
                 raise ValueError
             label_key = found.get("label_key")
-            return cls(
+            key = cls(
                 found["id"],
                 b64decode(found["key"], validate=True),
                 None if label_key is None else b64decode(label_key, validate=True),
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ValueError(f"{os.fspath(path)!r} does not hold a key of Holdfast, version {_VERSION}") from None
+        # A pipe has no name by which others could open it.
+        if os.name == "posix" and stat.S_ISREG(mode) and mode & (stat.S_IRWXO | stat.S_IWGRP):
+            raise ValueError(
+                f"{os.fspath(path)!r}: others can read or write it: expected mode 400 to 640, "
+                f"got {stat.S_IMODE(mode):o}"
+            )
+        return key
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the key to a new file that only this user can read. Keep a copy: nothing is readable without it.
@@ -167,6 +179,12 @@ def checked_id(given: object) -> str:
     if not 0 < len(text.encode()) <= MAX_KEY_ID_BYTES:
         raise ValueError(f"the id of a key must have 1 to {MAX_KEY_ID_BYTES} bytes, not {len(text.encode())}")
     return text
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[bytes, int]:
+    """Return the first bytes of a file, more than a key file has, and its mode."""
+    with open(path, "rb") as file:
+        return file.read(_MAX_FILE_BYTES), os.fstat(file.fileno()).st_mode
 
 
 def _new_id() -> str:

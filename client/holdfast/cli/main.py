@@ -12,7 +12,7 @@ from holdfast._async.client import AsyncClient
 from holdfast._core.errors import HoldfastError
 from holdfast._package import VERSION
 from holdfast._sync.client import Client
-from holdfast.cli import streams
+from holdfast.cli import encryption, streams
 from holdfast.cli.credentials import token_of
 from holdfast.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, LOCAL_IO, USAGE, of_error
 from holdfast.cli.files import UsageError
@@ -49,7 +49,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         return _run_with_client(given, output)
     except HoldfastError as error:
-        output.error(error)
+        output.error(encryption.with_advice(error))
         return of_error(error)
     except (UsageError, TypeError, ValueError) as error:
         streams.note(f"holdfast: {printable(str(error))}")
@@ -69,6 +69,7 @@ def _run_with_client(given: Namespace, output: Output) -> int:
         "token": token_of(given, os.environ),
         "insecure": given.insecure,
         "load_balancing": given.load_balancing,
+        "encryption": encryption.keyring_of(given, os.environ),
     }
     code: int
     if iscoroutinefunction(given.run):

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, get_args
 
 from holdfast._core.load_balancing import LoadBalancing
 from holdfast._package import VERSION
-from holdfast.cli import credentials, streams, values
+from holdfast.cli import credentials, encryption, streams, values
 from holdfast.cli.arguments import add_commands, add_moves
 from holdfast.cli.exit_codes import USAGE
 from holdfast.cli.options import add_tls
@@ -160,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
         help="limit for each call with its retries, above 0, at most 86400 (default: 30)",
     )
     credentials.add_options(common, os.environ)
+    encryption.add_options(common)
     common.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     commands = _Commands(parser.add_subparsers(required=True, metavar="COMMAND"), common)
     add_commands(commands.add)

@@ -22,6 +22,7 @@ from holdfast._core.checkpoint import (
 )
 from holdfast._core.errors import HoldfastError
 from holdfast._core.payload import Progress
+from holdfast._core.sealed import FIRST_COVER_LABEL
 from holdfast._core.store_status import MaintenanceReport, StoreStatus
 from holdfast.cli import streams
 from holdfast.cli.output import Output
@@ -212,6 +213,8 @@ def _effects(entry: LogEntry) -> Iterator[str]:
 
 
 def _labels(checkpoint: Checkpoint) -> str:
+    if FIRST_COVER_LABEL in checkpoint.labels:
+        return "(encrypted)"
     return ", ".join(f"{key}={value}" for key, value in checkpoint.labels.items())
 
 

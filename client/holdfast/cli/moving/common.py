@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress as ProgressBar
 from rich.progress import SpinnerColumn, TextColumn
 
-from holdfast.cli import streams, values
+from holdfast.cli import encryption, streams, values
 from holdfast.cli.exit_codes import BY_REASON, CONFLICT, DAMAGED, INCOMPATIBLE, INTERNAL, NOT_FOUND, UNAVAILABLE
 from holdfast.cli.text import printable
 from holdfast.moving import Moved, Report, SourceError
@@ -130,7 +130,10 @@ class Lines:
 
 def _line(name: str, counts: str, moved: Moved) -> str:
     text = f"{name}: {counts}"
-    return printable(text if moved.problem is None else f"{text}: {moved.problem.reason}: {moved.problem.message}")
+    if moved.problem is not None:
+        advice = encryption.advice_on(moved.problem.reason)
+        text = f"{text}: {moved.problem.reason}: {moved.problem.message}{f'. {advice}' if advice else ''}"
+    return printable(text)
 
 
 def _document(moved: Moved) -> dict[str, Any]:

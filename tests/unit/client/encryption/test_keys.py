@@ -35,6 +35,10 @@ def test_a_key_file_is_never_overwritten(tmp_path):
         b'{"holdfast_key": 1, "id": "a"}',
         b'{"holdfast_key": 1, "id": "a", "key": "secret"}',
         b'{"holdfast_key": 1, "id": 1, "key": "' + b"A" * 43 + b'="}',
+        # A name with a mistake: without its label key, labels would not be found.
+        b'{"holdfast_key": 1, "id": "a", "key": "' + b"A" * 43 + b'=", "labels_key": "secret"}',
+        b"[" * 60_000,
+        b'{"holdfast_key": 1, "id": "\xff\xfe", "key": "secret"}',
     ],
 )
 def test_a_file_without_a_key_is_refused_without_showing_it(tmp_path, content):
@@ -42,6 +46,37 @@ def test_a_file_without_a_key_is_refused_without_showing_it(tmp_path, content):
     with pytest.raises(ValueError, match="does not hold a key of Holdfast") as caught:
         LocalKey.read(tmp_path / "key")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("around", [("", "\n\n"), ("\ufeff", "\r\n"), (" ", "")])
+def test_a_file_that_an_editor_has_saved_again_is_read(tmp_path, around):
+    key = LocalKey.generate()
+    key.write(tmp_path / "key")
+    text = (tmp_path / "key").read_text()
+    (tmp_path / "key").write_bytes((around[0] + text + around[1]).encode())
+    assert LocalKey.read(tmp_path / "key") == key
+
+
+def test_a_file_that_others_can_read_or_write_is_refused(tmp_path):
+    key = LocalKey.generate()
+    key.write(tmp_path / "key")
+    for mode in (0o644, 0o604, 0o602, 0o660, 0o777):
+        (tmp_path / "key").chmod(mode)
+        with pytest.raises(ValueError, match=f"others can read or write it: expected mode 400 to 640, got {mode:o}"):
+            LocalKey.read(tmp_path / "key")
+    for mode in (0o400, 0o440, 0o600, 0o640):
+        (tmp_path / "key").chmod(mode)
+        assert LocalKey.read(tmp_path / "key") == key
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    for path, error in (
+        (tmp_path, IsADirectoryError),
+        (tmp_path / "none", FileNotFoundError),
+        ("/dev/zero", ValueError),
+    ):
+        with pytest.raises(error):
+            LocalKey.read(path)
 
 
 @pytest.mark.parametrize("arguments", [("", os.urandom(32)), ("k" * 257, os.urandom(32)), ("k", b"short")])

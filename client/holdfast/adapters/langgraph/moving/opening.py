@@ -8,7 +8,6 @@ import inspect
 import os
 import re
 import sqlite3
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
@@ -19,6 +18,7 @@ from urllib.parse import unquote
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 
+from holdfast._core import attributes
 from holdfast.adapters.sqlite_copy import read_only, readable
 from holdfast.adapters.threaded import in_thread_to_end
 from holdfast.moving import SourceError
@@ -98,20 +98,14 @@ def named(name: str) -> Any:
         SourceError: there is none.
 
     """
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute or not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name):
         # Other names may be those of databases, with a password.
         shown = f" {name!r:.200}" if _SHOWN.fullmatch(name) else ""
         raise SourceError(f"invalid name{shown}: {_EXPECTED}")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
     try:
-        found = import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise SourceError(f"{name!r:.200} cannot be imported: {error}") from error
-    return found
+        return attributes.named(name)
+    except ValueError as error:
+        raise SourceError(str(error)) from error.__cause__
 
 
 class _NoTablesError(SourceError):

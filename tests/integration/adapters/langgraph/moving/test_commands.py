@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from holdfast.encryption import LocalKey
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -18,6 +19,7 @@ from tests.integration.adapters.commands import run, run_anew
 from tests.integration.adapters.langgraph.moving.graphs import Threads
 from tests.integration.adapters.langgraph.savers import checkpoint, config
 from tests.support.untouched import untouched
+from tests.support.visible import require_sealed
 
 MODULE = """
 from contextlib import asynccontextmanager
@@ -97,6 +99,19 @@ async def test_a_file_of_any_name_moves_in_and_out_and_nothing_is_left_beside_it
     copy = f"copy of {name}"
     holdfast("export", "langgraph", f"sqlite:///{quote(os.fsencode(copy))}")
     assert _rows(folder / copy) == _rows(path)
+
+
+async def test_what_a_key_encrypted_moves_out_by_this_key_only(holdfast, played, folder, target, namespace):
+    LocalKey.generate().write(folder / "tenant.key")
+    key = ("--encryption-key-file", str(folder / "tenant.key"))
+    holdfast("import", "langgraph", "sqlite:///checkpoints.db", options=key)
+    await require_sealed(target, namespace)
+    holdfast("export", "langgraph", f"sqlite:///{folder}/copy.db", options=key)
+    assert _rows(folder / "copy.db") == _rows(played)
+    refused = holdfast("export", "langgraph", f"sqlite:///{folder}/none.db", code=8)
+    shown = refused.stdout + refused.stderr
+    assert "KEYRING_REQUIRED" in shown
+    assert "--encryption-key-file FILE" in shown
 
 
 async def test_a_database_of_an_older_version_is_read_and_not_migrated(holdfast, played):

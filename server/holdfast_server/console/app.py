@@ -1,6 +1,6 @@
 """The application: the routes, and what is around each page."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -65,7 +65,7 @@ def create_app(settings: Settings, clients: Clients) -> Guard:
         rendering.environment(settings, static),
     )
     routes = [
-        *(_route(console, key, page) for paths in _PAGES for key, page in paths.items()),
+        *(_route(console, path, pages) for path, pages in _by_path().items()),
         Route("/static/{digest:name}/{name:name}", static.answer),
         Route("/favicon.ico", lambda request: RedirectResponse(static.url("icon.svg"))),
         Route("/robots.txt", lambda request: PlainTextResponse("User-agent: *\nDisallow: /\n")),
@@ -75,7 +75,10 @@ def create_app(settings: Settings, clients: Clients) -> Guard:
         TooLargeError: _too_large,
         Exception: _failed(console),
     }
-    return Guard(Starlette(routes=routes, exception_handlers=handlers), settings)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    # It would redirect to a whole URL, whose scheme is another one behind a proxy with TLS.
+    app.router.redirect_slashes = False
+    return Guard(app, settings)
 
 
 class _Name(Convertor):
@@ -96,14 +99,25 @@ class _Name(Convertor):
 register_url_convertor("name", _Name())
 
 
-def _route(console: Console, key: str, page: Page) -> Route:
-    method, path = key.split()
-    return Route(path, _endpoint(console, page), methods=[method])
+def _by_path() -> Mapping[str, Mapping[str, Page]]:
+    """Return the pages of each path by their methods."""
+    found: dict[str, dict[str, Page]] = {}
+    for paths in _PAGES:
+        for key, page in paths.items():
+            method, path = key.split()
+            found.setdefault(path, {})[method] = page
+    return found
 
 
-def _endpoint(console: Console, page: Page) -> Callable[[Request], Awaitable[Response]]:
+def _route(console: Console, path: str, pages: Mapping[str, Page]) -> Route:
+    # One route for all methods of a path, so that a refusal of another method names them all.
+    return Route(path, _endpoint(console, pages), methods=[*pages])
+
+
+def _endpoint(console: Console, pages: Mapping[str, Page]) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         caller = console.callers.of(request)
+        page = pages["GET" if request.method == "HEAD" else request.method]
         try:
             async with console.clients.lent(caller.token) as client:
                 return await page(Visit(console, request, caller, client))
@@ -115,9 +129,15 @@ def _endpoint(console: Console, page: Page) -> Callable[[Request], Awaitable[Res
 
 def _not_a_page(console: Console) -> Callable[[Request, HTTPException], Awaitable[Response]]:
     async def answer(request: Request, error: HTTPException) -> Response:
+        path, mark, query = Exchange(console, request, console.callers.of(request)).url.partition("?")
+        shorter = path.rstrip("/")
+        if error.status_code == HTTPStatus.NOT_FOUND and shorter != path and links.is_local(shorter):
+            return RedirectResponse(f"{shorter}{mark}{query}", 307)
         status = HTTPStatus(error.status_code)
         detail = "" if error.detail == status.phrase else str(error.detail)
-        return _problem(console, request, error.status_code, status.phrase, detail)
+        answered = _problem(console, request, error.status_code, status.phrase, detail)
+        answered.headers.update(error.headers or {})
+        return answered
 
     return answer
 

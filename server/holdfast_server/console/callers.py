@@ -47,13 +47,11 @@ class Callers:
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
         self._own = settings.token
         self._is_tls = settings.is_tls
-        # The prefix lets a browser take the cookie by TLS only, and from this host alone.
-        self._cookie = "__Host-holdfast-console" if settings.is_tls else "holdfast-console"
         self._sessions = sessions
 
     def of(self, request: Request) -> Caller:
         """Return the caller of a request."""
-        given = request.cookies.get(self._cookie, "")
+        given = request.cookies.get(self._cookie(request), "")
         browser_id = given if self._sessions.is_id(given) else ""
         authorization = request.headers.get("authorization", "")
         if authorization.lower().startswith(_SCHEME):
@@ -63,13 +61,30 @@ class Callers:
             return Caller(token, browser_id, is_signed_in=True)
         return Caller(self._own, browser_id)
 
-    def keep(self, response: Response, browser_id: str) -> None:
-        """Let the browser keep an id."""
-        response.set_cookie(self._cookie, browser_id, max_age=SESSION_SECONDS, **self._attributes())
+    def keep(self, request: Request, response: Response, browser_id: str) -> None:
+        """Let the browser that has sent a request keep an id."""
+        response.set_cookie(self._cookie(request), browser_id, max_age=SESSION_SECONDS, **self._attributes(request))
 
-    def forget(self, response: Response) -> None:
-        """Let the browser forget its id."""
-        response.delete_cookie(self._cookie, **self._attributes())
+    def forget(self, request: Request, response: Response) -> None:
+        """Let the browser that has sent a request forget its id."""
+        response.delete_cookie(self._cookie(request), **self._attributes(request))
 
-    def _attributes(self) -> dict[str, Any]:
-        return {"path": "/", "secure": self._is_tls, "httponly": True, "samesite": "strict"}
+    def _cookie(self, request: Request) -> str:
+        """Return the name of the cookie.
+
+        It has the port, because a browser sends a cookie to all ports of a host: two consoles on a machine would take
+        each other's. The prefix lets a browser take it by TLS only, and from this host alone.
+        """
+        port = request.headers.get("host", "").rpartition(":")[2]
+        name = f"holdfast-console-{port}" if port.isdecimal() else "holdfast-console"
+        return f"__Host-{name}" if self._is_https(request) else name
+
+    def _is_https(self, request: Request) -> bool:
+        """Return whether the browser uses TLS, to this console or to a proxy before it.
+
+        A caller who names TLS in the header without using it only loses its own cookie.
+        """
+        return self._is_tls or request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower() == "https"
+
+    def _attributes(self, request: Request) -> dict[str, Any]:
+        return {"path": "/", "secure": self._is_https(request), "httponly": True, "samesite": "strict"}

@@ -6,6 +6,7 @@ all of it: markup in an id that a page failed to escape would still not run.
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,10 @@ _HEADERS = {
 }
 _NO_STORE = (b"cache-control", b"no-store")
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
+
+
+# A name or an address of version 4, or one of version 6 in brackets; and a port.
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-fA-F:.]+)\]|(?P<name>[^\s:/?#@\[\]]+))(?::[0-9]*)?")
 
 
 class TooLargeError(Exception):
@@ -91,10 +96,13 @@ class Guard:
 
     def _is_host(self, host: str) -> bool:
         """Return whether a Host header names this console."""
-        name = _name_of(host)
-        if name in self._hosts or (not self._hosts and not self._is_local):
+        if not self._hosts and not self._is_local:
             return True
-        return self._is_local and _is_this_machine(name)
+        found = _HOST.fullmatch(host)
+        if found is None:
+            return False
+        name = (found["address"] or found["name"]).lower()
+        return name in self._hosts or (self._is_local and _is_this_machine(name))
 
 
 class _Answer:
@@ -133,13 +141,6 @@ def _bounded(receive: Any) -> Callable[[], Any]:
         return message
 
     return bounded
-
-
-def _name_of(host: str) -> str:
-    """Return the name or address of a Host header, without its port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
 
 
 def _is_this_machine(name: str) -> bool:

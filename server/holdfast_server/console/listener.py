@@ -8,15 +8,16 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from holdfast_server.console.app import create_app
+from holdfast_server.console.certificate import kept_context
 from holdfast_server.console.clients import Clients
-from holdfast_server.console.settings import ConsoleError, Settings
+from holdfast_server.console.settings import Settings
 from holdfast_server.listen_address import bind_error, family
 
 CONNECTIONS = 128
@@ -61,8 +62,7 @@ async def listening(settings: Settings, *, drain_seconds: int = _DRAIN_SECONDS) 
         OSError: the address cannot be bound.
 
     """
-    context = _context(settings)
-    async with Clients(settings) as clients:
+    async with _context(settings) as context, Clients(settings) as clients:
         # A wrong target, token or certificate is an error of the start, not of the first page.
         async with clients.lent(settings.token):
             pass
@@ -134,6 +134,11 @@ class _Protocol(H11Protocol):
             self.transport.abort()
 
 
+def _context(settings: Settings) -> AbstractAsyncContextManager[ssl.SSLContext | None]:
+    """Return the TLS of the console; None for plaintext."""
+    return kept_context(settings) if settings.is_tls else nullcontext()
+
+
 @contextmanager
 def _bound(listen: str) -> Iterator[socket.socket]:
     host, _, port = listen.rpartition(":")
@@ -148,24 +153,3 @@ def _bound(listen: str) -> Iterator[socket.socket]:
         # Whoever has read the address can connect at once, and waits until the server accepts.
         bound.listen(CONNECTIONS)
         yield bound
-
-
-def _context(settings: Settings) -> ssl.SSLContext | None:
-    """Return the TLS of the console; None for plaintext."""
-    if not settings.is_tls:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        # Without the password OpenSSL would read one from the terminal.
-        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file, password=_no_password)
-    except (OSError, ValueError) as error:
-        raise ConsoleError(
-            f"tls_cert_file: expected a certificate in PEM, and in tls_key_file its key without a password, got "
-            f"{settings.tls_cert_file!r} and {settings.tls_key_file!r}: {error}"
-        ) from None
-    return context
-
-
-def _no_password() -> str:
-    raise ValueError("the key has a password")

@@ -1,5 +1,6 @@
 """The settings of a console, checked once."""
 
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -71,6 +72,8 @@ class Settings:
             if getattr(self, given) and not getattr(self, needed):
                 raise ConsoleError(f"{needed}: expected a file, because {given} is given")
         check_trace_url_template(self.trace_url_template)
+        for name in self.hosts:
+            _check_host(name)
         if is_loopback(self.listen) or self.insecure:
             return
         if not self.is_tls:
@@ -90,6 +93,16 @@ class Settings:
     def is_tls(self) -> bool:
         """Whether the console itself serves by TLS."""
         return bool(self.tls_cert_file)
+
+
+def _check_host(name: str) -> None:
+    """Check a name by which browsers reach the console. Any port is accepted, so that a name has none."""
+    try:
+        is_valid = ipaddress.ip_address(name).version in (4, 6)
+    except ValueError:
+        is_valid = bool(name) and not any(each in ":/?#@[]" or each.isspace() for each in name)
+    if not is_valid:
+        raise ConsoleError(f"hosts: expected a name or an address without a scheme and a port, got {name!r}")
 
 
 def check_trace_url_template(template: str) -> None:

@@ -65,8 +65,8 @@ class Exchange:
     @property
     def url(self) -> str:
         """The path and query of the page that the browser shows."""
-        query = self.request.url.query
-        return f"{self.request.scope['path']}?{query}" if query else str(self.request.scope["path"])
+        path, query = str(self.request.scope["path"]), self.request.scope["query_string"].decode("latin-1")
+        return f"{path}?{query}" if query else path
 
     def render(self, template: str, *, status: int = 200, **values: Any) -> Response:
         """Answer with a template, and with a cookie if the page has forms and the browser has none.
@@ -81,7 +81,7 @@ class Exchange:
         values |= {"visit": self, "form_mark": self.console.sessions.mark(browser_id)}
         response = HTMLResponse(rendering.rendered(self.console.templates, template, values), status)
         if browser_id != self.caller.browser_id:
-            self.console.callers.keep(response, browser_id)
+            self.console.callers.keep(self.request, response, browser_id)
         return response
 
     def redirect(self, path: str) -> Response:

@@ -78,6 +78,9 @@ def difference_of(part: str, before: Side, after: Side) -> Difference:
         ]
         changes, has_more = tree_changes(old.tree, new.tree)
         notes += [f"Only the first {MAX_CHANGES} differences are shown."] if has_more else []
+        is_whole = len(before.data) == before.size_bytes and len(after.data) == after.size_bytes
+        if not changes and is_whole and before.data != after.data and not (old.tree.is_cut or new.tree.is_cut):
+            notes.append("The bytes differ in how they write their values, such as spaces or the order of keys.")
         return Difference(f"{new.title}, by value", notes, changes=changes)
     texts = [text_of(side.data, is_cut=len(side.data) < side.size_bytes) for side in (before, after)]
     if texts[0] is not None and texts[1] is not None:

@@ -51,19 +51,32 @@ def _changes(path: str, before: Node, after: Node) -> Iterator[Change]:
     if before.kind == LIST:
         yield from _list_changes(path, before, after)
         return
-    old, new = dict(before.children), dict(after.children)
-    if [*old] == [*new] and [*old.values()] == [*new.values()]:
-        # Only the marks of what was left out differ, or a map has a key twice.
-        return
-    for key, inner in old.items():
-        inside = step(path, key, is_index=before.kind == OBJECT and key.startswith("["))
-        if key not in new:
+    old, new = _by_key(before), _by_key(after)
+    for (key, again), inner in old.items():
+        inside = _inside(path, key, again, is_index=before.kind == OBJECT and key.startswith("["))
+        if (key, again) not in new:
             yield Change(REMOVED, inside, brief(inner), "")
         else:
-            yield from _changes(inside, inner, new[key])
-    for key, inner in new.items():
-        if key not in old:
-            yield Change(ADDED, step(path, key, is_index=False), "", brief(inner))
+            yield from _changes(inside, inner, new[key, again])
+    for (key, again), inner in new.items():
+        if (key, again) not in old:
+            yield Change(ADDED, _inside(path, key, again, is_index=False), "", brief(inner))
+
+
+def _by_key(node: Node) -> dict[tuple[str, int], Node]:
+    """Return the values of a map by their keys, each with how often the key has come before: a map may repeat one."""
+    found: dict[tuple[str, int], Node] = {}
+    counts: dict[str, int] = {}
+    for key, inner in node.children:
+        again = counts.get(key, 0)
+        counts[key] = again + 1
+        found[key, again] = inner
+    return found
+
+
+def _inside(path: str, key: str, again: int, *, is_index: bool) -> str:
+    inside = step(path, key, is_index=is_index)
+    return f"{inside} (number {again + 1} of this key)" if again else inside
 
 
 def _list_changes(path: str, before: Node, after: Node) -> Iterator[Change]:

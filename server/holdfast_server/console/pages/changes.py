@@ -32,7 +32,10 @@ async def delete_workflow(visit: Visit) -> Response:
     problem = _problem(form, found.workflow_id, found.head_revision, "workflow")
     if problem:
         return _workflow_deletion(visit, found, problem)
-    await visit.client.delete_workflow(found.namespace, found.workflow_id, request_id=forms.text(form, "request_id"))
+    # With the epoch that was just read the server refuses the deletion if another writer takes over before it.
+    await visit.client.delete_workflow(
+        found.namespace, found.workflow_id, epoch=found.epoch, request_id=forms.text(form, "request_id")
+    )
     return visit.redirect(links.workflow(found.namespace, found.workflow_id))
 
 

@@ -1,7 +1,5 @@
 """The page of a checkpoint: everything that is known of it, its parts, its records, and its validation."""
 
-import asyncio
-
 from holdfast import HoldfastError, KeyringRequiredError, PayloadTooLargeError, Record
 from starlette.responses import Response
 
@@ -11,6 +9,7 @@ from holdfast_server.console.pages.resume import Asked
 from holdfast_server.console.preview import READ_BYTES, Preview
 from holdfast_server.console.preview.records import preview_of_record
 from holdfast_server.console.resuming import words_of
+from holdfast_server.console.together import both
 from holdfast_server.console.visit import Paths, Visit
 
 _PATH = "/n/{namespace:name}/w/{workflow:name}/c/{checkpoint:name}"
@@ -26,7 +25,7 @@ async def show(visit: Visit) -> Response:
     found = await found_by(visit)
     previous, children = "", None
     if found.is_loadable and found.checkpoint is not None:
-        previous, children = await asyncio.gather(
+        previous, children = await both(
             previous_id(
                 visit.client, found.checkpoint.namespace, found.checkpoint.workflow_id, visit.name("checkpoint")
             ),

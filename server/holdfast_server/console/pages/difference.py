@@ -1,6 +1,5 @@
 """The difference between two checkpoints of a workflow: what is known of them, their parts, and inside a part."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from holdfast_server.console.difference import difference_of, part_changes
 from holdfast_server.console.difference.contents import Side
 from holdfast_server.console.found import Found, beginning, find, previous_id
 from holdfast_server.console.resuming import words_of
+from holdfast_server.console.together import both
 from holdfast_server.console.visit import Paths, Visit
 
 _PATH = "/n/{namespace:name}/w/{workflow:name}/diff"
@@ -43,7 +43,7 @@ async def show(visit: Visit) -> Response:
         a = await previous_id(visit.client, namespace, workflow_id, b)
     found: dict[str, Found] = {}
     if a and b:
-        before, after = await asyncio.gather(
+        before, after = await both(
             find(visit.client, namespace, workflow_id, a), find(visit.client, namespace, workflow_id, b)
         )
         found = {a: before, b: after}
@@ -67,7 +67,7 @@ async def part(visit: Visit) -> Response:
     """Show the difference inside a part."""
     namespace, workflow_id = visit.name("namespace"), visit.name("workflow")
     name = visit.query("part")
-    sides = await asyncio.gather(*(_side(visit, visit.query(each), name) for each in ("a", "b")))
+    sides = await both(_side(visit, visit.query("a"), name), _side(visit, visit.query("b"), name))
     difference = await in_worker(difference_of, name, *sides)
     return await in_worker(
         visit.render,

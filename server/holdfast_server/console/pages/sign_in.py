@@ -30,7 +30,7 @@ async def sign_in(visit: Visit) -> Response:
     console.sessions.end(visit.caller.browser_id)
     response = visit.redirect(back)
     # An id that was known before the sign-in never becomes that of a session.
-    console.callers.keep(response, console.sessions.begin(token))
+    console.callers.keep(visit.request, response, console.sessions.begin(token))
     return response
 
 
@@ -40,7 +40,7 @@ async def sign_out(visit: Visit) -> Response:
     await forms.read(visit.request, visit.caller, console.sessions)
     console.sessions.end(visit.caller.browser_id)
     response = visit.redirect(links.SIGN_IN)
-    console.callers.forget(response)
+    console.callers.forget(visit.request, response)
     return response
 
 

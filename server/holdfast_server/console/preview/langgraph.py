@@ -19,7 +19,6 @@ def extensions(code: int, inside: Reader, depth: int) -> Node | None:
     """Return the tree of an extension type of LangGraph; None if it is not one."""
     if not 0 <= code <= _LAST:
         return None
-    # The list itself stands for the object, so its values are no deeper than the object's own.
     content = inside.value(depth)
     if code == _DELTA_SNAPSHOT:
         return Node(OBJECT, "delta snapshot", (("value", content),), inside.is_cut)

@@ -182,7 +182,8 @@ class Reader:
             # The values inside count like all others. If they are not what the type promises, the bytes are shown.
             inside = Reader(data, is_cut=is_cut, limits=self._limits, extensions=self._extensions)
             try:
-                found = self._extensions(code, inside, depth)
+                # Deeper by one: an extension that holds nothing but another one must end as well.
+                found = self._extensions(code, inside, depth + 1)
             except NotMsgpackError:
                 found = None
             if found is not None:

@@ -19,6 +19,10 @@ _TEXT_BYTES = 64 << 10
 _HEX_BYTES = 4 << 10
 _LANGGRAPH_FORMAT = "langgraph-checkpoint"
 _TEMPORAL_FORMAT = "temporal-payload"
+# The most characters of a payload's metadata that a page shows.
+_METADATA_CHARACTERS = 1_000
+# The most characters of a key's id that a page shows. A client's have fewer: longer ones are not of a client.
+_KEY_CHARACTERS = 512
 # The first bytes of a pickle of protocol 2 to 5, and its last one.
 _PICKLE = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 _PICKLE_END = b"."
@@ -117,17 +121,23 @@ def _of_temporal(data: bytes, is_cut: bool, max_nodes: int) -> Preview | None:
     metadata, content, is_content_cut = payload
     inner = _decoded(content, is_cut or is_content_cut, "", "", max_nodes)
     named = ", ".join(f"{name}: {value}" for name, value in metadata.items())
+    if len(named) > _METADATA_CHARACTERS:
+        named = f"{named[:_METADATA_CHARACTERS]}… ({len(named):,} characters)"
     return replace(inner, title=f"Temporal payload: {inner.title}", notes=(f"Metadata: {named}.", *inner.notes))
 
 
 def _compressed(data: bytes, is_cut: bool, max_nodes: int) -> Preview | None:
     unpacked = decompressed(data, READ_BYTES)
-    if unpacked is None or not unpacked[1]:
+    if unpacked is None or not unpacked.content:
         return None
-    name, content = unpacked
-    # At the limit it is not known whether the content goes on. It is not unpacked again: a file may contain itself.
-    inner = _plain(content, is_cut or len(content) == READ_BYTES, max_nodes)
-    return replace(inner, title=f"{inner.title}, compressed with {name}")
+    # It is not unpacked again: a file may contain itself.
+    inner = _plain(unpacked.content, not unpacked.is_whole, max_nodes)
+    notes = [] if unpacked.is_whole else [f"Only the first {len(unpacked.content):,} unpacked bytes are known."]
+    if not unpacked.is_whole and not is_cut and len(unpacked.content) < READ_BYTES:
+        notes = [f"The compressed data is incomplete: it ends after {len(unpacked.content):,} unpacked bytes."]
+    if unpacked.has_more:
+        notes.append("More bytes follow the compressed data, which are not shown.")
+    return replace(inner, title=f"{inner.title}, compressed with {unpacked.name}", notes=(*notes, *inner.notes))
 
 
 def _json(data: bytes, is_cut: bool, max_nodes: int) -> Preview | None:
@@ -206,7 +216,7 @@ def _pickle(data: bytes) -> Preview:
 
 
 def _encrypted(data: bytes, key_id: str) -> Preview:
-    key = f" with the key {key_id!r}" if key_id else ""
+    key = f" with the key {key_id[:_KEY_CHARACTERS]!r}" if key_id else ""
     notes = (
         f"A client has encrypted it{key}. Neither the server nor this console can read it: load it with a client that "
         "has the keyring.",

@@ -44,7 +44,7 @@ def _of_writes(data: bytes, size_bytes: int) -> Preview | None:
             value = data[start : start + size]
             start += size
             writes.append((f"[{int(index)}]", _write(str(channel), str(kind), value, int(size))))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     is_cut = len(described["writes"]) > _MAX_WRITES or len(data) < size_bytes
     notes = ("Only the first writes are shown.",) if is_cut else ()

@@ -2,6 +2,7 @@
 
 import pytest
 from holdfast_server.config import Config
+from holdfast_server.console import forms
 from holdfast_server.console.clients import Clients
 from holdfast_server.console.sessions import SESSION_SECONDS, Sessions
 from holdfast_server.console.settings import Settings
@@ -55,6 +56,48 @@ async def test_the_cookie_of_a_session_is_for_this_site_alone_and_never_the_toke
     assert tokens.ci not in cookie
 
 
+async def test_behind_a_proxy_with_tls_the_cookie_is_sent_by_tls_only(browser, tokens):
+    proxied = {"x-forwarded-proto": "https"}
+    page = await browser.get("/sign-in", headers=proxied)
+    browser.headers.update({**proxied, "cookie": page.headers["set-cookie"].partition(";")[0]})
+    answer = await browser.submit("/sign-in", page.text, origin="https://127.0.0.1:7434", token=tokens.ci)
+    assert answer.status_code == 303
+    for cookie in (page.headers["set-cookie"], answer.headers["set-cookie"]):
+        assert cookie.startswith("__Host-")
+        assert "Secure" in cookie
+    browser.headers["cookie"] = answer.headers["set-cookie"].partition(";")[0]
+    assert (await browser.get("/n/n")).status_code == 200
+
+
+async def test_two_consoles_of_a_machine_do_not_take_each_others_cookies(browser, tokens):
+    await sign_in(browser, tokens.ci)
+    [own] = browser.cookies
+    other = await browser.get("/sign-in", headers={"host": "127.0.0.1:7435"})
+    assert other.headers["set-cookie"].partition("=")[0] != own
+    assert (await browser.get("/n/n")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "is_own"),
+    [
+        ("https://console.example", "console.example", True),
+        ("https://console.example", "Console.Example:443", True),
+        ("http://console.example:80", "console.example", True),
+        ("http://[::1]:7434", "[::1]:7434", True),
+        ("https://console.example:444", "console.example", False),
+        ("https://console.example.evil", "console.example", False),
+        ("https://a@console.example", "console.example", False),
+        ("http://[::1", "[::1]", False),
+        ("console.example", "console.example", False),
+        ("ftp://console.example", "console.example", False),
+        ("https://", "", False),
+        ("", "", False),
+    ],
+)
+def test_an_origin_is_compared_with_the_name_that_the_browser_uses(origin, host, is_own):
+    assert forms._is_own(origin, host) == is_own
+
+
 async def test_a_sign_in_gives_the_browser_another_id(browser, tokens):
     await browser.get("/sign-in")
     before = dict(browser.cookies)
@@ -72,7 +115,7 @@ async def test_a_token_that_the_server_does_not_know_begins_no_session(browser, 
 
 async def test_a_sign_in_from_another_site_is_refused(browser, tokens):
     page = (await browser.get("/sign-in")).text
-    for origin in ("https://evil.example", "null", None):
+    for origin in ("https://evil.example", "null", None, "http://[::1", "//127.0.0.1:7434", "127.0.0.1:7434"):
         answer = await browser.submit("/sign-in", page, origin=origin, token=tokens.ci)
         assert answer.status_code == 403
     browser.cookies.clear()

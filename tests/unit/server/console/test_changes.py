@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import holdfast
 import pytest
+from holdfast_server.console.pages import changes
 
 from tests.support.console_pages import FORMAT, browsing
 from tests.support.damage import damage_newest_marker
@@ -88,6 +89,26 @@ async def test_a_workflow_that_was_saved_since_its_page_is_not_deleted(client, s
     await client.save("n", "run", b"x", format=FORMAT, checkpoint_id="c3")
     answer = await changing.submit(path, page, **hidden(page), id="run")
     assert answer.status_code == 409
+    assert await ids(client) == ["c3", "c2", "c1"]
+
+
+async def test_a_workflow_that_another_writer_takes_over_just_before_the_deletion_is_not_deleted(
+    client, saved, changing, monkeypatch
+):
+    read = changes._workflow
+
+    async def read_and_lose(visit):
+        found = await read(visit)
+        writer = await client.acquire_writer("n", "run")
+        await client.save("n", "run", b"x", format=FORMAT, checkpoint_id="c3", epoch=writer.epoch)
+        return found
+
+    path = f"{WORKFLOW}/delete"
+    page = (await changing.get(path)).text
+    monkeypatch.setattr(changes, "_workflow", read_and_lose)
+    answer = await changing.submit(path, page, **hidden(page), id="run")
+    assert answer.status_code == 409
+    assert "WRITER_FENCED" in answer.text
     assert await ids(client) == ["c3", "c2", "c1"]
 
 

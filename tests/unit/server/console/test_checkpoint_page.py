@@ -172,7 +172,18 @@ def test_pending_writes_of_langgraph_are_shown():
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"w", b"words", b"w\xff\xff\xff\xff", b"r{}", b"w\0\0\0\x02{}", b"r" + b"[" * 9999]
+    "data",
+    [
+        b"",
+        b"w",
+        b"words",
+        b"w\xff\xff\xff\xff",
+        b"r{}",
+        b"w\0\0\0\x02{}",
+        b"r" + b"[" * 9999,
+        b'r{"chunks": 1e999}',
+        b"w" + (47).to_bytes(4) + b'{"task_id": "t", "writes": [[1e999,"c","k",1]]}',
+    ],
 )
 def test_other_records_are_shown_as_they_are(data):
     assert "LangGraph" not in preview_of_record(data, len(data)).title

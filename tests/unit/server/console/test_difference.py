@@ -120,6 +120,22 @@ def test_many_lines_are_compared_within_a_limit():
     assert any("lines were compared" in note for note in found.notes)
 
 
+def test_a_key_that_a_map_has_twice_is_compared_each_time():
+    found = compared(b'{"a": 1, "a": 2, "b": 0}', b'{"a": 3, "a": 2, "a": 4, "b": 0}')
+    assert [(each.kind, each.path, each.before, each.after) for each in found.changes] == [
+        ("changed", "a", "1", "3"),
+        ("added", "a (number 3 of this key)", "", "4"),
+    ]
+
+
+def test_the_same_values_written_differently_are_said():
+    for after in (b'{"a": 1,"b": 2}', b'{"b": 2, "a": 1}'):
+        found = compared(b'{"a": 1, "b": 2}', after)
+        assert found.is_empty
+        assert any("order of keys" in note for note in found.notes)
+    assert not compared(b'{"a": 1}', b'{"a": 1}').notes
+
+
 def test_only_other_line_ends_are_said():
     assert compared(b"a\nb\n", b"a\r\nb\r\n").notes == ["The lines are the same: only their ends differ."]
 

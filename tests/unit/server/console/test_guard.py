@@ -58,6 +58,28 @@ async def test_a_name_of_a_proxy_can_be_allowed(tmp_path):
         assert (await browser.get("/sign-in", headers={"host": "evil.example"})).status_code == 421
 
 
+@pytest.mark.parametrize(
+    "host", ["[::1", "localhost:a", "localhost:80@evil.example", "localhost:80/x?y=", "[::1]evil", "localhost evil"]
+)
+async def test_a_host_that_is_not_one_is_refused(browser, host):
+    assert (await browser.get("/", headers={"host": host})).status_code == 421
+
+
+async def test_another_method_is_refused_with_those_that_the_path_has(browser):
+    answer = await browser.request("DELETE", "/n/n/w/run/delete")
+    assert answer.status_code == 405
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
+    assert (await browser.request("OPTIONS", "/n/n")).status_code == 405
+
+
+async def test_a_slash_at_the_end_leads_to_the_page_without_it_whatever_is_before_the_console(browser):
+    for scheme in ("http", "https"):
+        answer = await browser.get("/n/n/?prefix=a", headers={"x-forwarded-proto": scheme})
+        assert (answer.status_code, answer.headers["location"]) == (307, "/n/n?prefix=a")
+    answer = await browser.get("http://127.0.0.1:7434//evil.example/")
+    assert answer.status_code == 404
+
+
 async def test_a_body_that_is_too_large_is_refused(browser):
     page = (await browser.get("/sign-in")).text
     answer = await browser.submit("/sign-in", page, token="x" * (65 << 10))

@@ -3,6 +3,7 @@
 import gzip
 import json
 import pickle
+import random
 import struct
 
 import pytest
@@ -167,6 +168,30 @@ def test_deep_nesting_is_cut_and_does_not_overflow_a_stack(data, more):
         assert depth_of(found.tree) <= MAX_DEPTH + 2
         assert any("nested deeper" in note for note in found.notes)
         assert len(found.tree_rows) < 500
+
+
+@pytest.mark.parametrize("code", [0, 5, 7])
+def test_objects_inside_objects_are_cut_and_do_not_overflow_a_stack(code):
+    data = packed(None)
+    for _ in range(1_000):
+        data = b"\xc9" + len(data).to_bytes(4) + bytes([code]) + data
+    found = preview_of(data, len(data), format_name="langgraph-checkpoint", part="checkpoint.msgpack")
+    assert found.title
+    if found.tree is not None:
+        assert depth_of(found.tree) <= MAX_DEPTH + 2
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstd.compress])
+def test_what_is_missing_of_compressed_data_is_said(compress):
+    # Of zstd nothing can be unpacked before the end of a block, which has 128 KiB.
+    whole = compress(random.Random(1).randbytes(100_000).hex().encode())
+    assert not any("unpacked" in note for note in preview_of(whole, len(whole)).notes)
+    cut = whole[:-1000]
+    assert any("incomplete" in note for note in preview_of(cut, len(cut)).notes)
+    two = whole + compress(b"second")
+    assert any("More bytes follow" in note for note in preview_of(two, len(two)).notes)
+    long = compress(b"ab " * READ_BYTES)
+    assert any(f"first {READ_BYTES:,} unpacked" in note for note in preview_of(long, len(long)).notes)
 
 
 def test_a_number_of_any_length_is_shown_exactly():

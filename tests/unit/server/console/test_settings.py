@@ -16,6 +16,9 @@ TLS = {"tls_cert_file": "c", "tls_key_file": "k"}
         ({"trace_url_template": "http://jaeger/trace"}, "trace_url_template"),
         ({"trace_url_template": "javascript:alert('{trace_id}')"}, "trace_url_template"),
         ({"trace_url_template": "https://{trace_id}/"}, "trace_url_template"),
+        ({"hosts": ("console.example:8443",)}, "hosts"),
+        ({"hosts": ("https://console.example",)}, "hosts"),
+        ({"hosts": ("a", "")}, "hosts"),
         ({"listen": "0.0.0.0:7434"}, "listen"),
         ({"listen": "0.0.0.0:7434", **TLS, "token": "t"}, "token"),
         ({"listen": "0.0.0.0:7434", **TLS, "is_open": True}, "target"),
@@ -33,6 +36,7 @@ def test_a_wrong_setting_is_named(given, name):
         {"listen": "0.0.0.0:7434", **TLS},
         {"listen": "0.0.0.0:7434", "insecure": True, "token": "t"},
         {"listen": "localhost:7434", "is_open": True},
+        {"hosts": ("console.example", "10.0.0.7", "fd00::7")},
         {"trace_url_template": "http://127.0.0.1:16686/trace/{trace_id}"},
     ],
 )

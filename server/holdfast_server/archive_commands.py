@@ -5,6 +5,7 @@ An archive is in a file or a standard stream. Progress is on stderr, and a summa
 
 import argparse
 import asyncio
+import fcntl
 import json
 import os
 import stat
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from holdfast_server import stdio
 from holdfast_server.config import Config, ConfigError
@@ -33,6 +34,7 @@ from holdfast_server.protocol.log.log import Log
 from holdfast_server.store_commands import printable
 from holdfast_server.stores.base import ObjectStore
 from holdfast_server.stores.file import FileStore
+from holdfast_server.stores.file.backup import TargetError
 
 _STREAM = "-"
 _PROGRESS_SECONDS = 2.0
@@ -45,7 +47,7 @@ async def run_export(config: Config, arguments: argparse.Namespace) -> int:
         The exit code: 0; 1 if damage was found, and left out.
 
     Raises:
-        ConfigError: the file exists, or cannot be continued.
+        ConfigError: the file exists, or cannot be continued; the namespace or workflow is not in the store.
         HoldfastError: LAYOUT_UNSUPPORTED.
         StoreError: the store cannot be used.
         OSError: the archive cannot be written.
@@ -56,12 +58,20 @@ async def run_export(config: Config, arguments: argparse.Namespace) -> int:
         keyed_store, layout = await open_keyed(store, config, must_exist=True)
         log = Log(keyed_store, cache_bytes=config.cache_bytes, grace_seconds=layout.grace_seconds)
         if arguments.file == _STREAM:
-            end = await _export(log, layout, scope, sys.stdout.buffer, None)
+            if arguments.resume:
+                raise ConfigError("resume: expected a file, got a standard stream")
+            with _named("stdout"):
+                end = await _export(log, layout, scope, _stream(sys.stdout).buffer, None)
             stdio.write_stderr(json.dumps(asdict(end)))
         else:
-            with _opened(arguments.file, resume=arguments.resume) as file:
-                before = await _continued(file, arguments.file, scope) if arguments.resume else None
-                end = await _export(log, layout, scope, file, before)
+            with _named(arguments.file), _opened(arguments.file, resume=arguments.resume) as file:
+                before = await _continued(file, arguments.file, scope, layout) if arguments.resume else None
+                try:
+                    end = await _export(log, layout, scope, file, before)
+                except ConfigError:
+                    if before is None:
+                        os.unlink(arguments.file)
+                    raise
                 file.flush()
                 await asyncio.to_thread(os.fsync, file.fileno())
             sys.stdout.write(json.dumps(asdict(end)) + "\n")
@@ -75,6 +85,7 @@ async def run_import(config: Config, arguments: argparse.Namespace) -> int:
         The exit code: 0; 1 if the archive is damaged or was cut off, or has workflows that were not restored.
 
     Raises:
+        ConfigError: standard input is closed.
         HoldfastError: COMMIT_UNKNOWN, LAYOUT_UNSUPPORTED.
         StoreError: the store cannot be used.
         OSError: the archive cannot be read.
@@ -84,7 +95,7 @@ async def run_import(config: Config, arguments: argparse.Namespace) -> int:
     damaged = ""
     try:
         if arguments.file == _STREAM:
-            await _import(config, sys.stdin.buffer, done)
+            await _import(config, _stream(sys.stdin).buffer, done)
         else:
             with await asyncio.to_thread(open, arguments.file, "rb") as file:
                 if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -113,8 +124,10 @@ async def run_backup(config: Config, arguments: argparse.Namespace) -> int:
             raise ConfigError(f"store: expected a folder, got {config.store!r}: use export for other stores")
         try:
             done = await store.back_up(Path(arguments.folder))
-        except FileExistsError:
-            raise ConfigError(f"{arguments.folder}: expected an empty folder, or none") from None
+        except TargetError as error:
+            raise ConfigError(
+                f"{arguments.folder}: expected an empty folder, or none, outside of the store: {error}"
+            ) from None
     sys.stdout.write(json.dumps(asdict(done)) + "\n")
     return 0
 
@@ -134,6 +147,29 @@ def _scope(arguments: argparse.Namespace) -> Scope:
     return Scope(arguments.namespace or "", arguments.workflow or "")
 
 
+def _stream(stream: TextIO) -> TextIO:
+    """Return a standard stream for an archive.
+
+    Raises:
+        ConfigError: it was closed when the program began, so that the archive would be lost.
+
+    """
+    if stdio.was_closed(stream):
+        raise ConfigError(f"{_STREAM}: expected a file, a pipe or a terminal, got a standard stream that is closed")
+    return stream
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Give errors of a file its name, which those of reads and writes lack."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, name) from None
+        raise
+
+
 @contextmanager
 def _opened(path: str, *, resume: bool) -> Iterator[BinaryIO]:
     """Open the file of an archive. One that exists is never overwritten."""
@@ -144,10 +180,14 @@ def _opened(path: str, *, resume: bool) -> Iterator[BinaryIO]:
     except FileExistsError:
         raise ConfigError(f"{path}: exists; continue it with --resume, or choose another file") from None
     with open(descriptor, "r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{path}: another export is writing it") from None
         yield file
 
 
-async def _continued(file: BinaryIO, path: str, scope: Scope) -> Reached:
+async def _continued(file: BinaryIO, path: str, scope: Scope, layout: Layout) -> Reached:
     """Return how far an archive goes, and cut off what is not whole."""
     try:
         before = await reached(file)
@@ -156,6 +196,10 @@ async def _continued(file: BinaryIO, path: str, scope: Scope) -> Reached:
     stated = Scope(before.header.namespace, before.header.workflow_id)
     if stated != scope:
         raise ConfigError(f"{path}: cannot be continued: it is an archive of {stated}, not of {scope}")
+    if before.header.store_id != layout.store_id:
+        raise ConfigError(f"{path}: cannot be continued: it is an archive of another store")
+    if before.header.marker_version != layout.marker_version:
+        raise ConfigError(f"{path}: cannot be continued: the store was upgraded since")
     if not before.is_whole:
         file.seek(before.position)
         file.truncate()
@@ -165,18 +209,23 @@ async def _continued(file: BinaryIO, path: str, scope: Scope) -> Reached:
 async def _export(log: Log, layout: Layout, scope: Scope, file: BinaryIO, before: Reached | None) -> End:
     if before is not None and before.is_whole:
         return before.counted
-    findings = 0
     progress = _Progress()
 
     def on_finding(key: str, what: str) -> None:
-        nonlocal findings
-        findings += 1
         stdio.write_stderr(f"{printable(key)}: {printable(what)}")
 
     if before is None:
         archive = ArchiveWriter(file)
-        names = scope.namespace, scope.workflow_id
-        header = Header(VERSION, LAYOUT_VERSION, layout.marker_version, layout.grace_seconds, *names, time.time())
+        header = Header(
+            version=VERSION,
+            layout=LAYOUT_VERSION,
+            marker_version=layout.marker_version,
+            grace_seconds=layout.grace_seconds,
+            namespace=scope.namespace,
+            workflow_id=scope.workflow_id,
+            made_at=time.time(),
+            store_id=layout.store_id,
+        )
         await archive.begin(header)
     else:
         archive = ArchiveWriter(file, before.counted, before.blocks)
@@ -188,9 +237,11 @@ async def _export(log: Log, layout: Layout, scope: Scope, file: BinaryIO, before
         on_finding=on_finding,
         on_progress=lambda prefix: progress(archive.end.workflows, archive.end.bytes),
     )
-    if scope.workflow_id and not archive.end.workflows and not findings:
-        raise ConfigError(f"workflow: {scope.workflow_id!r} is not in namespace {scope.namespace!r} of the store")
-    return await archive.finish(findings)
+    if scope.namespace and not archive.end.workflows and not archive.end.findings:
+        if scope.workflow_id:
+            raise ConfigError(f"workflow: {scope.workflow_id!r} is not in namespace {scope.namespace!r} of the store")
+        raise ConfigError(f"namespace: {scope.namespace!r} has no workflows in the store")
+    return await archive.finish()
 
 
 async def _import(config: Config, file: BinaryIO, done: Restored) -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from typing import TextIO
 
 
 def reserve_descriptors() -> None:
@@ -16,6 +17,12 @@ def reserve_descriptors() -> None:
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def was_closed(stream: TextIO) -> bool:
+    """Return whether a standard stream was closed when the program began, so that it leads nowhere."""
+    # Those that `reserve_descriptors` opened have a number as their name.
+    return not isinstance(stream.name, str)
 
 
 def write_stderr(line: str) -> None:

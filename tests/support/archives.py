@@ -23,7 +23,8 @@ async def archive_of(store, scope=ALL):
     """Return an archive of a store, and what was found damaged."""
     file = io.BytesIO()
     archive = ArchiveWriter(file)
-    await archive.begin(Header(VERSION, LAYOUT_VERSION, MARKER_VERSION, GRACE, scope.namespace, scope.workflow_id, 0.0))
+    names = scope.namespace, scope.workflow_id
+    await archive.begin(Header(VERSION, LAYOUT_VERSION, MARKER_VERSION, GRACE, *names, 0.0, "store"))
     findings = await _fill(store, scope, archive, "")
     return file.getvalue(), findings
 
@@ -49,7 +50,7 @@ async def _fill(store, scope, archive, after):
         after=after,
         on_finding=lambda key, what: findings.append(f"{key}: {what}"),
     )
-    await archive.finish(len(findings))
+    await archive.finish()
     return findings
 
 

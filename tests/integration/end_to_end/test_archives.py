@@ -1,5 +1,6 @@
 """A drill: export a store that is used, lose it, import the archive into another kind of store, and resume."""
 
+import fcntl
 import json
 import os
 import signal
@@ -151,7 +152,9 @@ def test_an_import_that_was_killed_is_run_again(tmp_path):
         (["export", "--namespace", "n" * 129, "FILE"], "namespace: expected at most 128 bytes"),
         (["export", "--workflow", "w", "FILE"], "workflow: expected the namespace as well"),
         (["export", "--namespace", "team", "--workflow", "none", "FILE"], "'none' is not in namespace 'team'"),
+        (["export", "--namespace", "none", "FILE"], "'none' has no workflows in the store"),
         (["export", "--resume", "FILE"], "No such file"),
+        (["export", "--resume", "-"], "resume: expected a file"),
         (["import", "FILE"], "No such file"),
         (["backup", "STORE"], "expected an empty folder"),
     ],
@@ -165,8 +168,59 @@ def test_wrong_arguments_are_refused_and_leave_nothing(tmp_path, arguments, why)
     refused = run(command, "--store", url, *rest, expect=2)
     assert why in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
-    if "none" not in arguments:
-        assert not (tmp_path / "file").exists()
+    assert not (tmp_path / "file").exists()
+
+
+def test_an_archive_is_not_continued_with_another_store_or_by_two_at_once(tmp_path):
+    urls = [(tmp_path / name).as_uri() for name in ("store", "other")]
+    for url in urls:
+        with holdfast.Client(url) as client:
+            fill(client, 6)
+    archive = tmp_path / "backup.tar"
+    run("export", "--store", urls[0], str(archive))
+    with archive.open("r+b") as file:
+        file.truncate(archive.stat().st_size - 3000)
+        before = archive.read_bytes()
+        refused = run("export", "--store", urls[1], "--resume", str(archive), expect=2)
+        assert "it is an archive of another store" in refused.stderr
+        fcntl.flock(file, fcntl.LOCK_EX)
+        refused = run("export", "--store", urls[0], "--resume", str(archive), expect=2)
+        assert "another export is writing it" in refused.stderr
+    assert archive.read_bytes() == before
+    run("export", "--store", urls[0], "--resume", str(archive))
+
+
+@pytest.mark.parametrize(("direction", "descriptor"), [("export", 1), ("import", 0)])
+def test_a_standard_stream_that_is_closed_takes_no_archive(tmp_path, direction, descriptor):
+    url = (tmp_path / "store").as_uri()
+    with holdfast.Client(url) as client:
+        client.save("team", "w", b"x", format=FORMAT)
+    command = ["sh", "-c", f'exec "$@" {descriptor}>&-', "sh", *EXECUTABLE, direction, "--store", url, "-"]
+    refused = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "holdfast-server: -: expected a file, a pipe or a terminal, got a standard stream that is closed\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["/dev/full", "FILE"])
+def test_an_export_that_finds_no_space_names_the_file(tmp_path, name):
+    url = (tmp_path / "store").as_uri()
+    with holdfast.Client(url) as client:
+        fill(client, 6)
+    command = ["sh", "-c", 'ulimit -f 200; exec "$@"', "sh", *EXECUTABLE, "export", "--store", url]
+    path = tmp_path / "file"
+    if name == "FILE":
+        refused = subprocess.run([*command, path], stderr=subprocess.PIPE, text=True, check=False)
+        assert f"File too large: '{path}'" in refused.stderr
+        run("export", "--store", url, "--resume", str(path))
+        run("import", "--store", (tmp_path / "other").as_uri(), str(path))
+    else:
+        with open(name, "wb") as full:
+            refused = subprocess.run([*command, "-"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert "No space left on device: 'stdout'" in refused.stderr
+    assert refused.returncode == 2
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_a_backup_of_a_folder_that_is_used_is_a_whole_store(tmp_path):
@@ -187,6 +241,53 @@ def test_a_backup_of_a_folder_that_is_used_is_a_whole_store(tmp_path):
         assert summary(run("fsck", "--store", str(folder)))["findings"] == 0
         with holdfast.Client(folder.as_uri()) as client:
             assert client.load("team", "run-2").checkpoint_id == "c29"
+
+
+def test_a_backup_that_failed_or_was_killed_is_begun_again(tmp_path):
+    url, target = (tmp_path / "store").as_uri(), tmp_path / "backup"
+    with holdfast.Client(url) as client:
+        fill(client, 6)
+    command = ["sh", "-c", 'ulimit -f 300; exec "$@"', "sh", *EXECUTABLE, "backup", "--store", url, target]
+    failed = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert failed.returncode == 2
+    assert str(target) in failed.stderr
+    assert list(target.iterdir()) == []
+    # As a kill leaves it.
+    run("backup", "--store", url, str(target))
+    (target / "holdfast.db").rename(target / "holdfast.db.unfinished")
+    (target / "holdfast.db.unfinished-journal").touch()
+    run("backup", "--store", url, str(target))
+    assert {each.name for each in target.iterdir()} == {"holdfast.db", "blobs"}
+    assert summary(run("fsck", "--store", str(target)))["findings"] == 0
+
+
+@pytest.mark.parametrize("place", ["", "blobs"])
+def test_a_backup_removes_no_file_that_is_not_its_own(tmp_path, place):
+    url, target = (tmp_path / "store").as_uri(), tmp_path / "backup"
+    with holdfast.Client(url) as client:
+        fill(client, 6)
+    run("backup", "--store", url, str(target))
+    (target / "holdfast.db").rename(target / "holdfast.db.unfinished")
+    (target / place / "notes.txt").write_text("mine")
+    before = sorted(target.rglob("*"))
+    refused = run("backup", "--store", url, str(target), expect=2)
+    assert "it is not empty" in refused.stderr
+    assert sorted(target.rglob("*")) == before
+
+
+def test_two_backups_into_one_folder_and_one_into_the_store_are_refused(tmp_path):
+    url, target = (tmp_path / "store").as_uri(), tmp_path / "backup"
+    with holdfast.Client(url) as client:
+        client.save("team", "w", b"x", format=FORMAT)
+    target.mkdir()
+    descriptor = os.open(target, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    assert "another backup is writing it" in run("backup", "--store", url, str(target), expect=2).stderr
+    os.close(descriptor)
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    for inside in ("store/backup", "link/blobs/backup"):
+        assert "it is in the store" in run("backup", "--store", url, str(tmp_path / inside), expect=2).stderr
+        assert not (tmp_path / inside).exists()
 
 
 def save_and_purge_until(client, ends):

@@ -101,17 +101,21 @@ async def export(
 
     """
 
+    def note(key: str, what: str) -> None:
+        archive.note_finding()
+        on_finding(key, what)
+
     def on_damaged(key: str, error: StoreDamagedError) -> None:
-        on_finding(key, f"cannot be listed: {error}")
+        note(key, f"cannot be listed: {error}")
 
     found = inventories(log.store, below=scope.prefix, after=after, on_damaged=on_damaged)
     async with aclosing(found) as workflows:
         async for each in workflows:
             keys = await owner_of(log, each.prefix)
             if keys is None:
-                on_finding(each.prefix, "is left out: no marker of its log can be read")
+                note(each.prefix, "is left out: no marker of its log can be read")
                 continue
-            await _Export(log, keys, archive, on_finding).run()
+            await _Export(log, keys, archive, note).run()
             on_progress(each.prefix)
 
 

@@ -10,7 +10,8 @@ In their order:
     end.json                        the end mark, with the digest of the last block
 
 A workflow has any number of blocks; only the last one has `ends`. The markers of a block follow its digests, so that a
-restore knows before it commits anything that all bytes of the block are whole.
+restore knows before it commits anything that all bytes of the block are whole. A member in JSON has its own digest, as
+the field `sha256`: that of its bytes with zeros in place of the digest.
 """
 
 import json
@@ -19,6 +20,9 @@ from hashlib import sha256
 from typing import Any, ClassVar, Self, get_origin
 
 VERSION = 1
+
+_SEAL = "sha256"
+_NO_DIGEST = "0" * 64
 
 
 class ArchiveError(Exception):
@@ -31,7 +35,7 @@ class _Json:
 
     def encoded(self) -> bytes:
         """Return the member's bytes."""
-        return json.dumps(asdict(self), indent=1).encode()
+        return sealed(asdict(self))
 
     @classmethod
     def decoded(cls, data: bytes) -> Self:
@@ -41,16 +45,36 @@ class _Json:
             ArchiveError: they are not those of such a member.
 
         """
+        name = cls.__name__.lower()
         try:
             read = json.loads(data)
+            cls._require_known(read)
+            if _sealed_digest(data, str(read[_SEAL])) != read[_SEAL]:
+                raise ArchiveError(f"{name}: does not match its digest")
             # A later version may have more fields.
             known = {each.name: read[each.name] for each in fields(cls)}
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ArchiveError(f"{cls.__name__.lower()}: not readable: {error}") from None
+            raise ArchiveError(f"{name}: not readable: {error}") from None
         for each in fields(cls):
             if not isinstance(known[each.name], _JSON_TYPES[get_origin(each.type) or each.type]):
-                raise ArchiveError(f"{cls.__name__.lower()}: {each.name} has another type than expected")
+                raise ArchiveError(f"{name}: {each.name} has another type than expected")
         return cls(**known)
+
+    @classmethod
+    def _require_known(cls, read: Any) -> None:
+        """Refuse a member of a version that this program does not know."""
+
+
+def sealed(given: dict[str, Any]) -> bytes:
+    """Return the bytes of a member in JSON, with its digest."""
+    without = json.dumps(given | {_SEAL: _NO_DIGEST}, indent=1)
+    digest = digest_of(without.encode())
+    return without.replace(f'"{_SEAL}": "{_NO_DIGEST}"', f'"{_SEAL}": "{digest}"').encode()
+
+
+def _sealed_digest(data: bytes, stated: str) -> str:
+    """Return the digest that a member must state, with the one that it states."""
+    return digest_of(data.replace(stated.encode(), _NO_DIGEST.encode(), 1))
 
 
 _JSON_TYPES: dict[Any, Any] = {str: str, int: int, float: (int, float), bool: bool, dict: dict}
@@ -68,6 +92,7 @@ class Header(_Json):
         namespace: the only namespace in it; "" for all.
         workflow_id: the only workflow in it; "" for all.
         made_at: when it was begun, in seconds since the epoch.
+        store_id: the id of the store that it was made from; "" for an old store, which has none.
 
     """
 
@@ -80,6 +105,13 @@ class Header(_Json):
     namespace: str
     workflow_id: str
     made_at: float
+    store_id: str
+
+    @classmethod
+    def _require_known(cls, read: Any) -> None:
+        version = read["version"]
+        if isinstance(version, int) and version > VERSION:
+            raise ArchiveError(f"the archive has version {version}, this program reads up to {VERSION}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +143,17 @@ class Block(_Json):
     """Some objects of a workflow.
 
     Attributes:
-        previous: the digest of the block before in hexadecimal digits; "" for the first block of the archive.
+        previous: the digest of the block before in hexadecimal digits; for the first block, that of the header.
         objects: the size in bytes and the SHA-256 of each object of the block, by its key.
         ends: whether it is the last one of its workflow.
+        findings: how much damage was found in the store so far, and was left out.
 
     """
 
     previous: str
     objects: dict[str, list[Any]]
     ends: bool
+    findings: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +161,7 @@ class End(_Json):
     """The end mark.
 
     Attributes:
-        previous: the digest of the last block in hexadecimal digits; "" if there is none.
+        previous: the digest of the last block in hexadecimal digits; that of the header if there is none.
         workflows: how many workflows the archive contains.
         objects: how many objects.
         bytes: their size in bytes.

@@ -35,6 +35,34 @@ _PIECE_BYTES = 1 << 20
 _Result = TypeVar("_Result")
 # Of a member in JSON: a block has at most some thousand objects.
 _MOST_JSON_BYTES = 8 << 20
+# Of the name of a member, which a head of its own has if it is long.
+_MOST_NAME_BYTES = 64 << 10
+# Programs fill up the end of a tar file with zeros, 10 KiB by default.
+_MOST_FILLING_BYTES = 1 << 20
+_LONG_HEADS = frozenset(
+    (
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+    )
+)
+
+
+class BytesFollowError(ArchiveError):
+    """An archive is whole, and something follows its end mark."""
+
+
+class _Head(tarfile.TarInfo):
+    """The head of a member. The library reads the content of those with a long name into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Head":
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in _LONG_HEADS and not 0 <= found.size <= _MOST_NAME_BYTES:
+            raise ArchiveError(f"a name has {found.size} bytes, expected at most {_MOST_NAME_BYTES}")
+        return found
 
 
 class ArchivedObject:
@@ -127,17 +155,21 @@ class ArchiveReader:
         """Yield what is in the archive, in its order. A block comes after its markers, the end mark last.
 
         Raises:
-            ArchiveError: it is damaged or was cut off, or a newer version of Holdfast made it. What was yielded is
-                whole, except objects whose block was not yielded.
+            ArchiveError: it is damaged or was cut off, a newer version of Holdfast made it, or something follows its
+                end mark. What was yielded is whole, except objects whose block was not yielded.
             OSError: it cannot be read.
 
         """
-        self._archive = await _in_thread(partial(tarfile.open, fileobj=self._file, mode="r|", bufsize=_PIECE_BYTES))
+        self._archive = await _in_thread(
+            partial(tarfile.open, fileobj=self._file, mode="r|", bufsize=_PIECE_BYTES, tarinfo=_Head)
+        )
         yield await self._header()
         while True:
             name, size_bytes, file = await self._next()
             if name == End.NAME:
-                yield self._finished(End.decoded(await _json(name, size_bytes, file)))
+                end = self._finished(End.decoded(await _json(name, size_bytes, file)))
+                await self._require_end()
+                yield end
                 return
             workflow = Workflow.decoded(await _json(name, size_bytes, file))
             self._begin(name, workflow)
@@ -152,11 +184,13 @@ class ArchiveReader:
         name, size_bytes, file = await self._next()
         if name != Header.NAME:
             raise ArchiveError(f"not an archive of Holdfast: begins with {name!r}, expected {Header.NAME!r}")
-        header = Header.decoded(await _json(name, size_bytes, file))
-        if not 1 <= header.version <= VERSION:
-            raise ArchiveError(f"the archive has version {header.version}, this program reads up to {VERSION}")
+        data = await _json(name, size_bytes, file)
+        header = Header.decoded(data)
+        if header.version < 1:
+            raise ArchiveError(f"the archive has version {header.version}, expected 1 to {VERSION}")
         if header.layout != LAYOUT_VERSION:
             raise ArchiveError(f"the archive has layout {header.layout}, this program reads {LAYOUT_VERSION}")
+        self._count(previous=digest_of(data))
         return header
 
     def _begin(self, name: str, workflow: Workflow) -> None:
@@ -189,7 +223,9 @@ class ArchiveReader:
         for key, stated in markers.items():
             yield await self._marker(key, stated)
         sizes = [stated[0] for stated in block.objects.values()]
-        self._count(previous=digest_of(data), objects=len(sizes), size_bytes=sum(sizes))
+        if block.findings < self.counted.findings:
+            raise ArchiveError(f"{name}: states {block.findings} findings, expected {self.counted.findings} or more")
+        self._count(previous=digest_of(data), objects=len(sizes), size_bytes=sum(sizes), findings=block.findings)
         yield block
 
     async def _marker(self, key: str, stated: list[object]) -> ArchivedMarker:
@@ -204,10 +240,28 @@ class ArchiveReader:
         return ArchivedMarker(name, revision, frame)
 
     def _finished(self, end: End) -> End:
-        counted = replace(self.counted, findings=end.findings)
+        # What was left out after the last block counts as well.
+        counted = replace(self.counted, findings=max(end.findings, self.counted.findings))
         if end != counted:
             raise ArchiveError(f"{End.NAME}: states {end}, found {counted}")
         return end
+
+    async def _require_end(self) -> None:
+        """Check that nothing follows the end mark but the zeros that end a tar file.
+
+        Raises:
+            BytesFollowError: something does, such as another archive.
+
+        """
+        assert self._archive is not None
+        assert self._archive.fileobj is not None
+        filling_bytes = 0
+        while piece := await _in_thread(self._archive.fileobj.read, _PIECE_BYTES):
+            filling_bytes += len(piece)
+            if piece.count(0) != len(piece) or filling_bytes > _MOST_FILLING_BYTES:
+                raise BytesFollowError(
+                    "the archive is whole, and something follows its end mark: import each of several archives alone"
+                )
 
     def _require_key(self, name: str) -> str:
         """Return a name that is the key of an object of the workflow, but no marker.
@@ -228,10 +282,16 @@ class ArchiveReader:
             raise ArchiveError(f"{name!r} is not an object of the workflow {self._keys.prefix!r}")
         return name
 
-    def _count(self, *, previous: str = "", workflows: int = 0, objects: int = 0, size_bytes: int = 0) -> None:
+    def _count(
+        self, *, previous: str = "", workflows: int = 0, objects: int = 0, size_bytes: int = 0, findings: int = 0
+    ) -> None:
         end = self.counted
         self.counted = End(
-            previous or end.previous, end.workflows + workflows, end.objects + objects, end.bytes + size_bytes, 0
+            previous or end.previous,
+            end.workflows + workflows,
+            end.objects + objects,
+            end.bytes + size_bytes,
+            max(end.findings, findings),
         )
 
     async def _next(self) -> tuple[str, int, IO[bytes]]:
@@ -263,5 +323,5 @@ async def _in_thread(function: Callable[..., _Result], *arguments: object) -> _R
     """
     try:
         return await asyncio.to_thread(function, *arguments)
-    except (tarfile.TarError, EOFError, UnicodeError) as error:
+    except (tarfile.TarError, EOFError, ValueError, RecursionError) as error:
         raise ArchiveError(f"the archive is damaged or was cut off: {error}") from None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from holdfast_server.protocol.archive.members import ArchiveError, Block, End, Header, Workflow
-from holdfast_server.protocol.archive.reader import ArchiveReader
+from holdfast_server.protocol.archive.reader import ArchiveReader, BytesFollowError
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ async def reached(file: BinaryIO) -> Reached:
         file: the archive, at its beginning.
 
     Raises:
-        ArchiveError: not even its first member is whole, or it was made by a newer version.
+        ArchiveError: not even its first member is whole, it was made by a newer version, or it is whole and something
+            follows it.
         OSError: it cannot be read.
 
     """
@@ -54,6 +55,9 @@ async def reached(file: BinaryIO) -> Reached:
                     found = Reached(found.header, archive.position, prefix, archive.counted, archive.blocks)
                 case End() if found is not None:
                     return Reached(found.header, archive.position, prefix, item, archive.blocks, is_whole=True)
+    except BytesFollowError:
+        # What follows may be another archive, which must not be cut off.
+        raise
     except ArchiveError:
         if found is None:
             raise

@@ -39,7 +39,9 @@ class ArchiveWriter:
 
     async def begin(self, header: Header) -> None:
         """Write what the archive contains."""
-        await self._member(Header.NAME, header.encoded())
+        data = header.encoded()
+        await self._member(Header.NAME, data)
+        self._count(previous=digest_of(data))
 
     async def begin_workflow(self, workflow: Workflow) -> None:
         """Write which workflow follows."""
@@ -70,7 +72,7 @@ class ArchiveWriter:
             ends: whether the workflow ends here.
 
         """
-        block = Block(self.end.previous, dict(self._objects), ends).encoded()
+        block = Block(self.end.previous, dict(self._objects), ends, self.end.findings).encoded()
         self.blocks += 1
         await self._member(block_name(self.blocks), block)
         for key, frame in self._markers:
@@ -83,9 +85,12 @@ class ArchiveWriter:
             # What another run can continue after must not be in memory only.
             await self._flush()
 
-    async def finish(self, findings: int) -> End:
+    def note_finding(self) -> None:
+        """Count damage that was found in the store."""
+        self._count(findings=1)
+
+    async def finish(self) -> End:
         """Write the end mark, and return it. The bytes are passed to the operating system, and no further."""
-        self._count(findings=findings)
         await self._member(End.NAME, self.end.encoded())
         self._buffer += bytes(2 * _TAR_BLOCK_BYTES)
         await self._flush()

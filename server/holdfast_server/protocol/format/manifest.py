@@ -40,12 +40,14 @@ class Layout:
         grace_seconds: how long dead objects are kept.
         marker_version: the version of the frames of new markers and records.
         macs: the MACs of the store's objects; None if they have none.
+        store_id: the id of the store, which a copy of it has too; "" for an old store, which has none.
 
     """
 
     grace_seconds: float
     marker_version: int
     macs: Macs | None = None
+    store_id: str = ""
 
 
 class NoStoreError(StoreError):
@@ -95,7 +97,7 @@ async def open_layout(
         if macs is not None:
             new = keyed_manifest.keyed(json.loads(new), macs)
         if await store.put_if_absent(MANIFEST_KEY, new):
-            return Layout(grace, MARKER_VERSION, macs)
+            return Layout(grace, MARKER_VERSION, macs, manifest.store_id)
         stored = await _read(store)
     found = _understood(stored)
     macs = keyed_manifest.macs_of(stored, found, mac_keys)
@@ -110,7 +112,7 @@ async def open_layout(
             "the store keeps the grace that it was created with; grace_seconds has no effect",
             extra={"grace_seconds": grace, "given_grace_seconds": grace_seconds},
         )
-    return Layout(grace, min(found.marker_version or 1, MARKER_VERSION), macs)
+    return Layout(grace, min(found.marker_version or 1, MARKER_VERSION), macs, found.store_id)
 
 
 async def read_manifest(store: ObjectStore) -> tuple[bytes, StoreManifest]:

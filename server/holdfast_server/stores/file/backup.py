@@ -5,10 +5,12 @@ off is never taken for a store. A file may be removed between both steps, since 
 the database is copied again.
 """
 
+import fcntl
 import os
 import shutil
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from holdfast_server.stores.file.folder import BLOBS, DATABASE, StoreFolder
 
 _ATTEMPTS = 10
 _UNFINISHED = f"{DATABASE}.unfinished"
+_OF_SQLITE = ("-journal", "-wal", "-shm")
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -32,25 +35,84 @@ class BackedUp:
     file_bytes: int
 
 
+class TargetError(Exception):
+    """A folder cannot be the target of a backup. The message says why."""
+
+
 def back_up(connection: sqlite3.Connection, folder: StoreFolder, target: Path) -> BackedUp:
     """Copy a store into a folder.
 
     Args:
         connection: a connection to the database of the store.
         folder: the store.
-        target: a folder that is empty or does not exist.
+        target: a folder that is empty, does not exist, or has a backup that was cut off; outside of the store.
 
     Raises:
-        FileExistsError: the target has something in it.
+        TargetError: the target has something else in it, is in the store, or another backup is writing it.
         StoreError: the store cannot be read, or the target cannot be written.
 
     """
     with mapped(str(target)):
+        if Path(folder.path) in (target.resolve(), *target.resolve().parents):
+            raise TargetError("it is in the store")
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        is_empty = not any(target.iterdir())
-    if not is_empty:
-        raise FileExistsError(str(target))
+    with _locked(target):
+        with mapped(str(target)):
+            _remove_unfinished(target)
+            if any(target.iterdir()):
+                raise TargetError("it is not empty")
+        try:
+            return _copy(connection, folder, target)
+        except BaseException:
+            # The error of the copy is the one to report.
+            with suppress(OSError):
+                _remove_unfinished(target)
+            raise
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Keep other backups out of a folder.
+
+    Raises:
+        TargetError: one is writing it.
+
+    """
     with mapped(str(target)):
+        descriptor = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # A network file system may have no locks of folders.
+        with suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise TargetError("another backup is writing it") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_unfinished(target: Path) -> None:
+    """Remove a backup that was cut off, if the target has nothing else."""
+    unfinished = {_UNFINISHED, *(f"{_UNFINISHED}{suffix}" for suffix in _OF_SQLITE)}
+    found = {each.name for each in target.iterdir()}
+    if _UNFINISHED not in found or found - unfinished - {BLOBS}:
+        return
+    copies = list((target / BLOBS).iterdir()) if BLOBS in found else []
+    if not all(blobs.is_name(each.name) for each in copies):
+        return
+    for each in copies:
+        each.unlink()
+    with suppress(FileNotFoundError):
+        (target / BLOBS).rmdir()
+    # The one by which a backup is known comes last.
+    for name in sorted(found & unfinished, reverse=True):
+        (target / name).unlink()
+
+
+def _copy(connection: sqlite3.Connection, folder: StoreFolder, target: Path) -> BackedUp:
+    with mapped(str(target)):
+        os.close(os.open(target / _UNFINISHED, _WRITE, 0o600))
         (target / BLOBS).mkdir(mode=0o700)
     copied: dict[str, int] = {}
     for _ in range(_ATTEMPTS):
@@ -68,14 +130,14 @@ def back_up(connection: sqlite3.Connection, folder: StoreFolder, target: Path) -
 
 def _copy_database(connection: sqlite3.Connection, folder: StoreFolder, path: Path) -> tuple[int, set[str]]:
     """Copy the database. Return how many objects it has, and the names of their files."""
-    with mapped(folder.database), closing(sqlite3.connect(path, isolation_level=None)) as copy:
+    # SQLite does not say which of both failed.
+    with mapped(f"{folder.database} to {path}"), closing(sqlite3.connect(path, isolation_level=None)) as copy:
         # In one step: it would begin again with each commit of another process.
         connection.backup(copy)
         [objects] = copy.execute("SELECT count(*) FROM objects").fetchone()
         names = {name for (name,) in copy.execute("SELECT file FROM objects WHERE file IS NOT NULL")}
         # Everything into the one file that gets the final name.
         copy.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    path.chmod(0o600)
     return objects, {name for name in names if blobs.is_name(name)}
 
 

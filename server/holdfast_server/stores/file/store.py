@@ -138,10 +138,10 @@ class FileStore:
         """Copy the store into a folder while it is used.
 
         Args:
-            target: a folder that is empty or does not exist.
+            target: a folder that is empty, does not exist, or has a backup that was cut off; outside of the store.
 
         Raises:
-            FileExistsError: the target has something in it.
+            TargetError: the target has something else in it, is in the store, or another backup is writing it.
             StoreError: the store cannot be read, or the target cannot be written.
 
         """

@@ -17,7 +17,7 @@ from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.stores.memory import MemoryStore
 
-from tests.support.archives import archive_of, contents, put_into, restored
+from tests.support.archives import archive_of, contents, continuation_of, put_into, restored
 from tests.support.budget import amount
 from tests.support.deltas import Deltas, noise, text
 from tests.support.mac_keys import KEY, OTHER_KEY, keyed
@@ -276,6 +276,17 @@ async def test_damage_is_reported_and_restored_as_damage():
     _, after = await check(Deltas(store))
     assert {each.key for each in after} == {each.key for each in before}
     assert (await head_of(store)).digest == (await head_of(run.log.store)).digest
+
+
+async def test_an_export_that_is_continued_states_all_damage():
+    run = await filled()
+    damage(run, KEYS.marker(5))
+    store = run.log.store
+    await Deltas(store, keys=OTHERS[2]).keep(b"x")
+    archive, findings = await archive_of(store)
+    assert len(findings) == 1
+    second = archive.index(b"workflows/2.json")
+    assert await continuation_of(store, archive[: second + 600]) == archive
 
 
 async def test_a_workflow_whose_head_is_damaged_is_left_out():

@@ -5,8 +5,9 @@ import json
 import tarfile
 
 import pytest
-from holdfast_server.protocol.archive.members import ArchiveError, digest_of
-from holdfast_server.protocol.archive.reader import ArchiveReader
+from holdfast_server.protocol.archive.members import ArchiveError, Block, End, Header, Workflow, digest_of, sealed
+from holdfast_server.protocol.archive.reader import ArchiveReader, BytesFollowError
+from holdfast_server.protocol.archive.resume import reached
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.stores.memory import MemoryStore
 from hypothesis import given, settings
@@ -62,10 +63,8 @@ def archived(given):
 
 
 def changed(members, name, **fields):
-    """Return the archive with other fields in one of its members in JSON."""
-    return archived(
-        (each, json.dumps(json.loads(data) | fields).encode() if each == name else data) for each, data in members
-    )
+    """Return the archive with other fields in one of its members in JSON, and with the digest of that member."""
+    return archived((each, sealed(json.loads(data) | fields) if each == name else data) for each, data in members)
 
 
 async def refusal(archive):
@@ -100,6 +99,10 @@ def test_an_archive_that_was_cut_off_is_refused_and_continued(store, archive, wh
     cut = archive[: length % len(archive)] + rest
     try:
         continued = run_inline(continuation_of(store, cut))
+    except BytesFollowError:
+        # What follows an archive that is whole is not overwritten.
+        assert b"end.json" in cut
+        return
     except ArchiveError:
         assert len(cut) < 2048
         return
@@ -136,7 +139,9 @@ async def test_a_member_that_is_no_file_is_refused(members, kind):
     [
         ("archive.json", {"version": 2}, "version 2"),
         ("archive.json", {"version": "1"}, "version has another type"),
+        ("archive.json", {"version": 0}, "version 0"),
         ("archive.json", {"layout": 7}, "layout 7"),
+        ("blocks/2.json", {"findings": -1}, "states -1 findings, expected 0"),
         ("workflows/1.json", {"workflow_id": "w"}, "is not that of its names"),
         ("workflows/1.json", {"first_revision": None}, "first_revision"),
         ("blocks/1.json", {"previous": "x"}, "does not follow"),
@@ -150,6 +155,55 @@ async def test_a_member_that_is_no_file_is_refused(members, kind):
 )
 async def test_members_that_contradict_each_other_are_refused(members, name, fields, why):
     assert why in await refusal(changed(members, name, **fields))
+
+
+def test_each_bit_of_a_member_in_json_is_covered_by_its_digest(members):
+    kinds = {"archive": Header, "workflows": Workflow, "blocks": Block, "end": End}
+    for name, data in members:
+        kind = kinds.get(name.removesuffix(".json").partition("/")[0])
+        if kind is None:
+            continue
+        assert kind.decoded(data).encoded() == data
+        for place in range(len(data) * 8):
+            damaged = bytearray(data)
+            damaged[place // 8] ^= 1 << place % 8
+            with pytest.raises(ArchiveError):
+                kind.decoded(bytes(damaged))
+
+
+async def test_an_archive_of_a_newer_version_is_refused_by_its_version_whatever_its_form(members):
+    newer = json.dumps({"version": 2, "seal": "another"}).encode()
+    assert "version 2, this program reads up to 1" in await refusal(archived([("archive.json", newer), *members[1:]]))
+
+
+async def test_blocks_follow_the_header_of_their_archive(members):
+    other = changed(members, "archive.json", grace_seconds=1.0)
+    assert "does not follow" in await refusal(other)
+
+
+@pytest.mark.parametrize(
+    "following", [b"x", b"\n", bytes(1024) + b"x", bytes(2 << 20)], ids=["x", "line", "later", "zeros"]
+)
+async def test_bytes_after_the_end_are_refused(archive, following):
+    assert "follows its end mark" in await refusal(archive + following)
+
+
+async def test_a_second_archive_behind_the_first_is_refused_and_not_cut_off(archive):
+    assert "import each of several archives alone" in await refusal(archive * 2)
+    with pytest.raises(BytesFollowError):
+        await reached(io.BytesIO(archive * 2))
+
+
+async def test_zeros_with_which_programs_fill_up_a_tape_are_no_part_of_an_archive(archive, whole):
+    assert contents(await restored(archive + bytes(-len(archive) % 10240))) == whole
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+async def test_a_name_that_is_long_without_bound_is_not_read_into_memory(members, kind):
+    info = tarfile.TarInfo("long")
+    info.type = kind
+    assert "a name has" in await refusal(archived([*members[:2], (info, bytes(1 << 20)), *members[2:]]))
+    assert "damaged" in await refusal(archived([*members[:2], *[(info, b"9 a=b\nxxx")] * 3000]))
 
 
 async def test_a_block_that_is_left_out_is_noticed(members):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import postgres, report, servers
-from benchmarks.groups import fairness, go, graphs, large, lists, requests, resume, sizes, small, small_s3, tls
+from benchmarks.groups import fairness, go, graphs, large, lists, requests, resume, sizes, small, small_s3, tls, watch
 from benchmarks.measure import Effort
 from benchmarks.setting import Setting
 
@@ -24,11 +24,12 @@ _GROUPS: dict[str, Callable[[Setting], Awaitable[None]]] = {
     "large": large.run,
     "resume": resume.run,
     "fairness": fairness.run,
+    "watch": watch.run,
     "tls": tls.run,
     "go": go.run,
 }
-_USE_POSTGRES = {"small", "graphs", "bytes", "resume"}
-_USE_S3 = {"requests", "s3", "large", "resume"}
+_USE_POSTGRES = {"small", "graphs", "bytes", "resume", "watch"}
+_USE_S3 = {"requests", "s3", "large", "resume", "watch"}
 _QUICK = Effort(callers=(1, 32), rounds=2, seconds=0.7)
 
 

@@ -157,6 +157,9 @@ class Listing(Surface):
     ) -> AsyncIterator[WorkflowInfo]:
         """Iterate over a namespace's workflows, over all pages.
 
+        A workflow with a damaged newest entry is listed by the newest one that can be read. If there is none, the
+        workflow is left out: `usage` has it, with the number of its entries that cannot be read.
+
         Args:
             namespace: the namespace.
             prefix: the text that their ids begin with.

@@ -81,6 +81,11 @@ final class Answers {
             "CHECKPOINT_CORRUPTED",
             "two parts of the checkpoint have the same name, or a part has a negative size");
       }
+      if (part.getSizeBytes() > Long.MAX_VALUE - sum) {
+        throw Reasons.exception(
+            "CHECKPOINT_CORRUPTED",
+            "the parts of the checkpoint have more bytes than a size holds");
+      }
       sum += part.getSizeBytes();
     }
     if (sum != found.getSizeBytes()) {
@@ -102,7 +107,7 @@ final class Answers {
     }
   }
 
-  private static HoldfastException tooLarge(Checkpoint found, String problem) {
+  static HoldfastException tooLarge(Checkpoint found, String problem) {
     return Reasons.exception(
         Reasons.failure("PAYLOAD_TOO_LARGE", problem)
             .withMetadata("checkpoint_id", found.getCheckpointId())
@@ -181,23 +186,21 @@ final class Answers {
     }
   }
 
-  /** The page tokens of one list, which never repeat. Finds a cycle of any length. */
-  static final class PageTokens {
-    private String remembered = "";
-    private long steps;
-    private long renewedAfter = 1;
+  /**
+   * The page tokens of one list up to one of its pages. They never repeat: finds a cycle of any
+   * length.
+   */
+  record PageTokens(String remembered, long steps, long renewedAfter) {
+    static final PageTokens NONE = new PageTokens("", 0, 1);
 
     /** Compares a token with an earlier one, which is renewed at doubling distances. */
-    void requireNew(String token) {
+    PageTokens with(String token) {
       if (token.equals(remembered)) {
         throw Reasons.wrong("the same page token twice, so that its list would never end");
       }
-      steps++;
-      if (steps == renewedAfter) {
-        remembered = token;
-        steps = 0;
-        renewedAfter *= 2;
-      }
+      return steps + 1 == renewedAfter
+          ? new PageTokens(token, 0, renewedAfter * 2)
+          : new PageTokens(remembered, steps + 1, renewedAfter);
     }
   }
 }

@@ -10,6 +10,10 @@ final class Arguments {
   static final Duration LONGEST = Duration.ofDays(366);
   private static final Duration LONGEST_STORED = Duration.ofDays(3_650_000);
 
+  // The bounds of a Timestamp.
+  private static final Instant FIRST = Instant.parse("0001-01-01T00:00:00Z");
+  private static final Instant LAST = Instant.parse("9999-12-31T23:59:59.999999999Z");
+
   private Arguments() {}
 
   static HoldfastException invalid(String field, String problem) {
@@ -41,6 +45,16 @@ final class Arguments {
     return value;
   }
 
+  /** Checks the elements of a list. */
+  static <T> List<T> elements(String field, List<T> values) {
+    int index = 0;
+    for (T each : present(field, values)) {
+      present(field + "[" + index + "]", each);
+      index++;
+    }
+    return List.copyOf(values);
+  }
+
   static long range(String field, long value, long low, long high) {
     if (value < low || value > high) {
       throw invalid(field, "must be " + low + " to " + high + ", not " + value);
@@ -56,7 +70,7 @@ final class Arguments {
   }
 
   static Duration durationOrZero(String field, Duration value) {
-    if (value.isNegative() || value.compareTo(LONGEST) > 0) {
+    if (present(field, value).isNegative() || value.compareTo(LONGEST) > 0) {
       throw invalid(field, "must be 0 to 366 days, not " + value);
     }
     return value;
@@ -80,7 +94,11 @@ final class Arguments {
         .build();
   }
 
-  static Timestamp message(Instant value) {
+  /** Converts a time that the API can hold. */
+  static Timestamp message(String field, Instant value) {
+    if (present(field, value).isBefore(FIRST) || value.isAfter(LAST)) {
+      throw invalid(field, "must be " + FIRST + " to " + LAST + ", not " + value);
+    }
     return Timestamp.newBuilder()
         .setSeconds(value.getEpochSecond())
         .setNanos(value.getNano())
@@ -88,7 +106,7 @@ final class Arguments {
   }
 
   private static Duration bounded(String field, Duration value, Duration longest) {
-    if (value.isZero() || value.isNegative() || value.compareTo(longest) > 0) {
+    if (present(field, value).isZero() || value.isNegative() || value.compareTo(longest) > 0) {
       throw invalid(
           field, "must be more than 0 and at most " + longest.toDays() + " days, not " + value);
     }

@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Function;
+import java.util.function.Supplier;
 
 /**
  * The calls of a client with futures. Each method does what the method of {@link HoldfastClient}
@@ -105,14 +106,14 @@ public final class AsyncHoldfastClient {
   public CompletableFuture<Checkpoint> save(
       String namespace, String workflowId, Payload data, Format format, SaveOptions options) {
     return call(
-        options.timeout(),
+        () -> Arguments.present("options", options).timeout(),
         operation ->
             saves.save(
                 operation,
                 options.header(namespace, workflowId, format).toBuilder()
                     .setProducer(producer)
                     .build(),
-                data,
+                Arguments.present("data", data),
                 options.progress()));
   }
 
@@ -127,7 +128,7 @@ public final class AsyncHoldfastClient {
   public CompletableFuture<LoadedCheckpoint> load(
       String namespace, String workflowId, LoadOptions options) {
     return call(
-        options.timeout(),
+        () -> Arguments.present("options", options).timeout(),
         operation -> {
           LoadRequest request = options.request(namespace, workflowId);
           keep(namespace, workflowId, options.notBefore());
@@ -146,7 +147,7 @@ public final class AsyncHoldfastClient {
    */
   public CompletableFuture<LoadedFile> loadTo(
       String namespace, String workflowId, Path file, LoadOptions options) {
-    return loadTo(namespace, workflowId, () -> Draft.of(file), options);
+    return loadTo(namespace, workflowId, () -> Draft.of(Arguments.present("file", file)), options);
   }
 
   /**
@@ -160,13 +161,14 @@ public final class AsyncHoldfastClient {
    */
   public CompletableFuture<LoadedFile> loadTo(
       String namespace, String workflowId, OutputStream stream, LoadOptions options) {
-    return loadTo(namespace, workflowId, () -> Draft.of(stream), options);
+    return loadTo(
+        namespace, workflowId, () -> Draft.of(Arguments.present("stream", stream)), options);
   }
 
   private CompletableFuture<LoadedFile> loadTo(
       String namespace, String workflowId, Loads.Target target, LoadOptions options) {
     return call(
-        options.timeout(),
+        () -> Arguments.present("options", options).timeout(),
         operation -> {
           LoadRequest request = options.request(namespace, workflowId);
           keep(namespace, workflowId, options.notBefore());
@@ -191,8 +193,10 @@ public final class AsyncHoldfastClient {
       Migrations migrations,
       LoadOptions options) {
     return call(
-        options.timeout(),
+        () -> Arguments.present("options", options).timeout(),
         operation -> {
+          Arguments.present("format", format);
+          Arguments.present("migrations", migrations);
           LoadRequest request =
               options
                   .checkpointId("")
@@ -214,7 +218,7 @@ public final class AsyncHoldfastClient {
   public CompletableFuture<Page<Checkpoint>> list(
       String namespace, String workflowId, ListOptions options) {
     return call(
-        options.timeout(),
+        () -> Arguments.present("options", options).timeout(),
         operation ->
             lists.checkpoints(
                 operation, options.request(namespace, workflowId), options.isStrict()));
@@ -229,7 +233,7 @@ public final class AsyncHoldfastClient {
    */
   public CompletableFuture<Page<WorkflowInfo>> listWorkflows(String namespace, String prefix) {
     return call(
-        Optional.empty(),
+        Optional::empty,
         operation ->
             lists.workflows(
                 operation,
@@ -250,7 +254,7 @@ public final class AsyncHoldfastClient {
   public CompletableFuture<Validation> validate(
       String namespace, String workflowId, ValidateOptions options) {
     return call(
-        options.timeout(),
+        () -> Arguments.present("options", options).timeout(),
         operation -> {
           ValidateRequest request = options.request(namespace, workflowId);
           keep(namespace, workflowId, options.notBefore());
@@ -269,7 +273,7 @@ public final class AsyncHoldfastClient {
   public CompletableFuture<Writer> acquireWriter(
       String namespace, String workflowId, AcquireOptions options) {
     return call(
-        options.timeout(),
+        () -> Arguments.present("options", options).timeout(),
         operation ->
             caller.unary(
                 operation,
@@ -300,7 +304,7 @@ public final class AsyncHoldfastClient {
   public CompletableFuture<Long> delete(
       String namespace, String workflowId, String checkpointId, WriteOptions options) {
     return call(
-        options.timeout(),
+        () -> Arguments.present("options", options).timeout(),
         operation -> {
           DeleteRequest.Builder request =
               DeleteRequest.newBuilder()
@@ -329,7 +333,7 @@ public final class AsyncHoldfastClient {
   public CompletableFuture<Long> deleteWorkflow(
       String namespace, String workflowId, WriteOptions options) {
     return call(
-        options.timeout(),
+        () -> Arguments.present("options", options).timeout(),
         operation -> {
           DeleteWorkflowRequest.Builder request =
               DeleteWorkflowRequest.newBuilder()
@@ -358,7 +362,7 @@ public final class AsyncHoldfastClient {
   public CompletableFuture<Long> prune(
       String namespace, String workflowId, int keepLast, WriteOptions options) {
     return call(
-        options.timeout(),
+        () -> Arguments.present("options", options).timeout(),
         operation -> {
           PruneRequest.Builder request =
               PruneRequest.newBuilder()
@@ -392,7 +396,7 @@ public final class AsyncHoldfastClient {
       List<CheckpointRecord> attached,
       WriteOptions options) {
     return call(
-        options.timeout(),
+        () -> Arguments.present("options", options).timeout(),
         operation -> {
           AttachRecordsRequest.Builder request =
               AttachRecordsRequest.newBuilder()
@@ -401,7 +405,8 @@ public final class AsyncHoldfastClient {
                   .setCheckpointId(Arguments.text("checkpoint_id", checkpointId))
                   .setRequestId(options.key());
           options.epoch().ifPresent(request::setEpoch);
-          return records.attach(operation, request.build(), List.copyOf(attached));
+          return records.attach(
+              operation, request.build(), Arguments.elements("records", attached));
         });
   }
 
@@ -430,7 +435,7 @@ public final class AsyncHoldfastClient {
   public CompletableFuture<List<CheckpointRecord>> records(
       String namespace, String workflowId, String checkpointId, Duration time) {
     return call(
-        Optional.of(time),
+        () -> Optional.of(Arguments.duration("timeout", time)),
         operation ->
             records.read(
                 operation,
@@ -446,7 +451,7 @@ public final class AsyncHoldfastClient {
    */
   public CompletableFuture<Capabilities> capabilities() {
     return call(
-        Optional.empty(),
+        Optional::empty,
         operation ->
             caller.unary(
                 operation,
@@ -464,14 +469,12 @@ public final class AsyncHoldfastClient {
 
   /** Begins a call of the public API. Its future fails with whatever the beginning throws. */
   private <T> CompletableFuture<T> call(
-      Optional<Duration> own, Function<Operation, CompletableFuture<T>> begin) {
-    Operation operation = new Operation(own.orElse(timeout));
-    CompletableFuture<T> result;
+      Supplier<Optional<Duration>> own, Function<Operation, CompletableFuture<T>> begin) {
     try {
-      result = begin.apply(operation);
+      Operation operation = new Operation(own.get().orElse(timeout));
+      return operation.published(begin.apply(operation));
     } catch (RuntimeException failure) {
-      result = CompletableFuture.failedFuture(failure);
+      return CompletableFuture.failedFuture(failure);
     }
-    return operation.published(result);
   }
 }

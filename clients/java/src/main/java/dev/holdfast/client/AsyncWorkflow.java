@@ -95,19 +95,8 @@ public final class AsyncWorkflow {
       Format format,
       SaveOptions options,
       int adoptionsLeft) {
-    SaveOptions next = options;
-    synchronized (this) {
-      if (options.parentId().isEmpty() && !checkpointId.isEmpty()) {
-        next = next.parentId(checkpointId);
-      }
-      if (revision.isPresent()) {
-        next = next.expectedRevision(revision.getAsLong());
-      }
-      if (epoch.isPresent()) {
-        next = next.epoch(epoch.getAsLong());
-      }
-    }
-    CompletableFuture<Checkpoint> saving = client.save(namespace, workflowId, data, format, next);
+    CompletableFuture<Checkpoint> saving =
+        client.save(namespace, workflowId, data, format, options == null ? null : next(options));
     cancellation.onCancel(() -> saving.cancel(true));
     return saving
         .handle(
@@ -125,6 +114,20 @@ public final class AsyncWorkflow {
                       nothing -> save(cancellation, data, format, options, adoptionsLeft - 1));
             })
         .thenCompose(outcome -> outcome);
+  }
+
+  private synchronized SaveOptions next(SaveOptions options) {
+    SaveOptions next = options;
+    if (options.parentId().isEmpty() && !checkpointId.isEmpty()) {
+      next = next.parentId(checkpointId);
+    }
+    if (revision.isPresent()) {
+      next = next.expectedRevision(revision.getAsLong());
+    }
+    if (epoch.isPresent()) {
+      next = next.epoch(epoch.getAsLong());
+    }
+    return next;
   }
 
   /** Continues from a head that this writer made by another handle. */
@@ -255,7 +258,7 @@ public final class AsyncWorkflow {
   }
 
   private synchronized WriteOptions fenced(WriteOptions options) {
-    return epoch.isPresent() ? options.epoch(epoch.getAsLong()) : options;
+    return epoch.isPresent() && options != null ? options.epoch(epoch.getAsLong()) : options;
   }
 
   private synchronized void keep(Writer writer) {

@@ -7,9 +7,8 @@ import io.grpc.MethodDescriptor;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 import java.util.function.Function;
 
 /**
@@ -138,29 +137,25 @@ final class Caller {
         if (connection.isClosed()) {
           throw Reasons.exception(Reasons.closed(), null);
         }
-        CompletableFuture<String> token = tokens.current(connection.executor);
-        if (!token.isDone()) {
-          token.orTimeout(left().toNanos(), TimeUnit.NANOSECONDS);
-        }
+        CompletableFuture<String> token =
+            connection.bounded(
+                tokens.current(connection.executor),
+                left(),
+                "token: its source took longer than the call may");
+        operation.onCancel(() -> token.cancel(false));
         token.whenComplete(
             (known, failure) -> {
               if (failure == null) {
                 attempt(known);
               } else {
                 span.beginAttempt(number, new Metadata());
-                ended("", null, late(Operation.bare(failure)));
+                ended("", null, Operation.bare(failure));
               }
             });
-      } catch (RuntimeException failure) {
+      } catch (RuntimeException | Error failure) {
+        // Nobody else ends the call, so that its caller would wait for ever.
         finish(null, closedOr(failure));
       }
-    }
-
-    private Throwable late(Throwable failure) {
-      return failure instanceof TimeoutException
-          ? Reasons.exception(
-              Reasons.DEADLINE_EXCEEDED, "token: its source took longer than the call may", failure)
-          : failure;
     }
 
     private void attempt(String token) {
@@ -174,7 +169,7 @@ final class Caller {
       CompletableFuture<T> sent;
       try {
         sent = send.apply(attempt);
-      } catch (RuntimeException failure) {
+      } catch (RuntimeException | Error failure) {
         sent = CompletableFuture.failedFuture(failure);
       }
       sent.whenComplete((value, failure) -> ended(token, value, Operation.bare(failure)));
@@ -186,6 +181,9 @@ final class Caller {
       if (failure == null) {
         bucket.succeeded();
         finish(value, null);
+      } else if (operation.isCancelled()) {
+        // It is not retried, and takes nothing from the budget of other calls.
+        finish(null, new CancellationException("the call was cancelled"));
       } else if (!(failure instanceof HoldfastException error)) {
         finish(null, failure);
       } else if (mayRefresh(error, token)) {

@@ -29,13 +29,20 @@ class Cancellation {
     ending.run();
   }
 
-  final synchronized void requireRunning() {
-    if (isCancelled) {
+  final synchronized boolean isCancelled() {
+    return isCancelled;
+  }
+
+  final void requireRunning() {
+    if (isCancelled()) {
       throw new CancellationException("the call was cancelled");
     }
   }
 
-  /** Returns the future that a caller gets: to cancel it ends the call, and its errors are bare. */
+  /**
+   * Returns the future that a caller gets. Its errors are bare. If the caller cancels it, lets it
+   * time out or completes it otherwise, the call ends.
+   */
   final <T> CompletableFuture<T> published(CompletableFuture<T> inner) {
     CompletableFuture<T> published = new CompletableFuture<>();
     inner.whenComplete(
@@ -48,7 +55,7 @@ class Cancellation {
         });
     published.whenComplete(
         (value, failure) -> {
-          if (published.isCancelled()) {
+          if (!inner.isDone()) {
             cancel();
           }
         });

@@ -3,7 +3,6 @@ package dev.holdfast.client;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
 import java.util.Arrays;
-import java.util.Objects;
 
 /** Small data that is attached to a checkpoint id, under a key of its own. */
 public final class CheckpointRecord {
@@ -13,7 +12,7 @@ public final class CheckpointRecord {
 
   private CheckpointRecord(String key, byte[] data, boolean replaces) {
     this.key = Arguments.text("records.key", key);
-    this.data = Objects.requireNonNull(data, "data");
+    this.data = Arguments.present("records.data", data);
     this.replaces = replaces;
   }
 

@@ -183,6 +183,27 @@ final class Connection implements AutoCloseable {
     return pause.completeOnTimeout(null, time.toNanos(), TimeUnit.NANOSECONDS);
   }
 
+  /**
+   * Returns a future that has the outcome of another one, and also fails once a time has passed or
+   * the client is closed. For work that may block in the caller's code.
+   */
+  <T> CompletableFuture<T> bounded(CompletableFuture<T> work, Duration time, String problem) {
+    if (work.isDone()) {
+      return work;
+    }
+    CompletableFuture<T> bounded = work.copy();
+    CompletableFuture<Void> end = pause(time);
+    end.thenRunAsync(
+        () ->
+            bounded.completeExceptionally(
+                isClosed
+                    ? Reasons.exception(Reasons.closed(), null)
+                    : Reasons.exception(Reasons.DEADLINE_EXCEEDED, problem)),
+        executor);
+    bounded.whenComplete((value, failure) -> end.cancel(false));
+    return bounded;
+  }
+
   /** Connects at once, instead of after the pause that gRPC makes between its own attempts. */
   void reconnect() {
     managed.resetConnectBackoff();

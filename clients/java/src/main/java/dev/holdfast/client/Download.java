@@ -151,7 +151,7 @@ final class Download {
     private final Connection connection;
     private final Attempt attempt;
     private final ClientCall<LoadStreamRequest, LoadStreamResponse> call;
-    private RuntimeException failure;
+    private Throwable failure;
     private boolean hasHeader;
     private boolean isFinished;
     private long receivedBytes;
@@ -175,7 +175,11 @@ final class Download {
         call.request(1);
       } catch (IOException problem) {
         fail(new UncheckedIOException(problem));
-      } catch (RuntimeException problem) {
+      } catch (OutOfMemoryError full) {
+        fail(
+            Answers.tooLarge(
+                announced, "the heap of this process has no room for the payload: use loadTo"));
+      } catch (RuntimeException | Error problem) {
         fail(problem);
       }
     }
@@ -198,7 +202,7 @@ final class Download {
       }
     }
 
-    private void fail(RuntimeException problem) {
+    private void fail(Throwable problem) {
       failure = problem;
       call.cancel("the stream is not accepted", problem);
     }

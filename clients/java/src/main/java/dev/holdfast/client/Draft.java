@@ -7,12 +7,14 @@ import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
 import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.Files;
-import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFileAttributeView;
+import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Optional;
+import java.util.Set;
 
 /** The new content of a file or a stream, in a temporary file until it is whole. */
 abstract class Draft implements Sink, AutoCloseable {
@@ -64,10 +66,17 @@ abstract class Draft implements Sink, AutoCloseable {
 
   private static final class Beside extends Draft {
     private final Path target;
+    private final Optional<Set<PosixFilePermission>> usual;
 
     Beside(Path target) throws IOException {
-      super(Files.createTempFile(target.getParent(), ".holdfast-", ".tmp"));
+      // Unlike a temporary file, it has the mode of any new file of this process.
+      super(Files.createFile(target.resolveSibling(".holdfast-" + RequestIds.create() + ".tmp")));
       this.target = target;
+      PosixFileAttributeView mode = mode();
+      usual = mode == null ? Optional.empty() : Optional.of(mode.readAttributes().permissions());
+      if (mode != null) {
+        mode.setPermissions(PosixFilePermissions.fromString("rw-------"));
+      }
     }
 
     @Override
@@ -82,16 +91,17 @@ abstract class Draft implements Sink, AutoCloseable {
       }
     }
 
-    /** Gives the draft the mode of the file that it replaces, or that of most new files. */
+    /** Gives the draft the mode of the file that it replaces, or that of a new file. */
     private void copyMode() throws IOException {
-      PosixFileAttributeView mode = Files.getFileAttributeView(path, PosixFileAttributeView.class);
-      if (mode == null) {
-        return;
+      if (usual.isPresent()) {
+        mode()
+            .setPermissions(
+                Files.exists(target) ? Files.getPosixFilePermissions(target) : usual.get());
       }
-      mode.setPermissions(
-          Files.exists(target, LinkOption.NOFOLLOW_LINKS)
-              ? Files.getPosixFilePermissions(target)
-              : PosixFilePermissions.fromString("rw-r--r--"));
+    }
+
+    private PosixFileAttributeView mode() {
+      return Files.getFileAttributeView(path, PosixFileAttributeView.class);
     }
   }
 

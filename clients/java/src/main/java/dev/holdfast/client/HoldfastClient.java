@@ -402,7 +402,7 @@ public final class HoldfastClient implements AutoCloseable {
      * @return this builder
      */
     public Builder retry(RetryPolicy policy) {
-      retry = policy;
+      retry = Arguments.present("retry", policy);
       return this;
     }
 
@@ -430,7 +430,7 @@ public final class HoldfastClient implements AutoCloseable {
      * @return this builder
      */
     public Builder tls(Tls settings) {
-      tls = Optional.of(settings);
+      tls = Optional.of(Arguments.present("tls", settings));
       return this;
     }
 
@@ -453,7 +453,7 @@ public final class HoldfastClient implements AutoCloseable {
      * @return this builder
      */
     public Builder token(Supplier<String> source) {
-      tokens = Tokens.from(source);
+      tokens = Tokens.from(Arguments.present("token", source));
       return this;
     }
 
@@ -474,7 +474,7 @@ public final class HoldfastClient implements AutoCloseable {
      * @return this builder
      */
     public Builder openTelemetry(OpenTelemetry given) {
-      openTelemetry = Optional.of(given);
+      openTelemetry = Optional.of(Arguments.present("open_telemetry", given));
       return this;
     }
 
@@ -485,7 +485,7 @@ public final class HoldfastClient implements AutoCloseable {
      * @return this builder
      */
     public Builder interceptor(ClientInterceptor interceptor) {
-      interceptors.add(0, interceptor);
+      interceptors.add(0, Arguments.present("interceptor", interceptor));
       return this;
     }
 

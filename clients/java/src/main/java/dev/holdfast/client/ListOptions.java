@@ -54,7 +54,7 @@ public final class ListOptions {
    * @return the options
    */
   public ListOptions createdAfter(Instant time) {
-    return filter(filter -> filter.setCreatedAfter(Arguments.message(time)));
+    return filter(filter -> filter.setCreatedAfter(Arguments.message("created_after", time)));
   }
 
   /**
@@ -64,7 +64,7 @@ public final class ListOptions {
    * @return the options
    */
   public ListOptions createdBefore(Instant time) {
-    return filter(filter -> filter.setCreatedBefore(Arguments.message(time)));
+    return filter(filter -> filter.setCreatedBefore(Arguments.message("created_before", time)));
   }
 
   /**
@@ -74,7 +74,7 @@ public final class ListOptions {
    * @return the options
    */
   public ListOptions format(AcceptedFormat format) {
-    return filter(filter -> filter.addFormats(format.message()));
+    return filter(filter -> filter.addFormats(Arguments.present("format", format).message()));
   }
 
   /**

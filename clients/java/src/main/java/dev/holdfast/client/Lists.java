@@ -22,7 +22,7 @@ final class Lists {
 
   CompletableFuture<Page<Checkpoint>> checkpoints(
       Operation operation, ListRequest request, boolean isStrict) {
-    return checkpoints(operation, request, isStrict, new Answers.PageTokens());
+    return checkpoints(operation, request, isStrict, Answers.PageTokens.NONE);
   }
 
   private CompletableFuture<Page<Checkpoint>> checkpoints(
@@ -45,18 +45,18 @@ final class Lists {
               items,
               answer.getNextPageToken(),
               tokens,
-              token ->
+              next ->
                   checkpoints(
-                      operation,
-                      request.toBuilder().setPageToken(token).build(),
+                      next.operation(),
+                      request.toBuilder().setPageToken(next.token()).build(),
                       isStrict,
-                      tokens));
+                      next.tokens()));
         });
   }
 
   CompletableFuture<Page<WorkflowInfo>> workflows(
       Operation operation, ListWorkflowsRequest request) {
-    return workflows(operation, request, new Answers.PageTokens());
+    return workflows(operation, request, Answers.PageTokens.NONE);
   }
 
   private CompletableFuture<Page<WorkflowInfo>> workflows(
@@ -71,21 +71,34 @@ final class Lists {
                 answer.getWorkflowsList().stream().map(each -> info(each, request)).toList(),
                 answer.getNextPageToken(),
                 tokens,
-                token ->
-                    workflows(operation, request.toBuilder().setPageToken(token).build(), tokens)));
+                next ->
+                    workflows(
+                        next.operation(),
+                        request.toBuilder().setPageToken(next.token()).build(),
+                        next.tokens())));
   }
 
+  /** What a page is requested with. */
+  private record Next(Operation operation, String token, Answers.PageTokens tokens) {}
+
+  /** Returns a page. Each request of the one that follows it is cancelled by itself. */
   private static <T> Page<T> page(
       Operation operation,
       List<T> items,
       String token,
       Answers.PageTokens tokens,
-      Function<String, CompletableFuture<Page<T>>> following) {
+      Function<Next, CompletableFuture<Page<T>>> following) {
     if (token.isEmpty()) {
       return new Page<>(items, Optional.empty());
     }
-    tokens.requireNew(token);
-    return new Page<>(items, Optional.of(() -> operation.published(following.apply(token))));
+    Answers.PageTokens known = tokens.with(token);
+    return new Page<>(
+        items,
+        Optional.of(
+            () -> {
+              Operation own = operation.next();
+              return own.published(following.apply(new Next(own, token, known)));
+            }));
   }
 
   private static WorkflowInfo info(Workflow found, ListWorkflowsRequest request) {

@@ -73,7 +73,8 @@ public final class LoadOptions {
    * @return the options
    */
   public LoadOptions accept(AcceptedFormat format) {
-    return with(request -> request.addAcceptedFormats(format.message()));
+    AcceptedFormat accepted = Arguments.present("accepted_formats", format);
+    return with(request -> request.addAcceptedFormats(accepted.message()));
   }
 
   /**
@@ -147,7 +148,8 @@ public final class LoadOptions {
    * @return the options
    */
   public LoadOptions progress(Progress observer) {
-    return new LoadOptions(request, part, maxBytes, notBefore, timeout, observer);
+    Progress observing = Arguments.present("progress", observer);
+    return new LoadOptions(request, part, maxBytes, notBefore, timeout, observing);
   }
 
   /** Returns these options for a checkpoint of one of these formats only. */

@@ -41,7 +41,6 @@ final class Loads {
                 return recordsOf(operation, request, answer.getCheckpoint(), answer)
                     .thenApply(attached -> loaded(header(answer), first.parts(), attached));
               }
-              Answers.requireArrays(answer.getCheckpoint());
               Sinks.Memory memory = new Sinks.Memory();
               return stream(operation, request, answer, memory, maxBytes, options.progress())
                   .thenCompose(

@@ -37,7 +37,7 @@ public final class Migrations {
   public Migrations with(String name, int fromVersion, Migration migration) {
     Arguments.range("from_version", fromVersion, 1, Integer.MAX_VALUE - 1);
     Map<Format, Migration> all = new HashMap<>(steps);
-    if (all.put(new Format(name, fromVersion), Objects.requireNonNull(migration)) != null) {
+    if (all.put(new Format(name, fromVersion), Arguments.present("migration", migration)) != null) {
       throw Arguments.invalid(
           "from_version", fromVersion + " of format '" + name + "' has a migration already");
     }

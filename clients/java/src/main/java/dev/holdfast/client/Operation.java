@@ -29,6 +29,13 @@ final class Operation extends Cancellation {
     return Duration.ofNanos(leftNanos);
   }
 
+  /** Returns an operation for the next request of a list, which has the time that is left. */
+  synchronized Operation next() {
+    Operation next = new Operation(whole);
+    next.leftNanos = leftNanos;
+    return next;
+  }
+
   /** Restores all the time, for a call whose requests have it each. */
   synchronized void renew() {
     leftNanos = whole.toNanos();

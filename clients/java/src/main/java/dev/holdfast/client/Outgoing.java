@@ -57,7 +57,7 @@ final class Outgoing {
     List<Part> messages = new ArrayList<>();
     for (Map.Entry<String, Payload.Part> each : parts.entrySet()) {
       Payload.Part part = each.getValue();
-      try (InputStream stream = part.source().open()) {
+      try (InputStream stream = opened(part)) {
         byte[] data = read(part, stream, 0, (int) part.sizeBytes());
         messages.add(
             Part.newBuilder()
@@ -104,7 +104,7 @@ final class Outgoing {
   private boolean part(
       String name, Payload.Part part, long from, long before, Progress progress, Sending sending)
       throws IOException, InterruptedException {
-    try (InputStream stream = part.source().open()) {
+    try (InputStream stream = opened(part)) {
       try {
         stream.skipNBytes(from);
       } catch (EOFException shorter) {
@@ -130,6 +130,14 @@ final class Outgoing {
       } while (offset < part.sizeBytes());
     }
     return true;
+  }
+
+  private static InputStream opened(Payload.Part part) throws IOException {
+    InputStream stream = part.source().open();
+    if (stream == null) {
+      throw Arguments.invalid(part.field(), "must have a source that opens a stream, not null");
+    }
+    return stream;
   }
 
   private static byte[] read(Payload.Part part, InputStream stream, long offset, int size)

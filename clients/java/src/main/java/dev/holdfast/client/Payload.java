@@ -9,13 +9,13 @@ import java.nio.file.Path;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
-import java.util.Objects;
 
 /**
  * The data of a checkpoint: named parts, from memory, files or streams. An instance is immutable.
  *
  * <p>A save may send a payload more than once, so that each part can be read more than once. Its
- * bytes must not change while it is saved: they are not copied.
+ * bytes must not change while it is saved: they are not copied. A source that blocks does not hold
+ * a save beyond its deadline, nor beyond the end of the client; its thread ends once it returns.
  */
 public final class Payload {
   private final Map<String, Part> parts;
@@ -88,7 +88,7 @@ public final class Payload {
    * @return the payload
    */
   public Payload with(String name, byte[] data) {
-    Objects.requireNonNull(data, "data");
+    Arguments.present(field(name), data);
     return with(name, data.length, true, () -> new ByteArrayInputStream(data));
   }
 
@@ -101,6 +101,7 @@ public final class Payload {
    * @throws UncheckedIOException if the file cannot be read
    */
   public Payload with(String name, Path file) {
+    Arguments.present(field(name), file);
     try {
       return with(name, Files.size(file), () -> Files.newInputStream(file));
     } catch (IOException failure) {
@@ -121,15 +122,19 @@ public final class Payload {
   }
 
   private Payload with(String name, long sizeBytes, boolean isInMemory, Source source) {
-    Arguments.text("a part's name", name);
-    Arguments.range("size_bytes", sizeBytes, 0, Long.MAX_VALUE);
+    String field = field(name);
+    // All parts together have a size.
+    Arguments.range(field + ".size_bytes", sizeBytes, 0, Long.MAX_VALUE - sizeBytes());
+    Part part = new Part(field, sizeBytes, isInMemory, Arguments.present(field, source));
     Map<String, Part> all = new LinkedHashMap<>(parts);
-    String field = "data['" + name + "']";
-    if (all.put(name, new Part(field, sizeBytes, isInMemory, Objects.requireNonNull(source)))
-        != null) {
+    if (all.put(name, part) != null) {
       throw Arguments.invalid(field, "must be given once");
     }
     return new Payload(all);
+  }
+
+  private static String field(String name) {
+    return "data['" + Arguments.text("parts.name", name) + "']";
   }
 
   /**
@@ -138,7 +143,7 @@ public final class Payload {
    * @return the size in bytes
    */
   public long sizeBytes() {
-    return parts.values().stream().mapToLong(Part::sizeBytes).reduce(0, Math::addExact);
+    return parts.values().stream().mapToLong(Part::sizeBytes).sum();
   }
 
   Map<String, Part> byName() {

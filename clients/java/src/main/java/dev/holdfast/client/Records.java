@@ -77,7 +77,7 @@ final class Records {
             .setCheckpointId(checkpointId)
             .build();
     Answers.Collected found = new Answers.Collected(checkpointId);
-    return page(operation, request, found, new Answers.PageTokens());
+    return page(operation, request, found, Answers.PageTokens.NONE);
   }
 
   /** Returns the records of an answer that includes them. */
@@ -88,6 +88,8 @@ final class Records {
     found.add(received);
     return found.records();
   }
+
+  private record Next(String token, Answers.PageTokens tokens) {}
 
   private CompletableFuture<List<CheckpointRecord>> page(
       Operation operation,
@@ -102,18 +104,18 @@ final class Records {
             answer -> {
               observe(answer.getStamp());
               found.add(answer.getRecordsList());
-              String next = answer.getNextPageToken();
-              if (!next.isEmpty()) {
-                tokens.requireNew(next);
-              }
-              return next;
+              String token = answer.getNextPageToken();
+              return new Next(token, token.isEmpty() ? tokens : tokens.with(token));
             })
         .thenCompose(
             next ->
-                next.isEmpty()
+                next.token().isEmpty()
                     ? CompletableFuture.completedFuture(found.records())
                     : page(
-                        operation, request.toBuilder().setPageToken(next).build(), found, tokens));
+                        operation,
+                        request.toBuilder().setPageToken(next.token()).build(),
+                        found,
+                        next.tokens()));
   }
 
   private static List<List<CheckpointRecord>> batches(List<CheckpointRecord> records) {

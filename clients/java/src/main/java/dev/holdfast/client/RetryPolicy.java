@@ -35,7 +35,8 @@ public record RetryPolicy(
   public RetryPolicy {
     Arguments.durationOrZero("initial_backoff", initialBackoff);
     Arguments.durationOrZero("max_backoff", maxBackoff);
-    attemptTimeout.ifPresent(given -> Arguments.duration("attempt_timeout", given));
+    Arguments.present("attempt_timeout", attemptTimeout)
+        .ifPresent(given -> Arguments.duration("attempt_timeout", given));
     Arguments.amount("burst_retries", burstRetries, MOST_TOKENS);
     Arguments.amount("retries_per_second", retriesPerSecond, MOST_TOKENS);
   }
@@ -78,7 +79,11 @@ public record RetryPolicy(
    */
   public RetryPolicy withAttemptTimeout(Duration timeout) {
     return new RetryPolicy(
-        initialBackoff, maxBackoff, Optional.of(timeout), burstRetries, retriesPerSecond);
+        initialBackoff,
+        maxBackoff,
+        Optional.of(Arguments.present("attempt_timeout", timeout)),
+        burstRetries,
+        retriesPerSecond);
   }
 
   /**

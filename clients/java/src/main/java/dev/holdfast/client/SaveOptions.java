@@ -85,7 +85,8 @@ public final class SaveOptions {
    * @return the options
    */
   public SaveOptions label(String key, String value) {
-    return labels(Map.of(Arguments.text("labels", key), Arguments.text("labels", value)));
+    return with(
+        header -> header.putLabels(Arguments.text("labels", key), Arguments.text("labels", value)));
   }
 
   /**
@@ -95,7 +96,11 @@ public final class SaveOptions {
    * @return the options
    */
   public SaveOptions labels(Map<String, String> labels) {
-    return with(header -> header.putAllLabels(labels));
+    SaveOptions labelled = this;
+    for (Map.Entry<String, String> each : Arguments.present("labels", labels).entrySet()) {
+      labelled = labelled.label(each.getKey(), each.getValue());
+    }
+    return labelled;
   }
 
   /**
@@ -175,7 +180,7 @@ public final class SaveOptions {
    * @return the options
    */
   public SaveOptions progress(Progress observer) {
-    return new SaveOptions(header, parentId, timeout, observer);
+    return new SaveOptions(header, parentId, timeout, Arguments.present("progress", observer));
   }
 
   /** Returns the header of a request, with a request id. */
@@ -184,7 +189,7 @@ public final class SaveOptions {
         header.toBuilder()
             .setNamespace(Arguments.text("namespace", namespace))
             .setWorkflowId(Arguments.text("workflow_id", workflowId))
-            .setFormat(format.message());
+            .setFormat(Arguments.present("format", format).message());
     if (!header.getRequestIdBytes().isEmpty()) {
       return named.build();
     }

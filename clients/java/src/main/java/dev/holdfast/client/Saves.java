@@ -32,25 +32,23 @@ final class Saves {
 
   private CompletableFuture<Checkpoint> inOneMessage(
       Operation operation, SaveHeader header, Outgoing payload) {
-    CompletableFuture<List<Part>> parts =
-        payload.isInMemory()
-            ? CompletableFuture.completedFuture(inline(payload))
-            : CompletableFuture.supplyAsync(() -> inline(payload), caller.connection.executor);
-    return parts.thenCompose(
-        read ->
-            send(
-                operation,
-                "Save",
-                header,
-                attempt ->
-                    caller.connection.send(
-                        CheckpointServiceGrpc.getSaveMethod(),
-                        SaveRequest.newBuilder()
-                            .setHeader(header.toBuilder().setAttempt(attempt.message()))
-                            .addAllParts(read)
-                            .build(),
-                        attempt),
-                answer -> saved(answer.getCheckpoint(), answer.getReplayed(), header, payload)));
+    return read(operation, payload)
+        .thenCompose(
+            read ->
+                send(
+                    operation,
+                    "Save",
+                    header,
+                    attempt ->
+                        caller.connection.send(
+                            CheckpointServiceGrpc.getSaveMethod(),
+                            SaveRequest.newBuilder()
+                                .setHeader(header.toBuilder().setAttempt(attempt.message()))
+                                .addAllParts(read)
+                                .build(),
+                            attempt),
+                    answer ->
+                        saved(answer.getCheckpoint(), answer.getReplayed(), header, payload)));
   }
 
   private CompletableFuture<Checkpoint> streamed(
@@ -95,6 +93,21 @@ final class Saves {
       dev.holdfast.v1.Checkpoint found, boolean replayed, SaveHeader header, Outgoing payload) {
     Answers.requireSaved(found, header, payload.sizes());
     return Messages.checkpoint(found, replayed);
+  }
+
+  /** Reads a small payload, as part of the time of the call. */
+  private CompletableFuture<List<Part>> read(Operation operation, Outgoing payload) {
+    if (payload.isInMemory()) {
+      return CompletableFuture.completedFuture(inline(payload));
+    }
+    long started = System.nanoTime();
+    Connection connection = caller.connection;
+    return connection
+        .bounded(
+            CompletableFuture.supplyAsync(() -> inline(payload), connection.executor),
+            operation.left(),
+            "a source of the payload blocks")
+        .whenComplete((parts, failure) -> operation.spend(System.nanoTime() - started));
   }
 
   private static List<Part> inline(Outgoing payload) {

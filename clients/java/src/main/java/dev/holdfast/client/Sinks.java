@@ -15,6 +15,7 @@ interface Sinks {
 
     @Override
     public Map<String, Sink> of(Checkpoint checkpoint) {
+      Answers.requireArrays(checkpoint);
       buffers.clear();
       for (PartInfo part : checkpoint.getPartsList()) {
         buffers.put(part.getName(), new Buffer(part.getSizeBytes()));

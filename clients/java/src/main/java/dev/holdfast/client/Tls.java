@@ -28,6 +28,10 @@ public record Tls(
    * @throws InvalidRequestException if one is out of range
    */
   public Tls {
+    Arguments.present("tls.ca_file", caFile);
+    Arguments.present("tls.cert_file", certFile);
+    Arguments.present("tls.key_file", keyFile);
+    Arguments.present("tls.server_name", serverName);
     if (certFile.isPresent() != keyFile.isPresent()) {
       throw Arguments.invalid("tls", "must have both cert_file and key_file, or none of them");
     }
@@ -49,7 +53,8 @@ public record Tls(
    * @return the settings
    */
   public Tls withAuthorities(Path file) {
-    return new Tls(Optional.of(file), certFile, keyFile, serverName);
+    return new Tls(
+        Optional.of(Arguments.present("tls.ca_file", file)), certFile, keyFile, serverName);
   }
 
   /**
@@ -60,7 +65,11 @@ public record Tls(
    * @return the settings
    */
   public Tls withCertificate(Path certificate, Path key) {
-    return new Tls(caFile, Optional.of(certificate), Optional.of(key), serverName);
+    return new Tls(
+        caFile,
+        Optional.of(Arguments.present("tls.cert_file", certificate)),
+        Optional.of(Arguments.present("tls.key_file", key)),
+        serverName);
   }
 
   /**
@@ -70,6 +79,6 @@ public record Tls(
    * @return the settings
    */
   public Tls withServerName(String name) {
-    return new Tls(caFile, certFile, keyFile, Optional.of(name));
+    return new Tls(caFile, certFile, keyFile, Optional.of(Arguments.text("tls.server_name", name)));
   }
 }

@@ -85,7 +85,7 @@ final class Tokens {
     String token;
     try {
       token = source.orElseThrow().get();
-    } catch (RuntimeException failure) {
+    } catch (Exception failure) {
       throw Reasons.exception(
           "UNAUTHENTICATED",
           "token: the source threw " + failure.getClass().getSimpleName(),

@@ -9,17 +9,22 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
 
 /**
  * One attempt to stream a payload to a server. It runs in a thread of its own, because it may read
- * files, and is over once it reads nothing any more.
+ * files, and is over once it reads nothing any more: the next attempt may read the same source. A
+ * source that blocks does not hold it beyond the deadline of the call or the end of the client.
  */
 final class Upload extends ClientCall.Listener<SaveStreamResponse> {
   private static final Metadata.Key<String> RESUME =
       Metadata.Key.of("holdfast-resume", Metadata.ASCII_STRING_MARSHALLER);
   private static final Metadata.Key<String> RECEIVED =
       Metadata.Key.of("holdfast-received", Metadata.ASCII_STRING_MARSHALLER);
+
+  // gRPC ends a call at its deadline, and says more about it.
+  private static final Duration LATE = Duration.ofSeconds(1);
 
   private final Connection connection;
   private final Attempt attempt;
@@ -43,17 +48,19 @@ final class Upload extends ClientCall.Listener<SaveStreamResponse> {
       Outgoing payload,
       Progress progress) {
     CompletableFuture<SaveStreamResponse> result = new CompletableFuture<>();
+    Duration left = attempt.operation().left().minus(attempt.elapsed());
     connection.executor.execute(
         () -> {
           try {
             result.complete(new Upload(connection, attempt).run(header, payload, progress));
           } catch (IOException failure) {
             result.completeExceptionally(new UncheckedIOException(failure));
-          } catch (RuntimeException | InterruptedException failure) {
+          } catch (Throwable failure) {
+            // Also an Error of the caller's code: without it, the caller would wait for ever.
             result.completeExceptionally(failure);
           }
         });
-    return result;
+    return connection.bounded(result, left.plus(LATE), "a source of the payload blocks");
   }
 
   private SaveStreamResponse run(SaveHeader header, Outgoing payload, Progress progress)

@@ -48,7 +48,7 @@ public final class ValidateOptions {
    * @return the options
    */
   public ValidateOptions depth(ValidateDepth depth) {
-    return with(request -> request.setDepth(depth.message()));
+    return with(request -> request.setDepth(Arguments.present("depth", depth).message()));
   }
 
   /**
@@ -58,7 +58,8 @@ public final class ValidateOptions {
    * @return the options
    */
   public ValidateOptions accept(AcceptedFormat format) {
-    return with(request -> request.addAcceptedFormats(format.message()));
+    AcceptedFormat accepted = Arguments.present("accepted_formats", format);
+    return with(request -> request.addAcceptedFormats(accepted.message()));
   }
 
   /**

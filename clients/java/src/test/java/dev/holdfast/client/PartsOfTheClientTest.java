@@ -153,12 +153,12 @@ class PartsOfTheClientTest {
 
   @Test
   void findsPageTokensThatRepeat() {
-    Answers.PageTokens tokens = new Answers.PageTokens();
     assertThrows(
         InternalException.class,
         () -> {
+          Answers.PageTokens tokens = Answers.PageTokens.NONE;
           for (int step = 0; step < 100; step++) {
-            tokens.requireNew("abcdefg".substring(step % 7, step % 7 + 1));
+            tokens = tokens.with("abcdefg".substring(step % 7, step % 7 + 1));
           }
         });
   }

@@ -276,6 +276,45 @@ class PipelinesTest {
   }
 
   @Test
+  void endsTheCallOfAFutureThatNobodyWaitsFor() throws Exception {
+    CompletableFuture<Capabilities> first = call();
+    Stream stream = streams.take();
+    List<Long> ids = new ArrayList<>(List.of(stream.next().getCalls(0).getCallId()));
+    CompletableFuture<Capabilities> second = call();
+    stream.answers.onNext(LIMITS);
+    ids.add(received(stream, 1).get(0).getCallId());
+    first.orTimeout(1, TimeUnit.MILLISECONDS);
+    second.complete(null);
+    List<Long> cancelled = new ArrayList<>();
+    while (cancelled.size() < 2) {
+      cancelled.addAll(stream.next().getCancelledCallIdsList());
+    }
+    assertEquals(ids, cancelled.stream().sorted().toList());
+  }
+
+  @Test
+  void takesNothingFromTheRetryBudgetForCallsThatWereCancelled() throws Exception {
+    try (HoldfastClient strict =
+        HoldfastClient.builder("localhost:" + server.getPort())
+            .timeout(Duration.ofMinutes(2))
+            .retry(RetryPolicy.defaults().withBudget(1, 0))
+            .build()) {
+      List<CompletableFuture<Capabilities>> calls =
+          IntStream.range(0, 2).mapToObj(number -> strict.async().capabilities()).toList();
+      Stream stream = streams.take();
+      stream.next();
+      calls.forEach(each -> each.cancel(true));
+      while (stream.next().getCancelledCallIdsCount() == 0) {}
+      CompletableFuture<Capabilities> retried = strict.async().capabilities();
+      received(stream, 1);
+      stream.answers.onError(Status.UNAVAILABLE.asException());
+      Stream next = streams.take();
+      next.answer(next.next().getCalls(0));
+      retried.get();
+    }
+  }
+
+  @Test
   void endsACallAtItsOwnDeadline() throws Exception {
     try (HoldfastClient impatient =
         HoldfastClient.builder("localhost:" + server.getPort())

@@ -16,6 +16,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -296,6 +297,42 @@ class RealServerTest {
       assertThrows(CheckpointNotFoundException.class, () -> client.load("java", name));
       assertThrows(WorkflowNotFoundException.class, () -> client.load("java", workflow()));
       assertTrue(client.listWorkflows("java", name).stream().count() == 1);
+    }
+  }
+
+  @Test
+  void returnsTheSamePageAsOftenAsItIsRequested() throws Exception {
+    String name = workflow();
+    try (HoldfastClient client = client()) {
+      for (int index = 0; index < 4; index++) {
+        client.save("java", name, text("" + index), FORMAT);
+      }
+      ListOptions one = ListOptions.defaults().pageSize(1);
+      Page<Checkpoint> first = client.async().list("java", name, one).get();
+      CompletableFuture<Page<Checkpoint>> cancelled = first.next().orElseThrow();
+      cancelled.cancel(true);
+      for (int time = 0; time < 3; time++) {
+        Page<Checkpoint> second = first.next().orElseThrow().get();
+        assertEquals(3, second.items().get(0).revision());
+        assertEquals(2, second.next().orElseThrow().get().items().get(0).revision());
+      }
+    }
+  }
+
+  @Test
+  void goesOnWithAListWhoseThreadWasInterrupted() {
+    String name = workflow();
+    try (HoldfastClient client = client()) {
+      client.save("java", name, text("1"), FORMAT);
+      client.save("java", name, text("2"), FORMAT);
+      ListOptions one = ListOptions.defaults().pageSize(1);
+      Iterator<Checkpoint> found = client.list("java", name, one).iterator();
+      assertEquals(2, found.next().revision());
+      Thread.currentThread().interrupt();
+      assertThrows(CallInterruptedException.class, found::next);
+      assertTrue(Thread.interrupted());
+      assertEquals(1, found.next().revision());
+      assertFalse(found.hasNext());
     }
   }
 

@@ -16,12 +16,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"holdfast.dev/go/holdfast"
 )
 
 var format = holdfast.Format{Name: "my-engine", Version: 1}
-var _ = []any{errors.Is, fmt.Println, os.Open, filepath.Join}
+var _ = []any{errors.Is, fmt.Println, os.Open, filepath.Join, time.Now}
 
 func main() {
 	client, err := holdfast.NewClient(os.Getenv("HOLDFAST_TARGET"))

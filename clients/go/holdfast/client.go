@@ -218,50 +218,23 @@ func (c *Client) AcquireWriter(ctx context.Context, namespace, workflowID string
 	return writer, nil
 }
 
-// DeleteOptions are the optional arguments of deletions and prunes.
-type DeleteOptions struct {
-	// Purge removes the content before the call returns, and not only after the store's grace. Not for Prune.
-	Purge bool
-	// Epoch is the writer's epoch; 0 for none.
-	Epoch int64
+// CopyOptions are the optional arguments of CopyWorkflow.
+type CopyOptions struct {
 	// RequestID is the idempotency key; "" for a new one.
 	RequestID string
 }
 
-// Delete deletes a checkpoint. Returns the revision of the deletion, the log's new head.
-func (c *Client) Delete(
-	ctx context.Context, namespace, workflowID, checkpointID string, options DeleteOptions,
+// CopyWorkflow copies all checkpoints of a workflow, with their records, into a workflow of the same namespace that has
+// none. Returns how many were copied. To continue an interrupted copy, repeat it with its request id.
+func (c *Client) CopyWorkflow(
+	ctx context.Context, namespace, workflowID, targetWorkflowID string, options CopyOptions,
 ) (int64, error) {
-	request := &pb.DeleteRequest{
-		Namespace: namespace, WorkflowId: workflowID, CheckpointId: checkpointID,
-		RequestId: requestIDOr(options.RequestID), Epoch: optional(options.Epoch), Purge: options.Purge,
+	request := &pb.CopyWorkflowRequest{
+		Namespace: namespace, WorkflowId: workflowID, TargetWorkflowId: targetWorkflowID,
+		RequestId: requestIDOr(options.RequestID),
 	}
-	response, err := unary(ctx, c, "Delete", c.timeout(ctx), request, c.stub.Delete)
-	return response.GetRevision(), err
-}
-
-// DeleteWorkflow deletes every checkpoint of a workflow, and all records. Returns the revision of the deletion, the log's
-// new head.
-func (c *Client) DeleteWorkflow(ctx context.Context, namespace, workflowID string, options DeleteOptions) (int64, error) {
-	request := &pb.DeleteWorkflowRequest{
-		Namespace: namespace, WorkflowId: workflowID,
-		RequestId: requestIDOr(options.RequestID), Epoch: optional(options.Epoch), Purge: options.Purge,
-	}
-	response, err := unary(ctx, c, "DeleteWorkflow", c.timeout(ctx), request, c.stub.DeleteWorkflow)
-	return response.GetRevision(), err
-}
-
-// Prune deletes a workflow's checkpoints, except the newest ones, the pinned ones, and those that any of these needs.
-// Returns how many were deleted.
-func (c *Client) Prune(
-	ctx context.Context, namespace, workflowID string, keepLast int32, options DeleteOptions,
-) (int64, error) {
-	request := &pb.PruneRequest{
-		Namespace: namespace, WorkflowId: workflowID, KeepLast: keepLast,
-		RequestId: requestIDOr(options.RequestID), Epoch: optional(options.Epoch),
-	}
-	response, err := unary(ctx, c, "Prune", c.timeout(ctx), request, c.stub.Prune)
-	return response.GetDeleted(), err
+	response, err := unary(ctx, c, "CopyWorkflow", c.timeout(ctx), request, c.stub.CopyWorkflow)
+	return response.GetCopied(), err
 }
 
 // Capabilities returns the server's version, features and limits.

@@ -108,6 +108,17 @@ func of(reason Reason, format string, values ...any) *Error {
 	return failure
 }
 
+// Returns the error of a reason that a server names beside an answer. The code stands for a reason that this version does
+// not know.
+func ofServer(reason Reason, code codes.Code, format string, values ...any) *Error {
+	failure := of(reason, format, values...)
+	if failure.kind == "" {
+		failure.Code = code
+		failure.setTraitsOfCode()
+	}
+	return failure
+}
+
 func ownTraits(reason Reason) (traits, bool) {
 	switch reason {
 	case ErrServerUnavailable:

@@ -125,6 +125,8 @@ type watch struct {
 	name   workflowName
 	before Head
 	known  bool
+	// The workflow that a copy is made into; nil for other calls.
+	target *watch
 }
 
 // Begins to watch a call. `request` is the request, or its header.
@@ -136,22 +138,44 @@ func (s *seenHeads) watch(request any) watch {
 	if !ok || about.GetWorkflowId() == "" {
 		return watch{}
 	}
-	begun := watch{seen: s, name: workflowName{about.GetNamespace(), about.GetWorkflowId()}}
-	begun.before, begun.known = s.get(begun.name)
+	begun := s.watchWorkflow(workflowName{about.GetNamespace(), about.GetWorkflowId()})
+	if copied, ok := request.(*pb.CopyWorkflowRequest); ok {
+		target := s.watchWorkflow(workflowName{copied.GetNamespace(), copied.GetTargetWorkflowId()})
+		begun.target = &target
+	}
 	return begun
 }
 
-// Checks the head that an answer names, and remembers it.
+func (s *seenHeads) watchWorkflow(name workflowName) watch {
+	before, known := s.get(name)
+	return watch{seen: s, name: name, before: before, known: known}
+}
+
+// Checks the heads that an answer names, and remembers them.
 func (w watch) require(answer any) error {
 	named, ok := answer.(interface{ GetHead() *pb.Head })
-	if !ok || w.seen == nil || named.GetHead() == nil {
+	if !ok || w.seen == nil {
 		return nil
 	}
-	head := Head{named.GetHead().GetRevision(), named.GetHead().GetDigest()}
+	replay, ok := answer.(interface{ GetReplayed() bool })
+	if err := w.requireHead(named.GetHead(), ok && replay.GetReplayed()); err != nil {
+		return err
+	}
+	if copied, ok := answer.(*pb.CopyWorkflowResponse); ok && w.target != nil {
+		return w.target.requireHead(copied.GetTargetHead(), false)
+	}
+	return nil
+}
+
+func (w watch) requireHead(named *pb.Head, isReplayed bool) error {
+	if named == nil {
+		return nil
+	}
+	head := Head{named.GetRevision(), named.GetDigest()}
 	if head.Revision < 0 || (len(head.Digest) != 0 && len(head.Digest) != digestBytes) {
 		return wrongAnswer("a head with revision %d and %d bytes of digest", head.Revision, len(head.Digest))
 	}
-	if replay, ok := answer.(interface{ GetReplayed() bool }); ok && replay.GetReplayed() && head.Revision < w.before.Revision {
+	if isReplayed && head.Revision < w.before.Revision {
 		// The entry that the earlier attempt committed.
 		return nil
 	}
@@ -161,8 +185,12 @@ func (w watch) require(answer any) error {
 	return nil
 }
 
-// Returns the error of a call: ROLLED_BACK if the head that it names shows that.
+// Returns the error of a call: ROLLED_BACK if the head that it names shows that. The errors of a copy may be about either
+// of its workflows.
 func (w watch) requireOf(failure *Error) *Error {
+	if w.target != nil {
+		return failure
+	}
 	revision, err := strconv.ParseInt(failure.Metadata["head_revision"], 10, 64)
 	text, isNamed := failure.Metadata["head_digest"]
 	digest, notHexadecimal := hex.DecodeString(text)

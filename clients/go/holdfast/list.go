@@ -3,9 +3,11 @@ package holdfast
 import (
 	"context"
 	"iter"
+	"maps"
 	"strconv"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -33,28 +35,34 @@ type ListOptions struct {
 	PageSize int32
 }
 
+func (o ListOptions) request(namespace, workflowID string, view pb.CheckpointView) *pb.ListRequest {
+	request := &pb.ListRequest{
+		Namespace:          namespace,
+		WorkflowId:         workflowID,
+		PageSize:           o.PageSize,
+		BeforeCheckpointId: o.Before,
+		View:               view,
+		Filter:             &pb.ListFilter{Labels: maps.Clone(o.Labels), Formats: acceptedMessages(o.Formats)},
+	}
+	if !o.CreatedAfter.IsZero() {
+		request.Filter.CreatedAfter = timestamppb.New(o.CreatedAfter)
+	}
+	if !o.CreatedBefore.IsZero() {
+		request.Filter.CreatedBefore = timestamppb.New(o.CreatedBefore)
+	}
+	return request
+}
+
 // List iterates over the checkpoints of a workflow, newest first, over all pages; "" for the workflow lists every workflow
 // of the namespace, one after the other. An error ends the iteration.
 //
 //	for checkpoint, err := range client.List(ctx, "orders", "order-17", holdfast.ListOptions{}) { … }
 func (c *Client) List(ctx context.Context, namespace, workflowID string, options ListOptions) iter.Seq2[*Checkpoint, error] {
-	request := &pb.ListRequest{
-		Namespace:          namespace,
-		WorkflowId:         workflowID,
-		PageSize:           options.PageSize,
-		BeforeCheckpointId: options.Before,
-		View:               pb.CheckpointView_CHECKPOINT_VIEW_METADATA,
-		Filter:             &pb.ListFilter{Labels: options.Labels, Formats: acceptedMessages(options.Formats)},
-	}
+	view := pb.CheckpointView_CHECKPOINT_VIEW_METADATA
 	if options.IDsOnly {
-		request.View = pb.CheckpointView_CHECKPOINT_VIEW_ID
+		view = pb.CheckpointView_CHECKPOINT_VIEW_ID
 	}
-	if !options.CreatedAfter.IsZero() {
-		request.Filter.CreatedAfter = timestamppb.New(options.CreatedAfter)
-	}
-	if !options.CreatedBefore.IsZero() {
-		request.Filter.CreatedBefore = timestamppb.New(options.CreatedBefore)
-	}
+	request := options.request(namespace, workflowID, view)
 	return func(yield func(*Checkpoint, error) bool) {
 		request := proto.CloneOf(request)
 		err := pages(newBudget(c.timeout(ctx)), &request.PageToken, func(left time.Duration) (*pb.ListResponse, error) {
@@ -115,7 +123,7 @@ func (c *Client) ListWorkflows(ctx context.Context, namespace, prefix string) it
 func requireWhole(page *pb.ListResponse, above int64) error {
 	for _, damaged := range page.GetSkipped() {
 		if damaged.GetRevision() > above {
-			failure := of(Reason(damaged.GetReason()), "%s", damaged.GetMessage())
+			failure := ofServer(Reason(damaged.GetReason()), codes.DataLoss, "%s", damaged.GetMessage())
 			failure.Metadata["revision"] = strconv.FormatInt(damaged.GetRevision(), 10)
 			return failure
 		}

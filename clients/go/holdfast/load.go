@@ -158,6 +158,7 @@ func (c *Client) load(ctx context.Context, request *pb.LoadRequest, budget *budg
 	var records []Record
 	if options.Records {
 		included := response
+		c.observe(included.GetStamp())
 		if answer.GetCheckpoint().GetRevision() != response.GetCheckpoint().GetRevision() {
 			included = nil
 		}

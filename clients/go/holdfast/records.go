@@ -76,14 +76,19 @@ func (c *Client) records(
 	return found.records, err
 }
 
+// An answer that may include the records of a checkpoint.
+type includedRecords interface {
+	GetRecordsIncluded() bool
+	GetRecords() []*pb.Record
+}
+
 // Returns the records of a checkpoint: from an answer that includes them, otherwise by a call of its own.
 func (c *Client) recordsOf(
-	ctx context.Context, checkpoint *pb.Checkpoint, included *pb.LoadResponse, budget *budget,
+	ctx context.Context, checkpoint *pb.Checkpoint, included includedRecords, budget *budget,
 ) ([]Record, error) {
 	if !included.GetRecordsIncluded() {
 		return c.records(ctx, checkpoint.GetNamespace(), checkpoint.GetWorkflowId(), checkpoint.GetCheckpointId(), budget)
 	}
-	c.observe(included.GetStamp())
 	var found collected
 	err := found.add(included.GetRecords())
 	return found.records, err

@@ -123,6 +123,9 @@ type budget struct {
 
 func newBudget(all time.Duration) *budget { return &budget{all, all} }
 
+// Gives the call all of its time again, because a request has made progress.
+func (b *budget) renew(all time.Duration) { b.all, b.left = all, all }
+
 // Counts the time of a request.
 func (b *budget) spend(request func(left time.Duration) error) error {
 	if b.left <= 0 {

@@ -36,6 +36,8 @@ type scripted struct {
 	saveStream func(attempt int, stream grpc.ClientStreamingServer[pb.SaveStreamRequest, pb.SaveStreamResponse]) error
 	list       func(request *pb.ListRequest) *pb.ListResponse
 
+	deleteWorkflows func(request *pb.DeleteWorkflowsRequest) *pb.DeleteWorkflowsResponse
+
 	mu       sync.Mutex
 	metadata []metadata.MD
 	calls    atomic.Int32
@@ -59,6 +61,12 @@ func (s *scripted) Save(ctx context.Context, request *pb.SaveRequest) (*pb.SaveR
 
 func (s *scripted) List(_ context.Context, request *pb.ListRequest) (*pb.ListResponse, error) {
 	return s.list(request), nil
+}
+
+func (s *scripted) DeleteWorkflows(
+	_ context.Context, request *pb.DeleteWorkflowsRequest,
+) (*pb.DeleteWorkflowsResponse, error) {
+	return s.deleteWorkflows(request), nil
 }
 
 func (s *scripted) LoadStream(request *pb.LoadStreamRequest, stream grpc.ServerStreamingServer[pb.LoadStreamResponse]) error {

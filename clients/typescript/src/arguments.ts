@@ -44,6 +44,37 @@ export function text(name: string, value: unknown): string {
   return value;
 }
 
+/** Check an argument that must be a string; absent is "". */
+export function optionalText(name: string, value: unknown): string {
+  return value === undefined ? "" : text(name, value);
+}
+
+/**
+ * Check the options of a deletion, which must not become wider because a value or its name was lost on the way here.
+ *
+ * @param options - The options.
+ * @param selecting - Those that say what to delete. One that is given must have a value.
+ * @param others - The other ones.
+ */
+export function requireStated(options: object, selecting: readonly string[], others: readonly string[]): void {
+  if (typeof options !== "object" || (options as unknown) === null) {
+    throw new TypeError(`options must be an object, not ${shown(options)}`);
+  }
+  const unknown = Object.keys(options).find((each) => !selecting.includes(each) && !others.includes(each));
+  if (unknown !== undefined) {
+    throw new TypeError(`${unknown} is not an option of this deletion`);
+  }
+  for (const name of selecting) {
+    const value: unknown = Reflect.get(options, name);
+    if (name in options && (value === undefined || value === null)) {
+      throw new TypeError(`${name} must have a value, not ${String(value)}: leave it out if it is no condition`);
+    }
+    if (value instanceof Object && !(value instanceof Date) && !Object.keys(value).length) {
+      throw invalid(name, "must not be empty: leave it out if it is no condition");
+    }
+  }
+}
+
 /** Check an argument that must be a boolean; absent is false. */
 export function flag(name: string, value: unknown): boolean {
   if (value !== undefined && typeof value !== "boolean") {
@@ -135,7 +166,9 @@ export function moment(name: string, value: unknown): Timestamp | undefined {
 
 /** Check labels. */
 export function labels(value: Labels | undefined): Map<string, string> {
-  if (value !== undefined && (typeof value !== "object" || (value as unknown) === null)) {
+  const isObject = typeof value === "object" && (value as unknown) !== null;
+  // The labels of a Map are not properties, and would be lost.
+  if (value !== undefined && (!isObject || value instanceof Map || Array.isArray(value))) {
     throw new TypeError(`labels must be an object of strings, not ${shown(value)}`);
   }
   return new Map(
@@ -163,8 +196,11 @@ export function format(name: string, value: Format): FormatMessage {
 }
 
 /** Check accepted formats. */
-export function acceptedFormats(name: string, value: readonly AcceptedFormat[] | undefined): AcceptedFormatMessage[] {
-  return (value ?? []).map((each, index) => ({
+export function acceptedFormats(name: string, value: readonly AcceptedFormat[] = []): AcceptedFormatMessage[] {
+  if (!(Array.isArray as (value: unknown) => boolean)(value)) {
+    throw new TypeError(`${name} must be a list of formats, not ${shown(value)}`);
+  }
+  return value.map((each, index) => ({
     name: text(`${name}[${index}].name`, each.name),
     minVersion: small(`${name}[${index}].minVersion`, each.minVersion, 1, MAX_VERSION),
     maxVersion: small(`${name}[${index}].maxVersion`, each.maxVersion, 1, MAX_VERSION),

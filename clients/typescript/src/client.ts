@@ -186,8 +186,8 @@ export class Client {
     const header = {
       ...names(namespace, workflowId),
       ...change(options),
-      checkpointId: arguments_.text("checkpointId", options.checkpointId ?? ""),
-      parentId: arguments_.text("parentId", options.parentId ?? ""),
+      checkpointId: arguments_.optionalText("checkpointId", options.checkpointId),
+      parentId: arguments_.optionalText("parentId", options.parentId),
       format: arguments_.format("format", options.format),
       producer: this.#producer,
       labels: arguments_.labels(options.labels),
@@ -276,7 +276,7 @@ export class Client {
     }
     const request = {
       ...names(namespace, workflowId),
-      checkpointId: arguments_.text("checkpointId", options.checkpointId ?? ""),
+      checkpointId: arguments_.optionalText("checkpointId", options.checkpointId),
       depth,
       acceptedFormats: arguments_.acceptedFormats("acceptedFormats", options.acceptedFormats),
     };
@@ -322,7 +322,7 @@ export class Client {
   ): AsyncGenerator<WorkflowInfo> {
     const request = {
       namespace: arguments_.text("namespace", namespace),
-      workflowIdPrefix: arguments_.text("prefix", options.prefix ?? ""),
+      workflowIdPrefix: arguments_.optionalText("prefix", options.prefix),
       pageSize: pageSize(options),
       pageToken: "",
     };
@@ -479,7 +479,7 @@ export class Client {
 
   /**
    * Delete the checkpoints that match a filter. Labels or a time are required unless `all` is set, so that a condition
-   * that was lost on its way here does not delete everything.
+   * that was lost on its way here does not delete everything. A condition that is undefined is a TypeError: leave it out.
    *
    * @param namespace - The namespace.
    * @param options - The filter. `timeoutMs` is for each page that deletes something.
@@ -489,8 +489,9 @@ export class Client {
     namespace: string,
     options: WriteOptions & Filter & { readonly workflowId?: string | undefined; readonly all?: boolean | undefined },
   ): Promise<bigint> {
+    arguments_.requireStated(options, ["workflowId", ...FILTERS, "all"], [...CHANGES, "epoch"]);
     const request = {
-      ...names(namespace, options.workflowId ?? ""),
+      ...names(namespace, arguments_.optionalText("workflowId", options.workflowId)),
       ...change(options),
       filter: filter(options),
       epoch: arguments_.integer("epoch", options.epoch),
@@ -510,7 +511,7 @@ export class Client {
    *
    * @param namespace - The namespace.
    * @param workflowId - The workflow.
-   * @param options - `keepLast`: how many of the newest checkpoints to keep. Default: 1.
+   * @param options - `keepLast`: how many of the newest checkpoints to keep. Default: 1. A TypeError if it is undefined.
    * @returns How many were deleted.
    */
   async prune(
@@ -518,6 +519,7 @@ export class Client {
     workflowId: string,
     options: WriteOptions & { readonly keepLast?: number | undefined } = {},
   ): Promise<bigint> {
+    arguments_.requireStated(options, ["keepLast"], [...CHANGES, "epoch"]);
     const request = {
       ...names(namespace, workflowId),
       ...change(options),
@@ -584,6 +586,10 @@ export class Client {
   }
 }
 
+// Options by which a deletion selects, and of every call that changes something.
+const FILTERS = ["labels", "createdAfter", "createdBefore", "formats"] as const;
+const CHANGES = ["requestId", "timeoutMs", "signal"] as const;
+
 function names(namespace: string, workflowId: string) {
   return {
     namespace: arguments_.text("namespace", namespace),
@@ -626,11 +632,11 @@ function listRequest(
   view: CheckpointView,
 ): ListRequest {
   return {
-    ...names(namespace, options.workflowId ?? ""),
+    ...names(namespace, arguments_.optionalText("workflowId", options.workflowId)),
     pageSize: pageSize(options),
     pageToken: "",
     filter: filter(options),
-    beforeCheckpointId: arguments_.text("before", options.before ?? ""),
+    beforeCheckpointId: arguments_.optionalText("before", options.before),
     view,
   };
 }
@@ -638,7 +644,7 @@ function listRequest(
 function loadRequest(namespace: string, workflowId: string, options: LoadOptions): LoadRequest {
   return {
     ...names(namespace, workflowId),
-    checkpointId: arguments_.text("checkpointId", options.checkpointId ?? ""),
+    checkpointId: arguments_.optionalText("checkpointId", options.checkpointId),
     acceptedFormats: arguments_.acceptedFormats("acceptedFormats", options.acceptedFormats),
     fallback: arguments_.flag("fallback", options.fallback) ? Fallback.LAST_GOOD : Fallback.NONE,
     view: arguments_.flag("records", options.records) ? CheckpointView.FULL : CheckpointView.PAYLOAD,

@@ -243,6 +243,37 @@ test("lists and histories go over all pages, and can be left early", async () =>
   expect(await client.deleteCheckpoints("ts", { workflowId: "listed", labels: { odd: "1" } })).toBe(1n);
 });
 
+test.each([
+  [{ workflowId: undefined, createdBefore: new Date() }, TypeError],
+  [{ workflowId: null, createdBefore: new Date() }, TypeError],
+  [{ workflowID: "wf", createdBefore: new Date() }, TypeError],
+  [{ workflowId: "wf", createdBefore: undefined, labels: { a: "b" } }, TypeError],
+  [{ workflowId: "wf", createdBefore: new Date(), labels: undefined }, TypeError],
+  [{ workflowId: "wf", createdBefore: new Date(), labels: { a: undefined } }, TypeError],
+  [{ workflowId: "wf", createdBefore: new Date(), labels: {} }, InvalidRequestError],
+  [{ workflowId: "wf", createdBefore: new Date(), formats: [] }, InvalidRequestError],
+  [{ workflowId: "wf", createdBefore: new Date(), formats: null }, TypeError],
+  [{ workflowId: "wf", createdBefore: new Date(NaN), labels: { a: "b" } }, InvalidRequestError],
+  [{ workflowId: "wf" }, InvalidRequestError],
+  [undefined, TypeError],
+])("a deletion whose condition was lost is refused: %o", async (options, expected) => {
+  const { checkpointId } = await client.save("ts", "kept", text("x"), { format, labels: { a: "b" } });
+  await expect(client.deleteCheckpoints("ts", options as never)).rejects.toThrow(expected);
+  expect((await client.load("ts", "kept")).checkpointId).toBe(checkpointId);
+});
+
+test("a prune, a load or a list whose argument was lost is refused", async () => {
+  for (const options of [{ keepLast: undefined }, { keepLast: null }, { keeplast: 3 }]) {
+    await expect(client.prune("ts", "kept", options as never)).rejects.toThrow(TypeError);
+  }
+  await expect(client.deleteWorkflows("ts", undefined as never)).rejects.toThrow(TypeError);
+  await expect(client.deleteWorkflows("ts", "")).rejects.toThrow(InvalidRequestError);
+  await expect(client.load("ts", "kept", { checkpointId: null as never })).rejects.toThrow(TypeError);
+  await expect(client.resume("ts", "kept", { format: undefined as never })).rejects.toThrow(TypeError);
+  expect(() => client.list("ts", { workflowId: null as never })).toThrow(TypeError);
+  expect(() => client.list("ts", { labels: new Map([["a", "b"]]) as never })).toThrow(TypeError);
+});
+
 test("records of any number go in several calls and come back in the order of their keys", async () => {
   const { checkpointId } = await client.save("ts", "records", text("x"), { format });
   const records = Array.from({ length: 1500 }, (_, index) => ({

@@ -9,6 +9,11 @@ export class Budget {
     this.#left = ms;
   }
 
+  /** The milliseconds that are left. */
+  get leftMs(): number {
+    return this.#left;
+  }
+
   /** Restore all the time. */
   renew(): void {
     this.#left = this.ms;

@@ -40,7 +40,7 @@ import type { Data, Outgoing } from "./payload.js";
 import { wrongAnswer } from "./reasons.js";
 import { Records } from "./records.js";
 import { type RetryPolicy, retryPolicy } from "./retry.js";
-import { save } from "./saves.js";
+import { prepared, save } from "./saves.js";
 import type { Target } from "./sinks.js";
 import { type Tls, destination } from "./targets.js";
 import { KeptToken, type Token } from "./tokens.js";
@@ -170,6 +170,15 @@ export class Client {
    */
   async save(namespace: string, workflowId: string, data: Data, options: SaveOptions): Promise<Checkpoint> {
     return this.saveOutgoing(namespace, workflowId, data, options);
+  }
+
+  /**
+   * Prepare a payload for several saves.
+   *
+   * @internal
+   */
+  async prepared(data: Data, signal: AbortSignal | undefined): Promise<Outgoing> {
+    return prepared(this.#caller, data, signal);
   }
 
   /**

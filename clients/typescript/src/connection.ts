@@ -156,6 +156,8 @@ export class Connection {
       once(send, "metadata").then(([metadata]) => metadata as Metadata),
       over.then(() => new Metadata()),
     ]);
+    // Only a stream that resumes waits for it.
+    initial.catch(() => undefined);
     try {
       let written = Promise.resolve();
       for await (const message of messages(initial)) {

@@ -14,8 +14,9 @@ import {
 import { toCheckpoint, toSkipped } from "./messages.js";
 import type { Migrations } from "./migrations.js";
 import type { Progress } from "./payload.js";
+import { ofReason } from "./reasons.js";
 import type { Records } from "./records.js";
-import { Memory, type Sinks, type Target, draftOf, partInto } from "./sinks.js";
+import { type Cut, type Draft, Memory, type Sinks, type Target, draftOf, partInto } from "./sinks.js";
 import {
   type Checkpoint,
   type CheckpointRecord,
@@ -63,7 +64,18 @@ export class Loads {
 
   /** Load a part of a checkpoint into a file or a stream. Little of the payload is in memory at a time. */
   async loadTo(request: LoadRequest, target: Target, part: string | undefined, loading: Loading): Promise<LoadedFile> {
-    const draft = draftOf(target);
+    const scope = this.caller.connection.scope(loading.signal);
+    const by = performance.now() + loading.budget.leftMs;
+    const late = () => ofReason("DEADLINE_EXCEEDED", "the time of the call passed while it waited for its target");
+    try {
+      const cut: Cut = (promise) => scope.within(promise, by - performance.now(), late);
+      return await this.#loadInto(draftOf(target, cut), request, part, loading);
+    } finally {
+      scope.end();
+    }
+  }
+
+  async #loadInto(draft: Draft, request: LoadRequest, part: string | undefined, loading: Loading): Promise<LoadedFile> {
     let chosen = "";
     const sinks = partInto(draft, part, (name) => {
       chosen = name;

@@ -2,12 +2,14 @@
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 
 import { shown, text } from "./arguments.js";
 import { crc32c } from "./crc32c.js";
 import type { Part } from "./generated/holdfast/v1/checkpoint.js";
 import type { SaveStreamRequest } from "./generated/holdfast/v1/checkpoint_service.js";
 import { wrongAnswer } from "./reasons.js";
+import type { Scope } from "./scope.js";
 
 /** The most bytes that one message of `Save` has. */
 export const UNARY_BYTES = 1 << 20;
@@ -15,7 +17,8 @@ const CHUNK_BYTES = 1 << 20;
 
 /**
  * The bytes of one part: in memory, a `Blob` (such as that of `fs.openAsBlob(path)`), or a stream of Node.js or of the
- * Web. A stream of more than 1 MiB is copied to a temporary file first, because a save may have to be sent again.
+ * Web. A stream of more than 1 MiB is copied to a temporary file first, because a save may have to be sent again. The time
+ * of the call begins once the stream was read; an aborted signal ends the reading too.
  */
 export type Source = Uint8Array | Blob | AsyncIterable<Uint8Array>;
 
@@ -44,11 +47,11 @@ export class Outgoing {
   }
 
   /**
-   * Prepare a payload. Streams are read to their end.
+   * Prepare a payload. Streams are read to their end, or until the call is cancelled.
    *
    * @throws TypeError if a part has another type.
    */
-  static async of(data: Data | Outgoing): Promise<Outgoing> {
+  static async of(data: Data | Outgoing, scope: Scope): Promise<Outgoing> {
     if (data instanceof Outgoing) {
       // Its owner removes the temporary files.
       return new Outgoing(data.parts, []);
@@ -57,7 +60,7 @@ export class Outgoing {
     try {
       const parts: OutgoingPart[] = [];
       for (const [name, source] of named(data)) {
-        parts.push(await outgoingPart(text("a part's name", name), source, spools));
+        parts.push(await outgoingPart(text("a part's name", name), source, spools, scope));
       }
       return new Outgoing(parts, spools);
     } catch (error) {
@@ -145,7 +148,7 @@ function isStream(data: unknown): data is AsyncIterable<Uint8Array> {
   return typeof data === "object" && data !== null && Symbol.asyncIterator in data;
 }
 
-async function outgoingPart(name: string, source: unknown, spools: Spool[]): Promise<OutgoingPart> {
+async function outgoingPart(name: string, source: unknown, spools: Spool[], scope: Scope): Promise<OutgoingPart> {
   if (source instanceof Uint8Array) {
     return inMemory(name, source);
   }
@@ -154,7 +157,7 @@ async function outgoingPart(name: string, source: unknown, spools: Spool[]): Pro
     return { name, sizeBytes: source.size, read };
   }
   if (isStream(source)) {
-    return spooled(name, source, spools);
+    return spooled(name, source, spools, scope);
   }
   throw new TypeError(`data[${shown(name)}] must be a Uint8Array, a Blob or a stream of bytes, not ${shown(source)}`);
 }
@@ -166,11 +169,16 @@ function inMemory(name: string, data: Uint8Array): OutgoingPart {
 }
 
 /** Read a stream to its end: into memory if it is small, else into a temporary file. */
-async function spooled(name: string, stream: AsyncIterable<Uint8Array>, spools: Spool[]): Promise<OutgoingPart> {
+async function spooled(
+  name: string,
+  stream: AsyncIterable<Uint8Array>,
+  spools: Spool[],
+  scope: Scope,
+): Promise<OutgoingPart> {
   let first: Uint8Array[] = [];
   let size = 0;
   let spool: Spool | undefined;
-  for await (const piece of stream as AsyncIterable<unknown>) {
+  for await (const piece of pieces(stream, scope)) {
     if (!(piece instanceof Uint8Array)) {
       throw new TypeError(`data[${shown(name)}] must be a stream of Uint8Array, not of ${shown(piece)}`);
     }
@@ -192,6 +200,31 @@ async function spooled(name: string, stream: AsyncIterable<Uint8Array>, spools: 
   }
   const file = spool;
   return { name, sizeBytes: size, read: (offset, end) => file.read(offset, end) };
+}
+
+/** Iterate over a stream of a caller, which may never give another piece, until the call is cancelled. */
+async function* pieces(stream: AsyncIterable<unknown>, scope: Scope): AsyncGenerator {
+  const iterator = stream[Symbol.asyncIterator]();
+  let hasEnded = false;
+  try {
+    for (;;) {
+      const next = await scope.untilCancelled(Promise.resolve(iterator.next()));
+      if (next.done) {
+        hasEnded = true;
+        return;
+      }
+      yield next.value;
+    }
+  } finally {
+    if (!hasEnded) {
+      // It may wait for the piece that does not come. A stream of Node.js can be ended in spite of that.
+      const closed = Promise.resolve(iterator.return?.());
+      closed.catch(() => undefined);
+      if (stream instanceof Readable) {
+        stream.destroy();
+      }
+    }
+  }
 }
 
 /** A temporary file. */

@@ -25,7 +25,7 @@ export async function save(
 ): Promise<Checkpoint> {
   const { signal, progress } = options;
   const budget = caller.budget(options);
-  const outgoing = await Outgoing.of(data);
+  const outgoing = await prepared(caller, data, signal);
   const watch = caller.heads.watch(header);
   try {
     const parts = outgoing.fitsUnary ? await outgoing.inline() : undefined;
@@ -44,6 +44,25 @@ export async function save(
     return toCheckpoint(response.checkpoint, response.replayed);
   } finally {
     await outgoing[Symbol.asyncDispose]();
+  }
+}
+
+/**
+ * Prepare a payload. A stream may take its time; only the signal, or the end of the client, ends that.
+ *
+ * @param data - The payload.
+ * @param signal - The caller's signal.
+ */
+export async function prepared(
+  caller: Caller,
+  data: Data | Outgoing,
+  signal: AbortSignal | undefined,
+): Promise<Outgoing> {
+  const scope = caller.connection.scope(signal);
+  try {
+    return await Outgoing.of(data, scope);
+  } finally {
+    scope.end();
   }
 }
 

@@ -1,4 +1,8 @@
 // Cancellation of calls: by the caller's AbortSignal, or because the client is closed.
+import { shown } from "./arguments.js";
+
+// A longer timer of Node.js fires at once.
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** One logical call, which ends early if it is cancelled. */
 export class Scope {
@@ -11,6 +15,9 @@ export class Scope {
    * @param registered - Where the client keeps its running calls.
    */
   constructor(signal: AbortSignal | undefined, registered: Set<Scope>) {
+    if (signal !== undefined && typeof (signal as Partial<AbortSignal> | null)?.addEventListener !== "function") {
+      throw new TypeError(`signal must be an AbortSignal, not ${shown(signal)}`);
+    }
     const onAbort = () => {
       this.cancel(signal?.reason);
     };
@@ -68,12 +75,27 @@ export class Scope {
     this.throwIfCancelled();
   }
 
+  /** Settle as a promise does, but no later than the cancellation. */
+  async untilCancelled<Result>(promise: Promise<Result>): Promise<Result> {
+    let stop = () => {};
+    const cancelled = new Promise<void>((resolve) => {
+      stop = this.onCancel(resolve);
+    });
+    try {
+      const outcome = await Promise.race([promise.then((result) => ({ result })), cancelled]);
+      this.throwIfCancelled();
+      return (outcome as { result: Result }).result;
+    } finally {
+      stop();
+    }
+  }
+
   /** Settle as a promise does, but no later than the cancellation or the timeout. */
   async within<Result>(promise: Promise<Result>, ms: number, late: () => Error): Promise<Result> {
     let stop = () => {};
     let timer: NodeJS.Timeout | undefined;
     const cut = new Promise<"late" | "cancelled">((resolve) => {
-      timer = setTimeout(resolve, ms, "late");
+      timer = setTimeout(resolve, Math.min(ms, LONGEST_TIMER_MS), "late");
       stop = this.onCancel(() => {
         resolve("cancelled");
       });

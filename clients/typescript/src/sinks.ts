@@ -3,6 +3,7 @@ import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { once } from "node:events";
 import { dirname, resolve } from "node:path";
 import { Writable } from "node:stream";
+import { finished } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
 
 import { invalid, shown } from "./arguments.js";
@@ -77,16 +78,24 @@ export interface Draft extends Sink {
   discard(error: unknown): Promise<void>;
 }
 
-/** Return a destination. A file appears at its path only once it is whole. */
-export function draftOf(target: Target): Draft {
+/** Waits for a promise, but no longer than the call may last. */
+export type Cut = <Result>(promise: Promise<Result>) => Promise<Result>;
+
+/**
+ * Return a destination. A file appears at its path only once it is whole.
+ *
+ * @param target - A path or a stream.
+ * @param cut - Waits for the reader of a stream, who may never read on.
+ */
+export function draftOf(target: Target, cut: Cut): Draft {
   if (typeof target === "string" || target instanceof URL) {
     return new FileDraft(resolve(target instanceof URL ? fileURLToPath(target) : target));
   }
   if (target instanceof Writable) {
-    return new NodeStream(target);
+    return new NodeStream(target, cut);
   }
   if (target instanceof WritableStream) {
-    return new WebStream(target);
+    return new WebStream(target, cut);
   }
   throw new TypeError(`the target must be a path, a Writable or a WritableStream, not ${shown(target)}`);
 }
@@ -166,29 +175,38 @@ abstract class OneWay implements Draft {
 }
 
 class NodeStream extends OneWay {
-  #failure: Error | undefined;
+  /** Rejects when the stream can take nothing any more. */
+  readonly #gone: Promise<never>;
 
-  constructor(private readonly stream: Writable) {
+  constructor(
+    private readonly stream: Writable,
+    private readonly cut: Cut,
+  ) {
     super();
-    stream.on("error", (error) => {
-      this.#failure = error;
+    if (!stream.writable) {
+      throw new TypeError("the target must be a stream that is open, not one that has ended or was destroyed");
+    }
+    this.#gone = finished(stream, { readable: false }).then(() => {
+      throw new Error("the stream has ended before the whole part was written");
     });
+    this.#gone.catch(() => undefined);
   }
 
   protected async send(data: Uint8Array): Promise<void> {
-    if (this.#failure !== undefined) {
-      throw this.#failure;
+    if (!this.stream.writable) {
+      await this.#gone;
     }
     if (data.length && !this.stream.write(data)) {
-      await once(this.stream, "drain");
+      await this.cut(Promise.race([once(this.stream, "drain"), this.#gone]));
     }
   }
 
   async commit(): Promise<void> {
-    await new Promise<void>((done, failed) => {
-      this.stream.once("error", failed);
-      this.stream.end(done);
-    });
+    if (!this.stream.writable) {
+      await this.#gone;
+    }
+    this.stream.end();
+    await this.cut(finished(this.stream, { readable: false }));
   }
 
   async discard(error: unknown): Promise<void> {
@@ -200,22 +218,27 @@ class NodeStream extends OneWay {
 class WebStream extends OneWay {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
 
-  constructor(stream: WritableStream<Uint8Array>) {
+  constructor(
+    stream: WritableStream<Uint8Array>,
+    private readonly cut: Cut,
+  ) {
     super();
     this.#writer = stream.getWriter();
   }
 
   protected async send(data: Uint8Array): Promise<void> {
     if (data.length) {
-      await this.#writer.write(data);
+      await this.cut(this.#writer.write(data));
     }
   }
 
   async commit(): Promise<void> {
-    await this.#writer.close();
+    await this.cut(this.#writer.close());
   }
 
   async discard(error: unknown): Promise<void> {
-    await this.#writer.abort(error).catch(() => undefined);
+    // It waits for a write that may never end.
+    this.#writer.abort(error).catch(() => undefined);
+    return Promise.resolve();
   }
 }

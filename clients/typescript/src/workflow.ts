@@ -12,7 +12,7 @@ import type {
   SaveOptions,
   WriteOptions,
 } from "./options.js";
-import { type Data, Outgoing } from "./payload.js";
+import type { Data } from "./payload.js";
 import type { Target } from "./sinks.js";
 import type { Checkpoint, CheckpointRecord, LoadedCheckpoint, LoadedFile, Writer } from "./values.js";
 
@@ -68,7 +68,7 @@ export class Workflow {
    */
   async save(data: Data, options: Omit<SaveOptions, "expectedRevision" | "epoch">): Promise<Checkpoint> {
     // A stream can be read only once, and a save that gives way is sent again.
-    const kept = await Outgoing.of(data);
+    const kept = await this.client.prepared(data, options.signal);
     try {
       for (let adoptions = 0; ; adoptions += 1) {
         try {

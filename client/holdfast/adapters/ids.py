@@ -49,6 +49,7 @@ def joined(*ids: str) -> str:
 
     Raises:
         TypeError: one of the ids is not text.
+        ValueError: one of them contains a lone surrogate.
 
     """
     for part in ids:
@@ -64,6 +65,10 @@ def split(name: str) -> list[str]:
 def _require_text(given: object) -> None:
     if not isinstance(given, str):
         raise TypeError(f"an id must be text, not {repr(given)}")
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"an id must be Unicode text without lone surrogates, not {repr(given)}") from None
 
 
 def _escape(found: re.Match[str]) -> str:

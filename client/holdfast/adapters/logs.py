@@ -33,6 +33,7 @@ UNLOADABLE = (
     FormatIncompatibleError,
     WorkflowNotFoundError,
 )
+DELETED = "the checkpoint was deleted in the target"
 _TAKEN = (CheckpointDeletedError, CheckpointIdReusedError, RevisionConflictError, WriterFencedError)
 
 
@@ -156,10 +157,16 @@ class Log:
             ItemError, HoldfastError: as for `put`.
 
         """
+        deleted: frozenset[str] | None = None
         async for entry in entries:
             item.add(read=1)
             if dry_run:
                 is_new = self.position >= self.length
+                if is_new and entry.checkpoint_id and not entry.options.get("replace"):
+                    if deleted is None:
+                        deleted = await deleted_ids(self._client, self._namespace, self._workflow_id)
+                    if entry.checkpoint_id in deleted:
+                        raise ItemError("OTHER_CONTENT", f"{entry.name}: {DELETED}")
                 self.position += 1
             else:
                 is_new = await self.put(entry)
@@ -275,6 +282,23 @@ class Log:
             raise ItemError(
                 "OTHER_CONTENT", f"{entry.name} has other content in the target (checkpoint {checkpoint_id!r})"
             )
+
+
+async def deleted_ids(client: AsyncClient, namespace: str, workflow_id: str) -> frozenset[str]:
+    """Return the ids of a workflow's deleted checkpoints, which no save can use. It reads the whole log.
+
+    Raises:
+        HoldfastError: a subclass for each reason.
+
+    """
+    newest: dict[str, bool] = {}
+    try:
+        async for entry in client.log(namespace, workflow_id, page_size=_PAGE):
+            if entry.checkpoint is not None:
+                newest.setdefault(entry.checkpoint.checkpoint_id, entry.deleted)
+    except WorkflowNotFoundError:
+        pass
+    return frozenset(checkpoint_id for checkpoint_id, is_deleted in newest.items() if is_deleted)
 
 
 async def chosen(

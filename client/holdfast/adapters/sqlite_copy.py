@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from holdfast.adapters.private_folders import PrivateFolder, remove_left
@@ -81,10 +82,24 @@ async def readable(path: str | os.PathLike[str]) -> AsyncIterator[Path]:
 
 
 def read_only(file: str | os.PathLike[str]) -> sqlite3.Connection:
-    """Return a connection that only reads, for any thread."""
-    return sqlite3.connect(
-        f"file:{quote(os.fsencode(os.path.abspath(file)))}?mode=ro", uri=True, check_same_thread=False
-    )
+    """Return a connection that only reads, for any thread. It returns text that is not UTF-8 with lone surrogates."""
+    name = f"file:{quote(os.fsencode(os.path.abspath(file)))}?mode=ro"
+    connection = sqlite3.connect(name, uri=True, check_same_thread=False)
+    connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+    return connection
+
+
+def listed(copy: Path, statement: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement that lists items. Text that is not UTF-8 has lone surrogates.
+
+    So an item whose name cannot be read is still an item, and fails alone.
+
+    Raises:
+        sqlite3.Error: the tables cannot be read.
+
+    """
+    with closing(read_only(copy)) as connection:
+        return connection.execute(statement).fetchall()
 
 
 def columns(copy: Path, table: str) -> frozenset[str]:

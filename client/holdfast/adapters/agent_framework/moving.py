@@ -27,7 +27,7 @@ from holdfast._core.errors import (
 from holdfast.adapters.agent_framework.contents import FORMAT, Contents, id_of, labels_of, moment_of
 from holdfast.adapters.agent_framework.storage import HoldfastCheckpointStorage
 from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id
-from holdfast.adapters.logs import UNLOADABLE, chosen
+from holdfast.adapters.logs import DELETED, UNLOADABLE, chosen, deleted_ids
 from holdfast.moving import Item, ItemError, Progress, Report, SourceError, move_each
 
 _ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError)
@@ -88,6 +88,8 @@ async def import_checkpoints(
         checkpoint = await _loaded(opened, file)
         item.add(read=1)
         is_present = await target.has(checkpoint, file)
+        if not is_present and dry_run:
+            await target.require_unused(checkpoint)
         if not is_present and not dry_run:
             await target.save(checkpoint, file)
         item.add(written=int(not is_present), present=int(is_present))
@@ -176,6 +178,8 @@ class _Target:
         self._workflow_id = holdfast_id(workflow_id, WORKFLOW_BYTES)
         self._contents = Contents(frozenset(allowed))
         self._stored: set[str] = set()
+        # Read only if it is needed.
+        self._deleted: frozenset[str] | None = None
         self._storage = HoldfastCheckpointStorage(
             client, namespace=namespace, workflow_id=workflow_id, allowed_checkpoint_types=allowed
         )
@@ -214,12 +218,25 @@ class _Target:
         except _ABSENT:
             return False
         except CheckpointDeletedError as error:
-            raise ItemError("OTHER_CONTENT", f"the checkpoint was deleted in the target: {error}") from error
+            raise ItemError("OTHER_CONTENT", f"{DELETED}: {error}") from error
         except (*UNLOADABLE, WorkflowCheckpointException) as error:
             raise ItemError("OTHER_CONTENT", f"the checkpoint of the target cannot be read: {error}") from error
         if not is_equal:
             raise ItemError("OTHER_CONTENT", f"{file.path}: the checkpoint has other content in the target")
         return True
+
+    async def require_unused(self, checkpoint: WorkflowCheckpoint) -> None:
+        """Check that a checkpoint that the storage does not have was not deleted there.
+
+        Raises:
+            ItemError: it was.
+            HoldfastError: a subclass for each other reason.
+
+        """
+        if self._deleted is None:
+            self._deleted = await deleted_ids(self._client, self._namespace, self._workflow_id)
+        if id_of(checkpoint.checkpoint_id) in self._deleted:
+            raise ItemError("OTHER_CONTENT", DELETED)
 
     async def save(self, checkpoint: WorkflowCheckpoint, file: _File) -> None:
         """Save a checkpoint, as the storage does.

@@ -9,7 +9,7 @@ import json
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -26,7 +26,7 @@ from holdfast.adapters.burr.steps import ACCEPTED
 from holdfast.adapters.ids import LABEL_BYTES
 from holdfast.adapters.logs import UNLOADABLE, Entry, Log, chosen
 from holdfast.adapters.plain_json import UnsavableValueError
-from holdfast.adapters.sqlite_copy import copied, require_table
+from holdfast.adapters.sqlite_copy import copied, listed, require_table
 from holdfast.moving import Item, ItemError, Progress, Report, SourceError, move_each
 
 _COLUMNS = frozenset({"partition_key", "app_id", "sequence_id", "position", "status", "state", "created_at"})
@@ -92,8 +92,9 @@ async def import_applications(
                 app = found.get(item.name)
                 if app is None:
                     raise ItemError("NOT_FOUND", f"{shown} has no application {item.name!r:.200}")
+                workflow = app.workflow
                 sequence_ids = await asyncio.to_thread(opened.sequence_ids, app)
-                log = await Log.of(client, namespace, app.workflow)
+                log = await Log.of(client, namespace, workflow)
                 await log.compare(opened.entries(app, sequence_ids))
                 await log.fill(opened.entries(app, sequence_ids), item, dry_run=dry_run)
                 if not dry_run:
@@ -101,7 +102,7 @@ async def import_applications(
                     if not log.has_moved_on:
                         await _verify_newest(target, app, sequence_ids[-1])
 
-            names = chosen(found, applications, prefix, lambda app: app.app_id)
+            names = chosen(found, applications, prefix, lambda app: str(app.app_id))
             return await move_each(names, move, progress)
 
 
@@ -112,10 +113,11 @@ class _Application:
 
     @property
     def name(self) -> str:
-        try:
-            return self.workflow
-        except (ItemError, TypeError):
-            return f"{self.partition_key}:{self.app_id}"
+        # Burr loads no rows without a partition key. Holdfast would take it for an empty one.
+        with suppress(ItemError):
+            if self.partition_key is not None:
+                return self.workflow
+        return repr((self.partition_key, self.app_id))
 
     @property
     def workflow(self) -> str:
@@ -144,6 +146,7 @@ class _Source:
     """
 
     def __init__(self, copy: Path, shown: str, table: str, states: States, serde_kwargs: dict[str, Any] | None) -> None:
+        self._copy = copy
         self._shown = shown
         self._table = table
         self._states = states
@@ -162,10 +165,11 @@ class _Source:
 
         """
         try:
-            rows = self._connection.execute(
+            rows = listed(
+                self._copy,
                 f"SELECT partition_key, app_id FROM {self._table} GROUP BY partition_key, app_id "  # noqa: S608
-                "ORDER BY max(created_at), max(rowid)"
-            ).fetchall()
+                "ORDER BY max(created_at), max(rowid)",
+            )
         except sqlite3.Error as error:
             raise SourceError(f"table {self._table!r} of {self._shown} cannot be read: {error}") from error
         return [_Application(*row) for row in rows]

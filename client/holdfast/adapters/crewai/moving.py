@@ -25,7 +25,7 @@ from holdfast.adapters.crewai.states import ACCEPTED, FORMAT, STATE_PART, read, 
 from holdfast.adapters.ids import LABEL_BYTES
 from holdfast.adapters.logs import UNLOADABLE, Entry, Log, chosen
 from holdfast.adapters.plain_json import UnsavableValueError
-from holdfast.adapters.sqlite_copy import copied, require_table
+from holdfast.adapters.sqlite_copy import copied, listed, require_table
 from holdfast.moving import Item, ItemError, Progress, Report, SourceError, move_each
 
 TABLE = "flow_states"
@@ -147,6 +147,7 @@ class _Source:
     """
 
     def __init__(self, copy: Path, shown: str) -> None:
+        self._copy = copy
         self._shown = shown
         try:
             # Adds the table of questions to a file of an older version.
@@ -168,14 +169,15 @@ class _Source:
 
         """
         try:
-            rows = self._connection.execute(
+            rows = listed(
+                self._copy,
                 "SELECT CAST(flow_uuid AS TEXT) FROM ("
                 "SELECT flow_uuid, max(id) AS newest FROM flow_states GROUP BY flow_uuid "
-                "UNION ALL SELECT flow_uuid, 0 FROM pending_feedback) GROUP BY 1 ORDER BY max(newest)"
-            ).fetchall()
+                "UNION ALL SELECT flow_uuid, 0 FROM pending_feedback) GROUP BY 1 ORDER BY max(newest)",
+            )
         except sqlite3.Error as error:
             raise SourceError(f"{self._shown} cannot be read: {error}") from error
-        return [flow for (flow,) in rows]
+        return [str(flow) for (flow,) in rows]
 
     def places(self, flow: str) -> Sequence[_Place]:
         """Return the checkpoints that a flow has in Holdfast, in their order.
@@ -196,7 +198,9 @@ class _Source:
                 "SELECT context_json, state_json, created_at FROM pending_feedback WHERE flow_uuid = ?", (flow,)
             ).fetchone()
             if asked is None:
-                return [_Place(flow, row) for row, *_ in rows]
+                if unasked := [_Place(flow, row) for row, *_ in rows]:
+                    return unasked
+                raise ItemError("UNREADABLE", f"the id is not text in {self._shown}, and CrewAI loads no such rows")
             method = self._context(asked[0]).get("method_name")
             found, with_question, before = [], None, 0
             for index, (row, method_name, moment, state) in enumerate(rows):

@@ -21,7 +21,7 @@ from holdfast.adapters.crewai.states import read
 from holdfast.adapters.ids import CHECKPOINT_BYTES, LABEL_BYTES, holdfast_id
 from holdfast.adapters.logs import UNLOADABLE, Entry, Log, chosen
 from holdfast.adapters.plain_json import UnsavableValueError
-from holdfast.adapters.sqlite_copy import copied, require_table
+from holdfast.adapters.sqlite_copy import copied, listed, require_table
 from holdfast.adapters.sqlite_jsonb import json_text
 from holdfast.moving import Item, ItemError, Progress, Report, SourceError, move_each
 
@@ -104,12 +104,14 @@ async def move_checkpoints(
             branch = found.get(item.name)
             if branch is None:
                 raise ItemError("NOT_FOUND", f"{shown} has no branch {item.name!r:.200}")
-            if len(branch.encode()) > LABEL_BYTES:
-                raise ItemError("UNREADABLE", f"the name of the branch must have at most {LABEL_BYTES} bytes")
             try:
                 workflow = workflow_of(location, branch)
             except ValueError as error:
-                raise ItemError("UNREADABLE", f"invalid location {location!r:.200}: {error}") from error
+                raise ItemError(
+                    "UNREADABLE", f"invalid location {location!r:.200} or branch {branch!r:.200}: {error}"
+                ) from error
+            if len(branch.encode()) > LABEL_BYTES:
+                raise ItemError("UNREADABLE", f"the name of the branch must have at most {LABEL_BYTES} bytes")
             rows = await asyncio.to_thread(opened.rows, branch)
             log = await Log.of(client, namespace, workflow)
             await log.compare(opened.entries(branch, rows))
@@ -150,6 +152,7 @@ class _Source:
     """
 
     def __init__(self, copy: Path, shown: str) -> None:
+        self._copy = copy
         self._shown = shown
         # One thread at a time uses it.
         self._connection = sqlite3.connect(copy, check_same_thread=False)
@@ -165,12 +168,13 @@ class _Source:
 
         """
         try:
-            rows = self._connection.execute(
-                f"SELECT CAST(branch AS TEXT) FROM {TABLE} GROUP BY 1 ORDER BY max(rowid)"  # noqa: S608
-            ).fetchall()
+            rows = listed(
+                self._copy,
+                f"SELECT CAST(branch AS TEXT) FROM {TABLE} GROUP BY 1 ORDER BY max(rowid)",  # noqa: S608
+            )
         except sqlite3.Error as error:
             raise SourceError(f"{self._shown} cannot be read: {error}") from error
-        return [branch for (branch,) in rows]
+        return [str(branch) for (branch,) in rows]
 
     def rows(self, branch: str) -> Sequence[_Row]:
         """Return the checkpoints of a branch in the order in which CrewAI wrote them.
@@ -186,6 +190,8 @@ class _Source:
             ).fetchall()
         except (sqlite3.Error, UnicodeError) as error:
             raise ItemError("UNREADABLE", f"the rows in {self._shown} cannot be read: {error}") from error
+        if not found:
+            raise ItemError("UNREADABLE", f"the branch has no name in {self._shown}")
         return [self._row(*each) for each in found]
 
     async def entries(self, branch: str, rows: Iterable[_Row]) -> AsyncIterator[Entry]:

@@ -247,6 +247,18 @@ async def test_a_session_that_cannot_be_read_fails_alone(client, namespace, file
     assert {each[0] for each in await stored(client, namespace)} == {"adk-session:app:u:t"}
 
 
+@pytest.mark.parametrize("name", ["CAST('s' AS BLOB)", "CAST(x'ff' AS TEXT)"], ids=["not text", "not UTF-8"])
+async def test_a_session_whose_id_cannot_be_read_fails_alone(client, namespace, file, source, name):
+    await make(source, "s", event("one"))
+    await make(source, "t", event("two"))
+    change(file, f"UPDATE sessions SET id = {name} WHERE id = 's'")
+    report = await import_sessions(file, client, namespace=namespace)
+    [(reason, message)] = problems(report).values()
+    assert reason == "UNREADABLE"
+    assert "session_id" in message
+    assert {each[0] for each in await stored(client, namespace)} == {"adk-session:app:u:t"}
+
+
 async def test_a_shared_state_that_cannot_be_read_refuses_its_sessions(client, namespace, file, source):
     await make(source, "s", state={"user:x": 1})
     change(file, "UPDATE user_states SET state = '{'")

@@ -175,6 +175,16 @@ async def test_a_dry_run_finds_the_same_and_writes_nothing(client, namespace, fo
     assert replace(await import_checkpoints(folder, client, namespace=namespace), verified=0) == dry
 
 
+async def test_a_dry_run_finds_checkpoints_that_were_deleted_in_the_target(client, namespace, folder, storage):
+    await fill(folder, checkpoint(1), checkpoint(2), checkpoint(3))
+    await import_checkpoints(folder, client, namespace=namespace)
+    await storage.delete("w-2")
+    dry = await import_checkpoints(folder, client, namespace=namespace, dry_run=True)
+    assert problems(dry) == {"w-2": ("OTHER_CONTENT", "the checkpoint was deleted in the target")}
+    wet = await import_checkpoints(folder, client, namespace=namespace)
+    assert [(each.read, each.written, each.present, each.failed) for each in (dry, wet)] == [(3, 0, 2, 1)] * 2
+
+
 async def test_only_the_chosen_checkpoints_are_imported(client, namespace, folder):
     await fill(folder, checkpoint(1), checkpoint(2), checkpoint(3, "other"))
     report = await import_checkpoints(folder, client, namespace=namespace, workflow_id="run", prefix="other")

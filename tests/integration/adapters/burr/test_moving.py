@@ -216,6 +216,26 @@ async def test_a_dry_run_finds_the_same_and_writes_nothing(client, namespace, fi
     assert wet.verified == 1
 
 
+async def test_a_dry_run_finds_steps_that_were_deleted_in_the_target(client, namespace, file):
+    fill(file, ("a", 0, {"n": 1}), ("a", 1, {"n": 2}), ("b", 0, {"n": 3}))
+    await import_applications(file, client, namespace=namespace)
+    await client.delete(namespace, "p:a", "1")
+    await client.delete_workflow(namespace, "p:b")
+    dry = await import_applications(file, client, namespace=namespace, dry_run=True)
+    assert problems(dry) == {"p:a": ("OTHER_CONTENT", "step 1: the checkpoint was deleted in the target")}
+    wet = await import_applications(file, client, namespace=namespace)
+    assert [(each.read, each.written, each.present, each.failed) for each in (dry, wet)] == [(3, 1, 1, 1)] * 2
+
+
+async def test_an_application_without_a_partition_key_hides_no_other_one(client, namespace, file):
+    fill(file, ("a", 0, {"n": 1}, {"partition_key": ""}), ("a", 1, {"n": 2}))
+    change(file, "UPDATE burr_state SET partition_key = NULL WHERE sequence_id = 1")
+    report = await import_applications(file, client, namespace=namespace)
+    assert (report.items, report.written) == (2, 1)
+    assert [reason for reason, _ in problems(report).values()] == ["UNREADABLE"]
+    assert [each[0] for each in await stored(client, namespace)] == [":a"]
+
+
 async def test_only_the_chosen_applications_are_imported(client, namespace, file):
     fill(file, ("a-1", 0, {}), ("a-2", 0, {}), ("b-1", 0, {}))
     report = await import_applications(file, client, namespace=namespace, prefix="a-")
@@ -240,6 +260,9 @@ async def test_only_the_chosen_applications_are_imported(client, namespace, file
             "state['p']: ",
         ),
         ("UPDATE burr_state SET position = printf('%.2000c', 'x') WHERE sequence_id = 1", "the limit is 1024"),
+        ("UPDATE burr_state SET app_id = CAST(app_id AS BLOB)", "app_id must be a string, not bytes"),
+        ("UPDATE burr_state SET app_id = CAST(x'ff' AS TEXT)", "without lone surrogates"),
+        ("UPDATE burr_state SET partition_key = CAST(x'ff' AS TEXT)", "without lone surrogates"),
     ],
 )
 async def test_a_row_that_cannot_be_kept_fails_its_application_alone(client, namespace, file, statement, problem):

@@ -222,6 +222,8 @@ async def test_a_dry_run_finds_the_same_and_writes_nothing(target_client, namesp
         ("UPDATE flow_states SET state_json = x'ff' WHERE id = 2", "row 2 of flow_states in "),
         ("UPDATE flow_states SET method_name = printf('%.1100c', 'x') WHERE id = 2", "at most 1024 bytes"),
         ("UPDATE flow_states SET flow_uuid = ''", "an id must not be empty"),
+        ("UPDATE flow_states SET flow_uuid = CAST('f' AS BLOB)", "the id is not text in "),
+        ("UPDATE flow_states SET flow_uuid = CAST(x'ff' AS TEXT)", "without lone surrogates"),
         (
             "INSERT INTO pending_feedback VALUES (1, 'f', '{}', '{}', '')",
             "cannot be loaded by CrewAI",

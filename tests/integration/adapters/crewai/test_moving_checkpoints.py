@@ -291,6 +291,7 @@ async def test_a_dry_run_finds_the_same_and_writes_nothing(target_client, source
         ("UPDATE checkpoints SET id = x'ff' WHERE rowid = 2", "row 2 of checkpoints in .*must be text"),
         ("UPDATE checkpoints SET parent_id = x'ff' WHERE rowid = 2", "row 2 of checkpoints in .*must be text"),
         ("UPDATE checkpoints SET branch = printf('%.1100c', 'x')", "at most 1024 bytes"),
+        ("UPDATE checkpoints SET branch = CAST(x'ff' AS TEXT)", "without lone surrogates"),
     ],
 )
 async def test_a_row_that_cannot_be_kept_fails_its_branch_alone(

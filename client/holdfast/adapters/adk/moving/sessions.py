@@ -63,7 +63,7 @@ async def import_sessions(
     async with opened(source) as database:
         target = _Target(database, client, namespace, allowed_types, dry_run=dry_run)
         found = {_name(names): names for names in database.sessions if app_name in (None, names.app_name)}
-        wanted = [name async for name in chosen(found, sessions, prefix, lambda names: names.session_id)]
+        wanted = [name async for name in chosen(found, sessions, prefix, lambda names: str(names.session_id))]
         is_all = sessions is None and not prefix
         states = _states(database, [found[name] for name in wanted if name in found], app_name, is_all=is_all)
         moves: dict[str, Callable[[Item], Awaitable[None]]] = {}

@@ -7,7 +7,7 @@ read-only transactions, and its tables are checked here.
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from os import PathLike, fspath
@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from google.adk.sessions import BaseSessionService, Session
 
-from holdfast.adapters.sqlite_copy import columns, copied, require_table
+from holdfast.adapters.sqlite_copy import columns, copied, listed, require_table
 from holdfast.moving import ItemError, SourceError
 
 _TABLES = ("sessions", "events", "app_states", "user_states")
@@ -140,13 +140,12 @@ def _names_and_states(
     copy: Path, shown: str
 ) -> tuple[Sequence[Names], Mapping[str, Any], Mapping[tuple[str, str], Any]]:
     try:
-        with closing(sqlite3.connect(copy)) as connection:
-            sessions = connection.execute(
-                "SELECT app_name, user_id, id FROM sessions ORDER BY update_time, app_name, user_id, id"
-            ).fetchall()
-            apps = connection.execute("SELECT app_name, state FROM app_states").fetchall()
-            users = connection.execute("SELECT app_name, user_id, state FROM user_states").fetchall()
-    except (sqlite3.Error, UnicodeError) as error:
+        sessions = listed(
+            copy, "SELECT app_name, user_id, id FROM sessions ORDER BY update_time, app_name, user_id, id"
+        )
+        apps = listed(copy, "SELECT app_name, state FROM app_states")
+        users = listed(copy, "SELECT app_name, user_id, state FROM user_states")
+    except sqlite3.Error as error:
         raise SourceError(f"{shown} cannot be read as ADK's sessions: {error}") from error
     return (
         [Names(*row) for row in sessions],

@@ -6,6 +6,7 @@ from itertools import groupby
 from holdfast._async import blocking
 from holdfast._core.checkpoint import Record
 from holdfast._core.errors import RevisionConflictError, WorkflowNotFoundError
+from holdfast.adapters.ids import CHECKPOINT_BYTES
 from holdfast.adapters.langgraph import contents, writes
 from holdfast.adapters.langgraph.lookups import MISSING, AsyncLookups
 from holdfast.adapters.langgraph.moving.stored import Index, Stored, StoredWrite
@@ -167,6 +168,10 @@ class HoldfastWriting:
             )
 
     def _packed(self, stored: Stored) -> contents.Contents:
+        for checkpoint_id in (stored.checkpoint_id, stored.parent_id):
+            if (size := len(encoded(checkpoint_id).encode())) > CHECKPOINT_BYTES:
+                limit = f"Holdfast's limit is {CHECKPOINT_BYTES}"
+                raise ItemError("UNREADABLE", f"checkpoint {checkpoint_id:.60}: the id has {size} bytes, {limit}")
         try:
             return contents.pack_as_it_is(
                 self._lookups.serde, stored.place, stored.parent_id, stored.checkpoint, stored.metadata

@@ -35,13 +35,17 @@ class SaverSide:
         self._saver.serde = maybe_add_typed_methods(exact(saver.serde))
         self._tables: Tables | None = tables_of(self._saver)
         self._is_asynchronous: bool | None = None
+        self._not_text: set[str] = set()
 
     async def threads(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over the threads whose ids begin with a prefix, each once."""
         if self._tables is not None:
             async for thread_id in self._tables.threads():
-                if thread_id.startswith(prefix):
-                    yield thread_id
+                name = thread_id if isinstance(thread_id, str) else f"{type(thread_id).__name__} {thread_id!r:.200}"
+                if name is not thread_id:
+                    self._not_text.add(name)
+                if name.startswith(prefix):
+                    yield name
             return
         found: set[str] = set()
         async for listed in self._listed(None):
@@ -51,13 +55,24 @@ class SaverSide:
                 yield thread_id
 
     async def index(self, thread_id: str) -> Index:
-        """Return the ids of a thread's checkpoints, with those of their parents."""
+        """Return the ids of a thread's checkpoints, with those of their parents.
+
+        Raises:
+            ItemError: an id is not text.
+
+        """
+        if thread_id in self._not_text:
+            raise ItemError("UNREADABLE", f"the id of the thread must be text, not {thread_id}")
+        _require_text("thread", thread_id)
         found: dict[Place, dict[str, str]] = {}
         if self._tables is not None:
             rows = await self._tables.checkpoints(thread_id)
         else:
             rows = [_row(each) async for each in self._listed({"configurable": {"thread_id": thread_id}})]
         for checkpoint_ns, checkpoint_id, parent_id in rows:
+            _require_text("namespace", checkpoint_ns)
+            _require_text("checkpoint", checkpoint_id)
+            _require_text("parent", parent_id or "")
             found.setdefault(Place(thread_id, checkpoint_ns), {})[checkpoint_id] = parent_id or ""
         return found
 
@@ -72,6 +87,7 @@ class SaverSide:
             found = await self._read(place, checkpoint_id)
             if found is None:
                 return None
+            _require_checkpoint(checkpoint_id, found)
             known = [] if self._tables is None else await self._tables.writes(place, checkpoint_id)
             try:
                 writes = writes_of(found.pending_writes or (), known)
@@ -243,6 +259,25 @@ def _in_positions(writes: Sequence[StoredWrite]) -> Sequence[StoredWrite]:
             ordered.append(special.pop())
         ordered.append(write)
     return [*ordered, *special]
+
+
+def _require_text(name: str, given: object) -> None:
+    problem = f"the id of a {name} must be Unicode text, not {given!r:.200}"
+    if not isinstance(given, str):
+        raise ItemError("UNREADABLE", problem)
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise ItemError("UNREADABLE", problem) from None
+
+
+def _require_checkpoint(checkpoint_id: str, found: CheckpointTuple) -> None:
+    checkpoint: Any = found.checkpoint
+    fields = ("channel_values", "channel_versions", "versions_seen")
+    if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(name), dict) for name in fields):
+        raise ItemError("UNREADABLE", f"checkpoint {checkpoint_id} cannot be read: it has no {', '.join(fields)}")
+    if (actual := checkpoint.get("id")) != checkpoint_id:
+        raise ItemError("UNREADABLE", f"checkpoint {checkpoint_id} contains checkpoint {actual!r:.200}")
 
 
 def _refused(checkpoint_id: str, error: Exception) -> ItemError:

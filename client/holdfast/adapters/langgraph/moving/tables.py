@@ -19,8 +19,8 @@ _Rows: TypeAlias = Sequence[Sequence[Any]]
 class Tables(Protocol):
     """The tables of a saver."""
 
-    def threads(self) -> AsyncIterator[str]:
-        """Iterate over the threads."""
+    def threads(self) -> AsyncIterator[Any]:
+        """Iterate over the ids of the threads, which may be of any type."""
 
     async def checkpoints(self, thread_id: str) -> _Rows:
         """Return namespace, id and parent's id of each checkpoint of a thread."""
@@ -60,8 +60,8 @@ class MemoryTables:
     def __init__(self, saver: Any) -> None:
         self._saver = saver
 
-    async def threads(self) -> AsyncIterator[str]:
-        """Iterate over the threads."""
+    async def threads(self) -> AsyncIterator[Any]:
+        """Iterate over the ids of the threads."""
         for thread_id in list(self._saver.storage):
             if any(self._saver.storage[thread_id].values()):
                 yield thread_id
@@ -93,18 +93,23 @@ class _SqlTables(ABC):
     def __init__(self, saver: Any) -> None:
         self._saver = saver
 
-    async def threads(self) -> AsyncIterator[str]:
-        """Iterate over the threads."""
-        after: Sequence[Any] = ()
+    async def threads(self) -> AsyncIterator[Any]:
+        """Iterate over the ids of the threads."""
+        where = ""
+        bound: list[Any] = []
         while True:
-            where = f"WHERE thread_id > {self._parameter}" if after else ""
-            order = f"ORDER BY thread_id LIMIT {_PAGE}"
-            rows = await self._rows(f"SELECT DISTINCT thread_id FROM checkpoints {where} {order}", after)  # noqa: S608
+            statement = f"SELECT DISTINCT thread_id FROM checkpoints {where} ORDER BY thread_id LIMIT {_PAGE}"  # noqa: S608
+            rows = await self._rows(statement, bound)
             for (thread_id,) in rows:
                 yield thread_id
             if len(rows) < _PAGE:
                 return
-            after = rows[-1]
+            parameter, value = self._parameter_of(rows[-1][0])
+            where, bound = f"WHERE thread_id > {parameter}", [value]
+
+    def _parameter_of(self, thread_id: Any) -> tuple[str, Any]:
+        """Return how a statement has an id that was read: a parameter, and what is bound to it."""
+        return self._parameter, thread_id
 
     async def checkpoints(self, thread_id: str) -> _Rows:
         """Return namespace, id and parent's id of each checkpoint of a thread."""
@@ -133,6 +138,12 @@ class SqliteTables(_SqlTables):
 
     _parameter = "?"
     _writes = "writes"
+
+    def _parameter_of(self, thread_id: Any) -> tuple[str, Any]:
+        if isinstance(thread_id, str):
+            # Text that is not UTF-8 cannot be bound as text.
+            return "CAST(? AS TEXT)", thread_id.encode(errors="surrogateescape")
+        return "?", thread_id
 
     async def _rows(self, statement: str, values: Sequence[Any]) -> _Rows:
         def rows() -> _Rows:

@@ -6,6 +6,7 @@ all of it: markup in an id that a page failed to escape would still not run.
 
 import asyncio
 import ipaddress
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -67,12 +68,21 @@ class Guard:
         self._hosts = frozenset(name.lower() for name in settings.hosts)
         self._is_local = is_loopback(settings.listen)
         self._is_tls = settings.is_tls
+        self._running: set[_Answer] = set()
+        self._ends_at = math.inf
+
+    def end_within(self, seconds: float) -> None:
+        """Let no request run for longer than this from now on. Those that do are answered with 503, or cut off."""
+        self._ends_at = min(self._ends_at, asyncio.get_running_loop().time() + seconds)
+        for answer in self._running:
+            answer.ends_at = self._ends_at
+            answer.extend()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a request."""
         if scope["type"] != "http":
             return
-        answer = _Answer(send, is_tls=self._is_tls)
+        answer = _Answer(send, self._ends_at, is_tls=self._is_tls)
         host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
         # Another site's name may lead a browser to this machine, whose pages its scripts could then read.
         if not self._is_host(host):
@@ -85,14 +95,24 @@ class Guard:
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         scope = {**scope, "path": raw.decode("ascii", "replace")}
         try:
-            async with asyncio.timeout(REQUEST_SECONDS) as answer.limit:
+            async with asyncio.timeout(None) as limit:
+                answer.limit = limit
+                answer.extend()
+                self._running.add(answer)
                 await self._app(scope, _bounded(receive), answer.send)
         except TimeoutError:
-            if answer.has_begun:
+            if not limit.expired():
                 raise
-            await PlainTextResponse(f"The page took longer than {REQUEST_SECONDS:g} s.\n", 504)(
-                scope, receive, answer.send
-            )
+            # An answer that has begun is cut off: its connection is closed.
+            if not answer.has_begun:
+                await self._late()(scope, receive, answer.send)
+        finally:
+            self._running.discard(answer)
+
+    def _late(self) -> PlainTextResponse:
+        if asyncio.get_running_loop().time() >= self._ends_at:
+            return PlainTextResponse("The console is stopping.\n", 503, {"retry-after": "5"})
+        return PlainTextResponse(f"The page took longer than {REQUEST_SECONDS:g} s.\n", 504)
 
     def _is_host(self, host: str) -> bool:
         """Return whether a Host header names this console."""
@@ -108,8 +128,9 @@ class Guard:
 class _Answer:
     """The answer to one request, to which headers are added."""
 
-    def __init__(self, send: Any, *, is_tls: bool) -> None:
+    def __init__(self, send: Any, ends_at: float, *, is_tls: bool) -> None:
         self._send = send
+        self.ends_at = ends_at
         self._is_tls = is_tls
         self.has_begun = False
         self.limit: asyncio.Timeout | None = None
@@ -124,8 +145,12 @@ class _Answer:
             message = {**message, "headers": [*message["headers"], *more]}
         await self._send(message)
         # A download may take longer as a whole, as long as its reader takes each piece in time.
+        self.extend()
+
+    def extend(self) -> None:
+        """Begin the time for the page, or for the next piece of its answer."""
         if self.limit is not None and not self.limit.expired():
-            self.limit.reschedule(asyncio.get_running_loop().time() + REQUEST_SECONDS)
+            self.limit.reschedule(min(asyncio.get_running_loop().time() + REQUEST_SECONDS, self.ends_at))
 
 
 def _bounded(receive: Any) -> Callable[[], Any]:

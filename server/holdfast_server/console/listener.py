@@ -7,7 +7,7 @@ is one whose peer takes no more bytes.
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Any
 
@@ -25,6 +25,8 @@ HEADER_BYTES = 64 << 10
 _REQUEST_SECONDS = 10.0
 _IDLE_SECONDS = 30
 _DRAIN_SECONDS = 5
+# More time until requests that have not ended by themselves are cancelled.
+_CANCEL_SECONDS = 2
 # Time after which the kernel drops a peer that takes no bytes.
 _SILENT_PEER_MS = 30_000
 
@@ -38,14 +40,14 @@ class Listening:
 
     """
 
-    def __init__(self, address: str, url: str, server: uvicorn.Server) -> None:
+    def __init__(self, address: str, url: str, stop: Callable[[], None]) -> None:
         self.address = address
         self.url = url
-        self._server = server
+        self._stop = stop
 
     def stop(self) -> None:
-        """Accept no more connections. Requests in progress continue."""
-        self._server.should_exit = True
+        """Accept no more connections. Requests in progress continue for a while."""
+        self._stop()
 
 
 @asynccontextmanager
@@ -67,8 +69,9 @@ async def listening(settings: Settings, *, drain_seconds: int = _DRAIN_SECONDS) 
         async with clients.lent(settings.token):
             pass
         with _bound(settings.listen) as bound:
+            app = create_app(settings, clients)
             config = uvicorn.Config(
-                create_app(settings, clients),
+                app,
                 http=_Protocol,
                 ws="none",
                 lifespan="off",
@@ -80,17 +83,22 @@ async def listening(settings: Settings, *, drain_seconds: int = _DRAIN_SECONDS) 
                 limit_concurrency=CONNECTIONS,
                 backlog=CONNECTIONS,
                 timeout_keep_alive=_IDLE_SECONDS,
-                timeout_graceful_shutdown=drain_seconds,
+                timeout_graceful_shutdown=drain_seconds + _CANCEL_SECONDS,
                 h11_max_incomplete_event_size=HEADER_BYTES,
                 ssl_context_factory=(lambda *_: context) if context is not None else None,
             )
             server = _Server(config)
             address = f"{settings.listen.rpartition(':')[0]}:{bound.getsockname()[1]}"
             serving = asyncio.create_task(server.serve(sockets=[bound]))
-            try:
-                yield Listening(address, f"{'https' if context else 'http'}://{address}", server)
-            finally:
+
+            def stop() -> None:
                 server.should_exit = True
+                app.end_within(drain_seconds)
+
+            try:
+                yield Listening(address, f"{'https' if context else 'http'}://{address}", stop)
+            finally:
+                stop()
                 await serving
 
 

@@ -22,7 +22,10 @@ _DOWNLOADS = 8
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """What all requests of one console share. `downloads` bounds the downloads that run at a time."""
+    """What all requests of one console share.
+
+    `downloads` bounds the downloads that run at a time, `large_reads` the pages that read many records.
+    """
 
     settings: Settings
     clients: Clients
@@ -30,6 +33,7 @@ class Console:
     callers: Callers
     templates: Environment
     downloads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_DOWNLOADS))
+    large_reads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,15 @@
 """The page of a checkpoint: everything that is known of it, its parts, its records, and its validation."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from holdfast import HoldfastError, KeyringRequiredError, PayloadTooLargeError, Record
 from starlette.responses import Response
 
 from holdfast_server.console.decoding import in_worker
 from holdfast_server.console.found import CHILDREN_WITHIN, Found, children_of, find, previous_id
 from holdfast_server.console.pages.resume import Asked
-from holdfast_server.console.preview import READ_BYTES, Preview
+from holdfast_server.console.preview import READ_BYTES
 from holdfast_server.console.preview.records import preview_of_record
 from holdfast_server.console.resuming import words_of
 from holdfast_server.console.together import both
@@ -14,8 +17,11 @@ from holdfast_server.console.visit import Paths, Visit
 
 _PATH = "/n/{namespace:name}/w/{workflow:name}/c/{checkpoint:name}"
 _VALIDATION_SECONDS = 50.0
-# The most bytes of records that a page reads, and the most records that it shows.
+# The bytes of records that any page may read, and those that one page at a time may: more than the 64 MiB that servers
+# let a checkpoint have. A client reads all records or none.
 _RECORDS_BYTES = 4 << 20
+_MANY_RECORDS_BYTES = 80 << 20
+# The most records that a page shows.
 _RECORDS = 100
 _PARTS = 100
 
@@ -85,33 +91,62 @@ async def validate(visit: Visit) -> Response:
 
 async def records(visit: Visit) -> Response:
     """Show the records of a checkpoint, or one of them."""
-    namespace, workflow_id, checkpoint_id = (visit.name(name) for name in ("namespace", "workflow", "checkpoint"))
-    listed: tuple[Record, ...] = ()
+    listed = Listed((), 0)
     problem: HoldfastError | None = None
     try:
-        listed = await visit.client.records(namespace, workflow_id, checkpoint_id, max_bytes=_RECORDS_BYTES)
+        listed = await _listed(visit)
     except (KeyringRequiredError, PayloadTooLargeError) as error:
         problem = error
-    key = visit.request.query_params.get("key")
-    shown = [record for record in listed if key is None or record.key == key][:_RECORDS]
-    previews: list[tuple[Record, Preview]] = [(record, await _preview(record)) for record in shown]
+    previews = [(key, await in_worker(preview_of_record, data, size)) for key, data, size in listed.shown]
     return await in_worker(
         visit.render,
         "checkpoint_records.html" if visit.is_fragment else "checkpoint_detail.html",
         fragment="checkpoint_records.html",
         heading="Records",
-        namespace=namespace,
-        workflow_id=workflow_id,
-        checkpoint_id=checkpoint_id,
+        namespace=visit.name("namespace"),
+        workflow_id=visit.name("workflow"),
+        checkpoint_id=visit.name("checkpoint"),
         previews=previews,
-        count=len(listed),
+        count=listed.count,
         problem=problem,
         is_encrypted=isinstance(problem, KeyringRequiredError),
     )
 
 
-async def _preview(record: Record) -> Preview:
-    return await in_worker(preview_of_record, record.data[:READ_BYTES], len(record.data))
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The records of a checkpoint.
+
+    Attributes:
+        shown: those to show, each with its key, its first bytes and its size.
+        count: how many the checkpoint has.
+
+    """
+
+    shown: Sequence[tuple[str, bytes, int]]
+    count: int
+
+
+async def _listed(visit: Visit) -> Listed:
+    """Return the records of a checkpoint.
+
+    Raises:
+        HoldfastError: a subclass for each reason.
+
+    """
+    names = [visit.name(name) for name in ("namespace", "workflow", "checkpoint")]
+    key = visit.request.query_params.get("key")
+    try:
+        return _first(await visit.client.records(*names, max_bytes=_RECORDS_BYTES), key)
+    except PayloadTooLargeError:
+        async with visit.console.large_reads:
+            # Only what is shown is kept longer than the turn.
+            return _first(await visit.client.records(*names, max_bytes=_MANY_RECORDS_BYTES), key)
+
+
+def _first(records: Sequence[Record], key: str | None) -> Listed:
+    shown = [record for record in records if key is None or record.key == key][:_RECORDS]
+    return Listed([(each.key, each.data[:READ_BYTES], len(each.data)) for each in shown], len(records))
 
 
 PATHS: Paths = {f"GET {_PATH}": show, f"GET {_PATH}/validate": validate, f"GET {_PATH}/records": records}

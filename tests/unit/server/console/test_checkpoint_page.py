@@ -1,5 +1,6 @@
 """The page of a checkpoint: what is known of it, previews, records, validations and downloads."""
 
+import asyncio
 import json
 import os
 from datetime import timedelta
@@ -8,7 +9,7 @@ import holdfast
 import holdfast.encryption
 import pytest
 from holdfast_server.console import visit
-from holdfast_server.console.pages import payload
+from holdfast_server.console.pages import checkpoint, payload
 from holdfast_server.console.preview.records import preview_of_record
 
 from tests.support.console_pages import FORMAT, browsing
@@ -134,11 +135,18 @@ async def test_records_are_shown(client, browser):
     assert "key-000" in page
     assert "Only the first 100 of 120 records are shown." in page
     assert "key-119" in (await browser.get(f"{PATH}/records?key=key-119")).text
+    assert "None of its 120 records" in (await browser.get(f"{PATH}/records?key=other")).text
 
 
-async def test_more_records_than_a_page_reads_are_said(client, browser):
+async def test_many_large_records_are_shown_by_one_page_at_a_time(client, browser, monkeypatch):
     await client.save("n", "w", b"x", format=FORMAT, checkpoint_id="c")
     await client.attach("n", "w", "c", [holdfast.Record(f"key-{n}", os.urandom(1 << 20)) for n in range(5)])
+    pages = await asyncio.gather(*(browser.get(f"{PATH}/records") for _ in range(3)))
+    for page in pages:
+        assert "key-0" in page.text
+        assert "key-4" in page.text
+        assert "1.0 MiB" in page.text
+    monkeypatch.setattr(checkpoint, "_MANY_RECORDS_BYTES", 4 << 20)
     assert "Too large for this page" in (await browser.get(f"{PATH}/records")).text
 
 

@@ -31,9 +31,13 @@ def namespace_key(namespace: str, secret: bytes = KEY.secret, store_id: str = ST
 
 def with_mac(path: str, frame: bytes, key: bytes, secret: bytes = KEY.secret) -> bytes:
     """Return a keyed object whose MAC is made with a derived key."""
-    place = path.encode()
-    mac = hmac.new(key, struct.pack(">I", len(place)) + place + frame, hashlib.sha256).digest()
-    return b"HFMK" + struct.pack(">HH", 3, 0) + key_id(secret) + mac + frame
+    return b"HFMK" + struct.pack(">HH", 3, 0) + key_id(secret) + mac_of(path, frame, key) + frame
+
+
+def mac_of(path: str, content: bytes, key: bytes) -> bytes:
+    """Return the MAC of some content in a place, made with a derived key."""
+    place = path.encode(errors="surrogatepass")
+    return hmac.new(key, struct.pack(">I", len(place)) + place + content, hashlib.sha256).digest()
 
 
 def frame_in(data: bytes) -> bytes:

@@ -14,7 +14,18 @@ from holdfast_server.api.pipeline import received as pipelined
 from holdfast_server.api.streaming.incoming import Incoming
 from holdfast_server.api.streaming.uploads import Uploads
 from holdfast_server.protocol.checkpoints import dependents, load, records, workflows
-from holdfast_server.protocol.format import frame, id_index, invariants, keys, manifest, marker, short_forms
+from holdfast_server.protocol.format import (
+    frame,
+    id_index,
+    invariants,
+    keyed_manifest,
+    keyed_store,
+    keys,
+    macs,
+    manifest,
+    marker,
+    short_forms,
+)
 from holdfast_server.protocol.log import fresh_ids
 from holdfast_server.protocol.maintenance import fsck, gc
 from holdfast_server.protocol.payload import bases, encoding
@@ -263,4 +274,23 @@ DEFECTS = [
         "not in (Reason.CHECKPOINT_CORRUPTED, Reason.LAYOUT_UNSUPPORTED)",
         "is not None",
     ),
+    _defect("macs", "MAC not compared", macs.Macs.opened, "not hmac.compare_digest(mac, ", "not bool("),
+    _defect("macs", "place not covered", macs.Macs.mac, "_LENGTH.pack(len(place)) + place + content", "content"),
+    _defect("macs", "one key for all namespaces", macs.Macs.mac, "_namespace_of(path)", '""'),
+    _defect("macs", "one key for all stores", macs.Macs._derive, "self._salt", 'b""'),
+    _defect("macs", "any key known", macs.Macs.opened, "key_id not in self._secrets", "False"),
+    _defect(
+        "macs", "header passed over", macs.Macs.opened, "(magic, version, flags) != (MAGIC, KEYED_VERSION, 0)", "0"
+    ),
+    _defect("macs", "length of a header not checked", macs.Macs.opened, "len(data) < OVERHEAD_BYTES", "False"),
+    _defect("macs", "range of the whole object", keyed_store.KeyedStore.get, "frame[offset :", "data[offset :"),
+    _defect("macs", "MAC removed without a check", keyed_store.KeyedStore.get, "not has_mac(key)", "True"),
+    _defect(
+        "macs",
+        "MAC of the manifest not compared",
+        keyed_manifest.macs_of,
+        "not hmac.compare_digest(right, found.mac)",
+        "False",
+    ),
+    _defect("macs", "manifest of any key", keyed_manifest.macs_of, "not macs.knows(found.mac_key_id)", "False"),
 ]

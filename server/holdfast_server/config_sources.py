@@ -109,7 +109,7 @@ def _integer(value: Any) -> int:
 
 def _from_file(path: Path) -> dict[str, Any]:
     try:
-        given = tomllib.loads(path.read_text())
+        given = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"config: cannot read {str(path)!r}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

@@ -43,7 +43,8 @@ def token_of(given: Namespace, environment: Mapping[str, str]) -> Token | None:
 def _read(path: str) -> str:
     try:
         with open(path, "rb") as file:
-            return file.read(_MAX_BYTES).decode(errors="replace").strip()
+            # Some editors begin a file with a byte order mark.
+            return file.read(_MAX_BYTES).decode("utf-8-sig", errors="replace").strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"the file {path!r} with the token cannot be read: {reason}") from None

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast_server.protocol.format.macs import SECRET_BYTES, MacKey
-from holdfast_server.trust.watched_file import InvalidFileError, read
+from holdfast_server.trust.watched_file import InvalidFileError, read, text_of
 
 _SECRET = re.compile(rf"[0-9a-f]{{{2 * SECRET_BYTES}}}")
 _FIELDS = {"id", "secret"}
@@ -52,7 +52,7 @@ def parse(data: bytes) -> list[MacKey]:
 
     """
     try:
-        given = tomllib.loads(data.decode())
+        given = tomllib.loads(text_of(data))
     except (ValueError, RecursionError):
         # The parser's message may show a part of a secret.
         raise InvalidFileError("expected TOML with [[key]] tables") from None

@@ -23,6 +23,8 @@ LEEWAY_SECONDS = 30.0
 _MAX_KEPT = 4096
 _MAX_NAME = 256
 _GROUP = "group:"
+# The last second of the year 9999. Later ends are most likely milliseconds, which would last for ever.
+_LAST_END = 253_402_300_799
 _now = time.time
 
 
@@ -151,8 +153,10 @@ class OidcTokens:
 
     def _principal(self, claims: dict[str, Any]) -> Principal:
         subject, expires = claims["sub"], claims["exp"]
-        if isinstance(expires, bool) or not isinstance(expires, int | float):
-            raise unauthenticated("the claim 'exp' of the token is malformed: expected a number")
+        if isinstance(expires, bool) or not isinstance(expires, int | float) or not expires <= _LAST_END:
+            raise unauthenticated(
+                "the claim 'exp' of the token is malformed: expected a number of seconds, before the year 10000"
+            )
         # A subject must not pass for a group.
         if not _is_name(subject) or subject.startswith(_GROUP):
             raise unauthenticated(

@@ -18,7 +18,7 @@ from typing import Any
 from holdfast_server.protocol.format.names import MAX_NAMESPACE_BYTES, problem_of
 from holdfast_server.trust.patterns import ANYTHING, PatternMap
 from holdfast_server.trust.verbs import Verb
-from holdfast_server.trust.watched_file import InvalidFileError
+from holdfast_server.trust.watched_file import InvalidFileError, text_of
 
 _FIELDS = ("principals", "namespaces", "verbs")
 _VERBS = ", ".join(Verb)
@@ -111,7 +111,7 @@ def parse(data: bytes) -> Policy:
 
     """
     try:
-        text = data.decode()
+        text = text_of(data)
         given = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise PolicyError(f"expected TOML: {error}") from None

@@ -23,7 +23,7 @@ from math import inf
 from typing import Any
 
 from holdfast_server.trust.patterns import matches
-from holdfast_server.trust.watched_file import InvalidFileError
+from holdfast_server.trust.watched_file import InvalidFileError, text_of
 
 _KEPT_NAMESPACES = 4096
 _MOST = 1e18
@@ -112,7 +112,7 @@ def parse(data: bytes) -> Quotas:
 
     """
     try:
-        given = tomllib.loads(data.decode())
+        given = tomllib.loads(text_of(data))
     except (ValueError, RecursionError) as error:
         raise InvalidFileError(f"expected TOML: {error}") from None
     unknown = sorted(set(given) - {"default", "quota"})

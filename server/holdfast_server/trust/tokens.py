@@ -25,7 +25,7 @@ from typing import Any
 
 from holdfast_server.trust.principal import Principal
 from holdfast_server.trust.refusals import unauthenticated
-from holdfast_server.trust.watched_file import InvalidFileError, Watched
+from holdfast_server.trust.watched_file import InvalidFileError, Watched, text_of
 
 # How soon a token that was removed is refused.
 CHECK_SECONDS = 1.0
@@ -167,7 +167,7 @@ def parse(data: bytes) -> list[StaticToken]:
 
     """
     try:
-        given = tomllib.loads(data.decode())
+        given = tomllib.loads(text_of(data))
     except (ValueError, RecursionError) as error:
         raise InvalidFileError(f"expected TOML: {error}") from None
     tables = given.get("token", [])

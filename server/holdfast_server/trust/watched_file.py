@@ -139,6 +139,16 @@ def read(path: str) -> bytes:
     return data
 
 
+def text_of(data: bytes) -> str:
+    """Return the text of a file in UTF-8, without the byte order mark with which some editors begin it.
+
+    Raises:
+        ValueError: it is not UTF-8.
+
+    """
+    return data.decode("utf-8-sig")
+
+
 def _read_and_parse(
     read_content: Callable[[], _Content], parse: Callable[[_Content], _Value]
 ) -> tuple[_Content, _Value]:

@@ -28,6 +28,8 @@ async def test_the_token_is_in_a_file_or_in_the_environment(run, target, file, t
     assert (await run("capabilities", "--token-file", str(token_file), target=target))[0] == 0
     assert (await run("capabilities", target=target, HOLDFAST_TOKEN_FILE=str(token_file)))[0] == 0
     assert (await run("capabilities", target=target, HOLDFAST_TOKEN=file.ci))[0] == 0
+    token_file.write_bytes(f"\ufeff{file.ci}\r\n".encode())
+    assert (await run("capabilities", "--token-file", str(token_file), target=target))[0] == 0
 
 
 async def test_a_missing_or_wrong_token_is_one_line_without_the_token(run, target):

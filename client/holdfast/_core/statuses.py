@@ -24,7 +24,10 @@ _MILLISECONDS = re.compile(r"[0-9]{1,9}")
 _SHOWN_CHARACTERS = 600
 
 # The details of a connection that is made and ends at once, as if the other side expects TLS.
-_CLOSED_AT_ONCE = re.compile(r"failed to connect.*(Socket closed|Connection reset)", re.DOTALL)
+# The words differ by the policy of load balancing.
+_CLOSED_AT_ONCE = re.compile(
+    r"(failed to connect|connections to all backends failing).*(Socket closed|Connection reset)", re.DOTALL
+)
 # The details of a handshake that fails in the same way each time: not those of one that breaks off.
 _HANDSHAKE_FAILED = re.compile(r"SSL_ERROR_SSL|Hostname Verification|Failed to create security handshaker")
 _HANDSHAKE_PROBLEMS = (

@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import re
 import socket
 import ssl
 import threading
@@ -63,14 +64,14 @@ async def use(connect: Connect, target: str, tls: Any) -> None:
         assert (await client.load("n", "w")).data == data
 
 
-async def refused(connect: Connect, target: str, tls: Any) -> holdfast.HandshakeFailedError:
+async def refused(connect: Connect, target: str, tls: Any, **options: Any) -> holdfast.HandshakeFailedError:
     """Return the error of a call that fails for good, long before its time is up."""
-    async with connect(target, tls=tls, timeout=100) as client:
+    async with connect(target, tls=tls, timeout=100, **options) as client:
         with pytest.raises(holdfast.HandshakeFailedError) as caught:
             await client.load("n", "w")
     error = caught.value
     assert (error.reason, error.code, error.retryable) == ("HANDSHAKE_FAILED", grpc.StatusCode.UNAVAILABLE, False)
-    assert "gRPC: UNAVAILABLE: failed to connect" in error.message
+    assert re.search("gRPC: UNAVAILABLE: (failed to connect|connections to all backends failing)", error.message)
     assert len(error.trace_id) == 32
     return error
 
@@ -109,6 +110,19 @@ async def test_several_addresses_have_one_name(connect: Connect, authority: Auth
 async def test_a_plaintext_client_of_a_server_with_tls_is_told_to_use_it(connect: Connect, authority: Authority):
     async with serving_with(authority.issue()) as target:
         assert "it expects TLS: use a target grpcs://host:port" in (await refused(connect, target, None)).message
+
+
+@pytest.mark.parametrize("load_balancing", ["pick_first", "round_robin"])
+async def test_no_policy_of_load_balancing_hides_what_is_wrong(
+    connect: Connect, authority: Authority, stranger: Authority, load_balancing: str
+):
+    async with serving_with(authority.issue(), authority.ca_file) as target:
+        for tls, problem in (
+            (None, "it expects TLS: use a target grpcs://host:port"),
+            (trusting(stranger), "its certificate is of an authority that this client does not trust"),
+            (trusting(authority), "it requires a certificate of the client"),
+        ):
+            assert problem in (await refused(connect, target, tls, load_balancing=load_balancing)).message
 
 
 async def test_a_client_with_tls_never_falls_back_to_plaintext(connect: Connect, authority: Authority):

@@ -162,7 +162,10 @@ class Collector(NamedTuple):
         return None
 
     def _orphans(self, state, rules):
-        """Return the blobs older than the grace that no checkpoint of a grace ago or later names, up to the view."""
+        """Return the blobs older than the grace that no checkpoint of a grace ago or later names, up to the view.
+
+        One whose upload began from a younger entry is not old, whatever its time says.
+        """
         settled = head_of(state, self.settled)
         naming = [
             marker.revision
@@ -172,7 +175,8 @@ class Collector(NamedTuple):
         named = {state.log[each - 1].blob for each in naming}
         if "bases not named" not in rules:
             named |= {state.log[base - 1].blob for each in naming for base in bases_of(state, each)}
-        return sorted(each for each in state.blobs if each not in named and self._is_old(each.stamp, rules))
+        old = [each for each in state.blobs if self._is_old(each.stamp, rules) and each.base <= self.settled]
+        return sorted(each for each in old if each not in named)
 
     def _removing(self, state, rules, low_water=None):
         settled, head = head_of(state, self.settled), head_of(state, self.view)

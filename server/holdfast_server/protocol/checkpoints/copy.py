@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from holdfast_server.layout.v1.marker_pb2 import Marker, StoredPart
 from holdfast_server.protocol.checkpoints import records
-from holdfast_server.protocol.checkpoints.heads import OvertakenError, Skipped, read_head
+from holdfast_server.protocol.checkpoints.heads import Looks, OvertakenError, Skipped, read_head
 from holdfast_server.protocol.checkpoints.live import live_below
 from holdfast_server.protocol.checkpoints.load import as_of_now
 from holdfast_server.protocol.checkpoints.lookup import find_by_id
@@ -165,15 +165,17 @@ async def copy_workflow(
 
     """
     copy = _Copy(log, source, request, deadline, encoder or PartEncoder(log.store))
+    looks = Looks()
     while True:
+        head = await read_head(log, source)
         try:
-            return await _copy_all(copy)
-        except OvertakenError:
+            return await _copy_all(copy, head)
+        except OvertakenError as error:
+            looks.again(head, error)
             copy = replace(copy, has_begun=True)
 
 
-async def _copy_all(copy: _Copy) -> Copied:
-    head = await read_head(copy.log, copy.source)
+async def _copy_all(copy: _Copy, head: Entry) -> Copied:
     skipped: list[Skipped] = []
     live = live_below(copy.log, copy.source, head, head.revision + 1, skipped)
     target: Entry | None = None

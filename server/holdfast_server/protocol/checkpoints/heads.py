@@ -81,6 +81,26 @@ async def retry_overtaken(look: Callable[[], Awaitable[_Found]]) -> _Found:
     return await look()
 
 
+class Looks:
+    """How often a walk began again from one head. Whatever overtakes it has a newer head, or changes a marker once."""
+
+    def __init__(self) -> None:
+        self._revision = 0
+        self._count = 0
+
+    def again(self, head: Entry, overtaken: OvertakenError) -> None:
+        """Note that the walk begins again, with a head that was read since.
+
+        Raises:
+            OvertakenError: the given one, if a hundred walks from this head were overtaken.
+
+        """
+        self._count = self._count + 1 if head.revision == self._revision else 1
+        self._revision = head.revision
+        if self._count == _MOST_LOOKS:
+            raise overtaken
+
+
 async def read_head(log: Log, keys: WorkflowKeys) -> Entry:
     """Return the head of a workflow.
 

@@ -6,6 +6,7 @@ from enum import Enum
 
 from holdfast_server.layout.v1.marker_pb2 import StoredPart
 from holdfast_server.protocol.checkpoints.heads import (
+    Looks,
     NamedHead,
     OvertakenError,
     Skipped,
@@ -296,17 +297,20 @@ async def history_of(
     """Yield the same as `history` for a head that was read before, or the newest entry that can be read.
 
     Raises:
+        OvertakenError: it was overtaken again and again without a new head, which happens only with a broken store.
         HoldfastError: LAYOUT_UNSUPPORTED; CHECKPOINT_CORRUPTED of a new head, if the workflow changes concurrently.
 
     """
     skipped = [] if skipped is None else skipped
+    looks = Looks()
     while True:
         try:
             async for entry in live_below(log, keys, head, head.revision + 1 if below is None else below, skipped):
                 below = entry.revision
                 yield entry
-        except OvertakenError:
+        except OvertakenError as error:
             head = await read_head(log, keys)
+            looks.again(head, error)
             continue
         return
 

@@ -26,7 +26,7 @@ from holdfast_server.protocol.checkpoints.lookup import find_by_id
 from holdfast_server.protocol.checkpoints.retention import blob_number, blobs_of
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
 from holdfast_server.protocol.format import marker as marker_codec
-from holdfast_server.protocol.format.keys import WorkflowKeys, batch_stamp, blob_base, index_range
+from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys, batch_stamp, blob_base, index_range
 from holdfast_server.protocol.format.revision_set import RevisionSet
 from holdfast_server.protocol.log import append_once, next_marker
 from holdfast_server.protocol.log.append_once import Appended, Request, append
@@ -203,13 +203,23 @@ async def _versions(log: Log, keys: WorkflowKeys, head: Entry, checkpoint_id: st
 
 async def _older_batches(log: Log, keys: WorkflowKeys, deletion: Entry) -> AsyncIterator[str]:
     """Yield the batches of records that are certainly older than a deletion, by the store's own clock."""
-    key = keys.marker(deletion.revision)
-    listed = await log.retried_store.list(key, limit=1)
+    committed = [await _modified(log, keys.marker(deletion.revision))]
+    if deletion.revision < MAX_REVISION:
+        # The entry after it is not older. If it seems so, a time is damaged, and fewer batches are removed.
+        committed.append(await _modified(log, keys.marker(deletion.revision + 1)))
+    if committed[0] is None:
+        return
+    before = min(seconds for seconds in committed if seconds is not None)
     checkpoint_id = deletion.marker.checkpoint_id
     async for each in list_all(log.store, keys.batches(checkpoint_id) if checkpoint_id else keys.records):
-        is_older = bool(listed) and each.modified_seconds < listed[0].modified_seconds
-        if is_older and batch_stamp(each.key.removeprefix(keys.prefix)) is not None:
+        if each.modified_seconds < before and batch_stamp(each.key.removeprefix(keys.prefix)) is not None:
             yield each.key
+
+
+async def _modified(log: Log, key: str) -> float | None:
+    """Return the time of an object by the store's own clock; None if it does not exist."""
+    listed = await log.retried_store.list(key, limit=1)
+    return listed[0].modified_seconds if listed and listed[0].key == key else None
 
 
 async def _dead_blobs(log: Log, keys: WorkflowKeys, deletion: Entry) -> AsyncIterator[str]:

@@ -288,11 +288,17 @@ class _Collection:
         return not self._is_named(records_number(batch_owner(relative)))
 
     async def _orphans(self, first_base: int) -> AsyncIterator[tuple[ObjectSummary, int]]:
-        """Yield the blobs older than the grace that nothing names, with their base revisions, from one on."""
+        """Yield the blobs older than the grace that nothing names, with their base revisions, from one on.
+
+        A blob is younger than the entry that its upload began from. If it seems to be older than the grace and that
+        entry is not, the blob's time is damaged.
+        """
+        newest_base = 0 if self._settled is None else self._settled.revision
         async for each in self._inventory.below(self._keys.blobs, start_after=self._keys.blobs_from(first_base)):
             relative = each.key.removeprefix(self._keys.prefix)
             base = blob_base(relative)
-            if base is not None and each.modified_seconds <= self._cutoff and not self._is_named(blob_number(relative)):
+            is_old = each.modified_seconds <= self._cutoff
+            if base is not None and base <= newest_base and is_old and not self._is_named(blob_number(relative)):
                 yield each, base
 
 

@@ -4,6 +4,7 @@ A workflow that cannot be collected is reported and left as it is, and the other
 may run concurrently. An interrupted sweep can be continued after the last position that it reported.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from holdfast_server.protocol.maintenance.inventory import Inventory, inventorie
 from holdfast_server.stores.base import LeavesFiles, ObjectStore, StoreDamagedError, StoreUnavailableError
 
 _CLOCKS = "clock/"
+# A store's server refuses requests long before clocks differ by this.
+_MOST_SKEW_SECONDS = 24 * 3600.0
 _KEEP_ALL = Retention()
 
 
@@ -60,11 +63,12 @@ async def sweep(
 
     Raises:
         HoldfastError: COMMIT_UNKNOWN of several workflows in a row.
-        StoreError: the store cannot be used.
+        StoreError: the store cannot be used, or its clock differs from this machine's by more than a day.
 
     """
     total = Collected()
     now = await store_time(log.store)
+    _require_plausible(now)
 
     async def collected_of(inventory: Inventory) -> Collected:
         if on_counted is None:
@@ -111,6 +115,18 @@ async def sweep(
 def _left_alone(error: Failure) -> Collected:
     is_damaged = isinstance(error, HoldfastError) and error.reason is Reason.CHECKPOINT_CORRUPTED
     return Collected(workflows=1, damaged=is_damaged, failed=not is_damaged)
+
+
+def _require_plausible(store_seconds: float) -> None:
+    """Check a time of the store before it decides which objects are old and which checkpoints have expired.
+
+    Raises:
+        StoreUnavailableError: it is far from the time of this machine.
+
+    """
+    if abs(store_seconds - time.time()) > _MOST_SKEW_SECONDS:
+        problem = "the store's clock differs from this machine's by more than a day, so that nothing can be collected"
+        raise StoreUnavailableError(problem, detail=f"{problem}: it shows {store_seconds:.0f} seconds since 1970")
 
 
 async def store_time(store: ObjectStore) -> float:

@@ -1,12 +1,15 @@
 """Loads with damage and collections: damage is named, a fallback returns the newest whole one at or before."""
 
 import pytest
-from holdfast_server.protocol.checkpoints import fence, load
+from holdfast_server.protocol.checkpoints import fence, live, load
+from holdfast_server.protocol.checkpoints.copy import copy_workflow
+from holdfast_server.protocol.checkpoints.heads import OvertakenError
 from holdfast_server.protocol.checkpoints.load import Depth
 from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.checkpoints.save import CheckpointSpec, save
 from holdfast_server.protocol.checkpoints.validate import validate
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log import log as log_module
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.log import Log, now
@@ -242,3 +245,37 @@ async def test_a_fallback_that_finds_nothing_whole_reads_the_log_again_if_there_
     store.is_saved, store.oldest = False, blobs[0]
     answer = await found(run)
     assert (answer.entry.revision, [each.revision for each in answer.skipped]) == (4, [])
+
+
+async def test_a_history_and_a_copy_end_at_a_store_that_overtakes_them_again_and_again(monkeypatch):
+    run = workflow()
+    await saved(run, 2)
+    looks = 0
+
+    async def overtaken(log, keys, head, revision):
+        nonlocal looks
+        looks += 1
+        raise OvertakenError(Reason.CHECKPOINT_DELETED, f"revision {revision} was deleted")
+
+    monkeypatch.setattr(live, "read_live", overtaken)
+    assert await refusal(listed(run)) is Reason.CHECKPOINT_DELETED
+    target = Request(WorkflowKeys("n", "copy"), "r")
+    assert await refusal(copy_workflow(run.log, KEYS, target, deadline=run.deadline())) is Reason.CHECKPOINT_DELETED
+    assert looks == 2 * 100
+
+
+async def test_a_history_that_is_overtaken_goes_on_as_long_as_there_are_new_heads(monkeypatch):
+    run = workflow()
+    await saved(run, 3)
+    read_live, looks = live.read_live, 0
+
+    async def overtaken(log, keys, head, revision):
+        nonlocal looks
+        looks += 1
+        if looks <= 120:
+            await run.save()
+            raise OvertakenError(Reason.CHECKPOINT_DELETED, f"revision {revision} was deleted")
+        return await read_live(log, keys, head, revision)
+
+    monkeypatch.setattr(live, "read_live", overtaken)
+    assert len(await listed(run)) == 123

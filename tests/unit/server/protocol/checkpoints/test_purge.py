@@ -349,6 +349,20 @@ async def test_records_that_were_attached_after_the_purge_stay():
     assert [each.key for each in (await records.read(run.log.store, KEYS, "a")).records] == ["k"]
 
 
+async def test_records_that_were_attached_after_a_purge_stay_whatever_its_damaged_time_says():
+    run = Secret()
+    await run.keep("a")
+    deletion = (await run.purge_all()).entry
+    await run.keep("b")
+    objects = run.log.store.objects.by_key
+    key = KEYS.marker(deletion.revision)
+    objects[key] = (objects[key][0], 1e11)
+    before = run.where("b")
+    await run.purge_all(is_retry=True)
+    assert run.where("b") == before
+    assert not run.where("a")
+
+
 async def test_a_request_id_of_a_delete_cannot_be_reused_for_a_purge():
     run = await kept("a", "b")
     await delete.delete_checkpoint(run.log, Request(KEYS, "r"), "a", deadline=run.deadline())

@@ -119,6 +119,31 @@ async def test_a_blob_that_no_marker_names_is_removed_only_after_the_grace():
     assert await run.load() == b"x" * 100
 
 
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 1e9])
+async def test_an_upload_that_began_from_a_young_entry_stays_whatever_its_damaged_time_says(seconds):
+    run = workflow()
+    await run.save()
+    key = run.keys.blob((await run.upload(b"y" * 100)).blob)
+    objects = run.log.store.objects.by_key
+    objects[key] = (objects[key][0], seconds)
+    assert (await run.collect()).blobs == 0
+    assert key in objects
+    assert (await run.collect(passed=2 * GRACE)).blobs == 1
+    assert key not in objects
+
+
+@pytest.mark.parametrize("days", [-400, 2, 36_500])
+async def test_a_sweep_removes_nothing_by_a_clock_of_the_store_that_is_far_from_this_machines(days):
+    run = workflow()
+    await run.save(ttl_seconds=3600.0)
+    await run.upload(b"y" * 100)
+    before = await run.objects()
+    run.log.store.objects._clock = lambda: time.time() + days * 86_400
+    with pytest.raises(StoreUnavailableError, match="clock differs from this machine's by more than a day"):
+        await sweep(run.log, Policies({"*": Retention(max_age_seconds=GRACE)}))
+    assert await run.objects() == before
+
+
 async def test_an_upload_older_than_the_low_water_mark_is_copied_before_it_commits():
     run = workflow()
     await run.save()

@@ -9,7 +9,7 @@ cannot be read is left out whole, since an older head would undo commits in sile
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,6 +21,8 @@ from holdfast_server.protocol.checkpoints.workflows import owner_of
 from holdfast_server.protocol.errors import HoldfastError, MarkerGoneError, Reason
 from holdfast_server.protocol.format.bounded_read import read_whole
 from holdfast_server.protocol.format.keys import WorkflowKeys, batch_stamp, index_range, namespace_prefix
+from holdfast_server.protocol.format.revision_set import Range
+from holdfast_server.protocol.log import revisions
 from holdfast_server.protocol.log.entry import Entry, decode_entry
 from holdfast_server.protocol.log.log import Log
 from holdfast_server.protocol.maintenance.inventory import inventories
@@ -129,8 +131,8 @@ class _Export:
         self._archive = archive
         self._on_finding = on_finding
         self._written: set[str] = set()
-        # Revisions, each with what a head must show to be gone.
-        self._missed: dict[int, str] = {}
+        # Ranges of revisions that a head must show to be gone, each with the key of what is missing.
+        self._missed: dict[Range, str] = {}
 
     async def run(self) -> None:
         head = await self._head()
@@ -149,8 +151,8 @@ class _Export:
                 break
             self._missed.clear()
             done = await self._write_log(newer, max(done, newer.marker.floor))
-        for key in self._missed.values():
-            self._on_finding(key, "is missing")
+        for (oldest, newest), key in self._missed.items():
+            self._on_finding(key, "is missing" + (f", like all down to revision {oldest}" if oldest < newest else ""))
         await self._archive.end_block(ends=True)
 
     async def _head(self) -> Entry | None:
@@ -164,27 +166,64 @@ class _Export:
 
     def _explains(self, head: Entry) -> bool:
         """Return whether a head shows that all that was missed is deleted."""
-        return all(head.gone(revision) for revision in self._missed)
+        return all(map(head.gone.all_of, self._missed))
 
     async def _write_log(self, head: Entry, after: int) -> int:
         """Write the entries above a revision up to a head, and the blobs that they need. Return the head's revision."""
-        async for revision, found in self._entries(after + 1, head.revision):
+        async for place, found in self._entries(after + 1, head.revision):
+            revision = place[1]
             read = await self._with_blobs(head, revision, found)
             if isinstance(read, _Read):
                 if read.entry.marker.purged_digest and not head.gone(revision):
-                    self._missed[revision] = self._keys.marker(revision)
+                    self._missed[place] = self._keys.marker(revision)
                 await self._archive.add_marker(self._keys.marker(revision), read.frame)
             elif isinstance(read, MarkerGoneError):
-                self._missed[revision] = self._keys.marker(revision)
+                self._missed[place] = self._keys.marker(revision)
             else:
                 self._on_finding(self._keys.marker(revision), f"is left out: {read.message}")
         return head.revision
 
-    async def _entries(self, first: int, last: int) -> AsyncIterator[tuple[int, _Read | HoldfastError]]:
-        for begin in range(first, last + 1, _MARKERS_AT_ONCE):
-            batch = range(begin, min(begin + _MARKERS_AT_ONCE, last + 1))
-            for revision, found in zip(batch, await asyncio.gather(*map(self._read, batch)), strict=True):
-                yield revision, found
+    async def _entries(self, first: int, last: int) -> AsyncIterator[tuple[Range, _Read | HoldfastError]]:
+        """Yield the entries of a closed range of revisions, oldest first, or why one cannot be read.
+
+        Missing markers in a row come as one range. After a whole batch of them, a listing finds the others: a marker
+        may claim that billions of revisions exist.
+        """
+        begin = first
+        async for revision, found in self._present(first, last):
+            if begin < revision:
+                yield (begin, revision - 1), MarkerGoneError(self._keys.marker(revision - 1), revision - 1, begin)
+            yield (revision, revision), found
+            begin = revision + 1
+        if begin <= last:
+            yield (begin, last), MarkerGoneError(self._keys.marker(last), last, begin)
+
+    async def _present(self, first: int, last: int) -> AsyncIterator[tuple[int, _Read | HoldfastError]]:
+        """Yield the entries of a closed range of revisions that have a marker, oldest first."""
+        found: Sequence[_Read | HoldfastError] = ()
+        while first <= last and not (found and all(isinstance(each, MarkerGoneError) for each in found)):
+            batch: Sequence[int] = range(first, min(first + _MARKERS_AT_ONCE, last + 1))
+            found = await self._read_all(batch)
+            for revision, each in zip(batch, found, strict=True):
+                if not isinstance(each, MarkerGoneError):
+                    yield revision, each
+            first = batch[-1] + 1
+        listed = await self._list(first, last) if first <= last else ()
+        for start in range(0, len(listed), _MARKERS_AT_ONCE):
+            batch = listed[start : start + _MARKERS_AT_ONCE]
+            for revision, each in zip(batch, await self._read_all(batch), strict=True):
+                if not isinstance(each, MarkerGoneError):
+                    yield revision, each
+
+    async def _list(self, first: int, last: int) -> Sequence[int]:
+        try:
+            return await revisions.between(self._store, self._keys, first, last)
+        except HoldfastError as error:
+            self._on_finding(self._keys.log, error.message)
+            return ()
+
+    async def _read_all(self, batch: Sequence[int]) -> Sequence[_Read | HoldfastError]:
+        return await asyncio.gather(*map(self._read, batch))
 
     async def _read(self, revision: int) -> _Read | HoldfastError:
         key = self._keys.marker(revision)
@@ -207,7 +246,7 @@ class _Export:
             again = await self._read(revision)
             if isinstance(again, _Read) and again.frame == found.frame:
                 # It is deleted, or damaged. A head that is read later shows which.
-                self._missed[revision] = missing[0]
+                self._missed[revision, revision] = missing[0]
                 break
             # Its parts were stored in another way, since a base of theirs was purged.
             found = again

@@ -12,6 +12,7 @@ from holdfast_server.protocol.archive.members import ArchiveError
 from holdfast_server.protocol.checkpoints import purge, records
 from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.errors import HoldfastError, Reason
+from holdfast_server.protocol.format import marker as marker_codec
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.append_once import Request
 from holdfast_server.protocol.log.log import Log
@@ -21,7 +22,7 @@ from tests.support.archives import archive_of, contents, continuation_of, put_in
 from tests.support.budget import amount
 from tests.support.deltas import Deltas, noise, text
 from tests.support.mac_keys import KEY, OTHER_KEY, keyed
-from tests.support.workflows import GRACE, KEYS, check, damage, sweep_after
+from tests.support.workflows import GRACE, KEYS, Workflow, check, damage, sweep_after
 
 # Before every read of an export, or one of a few.
 STRIDE = amount(small=4, full=1)
@@ -111,6 +112,27 @@ async def test_records_come_along():
     store = await restored((await archive_of(run.log.store))[0])
     found = await records.read(store, KEYS, "c6")
     assert [(each.key, each.data) for each in found.records] == [("k", b"v")]
+
+
+@pytest.mark.parametrize("has_more", [False, True])
+async def test_a_head_that_claims_billions_of_revisions_does_not_hold_an_export(has_more):
+    run = Workflow(Log(MemoryStore(), grace_seconds=GRACE))
+    for _ in range(3):
+        newest = await run.save(parts=[await run.upload(b"x", inline=10)])
+    claimed = deepcopy(newest.marker)
+    for revision in (10**9, 5 * 10**9)[not has_more :]:
+        claimed.revision = revision
+        await run.log.store.put_if_absent(KEYS.marker(revision), marker_codec.encode(claimed, KEYS.marker(revision)))
+    archive, findings = await archive_of(run.log.store)
+    last, first = 5 * 10**9 - 1, 10**9 + 1 if has_more else 4
+    assert findings[-1] == f"{KEYS.marker(last)}: is missing, like all down to revision {first}"
+    assert len(findings) == 1 + has_more
+    store = await restored(archive)
+    assert [await Log(store).read_unbounded(KEYS, each) is not None for each in (3, 4, 5 * 10**9)] == [
+        True,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from google.adk.sessions import BaseSessionService, Session
 
+from holdfast.adapters.lost import require_usable
 from holdfast.adapters.sqlite_copy import columns, copied, listed, require_table
 from holdfast.moving import ItemError, SourceError
 
@@ -67,6 +68,7 @@ class Source:
 
         Raises:
             ItemError: ADK cannot read it, or it was deleted.
+            SourceError: the database cannot be used any more.
 
         """
         try:
@@ -74,6 +76,7 @@ class Source:
                 app_name=names.app_name, user_id=names.user_id, session_id=names.session_id
             )
         except Exception as error:
+            require_usable(self.shown, error)
             raise ItemError("UNREADABLE", f"ADK cannot read it from {self.shown}: {_described(error)}") from error
         if found is None:
             raise ItemError("SOURCE_CHANGED", f"it was deleted from {self.shown}")

@@ -1,6 +1,7 @@
 """Any saver of LangGraph as one side of a move of threads, through its public methods."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -11,10 +12,12 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from holdfast.adapters.langgraph.contents import config_of
 from holdfast.adapters.langgraph.moving import versions
+from holdfast.adapters.langgraph.moving.checked import require_checkpoint, require_text
 from holdfast.adapters.langgraph.moving.exact import exact
 from holdfast.adapters.langgraph.moving.stored import Index, Stored, StoredWrite, writes_of
 from holdfast.adapters.langgraph.moving.tables import Tables, tables_of
 from holdfast.adapters.langgraph.names import Place
+from holdfast.adapters.lost import require_usable
 from holdfast.adapters.threaded import in_thread_to_end
 from holdfast.moving import ItemError, SourceError
 
@@ -40,12 +43,13 @@ class SaverSide:
     async def threads(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over the threads whose ids begin with a prefix, each once."""
         if self._tables is not None:
-            async for thread_id in self._tables.threads():
-                name = thread_id if isinstance(thread_id, str) else f"{type(thread_id).__name__} {thread_id!r:.200}"
-                if name is not thread_id:
-                    self._not_text.add(name)
-                if name.startswith(prefix):
-                    yield name
+            with _listing():
+                async for thread_id in self._tables.threads():
+                    name = thread_id if isinstance(thread_id, str) else f"{type(thread_id).__name__} {thread_id!r:.200}"
+                    if name is not thread_id:
+                        self._not_text.add(name)
+                    if name.startswith(prefix):
+                        yield name
             return
         found: set[str] = set()
         async for listed in self._listed(None):
@@ -63,16 +67,17 @@ class SaverSide:
         """
         if thread_id in self._not_text:
             raise ItemError("UNREADABLE", f"the id of the thread must be text, not {thread_id}")
-        _require_text("thread", thread_id)
+        require_text("thread", thread_id)
         found: dict[Place, dict[str, str]] = {}
         if self._tables is not None:
-            rows = await self._tables.checkpoints(thread_id)
+            with _listing():
+                rows = await self._tables.checkpoints(thread_id)
         else:
             rows = [_row(each) async for each in self._listed({"configurable": {"thread_id": thread_id}})]
         for checkpoint_ns, checkpoint_id, parent_id in rows:
-            _require_text("namespace", checkpoint_ns)
-            _require_text("checkpoint", checkpoint_id)
-            _require_text("parent", parent_id or "")
+            require_text("namespace", checkpoint_ns)
+            require_text("checkpoint", checkpoint_id)
+            require_text("parent", parent_id or "")
             found.setdefault(Place(thread_id, checkpoint_ns), {})[checkpoint_id] = parent_id or ""
         return found
 
@@ -87,8 +92,11 @@ class SaverSide:
             found = await self._read(place, checkpoint_id)
             if found is None:
                 return None
-            _require_checkpoint(checkpoint_id, found)
-            known = [] if self._tables is None else await self._tables.writes(place, checkpoint_id)
+            require_checkpoint(checkpoint_id, found)
+            known: Sequence[tuple[str, int, str]] = []
+            if self._tables is not None:
+                with _listing():
+                    known = await self._tables.writes(place, checkpoint_id)
             try:
                 writes = writes_of(found.pending_writes or (), known)
             except LookupError:
@@ -147,6 +155,7 @@ class SaverSide:
             message = f"checkpoint {checkpoint_id} cannot be read: {error}"
             raise ItemError("UNREADABLE", f"{message}; name the serializer that wrote it") from error
         except Exception as error:
+            require_usable("the saver", error)
             raise ItemError(
                 "UNREADABLE", f"checkpoint {checkpoint_id} cannot be read: {type(error).__name__}: {error}"
             ) from error
@@ -178,12 +187,10 @@ class SaverSide:
         async def listed() -> Sequence[CheckpointTuple]:
             return [each async for each in self._saver.alist(config, before=before, limit=limit)]
 
-        try:
+        with _listing():
             found: Sequence[CheckpointTuple] = await self._call(
                 listed, lambda: list(self._saver.list(config, before=before, limit=limit))
             )
-        except Exception as error:
-            raise SourceError(f"the saver cannot list its checkpoints: {type(error).__name__}: {error}") from error
         return found
 
     async def _call(self, asynchronous: Callable[[], Awaitable[Any]], synchronous: Callable[[], Any]) -> Any:
@@ -247,6 +254,15 @@ class SaverWriting:
                 raise _refused(checkpoint_id, error) from error
 
 
+@contextmanager
+def _listing() -> Iterator[None]:
+    """Report an error of a list as that of the saver."""
+    try:
+        yield
+    except Exception as error:
+        raise SourceError(f"the saver cannot list its checkpoints: {type(error).__name__}: {error}") from error
+
+
 def _in_positions(writes: Sequence[StoredWrite]) -> Sequence[StoredWrite]:
     """Return the writes of a task so that each has its position in the list, as far as that is possible.
 
@@ -261,26 +277,8 @@ def _in_positions(writes: Sequence[StoredWrite]) -> Sequence[StoredWrite]:
     return [*ordered, *special]
 
 
-def _require_text(name: str, given: object) -> None:
-    problem = f"the id of a {name} must be Unicode text, not {given!r:.200}"
-    if not isinstance(given, str):
-        raise ItemError("UNREADABLE", problem)
-    try:
-        given.encode()
-    except UnicodeEncodeError:
-        raise ItemError("UNREADABLE", problem) from None
-
-
-def _require_checkpoint(checkpoint_id: str, found: CheckpointTuple) -> None:
-    checkpoint: Any = found.checkpoint
-    fields = ("channel_values", "channel_versions", "versions_seen")
-    if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(name), dict) for name in fields):
-        raise ItemError("UNREADABLE", f"checkpoint {checkpoint_id} cannot be read: it has no {', '.join(fields)}")
-    if (actual := checkpoint.get("id")) != checkpoint_id:
-        raise ItemError("UNREADABLE", f"checkpoint {checkpoint_id} contains checkpoint {actual!r:.200}")
-
-
 def _refused(checkpoint_id: str, error: Exception) -> ItemError:
+    require_usable("the target", error)
     return ItemError("UNREADABLE", f"the target refuses checkpoint {checkpoint_id}: {type(error).__name__}: {error}")
 
 

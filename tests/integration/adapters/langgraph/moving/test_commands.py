@@ -10,7 +10,10 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from holdfast import AsyncClient
+from holdfast.adapters.langgraph.moving.by_name import import_from
 from holdfast.encryption import LocalKey
+from holdfast.moving import SourceError
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -140,6 +143,26 @@ async def test_a_database_of_postgres_moves_in_unchanged_and_out_again(holdfast,
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("DELETE FROM checkpoint_migrations WHERE v > 5")
     assert "have version 5" in holdfast("import", "langgraph", database, code=2).stderr
+
+
+async def test_a_database_that_goes_away_ends_the_import(database, target, namespace):
+    with PostgresSaver.from_conn_string(database) as saver:
+        saver.setup()
+        await Threads(saver, is_asynchronous=False).play("t")
+
+    def end(moved):
+        if moved.written == 1:
+            with psycopg.connect(database, autocommit=True) as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+
+    async with AsyncClient(target, timeout=20) as client:
+        with pytest.raises(SourceError, match="cannot be used any more"):
+            await import_from(
+                client, namespace, database, None, threads=None, prefix="", is_dry_run=False, progress=end
+            )
 
 
 def test_lines_of_json_have_each_thread_and_the_totals(holdfast, folder):

@@ -13,6 +13,7 @@ require_engine("langgraph.checkpoint.sqlite")
 
 from holdfast.adapters.langgraph.moving import tables  # noqa: E402
 from holdfast.adapters.langgraph.moving.by_name import import_from  # noqa: E402
+from holdfast.moving import SourceError  # noqa: E402
 from langgraph.checkpoint.memory import InMemorySaver  # noqa: E402
 from langgraph.checkpoint.sqlite import SqliteSaver  # noqa: E402
 
@@ -110,3 +111,15 @@ async def test_a_thread_in_memory_whose_id_is_not_text_fails_alone(target, names
     async with HoldfastSaver.from_target(target, namespace=namespace) as saver:
         report = await import_threads(source, saver)
     assert (report.items, report.failed) == (2, 1)
+
+
+async def test_a_saver_without_tables_is_an_error(target, namespace, tmp_path):
+    from holdfast.adapters.langgraph import HoldfastSaver  # noqa: PLC0415
+    from holdfast.adapters.langgraph.moving.calls import import_threads  # noqa: PLC0415
+
+    with closing(sqlite3.connect(tmp_path / "empty.db", check_same_thread=False)) as connection:
+        source = SqliteSaver(connection)
+        source.is_setup = True
+        async with HoldfastSaver.from_target(target, namespace=namespace) as saver:
+            with pytest.raises(SourceError, match="cannot list its checkpoints: OperationalError: no such table"):
+                await import_threads(source, saver)

@@ -20,6 +20,9 @@ final class Caller {
   // connection.
   private static final Duration USUAL_ATTEMPT = Duration.ofSeconds(12);
   private static final Duration SHORTEST_ATTEMPT = Duration.ofMillis(100);
+  // A token that was accepted for so long has expired. One that is refused sooner is not replaced
+  // without a pause.
+  private static final long ACCEPTED_NANOS = Duration.ofSeconds(5).toNanos();
   // Calls that stream, or whose work grows with the amount of stored data.
   private static final Set<String> LONG =
       Set.of("DeleteWorkflow", "LoadStream", "Prune", "SaveStream", "Validate");
@@ -112,6 +115,7 @@ final class Caller {
     private final Telemetry.LogicalSpan span;
     private final long started = System.nanoTime();
     private int number = 1;
+    private long attemptStarted;
     private boolean hasRefreshed;
     private Optional<HoldfastException> previous = Optional.empty();
 
@@ -159,6 +163,7 @@ final class Caller {
     }
 
     private void attempt(String token) {
+      attemptStarted = System.nanoTime();
       Metadata headers = new Metadata();
       Tokens.put(headers, token);
       span.beginAttempt(number, headers);
@@ -187,19 +192,23 @@ final class Caller {
       } else if (!(failure instanceof HoldfastException error)) {
         finish(null, failure);
       } else if (mayRefresh(error, token)) {
+        boolean isAtOnce =
+            !hasRefreshed || System.nanoTime() - attemptStarted > ACCEPTED_NANOS;
         hasRefreshed = true;
-        number++;
-        next();
-      } else {
+        if (isAtOnce) {
+          number++;
+          next();
+        } else {
+          retry(error);
+        }
+      } else if (error.retryable()) {
         retry(error);
+      } else {
+        finish(null, explained(error));
       }
     }
 
     private void retry(HoldfastException error) {
-      if (!error.retryable()) {
-        finish(null, explained(error));
-        return;
-      }
       Optional<Duration> wait = bucket.take(left());
       if (wait.isEmpty()) {
         Failure unretried =

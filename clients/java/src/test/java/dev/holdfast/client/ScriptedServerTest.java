@@ -4,6 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.protobuf.Any;
+import com.google.rpc.ErrorInfo;
 import dev.holdfast.v1.AcquireWriterRequest;
 import dev.holdfast.v1.AcquireWriterResponse;
 import dev.holdfast.v1.CheckpointServiceGrpc.CheckpointServiceImplBase;
@@ -75,6 +77,21 @@ class ScriptedServerTest {
     }
   }
 
+  /** The details of a token that the server had accepted before. */
+  private static Metadata expired() {
+    ErrorInfo info =
+        ErrorInfo.newBuilder()
+            .setDomain("holdfast.dev")
+            .setReason("UNAUTHENTICATED")
+            .putMetadata("accepted", "true")
+            .build();
+    Metadata trailers = new Metadata();
+    trailers.put(
+        Metadata.Key.of("grpc-status-details-bin", Metadata.BINARY_BYTE_MARSHALLER),
+        com.google.rpc.Status.newBuilder().addDetails(Any.pack(info)).build().toByteArray());
+    return trailers;
+  }
+
   private final class Headers implements ServerInterceptor {
     @Override
     public <Q, R> ServerCall.Listener<Q> interceptCall(
@@ -85,6 +102,10 @@ class ScriptedServerTest {
       }
       if ("Bearer old".equals(given.get(AUTHORIZATION))) {
         call.close(Status.UNAUTHENTICATED, new Metadata());
+        return new ServerCall.Listener<>() {};
+      }
+      if ("Bearer expired".equals(given.get(AUTHORIZATION))) {
+        call.close(Status.UNAUTHENTICATED, expired());
         return new ServerCall.Listener<>() {};
       }
       return next.startCall(call, given);
@@ -161,6 +182,26 @@ class ScriptedServerTest {
     try (HoldfastClient client = builder().token(() -> "old").build()) {
       assertThrows(UnauthenticatedException.class, () -> client.load("java", "wf"));
     }
+  }
+
+  @Test
+  void takesARetryForEachFurtherTokenThatIsRefusedAtOnce() {
+    AtomicInteger calls = new AtomicInteger();
+    HoldfastClient.Builder source =
+        builder()
+            .retry(RetryPolicy.defaults().withBudget(2, 0))
+            .token(
+                () -> {
+                  calls.incrementAndGet();
+                  return "expired";
+                });
+    try (HoldfastClient client = source.build()) {
+      UnauthenticatedException error =
+          assertThrows(UnauthenticatedException.class, () -> client.load("java", "wf"));
+      assertEquals("off", error.metadata().get("retries"));
+    }
+    // The first one, one at once, and two by the budget.
+    assertEquals(4, calls.get());
   }
 
   @Test

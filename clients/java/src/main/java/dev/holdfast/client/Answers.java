@@ -3,6 +3,8 @@ package dev.holdfast.client;
 import com.google.protobuf.ByteString;
 import dev.holdfast.v1.Checkpoint;
 import dev.holdfast.v1.Fallback;
+import dev.holdfast.v1.ListLogRequest;
+import dev.holdfast.v1.LogEntry;
 import dev.holdfast.v1.Part;
 import dev.holdfast.v1.PartInfo;
 import dev.holdfast.v1.SaveHeader;
@@ -44,6 +46,27 @@ final class Answers {
   private static void require(String field, String found, String expected) {
     if (!expected.isEmpty() && !found.equals(expected)) {
       throw Reasons.wrong(field + " '" + found + "', but '" + expected + "' was requested");
+    }
+  }
+
+  /** Checks the entries of a page of a log, which come newest first. */
+  static void requireEntries(List<LogEntry> page, ListLogRequest request) {
+    long below = Long.MAX_VALUE;
+    for (LogEntry each : page) {
+      if (each.getFirstRevision() < 1 || each.getRevision() < each.getFirstRevision()) {
+        throw Reasons.wrong(
+            "an entry of the revisions " + each.getFirstRevision() + " to " + each.getRevision());
+      }
+      if (each.getRevision() >= below) {
+        throw Reasons.wrong("revision " + each.getRevision() + " of a log after " + below);
+      }
+      if (LogEntryKind.of(each.getKind()) == LogEntryKind.CHECKPOINT) {
+        requireNamed(each.getCheckpoint(), request.getNamespace(), request.getWorkflowId(), "");
+        if (each.getCheckpoint().getRevision() != each.getRevision()) {
+          throw Reasons.wrong("another checkpoint's revision in the entry " + each.getRevision());
+        }
+      }
+      below = each.getFirstRevision();
     }
   }
 

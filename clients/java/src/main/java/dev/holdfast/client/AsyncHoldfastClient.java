@@ -5,6 +5,7 @@ import dev.holdfast.v1.CheckpointServiceGrpc;
 import dev.holdfast.v1.DeleteRequest;
 import dev.holdfast.v1.DeleteWorkflowRequest;
 import dev.holdfast.v1.GetCapabilitiesRequest;
+import dev.holdfast.v1.ListNamespacesRequest;
 import dev.holdfast.v1.ListWorkflowsRequest;
 import dev.holdfast.v1.LoadRequest;
 import dev.holdfast.v1.Producer;
@@ -241,6 +242,51 @@ public final class AsyncHoldfastClient {
                     .setNamespace(Arguments.text("namespace", namespace))
                     .setWorkflowIdPrefix(Arguments.text("prefix", prefix))
                     .build()));
+  }
+
+  /**
+   * Lists the entries of a workflow's log, newest first.
+   *
+   * @param namespace the namespace
+   * @param workflowId the workflow
+   * @param options which entries
+   * @return the first page
+   */
+  public CompletableFuture<Page<LogEntry>> log(
+      String namespace, String workflowId, LogOptions options) {
+    return call(
+        () -> Arguments.present("options", options).timeout(),
+        operation -> lists.log(operation, options.request(namespace, workflowId)));
+  }
+
+  /**
+   * Lists the namespaces that the caller may read, in no particular order.
+   *
+   * @param prefix the text that they begin with; "" for all
+   * @return the first page
+   */
+  public CompletableFuture<Page<String>> namespaces(String prefix) {
+    return call(
+        Optional::empty,
+        operation ->
+            lists.namespaces(
+                operation,
+                ListNamespacesRequest.newBuilder()
+                    .setNamespacePrefix(Arguments.text("prefix", prefix))
+                    .build()));
+  }
+
+  /**
+   * Measures what workflows take in the store.
+   *
+   * @param namespace the namespace
+   * @param options what is measured of which workflows
+   * @return the first page
+   */
+  public CompletableFuture<UsagePage> usage(String namespace, UsageOptions options) {
+    return call(
+        () -> Arguments.present("options", options).timeout(),
+        operation -> lists.usage(operation, options.request(namespace)));
   }
 
   /**

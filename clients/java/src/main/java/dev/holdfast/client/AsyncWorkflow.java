@@ -73,7 +73,8 @@ public final class AsyncWorkflow {
    */
   public CompletableFuture<Writer> acquireWriter(AcquireOptions options) {
     CompletableFuture<Writer> acquired = client.acquireWriter(namespace, workflowId, options);
-    return cancelling(acquired).published(acquired.whenComplete((writer, failure) -> keep(writer)));
+    return Cancellation.of(acquired)
+        .published(acquired.whenComplete((writer, failure) -> keep(writer)));
   }
 
   /**
@@ -181,7 +182,7 @@ public final class AsyncWorkflow {
       Format format, Migrations migrations, LoadOptions options) {
     CompletableFuture<LoadedCheckpoint> resuming =
         client.resume(namespace, workflowId, format, migrations, options);
-    return cancelling(resuming)
+    return Cancellation.of(resuming)
         .published(
             resuming.whenComplete(
                 (loaded, failure) -> {
@@ -279,11 +280,5 @@ public final class AsyncWorkflow {
     checkpointId = loaded.checkpointId();
     long head = loaded.headRevision();
     revision = head == 0 ? OptionalLong.empty() : OptionalLong.of(head);
-  }
-
-  private static Cancellation cancelling(CompletableFuture<?> step) {
-    Cancellation cancellation = new Cancellation();
-    cancellation.onCancel(() -> step.cancel(true));
-    return cancellation;
   }
 }

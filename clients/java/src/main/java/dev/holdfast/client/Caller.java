@@ -192,8 +192,7 @@ final class Caller {
       } else if (!(failure instanceof HoldfastException error)) {
         finish(null, failure);
       } else if (mayRefresh(error, token)) {
-        boolean isAtOnce =
-            !hasRefreshed || System.nanoTime() - attemptStarted > ACCEPTED_NANOS;
+        boolean isAtOnce = !hasRefreshed || System.nanoTime() - attemptStarted > ACCEPTED_NANOS;
         hasRefreshed = true;
         if (isAtOnce) {
           number++;

@@ -9,6 +9,13 @@ class Cancellation {
   private boolean isCancelled;
   private Runnable current = () -> {};
 
+  /** Returns how a call is cancelled that is one step. */
+  static Cancellation of(CompletableFuture<?> step) {
+    Cancellation cancellation = new Cancellation();
+    cancellation.onCancel(() -> step.cancel(true));
+    return cancellation;
+  }
+
   /** Sets what ends the current step. It runs at once if the call was cancelled already. */
   final void onCancel(Runnable ending) {
     synchronized (this) {

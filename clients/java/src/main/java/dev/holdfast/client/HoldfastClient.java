@@ -239,6 +239,46 @@ public final class HoldfastClient implements AutoCloseable {
   }
 
   /**
+   * Lists the entries of a workflow's log, newest first, over all pages: checkpoints, also deleted
+   * ones, fences, deletions, collections and damage.
+   *
+   * @param namespace the namespace
+   * @param workflowId the workflow
+   * @param options which entries
+   * @return the entries; the iteration throws a {@link HoldfastException}, {@link
+   *     UnimplementedException} if the server is older
+   */
+  public PagedIterable<LogEntry> log(String namespace, String workflowId, LogOptions options) {
+    return new PagedIterable<>(() -> async.log(namespace, workflowId, options));
+  }
+
+  /**
+   * Lists the namespaces that the caller may read, in no particular order, over all pages.
+   *
+   * @param prefix the text that they begin with; "" for all
+   * @return the namespaces; the iteration throws a {@link HoldfastException}, {@link
+   *     UnimplementedException} if the server is older
+   */
+  public PagedIterable<String> namespaces(String prefix) {
+    return new PagedIterable<>(() -> async.namespaces(prefix));
+  }
+
+  /**
+   * Measures what workflows take in the store, over all pages. Damage lowers the figures and does
+   * not end the iteration. {@link AsyncHoldfastClient#usage} returns the figures of the namespace
+   * too.
+   *
+   * @param namespace the namespace
+   * @param options what is measured of which workflows
+   * @return the workflows; the iteration throws a {@link HoldfastException}, {@link
+   *     WorkflowNotFoundException} if the store has nothing of the workflow that is named, {@link
+   *     UnimplementedException} if the server is older
+   */
+  public PagedIterable<WorkflowUsage> usage(String namespace, UsageOptions options) {
+    return new PagedIterable<>(() -> UsagePage.listed(async.usage(namespace, options)));
+  }
+
+  /**
    * Checks whether a workflow can be resumed. Damage is a finding, not an error.
    *
    * @param namespace the namespace

@@ -1,6 +1,9 @@
 package dev.holdfast.client;
 
 import dev.holdfast.v1.CheckpointServiceGrpc;
+import dev.holdfast.v1.GetUsageRequest;
+import dev.holdfast.v1.ListLogRequest;
+import dev.holdfast.v1.ListNamespacesRequest;
 import dev.holdfast.v1.ListRequest;
 import dev.holdfast.v1.ListResponse;
 import dev.holdfast.v1.ListWorkflowsRequest;
@@ -11,8 +14,12 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Function;
+import java.util.function.Supplier;
 
-/** Lists checkpoints and workflows, page by page, within one time for all of them. */
+/**
+ * Lists checkpoints, workflows, the entries of a log, namespaces and what workflows take, page by
+ * page, within one time for all of them.
+ */
 final class Lists {
   private final Caller caller;
 
@@ -78,27 +85,125 @@ final class Lists {
                         next.tokens())));
   }
 
+  CompletableFuture<Page<LogEntry>> log(Operation operation, ListLogRequest request) {
+    return log(operation, request, Answers.PageTokens.NONE);
+  }
+
+  private CompletableFuture<Page<LogEntry>> log(
+      Operation operation, ListLogRequest request, Answers.PageTokens tokens) {
+    return caller.unary(
+        operation,
+        CheckpointServiceGrpc.getListLogMethod(),
+        request,
+        answer -> {
+          Answers.requireEntries(answer.getEntriesList(), request);
+          return page(
+              operation,
+              answer.getEntriesList().stream().map(LogEntry::of).toList(),
+              answer.getNextPageToken(),
+              tokens,
+              next ->
+                  log(
+                      next.operation(),
+                      request.toBuilder().setPageToken(next.token()).build(),
+                      next.tokens()));
+        });
+  }
+
+  CompletableFuture<Page<String>> namespaces(Operation operation, ListNamespacesRequest request) {
+    return namespaces(operation, request, Answers.PageTokens.NONE);
+  }
+
+  private CompletableFuture<Page<String>> namespaces(
+      Operation operation, ListNamespacesRequest request, Answers.PageTokens tokens) {
+    return caller.unary(
+        operation,
+        CheckpointServiceGrpc.getListNamespacesMethod(),
+        request,
+        answer -> {
+          for (String found : answer.getNamespacesList()) {
+            if (found.isEmpty() || !found.startsWith(request.getNamespacePrefix())) {
+              throw Reasons.wrong("namespace '" + found + "', which was not requested");
+            }
+          }
+          return page(
+              operation,
+              answer.getNamespacesList(),
+              answer.getNextPageToken(),
+              tokens,
+              next ->
+                  namespaces(
+                      next.operation(),
+                      request.toBuilder().setPageToken(next.token()).build(),
+                      next.tokens()));
+        });
+  }
+
+  CompletableFuture<UsagePage> usage(Operation operation, GetUsageRequest request) {
+    return usage(operation, request, Answers.PageTokens.NONE);
+  }
+
+  private CompletableFuture<UsagePage> usage(
+      Operation operation, GetUsageRequest request, Answers.PageTokens tokens) {
+    return caller.unary(
+        operation,
+        CheckpointServiceGrpc.getGetUsageMethod(),
+        request,
+        answer -> {
+          if (answer.getWorkflowsCount() > 0 || answer.hasUnfinished()) {
+            // A large namespace takes long, and each page is progress.
+            operation.renew();
+          }
+          return new UsagePage(
+              answer.getWorkflowsList().stream()
+                  .map(each -> WorkflowUsage.of(each, request))
+                  .toList(),
+              answer.hasUnfinished()
+                  ? Optional.of(WorkflowUsage.of(answer.getUnfinished(), request))
+                  : Optional.empty(),
+              answer.hasTotal()
+                  ? Optional.of(NamespaceUsage.of(answer.getTotal()))
+                  : Optional.empty(),
+              WorkflowUsage.counted(answer.getDamagedListings()),
+              following(
+                  operation,
+                  answer.getNextPageToken(),
+                  tokens,
+                  next ->
+                      usage(
+                          next.operation(),
+                          request.toBuilder().setPageToken(next.token()).build(),
+                          next.tokens())));
+        });
+  }
+
   /** What a page is requested with. */
   private record Next(Operation operation, String token, Answers.PageTokens tokens) {}
 
-  /** Returns a page. Each request of the one that follows it is cancelled by itself. */
   private static <T> Page<T> page(
       Operation operation,
       List<T> items,
       String token,
       Answers.PageTokens tokens,
       Function<Next, CompletableFuture<Page<T>>> following) {
+    return new Page<>(items, following(operation, token, tokens, following));
+  }
+
+  /** Returns how the next page is requested. Each request of it is cancelled by itself. */
+  private static <P> Optional<Supplier<CompletableFuture<P>>> following(
+      Operation operation,
+      String token,
+      Answers.PageTokens tokens,
+      Function<Next, CompletableFuture<P>> request) {
     if (token.isEmpty()) {
-      return new Page<>(items, Optional.empty());
+      return Optional.empty();
     }
     Answers.PageTokens known = tokens.with(token);
-    return new Page<>(
-        items,
-        Optional.of(
-            () -> {
-              Operation own = operation.next();
-              return own.published(following.apply(new Next(own, token, known)));
-            }));
+    return Optional.of(
+        () -> {
+          Operation own = operation.next();
+          return own.published(request.apply(new Next(own, token, known)));
+        });
   }
 
   private static WorkflowInfo info(Workflow found, ListWorkflowsRequest request) {

@@ -102,11 +102,17 @@ async def _workflow(visit: Visit) -> WorkflowInfo:
 
     """
     namespace, workflow_id = visit.name("namespace"), visit.name("workflow")
-    async for found in visit.client.list_workflows(namespace, prefix=workflow_id, page_size=1):
-        # The id itself comes before those that it begins.
-        if found.workflow_id == workflow_id:
-            return found
-        break
+    # The list has no particular order. Nearly always the id itself comes before those that it begins; all of these are
+    # read only if the workflow exists.
+    for page_size in (1, 1000):
+        async for found in visit.client.list_workflows(namespace, prefix=workflow_id, page_size=page_size):
+            if found.workflow_id == workflow_id:
+                return found
+            if page_size == 1:
+                break
+        validation = await visit.client.validate(namespace, workflow_id, depth="marker")
+        if any(each.reason == "WORKFLOW_NOT_FOUND" for each in validation.findings):
+            break
     raise HTTPException(404, f"The namespace has no workflow {workflow_id!r}.")
 
 

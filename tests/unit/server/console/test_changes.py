@@ -7,6 +7,7 @@ import holdfast
 import pytest
 from holdfast_server.console.pages import changes
 
+from tests.support.console import hostile
 from tests.support.console_pages import FORMAT, browsing
 from tests.support.damage import damage_newest_marker
 
@@ -110,6 +111,18 @@ async def test_a_workflow_that_another_writer_takes_over_just_before_the_deletio
     assert answer.status_code == 409
     assert "WRITER_FENCED" in answer.text
     assert await ids(client) == ["c3", "c2", "c1"]
+
+
+@pytest.mark.parametrize("workflow_id", [*hostile.WORKFLOWS, "~", "%", "-", "x" * 201])
+async def test_a_workflow_with_any_id_can_be_fenced_and_deleted(client, changing, workflow_id):
+    for name in (workflow_id, f"{workflow_id}2"[:512], "~~a", "~~b"):
+        if len(name.encode()) <= 512:
+            await client.save("n", name, b"x", format=FORMAT)
+    path = f"/n/n/w/{hostile.segment(workflow_id)}"
+    for change in ("fence", "delete"):
+        answer = await confirm(changing, f"{path}/{change}", id=workflow_id)
+        assert (answer.status_code, answer.headers["location"]) == (303, path)
+    assert not [each async for each in client.list("n", workflow_id)]
 
 
 async def test_a_form_of_another_site_changes_nothing(client, saved, changing):

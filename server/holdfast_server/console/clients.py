@@ -1,17 +1,18 @@
 """The clients of the callers: one for each token, kept while it is used and a while longer.
 
-The number of clients is bounded. The one that was used longest ago gives way; a client that a page still uses is closed
-when the page is done.
+The number of clients is bounded. The one that was used longest ago gives way, and so does one whose certificates were
+replaced; a client that a page still uses is closed when the page is done.
 """
 
+import os
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from holdfast import TLS, AsyncClient
+from holdfast import TLS, AsyncClient, InvalidRequestError
 
 from holdfast_server import SERVER_VERSION
 from holdfast_server.console.settings import Settings
@@ -26,6 +27,7 @@ Token = str | Callable[[], str] | None
 @dataclass(slots=True)
 class _Kept:
     client: AsyncClient
+    version: Sequence[object]
     users: int = 0
     is_evicted: bool = False
 
@@ -63,12 +65,13 @@ class Clients:
 
         """
         key = _key(token)
-        kept = self._kept.get(key)
-        if kept is None:
-            kept = self._kept[key] = _Kept(self.made(token))
+        before = self._kept.get(key)
+        kept = self._kept[key] = self._newest(token, before)
         self._kept.move_to_end(key)
         kept.users += 1
         try:
+            if before is not None and before is not kept:
+                await _leave(before)
             await self._evict()
             yield kept.client
         finally:
@@ -101,10 +104,39 @@ class Clients:
 
     async def _evict(self) -> None:
         while len(self._kept) > self._limit:
-            _, oldest = self._kept.popitem(last=False)
-            oldest.is_evicted = True
-            if not oldest.users:
-                await oldest.client.close()
+            await _leave(self._kept.popitem(last=False)[1])
+
+    def _newest(self, token: Token, kept: _Kept | None) -> _Kept:
+        """Return the client that is kept, or a new one if there is none or its files were replaced."""
+        version = self._version()
+        if kept is not None and kept.version == version:
+            return kept
+        try:
+            return _Kept(self.made(token), version)
+        except InvalidRequestError:
+            # Files that cannot be used, such as a key that does not match its certificate yet, change nothing.
+            if kept is None:
+                raise
+            return kept
+
+    def _version(self) -> Sequence[object]:
+        """Return what changes if a file of the connection to the target is replaced."""
+        given = self._settings
+        found: list[object] = []
+        for name in (given.ca_file, given.client_cert_file, given.client_key_file):
+            try:
+                status = os.stat(name) if name else None
+            except OSError:
+                status = None
+            found.append(status and (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+        return found
+
+
+async def _leave(kept: _Kept) -> None:
+    """Close a client that is not kept any more, unless a page still uses it: the last page closes it."""
+    kept.is_evicted = True
+    if not kept.users:
+        await kept.client.close()
 
 
 def _key(token: Token) -> bytes:

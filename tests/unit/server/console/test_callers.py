@@ -9,6 +9,7 @@ from holdfast_server.console.settings import Settings
 from holdfast_server.lifecycle import serving
 from holdfast_server.stores.file import FileStore
 
+from tests.support.certificates import Authority
 from tests.support.console_pages import browsing
 from tests.support.tokens_file import TokensFile
 
@@ -170,6 +171,30 @@ def test_the_number_of_sessions_is_bounded():
     sessions = Sessions(limit=2)
     ids = [sessions.begin(str(number)) for number in range(3)]
     assert [sessions.token(each) for each in ids] == [None, "1", "2"]
+
+
+async def test_a_client_is_made_again_when_the_files_of_its_connection_were_replaced(tmp_path):
+    first, second = Authority(tmp_path / "first"), Authority(tmp_path / "second")
+    ca_file = tmp_path / "ca.pem"
+
+    def put(data):
+        (tmp_path / "new").write_bytes(data)
+        (tmp_path / "new").replace(ca_file)
+
+    put(first.ca_file.read_bytes())
+    async with Clients(Settings("127.0.0.1:1", ca_file=str(ca_file))) as clients:
+        async with clients.lent("a") as one:
+            async with clients.lent("a") as again:
+                assert again is one
+            put(b"not a certificate")
+            async with clients.lent("a") as again:
+                assert again is one
+            put(second.ca_file.read_bytes())
+            async with clients.lent("a") as other:
+                assert other is not one
+        async with clients.lent("a") as again:
+            assert again is other
+        assert len(clients) == 1
 
 
 async def test_the_number_of_clients_is_bounded_and_one_in_use_stays_open(tmp_path):

@@ -6,7 +6,7 @@ the server says now, nothing is changed. A form that is sent twice changes once,
 
 import uuid
 
-from holdfast import Checkpoint, HoldfastError, LeaseHeldError, WorkflowInfo
+from holdfast import Checkpoint, HoldfastError, LeaseHeldError, UnimplementedError, WorkflowInfo
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -28,6 +28,8 @@ async def ask_workflow_deletion(visit: Visit) -> Response:
 async def delete_workflow(visit: Visit) -> Response:
     """Delete a workflow that is as its page showed it."""
     form = await _form(visit)
+    if await _is_done(visit, form):
+        return _done(visit)
     found = await _workflow(visit)
     problem = _problem(form, found.workflow_id, found.head_revision, "workflow")
     if problem:
@@ -36,7 +38,7 @@ async def delete_workflow(visit: Visit) -> Response:
     await visit.client.delete_workflow(
         found.namespace, found.workflow_id, epoch=found.epoch, request_id=forms.text(form, "request_id")
     )
-    return visit.redirect(links.workflow(found.namespace, found.workflow_id))
+    return _done(visit)
 
 
 async def ask_checkpoint_deletion(visit: Visit) -> Response:
@@ -48,6 +50,8 @@ async def ask_checkpoint_deletion(visit: Visit) -> Response:
 async def delete_checkpoint(visit: Visit) -> Response:
     """Delete a checkpoint that is the one that its page showed."""
     form = await _form(visit)
+    if await _is_done(visit, form):
+        return _done(visit)
     namespace, workflow_id = visit.name("namespace"), visit.name("workflow")
     checkpoint_id = visit.name("checkpoint")
     found = await _checkpoint(visit)
@@ -55,7 +59,7 @@ async def delete_checkpoint(visit: Visit) -> Response:
     if problem:
         return _checkpoint_deletion(visit, found, problem)
     await visit.client.delete(namespace, workflow_id, checkpoint_id, request_id=forms.text(form, "request_id"))
-    return visit.redirect(links.workflow(namespace, workflow_id))
+    return _done(visit)
 
 
 async def ask_fence(visit: Visit) -> Response:
@@ -67,6 +71,8 @@ async def ask_fence(visit: Visit) -> Response:
 async def fence(visit: Visit) -> Response:
     """Acquire the next epoch of a workflow that is as its page showed it."""
     form = await _form(visit)
+    if await _is_done(visit, form):
+        return _done(visit)
     found = await _workflow(visit)
     problem = _problem(form, found.workflow_id, found.head_revision, "workflow")
     if problem:
@@ -81,7 +87,7 @@ async def fence(visit: Visit) -> Response:
         )
     except LeaseHeldError as error:
         return _fence(visit, found, error.message, lease=error)
-    return visit.redirect(links.workflow(found.namespace, found.workflow_id))
+    return _done(visit)
 
 
 def _require_allowed(visit: Visit) -> None:
@@ -92,6 +98,19 @@ def _require_allowed(visit: Visit) -> None:
 async def _form(visit: Visit) -> FormData:
     _require_allowed(visit)
     return await forms.read(visit.request, visit.caller, visit.console.sessions)
+
+
+async def _is_done(visit: Visit, form: FormData) -> bool:
+    """Return whether a form was sent before and has changed the workflow, such as by the first click of two."""
+    try:
+        page = await visit.client.log_page(visit.name("namespace"), visit.name("workflow"), page_size=1)
+    except UnimplementedError:
+        return False
+    return bool(page.items) and page.items[0].request_id == forms.text(form, "request_id") != ""
+
+
+def _done(visit: Visit) -> Response:
+    return visit.redirect(links.workflow(visit.name("namespace"), visit.name("workflow")))
 
 
 async def _workflow(visit: Visit) -> WorkflowInfo:

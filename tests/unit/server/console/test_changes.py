@@ -125,6 +125,17 @@ async def test_a_workflow_with_any_id_can_be_fenced_and_deleted(client, changing
     assert not [each async for each in client.list("n", workflow_id)]
 
 
+@pytest.mark.parametrize(
+    ("path", "name"), [(f"{WORKFLOW}/delete", "run"), (f"{WORKFLOW}/fence", "run"), (f"{WORKFLOW}/c/c2/delete", "c2")]
+)
+async def test_a_form_that_is_sent_twice_changes_once_and_reports_no_failure(client, saved, changing, path, name):
+    page = (await changing.get(path)).text
+    for _ in range(2):
+        answer = await changing.submit(path, page, **hidden(page), id=name)
+        assert (answer.status_code, answer.headers["location"]) == (303, WORKFLOW)
+    assert (await client.log_page("n", "run")).items[0].revision == 3
+
+
 async def test_a_form_of_another_site_changes_nothing(client, saved, changing):
     path = f"{WORKFLOW}/delete"
     page = (await changing.get(path)).text

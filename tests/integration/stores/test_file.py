@@ -553,6 +553,21 @@ async def test_a_sweep_leaves_a_workflow_alone_that_has_an_object_with_an_imposs
     assert len(folder_objects.keys(tmp_path, "ns/*")) == 1
 
 
+@pytest.mark.parametrize("size", [0, 1 << 19, (1 << 20) - 1, (1 << 20) + 1, 1 << 49])
+async def test_an_object_whose_size_is_not_that_of_its_file_is_damaged(tmp_path, size):
+    async with FileStore.open(tmp_path) as store:
+        async with store.put("a") as upload:
+            await upload.write(bytes(1 << 20))
+            await upload.finish()
+        with folder_objects.database(tmp_path) as database:
+            database.execute("UPDATE objects SET size = ?", (size,))
+        for offset, length in ((0, None), (0, 1), (1 << 18, 1 << 18)):
+            with pytest.raises(StoreDamagedError):
+                await store.get("a", offset=offset, length=length)
+        [listed] = await store.list("")
+        assert listed.size_bytes == size
+
+
 async def test_an_object_without_its_second_row_is_damaged_and_can_be_deleted(tmp_path):
     async with FileStore.open(tmp_path) as store:
         for number in range(20):

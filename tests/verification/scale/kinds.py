@@ -120,7 +120,7 @@ def lost_blob(run: Fake, number: int) -> None:
 
 def cut_file(run: Fake, number: int) -> None:
     run.has_files = True
-    _damaged_blob(run, lambda blob: os.truncate(run.rows.file(blob), 100), when_quick=False)
+    _damaged_blob(run, lambda blob: os.truncate(run.rows.file(blob), 100), when_quick=True)
 
 
 def lost_file(run: Fake, number: int) -> None:

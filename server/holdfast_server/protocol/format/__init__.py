@@ -7,7 +7,7 @@ Read `keys` first, then `frame`, `marker` and its `invariants`; `short_forms` an
 `macs` show that a server of the store wrote an object: `keyed_store` adds and checks them, `keyed_manifest` does so
 for the manifest. `id_index` divides the index of ids into objects. `names` checks namespaces and ids. `manifest` is the
 store-wide object, `ids` makes checkpoint ids, `revision_set` holds the deleted revisions of a log, `bounded_read` reads
-a small object whole.
+a small object whole, `sealed` recognises a part that a client encrypted.
 """
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "marker",
     "names",
     "revision_set",
+    "sealed",
     "short_forms",
 ]

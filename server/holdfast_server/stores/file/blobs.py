@@ -78,8 +78,8 @@ def is_name(name: object) -> bool:
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
-def read(folder: StoreFolder, name: str, offset: int, length: int) -> bytes:
-    """Return bytes of a file, fewer at its end.
+def read(folder: StoreFolder, name: str, offset: int, length: int) -> tuple[bytes, int]:
+    """Return bytes of a file, fewer at its end, and the size of the file.
 
     Raises:
         OSError: it cannot be read, or is not a regular file.
@@ -87,13 +87,15 @@ def read(folder: StoreFolder, name: str, offset: int, length: int) -> bytes:
     """
     descriptor = os.open(name, _READ, dir_fd=folder.blobs)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(name)
+        length = min(length, max(0, status.st_size - offset))
         found = os.pread(descriptor, length, offset)
         # The kernel reads at most 2 GiB at a time, and may read less.
         while len(found) < length and (more := os.pread(descriptor, length - len(found), offset + len(found))):
             found += more
-        return found
+        return found, status.st_size
     finally:
         os.close(descriptor)
 

@@ -155,9 +155,14 @@ class Reader:
         wanted = max(0, size - offset) if length is None else length
         with mapped(f"{self._folder.path}/{BLOBS}/{file}"):
             try:
-                return StoredObject(blobs.read(self._folder, file, offset, wanted), size)
+                data, file_bytes = blobs.read(self._folder, file, offset, wanted)
             except FileNotFoundError:
                 row = self._connection.execute(_FIND, (key,)).fetchone()
+            else:
+                # Callers believe the size: they allocate, copy and count by it.
+                if file_bytes != size:
+                    raise _damaged(key, f"has {size} bytes, and its file {file} has {file_bytes}")
+                return StoredObject(data, size)
         # Without its file: deleted or replaced since the row was read, or damaged.
         if row is None:
             raise ObjectNotFoundError(key)

@@ -23,6 +23,7 @@ from holdfast._core.checkpoint import (
 )
 from holdfast._core.errors import of_reason
 from holdfast._core.head import Head
+from holdfast._core.maps import by_key
 from holdfast.v1 import checkpoint_pb2
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -130,7 +131,7 @@ def to_checkpoint(
         revision=message.revision,
         parent_id=message.parent_id,
         format=Format(message.format.name, message.format.version),
-        labels=dict(message.labels),
+        labels=by_key(message.labels),
         parts=tuple(PartInfo(part.name, part.size_bytes, part.sha256, part.crc32c) for part in message.parts),
         size_bytes=message.size_bytes,
         created=moment(message.create_time),

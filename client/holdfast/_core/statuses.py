@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from holdfast._core.errors import HoldfastError, handshake_failed, of_reason, unavailable
+from holdfast._core.maps import by_key
 
 _DOMAIN = "holdfast.dev"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -70,7 +71,7 @@ def from_rpc_error(error: Any, *, trace_id: str, request_id: str, proxy: str = "
         code=error.code(),
         trace_id=request_info.serving_data or trace_id,
         request_id=request_info.request_id or request_id,
-        metadata=info.metadata,
+        metadata=by_key(info.metadata),
         field_violations=[(violation.field, violation.description) for violation in violations.field_violations],
         retry_after_seconds=_retry_after(status, metadata.get(_PUSHBACK_KEY)),
     )

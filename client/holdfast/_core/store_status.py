@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 
 from holdfast._core.errors import of_reason
+from holdfast._core.maps import by_key
 from holdfast._core.messages import moment
 from holdfast.v1 import checkpoint_service_pb2 as api
-
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,7 @@ def to_store_status(message: api.GetStoreStatusResponse) -> StoreStatus:
         message.layout_version,
         message.marker_version,
         _duration(message.grace),
-        _sorted(message.configuration),
+        by_key(message.configuration),
         _report(message.last_collection) if message.HasField("last_collection") else None,
         _report(message.last_fsck) if message.HasField("last_fsck") else None,
     )
@@ -110,20 +108,15 @@ def _report(message: api.MaintenanceReport) -> MaintenanceReport:
         moment(message.start_time) if message.HasField("start_time") else None,
         moment(message.end_time) if message.HasField("end_time") else None,
         message.server_version,
-        _sorted(message.counts),
+        by_key(message.counts),
         tuple(
             MaintenanceFinding(each.key, each.message, each.namespace, each.workflow_id, each.reason)
             for each in message.findings
         ),
         message.truncated,
-        _sorted(message.options),
+        by_key(message.options),
         message.problem,
     )
-
-
-def _sorted(given: Mapping[str, _Value]) -> dict[str, _Value]:
-    """Return a map of a message by its keys: a message has it in any order."""
-    return dict(sorted(given.items()))
 
 
 def _duration(message: Duration) -> timedelta:

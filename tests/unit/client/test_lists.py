@@ -36,6 +36,19 @@ async def test_a_history_returns_payloads_of_any_size(client):
     assert found == expected[::-1]
 
 
+async def test_labels_come_in_the_same_order_each_time(client):
+    labels = {f"k{number}": "" for number in reversed(range(9))}
+    for _ in range(3):
+        saved = await save(client, "w", b"x", labels=labels)
+        loaded = await client.load("n", "w")
+        (listed, *_) = [each async for each in client.list("n", "w")]
+        for each in (saved, loaded.info, listed):
+            assert list(each.labels) == sorted(labels)
+    with pytest.raises(holdfast.InvalidRequestError) as caught:
+        [each async for each in client.watch("n", "w", after_revision=99)]
+    assert list(caught.value.metadata) == ["field", "head_digest", "head_revision"]
+
+
 async def test_a_list_before_a_checkpoint_contains_only_older_ones(client):
     saved = [await save(client, "w", b"x") for _ in range(5)]
     before = saved[3].checkpoint_id

@@ -12,6 +12,9 @@ import java.util.OptionalLong;
  * <p>Once it knows a revision, each of its saves requires that nobody else has saved since, deleted
  * the whole workflow, or acquired it. Deletions of checkpoints, prunes, collections, and saves
  * under the epoch of the handle do not conflict.
+ *
+ * <p>Threads may share a handle, but not save with it at the same time: of two saves that expect
+ * the same revision, one is refused with {@link RevisionConflictException}.
  */
 public final class Workflow {
   private final AsyncWorkflow async;

@@ -37,6 +37,27 @@ final class Faults implements ClientInterceptor {
     return new Faults(method, 1, messages);
   }
 
+  /** Never sends the messages of the first call after so many others. */
+  static ClientInterceptor holding(String method, int after) {
+    AtomicInteger calls = new AtomicInteger();
+    return new ClientInterceptor() {
+      @Override
+      public <Q, R> ClientCall<Q, R> interceptCall(
+          MethodDescriptor<Q, R> called, CallOptions options, Channel next) {
+        boolean isHeld =
+            called.getBareMethodName().equals(method) && calls.getAndIncrement() == after;
+        return new SimpleForwardingClientCall<>(next.newCall(called, options)) {
+          @Override
+          public void halfClose() {
+            if (!isHeld) {
+              super.halfClose();
+            }
+          }
+        };
+      }
+    };
+  }
+
   static Faults none() {
     return new Faults("", 0, 0);
   }

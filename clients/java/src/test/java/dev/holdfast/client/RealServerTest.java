@@ -322,7 +322,7 @@ class RealServerTest {
   @Test
   void goesOnWithAListWhoseThreadWasInterrupted() {
     String name = workflow();
-    try (HoldfastClient client = client()) {
+    try (HoldfastClient client = client(Faults.holding("List", 1))) {
       client.save("java", name, text("1"), FORMAT);
       client.save("java", name, text("2"), FORMAT);
       ListOptions one = ListOptions.defaults().pageSize(1);

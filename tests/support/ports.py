@@ -5,12 +5,23 @@ import time
 import urllib.error
 import urllib.request
 
+import pytest
+
 
 def free_port() -> int:
     """Return a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def skip_without_ipv6() -> None:
+    """Skip the test where no server can listen on addresses of IPv6, as in many containers."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as error:
+        pytest.skip(f"no IPv6: {error}")
 
 
 def wait_for_http(url: str) -> None:

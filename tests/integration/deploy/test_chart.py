@@ -20,7 +20,7 @@ from holdfast_server.config_sources import load
 
 from tests.support import kubernetes
 from tests.support.certificates import Authority
-from tests.support.ports import free_port
+from tests.support.ports import free_port, skip_without_ipv6
 from tests.support.repository import ROOT
 from tests.support.required import require
 from tests.support.servers import EXECUTABLE
@@ -55,7 +55,7 @@ VALUES = {
         "tls": {"secretName": "certificate"},
         "image": {"repository": "registry.example.com/holdfast", "tag": "1", "pullSecrets": [{"name": "registry"}]},
         "store": {"url": "s3://bucket/prefix"},
-        "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+        "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "job": "holdfast-b"}},
         "autoscaling": {"enabled": True},
         "service": {"type": "LoadBalancer", "annotations": {"a": "b"}},
         "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn"}},
@@ -133,6 +133,10 @@ WRONG = {
     "a console of the settings": (
         {"insecure": True, "settings": {"console_listen": "0.0.0.0:7434"}},
         "/settings/console_listen",
+    ),
+    "a job that no rule knows": (
+        {"insecure": True, "metrics": {"serviceMonitor": {"enabled": True, "job": "other"}}},
+        "/metrics/serviceMonitor/job",
     ),
     "a service of no console": (
         {"insecure": True, "console": {"service": {"enabled": True}}},
@@ -274,6 +278,13 @@ def text_of(value):
     if isinstance(value, bool):
         return "on" if value else "off"
     return json.dumps(value) if isinstance(value, list | tuple | dict) else str(value).removesuffix(".0")
+
+
+def test_a_monitor_names_the_job_that_rules_and_dashboards_expect():
+    monitored = {"insecure": True, "metrics": {"serviceMonitor": {"enabled": True}}}
+    for values, job in ((monitored, "holdfast"), (VALUES["s3-with-everything"], "holdfast-b")):
+        [endpoint] = manifests(values)["ServiceMonitor", "test-holdfast"]["spec"]["endpoints"]
+        assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": job}]
 
 
 def test_a_store_in_a_bucket_has_servers_and_a_folder_has_one_with_a_volume():
@@ -428,6 +439,8 @@ def test_a_console_with_a_service_needs_a_token_and_lets_the_named_peers_in():
 
 @pytest.mark.parametrize("values", [VALUES["ipv6"], VALUES["console-for-browsers"]], ids=["ipv6", "ipv4"])
 def test_a_pod_with_a_console_asks_for_a_token_on_each_of_its_addresses(values, tmp_path):
+    if values.get("ipv6"):
+        skip_without_ipv6()
     authority = Authority(tmp_path / "authority")
     pair = authority.issue()
     secrets = tmp_path / "etc" / "holdfast"

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
 
+from tests.support.ports import skip_without_ipv6
+
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;"
     "q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
@@ -21,6 +23,8 @@ PROMETHEUS = (
 
 @pytest.fixture(params=["127.0.0.1:0", "[::1]:0", "[::]:0", "localhost:0"])
 def address(request):
+    if ":" in request.param.rpartition(":")[0]:
+        skip_without_ipv6()
     yield from serving(request.param)
 
 

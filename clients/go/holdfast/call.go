@@ -44,6 +44,7 @@ func (c *Client) call(
 	var previous *Error
 	hasRefreshed := false
 	for number := 1; ; number++ {
+		began := time.Now()
 		credentials, failure := c.attempt(ctx, logical, number, started, deadline, longest, send)
 		if failure == nil {
 			c.bucket.succeeded()
@@ -59,11 +60,15 @@ func (c *Client) call(
 		if failed.RequestID == "" {
 			failed.RequestID = requestID
 		}
-		if c.mayRefresh(failed, credentials, hasRefreshed) {
+		mayRefresh := c.mayRefresh(failed, credentials, hasRefreshed)
+		if mayRefresh && (!hasRefreshed || time.Since(began) > acceptedTime) {
 			hasRefreshed = true
 			continue
 		}
-		pause, again := c.pauseAfter(number, failed, time.Until(deadline))
+		pause, again := time.Duration(0), false
+		if failed.Retryable || mayRefresh {
+			pause, again = c.pauseAfter(number, failed, time.Until(deadline))
+		}
 		if !again {
 			return explained(seen.requireOf(failed), previous)
 		}
@@ -127,7 +132,7 @@ type ownError struct{ error }
 
 // Returns how long to wait before the next attempt; false if there is none.
 func (c *Client) pauseAfter(number int, failure *Error, left time.Duration) (time.Duration, bool) {
-	if !failure.Retryable || left <= 0 {
+	if left <= 0 {
 		return 0, false
 	}
 	wait, ok := c.bucket.take(left)
@@ -154,7 +159,7 @@ func (c *Client) wait(ctx context.Context, pause time.Duration) *Error {
 		return nil
 	case <-ctx.Done():
 		return ended(ctx.Err())
-	case <-c.closed:
+	case <-c.life.Done():
 		return closedError()
 	}
 }

@@ -29,8 +29,10 @@ type Client struct {
 	token      *currentToken
 	heads      *seenHeads
 	// The largest stamp of records that the client has seen.
-	stamp     atomic.Int64
-	closed    chan struct{}
+	stamp atomic.Int64
+	// Ends when the client is closed.
+	life      context.Context
+	end       context.CancelFunc
 	closeOnce sync.Once
 }
 
@@ -44,10 +46,7 @@ func NewClient(target string, opts ...Option) (*Client, error) {
 	for _, option := range opts {
 		option(made)
 	}
-	if made.timeout <= 0 {
-		return nil, invalid("timeout", "must be more than 0, not %v", made.timeout)
-	}
-	if err := made.retry.check(); err != nil {
+	if err := made.check(); err != nil {
 		return nil, err
 	}
 	to, err := parseTarget(target, made.tls)
@@ -67,6 +66,7 @@ func NewClient(target string, opts ...Option) (*Client, error) {
 	for _, wrap := range made.wrappers {
 		calls = wrap(calls)
 	}
+	life, end := context.WithCancel(context.Background())
 	return &Client{
 		options:    made,
 		connection: connection,
@@ -74,9 +74,10 @@ func NewClient(target string, opts ...Option) (*Client, error) {
 		stub:       pb.NewCheckpointServiceClient(calls),
 		bucket:     newBucket(made.retry),
 		tracing:    made.tracing,
-		token:      newToken(made),
+		token:      newToken(made, life),
 		heads:      newSeenHeads(),
-		closed:     make(chan struct{}),
+		life:       life,
+		end:        end,
 	}, nil
 }
 
@@ -84,7 +85,7 @@ func NewClient(target string, opts ...Option) (*Client, error) {
 func (c *Client) Close() error {
 	var err error
 	c.closeOnce.Do(func() {
-		close(c.closed)
+		c.end()
 		c.pipelines.close()
 		err = c.connection.Close()
 		c.pipelines.running.Wait()
@@ -93,12 +94,7 @@ func (c *Client) Close() error {
 }
 
 func (c *Client) isClosed() bool {
-	select {
-	case <-c.closed:
-		return true
-	default:
-		return false
-	}
+	return c.life.Err() != nil
 }
 
 // Depth is how much a validation reads.

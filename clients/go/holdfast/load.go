@@ -76,10 +76,14 @@ func (c *Client) Load(ctx context.Context, namespace, workflowID string, options
 // LoadTo writes a part of a checkpoint, of any size, to a writer. A few MiB of it are in memory at a time.
 //
 // Bytes are written as they arrive. Only when LoadTo has returned without an error are they known to be whole and to
-// match their digest. LoadFile writes a file whole or not at all.
+// match their digest. LoadFile writes a file whole or not at all. A writer that blocks holds the call, whatever its context
+// says: close the writer to end it.
 func (c *Client) LoadTo(
 	ctx context.Context, namespace, workflowID string, writer io.Writer, options LoadOptions,
 ) (*LoadedPart, error) {
+	if writer == nil {
+		return nil, invalid("writer", "must not be nil")
+	}
 	return c.loadPart(ctx, namespace, workflowID, &handed{Writer: writer}, options)
 }
 

@@ -39,6 +39,8 @@ type options struct {
 	retry          RetryPolicy
 	producer       Producer
 	tls            *tls.Config
+	isTLS          bool
+	hasToken       bool
 	token          func(context.Context) (string, error)
 	isTokenFixed   bool
 	allowsInsecure bool
@@ -61,12 +63,12 @@ func WithProducer(name, version string) Option {
 
 // WithTLS turns TLS on, with the authorities, certificate and server name of a configuration. A target that begins with
 // grpcs:// turns it on as well, with the authorities of the system.
-func WithTLS(config *tls.Config) Option { return func(o *options) { o.tls = config } }
+func WithTLS(config *tls.Config) Option { return func(o *options) { o.tls, o.isTLS = config, true } }
 
 // WithToken sets the token that shows the server who calls. It is sent over TLS, or to this machine.
 func WithToken(token string) Option {
 	return func(o *options) {
-		o.isTokenFixed = true
+		o.hasToken, o.isTokenFixed = true, true
 		o.token = func(context.Context) (string, error) { return token, nil }
 	}
 }
@@ -74,7 +76,7 @@ func WithToken(token string) Option {
 // WithTokenSource sets a function that returns the token. It is called before the first call, and again when a server
 // has refused the token. Calls of the client may run it concurrently with other calls, but never twice at a time.
 func WithTokenSource(source func(context.Context) (string, error)) Option {
-	return func(o *options) { o.token, o.isTokenFixed = source, false }
+	return func(o *options) { o.token, o.hasToken, o.isTokenFixed = source, true, false }
 }
 
 // WithInsecureToken allows the token to be sent in plaintext to another machine.
@@ -95,6 +97,24 @@ func WithWrapper(wrap func(grpc.ClientConnInterface) grpc.ClientConnInterface) O
 // single calls of a pipeline: see [WithWrapper].
 func WithDialOptions(dial ...grpc.DialOption) Option {
 	return func(o *options) { o.dial = append(o.dial, dial...) }
+}
+
+// Checks the options. One that was lost on its way here must not make a connection plain, or a call anonymous.
+func (o *options) check() error {
+	switch {
+	case o.timeout <= 0:
+		return invalid("timeout", "must be more than 0, not %v", o.timeout)
+	case o.isTLS && o.tls == nil:
+		return invalid("tls", "must not be nil: a target grpcs://host:port uses TLS with the authorities of the system")
+	case o.hasToken && o.token == nil:
+		return invalid("token", "must have a function that returns it, not nil")
+	case o.isTokenFixed:
+		token, _ := o.token(context.Background())
+		if err := requireToken(token); err != nil {
+			return err
+		}
+	}
+	return o.retry.check()
 }
 
 // Returns the options of a connection to a target.

@@ -32,10 +32,11 @@ const (
 type pipelines struct {
 	grpc.ClientConnInterface
 	context context.Context
-	close   context.CancelFunc
+	cancel  context.CancelFunc
 	running sync.WaitGroup
 
 	mu         sync.Mutex
+	isClosed   bool
 	lastID     int64
 	unaryUntil time.Time
 	current    *pipeline
@@ -44,7 +45,7 @@ type pipelines struct {
 
 func newPipelines(connection grpc.ClientConnInterface) *pipelines {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &pipelines{ClientConnInterface: connection, context: ctx, close: cancel, open: map[*pipeline]struct{}{}}
+	return &pipelines{ClientConnInterface: connection, context: ctx, cancel: cancel, open: map[*pipeline]struct{}{}}
 }
 
 // Invoke makes a unary call, in a pipeline if possible.
@@ -102,11 +103,19 @@ func newPipelinedCall(ctx context.Context, method string, request any) *pipeline
 func (p *pipelines) add(call *pipelinedCall) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.context.Err() == nil && p.addLocked(call)
+	return p.addLocked(call)
+}
+
+// Ends all pipelines, and opens no other. `running` can be waited for then.
+func (p *pipelines) close() {
+	p.mu.Lock()
+	p.isClosed = true
+	p.mu.Unlock()
+	p.cancel()
 }
 
 func (p *pipelines) addLocked(call *pipelinedCall) bool {
-	if time.Now().Before(p.unaryUntil) {
+	if p.isClosed || time.Now().Before(p.unaryUntil) {
 		return false
 	}
 	if p.current != nil && p.current.credentials != call.credentials {

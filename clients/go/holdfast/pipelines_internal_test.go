@@ -2,6 +2,7 @@ package holdfast
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,5 +48,28 @@ func TestACallDoesNotJoinAPipelineOfAnotherTokenThatUnsentCallsCouldOpen(t *test
 	}
 	if current := pipelines.current; current.credentials != "new" || len(current.waiting) != 1 || current.waiting[0] != late {
 		t.Fatalf("the pipeline of %q has %d calls", current.credentials, len(current.waiting))
+	}
+}
+
+func TestAClosedConnectionOpensNoPipelineThatNobodyWaitsFor(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for range 300 {
+		pipelines := newPipelines(pendingConnection{})
+		var callers sync.WaitGroup
+		for range 4 {
+			callers.Go(func() {
+				pipelines.add(newPipelinedCall(ctx, pb.CheckpointService_Load_FullMethodName, &pb.LoadRequest{}))
+			})
+		}
+		pipelines.close()
+		pipelines.running.Wait()
+		pipelines.mu.Lock()
+		open := len(pipelines.open)
+		pipelines.mu.Unlock()
+		callers.Wait()
+		if open != 0 {
+			t.Fatalf("%d pipelines are open", open)
+		}
 	}
 }

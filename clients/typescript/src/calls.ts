@@ -21,6 +21,8 @@ import { LogicalCall } from "./telemetry.js";
 import type { KeptToken } from "./tokens.js";
 
 const MIN_ATTEMPT_MS = 100;
+// A token that was accepted for so long has expired. One that is refused sooner is not replaced without a pause.
+const ACCEPTED_MS = 5_000;
 // Longer than keepalive takes to notice a hung connection, so that the next attempt uses another one.
 const USUAL_ATTEMPT_MS = 12_000;
 // Calls that stream, or whose work grows with the amount of stored data.
@@ -165,6 +167,7 @@ export class Caller {
     let earlier: HoldfastError | undefined;
     let hasRefreshed = false;
     for (let number = 1; ; number += 1) {
+      const began = performance.now();
       let credentials = "";
       let error: HoldfastError;
       scope.throwIfCancelled();
@@ -196,11 +199,12 @@ export class Caller {
         logical.endAttempt(error);
       }
       previous = error;
-      if (this.#mayRefresh(error, credentials, hasRefreshed)) {
+      const mayRefresh = this.#mayRefresh(error, credentials, hasRefreshed);
+      if (mayRefresh && (!hasRefreshed || performance.now() - began > ACCEPTED_MS)) {
         hasRefreshed = true;
         continue;
       }
-      const pause = this.#pause(number, error, left());
+      const pause = error.retryable || mayRefresh ? this.#pause(number, error, left()) : undefined;
       if (pause === undefined) {
         watch.requireOf(error);
         throw explained(error, earlier);
@@ -220,9 +224,6 @@ export class Caller {
 
   /** Return how long to wait before the next attempt; undefined if there is none. */
   #pause(number: number, error: HoldfastError, leftMs: number): number | undefined {
-    if (!error.retryable) {
-      return undefined;
-    }
     const wait = this.#bucket.take(leftMs);
     if (wait === undefined) {
       const { burstRetries, retriesPerSecond } = this.policy;

@@ -244,6 +244,17 @@ test("a log whose head is older than it was seen is noticed, also by a later cli
   expect(await failure(later.load("ns", "wf", { notBefore: Head.parse(seen) }))).toBeInstanceOf(RolledBackError);
 });
 
+test("a token that is refused as expired at once, again and again, is replaced within the retry budget", async () => {
+  const expired = refusal(status.UNAUTHENTICATED, "UNAUTHENTICATED", { metadata: { accepted: "1" } });
+  const [client, { received }] = await scripted(Array<Answer>(100).fill(expired), {
+    token: () => "token",
+    retry: { initialBackoffMs: 1, burstRetries: 3, retriesPerSecond: 0 },
+  });
+  expect(await failure(client.load("ns", "wf"))).toBeInstanceOf(UnauthenticatedError);
+  // The first, its replacement, and three retries.
+  expect(received).toHaveLength(5);
+});
+
 test("a page token that comes again ends the list", async () => {
   const page = { response: { nextPageToken: "again" } };
   const [client] = await scripted([page, page, page]);

@@ -24,7 +24,11 @@ async def read(request: Request, caller: Caller, sessions: Sessions) -> FormData
 
     """
     if not _is_own(request.headers.get("origin", ""), request.headers.get("host", "")):
-        raise HTTPException(403, "The form came from another site, or from a program that does not say where from.")
+        raise HTTPException(
+            403,
+            "The form came from another site, or from a program that does not say where from. A proxy before the "
+            "console must pass the header Host on as the browser sent it.",
+        )
     form = await request.form(max_files=0, max_fields=_FIELDS)
     if not caller.browser_id or not sessions.is_mark(caller.browser_id, text(form, MARK)):
         raise HTTPException(403, "The form is too old, or the browser keeps no cookies. Go back, reload and try again.")

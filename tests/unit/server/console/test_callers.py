@@ -119,6 +119,7 @@ async def test_a_sign_in_from_another_site_is_refused(browser, tokens):
     for origin in ("https://evil.example", "null", None, "http://[::1", "//127.0.0.1:7434", "127.0.0.1:7434"):
         answer = await browser.submit("/sign-in", page, origin=origin, token=tokens.ci)
         assert answer.status_code == 403
+        assert "Host" in answer.text
     browser.cookies.clear()
     assert (await browser.submit("/sign-in", page, token=tokens.ci)).status_code == 403
 

@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import os
+import signal
 import sys
 from dataclasses import asdict, replace
 from functools import partial
@@ -75,6 +76,7 @@ def main() -> None:
             sys.stdout.flush()
             sys.exit(code)
         if arguments.command in STORE_COMMANDS:
+            _end_at_interrupt()
             run = _ARCHIVE_COMMANDS.get(arguments.command, _run_store_command)
             code = uvloop.run(run(config, arguments))
             sys.stdout.flush()
@@ -105,6 +107,12 @@ def _fail(arguments: argparse.Namespace, message: str) -> NoReturn:
         stdio.discard_stdout()
     # Exit code 1 of a command that checks the store reports damage.
     sys.exit(_USAGE if arguments.command in STORE_COMMANDS else 1)
+
+
+def _end_at_interrupt() -> None:
+    """Let Ctrl-C end a command as SIGTERM does: at once, also while a thread reads a pipe. A store survives that."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _tls_of_probe(config: Config, arguments: argparse.Namespace) -> ProbeTLS | None:

@@ -1,10 +1,12 @@
 """A drill: export a store that is used, lose it, import the archive into another kind of store, and resume."""
 
+import array
 import fcntl
 import json
 import os
 import signal
 import subprocess
+import termios
 import threading
 import time
 from contextlib import closing
@@ -169,6 +171,26 @@ def test_wrong_arguments_are_refused_and_leave_nothing(tmp_path, arguments, why)
     assert why in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     assert not (tmp_path / "file").exists()
+
+
+def test_an_interrupt_ends_an_import_that_waits_for_its_pipe_without_a_stack(tmp_path):
+    url, archive = (tmp_path / "store").as_uri(), tmp_path / "backup.tar"
+    with holdfast.Client(url) as client:
+        fill(client, 6)
+    run("export", "--store", url, str(archive))
+    reads, writes = os.pipe()
+    with open(reads, "rb") as source, open(writes, "wb", buffering=0) as pipe:
+        command = [*EXECUTABLE, "import", "--store", (tmp_path / "other").as_uri(), "-"]
+        with subprocess.Popen(command, stdin=source, stderr=subprocess.PIPE) as importing:
+            pipe.write(archive.read_bytes()[:3000])
+            waiting, deadline = array.array("i", [1]), time.monotonic() + 60
+            while waiting[0]:
+                assert time.monotonic() < deadline
+                fcntl.ioctl(source, termios.FIONREAD, waiting)
+                time.sleep(0.01)
+            importing.send_signal(signal.SIGINT)
+            assert importing.wait(60) == -signal.SIGINT
+            assert importing.stderr.read() == b""
 
 
 def test_an_archive_is_not_continued_with_another_store_or_by_two_at_once(tmp_path):

@@ -175,7 +175,8 @@ def test_the_number_of_sessions_is_bounded():
 
 
 async def test_a_client_is_made_again_when_the_files_of_its_connection_were_replaced(tmp_path):
-    first, second = Authority(tmp_path / "first"), Authority(tmp_path / "second")
+    # With sizes that differ: a file system may give a new file the place and the time of an earlier one.
+    first, second = Authority(tmp_path / "first"), Authority(tmp_path / "second", "An authority with a longer name")
     ca_file = tmp_path / "ca.pem"
 
     def put(data):

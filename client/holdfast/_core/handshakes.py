@@ -4,8 +4,10 @@ gRPC reports the same words for a server that expects TLS from a client without 
 certificate, and for one that ends. A handshake beside gRPC distinguishes them. It sends nothing of a call.
 """
 
+import os
 import socket
 import ssl
+import tempfile
 import time
 
 from holdfast._core import targets
@@ -90,8 +92,8 @@ def _with_tls(address: tuple[str, int], timeout: float, security: Security) -> s
             context.load_default_certs()
         else:
             context.load_verify_locations(cadata=security.authorities.decode())
-        if tls.cert_file is not None:
-            context.load_cert_chain(tls.cert_file, tls.key_file)
+        if security.certificate is not None:
+            _load(context, security.certificate, security.key or b"")
         connection = _handshake(address, timeout, context, tls.server_name)
     except (OSError, ValueError):
         return ""
@@ -107,7 +109,20 @@ def _with_tls(address: tuple[str, int], timeout: float, security: Security) -> s
             pass
     if tls.cert_file is None:
         return "it requires a certificate of the client (tls.cert_file and tls.key_file)"
-    return "it refuses the client's certificate (tls.cert_file); the server's log says why"
+    refused = "it refuses the client's certificate (tls.cert_file); the server's log says why"
+    if security.has_changed():
+        return f"{refused}. The file has changed since this client has read it: make a new client"
+    return refused
+
+
+def _load(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """Let a context present the certificate that the client has read. The files may have others by now."""
+    with tempfile.TemporaryDirectory() as folder:
+        # A folder, and files in it, that only this user can read.
+        path = os.path.join(folder, "pair.pem")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(certificate + b"\n" + key)
+        context.load_cert_chain(path)
 
 
 def _context() -> ssl.SSLContext:

@@ -79,6 +79,14 @@ class Security:
         """Return the credentials of a new channel."""
         return grpc.ssl_channel_credentials(self.authorities, self.key, self.certificate)
 
+    def has_changed(self) -> bool:
+        """Return whether the files of the client's certificate now have another content. False if they are gone."""
+        try:
+            now = _content("cert_file", self.tls.cert_file), _content("key_file", self.tls.key_file)
+        except ValueError:
+            return False
+        return now != (self.certificate, self.key)
+
     def options(self) -> list[tuple[str, Any]]:
         """Return the options of a new channel."""
         return [("grpc.ssl_target_name_override", self.tls.server_name)] if self.tls.server_name else []

@@ -21,7 +21,7 @@ from holdfast_server.lifecycle import serving
 from holdfast_server.stores.memory import MemoryStore
 
 from tests.support import servers
-from tests.support.certificates import EXPIRED, Authority, Pair
+from tests.support.certificates import EXPIRED, Authority, Pair, replace
 
 FORMAT = holdfast.Format("test", 1)
 
@@ -175,6 +175,23 @@ async def test_a_certificate_of_the_client_that_the_server_refuses_is_named(
     async with serving_with(authority.issue(), authority.ca_file) as target:
         error = await refused(connect, target, trusting(authority, pair))
     assert "it refuses the client's certificate (tls.cert_file); the server's log says why" in error.message
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+async def test_a_certificate_that_was_renewed_after_the_client_was_made_is_named(
+    connect: Connect, authority: Authority, is_replaced: bool
+):
+    old, new = authority.issue("client", hosts=[], age=EXPIRED), authority.issue("renewed", hosts=[])
+    async with serving_with(authority.issue(), authority.ca_file) as target:
+        async with connect(target, tls=trusting(authority, old), timeout=100) as client:
+            if is_replaced:
+                replace(old, new)
+            with pytest.raises(holdfast.HandshakeFailedError) as caught:
+                await client.load("n", "w")
+        assert "it refuses the client's certificate (tls.cert_file)" in caught.value.message
+        assert ("has changed since this client has read it: make a new client" in caught.value.message) == is_replaced
+        if is_replaced:
+            await use(connect, target, trusting(authority, old))
 
 
 @pytest.mark.asynchronous_only("a target")

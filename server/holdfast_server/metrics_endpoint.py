@@ -172,6 +172,8 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
     request_queue_size = 64
+    # Some versions of Python turn it on: scrapes would then go to either of two servers on one port.
+    allow_reuse_port = False
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

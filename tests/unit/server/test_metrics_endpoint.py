@@ -2,6 +2,7 @@
 
 import gzip
 import http.client
+import http.server
 import socket
 import threading
 
@@ -56,6 +57,17 @@ def test_each_family_of_addresses_is_served(address):
     assert answer.status == 200
     assert b"holdfast_a_total 1.0" in body
     assert b"process_start_time_seconds" in body
+
+
+def test_a_second_endpoint_on_the_port_is_refused(monkeypatch):
+    # As in later versions of Python.
+    monkeypatch.setattr(http.server.HTTPServer, "allow_reuse_port", True, raising=False)
+    first = MetricsEndpoint("127.0.0.1:0")
+    try:
+        with pytest.raises(OSError, match=r"cannot listen on 127.0.0.1:\d+: Address already in use"):
+            MetricsEndpoint(first.address)
+    finally:
+        first.close()
 
 
 @pytest.mark.parametrize(("path", "status"), [("/metrics", 200), ("/", 404)])

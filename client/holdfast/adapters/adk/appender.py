@@ -15,6 +15,7 @@ from holdfast.adapters.adk.reader import SESSION_FORMAT, SESSION_FORMATS, Sessio
 from holdfast.adapters.adk.states import SharedStates
 from holdfast.adapters.adk.values import Json, Values
 from holdfast.adapters.adk.workflows import SessionWorkflows
+from holdfast.adapters.contention import Contention
 from holdfast.adapters.runs import Ownership
 
 # Attached to the checkpoint of an event once the event's changes to shared states are applied.
@@ -63,6 +64,7 @@ class Appender:
 
         """
         shared, own = workflows.split(json_object(parts["changes"]))
+        contention = Contention()
         while True:
             newest = await self._checkpoints.find(workflows.own, SESSION_FORMATS)
             if newest is None:
@@ -88,8 +90,12 @@ class Appender:
                 )
             except WriterFencedError as error:
                 raise conflict(session, "another run acquired it") from error
-            except (RevisionConflictError, *MISSING):
-                # Since `find`, another entry was committed, or the session was deleted.
+            except RevisionConflictError as lost:
+                # Since `find`, another entry was committed.
+                contention.lost(lost)
+                continue
+            except MISSING:
+                # Since `find`, the session was deleted.
                 continue
             stored, head = saved.checkpoint_id, saved.revision
             break

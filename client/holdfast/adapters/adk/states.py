@@ -23,6 +23,7 @@ from holdfast.adapters.adk.chain import (
 from holdfast.adapters.adk.checkpoints import Checkpoints
 from holdfast.adapters.adk.values import Json, Values
 from holdfast.adapters.adk.workflows import shared_workflows
+from holdfast.adapters.contention import Contention
 
 FORMAT = Format("adk-changes", 1)
 
@@ -87,7 +88,8 @@ class SharedStates:
 
         """
         for workflow, delta in deltas.items():
-            while not await self._applied(workflow, delta, change_id):
+            contention = Contention()
+            while not await self._applied(workflow, delta, change_id, contention):
                 pass
 
     async def may_be_collected(self, workflow: str, made: datetime) -> bool:
@@ -111,7 +113,7 @@ class SharedStates:
             oldest = info.revision
         return oldest != _FIRST
 
-    async def _applied(self, workflow: str, delta: Json, change_id: str) -> bool:
+    async def _applied(self, workflow: str, delta: Json, change_id: str, contention: Contention) -> bool:
         """Attempt to apply a change. Return False if another change was committed concurrently."""
         newest = await self._checkpoints.find(workflow, FORMATS)
         parts, now = {"changes": dumped(delta)}, time.time()
@@ -130,7 +132,8 @@ class SharedStates:
                 options["needs_parent"] = True
         try:
             await self._checkpoints.save(workflow, data, format=FORMAT, checkpoint_id=change_id, **options)
-        except RevisionConflictError:
+        except RevisionConflictError as conflict:
+            contention.lost(conflict)
             return False
         except (CheckpointIdReusedError, CheckpointDeletedError):
             # An earlier attempt applied it.

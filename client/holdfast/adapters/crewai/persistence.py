@@ -22,6 +22,7 @@ from holdfast._core.errors import (
     WorkflowNotFoundError,
 )
 from holdfast._sync.client import Client
+from holdfast.adapters.contention import Contention
 from holdfast.adapters.crewai.questions import FEEDBACK_PART, question, question_json
 from holdfast.adapters.crewai.states import ACCEPTED, FORMAT, STATE_PART, read, state_json
 from holdfast.adapters.from_target import FromTarget
@@ -195,6 +196,7 @@ class HoldfastFlowPersistence(FromTarget, FlowPersistence):
 
         """
         workflow_id = workflow_of(flow_uuid)
+        contention = Contention()
         while self._pending(workflow_id) is not None:
             newest = self._client.load(self.namespace, workflow_id, accepted_formats=ACCEPTED, fallback=self.fallback)
             try:
@@ -207,11 +209,11 @@ class HoldfastFlowPersistence(FromTarget, FlowPersistence):
                     replace=True,
                 )
                 return
-            except RevisionConflictError:
+            except RevisionConflictError as conflict:
                 if self.ownership == "exclusive":
                     raise
                 # A state was saved concurrently, and must stay the newest.
-                continue
+                contention.lost(conflict)
 
     def _save(
         self,

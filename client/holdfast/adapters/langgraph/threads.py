@@ -15,6 +15,7 @@ from holdfast._core.errors import (
     RevisionConflictError,
     of_reason,
 )
+from holdfast.adapters.contention import Contention
 from holdfast.adapters.langgraph import contents
 from holdfast.adapters.langgraph.contents import ACCEPTED, FORMAT, NEEDS_PARENT
 from holdfast.adapters.langgraph.guard import AsyncGuard, require_not_deleted
@@ -76,6 +77,7 @@ class AsyncThreads:
         order = run.order or await self._lookups.order(workflow_id)
         if not is_exclusive and not order.largest_id:
             order = await self._guard.begin_namespace(place, config, run, order)
+        contention = Contention()
         while True:
             labels = {**packed.labels, **order.with_id(checkpoint_id).labels}
             expected = run.revision if is_exclusive or is_fork else order.revision
@@ -90,6 +92,7 @@ class AsyncThreads:
                 await self._guard.check_not_deleted(place, config, run)
                 if is_exclusive:
                     raise
+                contention.lost(error)
                 is_fork = False
                 order = await self._lookups.order(workflow_id, int(error.metadata["head_revision"]))
         order = order.with_id(checkpoint_id, saved.revision)

@@ -169,6 +169,26 @@ async def earlier_layout(client, namespace, session_id: str, events: int) -> Non
     await client.save(namespace, "adk-app:app", b'{"a": 1}', format=holdfast.Format("adk-state", 1))
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
+async def test_an_event_that_is_refused_again_without_a_new_head_ends_with_the_refusal(
+    service, counting, monkeypatch, is_shared
+):
+    session = await service.create_session(**WHO)
+    save, refusals = counting.save, 0
+
+    async def refuse(namespace, workflow_id, *arguments, **options):
+        nonlocal refusals
+        if (session.id in workflow_id) == is_shared:
+            return await save(namespace, workflow_id, *arguments, **options)
+        refusals += 1
+        raise holdfast.RevisionConflictError("somebody has saved", metadata={"head_revision": str(min(refusals, 3))})
+
+    monkeypatch.setattr(counting, "save", refuse)
+    with pytest.raises(holdfast.RevisionConflictError):
+        await service.append_event(session, event("e0", state={"app:a": 1}))
+    assert refusals == 4
+
+
 async def test_checkpoints_that_form_a_circle_end_a_session_with_an_error(service, counting, namespace):
     session = await service.create_session(**WHO)
     await service.append_event(session, event("e0"))

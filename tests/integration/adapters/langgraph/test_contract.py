@@ -654,6 +654,21 @@ async def test_a_prune_keeps_the_ancestors_that_a_delta_channel_is_rebuilt_from(
     assert await another.aget_delta_channel_history(config=made[-1], channels=["d"]) == before
 
 
+async def test_a_put_that_is_refused_again_without_a_new_head_ends_with_the_refusal(another, monkeypatch):
+    await put(another, config(), checkpoint("1"))
+    refusals = 0
+
+    async def refuse(*_: Any, **__: Any) -> None:
+        nonlocal refusals
+        refusals += 1
+        raise holdfast.RevisionConflictError("somebody has saved", metadata={"head_revision": str(min(refusals, 3))})
+
+    monkeypatch.setattr(another._clients.asynchronous, "save", refuse)
+    with pytest.raises(holdfast.RevisionConflictError):
+        await put(another, config(), checkpoint("2"))
+    assert refusals == 4
+
+
 async def circle(saver: Any) -> None:
     """Put two checkpoints of a delta channel that are parents of each other, and one beside them."""
     await put(saver, config(), checkpoint("0"))

@@ -16,6 +16,7 @@ from holdfast._core.errors import (
     of_reason,
 )
 from holdfast._sync import blocking
+from holdfast.adapters.contention import Contention
 from holdfast.adapters.langgraph import contents
 from holdfast.adapters.langgraph.contents import ACCEPTED, FORMAT, NEEDS_PARENT
 from holdfast.adapters.langgraph.names import Place, decoded, encoded, namespaces_prefix, place_of
@@ -75,6 +76,7 @@ class Threads:
         order = run.order or self._lookups.order(workflow_id)
         if not is_exclusive and not order.largest_id:
             order = self._guard.begin_namespace(place, config, run, order)
+        contention = Contention()
         while True:
             labels = {**packed.labels, **order.with_id(checkpoint_id).labels}
             expected = run.revision if is_exclusive or is_fork else order.revision
@@ -89,6 +91,7 @@ class Threads:
                 self._guard.check_not_deleted(place, config, run)
                 if is_exclusive:
                     raise
+                contention.lost(error)
                 is_fork = False
                 order = self._lookups.order(workflow_id, int(error.metadata["head_revision"]))
         order = order.with_id(checkpoint_id, saved.revision)

@@ -13,10 +13,9 @@ from holdfast_server.api.context import ServiceContext
 from holdfast_server.api.streaming.outgoing import StuckReaderError, end_stuck, write
 from holdfast_server.api.watching.feed import Feed, Sent
 from holdfast_server.protocol.checkpoints.follow import Follower, RolledBackError
-from holdfast_server.protocol.checkpoints.heads import NO_HEAD, NamedHead, Skipped, head_or_skip
-from holdfast_server.protocol.errors import HoldfastError, Reason
-from holdfast_server.protocol.format.keys import MAX_REVISION, WorkflowKeys
-from holdfast_server.protocol.log.entry import Entry, name_head
+from holdfast_server.protocol.checkpoints.heads import NO_HEAD, NamedHead
+from holdfast_server.protocol.format.keys import MAX_REVISION
+from holdfast_server.protocol.log.entry import name_head
 
 _DIGEST_BYTES = 32
 _MOST_ENTRIES = 100
@@ -41,8 +40,7 @@ async def _watch(context: ServiceContext, call: Call, request: api.WatchWorkflow
     clock = asyncio.get_running_loop().time
     ends_at = min(call.deadline, clock() + context.watch_seconds * random.uniform(0.9, 1.1))
     call.permit.begin_watch()
-    async with context.watches.reading:
-        head, entry = await _read_head(context, keys)
+    head, entry = await context.watches.heads.read(keys)
     position = NamedHead(after, request.after_digest) if after is not None else head
     if position.revision > head.revision:
         error = requests.invalid("after_revision", f"expected at most {head.revision}, the head, got {after}")
@@ -69,19 +67,6 @@ async def _watch(context: ServiceContext, call: Call, request: api.WatchWorkflow
                     await changed.wait()
             except TimeoutError:
                 return
-
-
-async def _read_head(context: ServiceContext, keys: WorkflowKeys) -> tuple[NamedHead, Entry | None]:
-    """Return the head of a log, and its entry unless it is damaged."""
-    damaged: list[Skipped] = []
-    try:
-        readable = await head_or_skip(context.log, keys, damaged)
-    except HoldfastError as error:
-        if error.reason is not Reason.WORKFLOW_NOT_FOUND:
-            raise
-        return NO_HEAD, None
-    head = NamedHead.of(readable, damaged)
-    return head, readable if readable is not None and readable.revision == head.revision else None
 
 
 async def _send_next(watcher: "_Watcher", feed: Feed, reading: asyncio.Semaphore) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from holdfast_server.api.admission import Admission
 from holdfast_server.api.watching.feed import Feed, Pace
+from holdfast_server.api.watching.heads import SharedHeads
 from holdfast_server.protocol.checkpoints.follow import Follower
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.entry import Entry
@@ -36,8 +37,9 @@ class Watches:
         pace: how often to look for commits of other processes.
 
     Attributes:
-        reading: held by a watch while it reads the log itself, at its begin and while it is far behind. Watches are not
+        reading: held while a watch reads the log itself, at its begin and while it is far behind. Watches are not
             counted as calls, so that this limits what they work at once.
+        heads: the heads with which watches begin.
 
     """
 
@@ -46,6 +48,7 @@ class Watches:
         self._admission = admission
         self._pace = pace
         self.reading = asyncio.Semaphore(max(1, admission.capacity.calls // _CALLS_PER_READER))
+        self.heads = SharedHeads(log, self.reading)
         self._shared: dict[WorkflowKeys, _Shared] = {}
 
     @property
@@ -60,6 +63,7 @@ class Watches:
 
     async def close(self) -> None:
         """End the feeds. No watch is running any more."""
+        await self.heads.close()
         tasks = [shared.task for shared in self._shared.values()]
         for task in tasks:
             task.cancel()

@@ -11,10 +11,11 @@ from holdfast.v1.checkpoint_service_pb2_grpc import CheckpointServiceStub
 from holdfast_server.api.admission import Admission
 from holdfast_server.api.capacity import Capacity
 from holdfast_server.api.metering import Meter
+from holdfast_server.api.watching.heads import SharedHeads
 from holdfast_server.protocol.errors import HoldfastError
 from holdfast_server.trust.quotas import Quota, Quotas
 
-from tests.support.watched import serving_watched
+from tests.support.watched import nothing, serving_watched
 from tests.unit.server.api.calls import WORKFLOW, header
 
 LONG = 60.0
@@ -206,3 +207,71 @@ async def test_another_digest_at_the_revision_to_begin_after_is_noticed(tmp_path
         assert (list(contradiction.entries), contradiction.head.revision) == ([], 2)
         assert contradiction.head.digest not in (b"", b"o" * 32)
         assert await next_of(watch) is grpc.aio.EOF
+
+
+async def test_watches_that_begin_together_share_the_read_of_the_head(tmp_path, monkeypatch):
+    may_read = asyncio.Event()
+    waiting = 0
+    read = SharedHeads.read
+
+    async def counted(self, keys):
+        nonlocal waiting
+        waiting += 1
+        # Those before the last one wait for the store by then.
+        if waiting == 31:
+            may_read.set()
+        return await read(self, keys)
+
+    async def hold(operation, key):
+        await may_read.wait()
+
+    async with serving_watched(tmp_path) as served, grpc.aio.insecure_channel(served.target) as channel:
+        stub = CheckpointServiceStub(channel)
+        await save(stub, 1)
+        monkeypatch.setattr(SharedHeads, "read", counted)
+        served.store.before = hold
+        served.store.requests.clear()
+        watches = [stub.WatchWorkflow(api.WatchWorkflowRequest(**WORKFLOW)) for _ in range(31)]
+        found = await asyncio.gather(*map(next_of, watches))
+        assert [each.head.revision for each in found] == [1] * 31
+        assert served.store.requests.total() < 20
+        for watch in watches:
+            watch.cancel()
+
+
+async def test_a_watch_that_gives_up_leaves_the_read_to_the_others_and_later_ones_see_newer_heads(tmp_path):
+    async with serving_watched(tmp_path) as served, grpc.aio.insecure_channel(served.target) as channel:
+        stub = CheckpointServiceStub(channel)
+        await save(stub, 1)
+        begun, may_read = asyncio.Event(), asyncio.Event()
+
+        async def hold(operation, key):
+            begun.set()
+            await may_read.wait()
+
+        served.store.before = hold
+        request = api.WatchWorkflowRequest(**WORKFLOW)
+        gone, stays = stub.WatchWorkflow(request), stub.WatchWorkflow(request)
+        reading = asyncio.ensure_future(next_of(stays))
+        await asyncio.wait_for(begun.wait(), LONG)
+        gone.cancel()
+        may_read.set()
+        served.store.before = nothing
+        assert (await reading).head.revision == 1
+        await save(stub, 2)
+        later = stub.WatchWorkflow(request)
+        assert (await next_of(later)).head.revision == 2
+        for watch in (stays, later):
+            watch.cancel()
+
+
+async def test_a_store_that_fails_ends_the_watches_that_begin(tmp_path):
+    async with serving_watched(tmp_path) as served, grpc.aio.insecure_channel(served.target) as channel:
+        stub = CheckpointServiceStub(channel)
+        served.store.lose_request = lambda operation, key: True
+        found = await asyncio.gather(*(ended(stub.WatchWorkflow(api.WatchWorkflowRequest(**WORKFLOW))) for _ in "123"))
+        assert found == ["STORE_UNAVAILABLE"] * 3
+        served.store.lose_request = lambda operation, key: False
+        watch = stub.WatchWorkflow(api.WatchWorkflowRequest(**WORKFLOW))
+        assert (await next_of(watch)).head.revision == 0
+        watch.cancel()

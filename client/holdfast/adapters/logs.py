@@ -1,12 +1,10 @@
 """Continue a workflow's log with the checkpoints of a source: compare those that it has, append the others."""
 
-import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from holdfast._async.client import AsyncClient
-from holdfast._core.checkpoint import AcceptedFormat, Checkpoint, Format, LoadedCheckpoint
+from holdfast._core.checkpoint import AcceptedFormat, LoadedCheckpoint
 from holdfast._core.errors import (
     CheckpointCorruptedError,
     CheckpointDeletedError,
@@ -19,6 +17,7 @@ from holdfast._core.errors import (
     WorkflowNotFoundError,
     WriterFencedError,
 )
+from holdfast.adapters.entries import Entry, Expected, fingerprint_of, fingerprint_of_entry
 from holdfast.moving import Item, ItemError
 
 _Found = TypeVar("_Found")
@@ -35,32 +34,6 @@ UNLOADABLE = (
 )
 DELETED = "the checkpoint was deleted in the target"
 _TAKEN = (CheckpointDeletedError, CheckpointIdReusedError, RevisionConflictError, WriterFencedError)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A checkpoint that the log must have next.
-
-    Attributes:
-        name: its name in errors, such as "step 3".
-        parts: the parts of its payload; the unnamed one has the name "".
-        format: the payload's format.
-        labels: its labels.
-        checkpoint_id: its id; "" lets the server choose.
-        parent_id: its parent; "" for none.
-        options: other arguments of `AsyncClient.save`.
-        compared: the parts whose content must be equal in a checkpoint that exists; None for all.
-
-    """
-
-    name: str
-    parts: Mapping[str, bytes]
-    format: Format
-    labels: Mapping[str, str] = field(default_factory=dict)
-    checkpoint_id: str = ""
-    parent_id: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    compared: frozenset[str] | None = None
 
 
 class Log:
@@ -117,7 +90,7 @@ class Log:
         try:
             async for info in client.list(namespace, workflow_id, strict=True, page_size=_PAGE):
                 head = head or info.revision
-                stored.append((info.checkpoint_id, _fingerprint_of(info, compared)))
+                stored.append((info.checkpoint_id, fingerprint_of(info, compared)))
         except WorkflowNotFoundError:
             pass
         except CheckpointCorruptedError as error:
@@ -140,10 +113,19 @@ class Log:
 
         """
         position = 0
+        # Encrypted parts have other digests than their content.
+        unsure: dict[int, Expected] = {}
         async for entry in entries:
             if position < self.length:
-                await self._require_equal(entry, position)
+                checkpoint_id, found = self._stored[position]
+                if entry.checkpoint_id and entry.checkpoint_id != checkpoint_id:
+                    message = f"the target has checkpoint {checkpoint_id!r} where the source has {entry.name}"
+                    raise ItemError("OTHER_CONTENT", message)
+                if found != fingerprint_of_entry(entry):
+                    unsure[position] = Expected(entry)
             position += 1
+        if unsure:
+            await self._require_equal(unsure)
 
     async def fill(self, entries: AsyncIterator[Entry], item: Item, *, dry_run: bool) -> None:
         """Put all entries, and add them to the item's counts.
@@ -224,20 +206,12 @@ class Log:
             HoldfastError: a subclass for each other reason.
 
         """
-        place = len(self.ids) - 1
         try:
-            async for loaded in self._client.history(
-                self._namespace, self._workflow_id, accepted_formats=accepted_formats, page_size=_VERIFIED_PAGE
-            ):
-                # Others may have saved since.
-                if place >= 0 and loaded.checkpoint_id == self.ids[place]:
-                    if place < self.position:
-                        yield place, loaded
-                    place -= 1
+            async for place, loaded in self._placed(accepted_formats):
+                if place < self.position:
+                    yield place, loaded
         except UNLOADABLE as error:
             raise ItemError("DIFFERENT", f"the target cannot be loaded: {error}") from error
-        if place >= 0:
-            raise ItemError("DIFFERENT", f"checkpoint {self.ids[place]!r} is missing in the target")
 
     async def _append(self, entry: Entry) -> None:
         try:
@@ -261,27 +235,33 @@ class Log:
         self._head = saved.revision
         self.ids.append(saved.checkpoint_id)
 
-    async def _require_equal(self, entry: Entry, position: int) -> None:
-        checkpoint_id, fingerprint = self._stored[position]
-        if entry.checkpoint_id and entry.checkpoint_id != checkpoint_id:
-            raise ItemError(
-                "OTHER_CONTENT", f"the target has checkpoint {checkpoint_id!r} where the source has {entry.name}"
-            )
-        if fingerprint == _fingerprint(entry.format, entry.labels, _digests(entry)):
-            return
-        # An encrypted part has another digest than its content.
+    async def _placed(
+        self, accepted_formats: Sequence[AcceptedFormat] = ()
+    ) -> AsyncIterator[tuple[int, LoadedCheckpoint]]:
+        """Load the checkpoints that the workflow is known to have, newest first: many per call, each with its place."""
+        place = len(self.ids) - 1
+        async for loaded in self._client.history(
+            self._namespace, self._workflow_id, accepted_formats=accepted_formats, page_size=_VERIFIED_PAGE
+        ):
+            # Others may have saved since.
+            if place >= 0 and loaded.checkpoint_id == self.ids[place]:
+                yield place, loaded
+                place -= 1
+        if place >= 0:
+            raise ItemError("DIFFERENT", f"checkpoint {self.ids[place]!r} is missing in the target")
+
+    async def _require_equal(self, expected: Mapping[int, Expected]) -> None:
+        """Load checkpoints, and require that each has the content that is expected at its place."""
+        other: tuple[str, str] | None = None
         try:
-            loaded = await self._client.load(self._namespace, self._workflow_id, checkpoint_id)
+            async for place, loaded in self._placed():
+                if place in expected and not expected[place].is_content_of(loaded):
+                    other = expected[place].name, loaded.checkpoint_id
         except UNLOADABLE as error:
-            raise ItemError("OTHER_CONTENT", f"{entry.name} of the target cannot be read: {error}") from error
-        names = set(entry.parts) | set(loaded.parts) if entry.compared is None else entry.compared
-        is_equal = loaded.info.format == entry.format and all(
-            loaded.info.labels.get(name) == value for name, value in entry.labels.items()
-        )
-        if not is_equal or any(loaded.parts.get(name) != entry.parts.get(name) for name in names):
-            raise ItemError(
-                "OTHER_CONTENT", f"{entry.name} has other content in the target (checkpoint {checkpoint_id!r})"
-            )
+            raise ItemError("OTHER_CONTENT", f"the target cannot be read: {error}") from error
+        if other is not None:
+            name, checkpoint_id = other
+            raise ItemError("OTHER_CONTENT", f"{name} has other content in the target (checkpoint {checkpoint_id!r})")
 
 
 async def deleted_ids(client: AsyncClient, namespace: str, workflow_id: str) -> frozenset[str]:
@@ -323,19 +303,3 @@ async def chosen(
             missing -= names
     for name in sorted(missing or ()):
         yield name
-
-
-def _digests(entry: Entry) -> Iterable[tuple[str, bytes]]:
-    for name, data in entry.parts.items():
-        if entry.compared is None or name in entry.compared:
-            yield name, hashlib.sha256(data).digest()
-
-
-def _fingerprint_of(info: Checkpoint, compared: frozenset[str] | None) -> bytes:
-    digests = [(part.name, part.sha256) for part in info.parts if compared is None or part.name in compared]
-    return _fingerprint(info.format, info.labels, digests)
-
-
-def _fingerprint(format_: Format, labels: Mapping[str, str], digests: Iterable[tuple[str, bytes]]) -> bytes:
-    described = (format_.name, format_.version, sorted(labels.items()), sorted(digests))
-    return hashlib.sha256(repr(described).encode()).digest()

@@ -90,7 +90,8 @@ def _local_failure(error: LocalIOError, *, is_change: bool = False) -> int:
 
     A closed pipe is reported only if the command has changed something: the reader has seen all that it needs.
     """
-    changed = ", the command was carried out" if is_change and error.is_output else ""
+    end = "has stopped, and can be repeated" if error.is_early else "was carried out"
+    changed = f", the command {end}" if is_change and error.is_output else ""
     if changed or not error.is_broken_pipe:
         streams.note(f"holdfast: {error}{changed}")
     return BROKEN_PIPE if error.is_broken_pipe else LOCAL_IO

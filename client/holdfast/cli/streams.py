@@ -20,7 +20,12 @@ class LocalIOError(Exception):
         error: the cause.
         is_output: whether writing a result failed, not reading a payload.
 
+    Attributes:
+        is_early: whether the command had not ended.
+
     """
+
+    is_early = False
 
     def __init__(self, place: str, error: OSError, *, is_output: bool = False) -> None:
         super().__init__(f"{printable(place)}: {error.strerror or error}")

@@ -41,3 +41,21 @@ def run_anew(*arguments: str, folder: Path, path: Path) -> "subprocess.Completed
         text=True,
         timeout=100,
     )
+
+
+def run_unread(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run the command with a stdout whose reader has gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        return subprocess.run(
+            [sys.executable, "-c", _CODE, *arguments],
+            cwd=folder,
+            check=False,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=100,
+        )
+    finally:
+        os.close(writing)

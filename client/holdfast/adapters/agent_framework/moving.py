@@ -7,8 +7,10 @@ safe types, and the classes that the caller allows.
 import asyncio
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from holdfast.adapters.ids import WORKFLOW_BYTES, holdfast_id
 from holdfast.adapters.logs import DELETED, UNLOADABLE, chosen, deleted_ids
 from holdfast.moving import Item, ItemError, Progress, Report, SourceError, move_each
 
+_PAGE = 100
 _ABSENT = (WorkflowNotFoundError, CheckpointNotFoundError)
 _LAST = datetime.max.replace(tzinfo=UTC)
 
@@ -77,7 +80,7 @@ async def import_checkpoints(
     found = {file.checkpoint_id: file for file in await asyncio.to_thread(_files, Path(source), shown)}
     opened = FileCheckpointStorage(shown, allowed_checkpoint_types=allowed)
     target = _Target(client, namespace, workflow_id, allowed)
-    await target.open()
+    await target.open(found)
 
     async def move(item: Item) -> None:
         file = found.get(item.name)
@@ -178,14 +181,21 @@ class _Target:
         self._workflow_id = holdfast_id(workflow_id, WORKFLOW_BYTES)
         self._contents = Contents(frozenset(allowed))
         self._stored: set[str] = set()
+        # The digests of checkpoints that the storage has, as it loads them.
+        self._loaded: dict[str, bytes] = {}
         # Read only if it is needed.
         self._deleted: frozenset[str] | None = None
         self._storage = HoldfastCheckpointStorage(
             client, namespace=namespace, workflow_id=workflow_id, allowed_checkpoint_types=allowed
         )
 
-    async def open(self) -> None:
-        """List the checkpoints that the storage has. The others need no load, which reads the whole log for some.
+    async def open(self, given: Iterable[str]) -> None:
+        """List the checkpoints that the storage has, and load those that are given, many per call.
+
+        Others need no load, and a load by id reads a long part of the log for some.
+
+        Args:
+            given: the ids of the source's checkpoints.
 
         Raises:
             HoldfastError: a subclass for each reason.
@@ -196,6 +206,19 @@ class _Target:
                 self._stored.add(info.checkpoint_id)
         except WorkflowNotFoundError:
             return
+        wanted = set()
+        for checkpoint_id in given:
+            with suppress(WorkflowCheckpointException):
+                wanted.add(id_of(checkpoint_id))
+        if self._stored.isdisjoint(wanted):
+            return
+        # A checkpoint that cannot be loaded ends the history. Those that it leaves out are loaded by id.
+        with suppress(*UNLOADABLE):
+            async for loaded in self._client.history(self._namespace, self._workflow_id, page_size=_PAGE):
+                if loaded.checkpoint_id in wanted:
+                    with suppress(*UNLOADABLE, WorkflowCheckpointException):
+                        data = self._contents.payload(self._contents.checkpoint(loaded))
+                        self._loaded.setdefault(loaded.checkpoint_id, sha256(data).digest())
 
     async def has(self, checkpoint: WorkflowCheckpoint, file: _File) -> bool:
         """Return whether the storage has a checkpoint.
@@ -212,6 +235,8 @@ class _Target:
             raise ItemError("UNREADABLE", f"{file.path}: {error}") from error
         if checkpoint_id not in self._stored:
             return False
+        if self._loaded.get(checkpoint_id) == sha256(data).digest():
+            return True
         try:
             loaded = await self._client.load(self._namespace, self._workflow_id, checkpoint_id)
             is_equal = loaded.data == data or self._contents.payload(self._contents.checkpoint(loaded)) == data
@@ -270,9 +295,12 @@ class _Target:
             HoldfastError: a subclass for each other reason.
 
         """
+        data = self._contents.payload(checkpoint)
+        if self._loaded.get(id_of(checkpoint.checkpoint_id)) == sha256(data).digest():
+            return
         try:
             found = await self._storage.load(checkpoint.checkpoint_id)
-            is_equal = self._contents.payload(found) == self._contents.payload(checkpoint)
+            is_equal = self._contents.payload(found) == data
         except (*UNLOADABLE, WorkflowCheckpointException) as error:
             raise ItemError("DIFFERENT", f"{file.path}: it cannot be loaded from the target: {error}") from error
         if not is_equal:

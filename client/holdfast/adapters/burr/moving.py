@@ -23,8 +23,9 @@ from holdfast.adapters.burr.names import PartitionKey, step_id, workflow_id
 from holdfast.adapters.burr.persisters import AsyncHoldfastPersister
 from holdfast.adapters.burr.states import FORMAT, POSITION, SEQUENCE, STATUS, States
 from holdfast.adapters.burr.steps import ACCEPTED
+from holdfast.adapters.entries import Entry
 from holdfast.adapters.ids import LABEL_BYTES
-from holdfast.adapters.logs import UNLOADABLE, Entry, Log, chosen
+from holdfast.adapters.logs import UNLOADABLE, Log, chosen
 from holdfast.adapters.plain_json import UnsavableValueError
 from holdfast.adapters.sqlite_copy import copied, listed, require_table
 from holdfast.moving import Item, ItemError, Progress, Report, SourceError, move_each

@@ -22,8 +22,9 @@ from holdfast._core.checkpoint import LoadedCheckpoint
 from holdfast.adapters.crewai.persistence import QUESTION_ID, asked_labels, saved_labels, workflow_of
 from holdfast.adapters.crewai.questions import FEEDBACK_PART, question, question_json
 from holdfast.adapters.crewai.states import ACCEPTED, FORMAT, STATE_PART, read, state_json
+from holdfast.adapters.entries import Entry
 from holdfast.adapters.ids import LABEL_BYTES
-from holdfast.adapters.logs import UNLOADABLE, Entry, Log, chosen
+from holdfast.adapters.logs import UNLOADABLE, Log, chosen
 from holdfast.adapters.plain_json import UnsavableValueError
 from holdfast.adapters.sqlite_copy import copied, listed, require_table
 from holdfast.moving import Item, ItemError, Progress, Report, SourceError, move_each

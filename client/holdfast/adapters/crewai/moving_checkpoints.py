@@ -18,8 +18,9 @@ from holdfast._core.checkpoint import LoadedCheckpoint
 from holdfast.adapters.crewai.checkpoints import ACCEPTED, workflow_of
 from holdfast.adapters.crewai.progress import FORMAT, PART, extract
 from holdfast.adapters.crewai.states import read
+from holdfast.adapters.entries import Entry
 from holdfast.adapters.ids import CHECKPOINT_BYTES, LABEL_BYTES, holdfast_id
-from holdfast.adapters.logs import UNLOADABLE, Entry, Log, chosen
+from holdfast.adapters.logs import UNLOADABLE, Log, chosen
 from holdfast.adapters.plain_json import UnsavableValueError
 from holdfast.adapters.sqlite_copy import copied, listed, require_table
 from holdfast.adapters.sqlite_jsonb import json_text

@@ -15,6 +15,7 @@ from rich.progress import SpinnerColumn, TextColumn
 
 from holdfast.cli import encryption, streams, values
 from holdfast.cli.exit_codes import BY_REASON, CONFLICT, DAMAGED, INCOMPATIBLE, INTERNAL, NOT_FOUND, UNAVAILABLE
+from holdfast.cli.streams import LocalIOError
 from holdfast.cli.text import printable
 from holdfast.moving import Moved, Report, SourceError
 
@@ -102,7 +103,19 @@ class Lines:
             yield
 
     def progress(self, moved: Moved) -> None:
-        """Print an item if it is finished, and otherwise its counts once in a while."""
+        """Print an item if it is finished, and otherwise its counts once in a while.
+
+        Raises:
+            LocalIOError: printing failed, and the move ends early.
+
+        """
+        try:
+            self._show(moved)
+        except LocalIOError as error:
+            error.is_early = True
+            raise
+
+    def _show(self, moved: Moved) -> None:
         if moved.is_done:
             self._print("item", _document(moved), _line(moved.name, self._counts(moved), moved))
         elif self._bar is not None:

@@ -154,6 +154,21 @@ async def test_an_import_that_is_repeated_writes_nothing_and_catches_up(client, 
     assert (report.failed, report.written, report.present, report.verified) == (0, 1, 2, 3)
 
 
+async def test_an_import_that_is_repeated_loads_many_checkpoints_per_call(client, namespace, folder, monkeypatch):
+    await fill(folder, *(checkpoint(number) for number in range(1, 6)))
+    await import_checkpoints(folder, client, namespace=namespace)
+    loads, load = [], holdfast.AsyncClient.load
+
+    async def counted(*arguments, **options):
+        loads.append(arguments)
+        return await load(*arguments, **options)
+
+    monkeypatch.setattr(holdfast.AsyncClient, "load", counted)
+    report = await import_checkpoints(folder, client, namespace=namespace)
+    assert (report.failed, report.present, report.verified) == (0, 5, 5)
+    assert not loads
+
+
 async def test_other_content_is_refused_by_name_and_not_overwritten(client, namespace, folder, storage):
     await storage.save(checkpoint(1, state={"n": 1}))
     await storage.save(checkpoint(2))

@@ -171,6 +171,23 @@ async def test_an_encrypted_import_is_repeated_too(target, namespace, file):
     ]
 
 
+async def test_an_encrypted_import_that_is_repeated_loads_many_steps_per_call(target, namespace, file, monkeypatch):
+    fill(file, *(("a", sequence_id, {"n": sequence_id}) for sequence_id in range(5)))
+    loads, load = [], holdfast.AsyncClient.load
+
+    async def counted(*arguments, **options):
+        loads.append(arguments)
+        return await load(*arguments, **options)
+
+    async with holdfast.AsyncClient(target, encryption=holdfast.Keyring(LocalKey.generate())) as client:
+        await import_applications(file, client, namespace=namespace)
+        monkeypatch.setattr(holdfast.AsyncClient, "load", counted)
+        report = await import_applications(file, client, namespace=namespace)
+    assert (report.failed, report.present, report.verified) == (0, 5, 5)
+    # The newest one, which the application continues from.
+    assert len(loads) == 1
+
+
 async def test_steps_that_the_file_got_since_are_appended(client, namespace, file):
     fill(file, ("a", 0, {"n": 1}))
     await import_applications(file, client, namespace=namespace)
@@ -450,6 +467,15 @@ def test_the_command_finds_the_application_s_code_in_the_current_folder(target, 
     assert "class 'mine.Spot' is not allowed" in refused.stdout
     assert "1 failed" in refused.stdout
     commands.run(target, *arguments, "--allow", "mine.Spot", folder=tmp_path)
+
+
+def test_the_command_stops_when_nobody_reads_its_lines(target, namespace, tmp_path):
+    fill(tmp_path / "burr.db", ("a", 0, {"n": 1}), ("b", 0, {"n": 2}))
+    done = commands.run_unread(
+        "import", "burr", "burr.db", "--namespace", namespace, "--target", target, folder=tmp_path
+    )
+    assert done.returncode == 141
+    assert done.stderr == "holdfast: stdout: Broken pipe, the command has stopped, and can be repeated\n"
 
 
 def test_the_command_ends_with_the_code_of_the_first_problem(target, namespace, tmp_path):

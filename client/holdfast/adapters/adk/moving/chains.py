@@ -17,7 +17,8 @@ from holdfast.adapters.adk.events import Events
 from holdfast.adapters.adk.reader import SESSION_FORMAT
 from holdfast.adapters.adk.values import Json, Values
 from holdfast.adapters.adk.workflows import SessionWorkflows
-from holdfast.adapters.logs import Entry, Log
+from holdfast.adapters.entries import Entry
+from holdfast.adapters.logs import Log
 from holdfast.moving import ItemError
 
 # The other parts are how a chain of checkpoints is stored, not what the session consists of.

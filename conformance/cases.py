@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _FOLDER = Path(__file__).parent / "cases"
-PLACES = ("server", "own", "two", "secure", "scripted", "nowhere")
+PLACES = ("server", "own", "two", "secure", "mutual", "scripted", "nowhere")
 # The first key of a step says what it does; the others are its arguments. The ops of a driver have any arguments.
 STEPS: Mapping[str, frozenset[str] | None] = {
     "call": None,
@@ -39,7 +39,8 @@ class Case:
         rules: the rules of docs/clients.md that it holds.
         catches: the mutants that must make it fail.
         place: where the client is sent: "server" (a real one), "own" (a real one that it may kill), "two" (two real
-            ones with one store), "secure" (a real one with TLS and tokens), "scripted", or "nowhere" (nothing listens).
+            ones with one store), "secure" (a real one with TLS and tokens), "mutual" (a real one
+            that requires certificates of its callers), "scripted", or "nowhere" (nothing listens).
         proxy: whether a proxy lies between client and server.
         open: the options of the client, or None to open none.
         needs: features that the driver must have.
@@ -91,7 +92,7 @@ class Case:
     @property
     def kills(self) -> bool:
         """Whether the case needs a server of its own, or its files, which a server by address does not give."""
-        return self.place in ("own", "two", "secure") or any("damage" in step for step in self.steps)
+        return self.place in ("own", "two", "secure", "mutual") or any("damage" in step for step in self.steps)
 
 
 def all_cases(patterns: Iterable[str] = ("*",)) -> list[Case]:

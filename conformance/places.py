@@ -120,6 +120,14 @@ class Places:
         server, names = self._shared["secure"]
         return server.target, names
 
+    async def mutual(self) -> tuple[str, Mapping[str, str]]:
+        """Return the address of a server that requires certificates of its callers, and the files that they need."""
+        async with self._lock:
+            if "mutual" not in self._shared:
+                self._shared["mutual"] = await self._requiring_certificates()
+        server, names = self._shared["mutual"]
+        return server.target, names
+
     @asynccontextmanager
     async def server(self, *flags: str, folder: Path | None = None) -> AsyncIterator[Server]:
         """Run a server while the block lasts."""
@@ -155,4 +163,20 @@ class Places:
             "other_ca_file": str(other.ca_file),
             "token": token.decode().strip(),
             "port": server.target.rpartition(":")[2],
+        }
+
+    async def _requiring_certificates(self) -> tuple[Server, Mapping[str, str]]:
+        authority = Authority(self._folder / "mutual" / "authority")
+        # Named like the first one: a client may choose its certificate by the names of authorities.
+        other = Authority(self._folder / "mutual" / "other", "Authority authority")
+        pair, caller, stranger = authority.issue(), authority.issue("caller", hosts=()), other.issue("caller", hosts=())
+        flags = ["--tls-cert-file", str(pair.cert_file), "--tls-key-file", str(pair.key_file)]
+        flags += ["--tls-client-ca-file", str(authority.ca_file)]
+        server = await self._stack.enter_async_context(self.server(*flags))
+        return server, {
+            "ca_file": str(authority.ca_file),
+            "cert_file": str(caller.cert_file),
+            "key_file": str(caller.key_file),
+            "other_cert_file": str(stranger.cert_file),
+            "other_key_file": str(stranger.key_file),
         }

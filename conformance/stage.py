@@ -46,6 +46,9 @@ async def staged(case: Case, driver: Driver, places: Places, *, has_faults: bool
             case "secure":
                 target, secrets = await places.secure()
                 names |= secrets
+            case "mutual":
+                target, secrets = await places.mutual()
+                names |= secrets
             case "scripted":
                 script = Script(case.script, case.stored or [["", {"text": "stored"}]], has_faults=has_faults)
                 known["script"] = stack.enter_context(places.scripted.playing(names["namespace"], script))

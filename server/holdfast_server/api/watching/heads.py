@@ -11,6 +11,10 @@ from holdfast_server.protocol.errors import HoldfastError, Reason
 from holdfast_server.protocol.format.keys import WorkflowKeys
 from holdfast_server.protocol.log.entry import Entry
 from holdfast_server.protocol.log.log import Log
+from holdfast_server.stores.base import StoreError
+
+# How long a read waits after one that failed, so that the watches that begin again share it.
+_PAUSE_SECONDS = 0.5
 
 # The head, and its entry unless it is damaged.
 Found = tuple[NamedHead, Entry | None]
@@ -29,6 +33,8 @@ class SharedHeads:
         self._log = log
         self._reading = reading
         self._running: dict[WorkflowKeys, asyncio.Task[Found]] = {}
+        # The workflows whose last read has failed just now.
+        self._failed: dict[WorkflowKeys, asyncio.TimerHandle] = {}
         # Those that have not begun to read, so that more watches may wait for them.
         self._next: dict[WorkflowKeys, asyncio.Task[Found]] = {}
 
@@ -49,6 +55,8 @@ class SharedHeads:
 
     async def close(self) -> None:
         """End the reads. No watch waits for one any more."""
+        for timer in self._failed.values():
+            timer.cancel()
         tasks = [*self._running.values(), *self._next.values()]
         for task in tasks:
             task.cancel()
@@ -61,10 +69,17 @@ class SharedHeads:
         try:
             if before is not None:
                 await asyncio.wait([before])
+            if keys in self._failed:
+                await asyncio.sleep(_PAUSE_SECONDS)
             async with self._reading:
                 del self._next[keys]
                 self._running[keys] = task
                 return await self._read(keys)
+        except StoreError:
+            if (timer := self._failed.pop(keys, None)) is not None:
+                timer.cancel()
+            self._failed[keys] = asyncio.get_running_loop().call_later(_PAUSE_SECONDS, self._failed.pop, keys, None)
+            raise
         finally:
             for tasks in (self._next, self._running):
                 if tasks.get(keys) is task:

@@ -275,3 +275,20 @@ async def test_a_store_that_fails_ends_the_watches_that_begin(tmp_path):
         watch = stub.WatchWorkflow(api.WatchWorkflowRequest(**WORKFLOW))
         assert (await next_of(watch)).head.revision == 0
         watch.cancel()
+
+
+async def test_watches_that_begin_again_while_the_store_fails_share_its_failures(tmp_path):
+    async with serving_watched(tmp_path) as served, grpc.aio.insecure_channel(served.target) as channel:
+        stub = CheckpointServiceStub(channel)
+        served.store.lose_request = lambda operation, key: True
+        request = api.WatchWorkflowRequest(**WORKFLOW)
+        assert await ended(stub.WatchWorkflow(request)) == "STORE_UNAVAILABLE"
+        for_one = served.store.requests.total()
+        served.store.requests.clear()
+
+        async def begin_again():
+            for _ in range(2):
+                assert await ended(stub.WatchWorkflow(request)) == "STORE_UNAVAILABLE"
+
+        await asyncio.gather(*(begin_again() for _ in range(30)))
+        assert served.store.requests.total() < 20 * for_one

@@ -1,5 +1,6 @@
 """Where settings come from: flags precede `HOLDFAST_*`, which precede a TOML file and the defaults."""
 
+import difflib
 import json
 import os
 import re
@@ -14,6 +15,14 @@ from holdfast_server.config import Config, ConfigError, Rules
 
 # URLs of other systems, which may have a user, a password or a query. That of the store is refused if it has.
 _URLS = ("oidc_issuer", "oidc_jwks_url")
+
+_PREFIX = "HOLDFAST_"
+# Variables of clients that look like settings.
+_OF_CLIENTS = frozenset({"HOLDFAST_TOKEN_FILE", "HOLDFAST_TLS_CA_FILE"})
+# The value of a variable that Kubernetes sets for a service.
+_OF_KUBERNETES = "tcp://"
+# Below this, names of different things look alike.
+_LIKENESS = 0.8
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path) -> Config:
@@ -33,13 +42,29 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], folder: Path)
     if path:
         settings |= _from_file(Path(path))
     for name in (each.name for each in fields(Config)):
-        from_environment = environment.get(f"HOLDFAST_{name.upper()}")
+        from_environment = environment.get(f"{_PREFIX}{name.upper()}")
         if from_environment is not None:
-            settings[name] = _typed(name, from_environment, f"HOLDFAST_{name.upper()}")
+            settings[name] = _typed(name, from_environment, f"{_PREFIX}{name.upper()}")
         if flags.get(name) is not None:
             settings[name] = _typed(name, flags[name], f"--{name.replace('_', '-')}")
     settings["store"] = _as_url(settings["store"], folder)
     return Config(**settings)
+
+
+def misspelled(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the variables that are ignored and look like one of a setting, each with that one.
+
+    They are not refused: Kubernetes sets variables for each service, and clients have some of their own.
+    """
+    known = sorted(each.name.upper() for each in fields(Config))
+    found: dict[str, str] = {}
+    for variable, value in sorted(environment.items()):
+        name = variable.removeprefix(_PREFIX)
+        is_other = name == variable or name in known or variable in _OF_CLIENTS or value.startswith(_OF_KUBERNETES)
+        likely = [] if is_other else difflib.get_close_matches(name, known, 1, _LIKENESS)
+        if likely:
+            found[variable] = f"{_PREFIX}{likely[0]}"
+    return found
 
 
 def as_flags(config: Config) -> list[str]:

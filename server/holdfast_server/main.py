@@ -39,6 +39,7 @@ from holdfast_server.token_commands import create_token, list_tokens, remove_tok
 from holdfast_server.trust.watched_file import InvalidFileError
 from holdfast_server.workers import supervise
 
+_LOG = logging.getLogger("holdfast.server")
 # Set in the environment of a worker, so that it serves and does not start workers itself.
 _WORKER = "HOLDFAST_WORKER"
 _USAGE = 2
@@ -68,6 +69,7 @@ def main() -> None:
     except (ConfigError, InvalidFileError, NotServingError, OSError) as error:
         _fail(arguments, str(error))
     logs.configure(config.log_level)
+    _warn_of_misspellings()
     _bound_memory()
     raise_limit()
     try:
@@ -96,6 +98,11 @@ def main() -> None:
         _fail(arguments, f"{config.store}: {error} ({error.detail})")
     except OSError as error:
         _fail(arguments, str(error))
+
+
+def _warn_of_misspellings() -> None:
+    for ignored, likely in config_sources.misspelled(os.environ).items():
+        _LOG.warning("a variable of the environment is ignored", extra={"variable": ignored, "likely": likely})
 
 
 def _fail(arguments: argparse.Namespace, message: str) -> NoReturn:
@@ -191,7 +198,7 @@ def _announce(address: str, store: str, **more: str) -> None:
         sys.stdout.flush()
     except OSError as error:
         stdio.discard_stdout()
-        logging.getLogger("holdfast.server").warning("stdout cannot be written", extra={"error": str(error)})
+        _LOG.warning("stdout cannot be written", extra={"error": str(error)})
 
 
 def _run_token_command(config: Config, arguments: argparse.Namespace) -> int:

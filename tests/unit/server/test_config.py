@@ -2,12 +2,13 @@
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from holdfast_server.arguments import parse
 from holdfast_server.config import Config, ConfigError
-from holdfast_server.config_sources import as_flags, load
+from holdfast_server.config_sources import as_flags, load, misspelled
 from holdfast_server.protocol.checkpoints.retention import Retention
 from holdfast_server.protocol.format.manifest import GRACE_SECONDS
 
@@ -191,6 +192,26 @@ def test_an_unknown_setting_and_an_invalid_file_are_named(tmp_path):
         load({"config": str(file)}, {}, HERE)
     with pytest.raises(ConfigError, match="cannot read"):
         load({"config": str(tmp_path / "none")}, {}, HERE)
+
+
+@pytest.mark.parametrize(
+    ("variable", "likely"),
+    [
+        ("HOLDFAST_POLICYFILE", "HOLDFAST_POLICY_FILE"),
+        ("HOLDFAST_POLICY_FILES", "HOLDFAST_POLICY_FILE"),
+        ("HOLDFAST_QUOTA_FILE", "HOLDFAST_QUOTAS_FILE"),
+        ("HOLDFAST_AUDITLOG", "HOLDFAST_AUDIT_LOG"),
+    ],
+)
+def test_a_variable_that_looks_like_that_of_a_setting_is_named_with_it(variable, likely):
+    assert misspelled({variable: "x", likely: "y"}) == {variable: likely}
+
+
+def test_variables_of_clients_and_of_kubernetes_and_settings_are_not_called_misspelled():
+    names = {f"HOLDFAST_{each.name.upper()}" for each in fields(Config)}
+    names |= {f"HOLDFAST_{each}" for each in ("TARGET", "TOKEN", "TOKEN_FILE", "TLS_CA_FILE", "TLS_SERVER_NAME")}
+    names |= {f"HOLDFAST_{each}" for each in ("CONFIG", "SERVICE_HOST", "SERVICE_PORT", "ENCRYPTION_KEY_FILE")}
+    assert misspelled(dict.fromkeys(names, "x") | {"HOLDFAST_CONSOLE_PORT": "tcp://10.0.0.1:80"}) == {}
 
 
 def test_the_config_command_prints_the_effective_settings_and_refuses_wrong_ones(tmp_path):

@@ -7,6 +7,7 @@ out of range is an `InvalidRequestError`, which is a ValueError. Limits that a s
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from functools import cache, partial
 from numbers import Real
 from reprlib import repr  # noqa: A004 - bounded, unlike the built-in one
@@ -19,6 +20,7 @@ from holdfast._core import request_ids
 from holdfast._core.errors import HoldfastError, of_reason
 
 _Message = TypeVar("_Message", bound=Message)
+_Value = TypeVar("_Value")
 
 LONGEST_SECONDS = 366 * 24 * 3600.0
 # About what a protobuf Duration can hold.
@@ -130,6 +132,22 @@ def moment(name: str, value: object) -> datetime:
         return found.astimezone(UTC)
     except OverflowError:
         raise invalid(name, f"must be in the years 1 to 9999 of UTC, not {found.isoformat()}") from None
+
+
+class Omitted(Enum):
+    """The default of a condition of a deletion. None would also be the value of one that was lost on its way here."""
+
+    OMITTED = "omitted"
+
+
+OMITTED = Omitted.OMITTED
+
+
+def condition(name: str, value: _Value | Omitted) -> _Value | None:
+    """Return a condition of a deletion; None if it was omitted. Reject None, which would delete more."""
+    if value is None:
+        raise TypeError(f"{name} must have a value or be omitted, not {_shown(value)}")
+    return None if value is OMITTED else value
 
 
 def labels(value: object) -> Mapping[str, str]:

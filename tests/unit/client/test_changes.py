@@ -171,6 +171,7 @@ async def test_all_together_with_a_condition_is_refused(client, given):
     [
         {"workflow_id": None},
         {"workflow_id": b"w"},
+        {"labels": None},
         {"labels": {"run": None}},
         {"labels": {"run": 1}},
         {"labels": {"run": b"1"}},
@@ -180,8 +181,11 @@ async def test_all_together_with_a_condition_is_refused(client, given):
         {"labels": ""},
         {"labels": 0},
         {"labels": [("run", "1")]},
+        {"created_after": None},
         {"created_after": 0},
         {"created_before": "2000-01-01"},
+        {"created_before": None, "labels": {"run": "1"}},
+        {"formats": None},
     ],
     ids=repr,
 )

@@ -5,10 +5,7 @@ from typing import Any
 
 from holdfast._async.surface.base import Surface
 from holdfast._core import arguments
-from holdfast._core.checkpoint import (
-    LogEntry,
-    Page,
-)
+from holdfast._core.checkpoint import LogEntry, Page
 from holdfast._core.head import Head
 from holdfast._core.store_status import StoreStatus, to_store_status
 from holdfast._core.usage import UsagePage, WorkflowUsage

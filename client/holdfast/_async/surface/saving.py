@@ -7,12 +7,7 @@ from holdfast._async import saves
 from holdfast._async.surface.base import Surface
 from holdfast._core import arguments, holders
 from holdfast._core.answers import require_writer
-from holdfast._core.checkpoint import (
-    Checkpoint,
-    Format,
-    Record,
-    Writer,
-)
+from holdfast._core.checkpoint import Checkpoint, Format, Record, Writer
 from holdfast._core.messages import format_message, to_writer
 from holdfast._core.payload import Data, Progress
 from holdfast.v1 import checkpoint_pb2

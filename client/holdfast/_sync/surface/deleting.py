@@ -6,9 +6,8 @@ from datetime import datetime
 
 from holdfast._core import arguments
 from holdfast._core.answers import require_all_deleted
-from holdfast._core.checkpoint import (
-    AcceptedFormat,
-)
+from holdfast._core.arguments import OMITTED, Omitted
+from holdfast._core.checkpoint import AcceptedFormat
 from holdfast._sync.surface.base import Surface
 from holdfast.v1 import checkpoint_service_pb2 as api
 
@@ -63,9 +62,9 @@ class Deleting(Surface):
         namespace: str,
         workflow_id: str = "",
         *,
-        labels: Mapping[str, str] | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
+        labels: Mapping[str, str] | Omitted = OMITTED,
+        created_after: datetime | Omitted = OMITTED,
+        created_before: datetime | Omitted = OMITTED,
         formats: Sequence[AcceptedFormat] = (),
         all: bool = False,  # noqa: A002 - the API's own word
         epoch: int | None = None,
@@ -94,7 +93,7 @@ class Deleting(Surface):
 
         Raises:
             InvalidRequestError: the filter has neither labels nor a time, and `all` is not set.
-            TypeError: a condition has a value of another type, such as None for the workflow or for a label.
+            TypeError: a condition has a value of another type, such as None: leave it out instead.
             HoldfastError: a subclass for each other reason.
 
         """
@@ -102,7 +101,13 @@ class Deleting(Surface):
             api.DeleteCheckpointsRequest,
             namespace=namespace,
             workflow_id=workflow_id,
-            filter=self._filter(namespace, labels, created_after, created_before, formats),
+            filter=self._filter(
+                namespace,
+                arguments.condition("labels", labels),
+                arguments.condition("created_after", created_after),
+                arguments.condition("created_before", created_before),
+                formats,
+            ),
             all=all,
             request_id=request_id,
             epoch=epoch,

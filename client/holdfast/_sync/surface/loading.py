@@ -6,13 +6,7 @@ from typing import Literal
 
 from holdfast._core import arguments
 from holdfast._core.answers import MAX_BYTES, limit_of, validated
-from holdfast._core.checkpoint import (
-    AcceptedFormat,
-    Format,
-    LoadedCheckpoint,
-    LoadedFile,
-    Validation,
-)
+from holdfast._core.checkpoint import AcceptedFormat, Format, LoadedCheckpoint, LoadedFile, Validation
 from holdfast._core.files import Target
 from holdfast._core.head import Head
 from holdfast._core.messages import accepted_messages, depth_value

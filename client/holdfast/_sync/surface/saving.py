@@ -6,12 +6,7 @@ from datetime import timedelta
 
 from holdfast._core import arguments, holders
 from holdfast._core.answers import require_writer
-from holdfast._core.checkpoint import (
-    Checkpoint,
-    Format,
-    Record,
-    Writer,
-)
+from holdfast._core.checkpoint import Checkpoint, Format, Record, Writer
 from holdfast._core.messages import format_message, to_writer
 from holdfast._core.payload import Data, Progress
 from holdfast._sync import saves

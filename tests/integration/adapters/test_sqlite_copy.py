@@ -194,16 +194,15 @@ async def test_a_full_disk_is_not_reported_as_damage(file, temporary, mode, limi
 
 
 async def test_a_copy_ends_soon_when_it_is_cancelled_and_leaves_nothing(file, temporary, monkeypatch):
-    fill(file, rows=200_000).close()
-    # It would last for hours.
-    monkeypatch.setattr(sqlite_copy, "_CHUNK_BYTES", 1)
+    fill(file).close()
     reads = asyncio.Event()
     loop = asyncio.get_running_loop()
     copy_file = sqlite_copy._copy_file
 
-    def copying(*arguments):
+    def copying(source, copy, stop):
         loop.call_soon_threadsafe(reads.set)
-        copy_file(*arguments)
+        assert stop.wait(60)
+        copy_file(source, copy, stop)
 
     monkeypatch.setattr(sqlite_copy, "_copy_file", copying)
 

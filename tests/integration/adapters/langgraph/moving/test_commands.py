@@ -154,7 +154,7 @@ async def test_a_database_that_goes_away_ends_the_import(database, target, names
         if moved.written == 1:
             with psycopg.connect(database, autocommit=True) as connection:
                 connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
                     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
 

@@ -2,7 +2,6 @@ package holdfast
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"time"
 
@@ -51,25 +50,36 @@ func TestACallDoesNotJoinAPipelineOfAnotherTokenThatUnsentCallsCouldOpen(t *test
 	}
 }
 
+// A connection whose streams fail once it is released, whatever their contexts say.
+type heldConnection struct {
+	pendingConnection
+	released chan struct{}
+}
+
+func (c heldConnection) NewStream(
+	context.Context, *grpc.StreamDesc, string, ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	<-c.released
+	return nil, context.Canceled
+}
+
 func TestAClosedConnectionOpensNoPipelineThatNobodyWaitsFor(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for range 300 {
-		pipelines := newPipelines(pendingConnection{})
-		var callers sync.WaitGroup
-		for range 4 {
-			callers.Go(func() {
-				pipelines.add(newPipelinedCall(ctx, pb.CheckpointService_Load_FullMethodName, &pb.LoadRequest{}))
-			})
-		}
-		pipelines.close()
-		pipelines.running.Wait()
-		pipelines.mu.Lock()
-		open := len(pipelines.open)
-		pipelines.mu.Unlock()
-		callers.Wait()
-		if open != 0 {
-			t.Fatalf("%d pipelines are open", open)
-		}
+	connection := heldConnection{released: make(chan struct{})}
+	pipelines := newPipelines(connection)
+	call := newPipelinedCall(ctx, pb.CheckpointService_Load_FullMethodName, &pb.LoadRequest{})
+	if !pipelines.add(call) {
+		t.Fatal("no pipeline took the call")
+	}
+	pipelines.close()
+	pipelines.mu.Lock()
+	pipelines.retire(pipelines.current)
+	open, isRefused := len(pipelines.open), call.isRefused
+	pipelines.mu.Unlock()
+	close(connection.released)
+	pipelines.running.Wait()
+	if open != 1 || !isRefused {
+		t.Fatalf("%d pipelines were open, and the call was refused: %v", open, isRefused)
 	}
 }

@@ -34,3 +34,22 @@ async def plain(connect, served):
 async def stored(served):
     async with Stored(served.target) as stored:
         yield stored
+
+
+@pytest.fixture
+def new_key(key):
+    return key.successor("new")
+
+
+@pytest.fixture
+async def rewrapping(connect, served, new_key, key):
+    """A client that writes by the new key and reads by both."""
+    async with connect(served.target, timeout=20, encryption=holdfast.Keyring(new_key, key)) as client:
+        yield client
+
+
+@pytest.fixture
+async def renewed(connect, served, new_key):
+    """A client that has the new key only."""
+    async with connect(served.target, timeout=20, encryption=holdfast.Keyring(new_key)) as client:
+        yield client

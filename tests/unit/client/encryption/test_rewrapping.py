@@ -28,25 +28,6 @@ PARTS = {"a": LARGE, "b": SMALL, "": b""}
 LABELS = {"colour": "red"}
 
 
-@pytest.fixture
-def new_key(key):
-    return key.successor("new")
-
-
-@pytest.fixture
-async def rewrapping(connect, served, new_key, key):
-    """A client that writes by the new key and reads by both."""
-    async with connect(served.target, timeout=20, encryption=holdfast.Keyring(new_key, key)) as client:
-        yield client
-
-
-@pytest.fixture
-async def renewed(connect, served, new_key):
-    """A client that has the new key only."""
-    async with connect(served.target, timeout=20, encryption=holdfast.Keyring(new_key)) as client:
-        yield client
-
-
 async def saved(client, workflow_id="w", checkpoint_id="c"):
     await client.save("n", workflow_id, PARTS, format=FORMAT, labels=LABELS, checkpoint_id=checkpoint_id, fresh_id=True)
     await client.attach("n", workflow_id, checkpoint_id, [Record("one", SMALL)])

@@ -29,25 +29,6 @@ GRACE = 1000.0
 KEYS = WorkflowKeys("n", "w")
 
 
-@pytest.fixture
-def new_key(key):
-    return key.successor("new")
-
-
-@pytest.fixture
-async def rewrapping(connect, served, new_key, key):
-    """A client that writes by the new key and reads by both."""
-    async with connect(served.target, timeout=20, encryption=holdfast.Keyring(new_key, key)) as client:
-        yield client
-
-
-@pytest.fixture
-async def renewed(connect, served, new_key):
-    """A client that has the new key only."""
-    async with connect(served.target, timeout=20, encryption=holdfast.Keyring(new_key)) as client:
-        yield client
-
-
 async def save(client, number, **fields):
     name = f"c{number}"
     await client.save("n", "w", content(number), format=FORMAT, labels={"number": name}, checkpoint_id=name, **fields)

@@ -19,7 +19,7 @@ from grpc.aio import UsageError
 from holdfast._async.blocking import in_thread
 from holdfast._async.pipelines import Pipelines
 from holdfast._async.stream_ends import StreamEnd
-from holdfast._core import targets
+from holdfast._core import forks, targets
 from holdfast._core.errors import HoldfastError, closed, of_reason
 from holdfast._core.handshakes import Suspicions
 from holdfast._core.payload import RECEIVED_KEY
@@ -238,6 +238,7 @@ async def _keep(
             await pipelines.close()
             await channel.close()
         finally:
+            forks.channel_closed()
             pipelines.finish()
 
 

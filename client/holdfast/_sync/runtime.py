@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from holdfast._core import targets
+from holdfast._core import forks, targets
 from holdfast._core.errors import HoldfastError, closed, of_reason
 from holdfast._core.handshakes import Suspicions
 from holdfast._core.payload import RECEIVED_KEY
@@ -213,6 +213,7 @@ class _Channel:
 
     def close(self) -> None:
         self._channel.close()
+        forks.channel_closed()
 
 
 def next_message(stream: Any, seconds: float | None) -> Any:

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import threading
 import weakref
+from types import SimpleNamespace
 
 import holdfast
 import pytest
 import uvloop
+from holdfast._core import forks
 
 from tests.support.servers import server
 
@@ -239,6 +241,13 @@ elif which == "idle":
     asyncio.run(save(client))
     forked(lambda: asyncio.run(save(client)))
     print(asyncio.run(save(client)))
+elif which == "closed":
+    def saved():
+        with holdfast.Client(target, timeout=10) as client:
+            return client.save("n", "f", b"x", format=FORMAT).revision > 0
+    print(saved())
+    forked(saved)
+    print(saved())
 elif which == "watching":
     client = holdfast.Client(target, timeout=10)
     client.save("n", "watched", b"x", format=FORMAT)
@@ -269,6 +278,7 @@ else:
     ("which", "printed"),
     [
         ("idle", ["True", "True"]),
+        ("closed", ["True", "True", "True"]),
         ("open", ["CLIENT_CLOSED", "CLIENT_CLOSED", "True"]),
         ("saving", ["None", "None", "True"]),
         ("synchronous", ["True", "True", "None", "True"]),
@@ -281,3 +291,22 @@ def test_a_forked_process_can_use_an_idle_client_and_gets_an_error_for_an_open_o
     )
     assert done.stdout.split() == printed, done.stderr
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("is_asynchronous", [True, False])
+def test_a_fork_waits_until_a_channel_that_was_just_closed_is_gone(target, is_asynchronous, monkeypatch):
+    async def use():
+        async with holdfast.AsyncClient(target, timeout=10) as client:
+            await save_and_load(client, "closed")
+
+    now, slept = 1000.0, []
+    monkeypatch.setattr(forks, "time", SimpleNamespace(monotonic=lambda: now, sleep=slept.append))
+    if is_asynchronous:
+        asyncio.run(use())
+    else:
+        with holdfast.Client(target, timeout=10) as client:
+            client.save("n", "closed", b"x", format=FORMAT)
+    for _ in range(4):
+        forks.before_fork()
+        now += 0.1
+    assert slept == pytest.approx([0.3, 0.2, 0.1])

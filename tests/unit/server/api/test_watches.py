@@ -88,6 +88,20 @@ async def open_watches(stub, count, namespace="n"):
     return watches
 
 
+async def begun(stub):
+    """Return a watch that has begun, once the server has noticed the end of the one before."""
+    async with asyncio.timeout(LONG):
+        while True:
+            try:
+                [watch] = await open_watches(stub, 1)
+            except grpc.aio.AioRpcError as refused:
+                if refused.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise
+                await asyncio.sleep(0.01)
+            else:
+                return watch
+
+
 def alone(target):
     """Return a channel with a connection of its own."""
     return grpc.aio.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)])
@@ -146,7 +160,7 @@ async def test_watches_that_end_leave_their_places(tmp_path):
     async with serving_watched(tmp_path, calls_in_flight=4) as served, alone(served.target) as channel:
         stub = CheckpointServiceStub(channel)
         for _ in range(20):
-            (watch,) = await open_watches(stub, 1)
+            watch = await begun(stub)
             watch.cancel()
             assert await watch.code() is grpc.StatusCode.CANCELLED
 

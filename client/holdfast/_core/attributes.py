@@ -16,9 +16,7 @@ def named(name: str) -> Any:
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute or "/" in name:
         raise ValueError(f"invalid name {name!r:.200}: expected MODULE:ATTRIBUTE")
-    # Installed programs do not search the current folder, unlike `python -m`.
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    search_current_folder()
     try:
         found = import_module(module_name)
         for part in attribute.split("."):
@@ -27,3 +25,9 @@ def named(name: str) -> Any:
         what = str(error) if isinstance(error, (ImportError, AttributeError)) else repr(error)
         raise ValueError(f"{name!r:.200} cannot be imported: {what}") from error
     return found
+
+
+def search_current_folder() -> None:
+    """Let modules of the current folder be found: installed programs do not search it, unlike `python -m`."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())

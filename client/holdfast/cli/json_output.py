@@ -1,7 +1,6 @@
 """The output of commands as JSON, for programs."""
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from datetime import datetime
@@ -21,6 +20,7 @@ from holdfast._core.head import Head
 from holdfast._core.store_status import StoreStatus
 from holdfast.cli import streams
 from holdfast.cli.output import Output
+from holdfast.cli.text import json_text
 
 
 class JsonOutput(Output):
@@ -48,7 +48,7 @@ class JsonOutput(Output):
         _print_json({"namespaces": list(namespaces)})
 
     def entry(self, entry: LogEntry) -> None:
-        streams.write(f"{_json(_entry(entry))}\n")
+        streams.write(f"{json_text(_entry(entry))}\n")
 
     def validation(self, validation: Validation) -> None:
         _print_json(_document(validation))
@@ -63,7 +63,7 @@ class JsonOutput(Output):
     def fallback(self, loaded: LoadedFile) -> None:
         if loaded.fell_back:
             found = {"fell_back": True, "skipped": [_plain(asdict(each)) for each in loaded.skipped]}
-            streams.note(_json(found))
+            streams.note(json_text(found))
 
     def error(self, error: HoldfastError) -> None:
         described = {
@@ -76,16 +76,11 @@ class JsonOutput(Output):
             "advice": error.advice,
             "retryable": error.retryable,
         }
-        streams.note(_json({"error": described}))
+        streams.note(json_text({"error": described}))
 
 
 def _print_json(document: Any) -> None:
-    streams.write(_json(document, indent=2) + "\n")
-
-
-def _json(document: Any, indent: int | None = None) -> str:
-    # JSON does not escape DEL. It escapes all other characters that control a terminal.
-    return json.dumps(document, indent=indent).replace("\x7f", r"\u007f")
+    streams.write(json_text(document, indent=2) + "\n")
 
 
 def _document(value: Checkpoint | WorkflowInfo | Validation) -> dict[str, Any]:

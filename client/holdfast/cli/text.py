@@ -1,5 +1,6 @@
 """Printing of text from callers: unchanged, except for characters that control a terminal or are invisible."""
 
+import json
 import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,6 +9,11 @@ from rich.cells import cell_len
 
 # Control (C0, C1), format (bidirectional, zero width), lone surrogates, line and paragraph separators.
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def json_text(document: Any, indent: int | None = None) -> str:
+    """Return a document as JSON without a character that controls a terminal. JSON itself escapes all but DEL."""
+    return json.dumps(document, indent=indent).replace("\x7f", r"\u007f")
 
 
 def printable(text: str) -> str:

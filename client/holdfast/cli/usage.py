@@ -4,7 +4,6 @@ Memory stays bounded: only the lines that are shown are kept, and the total is a
 """
 
 import heapq
-import json
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from holdfast._sync.client import Client
 from holdfast.cli import streams
 from holdfast.cli.files import UsageError
 from holdfast.cli.output import Output
-from holdfast.cli.text import printable, table
+from holdfast.cli.text import json_text, printable, table
 
 # By the name of the option --sort, the attribute that decides; the largest comes first.
 SORTS = {
@@ -159,8 +158,7 @@ def _print_json(found: _Found) -> None:
         "namespace": namespace,
         "damaged_listings": found.damaged_listings,
     }
-    # JSON does not escape DEL. It escapes all other characters that control a terminal.
-    streams.write(json.dumps(document, indent=2).replace("\x7f", r"\u007f") + "\n")
+    streams.write(json_text(document, indent=2) + "\n")
 
 
 def _print_table(found: _Found, *, has_total: bool) -> None:

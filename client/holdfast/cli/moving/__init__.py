@@ -1,1 +1,1 @@
-"""The commands `holdfast import` and `holdfast export`: one module for each engine, `common` for all."""
+"""The commands `holdfast import` and `holdfast export`: one module for each engine, `engines` and `outcome` for all."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from holdfast._async.client import AsyncClient
 from holdfast.cli import values
-from holdfast.cli.moving import application, common
+from holdfast.cli.moving import application, engines, outcome
 
 
 def add_import(add: Callable[..., ArgumentParser]) -> None:
@@ -24,7 +24,7 @@ def add_import(add: Callable[..., ArgumentParser]) -> None:
         help="a SQLite file, or a URL of SQLAlchemy such as postgresql+asyncpg://USER@HOST/NAME; "
         "a password in it is visible to other users of the machine: use PGPASSWORD or ~/.pgpass",
     )
-    common.add_options(command, "session")
+    engines.add_options(command, "session")
     command.add_argument(
         "--app", type=values.required, metavar="NAME", help="move only sessions of this app (default: all)"
     )
@@ -33,9 +33,9 @@ def add_import(add: Callable[..., ArgumentParser]) -> None:
 
 async def import_(client: AsyncClient, given: Namespace) -> int:
     """Import sessions, and the states that they share."""
-    engine = common.engine("holdfast.adapters.adk", "adk")
+    engine = engines.load("holdfast.adapters.adk", "adk")
     application.load(given)
-    lines = common.Lines(given, "item")
+    lines = outcome.Lines(given, "item")
     with lines.shown():
         report = await engine.import_sessions(
             given.source,
@@ -49,4 +49,4 @@ async def import_(client: AsyncClient, given: Namespace) -> int:
             progress=lines.progress,
         )
     lines.total(report)
-    return common.exit_code(report)
+    return outcome.exit_code(report)

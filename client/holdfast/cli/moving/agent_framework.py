@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from holdfast._async.client import AsyncClient
 from holdfast.cli import values
-from holdfast.cli.moving import application, common
+from holdfast.cli.moving import application, engines, outcome
 
 
 def add_import(add: Callable[..., ArgumentParser]) -> None:
@@ -18,7 +18,7 @@ def add_import(add: Callable[..., ArgumentParser]) -> None:
         is_change=True,
     )
     command.add_argument("source", metavar="SOURCE", type=values.required, help="the folder of a FileCheckpointStorage")
-    common.add_options(command, "checkpoint")
+    engines.add_options(command, "checkpoint")
     command.add_argument(
         "--workflow",
         type=values.required,
@@ -31,9 +31,9 @@ def add_import(add: Callable[..., ArgumentParser]) -> None:
 
 async def import_(client: AsyncClient, given: Namespace) -> int:
     """Import checkpoints."""
-    engine = common.engine("holdfast.adapters.agent_framework", "agent-framework")
+    engine = engines.load("holdfast.adapters.agent_framework", "agent-framework")
     application.load(given)
-    lines = common.Lines(given, "checkpoint")
+    lines = outcome.Lines(given, "checkpoint")
     with lines.shown():
         report = await engine.import_checkpoints(
             given.source,
@@ -47,4 +47,4 @@ async def import_(client: AsyncClient, given: Namespace) -> int:
             progress=lines.progress,
         )
     lines.total(report)
-    return common.exit_code(report)
+    return outcome.exit_code(report)

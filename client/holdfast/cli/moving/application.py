@@ -1,10 +1,9 @@
 """The application's code that an import needs: modules to load, and classes that values may contain."""
 
-import os
-import sys
 from argparse import ArgumentParser, Namespace
 from importlib import import_module
 
+from holdfast._core import attributes
 from holdfast.cli import values
 from holdfast.moving import SourceError
 
@@ -47,8 +46,7 @@ def load(given: Namespace) -> None:
 
     """
     if given.allow or given.load:
-        # Installed programs do not search the current folder, unlike `python -m`.
-        sys.path.insert(0, os.getcwd())
+        attributes.search_current_folder()
     for module in given.load:
         try:
             import_module(module)

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from holdfast._async.client import AsyncClient
 from holdfast.cli import values
-from holdfast.cli.moving import application, common
+from holdfast.cli.moving import application, engines, outcome
 
 # The modules that register Burr's plugins, by what may be allowed.
 _PLUGINS = {
@@ -27,7 +27,7 @@ def add_import(add: Callable[..., ArgumentParser]) -> None:
         is_change=True,
     )
     command.add_argument("source", metavar="SOURCE", type=values.required, help="the file of Burr's SQLitePersister")
-    common.add_options(command, "application")
+    engines.add_options(command, "application")
     command.add_argument(
         "--table", type=values.required, default="burr_state", help="the table's name (default: burr_state)"
     )
@@ -38,12 +38,12 @@ def add_import(add: Callable[..., ArgumentParser]) -> None:
 
 async def import_(client: AsyncClient, given: Namespace) -> int:
     """Import applications."""
-    engine = common.engine("holdfast.adapters.burr", "burr")
+    engine = engines.load("holdfast.adapters.burr", "burr")
     application.load(given)
     for name in given.allow:
         with suppress(ImportError):
             import_module(_PLUGINS.get(name, "burr.integrations.serde.pydantic"))
-    lines = common.Lines(given, "application")
+    lines = outcome.Lines(given, "application")
     with lines.shown():
         report = await engine.import_applications(
             given.source,
@@ -57,4 +57,4 @@ async def import_(client: AsyncClient, given: Namespace) -> int:
             progress=lines.progress,
         )
     lines.total(report)
-    return common.exit_code(report)
+    return outcome.exit_code(report)

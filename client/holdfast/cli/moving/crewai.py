@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from holdfast._async.client import AsyncClient
 from holdfast.cli import values
-from holdfast.cli.moving import common
+from holdfast.cli.moving import engines, outcome
 from holdfast.moving import SourceError
 
 
@@ -24,7 +24,7 @@ def add_import(add: Callable[..., ArgumentParser]) -> None:
         type=values.required,
         help="the file of CrewAI's SQLiteFlowPersistence, or of its SqliteProvider for checkpoints",
     )
-    common.add_options(command, "flow")
+    engines.add_options(command, "flow")
     command.add_argument(
         "--kind", choices=["flows", "checkpoints"], help="what to import of a file that has both (default: what it has)"
     )
@@ -47,14 +47,14 @@ def add_import(add: Callable[..., ArgumentParser]) -> None:
 
 async def import_(client: AsyncClient, given: Namespace) -> int:
     """Import flows or checkpoints."""
-    engine = common.engine("holdfast.adapters.crewai.files", "crewai")
+    engine = engines.load("holdfast.adapters.crewai.files", "crewai")
     async with engine.opened(given.source, given.kind) as file:
         has_flows = file.kind == "flows"
         if has_flows and (given.branches or given.location):
             raise SourceError(f"{given.source} has flows: --branch and --location are for checkpoints")
         if not has_flows and given.items:
             raise SourceError(f"{given.source} has checkpoints: use --branch instead of --flow")
-        lines = common.Lines(given, "flow" if has_flows else "branch")
+        lines = outcome.Lines(given, "flow" if has_flows else "branch")
         with lines.shown():
             report = await file.move(
                 client,
@@ -66,4 +66,4 @@ async def import_(client: AsyncClient, given: Namespace) -> int:
                 progress=lines.progress,
             )
     lines.total(report)
-    return common.exit_code(report)
+    return outcome.exit_code(report)

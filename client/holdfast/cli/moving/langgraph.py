@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from holdfast._async.client import AsyncClient
 from holdfast.cli import values
-from holdfast.cli.moving import common
+from holdfast.cli.moving import engines, outcome
 
 _SAVER = "sqlite:///FILE, postgresql://HOST/DATABASE, or MODULE:ATTRIBUTE of a saver or of a function that returns one"
 
@@ -47,8 +47,8 @@ async def export(client: AsyncClient, given: Namespace) -> int:
 
 
 async def _move(function: str, name: str, client: AsyncClient, given: Namespace) -> int:
-    moving = common.engine("holdfast.adapters.langgraph.moving.by_name", "langgraph")
-    lines = common.Lines(given, "thread")
+    moving = engines.load("holdfast.adapters.langgraph.moving.by_name", "langgraph")
+    lines = outcome.Lines(given, "thread")
     with lines.shown():
         report = await getattr(moving, function)(
             client,
@@ -61,11 +61,11 @@ async def _move(function: str, name: str, client: AsyncClient, given: Namespace)
             progress=lines.progress,
         )
     lines.total(report)
-    return common.exit_code(report)
+    return outcome.exit_code(report)
 
 
 def _add_options(command: ArgumentParser) -> None:
-    common.add_options(command, "thread")
+    engines.add_options(command, "thread")
     command.add_argument(
         "--serde",
         type=values.required,

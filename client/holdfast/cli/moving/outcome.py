@@ -1,23 +1,21 @@
-"""Options, output and exit codes of all imports and exports."""
+"""The output and the exit code of all imports and exports."""
 
-import json
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib import import_module
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress as ProgressBar
 from rich.progress import SpinnerColumn, TextColumn
 
-from holdfast.cli import encryption, streams, values
+from holdfast.cli import encryption, streams
 from holdfast.cli.exit_codes import BY_REASON, CONFLICT, DAMAGED, INCOMPATIBLE, INTERNAL, NOT_FOUND, UNAVAILABLE
 from holdfast.cli.streams import LocalIOError
-from holdfast.cli.text import printable
-from holdfast.moving import Moved, Report, SourceError
+from holdfast.cli.text import json_text, printable
+from holdfast.moving import Moved, Report
 
 _CODES = {
     "NOT_FOUND": NOT_FOUND,
@@ -28,49 +26,6 @@ _CODES = {
 }
 _SECONDS_BETWEEN_LINES = 1.0
 _COUNTS = ("read", "written", "present", "verified")
-
-
-def add_options(command: ArgumentParser, item: str) -> None:
-    """Add the options that every import and export has.
-
-    Args:
-        command: the parser of the command.
-        item: what the engine calls an item, such as "thread".
-
-    """
-    command.add_argument(
-        "--namespace", type=values.required, required=True, help=f"the namespace of the {item}s in Holdfast; required"
-    )
-    command.add_argument(
-        f"--{item}",
-        dest="items",
-        action="append",
-        type=values.text,
-        default=[],
-        metavar="ID",
-        help=f"move only this {item}; may be repeated (default: all)",
-    )
-    command.add_argument(
-        "--prefix", type=values.text, default="", help=f"move only {item}s whose ids begin with this (default: all)"
-    )
-    command.add_argument("--dry-run", action="store_true", help="read, check and count, but write nothing")
-
-
-def engine(module: str, extra: str) -> Any:
-    """Import the part of an adapter that moves items.
-
-    Args:
-        module: the module.
-        extra: the extra of this package that installs the engine.
-
-    Raises:
-        SourceError: the engine is not installed.
-
-    """
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise SourceError(f"{error}: install it with pip install 'holdfast-client[cli,{extra}]'") from error
 
 
 def exit_code(report: Report) -> int:
@@ -136,8 +91,7 @@ class Lines:
 
     def _print(self, kind: str, document: dict[str, Any], text: str) -> None:
         if self._is_json:
-            # JSON does not escape DEL. It escapes all other characters that control a terminal.
-            text = json.dumps({kind: document}).replace("\x7f", r"\u007f")
+            text = json_text({kind: document})
         streams.write(f"{text}\n")
 
 

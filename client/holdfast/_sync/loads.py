@@ -193,9 +193,9 @@ class Loads:
         """Return the request for the newest checkpoint before one that cannot be decrypted.
 
         Raises:
-            CheckpointCorruptedError: the given one: the request does not fall back, or the stored bytes are damaged,
-                after which the server falls back by itself, or there is no older checkpoint, or it is not older than
-                one that was passed over before.
+            CheckpointCorruptedError: the given one. The request does not fall back; or the stored bytes are damaged,
+                for which the server falls back itself; or no checkpoint is older; or this one is not older than one
+                that was passed over before, because the list goes round in a circle.
 
         """
         if request.fallback != api.FALLBACK_LAST_GOOD or error.metadata.get("cause") != DECRYPTION:
